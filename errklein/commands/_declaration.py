@@ -33,7 +33,7 @@ class CommandError(Exception):
                     raise CommandError("Usage: !close NUMBER")
                 return f"Ticket {args} closed."
 
-    Everybody who sees the reply reads the text, so it should describe the sender's mistake and not internals. The text
+    The text is visible to everyone in the room, so it should describe the sender's mistake and no internals. The text
     of other exceptions is sent to administrators in private only.
 
     :param reason: the text of the reply, in Markdown; with `template`, a dict with the template's values.

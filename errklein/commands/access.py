@@ -151,45 +151,45 @@ def check_access(
     rule: Mapping[str, Any] = {} if pattern is None else settings.ACCESS_CONTROLS[pattern]
     acl = {key: value for key, value in {**settings.ACCESS_CONTROLS_DEFAULT, **rule}.items() if value is not None}
     admin_only = command.declaration.admin_only
-    asked: list[AccessRule] = []
+    checked: list[AccessRule] = []
 
-    def says(key: str) -> Any:
-        asked.append(AccessRule(key, acl[key], pattern if key in rule else None))
+    def value(key: str) -> Any:
+        checked.append(AccessRule(key, acl[key], pattern if key in rule else None))
         return acl[key]
 
-    def refuses(name: str, allow: str, deny: str) -> bool:
-        if allow in acl and not matches_any(caller.name_rules, name, says(allow)):
+    def rejects(name: str, allow: str, deny: str) -> bool:
+        if allow in acl and not matches_any(caller.name_rules, name, value(allow)):
             return True
-        return deny in acl and matches_any(caller.name_rules, name, says(deny), denies=True)
+        return deny in acl and matches_any(caller.name_rules, name, value(deny), denies=True)
 
-    def refuses_arguments(given: str) -> bool:
-        if "allowargs" in acl and not glob(given, says("allowargs")):
+    def rejects_arguments(given: str) -> bool:
+        if "allowargs" in acl and not glob(given, value("allowargs")):
             return True
-        return "denyargs" in acl and denies(given, says("denyargs"))
+        return "denyargs" in acl and denies(given, value("denyargs"))
 
     def denial() -> str | None:
-        if args is not None and refuses_arguments(args):
+        if args is not None and rejects_arguments(args):
             return "You're not allowed to access this command using the provided arguments"
-        if refuses(caller.user, "allowusers", "denyusers"):
+        if rejects(caller.user, "allowusers", "denyusers"):
             return "You're not allowed to access this command from this user"
         if caller.room is not None:
-            if "allowmuc" in acl and not says("allowmuc"):
+            if "allowmuc" in acl and not value("allowmuc"):
                 return "You're not allowed to access this command from a chatroom"
-            if refuses(caller.room, "allowrooms", "denyrooms"):
+            if rejects(caller.room, "allowrooms", "denyrooms"):
                 return "You're not allowed to access this command from this room"
-        elif "allowprivate" in acl and not says("allowprivate"):
+        elif "allowprivate" in acl and not value("allowprivate"):
             return "You're not allowed to access this command via private message to me"
-        opened = not admin_only and matches_any(caller.name_rules, caller.user, rule.get("allowusers") or ())
-        if admin_only or (is_admin_by_default(command.handler) and not opened):
-            asked.append(AccessRule("BOT_ADMINS", None))
+        allowed = not admin_only and matches_any(caller.name_rules, caller.user, rule.get("allowusers") or ())
+        if admin_only or (is_admin_by_default(command.handler) and not allowed):
+            checked.append(AccessRule("BOT_ADMINS", None))
             if not caller.is_admin:
                 return "This command requires bot-admin privileges"
             if caller.room is not None and not acl.get("allowmuc", False):
-                asked.append(AccessRule("allowmuc", None))
+                checked.append(AccessRule("allowmuc", None))
                 return "This command may only be issued through a direct message"
         return None
 
-    return AccessDecision(denial(), tuple(asked), pattern)
+    return AccessDecision(denial(), tuple(checked), pattern)
 
 
 def applicable_pattern(plugin: str, command: str, patterns: Iterable[str]) -> str | None:

@@ -44,7 +44,7 @@ class FlowNode:
 
         :param node_or_command: the name of a command, or an existing node such as FLOW_END.
         :param predicate: a function that gets the flow's context, a dict. If it returns True, the flow runs the step's
-            command by itself. By default it waits for somebody to use the command.
+            command by itself. By default it waits until a person uses the command.
         :param hints: whether the bot lists the next steps when the flow waits after the new step. Ignored for an
             existing node.
         :returns: the node of the next step, whose `connect` adds the step after it.

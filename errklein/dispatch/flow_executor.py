@@ -74,7 +74,7 @@ class FlowExecutor:
         self._lock = threading.RLock()
         self._in_flight_steps = InFlightCounter()
         # The flows that are taking steps by themselves, and whether a person has taken a step meanwhile.
-        self._going: dict[Flow, bool] = {}
+        self._advancing: dict[Flow, bool] = {}
 
     def when_idle(self) -> Deferred[None]:
         """Return a Deferred that fires when every flow waits for a command."""
@@ -115,7 +115,7 @@ class FlowExecutor:
             if refusal:
                 raise ValueError(refusal)
             flow = self._begin(root, requestor, initial_context)
-        on_reactor_soon(self._reactor, self._go_on, flow)
+        on_reactor_soon(self._reactor, self._continue, flow)
         return flow
 
     def refusal(self, root: FlowRoot, requestor: Identifier) -> str:
@@ -148,7 +148,7 @@ class FlowExecutor:
             flow.ctx.update(extra_context or {})
             flow.advance(step, enforce_predicate=False)
             flow.moved_by = requestor
-        on_reactor_soon(self._reactor, self._go_on, flow)
+        on_reactor_soon(self._reactor, self._continue, flow)
         return flow
 
     # Calls of the dispatcher
@@ -185,27 +185,27 @@ class FlowExecutor:
                 return self._begin(root, requestor, {}), step
         return None, None
 
-    def _go_on(self, flow: Flow) -> None:
-        if flow in self._going:
-            self._going[flow] = True
+    def _continue(self, flow: Flow) -> None:
+        if flow in self._advancing:
+            self._advancing[flow] = True
             return
         self._in_flight_steps.enter()
         # A step replies to no message, so no replies are diverted.
         backend = self._backend_of(flow, flow.moved_by)
         with assigned(handled_network, backend.network), assigned(running_command, None):
-            going = Deferred.fromCoroutine(self._take_steps(flow))
-        going.addErrback(self._stopped, flow).addBoth(lambda _: self._in_flight_steps.leave())
+            steps_taken = Deferred.fromCoroutine(self._take_steps(flow))
+        steps_taken.addErrback(self._stopped, flow).addBoth(lambda _: self._in_flight_steps.leave())
 
     async def _take_steps(self, flow: Flow) -> None:
         """Take steps while their predicates are true, then send the possible next steps to the requestor."""
-        self._going[flow] = True
+        self._advancing[flow] = True
         try:
             # A person may take a step meanwhile.
-            while self._going[flow]:
-                self._going[flow] = False
+            while self._advancing[flow]:
+                self._advancing[flow] = False
                 await self._take_autosteps(flow)
         finally:
-            del self._going[flow]
+            del self._advancing[flow]
         self._hint(flow)
 
     async def _take_autosteps(self, flow: Flow) -> None:
@@ -229,7 +229,7 @@ class FlowExecutor:
             if not steps or any(outcome is not _Outcome.DONE for _, outcome in outcomes):
                 return
             await deferLater(self._reactor, 0)
-        self._tell(flow, f"The flow {flow.name} was ended after {MOST_AUTOSTEPS} automatic steps.")
+        self._send_text(flow, f"The flow {flow.name} was ended after {MOST_AUTOSTEPS} automatic steps.")
         self._end(flow)
 
     async def _steps_that_hold(self, flow: Flow, here: FlowNode) -> list[FlowNode]:
@@ -245,18 +245,18 @@ class FlowExecutor:
                 summary = f"The predicate of the step {step} in the flow {flow.name} failed"
                 text = f"{summary} with {type(error).__name__}: {one_line(error)}"
                 event = "The predicate of the step {step} in the flow {flow} failed"
-                self._tell_failure(flow, event, text, summary, step=str(step))
+                self._report_failure(flow, event, text, summary, step=str(step))
         return steps
 
     async def _take(self, flow: Flow, mover: Identifier, step: FlowNode) -> _Outcome:
         """Run the command of a step on behalf of `mover`, and report a failure or denial to the requestor."""
         command = None if step.command is None else self._registry.get(step.command)
         if command is None:
-            self._tell(flow, f"The flow {flow.name} can't continue: unknown command {step}.")
+            self._send_text(flow, f"The flow {flow.name} can't continue: unknown command {step}.")
             return _Outcome.FAILED
         refusal = self._refusal_of_step(flow, mover, command)
         if refusal:
-            self._tell(flow, f'{flow} errored at {step} with "{refusal}"')
+            self._send_text(flow, f'{flow} errored at {step} with "{refusal}"')
             return _Outcome.REFUSED
         # The steps of a room's flow have the room as the sender, as on errbot.
         sender = flow.requestor if isinstance(flow.requestor, Room) else mover
@@ -270,20 +270,20 @@ class FlowExecutor:
         except PoolStopped:
             raise
         except Exception as error:
-            self._tell_failed_step(flow, step, command, error)
+            self._report_failed_step(flow, step, command, error)
             return _Outcome.FAILED
         return _Outcome.DONE
 
-    def _tell_failed_step(self, flow: Flow, step: FlowNode, command: RegisteredCommand, error: Exception) -> None:
+    def _report_failed_step(self, flow: Flow, step: FlowNode, command: RegisteredCommand, error: Exception) -> None:
         summary = f"{flow} errored at {step}"
         text = f'{summary} with "{error_text(error)}"'
         if isinstance(error, DetailedError):
-            self._tell(flow, self._disclosure.text(text, summary, self._may_read(flow)))
+            self._send_text(flow, self._disclosure.text(text, summary, self._may_read(flow)))
         elif isinstance(error, CommandError):
-            self._tell(flow, masker.known(text))
+            self._send_text(flow, masker.known(text))
         else:
             event = "The command {command} of {plugin} failed as a step of the flow {flow}"
-            self._tell_failure(flow, event, text, summary, plugin=command.owner, command=command.name)
+            self._report_failure(flow, event, text, summary, plugin=command.owner, command=command.name)
 
     def _refusal_of_step(self, flow: Flow, mover: Identifier, command: RegisteredCommand) -> str:
         """Return the reason why a step with an admin-only command is denied to `mover`, or "".
@@ -312,7 +312,7 @@ class FlowExecutor:
         if flow not in self.in_flight or not flow.current_step.hints:
             return
         lines = [f"- {self._how_to_take(step)}" for step in flow.next_steps()]
-        self._tell(flow, "\n".join([f"You are in the flow **{flow.name}**, you can continue with:", "", *lines]))
+        self._send_text(flow, "\n".join([f"You are in the flow **{flow.name}**, you can continue with:", "", *lines]))
 
     def _how_to_take(self, step: FlowNode) -> str:
         """Return the command of the step with its syntax, or its pattern, in Markdown."""
@@ -325,15 +325,15 @@ class FlowExecutor:
             return (prefix if declared.prefixed else "") + plain(declared.pattern.pattern)
         return f"{prefix}{str(step).replace('_', ' ')} {declared.syntax or ''}".rstrip()
 
-    def _tell(self, flow: Flow, text: str) -> None:
+    def _send_text(self, flow: Flow, text: str) -> None:
         self._send(flow.requestor, text)
 
-    def _tell_failure(self, flow: Flow, event: str, text: str, summary: str, **details: str) -> None:
+    def _report_failure(self, flow: Flow, event: str, text: str, summary: str, **details: str) -> None:
         """Log the current exception and report it to the requestor; see `Disclosure.failed`."""
         reply = self._disclosure.failed(
             Failure(), event, text, summary, self._may_read(flow), flow=flow.name, **details
         )
-        self._tell(flow, reply)
+        self._send_text(flow, reply)
 
     def _may_read(self, flow: Flow) -> bool:
         return self._disclosure.is_admin(self._backend_of(flow, flow.requestor), flow.requestor)
