@@ -1,4 +1,4 @@
-"""Tests for the decision who may use which command."""
+"""Tests for access rules: BOT_ADMINS, ACCESS_CONTROLS and admin-only commands."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def decide_access(
     rules: dict[str, Any],
     default: dict[str, Any],
 ) -> AccessDecision:
-    """The decision about a command of that name, by these rules."""
+    """Return the decision about a command with that name by these rules."""
 
     def handler() -> None: ...
 
@@ -41,7 +41,7 @@ def decide_access(
 
 
 def config_of(rules: dict[str, Any], default: dict[str, Any]) -> AccessSettings:
-    """The configuration of the network "ops" with these rules, and "gb*" as administrators."""
+    """Return the configuration of the network "ops" with these rules and the administrators "gb*"."""
     settings = {"ACCESS_CONTROLS": rules, "ACCESS_CONTROLS_DEFAULT": default, "BOT_ADMINS": ("gb*",)}
     return Config(settings, network="ops")
 
@@ -53,7 +53,7 @@ def reason(
     admin_only: bool = False,
     args: str = "",
 ) -> str:
-    """Why the caller may not use "Health:status_gc"; empty if it is allowed."""
+    """Return the denial of "Health:status_gc" to the caller, or "" if the command is allowed."""
     decision = decide_access(
         "Health", "status_gc", args, caller, admin_only=admin_only, rules=rules or {}, default=default or {}
     )
@@ -61,15 +61,15 @@ def reason(
 
 
 def in_room(caller: Caller, room: str = "#ops") -> Caller:
-    """The same caller, in a room."""
+    """Return the same caller in a room."""
     return Caller(caller.user, room, caller.is_admin)
 
 
 class DecideTests(SynchronousTestCase):
-    """ACCESS_CONTROLS, ACCESS_CONTROLS_DEFAULT and admin-only commands."""
+    """Decisions by ACCESS_CONTROLS, ACCESS_CONTROLS_DEFAULT and the option admin_only."""
 
     def test_renamed_commands(self) -> None:
-        """A rule for a command's own name holds when it was renamed, as another plugin had taken the name."""
+        """A rule for a command's own name still applies if the command was renamed because of a clash."""
         closed = {"Ops Team:deploy": {"allowusers": ("bob",)}}
         for name in ("deploy", "ops_team-deploy", "ops_team-ops_team-deploy"):
             self.assertIsNotNone(
@@ -81,7 +81,7 @@ class DecideTests(SynchronousTestCase):
             )
 
     def test_disguised_arguments(self) -> None:
-        """`denyargs` denies other spellings of what it names; `allowargs` allows only what is typed exactly so."""
+        """`denyargs` also matches other spellings of its patterns; `allowargs` matches only the exact text."""
         for args in ("Production", "pro\u200bduction", "\uff50roduction"):
             self.assertIn(
                 "provided arguments", reason(args=args, rules={"*": {"denyargs": ("production*",)}}), ascii(args)
@@ -93,11 +93,11 @@ class DecideTests(SynchronousTestCase):
 
     @given(st.text(min_size=1))
     def test_an_admin_name_must_match_exactly(self, name: str) -> None:
-        """Whoever isn't an admin gets nowhere with an admin-only command, whatever the name."""
+        """An admin-only command is denied to everyone who isn't an administrator, whatever their name is."""
         self.assertNotEqual(reason(Caller(name, None, is_admin=False), admin_only=True), "")
 
     def test_spaces_around_and_in_names(self) -> None:
-        """White space more or less means nothing, nor in a plugin's name."""
+        """Extra whitespace in patterns and plugin names is ignored."""
         self.assertIn("from this user", reason(rules={" Health : status  gc ": {"denyusers": "*"}}))
         decision = decide_access(
             "My Plugin", "x", "", ALICE, admin_only=False, rules={"my plugin:*": {"denyusers": "*"}}, default={}
@@ -106,45 +106,45 @@ class DecideTests(SynchronousTestCase):
 
 
 class CallerTests(SynchronousTestCase):
-    """Who asks, where, and on which network."""
+    """The sender's name, room and network in access rules."""
 
     def caller(self, frm: Any, to: Any) -> Caller:
-        """Of a message from one to the other."""
+        """A direct message has a sender and no room."""
         return Caller.from_message(Message("x", frm=frm, to=to), config_of({}, {}))
 
     def test_direct(self) -> None:
-        """Somebody who writes to the bot is in no room, though known from one."""
+        """An occupant of a room who writes to the bot in private is in no room."""
         self.assertEqual(self.caller(TestPerson("gbin"), TestPerson("err")), Caller("gbin", None, True, "ops"))
         self.assertEqual(self.caller(TestOccupant("bob", "#ops"), TestPerson("err")), Caller("bob", None, False, "ops"))
 
     def test_room(self) -> None:
-        """A room is the one where it is said."""
+        """The room is the one to which the message was sent."""
         self.assertEqual(
             self.caller(TestOccupant("bob", "#ops"), TestRoom("#ops")), Caller("bob", "#ops", False, "ops")
         )
         self.assertEqual(self.caller(TestPerson("bob"), TestRoom("#ops")), Caller("bob", "#ops", False, "ops"))
 
     def test_nobody(self) -> None:
-        """A message from nobody is from no administrator."""
+        """A message without a sender isn't from an administrator."""
         config = Config({"BOT_ADMINS": ("?*",)})
         self.assertFalse(Caller.from_message(Message("x"), config).is_admin)
 
 
 class Doors:
-    """Stands for a plugin."""
+    """A stand-in for a plugin."""
 
     @admin_by_default
     @botcmd
     def open_door(self, msg: object, args: str) -> str:
-        """Open."""
+        """Open the door."""
         return "open"
 
 
 class AdminByDefaultTests(SynchronousTestCase):
-    """Commands for administrators, unless ACCESS_CONTROLS says otherwise."""
+    """Commands that are admin-only unless ACCESS_CONTROLS allows them to others."""
 
     def decision(self, caller: Caller, rules: dict[str, Any], default: dict[str, Any] | None = None) -> str:
-        """Why the door stays closed; empty if it opens."""
+        """Return the denial, or "" if the command is allowed."""
         registry = CommandRegistry()
         registry.add("Doors", [Doors().open_door])
         command = registry.get("open_door")
@@ -152,14 +152,14 @@ class AdminByDefaultTests(SynchronousTestCase):
         return check_access(command, "", caller, config_of(rules, default or {})).denial or ""
 
     def test_closed(self) -> None:
-        """Rules that name no users, and the default, open nothing."""
+        """Rules that name no users, and ACCESS_CONTROLS_DEFAULT, open nothing."""
         self.assertEqual(self.decision(ADMIN, {}), "")
         self.assertIn("requires bot-admin", self.decision(ALICE, {}))
         self.assertIn("requires bot-admin", self.decision(ALICE, {"*": {"allowmuc": True, "allowusers": None}}))
         self.assertIn("requires bot-admin", self.decision(ALICE, {}, default={"allowusers": "*"}))
 
     def test_opened(self) -> None:
-        """The users that a rule allows may, in rooms too; others may not, be they administrators."""
+        """Users whom a rule allows may use the command, in rooms too; others may not, not even administrators."""
         rules = {"open door": {"allowusers": ("alice!*",)}}
         self.assertEqual(self.decision(ALICE, rules), "")
         self.assertEqual(self.decision(in_room(ALICE), rules), "")
@@ -181,7 +181,7 @@ CALLERS = st.builds(Caller, NAMES, st.none() | NAMES, st.booleans())
 
 
 class VerdictTests(SynchronousTestCase):
-    """Which rule decides."""
+    """Explanations of decisions."""
 
     @given(CALLERS, NAMES, st.booleans(), st.booleans(), st.dictionaries(PATTERNS, RULE, max_size=3), RULE)
     def test_the_explanation_agrees(
@@ -193,7 +193,7 @@ class VerdictTests(SynchronousTestCase):
         rules: dict[str, Any],
         default: dict[str, Any],
     ) -> None:
-        """What is explained is what is decided, and the rule that is named is in the configuration and decides it."""
+        """The explanation agrees with the decision, and names a rule of the configuration that decides it."""
         how: dict[str, Any] = {"admin_only": admin_only, "by_default": by_default}
         decision = decide_access("Health", "status_gc", args, caller, rules=rules, default=default, **how)
         denial = decision.denial
@@ -225,7 +225,7 @@ class VerdictTests(SynchronousTestCase):
     def test_admin_only_is_always_enforced(
         self, caller: Caller, args: str, rules: dict[str, Any], default: dict[str, Any]
     ) -> None:
-        """No configuration opens a command for administrators to anybody else."""
+        """No configuration opens an admin-only command to other people."""
         stranger = Caller(caller.user, caller.room, is_admin=False)
         self.assertIsNotNone(
             decide_access("Health", "status_gc", args, stranger, admin_only=True, rules=rules, default=default).denial

@@ -1,4 +1,4 @@
-"""Tests for what may stand in ACCESS_CONTROLS and ACCESS_CONTROLS_DEFAULT."""
+"""Tests for the validation of ACCESS_CONTROLS and ACCESS_CONTROLS_DEFAULT."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from errklein.config._settings import checked
 
 
 class CheckTests(SynchronousTestCase):
-    """When the configuration is loaded."""
+    """Validation when the configuration is loaded."""
 
     def refusal(self, value: Any, setting: str = "ACCESS_CONTROLS") -> str:
-        """The line that says why the value can't be used."""
+        """Return the error line for the value."""
         with self.assertRaises(ConfigError) as raised:
             load_config(None, {"BACKEND": "Null", setting: value})
         line = str(raised.exception)
@@ -27,7 +27,7 @@ class CheckTests(SynchronousTestCase):
         return line
 
     def test_fine(self) -> None:
-        """Strings, tuples, lists and None are taken, and a pattern in any form that can match."""
+        """Strings, tuples, lists and None are accepted as values, and every pattern that can match a command."""
         rules = {
             "*": {"allowusers": "bob", "denyusers": ("a", "b"), "allowrooms": ["#a"], "denyrooms": {"#b"}},
             "Health:status gc": {"allowargs": None, "allowmuc": True, "allowprivate": None},
@@ -37,13 +37,13 @@ class CheckTests(SynchronousTestCase):
         self.assertEqual(checked("ACCESS_CONTROLS_DEFAULT", rules["*"]), rules["*"])
 
     def test_unknown_key(self) -> None:
-        """The key and its pattern are named, and the keys that there are."""
+        """The error names the unknown key, its pattern and the valid keys."""
         for name in ("'alowusers'", "'status'", "allowusers"):
             self.assertIn(name, self.refusal({"status": {"alowusers": ("bob",)}}))
         self.assertIn("'admin'", self.refusal({"admin": "bob"}, "ACCESS_CONTROLS_DEFAULT"))
 
     def test_wrong_types(self) -> None:
-        """The key, its pattern and what is expected are named."""
+        """The error names the key, its pattern and the valid values."""
         self.assertIn("True or False for allowmuc of the rule 'x', not 'no'", self.refusal({"x": {"allowmuc": "no"}}))
         self.assertIn("strings for denyargs of the rule 'x', not 3", self.refusal({"x": {"denyargs": 3}}))
         self.assertIn("not a tuple", self.refusal({"x": {"allowusers": ("bob", 3)}}))
@@ -53,19 +53,19 @@ class CheckTests(SynchronousTestCase):
         self.assertIn("not a tuple", self.refusal((), "ACCESS_CONTROLS_DEFAULT"))
 
     def test_patterns_that_match_nothing(self) -> None:
-        """They are refused by name."""
+        """The error names the invalid pattern."""
         for pattern in ("", " ", ":", "Help:", ":help", "a:b:c"):
             self.assertIn(repr(pattern), self.refusal({pattern: {}}))
 
     def test_networks(self) -> None:
-        """A network's own rules are checked too."""
+        """The rules of a single network are validated too."""
         networks = {"here": {"BACKEND": "Null", "ACCESS_CONTROLS": {"x": {"foo": 1}}}}
         error = self.assertRaises(ConfigError, load_config, None, {"BACKENDS": networks})
         self.assertIn("BACKENDS['here']: ACCESS_CONTROLS: ", str(error))
 
     @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists) | st.binary())
     def test_accepted_or_refused(self, value: Any) -> None:
-        """Whatever stands in a rule, there is either no complaint or one line."""
+        """Any value of a rule is either accepted or rejected with an error in one line."""
         for key in ("allowusers", "allowmuc", "nonsense"):
             try:
                 checked("ACCESS_CONTROLS", {"x": {key: value}})
@@ -74,11 +74,11 @@ class CheckTests(SynchronousTestCase):
 
 
 class UnmatchedTests(SynchronousTestCase):
-    """Patterns for commands that there aren't."""
+    """Patterns that match no command."""
 
     @given(st.lists(st.sampled_from(["*", "help", "Help:*", "he?p", "about", "Health:*", "status gc", "x y"])))
     def test_unmatched(self, patterns: list[str]) -> None:
-        """Each of them applies to none of the commands, and each other one does to one."""
+        """Unmatched patterns match none of the commands, and all others match at least one."""
         commands = [("Help", "help"), ("Health", "status_gc")]
         alone = unmatched(patterns, commands)
         for pattern in patterns:

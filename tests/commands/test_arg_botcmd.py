@@ -1,4 +1,4 @@
-"""Tests for commands with declared arguments."""
+"""Tests for `@arg_botcmd`."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from errklein.running import Placement, place
 
 
 def answers(command: Any, text: str | None) -> list[Any]:
-    """What the command answers to these arguments."""
+    """Return the replies of the command to these arguments."""
     return [answer for answer in command(None, None, text) if answer]
 
 
 class ArgBotcmdTests(SynchronousTestCase):
-    """What methods get, and what is answered instead."""
+    """Parsing of arguments, and the replies to invalid ones."""
 
     def test_version(self) -> None:
-        """--version is answered like --help, where there is one."""
+        """`--version` replies with the version, as `--help` replies with the help."""
 
         @arg_botcmd("--version", action="version", version="1.2")
         def versioned(self: Any, msg: Any) -> str:
@@ -40,7 +40,7 @@ class ArgBotcmdTests(SynchronousTestCase):
         self.assertEqual(answers(versioned, "--version"), ["1.2\n"])
 
     def test_async(self) -> None:
-        """`async def` and async generators stay async; mistakes are answered as ever."""
+        """Coroutine functions and async generators stay async, and invalid arguments get the usual replies."""
 
         @arg_botcmd("x")
         async def one(self: Any, msg: Any, x: str) -> str:
@@ -59,7 +59,7 @@ class ArgBotcmdTests(SynchronousTestCase):
         self.assertEqual(len(asyncio.run(all_of(two, ""))), 2)
 
     def test_places(self) -> None:
-        """A command runs where its method would."""
+        """A command runs in a thread or on the reactor as its method would."""
 
         @inlineCallbacks
         def inline(self: Any, msg: Any, x: str) -> Any:
@@ -74,7 +74,7 @@ class ArgBotcmdTests(SynchronousTestCase):
 
     @given(st.lists(st.text(alphabet=st.characters(exclude_characters="—“”‘’", exclude_categories=["Cs"]))))
     def test_any_words_in_quotes(self, words: list[str]) -> None:
-        """Words that are quoted as for a shell arrive as they were."""
+        """Words that are quoted as in a shell reach the method unchanged."""
 
         @arg_botcmd("words", nargs="*")
         def echo(self: Any, msg: Any, words: list[str]) -> list[list[str]]:
@@ -84,10 +84,10 @@ class ArgBotcmdTests(SynchronousTestCase):
 
 
 class ParserTests(SynchronousTestCase):
-    """The parsers by themselves."""
+    """The parser classes."""
 
     def test_argparse_raises(self) -> None:
-        """The parser ends nothing but its own work."""
+        """The parser raises exceptions; it neither prints nor exits."""
         parser = ArgumentParser(prog="x")
         self.assertRaises(ArgumentParseError, parser.parse_args, ["y"])
         self.assertRaises(ArgumentParseError, parser.exit)
@@ -95,9 +95,9 @@ class ParserTests(SynchronousTestCase):
 
 
 class CommandTests(SynchronousTestCase):
-    """Commands that are made at run time."""
+    """Commands created at run time."""
 
     def test_more_arguments(self) -> None:
-        """Arguments can't be added to a command that has no declared ones."""
+        """Arguments can't be added to a command without an argument parser."""
         plain = Command(lambda plugin, msg, args: None, name="y")
         self.assertRaises(ValueError, plain.append_args, ("a",), {})

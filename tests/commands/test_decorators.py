@@ -1,4 +1,4 @@
-"""Tests for what decorators write on methods."""
+"""Tests for the declarations that decorators store."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from errklein.running import Placement, place
 
 
 class BotcmdTests(SynchronousTestCase):
-    """Commands with a name."""
+    """Declarations of commands."""
 
     def test_declaration(self) -> None:
-        """What was declared is read back; names have underscores where they had spaces."""
+        """The declaration has the decorator's options; names have underscores in place of spaces."""
 
         @botcmd(name="bye now", split_args_with=None, admin_only=True, hidden=True, aliases=("see you", "x"))
         def leave(self: Any, msg: Any, args: list[str]) -> None: ...
@@ -26,13 +26,13 @@ class BotcmdTests(SynchronousTestCase):
         self.assertIsNone(CommandDeclaration.of(str.upper))
 
     def test_aliases_are_several(self) -> None:
-        """One string of aliases would be taken letter by letter, so it is refused when the class is defined."""
+        """A string as `aliases` would be read letter by letter, so the decorator raises TypeError."""
         with self.assertRaises(TypeError) as raised:
             botcmd(aliases="deploy")(lambda self, msg, args: None)
         self.assertIn("('deploy',)", str(raised.exception))
 
     def test_unknown_options_are_named(self) -> None:
-        """An option that a decorator doesn't have is a TypeError that names the decorator and the option."""
+        """An unknown option raises TypeError with the names of the decorator and the option."""
         for name, decorate in (
             ("botcmd", lambda: botcmd(unknown=1)),  # type: ignore[call-overload]
             ("botcmd", lambda: botcmd(others={})),  # type: ignore[call-overload]
@@ -46,7 +46,7 @@ class BotcmdTests(SynchronousTestCase):
             self.assertRegex(str(raised.exception), rf"^{name}\(\) got an unexpected keyword argument '\w+'$")
 
     def test_threaded(self) -> None:
-        """Every decorator can say where the method runs."""
+        """Every decorator takes `threaded`."""
 
         def method(self: Any, *args: Any) -> None: ...
 

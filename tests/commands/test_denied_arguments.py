@@ -1,4 +1,4 @@
-"""Arguments that a `denyargs` rule denies, however they are written."""
+"""Tests for `denyargs`, with arguments in any spelling."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from tests.text.test_folding import INVISIBLE
 ANYBODY = Caller("alice!a@example.org", None, is_admin=False)
 
 WIDE = {chr(code): chr(code + 0xFEE0) for code in range(0x21, 0x7F)}
-"""Characters of ASCII and their fullwidth forms."""
+"""ASCII characters and their fullwidth forms."""
 
 WORDS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=12)
 
 
 def _literal(text: str) -> str:
-    """A pattern for that text alone."""
+    """Return a pattern that matches only that text."""
     return "".join(f"[{character}]" if character in "*?[" else character for character in text)
 
 
 @st.composite
 def disguised(draw: Any, text: str) -> str:
-    """The text in another case and width, with invisible characters in it."""
+    """Return the text in another case and width, with invisible characters."""
     parts = []
     for character in text:
         parts += draw(st.lists(st.sampled_from(INVISIBLE), max_size=2))
@@ -42,10 +42,10 @@ def disguised(draw: Any, text: str) -> str:
 
 
 class DenialTests(SynchronousTestCase):
-    """What gets past a rule, and what doesn't."""
+    """Arguments that match or don't match a denied pattern."""
 
     def test_production(self) -> None:
-        """`production*` is denied in any case, width and disguise; other words aren't."""
+        """`production*` matches in any case, width and disguise; it doesn't match other words."""
         for text in (
             "production",
             "Production",
@@ -59,19 +59,19 @@ class DenialTests(SynchronousTestCase):
             self.assertFalse(denies(text, "production*"), text)
 
     def test_patterns_are_normalised(self) -> None:
-        """So are patterns, members of sets among them."""
+        """Patterns are folded too, members of sets included."""
         for pattern in ("Production*", "ＰＲＯＤ*", "*pro\u00adduc*", "[P]ROD*", "[!a]ROD*", "P?O*", "[A-Q]*"):
             self.assertTrue(denies("production eu", ("nothing", pattern)), ascii(pattern))
 
     def test_no_wildcard_comes_of_a_letter(self) -> None:
-        """A fullwidth asterisk in a pattern is one in the text, and no wildcard; so are bracket and question mark."""
+        """A fullwidth asterisk, bracket or question mark in a pattern is a literal and no wildcard."""
         for pattern, text in (("a＊", "a*"), ("a？", "a?"), ("［ab］", "[ab]")):
             self.assertTrue(denies(text, pattern))
             self.assertFalse(denies("ab", pattern))
             self.assertFalse(denies("a", pattern))
 
     def test_patterns_for_invisible_characters(self) -> None:
-        """A pattern that is for these denies texts with them, and not all."""
+        """A pattern of invisible characters matches texts with them, and not every text."""
         self.assertTrue(denies("a\u200bb", "*\u200b*"))
         self.assertFalse(denies("ab", "*\u200b*"))
         self.assertFalse(denies("", "\u200b"))
@@ -80,7 +80,7 @@ class DenialTests(SynchronousTestCase):
         self.assertTrue(denies("", ""))
 
     def test_as_commands_get_them(self) -> None:
-        """What a splitter makes of the arguments is denied too: quotes, backslashes, typographic dashes, and white space."""
+        """The text is also matched as splitters return it: without quotes, backslashes and extra whitespace."""
         for text in (
             '"production"',
             "pro''duction",
@@ -101,7 +101,7 @@ class DenialTests(SynchronousTestCase):
 
     @given(st.data(), WORDS)
     def test_no_disguise_helps(self, data: Any, text: str) -> None:
-        """What a pattern denies it denies in all disguises, be it written out, with `*`, with `?` or with a set."""
+        """A pattern that is written out, or with `*`, `?` or a set, matches all disguises of a text."""
         literal = _literal(text)
         place = data.draw(st.integers(0, len(text) - 1))
         shown = [_literal(text[:place]), _literal(text[place + 1 :])]
@@ -118,7 +118,7 @@ class DenialTests(SynchronousTestCase):
 
     @given(st.data(), st.text(min_size=1, max_size=12))
     def test_any_text(self, data: Any, text: str) -> None:
-        """Whatever is denied in normalised form is denied in all disguises of any text, ASCII or not."""
+        """A text that is denied in normalised form is denied in all disguises, ASCII or not."""
         wildcards = st.sampled_from(["", "", "?", "*"])
         pattern = "".join(data.draw(wildcards) or _literal(character) for character in folded(text))
         place = data.draw(st.integers(0, len(text)))
@@ -132,20 +132,20 @@ class DenialTests(SynchronousTestCase):
 
     @given(st.text(max_size=12), st.text(st.characters() | st.sampled_from("*?[]!-ab"), max_size=8))
     def test_nothing_is_let_in_anew(self, text: str, pattern: str) -> None:
-        """What matches a pattern as it was typed is denied, whatever its normalised form is."""
+        """A text that matches as typed is denied, whatever its normalised form is."""
         self.assertLessEqual(glob(text, pattern), denies(text, pattern))
 
 
 class RuleTests(SynchronousTestCase):
-    """In ACCESS_CONTROLS."""
+    """`denyargs` and `allowargs` in ACCESS_CONTROLS."""
 
     def denied(self, args: str, **rule: Any) -> bool:
-        """Whether the arguments are denied."""
+        """Return whether the arguments are denied."""
         decision = decide_access("Ops", "deploy", args, ANYBODY, admin_only=False, rules={"deploy": rule}, default={})
         return decision.denial is not None
 
     def test_deny_and_allow(self) -> None:
-        """`denyargs` holds in normalised form; `allowargs` allows only what is typed exactly so."""
+        """`denyargs` also matches the normalised form; `allowargs` matches only the exact text."""
         for args in ("Production", "prod\u200buction", "ｐroduction"):
             self.assertTrue(self.denied(args, denyargs=("production*",)), ascii(args))
             self.assertTrue(self.denied(args, allowargs=("production*",)), ascii(args))

@@ -1,4 +1,4 @@
-"""What commands may follow each other, and how far somebody has got."""
+"""Tests for flows: their graphs, and the position of a person or room in one."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot
 
 
 class GraphTests(SynchronousTestCase):
-    """Nodes and how they are connected."""
+    """Nodes and edges of a flow's graph."""
 
     def test_spaces_are_underscores(self) -> None:
-        """A command may be named as in a chat."""
+        """A command's name may contain spaces or underscores."""
         self.assertEqual(FlowRoot("f", "").connect("run tests").command, "run_tests")
 
     def test_what_is_no_step(self) -> None:
-        """What is neither a node nor a name is refused as the flow is built."""
+        """A step that is neither a node nor a name raises ValueError when the flow is built."""
         for nonsense in (None, 5, "", " "):
             with self.assertRaises(ValueError):
                 FlowRoot("f", "").connect(nonsense)  # type: ignore[arg-type]
 
     def test_names(self) -> None:
-        """Nodes are spoken of by their commands, roots by their names."""
+        """The text of a node is its command, and that of a root its name."""
         root = FlowRoot("deploy", "")
         self.assertEqual([str(root), str(root.connect("a")), str(FLOW_END)], ["deploy", "a", "END"])
 
 
 class FlowTests(SynchronousTestCase):
-    """Somebody on his way."""
+    """A flow in progress."""
 
     def setUp(self) -> None:
         self.root = FlowRoot("f", "")
@@ -44,13 +44,13 @@ class FlowTests(SynchronousTestCase):
         self.flow = Flow(self.root, TestPerson("alice"), self.context)
 
     def test_end_is_no_step(self) -> None:
-        """FLOW_END is nothing that somebody could do, but may hold by itself."""
+        """FLOW_END isn't a next step, but it is among the automatic steps if its predicate is true."""
         self.flow.advance(self.a, False)
         self.flow.advance(self.c, False)
         self.assertEqual((self.flow.next_steps(), self.flow.next_autosteps()), ([], [FLOW_END]))
 
     def test_whose_flow_it_is(self) -> None:
-        """A person's flow is that person's; a room's is everybody's in the room."""
+        """A person's flow belongs to that person, and a room's flow to everyone in the room."""
         self.assertTrue(self.flow.check_identifier(TestPerson("alice")))
         self.assertFalse(self.flow.check_identifier(TestPerson("bob")))
         room = Flow(self.root, TestRoom("#ops"), {})
@@ -60,7 +60,7 @@ class FlowTests(SynchronousTestCase):
         self.assertFalse(room.check_identifier(TestPerson("bob")))
 
     def test_names_that_others_take(self) -> None:
-        """Who has the requestor's name, but is another one for access rules, isn't the requestor; in rooms as well."""
+        """A person with the requestor's name and another name in access rules isn't the requestor, in rooms as well."""
         alice, mallory, home = "alice!a@admin.host", "alice!m@evil.example", IRCRoom("#ops")
         for whose, takes in (
             (IRCPerson(alice), IRCPerson(mallory)),
@@ -71,19 +71,19 @@ class FlowTests(SynchronousTestCase):
             self.assertFalse(Flow(self.root, whose, {}).check_identifier(takes))
 
     def test_name_alone(self) -> None:
-        """What a plugin or an administrator calls by a name alone is whoever has it."""
+        """An identifier created from a name alone stands for the current holder of the name."""
         alice = IRCPerson("alice!a@admin.host")
         self.assertTrue(Flow(self.root, IRCPerson("alice"), {}).check_identifier(alice))
         self.assertTrue(Flow(self.root, alice, {}).check_identifier(IRCPerson("alice")))
         self.assertFalse(Flow(self.root, alice, {}).check_identifier(IRCPerson("bob")))
 
     def test_spellings_of_rooms(self) -> None:
-        """A room is the same however it is spelt."""
+        """Differently spelt names of a room are the same room."""
         flow = Flow(self.root, IRCRoom("#Ops"), {})
         self.assertTrue(flow.check_identifier(IRCRoomOccupant("bob!b@example.net", IRCRoom("#ops"))))
 
     def test_networks(self) -> None:
-        """The same name on another network is nobody, even where identifiers take no heed of networks themselves."""
+        """The same name on another network is a different person, even if the identifiers themselves compare equal."""
 
         def on(network: str, identifier: Identifier) -> Identifier:
             identifier.network = network
@@ -96,7 +96,7 @@ class FlowTests(SynchronousTestCase):
 
 
 class _Number(Identifier):
-    """Somebody, by a number, as on networks that were written for errbot."""
+    """A person identified by a number, as on some of errbot's networks."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -110,7 +110,7 @@ class _Number(Identifier):
 
 @st.composite
 def graphs(draw: st.DrawFn) -> tuple[FlowRoot, list[FlowNode]]:
-    """Any flow: cycles, shared steps and steps without ways to them included."""
+    """Random flows with cycles, shared steps and unreachable steps."""
     root = FlowRoot("any", None)
     nodes: list[FlowNode] = [root] + [FlowNode(f"c{number}") for number in range(draw(st.integers(1, 6)))]
     places = st.integers(0, len(nodes) - 1)
@@ -120,11 +120,11 @@ def graphs(draw: st.DrawFn) -> tuple[FlowRoot, list[FlowNode]]:
 
 
 class AnyFlowTests(SynchronousTestCase):
-    """What holds for every flow."""
+    """Properties of every flow."""
 
     @given(graphs(), st.lists(st.integers(0, 20), max_size=20))
     def test_walks(self, graph: tuple[FlowRoot, list[FlowNode]], choices: list[int]) -> None:
-        """Whatever is chosen of what may follow can be taken; what a flow does by itself needs no force."""
+        """Every next step can be taken, and automatic steps need no `enforce_predicate=False`."""
         root, nodes = graph
         flow = Flow(root, TestPerson("alice"), {})
         for choice in choices:

@@ -1,4 +1,4 @@
-"""Tests for finding the command in a message."""
+"""Tests for parsing messages."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,30 +10,30 @@ NAMES = {"echo": 1, "status": 1, "status_plugins": 1, "plugin_config": 1, "a_b_c
 
 
 class StripPrefixTests(SynchronousTestCase):
-    """Which messages are commands, and what is left of them."""
+    """Prefixes of commands."""
 
     @given(st.text())
     def test_any_text_after_the_prefix_is_kept(self, text: str) -> None:
-        """Nothing but white space at the ends and one prefix is taken away."""
+        """Only one prefix and the surrounding whitespace are removed."""
         if not text.startswith("!"):
             self.assertEqual(strip_prefix("!" + text, Prefixes(), False), text.strip())
 
 
 class FindCommandTests(SynchronousTestCase):
-    """The longest name that fits, and its arguments."""
+    """Names of commands and their arguments."""
 
     def find(self, text: str) -> tuple[str, str] | None:
-        """The command of `NAMES` in the text."""
+        """Return the command of `NAMES` that the text begins with."""
         return find_command(text, NAMES, 3)
 
     def test_nothing_is_no_command(self) -> None:
-        """An empty text, or unknown words, name no command."""
+        """An empty text or unknown words match no command."""
         self.assertIsNone(self.find(""))
         self.assertIsNone(self.find("nope a b c"))
 
     @given(st.text())
     def test_arguments_are_a_suffix_of_the_text(self, text: str) -> None:
-        """Whatever is typed after a name arrives unchanged."""
+        """The arguments after a name are unchanged."""
         found = self.find("echo " + text)
         assert found is not None
         self.assertEqual(found, ("echo", text.lstrip()))

@@ -1,4 +1,4 @@
-"""Tests for the registries of commands and of filters."""
+"""Tests for the registries of commands and filters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from errklein.commands._registry import FilterRegistry
 
 
 def made(*names: str, **options: Any) -> Any:
-    """An object that stands for a plugin, with commands of these names."""
+    """A stand-in for a plugin, with commands of these names."""
 
     class Made:
         pass
@@ -30,21 +30,21 @@ def made(*names: str, **options: Any) -> Any:
 
 
 class CommandRegistryTests(SynchronousTestCase):
-    """Commands by name."""
+    """The registry of commands."""
 
     def setUp(self) -> None:
-        """Have a plugin with two commands."""
+        """Register a plugin with two commands."""
         self.registry = CommandRegistry()
         self.greeter = made("hello_world", "bye")
         self.handlers = [self.greeter.hello_world, self.greeter.bye]
         self.assertEqual(self.registry.add("Greeter", self.handlers), [])
 
     def names(self) -> list[str]:
-        """The names of all commands."""
+        """Return the names of all commands."""
         return [command.name for command in self.registry]
 
     def test_a_new_name_that_is_taken_too(self) -> None:
-        """A command that is renamed takes nobody's place: the plugin's name goes in front once more."""
+        """A renamed command never takes another command's name: the plugin's name is prepended once more."""
         self.registry.add("Third", [getattr(made("other-bye"), "other-bye")])
         (clash,) = self.registry.add("Other", [made("bye").bye])
         self.assertIn("Other.bye clashes with Greeter.bye so it has been renamed other-other-bye", clash)
@@ -53,14 +53,14 @@ class CommandRegistryTests(SynchronousTestCase):
         self.assertEqual(holder.owner, "Third")
 
     def test_two_of_a_name_in_one_plugin(self) -> None:
-        """The second command of a name is renamed in the same plugin too; adding the same one again changes nothing."""
+        """Two commands with the same name in one plugin are renamed too; adding a command twice changes nothing."""
         (clash,) = self.registry.add("Greeter", [made("bye").bye])
         self.assertIn("renamed greeter-bye", clash)
         self.assertEqual(self.registry.add("Greeter", self.handlers), [])
         self.assertEqual(self.names(), ["bye", "greeter-bye", "hello_world"])
 
     def test_aliases(self) -> None:
-        """An alias finds the command, which keeps its name; with spaces or underscores."""
+        """An alias finds the command, with spaces or underscores, and the command keeps its name."""
         deploy = made("deploy", aliases=("d", "ship it"))
         self.assertEqual(self.registry.add("Deploy", [deploy.deploy]), [])
         for name in ("d", "ship_it", "deploy"):
@@ -72,7 +72,7 @@ class CommandRegistryTests(SynchronousTestCase):
         self.assertNotIn("d", self.registry)
 
     def test_aliases_that_are_taken(self) -> None:
-        """A name goes before an alias, and an alias before one that came later; somebody is told."""
+        """A name precedes an alias, and an earlier alias a later one; a sentence reports the ignored alias."""
         (taken,) = self.registry.add("Other", [made("other", aliases=("bye", "o")).other])
         self.assertIn("The alias bye of Other.other is ignored: Greeter.bye has that name", taken)
         (later,) = self.registry.add("Third", [made("third", aliases=("o",)).third])
@@ -83,7 +83,7 @@ class CommandRegistryTests(SynchronousTestCase):
         self.assertEqual(command.owner, "Fourth")
 
     def test_the_lower_place_has_the_name(self) -> None:
-        """A plugin that comes later with a lower place gets the name, and the other command is renamed."""
+        """A plugin with a lower place that is added later gets the name, and the other command is renamed."""
         registry = CommandRegistry()
         late, early = made("deploy"), made("deploy")
         self.assertEqual(registry.add("Late", [late.deploy], place=2), [])
@@ -96,7 +96,7 @@ class CommandRegistryTests(SynchronousTestCase):
         )
 
     def test_the_lower_place_has_the_alias(self) -> None:
-        """An alias goes to the command with the lower place, and a sentence says who has lost it."""
+        """An alias belongs to the command with the lower place, and a sentence reports the one that lost it."""
         registry = CommandRegistry()
         registry.add("Late", [made("late", aliases=("d",)).late], place=2)
         (clash,) = registry.add("Early", [made("early", aliases=("d",)).early], place=1)
@@ -107,11 +107,11 @@ class CommandRegistryTests(SynchronousTestCase):
 
     @given(st.permutations(range(4)), st.permutations(range(4)))
     def test_arrival_does_not_matter(self, one: list[int], other: list[int]) -> None:
-        """Commands that clash have the same names, in whichever order their plugins come, and the same are renamed."""
+        """The names of commands that clash don't depend on the order in which plugins are added."""
         self.assertEqual(self.arrived(one), self.arrived(other))
 
     def arrived(self, order: list[int]) -> tuple[dict[str, str], list[str]]:
-        """Who has which name, and the order of patterns, when plugins with their number as place come in this order."""
+        """Return the names, and the order of patterns, after adding the plugins in this order."""
         registry = CommandRegistry()
         for number in order:
             names = ["deploy", "p1-deploy" if number == 3 else f"own{number}"]
@@ -130,10 +130,10 @@ class CommandRegistryTests(SynchronousTestCase):
 
 
 class FilterRegistryTests(SynchronousTestCase):
-    """Filters in order."""
+    """The registry of filters."""
 
     def test_order_and_removal(self) -> None:
-        """Filters are asked in the order in which their plugins came, and go with them."""
+        """Filters are ordered by their plugins' places, and removed with them."""
 
         class Watcher:
             @cmdfilter

@@ -1,4 +1,4 @@
-"""Tests for commands that block, in real threads."""
+"""Tests for blocking commands in real threads."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ BLOCKING = textwrap.dedent(
 
 
 class ThreadTests(RealBotCase):
-    """Commands that block, in real threads."""
+    """Blocking commands in threads, beside commands on the reactor."""
 
     config = {
         "BACKENDS": {"libera": {"BACKEND": "Test"}, "console": {"BACKEND": "Test"}},
@@ -55,7 +55,7 @@ class ThreadTests(RealBotCase):
     }
 
     async def setUp(self) -> None:
-        """Have a plugin with blocking commands."""
+        """Start a bot with blocking commands."""
         directory = Path(self.mktemp())
         directory.mkdir()
         (directory / "blocking.plug").write_text("[Core]\nName = Blocking\nModule = blocking\n")
@@ -69,7 +69,7 @@ class ThreadTests(RealBotCase):
         self.gate = gate
 
     async def test_blocking_commands_block_nobody(self) -> None:
-        """While commands block, an admin's among them, others are answered in threads and on the reactor."""
+        """While commands block, an administrator's among them, other commands reply from threads and the reactor."""
         self.backend.receive("!block", frm="bob")
         self.backend.receive("!block admins", frm="@admin")
         self.assertEqual(await self.say("!where", frm="bob"), ["libera True"])
@@ -79,20 +79,20 @@ class ThreadTests(RealBotCase):
         self.assertEqual([sent.text for sent in self.backend.sent][-2:], ["released"] * 2)
 
     async def test_templates(self) -> None:
-        """What a blocking command returns for its template is rendered in a thread, too."""
+        """The template of a blocking command is rendered in a thread, too."""
         (said,) = await self.say("!rendered", frm="bob")
         self.assertRegex(said, "^rendered in .*commands")
         self.gate.set()
 
     async def test_items_are_sent_while_it_blocks(self) -> None:
-        """What a blocking generator yields is sent at once."""
+        """The items of a blocking generator are sent at once."""
         self.assertEqual(await self.say("!items", frm="bob"), ["libera"])
         self.gate.set()
         await self.bot.dispatcher.when_idle()
         self.assertEqual(self.backend.sent[-1].text, "released")
 
     async def test_bare_names_in_threads(self) -> None:
-        """In a thread a bare name is on the network of the message, for commands, generators and callbacks."""
+        """In a thread, a bare name belongs to the network of the message, for commands, generators and callbacks."""
         self.assertEqual(await self.say("!where", frm="bob", network="console"), ["console True"])
         self.gate.set()
         self.assertEqual(await self.say("!items", replies=2, frm="bob", network="console"), ["console", "released"])
@@ -101,12 +101,12 @@ class ThreadTests(RealBotCase):
 
 
 class OneThreadTests(RealBotCase):
-    """Blocking commands in real threads with BOT_ASYNC = False."""
+    """Blocking commands with `BOT_ASYNC = False`."""
 
     config = {"BACKENDS": {"libera": {"BACKEND": "Test"}}, "BOT_ASYNC": False}
 
     async def setUp(self) -> None:
-        """Have a plugin with blocking commands."""
+        """Start a bot with blocking commands."""
         directory = Path(self.mktemp())
         directory.mkdir()
         (directory / "blocking.plug").write_text("[Core]\nName = Blocking\nModule = blocking\n")
@@ -117,7 +117,7 @@ class OneThreadTests(RealBotCase):
         self.addCleanup(self.gate.set)
 
     async def test_one_after_the_other(self) -> None:
-        """A blocking command waits for the one before it; what runs on the reactor doesn't."""
+        """A blocking command waits for the previous one; commands on the reactor don't."""
         self.backend.receive("!block", frm="bob")
         self.backend.receive("!where", frm="bob")
         self.assertIn("I've been up", await self.command("!uptime"))

@@ -1,4 +1,4 @@
-"""Commands on several networks: aliases, the history, asynchronous results, and commands made at run time."""
+"""Tests for aliases, the history, asynchronous results and dynamic commands, on several networks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.networks import NetworksCase
 
 
 class Deployer(BotPlugin):
-    """Has a command of each kind."""
+    """A plugin with a command of each kind."""
 
     @botcmd(aliases=("d", "ship it"))
     def deploy(self, msg: Any, args: str) -> str:
@@ -58,37 +58,37 @@ class Deployer(BotPlugin):
 
 
 class CommandsCase(NetworksCase):
-    """Has the plugin."""
+    """A bot with that plugin."""
 
     plugins = (Deployer,)
 
 
 class AliasTests(CommandsCase):
-    """Other names."""
+    """Aliases."""
 
     def test_aliases(self) -> None:
-        """Other names run the command, with spaces or without."""
+        """An alias runs the command, with spaces or underscores."""
         for said in ("!d x", "!ship it x", "!ship_it x", "!deploy x"):
             self.assertEqual(self.say(said), ["deployed 'x'"])
         self.assertEqual(self.bot.cmd_history["bob"][-1], ("deploy", "x"))
 
     def test_access_by_the_name(self) -> None:
-        """Rules that name the command hold for its other names."""
+        """Access rules for the command also apply to its aliases."""
         self.config.networks["libera"].ACCESS_CONTROLS = {"deploy": {"denyusers": ("bob",)}}
         self.assertIn("not allowed", self.say("!d x")[0])
 
 
 class HistoryTests(CommandsCase):
-    """Commands that are given again."""
+    """Repeated commands."""
 
     def test_each_person_has_their_own(self) -> None:
-        """What somebody else has commanded can't be given again, nor what the same name has on another network."""
+        """Commands of other people, or of the same name on another network, can't be repeated."""
         self.say("!deploy x")
         self.assertEqual(self.say("!!", frm="carol"), [])
         self.assertEqual(self.say("!!", network="console"), [])
 
     def test_each_place_has_its_own(self) -> None:
-        """What was given in private can't be given again in a room, where others read the answer; nor vice versa."""
+        """A private command can't be repeated in a room, where others read the reply, nor the other way round."""
         self.say("!deploy private")
         self.assertEqual(self.say("!!", to="#ops") + self.say("!1", to="#ops"), [])
         self.say("!deploy public", to="#ops")
@@ -98,13 +98,13 @@ class HistoryTests(CommandsCase):
         self.assertEqual(self.say("!2"), [])
 
     def test_access_is_asked_again(self) -> None:
-        """A rule that came meanwhile holds."""
+        """Access rules are checked again when a command is repeated."""
         self.say("!deploy x")
         self.config.networks["libera"].ACCESS_CONTROLS = {"deploy": {"denyusers": ("bob",)}}
         self.assertIn("not allowed", self.say("!!")[0])
 
     def test_commands_that_are_gone(self) -> None:
-        """A command whose plugin is gone is unknown."""
+        """A repeated command is unknown if its plugin was removed."""
         self.say("!dynamic")
         self.say("!shout x")
         self.say("!no dynamic")
@@ -112,42 +112,42 @@ class HistoryTests(CommandsCase):
 
 
 class HistoryWithoutPrefixTests(CommandsCase):
-    """Where direct messages need no prefix."""
+    """`BOT_PREFIX_OPTIONAL_ON_CHAT` and the history."""
 
     settings = {"BOT_PREFIX_OPTIONAL_ON_CHAT": True}
 
     def test_numbers_alone(self) -> None:
-        """A number without a prefix isn't taken for a place in the history."""
+        """A number without a prefix repeats no command."""
         self.say("deploy x")
         self.assertIn("not found", self.say("1")[0])
         self.assertEqual(self.say("!1"), ["deployed 'x'"])
 
 
 class ResultTests(CommandsCase):
-    """What is answered."""
+    """Results of commands."""
 
     def test_declared_arguments(self) -> None:
-        """Commands with declared arguments answer, whatever kind of function they are."""
+        """Commands with declared arguments reply, whether they are functions, coroutines or generators."""
         self.assertEqual(self.say("!blocking args 1"), ["2"])
         self.assertEqual(self.say("!async args 1"), ["2", "3"])
         self.assertEqual(self.say("!deferred args 1"), ["4"])
         self.assertIn("couldn't parse the arguments", self.say("!async args x")[0])
 
     def test_items_that_are_awaited(self) -> None:
-        """An item that can be awaited is answered with what it comes to."""
+        """An awaitable item is awaited, and its result is the reply."""
         self.assertEqual(self.say("!awaitable items"), ["plain", "awaited"])
 
     def test_missing_template_of_a_refusal(self) -> None:
-        """A refusal through a template that isn't there is an error like any other."""
+        """A CommandError with a missing template is reported as an error."""
         self.assertIn("no_such_template", self.say("!refuses bob", frm="alice")[0])
         self.assertEqual(len(self.flushLoggedErrors()), 1)
 
 
 class DynamicTests(CommandsCase):
-    """Plugins that are made at run time."""
+    """Plugins created at run time."""
 
     def test_names_of_others(self) -> None:
-        """One that is named as another plugin takes nothing with it when it goes."""
+        """Removing a dynamic plugin with the name of another plugin leaves the other's commands."""
         for name in ("Help", "Deployer"):
             self.say(f"!dynamic {name}")
             self.assertEqual(self.say("!shout hey"), [f"{name}: HEY"])
@@ -158,10 +158,10 @@ class DynamicTests(CommandsCase):
 
 
 class MethodsOfInstancesTests(NetworksCase):
-    """Methods that aren't in the class body."""
+    """Methods that aren't defined in the class body."""
 
     def test_methods_on_the_instance(self) -> None:
-        """A decorated method that is assigned to the instance is a command; properties aren't looked at."""
+        """A decorated method that is assigned to the instance is a command; properties aren't evaluated."""
 
         class Odd(BotPlugin):
             from_lambda = botcmd(name="from_lambda")(lambda self, msg, args: "lambda")

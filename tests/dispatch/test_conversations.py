@@ -1,4 +1,4 @@
-"""Tests for questions of plugins and their answers."""
+"""Tests for questions of commands and the replies to them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.real_bot import RealBotCase
 
 
 class Asker(BotPlugin):
-    """Asks."""
+    """A plugin with commands that ask questions."""
 
     def __init__(self, bot: Any, name: str | None = None) -> None:
         super().__init__(bot, name)
@@ -74,22 +74,22 @@ class Asker(BotPlugin):
 
 
 class AskCase(NetworksCase):
-    """Has the plugin."""
+    """A bot with that plugin."""
 
     plugins = (Asker,)
     networks = {"libera": {}, "console": {}, "loose": {"BOT_PREFIX_OPTIONAL_ON_CHAT": True}, "bare": {"BOT_PREFIX": ""}}
 
     def setUp(self) -> None:
-        """Have the plugin at hand."""
+        """Remember the plugin's instance."""
         super().setUp()
         self.asker: Any = self.bot.plugin_manager.instance("Asker")
 
 
 class AskTests(AskCase):
-    """Who is asked, and what counts as the answer."""
+    """The person and place of a question, and the messages that count as its reply."""
 
     def test_odd_times(self) -> None:
-        """What is no time is refused and asks nothing; time that is over already is over at once."""
+        """An invalid timeout raises ValueError before anything is sent; a negative one has passed at once."""
         for odd, shown in (("text", "'soon'"), ("nan", "nan")):
             (answer,) = self.say(f"!until {odd}")
             self.assertEqual(answer, f"ValueError: timeout must be a number of seconds or None, not {shown}")
@@ -100,34 +100,34 @@ class AskTests(AskCase):
         self.assertEqual(self.asker.heard[-1], "hello")
 
     def test_deactivated_plugins_ask_nothing(self) -> None:
-        """A handler that goes on after its plugin was deactivated can't ask again."""
+        """A handler that continues after its plugin was deactivated can't ask."""
         self.say("!stubborn")
         self.successResultOf(self.bot.plugin_manager.deactivate("Asker"))
         self.assertNotIn("Second?", self.texts())
         self.assertFalse(self.bot.conversations.waiting)
 
     def test_answer(self) -> None:
-        """The next thing that the same person says there is the answer, and is nothing else; plugins see it."""
+        """The next message of the same person there is the reply and no command; `callback_message` gets it."""
         self.assertEqual(self.say("!branch"), ["Which branch?"])
         self.assertEqual(self.say("  main "), ["'main' of bob"])
         self.assertEqual(self.asker.heard, ["!branch", "  main "])
         self.assertEqual(self.say("main"), ["overheard"])
 
     def test_others_and_elsewhere(self) -> None:
-        """Nobody else answers, and nothing that is said elsewhere does."""
+        """Messages of other people, and in other places, aren't the reply."""
         self.assertEqual(self.say("!branch", to="#room"), ["Which branch?"])
         self.assertEqual(self.say("x", frm="carol", to="#room"), [])
         self.assertEqual(self.say("x") + self.say("x", to="#other") + self.say("x", to="#room", network="console"), [])
         self.assertEqual(self.say("dev", to="#room"), ["'dev' of bob@#room"])
 
     def test_commands_meanwhile(self) -> None:
-        """What begins with a prefix is a command; the question stays open."""
+        """A message with a prefix is a command, and the question stays open."""
         self.say("!branch")
         self.assertIn("errklein", self.say("!about")[0])
         self.assertEqual(self.say("dev"), ["'dev' of bob"])
 
     def test_without_prefixes(self) -> None:
-        """Where no prefix is needed whatever has none is the answer; without any prefix, what names no command."""
+        """If the prefix is optional, a message without it is the reply; if it is empty, one that names no command."""
         self.say("!branch", network="loose")
         self.assertEqual(self.say("about", network="loose"), ["'about' of bob"])
         self.say("branch", network="bare")
@@ -135,7 +135,7 @@ class AskTests(AskCase):
         self.assertEqual(self.say("dev", network="bare"), ["'dev' of bob"])
 
     def test_two_questions(self) -> None:
-        """A second question to the same person is sent after the first answer; to another person at once."""
+        """A second question to the same person is sent after the first reply; one to another person is sent at once."""
         self.say("!branch 1")
         self.assertEqual(self.say("!branch 2"), [])
         self.assertEqual(self.say("!branch 3", frm="carol"), ["Which branch3?"])
@@ -143,7 +143,7 @@ class AskTests(AskCase):
         self.assertEqual(self.say("b"), ["'b' of bob"])
 
     def test_too_many(self) -> None:
-        """Somebody who leaves questions open, wherever, is asked no more of them; others are."""
+        """A person with too many open questions is asked no more; other people are."""
         for number in range(MOST_QUESTIONS):
             self.say("!branch", to=f"#room{number}")
         self.assertEqual(
@@ -152,7 +152,7 @@ class AskTests(AskCase):
         self.assertEqual(self.say("!branch", frm="carol"), ["Which branch?"])
 
     def test_threads(self) -> None:
-        """A question that was caused in a thread is asked and answered there."""
+        """A question about a message in a thread is sent to that thread, and so is its reply."""
         backend = self.backends["libera"]
 
         def say(text: str, thread: str | None) -> None:
@@ -169,7 +169,7 @@ class AskTests(AskCase):
         self.assertEqual(self.texts()[-1], "'dev' of bob@#room")
 
     def test_who_takes_a_name(self) -> None:
-        """Who has the name of somebody that was asked, but is another one for access rules, doesn't answer."""
+        """A person who takes over the name, but differs in access rules, doesn't reply to the question."""
         backend = self.backends["libera"]
 
         def say(text: str, mask: str) -> None:
@@ -182,7 +182,7 @@ class AskTests(AskCase):
         self.assertEqual(self.texts()[1:], ["'dev' of alice!a@admin.host"])
 
     def test_threads_of_networks_with_extras_of_their_own(self) -> None:
-        """Where a network keeps other things than a mapping beside a message, what is said in a thread is understood."""
+        """Messages in threads are recognised even if a network's `extras` isn't a mapping."""
         backend = self.backends["libera"]
         self.say("!branch")
         begin = Message("begin", extras=("opaque",))  # type: ignore[arg-type]
@@ -193,12 +193,12 @@ class AskTests(AskCase):
 
 
 class DivertedTests(AskCase):
-    """Where the settings have answers go elsewhere."""
+    """Questions of commands with diverted replies."""
 
     settings = {"DIVERT_TO_PRIVATE": ("branch", "in_turn"), "DIVERT_TO_THREAD": ("patient", "begins")}
 
     def test_private(self) -> None:
-        """The question is asked in private, as the answer is given; what is said in the room is none."""
+        """The question is sent in private, as the reply is; messages in the room aren't the reply."""
         self.say("!branch", to="#room")
         self.assertEqual(self.sent(), [("bob", "Which branch?")])
         self.assertEqual(self.say("x", to="#room") + self.say("x", frm="carol"), [])
@@ -206,14 +206,14 @@ class DivertedTests(AskCase):
         self.assertEqual(self.sent()[1:], [("bob", "'dev' of bob")])
 
     def test_private_from_a_generator(self) -> None:
-        """All that a command asks which yields its answers."""
+        """All questions of a command that yields its replies are diverted."""
         self.say("!in turn", to="#room")
         self.say("a")
         self.say("b")
         self.assertEqual(self.sent(), [("bob", "First?"), ("bob", "a"), ("bob", "Second?"), ("bob", "b")])
 
     def test_private_after_another_command(self) -> None:
-        """It is the command that asks which counts, not one that was given meanwhile."""
+        """The command that asks is diverted, and not one that was sent meanwhile."""
         self.say("!patient", to="#room")
         self.say("!branch", to="#room")
         self.assertEqual(self.sent(), [("#room", "Well?"), ("bob", "Which branch?")])
@@ -221,13 +221,13 @@ class DivertedTests(AskCase):
         self.assertEqual(self.sent()[2:], [("#room", "Take your time")])
 
     def test_private_from_a_thread(self) -> None:
-        """What was said in a room's thread is asked about in private, outside of it."""
+        """A question about a message in a room's thread is sent in private, outside of the thread."""
         self.hear("!branch", "begin")
         self.assertFalse(self.backends["libera"].sent[0].message.is_threaded)
         self.assertEqual(self.say("dev"), ["'dev' of bob"])
 
     def test_thread(self) -> None:
-        """The question begins a thread, and the answer is what is said in that one."""
+        """The question starts a thread, and the reply is the next message in that thread."""
         self.hear("!patient", None, id="1")
         self.assertTrue(self.backends["libera"].sent[0].message.is_threaded)
         self.hear("x", None, id="2")
@@ -237,7 +237,7 @@ class DivertedTests(AskCase):
         self.assertEqual(self.texts()[1:], ["done"])
 
     def test_thread_without_ids(self) -> None:
-        """Where messages can't be told apart by ids there may be no threads: the answer is in the room as well."""
+        """Without message ids there may be no threads, so that the reply may be in the room as well."""
         self.hear("!patient", None)
         self.hear("x", "another")
         self.assertEqual(self.texts(), ["Well?"])
@@ -247,7 +247,7 @@ class DivertedTests(AskCase):
         self.assertEqual(self.texts(), ["Well?", "in the thread", "Well?", "in the room"])
 
     def test_step_of_a_flow(self) -> None:
-        """What a flow runs by itself answers no message, from which a question could be diverted."""
+        """An automatic step of a flow replies to no message, so its questions aren't diverted."""
         root = FlowRoot("f", "A flow.")
         root.connect("branch", predicate=lambda ctx: True)
         self.bot.flow_executor.add_flow(root)
@@ -259,7 +259,7 @@ class DivertedTests(AskCase):
         self.successResultOf(self.bot.flow_executor.when_idle())
 
     def hear(self, text: str, thread: str | None, id: str | None = None, parent: str | None = None) -> None:
-        """Bob says something in the room, perhaps in a thread."""
+        """Send a message as Bob in the room, perhaps in a thread."""
         backend = self.backends["libera"]
         room = backend.query_room("#room")
         begin = None if thread is None else Message(thread, extras=_ids(parent))
@@ -271,10 +271,10 @@ def _ids(id: str | None) -> dict[str, Any]:
 
 
 class EndTests(AskCase):
-    """Questions without an answer."""
+    """Questions that end without a reply."""
 
     def test_timeout(self) -> None:
-        """TimeoutError comes after so many seconds; a command that doesn't catch it says so, and it is no fault."""
+        """TimeoutError is raised after the timeout; an uncaught one is the reply, and isn't logged as an error."""
         self.say("!branch")
         self.reactor.advance(59)
         self.assertEqual(len(self.texts()), 1)
@@ -283,7 +283,7 @@ class EndTests(AskCase):
         self.assertEqual(self.say("main"), ["overheard"])
 
     def test_timeout_is_caught(self) -> None:
-        """It is Python's own TimeoutError; without a time limit a question stays open."""
+        """The exception is Python's TimeoutError; without a timeout, the question stays open."""
         self.say("!patient")
         self.reactor.advance(5)
         self.assertEqual(self.texts(), ["Well?", "Take your time"])
@@ -291,7 +291,7 @@ class EndTests(AskCase):
         self.assertEqual(self.say("done"), ["done"])
 
     def test_time_begins_with_the_question(self) -> None:
-        """A question that waited for another one has all of its time."""
+        """The timeout of a question that waited for another one begins when it is sent."""
         self.say("!branch 1")
         self.reactor.advance(50)
         self.say("!branch 2")
@@ -300,7 +300,7 @@ class EndTests(AskCase):
         self.assertEqual(self.say("b"), ["'b' of bob"])
 
     def test_deactivation(self) -> None:
-        """A plugin that is deactivated gets no answer any more."""
+        """The questions of a plugin end when it is deactivated."""
         self.say("!branch 1")
         self.say("!branch 2")
         self.successResultOf(self.bot.plugin_manager.deactivate("Asker"))
@@ -308,14 +308,14 @@ class EndTests(AskCase):
         self.successResultOf(self.bot.runner.when_idle())
 
     def test_stop(self) -> None:
-        """A bot that stops doesn't wait for answers."""
+        """All questions end when the bot stops."""
         self.say("!branch")
         self.bot.conversations.stop()
         self.assertEqual(self.texts()[1:], ["The bot is stopping."])
         self.assertEqual(self.say("!branch"), ["The bot is stopping."])
 
     def test_cancelling(self) -> None:
-        """Who doesn't want the answer any more cancels, and the next question is sent."""
+        """Cancelling the Deferred withdraws the question, and the next one is sent."""
         message = self.backends["libera"].receive("hello", frm="bob")
         first = self.asker.ask(message, "first?")
         second: Deferred[str] = self.asker.ask(message, "second?")
@@ -326,20 +326,20 @@ class EndTests(AskCase):
         self.assertEqual(self.successResultOf(second), "yes")
 
     def test_question_that_cannot_be_sent(self) -> None:
-        """What sending raises is what the question fails with."""
+        """An error of sending is raised by the question."""
         message = self.backends["libera"].receive("hello", frm="bob")
         self.successResultOf(self.backends["libera"].disconnect())
         self.failureResultOf(self.asker.ask(message, "there?"))
 
     def test_blocking_handlers_in_tests(self) -> None:
-        """A test whose bot has no threads is told in one line that a plain handler can't ask there."""
+        """In a test bot without threads, a plain handler that asks gets an error in one line."""
         question, told = self.say("!blocking", frm="@admin")
         self.assertEqual(question, "Where?")
         self.assertIn("async def", told)
         self.flushLoggedErrors(RuntimeError)
 
     def test_what_is_there_at_once(self) -> None:
-        """What needs no waiting is had by plain handlers there as well."""
+        """In a test bot without threads, plain handlers get results that need no waiting."""
         waits: list[Any] = []
 
         class Plain(BotPlugin):
@@ -374,12 +374,12 @@ BLOCKING = textwrap.dedent(
 
 
 class ThreadTests(RealBotCase):
-    """Questions of blocking handlers, in real threads."""
+    """Questions of blocking handlers in real threads."""
 
     config = {"DIVERT_TO_PRIVATE": ("where",)}
 
     async def setUp(self) -> None:
-        """Have a plugin with blocking commands."""
+        """Start a bot with blocking commands."""
         directory = Path(self.mktemp())
         directory.mkdir()
         (directory / "blocking.plug").write_text("[Core]\nName = Blocking\nModule = blocking\n")
@@ -387,16 +387,16 @@ class ThreadTests(RealBotCase):
         await self.start_bot(directory)
 
     async def test_blocking(self) -> None:
-        """A blocking handler waits in its thread for the answer."""
+        """A blocking handler waits in its thread for the reply."""
         self.assertEqual(await self.say("!where", frm="bob"), ["Where?"])
         self.assertEqual(await self.say("Rome", frm="bob"), ["to Rome"])
 
     async def test_diverted(self) -> None:
-        """What a blocking handler asks goes where its answers go as well."""
+        """The questions of a blocking handler are diverted like its replies."""
         self.assertEqual(await self.say("!where", frm="bob", to="#ops"), ["Where?"])
         self.assertEqual(str(self.backend.sent[-1].message.to), "bob")
         self.assertEqual(await self.say("Rome", frm="bob"), ["to Rome"])
 
     async def test_timeout(self) -> None:
-        """A blocking handler gets TimeoutError too."""
+        """A blocking handler gets TimeoutError, too."""
         self.assertEqual(await self.say("!soon", replies=2, frm="bob"), ["Soon?", "late"])

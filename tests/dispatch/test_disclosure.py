@@ -1,4 +1,4 @@
-"""Tests for who reads the text of an exception."""
+"""Tests for the disclosure of exceptions' texts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ WITHHELD = re.compile(r"Computer says nooo\. See logs for details \(error ([0-9a
 
 
 def split_badly(args: str) -> list[str]:
-    """A splitter with a bug, or that refuses what was typed."""
+    """A splitter that has a bug or rejects the arguments."""
     if args == "bug":
         raise RuntimeError(f"no connection with {TOKEN}")
     raise ValueError(f"what is {args}?")
 
 
 class Leaky(BotPlugin):
-    """Has a configuration with a secret, which its errors repeat."""
+    """A plugin whose errors contain a secret of its configuration."""
 
     def get_configuration_template(self) -> dict[str, Any]:
         return {"TOKEN": "", "URL": ""}
@@ -63,7 +63,7 @@ class Leaky(BotPlugin):
 
 
 class DisclosureTests(NetworksCase):
-    """Commands that fail."""
+    """Errors of commands."""
 
     plugins = (Leaky,)
     failing = ("fails", "fails midway", "fails later", "fails at its template")
@@ -76,7 +76,7 @@ class DisclosureTests(NetworksCase):
         self.forget()
 
     def tearDown(self) -> None:
-        """Forget what the plugin has raised."""
+        """Drop the plugin's logged errors."""
         self.flushLoggedErrors()
 
     def test_administrators_in_private(self) -> None:
@@ -87,14 +87,14 @@ class DisclosureTests(NetworksCase):
         self.assertIn("https://•••@example.org/?access_token=•••", reply)
 
     def test_everyone_else(self) -> None:
-        """Everyone else, and an administrator in a room, gets one sentence with an error id, and nothing of the text."""
+        """Everyone else, and an administrator in a room, gets one sentence with an error id and nothing of the text."""
         for sender in ({"frm": "bob"}, {"frm": "bob", "to": "#ops"}, {"frm": "alice", "to": "#ops"}):
             for command in self.failing:
                 *_, reply = self.say(f"!{command}", **sender)
                 self.assertRegex(reply, WITHHELD)
 
     def test_error_id(self) -> None:
-        """The line of the log above the traceback has the id, so that an operator finds it; each error has its own."""
+        """The log line above the traceback contains the id; each error has its own."""
         ids = {}
         for _ in range(3):
             (reply,) = self.say("!fails")
@@ -106,7 +106,7 @@ class DisclosureTests(NetworksCase):
         self.assertEqual(len(ids), 3)
 
     def test_names_that_change_hands(self) -> None:
-        """Where names change hands, the one who has the name when the command fails has to be an administrator."""
+        """On a network where names pass to others, the holder at the time of the failure must be an administrator."""
         backend: Any = self.backends["libera"]
         for holder, told in ((None, False), ("mallory", False), ("alice", True)):
             backend.current_holder = lambda person, holder=holder: holder and backend.person_named(holder)
@@ -114,12 +114,12 @@ class DisclosureTests(NetworksCase):
             self.assertEqual("failed with" in reply, told)
 
     def test_command_errors(self) -> None:
-        """The text of a CommandError is for whoever gave the command; only secrets in it are masked."""
+        """The text of a CommandError is sent to everyone; only secrets in it are masked."""
         for sender in ({"frm": "bob"}, {"frm": "alice"}, {"frm": "alice", "to": "#ops"}):
             self.assertEqual(self.say("!refuses", **sender), ["no login at https://•••@example.org with ••• today"])
 
     def test_detailed_errors(self) -> None:
-        """What repeats an exception is for administrators in private too; others get the summary and an id."""
+        """The text of a DetailedError is sent to administrators in private; others get the summary and an id."""
         self.assertEqual(self.say("!refuses in detail", frm="alice"), ["it failed: ••• isn't valid"])
         (reply,) = self.say("!refuses in detail", frm="alice", to="#ops")
         self.assertRegex(reply, r"^It failed \(error [0-9a-f]{8}\)\.$")
@@ -127,7 +127,7 @@ class DisclosureTests(NetworksCase):
         self.assertIn("isn't valid", line)
 
     def test_arguments(self) -> None:
-        """What is said about arguments is for whoever typed them; what else a splitter raises isn't."""
+        """Errors about arguments are sent to everyone; any other error of a splitter to administrators only."""
         self.assertEqual(self.say("!splits x", to="#ops"), ["Sorry, I couldn't parse your arguments. what is x?"])
         (reply,) = self.say("!splits bug")
         self.assertRegex(reply, r"^Sorry, I couldn't parse your arguments \(error [0-9a-f]{8}\)\.$")
@@ -136,7 +136,7 @@ class DisclosureTests(NetworksCase):
         self.assertEqual(reply, "Sorry, I couldn't parse your arguments. no connection with •••")
 
     def test_configuration_that_is_refused(self) -> None:
-        """A configuration's secrets are masked before it is in use, in the log too, and nothing is told in a room."""
+        """A new configuration's secrets are masked before it is in use, in the log too; rooms get no errors."""
         self.config.networks["libera"].ACCESS_CONTROLS = {"plugin_*": {"allowmuc": True}}
         command = "!plugin config Leaky {'TOKEN': 'another-token', 'URL': 'refuse'}"
         (reply,) = self.say(command, frm="alice")

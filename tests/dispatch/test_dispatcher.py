@@ -1,4 +1,4 @@
-"""Tests for the way from a message to its answer."""
+"""Tests for the dispatch of messages."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.networks import NetworksCase
 
 
 class Silent(Exception):
-    """Can't be made text."""
+    """An exception whose `str()` fails."""
 
     def __str__(self) -> str:
         raise ValueError("no text")
 
 
 def split_at_dashes(args: str) -> list[str]:
-    """Splits, or doesn't."""
+    """A splitter that may fail."""
     if args == "leave":
         raise SystemExit(2)
     if args == "silently":
@@ -30,7 +30,7 @@ def split_at_dashes(args: str) -> list[str]:
 
 
 class Talker(BotPlugin):
-    """Answers in every way."""
+    """A plugin with every kind of reply."""
 
     def __init__(self, bot: Any, name: str | None = None) -> None:
         super().__init__(bot, name)
@@ -73,7 +73,7 @@ class Talker(BotPlugin):
 
     @botcmd
     def fails_silently(self, msg: Any, args: str) -> str:
-        """Raise what can't be shown."""
+        """Raise an exception whose text can't be read."""
         raise Silent
 
     @botcmd(split_args_with=split_at_dashes)
@@ -101,21 +101,21 @@ class Talker(BotPlugin):
 
 
 class TalkerCase(NetworksCase):
-    """Has the Talker."""
+    """A bot with that plugin."""
 
     plugins = (Talker,)
 
     def setUp(self) -> None:
-        """Have the plugin at hand."""
+        """Remember the plugin's instance."""
         super().setUp()
         self.talker: Any = self.bot.plugin_manager.instance("Talker")
 
 
 class AnswerTests(TalkerCase):
-    """What is sent for what a command returns, yields or raises."""
+    """Replies for values that a command returns, yields or raises."""
 
     def test_async_generators(self) -> None:
-        """Items of an async generator are sent as they come, and stay sent when it raises."""
+        """Items of an async generator are sent as they are yielded, and stay sent if it raises later."""
         self.assertEqual(self.say("!later items"), ["one"])
         self.talker.gates[0].callback(None)
         self.assertEqual(self.texts()[1], "two")
@@ -123,28 +123,28 @@ class AnswerTests(TalkerCase):
         self.flushLoggedErrors(RuntimeError)
 
     def test_coroutines_and_inline_callbacks(self) -> None:
-        """`async def` and @inlineCallbacks commands answer when they are done."""
+        """Coroutine functions and `@inlineCallbacks` reply when they have finished."""
         self.assertEqual(self.say("!waits x") + self.say("!waits too"), [])
         for gate in self.talker.gates:
             gate.callback(None)
         self.assertEqual(self.texts(), ["waited x", "waited too"])
 
     def test_exception_that_cannot_say_what_it_is(self) -> None:
-        """An exception whose text can't be had is answered with its type, and never with a traceback."""
+        """The reply to an exception whose text can't be read contains its type and no traceback."""
         self.assertEqual(
             self.say("!fails silently", frm="alice"), ["Computer says nooo. See logs for details:\nSilent"]
         )
         self.flushLoggedErrors()
 
     def test_logged(self) -> None:
-        """Who gives which command is in the log, and not what it was given."""
+        """The log contains senders and commands, but no arguments."""
         self.say("!hello world a secret")
         self.say("!hello", frm="carol")
         lines = [line for line in self.test_bot.log if " runs " in line]
         self.assertEqual(lines, ["bob runs hello_world"])
 
     def test_splitters_of_plugins(self) -> None:
-        """Whatever a plugin's own splitter raises is told, as what argparse raises at arguments it doesn't know."""
+        """The reply contains any exception of a plugin's own splitter, as it does those of argparse."""
         self.assertEqual(self.say("!split itself a-b"), ["['a', 'b']"])
         (reply,) = self.say("!split itself leave")
         self.assertIn("couldn't parse your arguments", reply)
@@ -154,14 +154,14 @@ class AnswerTests(TalkerCase):
         self.assertEqual(self.say("!hello world"), ["hello ''"])
 
     def test_replies_that_cannot_be_sent(self) -> None:
-        """When the network takes nothing any more that is logged, and the bot isn't busy for ever."""
+        """If the network rejects all messages, that is logged, and the bot doesn't stay busy."""
         self.successResultOf(self.backends["libera"].disconnect())
         self.assertEqual(self.say("!hello world") + self.say("!nothing"), [])
         self.assertEqual(len(self.flushLoggedErrors(OutboxClosed)), 3)
         self.successResultOf(self.bot.dispatcher.when_idle())
 
     def test_no_room_for_answers(self) -> None:
-        """Answers for which the outbox has no room are left out, with a line in the log each and no traceback."""
+        """Replies for which the outbox has no room are dropped, with one log line each and no traceback."""
         with mock.patch.object(self.backends["libera"], "send_message", side_effect=OutboxFull("9 messages wait")):
             for text in ("!hello world", "!items", "!nothing", "!found"):
                 self.assertEqual(self.say(text), [])
@@ -171,22 +171,22 @@ class AnswerTests(TalkerCase):
 
 
 class UnknownTests(TalkerCase):
-    """What is said about commands that there aren't."""
+    """Replies to unknown commands."""
 
     networks = {"libera": {}, "quiet": {"SUPPRESS_CMD_NOT_FOUND": True}}
 
     def test_as_it_was_given(self) -> None:
-        """What somebody has typed is shown as it was, and no Markdown."""
+        """The reply shows the text as typed, without interpreting Markdown in it."""
         self.assertEqual(self.say("!_a_ [b](http://evil)"), ['Command "_a_" / "_a_ [b](http://evil)" not found.'])
 
     def test_suppressed_on_one_network(self) -> None:
-        """SUPPRESS_CMD_NOT_FOUND mutes it where it is set."""
+        """SUPPRESS_CMD_NOT_FOUND suppresses the reply on its network."""
         self.assertEqual(self.say("!zz", network="quiet"), [])
         self.assertEqual(len(self.say("!zz")), 1)
 
 
 class PrefixTests(TalkerCase):
-    """What a command begins with, on each network."""
+    """Prefixes of each network."""
 
     networks = {
         "libera": {},
@@ -200,7 +200,7 @@ class PrefixTests(TalkerCase):
     }
 
     def test_each_network_has_its_own(self) -> None:
-        """A prefix holds on its network only, and suggestions show it."""
+        """A prefix is valid on its network only, and suggestions contain it."""
         self.assertEqual(len(self.say("!hello world")), 1)
         self.assertEqual(self.say(".hello world"), [])
         self.assertEqual(len(self.say(".hello world", network="dotted")), 1)
@@ -209,7 +209,7 @@ class PrefixTests(TalkerCase):
 
 
 class AccessTests(TalkerCase):
-    """Who may do what, on each network."""
+    """Access rules of each network."""
 
     networks = {
         "libera": {
@@ -220,7 +220,7 @@ class AccessTests(TalkerCase):
     }
 
     def test_admin_only(self) -> None:
-        """A command of admins is refused to others, and nobody is an admin on a network for being one elsewhere."""
+        """An admin-only command is denied to others, and administrators of one network aren't those of another."""
         self.assertEqual(self.say("!admin waits", frm="bob"), ["This command requires bot-admin privileges"])
         self.assertEqual(self.say("!admin waits", frm="root"), ["This command requires bot-admin privileges"])
         self.assertEqual(self.say("!admin waits", frm="alice", network="console"), [])
@@ -233,13 +233,13 @@ class AccessTests(TalkerCase):
         self.assertEqual((self.texts()[-1], self.texts("console")), ("done", ["done"]))
 
     def test_rules_hold_on_their_network(self) -> None:
-        """ACCESS_CONTROLS of one network say nothing about another."""
+        """ACCESS_CONTROLS of one network don't apply to another."""
         (refusal,) = self.say("!hello world", frm="mallory")
         self.assertTrue(refusal.startswith("You're not allowed to access this command"))
         self.assertEqual(self.say("!hello world", frm="mallory", network="console"), ["hello ''"])
 
     def test_broken_rules_refuse(self) -> None:
-        """Rules that can't be applied let nobody in, are logged, and stop nothing else."""
+        """Invalid access rules deny everything, are logged, and stop nothing else."""
         self.config.networks["libera"].ACCESS_CONTROLS = {"*": {"allowusers": 7}}
         self.assertEqual(self.say("!hello world"), [])
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
@@ -250,7 +250,7 @@ class LivePrefixTests(TalkerCase):
     """Settings that are changed while the bot runs."""
 
     def test_prefix_is_changed(self) -> None:
-        """What is heard as a command follows BOT_PREFIX at once."""
+        """A new BOT_PREFIX applies at once."""
         self.assertEqual(self.say("!hello world"), ["hello ''"])
         self.config.BOT_PREFIX = "%"
         self.assertEqual(self.say("!hello world"), [])
@@ -258,12 +258,12 @@ class LivePrefixTests(TalkerCase):
 
 
 class OrderTests(TalkerCase):
-    """What waits for what."""
+    """Concurrency of commands."""
 
     networks = {"libera": {"BOT_ADMINS": ("alice",)}, "console": {"BOT_ADMINS": ("root",)}}
 
     def test_admin_commands_one_after_another(self) -> None:
-        """Of admins' commands one runs at a time, in order, while everybody else is answered."""
+        """Admin-only commands run one at a time, in order, while other people get replies."""
         self.say("!admin waits 1", frm="alice")
         self.say("!admin waits 2", frm="alice")
         self.assertEqual(len(self.talker.gates), 1)
@@ -275,7 +275,7 @@ class OrderTests(TalkerCase):
         self.assertEqual(self.texts(), ["hello ''", "done 1", "done 2"])
 
     def test_who_waits_is_told(self) -> None:
-        """Whoever's turn doesn't come is told after a while which command is before, once; others' commands too."""
+        """A command that waits long gets one reply with the command before it; so do other people's commands."""
         self.say("!admin waits 1", frm="alice")
         self.assertEqual(self.say("!admin finds carol", frm="alice"), [])
         self.reactor.advance(11)
@@ -286,7 +286,7 @@ class OrderTests(TalkerCase):
         self.assertEqual(len(self.texts()), 1)
 
     def test_who_waits_for_a_moment_is_not_told(self) -> None:
-        """Nothing is said of a turn that comes soon."""
+        """A command that waits briefly gets no such reply."""
         self.say("!admin waits 1", frm="alice")
         self.say("!admin waits 2", frm="alice")
         self.talker.gates[0].callback(None)
@@ -294,7 +294,7 @@ class OrderTests(TalkerCase):
         self.assertEqual(self.texts(), ["done 1"])
 
     def test_the_end_waits_for_nobody(self) -> None:
-        """The bot can be shut down although a command of an administrator doesn't end; twice is as good as once."""
+        """`!shutdown` works while an administrator's command hangs, and may be repeated."""
         self.say("!admin waits 1", frm="alice")
         self.assertEqual(self.say("!shutdown --confirm", frm="alice"), ["Shutting down."])
         self.say("!shutdown --confirm", frm="alice")
@@ -302,7 +302,7 @@ class OrderTests(TalkerCase):
         self.assertTrue(self.reactor.hasStopped)
 
     def test_a_failing_admin_command_lets_the_next_one_run(self) -> None:
-        """The turn passes on whatever becomes of a command."""
+        """The next admin-only command runs whether the previous one succeeds or fails."""
         self.say("!admin waits 1", frm="alice")
         self.say("!admin waits 2", frm="alice")
         self.talker.gates[0].errback(RuntimeError("gone"))
@@ -312,7 +312,7 @@ class OrderTests(TalkerCase):
         self.flushLoggedErrors(RuntimeError)
 
     def test_a_waiting_command_keeps_its_network(self) -> None:
-        """A command that waited for another network's has bare names on its own network nevertheless."""
+        """After waiting for another network's command, bare names still belong to the command's own network."""
         self.say("!admin waits", frm="alice")
         self.say("!admin finds carol", frm="root", network="console")
         self.talker.gates[0].callback(None)
@@ -321,7 +321,7 @@ class OrderTests(TalkerCase):
         self.assertEqual(self.texts("console"), ["console"])
 
     def test_splitters_keep_the_order(self) -> None:
-        """Commands of administrators whose arguments a plugin splits itself wait for their turn all the same."""
+        """Admin-only commands whose arguments a plugin splits wait for each other, too."""
         self.say("!admin waits 1", frm="alice")
         self.say("!admin splits a-b", frm="alice")
         self.say("!admin waits 2", frm="alice")
@@ -333,7 +333,7 @@ class OrderTests(TalkerCase):
         self.assertEqual(self.texts(), ["done 1", "['a', 'b']", "done 2"])
 
     def test_a_never_ending_command(self) -> None:
-        """Others are answered while one never is; idle is the bot only after the last answer."""
+        """Other commands reply while one never does; the bot is idle only after the last reply."""
         self.say("!waits")
         self.assertEqual(self.say("!hello world"), ["hello ''"])
         idle = self.bot.dispatcher.when_idle()

@@ -1,4 +1,4 @@
-"""Tests for filters of commands."""
+"""Tests for command filters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.networks import NetworksCase
 
 
 class First(BotPlugin):
-    """Has commands, and filters whose decision a test makes."""
+    """A plugin with commands, and with filters that a test controls."""
 
     def __init__(self, bot: Any, name: str | None = None) -> None:
         super().__init__(bot, name)
@@ -40,7 +40,7 @@ class First(BotPlugin):
 
 
 class Second(BotPlugin):
-    """Is asked later, and about unknown commands."""
+    """A plugin with later filters, one of them for unknown commands."""
 
     @cmdfilter(catch_unprocessed=True)
     def catches(self, msg: Any, cmd: Any, args: Any, dry_run: bool, emptycmd: bool = False) -> Any:
@@ -60,21 +60,21 @@ class Second(BotPlugin):
 
 
 class FilterCase(NetworksCase):
-    """Has both plugins."""
+    """A bot with both plugins."""
 
     plugins = (First, Second)
 
     def setUp(self) -> None:
-        """Have the first plugin at hand."""
+        """Remember the first plugin's instance."""
         super().setUp()
         self.first: Any = self.bot.plugin_manager.instance("First")
 
 
 class FilterTests(FilterCase):
-    """What filters see and decide."""
+    """Arguments and results of filters."""
 
     def test_blocking(self) -> None:
-        """No message, an exception, or anything else than three values blocks the command without a word."""
+        """A missing message, an exception, or any other value than a triple blocks the command without a reply."""
 
         def fails(*passed: Any) -> Any:
             raise RuntimeError("no")
@@ -96,18 +96,18 @@ class FilterTests(FilterCase):
         self.successResultOf(self.bot.dispatcher.when_idle())
 
     def test_permission_for_what_a_filter_made(self) -> None:
-        """A filter can't let somebody do what he may not."""
+        """A filter can't allow a command that access rules deny."""
         self.first.decide = lambda msg, cmd, args: (msg, "secret", "")
         self.assertEqual(self.say("!echo it x"), ["This command requires bot-admin privileges"])
         self.assertEqual(self.say("!echo it x", frm="alice"), ["hush"])
 
     def test_refused_commands_are_not_shown(self) -> None:
-        """What the rules refuse reaches no filter."""
+        """Filters don't get commands that access rules deny."""
         self.say("!secret")
         self.assertEqual(self.first.asked, [])
 
     def test_waiting(self) -> None:
-        """A filter may take its time; the command waits, and others don't."""
+        """A slow filter delays its command and no others."""
         gate: Deferred[Any] = Deferred()
         self.first.decide = lambda msg, cmd, args: gate.addCallback(lambda _: (msg, cmd, "late"))
         self.assertEqual(self.say("!echo it x"), [])
@@ -118,10 +118,10 @@ class FilterTests(FilterCase):
 
 
 class UnknownTests(FilterCase):
-    """Commands that there aren't."""
+    """Filters of unknown commands."""
 
     def test_all_are_asked(self) -> None:
-        """Each filter that wants to know of unknown commands may answer; what fails is logged."""
+        """Each filter of unknown commands may reply; an exception is logged."""
         said, *caught = self.say("!nothing at all")
         self.assertIn('"nothing" / "nothing at" not found', said)
         self.assertEqual(caught, ["caught !nothing at all", "caught last"])

@@ -1,4 +1,4 @@
-"""Commands that go on with flows, and flows that go on by themselves."""
+"""Tests for flows: commands that advance them, and their automatic steps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALICE = "alice"
 
 
 class Steps(BotPlugin):
-    """Commands, and what they were called with."""
+    """A plugin with commands that record their calls."""
 
     def activate(self) -> None:
         self.calls: list[tuple[str, Any, dict[str, Any]]] = []
@@ -86,12 +86,12 @@ class Steps(BotPlugin):
 
 
 def always(_: Any) -> bool:
-    """A predicate."""
+    """A predicate that is always true."""
     return True
 
 
 class FlowsCase(SynchronousTestCase):
-    """A bot whose flow is built by the test."""
+    """A bot with a flow that the test defines."""
 
     config: dict[str, Any] = {}
 
@@ -103,19 +103,19 @@ class FlowsCase(SynchronousTestCase):
         self.executor = self.bot.bot.flow_executor
 
     def flow(self, name: str = "f") -> FlowRoot:
-        """A flow without steps that can be begun."""
+        """Register a flow without steps."""
         root = FlowRoot(name, "A flow.")
         self.executor.add_flow(root)
         return root
 
     def start(self, name: str = "f", who: str = ALICE, **context: Any) -> list[str]:
-        """Take somebody into the flow; what the bot says."""
+        """Start the flow for a person; return the bot's messages."""
         before = len(self.bot.messages)
         self.executor.start_flow(name, self.bot.bot.build_identifier(who), context)
         return [sent.text for sent in self.bot.messages[before:]]
 
     def say(self, text: str, who: Identifier | str = ALICE, room: str | None = None) -> list[str]:
-        """Somebody gives a command; what the bot says to it, and after as many turns as it takes."""
+        """Send a command; return the bot's messages, also those of later reactor turns."""
         before = len(self.bot.messages)
         self.bot.backend.receive(text, frm=who, to=room)
         for _ in range(20):
@@ -123,20 +123,20 @@ class FlowsCase(SynchronousTestCase):
         return [sent.text for sent in self.bot.messages[before:]]
 
     def names(self) -> list[str]:
-        """The commands that were called."""
+        """Return the commands that were called."""
         return [name for name, _, _ in self.steps.calls]
 
 
 def hint(name: str, *commands: str) -> str:
-    """What somebody is told who can go on."""
+    """Return the hint with the possible next steps."""
     return "\n".join([f"You are in the flow {name}, you can continue with:", *(f"• {it}" for it in commands)])
 
 
 class StepsTests(FlowsCase):
-    """Somebody goes through a flow."""
+    """Flows that commands advance."""
 
     def test_patterns(self) -> None:
-        """For a command that is given by a pattern the hint is the pattern, with the prefix if it needs one."""
+        """The hint for a command with a pattern shows the pattern, with the prefix if it is required."""
         first = self.flow().connect("one")
         first.connect("number")
         first.connect("numbered")
@@ -145,14 +145,14 @@ class StepsTests(FlowsCase):
         self.assertEqual(self.say("12"), ["did number"])
 
     def test_nothing_but_the_end(self) -> None:
-        """Where only the end follows, the flow ends."""
+        """A flow ends after a step that only FLOW_END follows."""
         self.flow().connect("one").connect(FLOW_END)
         self.start()
         self.say("!one")
         self.assertEqual(self.executor.in_flight, [])
 
     def test_rooms(self) -> None:
-        """A room's flow goes on with everybody there, and its hints go to the room."""
+        """Everyone in the room advances a room's flow, and its hints go to the room."""
         self.flow().connect("one", auto_trigger=True, room_flow=True).connect("three").connect("one")
         self.say("!one", who=ALICE, room="#testroom")
         self.assertEqual(self.say("!three", who="bob", room="#testroom"), ["did three", hint("f", "!one")])
@@ -161,10 +161,10 @@ class StepsTests(FlowsCase):
 
 
 class ByItselfTests(FlowsCase):
-    """Steps whose predicates hold."""
+    """Automatic steps."""
 
     def test_async(self) -> None:
-        """A step may take its time; the next one waits for it."""
+        """A step may be asynchronous; the next one waits for it."""
         self.flow().connect("one", auto_trigger=True).connect("later", predicate=always).connect("three", always)
         self.say("!one")
         self.assertEqual(self.names(), ["one"])
@@ -175,7 +175,7 @@ class ByItselfTests(FlowsCase):
         self.successResultOf(self.executor.when_idle())
 
     def test_async_predicate(self) -> None:
-        """A predicate may be `async def`."""
+        """A predicate may be a coroutine function."""
 
         async def holds(ctx: Any) -> bool:
             return "one" in ctx
@@ -185,7 +185,7 @@ class ByItselfTests(FlowsCase):
         self.assertEqual(self.names(), ["one", "three"])
 
     def test_failing_step(self) -> None:
-        """An administrator whose step fails is told where and why, others where, with an error id; the log has all."""
+        """A failed step is reported: with the error to administrators, with an error id to others and in the log."""
         self.flow().connect("one", auto_trigger=True).connect("fails", predicate=always).connect("three", always)
         said = self.say("!one", who=ADMIN)
         self.assertEqual(said, ["did one", f'f ({ADMIN}) errored at fails with "no luck"', hint("f", "!three")])
@@ -197,7 +197,7 @@ class ByItselfTests(FlowsCase):
         self.assertIn(f"the flow f {told[-17:-1]}", self.bot.log[-1])
 
     def test_refusing_step(self) -> None:
-        """A step that answers with a refusal is told as any that fails, and is no fault for the log."""
+        """The text of a CommandError in a step is reported, and isn't logged as an error."""
         self.flow().connect("one", auto_trigger=True).connect("refuses", predicate=always).connect("three")
         self.assertIn('errored at refuses with "not today"', self.say("!one")[1])
         self.assertEqual(self.flushLoggedErrors(CommandError), [])
@@ -212,7 +212,7 @@ class ByItselfTests(FlowsCase):
         self.assertIn(told[-17:-1], self.bot.log[-1])
 
     def test_step_for_administrators(self) -> None:
-        """What is for administrators a flow does for them alone, whatever context it was begun with."""
+        """An admin-only step runs for administrators only, whatever the context is."""
         self.flow().connect("risky", predicate=lambda ctx: ctx["approved"])
         said = self.say('!flows start f {"approved": true}')
         self.assertIn('f (alice) errored at risky with "This command requires bot-admin privileges"', said)
@@ -221,13 +221,13 @@ class ByItselfTests(FlowsCase):
         self.assertEqual(self.names(), ["risky"])
 
     def test_step_for_administrators_in_a_room(self) -> None:
-        """In a room's flow nothing is done that an administrator couldn't do there."""
+        """In a room's flow, a step is denied that an administrator couldn't run in the room."""
         self.flow().connect("one", auto_trigger=True, room_flow=True).connect("risky", predicate=always)
         self.assertIn("only be issued through a direct message", "\n".join(self.say("!one", who=ADMIN, room="#ops")))
         self.assertEqual(self.names(), ["one"])
 
     def test_step_that_is_refused_stays_to_be_taken(self) -> None:
-        """Nobody comes past a step that is done for administrators alone; what else holds is done."""
+        """Nobody gets past an admin-only step without being an administrator; other true steps run."""
         first = self.flow().connect("one", auto_trigger=True)
         first.connect("risky", predicate=always).connect("three")
         self.assertEqual(self.say("!one")[-1], hint("f", "!risky"))
@@ -237,7 +237,7 @@ class ByItselfTests(FlowsCase):
         self.assertEqual(self.names(), ["one", "one", "many"])
 
     def test_too_many(self) -> None:
-        """Flows that nobody goes on with don't pile up: of too many, the one that began first is ended."""
+        """The number of flows in progress is limited; beyond it, the oldest one is ended."""
         with mock.patch.object(flow_executor, "MOST_IN_FLIGHT", 2):
             self.flow().connect("one", auto_trigger=True).connect("three")
             for who in ("ann", "bob", "cid"):
@@ -245,7 +245,7 @@ class ByItselfTests(FlowsCase):
         self.assertEqual([str(flow.requestor) for flow in self.executor.in_flight], ["bob", "cid"])
 
     def test_predicate_that_raises(self) -> None:
-        """It doesn't hold, and the requestor is told in one line, with the exception's text only for administrators."""
+        """A predicate that raises counts as false; the reply is one line, with the error for administrators."""
         self.flow().connect("one", auto_trigger=True).connect("three", predicate=lambda ctx: ctx["nosuch"])
         said = self.say("!one", who=ADMIN)
         self.assertEqual(said[1], "The predicate of the step three in the flow f failed with KeyError: 'nosuch'")
@@ -256,12 +256,12 @@ class ByItselfTests(FlowsCase):
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 2)
 
     def test_unknown_command(self) -> None:
-        """A step whose command isn't there, as of a plugin that isn't active, is told."""
+        """A step with an unknown command, such as one of an inactive plugin, is reported."""
         self.flow().connect("one", auto_trigger=True).connect("nosuch", predicate=always).connect("three")
         self.assertIn("The flow f can't continue: unknown command nosuch.", self.say("!one"))
 
     def test_never_ending(self) -> None:
-        """Steps that always hold give the reactor a turn each, and are ended after many with a word."""
+        """Automatic steps yield to the reactor after each, and a flow with too many is ended and reported."""
         step = self.flow().connect("one", auto_trigger=True)
         step.connect(step, predicate=always)
         self.bot.say("!one", frm=ALICE)
@@ -273,7 +273,7 @@ class ByItselfTests(FlowsCase):
         self.assertEqual(self.executor.in_flight, [])
 
     def test_stopped_meanwhile(self) -> None:
-        """A flow that is stopped while a step runs takes no other."""
+        """A flow that is stopped during a step takes no other step."""
         self.flow().connect("one", auto_trigger=True).connect("later", predicate=always).connect("three", always)
         self.say("!one")
         self.executor.stop_flow("f", self.bot.bot.build_identifier(ALICE))
@@ -282,7 +282,7 @@ class ByItselfTests(FlowsCase):
         self.assertEqual(self.names(), ["one", "later"])
 
     def test_step_of_ones_own_meanwhile(self) -> None:
-        """Somebody may go on while a step runs by itself; the flow then follows him, and hints once."""
+        """If a person takes a step during an automatic one, the flow continues from there, with one hint."""
         first = self.flow().connect("one", auto_trigger=True)
         first.connect("later", predicate=always)
         first.connect("two_two").connect("three")
@@ -295,12 +295,12 @@ class ByItselfTests(FlowsCase):
 
 
 class WhoMovesTests(FlowsCase):
-    """For whom a flow goes on by itself."""
+    """The person on whose behalf automatic steps run."""
 
     config = {"BOT_ADMINS": ("*!a@admin.host", ADMIN), "ACCESS_CONTROLS": {"risky": {"allowmuc": True}}}
 
     def masked(self, mask: str) -> IRCPerson:
-        """Somebody who is known by more than a name."""
+        """Return a person who is identified by more than a name."""
         return IRCPerson(mask, network="test")
 
     def setUp(self) -> None:
@@ -311,7 +311,7 @@ class WhoMovesTests(FlowsCase):
         self.second.connect("risky", predicate=always).connect("three")
 
     def test_name_is_taken_over(self) -> None:
-        """Who takes the name of somebody in a flow neither goes on with it nor ends it."""
+        """A person who takes over the name of somebody in a flow neither advances nor stops it."""
         self.say("!flows start f", who=self.alice)
         self.say("!one", who=self.alice)
         self.assertEqual(self.say("!two two", who=self.mallory), ["did two_two"])
@@ -323,7 +323,7 @@ class WhoMovesTests(FlowsCase):
         self.assertEqual(self.steps.senders[-1], "alice!a@admin.host")
 
     def test_taken_over_while_a_command_runs(self) -> None:
-        """A command that somebody else has given before doesn't count as the requestor's either."""
+        """A command that the new holder of a name sent before doesn't count as the requestor's either."""
         self.first.connect("later")
         self.say("!later", who=self.mallory)
         self.say("!flows start f", who=self.alice)
@@ -332,12 +332,12 @@ class WhoMovesTests(FlowsCase):
         self.assertIs(self.executor.in_flight[0].current_step, self.first)
 
     def test_killed_by_name(self) -> None:
-        """An administrator ends somebody's flow by the name that everybody sees."""
+        """An administrator stops a person's flow by the visible name."""
         self.say("!flows start f", who=self.alice)
         self.assertIsNotNone(self.executor.stop_flow("f", self.masked("alice")))
 
     def test_begun_for_a_name(self) -> None:
-        """A flow that a plugin begins for a name is anybody's who has it, and does for each what that one may do."""
+        """A flow that a plugin starts for a name belongs to its holder, and runs with the holder's permissions."""
         self.executor.start_flow("f", self.masked("alice"), {})
         self.say("!one", who=self.alice)
         said = self.say("!two two", who=self.mallory)
@@ -346,8 +346,7 @@ class WhoMovesTests(FlowsCase):
         self.assertEqual(self.steps.senders, ["alice!a@admin.host", "alice!m@evil.example", "alice!a@admin.host"])
 
     def test_rooms(self) -> None:
-        """In a room it is who has moved the flow that needs to be an administrator, not who began it; the step speaks to
-        the room."""
+        """In a room, the person who advanced the flow must be an administrator; the step's messages go to the room."""
         first = self.flow("room").connect("many", auto_trigger=True, room_flow=True)
         first.connect("two_two").connect("risky", predicate=always).connect("three")
         self.say("!many", who=ADMIN, room="#ops")
@@ -360,7 +359,7 @@ class WhoMovesTests(FlowsCase):
         self.assertEqual(self.steps.senders[-1], "#ops")
 
     def test_rooms_from_the_beginning(self) -> None:
-        """Who begins a room's flow has moved it."""
+        """The person who starts a room's flow is its first mover."""
         self.flow("room").connect("risky", predicate=always, room_flow=True).connect("one")
         self.assertIn("requires bot-admin privileges", "\n".join(self.say("!flows start room", who="bob", room="#ops")))
         self.say("!flows stop", who="bob", room="#ops")
@@ -368,7 +367,7 @@ class WhoMovesTests(FlowsCase):
         self.assertEqual(self.names(), ["risky"])
 
     def test_moved_on_meanwhile(self) -> None:
-        """What one has caused isn't done for somebody else who moves the flow on before it is."""
+        """Steps that one person caused don't run for another who advances the flow meanwhile."""
         answer: Deferred[bool] = Deferred()
 
         async def at_last(_: Any) -> bool:
@@ -397,11 +396,11 @@ class NetworksTests(SynchronousTestCase):
         self.executor.add_flow(root)
 
     def names(self) -> list[str]:
-        """The commands that were called."""
+        """Return the commands that were called."""
         return [name for name, _, _ in self.bot.plugin("Steps").calls]
 
     def test_other_network(self) -> None:
-        """A flow goes on where it was begun, and nowhere else."""
+        """A flow advances only on the network where it was started."""
         self.bot.say("!flows start f", frm=ALICE, network="libera")
         self.assertEqual(self.bot.say("!one", frm=ALICE, network="console"), ["did one"])
         self.bot.say("!one", frm=ALICE, network="libera")
@@ -409,7 +408,7 @@ class NetworksTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["one", "one", "risky"])
 
     def test_name_without_network(self) -> None:
-        """Of somebody whose network isn't told, what he may do is judged where he moves the flow."""
+        """For a requestor without a network, permissions are those of the network where the flow is advanced."""
         self.executor.start_flow("f", TestPerson(ALICE), {})
         self.executor.trigger("one", self.bot.backends["console"].person_named(ALICE))
         refusal, continuing = self.bot.messages[1:]
@@ -419,7 +418,7 @@ class NetworksTests(SynchronousTestCase):
 
 
 class Deploying(BotFlow):
-    """Two flows."""
+    """A collection of two flows."""
 
     @botflow
     def deploy(self, flow: FlowRoot) -> None:
@@ -434,14 +433,14 @@ class Deploying(BotFlow):
         flow.connect("three")
 
     def helper(self) -> None:
-        """No flow."""
+        """Not a flow."""
 
 
 class BotFlowTests(FlowsCase):
     """Collections of flows."""
 
     def test_twice(self) -> None:
-        """Activated again, the flows are built anew."""
+        """The graphs are built again at each activation."""
         flows = Deploying(self.bot.bot, "Deploying")
         flows.activate()
         before = self.executor.flow_roots["deploy"]
@@ -449,7 +448,7 @@ class BotFlowTests(FlowsCase):
         self.assertIsNot(self.executor.flow_roots["deploy"], before)
 
     def test_name_that_is_taken(self) -> None:
-        """The first flow of a name stays; the others of the second collection aren't there either."""
+        """Of two flows with the same name the first one stays, and the second collection registers none."""
 
         class Others(BotFlow):
             @botflow
@@ -466,7 +465,7 @@ class BotFlowTests(FlowsCase):
         self.assertEqual(sorted(self.executor.flow_roots), ["deploy", "rollback"])
 
     def test_broken_builder(self) -> None:
-        """A method that raises is named."""
+        """The error names the method that raises an exception."""
 
         class Broken(BotFlow):
             @botflow
@@ -477,7 +476,7 @@ class BotFlowTests(FlowsCase):
             Broken(self.bot.bot).activate()
 
     def test_commands_by_name(self) -> None:
-        """A collection can ask for a command's method."""
+        """`get_command` returns the method of a command."""
         flows = Deploying(self.bot.bot)
         self.assertEqual(flows.get_command("two two"), self.steps.two_two)
         self.assertIsNone(flows.get_command("nosuch"))

@@ -1,4 +1,4 @@
-"""Tests for the choice of a network."""
+"""Tests for the selection of a network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from errklein.testing import TestReactor
 
 
 class NetworksTests(SynchronousTestCase):
-    """Two networks, of which libera is the default."""
+    """Two networks; the default is libera."""
 
     def setUp(self) -> None:
         """Create backends without a bot."""
@@ -24,7 +24,7 @@ class NetworksTests(SynchronousTestCase):
         self.networks = Networks({"libera": self.libera, "local": self.local}, configs)
 
     def test_current_network_is_that_of_the_handled_message(self) -> None:
-        """Outside of any message it is the default."""
+        """Outside of events, the current network is the default."""
         self.assertIs(self.networks.current, self.libera)
         with assigned(handled_network, "local"):
             self.assertIs(self.networks.current, self.local)
@@ -32,17 +32,17 @@ class NetworksTests(SynchronousTestCase):
         self.assertIs(self.networks.current, self.libera)
 
     def test_name_of_a_network_before_a_name_chooses_it(self) -> None:
-        """Another colon is part of the name."""
+        """Only the first colon separates a network from a name."""
         self.assertEqual(self.networks.build_identifier("local:bob").network, "local")
         self.assertEqual(self.networks.query_room("local:#ops").network, "local")
         self.assertEqual(str(self.networks.build_identifier("elsewhere:bob")), "elsewhere:bob")
 
     def test_room_with_password_is_named_by_its_name(self) -> None:
-        """A pair as in CHATROOM_PRESENCE."""
+        """A pair of a name and a password, as in CHATROOM_PRESENCE, names the room."""
         self.assertEqual(str(self.networks.build_identifier(("local:#ops", "secret"))), "#ops")
 
     def test_unknown_network_raises(self) -> None:
-        """The error lists the networks; what belongs to no network counts as of the current one."""
+        """The error lists the networks; an identifier without a network belongs to the current one."""
         message = Message("hello", frm=self.local.person_named("bob"))
         self.assertIs(self.networks.of(message), self.local)
         self.assertIs(self.networks.of(Message("hello")), self.libera)
