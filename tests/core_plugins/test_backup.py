@@ -1,4 +1,4 @@
-"""`!backup`."""
+"""Tests for `!backup`."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from errklein.testing import PluginTestCase
 
 
 class Keeper(BotPlugin):
-    """Has something to keep."""
+    """A plugin that stores values."""
 
     def activate(self) -> None:
-        """Keep it."""
+        """Store a value."""
         super().activate()
         self["names"] = ["alice"]
 
 
 class BackupTests(PluginTestCase):
-    """A bot with a plugin that has stored something."""
+    """Backups of a bot with a plugin that has stored values."""
 
     plugins = (Keeper,)
 
     @property
     def path(self) -> Path:
-        """Where the backup belongs."""
+        """Compute the path of the backup."""
         return Path(self.bot.config.BOT_DATA_DIR) / "backup.jsonl"
 
     def test_backup(self) -> None:
-        """An administrator gets a file with all that is stored, and is told where it is."""
+        """An administrator gets a file with all stored values, and a reply with its path."""
         self.bot.storage.open("core").set("configs", {"Webserver": None})
         self.assertIn(f"values written to {self.path}. It contains their secrets.", self.command("!backup"))
         kept = {(namespace, key) for namespace, key, _ in read_backup(self.path)}
         self.assertLessEqual({("Keeper", "names"), ("core", "configs")}, kept)
 
     def test_a_value_that_cannot_be_kept(self) -> None:
-        """The value is named, and the backup before stays."""
+        """The reply names the value that can't be stored, and the previous backup is kept."""
         self.command("!backup")
         before = self.path.read_bytes()
         value: Any = lambda: 1  # noqa: E731 - it has no name by which it could be stored

@@ -1,4 +1,4 @@
-"""`async def` methods that another plugin calls as plain ones."""
+"""Tests for async methods that other plugins call without `await`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIFE_CYCLE = ("activate", "deactivate", "configure", "reconfigure", "check_confi
 
 
 class Patient(BotPlugin):
-    """Waits for something before it works."""
+    """A plugin with an async method that waits."""
 
     def __init__(self, bot: Any, name: str | None = None) -> None:
         super().__init__(bot, name)
@@ -40,12 +40,12 @@ class CallTests(PluginTestCase):
     plugins = (Patient,)
 
     def setUp(self) -> None:
-        """Have the plugin at hand."""
+        """Remember the plugin's instance."""
         super().setUp()
         self.patient: Patient = self.bot.plugin("Patient")
 
     def test_runs_without_await(self) -> None:
-        """The method runs at once; its Deferred fires with the result."""
+        """The method runs at once, and its Deferred fires with the result."""
         waiting = self.patient.wait("b", more="c")
         assert isinstance(waiting, Deferred)
         self.assertTrue(self.patient.begun)
@@ -54,7 +54,7 @@ class CallTests(PluginTestCase):
         self.assertEqual(self.successResultOf(waiting), "abc")
 
     def test_error(self) -> None:
-        """The Deferred fails with what the method raises."""
+        """The Deferred fails with the method's exception."""
         waiting = self.patient.wait("b")
         self.patient.gate.errback(RuntimeError("no"))
         assert isinstance(waiting, Deferred)
@@ -65,7 +65,7 @@ class CallTests(PluginTestCase):
         self.assertIs(place(self.patient.wait), Placement.REACTOR)
 
     def test_core_plugins(self) -> None:
-        """No life-cycle method of a core plugin returns a coroutine, which nothing would run without `await`."""
+        """No life-cycle method of a core plugin returns a coroutine, which would never run without `await`."""
         checked = 0
         for plugin in self.bot.bot.plugin_manager.found:
             if plugin.plug.directory != CORE_PLUGINS:
@@ -81,7 +81,7 @@ class ThreadTests(TestCase):
     """Calls in a thread."""
 
     async def test_waits(self) -> None:
-        """The call returns the result, or raises the error."""
+        """The call returns the result or raises the exception."""
         from twisted.internet import reactor
 
         gate: Deferred[str] = Deferred()

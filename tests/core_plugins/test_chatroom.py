@@ -1,4 +1,4 @@
-"""Tests for `!room …`, for the rooms to be in from the start, and for relays."""
+"""Tests for `!room …`, CHATROOM_PRESENCE and relays."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from errklein.testing import PluginTestCase
 
 
 class RoomTests(PluginTestCase):
-    """An administrator's commands for rooms."""
+    """Commands for rooms, by an administrator."""
 
     config = {"CHATROOM_PRESENCE": ("#testroom",)}
 
     def test_missing_arguments(self) -> None:
-        """Each command says what it takes."""
+        """A command with missing or extra arguments replies with its usage."""
         for command, usage in (
             ("create", "room create ROOM"),
             ("create #a #b", "room create ROOM"),
@@ -31,12 +31,12 @@ class RoomTests(PluginTestCase):
         self.assertIn("parse your arguments", self.command('!room join "#ops'))
 
     def test_no_rooms(self) -> None:
-        """A bot that is nowhere says so."""
+        """`!room list` of a bot without rooms has a reply."""
         self.command("!room leave #testroom")
         self.assertEqual(self.command("!room list"), "The bot is not in any rooms.")
 
     def test_refusals(self) -> None:
-        """What the network can't do is one line."""
+        """An error of the network is a reply in one line."""
         for error, line in (
             (NotImplementedError(), "the network doesn't support this"),
             (RoomDoesNotExistError("no\nsuch room"), "no such room"),
@@ -51,7 +51,7 @@ class RoomTests(PluginTestCase):
 
 
 class ArrivalTests(PluginTestCase):
-    """Networks that don't enter rooms by themselves."""
+    """CHATROOM_PRESENCE on networks that don't join rooms by themselves."""
 
     config = {"CHATROOM_PRESENCE": ("#a", ("#b", "s3cret"), "#c"), "CHATROOM_FN": "Klein"}
 
@@ -69,19 +69,19 @@ class ArrivalTests(PluginTestCase):
         super().setUp()
 
     def test_rooms_are_entered(self) -> None:
-        """Each with its password and the bot's name; one that can't be entered doesn't keep the bot from the others."""
+        """Each room is joined with its password and the bot's name; an error doesn't prevent the others."""
         self.assertEqual(self.joined, [("#a", "Klein", None), ("#b", "Klein", "s3cret"), ("#c", "Klein", None)])
         self.assertTrue([line for line in self.bot.log if "#a is gone" in line])
 
     def test_again(self) -> None:
-        """They are entered again after a reconnection, but not when the plugin is activated before one."""
+        """Rooms are joined again after a reconnection, but not by an activation before it."""
         self.joined.clear()
         self.bot.bot.events.backend_connected(self.bot.backend)
         self.assertEqual(len(self.joined), 3)
 
 
 class RelayTests(PluginTestCase):
-    """Messages that are passed on."""
+    """Relayed messages."""
 
     config = {
         "CHATROOM_RELAY": {"jira": ("#ops", "#dev"), "test:carol": "#dev"},
@@ -89,7 +89,7 @@ class RelayTests(PluginTestCase):
     }
 
     def test_as_it_was_said(self) -> None:
-        """What people say isn't Markdown: nothing of it goes, and no link of theirs is hidden behind another text."""
+        """Messages are relayed as plain text: no character is lost, and no link is hidden behind other text."""
         for said in (
             "`rm` *a* __init__.py",
             "see ![a](http://evil/)",

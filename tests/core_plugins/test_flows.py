@@ -1,4 +1,4 @@
-"""The chat commands for flows."""
+"""Tests for `!flows …`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from errklein.testing import TestBot
 
 
 class Steps(BotPlugin):
-    """Commands."""
+    """A plugin with commands for flows."""
 
     @botcmd
     def build(self, msg: Any, args: Any) -> str:
@@ -30,7 +30,7 @@ class Steps(BotPlugin):
 
 
 class Deploying(BotFlow):
-    """Flows."""
+    """A collection of two flows."""
 
     @botflow
     def deploy(self, flow: FlowRoot) -> None:
@@ -63,17 +63,17 @@ class FlowsCase(SynchronousTestCase):
 
 
 class CommandTests(FlowsCase):
-    """What each answers."""
+    """Replies of each command."""
 
     def test_list_without_flows(self) -> None:
-        """Where there are none, that is said."""
+        """Without flows, each command replies with a sentence."""
         bot = TestBot()
         bot.start()
         self.addCleanup(bot.stop)
         self.assertEqual(bot.command("!flows list"), "There are no flows.")
 
     def test_show(self) -> None:
-        """The steps as a tree; ways back don't go round for ever."""
+        """The steps are shown as a tree; steps that lead back are marked and don't repeat."""
         self.assertEqual(
             self.bot.command("!flows show deploy").splitlines(),
             [
@@ -88,7 +88,7 @@ class CommandTests(FlowsCase):
         )
 
     def test_contexts_that_are_none(self) -> None:
-        """What is no JSON object is refused in one line, and nothing begins."""
+        """A context that isn't a JSON object gets a reply in one line, and no flow is started."""
         self.assertIn("Cannot parse the context {bad as JSON: Expecting", self.bot.command("!flows start deploy {bad"))
         self.assertIn("The context must be a JSON object", self.bot.command("!flows start deploy [1]"))
         deep = self.bot.command("!flows start deploy " + "[" * 100_000)
@@ -96,12 +96,12 @@ class CommandTests(FlowsCase):
         self.assertEqual(self.bot.command("!flows status"), "No Flow started.")
 
     def test_status_of_somebody_whose_name_is_no_markdown(self) -> None:
-        """A name that begins as a heading does, as those of people in rooms do on IRC, is text."""
+        """A name that begins like a heading, such as that of an IRC occupant, is shown as text."""
         self.bot.say("!flows start deploy", frm="#ops/alice")
         self.assertIn("#ops/alice is using flow deploy on step", self.bot.command("!flows status"))
 
     def test_kill(self) -> None:
-        """An administrator ends somebody else's flow, or a room's."""
+        """An administrator stops the flow of another person or of a room."""
         self.bot.say("!flows start deploy", frm="alice")
         self.assertEqual(self.bot.command("!flows kill alice other"), "Flow not found.")
         self.assertEqual(self.bot.command("!flows kill bob deploy"), "Flow not found.")
@@ -111,10 +111,10 @@ class CommandTests(FlowsCase):
 
 
 class TreeTests(SynchronousTestCase):
-    """How flows are drawn."""
+    """Drawings of flows."""
 
     def test_shared_steps(self) -> None:
-        """What follows a step to which several lead is drawn once, however often it is reached."""
+        """The steps after a step that several edges lead to are drawn once."""
         root = FlowRoot("f", None)
         nodes: list[FlowNode] = [root]
         for level in range(30):

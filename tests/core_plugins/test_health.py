@@ -13,7 +13,7 @@ from tests.plugin_files import PluginFilesTestCase
 
 
 class Broken(BotPlugin):
-    """Can be switched off."""
+    """A plugin whose activation can fail."""
 
     def deactivate(self) -> None:
         super().deactivate()
@@ -26,12 +26,12 @@ class Broken(BotPlugin):
 
 
 class HealthTests(PluginTestCase):
-    """How the bot is."""
+    """Replies of `!status` and `!uptime`."""
 
     plugins = (Broken,)
 
     def test_states(self) -> None:
-        """Inactive, blacklisted and broken plugins have their letters, and what is wrong stands beside."""
+        """The table shows the states of inactive, blacklisted and broken plugins, with their problems."""
         self.command("!plugin deactivate Broken")
         self.assertIn("│ D      │ Broken", self.command("!status plugins"))
         self.assertIn("a | b", self.command("!plugin activate Broken"))
@@ -43,7 +43,7 @@ class HealthTests(PluginTestCase):
         self.flushLoggedErrors(RuntimeError)
 
     def test_states_for_others(self) -> None:
-        """Who isn't an administrator in private sees which plugins are broken, and nothing of what their code raised."""
+        """Only an administrator in private sees the exceptions of broken plugins; others see that details exist."""
         self.command("!plugin deactivate Broken")
         self.command("!plugin activate Broken")
         self.flushLoggedErrors(RuntimeError)
@@ -53,7 +53,7 @@ class HealthTests(PluginTestCase):
                 self.assertNotIn("RuntimeError", told)
 
     def test_uptime(self) -> None:
-        """Since when the bot has been running, in two units."""
+        """The uptime is shown in its two largest units."""
         self.assertIn("less than a second", self.command("!uptime"))
         self.bot.bot.startup_time -= timedelta(days=3, hours=1, minutes=2, seconds=1)
         self.assertIn("I've been up for 3 days and 1 hour (since ", self.command("!uptime"))
@@ -104,17 +104,17 @@ class ChangedFilesTests(PluginFilesTestCase):
 
 
 class ShutdownTests(PluginTestCase):
-    """The end."""
+    """`!shutdown`."""
 
     def test_confirmed(self) -> None:
-        """The reactor is stopped after the answer, whatever the process thinks of signals."""
+        """`--confirm` stops the reactor after the reply."""
         self.command("!shutdown --confirm")
         self.assertFalse(self.bot.reactor.hasStopped)
         self.bot.advance(0)
         self.assertTrue(self.bot.reactor.hasStopped)
 
     def test_kill(self) -> None:
-        """With --kill the process ends at once, after the answer, if that is confirmed too."""
+        """`--confirm --kill` kills the process after the reply; `--kill` alone doesn't."""
         killed: list[tuple[int, int]] = []
         self.patch(os, "kill", lambda *args: killed.append(args))
         self.assertIn("--confirm", self.command("!shutdown --kill"))
@@ -125,17 +125,17 @@ class ShutdownTests(PluginTestCase):
         self.assertFalse(self.bot.reactor.hasStopped)
 
     def test_unknown_argument(self) -> None:
-        """What isn't understood stops nothing."""
+        """An unknown option stops nothing."""
         self.assertIn("Unknown option --force", self.command("!shutdown --confirm --force"))
         self.bot.advance(1)
         self.assertFalse(self.bot.reactor.hasStopped)
 
 
 class RestartTests(PluginTestCase):
-    """A new process in place of this one."""
+    """`!restart`."""
 
     def test_restart(self) -> None:
-        """Whoever runs the process is asked for it, by administrators only."""
+        """An administrator's command calls the bot's restart; other people's don't."""
         asked: list[str] = []
         self.patch(self.bot.bot, "restart", lambda: asked.append("now"))
         self.assertIn("requires bot-admin", self.command("!restart", frm="@bob"))
@@ -144,7 +144,7 @@ class RestartTests(PluginTestCase):
         self.assertEqual(asked, ["now"])
 
     def test_where_it_can_not_be(self) -> None:
-        """The reason is told, and nothing happens."""
+        """If a restart is impossible, the reply contains the reason."""
         self.assertIn("has to start it again", self.command("!restart"))
 
         def refuse() -> None:

@@ -89,7 +89,7 @@ class OverviewTests(PluginTestCase):
         return self.command("!help").splitlines()
 
     def test_own_plugins_come_first(self) -> None:
-        """The operator's plugins precede the core plugins, and the last line names what to type for details."""
+        """The operator's plugins precede the core plugins, and the last line shows how to get details."""
         shown = self.command("!help")
         self.assertLess(shown.index("Cook: Cooks."), shown.index("Waiter: Serves."))
         self.assertLess(shown.index("Waiter: Serves."), shown.index("Core plugins"))
@@ -124,7 +124,7 @@ class OverviewTests(PluginTestCase):
         self.assertEqual((len(wine), wine[-1]), (80, "…"))
 
     def test_first_paragraph_is_joined(self) -> None:
-        """A summary on several lines is shown in one."""
+        """A first paragraph on several lines is shown in one."""
         self.assertIn("• !serve - Serve a dish, and say what it is, over several lines.", self.lines())
 
     def test_declared_arguments(self) -> None:
@@ -155,7 +155,7 @@ class HelpTests(PluginTestCase):
         self.assertEqual(undefined, self.command("!help xyzzy"))
 
     def test_plugin_and_command_of_one_name(self) -> None:
-        """The plugin is shown, and with the prefix the command."""
+        """A name without prefix selects the plugin, and with prefix the command."""
         self.assertIn("Cooks.", self.command("!help cook"))
         self.assertEqual("• !cook - Cook something.", self.command("!help !cook"))
 
@@ -164,7 +164,7 @@ class HelpTests(PluginTestCase):
         self.assertIn("Reply to unknown commands", self.command("!help CommandNotFoundFilter"))
 
     def test_patterns(self) -> None:
-        """A command that is given by a pattern is found by its name, and by what stands for it in lists."""
+        """A command with a pattern is found by its name, its pattern and its text in lists."""
         for name in ("bake", r"^bake (\w+)$", r"!^bake (\w+)$"):
             shown = self.command(f"!help {name}")
             self.assertIn("!^bake (\\w+)$ - Bake it.", shown)
@@ -173,20 +173,20 @@ class HelpTests(PluginTestCase):
             self.assertEqual(self.command(f"!help {name}"), "• boil something - Boil it.")
 
     def test_arguments(self) -> None:
-        """Of a command with declared arguments, what each is."""
+        """The help of a command with declared arguments contains each argument."""
         shown = self.command("!help slice")
         for part in ("!slice - usage: slice [-h] [--thin] what", "Slice something.", "what to slice", "--thin"):
             self.assertIn(part, shown)
 
     def test_aliases(self) -> None:
-        """Other names lead to the command, and are told."""
+        """A command is found by its aliases, and its help lists them."""
         for name in ("discard", "throw away"):
             shown = self.command(f"!help {name}")
             self.assertIn("!discard - Throw something away.", shown)
             self.assertIn("Other names: !throw away", shown)
 
     def test_inactive_plugins_are_left_out(self) -> None:
-        """A command that can't be given isn't shown."""
+        """Commands of an inactive plugin aren't listed."""
         self.command("!plugin deactivate Cook")
         self.assertNotIn("Egg", self.command("!help"))
         self.assertEqual(self.command("!help Fry Egg"), "That command is not defined.")
@@ -194,13 +194,13 @@ class HelpTests(PluginTestCase):
 
 
 class PrefixTests(PluginTestCase):
-    """With another prefix."""
+    """Help with another prefix."""
 
     plugins = (Cook,)
     config = {"BOT_PREFIX": "bot, "}
 
     def test_prefix(self) -> None:
-        """Help shows commands as they are given here, and takes them so."""
+        """Help shows commands with the bot's prefix, and accepts them with it."""
         self.assertIn("• bot, Fry Egg", self.command("bot, help"))
         self.assertIn("• Utils: bot, echo, bot, history, bot, log tail,", self.command("bot, help"))
         for asked in ("Fry Egg", "bot, Fry Egg"):
@@ -216,7 +216,7 @@ class PrefixTests(PluginTestCase):
 
 
 class RestrictedTests(PluginTestCase):
-    """With HIDE_RESTRICTED_COMMANDS."""
+    """Help with HIDE_RESTRICTED_COMMANDS."""
 
     plugins = (Cook,)
     config = {
@@ -225,7 +225,7 @@ class RestrictedTests(PluginTestCase):
     }
 
     def test_hidden(self) -> None:
-        """What somebody may not use isn't listed for them; what depends on arguments is."""
+        """Commands that the sender may not use aren't listed; commands that depend on arguments are."""
         for question in ("!help", "!help Cook", "!apropos o"):
             shown = self.command(question, frm="bob")
             for name in ("discard", "undocumented", "room list"):
@@ -236,7 +236,7 @@ class RestrictedTests(PluginTestCase):
         self.assertNotIn("ChatRoom", self.command("!help", frm="bob"))
 
     def test_not_told_by_name(self) -> None:
-        """What is hidden from somebody isn't described when they guess its name, nor told when they come near to it."""
+        """Hidden commands are neither described by name nor suggested."""
         for name in ("discard", "throw away", "undocumented"):
             self.assertEqual(self.command(f"!help {name}", frm="bob"), "That command is not defined.")
             self.assertEqual(self.command(f"!help {name}s", frm="bob"), "That command is not defined.")

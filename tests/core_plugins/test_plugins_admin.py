@@ -1,4 +1,4 @@
-"""Tests for `!plugin …`: what it tells, and to whom."""
+"""Tests for `!plugin …`: replies, and the disclosure of secrets and exceptions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from errklein.testing import PluginTestCase, TestBot
 
 
 class Odd:
-    """Can't be shown."""
+    """A value whose `repr()` fails."""
 
     def __repr__(self) -> str:
         raise RuntimeError("odd")
 
 
 class Keeper(BotPlugin):
-    """Keeps secrets."""
+    """A plugin with secrets in its configuration."""
 
     def get_configuration_template(self) -> dict[str, Any]:
         return {
@@ -35,7 +35,7 @@ class Keeper(BotPlugin):
 
 
 class Hoarder(BotPlugin):
-    """Has stored a lot, of which something can't be read any more."""
+    """A plugin with many stored values, one of them unreadable."""
 
     def activate(self) -> None:
         super().activate()
@@ -58,7 +58,7 @@ CONFIGURATION = {
 
 
 class SecretsTests(PluginTestCase):
-    """Secrets are for admins' eyes."""
+    """Secrets in `!plugin info` and `!plugin config`."""
 
     plugins = (Keeper,)
     config = {"ACCESS_CONTROLS": {"plugin_*": {"allowmuc": True}}}
@@ -69,7 +69,7 @@ class SecretsTests(PluginTestCase):
         self.assertEqual(self.command(f"!plugin config Keeper {CONFIGURATION!r}"), "Plugin configuration done.")
 
     def test_room(self) -> None:
-        """Where others read along, secrets and stored values are masked, also those inside of what is a secret."""
+        """In a room, secrets and stored values are masked, nested ones included."""
         (info,) = self.bot.say("!plugin info Keeper", room="#testroom")
         (config,) = self.bot.say("!plugin config Keeper", room="#testroom")
         for secret in (*SECRETS, "st0red"):
@@ -80,14 +80,14 @@ class SecretsTests(PluginTestCase):
         self.assertIn("session", info)
 
     def test_room_with_diverted_answers(self) -> None:
-        """The same when the answer goes to the admin alone: the question was asked in a room."""
+        """They are masked even if the reply is diverted to private, since the command was sent in a room."""
         self.bot.config.DIVERT_TO_PRIVATE = ("plugin_info",)
         (info,) = self.bot.say("!plugin info Keeper", room="#testroom")
         self.assertNotIn("t0ken", info)
 
 
 class Leaking(BotPlugin):
-    """Raises what is nobody's business."""
+    """A plugin whose exceptions contain internals."""
 
     leaks = True
 
@@ -103,10 +103,10 @@ class Leaking(BotPlugin):
 
 
 class RoomTests(SynchronousTestCase):
-    """What administrators are told in rooms of plugins that raise something."""
+    """Exceptions of plugins, in replies to administrators in rooms."""
 
     def setUp(self) -> None:
-        """Start a bot that has a plugin which works, for now."""
+        """Start a bot with a plugin that works at first."""
         self.bot = TestBot([Leaking], config={"ACCESS_CONTROLS": {"plugin_*": {"allowmuc": True}}})
         self.addCleanup(self.bot.stop)
         self.patch(Leaking, "leaks", False)
@@ -115,7 +115,7 @@ class RoomTests(SynchronousTestCase):
         Leaking.leaks = True
 
     def test_commands(self) -> None:
-        """They get a sentence with an error id, by which the log has the text; in private they get the text."""
+        """In a room, the reply is a sentence with the error id of the log; in private, it is the exception."""
         for command, summary in (
             ("activate", "Leaking could not be activated"),
             ("config", "Leaking.get_configuration_template failed"),
@@ -133,7 +133,7 @@ class RoomTests(SynchronousTestCase):
         self.flushLoggedErrors()
 
     def test_what_is_no_exception(self) -> None:
-        """What errklein itself has to say is told in rooms too."""
+        """errklein's own errors are shown in rooms too."""
         (told,) = self.bot.say("!plugin deactivate Leaking", room="#ops")
         self.assertEqual(told, "Leaking is already deactivated.")
         (told,) = self.bot.say("!plugin activate Nothing", room="#ops")
@@ -141,12 +141,12 @@ class RoomTests(SynchronousTestCase):
 
 
 class PluginsTests(PluginTestCase):
-    """What admins can do."""
+    """Administration of plugins."""
 
     plugins = (Keeper,)
 
     def test_wrong_literals(self) -> None:
-        """Each mistake has its answer, and no code is run."""
+        """Each invalid configuration has its own reply, and no code in it is executed."""
         self.assertIn("Syntax error in the given configuration", self.command("!plugin config Keeper {'server':"))
         self.assertIn("Syntax error in the given configuration", self.command("!plugin config Keeper print(1)"))
         deep = self.command("!plugin config Keeper " + "-" * 20_000 + "1")
@@ -158,7 +158,7 @@ class PluginsTests(PluginTestCase):
         self.assertNotIn("Current configuration", self.command("!plugin config Keeper"))
 
     def test_what_can_not_be_shown(self) -> None:
-        """A value that can't say what it is doesn't keep the rest from being shown."""
+        """A value whose `repr()` fails doesn't hide the others."""
         self.bot.bot.plugin_manager.store_configuration("Keeper", {"n": 16**6000})
         self.bot.bot.plugin_manager.instance("Keeper")["odd"] = Odd()
         for command in ("!plugin config Keeper", "!plugin info Keeper"):
@@ -170,12 +170,12 @@ class PluginsTests(PluginTestCase):
 
 
 class StoredTests(PluginTestCase):
-    """What a plugin has stored, however much it is."""
+    """Stored values in `!plugin info`."""
 
     plugins = (Hoarder,)
 
     def test_info(self) -> None:
-        """Some of it is shown, with the reason where it can't be, and the rest is counted."""
+        """Some values are shown, or the reason why they can't be; the others are counted."""
         info = self.command("!plugin info Hoarder")
         self.assertIn("stored 'key 49': 49", info)
         self.assertIn("its class is gone", info)
@@ -184,19 +184,19 @@ class StoredTests(PluginTestCase):
 
 
 class Unsure(BotPlugin):
-    """Doesn't know how it is configured."""
+    """A plugin whose configuration template fails."""
 
     def get_configuration_template(self) -> Any:
         raise LookupError("where is it?")
 
 
 class UnsureTests(PluginTestCase):
-    """A plugin whose template can't be had."""
+    """Plugins with a failing configuration template."""
 
     plugins = (Unsure,)
 
     def test_error_in_the_template_is_reported(self) -> None:
-        """Whoever configures it is told where it went wrong, and the status of all plugins can still be seen."""
+        """The reply names the failing method, and `!status plugins` still works."""
         for command in ("!plugin config Unsure", "!plugin config Unsure {}"):
             self.assertRegex(self.command(command), r"test_plugins_admin.py, line \d+: LookupError: where is it\?")
         self.assertEqual(self.command("!plugin deactivate Unsure"), "Plugin Unsure deactivated.")
@@ -208,12 +208,12 @@ class UnsureTests(PluginTestCase):
 
 
 class BlacklistTests(PluginTestCase):
-    """Plugins that stay inactive."""
+    """Blacklisted plugins."""
 
     plugins = (Keeper,)
 
     def test_a_plugin_that_is_gone(self) -> None:
-        """A name on the list can be taken off it, though there is no such plugin any more."""
+        """A plugin that no longer exists can be removed from the blacklist."""
         self.bot.bot.plugin_manager.blacklist_plugin("Gone")
         self.assertEqual(self.command("!plugin unblacklist Gone"), "Plugin Gone removed from blacklist.")
         self.assertIn("isn't a valid plugin name", self.command("!plugin unblacklist Gone"))

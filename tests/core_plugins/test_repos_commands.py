@@ -1,4 +1,4 @@
-"""Tests for `!repos …`: what an admin sees of repositories of plugins."""
+"""Tests for `!repos …`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ReposTests(SynchronousTestCase):
     """A bot, and an index on disk with one repository of two plugins."""
 
     def setUp(self) -> None:
-        """Make them."""
+        """Create the index, the repository and the bot."""
         self.top = Path(self.mktemp()).absolute()
         self.origin = GitRepository(
             self.top / "me" / "thing", plugin_files("Thing") | plugin_files("Deep", folder="sub/")
@@ -30,11 +30,11 @@ class ReposTests(SynchronousTestCase):
         self.addCleanup(self.bot.stop)
 
     def say(self, text: str) -> str:
-        """All that is answered to a command."""
+        """Return all replies to a command."""
         return "\n".join(self.bot.say(text))
 
     def test_install(self) -> None:
-        """A repository is found, installed, listed, and its plugins answer; then it is removed with them."""
+        """A repository is found, installed and listed, and its plugins reply; then it is removed with them."""
         self.assertIn("No repositories are installed. Use !repos search KEYWORD", self.say("!repos"))
         found = self.say("!repos search thing")
         self.assertIn("does the thing", found)
@@ -56,7 +56,7 @@ class ReposTests(SynchronousTestCase):
         self.assertEqual(self.bot.plugin("Thing")["kept"], "kept")
 
     def test_a_slow_index(self) -> None:
-        """While the index is read, others who ask for it wait without a thread each; all are answered."""
+        """While one command reads the index, others wait without using a thread, and all of them reply."""
         going: list[Deferred[None]] = []
 
         def run(_: object, **options: object) -> Deferred[None]:
@@ -73,7 +73,7 @@ class ReposTests(SynchronousTestCase):
         self.assertEqual([sent.to for sent in self.bot.messages], ["ann", "bob", "cid"])
 
     def test_too_much_is_found(self) -> None:
-        """A search shows the first hundred repositories, and how many more there are."""
+        """A search shows the first hundred repositories, and the number of others."""
         plugin = {"repo": "https://host/me/thing", "documentation": "does the thing", "name": "Thing"}
         (self.top / "index.json").write_text(json.dumps({f"me/n{number}": {"Thing": plugin} for number in range(203)}))
         found = self.say("!repos search thing")
@@ -81,7 +81,7 @@ class ReposTests(SynchronousTestCase):
         self.assertIn("103 more repositories match", found)
 
     def test_no_index(self) -> None:
-        """Who searches, or installs by name, when no index can be read is told that; nothing is said to be missing in it."""
+        """Without an index, searching and installing by name reply that it can't be read."""
         (self.top / "index.json").unlink()
         self.assertEqual(
             self.say("!repos search thing"), "The index of plugins can't be read; see the log for the reason."
@@ -89,7 +89,7 @@ class ReposTests(SynchronousTestCase):
         self.assertIn("there is no index to find 'me/thing' in: ", self.say("!repos install me/thing"))
 
     def test_what_cannot_be_done(self) -> None:
-        """Each mistake is told in a sentence."""
+        """Each invalid argument has a reply in one sentence."""
         self.assertIn("Please", self.say("!repos install"))
         self.assertIn("Please", self.say("!repos uninstall"))
         self.assertIn("Please", self.say("!repos update"))
@@ -100,7 +100,7 @@ class ReposTests(SynchronousTestCase):
         self.assertIn("not installed", self.say("!repos update me/other"))
 
     def test_a_repository_that_does_not_work(self) -> None:
-        """A repository with a plugin that can't be loaded, or with none, is not kept."""
+        """A repository without plugins, or with one that can't be loaded, isn't kept."""
         self.origin.commit({"thing.py": "broken(\n"})
         answer = self.say("!repos install me/thing")
         self.assertIn("was not installed", answer)
@@ -114,7 +114,7 @@ class ReposTests(SynchronousTestCase):
         self.assertEqual(list(self.bot.bot.plugins_directory.iterdir()), [])
 
     def test_repositories_that_do_not_work_in_rooms(self) -> None:
-        """In a room an administrator isn't told what plugins' code raised, but an error id."""
+        """In a room, the reply to an administrator contains an error id and no exception of a plugin."""
         self.bot.config.ACCESS_CONTROLS = {"repos_*": {"allowmuc": True}}
         self.origin.commit({"thing.py": "raise RuntimeError('at a certain place')\n"})
         said = "\n".join(self.bot.say("!repos install me/thing", room="#ops"))
@@ -124,7 +124,7 @@ class ReposTests(SynchronousTestCase):
         self.flushLoggedErrors(RuntimeError)
 
     def test_update(self) -> None:
-        """An update brings new code, new plugins, and takes away those that are gone, wherever in it they are."""
+        """An update adds and reloads plugins, and removes those that are gone, in subdirectories too."""
         self.say("!repos install me/thing")
         changed = plugin_files("Deep", "2", "sub/") | plugin_files("Fresh")
         self.origin.commit(changed, removed=("thing.py", "thing.plug"))
@@ -134,7 +134,7 @@ class ReposTests(SynchronousTestCase):
         self.assertIn("not found", self.say("!thing"))
 
     def test_an_update_of_an_inactive_plugin(self) -> None:
-        """A plugin that was inactive stays inactive, and the answer says so."""
+        """An inactive plugin stays inactive after an update, and the reply names it."""
         self.say("!repos install me/thing")
         self.say("!plugin deactivate Deep")
         self.origin.commit(plugin_files("Deep", "2", "sub/"))
@@ -142,7 +142,7 @@ class ReposTests(SynchronousTestCase):
         self.assertIn("not found", self.say("!deep"))
 
     def test_an_update_that_breaks_a_plugin(self) -> None:
-        """The old code goes on, on disk too, and the answer says what is wrong."""
+        """If an updated plugin can't be loaded, the old code stays, on disk too, and the reply contains the error."""
         self.say("!repos install me/thing")
         self.origin.commit({**plugin_files("Deep", "2", "sub/"), "thing.py": "broken(\n"})
         answer = self.say("!repos update me/thing")
@@ -152,21 +152,21 @@ class ReposTests(SynchronousTestCase):
         self.assertIn("return '1'", (self.bot.bot.plugins_directory / "me/thing/thing.py").read_text())
 
     def hang(self, name: str) -> Deferred[None]:
-        """Let the plugin hang in `deactivate`, until the Deferred fires."""
+        """Make the plugin's `deactivate` hang until the Deferred fires."""
         gate: Deferred[None] = Deferred()
         plugin = self.bot.plugin(name)
         type(plugin).deactivate = lambda self: gate
         return gate
 
     def after(self, command: str, seconds: float) -> str:
-        """All that is answered to a command in so many seconds."""
+        """Return all replies to a command within that many seconds."""
         before = len(self.bot.messages)
         self.bot.say(command)
         self.bot.advance(seconds)
         return "\n".join(message.text for message in self.bot.messages[before:])
 
     def test_an_update_with_a_plugin_that_hangs(self) -> None:
-        """The update is made although the old code of a plugin hangs, and the answer names the method."""
+        """An update succeeds although a plugin's old code hangs, and the reply names the method."""
         self.say("!repos install me/thing")
         gate = self.hang("Thing")
         self.origin.commit(plugin_files("Thing", "2") | plugin_files("Deep", "2", "sub/"))
@@ -177,7 +177,7 @@ class ReposTests(SynchronousTestCase):
         gate.callback(None)
 
     def test_a_plugin_that_hangs_is_uninstalled(self) -> None:
-        """A repository is removed although one of its plugins hangs, and the answer names the method."""
+        """A repository is removed although one of its plugins hangs, and the reply names the method."""
         self.say("!repos install me/thing")
         gate = self.hang("Thing")
         answer = self.after("!repos uninstall me/thing", 60)
@@ -188,7 +188,7 @@ class ReposTests(SynchronousTestCase):
         gate.callback(None)
 
     def test_a_name_that_is_taken(self) -> None:
-        """A plugin with the name of another is left out, and a repository of nothing else isn't installed."""
+        """A plugin with the name of another is ignored, and a repository with no other plugin isn't installed."""
         self.origin.commit(plugin_files("Help"), removed=("thing.py", "thing.plug", "sub/deep.plug"))
         answer = self.say("!repos install me/thing")
         self.assertIn("already a plugin named Help", answer)
@@ -197,10 +197,10 @@ class ReposTests(SynchronousTestCase):
 
 
 class StartTests(SynchronousTestCase):
-    """A bot that is started with repositories."""
+    """A bot that starts with installed repositories."""
 
     def test_installed_plugins_are_there_after_a_start(self) -> None:
-        """Repositories are looked into like other directories of plugins."""
+        """Repositories are searched for plugins at the start."""
         bot = TestBot()
         directory = bot.bot.plugins_directory / "me" / "thing"
         directory.mkdir(parents=True)

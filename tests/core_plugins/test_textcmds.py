@@ -1,4 +1,4 @@
-"""Tests for the commands that change who speaks on the Text network, and where."""
+"""Tests for the commands of the Text network."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.processes import TWISTD, run, write_config
 
 
 class ConversationTests(SynchronousTestCase):
-    """A conversation through pipes, with the whole bot."""
+    """A conversation through pipes with a complete bot."""
 
     def talk(self, *lines: str, **settings: object) -> list[str]:
-        """What the bot answers to the lines."""
+        """Return the bot's output for these lines."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         configuration = {"BACKEND": "Text", "BOT_ADMINS": ("gbin",), "GROUPCHAT_NICK_PREFIXED": True}
@@ -22,7 +22,7 @@ class ConversationTests(SynchronousTestCase):
         return answers.splitlines()
 
     def test_who_and_where(self) -> None:
-        """Each command has its effect on what is typed after it, and leaves the rest as it was."""
+        """Each command affects the lines after it, and nothing else."""
         answers = self.talk(
             "!inroom",
             "!echo in a room",
@@ -52,7 +52,7 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual("".join(answers).count("expected @user, #room or #room/user"), 2)
 
     def test_several_lines(self) -> None:
-        """An empty line ends a message; the end of the input too."""
+        """An empty line ends a message, and so does the end of the input."""
         answers = self.talk(
             "!ml", "!echo one", "two", "", "", "!ml", "", "!echo three", "", "!ml", "!echo four", "five"
         )
@@ -62,14 +62,14 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual(answers[-2:], ["four", "five"])
 
     def test_relays(self) -> None:
-        """Persons have the names in the relays that they have on errbot; as somebody else one is somebody else."""
+        """Relays name people as on errbot, and `!asuser` changes the sender."""
         answers = self.talk(
             "a", "!asuser bob", "b", CHATROOM_RELAY={"gbin": ("#ops",), "@gbin": ("#no",), "bob": ("#ops", "#dev")}
         )
         self.assertEqual((answers.count("a"), answers.count("b")), (1, 2), answers)
 
     def test_history(self) -> None:
-        """The history in a room has only what was said there; leaving the room shows the private one again."""
+        """The history in a room contains only its commands; leaving the room shows the private history again."""
         answers = self.talk(
             "!echo alone", "!inroom #ops", "!history", "!echo aloud", "!history", "!inperson", "!history"
         )

@@ -8,10 +8,10 @@ from errklein.testing import PluginTestCase
 
 
 class UtilsTests(PluginTestCase):
-    """How messages arrive."""
+    """Replies of `!whoami`."""
 
     def test_whoami(self) -> None:
-        """Who somebody is to the bot, with the network."""
+        """The reply shows the parts of the identity, with the network."""
         shown = self.command("!whoami", frm="bob")
         for part in ("│ person ", "│ bob ", "│ nick ", "│ email "):
             self.assertIn(part, shown)
@@ -21,17 +21,17 @@ class UtilsTests(PluginTestCase):
         self.assertIn("network is 'test'", shown)
 
     def test_a_name_breaks_nothing(self) -> None:
-        """Whatever is in a name stays in its cell."""
+        """Any text in a name stays in its cell."""
         shown = self.command("!whoami a|b")
         self.assertIn("│ a|b ", shown)
         self.assertIn("string representation is '_x_*y*'", self.command("!whoami _x_*y*"))
 
 
 class HistoryTests(PluginTestCase):
-    """What somebody has said before."""
+    """Replies of `!history`."""
 
     def test_history_in_a_room(self) -> None:
-        """`!history` in a room doesn't show what was given in private, and in private not what was given in a room."""
+        """`!history` shows private commands only in private, and a room's only in the room."""
         self.command("!echo private")
         self.assertEqual(self.bot.say("!history", room="#ops"), [])
         self.bot.say("!echo public", room="#ops")
@@ -39,7 +39,7 @@ class HistoryTests(PluginTestCase):
         self.assertEqual(self.command("!history"), "1:!echo private")
 
     def test_commands_with_secrets(self) -> None:
-        """Commands that take configurations, passwords and URLs with credentials aren't in the history."""
+        """Commands with configurations, passwords or URLs with credentials aren't in the history."""
         for command in (
             "plugin config Webserver {'TOKEN': 'hunter2'}",
             "repos install gopher://me:hunter2@127.0.0.1/x",
@@ -52,7 +52,7 @@ class HistoryTests(PluginTestCase):
 
 
 class LogTailTests(PluginTestCase):
-    """The end of the log."""
+    """Replies of `!log tail`."""
 
     config = {"API_TOKEN": "xoxb-0123456789"}
 
@@ -62,7 +62,7 @@ class LogTailTests(PluginTestCase):
         self.bot.config.BOT_LOG_FILE = str(self.file)
 
     def test_lines(self) -> None:
-        """The last 40 lines, or as many as are wanted, as they are."""
+        """The last 40 lines are shown, or the given number, unchanged but for secrets."""
         self.file.write_text("".join(f"line *{number}*\n" for number in range(100)))
         self.assertEqual(len(self.command("!log tail").splitlines()), 40)
         self.assertEqual(self.command("!log tail 2").split("\n")[-1], "line *99*")
@@ -79,12 +79,12 @@ class LogTailTests(PluginTestCase):
         self.assertIn("requires bot-admin", self.command("!log tail", frm="bob"))
 
     def test_a_long_log(self) -> None:
-        """Of an enormous file only the end is read."""
+        """Only the end of a large file is read."""
         self.file.write_bytes(b"x" * 1_000_000 + b"\nlast \xff\n")
         self.assertEqual(self.command("!log tail").strip(), "last \ufffd")
 
     def test_none(self) -> None:
-        """What there isn't is told in a line."""
+        """A missing log file is a reply in one line."""
         self.assertIn("can't be read: No such file", self.command("!log tail"))
         self.file.touch()
         self.assertIn("empty", self.command("!log tail"))

@@ -1,4 +1,4 @@
-"""Tests for the plugin that looks for newer versions. None of them asks anybody outside of the process."""
+"""Tests for the VersionChecker plugin, without requests outside of the process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from errklein.testing import PluginTestCase
 
 
 class VersionTests(PluginTestCase):
-    """A bot in a network where administrators are."""
+    """A bot on a network with administrators."""
 
     def setUp(self) -> None:
         self.patch(TestBackend, "mode", "irc")
@@ -29,12 +29,12 @@ class VersionTests(PluginTestCase):
     def respond(
         self, method: bytes, url: str, params: Any, headers: Any, data: bytes
     ) -> tuple[int, dict[str, Any], bytes]:
-        """What PyPI says."""
+        """Set the response of PyPI."""
         self.asked.append(url)
         return self.answer[0], {}, self.answer[1]
 
     def test_told_once(self) -> None:
-        """Administrators are told of a newer version, once, though it is asked for every day."""
+        """Administrators are notified once of a newer version, although it is requested every day."""
         self.bot.advance(60)
         self.assertEqual(self.asked, [URL])
         (told,) = self.bot.sent_to("@admin")
@@ -47,7 +47,7 @@ class VersionTests(PluginTestCase):
         self.assertIn("1000.1", self.bot.sent_to("@admin")[-1])
 
     def test_no_news(self) -> None:
-        """An older version, the same, a beta, an error and nonsense are no news for anybody."""
+        """An older or equal version, a beta, an error or an invalid response notifies nobody."""
         for answer in (
             (200, b'{"info": {"version": "0.0"}}'),
             (200, f'{{"info": {{"version": "{versionchecker.__version__}"}}}}'.encode()),
@@ -63,17 +63,17 @@ class VersionTests(PluginTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_stops(self) -> None:
-        """Once it is deactivated nobody is asked."""
+        """A deactivated plugin sends no requests."""
         self.command("!plugin deactivate VersionChecker")
         self.bot.advance(90_000)
         self.assertEqual(self.asked, [])
 
 
 class DeselectedTests(PluginTestCase):
-    """CORE_PLUGINS without it."""
+    """CORE_PLUGINS without VersionChecker."""
 
     config = {"CORE_PLUGINS": ("Health",)}
 
     def test_gone(self) -> None:
-        """It isn't there."""
+        """The plugin isn't loaded."""
         self.assertNotIn("VersionChecker", self.command("!status plugins"))

@@ -1,4 +1,4 @@
-"""Tests for the Webserver plugin, on real sockets where it listens."""
+"""Tests for the Webserver plugin, on real sockets."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.real_bot import RealBotCase, post, request
 
 
 class ListeningCase(RealBotCase):
-    """Has a certificate."""
+    """A bot with a certificate."""
 
     fixtures = ("simple",)
 
     async def setUp(self) -> None:
-        """Make a certificate for this machine."""
+        """Generate a certificate for this machine."""
         await super().setUp()
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
@@ -35,30 +35,30 @@ class ListeningCase(RealBotCase):
         generate_certificate(["localhost"], self.key, self.certificate)
 
     def ssl(self, port: int, **changes: Any) -> dict[str, Any]:
-        """The SSL part of a configuration."""
+        """Return the SSL part of a configuration."""
         paths = {"certificate": str(self.certificate), "key": str(self.key)}
         return {"enabled": True, "host": "127.0.0.1", "port": port, **paths, **changes}
 
     async def ask_for(self, configuration: object) -> str:
-        """The reply to a configuration."""
+        """Return the reply to a configuration."""
         return await self.command(f"!plugin config Webserver {configuration!r}")
 
     async def works(self, port: int, **tls: Any) -> None:
-        """Assert that the plugin answers there."""
+        """Assert that the plugin responds at the address."""
         answer = await request(port, "POST", "/test", **tls)
         self.assertEqual((answer.status, answer.text), (200, "OK"))
 
     async def is_closed(self, port: int, address: str = "127.0.0.1") -> None:
-        """Assert that nobody listens there."""
+        """Assert that no server listens at the address."""
         refused = deferToThread(socket.create_connection, (address, port), 5)
         await self.assertFailure(refused, ConnectionRefusedError)
 
 
 class ListeningTests(ListeningCase):
-    """What listens, and when."""
+    """Endpoints that the configuration opens and closes."""
 
     async def test_endpoints(self) -> None:
-        """ENDPOINTS opens others, each once, and closes them when they are gone from it."""
+        """ENDPOINTS opens further addresses, each once, and closes those that are removed from it."""
         port, other = free_port(), free_port()
         # Not below the working directory: a socket's path has at most 107 characters.
         folder = tempfile.TemporaryDirectory()
@@ -75,7 +75,7 @@ class ListeningTests(ListeningCase):
         self.assertFalse(path.exists())
 
     async def test_others_endpoints_stay(self) -> None:
-        """What was opened on the command line isn't opened twice, and stays when the plugin's configuration changes."""
+        """An endpoint of the command line isn't opened twice, and stays when the configuration changes."""
         port = free_port()
         await self.bot.web.listeners.open(f"tcp:{port}:interface=127.0.0.1")
         await self.command("!plugin activate Webserver")
@@ -129,7 +129,7 @@ class SwitchedTests(RealBotCase):
     """The plugin's methods, called by another plugin."""
 
     async def setUp(self) -> None:
-        """Have a plugin that depends on Webserver."""
+        """Start a bot with a plugin that depends on Webserver."""
         needs_network()
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
@@ -139,7 +139,7 @@ class SwitchedTests(RealBotCase):
         self.port = await self.configure()
 
     async def listens(self) -> bool:
-        """Whether the server accepts connections."""
+        """Return whether the server accepts connections."""
         try:
             (await deferToThread(socket.create_connection, ("127.0.0.1", self.port), 5)).close()
         except ConnectionRefusedError:
@@ -147,7 +147,7 @@ class SwitchedTests(RealBotCase):
         return True
 
     async def test_on_the_reactor(self) -> None:
-        """Code on the reactor may await them; they run even if it doesn't."""
+        """On the reactor, the methods return Deferreds; they run even if these aren't awaited."""
         self.assertEqual(await self.command("!off on reactor"), "off")
         await self.bot.plugin_manager.instance("Switch").deferred  # type: ignore[attr-defined]
         self.assertFalse(await self.listens())
@@ -155,7 +155,7 @@ class SwitchedTests(RealBotCase):
         self.assertTrue(await self.listens())
 
     async def test_errors(self) -> None:
-        """What goes wrong is raised where the method was called."""
+        """An error is raised at the call."""
         await self.command("!off in thread")
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", self.port))
@@ -173,7 +173,7 @@ class SwitchedTests(RealBotCase):
         self.assertFalse(await self.listens())
 
     async def test_when_the_bot_stops(self) -> None:
-        """A plain `deactivate` may use them while the bot stops, as at any other time."""
+        """A plain `deactivate` may call the methods while the bot stops."""
         switch: Any = self.bot.plugin_manager.instance("Switch")
         await self.bot.stop(1)
         self.assertFalse(switch.webserver_at_end)
@@ -181,7 +181,7 @@ class SwitchedTests(RealBotCase):
         self.assertFalse(await self.listens())
 
     async def test_administration(self) -> None:
-        """Whoever switched the server, administrators' commands work on it."""
+        """Administrators' commands work on the server, also after a plugin has started or stopped it."""
         await self.command("!off in thread")
         self.assertEqual(await self.command("!plugin activate Webserver"), "Plugin Webserver activated.")
         self.assertTrue(await self.listens())
@@ -192,17 +192,17 @@ class SwitchedTests(RealBotCase):
 
 
 class RefusalTests(ListeningCase):
-    """Configurations that can't be used leave the one before at work."""
+    """Invalid configurations, which leave the previous one in use."""
 
     async def setUp(self) -> None:
-        """Have a configuration that works, and a connection through it."""
+        """Set a valid configuration, and open a connection."""
         await super().setUp()
         self.port = await self.configure()
         self.open: socket.socket = await deferToThread(socket.create_connection, ("127.0.0.1", self.port), 5)
         self.addCleanup(self.open.close)
 
     async def stays(self, reply: str, *parts: str) -> None:
-        """Assert that the reply says what is wrong, and that server and stored configuration are as before."""
+        """Assert that the reply names the problem, and that the server and the stored configuration are unchanged."""
         for part in parts:
             self.assertIn(part, reply)
         await self.works(self.port)
@@ -228,7 +228,7 @@ class RefusalTests(ListeningCase):
             await self.is_closed(other)
 
     async def test_bad_certificate(self) -> None:
-        """A certificate that isn't there, is none, or isn't the key's is named."""
+        """The reply names a certificate that is missing, invalid, or doesn't match the key."""
         port = free_port()
         empty = Path(self.mktemp()).absolute()
         empty.touch()
@@ -247,7 +247,7 @@ class RefusalTests(ListeningCase):
             await self.stays(reply, reason)
 
     async def test_not_built_as_the_template(self) -> None:
-        """What is missing, unknown or of the wrong kind is named."""
+        """The reply names a key that is missing, unknown or of the wrong type."""
         for change, part in (
             ({"PORT": 0}, "65535"),
             ({"ENDPOINTS": "tcp:80"}, "ENDPOINTS"),
@@ -262,15 +262,15 @@ class RefusalTests(ListeningCase):
         await self.stays(reply, "carrier")
 
     async def test_bad_address(self) -> None:
-        """An address that isn't this machine's is named."""
+        """The reply names an address that isn't this machine's."""
         await self.stays(await self.ask_for({"HOST": "192.0.2.1", "PORT": free_port()}), "192.0.2.1")
 
 
 class ChangeTests(ListeningCase):
-    """Changes of what already listens."""
+    """Changes of open endpoints."""
 
     async def test_same_port_by_another_description(self) -> None:
-        """Host, or HTTP to HTTPS, can change on one port; and what was there comes back if the new can't be opened."""
+        """The host, or HTTP and HTTPS, can change on one port; the old endpoint is reopened if the new one fails."""
         port = await self.configure()
         await self.configure(PORT=port, HOST="0.0.0.0")
         await self.works(port)
@@ -281,7 +281,7 @@ class ChangeTests(ListeningCase):
         await self.works(port, certificate=self.certificate)
 
     async def test_the_same_again_reads_the_certificate_again(self) -> None:
-        """New files under the old names are in use after the same configuration was given once more."""
+        """New certificate files under the old names are loaded when the same configuration is set again."""
         port = free_port()
         await self.configure(PORT=port, SSL=self.ssl(port))
         generate_certificate(["localhost"], self.key, self.certificate)
@@ -291,7 +291,7 @@ class ChangeTests(ListeningCase):
         await self.works(port, certificate=self.certificate)
 
     async def test_no_request_is_lost(self) -> None:
-        """While the configuration changes twenty times, what it has in common is served without a gap."""
+        """An endpoint that stays in the configuration is served without a gap during twenty changes."""
         port = free_port()
         await self.configure(PORT=port)
         answers = []
@@ -306,7 +306,7 @@ class CertificateTests(ListeningCase):
     """`!generate certificate`."""
 
     async def test_names_that_are_none(self) -> None:
-        """What can't stand in a certificate is told, and no file is left."""
+        """An invalid host name gets a reply with the reason, and no file is written."""
         await self.configure()
         _, problem = await self.say("!generate certificate zoë.example", replies=2)
         self.assertIn("zoë.example", problem)
@@ -314,7 +314,7 @@ class CertificateTests(ListeningCase):
 
 
 class Mirror(BotPlugin):
-    """Shows what arrives."""
+    """A plugin that records requests."""
 
     @webhook(raw=True)
     def mirror(self, request: Any) -> Any:
@@ -330,17 +330,17 @@ class Mirror(BotPlugin):
 
 
 class WebhookTestTests(PluginTestCase):
-    """`!webhook test` and `!webstatus`, in memory."""
+    """`!webhook test` and `!webstatus`, without sockets."""
 
     plugins = (Mirror,)
 
     def setUp(self) -> None:
-        """Configure the plugin; the testing kit's sockets are nowhere."""
+        """Configure the plugin without opening sockets."""
         super().setUp()
         self.command("!plugin config Webserver {'HOST': '127.0.0.1', 'PORT': 3141}")
 
     def test_answer(self) -> None:
-        """The report has the status, the headers and the body of the answer."""
+        """The report contains the status, the headers and the body of the response."""
         report = self.command("!webhook test /mirror hello world")
         for part in (
             "*** Test Report",
@@ -355,7 +355,7 @@ class WebhookTestTests(PluginTestCase):
             self.assertIn(part, report)
 
     def test_content_type(self) -> None:
-        """JSON, a form with JSON in it, or text, as errbot guesses."""
+        """The content type is JSON, a form that contains JSON, or text, by errbot's rules."""
         for content, kind in (
             ('{"a": 1}', "application/json"),
             ("7", "application/json"),
@@ -370,14 +370,14 @@ class WebhookTestTests(PluginTestCase):
             self.assertIn(f"Detected your post as: {kind}\n", report)
 
     def test_url(self) -> None:
-        """The slash in front may be missing, a query is kept, and without any URL it is the root."""
+        """The leading slash is optional, a query is kept, and a missing URL means the root."""
         self.assertIn("202", self.command("!webhook test mirror"))
         self.assertIn("{'a': '1'}", self.command("!webhook test /query?a=1"))
         self.assertIn("404", self.command("!webhook test"))
         self.assertIn("404", self.command("!webhook test //mirror/nowhere"))
 
     def test_errors(self) -> None:
-        """What fails is reported as its sender would see it, without what the error says; admins have heard of it."""
+        """A failing webhook is reported as its client would see it, without the error; administrators are notified."""
         warning, report = self.bot.say("!webhook test /fails")
         self.assertIn("Mirror.fails", warning)
         self.assertIn("Status code: 500", report)
@@ -385,7 +385,7 @@ class WebhookTestTests(PluginTestCase):
         self.flushLoggedErrors(RuntimeError)
 
     def test_nothing_breaks_out_of_its_fence(self) -> None:
-        """Content with line breaks, backticks and markup is shown as it is, and sends no request of its own."""
+        """Content with line breaks, backticks and markup is shown literally, and sends no other request."""
         content = "a\r\n```\n# b\n````\n[x](y) <b>\n~~~ DELETE /x HTTP/1.1"
         before = len(self.bot.messages)
         report = self.command(f"!webhook test /mirror {content}")
@@ -399,10 +399,10 @@ class WebhookTestTests(PluginTestCase):
 
 
 class EndpointsTests(PluginTestCase):
-    """What a configuration means."""
+    """Endpoint strings of a configuration."""
 
     def test_endpoints(self) -> None:
-        """HTTP or HTTPS, then ENDPOINTS; colons in paths and addresses are quoted."""
+        """They are HTTP or HTTPS, then ENDPOINTS; colons in paths and addresses are quoted."""
         secure = {"enabled": True, "host": "::1", "port": 2, "certificate": "/c:d", "key": "/k"}
         plain = {**secure, "enabled": False}
         common: dict[str, Any] = {"HOST": "::", "PORT": 1, "ENDPOINTS": ["unix:/x"]}

@@ -203,7 +203,7 @@ class ByItselfTests(FlowsCase):
         self.assertEqual(self.flushLoggedErrors(CommandError), [])
 
     def test_step_that_repeats_an_exception(self) -> None:
-        """A refusal that repeats an exception is for an administrator; others get an error id, under which the log has it."""
+        """The text of a DetailedError in a step is sent to administrators; others get the id that the log contains."""
         self.flow().connect("one", auto_trigger=True).connect("refuses_in_detail", predicate=always).connect("three")
         self.assertIn('errored at refuses_in_detail with "it failed: disk full"', self.say("!one", who=ADMIN)[1])
         told = self.say("!one")[1]
