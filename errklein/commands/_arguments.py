@@ -15,7 +15,7 @@ ARG_BOTCMD_CHARACTER_REPLACEMENTS = {"—": "--", "“": '"', "”": '"', "‘":
 class ArgParserBase(ABC):
     """Base class of parsers for the option `split_args_with` of `botcmd`.
 
-    ::
+    For example, this command handles `!set colour=red`::
 
         from errklein import BotPlugin, botcmd
         from errklein.commands import ArgParserBase

@@ -20,7 +20,7 @@ _COMMAND = re.compile(r"(?<![^\s(\"'`*_])!(?=\w)")
 class CommandError(Exception):
     """An exception whose text is the reply to a command. It isn't logged as an error.
 
-    ::
+    Raise it for invalid arguments and other mistakes of the sender::
 
         from errklein import BotPlugin, CommandError, botcmd
 
@@ -33,8 +33,8 @@ class CommandError(Exception):
                     raise CommandError("Usage: !close NUMBER")
                 return f"Ticket {args} closed."
 
-    The text is visible to everyone in the room, so it should describe the sender's mistake and no internals. The text
-    of other exceptions is sent to administrators in private only.
+    Everyone in the room can read the text, so it should contain no internals. The text of any other exception is sent to
+    administrators in private only; everyone else gets an error id, under which the exception is logged.
 
     :param reason: the text of the reply, in Markdown; with `template`, a dict with the template's values.
     :param template: the name of a file in the plugin's directory `templates`, without `.md`, which is rendered with

@@ -67,8 +67,10 @@ def botcmd(*functions: Any, **options: Any) -> Any:
                 "Add up numbers: !add up 1 2 3"
                 return sum(int(number) for number in args)
 
-    The method is called with the message and the arguments. The arguments are the text after the command, as one string
-    unless `split_args_with` is given. The first paragraph of the docstring describes the command in `!help`.
+    `!hello` replies "Hello, alice!", and `!add up 1 2 3` or `!plus 1 2 3` replies "6".
+
+    The method is called with the message, a `Message`, and the arguments. The arguments are the text after the command,
+    as one string unless `split_args_with` is given. The first paragraph of the docstring describes the command in `!help`.
 
     The method returns the reply, or yields several if it is a generator. It may be `async`. Replies are Markdown. An
     empty value, such as `None` or `""`, sends nothing. To reply with an error, raise `CommandError`. Any other exception
@@ -107,7 +109,7 @@ def re_botcmd(
 ) -> Any:
     r"""Turn a method of a plugin into a command that a regular expression finds.
 
-    ::
+    For example, this command handles `!close #12` and `!reopen #12`::
 
         from errklein import BotPlugin, re_botcmd
 
@@ -119,9 +121,9 @@ def re_botcmd(
                 verb, number = match.groups()
                 return f"Ticket {number}: {verb}"
 
-    `!close #12` calls the method with the message and the match. The pattern is searched, not matched from the start;
-    use `^` and `$` to anchor it. It is searched only in messages that aren't a command with a name. If several patterns
-    are found, each of their commands runs.
+    The method is called with the message, a `Message`, and the `re.Match`. The pattern is searched anywhere in the text
+    after the prefix; use `^` and `$` to anchor it. Messages that are a command with a name aren't searched. If several
+    patterns are found, each of their commands runs.
 
     Other options are those of `botcmd`: `name`, `admin_only`, `hidden`, `historize`, `template`, `flow_only` and
     `threaded`.
@@ -154,7 +156,7 @@ def re_botcmd(
 def botmatch(*args: Any, **options: Any) -> Any:
     r"""Turn a method of a plugin into a command for any message in which a regular expression is found.
 
-    ::
+    For example, this command replies to "See ticket 7, please."::
 
         from errklein import BotPlugin, botmatch
 
@@ -187,7 +189,7 @@ def botmatch(*args: Any, **options: Any) -> Any:
 def cmdfilter(*functions: Any, catch_unprocessed: bool = False, threaded: bool | None = None) -> Any:
     """Turn a method of a plugin into a filter, which sees every command before it runs.
 
-    ::
+    For example, this filter blocks `!deploy`::
 
         from errklein import BotPlugin, botcmd, cmdfilter
 

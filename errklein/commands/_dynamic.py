@@ -12,7 +12,7 @@ from errklein.commands.arg_botcmd import append_argument
 class Command:
     """A command for a plugin created at run time, with `BotPlugin.create_dynamic_plugin`.
 
-    ::
+    For example, `!count sheep` creates the command `!sheep`::
 
         from errklein import BotPlugin, Command, botcmd
 

@@ -65,7 +65,7 @@ class FlowNode:
 class FlowRoot(FlowNode):
     """The root of a flow's graph, which methods marked with `@botflow` get as their argument.
 
-    ::
+    Each call of `connect` adds a step, whose own `connect` adds the next one::
 
         from errklein import FLOW_END, BotFlow, FlowRoot, botflow
 
@@ -226,7 +226,7 @@ class Flow:
 def botflow(*functions: Any) -> Any:
     """Turn a method of a `BotFlow` into a flow, with the method's name and docstring.
 
-    ::
+    For example, this flow lists `!print badge` as the next step after `!register`::
 
         from errklein import BotFlow, botflow
 
