@@ -4,6 +4,7 @@ Plugins import all names from this package::
 
     from errklein import BotPlugin, botcmd
 
+
     class Greeter(BotPlugin):
         @botcmd
         def hello(self, message, args):
