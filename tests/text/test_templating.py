@@ -1,4 +1,4 @@
-"""Templates: where they are found, how they are filled in, and what is said of broken ones."""
+"""Templates: search, values and errors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from errklein.text.templating import BrokenTemplate, add_templates, remove_templ
 
 
 class TemplatesTestCase(SynchronousTestCase):
-    """Has plugins that are nothing but templates."""
+    """Has plugins that consist of templates only."""
 
     def add(self, plugin: str, **files: str) -> Path:
-        """Give a plugin these templates, by name without suffix."""
+        """Add a plugin with these templates, by names without suffix."""
         root = Path(self.mktemp()).absolute()
         for name, source in files.items():
             self.write(root, name, source)
@@ -26,28 +26,28 @@ class TemplatesTestCase(SynchronousTestCase):
         return root
 
     def write(self, root: Path, name: str, source: str) -> None:
-        """Write one of a plugin's templates."""
+        """Write a template of a plugin."""
         (root / "templates").mkdir(parents=True, exist_ok=True)
         (root / "templates" / f"{name}.md").write_text(source, encoding="utf-8")
 
     def problem(self, name: str, plugin: str | None = None, **values: Any) -> str:
-        """What is said of a template that can't be rendered."""
+        """Return the error of a template that can't be rendered."""
         error = self.assertRaises(TemplateError, render, name, values, plugin)
         self.assertNotIn("\n", str(error))
         return str(error)
 
 
 class FindingTests(TemplatesTestCase):
-    """Which file a name means."""
+    """Search for templates."""
 
     def test_by_its_plugin(self) -> None:
-        """A template may include that of another plugin, as well as one that all share."""
+        """A template can include that of another plugin, and a shared one."""
         self.add("One", hello="one")
         self.add("Two", both='{% include "One/hello.md" %} {% include "hello.md" %}', hello="two")
         self.assertEqual("one one", render("both", {}, "Two"))
 
     def test_gone(self) -> None:
-        """A plugin's templates go with it, and others' stay; removing twice is no harm."""
+        """Removing a plugin removes its templates only; removing it twice has no effect."""
         self.add("One", hello="one")
         self.add("Two", hello="two")
         remove_templates("One")
@@ -58,7 +58,7 @@ class FindingTests(TemplatesTestCase):
         self.assertRaises(TemplateNotFound, render, "hello", {})
 
     def test_two_plugins_in_one_directory(self) -> None:
-        """When one of them goes, the other keeps its templates."""
+        """If two plugins share a directory, removing one keeps the templates of the other."""
         root = self.add("One", hello="one")
         add_templates("Two", root)
         self.addCleanup(remove_templates, "Two")
@@ -67,7 +67,7 @@ class FindingTests(TemplatesTestCase):
         self.assertEqual("one", render("hello", {}))
 
     def test_changed_file(self) -> None:
-        """A plugin that is added again has its templates as they are now."""
+        """A plugin that is added again has its current templates."""
         root = self.add("One", hello="one")
         self.assertEqual("one", render("hello", {}, "One"))
         self.write(root, "hello", "uno")
@@ -81,13 +81,13 @@ class FindingTests(TemplatesTestCase):
         self.assertEqual(before, templating.template_path)
 
     def test_outside(self) -> None:
-        """A name can't lead out of the directory."""
+        """A name can't refer to a file outside the directory."""
         root = self.add("One", hello="one")
         (root / "secret.md").write_text("secret", encoding="utf-8")
         self.assertIn("there is no template", self.problem("../secret", "One"))
 
     def test_path_is_live(self) -> None:
-        """A directory that is put into the list of directories is searched from then on."""
+        """A directory that is added to the list is searched from then on."""
         root = self.add("Any", hello="one")
         remove_templates("Any")
         templating.template_path.append(str(root / "templates"))
@@ -96,15 +96,15 @@ class FindingTests(TemplatesTestCase):
 
 
 class FillingInTests(TemplatesTestCase):
-    """What becomes of values."""
+    """Values in templates."""
 
     def test_values_are_no_templates(self) -> None:
-        """Jinja2's tags in a value are text."""
+        """Jinja2 tags in a value are text."""
         self.add("One", hello="{{ who }}")
         self.assertEqual("{{ 7 * 7 }}", render("hello", {"who": "{{ 7 * 7 }}"}, "One"))
 
     def test_markdown_in_values(self) -> None:
-        """Plugins pass Markdown in values, which stays that; the filter `plain` is for what strangers say."""
+        """Markdown in a value stays Markdown; the filter `plain` shows untrusted values literally."""
         self.add("One", hello="{{ what }} {{ what|plain }}")
         self.assertEqual("x **x**", to_plain(render("hello", {"what": "**x**"}, "One")))
 
@@ -117,18 +117,18 @@ class FillingInTests(TemplatesTestCase):
 
 
 class CardTests(SynchronousTestCase):
-    """What cards are where the network has none."""
+    """Cards as text."""
 
     def shown(self, **parts: Any) -> str:
-        """The card as text."""
+        """Return the card as text."""
         return to_plain(self.card(**parts))
 
     def card(self, **parts: Any) -> str:
-        """The card as Markdown."""
+        """Return the card as Markdown."""
         return render("card", {"card": Card(**parts)})
 
     def test_all_of_it(self) -> None:
-        """The summary, the title with its link, the picture, the body, and the fields, each on lines of their own."""
+        """A card shows its summary, linked title, picture, body and fields, each on separate lines."""
         shown = self.shown(
             body="**b**",
             summary="s",
@@ -146,13 +146,13 @@ class CardTests(SynchronousTestCase):
         self.assertIn("│ v │\n│ w │", shown)
 
     def test_strangers_title(self) -> None:
-        """A title can't lead elsewhere than the card does."""
+        """A title can't change the address of the card's link."""
         card = self.card(title="t](http://evil/) [x", link="http://x/")
         self.assertEqual("t](http://evil/) [x (http://x/)", to_plain(card))
         self.assertEqual('<h2><a href="http://x/">t](http://evil/) [x</a></h2>', to_xhtml(card))
 
     def test_strangers_addresses(self) -> None:
-        """Nor can an address that ends too early; and one that would run something is no link, but text."""
+        """An address can't end early, and one with a scheme that isn't allowed is shown as text."""
         page = to_xhtml(self.card(title="t", link="http://x/) [y](http://evil/", image="http://x/)![](http://evil/"))
         self.assertEqual(1, page.count("href="))
         self.assertEqual(1, page.count("src="))
@@ -160,7 +160,7 @@ class CardTests(SynchronousTestCase):
         self.assertEqual("<h2>t (javascript:x)</h2>\n<p>data:x</p>", page)
 
     def test_markdown(self) -> None:
-        """All of it is Markdown, as on errbot; a bar ends no cell, and a colour nothing."""
+        """All values are Markdown, as with errbot; a bar doesn't end a cell, and an invalid colour has no effect."""
         shown = self.shown(
             body="b",
             summary="*s*",
@@ -174,56 +174,59 @@ class CardTests(SynchronousTestCase):
         self.assertIn("│ v|w │ here (http://y/) │\n│ x   │                  │", shown)
 
     def test_only_the_link(self) -> None:
-        """Without a title the address is shown for it."""
+        """Without a title the link shows its address."""
         self.assertEqual("http://x/ (http://x/)", self.shown(link="http://x/"))
 
     def test_missing_parts(self) -> None:
-        """What a card doesn't have takes no room."""
+        """Missing parts of a card take no lines."""
         self.assertEqual("text", self.shown(body="text"))
         self.assertEqual("T", self.shown(title="T"))
         self.assertEqual("http://h/t.png", self.shown(thumbnail="http://h/t.png"))
         self.assertEqual("", self.shown(fields=None))
 
     def test_title_is_one_line(self) -> None:
-        """A title can't end the heading."""
+        """A title can't contain a line break."""
         self.assertEqual("a b", self.shown(title="a\nb"))
 
     def test_color(self) -> None:
-        """On a terminal the title has the card's colours, if it is one that there is."""
+        """On a terminal the title has the card's colour if the terminal supports it."""
         self.assertIn("41", to_ansi(self.card(title="T", color="red")))
         self.assertEqual("\x1b[1;30mT\x1b[22;39m", to_ansi(self.card(title="T", color="#123456")))
 
 
 class TroubleTests(TemplatesTestCase):
-    """Templates that can't be rendered."""
+    """Errors in templates."""
 
     def test_none(self) -> None:
-        """Without a template of the name the error says whose and which."""
-        self.assertEqual("One: there is no template hello.md", self.problem("hello", "One"))
+        """The error names the template and the plugin."""
+        self.assertEqual("there is no template hello.md in the plugin One or in errklein", self.problem("hello", "One"))
         self.assertEqual("there is no template hello.md", self.problem("hello"))
 
     def test_syntax(self) -> None:
-        """The file, the line and what is wrong."""
+        """A syntax error is reported with the file and the line."""
         self.add("One", hello="a\n{% if %}\n")
         problem = self.problem("hello", "One")
-        self.assertTrue(problem.startswith("One: the template hello.md, line 2 can't be rendered: Expected"), problem)
+        expected = "the template hello.md, line 2, can't be rendered for the plugin One: Expected"
+        self.assertTrue(problem.startswith(expected), problem)
 
     def test_raised(self) -> None:
-        """So it is where something in it raises, in what it includes as well."""
+        """An exception is reported with the file and the line, also in an included template."""
         self.add("One", hello="\n\n{{ 1 / 0 }}", all='{% include "One/hello.md" %}')
         for name in ("hello", "all"):
             problem = self.problem(name, "One")
             self.assertEqual(
-                "One: the template hello.md, line 3 can't be rendered: ZeroDivisionError: division by zero", problem
+                "the template hello.md, line 3, can't be rendered for the plugin One: "
+                "ZeroDivisionError: division by zero",
+                problem,
             )
 
     def test_includes_nothing(self) -> None:
-        """A template that includes what isn't there."""
+        """Including a missing template is an error that names it."""
         self.add("One", hello='{% include "nowhere.md" %}')
-        self.assertIn("it includes nowhere.md, which there isn't", self.problem("hello", "One"))
+        self.assertIn("it includes nowhere.md, which doesn't exist", self.problem("hello", "One"))
 
     def test_the_shared_one_instead(self) -> None:
-        """Whatever fails in a plugin's template, the one that all share is used; its author finds why in the log."""
+        """If a plugin's template fails, the shared one is used, and the reason is logged."""
         self.add("First", hello="shared {{ who }}")
         self.add("One", hello="{{ 1 / 0 }}")
         with self.assertLogs("errbot.plugins.One", "WARNING") as logged:
@@ -231,13 +234,15 @@ class TroubleTests(TemplatesTestCase):
         self.assertIn("hello.md, line 1", logged.output[0])
 
     def test_both_broken(self) -> None:
-        """If neither can be rendered the error is about the plugin's own."""
+        """If both templates fail, the error is that of the plugin's."""
         self.add("First", hello="{{ first }")
         self.add("One", hello="{{ 1 / 0 }}")
-        self.assertIn("One: the template hello.md, line 1", self.problem("hello", "One"))
+        self.assertIn(
+            "the template hello.md, line 1, can't be rendered for the plugin One", self.problem("hello", "One")
+        )
         self.assertIn("division", self.problem("hello", "One"))
 
     def test_own_is_missing_and_the_shared_one_broken(self) -> None:
-        """A plugin without the template is told what is wrong with the shared one."""
+        """If the plugin has no template and the shared one fails, that error is raised."""
         self.add("First", hello="{{ first }")
         self.assertRaises(BrokenTemplate, render, "hello", {}, "One")
