@@ -38,8 +38,10 @@ class BackgroundTests(PluginTestCase):
         self.assertEqual(self.bot.sent_to("#builds"), ["Done: report"])
 
     def test_archive(self):
-        """The command replies with the archive's path. There are no threads here: the function is called at once."""
+        """The command replies with the archive's path."""
+        # A test has no threads: call the function at once.
         self.patch(self.module_of("Archive"), "deferToThread", maybeDeferred)
         directory = Path(self.mktemp())
         directory.mkdir()
-        self.assertEqual(self.command(f"!archive {directory}"), f"Written to {directory.absolute()}.zip.")
+        reply = self.command(f"!archive {directory}")
+        self.assertEqual(reply, f"Written to {directory.absolute()}.zip.")

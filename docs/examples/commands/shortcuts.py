@@ -12,7 +12,8 @@ class Shortcuts(BotPlugin):
         def reply(plugin, message, args):
             return text
 
-        self.create_dynamic_plugin(f"shortcut_{name}", [Command(reply, name=name, doc=f"Reply with {text}")])
+        command = Command(reply, name=name, doc=f"Reply with {text}")
+        self.create_dynamic_plugin(f"shortcut_{name}", [command])
         return f"Added !{name}."
 
     @botcmd(admin_only=True)

@@ -13,7 +13,8 @@ class CommandTests(PluginTestCase):
 
     def test_hello_all(self):
         """Each item of a generator is a message."""
-        self.assertEqual(self.bot.say("!hello all Ada Grace"), ["Hello, Ada!", "Hello, Grace!"])
+        replies = self.bot.say("!hello all Ada Grace")
+        self.assertEqual(replies, ["Hello, Ada!", "Hello, Grace!"])
         self.assertIn("Name the people to greet", self.command("!hello all"))
 
     def test_goodbye(self):

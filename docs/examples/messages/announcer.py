@@ -7,8 +7,9 @@ class Announcer(BotPlugin):
     @botcmd
     def announce(self, message, args):
         """Post a text to the rooms: !announce lunch is ready"""
+        text = f"**Announcement** by {message.frm.person}: {args}"
         for room in self.bot_config.CHATROOM_PRESENCE:
-            self.send(self.build_identifier(room), f"**Announcement** by {message.frm.person}: {args}")
+            self.send(self.build_identifier(room), text)
         return "Posted."
 
     def callback_message(self, message):

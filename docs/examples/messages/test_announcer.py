@@ -10,11 +10,13 @@ class AnnouncerTests(PluginTestCase):
     def test_announcement(self):
         """An announcement is posted to every room."""
         self.bot.say("!announce lunch is ready", frm="@alice")
+        announcement = "Announcement by @alice: lunch is ready"
         for room in ("#builds", "#talk"):
-            self.assertEqual(self.bot.sent_to(room), ["Announcement by @alice: lunch is ready"])
+            self.assertEqual(self.bot.sent_to(room), [announcement])
         self.assertEqual(self.bot.sent_to("@alice"), ["Posted."])
 
     def test_thanks(self):
         """The plugin reads all messages, also those that are no commands."""
         self.bot.say("Thank you!", frm="@alice", room="#talk")
-        self.assertEqual([message.text for message in self.bot.messages], ["You are welcome."])
+        [reply] = self.bot.messages
+        self.assertEqual(reply.text, "You are welcome.")

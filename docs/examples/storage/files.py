@@ -1,4 +1,7 @@
-"""A storage with one file for each namespace. Settings: STORAGE_CONFIG = {"directory": "/somewhere"}."""
+"""A storage with one file for each namespace.
+
+Settings: STORAGE_CONFIG = {"directory": "/somewhere"}.
+"""
 
 import pickle
 from pathlib import Path

@@ -1,6 +1,9 @@
 from errklein import BotPlugin, botcmd
 
-WEEK = [{"day": "Monday", "weather": "sun"}, {"day": "Tuesday", "weather": "rain & wind"}]
+WEEK = [
+    {"day": "Monday", "weather": "sun"},
+    {"day": "Tuesday", "weather": "rain & wind"},
+]
 
 
 class Weather(BotPlugin):

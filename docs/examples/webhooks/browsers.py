@@ -5,4 +5,5 @@ class Browsers(BotPlugin):
     @webhook(raw=True)
     def agent(self, request):
         user_agent = request.headers.get("User-Agent", "unknown")
-        return {"agent": user_agent, "method": request.method, "bytes": len(request.get_data())}
+        body = request.get_data()
+        return {"agent": user_agent, "method": request.method, "bytes": len(body)}

@@ -8,6 +8,7 @@ class Deployments(BotPlugin):
     def deployments(self, payload):
         if not isinstance(payload, dict) or "service" not in payload:
             abort(400, "The body must be a JSON object with the key 'service'.")
+        text = f"Deployed `{payload['service']}`"
         for room in self.bot_config.CHATROOM_PRESENCE:
-            self.send(self.build_identifier(room), f"Deployed `{payload['service']}`")
+            self.send(self.build_identifier(room), text)
         return {"accepted": True}

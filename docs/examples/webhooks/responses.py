@@ -6,7 +6,8 @@ from errklein import BotPlugin, webhook
 class Responses(BotPlugin):
     @webhook(methods=["POST"])
     def created(self, payload):
-        return "created\n", 201, {"Location": "/builds/errklein/13", "Content-Type": "text/plain"}
+        headers = {"Location": "/builds/errklein/13", "Content-Type": "text/plain"}
+        return "created\n", 201, headers
 
     @webhook
     def powered(self, payload):

@@ -13,7 +13,9 @@ class Signed(BotPlugin):
     def signed(self, request):
         if not self.config:
             abort(503, "The plugin has no secret yet.")
-        digest = hmac.digest(self.config["SECRET"].encode(), request.get_data(), "sha256").hex()
-        if not hmac.compare_digest(f"sha256={digest}", request.headers.get("X-Hub-Signature-256", "")):
+        secret = self.config["SECRET"].encode()
+        digest = hmac.digest(secret, request.get_data(), "sha256").hex()
+        signature = request.headers.get("X-Hub-Signature-256", "")
+        if not hmac.compare_digest(f"sha256={digest}".encode(), signature.encode()):
             abort(403, "The signature is wrong.")
         return "accepted\n"

@@ -21,7 +21,8 @@ class WebhookTests(PluginTestCase):
 
     def test_build(self):
         """The parts of the URL are arguments; the dict is sent as JSON."""
-        self.assertEqual(self.get("/builds/errklein/12").json(), {"project": "errklein", "number": 12})
+        response = self.get("/builds/errklein/12")
+        self.assertEqual(response.json(), {"project": "errklein", "number": 12})
         self.assertEqual(self.get("/builds/errklein/latest").status, 404)
         self.assertEqual(self.post("/builds/errklein/12").status, 405)
 
@@ -34,7 +35,8 @@ class WebhookTests(PluginTestCase):
 
     def test_github(self):
         """The field `payload` of the form is decoded."""
-        response = self.post("/github", data={"payload": json.dumps({"repository": {"name": "website"}})})
+        payload = json.dumps({"repository": {"name": "website"}})
+        response = self.post("/github", data={"payload": payload})
         self.assertEqual((response.status, response.text), (200, ""))
         self.assertEqual(self.bot.sent_to("#builds"), ["Commit on website!"])
 

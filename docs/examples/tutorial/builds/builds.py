@@ -12,6 +12,7 @@ class Builds(BotPlugin):
     @webhook("/builds/<project>", methods=["POST"])
     def report(self, payload, project):
         self[project] = payload["status"]
+        text = f"The build of `{project}` has {payload['status']}."
         for room in self.bot_config.CHATROOM_PRESENCE:
-            self.send(self.build_identifier(room), f"The build of `{project}` has {payload['status']}.")
+            self.send(self.build_identifier(room), text)
         return {"recorded": project}
