@@ -1,7 +1,8 @@
-"""Public plugins, as they are, on errbot and on errklein: do they load, and do they say the same?
+"""Runs public plugins on errbot and on errklein, and compares whether they load and what they reply.
 
-What is asked of each plugin is in compatibility.toml. The plugins' files lie below a directory given on the command
-line; none of them are part of errklein. The result is a table in Markdown.
+The messages and requests for each plugin are in compatibility.toml. The plugins' files are below a directory given on the
+command line; none of them are part of errklein. The output is two tables in Markdown, for docs/reference/public-plugins.md,
+and the replies that differ.
 """
 
 from __future__ import annotations
@@ -222,12 +223,11 @@ def _run(command: Sequence[str], directory: str, text: str) -> subprocess.Comple
 
 
 def row(asked: Asked, errbot: Seen, errklein: Seen) -> str:
-    """A line of the table."""
+    """Return the plugin's row of the table of results; results on both bots are separated by a slash, errbot's first."""
     asked_for = len(asked.say) + len(asked.post)
     both = _active(errbot) == _active(errklein) == "yes"
     cells = [
         asked.title,
-        f"{asked.origin} {asked.version}",
         f"{_active(errbot)} / {_active(errklein)}",
         f"{same_answers(errbot, errklein)} of {asked_for}" if both else "-",
         str(own_answers(errbot, errklein)) if both else "-",
@@ -235,6 +235,11 @@ def row(asked: Asked, errbot: Seen, errklein: Seen) -> str:
         asked.note,
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def source_row(asked: Asked) -> str:
+    """Return the plugin's row of the table of sources."""
+    return f"| {asked.title} | {asked.origin} | {asked.version} |"
 
 
 def same_answers(errbot: Seen, errklein: Seen) -> int:
@@ -281,13 +286,16 @@ def asked_in(file: Path) -> list[Asked]:
 
 # Where a plugin isn't active on both, its answers aren't compared: two bots without it agree too.
 HEAD = """\
-| plugin | from, version | active on errbot / errklein | same answers | its own among these \
-| own tests passed, errbot / errklein | |
-|---|---|---|---|---|---|---|"""
+| plugin | active | same replies | own | tests | note |
+|---|---|---|---|---|---|"""
+
+SOURCES_HEAD = """\
+| plugin | source | version |
+|---|---|---|"""
 
 
 def main() -> None:
-    """Print the table, and below it what differs."""
+    """Print the tables, and below them the replies that differ."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path, help="where the plugins' files are")
     parser.add_argument("--worker", choices=("errbot", "errklein"), help=argparse.SUPPRESS)
@@ -308,6 +316,7 @@ def main() -> None:
 def _compare(options: argparse.Namespace, tell: Callable[[str], None]) -> None:
     tell(HEAD)
     below: list[str] = []
+    sources: list[str] = []
     entries = active = alike = webhooks = 0
     for asked in asked_in(HERE / "compatibility.toml"):
         if options.only not in asked.title:
@@ -319,6 +328,7 @@ def _compare(options: argparse.Namespace, tell: Callable[[str], None]) -> None:
         errbot = seen_by(options.errbot, asked, files, on_errklein=False)
         errklein = seen_by(options.errklein, asked, files, on_errklein=True)
         tell(row(asked, errbot, errklein))
+        sources.append(source_row(asked))
         below += [f"{asked.title}: {line}" for line in differences(errbot, errklein)]
         entries += 1
         if _active(errbot) == _active(errklein) == "yes":
@@ -328,10 +338,11 @@ def _compare(options: argparse.Namespace, tell: Callable[[str], None]) -> None:
                 webhooks += bool(asked.post)
     tell("")
     tell(
-        f"{entries} entries; active on both: {active}; with {ENOUGH} or more answers of their own that are the same: "
+        f"{entries} entries; active on both: {active}; with {ENOUGH} or more replies of their own that are the same: "
         f"{alike}, {webhooks} of them with webhooks."
     )
-    tell("")
+    for line in ("", SOURCES_HEAD, *sources, ""):
+        tell(line)
     for line in below:
         tell(line)
 
