@@ -1,0 +1,66 @@
+"""The deployment files in the guides agree with each other and with errklein's settings."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from twisted.scripts.twistd import ServerOptions
+from twisted.trial.unittest import SynchronousTestCase
+
+import errklein
+from errklein.config import SETTINGS, load_config
+from errklein.web import WebSettings
+
+EXAMPLES = Path(errklein.__file__).parent.parent / "docs" / "examples"
+DEPLOYMENT = EXAMPLES / "deployment"
+
+
+def value(file: str, key: str) -> str:
+    """Return the last value of a key in a file for systemd or nginx."""
+    found = re.findall(rf"^ *{key}[ =](.+?);?$", (DEPLOYMENT / file).read_text(), re.MULTILINE)
+    return str(found[-1])
+
+
+class SystemdTests(SynchronousTestCase):
+    """The units for systemd."""
+
+    def test_command_lines(self) -> None:
+        """twistd accepts the command lines, and they use the socket that the unit opens."""
+        for unit in ("errklein.service", "port-443.conf"):
+            program, *arguments = shlex.split(value(unit, "ExecStart"))
+            self.assertEqual(Path(program).name, "twistd")
+            options = ServerOptions()
+            options.parseOptions(arguments)
+            self.assertEqual(options.subOptions["config"], "/etc/errklein/config.py")
+            self.assertIn(f"name={value('errklein.socket', 'FileDescriptorName')}", options.subOptions["web"][0])
+
+    def test_directories(self) -> None:
+        """The configuration and logrotate use the directories that systemd creates."""
+        config = load_config(EXAMPLES / "config_service.py")
+        self.assertEqual(config.BOT_DATA_DIR, f"/var/lib/{value('errklein.service', 'StateDirectory')}")
+        self.assertEqual(
+            str(Path(config.BOT_LOG_FILE).parent), f"/var/log/{value('errklein.service', 'LogsDirectory')}"
+        )
+        self.assertIn(f"{config.BOT_LOG_FILE} {{\n", (DEPLOYMENT / "errklein.logrotate").read_text())
+        self.assertIn(f"{config.BOT_DATA_DIR}/errklein.sqlite", (DEPLOYMENT / "errklein.cron").read_text())
+
+    def test_stop(self) -> None:
+        """systemd waits until errklein has stopped in order."""
+        self.assertGreater(int(value("errklein.service", "TimeoutStopSec")), SETTINGS["GRACE_PERIOD"].default + 1)
+
+
+class NginxTests(SynchronousTestCase):
+    """The configuration of nginx."""
+
+    def test_limits(self) -> None:
+        """nginx accepts the bodies that errklein accepts, and waits longer than errklein does."""
+        megabytes = int(value("nginx.conf", "client_max_body_size").removesuffix("m"))
+        self.assertEqual(megabytes * 1024 * 1024, SETTINGS["WEBHOOK_MAX_BODY"].default)
+        seconds = {
+            key: int(value("nginx.conf", key).removesuffix("s")) for key in ("proxy_read_timeout", "keepalive_timeout")
+        }
+        self.assertGreater(seconds["proxy_read_timeout"], SETTINGS["WEBHOOK_TIMEOUT"].default)
+        self.assertLess(seconds["keepalive_timeout"], WebSettings().idle_deadline)
+        self.assertIn(value("errklein.socket", "ListenStream"), (DEPLOYMENT / "nginx.conf").read_text())
