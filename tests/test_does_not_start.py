@@ -1,0 +1,124 @@
+"""The guide "If errklein doesn't start" quotes each message as errklein prints it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from twisted.scripts.twistd import ServerOptions
+from twisted.trial.unittest import SynchronousTestCase
+
+import errklein
+from errklein import logs
+from errklein.service import DataDirectory
+from errklein.storage import SQLiteStorage, StorageError
+
+GUIDE = Path(errklein.__file__).parent.parent / "docs" / "guides" / "does-not-start.md"
+
+IRC = "BACKEND = 'IRC'\nBOT_IDENTITY = {'nickname': 'errklein', 'server': 'irc.example.net'}\nBOT_ADMINS = ('alice!*@*',)\n"
+NULL = "BACKEND = 'Null'\n"
+
+CONFIGURATIONS = (
+    "BACKEND = 'Null'\nBOT_LOG_LEVEL = logging.INFO\n",
+    "BACKEND = 'Null'\nBOT_ADMINS = (\n",
+    "BACKEND = 'Slak'\n",
+    "BACKEND = 'IRC'\nBOT_IDENTITY = {'server': 'irc.example.net'}\n",
+    IRC.partition("BOT_ADMINS")[0],
+    IRC.replace("errklein", "err klein"),
+    IRC.replace("}", ", 'port': '6697'}"),
+    IRC.replace("}", ", 'ssl_ca': '/etc/ssl/missing.pem'}"),
+    IRC.replace("}", ", 'sasl_password': 7}"),
+    IRC + "CHATROOM_PRESENCE = ('ops',)\n",
+    "BACKENDS = {'libera': {'BOT_IDENTITY': {}}}\n",
+    "BACKENDS = {'two words': {'BACKEND': 'Null'}}\n",
+    NULL + "GRACE_PERIOD = '10'\n",
+    NULL + "BOT_EXTRA_PLUGIN_DIR = '/etc/errklein/missing'\n",
+    NULL + "BOT_EXTRA_BACKEND_DIR = '/etc/errklein/missing'\n",
+    NULL + "ACCESS_CONTROLS = {'status': {'allowuser': 'alice'}}\n",
+    NULL + "STORAGE = 'Redis'\n",
+    NULL + "BOT_LOG_FILE = '/var/log/missing/errklein.log'\n",
+    NULL + "BOT_LOG_SENTRY = True\n",
+    NULL + "BOT_DATA_DIR = 'config.py'\n",
+)
+"""Configurations with which errklein doesn't start."""
+
+COMMAND_LINES = (
+    ("--config", "missing.py"),
+    ("--web", "3141"),
+    ("--web", "http:3141"),
+    ("--web", "tcp:port"),
+    ("--web", "tcp:99999"),
+    ("--web", "tcp:3141:host=127.0.0.1"),
+    ("--web", "systemd:domain=INET:name=web"),
+    ("--web", "unix:/run/missing/web.sock"),
+    ("--web", "tls:certificates:3142"),
+    ("--web", "ssl:3142:privateKey=key.pem"),
+)
+"""Command lines with which errklein doesn't start, with a valid configuration."""
+
+
+class MessageTests(SynchronousTestCase):
+    """An operator finds the message of a failed start in the guide."""
+
+    def setUp(self) -> None:
+        """Work in an empty directory, and leave the log and sys.path unchanged."""
+        self.directory = Path(self.mktemp()).absolute()
+        (self.directory / "certificates").mkdir(parents=True)
+        self.addCleanup(os.chdir, Path.cwd())
+        os.chdir(self.directory)
+        self.patch(logs, "destinations", logs.Destinations())
+        self.patch(logs, "bridge_stdlib", lambda level: None)
+        self.patch(sys, "path", list(sys.path))
+        self.addCleanup(sys.modules.pop, "config", None)
+        self.quoted = re.findall(r"^`+ ?(.+?) ?`+$", GUIDE.read_text(), re.MULTILINE)
+
+    def check(self, *arguments: str) -> None:
+        """Start errklein with the arguments, and check that its message is in the guide."""
+        options = ServerOptions()
+        options.parseOptions(arguments)
+        failure = self.assertRaises(SystemExit, options.loadedPlugins["errklein"].makeService, options.subOptions)
+        self.check_message(str(failure.code))
+
+    def check_message(self, message: str) -> None:
+        """Check that the message is in the guide, apart from the line of config.py and the process number."""
+        message = re.sub(r" \(config\.py line \d+\)$", "", message.replace(str(self.directory), "/etc/errklein"))
+        self.assertIn(re.sub(r"process \d+", "process 1234", message), self.quoted)
+
+    def test_configurations(self) -> None:
+        """The messages about a config.py."""
+        for text in CONFIGURATIONS:
+            (self.directory / "config.py").write_text(text)
+            self.check("-n", "errklein")
+
+    def test_command_lines(self) -> None:
+        """The messages about options."""
+        (self.directory / "config.py").write_text(NULL)
+        for arguments in COMMAND_LINES:
+            self.check("-n", "errklein", *arguments)
+
+    def test_daemon_on_terminal(self) -> None:
+        """The message about a daemon with the Text network."""
+        (self.directory / "config.py").write_text("BACKEND = 'Text'\n")
+        self.check("errklein")
+
+    def test_data_in_use(self) -> None:
+        """The message about a second bot with the same data directory."""
+        data = DataDirectory(self.directory / "data")
+        data.prepare()
+        data.lock()
+        self.addCleanup(data.unlock)
+        (self.directory / "config.py").write_text(NULL + "BOT_DATA_DIR = 'data'\n")
+        self.check("-n", "errklein")
+
+    def test_database(self) -> None:
+        """The messages about a database that errklein can't use."""
+        path = self.directory / "errklein.sqlite"
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA user_version = 99")
+        self.check_message(str(self.assertRaises(StorageError, SQLiteStorage, path)))
+        path.write_bytes(b"nonsense" * 1000)
+        self.check_message(str(self.assertRaises(StorageError, SQLiteStorage, path)))
