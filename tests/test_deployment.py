@@ -19,7 +19,8 @@ DEPLOYMENT = EXAMPLES / "deployment"
 
 def value(file: str, key: str) -> str:
     """Return the last value of a key in a file for systemd or nginx."""
-    found = re.findall(rf"^ *{key}[ =](.+?);?$", (DEPLOYMENT / file).read_text(), re.MULTILINE)
+    text = re.sub(r"\\\n *", "", (DEPLOYMENT / file).read_text())
+    found = re.findall(rf"^ *{key}[ =](.+?);?$", text, re.MULTILINE)
     return str(found[-1])
 
 
@@ -44,7 +45,7 @@ class SystemdTests(SynchronousTestCase):
             str(Path(config.BOT_LOG_FILE).parent), f"/var/log/{value('errklein.service', 'LogsDirectory')}"
         )
         self.assertIn(f"{config.BOT_LOG_FILE} {{\n", (DEPLOYMENT / "errklein.logrotate").read_text())
-        self.assertIn(f"{config.BOT_DATA_DIR}/errklein.sqlite", (DEPLOYMENT / "errklein.cron").read_text())
+        self.assertIn(f"cd {config.BOT_DATA_DIR} ", (DEPLOYMENT / "errklein.cron").read_text())
 
     def test_stop(self) -> None:
         """systemd waits until errklein has stopped in order."""
