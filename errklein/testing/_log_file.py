@@ -55,4 +55,4 @@ def _opened(path: str) -> TextIO:
         # In append mode, so that tests may truncate or rewrite the file meanwhile.
         return open(path, "a", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600))
     except OSError as error:
-        raise ConfigError(f"BOT_LOG_FILE: can't write to {path} ({error.strerror})") from error
+        raise ConfigError(f"BOT_LOG_FILE: {path} can't be written to: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""The web server: from bytes on a socket to a plugin's hook, and back."""
+"""The web server, which parses HTTP requests, routes them to plugins' webhooks and sends the responses."""
 
 from errklein.web._certificate_expiry import ExpiryWatch
 from errklein.web._listeners import ListenError, Listeners, identify, server_endpoint

@@ -1,4 +1,4 @@
-"""Warns before certificates expire."""
+"""Warnings before certificates expire."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from twisted.internet.task import LoopingCall
 from errklein.web._listeners import Listeners
 
 DAYS = (1, 7, 30)
-"""How many days before the end there is a warning, the last one first."""
+"""The numbers of days before the expiry at which a warning is sent, in ascending order."""
 
 _SECONDS_BETWEEN_CHECKS = 6 * 3600.0
 
 
 class ExpiryWatch:
-    """Calls `warn` with a sentence when a certificate in use has 30 days left, 7, 1, and when it has expired."""
+    """Warns when a certificate in use has less than 30, 7 and 1 days left, and when it has expired.
+
+    :param listeners: The endpoints whose certificates are checked.
+    :param warn: Called with a sentence for each warning.
+    :param now: Returns the current time.
+    """
 
     def __init__(
         self,
@@ -34,16 +39,16 @@ class ExpiryWatch:
         self._loop.clock = reactor
 
     def start(self) -> None:
-        """Check now, and four times a day from now on."""
+        """Check now, and then every six hours."""
         self._loop.start(_SECONDS_BETWEEN_CHECKS)
 
     def stop(self) -> None:
-        """Check no more."""
+        """Stop checking."""
         if self._loop.running:
             self._loop.stop()
 
     def check(self) -> None:
-        """Warn of each certificate that has come closer to its end than it was warned of."""
+        """Warn of each certificate that has reached its next stage: 30, 7 or 1 days, or expired."""
         for place, expires in self._listeners.expiries():
             left = expires - self._now()
             stage = 0 if left.total_seconds() <= 0 else next((days for days in DAYS if left.days < days), None)

@@ -1,4 +1,4 @@
-"""The certificates of a TLS endpoint, chosen by host name, and read again when their files change."""
+"""The certificates of a TLS endpoint, which are selected by host name and reloaded when their files change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from errklein.web.pem import CertificateError, Identity, PEMFile, identities, read_pem
 
-# Suites with forward secrecy and authenticated encryption, as RFC 9325, 4.2 recommends; TLS 1.3 has no others.
+# Suites with forward secrecy and authenticated encryption, as RFC 9325, 4.2, recommends. TLS 1.3 has only such suites.
 _CIPHERS = AcceptableCiphers.fromOpenSSLCipherString(
     "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:"
     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:"
@@ -26,23 +26,23 @@ _MOST_ENTRIES = 2000
 _DEFAULT = "default.pem"
 
 Loaded = tuple[list[Identity], dict[Path, str]]
-"""Keys with their certificates, and an error, one line, for each file that can't be used."""
+"""Keys with their certificates, and an error in one line for each file that can't be used."""
 
 
 @dataclass(frozen=True)
 class CertificateFiles:
-    """A key, its certificate (`place`) and its chain, which may be in separate files or in one."""
+    """The files of a key, its certificate (`place`) and its chain. They may be the same file."""
 
     key: Path
     place: Path
     chain: Path | None = None
 
     def files(self) -> list[Path]:
-        """The files, whether they exist or not."""
+        """Return the paths, including those of missing files."""
         return list(dict.fromkeys(path for path in (self.key, self.place, self.chain) if path is not None))
 
     def load(self, files: list[Path]) -> Loaded:
-        """The key with its certificate, or a problem."""
+        """Return the key with its certificate, or an error."""
         try:
             return [self._identity({path: read_pem(path) for path in files})], {}
         except CertificateError as error:
@@ -65,16 +65,18 @@ class CertificateFiles:
 
 @dataclass(frozen=True)
 class CertificateDirectory:
-    """All `.pem` files in the directory `place` and those below it, as certbot and Kubernetes lay them out.
+    """All `.pem` files in the directory `place` and its subdirectories, the layout of certbot and Kubernetes.
 
-    A key and its certificate may be in different files. Symbolic links are followed; names that begin with a dot are
-    skipped.
+    A key and its certificate may be in different files. Symbolic links are followed. Names that begin with a dot are skipped.
     """
 
     place: Path
 
     def files(self) -> list[Path]:
-        """The files whose names end with `.pem`. Raises CertificateError if the directory can't be read."""
+        """Return the paths of the `.pem` files, sorted.
+
+        :raises CertificateError: The directory can't be read, or has too many entries.
+        """
         try:
             return sorted(self._walk())
         except OSError as error:
@@ -85,7 +87,7 @@ class CertificateDirectory:
         entries = 0
         for directory, directories, names in os.walk(self.place, onerror=self._unreadable, followlinks=True):
             status = Path(directory).stat()
-            # Symbolic links may form a loop.
+            # Symbolic links may form a cycle.
             if (status.st_dev, status.st_ino) in seen:
                 directories.clear()
                 continue
@@ -97,12 +99,12 @@ class CertificateDirectory:
             yield from (Path(directory, name) for name in names if name.endswith(".pem") and not name.startswith("."))
 
     def _unreadable(self, error: OSError) -> None:
-        # Directories below that can't be read are skipped.
+        # Unreadable subdirectories are skipped.
         if error.filename == str(self.place):
             raise error
 
     def load(self, files: list[Path]) -> Loaded:
-        """Each key with its certificate."""
+        """Return each key with its certificate, and the errors by file."""
         read = []
         problems = {}
         for path in files:
@@ -122,7 +124,7 @@ class _ServedCertificate:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class CertificateStore:
-    """The certificates of an endpoint. Raises CertificateError if none can be used or all have expired.
+    """The certificates of an endpoint.
 
     A client gets the certificate with the requested name among its names (subjectAltName). An exact name takes precedence over
     a wildcard, which stands for one label. Of several certificates, those that are valid now take precedence, and of these the
@@ -131,6 +133,10 @@ class CertificateStore:
 
     When files change, each certificate is replaced independently: one whose files have become unusable stays in use, one whose
     files were removed does not.
+
+    :param source: The files.
+    :param now: Returns the current time.
+    :raises CertificateError: No certificate can be used, or all have expired.
     """
 
     def __init__(
@@ -144,25 +150,25 @@ class CertificateStore:
         self._seen: object = None
         self._problems: list[tuple[Path, tuple[int, ...] | None, str]] = []
         self.problems = self.reload()
-        """The errors in the files when the store was created, a line each."""
+        """The errors in the files when the store was created, in one line each."""
         if not any(not served.identity.is_expired(now()) for served in self._served):
             reasons = "; ".join(self.problems[:3])
             raise CertificateError(reasons or f"{source.place} has no .pem file with a private key and its certificate")
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """Called by Twisted for each connection."""
+        """Return the TLS connection for a client. Twisted calls this for each connection."""
         assert self._default is not None
         return self._default.options.serverConnectionForTLS(protocol)
 
     @property
     def expiries(self) -> list[tuple[Path, datetime]]:
-        """The files of the certificates that clients can get, and when each expires."""
+        """The file and the expiry of each certificate that clients can get."""
         return [(served.identity.path, served.identity.expires) for served in self._in_use()]
 
     def refresh(self) -> list[str] | None:
-        """Read the files again if they have changed. Returns the new errors in them; None if nothing has changed."""
+        """Read the files again if they have changed. Return the new errors in them, or None if nothing has changed."""
         if self._look()[1] == self._seen:
-            # One of several certificates may have become valid, or expired.
+            # Time has passed: a certificate may have become valid or expired.
             self._arrange()
             return None
         known = self._problems
@@ -170,7 +176,7 @@ class CertificateStore:
         return [problem[2] for problem in self._problems if problem not in known]
 
     def reload(self) -> list[str]:
-        """Read the files again. Returns all errors in them, a line each."""
+        """Read the files again. Return all errors in them, in one line each."""
         files, self._seen = self._look()
         if isinstance(files, CertificateError):
             kept = "; the certificates that were read before stay in use" if self._served else ""
@@ -186,7 +192,7 @@ class CertificateStore:
         return list(problems.values())
 
     def _look(self) -> tuple[list[Path] | CertificateError, object]:
-        """The files, or the error that prevents listing them, and a state that changes when the files do."""
+        """Return the files, or the error that prevents listing them, and a state that changes when the files do."""
         try:
             files = self._source.files()
         except CertificateError as error:
@@ -194,7 +200,7 @@ class CertificateStore:
         return files, [(path, _status(path)) for path in files]
 
     def _replace(self, found: list[Identity], problems: dict[Path, str]) -> list[_ServedCertificate]:
-        """The certificates to serve from now on. Adds errors to `problems`."""
+        """Return the certificates to serve from now on. Add errors to `problems`."""
         now = self._now()
         new = []
         in_time = _files_of(served for served in self._served if not served.identity.is_expired(now))
@@ -206,7 +212,7 @@ class CertificateStore:
                 new.append(self._serve(identity))
             except CertificateError as error:
                 problems[identity.path] = str(error)
-        # A certificate takes the place of an older one that has its key or certificate in the same file.
+        # A certificate replaces an older one whose key or certificate is in the same file.
         replaced = _files_of(new)
         left = [served for served in self._served if replaced.isdisjoint(served.identity.files)]
         kept = [served for served in left if not any(_is_gone(path) for _, path in served.identity.files)]
@@ -215,13 +221,13 @@ class CertificateStore:
         reasons = dict(problems)
         for served in kept:
             path = next((path for _, path in served.identity.files if path in reasons), served.identity.path)
-            reason = reasons.get(path, f"{path} has no private key with its certificate any more")
+            reason = reasons.get(path, f"{path} no longer contains a private key with its certificate")
             problems[path] = f"{reason}; the certificate that was read before stays in use"
         default = self._source.place / _DEFAULT
         return sorted([*new, *kept], key=lambda served: (served.identity.path != default, served.identity.path))
 
     def _arrange(self) -> None:
-        """Choose the certificate for each name."""
+        """Select the certificate for each name."""
         now = self._now()
         self._by_name = {}
         by_merit = sorted(
@@ -241,13 +247,16 @@ class CertificateStore:
         return [served for served in self._served if served in chosen]
 
     def _context_for(self, name: bytes | None) -> SSL.Context | None:
-        """Called by Twisted during the handshake of a client that requests a name; None selects the default."""
+        """Return the context for the name that a client requests; None selects the default. Twisted calls this."""
         wanted = (name or b"").decode("ascii", "replace").lower().rstrip(".")
         served = self._by_name.get(wanted) or self._by_name.get(f"*.{wanted.partition('.')[2]}")
         return None if served is None else served.options.getContext()
 
     def _serve(self, identity: Identity) -> _ServedCertificate:
-        """Create an OpenSSL context for a key and its certificates. Raises CertificateError."""
+        """Create an OpenSSL context for a key and its certificates.
+
+        :raises CertificateError: OpenSSL can't use them.
+        """
         try:
             leaf, *issuers = [crypto.X509.from_cryptography(certificate) for certificate in identity.chain]
             options = CertificateOptions(
@@ -263,7 +272,7 @@ class CertificateStore:
             raise CertificateError(f"OpenSSL can't use {identity.path}: {_reasons(error)}") from None
         except TypeError:
             raise CertificateError(
-                f"the private key in {identity.key_path} is of a kind that TLS doesn't support"
+                f"the private key in {identity.key_path} has a type that TLS doesn't support; use RSA or EC"
             ) from None
         return _ServedCertificate(identity, options)
 
@@ -277,13 +286,13 @@ def _expired(identity: Identity) -> str:
 
 
 def _reasons(error: SSL.Error | crypto.Error) -> str:
-    """The reasons in an error of OpenSSL, whose arguments are lists of (library, function, reason)."""
+    """Return the reasons in an error of OpenSSL, whose argument is a list of (library, function, reason)."""
     reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
     return ", ".join(str(reason[-1]) for reason in reasons) or type(error).__name__
 
 
 def _is_gone(path: Path) -> bool:
-    """Whether the path doesn't exist. False for a broken link, and if its status can't be read."""
+    """Return whether the path doesn't exist. False for a broken link, and if its status can't be read."""
     try:
         path.lstat()
     except OSError as error:
@@ -292,7 +301,7 @@ def _is_gone(path: Path) -> bool:
 
 
 def _status(path: Path) -> tuple[int, ...] | None:
-    """The status of a file, which changes when the file or the target of a link does; None if it doesn't exist."""
+    """Return the status of a file, which changes when the file or a link's target does; None if it doesn't exist."""
     try:
         found = path.stat()
     except OSError:

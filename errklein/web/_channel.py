@@ -1,4 +1,4 @@
-"""A connection: requests come in, one after the other, and answers go out."""
+"""The HTTP/1.1 connection, which reads requests one after the other and writes their responses."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _TURN = 0.01
 
 
 class _ChannelState(Enum):
-    HEAD = "a head is awaited or arriving"
-    BODY = "a body is arriving"
-    HANDLING = "a request waits for its answer"
-    CLOSING = "nothing that arrives matters any more"
+    HEAD = "waiting for a request line and headers, or reading them"
+    BODY = "reading a body"
+    HANDLING = "waiting for the response to a request"
+    CLOSING = "closing; received bytes are ignored"
 
 
 class Channel(HTTPChannel):
-    """One HTTP/1.1 connection, with deadlines for everything that a client could draw out.
+    """One HTTP/1.1 connection, with a deadline for everything that a client could delay.
 
-    Twisted's channel reads headers line by line, has no limit in time or size but an idle time-out that every byte
-    resets, and closes without a word on what it doesn't like. This one replaces the reading side, and keeps the writing
-    side, so that Twisted's requests and resources work on it.
+    Twisted's channel reads headers line by line, has no limit but an idle timeout that every byte resets, and closes the
+    connection without a response to invalid requests. This class replaces the reading side. It keeps the writing side, so that
+    Twisted's requests and resources work.
     """
 
     site: Site
@@ -61,7 +61,7 @@ class Channel(HTTPChannel):
         self._direct = False
         self.plain = True
 
-    # A proxy in front tells the addresses only with the first bytes, and a lost connection no longer has them.
+    # Behind a proxy, the addresses are known after the first bytes; a lost connection no longer has them.
 
     @cached_property
     def peer(self) -> IAddress:
@@ -70,13 +70,13 @@ class Channel(HTTPChannel):
 
     @cached_property
     def host(self) -> IAddress:
-        """The address that the client has connected to."""
+        """The local address to which the client is connected."""
         return cast(IAddress, self.transport.getHost())
 
-    # What Twisted tells.
+    # Events from Twisted.
 
     def connectionMade(self) -> None:
-        """Called when the client has connected."""
+        """Prepare a new connection."""
         set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
         if set_no_delay is not None:
             set_no_delay(True)
@@ -88,7 +88,7 @@ class Channel(HTTPChannel):
         self.site.channel_opened(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Called when the connection is gone."""
+        """Inform the requests that the connection is lost."""
         self._state = _ChannelState.CLOSING
         self.deadline = NEVER
         self.site.channel_closed(self)
@@ -96,7 +96,7 @@ class Channel(HTTPChannel):
             request.connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
-        """Called with whatever the client has sent."""
+        """Read requests from received bytes, or keep these until the response to the current request is sent."""
         state = self._state
         if state is _ChannelState.CLOSING:
             return
@@ -107,14 +107,14 @@ class Channel(HTTPChannel):
             self._set_reading(False)
 
     def pauseProducing(self) -> None:
-        """Called when the client doesn't read what was sent."""
+        """Pause the response when the client doesn't read it."""
         self._write_paused = True
         self._set_deadline(self.site.settings.read_deadline)
         if self._requestProducer is not None:
             self._requestProducer.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """Called when the client has read what was sent."""
+        """Resume the response when the client has read it."""
         self._write_paused = False
         if self._state is _ChannelState.HANDLING:
             self.deadline = NEVER
@@ -126,7 +126,7 @@ class Channel(HTTPChannel):
             self._advance()
 
     def deadline_passed(self) -> None:
-        """Called when the client has taken too long."""
+        """Respond with 408, or close the connection, when the client has exceeded a deadline."""
         if self._write_paused or self._state in (_ChannelState.CLOSING, _ChannelState.HANDLING):
             self.abort()
         elif self._state is _ChannelState.BODY:
@@ -139,7 +139,7 @@ class Channel(HTTPChannel):
     # Reading.
 
     def _advance(self) -> None:
-        """Read all that has arrived, or, of many requests sent at once, as much as one turn of the reactor allows."""
+        """Read the received bytes. Of many pipelined requests, read as many as the time slice of one turn allows."""
         self._set_reading(True)
         self._advancing = True
         until = self.site.now() + _TURN
@@ -164,10 +164,10 @@ class Channel(HTTPChannel):
             self._advance()
 
     def _read_head(self) -> bool:
-        """Read a head, if it is there. Returns whether there may be more to read."""
+        """Read a request line and headers if they are complete. Return whether there may be more to read."""
         received = self._received
         if received[:2] == b"\r\n":
-            # RFC 9112, 2.2: old clients send an empty line after a body.
+            # Old clients send an empty line after a body (RFC 9112, 2.2).
             received = self._received = received[2:]
         end = received.find(b"\r\n\r\n", 0, MAX_HEAD + 4)
         if end >= 0:
@@ -180,7 +180,7 @@ class Channel(HTTPChannel):
                 raise Problem(431, f"the headers are longer than {MAX_HEAD} bytes")
             raise Problem(414, f"the request line is longer than {MAX_HEAD} bytes")
         if _BARE_LINE_FEED.search(received):
-            raise Problem(400, "a line doesn't end with CR LF")
+            raise Problem(400, "a line ends with LF instead of CR LF")
         if received and not self._head_begun:
             self._head_begun = True
             self._set_deadline(self.site.settings.head_deadline)
@@ -206,7 +206,7 @@ class Channel(HTTPChannel):
             self._set_deadline(site.settings.body_deadline)
 
     def _read_body(self) -> bool:
-        """Read what has arrived of a body. Returns whether there may be more to read."""
+        """Read the received part of a body. Return whether there may be more to read."""
         if not self._received:
             return False
         assert self._body is not None
@@ -217,8 +217,8 @@ class Channel(HTTPChannel):
             kept = not data or request.receive_body(data)
         except OSError as error:
             # Large bodies wait in a temporary file.
-            self.site.log.error("a body can't be kept: {error}", error=str(error))
-            raise Problem(503, "there is no room for the body now") from None
+            self.site.log.error("Could not store a request's body in a temporary file: {error}", error=str(error))
+            raise Problem(503, "the server has no space for the body at the moment") from None
         if not kept:
             raise Problem(413, f"the body is larger than {request.body_limit} bytes")
         if rest is None:
@@ -243,13 +243,13 @@ class Channel(HTTPChannel):
     def _set_deadline(self, seconds: float) -> None:
         self.deadline = self.site.now() + seconds
 
-    # Answering and closing.
+    # Responses and closing.
 
     def send(self, data: bytes) -> None:
-        """Send the bytes, at once if the socket takes them.
+        """Send bytes, immediately if the socket accepts them.
 
-        Twisted would wait for the socket to become writable, which costs two system calls and a turn of the reactor for
-        an answer that nearly always fits.
+        Twisted waits until the socket is writable, which costs two system calls and a turn of the reactor, although most
+        responses fit into the socket's buffer.
         """
         if self._direct and not self.transport.disconnecting:
             sent = self.transport.writeSomeData(data)
@@ -260,22 +260,22 @@ class Channel(HTTPChannel):
         self.write(data)
 
     def write(self, data: bytes) -> None:
-        """Send the bytes in Twisted's time."""
-        # What goes this way may still be in Twisted's buffer when the next answer is ready.
+        """Send bytes through Twisted's buffer."""
+        # Bytes may remain in Twisted's buffer when the next response is ready, which must come after them.
         self._direct = False
         self.transport.write(data)
 
     def writeSequence(self, iovec: Any) -> None:
-        """Send the byte strings in Twisted's time."""
+        """Send byte strings through Twisted's buffer."""
         self.write(b"".join(iovec))
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
-        """Called by Twisted's requests."""
+        """Write the head of a response that a Twisted resource sends."""
         self._direct = False
         super().writeHeaders(version, code, reason, headers)  # type: ignore[no-untyped-call]
 
     def requestDone(self, request: Any) -> None:
-        """Called by a request when its answer has been written."""
+        """Read the next request, or close the connection, after a response."""
         self.requests.remove(request)
         if self._state is _ChannelState.CLOSING:
             self._close_gently()
@@ -289,13 +289,13 @@ class Channel(HTTPChannel):
                 self._advance()
 
     def close_if_idle(self) -> None:
-        """Close now, or after the request that is being received or answered."""
+        """Close now, or after the request that is being read or handled."""
         self.persistent = False
         if self._state is _ChannelState.HEAD and not self._received:
             self.loseConnection()
 
     def loseConnection(self) -> None:
-        """Close when everything that was written has been sent."""
+        """Close when all written bytes have been sent."""
         self._state = _ChannelState.CLOSING
         self._received = b""
         self._set_deadline(self.site.settings.read_deadline)
@@ -303,13 +303,13 @@ class Channel(HTTPChannel):
         self.transport.loseConnection()
 
     def abort(self) -> None:
-        """Close now, whatever hasn't been sent."""
+        """Close now and discard unsent bytes."""
         self._state = _ChannelState.CLOSING
         self.deadline = NEVER
         self.transport.abortConnection()
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer with an error, and close. The client may not have sent everything yet."""
+        """Respond with an error, and close. The client may still be sending the request."""
         self.persistent = False
         self._state = _ChannelState.CLOSING
         self._received = b""
@@ -317,7 +317,7 @@ class Channel(HTTPChannel):
             request: HTTPRequest = self.requests[0]
             request.send_error(problem)
             return
-        # Nothing is known of this client but that it can't speak, so it is answered in the simplest way.
+        # The request could not be parsed, so nothing is known about the formats that the client accepts.
         request_id = self.site.next_request_id()
         headers, body = error_page(problem, request_id, False)
         headers += [
@@ -332,12 +332,12 @@ class Channel(HTTPChannel):
         self._close_gently()
 
     def _close_gently(self) -> None:
-        """Close so that the client can read its answer: a socket closed with unread bytes resets the connection."""
+        """Close so that the client can read the response: closing a socket with unread bytes resets the connection."""
         self._stop_producing()
         self._set_reading(True)
         self._set_deadline(_LINGER)
-        # TLS says itself that nothing more will come, and goes on reading until the client has said so too. Under it,
-        # the socket would be closed before the answer has been encrypted.
+        # With TLS, loseConnection sends a close alert and reads until the client's; loseWriteConnection would close the socket
+        # before the response is encrypted.
         close_writing = getattr(self.transport, "loseWriteConnection", None) if self.plain else None
         if close_writing is not None:
             close_writing()

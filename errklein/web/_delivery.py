@@ -1,4 +1,4 @@
-"""One request on its way to its handler, and the answer on its way back."""
+"""The delivery of one request to its handler, and of the handler's response to the client."""
 
 from __future__ import annotations
 
@@ -32,19 +32,22 @@ from errklein.webhooks.payload import BadPayload, decode_payload
 if TYPE_CHECKING:
     from errklein.web.resource import WebhookResource
 
-# Larger answers are sent in pieces of this size, so that a client may be slow, but not stop reading.
+# Larger responses are sent in pieces of this size, so that the deadline for a client that stops reading applies to each piece.
 _PIECE = 256 * 1024
 
 
 class _RouteChanged(Exception):
-    """The routes have changed while the request waited for a thread."""
+    """The routes changed while the request waited for a thread."""
 
 
 class Delivery:
-    """Finds the hook for a request, runs it where it is safe, and answers.
+    """Finds the webhook for a request, runs its handler, and sends the response.
 
-    Whatever happens, the sender gets one answer: the handler's, an error, or 504 when `deadline` has passed. A handler is
-    never stopped: it runs to its end when its sender has hung up or has been told 504.
+    The client gets exactly one response: the handler's, an error, or 504 when `deadline` has passed. A handler is never
+    stopped: it runs to its end when the client has disconnected or got 504.
+
+    :param web: The resource that received the request.
+    :param request: The request, whose body is complete.
     """
 
     log = Logger(namespace="errklein.web")
@@ -56,13 +59,13 @@ class Delivery:
         self.timeout = web.settings.timeout
         self.responded = False
         self.hook: Hook | None = None
-        """What handles the request; None until it has begun."""
+        """The webhook that handles the request; None until its handler has started."""
         self._route: Route | None = None
         self._captures: Mapping[str, Any] = {}
         self._context: RequestContext | None = None
 
     def dispatch(self) -> None:
-        """Find the hook and run it, now or as soon as the routes can tell."""
+        """Find the webhook and run its handler, now or when the routes are ready."""
         if self.responded:
             return
         try:
@@ -89,7 +92,7 @@ class Delivery:
             self._crashed(Failure())
 
     def run(self, route: Route, captures: Mapping[str, Any]) -> None:
-        """Called through the route: run its hook."""
+        """Run the handler of a route; the routes call this."""
         hook = route.hook
         assert hook is not None
         self._route = route
@@ -130,7 +133,7 @@ class Delivery:
             return self.web.runner.call(hook.handler, payload, **self._captures)
 
     def _prepare(self) -> Any:
-        """Called on the reactor when a thread is free: what to run there, by the routes as they are now."""
+        """Return the function to run in a thread, by the current routes. Called on the reactor when a thread is free."""
         assert self._context is not None
         hook = self._current_hook()
         if self._route is None or self._route.placement is not Placement.THREAD:
@@ -139,12 +142,12 @@ class Delivery:
         return _HandlerCall(self, self._context, hook, self._captures)
 
     def still_runs(self, hook: Hook) -> bool:
-        """Whether the hook is still the one to run; may be asked in any thread."""
+        """Return whether the hook is still that of the route. May be called in any thread."""
         route = self._route
         return route is not None and route.hook is hook and not self.web.routes.held(route.owner)
 
     def _current_hook(self) -> Hook:
-        """The hook behind the matched route. Raises _RouteChanged if the request has to be matched anew."""
+        """Return the hook of the matched route; raises _RouteChanged if the request must be matched again."""
         route = self._route
         context = self._context
         if self.responded or route is None or context is None or self.web.routes.held(route.owner):
@@ -154,7 +157,7 @@ class Delivery:
             raise _RouteChanged
         return hook
 
-    # Answering.
+    # Responses.
 
     def _returned(self, value: Any) -> Any:
         context = self._context
@@ -189,10 +192,10 @@ class Delivery:
         self._finish()
 
     def _stream_begins(self) -> bool:
-        """Called when the first piece of an answer is there: whether the sender still waits for it."""
+        """Note that a response begins. Return whether the client is still waiting for it."""
         if self.responded:
             return False
-        # From here on it is the client's pace that is watched, not the handler's.
+        # From now on, the deadlines of the connection apply, for a client that stops reading.
         self.responded = True
         self.deadline = NEVER
         return True
@@ -246,7 +249,7 @@ class Delivery:
         request.notifyFinish().addBoth(lambda _: self._finish())
         request.render(resource)  # type: ignore[no-untyped-call]
 
-    # When something goes wrong.
+    # Errors.
 
     def _failed(self, failure: Failure) -> Any:
         error = failure.value
@@ -269,7 +272,7 @@ class Delivery:
         return None
 
     def _crashed(self, failure: Failure) -> None:
-        """The handler is done, but what it returned can't be sent, or failed to become something that can."""
+        """Respond to an error that occurred while the handler's return value was converted into a response."""
         if isinstance(failure.value, HTTPException):
             try:
                 self._returned(failure.value)
@@ -294,21 +297,21 @@ class Delivery:
         )
         if hook is not None:
             self.web.notify(lambda events: events.handler_failed(hook, request.request_id, failure))
-        request.fail(Problem(500, "the handler failed; the log has the details under this request's id"))
+        request.fail(Problem(500, "the handler raised an exception; the log has the details under this request id"))
         self._finish()
 
     def deadline_passed(self) -> None:
-        """Called when the sender has waited long enough."""
+        """Respond with 504, or with 503 if no handler has started. The sweeper calls this."""
         self.web.settled(self)
         if self.responded:
             return
         self.responded = True
         hook, request = self.hook, self.request
         if hook is None:
-            self._send_unavailable(f"no handler could begin in {self.timeout:g} s", 10.0)
+            self._send_unavailable(f"the handler did not start within {self.timeout:g} s", 10.0)
             return
         self.web.notify(lambda events: events.handler_overdue(hook, request.request_id, self.timeout))
-        request.fail(Problem(504, f"the handler has taken more than {self.timeout:g} s, and still runs"))
+        request.fail(Problem(504, f"the handler did not respond within {self.timeout:g} s; it is still running"))
 
     def _refuse_path(self, no_route: NoRoute) -> None:
         request = self.request
@@ -333,16 +336,16 @@ class Delivery:
 
 
 def problem_of(no_route: NoRoute, method: bytes) -> Problem:
-    """404, or 405 with the methods that are answered."""
+    """Return the error for a path without a matching route: 404, or 405 with the allowed methods."""
     if not no_route.allowed:
-        return Problem(404, "there is nothing at this path")
+        return Problem(404, "there is no webhook at this path")
     allow = ", ".join(sorted(no_route.allowed | {"OPTIONS"})).encode()
-    return Problem(405, f"{method.decode('ascii')} is not answered at this path", ((b"Allow", allow),))
+    return Problem(405, f"the method {method.decode('ascii')} is not allowed at this path", ((b"Allow", allow),))
 
 
 @dataclass(frozen=True, eq=False)
 class _HandlerCall:
-    """What runs in a thread: decode the payload, call the handler, and make an answer of what it returns."""
+    """The function that runs in a thread: decodes the payload, calls the handler, and prepares the response."""
 
     delivery: Delivery
     context: RequestContext
@@ -351,7 +354,7 @@ class _HandlerCall:
 
     @property
     def __self__(self) -> object:
-        """The plugin, since the runner counts what runs by the object that the work belongs to."""
+        """The plugin's instance, by which the runner counts running handlers."""
         return getattr(self.hook.handler, "__self__", None)
 
     @property
@@ -361,7 +364,7 @@ class _HandlerCall:
 
     def __call__(self) -> Any:
         payload = _payload_for(self.context)
-        # The plugin may have been reloaded while the thread was waking up.
+        # The plugin may have been reloaded since the thread was chosen.
         if not self.delivery.still_runs(self.hook):
             raise _RouteChanged
         try:

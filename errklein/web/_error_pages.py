@@ -1,4 +1,4 @@
-"""Error pages of errklein's own: `application/problem+json` (RFC 9457) for programs, HTML for people."""
+"""The bodies of errklein's own error responses: `application/problem+json` (RFC 9457) or HTML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(eq=False)
 class Problem(Exception):
-    """Why a request is rejected: an HTTP status, and a sentence for the person who reads the response."""
+    """An error response of errklein's own.
+
+    :param status: The HTTP status.
+    :param detail: The reason, for the response's body.
+    :param headers: Additional headers, such as Retry-After.
+    """
 
     status: int
     detail: str
@@ -20,7 +25,7 @@ class Problem(Exception):
 
 
 def error_page(problem: Problem, request_id: str, as_json: bool) -> tuple[Headers, bytes]:
-    """The headers and the body of the answer that tells the problem."""
+    """Return the headers and the body of an error response, as JSON or as HTML."""
     title = responses[problem.status]
     headers = list(problem.headers)
     if as_json:

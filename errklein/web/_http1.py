@@ -1,14 +1,15 @@
-"""HTTP/1.1 as it arrives (RFC 9112), without any input or output.
+"""A parser of HTTP/1.1 requests (RFC 9112), without input or output.
 
-`parse_head` reads a request's line and headers; `LengthBody` and `ChunkedBody` read what follows. All are strict: what
-two parsers could read in two ways is refused, since a proxy in front may have read it in the other one. In particular:
+`parse_head` parses the request line and the headers, `LengthBody` and `ChunkedBody` parse the body. All are strict: bytes that
+two parsers could interpret differently are rejected, since a proxy in front may have chosen the other interpretation (request
+smuggling). In particular:
 
-- lines end with CR LF, and neither stands anywhere else; folded headers are refused;
-- a body has one Content-Length, a number without leading zeros, or one `Transfer-Encoding: chunked`, which needs HTTP/1.1, but
-  not both;
-- a target has no `#`, no backslash and no byte above 127; `split_target` in `errklein.web._paths` refuses those in absolute
-  form without a valid host;
-- an HTTP/1.1 request has exactly one Host header, with a host and perhaps a port; no request has two Content-Types.
+- Lines end with CR LF, and CR and LF occur nowhere else. Folded headers are rejected.
+- A body has either one Content-Length, a number without leading zeros, or one `Transfer-Encoding: chunked`, which requires
+  HTTP/1.1. Both together are rejected.
+- A target has no `#`, no backslash and no byte above 127. `split_target` in `errklein.web._paths` rejects targets in absolute
+  form without a valid host.
+- An HTTP/1.1 request has exactly one Host header, with a host and an optional port. No request has two Content-Types.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _MAX_TRAILERS = 16 * 1024
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb"\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*\""
-"""RFC 9110, 5.6.2 and 5.6.4."""
+"""Tokens and quoted strings (RFC 9110, 5.6.2 and 5.6.4)."""
 
 _REQUEST_LINE = re.compile(rb"(%b) ([!\"$-\[\]-~]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
 _HEADER = re.compile(rb"(%b):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)" % _TOKEN)
@@ -40,7 +41,10 @@ _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*%b(?:=(?:%b|%b))?
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A request's line and headers. `length` is the body's size in bytes, None if it comes in chunks."""
+    """A request line and headers. `length` is the size of the body in bytes; None for a chunked body.
+
+    Names of headers are in lower case.
+    """
 
     method: bytes
     target: bytes
@@ -52,17 +56,21 @@ class Head:
 
 
 def parse_head(raw: bytes) -> Head:
-    """The head in `raw`, the bytes before the empty line. Raises Problem."""
+    """Parse a request line and headers.
+
+    :param raw: The bytes before the empty line.
+    :raises Problem: They are malformed, or not supported.
+    """
     line, *rest = raw.split(b"\r\n")
     parts = _REQUEST_LINE.fullmatch(line)
     if parts is None:
         raise Problem(400, "the request line is malformed")
     method, target, major, minor = parts.groups()
     if major != b"1" or minor not in b"01":
-        raise Problem(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+        raise Problem(505, "the HTTP version is not supported; use HTTP/1.1 or HTTP/1.0")
     modern = minor == b"1"
     if len(rest) > MAX_HEADERS:
-        raise Problem(431, f"there are more than {MAX_HEADERS} headers")
+        raise Problem(431, f"the request has more than {MAX_HEADERS} headers")
     headers: list[tuple[bytes, bytes]] = []
     length: int | None = 0
     hosts = 0
@@ -82,14 +90,14 @@ def parse_head(raw: bytes) -> Head:
                 raise Problem(400, "the Host header is malformed")
         elif name == b"content-length":
             if sized or _LENGTH.fullmatch(value) is None:
-                raise Problem(400, "Content-Length is malformed, or given twice")
+                raise Problem(400, "Content-Length is malformed or occurs twice")
             sized = True
             length = int(value)
         elif name == b"transfer-encoding":
             codings.append(value)
         elif name == b"content-type":
             if typed:
-                raise Problem(400, "Content-Type is given twice")
+                raise Problem(400, "Content-Type occurs twice")
             typed = True
         elif name == b"connection":
             connection += b"," + value.lower()
@@ -97,13 +105,13 @@ def parse_head(raw: bytes) -> Head:
             expect = value.lower()
     if codings:
         if sized or not modern:
-            raise Problem(400, "Transfer-Encoding is given together with Content-Length, or in HTTP/1.0")
+            raise Problem(400, "Transfer-Encoding must not occur together with Content-Length or in HTTP/1.0")
         _check_codings(b",".join(codings))
         length = None
     if hosts > 1 or (modern and not hosts):
-        raise Problem(400, "exactly one Host header is needed")
+        raise Problem(400, "the request must have exactly one Host header")
     if expect and expect != b"100-continue":
-        raise Problem(417, "the only expectation understood is 100-continue")
+        raise Problem(417, "the expectation is not supported; the only valid one is 100-continue")
     keep_alive = modern
     if connection and modern:
         keep_alive = b"close" not in [token.strip() for token in connection.split(b",")]
@@ -115,7 +123,7 @@ def _check_codings(value: bytes) -> None:
     """Raise Problem unless chunked is the only transfer coding.
 
     If chunked isn't the last coding, the end of the body is unknown and the status is 400 (RFC 9112, 6.3). If it is the last one
-    after codings that aren't supported, the status is 501 (6.1). Empty elements of the list are refused with 400: RFC 9110,
+    after codings that aren't supported, the status is 501 (6.1). Empty elements of the list are rejected with 400: RFC 9110,
     5.6.1.2, requires recipients to ignore them, but not all proxies do.
     """
     if value.lower() == b"chunked":
@@ -129,12 +137,12 @@ def _check_codings(value: bytes) -> None:
         codings.append((coding[1].lower(), coding[2]))
         begin = coding.end() + 1
     if codings.pop() != (b"chunked", b"") or any(name == b"chunked" for name, _ in codings):
-        raise Problem(400, "the last transfer coding must be chunked, which must be applied once")
-    raise Problem(501, "the only transfer coding supported is chunked")
+        raise Problem(400, "chunked must be the last transfer coding, and occur once")
+    raise Problem(501, "the transfer coding is not supported; the only valid one is chunked")
 
 
 def is_host(value: bytes) -> bool:
-    """Whether the value is a host, perhaps with a port."""
+    """Return whether the value is a host with an optional port."""
     return _HOST.fullmatch(value) is not None and (value[:1] != b"[" or _is_ipv6(value))
 
 
@@ -147,13 +155,13 @@ def _is_ipv6(host: bytes) -> bool:
 
 
 class LengthBody:
-    """Reads a body of `length` bytes."""
+    """A parser of a body of `length` bytes."""
 
     def __init__(self, length: int) -> None:
         self._left = length
 
     def receive(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """The part of `data` that belongs to the body, and, once the body is complete, what comes after it."""
+        """Return the part of `data` that belongs to the body, and the bytes after it; None while it is incomplete."""
         if len(data) < self._left:
             self._left -= len(data)
             return data, None
@@ -161,7 +169,7 @@ class LengthBody:
 
 
 class ChunkedBody:
-    """Reads a body that comes in chunks (RFC 9112, 7.1). Extensions and trailers are checked and dropped."""
+    """A parser of a chunked body (RFC 9112, 7.1). Extensions and trailers are checked and discarded."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -169,7 +177,10 @@ class ChunkedBody:
         self._trailers = -1
 
     def receive(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """The bytes of the body in `data`, and, once the body is complete, what comes after it. Raises Problem."""
+        """Return the decoded bytes in `data`, and the bytes after the body; None while it is incomplete.
+
+        :raises Problem: The chunks are malformed.
+        """
         buffer = self._buffer
         buffer += data
         body = bytearray()
@@ -182,7 +193,7 @@ class ChunkedBody:
                 del buffer[: len(part)]
                 self._left -= len(part)
             if 0 < self._left <= 2:
-                # What is left of a chunk is the line end after it.
+                # Only the line end after the chunk is left.
                 if not b"\r\n".startswith(buffer[:2]):
                     raise Problem(400, "a chunk is longer than its size says")
                 if len(buffer) < 2:

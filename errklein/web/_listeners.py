@@ -1,4 +1,4 @@
-"""Where the web server listens, by Twisted's descriptions of endpoints."""
+"""The endpoints on which the web server listens, given by Twisted's endpoint descriptions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Endpoint = tuple[str, frozenset[tuple[str, str]]]
 
 
 class ListenError(Exception):
-    """An endpoint can't be opened; str() is one line with the endpoint and the reason."""
+    """An endpoint can't be opened. `str()` is one line with the endpoint's description and the reason."""
 
     def __init__(self, description: str, reason: str) -> None:
         super().__init__(f"can't listen on {description}: {' '.join(reason.split())}")
@@ -49,16 +49,16 @@ class _Listener:
     certificates: CertificateStore | None
 
     def accept(self, accept: bool) -> None:
-        """Take new connections, or leave them waiting. Ports without a socket, as tests have them, have none to leave."""
+        """Accept new connections, or leave them in the system's queue. Ports without a socket, as in tests, have none."""
         if isinstance(self.port, FileDescriptor):
             (self.port.startReading if accept else self.port.stopReading)()  # type: ignore[no-untyped-call]
 
 
 class Listeners:
-    """The endpoints that are open, each by the description it was opened with.
+    """The open endpoints, each with the description that opened it.
 
     `tcp:`, `unix:`, `systemd:` and `haproxy:` are Twisted's. `ssl:` and `tls:` take Twisted's arguments, but offer only secure
-    versions and cipher suites, and read their certificates again when the files change.
+    versions and cipher suites, and reload their certificates when the files change.
     """
 
     log = Logger()
@@ -74,15 +74,19 @@ class Listeners:
 
     @property
     def open_now(self) -> list[str]:
-        """The descriptions of what is open, in the order of opening."""
+        """The descriptions of the open endpoints, in the order of opening."""
         return [listener.description for listener in self._open.values()]
 
     def is_open(self, description: str) -> bool:
-        """Whether the endpoint is open, by whatever description of it."""
+        """Return whether the endpoint is open, also under another spelling of its description."""
         return identify(description) in self._open
 
     def open(self, description: str) -> Deferred[None]:
-        """Listen there, unless it is open already. Fires when it is bound, or fails with ListenError."""
+        """Listen on an endpoint, unless it is open already.
+
+        :param description: The endpoint, such as `tcp:3141:interface=127.0.0.1`.
+        :returns: A Deferred that fires when the endpoint is bound, or fails with ListenError.
+        """
         return self._opening.run(self._listen, description)
 
     async def _listen(self, description: str) -> None:
@@ -96,40 +100,40 @@ class Listeners:
         listener = self._open[identify(description)] = _Listener(description, port, certificates)
         if self._paused:
             listener.accept(False)
-        self.log.info("listening on {endpoint}", endpoint=description)
+        self.log.info("Listening on {endpoint}", endpoint=description)
         if certificates is not None:
             self._log_problems(description, certificates.problems)
             if not self._checking.running:
                 self._checking.start(_SECONDS_BETWEEN_CHECKS, now=False)
 
     def close(self, description: str) -> Deferred[None]:
-        """Listen there no more; connections that are open stay. Does nothing if it isn't open."""
+        """Close an endpoint; open connections stay. Does nothing if the endpoint isn't open."""
         listener = self._open.pop(identify(description), None)
         if listener is None:
             return succeed(None)
         if self._checking.running and not self._with_certificates():
             self._checking.stop()
-        self.log.info("no longer listening on {endpoint}", endpoint=description)
+        self.log.info("Stopped listening on {endpoint}", endpoint=description)
         return maybeDeferred(listener.port.stopListening).addCallback(lambda _: None)
 
     def close_all(self) -> Deferred[None]:
-        """Listen nowhere any more."""
+        """Close all endpoints."""
         return gatherResults([self.close(description) for description in self.open_now]).addCallback(lambda _: None)
 
     def pause(self) -> None:
-        """Let new connections wait in the system's queue until `resume`, those to endpoints opened meanwhile too."""
+        """Leave new connections in the system's queue until `resume`, including those to endpoints opened meanwhile."""
         self._paused = True
         for listener in self._open.values():
             listener.accept(False)
 
     def resume(self) -> None:
-        """Take the connections that wait, and new ones as they come."""
+        """Accept waiting and new connections."""
         self._paused = False
         for listener in self._open.values():
             listener.accept(True)
 
     def expiries(self) -> list[tuple[str, datetime]]:
-        """Pairs of file and endpoint, as text, and expiry for each certificate that open endpoints serve."""
+        """Return the file (with its endpoint) and the expiry of each certificate that open endpoints serve."""
         return [
             (f"{path} ({description})", expires)
             for description, store in self._with_certificates()
@@ -137,24 +141,24 @@ class Listeners:
         ]
 
     def reload_certificates(self) -> None:
-        """Read all certificates again, changed or not. Errors are logged; a certificate that can't be replaced stays in use."""
+        """Reload all certificates, changed or not. Errors are logged, and a certificate that can't be replaced stays in use."""
         for description, store in self._with_certificates():
             problems = store.reload()
             self._log_problems(description, problems)
             if not problems:
-                self.log.info("read the certificates of {endpoint} again", endpoint=description)
+                self.log.info("Reloaded the certificates of {endpoint}", endpoint=description)
 
     def _check_certificates(self) -> None:
-        """Read the certificates again whose files have changed."""
+        """Reload the certificates whose files have changed."""
         for description, store in self._with_certificates():
             try:
                 problems = store.refresh()
             except Exception:
                 # An exception would end the LoopingCall, and renewed certificates would no longer be served.
-                self.log.failure("the certificates of {endpoint} can't be checked", endpoint=description)
+                self.log.failure("Could not check the certificates of {endpoint}", endpoint=description)
                 continue
             if problems is not None:
-                self.log.info("certificate files of {endpoint} have changed", endpoint=description)
+                self.log.info("Certificate files of {endpoint} have changed", endpoint=description)
                 self._log_problems(description, problems)
 
     def _with_certificates(self) -> list[tuple[str, CertificateStore]]:
@@ -167,9 +171,9 @@ class Listeners:
 
 
 def server_endpoint(reactor: Any, description: str) -> tuple[IStreamServerEndpoint, CertificateStore | None]:
-    """The endpoint for a description, and its certificates; None for an endpoint without TLS.
+    """Return the endpoint for a description, and its certificates (None without TLS).
 
-    Raises ValueError, of which CertificateError is a subclass, and the errors of Twisted's parsers.
+    :raises ValueError: The description or a certificate is invalid. Twisted's parsers may raise other errors.
     """
     kind, named = identify(description)
     if kind == "haproxy":
@@ -185,11 +189,14 @@ def server_endpoint(reactor: Any, description: str) -> tuple[IStreamServerEndpoi
 
 
 def identify(description: str) -> Endpoint:
-    """What a description means, the same for each way to write it. Raises ValueError for what is no description."""
+    """Return the kind and the arguments of an endpoint description, the same for all spellings.
+
+    :raises ValueError: The description is invalid.
+    """
     kind, *arguments = _PART.findall(f"{description}:")
     kind = kind.strip().lower()
     if not kind or not arguments:
-        raise ValueError("an endpoint is written like tcp:3141:interface=127.0.0.1")
+        raise ValueError("an endpoint description has a kind and arguments, such as tcp:3141:interface=127.0.0.1")
     if kind == "haproxy":
         return kind, frozenset({("endpoint", description.partition(":")[2])})
     named = {}

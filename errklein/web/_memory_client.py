@@ -1,4 +1,4 @@
-"""A client without sockets: requests go through the real site and its parser."""
+"""An HTTP client without sockets, whose requests go through the real site and its parser."""
 
 from __future__ import annotations
 
@@ -27,33 +27,57 @@ HeaderPairs = Iterable[tuple[str, str]]
 
 @dataclass(frozen=True)
 class ClientResponse:
-    """What the server answered. `headers` are in order and as they were sent."""
+    """A response of the web server, as tests get it.
+
+    ::
+
+        response = self.post("/builds/7", json={"status": "ok"})
+        self.assertEqual(response.status, 200)
+        self.assertEqual(response.json(), {"number": 7})
+        self.assertEqual(response.header("content-type"), "application/json")
+    """
 
     status: int
+    """The HTTP status, such as 200."""
+
     reason: str
+    """The reason phrase, such as "OK"."""
+
     headers: tuple[tuple[str, str], ...]
+    """Pairs of name and value, in the order and case in which they were sent."""
+
     body: bytes
+    """The body as bytes."""
 
     def header(self, name: str) -> str | None:
-        """The value of the first header of that name, in whatever case."""
+        """Return the value of a header; None if it is missing.
+
+        :param name: The name, in any case. Of several headers with this name, the first counts.
+        """
         return next((value for header, value in self.headers if header.lower() == name.lower()), None)
 
     @property
     def text(self) -> str:
-        """The body as UTF-8."""
+        """The body as text, decoded as UTF-8; invalid bytes are replaced by U+FFFD."""
         return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """The value that the body is the JSON of; raises ValueError."""
+        """Return the value of a JSON body.
+
+        :raises ValueError: The body is not JSON.
+        """
         return json.loads(self.body)
 
 
 class ConnectionBroken(Exception):
-    """The server broke the connection off before the answer was complete."""
+    """The server aborted the connection before the response was complete, such as when a generator raised."""
 
 
 class MemoryClient:
-    """Sends requests to a site in memory, each on a connection of its own."""
+    """Sends requests to a site in memory, each on a connection of its own.
+
+    `errklein.testing.WebhookClient` has a more convenient interface.
+    """
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -61,7 +85,11 @@ class MemoryClient:
     def request(
         self, method: str, url: str, headers: Mapping[str, str] | HeaderPairs = (), body: bytes = b""
     ) -> Deferred[ClientResponse]:
-        """Send a request, and wait for the answer. The Deferred fails with ConnectionBroken if there is none."""
+        """Send a request.
+
+        :returns: A Deferred that fires with the response, or fails with ConnectionBroken.
+        :raises ValueError: The method is invalid, or a header has more than one line.
+        """
         request = request_bytes(method, url, headers, body)
         transport = _MemoryTransport(method.upper())
         channel = self._site.buildProtocol(transport.getPeer())
@@ -72,9 +100,9 @@ class MemoryClient:
 
 
 def request_bytes(method: str, url: str, headers: Mapping[str, str] | HeaderPairs = (), body: bytes = b"") -> bytes:
-    """A request as it goes over the wire, with Host, Content-Length and Connection unless given, and the URL escaped.
+    """Return the bytes of a request. Host, Content-Length and Connection are added, and the URL is escaped.
 
-    Raises ValueError for headers that aren't one line each, and for what is no method.
+    :raises ValueError: The method is invalid, or a header has more than one line.
     """
     parts = urlsplit(url)
     target = quote(parts.path or "/", _SAFE)
@@ -89,16 +117,16 @@ def request_bytes(method: str, url: str, headers: Mapping[str, str] | HeaderPair
     if "connection" not in given:
         pairs.append(("Connection", "close"))
     if not method or not method.isprintable() or " " in method:
-        raise ValueError(f"{method!r} is no method")
+        raise ValueError(f"invalid HTTP method: {method!r}")
     if any(character in "".join(pair) for pair in pairs for character in "\r\n\0"):
-        raise ValueError("a header must be one line")
+        raise ValueError("a header contains a line end or NUL; its name and value must be one line")
     lines = "".join(f"{name}: {value}\r\n" for name, value in pairs)
     return f"{method.upper()} {target} HTTP/1.1\r\n{lines}\r\n".encode("utf-8", "surrogateescape") + body
 
 
 @implementer(ITransport, IConsumer, IPushProducer)
 class _MemoryTransport:
-    """The server's end of a connection that is nowhere but in memory."""
+    """The server's transport of a connection in memory."""
 
     disconnecting = False
 
@@ -127,7 +155,7 @@ class _MemoryTransport:
         self._received.clear()
         self._close(ConnectionAborted())
 
-    # Memory is never full, so no producer is ever paused.
+    # No producer is paused, since the buffer has no limit.
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         pass
@@ -146,7 +174,9 @@ class _MemoryTransport:
         if self.response.called:
             return
         if response is None:
-            self.response.errback(ConnectionBroken("the connection was broken off before the answer was complete"))
+            self.response.errback(
+                ConnectionBroken("the server aborted the connection before the response was complete")
+            )
         else:
             self.response.callback(response)
 

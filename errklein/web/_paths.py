@@ -1,4 +1,4 @@
-"""What a request's target says about its path."""
+"""Parsing of request targets into path and query, with the checks against ambiguous paths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 @lru_cache(512)
 def split_target(target: bytes) -> tuple[bytes, bytes]:
-    """The path and query, still escaped, of a target in origin or absolute form (RFC 9112, 3.2). Raises Problem."""
+    """Return the path and the query, still escaped, of a target in origin or absolute form (RFC 9112, 3.2).
+
+    :raises Problem: The target has another form, or an invalid host.
+    """
     if target[:1] != b"/":
         scheme, separator, rest = target.partition(b"://")
         if not separator or scheme.lower() not in (b"http", b"https"):
@@ -30,16 +33,18 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
 
 
 def clean_path(path: bytes) -> str:
-    """The unescaped path. Raises Problem: 400 for what can be read in two ways, 404 for what can't exist.
+    """Return the unescaped path.
 
-    An escaped slash would become a separator that a proxy in front hasn't seen, so it is refused, as are control
-    characters, broken escapes and what isn't UTF-8. Doubled slashes and dot segments lead nowhere: routes have none.
+    An escaped slash would become a separator that a proxy in front has not seen, so it is rejected, as are control characters,
+    broken escapes and invalid UTF-8. No route has doubled slashes or dot segments.
+
+    :raises Problem: 400 for an ambiguous or malformed path, 404 for one that no route can have.
     """
     if _BAD_ESCAPE.search(path):
         raise Problem(400, "the path has a broken escape")
     unescaped = unquote_to_bytes(path)
     if any(segment in (b".", b"..") for segment in unescaped.split(b"/")):
-        raise Problem(404, "there is nothing at this path")
+        raise Problem(404, "there is no webhook at this path")
     if b"%2f" in path.lower():
         raise Problem(400, "the path has an escaped slash")
     if _CONTROL.search(unescaped):
@@ -49,5 +54,5 @@ def clean_path(path: bytes) -> str:
     except UnicodeDecodeError:
         raise Problem(400, "the path is not UTF-8") from None
     if "//" in text:
-        raise Problem(404, "there is nothing at this path")
+        raise Problem(404, "there is no webhook at this path")
     return text

@@ -1,4 +1,4 @@
-"""The URLs and methods that plugins' hooks claim, and which hook answers each: the one of the plugin with the lowest place."""
+"""The precedence of webhooks that claim the same URL and method: the plugin that was activated first gets the requests."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from errklein.webhooks import Hook
 _VARIABLE = re.compile(r"<(?:([a-zA-Z_][a-zA-Z0-9_]*(?:\(.*?\))?):)?[a-zA-Z_][a-zA-Z0-9_]*>")
 
 Claim = tuple[str, str]
-"""A URL, as a rule whose variables have no names, and a method."""
+"""A rule without the names of its variables, and an HTTP method."""
 
 HookKey = tuple[str, str]
-"""`Hook.key`."""
+"""The value of `Hook.key`."""
 
 
 @dataclass(frozen=True)
 class RouteInfo:
-    """What `hook` answers: `methods` at `rule`. `shadowed_by` has other methods that the hook declares."""
+    """A hook with its rule and the methods of which it gets the requests.
+
+    `shadowed_by` is a hook that gets the requests of other methods that this one declares; None if there is none.
+    """
 
     hook: Hook
     rule: str
@@ -29,7 +32,7 @@ class RouteInfo:
 
 
 class RoutePrecedence:
-    """The hooks of each owner, and for each URL and method those that claim it; the first one answers."""
+    """The hooks of each owner, and for each URL and method the queue of hooks that claim it. The first gets the requests."""
 
     def __init__(self) -> None:
         self._hooks: dict[str, tuple[Hook, ...]] = {}
@@ -37,24 +40,24 @@ class RoutePrecedence:
         self._places: dict[str, int] = {}
 
     def of(self, owner: str) -> Sequence[Hook]:
-        """The owner's hooks."""
+        """Return the owner's hooks."""
         return self._hooks.get(owner, ())
 
     def hooks(self) -> Iterator[Hook]:
-        """Every hook, by owner."""
+        """Iterate over all hooks, grouped by owner."""
         for hooks in self._hooks.values():
             yield from hooks
 
     def replace(self, owner: str, hooks: Sequence[Hook], place: int | None = None) -> set[HookKey]:
-        """Make these all of the owner's hooks; returns the keys of hooks that may answer something else than before.
+        """Replace all of the owner's hooks. Return the keys of hooks whose methods may have changed.
 
-        `place` is that of an owner without hooks, by default the next one. What an owner that has hooks already claims in
-        addition comes last.
+        :param place: The owner's number in the order of activation, by default the next one. It is ignored if the owner has
+            hooks already; what these don't claim is then queued last.
         """
         old = self.of(owner)
         if not old:
             self._places[owner] = max(self._places.values(), default=-1) + 1 if place is None else place
-        # Claims of hooks that stay keep their place in the queue.
+        # Claims of remaining hooks keep their position in the queue.
         new = {hook.key: hook for hook in hooks}
         for hook in old:
             renewed = new.get(hook.key)
@@ -81,12 +84,12 @@ class RoutePrecedence:
         return {hook.key for hook in chain(touched, *rivals)}
 
     def _position(self, hook: Hook, queue: Sequence[Hook], is_new: bool) -> int:
-        """Where a hook comes in the queue: by its place, or last if its owner has hooks already."""
+        """Return the hook's position in the queue: by its place, or last if its owner has hooks already."""
         later = (n for n, other in enumerate(queue) if self._places[other.owner] > self._places[hook.owner])
         return next(later, len(queue)) if is_new else len(queue)
 
     def info(self, hook: Hook) -> RouteInfo:
-        """What the hook answers."""
+        """Return the methods of which the hook gets the requests."""
         methods = []
         by = None
         for claim in _claims_of(hook):
@@ -98,7 +101,7 @@ class RoutePrecedence:
         return RouteInfo(hook, hook.declaration.rule, tuple(methods), by)
 
     def newly_shadowed(self, hooks: Sequence[Hook], old: Sequence[Hook]) -> Iterator[tuple[Hook, Hook]]:
-        """The hooks that weren't among the `old` ones and are shadowed, and those that they shadow, each with the other one."""
+        """Iterate over pairs of a shadowed hook and the hook that shadows it, for pairs with a hook that isn't in `old`."""
         known = {hook.key for hook in old}
         losers: dict[HookKey, tuple[Hook, Hook]] = {}
         for hook in hooks:
@@ -115,7 +118,7 @@ class RoutePrecedence:
 
 
 def _claims_of(hook: Hook) -> list[Claim]:
-    """The URL and methods that a hook claims. Rules that differ in the names of their variables are the same URL."""
+    """Return the claims of a hook. Rules that differ only in the names of their variables are the same URL."""
     rule = _VARIABLE.sub(lambda variable: f"<{variable[1] or 'string'}>", hook.declaration.rule)
     methods = list(dict.fromkeys(hook.declaration.methods))
     if "GET" in methods and "HEAD" not in methods:

@@ -1,7 +1,7 @@
-"""From what a handler returned to the bytes of an answer.
+"""Conversion of a handler's return value into a response that can be sent.
 
-The common kinds, text and values for JSON, go the short way; the rest becomes a Werkzeug response first, as does
-everything once `after_this_request` was used. What needs the reactor is passed on as it is, in a `ReactorValue`.
+Text and JSON values are converted directly. Other values become a Werkzeug response first, as does every value if
+`after_this_request` was used. Values that need the reactor, such as Deferreds, are returned as a `ReactorValue`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from errklein.web.facade.response import response_for
 
 HTML: Headers = [(b"Content-Type", b"text/html; charset=utf-8")]
 _JSON: Headers = [(b"Content-Type", b"application/json")]
-# Ours to say, not a handler's: they depend on the connection, or are written for every answer.
+# Headers that a handler can't set: they depend on the connection, or are added to every response.
 _OURS = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "date", "x-request-id"})
 
 
 @dataclass(slots=True)
 class PreparedResponse:
-    """An answer ready to be sent. With `items` the body is what they give, one after the other, else `body`."""
+    """A response that is ready to be sent. The body is the sequence of `items` if there are any, else `body`."""
 
     status: int
     headers: Headers
@@ -41,13 +41,16 @@ class PreparedResponse:
 
 @dataclass(slots=True)
 class ReactorValue:
-    """Something that can be made an answer on the reactor only."""
+    """A value that can be converted into a response on the reactor only."""
 
     value: Any
 
 
 def prepare_response(value: Any, context: RequestContext) -> PreparedResponse | ReactorValue:
-    """The answer for what a handler returned or the HTTPException it raised. Call it with the context active."""
+    """Return the response for a handler's return value, or for an HTTPException that it raised.
+
+    The request's context must be the current one. For a value that needs the reactor, return a `ReactorValue`.
+    """
     if not context.after:
         kind = type(value)
         if kind is str:
@@ -78,7 +81,7 @@ def _needs_reactor(value: Any) -> bool:
 def _after(response: Any, context: RequestContext, items: AsyncIterator[Any] | None = None) -> PreparedResponse:
     for function in context.after:
         changed = function(response)
-        # Flask wants the response back; the examples of errbot's documentation return nothing.
+        # Flask requires a return value; the examples in errbot's documentation return None.
         if changed is not None:
             response = changed
     streamed = items is None and (response.is_streamed or response.direct_passthrough)
@@ -99,7 +102,7 @@ def _after(response: Any, context: RequestContext, items: AsyncIterator[Any] | N
 
 
 def split_body(response: PreparedResponse, size: int) -> PreparedResponse:
-    """The same answer, its body in pieces of at most that many bytes."""
+    """Return the same response with its body in pieces of at most `size` bytes."""
 
     async def pieces() -> AsyncIterator[bytes]:
         for begin in range(0, len(response.body), size):

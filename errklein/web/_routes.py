@@ -1,11 +1,12 @@
-"""The route table: which plugin's hook answers which URL and method, on a Klein application.
+"""The route table, which maps URLs and methods to plugins' webhooks on a Klein application.
 
-Werkzeug's map can take a rule while it serves, but can't lose one, and the first of two equal rules wins in silence. So
-the table keeps the hooks itself, per plugin, and gives each URL and method to the hook that claimed it first. Of a reloaded
-plugin, a route whose rule and methods stay is the same route with another hook behind it. Other new routes are added to
-the application in place. For routes that have gone the application is built anew: at once if it is small, else when a
-request asks for what may have gone, or when more have gone than are there, in slices between which the reactor does its
-work. Until that is done such a request waits.
+Werkzeug's map accepts new rules at any time, but can't remove one, and silently prefers the first of two equal rules. So the
+table stores the hooks of each plugin itself, and assigns each URL and method to the hook that claimed it first. When a plugin is
+reloaded, a route with the same rule and methods stays and gets the new hook. Other new routes are added to the application.
+
+Removed routes stay in the application until it is rebuilt. It is rebuilt at once if it is small; otherwise when a request matches
+no current route, or when more routes are removed than current. A large application is rebuilt in slices between which the
+reactor runs. The requests that depend on it wait meanwhile.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ _SLICE = 12
 
 
 class RuleError(ValueError):
-    """A hook has a rule that is no rule; str() is one line that names the hook."""
+    """A hook's rule is invalid. `str()` is one line that names the hook."""
 
 
 class Route:
-    """A rule and some methods, with the hook that answers them now; `hook` is None once the route has gone."""
+    """A rule and methods, with the hook that gets their requests. `hook` is None when the route is removed."""
 
     def __init__(self, endpoint: str, hook: Hook, methods: frozenset[str]) -> None:
         self.endpoint = endpoint
@@ -46,14 +47,14 @@ class Route:
         self.take(hook)
 
     def take(self, hook: Hook) -> None:
-        """Be answered by `hook` from now on."""
+        """Pass requests to this hook from now on."""
         self.hook = hook
         self.placement = place(hook.handler)
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The route for a request, and what the rule's variables captured."""
+    """The route for a request, and the values of the rule's variables."""
 
     route: Route
     captures: Mapping[str, Any]
@@ -61,14 +62,14 @@ class Match:
 
 @dataclass(eq=False)
 class NoRoute(Exception):
-    """No hook answers; `allowed` are the methods that would be answered at this path."""
+    """No route matches. `allowed` are the methods that are allowed at this path."""
 
     allowed: frozenset[str]
 
 
 @dataclass(eq=False)
 class Rebuilding(Exception):
-    """It can't be said yet; `until` fires when it can."""
+    """The application is being rebuilt. `until` fires when the request can be matched."""
 
     until: Deferred[None]
 
@@ -79,10 +80,10 @@ Endpoint = Callable[..., Any]
 
 
 class Routes:
-    """All routes of all plugins.
+    """The routes of all plugins.
 
-    `execute` is called by the application's endpoints with the request, the route and the captures; `shadowed` with a
-    hook whose URL and method another one has.
+    :param execute: Called with the request, the route and the values of the rule's variables.
+    :param shadowed: Called with a hook whose URL and method another hook has, and with that hook.
     """
 
     def __init__(self, reactor: IReactorTime, execute: Execute, shadowed: Shadowed) -> None:
@@ -100,11 +101,11 @@ class Routes:
         self._rebuilt: list[Deferred[None]] = []
         self._held: dict[str, list[Deferred[None]]] = {}
 
-    # Changing.
+    # Changes.
 
     @staticmethod
     def refused(hooks: Iterable[Hook]) -> list[str]:
-        """What `replace` would say against the hooks' rules, a line for each."""
+        """Return the errors that `replace` would raise for the hooks' rules, in one line each."""
         errors = []
         for hook in hooks:
             try:
@@ -114,10 +115,13 @@ class Routes:
         return errors
 
     def replace(self, owner: str, hooks: Sequence[Hook], place: int | None = None) -> None:
-        """Make these all of the owner's hooks, in one step, and end a hold. Raises RuleError and changes nothing.
+        """Replace all of the owner's hooks in one step, and end a hold.
 
-        `place` is the owner's number in the order of activation, by default the next one. Of two hooks that claim a URL
-        and method, that of the lower place answers. What an owner that has hooks already claims in addition comes last.
+        Of two hooks that claim a URL and method, the one with the lower place gets the requests.
+
+        :param place: The owner's number in the order of activation, by default the next one. It is ignored if the owner has
+            hooks already; what these don't claim is then queued last.
+        :raises RuleError: A rule is invalid. Nothing is changed.
         """
         old = self._precedence.of(owner)
         try:
@@ -133,11 +137,11 @@ class Routes:
         self._settle(self._precedence.replace(owner, hooks, place))
 
     def remove(self, owner: str) -> None:
-        """Forget the owner's hooks, and end a hold."""
+        """Remove the owner's hooks, and end a hold."""
         self.replace(owner, ())
 
     def hold(self, owner: str) -> None:
-        """Let requests for the owner's routes wait until `replace`, `remove` or `release`."""
+        """Make requests for the owner's routes wait until `replace`, `remove` or `release`."""
         self._held.setdefault(owner, [])
 
     def release(self, owner: str) -> None:
@@ -145,28 +149,32 @@ class Routes:
         for waiting in self._held.pop(owner, ()):
             waiting.callback(None)
 
-    # Asking.
+    # Queries.
 
     def held(self, owner: str) -> bool:
-        """Whether requests for the owner's routes have to wait."""
+        """Return whether requests for the owner's routes must wait."""
         return owner in self._held
 
     def when_released(self, owner: str) -> Deferred[None]:
-        """Fires when the owner's hold, which there must be, has ended."""
+        """Return a Deferred that fires when the owner's hold ends. The owner must be held."""
         waiting: Deferred[None] = Deferred()
         self._held[owner].append(waiting)
         return waiting
 
     def hooks(self) -> Sequence[RouteInfo]:
-        """Every hook, by plugin in the order of activation, with what it answers now."""
+        """Return all hooks with their current methods, by plugin in the order of activation."""
         return [self._precedence.info(hook) for hook in self._precedence.hooks()]
 
     def cached_match(self, path: bytes, method: bytes) -> Match | None:
-        """The match for an escaped path that was matched before and has no variable in its rule."""
+        """Return the cached match of an escaped path, if a rule without variables has matched it before."""
         return self._match_cache.get((path, method))
 
     def match(self, raw_path: bytes, path: str, raw_method: bytes) -> Match:
-        """The route for a path and method. Raises NoRoute or Rebuilding."""
+        """Return the route for a path and method.
+
+        :raises NoRoute: No route matches.
+        :raises Rebuilding: The application must be rebuilt first.
+        """
         # Methods are case-sensitive (RFC 9110, 9.1), but Werkzeug would take `get` for GET; no route has a method "-".
         method = raw_method.decode("ascii") if raw_method == raw_method.upper() else "-"
         allowed: frozenset[str] = frozenset()
@@ -192,18 +200,18 @@ class Routes:
         raise NoRoute(allowed)
 
     def run(self, request: Any, match: Match) -> Any:
-        """Call the endpoint of a match, as Klein would."""
+        """Call the endpoint of a match, as Klein does."""
         return self._app.execute_endpoint(match.route.endpoint, request, **match.captures)
 
     def url_for(self, hook_key: HookKey, values: Mapping[str, Any]) -> str | None:
-        """The path at which a hook answers, with the rule's variables filled in; None if it has none."""
+        """Return the path of a hook, with values for the rule's variables; None if it has no route."""
         routes = self._of_hook.get(hook_key)
         return self._adapter.build(routes[0].endpoint, values) if routes else None
 
-    # How it works.
+    # The application.
 
     def _settle(self, keys: set[HookKey]) -> None:
-        """Make the routes of these hooks follow the claims."""
+        """Update the routes of these hooks after a change of claims."""
         current = {hook.key: hook for hook in self._precedence.hooks() if hook.key in keys}
         added = []
         for key in sorted(keys):
@@ -263,7 +271,7 @@ class Routes:
         self._swap(app, adapter, stale=len(done - set(self._routes)))
 
     def _swap(self, app: Klein, adapter: MapAdapter, stale: int = 0) -> None:
-        """Use another application, in which `stale` routes are stale already."""
+        """Use a new application, of which `stale` routes are removed already."""
         self._app, self._adapter = app, adapter
         self._stale = stale
         self._match_cache.clear()
@@ -278,9 +286,9 @@ def _new_app() -> tuple[Klein, MapAdapter]:
 
 
 def _bind(app: Klein, hook: Hook | None, rule: str, methods: Iterable[str], endpoint: str, function: Endpoint) -> None:
-    """Add a rule to the application; raises RuleError."""
+    """Add a rule to the application; raises RuleError if it is invalid."""
     try:
         app.route(rule, methods=sorted(methods), endpoint=endpoint, strict_slashes=False)(function)
     except Exception as error:
         reason = str(error) or type(error).__name__
-        raise RuleError(f"{hook}: the rule {rule!r} can't be used: {reason}") from error
+        raise RuleError(f"{hook}: invalid rule {rule!r} ({reason})") from error

@@ -1,4 +1,4 @@
-"""The web server, put together."""
+"""The `WebServer` class, which connects the parts of the web server."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from errklein.web.resource import WebhookResource
 
 
 class WebServer:
-    """Everything between sockets and plugins' hooks.
+    """The web server of a bot: endpoints, connections, routes and the delivery of requests to plugins.
 
-    Blocking handlers run in `pool`. Large bodies for handlers on the reactor are decoded in `decoding_pool`, so that they
-    needn't wait for handlers that block; without one, in `pool`.
+    :param runner: Runs the handlers.
+    :param pool: The threads of blocking handlers.
+    :param settings: The limits; by default those of `WebSettings`.
+    :param decoding_pool: The threads that decode large bodies for handlers on the reactor, which then don't wait for blocking
+        handlers; by default `pool`.
     """
 
     def __init__(
@@ -44,28 +47,28 @@ class WebServer:
         self.resource.events = events
 
     def client(self) -> MemoryClient:
-        """A client that reaches this server without a socket."""
+        """Return a client whose requests reach this server without a socket."""
         return MemoryClient(self.site)
 
     def begin_stopping(self) -> None:
-        """Listen no more, refuse new requests on open connections with 503, and close each that owes no answer.
+        """Close the endpoints and idle connections, and respond to new requests on other connections with 503.
 
-        Who connects now waits for the next process where systemd has the socket, and is refused elsewhere.
+        A client that connects now waits for the next process if systemd owns the socket; otherwise its connection is refused.
         """
         self._closing = self.listeners.close_all()
         self.site.begin_stopping()
 
     def refuse_waiting(self) -> None:
-        """Answer 503 to every request that still waits for a thread; what runs goes on."""
+        """Respond with 503 to requests that wait for a thread. Running handlers continue."""
         self.resource.pool.stop()
         self.resource.decoding_pool.stop()
 
     def when_idle(self) -> Deferred[None]:
-        """Fires when every request that was taken has its answer."""
+        """Return a Deferred that fires when every request has its response."""
         return self.resource.in_flight.when_none()
 
     def close(self) -> Deferred[None]:
-        """Stop listening and break off every connection."""
+        """Stop listening, and abort all connections."""
         self.site.drop_connections()
         self.site.sweeper.stop()
         self.resource.time_slices.stop()

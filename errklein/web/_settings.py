@@ -1,4 +1,4 @@
-"""The limits of the web server."""
+"""The limits of the web server: timeouts and sizes."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class WebSettings:
-    """Limits for every request. Times are in seconds, sizes in bytes."""
+    """Limits of requests. Times are in seconds, sizes in bytes."""
 
     timeout: float = 60.0
-    """How long a sender waits for a handler before it gets 504; the handler still runs to its end."""
+    """The time for a handler to respond; then the client gets 504, and the handler runs to its end."""
 
     max_body: int = 25 * 1024 * 1024
-    """The largest body that is accepted; the size that GitHub stops at."""
+    """The maximal size of a body. The default is the maximum of GitHub's webhooks."""
 
     off_reactor_size: int = 64 * 1024
-    """Bodies above this size are parsed in a thread."""
+    """The size above which a body is decoded in a thread, also for handlers on the reactor."""
 
     head_deadline: float = 10.0
-    """How long a request line and its headers may take to arrive."""
+    """The time for a request line and its headers to arrive."""
 
     body_deadline: float = 30.0
-    """How long a body may take to arrive, counted from the end of the headers."""
+    """The time for a body to arrive, from the end of the headers."""
 
     read_deadline: float = 30.0
-    """How long a client may leave a full send buffer unread."""
+    """The time for a client to read from a full send buffer; then it is disconnected."""
 
     idle_deadline: float = 60.0
-    """How long a connection may stay open without a request."""
+    """The time after which a connection without a request is closed."""

@@ -1,7 +1,7 @@
 """One timer for the deadlines of all connections and requests.
 
-A timer for each request would cost a quarter of the throughput. Whatever has a deadline is put into one set instead,
-which is looked through four times a second for as long as there is anything in it.
+A timer for each request costs a quarter of the throughput. Instead, all objects with a deadline are in one set, which is checked
+four times a second while it isn't empty.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ NEVER = float("inf")
 
 
 class HasDeadline(Protocol):
-    """Something with a deadline."""
+    """An object with a deadline."""
 
     deadline: float
-    """When it is due, on the reactor's clock; NEVER if it isn't at the moment."""
+    """The deadline on the reactor's clock; NEVER if there is none at the moment."""
 
     def deadline_passed(self) -> None:
-        """Called once `deadline` has passed. Must move `deadline`, or have itself forgotten."""
+        """Handle the deadline. It must change `deadline`, or call `forget`."""
 
 
 class DeadlineSweeper:
-    """Tells what is overdue, at most `PERIOD` seconds too late."""
+    """Calls `deadline_passed` of overdue objects, at most `PERIOD` seconds late."""
 
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
@@ -34,17 +34,17 @@ class DeadlineSweeper:
         self._timer: IDelayedCall | None = None
 
     def watch(self, thing: HasDeadline) -> None:
-        """Look at `thing` from now on."""
+        """Check the deadline of `thing` from now on."""
         self._watched.add(thing)
         if self._timer is None:
             self._timer = self._reactor.callLater(PERIOD, self._sweep)
 
     def forget(self, thing: HasDeadline) -> None:
-        """Look at `thing` no more."""
+        """Stop checking the deadline of `thing`."""
         self._watched.discard(thing)
 
     def stop(self) -> None:
-        """Forget everything."""
+        """Forget all objects, and stop the timer."""
         self._watched.clear()
         if self._timer is not None:
             self._timer.cancel()

@@ -1,4 +1,4 @@
-"""The factory of connections: limits, request ids and the access log."""
+"""The site, which creates the connections, the request ids and the access log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Site(server.Site):
-    """A web site with limits on everything a client can send or draw out, and one line in the log for each answer."""
+    """A web site that limits everything a client can send or delay, and logs one line per response."""
 
     log = Logger(namespace="errklein.web.access")  # type: ignore[assignment]
     noisy = False
@@ -45,28 +45,28 @@ class Site(server.Site):
         self._date = b""
 
     def startFactory(self) -> None:
-        """Called by Twisted for each port. Twisted's own access log, and its timer, aren't used."""
+        """Do nothing: Twisted's access log, and its timer, aren't used."""
 
     def stopFactory(self) -> None:
-        """Called by Twisted when a port is closed."""
+        """Do nothing, as `startFactory`."""
 
     def buildProtocol(self, addr: IAddress | None) -> Channel:  # type: ignore[override]
-        """A new connection."""
+        """Return a new connection."""
         channel = Channel()
         channel.site = self
         channel.factory = self
         return channel
 
     def acceptableProtocols(self) -> list[bytes]:
-        """HTTP/1.1 alone: senders of webhooks don't need HTTP/2, and Twisted's has known faults."""
+        """Return HTTP/1.1 only: senders of webhooks don't need HTTP/2, and Twisted's implementation has known defects."""
         return [b"http/1.1"]
 
     def next_request_id(self) -> str:
-        """An id that no other request has, in this process or in an earlier one."""
+        """Return an id that is unique among the requests of this and earlier processes."""
         return f"{self._prefix}-{next(self._numbers):06x}"
 
     def date(self) -> bytes:
-        """The time of day as an HTTP date; made once a second."""
+        """Return the current time as an HTTP date. It is formatted once a second."""
         second = int(self.now())
         if second != self._date_second:
             self._date_second = second
@@ -74,28 +74,28 @@ class Site(server.Site):
         return self._date
 
     def channel_opened(self, channel: Channel) -> None:
-        """Called by a connection that begins."""
+        """Add a new connection."""
         self._channels.add(channel)
         self.sweeper.watch(channel)
 
     def channel_closed(self, channel: Channel) -> None:
-        """Called by a connection that has ended."""
+        """Remove a closed connection."""
         self._channels.discard(channel)
         self.sweeper.forget(channel)
 
     def begin_stopping(self) -> None:
-        """Close idle connections now, and every other one after the request that it is busy with."""
+        """Close idle connections now, and each other one after its current request."""
         self.stopping = True
         for channel in list(self._channels):
             channel.close_if_idle()
 
     def drop_connections(self) -> None:
-        """Break off whatever is still connected."""
+        """Abort all connections."""
         for channel in list(self._channels):
             channel.abort()
 
     def log_response(self, request: HTTPRequest) -> None:
-        """Write the access log's line for a request that has been answered."""
+        """Write the line of the access log for a request with a response."""
         self._log(
             '{peer} "{method} {path}" {status} {size} {duration:.4f}s',
             request.request_id,
@@ -108,12 +108,12 @@ class Site(server.Site):
         )
 
     def log_rejection(self, channel: Channel, problem: Problem, request_id: str) -> None:
-        """Write the access log's line for bytes that were no request."""
+        """Write the line of the access log for bytes that are not a valid request."""
         line = '{peer} "-" {status} {detail}'
         self._log(line, request_id, channel.peer, status=problem.status, detail=problem.detail)
 
     def _log(self, line: str, number: str, client: IAddress, **fields: object) -> None:
-        """Log the line as one of the request's, whichever request's context this is."""
+        """Log the line with the request's id, whatever the current context."""
         copied = copy_context()
         copied.run(context.request_id.set, number)
         copied.run(self.log.info, line, peer=str(getattr(client, "host", "-")), **fields)

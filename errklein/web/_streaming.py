@@ -1,4 +1,4 @@
-"""Sends the items of a generator, each when it is there, at the client's pace."""
+"""Streamed responses: the items of a generator, sent one by one at the pace of the client."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _END = object()
 
 
 class StreamStalled(Exception):
-    """A generator has yielded only empty items for as long as its route's timeout."""
+    """A generator yielded only empty items during the timeout of its route."""
 
 
 @implementer(IPushProducer)
 @dataclass(eq=False)
 class ResponseStream:
-    """An answer that is being sent in pieces.
+    """A response that is sent in pieces.
 
-    The status is sent together with the first item that isn't empty, as in WSGI (PEP 3333), so that a generator that raises
-    before can still be answered with an error. `begins` is called then, and says whether the answer is still wanted.
-    `ended` is called once, with None or with the Failure that broke the answer off.
+    The status is sent together with the first item that isn't empty, as in WSGI (PEP 3333), so that an error response is possible
+    if a generator raises before. Generators that never wait share a time slice of each turn of the reactor.
 
-    Generators that never wait share a slice of each turn of the reactor. One that has begun and then yields only empty items
-    for `timeout` seconds ends with StreamStalled; before it has begun, the deadline of the request ends it.
+    `begins` is called with the first item, and returns whether the client still waits for the response. `ended` is called once,
+    with None or with the Failure that ended the response. A generator that has begun and then yields only empty items for
+    `timeout` seconds ends with StreamStalled. Before it begins, the deadline of the request ends it.
     """
 
     request: HTTPRequest
@@ -52,20 +52,20 @@ class ResponseStream:
     _pulling = False
 
     def pauseProducing(self) -> None:
-        """Called when the client doesn't keep up."""
+        """Stop asking for items, since the client doesn't read fast enough."""
         self._paused = True
 
     def resumeProducing(self) -> None:
-        """Called to begin, and when the client has caught up."""
+        """Ask for items, at the beginning and when the client has read the previous ones."""
         self._paused = False
         self._run()
 
     def stopProducing(self) -> None:
-        """Called when the client has gone."""
+        """End the response, since the client has disconnected."""
         self._end(None)
 
     def _run(self) -> None:
-        # A loop rather than a callback that calls itself: an asynchronous generator may have its next item at once.
+        # A loop rather than recursive callbacks, since an asynchronous generator may yield its next item at once.
         while self._open and not self._paused and not self._pulling:
             if not self.web.time_slices.has_time():
                 self.web.time_slices.do(self._run)
@@ -96,7 +96,7 @@ class ResponseStream:
         request = self.request
         data = b"" if item is _END else _encode(item)
         if request.finished:
-            # The client has disconnected or has been answered.
+            # The client has disconnected, or has its response.
             self._end(None)
         elif item is not _END and not data:
             self._note_empty_item(request.site.now())
@@ -107,7 +107,7 @@ class ResponseStream:
             request.write(data)
 
     def _begin(self) -> bool:
-        """Send the status. Returns whether anything may follow."""
+        """Send the status. Return whether a body may follow."""
         self._begun = True
         if not self.begins():
             return False
@@ -136,7 +136,7 @@ class ResponseStream:
         request = self.request
         if request.producer is self and request.channel is not None:
             request.unregisterProducer()  # type: ignore[no-untyped-call]
-        # A generator can't be closed while it runs; it is when it has yielded once more.
+        # A running generator can't be closed; `_item` closes it when it has yielded once more.
         if not self._pulling:
             self._close()
         if failure is None:
@@ -144,7 +144,7 @@ class ResponseStream:
         self.ended(failure)
 
     def _close(self) -> None:
-        """Let the generator, or the response it came in, clean up, where it runs."""
+        """Close the generator, or its response, on the reactor or in a thread, as it runs."""
         items: Any = self.response.items
         close = self.response.close or getattr(items, "close", None)
         with self.context.active():
@@ -160,5 +160,5 @@ def _encode(item: Any) -> bytes:
         return item.encode()
     if isinstance(item, (bytes, bytearray, memoryview)):
         return bytes(item)
-    # bytes() would make a number that many zeros.
-    raise TypeError(f"a generator may yield text and bytes, not {type(item).__name__}")
+    # bytes(number) is that many zero bytes.
+    raise TypeError(f"a generator yielded {type(item).__name__}; valid items are text and bytes")

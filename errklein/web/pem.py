@@ -1,4 +1,4 @@
-"""Private keys and certificates in PEM files (RFC 7468), and the matching of keys and certificates."""
+"""Private keys and certificates in PEM files (RFC 7468), and the matching of keys with certificates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LARGEST = 256 * 1024
 
 
 class CertificateError(ValueError):
-    """A key or certificate can't be used; str() is one line that names the file."""
+    """A key or certificate can't be used. `str()` is one line that names the file."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +64,23 @@ class Identity:
 
     @property
     def files(self) -> tuple[tuple[str, Path], ...]:
-        """The files of the key and of the certificate, each with what it holds."""
+        """The files of the key and of the certificate, as pairs of "key" or "certificate" and path."""
         return ("key", self.key_path), ("certificate", self.path)
 
     def is_valid(self, now: datetime) -> bool:
-        """Whether the certificate's validity has begun and not ended."""
+        """Return whether the certificate is valid at this time."""
         return self.chain[0].not_valid_before_utc <= now < self.expires
 
     def is_expired(self, now: datetime) -> bool:
-        """Whether the certificate's validity has ended."""
+        """Return whether the certificate has expired at this time."""
         return self.expires <= now
 
 
 def read_pem(path: Path) -> PEMFile:
-    """The first key and all certificates of a file; blocks of other kinds are skipped. Raises CertificateError."""
+    """Read the first private key and all certificates of a file. Other PEM blocks are skipped.
+
+    :raises CertificateError: The file can't be read, is too large, or has an invalid key or certificate.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -97,13 +100,13 @@ def _key_in(path: Path, text: bytes) -> PrivateKeyTypes | None:
     if b"PRIVATE KEY-----" not in text:
         return None
     try:
-        # Validating an RSA key blocks the reactor for up to 0.3 s. Other servers don't validate keys either; whether the key
-        # matches a certificate is checked below.
+        # Validating an RSA key blocks the reactor for up to 0.3 s. Other servers don't validate keys either. The match with a
+        # certificate is checked below.
         return load_pem_private_key(text, None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
-        reason = f"the private key in {path} has a passphrase; remove it, for example with openssl pkey"
+        reason = f"the private key in {path} has a passphrase; remove it, for example with 'openssl pkey'"
     except (ValueError, UnsupportedAlgorithm):
-        reason = f"{path} has a private key that can't be read"
+        reason = f"{path} contains an invalid private key"
     raise CertificateError(reason)
 
 
@@ -113,18 +116,18 @@ def _certificates_in(path: Path, text: bytes) -> tuple[x509.Certificate, ...]:
     try:
         return tuple(x509.load_pem_x509_certificates(text))
     except ValueError:
-        raise CertificateError(f"{path} has a certificate that can't be read") from None
+        raise CertificateError(f"{path} contains an invalid certificate") from None
 
 
 def identities(files: Sequence[PEMFile]) -> tuple[list[Identity], dict[Path, str]]:
-    """Each private key with its certificate chain, and a problem by file for each key without a certificate.
+    """Return each private key with its certificate chain, and an error by file for each key without a certificate.
 
-    A certificate is searched in the same file, then in the same directory, then in all files; of several there, the one that
-    expires last is used.
+    The certificate of a key is searched in the same file, then in the same directory, then in all files. Of several candidates
+    at one of these places, the one that expires last is used.
     """
     found = []
     problems = {}
-    # Indices, since in a directory with a thousand certificates each pair can't be looked at.
+    # Indices avoid comparing all pairs in a directory with a thousand certificates.
     by_key = _index(files, _public_key)
     by_subject = _index(files, lambda certificate: certificate.subject)
     for file in files:
@@ -149,12 +152,12 @@ def _index(files: Sequence[PEMFile], of: Callable[[x509.Certificate], Hashable])
 
 
 def _nearest_first(path: Path, held: Sequence[_Held]) -> list[_Held]:
-    """The certificates in the same file, then those in the same directory, then the others."""
+    """Return the certificates in the same file, then those in the same directory, then the others."""
     return sorted(held, key=lambda one: (one[1] != path, one[1].parent != path.parent))
 
 
 def _chain(leaf: x509.Certificate, path: Path, by_subject: _Index) -> tuple[x509.Certificate, ...]:
-    """The certificate, that of its issuer, and so on, as far as they are known. A self-signed certificate ends the chain."""
+    """Return the certificate and those of its issuers, as far as they are known. A self-signed one ends the chain."""
     chain = [leaf]
     while chain[-1].issuer != chain[-1].subject:
         named = _nearest_first(path, by_subject.get(chain[-1].issuer, ()))
@@ -174,7 +177,7 @@ def _has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool
 
 
 def _public_key(certificate: x509.Certificate) -> bytes:
-    """The public key in DER; empty if it is of a kind that can't be used."""
+    """Return the public key in DER; empty if its type isn't supported."""
     try:
         return _encode(certificate.public_key())
     except (ValueError, UnsupportedAlgorithm):

@@ -1,4 +1,4 @@
-"""A request and its answer, as Twisted's resources know them, but lean: what nobody asks for is never made."""
+"""A request and its response with the interface of Twisted's requests, whose attributes are created on first use."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _REASONS = {code: responses.get(code, "Unknown").encode() for code in range(200,
 
 
 class InvalidResponse(Exception):
-    """A status, header or reason phrase that can't be put into an HTTP answer."""
+    """A response has an invalid status, header name or header value."""
 
 
 class HTTPRequest(server.Request):
-    """One request. `send_response` writes a whole answer; Twisted's own methods work too, for resources."""
+    """A request. `send_response` writes a complete response; Twisted's own methods work too, for resources."""
 
     channel: Channel | None  # type: ignore[assignment]
     site: Site
     defaultContentType = b"text/html; charset=utf-8"
 
     def __init__(self, channel: Channel, site: Site, head: Head, request_id: str) -> None:
-        # Twisted's own initialisers make five objects, of which a webhook needs none; the properties below make them.
+        # Twisted's initialisers create five objects that a webhook doesn't need. The properties below create them on first use.
         self.channel = channel
         self.site = site
         self.transport = channel.transport
@@ -71,7 +71,7 @@ class HTTPRequest(server.Request):
 
     @cached_property
     def requestHeaders(self) -> Headers:  # type: ignore[override]
-        """The headers that the client has sent."""
+        """The headers of the request."""
         headers = Headers()
         for name, value in self.head.headers:
             headers.addRawHeader(name, value)
@@ -79,7 +79,7 @@ class HTTPRequest(server.Request):
 
     @cached_property
     def responseHeaders(self) -> Headers:  # type: ignore[override]
-        """The headers that go with what is written by Twisted's methods."""
+        """The headers of a response that is written with Twisted's methods."""
         headers = Headers()
         headers.addRawHeader(b"Date", self.site.date())
         headers.addRawHeader(b"X-Request-Id", self.request_id.encode())
@@ -89,7 +89,7 @@ class HTTPRequest(server.Request):
 
     @cached_property
     def received_cookies(self) -> dict[bytes, bytes]:  # type: ignore[override]
-        """The cookies that the client has sent."""
+        """The cookies of the request."""
         cookies: dict[bytes, bytes] = {}
         self.__dict__["received_cookies"] = cookies
         self.parseCookies()  # type: ignore[no-untyped-call]
@@ -106,7 +106,7 @@ class HTTPRequest(server.Request):
         return io.BytesIO(self._body or b"")
 
     def first_header(self, name: bytes) -> bytes:
-        """The value of the first header of that lower-case name; empty if there is none."""
+        """Return the value of the first header with this lower-case name; empty if it is missing."""
         for header, value in self.head.headers:
             if header == name:
                 return value
@@ -115,7 +115,7 @@ class HTTPRequest(server.Request):
     # Receiving.
 
     def receive_body(self, data: bytes) -> bool:
-        """Keep a part of the body. Returns False if it is more than may be."""
+        """Store a part of the body. Return False if the body is too large."""
         self.body_size += len(data)
         if self.body_size > self.body_limit:
             return False
@@ -129,14 +129,14 @@ class HTTPRequest(server.Request):
         return True
 
     def body(self) -> bytes:
-        """The whole body. Call it before the request is finished."""
+        """Return the complete body. Must be called before the request is finished."""
         if self._body is None:
             self.content.seek(0)
             self._body = self.content.read()
         return self._body
 
     def process(self) -> None:
-        """Called by the channel when everything has arrived."""
+        """Handle the request, which is complete. The channel calls this."""
         if self._body is None:
             self.content.seek(0)
         self.prepath = []
@@ -146,12 +146,14 @@ class HTTPRequest(server.Request):
         except BaseException:
             self.processingFailed(Failure())
 
-    # Answering.
+    # Responses.
 
     def send_response(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """Write a whole answer. Raises InvalidResponse before anything is written; does nothing if the client is gone.
+        """Write a complete response. Connection, Date, X-Request-Id and Content-Length are added.
 
-        Connection, Date, X-Request-Id and Content-Length are added.
+        Does nothing if the request is finished, such as when the client has disconnected.
+
+        :raises InvalidResponse: The status or a header is invalid. Nothing is written then.
         """
         if self.finished:
             return
@@ -170,9 +172,10 @@ class HTTPRequest(server.Request):
         self._done()
 
     def start_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
-        """Write the head of an answer whose length isn't known, or is among the headers. Raises InvalidResponse.
+        """Write the head of a response whose length is unknown or among the headers.
 
-        Returns whether the answer has a body; if not, what is written to it is dropped.
+        :returns: Whether the response has a body. If not, bytes that are written are discarded.
+        :raises InvalidResponse: The status or a header is invalid.
         """
         parts = self._head_lines(status, headers)
         sized = any(name.lower() == b"content-length" for name, _ in headers)
@@ -180,7 +183,7 @@ class HTTPRequest(server.Request):
             self.chunked = 1
             parts.append(b"Transfer-Encoding: chunked\r\n")
         elif not sized and self.channel is not None:
-            # HTTP/1.0 knows the end of such a body only by the end of the connection.
+            # In HTTP/1.0, only the end of the connection marks the end of such a body.
             self.channel.persistent = False
         parts.append(b"\r\n")
         self.startedWriting = 1
@@ -193,7 +196,7 @@ class HTTPRequest(server.Request):
         return has_body
 
     def send_error(self, problem: Problem) -> None:
-        """Write an error page: JSON if the sender is a program that reads it, else HTML."""
+        """Write an error response: JSON if the client accepts or sends JSON, otherwise HTML."""
         accept, content_type = self.first_header(b"accept").lower(), self.first_header(b"content-type").lower()
         as_json = b"json" in accept or (b"json" in content_type and b"html" not in accept)
         headers, body = error_page(problem, self.request_id, as_json)
@@ -210,28 +213,28 @@ class HTTPRequest(server.Request):
             parts.append(b"Connection: close\r\n")
         for name, value in headers:
             if not _HEADER_NAME.fullmatch(name):
-                raise InvalidResponse(f"{name!r} is no header name")
+                raise InvalidResponse(f"invalid header name: {name!r}")
             if _INVALID_IN_VALUES.search(value):
-                raise InvalidResponse(f"the header {name.decode()} has a control character in its value")
+                raise InvalidResponse(f"the value of the header {name.decode()} contains a control character")
             parts += (name, b": ", value, b"\r\n")
         return parts
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
-        """Set the status of what is written by Twisted's methods. The reason phrase is the standard one, always.
+        """Set the status of a response that is written with Twisted's methods. `message` is ignored.
 
-        Raises InvalidResponse for what is no status, since Twisted would find out when half of the answer is written.
+        :raises InvalidResponse: The status is invalid. Twisted would notice it only when a part of the response is written.
         """
         _check_status(code)
         super().setResponseCode(code, _REASONS[code])
 
     def processingFailed(self, reason: Failure) -> Failure:
-        """Answer 500, or, if a part of another answer is out already, break the connection off."""
-        self._log.failure("request {request_id} failed", reason, request_id=self.request_id)
-        self.fail(Problem(500, "the request could not be processed"))
+        """Log the failure, and respond with 500; see `fail`."""
+        self._log.failure("Request {request_id} failed", reason, request_id=self.request_id)
+        self.fail(Problem(500, "the request could not be handled; the log has the details under this request id"))
         return reason
 
     def fail(self, problem: Problem) -> None:
-        """Answer with an error, or, if a part of another answer is out already, break the connection off."""
+        """Respond with an error. If a part of another response is sent already, abort the connection instead."""
         if self.finished:
             return
         if not self.startedWriting:
@@ -242,12 +245,12 @@ class HTTPRequest(server.Request):
             self.channel.abort()
 
     def write(self, data: bytes) -> None:
-        """Write a part of an answer; what comes after its end, as when its time was over, is dropped."""
+        """Write a part of a response. Bytes after its end, such as after a timeout, are discarded."""
         if not self.finished:
             super().write(data)  # type: ignore[no-untyped-call]
 
     def finish(self) -> None:
-        """End an answer that was written by Twisted's methods."""
+        """End a response that is written with Twisted's methods."""
         if self.finished:
             return
         if not self.startedWriting:
@@ -268,7 +271,7 @@ class HTTPRequest(server.Request):
             channel.requestDone(self)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Called by the channel when the client has hung up."""
+        """Stop the response, since the client has disconnected. The channel calls this."""
         self._disconnected = True
         self.channel = None
         self.finished = 1

@@ -1,4 +1,4 @@
-"""The resource at the root of the site: every request, on its way to a plugin's hook."""
+"""The root resource of the site, which passes every request to a plugin's webhook."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ _STOPPING = Problem(503, "the service is stopping", ((b"Retry-After", b"10"),))
 
 
 class WebhookResource(Resource):
-    """Answers requests by the hooks of the active plugins."""
+    """Passes requests to the webhooks of active plugins, and knows the requests without a response.
+
+    :param pool: The threads of blocking handlers.
+    :param decoding_pool: The threads that decode large bodies for handlers on the reactor.
+    :param sweeper: Checks the deadlines of requests.
+    """
 
     isLeaf = True
     log = Logger(namespace="errklein.web")
@@ -45,7 +50,7 @@ class WebhookResource(Resource):
         self.pool = pool
         self.decoding_pool = decoding_pool
         self.time_slices = TimeSlices(reactor)
-        """The time slice of each turn of the reactor that generators share."""
+        """The time slice of each turn of the reactor, which streamed responses share."""
         self.settings = settings
         self.events: WebEvents | None = None
         self.app: Flask = Flask("errklein")
@@ -53,14 +58,16 @@ class WebhookResource(Resource):
         self._sweeper = sweeper
         self._open: dict[HTTPRequest, Delivery] = {}
         self.in_flight = InFlightCounter()
-        """The requests without an answer."""
+        """The number of requests without a response."""
 
-    # What the site asks.
+    # Calls from connections.
 
     def check_headers(self, request: HTTPRequest, length: int | None, expects: bool) -> Problem | None:
-        """Why a request's body of `length` bytes (None: not told) isn't wanted; None if it is.
+        """Check a request before its body is read, and set its `body_limit`.
 
-        With `expects` the client waits for the answer before it sends the body. Sets the request's `body_limit`.
+        :param length: The size of the body in bytes; None if it is unknown.
+        :param expects: The client waits for "100 Continue" before it sends the body.
+        :returns: The error response if the request is rejected, else None.
         """
         if request.site.stopping:
             return _STOPPING
@@ -82,7 +89,7 @@ class WebhookResource(Resource):
         return None
 
     def handle(self, request: HTTPRequest) -> None:
-        """Answer a request that is complete."""
+        """Handle a complete request."""
         if request.site.stopping:
             request.send_error(_STOPPING)
             return
@@ -93,15 +100,20 @@ class WebhookResource(Resource):
             self._sweeper.watch(delivery)
 
     def render(self, request: IRequest) -> int:
-        """Answer a request, as any resource does."""
+        """Handle a request, as every resource does."""
         assert isinstance(request, HTTPRequest)
         self.handle(request)
         return NOT_DONE_YET
 
-    # What deliveries ask.
+    # Calls from deliveries.
 
     def match(self, request: HTTPRequest) -> Match:
-        """The route for a request. Raises Problem, NoRoute or Rebuilding."""
+        """Return the route for a request.
+
+        :raises Problem: The target of the request is malformed.
+        :raises NoRoute: No route matches.
+        :raises Rebuilding: The routes are being rebuilt.
+        """
         match = self.routes.cached_match(request.path, request.method)
         if match is not None:
             return match
@@ -118,22 +130,27 @@ class WebhookResource(Resource):
         self._open[request].run(route, captures)
 
     def settled(self, delivery: Delivery) -> None:
-        """Called when a delivery has answered and needs nothing any more; may be called again."""
+        """Forget a delivery that has responded. May be called several times."""
         if self._open.pop(delivery.request, None) is None:
             return
         self._sweeper.forget(delivery)
         self.in_flight.leave()
 
     def notify(self, call: Callable[[WebEvents], None]) -> None:
-        """Call a method of `events`. What it raises is logged, so that it can't prevent a response."""
+        """Call a method of `events`. Its errors are logged, so that they can't prevent a response."""
         try:
             if self.events is not None:
                 call(self.events)
         except Exception:
-            self.log.failure("an event of the web server could not be handled")
+            self.log.failure("Could not handle an event of the web server")
 
     def url_for(self, hook: Hook, endpoint: str, values: Mapping[str, Any]) -> str:
-        """The path of the method that `endpoint` names: of the same plugin, or "Plugin.method". Raises LookupError."""
+        """Return the path of a webhook; see `flask.url_for`.
+
+        :param hook: The webhook that is being handled.
+        :param endpoint: The name of a method of the same plugin, or "Plugin.method".
+        :raises LookupError: There is no such webhook.
+        """
         hooks = [info.hook for info in self.routes.hooks()]
         for candidate in sorted(hooks, key=lambda other: other.owner != hook.owner):
             short = candidate.name if candidate.owner == hook.owner else None
@@ -141,4 +158,6 @@ class WebhookResource(Resource):
                 url = self.routes.url_for(candidate.key, values)
                 if url is not None:
                     return url
-        raise LookupError(f"no webhook is named {endpoint!r}")
+        raise LookupError(
+            f"url_for: no webhook is named {endpoint!r}; use a method's name, or 'Plugin.method' for another plugin"
+        )

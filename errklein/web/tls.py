@@ -1,4 +1,4 @@
-"""Endpoints that speak TLS, and a first certificate for them."""
+"""TLS endpoints, and self-signed certificates for them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ from errklein.web._certificates import CertificateDirectory, CertificateFiles, C
 @implementer(IStreamServerEndpoint)
 @dataclass(frozen=True)
 class TLSEndpoint:
-    """A TCP port with TLS; each connection gets the certificates that are in use when it begins.
+    """A TCP port with TLS. Each connection uses the certificates that are current when it begins.
 
-    Twisted's own endpoint delays small writes until a turn of the global reactor, which in tests may be another one, or may not
-    run.
+    Twisted's own endpoint delays small writes until a turn of the global reactor, which may be another one in tests, or not run.
     """
 
     reactor: Any
@@ -40,27 +39,33 @@ class TLSEndpoint:
     interface: str
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """Begin to take connections."""
+        """Start listening. Return a Deferred that fires with the port."""
         factory = TLSMemoryBIOFactory(self.certificates, False, protocolFactory, clock=self.reactor)
         return maybeDeferred(self.reactor.listenTCP, self.port, factory, self.backlog, self.interface)
 
 
 def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str]) -> TLSEndpoint:
-    """The endpoint for the arguments of `ssl:` or `tls:`, which are Twisted's with Twisted's defaults.
+    """Return the endpoint for an `ssl:` or `tls:` description. The arguments and their defaults are Twisted's.
 
-    Relative paths are resolved against the current working directory at once. Raises ValueError for invalid arguments, and
-    CertificateError if no certificate can be used.
+    Relative paths are resolved against the current directory immediately.
+
+    :param kind: "ssl" or "tls".
+    :param arguments: The arguments of the description by name.
+    :raises ValueError: An argument is missing, unknown or invalid.
+    :raises CertificateError: No certificate can be used.
     """
     left = {"backlog": "50", "interface": "", **arguments}
     source: CertificateDirectory | CertificateFiles
     if kind == "tls":
         if "path" not in left:
-            raise ValueError("'path' is missing")
+            raise ValueError(
+                "'path' is missing, the directory of the certificates, as in tls:path=/etc/errklein/tls:port=8443"
+            )
         left = {"port": "443", **left, "interface": arguments.get("interface", "::")}
         source = CertificateDirectory(Path(left.pop("path")).absolute())
     else:
         if "port" not in left:
-            raise ValueError("ssl: needs a port")
+            raise ValueError("'port' is missing, as in ssl:port=8443:privateKey=/etc/errklein/server.pem")
         key = left.pop("privateKey", "server.pem")
         chain = left.pop("extraCertChain", None)
         source = CertificateFiles(
@@ -75,10 +80,11 @@ def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str]) -> TLSEn
 
 
 def generate_certificate(hosts: Sequence[str], key_path: Path, certificate_path: Path) -> None:
-    """Write a new key and a certificate for it, signed by itself, for 365 days.
+    """Write a new private key and a self-signed certificate, which is valid for 365 days.
 
-    `hosts` are the names and addresses under which the server is reached; localhost is always among them. Files that
-    exist are replaced; the key can be read by its owner alone.
+    Existing files are replaced. Only the owner can read the key.
+
+    :param hosts: The host names and addresses of the server. localhost and its addresses are added.
     """
     names: list[str] = list(dict.fromkeys((*hosts, "localhost", "127.0.0.1", "::1")))
     key = generate_private_key(SECP256R1())
@@ -110,7 +116,7 @@ def _general_name(host: str) -> x509.GeneralName:
 
 
 def _write(path: Path, contents: bytes, mode: int) -> None:
-    """Replace the file in one step, never readable by others than `mode` says."""
+    """Replace the file atomically, with the permissions `mode` from the beginning."""
     unfinished = path.with_name(f"{path.name}.new")
     unfinished.unlink(missing_ok=True)
     with open(unfinished, "xb", opener=partial(os.open, mode=mode)) as file:

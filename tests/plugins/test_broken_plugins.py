@@ -151,7 +151,7 @@ class ForeseenTests(SynchronousTestCase):
         write_plugin(directory, "Odd", RULES)
         bot = TestBot(plugin_dirs=[directory]).bot
         [told] = self.successResultOf(bot.plugin_manager.load(bot.plugin_roots))
-        self.assertTrue(told.startswith("Odd.wrong: the rule '/<nothing:x>' can't be used: "), told)
+        self.assertTrue(told.startswith("Odd.wrong: invalid rule '/<nothing:x>' ("), told)
 
     def test_flows(self) -> None:
         """A .flow file whose module can't be imported is told of too; flows that can aren't built yet."""

@@ -360,11 +360,11 @@ class RenewalTests(StoreCase):
         expired = AUTHORITY.issue("one.example.org", begins=-90, days=-1)
         for number, (contents, reason) in enumerate(
             (
-                (b"", "has no private key with its certificate any more"),
+                (b"", "no longer contains a private key with its certificate"),
                 (AUTHORITY.bundle(other)[:-40], "incomplete"),
                 (other.key_pem, "matches no certificate"),
                 (other.key_pem + self.one.pem, "matches no certificate"),
-                (other.pem, "has no private key with its certificate any more"),
+                (other.pem, "no longer contains a private key with its certificate"),
                 (other.encrypted_key_pem + other.pem, "passphrase"),
                 (AUTHORITY.bundle(weak), "ee key too small"),
                 (AUTHORITY.bundle(expired), "expired on"),

@@ -58,7 +58,7 @@ class CertificateTests(SynchronousTestCase):
             (self.directory / "missing", self.certificate, "can't be read"),
             (self.key, self.key, "no certificate"),
             (self.certificate, self.certificate, "no private key"),
-            (self.key, nonsense, "can't be read"),
+            (self.key, nonsense, "contains an invalid certificate"),
             (other_key, self.certificate, "doesn't match"),
         ):
             error = self.assertRaises(CertificateError, CertificateStore, CertificateFiles(key, certificate))
