@@ -1,6 +1,6 @@
-"""`importlib` as plugins see it: what they import by a name that is computed is what an import statement would find.
+"""A replacement of `importlib` for plugins' code.
 
-`import_module("helper")` finds the file beside the plugin whose code calls it, as `imports.import_by_name` does.
+`import_module("helper")` in a plugin imports the file beside that plugin, as the statement `import helper` does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from errklein.plugins.imports import meant_by
 
 
 def import_module(name: str, package: str | None = None) -> ModuleType:
-    """As importlib's, for the plugin that calls it."""
+    """Import a module like `importlib.import_module`, for the plugin whose code calls it."""
     return importlib.import_module(meant_by(sys._getframe(1).f_globals.get("__name__", ""), name), package)
 
 

@@ -1,8 +1,8 @@
-"""Changes where the import statements of a plugin's module lead, and nothing else about them.
+"""Redirects the import statements in the source of a plugin's module.
 
-A plugin's `import helper` means the file beside it, which is loaded under a name of the plugin's own. Hooks that see an import
-when it runs can't tell who imports, so the statements are changed when they are compiled. Each still binds the names that it
-would have bound, and keeps its place, so that tracebacks show the line that the author wrote.
+`import helper` in a plugin means the file beside it, which is loaded under a name in the plugin's own package. An
+import hook can't tell which module runs a statement, so the statements are changed in the syntax tree before it is
+compiled. They bind the same names, and keep their lines for tracebacks.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import ast
 from collections.abc import Callable, Iterator
 
 IMPORTLIB = "errklein.plugins._dynamic_imports"
-"""What `importlib` stands for, so that what is imported through it is redirected as well."""
+"""The module that replaces `importlib`, so that `importlib.import_module` is redirected too."""
 
 Redirect = Callable[[str], str | None]
-"""The full name of what a top-level module's name stands for in this module; None: it stands for itself."""
+"""Returns the full name that replaces the name of a top-level module; None if the name stays as it is."""
 
 
 def rewrite_imports(tree: ast.Module, redirect: Redirect) -> None:
-    """Make the absolute imports in `tree`, wherever they are, lead where `redirect` says."""
-    # A stack, since recursion would fail for code that compiles without us.
+    """Redirect all absolute imports in `tree`, including those in functions and conditions."""
+    # Not recursive, since deeply nested code that compiles would exceed the recursion limit.
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
@@ -31,7 +31,7 @@ def rewrite_imports(tree: ast.Module, redirect: Redirect) -> None:
 
 
 def _rewritten(node: ast.AST, redirect: Redirect) -> Iterator[ast.AST]:
-    """What stands in the place of `node`: itself, unless it is an import."""
+    """Yield the nodes that replace `node`: the node itself unless it is an import."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             for new in _imports(alias, redirect):
@@ -58,7 +58,7 @@ def _imports(alias: ast.alias, redirect: Redirect) -> Iterator[ast.alias]:
     top = alias.name.partition(".")[0]
     new_top = redirect(top)
     if top == "importlib":
-        # A submodule is importlib's own, and found through ours.
+        # Submodules are importlib's own; the replacement has them as attributes.
         if alias.name != top or alias.asname is None:
             yield alias
         if alias.name == top or alias.asname is None:
@@ -68,8 +68,8 @@ def _imports(alias: ast.alias, redirect: Redirect) -> Iterator[ast.alias]:
     elif alias.asname is not None:
         yield ast.alias(_target(alias.name, redirect), alias.asname)
     else:
-        # `import helper.part` imports both and binds `helper`. Here a first statement binds it to the part, and a
-        # second one at once to the whole; if the part can't be imported, neither binds anything.
+        # `import helper.part` imports both and binds `helper`. Here the first statement binds `helper` to the part, and
+        # the second rebinds it to the package. If the part can't be imported, nothing is bound.
         if alias.name != top:
             yield ast.alias(_target(alias.name, redirect), top)
         yield ast.alias(new_top, top)

@@ -1,4 +1,4 @@
-"""The state of plugins, as `!status plugins` and `errklein check` show it, and what is wrong with them."""
+"""The states of plugins and remarks about them, for `!status plugins` and `errklein check`."""
 
 from __future__ import annotations
 
@@ -12,38 +12,41 @@ from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import Plugin, State
 
 _LONG = 60.0
-"""Seconds after which a handler that still runs is shown."""
+"""Seconds after which a running handler is shown."""
 
 
 @dataclass(frozen=True)
 class PluginStatus:
-    """The states of plugins; `is_blacklisted` and `configuration` return what is stored for a plugin's name."""
+    """The states of plugins. `is_blacklisted` and `configuration` return the stored values for a plugin's name."""
 
     execution: PluginExecution
     is_blacklisted: Callable[[str], bool]
     configuration: Callable[[str], Any]
 
     def state(self, plugin: Plugin) -> State:
-        """The plugin's state."""
+        """Return the plugin's state."""
         if not plugin.active and self.is_blacklisted(plugin.name):
             return State.BLACKLISTED
         return self._state_if_not_blacklisted(plugin)
 
     def letters(self, plugin: Plugin) -> str:
-        """The letter of the plugin's state; if it is blacklisted, after the letter for that."""
+        """Return the letter of the plugin's state, after "B," if the plugin is blacklisted."""
         letter = self._state_if_not_blacklisted(plugin).value
         return f"{State.BLACKLISTED.value},{letter}" if self.is_blacklisted(plugin.name) else letter
 
     def _state_if_not_blacklisted(self, plugin: Plugin) -> State:
         if plugin.active:
             return State.ACTIVE
-        # What is wrong with a plugin that has no configuration is most likely that.
+        # The most likely problem of a plugin without a configuration is that it has none.
         if plugin.instance is not None and self._wants_configuration(plugin.instance):
             return State.UNCONFIGURED
         return State.BROKEN if plugin.problem else State.INACTIVE
 
     def remark(self, plugin: Plugin, *, details: bool = True) -> str:
-        """All problems of the plugin, in one line; "" if there are none. Without `details`, only that there are some."""
+        """Return all problems of the plugin in one line; "" if there are none.
+
+        Without `details`, the line only states that there are problems.
+        """
         now = self.execution.reactor.seconds()
         running = [
             f"{plugin.name}.{going.name} has been running for {_spoken(now - going.since)}"
@@ -51,7 +54,7 @@ class PluginStatus:
             if isinstance(going.subject, BotPlugin) and plugin_name(going.subject) == plugin.name
             if now - going.since >= _LONG
         ]
-        duplicates = [f"{path} is left out: its Name is that of this plugin" for path in plugin.duplicates]
+        duplicates = [f"{path} is ignored, since it has the same Name" for path in plugin.duplicates]
         problems = [problem for problem in (plugin.problem, *plugin.notes, *plugin.templates, *duplicates) if problem]
         if problems and not details:
             problems = ["details are shown to administrators in private"]
@@ -62,12 +65,12 @@ class PluginStatus:
             configurable = instance.get_configuration_template() is not None
             return configurable and self.configuration(plugin_name(instance)) is None
         except Exception:
-            # It is reported when somebody configures or activates the plugin.
+            # The error is reported when the plugin is configured or activated.
             return False
 
 
 def _spoken(seconds: float) -> str:
-    """A time span in the largest unit of which it has one."""
+    """Return a time span as a whole number of its largest unit: d, h, min or s."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{int(seconds // length)} {unit}"

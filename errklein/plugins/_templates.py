@@ -8,11 +8,11 @@ from pathlib import Path
 from errklein.plugins.execution import PluginExecution
 from errklein.plugins.plugin import Plugin
 
-# Jinja2 takes its time to import, and few plugins have templates.
+# Jinja2 is imported late: the import is slow, and few plugins have templates.
 
 
 async def add_templates(execution: PluginExecution, plugin: Plugin) -> None:
-    """Register the plugin's templates, if it has any, in place of those that it had; note which are broken."""
+    """Register the plugin's templates in place of its previous ones, and record the invalid ones."""
     remove_templates(plugin)
     if _has_templates(plugin):
         from errklein.text import templating
@@ -33,7 +33,7 @@ def remove_templates(plugin: Plugin) -> None:
 
 
 async def check_templates(execution: PluginExecution, plugin: Plugin) -> list[str]:
-    """A line for each of the plugin's templates that can't be used."""
+    """Return a line for each invalid template of the plugin."""
     if not _has_templates(plugin):
         return []
     check = partial(broken_templates, plugin.plug.directory)
@@ -41,7 +41,7 @@ async def check_templates(execution: PluginExecution, plugin: Plugin) -> list[st
 
 
 def broken_templates(directory: Path) -> list[str]:
-    """A line for each template beside a `.plug` file in the directory that can't be used: the file, where, what."""
+    """Return a line with file, line and error for each invalid template beside the `.plug` files of a directory."""
     from jinja2 import TemplateSyntaxError
 
     from errklein.text.templating import SUFFIX, make_templates_path, tenv
@@ -51,7 +51,7 @@ def broken_templates(directory: Path) -> list[str]:
         try:
             tenv().compile(path.read_text(encoding="utf-8"), path.name, str(path))
         except TemplateSyntaxError as error:
-            problems.append(f"{path}, line {error.lineno}: the template can't be used: {error.message}")
+            problems.append(f"{path}, line {error.lineno}: invalid template: {error.message}")
         except (OSError, UnicodeDecodeError) as error:
             problems.append(f"{path}: the template can't be read: {error}")
     return problems

@@ -1,4 +1,4 @@
-"""Finds `.plug` and `.flow` files, in directories and in installed distributions."""
+"""Finds `.plug` and `.flow` files in directories and in installed distributions."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from errklein.plugins.plug_file import PlugError, PlugFile
 ENTRY_POINT_GROUPS = ("errbot.plugins", "errklein.plugins")
 
 DEEPEST = 100
-"""In how many directories, one in the other, is searched."""
+"""The number of nested directories that are searched."""
 
 SUFFIXES = (".plug", ".flow")
-"""What a plugin's file, and that of a collection of flows, end with."""
+"""The suffixes of the files of plugins and of collections of flows."""
 
 
 def find_plug_files(roots: Iterable[str | Path], suffix: str = ".plug") -> Discovery:
-    """All `.plug` files, or those of another `suffix`, in and under `roots`: root after root, each file once.
+    """Return all `.plug` files, or files with another `suffix`, in and under `roots`, in the order of the roots.
 
-    A directory's own files come before those of its subdirectories, both sorted, as absolute paths. A root may be a file.
-    Symbolic links are followed, once each; hidden directories and `__pycache__` are left out.
+    Paths are absolute, and each file occurs once. A directory's files come before those of its subdirectories, both
+    sorted. A root may be a file. Symbolic links are followed; hidden directories and `__pycache__` are ignored.
     """
     found = Discovery(suffix)
     for root in roots:
@@ -36,7 +36,7 @@ def find_plug_files(roots: Iterable[str | Path], suffix: str = ".plug") -> Disco
 
 
 def load_plug_files(roots: Iterable[str | Path], problems: list[str] | None = None) -> Iterator[PlugFile]:
-    """The valid `.plug` files in and under `roots`; of each other one, a line that says why is added to `problems`."""
+    """Yield the valid `.plug` files in and under `roots`. For each invalid file, append a line to `problems`."""
     for path in find_plug_files(roots):
         try:
             yield PlugFile.load(path)
@@ -47,7 +47,7 @@ def load_plug_files(roots: Iterable[str | Path], problems: list[str] | None = No
 
 @dataclass
 class Discovery:
-    """The files that a search found, in order, and the places that could not be searched, each with the reason."""
+    """The result of a search: the files in order, and the unreadable places with the reasons."""
 
     suffix: str
     files: list[Path] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Discovery:
             elif root.suffix == self.suffix:
                 self._file(root)
             elif root.suffix not in SUFFIXES:
-                self._refuse(root, "it is no directory")
+                self._refuse(root, "it is not a directory")
 
     def _refuse(self, path: Path, reason: str) -> None:
         self.unreadable[path] = f"{path}: {reason}; expected a directory with plugins"
@@ -81,7 +81,7 @@ class Discovery:
             if not self._is_new(directory):
                 return
             if not deepest:
-                self._refuse(directory, f"it is in more than {DEEPEST} directories")
+                self._refuse(directory, f"directories are nested more than {DEEPEST} deep")
                 return
             entries = sorted((entry.is_dir(), entry) for entry in directory.iterdir())
         except OSError as error:
@@ -95,12 +95,13 @@ class Discovery:
                 self._file(entry)
 
     def _file(self, path: Path) -> None:
-        # A broken symbolic link is found too, so that reading it says what is wrong. Pipes and devices have no end.
+        # Broken symbolic links are included, so that reading them reports the error. Pipes and devices are not: reading
+        # them may never end.
         if not path.exists() or (path.is_file() and self._is_new(path)):
             self.files.append(path)
 
     def _is_new(self, path: Path) -> bool:
-        """Whether this file or directory wasn't met yet, by whatever path."""
+        """Return whether the file or directory wasn't found before, under any path."""
         status = path.stat()
         identity = (status.st_dev, status.st_ino)
         new = identity not in self._seen
@@ -109,7 +110,7 @@ class Discovery:
 
 
 def entry_point_roots(groups: Iterable[str] = ENTRY_POINT_GROUPS) -> list[Path]:
-    """The directories and files of plugins in installed distributions, sorted: roots for `find_plug_files`."""
+    """Return the directories and files of plugins in installed distributions, sorted: roots for `find_plug_files`."""
     roots: set[Path] = set()
     for entry_point in _installed(tuple(groups), _state_of_path()):
         roots.update(_places(entry_point))
@@ -118,12 +119,12 @@ def entry_point_roots(groups: Iterable[str] = ENTRY_POINT_GROUPS) -> list[Path]:
 
 @lru_cache(maxsize=16)
 def _installed(groups: tuple[str, ...], state: object) -> list[EntryPoint]:
-    """The entry points of the groups. Each installed distribution is read for that, so it is done once for a `state`."""
+    """Return the entry points of the groups. The result is cached, since every installed distribution is read."""
     return [entry_point for group in groups for entry_point in entry_points(group=group)]
 
 
 def _state_of_path() -> object:
-    """Something that is another when a distribution has been installed or removed."""
+    """Return a value that changes when a distribution is installed or removed."""
     state = []
     for place in sys.path:
         with suppress(OSError):
@@ -132,18 +133,19 @@ def _state_of_path() -> object:
 
 
 def _places(entry_point: EntryPoint) -> list[Path]:
-    """The directories of the package that the entry point names.
+    """Return the directories of the package that the entry point names.
 
-    For a single module, which lies among all installed packages, or a missing one, the `.plug` and `.flow` files that the
-    distribution lists. An editable install (PEP 660) lists none; then the files beside the module that name it.
+    For a single module, which shares its directory with all installed packages, or a missing one, return the `.plug`
+    and `.flow` files that the distribution lists. An editable install (PEP 660) lists none; then return the files
+    beside the module that name it.
     """
     try:
         spec = find_spec(entry_point.module)
     except Exception:
-        # Finding a submodule runs its package, which may raise anything; the distribution's list still helps.
+        # Finding a submodule runs its package, which may raise any exception. The distribution's list is used then.
         spec = None
     if spec is not None:
-        # The path of a namespace package in an editable install includes a placeholder of setuptools, which is not a directory.
+        # In an editable install, setuptools adds a placeholder that isn't a directory to a namespace package's path.
         packages = [Path(location) for location in spec.submodule_search_locations or () if Path(location).is_dir()]
         if packages:
             return packages
@@ -156,7 +158,7 @@ def _places(entry_point: EntryPoint) -> list[Path]:
 
 
 def _names(path: Path, module: str) -> bool:
-    """Whether the `.plug` or `.flow` file names the module; for an unreadable file, whether its own name is the module's."""
+    """Return whether the file names the module; for an unreadable file, whether it has the module's name itself."""
     try:
         return PlugFile.load(path).module == module
     except PlugError:

@@ -1,6 +1,6 @@
-"""Requirements of plugins: each `requirements.txt` beside them or above is checked, and what is missing is installed.
+"""Requirements of plugins: checks each `requirements.txt` and installs missing packages.
 
-pip isn't run if everything is installed.
+The files lie beside `.plug` files or in directories above them. pip isn't run if everything is installed.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ FILE_NAME = "requirements.txt"
 
 
 class Requirements:
-    """Installs what plugins require. Its methods block: they are for threads."""
+    """Installs the requirements of plugins. The methods block, so call them in threads."""
 
     def __init__(self, packages: PackageDirectory, autoinstall: bool) -> None:
         self.packages = packages
         self._autoinstall = autoinstall
 
     def settle(self, file: Path) -> str:
-        """Install the missing requirements of the file; returns an error in one line, "" if there is none.
+        """Install the missing requirements of a file. Return an error in one line, or "".
 
-        A file with URLs or paths is installed again when it has changed. Raises RequirementConflict for installed versions.
+        A file with URLs or paths is installed again when it has changed. Raises RequirementConflict if an installed
+        version doesn't fulfil a requirement.
         """
         try:
             requirements = RequirementFile.read(file)
@@ -43,7 +44,7 @@ class Requirements:
             return ""
         if not self._autoinstall:
             missing = ", ".join(line.name_and_versions for line in examined.missing)
-            return f"{file}: not installed: {missing}" if missing else ""
+            return f"{file} requires packages that are not installed: {missing}" if missing else ""
         try:
             self.packages.install(requirements)
         except RequirementConflict:
@@ -61,7 +62,7 @@ class Requirements:
 
 @dataclass
 class Examined:
-    """Lines that aren't fulfilled: not installed, in another version, or, of URLs and paths, unknown."""
+    """The lines of a file that aren't fulfilled: not installed, in a wrong version, or unknown (URLs and paths)."""
 
     missing: list[RequirementLine] = field(default_factory=list)
     conflicts: list[RequirementLine] = field(default_factory=list)
@@ -69,7 +70,7 @@ class Examined:
 
 
 def examine(requirements: RequirementFile) -> Examined:
-    """Look up each line of the file in the environment."""
+    """Compare each line of the file with the installed distributions."""
     examined = Examined()
     for line in requirements.lines:
         if line.requirement is not None and not applies(line.requirement):
@@ -86,7 +87,7 @@ def examine(requirements: RequirementFile) -> Examined:
 
 
 def requirement_files(roots: Iterable[Path], plugs: Iterable[Path]) -> list[Path]:
-    """The requirement files at the roots, beside the `.plug` files, and in the directories between."""
+    """Return the requirement files at the roots, beside the `.plug` files, and in the directories between."""
     tops = [Path(root).absolute() for root in roots]
     directories = dict.fromkeys(tops)
     for plug in plugs:
@@ -95,7 +96,7 @@ def requirement_files(roots: Iterable[Path], plugs: Iterable[Path]) -> list[Path
 
 
 def above(directory: Path, tops: Iterable[Path]) -> list[Path]:
-    """The directory and those above it, up to the first that is one of `tops`; alone, if none of these is above it."""
+    """Return the directory and its parents up to the first of `tops`; only the directory if none is a parent."""
     chain = [directory, *directory.parents]
     for top in tops:
         if top in chain:
@@ -104,7 +105,7 @@ def above(directory: Path, tops: Iterable[Path]) -> list[Path]:
 
 
 def _has_extras(requirement: Requirement, seen: frozenset[str] = frozenset()) -> bool:
-    """Whether everything that the extras require in addition is installed, in allowed versions."""
+    """Return whether the additional requirements of the extras are installed in allowed versions."""
     if not requirement.extras or str(requirement) in seen:
         return True
     seen |= {str(requirement)}

@@ -1,4 +1,4 @@
-"""Installed distributions: their versions, and whether their requirements are fulfilled."""
+"""Versions of installed distributions, and checks of their requirements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def installed_version(name: str) -> str | None:
-    """The version of an installed distribution; None if it is missing or its metadata is incomplete."""
+    """Return the version of an installed distribution; None if it is missing or its metadata is incomplete."""
     try:
         return name_and_version(distribution(name))[1] or None
     except PackageNotFoundError:
@@ -23,9 +23,9 @@ def installed_version(name: str) -> str | None:
 
 
 def name_and_version(found: Distribution) -> tuple[str, str]:
-    """The name and version of a distribution; empty where there are none, as in the remains of one."""
+    """Return the name and version of a distribution; "" for what incomplete metadata lacks."""
     try:
-        # Of a distribution that is half removed they may be None.
+        # Both may be None for a partly removed distribution.
         return found.name or "", found.version or ""
     except UnicodeDecodeError:
         # Metadata of old distributions may be Latin-1. Their directory has the same name and version, in ASCII.
@@ -34,13 +34,13 @@ def name_and_version(found: Distribution) -> tuple[str, str]:
 
 
 def applies(requirement: Requirement, extras: Iterable[str] = ()) -> bool:
-    """Whether the requirement's marker is true in this environment, without an extra or with one of `extras`."""
+    """Return whether the requirement's marker is true here, without an extra or with one of `extras`."""
     marker = requirement.marker
     return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
 
 
 def requirements_of(name: str, extras: Iterable[str] = ()) -> Iterator[Requirement]:
-    """The requirements of an installed distribution here, with those of the extras; invalid lines are ignored."""
+    """Yield the requirements of an installed distribution that apply here, including those of the extras."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     extras = tuple(extras)
@@ -58,9 +58,10 @@ def requirements_of(name: str, extras: Iterable[str] = ()) -> Iterator[Requireme
 
 
 def environment_problems() -> list[str]:
-    """A line for each requirement of errklein, direct or indirect, that is missing or has a wrong version.
+    """Return a line for each requirement of errklein, direct or indirect, that is missing or has a wrong version.
 
-    Each has the command that repairs it. Empty if errklein runs without being installed: its requirements are unknown then.
+    Each contains the command that repairs it. The result is empty if errklein isn't installed, since its requirements
+    are unknown then.
     """
     try:
         import packaging.requirements  # noqa: F401
@@ -72,9 +73,10 @@ def environment_problems() -> list[str]:
 
 
 def unfulfilled(names: Iterable[str], provided: Collection[str] = ()) -> Iterator[tuple[str, str]]:
-    """The requirements of the named distributions, direct or indirect, that are missing or have a wrong version.
+    """Yield the requirements of the named distributions, direct or indirect, that are missing or have a wrong version.
 
-    Yields each with a sentence. Requirements of `provided`, which are normalized names, count as fulfilled.
+    Each is a pair of the requirement and a sentence. Requirements in `provided`, which are normalized names, count as
+    fulfilled.
     """
     from packaging.utils import canonicalize_name
 

@@ -1,22 +1,26 @@
-"""Loads the Python code of plugins, each plugin's modules apart from all others.
+"""Loads the Python modules of plugins, separately for each plugin.
 
-A plugin's modules live in a package of its own, `errklein_plugins.<slug of the plugin's name>`, which has no `__init__.py`; they
-are found beside the `.plug` file. Their names follow from the plugin's name alone, since stored objects remember them.
+A plugin's modules live in a package of their own, `errklein_plugins.<slug of the plugin's name>`, which has no
+`__init__.py`. They are found beside the `.plug` file. Their names depend only on the plugin's name, since pickled
+objects contain them.
 
-What `import helper` means in a plugin is decided when the module that says it is compiled:
+The meaning of `import helper` in a plugin is decided when the importing module is compiled. The first rule that matches
+applies:
 
-- the standard library's modules are always themselves, as in errbot, where a plugin's directory comes last;
-- packages that errklein provides are errklein's own modules, installed or not (`provide`: `errbot` and `flask`);
-- else a file or package beside the `.plug` file comes first. errbot takes what is installed, so that a plugin with a
-  `utils.py` breaks when any distribution brings a `utils` too. But a plugin `jira.py` that says `import jira`, and a
-  directory without `__init__.py`, mean what is installed;
-- what is nowhere else may lie beside another plugin (`know_neighbours`); each plugin that imports it has a module of its own;
-- everything else is what it is for all other code.
+1. Modules of the standard library are never redirected. In errbot, too, a plugin's directory comes last.
+2. Packages that errklein provides (`provide`: `errbot` and `flask`) are errklein's modules, installed or not.
+3. A file or package beside the `.plug` file. errbot prefers installed packages, so a plugin with a `utils.py` breaks
+   as soon as any distribution installs a `utils`. Two exceptions mean the installed package: `import jira` in the
+   plugin's own `jira.py`, and a directory without `__init__.py`.
+4. A module beside another plugin (`know_neighbours`), if it isn't installed. Each plugin that imports it gets its own
+   copy.
+5. Everything else is imported as usual.
 
-In tests a file beside the plugin may have been imported by its bare name before, so that something in it can be patched;
-with `share_with_tests` there is one module for both, as on errbot.
+A test may have imported a file beside the plugin by its bare name, to patch something in it. With `share_with_tests`
+the plugin gets the same module, as in errbot.
 
-`importlib.import_module("helper")` and `__import__("helper")` in a plugin's code lead to the same; see `dynamic_imports`.
+`importlib.import_module("helper")` and `__import__("helper")` in a plugin follow the same rules; see
+`_dynamic_imports`.
 """
 
 from __future__ import annotations
@@ -50,15 +54,15 @@ _NEVER_BESIDE = frozenset(sys.stdlib_module_names) | {"errklein", PACKAGE}
 
 _CORE_PLUGINS = Path(__file__).parent.parent / "core_plugins"
 
-# One load or unload at a time; it may wait for as long as a plugin's import takes.
+# Held during a load or unload, so another one may wait as long as a plugin's import takes.
 _lock = threading.RLock()
 
 
 def load_module(plug: PlugFile, *, fresh: bool = False) -> ModuleType:
-    """The plugin's module, executed if it isn't there yet; `fresh` executes it and its helper modules again.
+    """Return the plugin's module, executed if it isn't loaded yet. `fresh` executes it and its helper modules again.
 
-    May block, and may be called in any thread. Raises PluginLoadError, whatever the code raises, SystemExit included;
-    what was loaded before is then still in place.
+    The call may block and works in any thread. Raises PluginLoadError for every exception of the code, including
+    SystemExit; the modules that were loaded before stay in place.
     """
     home = _Home(package_of(plug), plug.directory, plug.module)
     with _lock:
@@ -69,10 +73,10 @@ def load_module(plug: PlugFile, *, fresh: bool = False) -> ModuleType:
 
 
 def plugin_class(module: ModuleType, base: type[B], named: str = "") -> tuple[type[B], str | None]:
-    """The subclass of `base` that the module is there for, and a warning if there was more than one to choose from.
+    """Return the subclass of `base` in the module, and a warning if there are several.
 
-    It is the one called `named`, since several `.plug` files may share a module, else the first by name that the module
-    defines, else imports. Raises PluginLoadError if there is none.
+    Several `.plug` files may share a module: the class named `named` is preferred. Otherwise it is the first by name of
+    the classes that the module defines, or else imports. Raises PluginLoadError if there is none.
     """
     found = {
         name: value
@@ -83,7 +87,7 @@ def plugin_class(module: ModuleType, base: type[B], named: str = "") -> tuple[ty
     # A class may have two names.
     candidates = list(dict.fromkeys((own or found).values()))
     if not candidates:
-        raise PluginLoadError(f"{module.__file__}: there is no subclass of {base.__name__} in it")
+        raise PluginLoadError(f"{module.__file__}: no subclass of {base.__name__} found")
     chosen = candidates[0]
     if len(candidates) == 1:
         return chosen, None
@@ -95,14 +99,14 @@ def plugin_class(module: ModuleType, base: type[B], named: str = "") -> tuple[ty
 
 
 def package_of(plug: PlugFile) -> str:
-    """The full name of the package that the modules of the plugin, or of the collection of flows, live in."""
-    # No slug ends so: flows may be named as the plugin that they belong to.
+    """Return the full name of the package that contains the modules of a plugin or collection of flows."""
+    # No slug ends like this, so flows may have the name of their plugin.
     mark = "_flow" if plug.path.suffix == ".flow" else ""
     return f"{PACKAGE}.{slug(plug.name)}{mark}"
 
 
 def meant_by(importer: str, name: str) -> str:
-    """The full name of what the module `importer`, if it is a plugin's, means by the absolute `name` of a module."""
+    """Return the full name for an absolute import of `name` in the module `importer`."""
     home = _finder.home_of(importer)
     top, dot, rest = name.partition(".")
     return name if home is None or not top else (home.redirect(importer, top) or top) + dot + rest
@@ -115,17 +119,17 @@ def import_by_name(
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> ModuleType:
-    """As `__import__`, for the plugin that calls it."""
+    """Import a module like `__import__`, for the plugin whose code calls it."""
     meant = name if level else meant_by(sys._getframe(1).f_globals.get("__name__", ""), name)
     module = __import__(meant, globals, locals, fromlist or (), level)
     if meant == name or fromlist:
         return module
-    # What is returned for "helper.part" is `helper`.
+    # As in `__import__`, the result for "helper.part" is `helper`.
     return sys.modules[meant.removesuffix(name) + name.partition(".")[0]]
 
 
 def unload(plug: PlugFile) -> None:
-    """Forget the plugin's modules. Code of it that still runs keeps what it has."""
+    """Forget the plugin's modules. Code that is running keeps them."""
     package = package_of(plug)
     with _lock:
         _finder.homes.pop(package, None)
@@ -142,7 +146,7 @@ def changed_files(plug: PlugFile) -> list[Path]:
 
 
 def know_neighbours(directories: Iterable[Path]) -> None:
-    """Let plugins import what lies in these directories, and nowhere else; the first of two of one name wins."""
+    """Let plugins import modules from these directories if they are found nowhere else; the first of a name wins."""
     neighbours: dict[str, str] = {}
     for directory in directories:
         with suppress(OSError):
@@ -155,17 +159,20 @@ def know_neighbours(directories: Iterable[Path]) -> None:
 def provide(
     packages: Mapping[str, str], loaded: Callable[[str, ModuleType], None], unloaded: Callable[[str, ModuleType], None]
 ) -> None:
-    """Give plugins other packages for these names; `loaded` and `unloaded` get a plugin module's name and the module."""
+    """Redirect imports of these packages in plugins.
+
+    `loaded` and `unloaded` are called with the name and module of each plugin module that is loaded or unloaded.
+    """
     _finder.provided, _finder.loaded, _finder.unloaded = packages, loaded, unloaded
 
 
 def share_with_tests() -> None:
-    """Let plugins import modules that tests have imported from beside them, never reloaded; nests with `unshare`."""
+    """Let plugins use modules that tests have imported from beside them. Calls nest with `unshare`."""
     _finder.shares += 1
 
 
 def unshare() -> None:
-    """End what one `share_with_tests` began."""
+    """Undo one call of `share_with_tests`."""
     _finder.shares -= 1
 
 
@@ -185,23 +192,23 @@ def _execute(plug: PlugFile, home: _Home) -> ModuleType:
             _finder.homes[home.package] = home_before
         _put(home.package, before)
         if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
-            # Somebody at the keyboard, not the plugin.
+            # Ctrl-C, not an exception of the plugin.
             raise
         raise PluginLoadError.of(plug, home.package, error) from error
 
 
 def _modules_in(package: str) -> dict[str, ModuleType]:
-    """A plugin's package and all modules in it."""
+    """Return a plugin's package and all modules in it, by name."""
     modules = sys.modules.copy().items()
     return {name: module for name, module in modules if name == package or name.startswith(package + ".")}
 
 
 def _put(package: str, modules: dict[str, ModuleType]) -> None:
-    """Let these be the package and the modules in it, and no others."""
+    """Make these the package and its only modules."""
     sys.modules.update(modules)
     for name in _modules_in(package).keys() - modules:
         sys.modules.pop(name, None)
-    # Import statements look at the attributes of the package's own package first.
+    # Import statements read the attribute of the parent package first.
     parent = importlib.import_module(PACKAGE)
     name = package.removeprefix(f"{PACKAGE}.")
     if package in modules:
@@ -212,7 +219,7 @@ def _put(package: str, modules: dict[str, ModuleType]) -> None:
 
 @dataclass(frozen=True)
 class _Home:
-    """Where a plugin's modules are: the package's name, the directory, and which of them is the plugin itself."""
+    """The package and directory of a plugin's modules. `module` is the plugin's own module."""
 
     package: str
     directory: Path
@@ -227,7 +234,7 @@ class _Home:
         return _directories(self.package, [str(self.directory)], _PluginPackageLoader())
 
     def redirect(self, importer: str, name: str) -> str | None:
-        """What the top-level name `name` leads to in the module `importer`; None if nowhere else than usual."""
+        """Return the full name for an import of the top-level `name` in the module `importer`; None if it stays as it is."""
         if name in _finder.provided:
             return _finder.provided[name]
         if name in _NEVER_BESIDE:
@@ -245,9 +252,9 @@ class _Home:
 
 
 class _Package(ModuleType):
-    """A plugin's package. Modules that it doesn't have yet are imported when they are asked for.
+    """A plugin's package, which imports modules on attribute access.
 
-    While a plugin is reloaded, an import statement in a handler may have seen the old package and ask the new one.
+    During a reload, an import statement in a running handler may look for a module in the new package.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -258,7 +265,7 @@ class _Package(ModuleType):
             except ModuleNotFoundError as error:
                 if error.name != fullname:
                     raise
-        raise AttributeError(f"there is no {fullname}", name=name, obj=self)
+        raise AttributeError(f"no module named {fullname}", name=name, obj=self)
 
 
 class _PluginPackageLoader(Loader):
@@ -266,11 +273,11 @@ class _PluginPackageLoader(Loader):
         return _Package(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """A package has no code."""
+        """Do nothing: a package has no code."""
 
 
 class _PluginLoader(SourceFileLoader):
-    """Compiles a plugin's module always, since bytecode files hold what other code compiled; not so for core plugins."""
+    """Compiles a plugin's module at each load, since bytecode files lack redirected imports. Core plugins use them."""
 
     _loaded_hash: bytes | None = None
 
@@ -306,7 +313,7 @@ class _PluginLoader(SourceFileLoader):
 
 
 class _PluginFinder(MetaPathFinder):
-    """Finds the packages of loaded plugins and the modules in them, by their full names, and no others."""
+    """Finds the packages of loaded plugins and their modules by full name, and nothing else."""
 
     def __init__(self) -> None:
         self.homes: dict[str, _Home] = {}
@@ -330,11 +337,11 @@ class _PluginFinder(MetaPathFinder):
         if fullname == home.package:
             return home.spec
         found = _find_file(fullname, path or ())
-        # The plugin's own file isn't another plugin's, though it has gone.
+        # If the plugin's own file is gone, another plugin's file of that name doesn't replace it.
         return self.neighbour(fullname) if found is None and fullname != home.main else found
 
     def neighbour(self, fullname: str) -> ModuleSpec | None:
-        """The module of that name that lies beside another plugin, if the name is that of one right in a plugin's package."""
+        """Return the spec of a module beside another plugin, for a name in a plugin's package; None if there is none."""
         package, _, name = fullname.rpartition(".")
         directory = self.neighbours.get(name) if package in self.homes else None
         return None if directory is None else _find_file(fullname, [directory])
@@ -346,7 +353,7 @@ _LOADERS = (
     (machinery.SourcelessFileLoader, machinery.BYTECODE_SUFFIXES),
 )
 _finder = _PluginFinder()
-# In front, for the ordinary finder would find the files too, but not change their imports.
+# First, since the standard finder would find the files too, without redirecting their imports.
 sys.meta_path.insert(0, _finder)
 
 
@@ -363,20 +370,20 @@ def _find_file(fullname: str, path: Iterable[str]) -> ModuleSpec | None:
 
 
 def _directories(fullname: str, path: list[str], loader: Loader | None = None) -> ModuleSpec:
-    """A package that is nothing but directories to search."""
+    """Return the spec of a package that consists only of directories to search."""
     spec = ModuleSpec(fullname, loader, is_package=True)
     spec.submodule_search_locations = path
     return spec
 
 
 def _is_shared(name: str, beside: ModuleSpec) -> bool:
-    """Whether the very file is imported by its bare name already."""
+    """Return whether the same file is already imported under its bare name."""
     module = sys.modules.get(name)
     return module is not None and beside.origin is not None and getattr(module, "__file__", None) == beside.origin
 
 
 def _is_installed(name: str, beside: ModuleSpec) -> bool:
-    """Whether `name` is a module for everybody, and another one than the one beside the plugin."""
+    """Return whether `name` is a module outside of plugins, and a different file."""
     module = sys.modules.get(name)
     if module is not None:
         return getattr(module, "__file__", None) != beside.origin

@@ -51,11 +51,11 @@ WRONG = {
         "Version can't be used: it needs errbot 99.0.0 or newer, and errklein stands for 6.2.1 ({}/version/version.plug)"
     ),
     "Template": (
-        "{}/template/templates/shown.md, line 3: the template can't be used: Unexpected end of template. "
+        "{}/template/templates/shown.md, line 3: invalid template: Unexpected end of template. "
         "Jinja was looking for the following tags: 'endfor' or 'else'. "
         "The innermost block that needs to be closed is 'for'."
     ),
-    "Good": "{}/twin/twin.plug is left out: its Name is that of this plugin",
+    "Good": "{}/twin/twin.plug is ignored, since it has the same Name",
     "Slow": "Slow.forever has been running for 2 h",
 }
 """What is said of each plugin; {} is the directory of all of them."""

@@ -79,7 +79,7 @@ class FindPlugFilesTests(PluginFilesTestCase):
         found = find_plug_files([self.directory])
         self.assertEqual(len(found.files), 1)
         (unreadable,) = found.unreadable.values()
-        self.assertIn("more than 100 directories", str(unreadable))
+        self.assertIn("more than 100 deep", str(unreadable))
 
     def test_broken_link(self) -> None:
         """A link to nowhere is found, for reading it says what is wrong."""
@@ -105,7 +105,7 @@ class FindPlugFilesTests(PluginFilesTestCase):
         self.assertEqual([path.name for path in found], ["a.plug"])
         gone, no_directory = found.unreadable.values()
         self.assertEqual(gone, f"{self.directory}/gone: it doesn't exist; expected a directory with plugins")
-        self.assertEqual(no_directory, f"{text}: it is no directory; expected a directory with plugins")
+        self.assertEqual(no_directory, f"{text}: it is not a directory; expected a directory with plugins")
 
     def test_closed_directory(self) -> None:
         """A directory that may not be read is told, and the others are searched."""

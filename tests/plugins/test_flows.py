@@ -96,7 +96,7 @@ class FlowFileTests(PluginFilesTestCase):
         for words in (
             ("Import", "nosuch_module"),
             ("Builder.bad can't be built",),
-            ("there is no subclass of BotFlow", "empty_flows.py"),
+            ("no subclass of BotFlow found", "empty_flows.py"),
             ("Bad.flow", "Module"),
             ("there are already flows named Deploying", "e/Deploying.flow"),
         ):

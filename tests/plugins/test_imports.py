@@ -595,4 +595,4 @@ class PluginClassTests(SynchronousTestCase):
         """A module without one is told so."""
         module = self.module("del Imported")
         error = self.assertRaises(PluginLoadError, plugin_class, module, Base)
-        self.assertEqual(str(error), "/plugins/chosen.py: there is no subclass of Base in it")
+        self.assertEqual(str(error), "/plugins/chosen.py: no subclass of Base found")
