@@ -1,4 +1,4 @@
-"""Starts the programs as users do, and waits for what they say, with a time limit on everything."""
+"""Helpers that run programs as users do and wait for their output, with a time limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests import needs_network
 ROOT = Path(errklein.__file__).parent.parent
 
 LIMIT = 20.0
-"""Seconds that anything may take before the test fails."""
+"""The seconds after which a wait fails."""
 
 TWISTD = [sys.executable, "-c", "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"]
 TWIST = [sys.executable, "-m", "twisted"]
@@ -31,13 +31,13 @@ _SUBREAPER = 36
 
 
 def environment() -> dict[str, str]:
-    """The environment for a process that is to find this errklein."""
+    """Return the environment of a process that imports this errklein."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": ""}
 
 
 def run(command: Sequence[str], *arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the program to its end."""
+    """Run the program until it ends."""
     needs_network()
     return subprocess.run(
         [*command, *arguments],
@@ -82,11 +82,11 @@ class Program:
 
     @property
     def text(self) -> str:
-        """What it has said so far."""
+        """The output so far."""
         return self.output.decode("utf-8", "replace")
 
     def wait_for(self, words: str, times: int = 1) -> None:
-        """Wait until it has said the words; raises AssertionError if it ends or takes too long before."""
+        """Wait until the output contains the words; raise AssertionError if the program ends first, or after the time limit."""
         limit = time.monotonic() + LIMIT
         while self.text.count(words) < times:
             if not self._selector.select(limit - time.monotonic()):
@@ -97,17 +97,17 @@ class Program:
             self.output += chunk
 
     def signal(self, number: int) -> None:
-        """Send it a signal."""
+        """Send a signal to the program."""
         self.process.send_signal(number)
 
     def wait(self) -> int:
-        """Wait for its end; returns the exit status, negative for the signal that it died of."""
+        """Wait until the program ends, and return the exit status; for a signal, its negative number."""
         rest, _ = self.process.communicate(timeout=LIMIT)
         self.output += rest
         return self.process.returncode
 
     def kill(self) -> None:
-        """Make sure that nothing is left of it."""
+        """Kill the program if it still runs."""
         self._selector.close()
         if self.process.poll() is None:
             self.process.kill()
@@ -116,7 +116,7 @@ class Program:
 
 @contextmanager
 def adopting_daemons() -> Iterator[None]:
-    """Become the parent of daemons that are started meanwhile, so that their exit status can be asked for."""
+    """Adopt daemons that are started in the context, so that their exit status can be read."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     prctl(_SUBREAPER, 1, 0, 0, 0)
     try:
@@ -126,7 +126,7 @@ def adopting_daemons() -> Iterator[None]:
 
 
 def wait_for_daemon(pid: int) -> int:
-    """Wait for the end of an adopted daemon; returns its exit status as `Program.wait` does."""
+    """Wait until an adopted daemon ends, and return its exit status as `Program.wait` does."""
     with selectors.DefaultSelector() as selector:
         process = os.pidfd_open(pid)
         try:
@@ -140,13 +140,13 @@ def wait_for_daemon(pid: int) -> int:
 
 
 def kill(pid: int) -> None:
-    """Make sure that nothing is left of a daemon."""
+    """Kill a daemon if it still runs."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """Return a free port of 127.0.0.1."""
     needs_network()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -155,7 +155,7 @@ def free_port() -> int:
 
 
 def write_plugin(directory: Path, name: str, source: str, **settings: str) -> None:
-    """Write a plugin that is named `name`, with its .plug file, into a directory of its own."""
+    """Write a plugin with its .plug file into a folder of its own."""
     folder = directory / name.lower()
     folder.mkdir(parents=True)
     (folder / f"{name.lower()}.plug").write_text(f"[Core]\nName = {name}\nModule = {name.lower()}\n")
@@ -163,6 +163,6 @@ def write_plugin(directory: Path, name: str, source: str, **settings: str) -> No
 
 
 def write_config(directory: Path, settings: Mapping[str, object]) -> None:
-    """Write a config.py of a bot that talks to nobody, with these settings."""
+    """Write a config.py with these settings, and by default the backend Null."""
     all_settings = {"BACKEND": "Null", "BOT_ADMINS": ("@admin",), "BOT_DATA_DIR": str(directory / "data")} | settings
     (directory / "config.py").write_text("".join(f"{name} = {value!r}\n" for name, value in all_settings.items()))

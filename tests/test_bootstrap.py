@@ -1,4 +1,4 @@
-"""errbot.bootstrap."""
+"""Programs that start a bot with errbot.bootstrap."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from tests.storage.hostile_pickles import hostile_pickles
 
 
 class DefaultsTests(PluginFilesTestCase):
-    """Settings that a configuration leaves out."""
+    """Missing settings of a configuration."""
 
     def test_they_are_filled_in(self) -> None:
-        """What is there stays, what isn't gets errbot's default; without administrators there is no bot."""
+        """Missing settings get errbot's defaults; missing administrators are an error."""
         config = types.SimpleNamespace(BOT_ADMINS=("me",), BOT_PREFIX="?")
         bootstrap.bot_config_defaults(config)
         self.assertEqual((config.BOT_PREFIX, config.CHATROOM_FN, config.BOT_ASYNC), ("?", "Errbot", True))
@@ -36,7 +36,7 @@ class DefaultsTests(PluginFilesTestCase):
         self.assertRaises(ValueError, bootstrap.bot_config_defaults, types.SimpleNamespace())
 
     def test_a_bot_without_twistd(self) -> None:
-        """`setup_bot` makes a bot that serves until it is shut down, as programs do that embed one."""
+        """`setup_bot` returns a bot that runs until `shutdown` is called."""
         self.write(
             "program.py",
             f"""
@@ -63,7 +63,7 @@ class DefaultsTests(PluginFilesTestCase):
         self.assertIn("Connected to null", log)
 
     def test_shelves_that_were_not_imported(self) -> None:
-        """A program whose data directory has values of errbot's runs, and its log says how to import them."""
+        """If the data directory has errbot's values, the program runs, and the log names the import command."""
         with shelve.open(str(self.directory / "Greeter.db")) as shelf:
             shelf["a"] = 1
         self.write(
@@ -100,7 +100,7 @@ class DefaultsTests(PluginFilesTestCase):
 
 class GetStoragePluginTests(StorageCase):
     def test_by_name(self) -> None:
-        """Each name leads to a storage whose namespaces can be opened; without a name it is the shelf."""
+        """`get_storage_plugin` returns the storage of each name, by default Shelf."""
         self.assertIsInstance(get_storage_plugin(self.config(STORAGE="Memory")), MemoryStoragePlugin)
         self.assertIsInstance(get_storage_plugin(self.config(STORAGE="Shelf")), ShelfStoragePlugin)
         self.assertIsInstance(get_storage_plugin(SimpleNamespace(BOT_DATA_DIR="x")), ShelfStoragePlugin)
@@ -111,7 +111,7 @@ class GetStoragePluginTests(StorageCase):
 
 class RestoreTests(SynchronousTestCase):
     def test_restore(self) -> None:
-        """A backup of either kind is put into the bot; what is left out is logged."""
+        """A backup of errklein or errbot is restored; values that are left out are logged."""
         bot = SimpleNamespace(storage=MemoryStorage(), bot_config=load_config(None))
         bot.storage.open("A").set("x", 1)
         path = Path(self.mktemp())
@@ -126,7 +126,7 @@ class RestoreTests(SynchronousTestCase):
         self.assertIn("line 2", logged.output[0])
 
     def test_hostile(self) -> None:
-        """A backup with a value that could run code isn't restored, and the error names it."""
+        """A backup with a value that could run code isn't restored, and the error names the value."""
         bot = SimpleNamespace(storage=MemoryStorage(), bot_config=load_config(None))
         path = Path(self.mktemp()).absolute()
         ran = path.with_name("ran")

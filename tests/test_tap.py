@@ -1,4 +1,4 @@
-"""`twistd errklein` up to the moment that something starts."""
+"""`twistd errklein` until the service starts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.processes import free_port
 
 
 class TwistdTests(SynchronousTestCase):
-    """The plugin for twistd."""
+    """The plugin of twistd."""
 
     def test_plugin(self) -> None:
         """twistd and twist find errklein."""
@@ -32,10 +32,10 @@ class TwistdTests(SynchronousTestCase):
 
 
 class CommandLineTests(SynchronousTestCase):
-    """What the options come to."""
+    """The options of the command line."""
 
     def setUp(self) -> None:
-        """Work in a directory of the test's own, and leave the log as it is."""
+        """Work in the test's directory, and restore the log's destinations."""
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir()
         self.addCleanup(os.chdir, Path.cwd())
@@ -46,14 +46,14 @@ class CommandLineTests(SynchronousTestCase):
         self.addCleanup(sys.modules.pop, "config", None)
 
     def make(self, *arguments: str) -> IService:
-        """The service that `twistd` makes of its arguments."""
+        """Return the service that twistd creates from the arguments."""
         options = ServerOptions()
         options.parseOptions([*arguments])
         made: IService = options.loadedPlugins["errklein"].makeService(options.subOptions)
         return made
 
     def refusal(self, *arguments: str) -> str:
-        """The line with which the arguments are refused."""
+        """Return the error about the arguments."""
         exit_ = self.assertRaises(SystemExit, self.make, *arguments)
         self.assertIsInstance(exit_.code, str)
         self.assertNotIn("\n", exit_.code)
@@ -65,7 +65,7 @@ class CommandLineTests(SynchronousTestCase):
         (self.directory / name).write_text(text)
 
     def test_nothing_is_opened(self) -> None:
-        """Making the service makes no file, and listens nowhere."""
+        """The creation of the service opens no port and creates no file."""
         self.config()
         before = set(self.directory.iterdir())
         port = free_port()
@@ -75,7 +75,7 @@ class CommandLineTests(SynchronousTestCase):
             self.assertNotEqual(probe.connect_ex(("127.0.0.1", port)), 0)
 
     def test_one_line_for_each_mistake(self) -> None:
-        """Each mistake is named with what is expected instead."""
+        """An invalid option or setting is an error of one line with the expected value."""
         self.config()
         self.config("raise KeyError('PASSWORD')", "broken.py")
         (self.directory / "file").write_text("")
@@ -110,7 +110,7 @@ class CommandLineTests(SynchronousTestCase):
             self.assertLessEqual(line.count("tcp:3141"), 1)
 
     def test_problems_of_the_environment(self) -> None:
-        """If errklein can't be put together, the problems of its environment are named; any other error stays itself."""
+        """If an import fails, unmet requirements are reported instead; another exception is propagated."""
 
         def make_service(options: object) -> None:
             raise ImportError("cannot import name 'pass_context' from 'jinja2'")
@@ -123,7 +123,7 @@ class CommandLineTests(SynchronousTestCase):
         self.assertRaises(ImportError, self.make, "-n", "errklein")
 
     def test_problems_that_do_not_show_yet(self) -> None:
-        """Administrators are told of problems with which the bot starts nevertheless."""
+        """Administrators are notified of unmet requirements with which the bot can start."""
         bot = TestBot()
         bot.start()
         self.addCleanup(bot.stop)
@@ -132,7 +132,7 @@ class CommandLineTests(SynchronousTestCase):
         self.assertEqual(bot.sent_to("@admin"), ["treq is missing; …"])
 
     def test_mistakes_about_irc(self) -> None:
-        """They are told before a daemon forks, with the network's name if it has one."""
+        """Invalid settings of IRC are errors before the fork, with the network's name in BACKENDS."""
         (self.directory / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
         identity = {"nickname": "bot", "server": "localhost"}
         for settings, *fragments in (
@@ -153,13 +153,13 @@ class CommandLineTests(SynchronousTestCase):
                     self.assertIn(fragment, line)
 
     def test_log_file_that_cannot_be(self) -> None:
-        """A log file in a directory that isn't there is named with its setting."""
+        """A log file in a missing directory is an error that names the setting."""
         self.config("BACKEND = 'Null'\nBOT_LOG_FILE = '/no/where/bot.log'\n")
         self.assertIn("BOT_LOG_FILE: /no/where/bot.log", self.refusal("-n", "errklein"))
         self.assertIn("--logfile: /no/log", self.refusal("-n", "-l", "/no/log", "errklein"))
 
     def test_log_file_that_is_a_link(self) -> None:
-        """Root, who starts errklein for another user, writes through no link that this user may have made."""
+        """If root starts errklein for another user, a log file that is a symbolic link is an error."""
         (self.directory / "bot.log").symlink_to(self.directory / "elsewhere")
         self.config("BACKEND = 'Null'\nBOT_LOG_FILE = 'bot.log'\n")
         self.make("-n", "errklein")
@@ -167,14 +167,14 @@ class CommandLineTests(SynchronousTestCase):
         self.assertIn("bot.log is a symbolic link", self.refusal("-n", "errklein"))
 
     def test_text_backend_in_a_daemon(self) -> None:
-        """A conversation is refused to a daemon, however it is asked for, and allowed in the foreground."""
+        """The backend Text is an error for a daemon, by option or setting."""
         self.config()
         self.assertIn("twistd -n", self.refusal("errklein", "--backend", "text"))
         self.config("BACKENDS = {'a': {'BACKEND': 'Null'}, 'b': {'BACKEND': 'Text'}}")
         self.assertIn("twistd -n", self.refusal("errklein"))
 
     def test_port_in_use(self) -> None:
-        """A port that another process listens on is found out."""
+        """A port in use is an error."""
         needs_network()
         self.config()
         with socket.socket() as other:
@@ -184,7 +184,7 @@ class CommandLineTests(SynchronousTestCase):
             self.assertIn(f"--web {endpoint}: Address already in use", self.refusal("errklein", "--web", endpoint))
 
     def test_configuration_without_endpoints(self) -> None:
-        """With a configuration nothing listens unless --web says so; without one, the default endpoint does."""
+        """With a configuration, only the endpoints of --web are opened; without one, the default endpoint is."""
         endpoints: list[Any] = []
         self.patch(tap, "check_start", lambda *args, **kwargs: endpoints.append(args[3]))
         self.config()
@@ -196,7 +196,7 @@ class CommandLineTests(SynchronousTestCase):
         self.assertEqual(endpoints, [[], ["tcp:0", "tcp:1"], ["tcp:3141:interface=127.0.0.1"], ["tcp:2"]])
 
     def test_logger_of_the_user(self) -> None:
-        """errklein chooses where to log unless the user does, with --logger or --syslog."""
+        """errklein's log is used, unless --logger or --syslog select another."""
         self.config()
         for arguments, expected in (
             ([], logs.observer),
@@ -208,7 +208,7 @@ class CommandLineTests(SynchronousTestCase):
             self.assertIs(options["logger"], expected)
 
     def test_level_and_places(self) -> None:
-        """The log goes where twistd's options and the configuration say."""
+        """The options of twistd and the configuration set the destinations of the log."""
         self.config("BACKEND = 'Null'\nBOT_LOG_LEVEL = 'ERROR'\n")
         self.make("errklein")
         self.assertEqual((logs.destinations.places, logs.destinations.level), (["twistd.log"], logging.ERROR))
@@ -221,7 +221,7 @@ class CommandLineTests(SynchronousTestCase):
         self.assertFalse(logs.destinations.rotated)
 
     def test_format_and_colors(self) -> None:
-        """BOT_LOG_FORMATTER writes the lines, TEXT_COLOR_THEME says how terminals show them."""
+        """BOT_LOG_FORMATTER and TEXT_COLOR_THEME set the format and the colours of the log."""
         self.config("import logging\nBACKEND = 'Null'\nBOT_LOG_FORMATTER = logging.Formatter('MINE %(message)s')\n")
         self.make("errklein")
         log = logs.destinations
@@ -233,7 +233,7 @@ class CommandLineTests(SynchronousTestCase):
         self.assertEqual((log.format, log.theme), (None, "nocolor"))
 
     def test_nobody_to_tell(self) -> None:
-        """A bot that is to tell Sentry, and can't, doesn't start."""
+        """A bot that can't report to Sentry as configured doesn't start."""
         self.config("BACKEND = 'Null'\nBOT_LOG_SENTRY = True\n")
         self.assertRegex(
             self.refusal("errklein"), "^errklein: (SENTRY_DSN is missing|BOT_LOG_SENTRY: sentry_sdk isn't)"
