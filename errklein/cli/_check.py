@@ -39,10 +39,11 @@ _STATES = {
 }
 
 
-def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | None, failed: bool = False) -> NoReturn:
+def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | None, found_before: int = 0) -> NoReturn:
     """Print each plugin with its state, commands and routes, then problems and warnings. No plugin is activated.
 
-    Raises SystemExit, with status 1 if there is a problem, or if `failed` is True.
+    :param found_before: the number of problems that were printed already.
+    :raises SystemExit: with status 1 if there is a problem.
     """
     # The reactor must be chosen before anything imports it.
     install_asyncio_reactor()
@@ -51,10 +52,10 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
         check_config(config)
     from twisted.internet.task import react
 
-    react(lambda reactor: Deferred.fromCoroutine(_check(reactor, config, data_dir, failed)))
+    react(lambda reactor: Deferred.fromCoroutine(_check(reactor, config, data_dir, found_before)))
 
 
-async def _check(reactor: Any, config: Config, data_dir: str | None, failed: bool) -> None:
+async def _check(reactor: Any, config: Config, data_dir: str | None, found_before: int) -> None:
     storage = config.STORAGE
     if not database_of(config).exists():
         # Opening the database would create it.
@@ -65,12 +66,12 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, failed: boo
         _, make_bot = wire(reactor, config)
         bot = make_bot()
     except Exception as error:
-        if not failed:
+        if not found_before:
             raise
         raise SystemExit(f"errklein: no further checks were possible: {type(error).__name__}: {error}") from error
     problems = await bot.plugin_manager.load(bot.plugin_roots)
     problems += PackageDirectory(Path(config.BOT_DATA_DIR)).problems()
-    lines = [f"{config.path or 'no configuration'}: {', '.join(config.networks)}", ""]
+    lines = [f"{config.path or 'built-in configuration'}: {', '.join(config.networks)}", ""]
     for plugin in bot.plugin_manager.found:
         lines.append(f"{plugin.name}: {_STATES[bot.plugin_manager.status.state(plugin)]}")
         if plugin.instance is not None:
@@ -88,10 +89,16 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, failed: boo
     checked = (*clashes(bot.plugin_manager), *configuration_warnings(config), *unknown_names(config, found))
     warnings = (*checked, *blocking, *doubtful)
     lines += ["", *(f"warning: {escape(warning)}" for warning in warnings)] if warnings else []
+    count = found_before + len(problems)
+    lines += ["", f"Found {_counted(count, 'problem')} and {_counted(len(warnings), 'warning')}."]
     sys.stdout.write("\n".join(lines) + "\n")
     bot.storage.close()
-    if problems or failed:
+    if count:
         raise SystemExit(1)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count or 'no'} {noun}{'' if count == 1 else 's'}"
 
 
 def clashes(manager: BotPluginManager) -> Iterator[str]:

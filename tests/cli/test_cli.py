@@ -240,6 +240,7 @@ class Processes(SynchronousTestCase):
         self.assertIn("Bad: broken", result.stdout)
         problems = [line for line in result.stdout.splitlines() if line.startswith("problem: ")]
         self.assertEqual(len(problems), 2, result.stdout)
+        self.assertTrue(result.stdout.endswith("\n\nFound 2 problems and no warnings.\n"), result.stdout)
         self.assertIn("a_module_that_is_not_there", "".join(problems))
 
     def test_check_tells_what_blocks_the_reactor(self) -> None:
@@ -276,6 +277,7 @@ class Processes(SynchronousTestCase):
             lines[0], r"Twisted 2[\d.]+ is installed; errklein requires Twisted<1\. Repair: .* install 'Twisted<1'"
         )
         self.assertIn("no-such-thing is missing", lines[1])
+        self.assertIn("Found 2 problems and no warnings.", result.stdout)
         self.assertIn("Good: can be activated", result.stdout)
 
     def test_check_of_a_ruined_environment(self) -> None:
@@ -302,6 +304,7 @@ class Processes(SynchronousTestCase):
         result = run(ERRKLEIN, "check", cwd=self.directory)
         self.assertEqual(result.returncode, 0, result.stdout)
         self.assertIn("warning: Two.talk clashes with One.talk so it has been renamed two-talk\n", result.stdout)
+        self.assertIn("Found no problems and 1 warning.", result.stdout)
 
     def test_check_of_commands_with_names_of_attributes(self) -> None:
         """A command named `name` is shown; one that an attribute of the running plugin hides isn't."""
