@@ -1,4 +1,4 @@
-"""Converters and formats as backends written for errbot use them."""
+"""Converters and output formats, as third-party backends use them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TABLE = "| a | b |\n|---|---|\n| 1 | 2 |"
 
 
 def converter(name: str) -> Markdown:
-    """A parser as backends make it."""
+    """Return a Markdown parser as backends create it."""
     return Markdown(output_format=name, extensions=[ExtraExtension(), AnsiExtension()])
 
 
@@ -29,14 +29,14 @@ class FormatTests(SynchronousTestCase):
     """`errbot.rendering.ansiext`."""
 
     def test_borders(self) -> None:
-        """With borders or without, as the backend says."""
+        """Tables have borders if the backend asks for them."""
         enable_format("one", IMTEXT_CHRS)
         enable_format("two", IMTEXT_CHRS, borders=False)
         self.assertIn("┏━━━┳", converter("one").convert(TABLE))
         self.assertEqual("```\na  b\n1  2\n```", converter("two").convert(TABLE))
 
     def test_own_characters(self) -> None:
-        """A backend's own table of characters, of strings and what takes no room."""
+        """A backend can use its own table of characters."""
         plain = dict.fromkeys(CharacterTable._fields, "")
         table = CharacterTable(
             **{**plain, "fx_bold": NSC("<b>"), "fx_normal": NSC("</b>"), "fg_red": "R", "fg_default": "r"}
@@ -46,7 +46,7 @@ class FormatTests(SynchronousTestCase):
         self.assertEqual("Rxr", converter("mine").convert("*x*{: color='red' }"))
 
     def test_many_texts(self) -> None:
-        """A parser is used again and again, and code of one text doesn't turn up in the next."""
+        """A parser can be used repeatedly; code blocks of one text don't appear in the next."""
         enable_format("plain", TEXT_CHRS)
         parser = converter("plain")
         for number in range(3):
@@ -56,7 +56,7 @@ class FormatTests(SynchronousTestCase):
             )
 
     def test_own_preprocessor(self) -> None:
-        """A backend may write links in its network's way before Markdown sees them."""
+        """A backend can add its own preprocessor."""
 
         class Links(Preprocessor):
             def run(self, lines: list[str]) -> list[str]:
@@ -69,10 +69,10 @@ class FormatTests(SynchronousTestCase):
         self.assertEqual("• <http://h|l> *x*", parser.convert("- [l](http://h) **x**"))
 
     def test_too_much(self) -> None:
-        """What Markdown would take long over is left as it is."""
+        """A text that takes too long to convert is left unchanged."""
         enable_format("plain", TEXT_CHRS)
         self.assertEqual("*" * 30_000, converter("plain").convert("*" * 30_000))
 
     def test_preprocessor(self) -> None:
-        """Tests patch the preprocessor's `run`."""
+        """Tests can patch `AnsiPreprocessor.run`."""
         self.assertEqual(["x"], AnsiPreprocessor(Markdown()).run(["x"]))

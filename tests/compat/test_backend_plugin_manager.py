@@ -1,4 +1,4 @@
-"""errbot.backend_plugin_manager."""
+"""`errbot.backend_plugin_manager`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.plugin_files import PluginFilesTestCase
 
 
 class BackendPluginManagerTests(PluginFilesTestCase):
-    """One plugin by its name."""
+    """Lookup of a backend by name."""
 
     def config(self) -> Any:
         config = types.SimpleNamespace(BOT_ADMINS=("me",), BOT_IDENTITY={})
@@ -30,7 +30,7 @@ class BackendPluginManagerTests(PluginFilesTestCase):
         return config
 
     def test_it_is_found_and_made(self) -> None:
-        """The plugin is found in the directory, or in the others; an instance gets the configuration."""
+        """The backend is found in each directory, and created with the configuration."""
         for search in ((str(FIXTURES), ()), (bootstrap.CORE_BACKENDS, [str(FIXTURES)]), ("/nowhere", str(FIXTURES))):
             manager = BackendPluginManager(self.config(), "errbot.backends", "Once", ErrBot, *search)
             self.assertEqual((manager.plugin_info.name, manager.plugin_info.module), ("Once", "once"))
@@ -38,7 +38,7 @@ class BackendPluginManagerTests(PluginFilesTestCase):
             self.assertEqual((type(made).__name__, made.prefix), ("OnceBackend", "!"))
 
     def test_networks_of_errklein(self) -> None:
-        """Tools find errklein's own networks by .plug files, whose modules have their classes."""
+        """errklein's own backends have `.plug` files, whose modules have their classes."""
         found = list(enumerate_backend_plugins([bootstrap.CORE_BACKENDS]))
         self.assertEqual(sorted(info.name for info in found), sorted(BACKENDS))
         for info in found:
@@ -47,7 +47,7 @@ class BackendPluginManagerTests(PluginFilesTestCase):
             self.assertEqual(name, f"{info.name}Backend")
 
     def test_it_is_not_there(self) -> None:
-        """A name that nobody has is told with the places."""
+        """The error about an unknown name has the directories."""
         error = self.assertRaises(
             PluginNotFoundException, BackendPluginManager, self.config(), "x", "Nope", ErrBot, str(FIXTURES)
         )
@@ -55,7 +55,7 @@ class BackendPluginManagerTests(PluginFilesTestCase):
         self.assertIn(str(FIXTURES), str(error))
 
     def test_enumeration(self) -> None:
-        """All that can be read in the directories."""
+        """All valid `.plug` files in the directories are listed."""
         self.write("bad.plug", "nonsense")
         names = sorted(info.name for info in enumerate_backend_plugins([FIXTURES, self.directory]))
         self.assertEqual(names, ["Forever", "Looping", "Once"])
@@ -63,7 +63,7 @@ class BackendPluginManagerTests(PluginFilesTestCase):
 
 class StoragePluginTests(StorageCase):
     def test_place(self) -> None:
-        """Tools find errklein's own storages by .plug files, and load one by its name."""
+        """errklein's own storages have `.plug` files, and can be loaded by name."""
         self.assertEqual(sorted(info.name for info in enumerate_backend_plugins([CORE_STORAGE])), sorted(STORAGES))
         for name in STORAGES:
             config = self.config(STORAGE=name)

@@ -1,4 +1,4 @@
-"""The modules that stand for errbot's, inside and outside of plugins."""
+"""The modules that replace errbot's, inside and outside of plugins."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from errklein.compat._names import FACADES
 
 
 def run(source: str) -> dict[str, Any]:
-    """What the source binds."""
+    """Execute the source and return its names."""
     namespace: dict[str, Any] = {}
     exec(source, namespace)
     return namespace
 
 
 class FacadeTests(SynchronousTestCase):
-    """What the modules are like."""
+    """Behaviour of the modules."""
 
     def test_missing_name(self) -> None:
-        """A missing name is told as errbot's; asking for it is no error."""
+        """The error about a missing name has errbot's name for it; `hasattr` works."""
         for module in ("errbot", "errbot.utils"):
             statement = f"from errklein.compat.{module} import no_such_name"
             error = self.assertRaises(ImportError, run, statement)
@@ -38,22 +38,22 @@ class FacadeTests(SynchronousTestCase):
             self.assertFalse(hasattr(import_module(f"errklein.compat.{module}"), "no_such_name"))
 
     def test_missing_module(self) -> None:
-        """A missing module is told too, and the rest is there afterwards."""
+        """The error about a missing module has errbot's name for it."""
         for statement in ("import errklein.compat.errbot.gone.too", "from errklein.compat.errbot.gone import x"):
             error = self.assertRaises(ImportError, run, statement)
             self.assertEqual(str(error), "errklein doesn't have errbot.gone")
         self.assertIs(run("from errklein.compat.errbot import Message")["Message"], Message)
 
     def test_dir(self) -> None:
-        """The names are listed, for people who look around."""
+        """`dir()` lists the names."""
         self.assertIn("format_timedelta", dir(import_module("errklein.compat.errbot.utils")))
 
 
 class InstallTests(SynchronousTestCase):
-    """`errbot` and `flask` for the whole process."""
+    """`install`: errbot and flask for the whole process."""
 
     def setUp(self) -> None:
-        """Let nothing of either be imported or installed, and everything be as it was in the end."""
+        """Remove both packages from the process, and restore them after the test."""
         # What errklein's own module needs is found while there is a path to find it on.
         import_module("errklein.compat.flask")
         modules = {name: module for name, module in sys.modules.items() if name.partition(".")[0] not in FACADES}
@@ -66,20 +66,20 @@ class InstallTests(SynchronousTestCase):
         self.patch(sys, "meta_path", finders)
 
     def test_nothing_installed(self) -> None:
-        """Where neither is installed both are errklein's, submodules included, with the same classes."""
+        """If neither package is installed, both are errklein's, with submodules and the same classes."""
         install()
         self.assertIs(run("from errbot.backends.base import Message")["Message"], Message)
         self.assertIs(sys.modules["errbot.backends.base"], sys.modules["errklein.compat.errbot.backends.base"])
         self.assertIs(run("import flask")["flask"], import_module("errklein.compat.flask"))
 
     def test_missing_module(self) -> None:
-        """What errbot has and errklein has not is told by errbot's name."""
+        """The error about a module that errklein lacks has errbot's name for it."""
         install()
         for statement in ("import errbot.gone", "from errbot import gone"):
             self.assertEqual(str(self.assertRaises(ImportError, run, statement)), "errklein doesn't have errbot.gone")
 
     def test_real_ones_stay(self) -> None:
-        """What is installed, or imported already, stays."""
+        """A package that is installed or imported stays."""
         real = ModuleType("flask")
         sys.modules["flask"] = real
         site = Path(self.mktemp())
@@ -91,14 +91,14 @@ class InstallTests(SynchronousTestCase):
         self.assertTrue(run("import errbot")["errbot"].real)
 
     def test_force(self) -> None:
-        """With force even real ones give way."""
+        """With `force` a real package is replaced."""
         sys.modules["flask"] = sys.modules["errbot"] = ModuleType("real")
         install(force=True)
         self.assertIs(run("from errbot import Message")["Message"], Message)
         self.assertIs(run("import flask")["flask"], import_module("errklein.compat.flask"))
 
     def test_twice(self) -> None:
-        """Installing again changes nothing."""
+        """A second call changes nothing."""
         install()
         first = sys.modules["errbot"]
         install()
@@ -106,10 +106,10 @@ class InstallTests(SynchronousTestCase):
 
 
 class ImportCostTests(SynchronousTestCase):
-    """What importing the package costs."""
+    """Modules that importing errbot loads."""
 
     def test_light(self) -> None:
-        """The facade of errbot is there without a reactor, a web server or a plugin having been imported."""
+        """Importing errbot loads no reactor, web server or plugin."""
         code = (
             "import sys; import errklein.compat.errbot.backends.base; "
             "print([name for name in sys.modules if name in ('twisted.internet.reactor', 'klein', 'flask')])"

@@ -1,4 +1,4 @@
-"""`errbot.core_plugins.flask_app`, with Flask installed and without."""
+"""`errbot.core_plugins.flask_app`, with and without an installed Flask."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from errklein.web import facade
 
 
 class Hooks(BotPlugin):
-    """A plugin with a webhook of its own."""
+    """A plugin with a webhook."""
 
     @webhook
     def ping(self, payload):
@@ -34,7 +34,7 @@ NO_FLASK = None if list(metadata.Distribution.discover(name="flask")) else "Flas
 
 
 class FlaskAppTests(PluginTestCase):
-    """With Flask installed, the application is a Flask."""
+    """If Flask is installed, the application is a Flask."""
 
     skip = NO_FLASK
 
@@ -55,13 +55,13 @@ class FlaskAppTests(PluginTestCase):
         return flask.request
 
     def test_flask_class(self) -> None:
-        """Services' libraries find the class that they know."""
+        """The application is an instance of Flask's class."""
         import flask
 
         self.assertIsInstance(self.app, flask.Flask)
 
     def test_a_late_route(self) -> None:
-        """A view that is added while the bot runs, and has answered already, is served at once, in its own context."""
+        """A view that is added after the first request is served at once, with the request context."""
         self.assertEqual(self.get("/ping").text, "pong ")
 
         @self.app.route("/events/<kind>", methods=["GET", "POST"])
@@ -76,7 +76,7 @@ class FlaskAppTests(PluginTestCase):
         self.assertIn("events", self.app.view_functions)
 
     def test_an_early_route(self) -> None:
-        """A view that was there before the bot is served by it."""
+        """A view that is added before the bot starts is served by it."""
         self.app.add_url_rule("/early", "early", lambda: "early bird")
         other = type(self.bot)()
         self.addCleanup(other.stop)
@@ -84,7 +84,7 @@ class FlaskAppTests(PluginTestCase):
         self.assertEqual(self.successResultOf(other.get("/early")).text, "early bird")
 
     def test_bodies(self) -> None:
-        """Views read the body as raw text, JSON or form."""
+        """Views can read the body as bytes, JSON or form."""
         self.app.add_url_rule("/raw", "raw", lambda: self.request.get_data(), methods=["POST"])
         self.app.add_url_rule("/json", "json", lambda: {"n": self.request.json["n"] + 1}, methods=["POST"])
         self.app.add_url_rule("/form", "form", lambda: self.request.form["a"], methods=["POST"])
@@ -93,7 +93,9 @@ class FlaskAppTests(PluginTestCase):
         self.assertEqual(self.post("/form", data={"a": "b"}).text, "b")
 
     def test_before_after_and_errors(self) -> None:
-        """Functions before and after requests run, error handlers answer; other errors are 500, and told."""
+        """`before_request`, `after_request` and error handlers work; other errors lead to 500 and a warning to
+        administrators.
+        """
 
         @self.app.before_request
         def before() -> Any:
@@ -125,7 +127,7 @@ class FlaskAppTests(PluginTestCase):
         self.assertIn("flask_app.view", self.bot.sent_to("@admin")[-1])
 
     def test_as_wsgi(self) -> None:
-        """As a WSGI application it answers for everything that is served, in a thread."""
+        """As a WSGI application in a thread, it returns the responses of all routes."""
         self.app.add_url_rule("/echo", "echo", lambda: self.request.get_data(), methods=["POST"])
         answers: list[Any] = []
 
@@ -135,7 +137,7 @@ class FlaskAppTests(PluginTestCase):
             answers.append(client.get("/ping").get_data())
             answers.append(client.get("/nowhere").status_code)
 
-        # The reactor of these tests does at once what a thread asks for.
+        # The reactor of these tests runs calls from threads synchronously.
         thread = threading.Thread(target=ask)
         thread.start()
         thread.join(10)
@@ -143,18 +145,18 @@ class FlaskAppTests(PluginTestCase):
         self.assertRaises(RuntimeError, self.app.test_client().get, "/ping")
 
     def test_bad_rules(self) -> None:
-        """What is no rule is refused where it is made."""
+        """An invalid rule raises an error when it is added."""
         self.assertRaises(LookupError, self.app.add_url_rule, "/<bad:x>", "x", lambda x: x)
 
     def listed(self) -> list[tuple[str, str, list[str]]]:
-        """Rule, endpoint and verbs of each rule of the map that the test is about."""
+        """Return rule, endpoint and methods of each rule, without unrelated ones."""
         rules = self.app.url_map.iter_rules()
         return [
             (rule.rule, rule.endpoint, sorted(rule.methods)) for rule in rules if rule.rule not in ("/echo", "/rules")
         ]
 
     def test_url_map(self) -> None:
-        """A plugin that lists routes sees those of the application, and those of active plugins with their verbs."""
+        """`url_map` lists the rules of the application and of active plugins, with their methods."""
         self.app.add_url_rule("/own/<int:n>", "own", lambda n: str(n), methods=["PUT"])
         ping = ("/ping", "ping_POST_GET", ["GET", "HEAD", "OPTIONS", "POST"])
         own = ("/own/<int:n>", "own", ["OPTIONS", "PUT"])
@@ -170,18 +172,18 @@ class FlaskAppTests(PluginTestCase):
         self.assertEqual(self.successResultOf(self.bot.request("PUT", "/own/3")).text, "3")
 
     def test_url_map_matches_its_own(self) -> None:
-        """A plugin's webhook doesn't answer for the application's variable rule, nor the other way round."""
+        """A variable rule of the application and a plugin's webhook don't shadow each other."""
         self.app.add_url_rule("/<name>", "any", lambda name: f"any {name}")
         self.assertEqual(self.get("/ping").text, "pong ")
         self.assertEqual(self.get("/pong").text, "any pong")
 
     def test_current_app(self) -> None:
-        """In a plugin's handler, `current_app.url_map` lists the same routes."""
+        """In a plugin's handler, `current_app.url_map` lists the same rules."""
         self.app.add_url_rule("/own", "own", lambda: "own")
         self.assertEqual(sorted(self.get("/rules").json()), ["/echo", "/own", "/ping", "/rules"])
 
     def test_reset(self) -> None:
-        """After reset_app() nothing of it is served."""
+        """After `reset_app` no route of the application is served."""
         self.app.add_url_rule("/gone", "gone", lambda: "here")
         self.assertEqual(self.get("/gone").text, "here")
         reset_app()
@@ -190,7 +192,7 @@ class FlaskAppTests(PluginTestCase):
 
 
 class PlainAppTests(FlaskAppTests):
-    """Without Flask, it is errklein's own."""
+    """If Flask isn't installed, the application is errklein's own class."""
 
     skip = None
 
@@ -203,13 +205,13 @@ class PlainAppTests(FlaskAppTests):
         return request
 
     def test_flask_class(self) -> None:
-        """Plugins find the class that they import."""
+        """The application is an instance of the class that plugins import."""
         from errklein.compat.flask import Flask
 
         self.assertIsInstance(self.app, Flask)
 
     def test_endpoints(self) -> None:
-        """One function an endpoint; it may be given later."""
+        """An endpoint has one function, which may be set later."""
         self.app.add_url_rule("/a", "same")
         self.app.endpoint("same")(lambda: "given later")
         self.assertEqual(self.get("/a").text, "given later")
@@ -220,15 +222,15 @@ class PlainAppTests(FlaskAppTests):
 
 
 class ChoiceTests(PluginTestCase):
-    """Which of the two it is."""
+    """The choice between both classes."""
 
     skip = NO_FLASK
 
     def test_by_what_is_installed(self) -> None:
-        """A Flask where Flask is installed, else errklein's own."""
+        """If Flask is installed, the application is a Flask, else errklein's own class."""
         import flask
 
-        # Flask looks for the file of the module that it is named after, which is an errklein without files.
+        # Flask looks up the file of the module with the application's name, which errklein's modules don't have.
         compat.install()
         self.patch(sys, "modules", {**sys.modules, "errbot.core_plugins": ModuleType("errbot.core_plugins")})
         self.assertIsInstance(module._make(), flask.Flask)
@@ -239,10 +241,10 @@ class ChoiceTests(PluginTestCase):
 
 
 class ObjectTests(PluginTestCase):
-    """Routes of objects that are no plugins."""
+    """Webhooks of objects that aren't plugins."""
 
     def test_route(self) -> None:
-        """`route(obj)` serves the object's webhooks; once more, it serves those that the object has then."""
+        """`route` serves the object's webhooks, and replaces them at the next call."""
 
         class Thing:
             @webhook("/thing/<int:n>")
@@ -256,7 +258,7 @@ class ObjectTests(PluginTestCase):
         self.assertEqual(self.post("/thing/4", json=[1]).text, "[1] 4")
 
     def test_web_view(self) -> None:
-        """A WebView calls a webhook's function with what it would get."""
+        """A WebView calls its function with the payload or the request."""
         app = module.PlainApp()
         self.addCleanup(running_bots.clear)
         app.add_url_rule("/v", "v", WebView(lambda payload: f"{payload!r}", None, False), methods=["POST"])
@@ -268,6 +270,6 @@ class ObjectTests(PluginTestCase):
         self.assertRaises(ValueError, WebView, len, "p", True)
 
     def test_try_decode_json(self) -> None:
-        """JSON, or None."""
+        """`try_decode_json` returns the value, or None for an invalid body."""
         for body, value in ((b'{"a": 1}', {"a": 1}), (b"{}", {}), (b"bad", None), (b"", None)):
             self.assertEqual(try_decode_json(type("R", (), {"data": body})()), value)

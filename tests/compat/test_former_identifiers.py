@@ -1,4 +1,4 @@
-"""Stored persons and rooms of XMPP and Telegram can still be read."""
+"""Stored persons and rooms of XMPP and Telegram can be read."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ CASES = {
 
 class FormerIdentifierTests(SynchronousTestCase):
     def setUp(self) -> None:
-        """An empty storage."""
+        """Create an empty storage."""
         self.storage = SQLiteStorage(Path(self.mktemp()), STORED_VALUES)
         self.addCleanup(self.storage.close)
         self.store = self.storage.open("Greeter")
 
     def test_own_and_restored(self) -> None:
-        """Values of the bot's own and restored ones are read, by errbot's and errklein's names, and can be stored again."""
+        """Own and restored values are read, by errbot's and errklein's names, and can be stored again."""
         for cls, (state, text, aclattr) in CASES.items():
             data = f"\x80\x02c{cls}\n)\x81}}{state}ub.".encode("latin-1")
             for trusted in (None, ()):
@@ -43,7 +43,7 @@ class FormerIdentifierTests(SynchronousTestCase):
                 self.assertEqual(self.store.get("who"), {who: 1})
 
     def test_other_names(self) -> None:
-        """What else was in errbot's modules isn't read."""
+        """Other names of the former modules are refused."""
         self.storage.put([("Greeter", "who", b"cerrbot.backends.xmpp\nsplit_identifier\n(Vx\ntR.")])
         self.assertIn("may not use", str(self.assertRaises(UnreadableValue, self.store.get, "who")))
         self.assertNotEqual(FormerIdentifier(), "ann@host")

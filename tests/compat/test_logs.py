@@ -13,7 +13,7 @@ class LogsTests(SynchronousTestCase):
     """The handler on standard error."""
 
     def test_format_logs(self) -> None:
-        """`format_logs` gives standard error's handler a format, and leaves logs that there are alone."""
+        """`format_logs` sets the format of the handler on standard error, and adds no second handler."""
         before = list(logging.getLogger().handlers)
         formatter = logging.Formatter("%(message)s")
         self.addCleanup(logs.console_hdlr.setFormatter, None)

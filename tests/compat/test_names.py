@@ -1,4 +1,4 @@
-"""Each name in the table leads somewhere."""
+"""Each name in the table of errbot's names refers to an object."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ class NamesTests(SynchronousTestCase):
     """The table of errbot's names."""
 
     def test_every_name(self) -> None:
-        """Everything that the table promises can be imported."""
+        """Every name in the table can be imported."""
         for module, names in ERRBOT.items():
             facade = import_module("errklein.compat." + module)
             for name in names:
                 self.assertTrue(hasattr(facade, name), f"{module}.{name}")
 
     def test_parents(self) -> None:
-        """A module's parents are in the table too, or it could not be imported."""
+        """The parents of each module are in the table, too."""
         for module in ERRBOT:
             self.assertIn(module.rpartition(".")[0], ("", *ERRBOT))
 
     def test_exported(self) -> None:
-        """What a star takes are names of the table."""
+        """Names for `import *` are in the table."""
         for module, names in EXPORTED.items():
             self.assertLessEqual(set(names), set(ERRBOT[module]))
 
     def test_facades(self) -> None:
-        """Both packages that errklein stands for can be imported."""
+        """Both packages can be imported."""
         for module in FACADES.values():
             self.assertEqual(import_module(module).__name__, module)
 
     def test_chapter(self) -> None:
-        """What the webhooks chapter imports is errklein's own."""
+        """The names that the webhooks chapter imports are errklein's."""
         import errklein
         from errklein.compat import errbot
 

@@ -1,4 +1,4 @@
-"""Tests for PluginInfo, what a .plug file says in errbot's shape."""
+"""`PluginInfo`: the content of a `.plug` file in errbot's form."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Max = 9.0.0
 
 
 def parsed(text: str) -> PluginInfo:
-    """What the text of a .plug file says."""
+    """Return the information in the text of a `.plug` file."""
     config = ConfigParser()
     config.read_string(text)
     return PluginInfo.parse(config)
 
 
 class PluginInfoTests(SynchronousTestCase):
-    """Reading files."""
+    """Reading of files."""
 
     def setUp(self) -> None:
         """Write a plugin."""
@@ -43,7 +43,7 @@ class PluginInfoTests(SynchronousTestCase):
         self.plug.write_text(PLUG)
 
     def test_mistakes(self) -> None:
-        """Missing keys and invalid versions raise errors that name them."""
+        """The error about a missing key or an invalid version names it."""
         with self.assertRaises(NoOptionError):
             parsed("[Core]\nName = A\n")
         with self.assertRaisesRegex(ValueError, "'3.x' is no version of Python"):
@@ -53,7 +53,7 @@ class PluginInfoTests(SynchronousTestCase):
                 parsed(f"[Core]\nName=A\nModule=a\n[Errbot]\n{key}=6\n")
 
     def test_classes(self) -> None:
-        """The module's classes are found, and it is there while it is executed, as dataclasses need it."""
+        """`load_plugin_classes` executes the module as an entry of `sys.modules`, and returns its classes."""
         (self.directory / "thing.py").write_text(
             "from __future__ import annotations\nfrom dataclasses import dataclass\n"
             "@dataclass\nclass Value:\n    x: int\nclass B(dict): pass\nclass A(dict): pass\n"
@@ -65,7 +65,7 @@ class PluginInfoTests(SynchronousTestCase):
         self.assertEqual(found[0][1].__module__, "tests.loaded.thing")
 
     def test_a_module_that_raises(self) -> None:
-        """What the module raises comes through, and nothing of it is left."""
+        """An exception of the module is raised, and the module is removed."""
         (self.directory / "thing.py").write_text("1 / 0\n")
         with self.assertRaises(ZeroDivisionError):
             PluginInfo.load(self.plug).load_plugin_classes("tests.loaded", dict)

@@ -1,4 +1,4 @@
-"""Tests for `_bot.plugin_manager` as plugins written for errbot use it."""
+"""`_bot.plugin_manager`, as plugins written for errbot use it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from errklein.testing import TestBot
 
 
 class First(BotPlugin):
-    """The first one."""
+    """A plugin without commands."""
 
     def get_configuration_template(self) -> dict[str, int]:
         return {"a": 1}
 
 
 class Second(BotPlugin):
-    """Asks for the first one in its own activation."""
+    """A plugin that uses the plugin manager in its activation."""
 
     async def activate(self) -> None:
         super().activate()
@@ -34,15 +34,15 @@ class Second(BotPlugin):
 
     @botcmd
     def names(self, msg: Any, args: str) -> str:
-        """Tell the names of active plugins."""
+        """Return the names of active plugins."""
         return ", ".join(self._bot.plugin_manager.get_all_active_plugin_names())
 
 
 class ManagerTests(SynchronousTestCase):
-    """errbot's names for what the manager does."""
+    """errbot's names for the manager's methods."""
 
     def setUp(self) -> None:
-        """Have a bot with two plugins, and a directory for more."""
+        """Create a bot with two plugins, and a directory for others."""
         self.bot = TestBot([First, Second])
         self.bot.start()
         self.addCleanup(self.bot.stop)
@@ -50,7 +50,7 @@ class ManagerTests(SynchronousTestCase):
         self.directory = Path(self.mktemp()).absolute()
 
     def write(self, name: str, code: str = "from errbot import BotPlugin\nclass P(BotPlugin): pass\n") -> Path:
-        """Write a plugin; returns its .plug file."""
+        """Write a plugin and return the path of its `.plug` file."""
         folder = self.directory / name
         folder.mkdir(parents=True)
         (folder / "code.py").write_text(code)
@@ -59,11 +59,11 @@ class ManagerTests(SynchronousTestCase):
         return plug
 
     def result(self, deferred: Deferred[Any]) -> Any:
-        """What a change, made on the reactor, comes to."""
+        """Return the result of a change that is made on the reactor."""
         return self.successResultOf(deferred)
 
     def test_what_cannot_be_loaded(self) -> None:
-        """It can't be activated or reloaded, and both say so with errbot's exception."""
+        """A plugin that failed to load can't be activated or reloaded; both raise errbot's exception."""
         path = self.write("Bad", "1 / 0\n").parent
         self.assertIn("ZeroDivisionError", str(self.result(self.manager.update_plugin_places([path]))))
         for change in (self.manager.activate_plugin, self.manager.reload_plugin_by_name):
@@ -73,14 +73,14 @@ class ManagerTests(SynchronousTestCase):
         self.failureResultOf(self.manager.deactivate_flow("Nope"), KeyError)
 
     def test_a_change_in_a_change(self) -> None:
-        """A plugin whose activation activates another one doesn't wait for its own end."""
+        """A plugin can activate another plugin in its own activation."""
         self.result(self.manager.deactivate_plugin("First"))
         self.result(self.manager.deactivate_plugin("Second"))
         self.result(self.manager.activate_plugin("Second"))
         self.assertIn("First", self.bot.command("!names"))
 
     def test_order_of_activation(self) -> None:
-        """Each plugin comes after those that it depends on; circles don't matter."""
+        """Each plugin comes after its dependencies, also if there are circles."""
         for name, needs in (("Aa", "Bb"), ("Bb", "Cc"), ("Cc", "Cc")):
             plug = self.write(name)
             plug.write_text(plug.read_text() + f"DependsOn = {needs}\n")
@@ -90,13 +90,13 @@ class ManagerTests(SynchronousTestCase):
 
 
 def info(**versions: Any) -> PluginInfo:
-    """What a .plug file with these versions says."""
+    """Return the information in a `.plug` file with these versions."""
     known = {"python_version": None, "errbot_minversion": None, "errbot_maxversion": None}
     return PluginInfo("X", "x", None, False, **(known | versions), dependencies=[])
 
 
 class VersionTests(SynchronousTestCase):
-    """Whether a plugin is for this Python and this errbot."""
+    """Checks of versions."""
 
     def test_errbot(self) -> None:
         """A plugin for a newer or older errbot is refused."""

@@ -1,4 +1,4 @@
-"""Tests for errbot's functions for requirement files that need no bot."""
+"""errbot's functions for requirements files, without a bot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class InstallPackagesTests(SynchronousTestCase):
     """`install_packages` without a bot."""
 
     def test_without_a_bot(self) -> None:
-        """`install_packages` returns what went wrong, as sys.exc_info() has it."""
+        """Without a bot, `install_packages` returns the error like `sys.exc_info()`."""
         failed = install_packages(Path("requirements.txt"))
         assert failed is not None
         self.assertIn("BOT_DATA_DIR", str(failed[1]))

@@ -1,4 +1,4 @@
-"""Values that errbot stored are read with the plugin's classes as they are here."""
+"""Values that errbot stored are read with the current classes of plugins."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def make(a):
 
 class StoredClassesCase(SynchronousTestCase):
     def setUp(self) -> None:
-        """A plugin with a helper module beside it, and an empty storage."""
+        """Write a plugin with a helper module, and create an empty storage."""
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir()
         (self.directory / "greeter.plug").write_text("[Core]\nName = My Greeter\nModule = greeter\n")
@@ -96,7 +96,7 @@ class StoredClassesCase(SynchronousTestCase):
     def restored(
         self, module: str, qualname: str, namespace: str = "My Greeter", trusted: Sequence[str] = ()
     ) -> object:
-        """What is read of an instance that errbot stored when its class was called that."""
+        """Read an instance that errbot stored with this class name."""
         # As pickle's protocol 2 writes an instance without attributes.
         data = f"\x80\x02c{module}\n{qualname}\n)\x81.".encode("latin-1")
         self.storage.put([(namespace, "key", data)], trusted=trusted)
@@ -105,14 +105,14 @@ class StoredClassesCase(SynchronousTestCase):
 
 class StoredClassesTests(StoredClassesCase):
     def test_plugin(self) -> None:
-        """The class of a plugin's module is found in the plugin, also when a value of another plugin names it."""
+        """A class of a plugin's module is found, also for a value of another plugin."""
         module = load_module(self.plug)
         self.assertIs(type(self.restored("errbot.plugins.greeter", "Thing")), module.Thing)
         self.assertIs(find_class("Other", "errbot.plugins.greeter", "Thing"), module.Thing)
         self.assertIs(find_class("My Greeter", "errbot.plugins.greeter", "Thing.Part"), module.Thing.Part)
 
     def test_moved_modules(self) -> None:
-        """A class that was stored under a former name of its module is found where it is now."""
+        """A class with a former name of its module is found."""
         self.assertIs(find_class("My Greeter", "errklein.plugins.plugin_info", "PluginInfo"), PluginInfo)
         for module, name in (
             ("errklein.answering.conversations", "Answer"),
@@ -134,18 +134,18 @@ class StoredClassesTests(StoredClassesCase):
             self.assertIsInstance(value, type, f"{module}.{name}")
 
     def test_helper(self) -> None:
-        """A module beside the plugin, which errbot had for everybody, is the plugin's own."""
+        """A class of a helper module, which was a top-level module in errbot, is found in the plugin."""
         module = load_module(self.plug)
         self.assertIs(type(self.restored("mood", "Mood")), module.mood.Mood)
 
     def test_errbot(self) -> None:
-        """A class of errbot's is errklein's of that name."""
+        """A class of errbot is replaced by errklein's class of that name."""
         from errklein.chat import Message
 
         self.assertIs(find_class("Greeter", "errbot.backends.base", "Message"), Message)
 
     def test_unknown(self) -> None:
-        """A class that isn't there is told, and the value stays; what isn't errbot's is where it says."""
+        """The error about a missing class names it, and the value stays."""
         self.assertRaises(UnreadableValue, self.restored, "errbot.plugins.gone", "Thing")
         self.assertEqual(self.storage.open("My Greeter").keys(), ["key"])
         for module, name in (("datetime", "date"), ("errbot.nowhere", "X"), ("errklein.chat", "Message"), ("x", "y")):
@@ -153,15 +153,15 @@ class StoredClassesTests(StoredClassesCase):
 
 
 class RestoredClassesTests(StoredClassesCase):
-    """What a value from a backup or a shelf may name."""
+    """Names that a value from a backup or a shelf may use."""
 
     def check_found(self, qualname: str, wanted: object) -> None:
-        """Check that the name leads to the object, by each name that the plugin's module has."""
+        """Check that each name of the plugin's module leads to the object."""
         for module in ("errbot.plugins.greeter", "greeter", PLUGIN):
             self.assertIs(find_restored_class("My Greeter", module, qualname), wanted, (module, qualname))
 
     def test_own(self) -> None:
-        """Classes and functions that the plugin defines, nested ones and those of its helpers included."""
+        """Classes and functions that the plugin or its helpers define are found, even nested ones."""
         module = load_module(self.plug)
         self.check_found("Thing", module.Thing)
         self.check_found("Thing.Part", module.Thing.Part)
@@ -172,7 +172,7 @@ class RestoredClassesTests(StoredClassesCase):
         self.assertIs(find_restored_class("My Greeter", "mood", "Mood"), module.mood.Mood)
 
     def test_own_by_reference(self) -> None:
-        """What errklein itself has written of a plugin's instances can be restored."""
+        """Instances that errklein itself has pickled can be restored."""
         module = load_module(self.plug)
         value = [module.make(5), module.Point(1, 2), module.Thing.Part, module.make]
         self.storage.put([("My Greeter", "key", dumps(value))])
@@ -180,7 +180,7 @@ class RestoredClassesTests(StoredClassesCase):
         self.assertEqual((type(thing), thing.a, others), (module.Thing, 5, value[1:]))
 
     def test_imported_into_the_plugin(self) -> None:
-        """Nothing that the plugin imports or assigns is named through it, and no attribute of that."""
+        """Imported or assigned names in the plugin's module are refused, and so are their attributes."""
         load_module(self.plug)
         for name in (
             *(
@@ -203,7 +203,7 @@ class RestoredClassesTests(StoredClassesCase):
             self.check_found(name, None)
 
     def test_hostile(self) -> None:
-        """No hostile pickle is read in a plugin that imports what it would need, and nothing is run."""
+        """Hostile pickles are refused, even if the plugin imports the names that they use."""
         load_module(self.plug)
         ran = self.directory / "ran"
         attacks = [hostile.data for hostile in hostile_pickles(ran)]
@@ -220,7 +220,7 @@ class RestoredClassesTests(StoredClassesCase):
         self.assertFalse(ran.exists())
 
     def test_attributes_of_classes(self) -> None:
-        """A restored value can't change a class, such as whom a backend's persons are taken for by access rules."""
+        """A restored value can't set an attribute of a class, such as one that access rules use."""
         module = load_module(self.plug)
         for named in (b"cerrbot.backends.irc\nIRCPerson\n", b"cgreeter\nThing\n", b"cgreeter\nmake\n"):
             self.storage.put([("My Greeter", "key", named + b"(N}Vaclattr\nVboss!b@h\nstb.")])
@@ -229,7 +229,7 @@ class RestoredClassesTests(StoredClassesCase):
         self.assertFalse(hasattr(module.Thing, "aclattr") or hasattr(module.make, "aclattr"))
 
     def test_of_another_plugin(self) -> None:
-        """A class of another plugin has to be trusted."""
+        """A class of another plugin must be trusted."""
         module = load_module(self.plug)
         name = "errbot.plugins.greeter.Thing"
         error = self.assertRaises(UnreadableValue, self.restored, "errbot.plugins.greeter", "Thing", "Other")
@@ -238,7 +238,7 @@ class RestoredClassesTests(StoredClassesCase):
         self.assertIsNone(find_restored_class("Other", PLUGIN, "Thing"))
 
     def test_nested_in_old_protocols(self) -> None:
-        """A nested class, which errbot's protocol 2 writes as an attribute of the outer one, is found."""
+        """A nested class in errbot's pickle protocol 2 is found."""
         module = load_module(self.plug)
         nested = b"\x80\x02c__builtin__\ngetattr\n(cerrbot.plugins.greeter\nThing\nV%b\ntR)\x81."
         self.storage.put([("My Greeter", "part", nested % b"Part"), ("My Greeter", "popen", nested % b"Popen")])
@@ -247,7 +247,7 @@ class RestoredClassesTests(StoredClassesCase):
         self.assertIn("greeter.Thing.Popen", str(self.assertRaises(UnreadableValue, store.get, "popen")))
 
     def test_members_of_enums(self) -> None:
-        """A member of an Enum is found, which Python 3.11.0 to 3.11.3 write as an attribute of its class; nothing beyond it is."""
+        """A member of an Enum, which Python 3.11.0 to 3.11.3 write as an attribute, is found, and nothing else in it."""
         module = load_module(self.plug)
         self.check_found("Colour.RED", module.Colour.RED)
         self.check_found("Shape.ROUND", module.Shape.ROUND)
@@ -269,7 +269,7 @@ class RestoredClassesTests(StoredClassesCase):
         self.assertRaises(UnreadableValue, self.storage.open("My Greeter").get, "key")
 
     def test_identifiers_of_errbot(self) -> None:
-        """A person that errbot has stored is what the running bot makes of the text; nothing else of a backend is."""
+        """A person that errbot stored is built by the running bot; other names of a backend are refused."""
         self.patch(RunningBots, "newest", None)
         reading = b"\x80\x02c__builtin__\ngetattr\n(cerrbot.backends.irc\nIRCBackend\nV%b\ntR(Va!b@c\ntR."
         self.storage.put([("Greeter", "who", reading % b"_unpickle_identifier")])
@@ -284,7 +284,7 @@ class RestoredClassesTests(StoredClassesCase):
         self.assertRaises(UnreadableValue, who.get, "who")
 
     def test_message_of_errbot(self) -> None:
-        """A message that errbot has stored has errklein's attributes."""
+        """A message that errbot stored has errklein's attributes."""
         state = "(V_body\nVtext\nV_from\nNV_to\nNV_parent\nNV_delayed\nI01\nV_extras\n}V_flow\nNV_partial\nI00\nVctx\n}"
         data = f"\x80\x02cerrbot.backends.base\nMessage\n)\x81}}{state}ub.".encode("latin-1")
         self.storage.put([("Greeter", "message", data)])
@@ -293,7 +293,7 @@ class RestoredClassesTests(StoredClassesCase):
         self.assertEqual(str(message.clone()), "text")
 
     def test_core_plugins(self) -> None:
-        """Core plugins store no instances, so nothing of theirs is named."""
+        """Names in core plugins, which store no instances, are refused."""
         from errklein.plugins.loading import CORE_PLUGINS
 
         plug = PlugFile.load(CORE_PLUGINS / "backup.plug")
@@ -304,7 +304,7 @@ class RestoredClassesTests(StoredClassesCase):
             self.assertIsNone(find_restored_class("Backup", name, "Backup"))
 
     def test_nothing_is_imported(self) -> None:
-        """A file beside the plugin that the plugin hasn't imported isn't run by a name in a value."""
+        """A module that the plugin hasn't imported isn't imported by a value."""
         (self.directory / "wipe.py").write_text(f"open({str(self.directory / 'ran')!r}, 'w')\nclass Thing: pass\n")
         load_module(self.plug)
         for module in ("wipe", "errbot.plugins.wipe", f"{PLUGIN[:-8]}.wipe"):
@@ -312,13 +312,13 @@ class RestoredClassesTests(StoredClassesCase):
         self.assertFalse((self.directory / "ran").exists())
 
     def test_plugin_that_is_not_loaded(self) -> None:
-        """Without the plugin its classes can't be used, and the value stays."""
+        """Without the plugin its values can't be read, and they stay."""
         self.assertRaises(UnreadableValue, self.restored, "errbot.plugins.greeter", "Thing")
         load_module(self.plug)
         self.assertEqual(type(self.storage.open("My Greeter").get("key")).__name__, "Thing")
 
     def test_value_classes(self) -> None:
-        """Messages, persons and rooms can be restored, by errklein's names and by errbot's."""
+        """Messages, persons and rooms can be restored, by errklein's and errbot's names."""
         room = IRCRoom("#a", network="irc")
         for value in (
             Message("text", IRCPerson("a!b@c"), room),
@@ -345,14 +345,14 @@ class RestoredClassesTests(StoredClassesCase):
             self.assertIsNone(find_restored_class("Greeter", module, name), (module, name))
 
     def test_table(self) -> None:
-        """Every value class is where the table says, defined there."""
+        """Every value class is defined where the table says."""
         for module, names in VALUE_CLASSES.items():
             for name in names:
                 self.assertEqual(getattr(import_module(module), name).__module__, module)
                 self.assertIsNotNone(find_restored_class("Greeter", module, name))
 
     def test_bots_own(self) -> None:
-        """What the bot stores itself may name anything, also under a key that was restored before."""
+        """A value that the bot stores itself may use any name, also under a key that was restored before."""
         self.storage.put([("Greeter", "key", dumps(1))])
         store = self.storage.open("Greeter")
         store.set("key", [os.getcwd, Mock])

@@ -1,4 +1,4 @@
-"""Names in values from outside are judged without running a plugin."""
+"""Names in outside values are checked without executing a plugin."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ kind: type = collections.namedtuple("kind", "a")
 
 class NameJudgeTests(SynchronousTestCase):
     def setUp(self) -> None:
-        """Plugins that can't be run."""
+        """Write plugins that can't be executed."""
         directory = Path(self.mktemp()).absolute()
         write_plugin(directory, "Greeter", MODULE + EXTRA)
         (directory / "greeter" / "mood.py").write_text("class Mood:\n    pass\n")
@@ -46,20 +46,20 @@ class NameJudgeTests(SynchronousTestCase):
         self.judge = NameJudge(plugs_of(load_config(None, {"BOT_EXTRA_PLUGIN_DIR": str(directory)})))
 
     def check_all(self, verdict: NameStatus, *names: str, module: str = "greeter") -> None:
-        """Check what is thought of these names of the plugin's module, by whatever name of that."""
+        """Check the status of names in the plugin's module, by each name of the module."""
         for name in names:
             for spelled in (module, f"errbot.plugins.{module}", f"errklein_plugins.Greeter.{module}"):
                 self.assertIs(self.judge("Greeter", spelled, name), verdict, (spelled, name))
 
     def test_defined(self) -> None:
-        """What the plugin's modules define may be used."""
+        """Names that the plugin's modules define are allowed."""
         self.check_all(NameStatus.ALLOWED, "Thing", "Thing.Part", "Thing.made", "make", "Point", "Inner")
         self.check_all(NameStatus.ALLOWED, "kind", "Maybe", "Colour.RED", "Shape.ROUND")
         self.check_all(NameStatus.ALLOWED, "Mood", module="mood")
         self.check_all(NameStatus.ALLOWED, "Deep", module="lib")
 
     def test_defined_elsewhere(self) -> None:
-        """What they import or give another name may not, nor its attributes."""
+        """Imported and assigned names, and their attributes, are refused."""
         self.check_all(NameStatus.REFUSED, "os", "os.system", "system", "Popen", "run", "paths.os.system", "mood.Mood")
         self.check_all(
             NameStatus.REFUSED,
@@ -76,14 +76,14 @@ class NameJudgeTests(SynchronousTestCase):
         )
 
     def test_missing(self) -> None:
-        """What they don't define now may come with another version of the plugin."""
+        """Names that the modules don't define are missing."""
         self.check_all(NameStatus.MISSING, "Gone", "Gone.Part", "Thing.Gone")
         self.check_all(NameStatus.MISSING, "Thing", module="gone")
         self.check_all(NameStatus.MISSING, "Thing", module="bad")
         self.assertIs(self.judge("Unknown", "errbot.plugins.unknown", "Thing"), NameStatus.MISSING)
 
     def test_other_modules(self) -> None:
-        """Other plugins and installed packages have to be trusted; the allowed names of Python and errklein needn't."""
+        """Names of other plugins and installed packages are refused; standard names and errklein's are allowed."""
         for module, name in (
             ("errbot.plugins.other", "Thing"),
             ("errbot.plugins.backup", "Backup"),
@@ -99,7 +99,7 @@ class NameJudgeTests(SynchronousTestCase):
             self.assertIs(self.judge("Greeter", module, name), NameStatus.ALLOWED, module)
 
     def test_hostile(self) -> None:
-        """Each hostile pickle has a name that is refused at once."""
+        """Each hostile pickle has a name that is refused."""
         for hostile in hostile_pickles(Path("ran")):
             verdicts = {self.judge("Greeter", *name) for name in names_in(hostile.data)}
             self.assertIn(NameStatus.REFUSED, verdicts, hostile.what)

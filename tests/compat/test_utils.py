@@ -1,4 +1,4 @@
-"""`errbot.utils`, as plugins know it."""
+"""`errbot.utils`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class UtilsTests(SynchronousTestCase):
     """The functions of errbot.utils."""
 
     def test_format_timedelta(self) -> None:
-        """Durations are worded as errbot words them."""
+        """Durations have errbot's words."""
         expected = {
             timedelta(0): "0 seconds",
             timedelta(seconds=5, microseconds=7): "5 seconds",
@@ -30,14 +30,14 @@ class UtilsTests(SynchronousTestCase):
 
     @given(st.text(), st.integers(1, 20))
     def test_split(self, text: str, length: int) -> None:
-        """The parts are the text again, none too long, and there is always one."""
+        """The parts make up the text, none is too long, and there is at least one."""
         parts = list(utils.split_string_after(text, length))
         self.assertEqual("".join(parts), text)
         self.assertTrue(parts)
         self.assertTrue(all(len(part) == length for part in parts[:-1]) and len(parts[-1]) <= length)
 
     def test_rate_limited(self) -> None:
-        """Calls begin the interval apart, the first at once, and idle time isn't saved up."""
+        """Calls begin at least the interval apart, the first one at once, and idle time isn't accumulated."""
         now = [100.0]
         slept: list[float] = []
 
@@ -61,7 +61,7 @@ class UtilsTests(SynchronousTestCase):
         self.assertEqual((call.__name__, call.__doc__), ("call", "Give it back."))
 
     def test_rate_limited_waits_apart(self) -> None:
-        """A thread that waits for its turn doesn't keep a second function waiting."""
+        """A thread that waits for one function doesn't delay calls of another."""
         waiting, go_on = threading.Event(), threading.Event()
 
         def sleep(seconds: float) -> None:
@@ -81,7 +81,7 @@ class UtilsTests(SynchronousTestCase):
         self.assertEqual(other(), "other")
 
     def test_deprecated(self) -> None:
-        """An old function warns, and gives way to the new one if there is one."""
+        """An old function logs a warning, and the new one is called if there is one."""
         with self.assertLogs(logging.getLogger("errbot.utils"), "WARNING") as logs:
             self.assertEqual(utils.deprecated()(len)("abc"), 3)
             self.assertEqual(utils.deprecated(str.upper)(str.lower)("Abc"), "ABC")
@@ -95,7 +95,7 @@ class RootsTests(PluginFilesTestCase):
     """Directories of plugins."""
 
     def test_roots(self) -> None:
-        """Directories with plugins, hidden ones left out, each once."""
+        """Directories with plugins are returned once, without hidden ones."""
         for path in ("a/x.plug", "a/b/y.plug", ".h/z.plug", "__pycache__/q.plug", "c/d/e.plug", "c/n.txt"):
             self.write(path)
         below = {name: str(self.directory / name) for name in ("a", "a/b", "c", "c/d")}

@@ -1,4 +1,4 @@
-"""A whole bot on networks that were written for errbot, with real threads and the test's own time."""
+"""A whole bot on third-party backends, with real threads and simulated time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATIENCE = 3.0
 
 
 class QueueReactor(TestReactor):
-    """Time is the test's; what threads ask for is done when the test turns it."""
+    """A reactor with simulated time. It runs the calls from threads when the test asks for it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class QueueReactor(TestReactor):
         self.asked.put(lambda: callable(*args, **kwargs))
 
     def turn_until(self, holds: Callable[[], object], what: str) -> None:
-        """Do what threads ask for until the condition holds."""
+        """Run the calls from threads until the condition is true."""
         while not holds():
             try:
                 work = self.asked.get(timeout=PATIENCE)
@@ -44,7 +44,7 @@ class QueueReactor(TestReactor):
 
 
 class LegacyNetworkCase(SynchronousTestCase):
-    """Has `self.bot` on the network that `backend` names, whose object is `self.legacy`."""
+    """A test with the bot `self.bot` on the backend named `backend`, whose object is `self.legacy`."""
 
     backend = "Once"
     settings: Mapping[str, Any] = {}
@@ -83,7 +83,7 @@ class LegacyNetworkCase(SynchronousTestCase):
         self.addCleanup(self.stop)
 
     def stop(self) -> None:
-        """Stop the bot; may be called again."""
+        """Stop the bot; further calls are ignored."""
         stopped: list[Any] = []
         if self.bot.storage is None:
             return
@@ -95,14 +95,14 @@ class LegacyNetworkCase(SynchronousTestCase):
         self.bot.storage = None  # type: ignore[assignment]
 
     def waits(self) -> list[float]:
-        """After how many seconds the networks will try again; the watch over certificates has longer waits."""
+        """Return the seconds until the networks reconnect, without the longer timers of the certificate watch."""
         now = self.reactor.seconds()
         return [call.getTime() - now for call in self.reactor.getDelayedCalls() if 0 < call.getTime() - now < 1000]
 
     def plugin(self, cls: type[BotPlugin]) -> Any:
-        """The instance of a plugin."""
+        """Return the instance of a plugin."""
         return self.bot.plugin_manager.instance(cls.__name__)
 
     def until(self, holds: Callable[[], object], what: str = "what the test expects") -> None:
-        """Let the threads work until the condition holds."""
+        """Let the threads run until the condition is true."""
         self.reactor.turn_until(holds, what)

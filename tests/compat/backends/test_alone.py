@@ -1,4 +1,4 @@
-"""Backends that were written for errbot and that a test makes by itself, without a bot."""
+"""Third-party backends without a bot, as their own tests create them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from errklein.storage import MemoryStorage
 
 
 class Plain(ErrBot):
-    """Keeps what is sent."""
+    """A backend that records what it sends."""
 
     mode = "plain"
 
@@ -53,7 +53,7 @@ class Plain(ErrBot):
 
 
 class AloneCase(SynchronousTestCase):
-    """Has a backend without a bot."""
+    """A test with a backend without a bot."""
 
     def setUp(self) -> None:
         self.backend: Any = self.make()
@@ -66,17 +66,17 @@ class AloneCase(SynchronousTestCase):
         return Plain(config)
 
     def sent(self) -> list[tuple[str, str]]:
-        """To whom what was sent, since the last time."""
+        """Return the recipients and texts since the last call."""
         sent = [(str(message.to), message.body) for message in self.backend.sent]
         self.backend.sent.clear()
         return sent
 
 
 class SendingTests(AloneCase):
-    """What such a backend sends goes to its own `send_message`, at once."""
+    """Messages go to the backend's own `send_message`, synchronously."""
 
     def test_send(self) -> None:
-        """A text is sent to an identifier, from the bot; in a room the name of who is answered may be in front."""
+        """A text is sent to an identifier, with the recipient's name before it if that is requested."""
         self.backend.send(self.alice, "text")
         self.assertEqual(str(self.backend.sent[0].frm), "bot")
         room = TestRoom("room")
@@ -87,7 +87,7 @@ class SendingTests(AloneCase):
         self.assertRaises(ValueError, self.backend.send, "alice", "text")
 
     def test_long_messages(self) -> None:
-        """They are cut at the backend's limit."""
+        """Long messages are split at the backend's limit."""
         self.backend.set_message_size_limit(20)
         self.backend.send(self.alice, "many words in one row that are too long")
         self.assertGreater(len(self.backend.sent), 1)
@@ -95,7 +95,7 @@ class SendingTests(AloneCase):
 
 
 class CallbackTests(AloneCase):
-    """Events reach the plugins of a plugin manager that a test attaches."""
+    """Events are passed to the plugins of the attached plugin manager."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -104,7 +104,7 @@ class CallbackTests(AloneCase):
         self.backend.attach_plugin_manager(self.manager)
 
     def test_each_event(self) -> None:
-        """Each has its callback."""
+        """Each event leads to its callback."""
         presence = Presence(self.alice, ONLINE)
         for name, given, told in (
             ("callback_message", (self.message,), (self.message,)),
@@ -121,7 +121,7 @@ class CallbackTests(AloneCase):
             self.assertEqual(self.plugin.mock_calls, [getattr(mock.call, name)(*told)])
 
     def test_own_messages(self) -> None:
-        """Plugins are shown what the backend sends, and not what it has said itself."""
+        """Plugins get `callback_botmessage` for sent messages; messages from the bot itself are ignored."""
         self.backend.send_message(self.message)
         self.plugin.callback_botmessage.assert_called_once_with(self.message)
         self.plugin.reset_mock()
@@ -129,7 +129,7 @@ class CallbackTests(AloneCase):
         self.assertEqual(self.plugin.mock_calls, [])
 
     def test_connection(self) -> None:
-        """The manager activates plugins at the connection, and deactivates them at its end."""
+        """The plugin manager activates plugins at the connection, and deactivates them when it is lost."""
         self.backend.connect_callback()
         self.manager.activate_non_started_plugins.assert_called_once_with()
         self.plugin.callback_connect.assert_called_once_with()
@@ -137,7 +137,7 @@ class CallbackTests(AloneCase):
         self.manager.deactivate_all_plugins.assert_called_once_with()
 
     def test_failing_plugin(self) -> None:
-        """An error in one plugin is logged, and the next is called."""
+        """An exception in a plugin is logged, and the next plugin is called."""
         self.plugin.callback_presence.side_effect = ZeroDivisionError
         other = self.manager.get_all_active_plugins()[1]
         with self.assertLogs("errbot.core", "ERROR"):
@@ -145,7 +145,7 @@ class CallbackTests(AloneCase):
         other.callback_presence.assert_called_once_with("presence")
 
     def test_without_a_manager(self) -> None:
-        """Without one nobody is called, and nothing is wrong."""
+        """Without a plugin manager events are ignored."""
         self.backend.attach_plugin_manager(None)
         self.backend.callback_presence("presence")
         self.backend.connect_callback()
@@ -157,10 +157,10 @@ class CallbackTests(AloneCase):
 
 
 class RestTests(AloneCase):
-    """What else such a backend has."""
+    """Other attributes and methods of such a backend."""
 
     def test_names_of_the_bot(self) -> None:
-        """It has the bot's names, empty, and no others."""
+        """The backend has the bot's tables, which are empty, and no other attributes."""
         self.assertEqual((self.backend.commands, self.backend.re_commands, self.backend.all_commands), ({}, {}, {}))
         self.assertEqual((self.backend.command_filters, list(self.backend.cmd_history["alice"])), ([], []))
         self.assertIsInstance(self.backend.startup_time, datetime)
@@ -173,7 +173,7 @@ class RestTests(AloneCase):
     assertLogs = unittest.TestCase.assertLogs
 
     def test_storage(self) -> None:
-        """It is a mapping once a test has given it a storage."""
+        """With a storage, the backend is a mapping of stored values."""
         self.backend.attach_storage_plugin(MemoryStorage())
         self.backend.initialize_backend_storage()
         self.backend["key"] = "value"
@@ -182,7 +182,7 @@ class RestTests(AloneCase):
         self.assertFalse(self.backend.is_open_storage())
 
     def test_serving(self) -> None:
-        """`serve_forever` connects again after an error, with a pause, until `serve_once` is done."""
+        """`serve_forever` reconnects after an error, with a delay, until `serve_once` returns True."""
         pauses: list[float] = []
         self.patch(time, "sleep", pauses.append)
         with self.assertLogs("errbot.core", "ERROR"):
@@ -190,7 +190,7 @@ class RestTests(AloneCase):
         self.assertEqual((self.backend.connections, len(pauses)), (3, 2))
 
     def test_while_made_for_a_bot(self) -> None:
-        """One that gets a bot can't be used in its `__init__`: what it sends would be lost."""
+        """A backend for a bot raises an error if it uses the bot in its `__init__`."""
         case = self
 
         class Eager(Plain):

@@ -1,4 +1,4 @@
-"""Networks that were written for errbot do what every network has to do."""
+"""Third-party backends fulfil the backend contract."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.compat.backends.legacy_network import FIXTURES, QueueReactor
 
 
 class ContractTests(BackendContract, SynchronousTestCase):
-    """The contract, with a thread that serves and one that sends."""
+    """The contract, with one thread that serves and one that sends."""
 
     nonsense = (" ", "")
 
@@ -63,7 +63,7 @@ class ContractTests(BackendContract, SynchronousTestCase):
 
 
 class _Events:
-    """The part of a bot that gets the messages of such a network."""
+    """The part of a bot that gets the messages of such a backend."""
 
     def __init__(self, events: Any) -> None:
         self.events = events
@@ -72,4 +72,4 @@ class _Events:
         self.events.message_received(network, message)
 
     def callback_requested(self, network: Any, callback: str, *details: Any) -> None:
-        """Nobody is there to be told."""
+        """Do nothing."""

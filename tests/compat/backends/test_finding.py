@@ -1,4 +1,4 @@
-"""Backends that were written for errbot are found and loaded, or it is said in one line why not."""
+"""Third-party backends are found and loaded, or the reason is reported in one line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FindingTests(PluginFilesTestCase):
         return str(error)
 
     def test_by_name(self) -> None:
-        """The Name in the .plug file is what BACKEND says, in whatever case; the first directory wins."""
+        """BACKEND is the Name in a `.plug` file, in any case; the first directory takes precedence."""
         self.plugin("Mine", WORKS)
         for name in ("Mine", "mine"):
             self.assertEqual(find_network(self.config(name, self.directory)).path, self.directory / "mine/Mine.plug")
@@ -43,17 +43,17 @@ class FindingTests(PluginFilesTestCase):
         self.assertEqual(found.path, self.directory / "other/Mine.plug")
 
     def test_what_there_is(self) -> None:
-        """A BACKEND that isn't there is answered with those that are."""
+        """The error about an unknown BACKEND lists the known ones."""
         line = self.refusal(self.config("Slack", FIXTURES))
         for fragment in ("'Slack'", "IRC, Null, Test, Text, Forever, Looping, Once", "BOT_EXTRA_BACKEND_DIR"):
             self.assertIn(fragment, line)
 
     def test_without_admins(self) -> None:
-        """Somebody has to be in charge."""
+        """A third-party backend needs BOT_ADMINS."""
         self.assertIn("BOT_ADMINS is missing", self.refusal(self.config("Once", FIXTURES, BOT_ADMINS=())))
 
     def test_directories(self) -> None:
-        """BOT_EXTRA_BACKEND_DIR is one directory, or several, which exist."""
+        """BOT_EXTRA_BACKEND_DIR is one existing directory or several."""
         config = load_config(None, {"BACKEND": "Once", "BOT_EXTRA_BACKEND_DIR": str(FIXTURES), "BOT_ADMINS": ("me",)})
         self.assertEqual(config.directories("BOT_EXTRA_BACKEND_DIR"), [str(FIXTURES)])
         self.assertEqual(config.BOT_EXTRA_BACKEND_DIR, str(FIXTURES))
@@ -61,7 +61,7 @@ class FindingTests(PluginFilesTestCase):
         self.assertIn("BOT_EXTRA_BACKEND_DIR", str(error))
 
     def test_backend_is_created(self) -> None:
-        """It is loaded as plugins are: errbot is errklein, and what lies beside it is its own."""
+        """A backend is loaded as plugins are, with errklein's errbot."""
         self.plugin("Mine", WORKS)
         network = make_network(QueueReactor(), self.config("Mine", self.directory))
         self.assertIsInstance(network.legacy, ErrBot)
@@ -69,7 +69,7 @@ class FindingTests(PluginFilesTestCase):
         self.successResultOf(network.disconnect())
 
     def test_backend_that_cannot_be_created(self) -> None:
-        """What a backend's own code says against it is told in one line, with its place."""
+        """The error of a backend's code is reported in one line, with its location."""
         for name, source, *fragments in (
             ("NoSdk", "import no_such_sdk", "main.py, line 2", "no_such_sdk"),
             ("Exits", "import sys\n    sys.exit(1)", "Exits could not be loaded", "SystemExit"),
@@ -97,13 +97,13 @@ class FindingTests(PluginFilesTestCase):
                 self.assertIn(fragment, line)
 
     def test_versions(self) -> None:
-        """A backend for versions of errbot that errklein isn't is refused."""
+        """A backend for another version of errbot is refused."""
         self.write("old/old.py", WORKS)
         self.write("old/old.plug", "[Core]\nName = Old\nModule = old\n\n[Errbot]\nMax = 2.0.0\n")
         self.assertIn("2.0.0", self.refusal(self.config("Old", self.directory)))
 
     def test_what_cannot_be_read(self) -> None:
-        """A .plug file that can't be read is no backend, and in nobody's way."""
+        """An invalid `.plug` file is skipped; its error is reported if no backend is found."""
         self.write("bad/bad.plug", "nonsense")
         self.plugin("Mine", WORKS)
         self.assertEqual(find_network(self.config("Mine", self.directory)).name, "Mine")

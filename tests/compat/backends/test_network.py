@@ -1,4 +1,4 @@
-"""Networks that were written for errbot, on a whole bot."""
+"""Third-party backends on a whole bot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.compat.backends.legacy_network import LegacyNetworkCase
 
 
 class Watcher(BotPlugin):
-    """Notes down what it is told, and in which order."""
+    """A plugin that records its callbacks in order."""
 
     def __init__(self, bot: Any, name: str | None = None) -> None:
         super().__init__(bot, name)
@@ -75,18 +75,18 @@ class ServeOnceTests(LegacyNetworkCase):
         return self.legacy.sent[before:]
 
     def test_in_a_room(self) -> None:
-        """In a room the answer goes to the room."""
+        """A command in a room gets its reply in the room."""
         self.assertEqual(self.sent_after("!hello", to="#ops"), [("#ops", "hello bob")])
 
     def test_access(self) -> None:
-        """Administrators are known by the aclattr that the backend gives them."""
+        """Administrators are identified by the backend's `aclattr`."""
         self.assertEqual(self.sent_after("!secret", frm="alice"), [("alice", "sesame")])
         [(to, text)] = self.sent_after("!secret")
         self.assertEqual(to, "bob")
         self.assertIn("admin", text)
 
     def test_what_plugins_are_told(self) -> None:
-        """Callbacks come in the order in which things happened; the bot's own messages once, however many parts."""
+        """Callbacks are called in the order of events, and `callback_botmessage` once for a message in parts."""
         watcher = self.plugin(Watcher)
         # Once when the plugin was activated, and once when the network was there.
         self.until(lambda: watcher.told.count("connect") == 2)
@@ -113,7 +113,7 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertEqual([what for what, *_ in watcher.told], ["botmessage", "message"])
 
     def test_what_it_says_by_itself(self) -> None:
-        """What the backend sends by itself is shown to plugins too."""
+        """Plugins get `callback_botmessage` for messages that the backend sends itself."""
         self.legacy.wire.put(
             lambda legacy: legacy.send_message(Message("by itself", to=legacy.build_identifier("bob")))
         )
@@ -121,7 +121,7 @@ class ServeOnceTests(LegacyNetworkCase):
         self.until(lambda: ("botmessage", "by itself") in watcher.told)
 
     def test_down_for_weeks(self) -> None:
-        """However often it has tried, it waits for no more than ten minutes, and tries again."""
+        """The delay before a reconnection is at most ten minutes, after any number of attempts."""
         waited: list[float] = []
         self.legacy._here.pause = waited.append
         self.legacy._attempts = 100_000
@@ -130,7 +130,7 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertLess(waited[0], 610)
 
     def test_admins_are_told_when_it_is_connected(self) -> None:
-        """A warning waits for the connection, since before it the network may know nobody; nor does it block anybody."""
+        """A warning to administrators waits for the connection, and blocks nothing."""
         told_in: list[threading.Thread] = []
         build = self.legacy.build_identifier
 
@@ -146,20 +146,20 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertNotIn(threading.current_thread(), told_in)
 
     def test_reactions_and_streams(self) -> None:
-        """Reactions go to the network in turn with messages; files are offered by the backend itself."""
+        """Reactions are sent in order with messages; files are sent by the backend itself."""
         self.until(lambda: self.legacy.connections)
         bob = self.bot.build_identifier("bob")
         message = Message("m", to=bob)
         self.bot.add_reaction(message, "thumbsup")
         self.until(lambda: self.legacy.done)
         self.assertEqual(self.legacy.done, [("reaction", "m", "thumbsup")])
-        # The backend has no remove_reaction.
+        # The backend doesn't implement remove_reaction.
         self.assertRaises(NotImplementedError, self.bot.remove_reaction, message, "thumbsup")
         self.bot.send_stream_request(bob, BytesIO(b"bytes"), name="file")
         self.assertEqual(self.legacy.done[-1], ("stream", "bob", b"bytes", "file"))
 
     def test_what_others_do(self) -> None:
-        """Reactions and who came and went are told with whoever had a part in it."""
+        """Events of rooms and reactions have identifiers of the network."""
         watcher = self.plugin(Watcher)
 
         def happen(legacy: Any) -> None:
@@ -172,14 +172,14 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertIn("carol", [told[2] for told in watcher.told if told[0] == "joined"])
 
     def test_rooms(self) -> None:
-        """Rooms are the backend's own, `rooms` being a method here."""
+        """Rooms are those of the backend, whose `rooms` is a method."""
         room = self.bot.query_room("#ops")
         room.join()
         self.assertEqual(self.bot.rooms(), [room])
         self.assertEqual(room.network, self.network.network)
 
     def test_identifiers_belong_to_the_network(self) -> None:
-        """Everybody whom the backend names is on its network, so that answers find their way."""
+        """The network is recorded in all identifiers of the backend."""
         person = self.bot.build_identifier("bob")
         self.assertEqual(person.network, "once")
         occupant: Any = self.bot.build_identifier("#ops/bob")
@@ -187,7 +187,7 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertRaises(ValueError, self.bot.build_identifier, " ")
 
     def test_a_slow_network_holds_nobody_up(self) -> None:
-        """While the network takes its time, everything else goes on; and nothing is overtaken."""
+        """While the backend blocks, the bot works on, and the order of messages is kept."""
         self.until(lambda: self.legacy.connections)
         self.legacy.may_send = threading.Event()
         bob = self.bot.build_identifier("bob")
@@ -204,7 +204,7 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertEqual(self.legacy.done, [("presence", "away", "lunch")])
 
     def test_a_message_that_cannot_be_sent(self) -> None:
-        """An error of the backend while it sends costs that message alone."""
+        """If the backend fails to send a message, later messages are sent."""
         self.until(lambda: self.legacy.connections)
         broken: Any = Message("x", to=self.bot.build_identifier("bob"))
         self.patch(self.legacy, "prefix_groupchat_reply", None)
@@ -223,7 +223,7 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertEqual(self.legacy.sent, [("bob", "y")])
 
     def test_stopping_is_ctrl_c(self) -> None:
-        """When the bot stops, `serve_once` gets KeyboardInterrupt once it runs Python, and `shutdown` follows."""
+        """When the bot stops, `serve_once` gets KeyboardInterrupt, and `shutdown` is called."""
         self.until(lambda: self.legacy.connections)
         self.stop()
         self.assertEqual(self.legacy.done, ["interrupted", "shutdown"])
@@ -231,7 +231,7 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertEqual(self.ended, [])
 
     def test_stopping_sends_what_is_queued(self) -> None:
-        """When the bot stops, everything that is queued is sent before the network's code ends."""
+        """When the bot stops, all queued messages are sent before the backend's code ends."""
         self.until(lambda: self.legacy.connections)
         self.legacy.may_send = threading.Event()
         bob = self.bot.build_identifier("bob")
@@ -248,7 +248,7 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertEqual(self.legacy.done, ["interrupted", "shutdown"])
 
     def test_what_cannot_be_sent_is_named(self) -> None:
-        """A network that doesn't take its messages in time is left, and the log names them."""
+        """If the backend doesn't send its messages in time, they are logged."""
         # From the second time on messages are handed to the network; it counts its connections before.
         self.until(lambda: self.plugin(Watcher).told.count("connect") == 2)
         self.legacy.may_send = threading.Event()
@@ -264,7 +264,7 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertEqual(lines, ["once: sent but not confirmed, to bob: alert 0", "once: not sent, to bob: alert 1"])
 
     def test_the_end_of_the_network(self) -> None:
-        """A true answer of `serve_once` means that it is over: with no other network, so is the bot."""
+        """If `serve_once` returns True and there is no other network, the bot ends."""
         done = type(self.legacy).serve_once.__globals__["DONE"]
         self.legacy.wire.put(done)
         self.until(lambda: self.ended, "the bot to end")
@@ -272,7 +272,7 @@ class ServeOnceTests(LegacyNetworkCase):
 
 
 class ReconnectionTests(LegacyNetworkCase):
-    """Connections that break."""
+    """Lost connections."""
 
     plugins = (Watcher,)
 
@@ -280,7 +280,7 @@ class ReconnectionTests(LegacyNetworkCase):
         return type(self.legacy).serve_once.__globals__[name]
 
     def breaks(self, how: object) -> float:
-        """After how many seconds the bot connects again when the connection breaks so."""
+        """Return the seconds until the bot reconnects after this kind of failure."""
         before = self.legacy.connections
         self.legacy.wire.put(how)
         self.until(self.waits, "a wait for the next connection")
@@ -291,17 +291,17 @@ class ReconnectionTests(LegacyNetworkCase):
         return seconds
 
     def test_broken_connection_is_reopened(self) -> None:
-        """Neither an error nor a false answer is the end: it is waited for, plugins stay active and are told."""
+        """After an error or a false result, the backend is connected again, and plugins stay active."""
         watcher = self.plugin(Watcher)
         self.until(lambda: self.legacy.connections)
         for how in (OSError("gone"), self.mark("HANG_UP"), OSError("gone again")):
-            # The fixture says each time that its connection was good, so that the wait is the shortest one.
+            # The fixture resets the reconnection count each time, so that the delay is minimal.
             self.assertTrue(1 <= self.breaks(how) <= 4)
         self.until(lambda: watcher.told.count("connect") >= 4)
         self.assertTrue(watcher.is_activated)
 
     def test_waits_grow(self) -> None:
-        """Each failure in a row makes the wait longer by three quarters, up to ten minutes; and up to 3 s by chance."""
+        """Each failure in a row increases the delay by the factor 1.75, up to ten minutes, plus up to 3 s at random."""
         self.until(lambda: self.legacy.connections)
         self.legacy.reset_reconnection_count = lambda: None
         waits = [self.breaks(OSError("gone")) for _ in range(14)]
@@ -310,7 +310,7 @@ class ReconnectionTests(LegacyNetworkCase):
             self.assertTrue(least <= wait <= least + 3, (count, wait))
 
     def test_what_is_said_meanwhile(self) -> None:
-        """Messages wait until the connection is there again."""
+        """Messages wait for the next connection."""
         self.until(lambda: self.legacy.connections)
         self.legacy.wire.put(OSError("gone"))
         self.until(self.waits)
@@ -332,13 +332,13 @@ class ReconnectionTests(LegacyNetworkCase):
 
 
 class ServeForeverTests(LegacyNetworkCase):
-    """A backend with a loop of its own."""
+    """A backend with its own `serve_forever`."""
 
     backend = "Forever"
     plugins = (Watcher,)
 
     def test_serve_forever(self) -> None:
-        """It is answered, its rooms may be a property, and when its loop ends the bot does."""
+        """Commands get replies, `rooms` may be a property, and the bot ends when the loop ends."""
         self.legacy.wire.put(("", "bob", "!hello"))
         self.until(lambda: self.legacy.sent)
         self.assertEqual(self.legacy.sent, [("bob", "hello bob")])
@@ -349,7 +349,7 @@ class ServeForeverTests(LegacyNetworkCase):
         self.until(lambda: self.ended, "the bot to end")
 
     def test_its_errors(self) -> None:
-        """An error in its loop isn't the end of the bot: it is tried again."""
+        """An error in the loop leads to a reconnection."""
         self.until(lambda: self.legacy.connections)
         self.legacy.wire.put(OSError("gone"))
         self.until(self.waits)
@@ -358,7 +358,7 @@ class ServeForeverTests(LegacyNetworkCase):
         self.until(lambda: self.legacy.connections == 2)
 
     def test_stopping_while_the_network_is_down(self) -> None:
-        """With the network down and the next attempt after the grace period, the bot stops at once and names the queue."""
+        """If the next attempt to connect is after the grace period, the bot stops at once and logs the queue."""
         self.until(lambda: self.legacy.connections)
         self.legacy.wire.put(OSError("gone"))
         self.until(self.waits)
@@ -369,19 +369,19 @@ class ServeForeverTests(LegacyNetworkCase):
         Deferred.fromCoroutine(self.bot.stop(0.5)).addBoth(stopped.append)
         self.until(lambda: stopped, "the bot to stop")
         self.bot.storage = None
-        # Not every network says that it is down.
+        # Not every backend reports a lost connection.
         self.assertEqual([line.partition(", ")[2] for line in lines], ["to bob: alert"])
         self.flushLoggedErrors(OSError)
 
 
 class AsyncioTests(LegacyNetworkCase):
-    """A backend with asyncio inside."""
+    """A backend that uses asyncio."""
 
     backend = "Looping"
     plugins = (Watcher,)
 
     def test_own_asyncio_loop(self) -> None:
-        """It runs its loop in its thread, whatever the bot's own loop is."""
+        """The backend runs an event loop in its own thread, independent of the bot's loop."""
         import asyncio
 
         self.until(lambda: self.legacy.loop)
@@ -390,20 +390,20 @@ class AsyncioTests(LegacyNetworkCase):
         self.assertEqual(self.legacy.sent, [("alice", "hello alice")])
 
     def test_before_it_knows_itself(self) -> None:
-        """A backend that raises when it is asked too early who it is hasn't said so yet."""
+        """If the backend raises an error for its identifier, the identifier is None."""
         network = make_network(self.reactor, next(iter(self.config.networks.values())))
         network.attach(self.bot)
         self.assertIsNone(network.bot_identifier)
         self.successResultOf(network.disconnect())
 
     def test_what_it_does_not_know(self) -> None:
-        """What the backend hasn't is said so."""
+        """A missing feature of the backend raises NotImplementedError."""
         alice = self.bot.build_identifier("alice")
         self.assertRaises(NotImplementedError, self.bot.send_stream_request, alice, BytesIO())
         self.assertRaises(NotImplementedError, self.bot.add_reaction, Message("m", to=alice), "wave")
 
     def test_stopping_wakes_its_loop(self) -> None:
-        """Stopping ends a loop that waits for its sockets: its tasks are cancelled as by Ctrl-C."""
+        """Stopping wakes the event loop and cancels its tasks, as Ctrl-C does."""
         self.until(lambda: self.legacy.loop)
         self.stop()
         self.assertEqual(self.legacy.done, ["cancelled", "interrupted"])
@@ -421,7 +421,7 @@ class SeveralTests(LegacyNetworkCase):
     }
 
     def test_answers_find_their_way(self) -> None:
-        """Each network's messages are answered there, with its own settings."""
+        """Each network sends its own replies, with its own settings."""
         here, there = (network.legacy for network in self.networks.values())
         here.wire.put(("", "bob", "!hello"))
         there.wire.put(("", "carol", "?hello"))

@@ -1,4 +1,4 @@
-"""STORAGE names errklein's storages, and those that were written for errbot."""
+"""STORAGE names one of errklein's storages or a third-party one."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class DictStorage(StoragePluginBase):
 
 class StorageCase(SynchronousTestCase):
     def setUp(self) -> None:
-        """A directory with a storage for errbot, beside other files."""
+        """Create a directory with a third-party storage beside other files."""
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir()
         self.write("dicts.plug", "[Core]\nName = Dicts\nModule = dicts\n")
@@ -72,20 +72,20 @@ class StorageCase(SynchronousTestCase):
         (self.directory / name).write_text(text)
 
     def config(self, **settings: Any) -> Config:
-        """A configuration with these settings."""
+        """Return a configuration with these settings."""
         data = {"BOT_DATA_DIR": str(self.directory), "BOT_EXTRA_STORAGE_PLUGINS_DIR": str(self.directory)}
         return load_config(None, {"BACKEND": "Null", **data, **settings})
 
 
 class MakeStorageTests(StorageCase):
     def made(self, **settings: Any) -> Storage:
-        """The storage of that configuration, closed after the test."""
+        """Return the storage of the configuration; it is closed after the test."""
         storage = make_storage(self.config(**settings))
         self.addCleanup(storage.close)
         return storage
 
     def test_own(self) -> None:
-        """Shelf is a file in BOT_DATA_DIR, or where STORAGE_CONFIG's basedir says; Memory keeps nothing."""
+        """Shelf is a file in BOT_DATA_DIR or in the `basedir` of STORAGE_CONFIG; Memory has no file."""
         self.assertIsInstance(self.made(STORAGE="Memory"), MemoryStorage)
         self.assertIsInstance(self.made(), SQLiteStorage)
         self.assertTrue((self.directory / "errklein.sqlite").exists())
@@ -93,14 +93,14 @@ class MakeStorageTests(StorageCase):
         self.assertEqual(database_of(elsewhere), Path("/elsewhere/errklein.sqlite"))
 
     def test_written_for_errbot(self) -> None:
-        """A storage with a .plug file of that name is loaded as plugins are, and used behind errklein's port."""
+        """A third-party storage is found by the Name in its `.plug` file and used."""
         storage = self.made(STORAGE="Dicts")
         self.assertIsInstance(storage, ThirdPartyStorage)
         storage.open("Greeter").set("a", [1])
         self.assertEqual(storage.open("Greeter").get("a"), [1])
 
     def test_unknown(self) -> None:
-        """A name that there isn't is one line that lists what there is; no code is run to find out."""
+        """The error about an unknown storage lists the known ones; no code is executed."""
         config = self.config(STORAGE="Redis", STORAGE_CONFIG={"password": "s3cret"})
         for call in (check_storage, make_storage):
             text = str(self.assertRaises(ConfigError, call, config))
@@ -120,13 +120,13 @@ class MakeStorageTests(StorageCase):
         self.assertEqual(asked, [("errbot.backend_plugins", "errklein.storages")])
 
     def test_broken_code(self) -> None:
-        """A storage whose module can't be imported is one line with the place."""
+        """The error about a storage that can't be imported has its location."""
         self.write("dicts.py", "StoragePluginBase\n")
         text = str(self.assertRaises(StorageError, make_storage, self.config(STORAGE="Dicts")))
         self.assertIn("dicts.py, line 1: NameError", text)
 
     def test_refuses_its_configuration(self) -> None:
-        """A storage that can't be made is named, without what it says, which may hold a password."""
+        """The error about a storage that can't be created has no text of the exception, which may contain a password."""
         config = self.config(STORAGE="Dicts", STORAGE_CONFIG={"password": "wrong"})
         text = str(self.assertRaises(StorageError, make_storage, config))
         self.assertIn("'Dicts' failed to start (DictStorage raised RuntimeError)", text)
@@ -135,15 +135,15 @@ class MakeStorageTests(StorageCase):
 
 class LoadedContractTests(StoreContract, StorageCase):
     def make_storage(self) -> Storage:
-        """The storage for errbot, as a configuration gets it."""
+        """Return the third-party storage as it is created for a configuration."""
         return make_storage(self.config(STORAGE="Dicts"))
 
 
 class BundledTests(StorageCase):
-    """errbot's own storages, for code that opens them by itself."""
+    """errbot's bundled storages, for code that opens them itself."""
 
     def test_shelf_is_the_bots_file(self) -> None:
-        """What a test or tool keeps with the shelf is what the bot reads."""
+        """A value that is stored with ShelfStoragePlugin can be read by the bot."""
         store = ShelfStoragePlugin(self.config()).open("Greeter")
         store.set("a", 1)
         store.close()

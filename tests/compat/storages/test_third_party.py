@@ -1,4 +1,4 @@
-"""Storages that were written for errbot keep errklein's contract behind the wrapper."""
+"""Third-party storages fulfil the storage contract behind the adapter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from errklein.testing.store_contract import StoreContract
 
 
 class Shaky(StorageBase):
-    """As simple as a storage can be: live keys, an error of its own where nothing is open, never two threads at once."""
+    """A minimal store that raises errors if it is closed or used by two threads at once."""
 
     def __init__(self, owner: ShakyPlugin, namespace: str) -> None:
         self.owner = owner
@@ -56,7 +56,7 @@ class Shaky(StorageBase):
 
 
 class ShakyPlugin(StoragePluginBase):
-    """Opens each namespace once; a second time, or in two threads at once, is an error."""
+    """A storage that raises an error if a namespace is opened twice, or by two threads at once."""
 
     def __init__(self) -> None:
         super().__init__(None)
@@ -77,11 +77,11 @@ class ShakyPlugin(StoragePluginBase):
 
 class ContractTests(StoreContract, SynchronousTestCase):
     def make_storage(self) -> Storage:
-        """A storage that was written for errbot, wrapped."""
+        """Return a third-party storage in the adapter."""
         return ThirdPartyStorage("Shaky", ShakyPlugin())
 
     def test_opened_once(self) -> None:
-        """The storage sees a namespace opened once, and closed when the last who uses it has closed it."""
+        """A namespace is opened once in the storage, and closed after its last user."""
         plugin = ShakyPlugin()
         storage = ThirdPartyStorage("Shaky", plugin)
         one, two = storage.open("Greeter"), storage.open("Greeter")
@@ -92,7 +92,7 @@ class ContractTests(StoreContract, SynchronousTestCase):
         self.assertEqual([values.values is None for values in plugin.opened], [True])
 
     def test_namespaces(self) -> None:
-        """The namespaces that were opened are known."""
+        """`namespaces` lists those that were opened."""
         storage = ThirdPartyStorage("Shaky", ShakyPlugin())
         storage.open("b").close()
         storage.open("a")
@@ -100,7 +100,7 @@ class ContractTests(StoreContract, SynchronousTestCase):
 
 
 class Broken:
-    """A storage whose server is gone."""
+    """A storage whose server is unavailable."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -116,7 +116,7 @@ class Broken:
 
 class FailureTests(SynchronousTestCase):
     def test_one_line(self) -> None:
-        """Whatever the storage raises is a StorageError of one line that names the namespace and the storage."""
+        """An exception of the storage becomes a StorageError of one line with namespace and storage."""
         store = ThirdPartyStorage("Redis", Broken(RuntimeError("connection\nrefused"))).open("Greeter")
         for call in (
             lambda: store.get("a"),
@@ -129,7 +129,7 @@ class FailureTests(SynchronousTestCase):
             self.assertEqual(str(error), "Greeter: the storage Redis failed (RuntimeError: connection refused)")
 
     def test_secrets_stay_secret(self) -> None:
-        """A password of STORAGE_CONFIG isn't in the error, though it is in the storage's."""
+        """A password of STORAGE_CONFIG is masked in the error."""
         config = {"host": "db", "password": "s3cret!", "deep": {"url": "redis://me:pw@db"}}
         error = RuntimeError("no login at db with s3cret! through redis://me:pw@db")
         store = ThirdPartyStorage("Redis", Broken(error), config).open("Greeter")
@@ -137,13 +137,13 @@ class FailureTests(SynchronousTestCase):
         self.assertIn("no login at db with ••• through redis://•••@db", text)
 
     def test_unstorable(self) -> None:
-        """A value that the storage can't pickle is told as errklein's own storage does."""
+        """A value that the storage can't pickle raises UnstorableValue."""
         store = ThirdPartyStorage("Redis", Broken(TypeError("cannot pickle"))).open("Greeter")
         error = self.assertRaises(UnstorableValue, store.set, "a", object())
         self.assertIn("object can't be stored under 'a'", str(error))
 
     def test_close_closes_the_others(self) -> None:
-        """A namespace that can't be closed is logged, and the storage is closed nevertheless."""
+        """An error while a namespace is closed is logged, and the others are closed."""
         storage = ThirdPartyStorage("Redis", Broken(RuntimeError("no")))
         store = storage.open("Greeter")
         said = self.listen()
@@ -152,14 +152,14 @@ class FailureTests(SynchronousTestCase):
         self.assertRaises(StorageError, store.len)
 
     def listen(self) -> list[Any]:
-        """What is logged from now on."""
+        """Record log events from now on."""
         said: list[Any] = []
         globalLogPublisher.addObserver(said.append)
         self.addCleanup(globalLogPublisher.removeObserver, said.append)
         return said
 
     def test_holding_up_the_reactor_is_told(self) -> None:
-        """A slow storage that is asked on the reactor is told to the log, once a minute; in a thread it isn't."""
+        """A slow call on the reactor is logged once a minute; a slow call in a thread isn't."""
         now = [0.0]
         on_reactor = [True]
 
@@ -186,13 +186,13 @@ class FailureTests(SynchronousTestCase):
 
 class RememberedTests(SynchronousTestCase):
     def setUp(self) -> None:
-        """What errklein itself keeps, in a storage that counts how often it is asked."""
+        """Open errklein's own namespace in a storage that counts reads."""
         self.plugin = ShakyPlugin()
         self.storage = ThirdPartyStorage("Shaky", self.plugin)
         self.core = self.storage.open("core")
 
     def test_read_once(self) -> None:
-        """What errklein keeps of its own is read once, and so is that it isn't there."""
+        """errklein's own values, and missing ones, are read once."""
         self.core.set("configs", {"A": 1})
         for _ in range(3):
             self.assertEqual(self.core.get("configs"), {"A": 1})
@@ -200,7 +200,7 @@ class RememberedTests(SynchronousTestCase):
         self.assertEqual(self.plugin.reads, 2)
 
     def test_changes_are_seen(self) -> None:
-        """A new value, or that there is none any more, is what is read next."""
+        """After a change, the new value is read."""
         other = self.storage.open("core")
         self.assertRaises(KeyError, self.core.get, "configs")
         other.set("configs", 1)
@@ -209,7 +209,7 @@ class RememberedTests(SynchronousTestCase):
         self.assertRaises(KeyError, self.core.get, "configs")
 
     def test_plugins_values_are_not_remembered(self) -> None:
-        """What plugins keep may be changed by others who use the same database."""
+        """Values of plugins are always read, since other programs may change them."""
         store = self.storage.open("Greeter")
         store.set("a", 1)
         self.plugin.kept["Greeter"]["a"] = 2
