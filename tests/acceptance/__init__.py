@@ -1,5 +1,6 @@
-"""errklein as a whole, as its users meet it: real processes, sockets and chat servers, and no mercy.
+"""Acceptance tests of errklein as a whole, with real processes, sockets and chat servers.
 
-Each scenario is a module with a function that runs it and returns what was measured. Tests run it in small, and the
-scripts in benchmarks/ in full; both judge by `problems`, one sentence for each thing that doesn't hold.
+Each scenario is a module with a function that runs it and returns the measured figures. Tests run it with small
+numbers, and the scripts in benchmarks/ with large ones. Both check `problems`, which returns a line for each failed
+expectation.
 """

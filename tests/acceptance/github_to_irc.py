@@ -1,4 +1,4 @@
-"""GitHub's webhooks become lines in a room, each exactly one and in order, although the IRC server crashes in between."""
+"""The scenario GitHub to IRC: each webhook becomes one line in a room, although the IRC server crashes."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ BOT, ROOM = "errklein", "#github"
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured."""
+    """The measured figures."""
 
     expected: Sequence[Delivery]
     statuses: Sequence[int]
     lines: Sequence[str]
     heard_before: int
-    """How many lines were heard before the server crashed."""
+    """The number of lines before the server crashed."""
     posted_before: int
     posting: float
-    """Seconds that all posting took."""
+    """The duration of all requests in seconds."""
     telling: float
     """Seconds from the first post to the last line."""
     silence: float
     """Seconds between the last line before the crash and the first one after it."""
 
     def report(self) -> str:
-        """The figures, for people."""
+        """Return the figures as text."""
         lost, twice, strange = compare(self.expected, self.lines)
         statuses = ", ".join(f"{count} × {status}" for status, count in Counter(self.statuses).items())
         return f"""\
@@ -49,10 +49,10 @@ class Figures:
 server killed after line {self.heard_before}, {self.posted_before} webhooks posted; {self.silence:.1f} s without a line"""
 
     def problems(self) -> list[str]:
-        """What doesn't hold."""
+        """Return a line for each failed expectation."""
         lost, twice, strange = compare(self.expected, self.lines)
-        found = [f"answered with {status}" for status in self.statuses if status not in (200, 204)]
-        found += [f"{lost} were lost"] * bool(lost) + [f"{twice} were told twice"] * bool(twice)
+        found = [f"a response has the status {status}" for status in self.statuses if status not in (200, 204)]
+        found += [f"{lost} lines are missing"] * bool(lost) + [f"{twice} lines occur twice"] * bool(twice)
         found += [f"out of order: {line}" for line in strange]
         if len(self.lines) != len(self.expected):
             found.append(f"{len(self.lines)} lines for {len(self.expected)} webhooks")
@@ -60,13 +60,13 @@ server killed after line {self.heard_before}, {self.posted_before} webhooks post
 
 
 async def github_to_irc(reactor: Any, directory: Path, expected: Sequence[Delivery]) -> Figures:
-    """Post the first half; kill the server when a third has been heard; post the rest; start the server again.
+    """Post the first half, kill the server after a third of the lines, post the rest, and start the server again.
 
-    The second person is back in the room as soon as the server is there, which is before the bot tries again.
+    The second person joins the room as soon as the server is running, before the bot reconnects.
     """
     server = Ngircd()
     text = server.configuration.read_text()
-    # As Debian configures it; the rest is as it comes.
+    # This is Debian's configuration; all other options are ngircd's defaults.
     assert "MaxConnectionsIP = 0" in text
     server.configuration.write_text(text.replace("MaxConnectionsIP = 0", "MaxConnectionsIP = 10"))
     server.start()
@@ -82,7 +82,7 @@ async def github_to_irc(reactor: Any, directory: Path, expected: Sequence[Delive
         half = len(expected) // 2
         statuses, posting = await deferToThread(post, port, expected[:half])
         await until(reactor, lambda: len(people[0].said) >= len(expected) // 3, len(expected) / 2 + LIMIT)
-        # At any moment, not just after a line.
+        # A random delay, so that the crash doesn't always follow a line.
         await deferLater(reactor, random.uniform(0, 0.4))
         server.kill()
         killed = time.monotonic()
@@ -101,7 +101,7 @@ async def github_to_irc(reactor: Any, directory: Path, expected: Sequence[Delive
         wanted = len(expected) - len(before)
         await until(reactor, lambda: len(people[1].said) >= wanted, wanted + LIMIT, must=False)
         telling = time.monotonic() - began
-        # Whatever comes twice may come last.
+        # A duplicate line may come last.
         await deferLater(reactor, 1.0)
     finally:
         for person in people:
@@ -114,7 +114,7 @@ async def github_to_irc(reactor: Any, directory: Path, expected: Sequence[Delive
 
 
 class _Bot:
-    """`twistd -n errklein` with the example notifier, on IRC."""
+    """`twistd -n errklein` with the example plugin GitHub notifier, on IRC."""
 
     def __init__(self, directory: Path, irc_port: int, port: int) -> None:
         settings = {
@@ -122,7 +122,7 @@ class _Bot:
             "BOT_IDENTITY": {"nickname": BOT, "server": "127.0.0.1", "port": irc_port},
             "CHATROOM_PRESENCE": (ROOM,),
             "BOT_EXTRA_PLUGIN_DIR": str(ROOT / "examples" / "github_notifier"),
-            # As fast as the server lets it.
+            # No limit except that of the server.
             "IRC_CHANNEL_RATE": None,
         }
         write_config(directory, settings)
@@ -135,17 +135,17 @@ class _Bot:
 
     @property
     def log(self) -> str:
-        """What it has logged."""
+        """The bot's log."""
         return self._log.read_text()
 
     def end(self) -> None:
-        """Make sure that nothing is left of it."""
+        """Kill the bot and wait for its end."""
         self._process.kill()
         self._process.wait()
 
 
 def post(port: int, deliveries: Sequence[Delivery]) -> tuple[list[int], float]:
-    """Post one after the other; returns the answers' statuses and how many seconds it took."""
+    """Post the webhooks one after the other; return the statuses and the duration in seconds."""
     began = time.monotonic()
     statuses = []
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
@@ -159,7 +159,7 @@ def post(port: int, deliveries: Sequence[Delivery]) -> tuple[list[int], float]:
 
 
 async def until(reactor: Any, condition: Callable[[], bool], limit: float, *, must: bool = True) -> None:
-    """Wait until the condition holds, for at most `limit` seconds; then AssertionError, if it must hold."""
+    """Wait for the condition, at most `limit` seconds. After that, raise AssertionError if `must` is true."""
     deadline = time.monotonic() + limit
     while not condition():
         if time.monotonic() > deadline:

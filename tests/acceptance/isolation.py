@@ -1,4 +1,4 @@
-"""Handlers that block hold up neither those that don't, nor the chat; and what is too much is refused."""
+"""The scenario isolation: blocking handlers delay neither async handlers nor the chat, and excess requests are refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ POOL, QUEUE = 20, 200
 """The defaults of WEBHOOK_POOLSIZE and WEBHOOK_QUEUE."""
 
 WEBHOOK_LIMIT, COMMAND_LIMIT = 0.050, 0.100
-"""How many seconds an `async def` webhook and a chat command may take meanwhile."""
+"""The limits in seconds for an `async def` webhook and a chat command meanwhile."""
 
 PLUGIN = """
     import time
@@ -44,21 +44,21 @@ PLUGIN = """
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured. Times are in seconds."""
+    """The measured figures. Times are in seconds."""
 
     sleep: float
     wait: float
     blocked: Sequence[Answer]
-    """The answers of the blocking handlers."""
+    """The responses of the blocking handlers."""
     webhooks: Sequence[Answer]
-    """The answers of the `async def` webhook meanwhile."""
+    """The responses of the `async def` webhook meanwhile."""
     commands: Sequence[float]
-    """What chat commands took meanwhile."""
+    """The durations of chat commands meanwhile."""
     flood: Sequence[Answer]
-    """The answers to more requests than there is room for, all at once."""
+    """The responses to more concurrent requests than the limits allow."""
 
     def report(self) -> str:
-        """The figures, for people."""
+        """Return the figures as text."""
         refused = self._refused_at_once
         return f"""\
 {len(self.blocked)} handlers that sleep {self.sleep:g} s: {statuses(self.blocked)}
@@ -67,7 +67,10 @@ meanwhile {len(self.commands)} chat commands: {in_short(self.commands)}
 {len(self.flood)} at once: {statuses(self.flood)}; {len(refused)} refused at once: {in_short(_times(refused))}"""
 
     def problems(self, share: float = 1.0) -> list[str]:
-        """What doesn't hold; only so many of the answers have to be quick, since other work on a machine can be slow."""
+        """Return a line for each failed expectation.
+
+        Only the given share of the responses must be quick, since other processes can slow down the machine.
+        """
         found = []
         if any(answer.status != 200 for answer in self.webhooks):
             found.append(f"async webhooks: {statuses(self.webhooks)}")
@@ -75,15 +78,15 @@ meanwhile {len(self.commands)} chat commands: {in_short(self.commands)}
             found.append(f"async webhooks were slow: {in_short(self._webhook_times)}")
         if slowest(self.commands, share) >= COMMAND_LIMIT:
             found.append(f"chat commands were slow: {in_short(self.commands)}")
-        found += [f"{answer} isn't as it has to be" for answer in (*self.blocked, *self.flood) if not _proper(answer)]
+        found += [f"unexpected response: {answer}" for answer in (*self.blocked, *self.flood) if not _proper(answer)]
         rounds = int(self.wait / self.sleep) + 1
-        # Those whose thread becomes free at the very end of their wait may be lucky or not.
+        # A request whose thread becomes free at the very end of its wait may be served or refused.
         served = sum(answer.status == 200 for answer in self.blocked)
         certain = POOL * (rounds - 1 if self.wait % self.sleep == 0 else rounds)
         if not min(certain, len(self.blocked)) <= served <= POOL * rounds:
-            found.append(f"{served} of {len(self.blocked)} handlers that block were served")
+            found.append(f"{served} of {len(self.blocked)} requests to blocking handlers were served")
         if any(answer.took > self.wait + 1.0 for answer in self.blocked if answer.status == 503):
-            found.append("somebody waited too long for a refusal")
+            found.append("a refused request waited too long")
         if len(self._refused_at_once) != len(self.flood) - POOL - QUEUE:
             found.append(f"{len(self._refused_at_once)} of {len(self.flood)} were refused at once")
         return found
@@ -100,7 +103,7 @@ meanwhile {len(self.commands)} chat commands: {in_short(self.commands)}
 def isolation(
     directory: Path, *, sleep: float = 5.0, wait: float = 10.0, blocked: int = 50, flood: int = 250
 ) -> Figures:
-    """Let `blocked` handlers sleep; ask an async webhook and the chat meanwhile; then ask `flood` times at once."""
+    """Let `blocked` handlers sleep, use an async webhook and the chat meanwhile, then send `flood` requests at once."""
     plugins = {"Sleeper": PLUGIN.format(seconds=sleep, stuck=0)}
     with talking(directory, plugins, WEBHOOK_QUEUE_WAIT=wait) as bot:
         sleeping, webhooks, commands = run(_meanwhile(bot, blocked))
@@ -126,51 +129,51 @@ async def _meanwhile(bot: TalkingBot, blocked: int) -> tuple[list[Answer], list[
 
 @dataclass(frozen=True)
 class Overdue:
-    """What was measured of handlers that don't come to an end."""
+    """The measured figures for handlers that hang."""
 
     timeout: float
     stuck: Sequence[Answer]
-    """The answers for handlers that were stuck, one for each thread that there is."""
+    """The responses of handlers that hang, one for each thread."""
     after: Answer
-    """The answer for one more, while the others were still stuck."""
+    """The response to one more request, while the others hang."""
     quick: Answer
-    """The answer of an `async def` webhook at the same time."""
+    """The response of an `async def` webhook at the same time."""
     warnings: int
-    """How often the admin was told."""
+    """The number of warnings to the administrator."""
     later: Answer
-    """The answer for a handler after the stuck ones had come to their end."""
+    """The response after the other handlers have ended."""
 
     def report(self) -> str:
-        """The figures, for people."""
+        """Return the figures as text."""
         return (
-            f"{len(self.stuck)} handlers over a time-out of {self.timeout:g} s: {statuses(self.stuck)} after "
+            f"{len(self.stuck)} handlers over a timeout of {self.timeout:g} s: {statuses(self.stuck)} after "
             f"{max(answer.took for answer in self.stuck):.2f} s; one more meanwhile: {self.after.status} after "
             f"{self.after.took:.2f} s; an async one: {self.quick.status} after {self.quick.took * 1000:.0f} ms; "
-            f"admins were told {self.warnings} times; afterwards: {self.later.status}"
+            f"{self.warnings} warnings to administrators; afterwards: {self.later.status}"
         )
 
     def problems(self) -> list[str]:
-        """What doesn't hold."""
+        """Return a line for each failed expectation."""
         found = []
         if any(answer.status != 504 for answer in self.stuck):
-            found.append(f"handlers over the time-out: {statuses(self.stuck)}")
+            found.append(f"handlers over the timeout: {statuses(self.stuck)}")
         if not all(self.timeout <= answer.took < self.timeout + 1.0 for answer in self.stuck):
             found.append(f"504 came after {[round(answer.took, 2) for answer in self.stuck]} s")
         if self.after.status != 503 or "retry-after" not in self.after.headers:
-            found.append(f"with all threads stuck one more request got {self.after}")
+            found.append(f"one more request while all threads hang: {self.after}")
         if self.quick.status != 200 or self.quick.took >= WEBHOOK_LIMIT:
             found.append(f"an async webhook: {self.quick}")
         if self.warnings != 1:
-            found.append(f"admins were told {self.warnings} times")
+            found.append(f"{self.warnings} warnings to administrators")
         if self.later.status != 200:
-            found.append(f"when the threads were free again: {self.later}")
+            found.append(f"a request after the threads are free: {self.later}")
         return found
 
 
 def overdue(
     directory: Path, *, threads: int = 3, timeout: float = 1.0, stuck: float = 4.0, wait: float = 0.5
 ) -> Overdue:
-    """Let handlers sleep past the time-out in all threads, and ask for one more."""
+    """Let handlers in all threads sleep longer than the timeout, and send one more request."""
     plugins = {"Sleeper": PLUGIN.format(seconds=0, stuck=stuck)}
     settings = {"WEBHOOK_TIMEOUT": timeout, "WEBHOOK_POOLSIZE": threads, "WEBHOOK_QUEUE_WAIT": wait}
     with talking(directory, plugins, **settings) as bot:

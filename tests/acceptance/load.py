@@ -1,7 +1,8 @@
-"""Keeps many requests unanswered at every moment. Run as a process of its own: python -m tests.acceptance.load PORT N PATH…
+"""A process that keeps many requests in progress at every moment: python -m tests.acceptance.load PORT N PATH…
 
-N connections for each path ask again as soon as they have an answer, until standard input ends. Says "loaded" when
-requests are on their way on all of them, and at the end, as one line of JSON, the answers and how few were ever unanswered.
+N connections for each path send the next request after each response, until standard input ends. The process prints
+"loaded" when requests are in progress on all connections. At its end it prints the responses and the lowest number of
+requests in progress as one line of JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tests.acceptance.wire import Answer, Connection
 
 @dataclass
 class Load:
-    """What is unanswered, and what was answered."""
+    """The requests in progress, and the responses."""
 
     unanswered: int = 0
     fewest: int = sys.maxsize
@@ -24,7 +25,7 @@ class Load:
     answers: list[tuple[str, Answer]] = field(default_factory=list)
 
     async def keep_asking(self, connection: Connection, path: str) -> None:
-        """Ask, again and again."""
+        """Send requests repeatedly."""
         while not self.stopping:
             self.unanswered += 1
             answer = await connection.ask(path)

@@ -1,6 +1,6 @@
 """The payloads that GitHub documents, from the npm package @octokit/webhooks-examples.
 
-As a program, with a folder as its argument, it gets the package with npm, and prints where it is.
+As a program with a folder as its argument, it installs the package with npm and prints its path.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from urllib.parse import urlencode
 PACKAGE = "@octokit/webhooks-examples@7.6.1"
 
 VARIABLE = "ERRKLEIN_GITHUB_EXAMPLES"
-"""The environment variable that names the folder of the unpacked package."""
+"""The environment variable with the path of the unpacked package."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One webhook as GitHub sends it."""
+    """A webhook as GitHub sends it."""
 
     event: str
     payload: Any
@@ -32,7 +32,7 @@ class Delivery:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that matter."""
+        """The relevant headers."""
         kind = "application/x-www-form-urlencoded" if self.as_form else "application/json"
         return {"X-GitHub-Event": self.event, "Content-Type": kind}
 
@@ -44,44 +44,44 @@ class Delivery:
 
     @property
     def subject(self) -> str:
-        """Where it happened: the repository, else the organisation, else who did it; empty for advisories to the world."""
+        """The repository, else the organisation, else the sender; empty for global advisories."""
         for part, name in (("repository", "full_name"), ("organization", "login"), ("sender", "login")):
             if self.payload.get(part):
                 return str(self.payload[part][name])
         return ""
 
     def is_named_in(self, line: str) -> bool:
-        """Whether the line names the event and where it happened."""
+        """Return whether the line has the event and the subject."""
         words = line.split()
         return self.event in words and (not self.subject or self.subject in words)
 
 
 def deliveries(package: Path, every: int = 1) -> list[Delivery]:
-    """The payloads as JSON, and then all of them again as forms; with `every` 10 only each tenth payload."""
+    """Return all payloads as JSON, then all as forms; with `every`, only each payload of that number."""
     events = json.loads((package / "api.github.com" / "index.json").read_text(encoding="utf-8"))
     payloads = [(event["name"], example) for event in events for example in event["examples"]][::every]
     return [Delivery(event, payload, as_form) for as_form in (False, True) for event, payload in payloads]
 
 
 def fetch(directory: Path) -> Path:
-    """Get the package from the registry with npm, and unpack it; returns its folder."""
+    """Install the package with npm, and return its folder."""
     command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(directory)]
     subprocess.run([*command, PACKAGE], check=True, timeout=120, stdin=subprocess.DEVNULL)
     return directory / "node_modules" / "@octokit" / "webhooks-examples"
 
 
 def require_package() -> Path:
-    """The package's folder; where there is none tests are skipped, or fail where CI says that it has to be there."""
+    """Return the package's folder; without it, skip the test, or fail in CI."""
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named)
     if os.environ.get("CI"):
-        raise AssertionError(f"{VARIABLE} isn't set, and in CI it has to be")
-    raise unittest.SkipTest(f"GitHub's payloads aren't here: {VARIABLE} can name the folder of npm's {PACKAGE}")
+        raise AssertionError(f"{VARIABLE} is missing; it is required in CI")
+    raise unittest.SkipTest(f"GitHub's payloads are missing; set {VARIABLE} to the folder of npm's {PACKAGE}")
 
 
 def compare(expected: Sequence[Delivery], lines: Sequence[str]) -> tuple[int, int, list[str]]:
-    """How many deliveries were lost, how many were told twice, and the lines that tell of none in its turn."""
+    """Return the number of missing lines, the number of duplicates, and the lines that are out of order."""
     lost, twice, strange = 0, 0, []
     place = 0
     for line in lines:

@@ -1,4 +1,4 @@
-"""A plugin is reloaded from chat, again and again, while hundreds of requests to it are unanswered at every moment."""
+"""The scenario reload under load: a plugin is reloaded repeatedly while hundreds of requests to it are in progress."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.acceptance.wire import Answer, Connection, in_short, run, slowest, st
 from tests.processes import ROOT, Program, write_plugin
 
 OTHERS_LIMIT = 0.050
-"""How many seconds another plugin's routes may take meanwhile."""
+"""The limit in seconds for requests to another plugin meanwhile."""
 
 UNANSWERED = 200
-"""How many requests are to be unanswered at every moment."""
+"""The number of requests that must be in progress at every moment."""
 
 PATHS = ("/blocking", "/async")
 
@@ -64,7 +64,7 @@ OTHER = """
 
 @dataclass(frozen=True)
 class Begun:
-    """What an answer says: the versions of the code that made it, and when that began."""
+    """The content of a response: the versions of the code, and the time at which the handler began."""
 
     path: str
     version: int
@@ -74,7 +74,7 @@ class Begun:
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured. `replied` has the moment of each reload's reply, in order."""
+    """The measured figures. `replied` has the time of the reply to each reload, in order."""
 
     replied: Sequence[float]
     reloads: Sequence[float]
@@ -85,7 +85,7 @@ class Figures:
 
     @property
     def bodies(self) -> list[Begun]:
-        """What the good answers say."""
+        """The contents of the successful responses."""
         found = []
         for path, answer in self.answers:
             if answer.status == 200:
@@ -95,40 +95,42 @@ class Figures:
 
     @property
     def late(self) -> list[Begun]:
-        """Those that began on old code after the reply to the reload that replaced it."""
+        """The requests that began with old code after the reply to the reload that replaced it."""
         return [begun for begun in self.bodies if begun.version < len(self.replied) and self._replaced_before(begun)]
 
     def _replaced_before(self, begun: Begun) -> bool:
         return begun.began > self.replied[begun.version]
 
     def report(self) -> str:
-        """The figures, for people."""
+        """Return the figures as text."""
         answers = [answer for _, answer in self.answers]
         kinds = Counter(path for path, _ in self.answers)
         seen = Counter(begun.version for begun in self.bodies)
         return f"""\
 {len(self.replied)} reloads in {self.seconds:.1f} s: {in_short(self.reloads)}
-{len(answers)} answers ({", ".join(f"{count} from {path}" for path, count in kinds.items())}): {statuses(answers)}
-unanswered at any moment: at least {self.fewest}; longest wait {max(answer.took for answer in answers):.2f} s
-versions seen: {len(seen)} of {len(self.replied) + 1}, each in at least {min(seen.values(), default=0)} answers
-began on old code after the reply: {len(self.late)}; on a mixture: {sum(begun.mixed for begun in self.bodies)}
+{len(answers)} responses ({", ".join(f"{count} from {path}" for path, count in kinds.items())}): {statuses(answers)}
+requests in progress: at least {self.fewest}; longest wait {max(answer.took for answer in answers):.2f} s
+versions seen: {len(seen)} of {len(self.replied) + 1}, each in at least {min(seen.values(), default=0)} responses
+old code after the reply: {len(self.late)}; mixed versions: {sum(begun.mixed for begun in self.bodies)}
 {len(self.others)} requests to another plugin meanwhile: {in_short([answer.took for answer in self.others])}"""
 
     def problems(self, share: float = 1.0) -> list[str]:
-        """What doesn't hold; only so many of the other plugin's answers have to be quick, since a machine can be busy."""
+        """Return a line for each failed expectation.
+
+        Only the given share of the other plugin's responses must be quick, since other processes can slow down the
+        machine.
+        """
         found = []
         if any(answer.status != 200 for _, answer in self.answers):
-            found.append(f"answers: {statuses([answer for _, answer in self.answers])}")
+            found.append(f"responses: {statuses([answer for _, answer in self.answers])}")
         for path in PATHS:
             missing = set(range(1, len(self.replied) + 1)) - {each.version for each in self.bodies if each.path == path}
             if missing:
-                found.append(f"{path} was never answered by version {sorted(missing)}")
-        found += [
-            f"began {b.began - self.replied[b.version]:.4f} s after the reply on old code: {b}" for b in self.late
-        ]
-        found += [f"a mixture of versions: {begun}" for begun in self.bodies if begun.mixed]
+                found.append(f"no response of {path} from the versions {sorted(missing)}")
+        found += [f"old code {b.began - self.replied[b.version]:.4f} s after the reply: {b}" for b in self.late]
+        found += [f"mixed versions: {begun}" for begun in self.bodies if begun.mixed]
         if self.fewest < UNANSWERED:
-            found.append(f"only {self.fewest} requests were unanswered")
+            found.append(f"only {self.fewest} requests were in progress")
         if any(answer.status != 200 for answer in self.others):
             found.append(f"another plugin: {statuses(self.others)}")
         if slowest([answer.took for answer in self.others], share) >= OTHERS_LIMIT:
@@ -137,7 +139,7 @@ began on old code after the reply: {len(self.late)}; on a mixture: {sum(begun.mi
 
 
 class OtherPluginClient(threading.Thread):
-    """Asks another plugin all the time, a hundred times a second at most."""
+    """A thread that sends requests to another plugin, at most a hundred per second."""
 
     def __init__(self, port: int) -> None:
         super().__init__(name="other_plugin")
@@ -146,7 +148,7 @@ class OtherPluginClient(threading.Thread):
         self._port = port
 
     def run(self) -> None:
-        """Ask until it has `ended`."""
+        """Send requests until `ended` is set."""
         run(self._ask())
 
     async def _ask(self) -> None:
@@ -158,13 +160,16 @@ class OtherPluginClient(threading.Thread):
 
 
 def write_version(folder: Path, version: int) -> None:
-    """Write the plugin and its helper module anew; all versions are of the same size, and some are of the same second."""
+    """Write a new version of the plugin and its helper module.
+
+    All versions have the same size, and some the same time in seconds, so that a cache by size and time would fail.
+    """
     (folder / "reloaded.py").write_text(dedent(PLUGIN.format(version=version)))
     (folder / "part.py").write_text(f"VERSION = {version:3}\n")
 
 
 def reload_under_load(directory: Path, *, reloads: int = 50, each: int = 110, between: float = 0.4) -> Figures:
-    """Reload so often, with pauses `between`, and `each` requests to blocking and as many to async handlers unanswered."""
+    """Reload the plugin repeatedly, with `each` requests to each kind of handler in progress."""
     plugins = directory / "plugins"
     write_plugin(plugins, "Reloaded", "")
     write_version(plugins / "reloaded", 0)
@@ -192,7 +197,7 @@ def reload_under_load(directory: Path, *, reloads: int = 50, each: int = 110, be
 
 @contextmanager
 def loading(port: int, each: int) -> Iterator[Program]:
-    """A process that keeps so many requests unanswered for each of PATHS, until its standard input is closed."""
+    """Run a process that keeps `each` requests for each of PATHS in progress, until its standard input is closed."""
     command = [sys.executable, "-m", "tests.acceptance.load", str(port), str(each), *PATHS]
     load = Program(command, cwd=ROOT, stdin=subprocess.PIPE)
     try:

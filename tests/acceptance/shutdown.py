@@ -1,4 +1,4 @@
-"""SIGTERM while handlers run, one of them for ever: the others answer, and the process is gone when it was promised."""
+"""The scenario shutdown: after SIGTERM handlers respond, and the process ends in time, even if one handler hangs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.processes import (
 from tests.processes import run as run_program
 
 ENDLESS = ("waiting", "computing", "coroutine")
-"""What never ends: a thread that waits, a thread that computes, an async def."""
+"""The handlers that never end: a thread that waits, a thread that computes, a coroutine."""
 
 PLUGIN = """
     import asyncio
@@ -92,7 +92,7 @@ PLUGIN = """
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured. `gone` is how many seconds after SIGTERM the process had ended, by `status`."""
+    """The measured figures. `gone` is the time in seconds from SIGTERM to the end of the process, `status` its status."""
 
     endless: str
     grace: float
@@ -102,35 +102,35 @@ class Figures:
     pid_file_left: bool
 
     def report(self) -> str:
-        """The figures, for people."""
+        """Return the figures as text."""
         return (
             f"SIGTERM with {len(self.answers)} handlers running and one that never ends ({self.endless}), grace period "
-            f"{self.grace:g} s: {statuses(self.answers)}; gone after {self.gone:.2f} s by {_by(self.status)}"
+            f"{self.grace:g} s: {statuses(self.answers)}; ended after {self.gone:.2f} s by {_by(self.status)}"
         )
 
     def problems(self, slack: float = 0.25) -> list[str]:
-        """What doesn't hold; the process may end so much later than promised."""
+        """Return a line for each failed expectation; the process may end `slack` seconds late."""
         found = []
         if [(answer.status, answer.body) for answer in self.answers] != [(200, "done")] * len(self.answers):
-            found.append(f"answers: {statuses(self.answers)}")
+            found.append(f"responses: {statuses(self.answers)}")
         if not self.grace <= self.gone <= self.grace + 1 + slack:
-            found.append(f"gone after {self.gone:.2f} s")
+            found.append(f"ended after {self.gone:.2f} s")
         if self.status != -signal.SIGTERM:
             found.append(f"ended by {_by(self.status)}")
         if self.pid_file_left:
-            found.append("the pid file is left")
+            found.append("the pid file still exists")
         return found
 
 
 def shutdown(directory: Path, endless: str, *, grace: float = 10.0, short: float = 1.0) -> Figures:
-    """Terminate `twistd -n errklein` while 14 handlers sleep for `short` s, and one, of the kind `endless`, for ever."""
+    """Terminate `twistd -n errklein` while 14 handlers sleep for `short` seconds, and the handler `endless` never ends."""
     port = _prepare(directory, grace, short)
     program = Program(TWISTD, "-n", "errklein", "--web", f"tcp:{port}:interface=127.0.0.1", cwd=directory)
     try:
         program.wait_for("Connected to null")
         with ThreadPoolExecutor(3) as clients:
             answers = [clients.submit(run, ask_at_once(port, path, 7)) for path in ("/short", "/short_async")]
-            # Last, since a thread that computes slows the others down.
+            # This one is last, since a thread that computes slows down the others.
             program.wait_for("a handler begins", times=14)
             clients.submit(run, ask_at_once(port, f"/{endless}", 1))
             program.wait_for("a handler begins", times=15)
@@ -146,25 +146,25 @@ def shutdown(directory: Path, endless: str, *, grace: float = 10.0, short: float
 
 @dataclass(frozen=True)
 class Daemon:
-    """What a real daemon answered."""
+    """The responses of a daemon."""
 
     answers: Sequence[Answer]
     status: int
 
     def report(self) -> str:
-        """The answers, for people."""
+        """Return the responses as text."""
         return f"daemon: {[answer.body for answer in self.answers]}; ended by {_by(self.status)}"
 
     def problems(self) -> list[str]:
-        """What doesn't hold."""
-        found = [f"not as it has to be: {answer}" for answer in self.answers if answer.body != "one two three"]
+        """Return a line for each failed expectation."""
+        found = [f"unexpected response: {answer}" for answer in self.answers if answer.body != "one two three"]
         if self.status != -signal.SIGTERM:
             found.append(f"ended by {_by(self.status)}")
         return found
 
 
 def daemon(directory: Path) -> Daemon:
-    """Ask a real daemon's handlers that use asyncio, Deferreds, and both at once; then terminate it."""
+    """Call a daemon's handlers that use asyncio, Deferreds, or both; then terminate it."""
     port = _prepare(directory, 1.0, 0.1)
     with adopting_daemons():
         started = run_program(TWISTD, "errklein", "--web", f"tcp:{port}:interface=127.0.0.1", cwd=directory)
@@ -179,7 +179,7 @@ def daemon(directory: Path) -> Daemon:
 
 
 def _prepare(directory: Path, grace: float, short: float) -> int:
-    """Write plugin and configuration; returns a port for the bot."""
+    """Write the plugin and the configuration; return a port for the bot."""
     write_plugin(directory / "plugins", "Handlers", dedent(PLUGIN.format(short=short)))
     write_config(directory, {"BOT_EXTRA_PLUGIN_DIR": str(directory / "plugins"), "GRACE_PERIOD": grace})
     return free_port()

@@ -1,4 +1,4 @@
-"""A bot in its own process that is talked with through a pipe, and serves webhooks."""
+"""A bot in its own process, with a chat through a pipe and a web server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.processes import TWISTD, Program, free_port, write_config, write_plug
 
 
 class TalkingBot(Program):
-    """`twistd -n errklein` with the Text backend, started in `directory`. Its log is no part of what it says."""
+    """`twistd -n errklein` with the Text backend, started in `directory`. `text` has its messages, `log` its log."""
 
     def __init__(self, directory: Path, port: int) -> None:
         self.port = port
@@ -26,11 +26,11 @@ class TalkingBot(Program):
 
     @property
     def log(self) -> str:
-        """What the bot has logged."""
+        """The bot's log."""
         return self._log.read_text()
 
     def say(self, line: str, answer: str) -> float:
-        """Say a line, and wait until one more `answer` than before has been said; when that was, on the common clock."""
+        """Send a line, wait for one more occurrence of `answer`, and return the time on the common clock."""
         before = self.text.count(answer)
         assert self.process.stdin is not None
         self.process.stdin.write(line.encode() + b"\n")
@@ -41,7 +41,7 @@ class TalkingBot(Program):
 
 @contextmanager
 def talking(directory: Path, plugins: Mapping[str, str], **settings: object) -> Iterator[TalkingBot]:
-    """A bot with the plugins, names to sources, that answers; it is gone at the end of the block."""
+    """Run a bot with these plugins, sources by name; it is killed at the end of the block."""
     for name, source in plugins.items():
         write_plugin(directory / "plugins", name, dedent(source))
     write_config(directory, {"BACKEND": "Text", "BOT_EXTRA_PLUGIN_DIR": str(directory / "plugins"), **settings})

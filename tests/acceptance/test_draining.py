@@ -1,4 +1,4 @@
-"""A bot that stops while messages are queued, on a real ngircd: what the rate allows is sent, and the log names the rest."""
+"""A bot that stops while messages are queued, on a real ngircd."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ POSTER = """
 
 
 class DrainingTests(TestCase):
-    """A process that is told to stop."""
+    """Stops by signals and commands."""
 
     timeout = 60
 
     async def start(self, rate: float, grace: float) -> None:
-        """A bot in #ops that says one line each `rate` seconds, and alice, an administrator, beside it."""
+        """Start a bot in #ops that sends one line every `rate` seconds, with the administrator alice beside it."""
         from twisted.internet import reactor
 
         directory = Path(self.mktemp()).absolute()
@@ -71,7 +71,7 @@ class DrainingTests(TestCase):
             time.sleep(0.02)
 
     def post(self, count: int) -> None:
-        """Post so many messages."""
+        """Post this number of messages."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         for number in range(count):
             connection.request("POST", "/post", f'{{"text": "post {number}"}}', {"Content-Type": "application/json"})
@@ -81,7 +81,7 @@ class DrainingTests(TestCase):
         connection.close()
 
     async def stop(self, tell: Callable[[], object]) -> tuple[int, float]:
-        """Have the bot stop; its status, and the seconds that it took."""
+        """Stop the bot; return its status and the duration in seconds."""
         begun = time.monotonic()
         tell()
         status = await deferToThread(self.program.wait)
@@ -90,7 +90,7 @@ class DrainingTests(TestCase):
         return status, took
 
     async def test_grace_period_is_used(self) -> None:
-        """With half a line a second, 12 posts and SIGTERM, 10 s send about five more lines; the log names the others."""
+        """Messages are sent at the configured rate until the end of the grace period; the others are logged."""
         await self.start(rate=2, grace=10)
         await deferToThread(self.post, 12)
         status, took = await self.stop(lambda: self.program.signal(signal.SIGTERM))
@@ -105,7 +105,7 @@ class DrainingTests(TestCase):
         self.assertIn("good-bye", self.person.lines[-1].text)
 
     async def assert_all_is_sent(self, tell: Callable[[], object], status: int) -> None:
-        """Everything that is queued is sent, and then nobody waits for the end of the grace period."""
+        """Check that all queued messages are sent, and that the bot then ends without waiting."""
         await self.start(rate=0.2, grace=10)
         await deferToThread(self.post, 6)
         ended, took = await self.stop(tell)
@@ -116,15 +116,15 @@ class DrainingTests(TestCase):
         self.assertLess(took, 8)
 
     async def test_sigint(self) -> None:
-        """Ctrl-C sends the queue."""
+        """After Ctrl-C the queue is sent."""
         await self.assert_all_is_sent(lambda: self.program.signal(signal.SIGINT), -signal.SIGINT)
 
     async def test_shutdown_command(self) -> None:
-        """`!shutdown` sends the queue, and the status is 0."""
+        """After `!shutdown` the queue is sent, and the status is 0."""
         await self.assert_all_is_sent(lambda: self.person.send("PRIVMSG errklein :!shutdown --confirm"), 0)
 
     async def test_second_signal(self) -> None:
-        """A second signal ends the process at once, whatever is queued."""
+        """A second signal ends the process at once."""
         await self.start(rate=5, grace=30)
         await deferToThread(self.post, 3)
         self.program.signal(signal.SIGTERM)

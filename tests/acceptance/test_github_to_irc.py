@@ -1,4 +1,4 @@
-"""A tenth of GitHub's documented webhooks; all of them are for benchmarks/github_to_irc.py."""
+"""The scenario GitHub to IRC with a tenth of GitHub's documented webhooks; benchmarks/github_to_irc.py uses all."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.acceptance.payloads import Delivery, compare, deliveries, require_pac
 
 
 class GitHubToIRCTests(TestCase):
-    """A real bot, a real IRC server with its usual limits, and somebody else in the room."""
+    """A real bot and a real IRC server with its default limits."""
 
     timeout = 120
 
     async def test_each_webhook_becomes_a_line(self) -> None:
-        """As JSON and as form, one line for each, in order, although the server crashes and comes back in between."""
+        """Each webhook, as JSON or form, becomes one line, in order, although the server crashes."""
         from twisted.internet import reactor
 
         expected = deliveries(require_package(), every=10)
@@ -27,20 +27,20 @@ class GitHubToIRCTests(TestCase):
 
 
 class CompareTests(SynchronousTestCase):
-    """What was heard is compared with what was posted, also when that is several times the same."""
+    """The comparison of lines and webhooks."""
 
     def assert_compared(self, heard: str, lost: int, twice: int, strange: int) -> None:
-        """Letters stand for events; "aabc" was posted."""
+        """Compare the lines, given as letters, with the webhooks "aabc"."""
         posted = [Delivery(letter, {}, as_form=False) for letter in "aabc"]
         found = compare(posted, list(heard))
         self.assertEqual((found[0], found[1], len(found[2])), (lost, twice, strange))
 
     def test_as_posted(self) -> None:
-        """Nothing is wrong."""
+        """Lines in the order of the webhooks have no errors."""
         self.assert_compared("aabc", 0, 0, 0)
 
     def test_wrong(self) -> None:
-        """What is lost, told twice, or in the wrong place is counted."""
+        """Missing, duplicate and misplaced lines are counted."""
         self.assert_compared("abc", 1, 0, 0)
         self.assert_compared("aaabc", 0, 1, 0)
         self.assert_compared("aab", 1, 0, 0)

@@ -1,4 +1,4 @@
-"""Handlers that block hold nobody up: in small. The same in full is benchmarks/isolation.py."""
+"""The scenario isolation with small numbers; benchmarks/isolation.py uses large ones."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from tests.acceptance.isolation import isolation, overdue
 
 
 class IsolationTests(SynchronousTestCase):
-    """A real bot whose threads are all taken."""
+    """A real bot whose threads are all busy."""
 
     timeout = 60
 
     def setUp(self) -> None:
-        """Make a directory for the bot."""
+        """Create a directory for the bot."""
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir()
 
     def test_blocking_handlers(self) -> None:
-        """While 50 block, an async webhook and the chat answer at once; what is more than 220 gets 503 and when to retry."""
+        """While 50 handlers block, other requests and the chat are quick, and excess requests get 503 with Retry-After."""
         figures = isolation(self.directory, sleep=1.0, wait=1.5)
         self.assertEqual(figures.problems(share=0.9), [], figures.report())
 
     def test_handlers_over_the_time_out(self) -> None:
-        """Their senders get 504, their threads stay taken, admins are told once; later all is well again."""
+        """Handlers over the timeout lead to 504 and one warning to administrators, and the bot recovers."""
         figures = overdue(self.directory)
         self.assertEqual(figures.problems(), [], figures.report())

@@ -1,4 +1,4 @@
-"""Reloads while requests come: in small. The same in full is benchmarks/reload_under_load.py."""
+"""The scenario reload under load with small numbers; benchmarks/reload_under_load.py uses large ones."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.acceptance.reload_under_load import reload_under_load
 
 
 class ReloadTests(SynchronousTestCase):
-    """A real bot with more than 200 unanswered requests at every moment."""
+    """A real bot with more than 200 requests in progress."""
 
     timeout = 60
 
     def test_reloads(self) -> None:
-        """Every request is answered, none by old code once the reload is done, and nobody else notices."""
+        """All requests get a response, none from old code after the reload, and other plugins aren't affected."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         figures = reload_under_load(directory, reloads=5, between=0.5)

@@ -1,4 +1,4 @@
-"""A cheap HTTP client of kept-alive connections that knows when each request was sent and answered."""
+"""A small HTTP client with persistent connections that records the times of requests and responses."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer and when it was waited for, on the clock that all processes of the machine share.
+    """A response, and the times of the request on the clock that all processes share.
 
-    A status of 0 means that the connection broke.
+    A status of 0 means that the connection was lost.
     """
 
     status: int
@@ -27,23 +27,23 @@ class Answer:
 
     @property
     def took(self) -> float:
-        """Seconds from sending to having the whole answer."""
+        """The seconds from the request to the complete response."""
         return self.received - self.sent
 
 
 class Connection:
-    """One connection; one request at a time."""
+    """A connection for one request at a time."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def open(self) -> None:
-        """Connect now, so that the next request doesn't have to."""
+        """Connect in advance of the next request."""
         self._streams = await asyncio.open_connection("127.0.0.1", self._port)
 
     async def ask(self, path: str) -> Answer:
-        """Post a little JSON, and wait for the answer."""
+        """Post a small JSON body, and return the response."""
         sent = time.monotonic()
         try:
             if self._streams is None:
@@ -60,7 +60,7 @@ class Connection:
         return Answer(status, headers, body, sent, time.monotonic())
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
@@ -76,7 +76,7 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, Mapping[str, str],
 
 
 async def ask_at_once(port: int, path: str, times: int) -> list[Answer]:
-    """As many requests at the same time, each on a connection of its own; all answers, in the order of sending."""
+    """Send this number of requests concurrently, each on its own connection; return the responses in order."""
     connections = [Connection(port) for _ in range(times)]
     for connection in connections:
         await connection.open()
@@ -88,7 +88,7 @@ async def ask_at_once(port: int, path: str, times: int) -> list[Answer]:
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run the coroutine to its end, and leave what asyncio thinks is this thread's loop as it is."""
+    """Run the coroutine in a new event loop, without changing the thread's current loop."""
     loop = asyncio.new_event_loop()
     try:
         return loop.run_until_complete(coroutine)
@@ -97,18 +97,18 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def statuses(answers: Sequence[Answer]) -> str:
-    """How many answers there were of each status."""
+    """Return the number of responses of each status as text."""
     counted = Counter(answer.status for answer in answers)
     return ", ".join(f"{count} × {status}" for status, count in sorted(counted.items()))
 
 
 def slowest(times: Sequence[float], share: float = 1.0) -> float:
-    """The longest of the times, or of the shortest ones that make up such a share of all."""
+    """Return the longest time, or the longest of the given share of the shortest ones."""
     return sorted(times)[max(0, int(len(times) * share) - 1)]
 
 
 def in_short(times: Sequence[float]) -> str:
-    """The slowest and the median, in milliseconds."""
+    """Return the maximum and the median in milliseconds as text."""
     if not times:
         return "none"
     return f"slowest {max(times) * 1000:.1f} ms, median {slowest(times, 0.5) * 1000:.1f} ms"

@@ -1,1 +1,1 @@
-"""errbot's chapter on webhooks, sentence by sentence."""
+"""Tests for each sentence and example of errbot's chapter on webhooks."""

@@ -1,10 +1,10 @@
-"""Runs the chapter's tests where Flask and errbot are really installed, or where neither is.
+"""Runs the chapter's tests in an environment with Flask and errbot, or in one without.
 
     python tests/chapter/environments.py with
     python tests/chapter/environments.py without
 
-It has to be run by the Python of that environment, which also has errklein's dependencies. Exits with 1 if the environment
-isn't what was said, if a test fails, or if none was run.
+It must be run by the Python of that environment, which also needs errklein's dependencies. Exits with 1 if the
+environment isn't the expected one, if a test fails, or if no test was run.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ assert application.test_client().get("/").get_json() == {"flask": "flask"}
 assert sys.modules["flask"] is flask and sys.modules["errbot"] is errbot
 bot.stop()
 """
-"""What holds in one process that uses all three."""
+"""The checks of a process that uses errklein, errbot and Flask."""
 
 
 def installed(name: str) -> str | None:
-    """The version of a distribution in this environment; None if it isn't there."""
+    """Return the version of a distribution in this environment; None if it isn't installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -49,7 +49,7 @@ def installed(name: str) -> str | None:
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status."""
+    """Run the tests and return the exit status."""
     if arguments not in (["with"], ["without"]):
         print("usage: environments.py with|without", file=sys.stderr)
         return 2

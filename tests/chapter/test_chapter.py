@@ -1,4 +1,4 @@
-"""Each sentence and each example of errbot's chapter on webhooks, over real HTTP."""
+"""Each sentence and each example of errbot's chapter on webhooks, by HTTP."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class ConfigurationTests(RealBotCase):
     fixtures = ("simple",)
 
     async def test_nothing_listens_before(self) -> None:
-        """Without a configuration there is no server, and its commands aren't there either."""
+        """Without a configuration nothing listens, and the plugin's commands are unknown."""
         self.assertEqual(self.bot.web.listeners.open_now, [])
         self.assertIn('"webstatus" not found', await self.command("!webstatus"))
 
     async def test_template_can_be_pasted(self) -> None:
-        """“!plugin config Webserver” shows a template that is configured by pasting it with one's own settings."""
+        """“!plugin config Webserver” displays a template that can be edited and sent back."""
         shown = await self.command("!plugin config Webserver")
         pasted = shown[shown.index("!plugin config Webserver {") : shown.rindex("}") + 1]
         template = ast.literal_eval(pasted.removeprefix("!plugin config Webserver "))
@@ -41,18 +41,18 @@ class ConfigurationTests(RealBotCase):
         self.assertEqual((await post(port, "/test/")).text, "OK")
 
     async def test_errbots_own_template(self) -> None:
-        """A configuration written for errbot, without ENDPOINTS or SSL, is taken."""
+        """A configuration written for errbot, without ENDPOINTS or SSL, is accepted."""
         port = await self.configure()
         self.assertEqual((await post(port, "/test/")).status, 200)
 
 
 class SimpleTests(RealBotCase):
-    """14.1, the first example."""
+    """14.1, the first example: a bare @webhook."""
 
     fixtures = ("simple",)
 
     async def test_default_rule(self) -> None:
-        """A bare @webhook listens for POST requests on /<name>/ and what it returns is the body."""
+        """A bare @webhook handles POST requests to /<name>/, and its return value is the body."""
         port = await self.configure()
         for path in ("/test/", "/test"):
             answer = await post(port, path)
@@ -61,12 +61,12 @@ class SimpleTests(RealBotCase):
 
 
 class RuleTests(RealBotCase):
-    """14.1, the second example."""
+    """14.1, the second example: a rule with variables."""
 
     fixtures = ("uri_rule",)
 
     async def test_captures(self) -> None:
-        """What the rule captures are the method's arguments."""
+        """The variables of the rule are the method's arguments."""
         port = await self.configure()
         answer = await post(port, "/example/gbin/jump/")
         self.assertEqual((answer.status, answer.text), (200, "User gbin is performing jump"))
@@ -75,12 +75,12 @@ class RuleTests(RealBotCase):
 
 
 class AnswersTests(RealBotCase):
-    """What the chapter says without an example."""
+    """Sentences of the chapter without an example."""
 
     fixtures = ("answers",)
 
     async def setUp(self) -> None:
-        """Listen."""
+        """Configure the web server."""
         await super().setUp()
         self.port = await self.configure()
 
@@ -90,7 +90,7 @@ class AnswersTests(RealBotCase):
         self.assertEqual((answer.status, answer.body, answer.headers["Content-Length"]), (200, b"", "0"))
 
     async def test_syntax_of_routes(self) -> None:
-        """Converters work, and so does choosing the methods."""
+        """Converters and methods can be given."""
         self.assertEqual((await request(self.port, "GET", "/item/41/a/b")).text, "42 a/b")
         self.assertEqual((await request(self.port, "GET", "/item/x/a")).status, 404)
         refused = await post(self.port, "/item/41/a")
@@ -98,7 +98,7 @@ class AnswersTests(RealBotCase):
         self.assertIn("GET", refused.headers["Allow"])
 
     async def test_json_is_decoded(self) -> None:
-        """A body that is application/json arrives as what json.loads makes of it."""
+        """A body with the type application/json is decoded."""
         for value in ({"a": [1, None, "ä"]}, [], {}, 0, "text", None):
             answer = await post(self.port, "/received", json.dumps(value), "application/json")
             self.assertEqual(json.loads(answer.body), {"kind": type(value).__name__, "value": value})
@@ -106,14 +106,14 @@ class AnswersTests(RealBotCase):
         self.assertEqual(json.loads(text.body), {"kind": "str", "value": "hello"})
 
     async def test_broken_json(self) -> None:
-        """What says that it is JSON and isn't gets 400 with the position."""
+        """A malformed body with the type application/json gets 400 with the position."""
         answer = await post(self.port, "/received", '{"a": }', "application/json")
         self.assertEqual(answer.status, 400)
         self.assertEqual(answer.headers.get_content_type(), "application/problem+json")
         self.assertIn("column 7", answer.text)
 
     async def test_form_param(self) -> None:
-        """The method gets the decoded value of the one field; without it the sender is told which is missing."""
+        """The method gets the decoded value of the field; without it the response names the field."""
         answer = await post(self.port, "/form/", "payload=%7B%22a%22%3A1%7D&other=2", FORM)
         self.assertEqual(json.loads(answer.body), {"kind": "dict", "value": {"a": 1}})
         answer = await post(self.port, "/form/", "payload=hello", FORM)
@@ -123,7 +123,7 @@ class AnswersTests(RealBotCase):
         self.assertIn("payload", missing.text)
 
     async def test_raw_request(self) -> None:
-        """“all the details about the actual request”, and `flask.request` is that very request."""
+        """The method gets “all the details about the actual request”, which is `flask.request`."""
         headers = {"X-Number": "7", "Content-Type": "text/plain"}
         answer = await request(self.port, "PUT", "/everything", "x", headers)
         self.assertEqual(answer.status, 405)
@@ -134,13 +134,15 @@ class AnswersTests(RealBotCase):
         )
 
     async def test_cookie_and_status(self) -> None:
-        """Cookies and other status codes are set on Flask's response object."""
+        """Cookies and status codes can be set on Flask's response."""
         answer = await post(self.port, "/cookie")
         self.assertEqual((answer.status, answer.text), (201, "made"))
         self.assertIn("seen=yes", answer.headers["Set-Cookie"])
 
     async def test_plugins_get_our_flask(self) -> None:
-        """A plugin's `import flask` is errklein's, with Flask installed and without; other code gets what is there."""
+        """A plugin's `import flask` returns errklein's, with or without an installed Flask; other code gets the real
+        one.
+        """
         self.assertEqual((await post(self.port, "/whose_flask")).text, "errklein.compat.flask")
         script = (
             "import errklein.compat; errklein.compat.install(); import flask, errbot;"
@@ -154,7 +156,7 @@ class AnswersTests(RealBotCase):
         self.assertEqual(done.stdout.split(), expected)
 
     async def test_real_flask_beside_plugins(self) -> None:
-        """Where Flask is installed, another library's application goes on working while plugins use errklein's."""
+        """If Flask is installed, applications of other libraries work beside plugins that use errklein's."""
         if not _is_installed("flask"):
             self.assertRaises(PackageNotFoundError, version, "flask")
             return
@@ -168,12 +170,12 @@ class AnswersTests(RealBotCase):
 
 
 class GithubTests(RealBotCase):
-    """14.3 and 14.6: a form that becomes messages in rooms."""
+    """14.3 and 14.6: a form that leads to messages in rooms."""
 
     fixtures = ("github", "simple")
 
     async def test_commit_is_told_in_each_room(self) -> None:
-        """What GitHub posts becomes one message in each room of CHATROOM_PRESENCE."""
+        """GitHub's webhook leads to one message in each room of CHATROOM_PRESENCE."""
         port = await self.configure()
         body = "payload=" + quote(json.dumps({"repository": {"name": "errklein"}}))
         answer = await post(port, "/github/", body, FORM)
@@ -188,7 +190,7 @@ class GithubTests(RealBotCase):
             self.assertIn(part, report)
 
     async def test_long_example_as_it_stands(self) -> None:
-        """The chapter's long command, pasted as it is, tells of the commit."""
+        """The chapter's long command, copied unchanged, reports the commit."""
         await self.configure()
         *told, report = await self.say(PASTED, replies=3)
         self.assertEqual(told, ["Commit on test!"] * 2)
@@ -208,35 +210,35 @@ class GithubTests(RealBotCase):
 
 
 class RawTests(RealBotCase):
-    """14.4."""
+    """14.4: the raw request."""
 
     fixtures = ("raw",)
 
     async def test_user_agent(self) -> None:
-        """The actual request's headers can be read."""
+        """The request's headers can be read."""
         port = await self.configure()
         self.assertEqual((await post(port, "/test/", User_Agent="curl/8")).text, "Your user-agent is curl/8")
         self.assertEqual((await post(port, "/test")).text, "Your user-agent is Unknown")
 
 
 class HeaderTests(RealBotCase):
-    """14.5, the first example."""
+    """14.5, the first example: `after_this_request`."""
 
     fixtures = ("header",)
 
     async def test_custom_header(self) -> None:
-        """after_this_request changes the response."""
+        """`after_this_request` changes the response."""
         answer = await post(await self.configure(), "/example/")
         self.assertEqual((answer.status, answer.text, answer.headers["X-Powered-By"]), (200, "OK", "Errbot"))
 
 
 class ForbiddenTests(RealBotCase):
-    """14.5, the second example."""
+    """14.5, the second example: `abort`."""
 
     fixtures = ("forbidden",)
 
     async def test_abort(self) -> None:
-        """abort() answers with its status and its description."""
+        """`abort` sends its status and description."""
         answer = await post(await self.configure(), "/example/")
         self.assertEqual(answer.status, 403)
         self.assertIn("Forbidden", answer.text)
@@ -248,7 +250,7 @@ class CertificateTests(RealBotCase):
     fixtures = ("simple",)
 
     async def test_https(self) -> None:
-        """What !generate certificate recommends is pasted, and HTTPS works with that certificate."""
+        """With the configuration that !generate certificate recommends, HTTPS works with the new certificate."""
         port = await self.configure()
         *_, recommended = await self.say("!generate certificate", replies=4)
         configuration = ast.literal_eval(recommended.strip())

@@ -93,9 +93,7 @@ class FlaskAppTests(PluginTestCase):
         self.assertEqual(self.post("/form", data={"a": "b"}).text, "b")
 
     def test_before_after_and_errors(self) -> None:
-        """`before_request`, `after_request` and error handlers work; other errors lead to 500 and a warning to
-        administrators.
-        """
+        """`before_request`, `after_request` and error handlers work; other errors lead to 500 and a warning."""
 
         @self.app.before_request
         def before() -> Any:
