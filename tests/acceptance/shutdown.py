@@ -92,7 +92,9 @@ PLUGIN = """
 
 @dataclass(frozen=True)
 class Figures:
-    """The measured figures. `gone` is the time in seconds from SIGTERM to the end of the process, `status` its status."""
+    """The measured figures. `gone` is the time in seconds from SIGTERM to the end of the process, `status` its
+    status.
+    """
 
     endless: str
     grace: float
@@ -123,7 +125,9 @@ class Figures:
 
 
 def shutdown(directory: Path, endless: str, *, grace: float = 10.0, short: float = 1.0) -> Figures:
-    """Terminate `twistd -n errklein` while 14 handlers sleep for `short` seconds, and the handler `endless` never ends."""
+    """Terminate `twistd -n errklein` while 14 handlers sleep for `short` seconds, and the handler `endless` never
+    ends.
+    """
     port = _prepare(directory, grace, short)
     program = Program(TWISTD, "-n", "errklein", "--web", f"tcp:{port}:interface=127.0.0.1", cwd=directory)
     try:
