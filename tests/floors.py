@@ -243,7 +243,7 @@ def floors_in_table(page: str) -> tuple[tuple[str, ...], ...]:
 
 def floors_in_block(page: str) -> tuple[tuple[str, ...], ...]:
     """The floors as CONTRIBUTING.md lists them: a line each, in the block of text after "**Floors.**"."""
-    block = page.partition("**Floors.**")[2].partition("```text\n")[2].partition("\n```")[0]
+    block = page.partition("\n## Floors\n")[2].partition("```text\n")[2].partition("\n```")[0]
     return tuple(tuple(line.split()) for line in block.splitlines())
 
 

@@ -177,7 +177,7 @@ class BrokenOnPurposeTests(SynchronousTestCase):
         page = "# Design\n\n## Floors\n\n| packages | what |\n|---|---|\n| `tap` `cli` | a, `web` |\n| `bot` | b |\n\n## Else\n\n| `x` | c |\n"
         self.assertEqual(floors_in_table(page), (("tap", "cli"), ("bot",)))
         self.assertEqual(
-            floors_in_block("**Floors.** Text:\n\n```text\ntap cli\nbot\n```\n"), (("tap", "cli"), ("bot",))
+            floors_in_block("\n## Floors\n\nText:\n\n```text\ntap cli\nbot\n```\n"), (("tap", "cli"), ("bot",))
         )
         self.assertEqual((floors_in_table(""), floors_in_block("")), ((), ()))
 
