@@ -31,7 +31,7 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Issued:
-    """A certificate and its key."""
+    """A certificate and its private key."""
 
     key: Any
     certificate: x509.Certificate
@@ -63,7 +63,7 @@ def issue(
     begins: float = -1,
     authority: bool = False,
 ) -> Issued:
-    """A certificate for the names, signed by its issuer or by itself, that begins and ends so many days from now."""
+    """Return a certificate for the names, signed by its issuer or by itself. Its validity is given in days from now."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject or (names or ("nobody",))[0])])
     now = datetime.now(UTC).replace(microsecond=0)
@@ -109,22 +109,22 @@ def _name(name: str) -> x509.GeneralName:
 
 
 class Authority:
-    """A root and an intermediate certificate. Certificates are issued by the latter."""
+    """A root certificate and an intermediate one, which issues certificates."""
 
     def __init__(self) -> None:
         self.root = issue(subject="Test Root", authority=True)
         self.intermediate = issue(subject="Test Intermediate", issuer=self.root, authority=True)
 
     def issue(self, *names: str, **options: Any) -> Issued:
-        """A certificate for the names; `options` are as for the function `issue`."""
+        """Return a certificate for the names; `options` are those of the function `issue`."""
         return issue(*names, issuer=self.intermediate, **options)
 
     def bundle(self, issued: Issued, *more: Issued) -> bytes:
-        """A file for `tls:`: the key, the certificate, the intermediate one, and more."""
+        """Return a file for `tls:`: the key, the certificate, the intermediate certificate, and further certificates."""
         return b"".join([issued.key_pem, issued.pem, self.intermediate.pem, *(other.pem for other in more)])
 
     def client(self) -> ssl.SSLContext:
-        """A client that trusts the root."""
+        """Return a TLS context that trusts the root."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata=self.root.pem.decode())
         return context
@@ -139,7 +139,7 @@ class _Echo(Protocol):
 class TLSPair:
     """A client of Python's ssl module that is connected to a server in memory.
 
-    The server is made by `factory`, which speaks TLS and whose clock is `clock`.
+    `factory` creates the server's TLS protocol, and `clock` is its clock.
     """
 
     def __init__(
@@ -159,12 +159,12 @@ class TLSPair:
         self._server.makeConnection(self._transport)
 
     def handshake(self) -> ssl.SSLObject:
-        """Complete the handshake. Raises ssl.SSLError if the client refuses the server, or the server the client."""
+        """Complete the handshake; raises ssl.SSLError if the client or the server refuses it."""
         self._repeat(self.client.do_handshake)
         return self.client
 
     def echo(self, data: bytes) -> bytes:
-        """Send bytes, and return what the server answers."""
+        """Send bytes and return the server's response."""
         self.client.write(data)
         return self._repeat(lambda: self.client.read(1000))  # type: ignore[no-any-return]
 
@@ -194,19 +194,19 @@ def connect(
     session: ssl.SSLSession | None = None,
     factory: IProtocolFactory | None = None,
 ) -> TLSPair:
-    """A client that is connected to a server with the certificates, which sends back what it gets."""
+    """Return a client that is connected to an echo server with the certificates."""
     clock = Clock()
     tls = TLSMemoryBIOFactory(certificates, False, factory or Factory.forProtocol(_Echo), clock=clock)  # type: ignore[arg-type]
     return TLSPair(tls, clock, context, name, session)
 
 
 def certificate_of(pair: TLSPair) -> x509.Certificate:
-    """The certificate that the client gets; it checks the chain, and the name if it asks for one."""
+    """Return the certificate that the client gets. The client checks the chain, and the name if it requests one."""
     encoded = pair.handshake().getpeercert(binary_form=True)
     assert encoded is not None
     return x509.load_der_x509_certificate(encoded)
 
 
 def serials(certificates: Sequence[x509.Certificate]) -> list[int]:
-    """What tells certificates apart."""
+    """Return the serial numbers of certificates."""
     return [certificate.serial_number for certificate in certificates]

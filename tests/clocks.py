@@ -10,18 +10,18 @@ from twisted.internet.task import Clock
 
 
 class ThreadClock(Clock):
-    """A clock whose calls from threads happen when the test waits for them."""
+    """A clock that runs calls from threads when the test waits for them."""
 
     def __init__(self) -> None:
         super().__init__()
         self._wakeups: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
     def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
-        """Called in other threads."""
+        """Queue a call; used in other threads."""
         self._wakeups.put(lambda: callable(*args, **kwargs))
 
     def turn(self, timeout: float = 10.0) -> bool:
-        """Do what a thread asks for, if one does in `timeout` seconds."""
+        """Run one call from a thread, if there is one within `timeout` seconds."""
         try:
             self._wakeups.get(timeout=timeout)()
         except Empty:

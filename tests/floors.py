@@ -1,4 +1,4 @@
-"""The floors of errklein, and the check of what is imported where; `test_floors` applies it, `test_exports` uses its reader."""
+"""The floors of errklein and the check of imports. `test_floors` applies it, and `test_exports` uses its reader."""
 
 from __future__ import annotations
 
@@ -61,14 +61,17 @@ IMPORT_STATEMENT = re.compile(r"^ *(from|import) .*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Import:
-    """`name`, absolute, is imported: of a module or in one; `eagerly` if that happens as the importing module is imported."""
+    """An import of the absolute name `name`, which is a module or a name in one.
+
+    `eagerly` is true if it is executed when the importing module is imported.
+    """
 
     name: str
     eagerly: bool
 
 
 def imports_of(source: str, module: str, is_package: bool = False) -> Iterator[Import]:
-    """Every import in `source`, the text of `module`, wherever it is and in every spelling."""
+    """Yield every import in `source`, the text of `module`, wherever it is and in every spelling."""
     yield from _imports(ast.parse(source), module if is_package else module.rpartition(".")[0], eagerly=True)
 
 
@@ -97,30 +100,30 @@ def _called(call: ast.Call) -> str:
 
 
 def _text_of(argument: ast.expr) -> Iterator[str]:
-    """The text of a literal; of an f-string, what is before its first value."""
+    """Return the text of a literal; for an f-string, the text before its first value."""
     first = argument.values[0] if isinstance(argument, ast.JoinedStr) and argument.values else argument
     if isinstance(first, ast.Constant):
         yield str(first.value).rstrip(".")
 
 
 def package_of(module: str) -> str:
-    """The member of errklein that `module` belongs to: "errklein.web.site" to "web", and errklein itself to ""."""
+    """Return the member of errklein that contains `module`: "web" for "errklein.web.site", and "" for errklein itself."""
     return module.split(".")[1] if "." in module else ""
 
 
 def network_of(module: str) -> str | None:
-    """The network that a module of `backends` belongs to; None for what networks share."""
+    """Return the network that a module of `backends` belongs to; None for modules that networks share."""
     parts = module.split(".")
     return parts[2] if parts[1:2] == ["backends"] and len(parts) > 2 and parts[2] not in SHARED_BY_NETWORKS else None
 
 
 def short(module: str) -> str:
-    """The name of a module within errklein."""
+    """Return the name of a module within errklein."""
     return module.removeprefix("errklein.")
 
 
 class Tree:
-    """Modules of errklein: their texts by name, and what is wrong with their imports."""
+    """The modules of errklein by name, and the violations in their imports."""
 
     def __init__(self, sources: Mapping[str, str], packages: Iterable[str] = ()) -> None:
         self.sources = sources
@@ -134,13 +137,13 @@ class Tree:
         }
 
     def module_of(self, name: str) -> str:
-        """The module that a name is in, if that is known: "errklein.web" for "errklein.web.WebServer"."""
+        """Return the known module that contains a name: "errklein.web" for "errklein.web.WebServer"."""
         parts = name.split(".")
         prefixes = (".".join(parts[:length]) for length in range(len(parts), 1, -1))
         return next((prefix for prefix in prefixes if prefix in self.sources), name)
 
     def violations(self) -> Iterator[str]:
-        """What is wrong with each module by itself."""
+        """Yield the violations of each module."""
         for module, source in self.sources.items():
             found = {text for one in self.imports[module] if (text := violation(module, one)) is not None}
             above_compat = FLOOR_OF.get(package_of(module), ROOT) >= FLOOR_OF["compat"]
@@ -149,7 +152,7 @@ class Tree:
             yield from (f"{short(module)} {text}" for text in sorted(found))
 
     def cycle_of_modules(self) -> list[str]:
-        """Modules of more than one package that import each other in a circle."""
+        """Return modules of several packages that import each other in a cycle."""
         graph = {
             module: {one.name for one in self.imports[module] if one.name in self.sources} for module in self.sources
         }
@@ -160,7 +163,7 @@ class Tree:
         return []
 
     def cycle_of_packages(self) -> list[str]:
-        """Packages that import each other in a circle."""
+        """Return packages that import each other in a cycle."""
         graph: dict[str, set[str]] = {}
         for module in self.sources:
             wanted = graph.setdefault(package_of(module), set())
@@ -176,7 +179,7 @@ class Tree:
 
 
 def violation(module: str, imported: Import) -> str | None:
-    """What is wrong with `module` importing that; None if it may."""
+    """Return a message if `module` must not import the name, else None."""
     target = imported.name
     importer, wanted = package_of(module), package_of(target)
     if imported.eagerly and f"{target}.".startswith("twisted.internet.reactor."):
@@ -201,7 +204,7 @@ def violation(module: str, imported: Import) -> str | None:
 
 
 def _circles(graph: Mapping[str, set[str]]) -> Iterator[set[str]]:
-    """The sets of nodes of which each leads to each other."""
+    """Yield the sets of nodes that can reach each other."""
     reached = {node: _reachable(graph, node) for node in graph}
     for node in graph:
         circle = {other for other in reached[node] if node in reached[other]}
@@ -220,7 +223,7 @@ def _reachable(graph: Mapping[str, set[str]], start: str) -> set[str]:
 
 
 def misplaced(entries: Iterable[str]) -> list[str]:
-    """The files and folders among those in errklein/ that don't belong there: loose modules, and what is on no floor."""
+    """Return the entries of errklein/ that are neither on a floor nor allowed as loose modules."""
     allowed = (
         LOOSE_MODULES
         | {"py.typed", "__pycache__"}
@@ -230,26 +233,26 @@ def misplaced(entries: Iterable[str]) -> list[str]:
 
 
 def stale(entries: Iterable[str]) -> list[str]:
-    """The members of the list of floors that errklein/ doesn't have."""
+    """Return the members of the list of floors that don't exist in errklein/."""
     return sorted(set(FLOOR_OF) - {entry.removesuffix(".py") for entry in entries})
 
 
 def floors_in_table(page: str) -> tuple[tuple[str, ...], ...]:
-    """The floors as docs/design.md lists them: the code in the first column of the table under "## Floors"."""
+    """Return the floors in docs/design.md: the code in the first column of the table under "## Floors"."""
     section = page.partition("\n## Floors\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
     return tuple(tuple(re.findall(r"`(\w+)`", row)) for row in rows)
 
 
 def floors_in_block(page: str) -> tuple[tuple[str, ...], ...]:
-    """The floors as CONTRIBUTING.md lists them: a line each, in the block of text after "**Floors.**"."""
+    """Return the floors in CONTRIBUTING.md: the lines of the text block under "## Floors"."""
     block = page.partition("\n## Floors\n")[2].partition("```text\n")[2].partition("\n```")[0]
     return tuple(tuple(line.split()) for line in block.splitlines())
 
 
 @cache
 def errklein_itself() -> Tree:
-    """The modules of errklein. What lies in templates/ is written for users and never imported."""
+    """Return the modules of errklein, without templates/, which is written for users and never imported."""
     sources, packages = {}, []
     for path in sorted(PACKAGE.rglob("*.py")):
         if "templates" in path.relative_to(PACKAGE).parts:

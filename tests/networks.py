@@ -1,4 +1,4 @@
-"""A bot on several networks in memory, for tests of what happens between them."""
+"""A bot on several networks in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from errklein.testing import TestBot
 
 
 class NetworksCase(SynchronousTestCase):
-    """Has `self.bot` with the networks, settings and plugins that the class names; no thread, no socket, no time."""
+    """A test with the bot `self.bot`, on the networks and with the settings and plugins of the class.
+
+    It uses no thread, no socket and no time.
+    """
 
     networks: Mapping[str, Mapping[str, Any]] = {"libera": {"BOT_ADMINS": ("alice",)}, "console": {}}
     """Settings of each network."""
@@ -34,20 +37,20 @@ class NetworksCase(SynchronousTestCase):
         self.test_bot.start()
 
     def say(self, text: str, frm: str = "bob", to: str | None = None, network: str = "libera") -> list[str]:
-        """Somebody says something on a network; what is sent on that network by the time the bot is back."""
+        """Send a message to the bot on a network, and return its messages there."""
         before = len(self.backends[network].sent)
         self.backends[network].receive(text, frm=frm, to=to)
         return self.texts(network)[before:]
 
     def texts(self, network: str = "libera") -> list[str]:
-        """All that was sent on the network, as it reads."""
+        """Return the plain texts of all messages on the network."""
         return [sent.text for sent in self.backends[network].sent]
 
     def sent(self, network: str = "libera") -> list[tuple[str, str]]:
-        """All that was sent on the network, as addressee and text."""
+        """Return recipient and text of all messages on the network."""
         return [(str(sent.message.to), sent.text) for sent in self.backends[network].sent]
 
     def forget(self) -> None:
-        """Forget what was sent."""
+        """Discard the messages."""
         for backend in self.backends.values():
             backend.sent.clear()

@@ -52,9 +52,9 @@ def run(command: Sequence[str], *arguments: str, cwd: Path, stdin: str = "") -> 
 
 
 class Program:
-    """A program that is running in the foreground.
+    """A program that runs in the foreground.
 
-    Its standard output and error are read together, unless `stderr` is something else.
+    Its standard output and error are read together, unless `stderr` is given.
     """
 
     def __init__(

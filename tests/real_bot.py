@@ -1,4 +1,4 @@
-"""A bot as it is in production, but for its network: real sockets, threads and reactor, with a conversation in memory."""
+"""A bot as in production, with real sockets, threads and reactor, but with a network in memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ADMIN = "@admin"
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back over the wire."""
+    """An HTTP response."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -40,7 +40,7 @@ class Answer:
 
 
 class RealBotCase(TestCase):
-    """Has a running bot with the plugins of the fixtures that the class names."""
+    """A test with a running bot and the fixture plugins that the class names."""
 
     timeout = 30
 
@@ -59,7 +59,7 @@ class RealBotCase(TestCase):
         await self.start_bot(*(FIXTURES / name for name in self.fixtures))
 
     async def start_bot(self, *plugin_dirs: Path) -> None:
-        """Have a bot with the plugins below these directories until the test is over."""
+        """Start a bot with the plugins below these directories; it is stopped after the test."""
         from twisted.internet import reactor
 
         registerAsIOThread()
@@ -84,7 +84,7 @@ class RealBotCase(TestCase):
     async def say(
         self, text: str, replies: int = 1, frm: str = ADMIN, to: str | None = None, network: str = ""
     ) -> list[str]:
-        """Say something on a network, the first by default; the next so many messages that are sent there."""
+        """Send a message on a network, by default the first, and return this number of messages of the bot."""
         backend: Any = self.bot.backends[network] if network else self.backend
         before = len(backend.sent)
         done: Deferred[None] = Deferred()
@@ -100,11 +100,11 @@ class RealBotCase(TestCase):
         return [sent.text for sent in backend.sent[before:]]
 
     async def command(self, text: str, frm: str = ADMIN) -> str:
-        """The answer to a command."""
+        """Return the reply to a command."""
         return (await self.say(text, frm=frm))[0]
 
     async def configure(self, **changes: Any) -> int:
-        """Configure the Webserver plugin as the chapter says, with some changes; the port of its HTTP server."""
+        """Configure the Webserver plugin as the chapter describes, with some changes; return the port of HTTP."""
         port: int = changes.get("PORT") or free_port()
         configuration = {"HOST": "127.0.0.1", "PORT": port, **changes}
         reply = await self.command(f"!plugin config Webserver {configuration!r}")
@@ -121,7 +121,7 @@ def exchange(
     *,
     certificate: Path | None = None,
 ) -> Answer:
-    """Send a request to 127.0.0.1 with Python's own client; over TLS if there is a certificate to trust."""
+    """Send a request to 127.0.0.1 with Python's HTTP client, by TLS if a trusted certificate is given."""
     if certificate is None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     else:
@@ -144,13 +144,13 @@ async def request(
     *,
     certificate: Path | None = None,
 ) -> Answer:
-    """As `exchange`, without blocking the reactor."""
+    """Send a request as `exchange` does, without blocking the reactor."""
     answer: Answer = await deferToThread(exchange, port, method, path, body, headers, certificate=certificate)
     return answer
 
 
 async def post(port: int, path: str, body: bytes | str = b"", content_type: str = "", **headers: str) -> Answer:
-    """POST to 127.0.0.1."""
+    """Send a POST request to 127.0.0.1."""
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     if content_type:
         given["Content-Type"] = content_type

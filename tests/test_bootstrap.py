@@ -86,7 +86,7 @@ class DefaultsTests(PluginFilesTestCase):
         self.assertIn(f"`errklein import-errbot --data-dir {self.directory}`", (self.directory / "log.txt").read_text())
 
     def run_program(self) -> subprocess.CompletedProcess[str]:
-        """Run program.py in another process."""
+        """Run program.py in a process."""
         return subprocess.run(
             [sys.executable, str(self.directory / "program.py")],
             capture_output=True,

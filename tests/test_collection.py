@@ -1,4 +1,4 @@
-"""trial runs all tests: it finds every module, class and method."""
+"""trial finds every test module, class and method."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FIXTURES = "fixtures"
 
 
 class CollectionTests(SynchronousTestCase):
-    """trial passes over tests that it doesn't find, without a word."""
+    """Tests that trial would ignore silently."""
 
     def test_every_folder_is_a_package(self) -> None:
-        """Each folder with test modules has an __init__.py, all the way up."""
+        """Each folder with test modules is a package, like all its parents."""
         modules = list(test_modules())
         self.assertGreater(len(modules), 1)
         for module in modules:
@@ -29,7 +29,7 @@ class CollectionTests(SynchronousTestCase):
                 self.assertTrue((folder / "__init__.py").exists(), f"{folder} is no package: {module} isn't run")
 
     def test_every_test_is_collected(self) -> None:
-        """No test method is called just `test`, and none is hidden by another of the same name in its class, nor a class."""
+        """No test method is named just `test`, and no test or class is hidden by another of the same name."""
         for module in test_modules():
             cases = [case.name for case in classes(module) if case.name.endswith("Tests")]
             self.assertEqual(sorted(cases), sorted(set(cases)), module)
@@ -52,7 +52,7 @@ class CollectionTests(SynchronousTestCase):
 
 
 def test_modules() -> Iterator[Path]:
-    """Every test module."""
+    """Yield every test module."""
     for path in sorted(TESTS.rglob("test_*.py")):
         if FIXTURES not in path.parts:
             yield path
@@ -60,12 +60,12 @@ def test_modules() -> Iterator[Path]:
 
 @cache
 def classes(module: Path) -> tuple[ast.ClassDef, ...]:
-    """The classes of a module; those that a test makes for itself are no tests."""
+    """Return the classes of a module, without those inside of tests."""
     return tuple(outside_of_functions(ast.parse(module.read_text(encoding="utf-8"))))
 
 
 def outside_of_functions(node: ast.AST) -> Iterator[ast.ClassDef]:
-    """The classes in there, also those that are in `if` or in other classes."""
+    """Yield the classes that aren't inside of functions."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef):
             yield child
@@ -74,7 +74,7 @@ def outside_of_functions(node: ast.AST) -> Iterator[ast.ClassDef]:
 
 
 def functions(case: ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """The methods of a class."""
+    """Return the methods of a class."""
     for node in case.body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield node

@@ -1,4 +1,4 @@
-"""A package of errklein imports only from packages below it, and docs/design.md and CONTRIBUTING.md list the same floors."""
+"""Packages of errklein import only from lower floors, and the documentation lists the same floors."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from tests.floors import (
 
 
 class FloorsTests(SynchronousTestCase):
-    """errklein as it is."""
+    """The packages of errklein."""
 
     def test_every_import_goes_down(self) -> None:
-        """No module imports from above, from its own floor, from errklein itself, or the reactor at module level."""
+        """No module imports from a higher or its own floor, from errklein itself, or the reactor at module level."""
         tree = errklein_itself()
         self.assertGreater(len(tree.sources), 100)
         self.assertEqual(sorted(tree.violations()), [])
 
     def test_no_cycles(self) -> None:
-        """Neither modules of different packages nor packages import each other in a circle."""
+        """Neither modules of different packages nor packages import each other in a cycle."""
         self.assertEqual(errklein_itself().cycle_of_modules(), [])
         self.assertEqual(errklein_itself().cycle_of_packages(), [])
 
     def test_everything_is_on_a_floor(self) -> None:
-        """errklein/ has packages and modules of the list of floors, and nothing else; the list has nothing else either."""
+        """The list of floors has exactly the packages and modules in errklein/."""
         entries = [path.name for path in PACKAGE.iterdir()]
         self.assertEqual(misplaced(entries), [])
         self.assertEqual(stale(entries), [])
@@ -52,22 +52,22 @@ class FloorsTests(SynchronousTestCase):
         self.assertEqual(floors_in_block((PACKAGE.parent / "CONTRIBUTING.md").read_text()), FLOORS)
 
     def test_the_reactor_can_still_be_chosen(self) -> None:
-        """Nothing that twistd imports before it knows the command line's reactor installs one, even indirectly."""
+        """Modules that twistd imports before it reads its options don't install a reactor."""
         code = "import sys, errklein.config, errklein.tap; sys.exit('twisted.internet.reactor' in sys.modules)"
         self.assertEqual(subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, check=False).returncode, 0)
 
 
 class BrokenOnPurposeTests(SynchronousTestCase):
-    """Each rule finds what it is there to find."""
+    """The checks find violations."""
 
     def broken(self, source: str, module: str) -> list[str]:
-        """What is found if `source` is the text of `module`."""
+        """Return the violations if `source` is the text of `module`."""
         found = list(Tree({module: source}).violations())
         self.assertLess(len(found), 2)
         return found
 
     def test_upward_import(self) -> None:
-        """Importing from a higher floor is found in every spelling, type checking and late imports included."""
+        """An import from a higher floor is found in every spelling, also for type checking and in functions."""
         for source, module in (
             ("from errklein.web import routes", "errklein.running.pool"),
             ("import errklein.tap", "errklein.bot"),
@@ -87,7 +87,7 @@ class BrokenOnPurposeTests(SynchronousTestCase):
             self.assertIn("from above", "".join(self.broken(source, module)), source)
 
     def test_sideways_import(self) -> None:
-        """Packages on one floor don't import each other."""
+        """An import from the same floor is found."""
         for floor in FLOORS:
             for importer in floor:
                 for other in floor:
@@ -95,7 +95,7 @@ class BrokenOnPurposeTests(SynchronousTestCase):
                     self.assertEqual(bool(found), importer != other, found)
 
     def test_downward_import(self) -> None:
-        """Importing from below, from one's own package and the version is fine."""
+        """Imports from lower floors, from the own package and of the version are allowed."""
         for source, module in (
             ("from errklein.running import Runner\nimport os", "errklein.web.site"),
             ("from errklein.web import WebServer", "errklein.tap"),
@@ -106,14 +106,14 @@ class BrokenOnPurposeTests(SynchronousTestCase):
             self.assertEqual(self.broken(source, module), [], source)
 
     def test_names_of_the_root(self) -> None:
-        """Nothing inside imports what plugin authors import."""
+        """An import from the package errklein itself is found."""
         for source in ("from errklein import BotPlugin", "import errklein", "from .. import botcmd"):
             for module in ("errklein.core_plugins.help", "errklein.tap", "errklein.testing.bot"):
                 if not (module == "errklein.tap" and source.startswith("from ..")):
                     self.assertEqual(self.broken(source, module), [f"{short(module)} imports names of errklein itself"])
 
     def test_networks(self) -> None:
-        """A network imports what networks share, and no other; what they share imports none."""
+        """A network may import shared modules, but no other network; shared modules may import no network."""
         self.assertTrue(self.broken("from errklein.backends.irc import client", "errklein.backends.text"))
         self.assertTrue(self.broken("from errklein.backends.test import Sent", "errklein.backends.irc.backend"))
         self.assertTrue(self.broken("from errklein.backends.irc import client", "errklein.backends.outbox"))
@@ -123,33 +123,33 @@ class BrokenOnPurposeTests(SynchronousTestCase):
         self.assertEqual(self.broken("from errklein.backends.irc.client import x", "errklein.backends.irc.backend"), [])
 
     def test_pure_packages(self) -> None:
-        """Values and functions need nothing of Twisted."""
+        """An import of Twisted on the lowest floors is found."""
         for package in PURE:
             for source in ("from twisted.logger import Logger", "import treq", "def f():\n    import klein.app"):
                 self.assertTrue(self.broken(source, f"errklein.{package}.x"), source)
         self.assertEqual(self.broken("from twisted.logger import Logger", "errklein.running.pool"), [])
 
     def test_mention_of_compat(self) -> None:
-        """Below the compatibility layer nothing knows of it, not even in a docstring."""
+        """A mention of the compatibility layer on a lower floor is found, even in a docstring."""
         for source in ('"""See `compat.names`."""', 'NAMES = ("errklein.compat.backends",)', '"""Used by `compat`."""'):
             self.assertEqual(self.broken(source, "errklein.bot.events"), ["bot.events mentions compat"])
             self.assertEqual(self.broken(source, "errklein.wiring"), [])
         self.assertEqual(self.broken("import _compat_pickle", "errklein.storage.pickling"), [])
 
     def test_unlisted_package(self) -> None:
-        """A new package has to be put on a floor; loose modules stay few."""
+        """A package without a floor is found, and so is an unknown loose module."""
         self.assertTrue(self.broken("from errklein.chat import Message", "errklein.attic.boxes"))
         self.assertEqual(misplaced(["web", "attic", "doubts.py", "tap.py", "py.typed"]), ["attic", "doubts.py"])
         self.assertEqual(misplaced(["web.py", "tap"]), ["tap", "web.py"])
 
     def test_stale_entry(self) -> None:
-        """What is on the list has to be there."""
+        """A member of the list that doesn't exist is found."""
         entries = [f"{member}.py" if f"{member}.py" in LOOSE_MODULES else member for member in FLOOR_OF]
         self.assertEqual(stale(entries), [])
         self.assertEqual(stale(entry for entry in entries if entry not in ("web", "tap.py")), ["tap", "web"])
 
     def test_cycle_of_modules(self) -> None:
-        """A circle through two packages is found; one within a package is not."""
+        """A cycle through two packages is found; a cycle within a package is allowed."""
         tree = Tree(
             {
                 "errklein.bot.a": "from errklein.web.b import x",
@@ -161,7 +161,7 @@ class BrokenOnPurposeTests(SynchronousTestCase):
         self.assertEqual(tree.cycle_of_modules(), ["errklein.bot.a", "errklein.web.b", "errklein.web.c"])
 
     def test_cycle_of_packages(self) -> None:
-        """So is one of packages, even if no module is in a circle."""
+        """A cycle of packages is found, even without a cycle of modules."""
         tree = Tree(
             {
                 "errklein.bot.a": "from errklein.web.b import x",
@@ -173,7 +173,7 @@ class BrokenOnPurposeTests(SynchronousTestCase):
         self.assertEqual(set(tree.cycle_of_packages()), {"bot", "web"})
 
     def test_other_list(self) -> None:
-        """A page that lists something else is found."""
+        """A page with another list of floors is found."""
         page = "# Design\n\n## Floors\n\n| packages | what |\n|---|---|\n| `tap` `cli` | a, `web` |\n| `bot` | b |\n\n## Else\n\n| `x` | c |\n"
         self.assertEqual(floors_in_table(page), (("tap", "cli"), ("bot",)))
         self.assertEqual(
@@ -182,7 +182,7 @@ class BrokenOnPurposeTests(SynchronousTestCase):
         self.assertEqual((floors_in_table(""), floors_in_block("")), ((), ()))
 
     def test_the_reactor_at_module_level(self) -> None:
-        """The reactor is found wherever it is imported with the module, however it is spelled."""
+        """An import of the reactor at module level is found in every spelling."""
         for source in (
             "from twisted.internet import reactor",
             "from twisted.internet import defer, reactor as r",

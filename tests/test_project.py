@@ -26,7 +26,7 @@ class TwistdTests(SynchronousTestCase):
     """errklein is a command of twistd."""
 
     def test_twistd_knows_errklein(self) -> None:
-        """`twistd --help` lists errklein, although twisted/ here has no __init__.py."""
+        """`twistd --help` lists errklein, although twisted/ has no __init__.py."""
         code = "import sys; from twisted.scripts.twistd import run; sys.argv = ['twistd', '--help']; run()"
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-c", code]
@@ -42,7 +42,7 @@ class VersionTests(SynchronousTestCase):
     """The version is stated once."""
 
     def test_installed_version(self) -> None:
-        """What is installed calls itself what the source says."""
+        """The installed distribution has the version in the source."""
         try:
             installed = metadata.version("errklein")
         except metadata.PackageNotFoundError:
@@ -51,10 +51,10 @@ class VersionTests(SynchronousTestCase):
 
 
 class SettingsTests(SynchronousTestCase):
-    """Settings do what the guide says."""
+    """Settings are used and documented."""
 
     def test_every_setting_is_used(self) -> None:
-        """None is read and then forgotten, but for those of XMPP, of which the operator is told."""
+        """Every setting is used, except those for XMPP, which lead to a warning."""
         package = ROOT / "errklein"
         lists = {package / "config" / "_settings.py", package / "compat" / "errbot_package" / "config-template.py"}
         code = "".join(path.read_text() for path in package.rglob("*.py") if path not in lists)
@@ -73,10 +73,10 @@ class SettingsTests(SynchronousTestCase):
 
 
 class PathTests(SynchronousTestCase):
-    """Scripts and pages name tests by their paths."""
+    """Paths of tests in scripts and pages."""
 
     def test_every_named_path_exists(self) -> None:
-        """The gate, tox and CONTRIBUTING.md name modules and packages of tests that are there."""
+        """The modules and packages of tests in the gate, tox.ini and CONTRIBUTING.md exist."""
         for place in (".ci/run", "tox.ini", "CONTRIBUTING.md"):
             named = re.findall(r"\btests[./]\w+(?:[./]\w+)*", (ROOT / place).read_text())
             self.assertGreater(len(named), 0, place)
@@ -87,7 +87,7 @@ class PathTests(SynchronousTestCase):
 
 
 class FaultTests(SynchronousTestCase):
-    """The page about faults says which tests show what errklein does."""
+    """The page about faults."""
 
     def test_every_named_test_exists_once(self) -> None:
         """Each test that docs/reference/faults.md names is found by its name alone."""
