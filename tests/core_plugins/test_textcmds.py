@@ -38,14 +38,14 @@ class ConversationTests(SynchronousTestCase):
             "!inroom nowhere",
         )
         for expected in (
-            "You speak in the room #testroom now.",
+            "Messages now go to the room #testroom.",
             "@gbin in a room",
             "@bob in a room",
             "@bob This command requires bot-admin privileges",
-            "@bob You speak with the bot alone now.",
+            "@bob Messages now go to the bot in private.",
             "alone",
             "This command requires bot-admin privileges",
-            "You are @gbin now, an administrator.",
+            "You are now @gbin, an administrator.",
             "• #testroom",
         ):
             self.assertIn(expected, answers)
