@@ -76,7 +76,7 @@ class Execution:
         try:
             args = declaration.split(invocation.args)
         except Exception:
-            self._replies.answer(invocation, self._not_split(Failure(), invocation))
+            self._replies.reply_to(invocation, self._not_split(Failure(), invocation))
             return None
         return self._line_up(invocation.with_args(args), self._run)
 
@@ -108,7 +108,7 @@ class Execution:
     def _reply_that_it_waits(self, invocation: Invocation) -> None:
         prefix = invocation.settings.BOT_PREFIX
         given, other = (f"{prefix}{name.replace('_', ' ')}" for name in (invocation.command.name, self._running_alone))
-        self._replies.answer(
+        self._replies.reply_to(
             invocation, f"{code(given)} waits for {code(other)} to end; admin-only commands run one at a time."
         )
 

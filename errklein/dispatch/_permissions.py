@@ -43,7 +43,7 @@ class Permissions:
             reason=denial,
         )
         if not settings.HIDE_RESTRICTED_ACCESS:
-            self._replies.answer(invocation, denial)
+            self._replies.reply_to(invocation, denial)
         return True
 
     async def filtered(self, invocation: Invocation) -> Invocation | None:

@@ -47,7 +47,7 @@ class Replies:
         """Reply to the message, in private or in a thread if the settings divert the command's replies there."""
         self.deliver(backend, self.addressed(backend, message, text, command))
 
-    def answer(self, invocation: Invocation, text: str) -> None:
+    def reply_to(self, invocation: Invocation, text: str) -> None:
         """Reply to the message of the invocation."""
         self.reply(invocation.backend, invocation.message, text, invocation.command)
 
@@ -87,7 +87,7 @@ class Replies:
         template = command.declaration.template
         if template and isinstance(item, Mapping):
             item = process_template(template, item, command.owner)
-        self.answer(invocation, str(item))
+        self.reply_to(invocation, str(item))
 
     def failed(self, failure: Failure, invocation: Invocation) -> None:
         """Reply with an exception that a command raised, and log it unless it is a CommandError.
@@ -104,9 +104,9 @@ class Replies:
             except Exception:
                 self._unexpected(Failure(), invocation)
             else:
-                self.answer(invocation, masker.known(text))
+                self.reply_to(invocation, masker.known(text))
         elif failure.check(PoolStopped):
-            self.answer(invocation, "The bot is stopping; the command was not run.")
+            self.reply_to(invocation, "The bot is stopping; the command was not run.")
         else:
             self._unexpected(failure, invocation)
 
@@ -134,7 +134,7 @@ class Replies:
     def _unexpected(self, failure: Failure, invocation: Invocation) -> None:
         backend = invocation.backend
         summary = backend.error_reply if isinstance(backend, HasOwnReplies) else ERROR_REPLY
-        self.answer(invocation, self.faulty(failure, invocation, f"{summary}:\n{failure_text(failure)}", summary))
+        self.reply_to(invocation, self.faulty(failure, invocation, f"{summary}:\n{failure_text(failure)}", summary))
 
 
 def process_template(template_name: str, template_parameters: Mapping[str, Any], plugin_name: str | None = None) -> str:
