@@ -26,9 +26,8 @@ def blocks(kind: str) -> list[str]:
 
 def split_console(block: str) -> tuple[str, str]:
     """The commands of a console block as a shell script, and the output that the block shows."""
-    lines = block.splitlines(keepends=True)
-    script = "".join(line.removeprefix("$ ") for line in lines if line.startswith("$ "))
-    return script, "".join(line for line in lines if not line.startswith("$ "))
+    commands = re.compile(r"^\$ ((?:.*\\\n)*.*\n)", re.MULTILINE)
+    return "".join(commands.findall(block)), commands.sub("", block)
 
 
 def comparable(text: str) -> str:
