@@ -195,7 +195,7 @@ class ChunkedBody:
             if 0 < self._left <= 2:
                 # Only the line end after the chunk is left.
                 if not b"\r\n".startswith(buffer[:2]):
-                    raise Problem(400, "a chunk is longer than its size says")
+                    raise Problem(400, "a chunk is longer than its declared size")
                 if len(buffer) < 2:
                     return bytes(body), None
                 del buffer[:2]

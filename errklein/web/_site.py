@@ -113,7 +113,7 @@ class Site(server.Site):
         self._log(line, request_id, channel.peer, status=problem.status, detail=problem.detail)
 
     def _log(self, line: str, number: str, client: IAddress, **fields: object) -> None:
-        """Log the line with the request's id, whatever the current context."""
+        """Log the line with the request's id, whatever context is current."""
         copied = copy_context()
         copied.run(context.request_id.set, number)
         copied.run(self.log.info, line, peer=str(getattr(client, "host", "-")), **fields)

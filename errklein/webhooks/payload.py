@@ -2,7 +2,7 @@
 
 | body | payload |
 |---|---|
-| empty, of whatever type | `''` |
+| empty, of any type | `''` |
 | a form, urlencoded or multipart | a dict of its fields; of a field given twice, the first value |
 | a form, with `form_param` | the value of that field, decoded if it is JSON, else as text |
 | JSON, of any media type | the decoded value |

@@ -1,4 +1,4 @@
-"""Tests for what the bot does between networks, plugins and web server."""
+"""Tests for the bot between networks, plugins and web server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.networks import NetworksCase
 
 
 class Listener(BotPlugin):
-    """Notes what it is told."""
+    """Records the callbacks that it gets."""
 
     def __init__(self, bot: Any, name: str | None = None) -> None:
         super().__init__(bot, name)
@@ -32,11 +32,11 @@ class Listener(BotPlugin):
 
 
 class Second(Listener):
-    """Another one, which is told too whatever the first one does."""
+    """Another plugin with callbacks, after one that raises."""
 
 
 class CallbackTests(NetworksCase):
-    """What plugins are told of."""
+    """Events that reach plugins' callbacks."""
 
     plugins = (Listener, Second)
 
@@ -50,19 +50,19 @@ class CallbackTests(NetworksCase):
         self.second.heard.clear()
 
     def test_mentions(self) -> None:
-        """Those who are mentioned, with the message's network as the one at hand."""
+        """`callback_mention` gets the mentioned people, with the message's network as the current one."""
         self.say("hello @carol", network="console")
         self.assertEqual(self.first.heard, ["message hello @carol", ("mention", ["@carol"], "console")])
 
     def test_inactive_plugins(self) -> None:
-        """An inactive plugin is told nothing."""
+        """An inactive plugin gets no callbacks."""
         self.successResultOf(self.bot.plugin_manager.deactivate("Listener"))
         self.say("hello")
         self.assertEqual((self.first.heard, self.second.heard), ([], ["message hello"]))
 
 
 class Located(BotPlugin):
-    """Notes which network is at hand when it is told something."""
+    """Records the current network in its callbacks."""
 
     def __init__(self, bot: Any, name: str | None = None) -> None:
         super().__init__(bot, name)
@@ -76,12 +76,12 @@ class Located(BotPlugin):
 
 
 class LocatedTests(NetworksCase):
-    """Whatever a network tells, it is the one at hand meanwhile."""
+    """During a callback, the current network is the one that reported the event."""
 
     plugins = (Located,)
 
     def test_each_callback(self) -> None:
-        """The bot's own identifier and bare names are those of the network that tells."""
+        """In each callback, the bot's identifier and names without a network are those of the event's network."""
         plugin: Any = self.bot.plugin_manager.instance("Located")
         plugin.at_hand.clear()
         self.bot.events.backend_connected(self.backends["console"])
@@ -95,7 +95,7 @@ class LocatedTests(NetworksCase):
 
 
 class Finder(BotPlugin):
-    """Builds identifiers where it is asked to."""
+    """Builds identifiers in commands and webhooks."""
 
     gate: Deferred[None]
 
@@ -131,7 +131,7 @@ class Finder(BotPlugin):
 
 
 class NetworkTests(NetworksCase):
-    """Which network is meant."""
+    """The network of an identifier, a message or a command."""
 
     networks = {
         "libera": {"CHATROOM_PRESENCE": ("#ops",)},
@@ -140,7 +140,7 @@ class NetworkTests(NetworksCase):
     plugins = (Finder,)
 
     def test_named(self) -> None:
-        """A name with its network is there, wherever it is asked for."""
+        """A name with a network is on that network everywhere."""
         for name in self.networks:
             identifier = self.bot.build_identifier(f"{name}:#ops")
             self.assertEqual((identifier.network, str(identifier)), (name, "#ops"))
@@ -148,7 +148,7 @@ class NetworkTests(NetworksCase):
         self.assertEqual(str(self.bot.build_identifier("nowhere:#ops")), "nowhere:#ops")
 
     def test_bare_name(self) -> None:
-        """A bare name is on the network of the message being handled, else on the first."""
+        """A name without a network is on the network of the message being handled, otherwise on the first one."""
         self.assertEqual(self.bot.build_identifier("carol").network, "libera")
         self.assertEqual(self.say(".find carol", network="console"), ["console"])
         self.assertEqual(self.say("find", network="console"), ["console"])
@@ -157,7 +157,7 @@ class NetworkTests(NetworksCase):
         self.assertEqual(answer.text, "libera")
 
     def test_bare_name_after_an_await(self) -> None:
-        """Still so after an await, whatever was said on other networks meanwhile."""
+        """After an await, a name is still on the network of the message, whatever arrived meanwhile."""
         self.say(".find later carol", network="console")
         finder: Any = self.bot.plugin_manager.instance("Finder")
         gate = finder.gate
@@ -166,7 +166,7 @@ class NetworkTests(NetworksCase):
         self.assertEqual(self.texts("console"), ["console test ."])
 
     def test_send_follows_its_identifier(self) -> None:
-        """A message goes to the network of whom it is for."""
+        """A message goes to the network of its recipient."""
         self.say(".tell libera:bob", network="console")
         self.say("!tell console:#here")
         self.assertEqual(
@@ -174,7 +174,7 @@ class NetworkTests(NetworksCase):
         )
 
     def test_identifiers_made_by_hand(self) -> None:
-        """One that knows no network is on that of the message; one of a network that has gone reaches nobody."""
+        """An identifier without a network is on the message's; one of an unknown network is an error."""
         self.say(".tell made bob", network="console")
         self.assertEqual(self.sent("console"), [("bob", "you are told")])
         stray = TestPerson("bob")
@@ -184,7 +184,7 @@ class NetworkTests(NetworksCase):
         self.assertIn("build_identifier", str(self.assertRaises(ValueError, self.bot.send, "bob", "hello")))
 
     def test_rooms_of_the_configuration(self) -> None:
-        """CHATROOM_PRESENCE names all networks' rooms, and `build_identifier` finds each."""
+        """CHATROOM_PRESENCE has the rooms of all networks, and `build_identifier` finds each."""
         self.assertEqual(self.config.CHATROOM_PRESENCE, ("libera:#ops", "console:#here"))
         for room in self.config.CHATROOM_PRESENCE:
             self.bot.send(self.bot.build_identifier(room), "hello")
@@ -192,7 +192,7 @@ class NetworkTests(NetworksCase):
         self.assertEqual(sorted(str(room) for room in self.bot.rooms()), ["#here", "#ops"])
 
     def test_reply_with_nick(self) -> None:
-        """`groupchat_nick_reply` begins with who asked."""
+        """With `groupchat_nick_reply`, the reply begins with the sender's nick."""
         self.assertEqual(self.say("!reply in room", to="#ops"), ["@bob here"])
 
     def test_presence_on_all(self) -> None:
@@ -202,7 +202,7 @@ class NetworkTests(NetworksCase):
 
 
 class AdminTests(NetworksCase):
-    """Who is warned."""
+    """Recipients of notices to administrators."""
 
     networks = {
         "libera": {"BOT_ADMINS": ("alice", "*!*@trusted"), "BOT_ADMINS_NOTIFICATIONS": ("alice", "")},
@@ -210,7 +210,7 @@ class AdminTests(NetworksCase):
     }
 
     def test_warn_admins(self) -> None:
-        """Each network's own admins are told; one who can't be doesn't keep it from the others."""
+        """The administrators of each network get the notice, even if one of them can't be reached."""
         self.bot.warn_admins("careful")
         self.assertEqual(self.sent("libera"), [("alice", "careful")])
         self.assertEqual(self.sent("console"), [("root", "careful")])
@@ -218,7 +218,7 @@ class AdminTests(NetworksCase):
         self.assertEqual(self.sent("console")[1], ("root", "no answer from https://•••@host"))
 
     def test_texts_of_exceptions(self) -> None:
-        """Rooms, and persons who aren't known to be administrators, get a summary with an error id; the log has all."""
+        """Rooms and other people get a summary with an error id; administrators and the log get the text."""
         for recipients in (("alice", "carol", "#ops"), ("alice",)):
             self.config.networks["libera"].BOT_ADMINS_NOTIFICATIONS = recipients
             self.bot.tell_admins("A plugin failed: KeyError: 'x1' at https://me:pw@host", "A plugin failed")
@@ -231,7 +231,7 @@ class AdminTests(NetworksCase):
         self.assertNotIn("me:pw", line)
 
     def test_one_network_that_takes_nothing(self) -> None:
-        """A network that can't send doesn't keep it from the other."""
+        """A notice reaches the other networks if one can't send."""
         self.successResultOf(self.backends["libera"].disconnect())
         self.bot.warn_admins("careful")
         self.assertEqual(self.sent("console"), [("root", "careful")])
@@ -241,7 +241,7 @@ TOKEN = "xoxb-0123456789"
 
 
 class Failing(BotPlugin):
-    """Has hooks that fail."""
+    """Has webhooks that fail."""
 
     @webhook
     def one(self, payload: Any) -> str:
@@ -261,7 +261,7 @@ class Failing(BotPlugin):
 
 
 class FailureTests(PluginTestCase):
-    """What admins hear of failing webhooks."""
+    """Notices to administrators about failing webhooks."""
 
     plugins = (Failing,)
     config = {"BOT_IDENTITY": {"token": TOKEN}, "BOT_ADMINS_NOTIFICATIONS": ("@admin", "#testroom")}
@@ -313,7 +313,7 @@ class FailureTests(PluginTestCase):
         self.flushLoggedErrors(RuntimeError, ValueError)
 
     def test_overdue(self) -> None:
-        """A handler that doesn't answer in time is told once, though it was asked twice."""
+        """A handler that exceeds its timeout causes one notice for several requests."""
         answers = [self.bot.post("/never"), self.bot.post("/never")]
         self.bot.advance(61)
         self.assertEqual([self.successResultOf(answer).status for answer in answers], [504, 504])
@@ -323,7 +323,7 @@ class FailureTests(PluginTestCase):
 
 
 class Early(BotPlugin):
-    """Has a URL first."""
+    """Declares a URL first."""
 
     @webhook("/shared")
     def handler(self, payload: Any) -> str:
@@ -331,7 +331,7 @@ class Early(BotPlugin):
 
 
 class Late(BotPlugin):
-    """Wants the same URL."""
+    """Declares the same URL."""
 
     @webhook("/shared")
     def handler(self, payload: Any) -> str:
@@ -343,12 +343,12 @@ class Late(BotPlugin):
 
 
 class ClashTests(PluginTestCase):
-    """Two plugins with one URL."""
+    """Two plugins that declare one URL."""
 
     plugins = (Early, Late)
 
     def test_admins_learn_of_route_conflict(self) -> None:
-        """The first keeps it, the second has its other hooks, and admins get one message with both names."""
+        """The first plugin keeps the URL, the second its other webhooks, and one notice names both."""
         (warning,) = self.bot.sent_to("@admin")
         for part in ("Early", "Late", "/shared"):
             self.assertIn(part, warning)
@@ -361,7 +361,7 @@ class ClashTests(PluginTestCase):
 
 
 class Slow(BotPlugin):
-    """Takes its time."""
+    """Has a command that takes time."""
 
     gate: Deferred[None]
 
@@ -384,7 +384,7 @@ class Slow(BotPlugin):
 
 
 class EndTests(NetworksCase):
-    """When the bot ends by itself."""
+    """The end of a bot whose networks have ended."""
 
     plugins = (Slow,)
 
@@ -394,7 +394,7 @@ class EndTests(NetworksCase):
         self.slow: Any = self.bot.plugin_manager.instance("Slow")
 
     def test_after_the_last_reply(self) -> None:
-        """When all networks have ended, the bot does after its last answer."""
+        """When all networks have ended, the bot ends after its last reply."""
         self.say("!slow")
         for backend in self.backends.values():
             self.bot.events.backend_ended(backend)
@@ -405,7 +405,7 @@ class EndTests(NetworksCase):
         self.assertEqual((self.texts(), self.test_bot.has_ended), (["at last"], True))
 
     def test_not_while_a_network_is_there(self) -> None:
-        """One network that goes on keeps the bot."""
+        """The bot continues while one network continues."""
         self.bot.events.backend_ended(self.backends["libera"])
         self.reactor.advance(1)
         self.assertFalse(self.test_bot.has_ended)
@@ -414,7 +414,7 @@ class EndTests(NetworksCase):
         self.assertTrue(self.test_bot.has_ended)
 
     def test_not_while_something_listens(self) -> None:
-        """A bot with a web server goes on serving when nobody talks to it any more."""
+        """The bot continues while its web server listens, also without a network."""
         self.successResultOf(self.bot.web.listeners.open("tcp:8080"))
         for backend in self.backends.values():
             self.bot.events.backend_ended(backend)
@@ -423,12 +423,12 @@ class EndTests(NetworksCase):
 
 
 class StopTests(NetworksCase):
-    """How the bot stops."""
+    """The stop of the bot."""
 
     plugins = (Slow,)
 
     def test_intake_stops_and_answers_are_sent(self) -> None:
-        """While it stops nothing new is taken, and what runs may still answer."""
+        """While the bot stops it accepts nothing new, and running handlers may still reply."""
         slow: Any = self.bot.plugin_manager.instance("Slow")
         self.say("!slow")
         heard = list(slow.heard)
@@ -443,7 +443,7 @@ class StopTests(NetworksCase):
         self.assertFalse(slow.is_activated)
 
     def test_grace_period(self) -> None:
-        """What doesn't end is left behind when the grace period is over."""
+        """Handlers that run longer than the grace period don't delay the stop."""
         self.say("!slow")
         stopping = Deferred.fromCoroutine(self.bot.stop(10))
         self.reactor.advance(9)
@@ -453,7 +453,7 @@ class StopTests(NetworksCase):
 
 
 class Talker(BotPlugin):
-    """Says good-bye when it is deactivated."""
+    """Sends a message when it is deactivated."""
 
     gate: Deferred[None] | None = None
 
@@ -464,7 +464,7 @@ class Talker(BotPlugin):
 
 
 class DrainTests(NetworksCase):
-    """How long networks stay connected when the bot stops."""
+    """The time that networks stay connected while the bot stops."""
 
     plugins = (Slow, Talker)
 
@@ -488,13 +488,13 @@ class DrainTests(NetworksCase):
         return Deferred.fromCoroutine(self.bot.stop(10))
 
     def test_idle_bot_leaves_the_whole_grace_period_to_the_queue(self) -> None:
-        """Without running handlers the networks get all of the grace period for what is queued."""
+        """Without running handlers, queued messages get the whole grace period."""
         self.successResultOf(self.stop())
         self.assertEqual(self.left, [(0, 10)])
         self.assertEqual(self.texts()[-1], "good-bye")
 
     def test_networks_stay_while_handlers_run(self) -> None:
-        """Networks are left when handlers have ended, with what remains of the grace period for the queue."""
+        """Networks disconnect after the handlers, with the rest of the grace period for the queue."""
         slow: Any = self.bot.plugin_manager.instance("Slow")
         self.say("!slow")
         stopping = self.stop()
@@ -506,7 +506,7 @@ class DrainTests(NetworksCase):
         self.assertEqual(self.texts()[-2:], ["at last", "good-bye"])
 
     def test_networks_are_left_at_the_end_of_the_grace_period(self) -> None:
-        """With a handler that never ends there is no time left, and what plugins say at their end is still accepted."""
+        """With a handler that never ends, messages of `deactivate` are still accepted."""
         self.say("!slow")
         stopping = self.stop()
         self.reactor.advance(10)
@@ -515,7 +515,7 @@ class DrainTests(NetworksCase):
         self.assertEqual(self.texts()[-1], "good-bye")
 
     def test_a_plugin_that_hangs_takes_no_more_than_the_rest(self) -> None:
-        """A handler and a `deactivate` that never end don't keep networks longer than a fraction of a second."""
+        """A handler and a `deactivate` that hang delay the networks by less than a second."""
         talker: Any = self.bot.plugin_manager.instance("Talker")
         talker.gate = Deferred()
         self.say("!slow")
@@ -529,7 +529,7 @@ class DrainTests(NetworksCase):
 
 
 class SlowStart(BotPlugin):
-    """Takes its time to begin."""
+    """Has an `activate` that takes time."""
 
     gate: Deferred[None]
 
@@ -540,10 +540,10 @@ class SlowStart(BotPlugin):
 
 
 class StartTests(SynchronousTestCase):
-    """What happens while the bot starts."""
+    """Events during the start of the bot."""
 
     def test_stopped_before_it_has_started(self) -> None:
-        """No network is connected that would only be left again; what was activated is deactivated."""
+        """A bot that is stopped during its start connects to no network, and deactivates its plugins."""
         test_bot = TestBot((SlowStart,))
         bot = test_bot.bot
         starting = Deferred.fromCoroutine(bot.start())

@@ -58,7 +58,7 @@ class Reader(BotPlugin):
 
 
 class ConsoleCase(NetworksCase):
-    """A bot on a console and another network."""
+    """A bot on a console and on another network."""
 
     networks = {"console": {"BOT_ADMINS": ("alice",)}, "libera": {}}
     plugins = (Asker,)
@@ -73,7 +73,7 @@ class ConsoleCase(NetworksCase):
 
 
 class OverviewTests(ConsoleCase):
-    """The facts."""
+    """The facts that the console shows."""
 
     def commands(self, sender: str) -> list[str]:
         """The commands for that sender, without those of core plugins."""

@@ -45,11 +45,11 @@ class ChangedSettingsTests(SynchronousTestCase):
         self.addCleanup(self.bot.stop)
 
     def answer(self, text: str, frm: str, network: str = "a") -> str:
-        """What is answered to somebody on a network."""
+        """Return the reply to a person on a network."""
         return "\n".join(self.bot.say(text, frm=frm, network=network))
 
     def test_access(self) -> None:
-        """An administrator is one on the networks that the list is for, from its entry on."""
+        """A change of the list takes effect at once, on the networks that it belongs to."""
         self.assertIn("requires bot-admin privileges", self.answer("!unlock", "alice"))
         self.bot.config.BOT_ADMINS.append("a:alice")
         self.assertEqual(self.answer("!unlock", "alice"), "unlocked")
@@ -60,7 +60,7 @@ class ChangedSettingsTests(SynchronousTestCase):
         self.assertIn("requires bot-admin privileges", self.answer("!unlock", "alice"))
 
     def test_explained(self) -> None:
-        """`!acl explain` decides as the commands do."""
+        """`!acl explain` gives the same result as the commands."""
         self.admins.append("alice")
         self.assertIn("may", self.answer("!acl explain alice unlock", "root"))
         self.assertNotIn("may not", self.answer("!acl explain alice unlock", "root"))
@@ -70,7 +70,7 @@ class ChangedSettingsTests(SynchronousTestCase):
         )
 
     def test_flows(self) -> None:
-        """A flow takes a step for administrators for whoever is one then."""
+        """A step for administrators is open to people who are administrators at that time."""
         self.bot.bot.inject_flows_from(Flows(self.bot.bot, "Flows"))
         self.assertIn("requires bot-admin privileges", self.answer("!begin", "alice") + self.answer("!begin", "alice"))
         self.admins.append("bob")

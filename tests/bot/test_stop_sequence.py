@@ -1,4 +1,4 @@
-"""Tests for the order in which a bot's parts stop, without a bot."""
+"""Tests for the sequence in which a bot's parts stop, without a bot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from errklein.bot._stop_sequence import SHORTEST_DEACTIVATION, StopSequence, Sto
 
 
 class StopSequenceTests(SynchronousTestCase):
-    """A bot of one network, whose parts note their names when they stop."""
+    """The stop of a bot with one network, whose parts record their names."""
 
     def setUp(self) -> None:
         """Nothing runs yet."""
@@ -37,23 +37,23 @@ class StopSequenceTests(SynchronousTestCase):
         self.sequence = StopSequence(self.clock, adapters, lambda: self.quiet, self.deactivate, steps)
 
     def note(self, name: str, *details: float) -> Deferred[None]:
-        """Keep the name and the seconds that the part has."""
+        """Record the name and the seconds that the part gets."""
         self.calls.append((name, *details) if details else name)
         return succeed(None)
 
     def deactivate(self, seconds: float) -> Deferred[None]:
-        """Plugins are deactivated when the test says so."""
+        """Return a Deferred that the test fires."""
         self.calls.append(("plugins", round(seconds, 3)))
         return self.deactivated
 
     def run_sequence(self, grace: float) -> list[None]:
-        """Begin to stop; the result when it has ended."""
+        """Begin to stop, and return the result when it has ended."""
         results: list[Any] = []
         Deferred.fromCoroutine(self.sequence.run(grace)).addBoth(results.append)
         return results
 
     def test_each_step_waits_for_the_one_before(self) -> None:
-        """What accepts work stops first; storage is closed last."""
+        """Parts that accept work stop first, and storage closes last."""
         results = self.run_sequence(10)
         self.assertEqual(self.calls, ["intake", "web"])
         self.clock.advance(4)
@@ -64,7 +64,7 @@ class StopSequenceTests(SynchronousTestCase):
         self.assertEqual(results, [None])
 
     def test_hanging_handlers_and_plugins_are_not_waited_for(self) -> None:
-        """After the grace period plugins still get a moment, and the rest stops."""
+        """After the grace period, plugins get a short time, and the rest stops."""
         results = self.run_sequence(10)
         self.clock.advance(10)
         self.assertEqual(self.calls[-1], ("plugins", SHORTEST_DEACTIVATION))
@@ -72,7 +72,7 @@ class StopSequenceTests(SynchronousTestCase):
         self.assertEqual((results, self.calls[-1]), ([None], "storage"))
 
     def test_failed_deactivation_is_logged(self) -> None:
-        """The rest stops nevertheless."""
+        """An error of a deactivation is logged, and the rest stops."""
         results = self.run_sequence(10)
         self.quiet.callback(None)
         self.deactivated.errback(RuntimeError("no"))

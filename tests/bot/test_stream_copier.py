@@ -1,4 +1,4 @@
-"""One stream for several readers."""
+"""Tests for the copies of one stream for several readers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DATA = bytes(range(256)) * 1000
 
 
 class Client:
-    """Does with its stream what the test says."""
+    """A reader that treats its stream as the test specifies."""
 
     def __init__(self, does: Callable[[Stream], Any]) -> None:
         self.stream: Any = None
@@ -36,7 +36,7 @@ class Client:
 
 
 def take(stream: Stream) -> bytes:
-    """Accept it and read all of it."""
+    """Accept the stream, and read all of it."""
     stream.accept()
     data = stream.read()
     stream.success()
@@ -44,12 +44,12 @@ def take(stream: Stream) -> bytes:
 
 
 def offered(data: bytes = DATA) -> Stream:
-    """A stream that waits to be accepted."""
+    """Return a stream that waits to be accepted."""
     return Stream(TestPerson("alice"), io.BytesIO(data), "a.bin", len(data))
 
 
 def open_files(directory: Path) -> list[str]:
-    """The files in the directory that this process has open, deleted ones included."""
+    """Return the open files of this process below the directory, including deleted ones."""
     found = []
     for descriptor in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
@@ -58,10 +58,10 @@ def open_files(directory: Path) -> list[str]:
 
 
 class CopyTests(SynchronousTestCase):
-    """How copies are made."""
+    """The copies that readers get."""
 
     def test_everybody_gets_everything(self) -> None:
-        """Each client that accepts gets all bytes, and the stream has been transferred."""
+        """Each reader that accepts gets all bytes, and the stream ends with success."""
         stream = offered()
         clients = [Client(take) for _ in range(5)]
         Tee(stream, clients).run()
@@ -70,27 +70,27 @@ class CopyTests(SynchronousTestCase):
         self.assertEqual((stream.status, stream.transfered), ("success", len(DATA)))
 
     def test_reading_is_enough(self) -> None:
-        """Who reads without a word gets the bytes too."""
+        """A reader that reads without accepting gets the bytes too."""
         client = Client(lambda stream: stream.read())
         Tee(offered(), [client]).run()
         self.assertEqual(client.got, DATA)
 
     def test_rejected_by_all(self) -> None:
-        """What nobody wants is rejected, and not read."""
+        """A stream that all readers reject is rejected and not read."""
         stream = offered()
         Tee(stream, [Client(lambda stream: stream.reject()), Client(lambda stream: stream.reject())]).run()
         self.assertEqual(stream.status, "rejected")
         self.assertEqual(stream.read(), DATA)
 
     def test_said_nothing(self) -> None:
-        """Who neither accepts nor rejects has rejected; the log says who it was."""
+        """A reader that neither accepts nor rejects counts as rejecting, and is named in the log."""
         stream = offered()
         silent, keen = Client(lambda stream: None), Client(take)
         Tee(stream, [silent, keen]).run()
         self.assertEqual((silent.stream.status, keen.got, stream.status), ("rejected", DATA, "success"))
 
     def test_raises(self) -> None:
-        """A client that fails keeps nobody else from the stream."""
+        """A reader that fails doesn't affect the others."""
         stream = offered()
         failing, keen = Client(lambda stream: 1 / 0), Client(take)
         Tee(stream, [failing, keen]).run()
@@ -98,7 +98,7 @@ class CopyTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_has_enough(self) -> None:
-        """Who closes its copy early gets no more, and the others get all."""
+        """A reader that closes its copy early gets no more, and the others get everything."""
 
         def sip(stream: Stream) -> bytes:
             stream.accept()
@@ -112,7 +112,7 @@ class CopyTests(SynchronousTestCase):
         self.assertEqual((sipping.got, keen.got), (DATA[:5], DATA))
 
     def test_slow_reader_delays_nobody(self) -> None:
-        """A reader that takes its time gets everything, and the others have it before."""
+        """A slow reader gets everything, and the others get it earlier."""
         finished = threading.Event()
 
         def doze(stream: Stream) -> bytes:
@@ -131,7 +131,7 @@ class CopyTests(SynchronousTestCase):
         self.assertEqual((dozing.got == DATA, keen.got == DATA), (True, True))
 
     def test_late_reader_gets_everything(self) -> None:
-        """A reader that accepts when the stream has been copied gets it from the beginning."""
+        """A reader that accepts after the copying gets the stream from the beginning."""
         finished = threading.Event()
 
         def late(stream: Stream) -> bytes:
@@ -147,7 +147,7 @@ class CopyTests(SynchronousTestCase):
         self.assertEqual(client.got, DATA)
 
     def test_reads_while_the_stream_arrives(self) -> None:
-        """A reader has the first bytes while the rest is on its way."""
+        """A reader gets the first bytes before the last ones have arrived."""
         reading, writing = os.pipe()
         rest = b"the rest"
 
@@ -166,7 +166,7 @@ class CopyTests(SynchronousTestCase):
         self.assertEqual(client.got, (b"first", rest))
 
     def test_stream_over_the_limit_ends_with_an_error(self) -> None:
-        """No more bytes than the limit are kept, and the readers see an error."""
+        """No more bytes than the limit are stored, and the readers get an error."""
         stream = offered()
         copier = StreamCopier(stream, ["Reader"], size_limit=CHUNK_SIZE * 2)
         (copy,) = copier.copies
@@ -177,7 +177,7 @@ class CopyTests(SynchronousTestCase):
         self.assertIn("more than 8192 bytes", copy.reason)
 
     def test_full_disk_ends_with_an_error(self) -> None:
-        """The readers see why there is no more."""
+        """On a full disk, the readers get an error with the reason."""
         stream = offered()
         copier = StreamCopier(stream, ["Reader"])
         copier._file.close()
@@ -189,7 +189,7 @@ class CopyTests(SynchronousTestCase):
         self.assertIn("No space left", copy.reason)
 
     def test_stop_ends_copies_with_an_error(self) -> None:
-        """Readers that wait for more find the end, and an error."""
+        """Readers that wait for more bytes get the end and an error."""
         reading, writing = os.pipe()
         self.addCleanup(os.close, writing)
         stream = Stream(TestPerson("alice"), io.FileIO(reading), "a.bin")
@@ -222,7 +222,7 @@ class CopyTests(SynchronousTestCase):
         self.assertEqual(open_files(directory), [])
 
     def test_source_breaks(self) -> None:
-        """A source that fails leaves an error everywhere, with its reason."""
+        """If the source fails, all copies get the error with its reason."""
 
         class Broken(io.RawIOBase):
             def readable(self) -> bool:

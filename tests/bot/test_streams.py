@@ -1,4 +1,4 @@
-"""Streams and reactions on their way between networks and plugins."""
+"""Tests for streams and reactions between networks and plugins."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from errklein.testing import TestBot
 
 
 class Refuser(BotPlugin):
-    """Has no use for it."""
+    """Rejects all streams."""
 
     def callback_stream(self, stream: Stream) -> None:
         stream.reject()
 
 
 class Plain(BotPlugin):
-    """Knows nothing of streams."""
+    """Has no `callback_stream`."""
 
 
 def offered(name: str = "a.txt") -> Stream:
-    """What somebody wants to send."""
+    """Return an incoming stream."""
     return Stream(TestPerson("alice"), io.BytesIO(b"bytes"), name, 5)
 
 
 class StreamsCase(SynchronousTestCase):
-    """Bots with plugins that take streams."""
+    """Bots with plugins that accept streams."""
 
     def bot(self, *plugins: type[BotPlugin]) -> TestBot:
-        """A bot with these plugins."""
+        """Return a bot with these plugins."""
         bot = TestBot(plugins)
         bot.start()
         return bot
 
     def offer(self, bot: TestBot, stream: Stream) -> None:
-        """Offer it, and wait until nothing of it is left."""
+        """Offer the stream, and wait until its copies have ended."""
         before = set(threading.enumerate())
         bot.bot.events.stream_offered(bot.backend, stream)
         # One that is being started is alive when the one that starts it has ended.
@@ -49,10 +49,10 @@ class StreamsCase(SynchronousTestCase):
 
 
 class IncomingTests(StreamsCase):
-    """What people send."""
+    """Streams from people."""
 
     def test_nobody(self) -> None:
-        """Where no plugin takes streams, they are rejected."""
+        """A stream is rejected if no plugin has a `callback_stream`."""
         bot = self.bot(Plain)
         stream = offered()
         bot.bot.events.stream_offered(bot.backend, stream)
@@ -60,7 +60,7 @@ class IncomingTests(StreamsCase):
         bot.stop()
 
     def test_refused(self) -> None:
-        """What all plugins reject is rejected."""
+        """A stream that all plugins reject is rejected."""
         bot = self.bot(Refuser)
         stream = offered()
         self.offer(bot, stream)
@@ -68,7 +68,7 @@ class IncomingTests(StreamsCase):
         bot.stop()
 
     def test_on_the_reactor(self) -> None:
-        """A plugin may decide on the reactor; where it runs is its own choice."""
+        """A `callback_stream` on the reactor may accept a stream."""
 
         class Deciding(BotPlugin):
             @on_reactor
@@ -83,10 +83,10 @@ class IncomingTests(StreamsCase):
 
 
 class OutgoingTests(StreamsCase):
-    """What plugins send."""
+    """Streams from plugins."""
 
     def test_no_streams(self) -> None:
-        """A network that carries no files says so in one line."""
+        """On a network without files, sending one raises an error of one line."""
         bot = TestBot([Plain], networks={"here": {}})
         bot.start()
         bot.bot.backends["null"] = Wordless()
@@ -101,16 +101,16 @@ class OutgoingTests(StreamsCase):
 
 
 class Wordless:
-    """A network that has neither streams nor reactions."""
+    """A network without streams and reactions."""
 
     network = mode = "null"
 
 
 class ReactionTests(StreamsCase):
-    """Thumbs up."""
+    """Reactions of plugins to messages."""
 
     def test_put_and_taken_away(self) -> None:
-        """A plugin reacts to a message, and takes it back; by the bot's own method too, as in errbot."""
+        """A plugin adds a reaction and removes it, also with the bot's methods as on errbot."""
         bot = self.bot(Plain)
         self.assertFalse(hasattr(bot.bot, "add_reaction"))
         calls: list[tuple[str, str, str]] = []

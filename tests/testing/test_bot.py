@@ -1,4 +1,4 @@
-"""Tests for the bot in memory that plugins are tested with."""
+"""Tests for the bot in memory, with which plugins are tested."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from errklein.testing import ADMIN, LeftOver, TestBot
 
 
 class Clockwork(BotPlugin):
-    """Counts, greets, waits."""
+    """Has a poller, commands and slow webhooks."""
 
     def activate(self) -> None:
         super().activate()
@@ -29,7 +29,7 @@ class Clockwork(BotPlugin):
 
     @botcmd
     def thread(self, msg: Any, args: str) -> str:
-        """Where this runs."""
+        """Return the name of the thread."""
         return threading.current_thread().name
 
     @botcmd(admin_only=True)
@@ -55,7 +55,7 @@ class Clockwork(BotPlugin):
 
 
 class TestBotTests(SynchronousTestCase):
-    """What a test may do with the bot."""
+    """The methods of the bot."""
 
     def setUp(self) -> None:
         """Have a bot with the plugin."""
@@ -64,29 +64,29 @@ class TestBotTests(SynchronousTestCase):
         self.addCleanup(self.bot.stop)
 
     def test_commands(self) -> None:
-        """A command is answered by the time the call is back, in the thread of the test."""
+        """The reply to a command is there when the call returns, and blocking commands run in the test's thread."""
         self.assertEqual(self.bot.command("!thread"), threading.current_thread().name)
 
     def test_command_with_other_than_one_answer(self) -> None:
-        """`command` insists on one answer, and shows what it got; `say` takes any number."""
+        """`command` requires exactly one reply and shows the others; `say` accepts any number."""
         error = self.assertRaises(AssertionError, self.bot.command, "!twice")
         self.assertIn("got 2 replies: ['one', 'two']", str(error))
         self.assertEqual(self.bot.say("!twice"), ["one", "two"])
         self.assertEqual(self.bot.say("good morning"), [])
 
     def test_others_than_admins(self) -> None:
-        """Whoever speaks is an admin, unless the test says somebody else."""
+        """The sender is an administrator unless the test names another one."""
         self.assertEqual(self.bot.command("!secret"), "hush")
         self.assertIn("bot-admin", self.bot.command("!secret", frm="@mallory"))
 
     def test_rooms(self) -> None:
-        """What is said in a room is answered there."""
+        """The reply to a message in a room goes to the room."""
         self.bot.say("!twice", frm="@alice", room="#testroom")
         self.assertEqual(self.bot.sent_to("#testroom"), ["one", "two"])
         self.assertEqual(self.bot.sent_to(ADMIN), [])
 
     def test_clock_moves_pollers(self) -> None:
-        """Pollers tick when the test lets time pass, and not before."""
+        """Pollers run when the test advances the time, and only then."""
         self.bot.advance(9)
         self.assertEqual(self.bot.sent_to("#testroom"), [])
         self.bot.advance(1)
@@ -95,14 +95,14 @@ class TestBotTests(SynchronousTestCase):
         self.assertEqual(self.bot.plugin("Clockwork").ticks, 2)
 
     def test_webhook_that_takes_time(self) -> None:
-        """The answer to a request that takes time comes when that has passed."""
+        """The response of a handler that waits arrives when the time has passed."""
         answering = self.bot.post("/later")
         self.assertNoResult(answering)
         self.bot.advance(5)
         self.assertEqual(self.successResultOf(answering).text, "at last")
 
     def test_overdue_webhook(self) -> None:
-        """A setting holds for this bot; who waits too long gets 504."""
+        """A setting applies to this bot: a handler over its timeout gets 504."""
         bot = TestBot([Clockwork], config={"WEBHOOK_TIMEOUT": 2.0})
         bot.start()
         self.addCleanup(bot.stop)
@@ -112,7 +112,7 @@ class TestBotTests(SynchronousTestCase):
         bot.advance(3)
 
     def test_log_and_routes(self) -> None:
-        """What the plugin logs, and which routes there are, can be looked at; the report has both."""
+        """`log` and `routes` have the log and the routes, and `report` has both."""
         self.bot.post("/noted", json="a thing")
         self.assertIn("errbot.plugins.Clockwork: noted a thing", self.bot.log)
         self.assertIn("POST, GET, HEAD /later -> Clockwork.later", self.bot.routes)
@@ -120,16 +120,16 @@ class TestBotTests(SynchronousTestCase):
         self.assertIn("Clockwork.later", self.bot.report())
 
     def test_unknown_plugin(self) -> None:
-        """Asking for a plugin that there isn't lists those that there are."""
+        """An unknown plugin name raises an error that lists the known ones."""
         error = self.assertRaises(PluginError, self.bot.plugin, "Clokwork")
         self.assertIn("- Clockwork", str(error))
 
 
 class StartTests(SynchronousTestCase):
-    """A bot that can't do what the test is about says so at once."""
+    """A bot that can't start as the test specifies raises an error at once."""
 
     def test_plugin_that_fails(self) -> None:
-        """A plugin that can't be activated fails the test, with its reason."""
+        """A plugin that can't be activated fails the start, with the reason."""
 
         class Broken(BotPlugin):
             def activate(self) -> None:
@@ -142,7 +142,7 @@ class StartTests(SynchronousTestCase):
         self.flushLoggedErrors(RuntimeError)
 
     def test_plugin_that_cannot_be_imported(self) -> None:
-        """A plugin in a directory that can't be loaded fails the test too."""
+        """A plugin in a directory that can't be loaded fails the start, with the reason."""
         directory = Path(tempfile.mkdtemp(dir=self.mktemp_parent()))
         (directory / "bad.plug").write_text("[Core]\nName = Bad\nModule = bad\n", "utf-8")
         (directory / "bad.py").write_text("import no_such_module_anywhere\n", "utf-8")
@@ -153,28 +153,28 @@ class StartTests(SynchronousTestCase):
         self.flushLoggedErrors()
 
     def test_directory_that_is_not_there(self) -> None:
-        """A wrong directory is told at once, since a bot without the plugin would only answer 404."""
+        """A missing directory is an error at once; without it the bot would only respond with 404."""
         error = self.assertRaises(ValueError, TestBot, plugin_dirs=["no/such/place"])
         self.assertIn("no/such/place", str(error))
 
     def mktemp_parent(self) -> str:
-        """A directory of this test's own."""
+        """Return a directory for this test."""
         parent = Path(self.mktemp())
         parent.mkdir(parents=True)
         return str(parent)
 
 
 class LeftOverTests(SynchronousTestCase):
-    """What a plugin leaves behind fails the test."""
+    """Timers and threads that a plugin leaves behind fail the test."""
 
     def test_nothing_left(self) -> None:
-        """A plugin with a poller leaves nothing, since pollers end with their plugin."""
+        """A poller of a deactivated plugin isn't left over."""
         bot = TestBot([Clockwork])
         bot.start()
         bot.stop()
 
     def test_timer(self) -> None:
-        """A timer that still runs is named."""
+        """A delayed call that is left over is named."""
 
         class Forgetful(BotPlugin):
             def activate(self) -> None:
@@ -189,7 +189,7 @@ class LeftOverTests(SynchronousTestCase):
         self.assertIn("wake_up", str(self.assertRaises(LeftOver, bot.stop)))
 
     def test_thread(self) -> None:
-        """A thread that still runs is named."""
+        """A thread that is left over is named."""
         end = threading.Event()
 
         class Busy(BotPlugin):
@@ -206,7 +206,7 @@ class LeftOverTests(SynchronousTestCase):
 
 
 class Announcer(BotPlugin):
-    """Speaks to rooms of different networks."""
+    """Sends to rooms of several networks."""
 
     @webhook
     async def announce(self, payload: Any) -> None:
@@ -215,10 +215,10 @@ class Announcer(BotPlugin):
 
 
 class NetworksTests(SynchronousTestCase):
-    """Bots on several networks can be tested too."""
+    """A bot on several networks."""
 
     def test_rooms_with_passwords(self) -> None:
-        """Plugins may go through CHATROOM_PRESENCE whether or not a room there has a password."""
+        """CHATROOM_PRESENCE contains names of rooms only, also for rooms with a password."""
         bot = TestBot([Announcer], config={"CHATROOM_PRESENCE": ("#open", ("#closed", "sesame"))})
         bot.start()
         self.addCleanup(bot.stop)
@@ -226,7 +226,7 @@ class NetworksTests(SynchronousTestCase):
         self.assertEqual([sent.to for sent in bot.messages], ["#open", "#closed"])
 
     def test_several_networks(self) -> None:
-        """Messages know their network, and are said and looked up there."""
+        """Messages are sent on a network, and can be looked up by network."""
         rooms = {"CHATROOM_PRESENCE": ("#ops",), "BOT_ADMINS": (ADMIN,)}
         closed = {"CHATROOM_PRESENCE": (("#ops", "sesame"),), "BOT_ADMINS": (ADMIN,)}
         bot = TestBot([Announcer], networks={"libera": rooms, "office": closed})

@@ -1,4 +1,4 @@
-"""Tests for the trial test case that plugins' tests inherit from."""
+"""Tests for the test case with a bot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from errklein.testing import PluginTestCase, TestBot
 
 
 class Greeter(BotPlugin):
-    """Greets."""
+    """Has a webhook and a command."""
 
     number = 0
 
@@ -23,18 +23,18 @@ class Greeter(BotPlugin):
 
     @botcmd
     def whoami_here(self, msg: Any, args: str) -> str:
-        """Who asks."""
+        """Return the sender."""
         return str(msg.frm)
 
 
 class PluginTestCaseTests(PluginTestCase):
-    """The shortcuts that a test case has."""
+    """The methods of the test case."""
 
     plugins = (Greeter,)
     config = {"BOT_PREFIX": "?"}
 
     def test_requests(self) -> None:
-        """`get` and `post` return the answer itself."""
+        """`get` and `post` return the response."""
         self.assertEqual(self.post("/greet", data="you").text, "hello you")
         self.assertEqual(self.get("/greet").text, "hello ")
 
@@ -48,7 +48,7 @@ class PluginTestCaseTests(PluginTestCase):
         self.assertEqual(self.patch("/greet").status, 405)
 
     def test_commands(self) -> None:
-        """Commands come from an admin, or from whom the test says; settings are the class's."""
+        """A command comes from an administrator, or from `frm`; settings are those of the class."""
         self.assertEqual(self.command("?whoami here"), "@admin")
         self.assertEqual(self.command("?whoami here", frm="@bob"), "@bob")
 
@@ -59,27 +59,27 @@ class PluginTestCaseTests(PluginTestCase):
 
 
 class TestBotNames:
-    """The names of what is active in a bot."""
+    """Finds the names of active plugins."""
 
     __test__ = False
 
     @staticmethod
     def of(bot: TestBot) -> set[str]:
-        """Each name once."""
+        """Return the names of active plugins, without duplicates."""
         return {plugin.name for plugin in bot.bot.plugin_manager.active()}
 
 
 class FailureTests(SynchronousTestCase):
-    """What a developer sees when a test of a plugin fails."""
+    """The report that a developer gets when a test of a plugin fails."""
 
     def run_case(self, body: Any) -> unittest.TestResult:
-        """The result of a test case with that one test."""
+        """Return the result of a test case with this one test."""
 
         class Case(PluginTestCase):
             plugins = (Greeter,)
 
             def test_it(self) -> None:
-                """The test."""
+                """Run the body."""
                 body(self)
 
         result = unittest.TestResult()
@@ -87,7 +87,7 @@ class FailureTests(SynchronousTestCase):
         return result
 
     def test_failed_assertion_explains(self) -> None:
-        """A failed assertion shows the routes and the log, beside what was compared."""
+        """A failed assertion shows the compared values, the routes and the log."""
 
         def body(case: PluginTestCase) -> None:
             case.assertEqual(case.post("/gret").status, 200)
@@ -98,7 +98,7 @@ class FailureTests(SynchronousTestCase):
         self.assertIn('"POST /gret" 404', said)
 
     def test_explanation_is_asked_for_late(self) -> None:
-        """trial asks what a failure says when the bot has stopped: the routes are those that there were."""
+        """The report has the routes although trial reads it after the bot has stopped."""
 
         def body(case: PluginTestCase) -> None:
             with case.assertRaises(AssertionError) as self.raised:
@@ -108,7 +108,7 @@ class FailureTests(SynchronousTestCase):
         self.assertIn("Greeter.greet", str(self.raised.exception))
 
     def test_left_over_timer_fails(self) -> None:
-        """A test that passes but leaves a timer behind fails all the same."""
+        """A passing test fails if a delayed call is left over."""
 
         def body(case: PluginTestCase) -> None:
             case.bot.reactor.callLater(1, print)
@@ -118,7 +118,7 @@ class FailureTests(SynchronousTestCase):
         self.assertIn("left over after the bot has stopped: delayed call", said)
 
     def test_passing_test(self) -> None:
-        """A good test passes, in much less time than 50 ms."""
+        """A passing test takes less than 50 ms."""
 
         def body(case: PluginTestCase) -> None:
             case.assertEqual(case.post("/greet", json=1).text, "hello 1")

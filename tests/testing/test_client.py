@@ -1,4 +1,4 @@
-"""Tests for the webhook client of the testing kit."""
+"""Tests for the webhook client."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from errklein.testing import PluginTestCase
 
 
 class Mirror(BotPlugin):
-    """Answers with what the request was."""
+    """Returns the details of each request."""
 
     @webhook("/mirror", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], raw=True)
     def mirror(self, request: Any) -> Any:
@@ -26,17 +26,17 @@ class Mirror(BotPlugin):
 
 
 class WebhookClientTests(PluginTestCase):
-    """Requests are what their arguments say, as with treq."""
+    """The requests that the arguments create."""
 
     plugins = (Mirror,)
 
     def seen(self, method: str, url: str = "/mirror", **request: Any) -> dict[str, Any]:
-        """What the plugin saw of the request."""
+        """Return the details of the request that the plugin got."""
         seen: dict[str, Any] = self.successResultOf(self.bot.request(method, url, **request)).json()
         return seen
 
     def test_one_request(self) -> None:
-        """Neither a method nor a header makes another request of one."""
+        """A method or header with line ends is an error, so that it can't add a second request."""
         for request in (
             {"method": "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET"},
             {"method": ""},
@@ -63,21 +63,21 @@ class WebhookClientTests(PluginTestCase):
             self.assertEqual((seen["body"], seen["type"], seen["method"]), ("grüße", "", "PUT"))
 
     def test_json_and_data(self) -> None:
-        """A request can't have two bodies."""
+        """`json` and `data` together are an error."""
         self.assertRaises(TypeError, self.bot.post, "/mirror", json=1, data="x")
 
     def test_query(self) -> None:
-        """`params` are added to the query that the URL has."""
+        """`params` are added to the query of the URL."""
         self.assertEqual(self.seen("GET", "/mirror?a=1", params={"b": "2 &"})["args"], {"a": "1", "b": "2 &"})
         self.assertEqual(self.seen("GET", "/mirror", params={"b": "2"})["args"], {"b": "2"})
 
     def test_headers_and_cookies(self) -> None:
-        """Headers win over those that would be added."""
+        """Given headers replace those that would be added."""
         seen = self.seen("POST", json=1, headers={"content-type": "text/x", "X-Test": "yes"}, cookies={"id": "7"})
         self.assertEqual((seen["type"], seen["header"], seen["cookies"]), ("text/x", "yes", {"id": "7"}))
 
     def test_answer(self) -> None:
-        """The answer has status, reason, headers in any case, and the body as bytes, text and JSON."""
+        """A response has status, reason, headers, and the body as bytes, text and JSON."""
         answer = self.get("/mirror")
         self.assertEqual((answer.status, answer.reason), (200, "OK"))
         self.assertEqual(answer.header("content-TYPE"), "application/json")

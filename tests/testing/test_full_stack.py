@@ -1,4 +1,4 @@
-"""Tests that block while a bot works in another thread, as errbot's do."""
+"""Tests for the bot that runs in a thread while the test blocks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GREETER = Path(__file__).resolve().parent / "fixtures" / "greeter"
 
 
 class Started(SynchronousTestCase):
-    """A bot with the plugin of the fixtures."""
+    """A running bot with the plugin of the fixtures."""
 
     config: dict[str, Any] = {}
 
@@ -45,17 +45,17 @@ class Started(SynchronousTestCase):
 
 
 class TalkingTests(Started):
-    """What is said to the bot, and what it says."""
+    """Messages to and from the bot."""
 
     def test_waited_out(self) -> None:
-        """A time-out that the test gives is waited out: some tests measure time with a message that doesn't come."""
+        """A timeout of the test's own is waited out, since some tests measure time with it."""
         for wait in (self.testbot.pop_message, lambda timeout: self.testbot.exec_command("said to nobody", timeout)):
             before = monotonic()
             self.assertRaises(Empty, wait, timeout=0.3)
             self.assertGreaterEqual(monotonic() - before, 0.3)
 
     def test_nothing_can_come(self) -> None:
-        """If the bot is idle nobody waits for long; but for what a timer, a thread or a task still says."""
+        """An idle bot ends the wait at once, unless a timer, a thread or a task could send a message."""
         before = monotonic()
         self.assertRaises(Empty, self.testbot.pop_message)
         self.assertLess(monotonic() - before, 4)
@@ -86,7 +86,7 @@ class TalkingTests(Started):
         self.assertEqual(["delayed", "thread", "task"], sent)
 
     def test_requests(self) -> None:
-        """Each HTTP method has a call, which waits for the response, but not longer than the test allows."""
+        """Each HTTP method has a call, which waits for the response for a limited time."""
         for method in ("get", "post", "put", "patch", "delete"):
             response = getattr(self.testbot, method)("/announced", data="it")
             self.assertEqual((response.status, response.text), (200, "announced"))
@@ -114,7 +114,7 @@ class TalkingTests(Started):
         self.assertEqual("bob is away", self.testbot.pop_message())
 
     def test_many_in_a_row(self) -> None:
-        """Nothing is lost and nobody waits in vain when a lot is said at once."""
+        """Of many messages in a row, none is lost and none is delayed."""
         for number in range(50):
             self.testbot.push_message(f"!greet {number}")
         said = {self.testbot.pop_message() for _ in range(50)}
@@ -122,10 +122,10 @@ class TalkingTests(Started):
 
 
 class NetworkTests(Started):
-    """The network is as errbot's for tests."""
+    """The network in memory."""
 
     def test_rooms(self) -> None:
-        """The bot is in its room; rooms are there when they are asked for, and all of one name are one."""
+        """The bot is in its room, and rooms of one name are one room."""
         bot = self.testbot.bot
         self.assertEqual(["testroom"], [str(room) for room in bot.rooms()])
         self.assertEqual(["err@testroom"], [str(occupant) for occupant in bot.query_room("testroom").occupants])
@@ -142,10 +142,10 @@ class NetworkTests(Started):
 
 
 class LifeTests(SynchronousTestCase):
-    """From the start of a bot to its end."""
+    """The start and the stop of a bot."""
 
     def test_settings(self) -> None:
-        """The settings are errbot's for tests; a test's own win."""
+        """The default settings are those of errbot's test bot, and a test's own settings take precedence."""
         testbot = BlockingTestBot(extra_config={"BOT_ADMINS": ("boss",), "MY_SETTING": 3})
         config = testbot.bot_config
         self.assertEqual(("boss",), config.BOT_ADMINS)
@@ -156,7 +156,7 @@ class LifeTests(SynchronousTestCase):
         self.assertRaises(ConfigError, BlockingTestBot, extra_config={"BOT_ADMINS": 3})
 
     def test_before_and_after(self) -> None:
-        """There is no bot before it is started; it is started once, and its data goes with it."""
+        """A bot exists after `start` only, starts once, and removes its data at the end."""
         testbot = BlockingTestBot()
         self.assertRaises(AttributeError, getattr, testbot, "bot")
         self.assertRaises(RuntimeError, testbot.stop)
@@ -169,7 +169,7 @@ class LifeTests(SynchronousTestCase):
         self.assertFalse(Path(testbot.bot_config.BOT_DATA_DIR).exists())
 
     def test_own_reactor(self) -> None:
-        """All bots share one reactor in one thread, which isn't trial's; it has an asyncio loop."""
+        """All bots share one reactor in a thread, which has an asyncio loop and isn't trial's."""
         first, second = BlockingTestBot(), BlockingTestBot()
         for testbot in (first, second):
             testbot.start()
@@ -182,7 +182,7 @@ class LifeTests(SynchronousTestCase):
         self.assertEqual(["one", "two"], [first.pop_message(), second.pop_message()])
 
     def test_code_begins_anew(self) -> None:
-        """Each bot has a plugin's module anew, and a storage of its own."""
+        """Each bot loads a plugin's modules again, and has its own storage."""
         for _ in range(2):
             testbot = BlockingTestBot(extra_plugin_dir=str(GREETER), loglevel=logging.CRITICAL)
             testbot.start()
@@ -196,7 +196,7 @@ class LifeTests(SynchronousTestCase):
             self.assertNotIn("errbot.plugins.greeter", sys.modules)
 
     def test_helper_by_its_bare_name(self) -> None:
-        """What a test imports from beside a plugin is what the plugin has, whoever was first."""
+        """A helper module is the same module for the test and the plugin."""
         self.addCleanup(sys.modules.pop, "greetings", None)
         self.patch(sys, "path", list(sys.path))
         for _ in ("the plugin first", "the test first"):
@@ -209,7 +209,7 @@ class LifeTests(SynchronousTestCase):
             testbot.stop()
 
     def test_quit_message(self) -> None:
-        """The message that ends errbot's bot for tests gets no answer, and ends no other test's bot."""
+        """errbot's quit message gets no reply, and doesn't stop the bot of another test."""
         testbot = BlockingTestBot()
         testbot.start()
         testbot.push_message(QUIT_MESSAGE)
@@ -217,7 +217,7 @@ class LifeTests(SynchronousTestCase):
         testbot.stop()
 
     def test_log(self) -> None:
-        """What the bot and its plugins log is where logging's own is; its level is put back."""
+        """The log of the bot and its plugins goes to logging, whose level is restored at the end."""
         level = logging.getLogger().level
         with self.assertLogs("errklein", logging.WARNING) as logs:
             testbot = BlockingTestBot(extra_plugin_dir=str(GREETER))
@@ -227,7 +227,7 @@ class LifeTests(SynchronousTestCase):
         self.assertEqual(level, logging.getLogger().level)
 
     def test_log_file(self) -> None:
-        """BOT_LOG_FILE has what the bot and plugins log from BOT_LOG_LEVEL on, once, and nothing after the end."""
+        """BOT_LOG_FILE gets each line from BOT_LOG_LEVEL on once, until the bot stops."""
         path = Path(self.mktemp())
         testbot = BlockingTestBot(extra_config={"BOT_LOG_FILE": str(path), "BOT_LOG_LEVEL": logging.INFO})
         testbot.start()
@@ -245,7 +245,7 @@ class LifeTests(SynchronousTestCase):
         self.assertFalse([handler for handler in logging.getLogger().handlers if isinstance(handler, Bridge)])
 
     def test_log_formatter(self) -> None:
-        """BOT_LOG_FORMATTER forms its lines, and may log something itself."""
+        """BOT_LOG_FORMATTER formats the lines, and may log itself."""
 
         class Formatter(logging.Formatter):
             def format(self, record: logging.LogRecord) -> str:
@@ -260,7 +260,7 @@ class LifeTests(SynchronousTestCase):
         self.assertIn("<errbot.plugins.Mine> here\n", path.read_text())
 
     def test_bad_log_file(self) -> None:
-        """A log that can't be written is an error of one line, and leaves logging as it was."""
+        """A log file that can't be written is an error of one line, and doesn't change logging."""
         before = list(logging.getLogger().handlers)
         testbot = BlockingTestBot(extra_config={"BOT_LOG_FILE": f"{self.mktemp()}/none/log"})
         error = self.assertRaises(ConfigError, testbot.start)
@@ -271,10 +271,10 @@ class LifeTests(SynchronousTestCase):
 
 
 class ReactorThreadTests(SynchronousTestCase):
-    """The reactor in a thread of its own."""
+    """The reactor in a thread."""
 
     def test_waiting(self) -> None:
-        """Whoever waits gets the result, or what was raised, or is told what took too long."""
+        """`wait` returns the result, raises the error, or raises a timeout that names the work."""
         thread = reactor_thread()
         thread.start()
         self.assertIs(threading.current_thread(), threading.main_thread())
@@ -284,7 +284,7 @@ class ReactorThreadTests(SynchronousTestCase):
         self.assertEqual("timed out after 0.01 s, waiting for the end of the world", str(overdue))
 
     def test_asyncio(self) -> None:
-        """Its loop runs, and its own threads don't keep the process alive."""
+        """The loop runs, and the reactor's threads don't keep the process alive."""
         thread = reactor_thread()
         thread.start()
 

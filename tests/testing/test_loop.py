@@ -115,7 +115,7 @@ class Feed(BotPlugin):
 
 
 class PluginWithAsyncioTests(PluginTestCase):
-    """Plugins that use asyncio are tested like others, on virtual time."""
+    """Plugins with asyncio, on virtual time."""
 
     plugins = (Feed,)
 
@@ -138,7 +138,7 @@ class PluginWithAsyncioTests(PluginTestCase):
         self.assertEqual(self.bot.sent_to("#testroom"), ["got a", "got b", "got c"])
 
     def test_timeouts(self) -> None:
-        """A handler that waits responds when its time has come, or its timeout."""
+        """A handler responds after its sleep, or after its timeout."""
         for seconds, text in ((2, "in time"), (20, "timed out")):
             waiting = self.bot.post("/slow", data=str(seconds))
             self.assertNoResult(waiting)
@@ -212,10 +212,10 @@ class PluginWithAsyncioTests(PluginTestCase):
 
 
 class LoopTests(SynchronousTestCase):
-    """The loop by itself."""
+    """The loop without a bot's plugins."""
 
     def test_order(self) -> None:
-        """Delayed calls and timers happen in the order of their times, each at its time."""
+        """Delayed calls and timers run in the order of their times, each at its time."""
         reactor = TestReactor()
         seen: list[tuple[str, float]] = []
         reactor.callLater(2, lambda: seen.append(("call", reactor.seconds())))
@@ -227,7 +227,7 @@ class LoopTests(SynchronousTestCase):
         self.assertEqual(reactor.seconds(), 10)
 
     def test_repeated_calls(self) -> None:
-        """A call that schedules itself again happens as often as the time allows."""
+        """A call that schedules itself again runs as often as the time allows."""
         reactor = TestReactor()
         times: list[float] = []
 
@@ -240,7 +240,7 @@ class LoopTests(SynchronousTestCase):
         self.assertEqual(times, [10, 20, 30])
 
     def test_inside_another_loop(self) -> None:
-        """A test that runs in a loop of its own, as pytest-asyncio's do, can use a bot."""
+        """A bot can be used in a test that runs in an event loop, as those of pytest-asyncio do."""
 
         async def test() -> str:
             bot = TestBot([Feed])
@@ -257,7 +257,7 @@ class LoopTests(SynchronousTestCase):
         self.assertEqual(asyncio.run(test()), "open")
 
     def test_task_left_over(self) -> None:
-        """A task that still runs when the bot has stopped is named."""
+        """A task that is left over is named."""
 
         class Leaky(BotPlugin):
             async def activate(self) -> None:
@@ -291,7 +291,7 @@ class LoopTests(SynchronousTestCase):
         self.assertIn("nobody sees this", bot.report())
 
     def test_handler_that_never_ends(self) -> None:
-        """A handler that still waits when the bot stops isn't left over, as before."""
+        """A handler that still waits when the bot stops isn't left over."""
         bot = TestBot([Feed])
         bot.start()
         bot.say("!gated")

@@ -1,4 +1,4 @@
-"""pytest finds errklein under errbot's name."""
+"""Tests for the pytest plugin, which makes errklein available as errbot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GREETER = Path(__file__).resolve().parent / "fixtures" / "greeter"
 
 
 def run(*command: str | Path, path: Path | None = None) -> tuple[int, str]:
-    """Run Python with errklein, and perhaps another directory before it, to import from; its status and its output."""
+    """Run Python with errklein, and optionally a directory first in its path. Return status and output."""
     places = [str(place) for place in (path, CHECKOUT) if place is not None]
     # Without those of pytest's plugins that happen to be installed.
     more = {
@@ -34,7 +34,7 @@ def run(*command: str | Path, path: Path | None = None) -> tuple[int, str]:
 
 
 class SubstituteTests(SynchronousTestCase):
-    """Which errbot it is that is imported."""
+    """The module that `import errbot` returns."""
 
     def setUp(self) -> None:
         self.substitute = errklein_pytest.Substitute()
@@ -45,14 +45,14 @@ class SubstituteTests(SynchronousTestCase):
             raise SkipTest("errbot is installed here")
 
     def test_names(self) -> None:
-        """errklein stands for the packages of its table; nothing but errbot makes it so."""
+        """errklein replaces the packages of its table, and only after an import of errbot."""
         self.assertEqual(set(FACADES), set(errklein_pytest.NAMES))
         self.assertIsNone(self.substitute.find_spec("errbots", None))
         self.assertIsNone(self.substitute.find_spec("flask", None))
         self.assertIsNotNone(self.substitute.find_spec("errbot", None))
 
     def test_installed(self) -> None:
-        """An errbot that is installed stays what it is, unless errklein is asked for."""
+        """An installed errbot is used, unless the option asks for errklein."""
         (self.site / "errbot").mkdir()
         (self.site / "errbot" / "__init__.py").touch()
         self.assertIsNone(self.substitute.find_spec("errbot", None))
@@ -60,29 +60,29 @@ class SubstituteTests(SynchronousTestCase):
         self.assertIsNotNone(self.substitute.find_spec("errbot", None))
 
     def test_a_directory_of_that_name(self) -> None:
-        """A mere directory that is named errbot, as a project's may be, is none."""
+        """A project directory with the name errbot doesn't count as an installed errbot."""
         (self.site / "errbot").mkdir()
         self.assertIsNotNone(self.substitute.find_spec("errbot", None))
 
 
 class PytestTests(SynchronousTestCase):
-    """Runs of pytest, each in a process of its own."""
+    """Runs of pytest, each in a process."""
 
     def test_tests_of_a_plugin(self) -> None:
-        """Tests that were written for errbot pass, with nothing but errklein installed."""
+        """Tests that were written for errbot pass with errklein alone."""
         status, output = run("-m", "pytest", "-q", "-p", "errklein_pytest", "-p", "no:cacheprovider", GREETER)
         self.assertEqual(0, status, output)
         self.assertIn("passed", output)
         self.assertNotIn("warning", output)
 
     def test_example(self) -> None:
-        """The test that the guide shows passes."""
+        """The test in the guide passes."""
         example = CHECKOUT / "docs" / "examples" / "greetings"
         status, output = run("-m", "pytest", "-q", "-p", "errklein_pytest", "-p", "no:cacheprovider", example)
         self.assertEqual(0, status, output)
 
     def test_asked_for(self) -> None:
-        """With the setting, errbot is errklein even where an errbot is installed and was imported before."""
+        """With the setting, errbot is errklein, even if an errbot is installed and was imported before."""
         site = Path(self.mktemp()).resolve()
         (site / "errbot").mkdir(parents=True)
         (site / "errbot" / "__init__.py").write_text("import errbot.real\n")
@@ -100,6 +100,6 @@ class PytestTests(SynchronousTestCase):
         self.assertEqual(0, status, output)
 
     def test_costs_nothing(self) -> None:
-        """Where nobody asks for errbot, nothing is imported for it."""
+        """Without an import of errbot, nothing of errklein is imported."""
         code = "import sys, errklein_pytest; sys.exit(any(name in sys.modules for name in ('errklein', 'twisted')))"
         self.assertEqual((0, ""), run("-c", code))

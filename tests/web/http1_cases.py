@@ -170,7 +170,7 @@ CHUNKS = tuple(
         ("a bare line feed after the size", b"2\n{}\r\n0\r\n\r\n", 400, False),
         ("a bare carriage return in the extension", b"2;a\rb\r\n{}\r\n0\r\n\r\n", 400, False),
         ("a bare line feed after the chunk", b"2\r\n{}\n0\r\n\r\n", 400, False),
-        ("a chunk that is longer than its size", b"2\r\n{}}\r\n0\r\n\r\n", 400, False),
+        ("a chunk that is longer than its declared size", b"2\r\n{}}\r\n0\r\n\r\n", 400, False),
         ("a size that overflows", b"10000000000000002\r\n{}\r\n0\r\n\r\n", 400, False),
         ("a bare line feed after the last chunk", b"2\r\n{}\r\n0\n\r\n", 400, False),
         ("a bare line feed in the trailer", b"2\r\n{}\r\n0\r\nX-Sum: 1\n\r\n", 400, False),

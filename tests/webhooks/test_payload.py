@@ -1,4 +1,4 @@
-"""Tests for what a handler gets for a body."""
+"""Tests for the payloads that handlers get."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ json_values = st.recursive(
 
 
 def multipart(*parts: tuple[str, str], boundary: str = "b") -> bytes:
-    """A multipart body of (disposition parameters, content) pairs."""
+    """Return a multipart body of (disposition parameters, content) pairs."""
     lines = [f"--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n" for head, content in parts]
     return ("".join(lines) + f"--{boundary}--\r\n").encode()
 
@@ -35,7 +35,7 @@ class PayloadCase(SynchronousTestCase):
     """Shared assertions."""
 
     def refused(self, status: int, body: bytes, content_type: str = "", **options: Any) -> str:
-        """Assert that the body is refused with that status; returns the sentence for the sender."""
+        """Fail unless the body is rejected with this status. Return the reason."""
         error = self.assertRaises(BadPayload, decode_payload, body, content_type, **options)
         self.assertEqual(error.status, status)
         self.assertEqual(str(error), error.detail)
@@ -43,16 +43,16 @@ class PayloadCase(SynchronousTestCase):
 
 
 class JSONTests(PayloadCase):
-    """JSON is decoded, whatever the media type says."""
+    """JSON is decoded, with any media type."""
 
     @given(json_values, st.sampled_from([JSON, "", "text/plain", "application/vnd.github+json; charset=utf-8"]))
     def test_any_value_arrives(self, value: Any, content_type: str) -> None:
-        """Every JSON value arrives as json.loads has it, the falsy ones too, of whatever media type."""
+        """Every JSON value is decoded as by json.loads, with any media type."""
         self.assertEqual(decode_payload(json.dumps(value).encode(), content_type), value)
 
     @given(st.binary(max_size=200), st.sampled_from([JSON, "", "text/plain", FORM, "multipart/form-data; boundary=b"]))
     def test_no_body_does_harm(self, body: bytes, content_type: str) -> None:
-        """Whatever the bytes are, there is a payload or a BadPayload, never another error."""
+        """Any bytes result in a payload or in BadPayload."""
         try:
             decode_payload(body, content_type)
         except BadPayload as error:
@@ -60,24 +60,24 @@ class JSONTests(PayloadCase):
 
     @given(st.text(max_size=30))
     def test_no_content_type_does_harm(self, content_type: str) -> None:
-        """Whatever the header is, there is a payload or a BadPayload."""
+        """Any Content-Type results in a payload or in BadPayload."""
         try:
             decode_payload(b'{"a": 1}', content_type)
         except BadPayload as error:
             self.assertIn(error.status, (400, 415))
 
     def test_numbers_that_are_none(self) -> None:
-        """NaN and Infinity are accepted, as errbot accepts them."""
+        """NaN and Infinity are accepted, as on errbot."""
         value: Any = decode_payload(b"[NaN, Infinity]", JSON)
         self.assertTrue(math.isnan(value[0]))
         self.assertEqual(value[1], math.inf)
 
     def test_lone_surrogates(self) -> None:
-        """They are accepted."""
+        """Lone surrogates are accepted."""
         self.assertEqual(decode_payload(b'"\\ud800"', JSON), "\ud800")
 
     def test_nesting(self) -> None:
-        """As deep as the limit is decoded, one level more or a hundred thousand is refused, the same on every Python."""
+        """JSON at the nesting limit is decoded, and one level more is rejected, on every Python."""
 
         def nested(levels: int) -> bytes:
             return b"[" * levels + b"]" * levels
@@ -88,12 +88,12 @@ class JSONTests(PayloadCase):
         self.refused(400, b'{"a":' * 100_000 + b"1" + b"}" * 100_000, JSON)
 
     def test_many_brackets_are_not_deep(self) -> None:
-        """Brackets side by side, or in strings, are no nesting."""
+        """Brackets side by side, or in strings, don't count as nesting."""
         value = [[] for _ in range(2 * MAX_DEPTH)] + ["[" * 2 * MAX_DEPTH, '"[\\']
         self.assertEqual(decode_payload(json.dumps(value).encode(), JSON), value)
 
     def test_large_json(self) -> None:
-        """Several megabytes are decoded alike, with room for other threads meanwhile."""
+        """Several megabytes of JSON are decoded correctly, and other threads run meanwhile."""
         value = [{"a": [1, 2.5, None, "é\n"], "b": {"c": True}}] * 20_000
         body = json.dumps(value).encode()
         self.assertEqual(decode_payload(body, JSON), value)
@@ -101,14 +101,14 @@ class JSONTests(PayloadCase):
         self.refused(400, b"[" * 2_000 + b" " * 2_000_000, JSON)
 
     def test_too_many_lists(self) -> None:
-        """What would take gigabytes of memory is refused, unless it is no JSON."""
+        """JSON with too many lists is rejected."""
         body = b"[" + b"[]," * 1_000_000 + b"1]"
         self.assertIn("lists", self.refused(413, body, JSON))
         text = b"x" + body
         self.assertEqual(decode_payload(text, "text/plain"), text.decode())
 
     def test_too_many_keys(self) -> None:
-        """One object of so many that making it holds everything up is refused; several of fewer are not."""
+        """An object with too many keys is rejected; several smaller ones are not."""
         keys = {f"number {number}": number for number in range(MAX_KEYS)}
         self.assertEqual(decode_payload(json.dumps(keys).encode(), JSON), keys)
         half = {f"number {number}": number for number in range(MAX_KEYS // 2 + 1)}
@@ -117,7 +117,7 @@ class JSONTests(PayloadCase):
         self.assertIn("keys", self.refused(413, json.dumps(keys).encode(), JSON))
 
     def test_many_digits(self) -> None:
-        """An integer that takes Python quadratic time to read is refused."""
+        """An integer with more digits than Python converts is rejected."""
         self.assertIn("digits", self.refused(400, b"1" * 5000, JSON))
 
 
@@ -125,18 +125,18 @@ class TextTests(PayloadCase):
     """Text is decoded by its declared charset."""
 
     def test_declared_charset(self) -> None:
-        """For JSON and for text."""
+        """The declared charset is used for JSON and for text."""
         self.assertEqual(decode_payload('"é"'.encode("latin-1"), f"{JSON}; charset=iso-8859-1"), "é")
         self.assertEqual(decode_payload("é".encode("utf-16"), "text/plain; charset=utf-16"), "é")
         self.assertEqual(decode_payload(b"x=\xe9", f"{FORM}; charset=latin-1", form_param="x"), "é")
 
     def test_unknown_charset(self) -> None:
-        """It is refused with 415, and so are codecs that are no charsets."""
+        """An unknown charset, or a codec that isn't a charset, is rejected with 415."""
         for charset in ("klingon", "hex", "rot13", "idna", "unicode_escape", "undefined"):
             self.assertIn(charset, self.refused(415, b"{}", f"{JSON}; charset={charset}"))
 
     def test_charsets_cost_no_memory(self) -> None:
-        """Names that strangers make up are not remembered, nor are their ways of writing those that there are."""
+        """Unknown charset names, and other spellings of known ones, aren't cached."""
         known = len(encodings._cache)  # type: ignore[attr-defined]
         for number in range(50):
             self.refused(415, b"x", f"text/plain; charset=klingon{number}")
@@ -144,7 +144,7 @@ class TextTests(PayloadCase):
         self.assertLess(len(encodings._cache), known + 5)  # type: ignore[attr-defined]
 
     def test_names_of_charsets(self) -> None:
-        """Each may be written as its senders do."""
+        """The usual spellings of a charset are accepted."""
         for charset in (
             "UTF8",
             "utf-8",
@@ -158,38 +158,38 @@ class TextTests(PayloadCase):
             self.assertEqual(decode_payload("a".encode(charset), f"text/plain; charset={charset}"), "a")
 
     def test_invalid_utf8(self) -> None:
-        """It is refused, with the position."""
+        """Invalid UTF-8 is rejected with the position."""
         self.assertIn("at byte 1", self.refused(400, b'"\xff"', JSON))
         self.refused(400, b"\xff", "text/plain")
         self.refused(400, b"a=%ff", FORM)
         self.refused(400, b"a=\xff", FORM)
 
     def test_compressed(self) -> None:
-        """A compressed body is refused; identity is none."""
+        """A compressed body is rejected; `identity` is accepted."""
         self.refused(415, b"\x1f\x8b", JSON, content_encoding="gzip")
         self.assertEqual(decode_payload(b"1", JSON, content_encoding="identity"), 1)
 
 
 class FormTests(PayloadCase):
-    """Forms arrive as their fields."""
+    """A form becomes a dict of its fields."""
 
     @given(st.dictionaries(st.text(st.characters(codec="utf-8"), min_size=1), st.text(st.characters(codec="utf-8"))))
     def test_any_field_arrives(self, fields: dict[str, str]) -> None:
-        """An urlencoded form is a dict of its fields."""
+        """A urlencoded form becomes a dict of its fields."""
         expected = fields if fields else ""
         self.assertEqual(decode_payload(urlencode(fields).encode(), FORM), expected)
 
     def test_first_value(self) -> None:
-        """Of a field that is given twice the first value counts; an empty one is a value."""
+        """Of a repeated field, the first value is used, also if it is empty."""
         self.assertEqual(decode_payload(b"a=1&a=2&b=", FORM), {"a": "1", "b": ""})
 
     def test_multipart(self) -> None:
-        """So is a multipart form; files are left out."""
+        """A multipart form becomes a dict of its fields, without the files."""
         body = multipart(('name="a"', "1"), ('name="f"; filename="../../x"', "file"), ('name="a"', "2"))
         self.assertEqual(decode_payload(body, "multipart/form-data; boundary=b"), {"a": "1"})
 
     def test_too_many_fields(self) -> None:
-        """A form with more fields than may be is refused."""
+        """A form with too many fields is rejected."""
         fields = "&".join(f"f{number}=1" for number in range(MAX_FIELDS + 1)).encode()
         self.refused(400, fields, FORM)
         self.assertEqual(len(decode_payload(fields.rpartition(b"&")[0], FORM)), MAX_FIELDS)  # type: ignore[arg-type]
@@ -200,7 +200,7 @@ class FormTests(PayloadCase):
         )
 
     def test_large_field(self) -> None:
-        """A field of several megabytes arrives, whatever is in it."""
+        """A field of several megabytes is decoded."""
         text = 'é{"a": "100% = 1"}\n' * 100_000
         self.assertEqual(decode_payload(urlencode({"payload": text}).encode(), FORM, form_param="payload"), text)
         for charset in ("utf-8", "latin-1"):
@@ -208,12 +208,12 @@ class FormTests(PayloadCase):
             self.assertEqual(decode_payload(body, f"{FORM}; charset={charset}"), {"payload": text})
 
     def test_no_form(self) -> None:
-        """A body of percent signs is refused at once."""
+        """A body of percent signs is rejected."""
         self.assertIn("invalid escapes", self.refused(400, b"%" * (MAX_STRAYS + 1), FORM))
         self.assertEqual(decode_payload(b"a=100%&b=%zz", FORM), {"a": "100%", "b": "%zz"})
 
     def test_large_multipart_field(self) -> None:
-        """A field of several megabytes arrives."""
+        """A multipart field of several megabytes is decoded."""
         text = "x" * 3_000_000
         body = multipart(('name="payload"', text))
         self.assertEqual(decode_payload(body, "multipart/form-data; boundary=b", form_param="payload"), text)

@@ -1,4 +1,4 @@
-"""Tests for how urlencoded forms are read."""
+"""Tests for the parser of urlencoded forms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ forms = st.lists(st.sampled_from(_PARTS.split(" ")), max_size=40).map("".join)
 
 
 def as_python_reads(form: str, encoding: str, errors: str) -> list[tuple[str, str]] | None:
-    """What urllib makes of a form; None if it can't read it."""
+    """Return the fields as urllib parses them; None if it can't."""
     try:
         return parse_qsl(form, keep_blank_values=True, encoding=encoding, errors=errors)
     except UnicodeError:
@@ -26,10 +26,10 @@ def as_python_reads(form: str, encoding: str, errors: str) -> list[tuple[str, st
 
 
 class SmallSliceTests(SynchronousTestCase):
-    """However a form is cut, it reads the same."""
+    """A form is parsed to the same result for every slice size."""
 
     def setUp(self) -> None:
-        """Cut everywhere."""
+        """Use slices of a few bytes."""
         self.patch(urlencoded, "SLICE", 3)
 
     @given(
@@ -38,7 +38,7 @@ class SmallSliceTests(SynchronousTestCase):
         st.sampled_from(["strict", "werkzeug.url_quote"]),
     )
     def test_as_python(self, form: str, encoding: str, errors: str) -> None:
-        """Names and values are those that urllib reads, right or wrong, and errors the same."""
+        """Names, values and errors are those of urllib."""
         expected = as_python_reads(form, encoding, errors)
         if expected is None:
             self.assertRaises(UnicodeError, parse_urlencoded, form.encode(), encoding, errors)
@@ -47,10 +47,10 @@ class SmallSliceTests(SynchronousTestCase):
 
 
 class SliceTests(SynchronousTestCase):
-    """What holds every other thread up is short."""
+    """No step blocks other threads for long."""
 
     def test_slices(self) -> None:
-        """A large value is decoded in pieces, which end between escapes wherever these are."""
+        """A large value is decoded in slices that never split an escape."""
         pieces: list[int] = []
         decode = urlencoded.a2b_qp
 
@@ -69,20 +69,20 @@ class SliceTests(SynchronousTestCase):
 
 
 class TooMuchTests(SynchronousTestCase):
-    """What takes too long is refused."""
+    """Forms that take too long are rejected."""
 
     def refused(self, form: bytes, errors: str = "strict") -> str:
-        """The reason."""
+        """Return the reason of the rejection."""
         return str(self.assertRaises(BadForm, parse_urlencoded, form, "utf-8", errors))
 
     def test_fields(self) -> None:
-        """So many, and not one more."""
+        """The maximal number of fields is accepted, and one more is rejected."""
         form = b"&".join([b"a=1"] * MAX_FIELDS)
         self.assertEqual(len(parse_urlencoded(form)), MAX_FIELDS)
         self.assertIn("fields", self.refused(form + b"&"))
 
     def test_strays(self) -> None:
-        """Percent signs of no escape: so many in all fields together, and not one more, with lines' ends and without."""
+        """The maximal number of invalid escapes in all fields is accepted, and one more is rejected."""
         for stray in (b"%", b"%x", b"%\n", b"%\r"):
             half = stray * (MAX_STRAYS // 2)
             value = half.decode()
@@ -90,14 +90,14 @@ class TooMuchTests(SynchronousTestCase):
             self.assertIn("invalid escapes", self.refused(b"a=" + half + b"&b=%" + half))
 
     def test_bytes_that_are_no_text(self) -> None:
-        """So many are kept as escapes, where they are kept at all."""
+        """The maximal number of invalid bytes is kept as escapes, and one more is rejected."""
         form = b"%ff" * MAX_STRAYS
         self.assertEqual(parse_urlencoded(form, errors="werkzeug.url_quote"), [("%FF" * MAX_STRAYS, "")])
         self.assertIn("bytes", self.refused(form + b"%ff", "werkzeug.url_quote"))
         self.assertRaises(UnicodeError, parse_urlencoded, b"%ff")
 
     def test_equals_signs(self) -> None:
-        """Millions of them among escapes are no form; without escapes they take no time."""
+        """Millions of equals signs among escapes are rejected; without escapes they are decoded."""
         signs = b"=" * (MAX_STRAYS * 1001 + SLICE)
         self.assertIn("invalid escapes", self.refused(signs + b"%41"))
         self.assertEqual(parse_urlencoded(signs), [("", signs[1:].decode())])
