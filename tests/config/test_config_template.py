@@ -1,4 +1,4 @@
-"""`errbot.config-template`, and the directory of `errbot.__file__`."""
+"""The template that `errklein config-template` prints, which is also `errbot.config-template`."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ from errklein.config._settings import DEPENDENT, checked
 TEMPLATE = PACKAGE_DIRECTORY / "config-template.py"
 
 GIVEN = {"BOT_ADMINS", "BOT_DATA_DIR", "BOT_IDENTITY"}
-"""Settings whose value in the template isn't the default: a bot needs others."""
+"""Settings whose value in the template isn't the default, since a bot needs another."""
 
 
 class ImportTests(SynchronousTestCase):
     """The ways in which tests of third-party backends reach the template."""
 
     def setUp(self) -> None:
-        """Let `errbot` be errklein's, whatever is installed."""
+        """Make `errbot` errklein's package, whatever is installed."""
         self.enterContext(mock.patch.dict(sys.modules))
         compat.stand_in_for("errbot")
         self.errbot = import_module("errbot")
 
     def test_as_data(self) -> None:
-        """importlib.resources and pkgutil read it too."""
+        """importlib.resources and pkgutil read the template."""
         text = TEMPLATE.read_bytes()
         self.assertEqual(files("errbot").joinpath("config-template.py").read_bytes(), text)
         self.assertEqual(pkgutil.get_data("errbot", "config-template.py"), text)
 
     def test_defaults(self) -> None:
-        """`bot_config_defaults` completes it, as tests do before they make a backend."""
+        """`bot_config_defaults` completes the template, as tests of backends do."""
         config: Any = import_module("errbot.config-template")
         bot_config_defaults(config)
         self.assertEqual(set(SETTINGS) - {"BACKEND", "BACKENDS"} - set(vars(config)), set())
 
     def test_from_a_plugin(self) -> None:
-        """errklein's own name for the package leads to the same file."""
+        """errklein's name of the package leads to the same file."""
         module = import_module("errklein.compat.errbot.config-template")
         self.addCleanup(sys.modules.pop, module.__name__)
         self.assertEqual(module.__file__, str(TEMPLATE))
 
 
 class ContentTests(SynchronousTestCase):
-    """What stands in it."""
+    """The content of the template."""
 
     def setUp(self) -> None:
-        """Write it with all its defaults in force."""
+        """Write the template with all defaults uncommented."""
         self.patch(sys, "path", list(sys.path))
         self.enterContext(mock.patch.dict(sys.modules))
         self.whole = Path(self.mktemp())
@@ -68,29 +68,29 @@ class ContentTests(SynchronousTestCase):
         )
 
     def given(self, path: Path) -> dict[str, Any]:
-        """The settings in the file."""
+        """Return the settings in the file."""
         config: Config = load_config(path)
         module = sys.modules[path.stem]
         names = {name for name in vars(module) if name.isupper()}
         return {name: getattr(config, name) for name in names}
 
     def test_valid(self) -> None:
-        """It is a configuration as it is, and with each comment taken away."""
+        """The template is a valid configuration, also with all defaults uncommented."""
         for path in (TEMPLATE, self.whole):
             self.assertEqual(load_config(path).BACKEND, "Text")
 
     def test_every_setting(self) -> None:
-        """It has each setting that errklein has, and no other."""
+        """The template has all settings of errklein, and no others."""
         self.assertEqual(set(self.given(self.whole)), set(SETTINGS) | set(DEPENDENT))
 
     def test_defaults(self) -> None:
-        """What it says is the default is the default."""
+        """The defaults in the template are errklein's."""
         given = self.given(self.whole)
         defaults = {name: checked(name, SETTINGS[name].default) for name in set(SETTINGS) - GIVEN}
         self.assertEqual({name: checked(name, given[name]) for name in defaults}, defaults)
 
     def test_examples(self) -> None:
-        """The examples in it are valid settings too."""
+        """The examples in the template are valid settings."""
         examples = re.findall(r"(?:^#     .*\n)+", TEMPLATE.read_text("utf-8"), re.MULTILINE)
         self.assertGreater(len(examples), 3)
         for example in examples:
