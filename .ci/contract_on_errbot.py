@@ -1,7 +1,8 @@
-"""Runs the tests of the contract on errbot: `contract_on_errbot.py [chapter…]`, with a Python that has errbot and no errklein.
+"""Run the tests of the contract on errbot: `contract_on_errbot.py [CHAPTER…]`.
 
-errbot writes much to its log while it is tested, its own code included; nothing of that is shown. What is shown of a
-failure is where in the test it happened and what was raised. The last lines are unittest's, which `tally.py` counts.
+It needs a Python that has errbot but not errklein. errbot's log is discarded. The report of a failure has the line of
+the test and the exception, without lines of errbot's code. The last lines are unittest's, which `count_tests.py`
+counts.
 """
 
 from __future__ import annotations
@@ -20,81 +21,81 @@ from types import TracebackType
 from typing import Any, NoReturn, TextIO
 
 LONGEST = 60
-"""Seconds that a test may take."""
+"""The limit in seconds for a test."""
 EXPECTED = "__unittest_expecting_failure__"
-"""Set by `unittest.expectedFailure`, which is what `decided` is here."""
+"""The attribute that `unittest.expectedFailure` sets; on errbot, `decided` is that decorator."""
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 Raised = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 class Result(unittest.TextTestResult):
-    """Tells of errors without a line of errbot's code, and lets a test that hangs fail: as expected, if it is marked with `decided`."""
+    """Test results whose reports have no line of errbot's code. A test that hangs fails after a timeout."""
 
     def startTest(self, test: unittest.TestCase) -> None:
-        """A test begins."""
+        """Start the timeout."""
         super().startTest(test)
         signal.alarm(LONGEST)
 
     def stopTest(self, test: unittest.TestCase) -> None:
-        """It has ended."""
+        """Cancel the timeout."""
         signal.alarm(0)
         super().stopTest(test)
 
     def addError(self, test: unittest.TestCase, err: Raised) -> None:
-        """Something was raised."""
+        """Record an error, without lines of errbot's code."""
         if err[0] is TimeoutError and getattr(getattr(test, test.id().rpartition(".")[2], None), EXPECTED, False):
-            # That errbot hangs is one more way to differ.
+            # A test of a deliberate difference may also fail by a timeout.
             self.addExpectedFailure(test, err)
             return
         super().addError(test, err)
         self.errors[-1] = (test, format_error(err))
 
     def addFailure(self, test: unittest.TestCase, err: Raised) -> None:
-        """Something isn't as it should be."""
+        """Record a failure, without lines of errbot's code."""
         super().addFailure(test, err)
         self.failures[-1] = (test, format_error(err))
 
     def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Raised | None) -> None:
-        """A part of a test has ended."""
+        """Record the result of a subtest, without lines of errbot's code."""
         super().addSubTest(test, subtest, err)
         if err is not None and err[0] is not None:
             kind = self.failures if issubclass(err[0], test.failureException) else self.errors
             kind[-1] = (subtest, format_error(err))
 
     def addSkip(self, test: unittest.TestCase, reason: str) -> None:
-        """A test didn't run; told as trial tells it."""
+        """Record a skipped test, and report it in trial's form."""
         super().addSkip(test, reason)
         self.stream.write(f"\n[SKIPPED]\n{reason}\n\n{test.id()}\n")
 
     def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:
-        """A difference that `decided` tells of isn't there."""
+        """Record that a deliberate difference doesn't exist on errbot."""
         super().addUnexpectedSuccess(test)
         self.stream.write(f"\nno longer different on errbot: {test.id()}\n")
 
 
 def format_error(err: Raised) -> str:
-    """Where in the test that was, and what it was."""
+    """Return the lines of the test in the traceback, and the exception."""
     kind, value, trace = err
     frames = [frame for frame in traceback.extract_tb(trace) if Path(frame.filename).is_relative_to(Path.cwd())]
     return "".join([*traceback.format_list(frames), *traceback.format_exception_only(kind, value)])
 
 
 def too_long(signal_number: int, frame: object) -> NoReturn:
-    """Wake a test that hangs."""
+    """Raise TimeoutError in a test that hangs."""
     raise TimeoutError(f"took more than {LONGEST} s")
 
 
 def chapters(wanted: list[str]) -> Iterator[str]:
-    """Names of the modules, those that contain one of `wanted` if there are any."""
+    """Yield the names of the modules; with `wanted`, those that contain one of its words."""
     for path in sorted((TESTS / "contract").glob("test_*.py")):
         if not wanted or any(word in path.stem for word in wanted):
             yield f"tests.contract.{path.stem}"
 
 
 def run(wanted: list[str], report: TextIO) -> bool:
-    """Run them; whether all is as it should be."""
+    """Run the tests and return whether all results are as expected."""
     if find_spec("errklein") is not None:
-        report.write("errklein can be imported here: this would test errklein\n")
+        report.write("errklein is installed here, so the tests would use it; run this with a Python without errklein\n")
         return False
     report.write(f"errbot {metadata.version('errbot')}, Python {sys.version.split()[0]}\n")
     tests = unittest.defaultTestLoader.loadTestsFromNames(list(chapters(wanted)))
@@ -105,7 +106,7 @@ def run(wanted: list[str], report: TextIO) -> bool:
 
 
 def main() -> None:
-    """Keep what errbot writes away from the report, and errklein's checkout away from the tests."""
+    """Run the tests in a directory without errklein, with errbot's output discarded."""
     report = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 1)
@@ -114,14 +115,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="contract-") as directory:
         os.chdir(directory)
         Path("tests").symlink_to(TESTS)
-        # In place of this script's directory.
+        # This replaces the script's directory.
         sys.path[0] = directory
         try:
             fine = run(sys.argv[1:], report)
         except Exception as error:
             report.write(f"{type(error).__name__}: {error}\n")
         report.flush()
-    # errbot leaves threads behind, which Python would wait for.
+    # errbot's threads may still run, and Python would wait for them.
     os._exit(0 if fine else 1)
 
 

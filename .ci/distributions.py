@@ -1,6 +1,6 @@
-"""Builds errklein, looks into what came out, installs it as users do, and tries the commands that it brings.
+"""Build the distributions of errklein, check their contents, install them as users do, and run the installed commands.
 
-Needs `build` and `twine`. Prints what it does; exits with 1 at the first thing that is wrong.
+Needs `build` and `twine`. Prints each command; exits with 1 at the first problem.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WITHOUT = re.compile(r"__pycache__|\.pyc$|dropin\.cache$")
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """What the command prints; ends this process if it fails."""
+    """Run the command and return its output; exits if it fails."""
     print("$", *command, flush=True)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=600)
@@ -29,31 +29,31 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 def source_files() -> set[str]:
-    """What belongs into a wheel, by path."""
+    """Return the paths of the files that belong into a wheel."""
     files = {path for path in (ROOT / "errklein").rglob("*") if path.is_file()}
     files |= {*(ROOT / "twisted" / "plugins").glob("*.py"), ROOT / "errklein_pytest.py"}
     return {str(path.relative_to(ROOT)) for path in files if not WITHOUT.search(str(path))}
 
 
 def check_contents(wheel: Path, sdist: Path) -> None:
-    """The wheel has all of errklein and nothing else; the source distribution can be tested."""
+    """Check that the wheel has exactly errklein's files, and that the source distribution contains the tests."""
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     missing, surplus = source_files() - packed, packed - source_files()
     if missing or surplus:
-        sys.exit(f"{wheel.name}: missing {sorted(missing)}, not of errklein {sorted(surplus)}")
+        sys.exit(f"{wheel.name}: missing files {sorted(missing)}, unexpected files {sorted(surplus)}")
     with tarfile.open(sdist) as source:
         names = {name.partition("/")[2] for name in source.getnames()}
     wanted = {"setup.py", "tox.ini", "LICENSE", "README.md", "tests/__init__.py", "docs/conf.py", *source_files()}
     if wanted - names:
-        sys.exit(f"{sdist.name}: missing {sorted(wanted - names)}")
+        sys.exit(f"{sdist.name}: missing files {sorted(wanted - names)}")
 
 
 def check_commands(python: Path, elsewhere: Path, version: str) -> None:
-    """What is installed for `python` brings the command and the plugin of twistd."""
+    """Check the installed command and the twistd plugin."""
     said = run(python.with_name("errklein"), "--version", cwd=elsewhere)
     if version not in said:
-        sys.exit(f"errklein --version says {said!r}, not {version}")
+        sys.exit(f"errklein --version prints {said!r}, expected {version}")
     if not re.search(r"^\s+errklein ", run(python.with_name("twistd"), "--help", cwd=elsewhere), re.MULTILINE):
         sys.exit("twistd --help doesn't list errklein")
     run(python.with_name("twistd"), "errklein", "--help", cwd=elsewhere)
@@ -61,13 +61,13 @@ def check_commands(python: Path, elsewhere: Path, version: str) -> None:
 
 
 def fresh_python(directory: Path) -> Path:
-    """The Python of a new virtualenv."""
+    """Return the Python of a new virtualenv."""
     run(sys.executable, "-m", "venv", directory, cwd=directory.parent)
     return directory / "bin" / "python"
 
 
 def main() -> None:
-    """Go through all of it."""
+    """Build and check everything."""
     with tempfile.TemporaryDirectory(prefix="packaging-") as name:
         work = Path(name)
         run(sys.executable, "-m", "build", "--outdir", work / "dist", ROOT, cwd=work)
@@ -81,7 +81,7 @@ def main() -> None:
         run(python, "-m", "pip", "uninstall", "--yes", "errklein", cwd=work)
         run(python, "-m", "pip", "install", "--quiet", "--editable", ROOT, cwd=work)
         check_commands(python, work, version)
-    print("packaging: all is well")
+    print("packaging: no problems")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Starts errklein, installed as users do, with plugins whose requirements have damaged environments.
+"""Start errklein, installed as users do, with plugins whose requirements could damage its environment.
 
-A fresh environment has errklein and nothing else. For each requirement a bot with new data starts in it; then the
-environment must be what it was. Needs the package index. Prints what it does; exits with 1 at the first thing that is wrong.
+A new environment has only errklein. For each requirement, a bot with new data is started in it. After that the
+environment must be unchanged. Needs the package index. Prints each command; exits with 1 at the first problem.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REQUIREMENTS = {
     "requests": True,
     "-r more.txt": True,
 }
-"""What a plugin requires, and whether the plugin is loaded."""
+"""The requirement of a plugin, and whether the plugin is loaded with it."""
 
 IMPORTED = ("ansi", "cgi", "colorlog", "deepmerge", "dulwich", "pygments", "requests", "setuptools", "webtest")
 """The modules of the packages that errklein[errbot] installs."""
@@ -55,7 +55,7 @@ SECONDS = 300
 
 
 def run(*command: str | Path, cwd: Path, status: int = 0) -> str:
-    """What the command prints; ends this process if its exit status is another."""
+    """Run the command and return its output; exits if it has another exit status."""
     print("$", *command, flush=True)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=600)
@@ -65,7 +65,7 @@ def run(*command: str | Path, cwd: Path, status: int = 0) -> str:
 
 
 def start_and_stop(python: Path, directory: Path) -> str:
-    """Run the bot until the plugin is active or refused, then stop it; returns what it has logged."""
+    """Run the bot until the plugin is active or refused, stop it, and return its log."""
     log = directory / "log"
     with log.open("wb") as file:
         bot = subprocess.Popen([python.with_name("errklein"), "run"], cwd=directory, stdout=file, stderr=file)
@@ -81,7 +81,7 @@ def start_and_stop(python: Path, directory: Path) -> str:
 
 
 def try_requirement(requirement: str, is_loaded: bool, python: Path, directory: Path) -> None:
-    """Start a bot with a plugin that requires this, and look at the environment afterwards."""
+    """Start a bot with a plugin that has this requirement, and check the environment."""
     before = run(python, "-m", "pip", "freeze", "--all", cwd=directory.parent)
     plugins = directory / "plugins"
     plugins.mkdir(parents=True)
@@ -98,20 +98,20 @@ def try_requirement(requirement: str, is_loaded: bool, python: Path, directory: 
     print(*refused or [f"{requirement}: the plugin is active"], sep="\n", flush=True)
     run(python, "-m", "pip", "check", cwd=directory)
     if run(python, "-m", "pip", "freeze", "--all", cwd=directory) != before:
-        sys.exit(f"{requirement} has changed the environment")
+        sys.exit(f"the requirement {requirement} has changed the environment")
     found = list(directory.glob("data/packages/py*/requests/__init__.py"))
     if bool(found) != needs_requests:
         sys.exit(f"{requirement}: requests is in {found or 'no directory'}")
-    # Without a configuration problem of the plugin's, a check has nothing to say, and installs nothing.
+    # `errklein check` installs nothing, and fails only if the plugin can't be loaded.
     run(python.with_name("errklein"), "check", cwd=directory, status=0 if is_loaded else 1)
 
 
 def try_extra(python: Path, directory: Path) -> None:
-    """Install errklein[errbot] beside errklein: nothing is replaced, and what errbot's plugins import is there."""
+    """Install errklein[errbot], and check that nothing is replaced and the packages of errbot's plugins are there."""
     before = set(run(python, "-m", "pip", "freeze", "--all", cwd=directory).splitlines())
     run(python, "-m", "pip", "install", "--quiet", f"{ROOT}[errbot]", cwd=directory)
     after = set(run(python, "-m", "pip", "freeze", "--all", cwd=directory).splitlines())
-    # pip itself, and setuptools, may be newer.
+    # pip and setuptools may be upgraded.
     replaced = sorted(line for line in before - after if not line.startswith(("errklein ", "pip==", "setuptools==")))
     if replaced:
         sys.exit(f"errklein[errbot] has replaced {', '.join(replaced)}")
@@ -121,18 +121,18 @@ def try_extra(python: Path, directory: Path) -> None:
 
 
 def main() -> None:
-    """Go through all of them."""
+    """Check all requirements."""
     with tempfile.TemporaryDirectory(prefix="requirements-") as name:
         work = Path(name)
         run(sys.executable, "-m", "venv", work / "venv", cwd=work)
         python = work / "venv" / "bin" / "python"
         run(python, "-m", "pip", "install", "--quiet", ROOT, cwd=work)
         if "requests==" in run(python, "-m", "pip", "freeze", cwd=work):
-            sys.exit("errklein's environment has requests, so this shows nothing")
+            sys.exit("errklein's environment already has requests, so this check is useless")
         for number, (requirement, is_loaded) in enumerate(REQUIREMENTS.items()):
             try_requirement(requirement, is_loaded, python, work / f"bot-{number}")
         try_extra(python, work)
-    print("requirements: all is well")
+    print("requirements: no problems")
 
 
 if __name__ == "__main__":

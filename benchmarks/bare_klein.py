@@ -1,4 +1,4 @@
-"""Klein alone, as its documentation runs it: `python bare_klein.py PORT [quiet]`. It logs requests, unless quiet."""
+"""Klein alone, as in its documentation: `python bare_klein.py PORT [quiet]`. Requests are logged, unless quiet."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ app: Klein = Klein()
 
 @app.route("/bench", methods=["POST"])
 def bench(request: IRequest) -> str:
-    """Decode the body and say OK, as the plugins' handlers do."""
+    """Decode the body and return OK, as the plugins' handlers do."""
     json.loads(request.content.read())
     return "OK"
 

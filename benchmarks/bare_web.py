@@ -1,4 +1,4 @@
-"""twisted.web alone: `python bare_web.py PORT [quiet]`. It logs requests, unless quiet."""
+"""twisted.web alone: `python bare_web.py PORT [quiet]`. Requests are logged, unless quiet."""
 
 import json
 import sys
@@ -11,12 +11,12 @@ from twisted.web.server import Site
 
 
 class Bench(Resource):
-    """The one page."""
+    """The only resource."""
 
     isLeaf = True
 
     def render_POST(self, request: IRequest) -> bytes:
-        """Decode the body and say OK, as the plugins' handlers do."""
+        """Decode the body and return OK, as the plugins' handlers do."""
         json.loads(request.content.read())
         return b"OK"
 

@@ -1,4 +1,4 @@
-"""Starts errklein, errbot and other servers for the benchmarks, each in its own process on loopback."""
+"""Runs errklein, errbot and other servers for the benchmarks, each in its own process on loopback."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PLUGINS = HERE / "plugins"
-# A checkout is compared with what pip has installed and compiled, so it has to be compiled too.
+# pip compiles what it installs, so the checkout must be compiled too for a fair comparison.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 START_LIMIT = 60.0
-"""Seconds that a process may take until it answers."""
+"""The limit in seconds for the start of a process."""
 
 QUIET = "logging.ERROR"
 CONFIG = """
@@ -40,14 +40,14 @@ CORE_PLUGINS = ("ACLs", "CommandNotFoundFilter", "Health", "Help", "Plugins", "U
 
 @dataclass(frozen=True)
 class Bot:
-    """How to run a bot: its command line, and what is special in its environment."""
+    """The command line of a bot, and additions to its environment."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """Return a port of 127.0.0.1 on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -55,9 +55,9 @@ def free_port() -> int:
 
 
 def write_config(directory: Path, backend: str, plugins: Path) -> Path:
-    """A config.py in `directory`, with an empty data directory beside it, that both bots read.
+    """Write a config.py for both bots, with an empty data directory beside it, and return its path.
 
-    They log errors alone; `log_requests` changes that.
+    The bots log only errors; `log_requests` changes that.
     """
     data = directory / "data"
     data.mkdir(parents=True)
@@ -68,13 +68,13 @@ def write_config(directory: Path, backend: str, plugins: Path) -> Path:
 
 
 def log_requests(bot_directory: Path) -> None:
-    """Let the bot that was set up in the directory write a line for each request, as other web servers do."""
+    """Let the bot in the directory log each request, as other web servers do."""
     config = bot_directory / "config.py"
     config.write_text(config.read_text(encoding="utf-8").replace(QUIET, "logging.INFO"), encoding="utf-8")
 
 
 def errklein(directory: Path, backend: str, port: int | None = None, plugins: Path = PLUGINS) -> Bot:
-    """errklein of this checkout, set up in `directory`; with `port`, it serves webhooks there."""
+    """Return the errklein of this checkout, set up in `directory`; with `port`, it serves webhooks there."""
     config = write_config(directory, backend, plugins)
     twistd = str(Path(sys.executable).with_name("twistd"))
     command = [twistd, "-n", f"--pidfile={directory / 'twistd.pid'}", "errklein", "--config", str(config)]
@@ -84,7 +84,7 @@ def errklein(directory: Path, backend: str, port: int | None = None, plugins: Pa
 
 
 def errbot(directory: Path, python: Path, backend: str, port: int | None = None, plugins: Path = PLUGINS) -> Bot:
-    """errbot, as installed for `python`, set up in `directory`; with `port`, it serves webhooks there."""
+    """Return the errbot that is installed for `python`, set up in `directory`; with `port`, it serves webhooks there."""
     config = write_config(directory, backend, plugins)
     program = str(python.with_name("errbot"))
     if port is not None:
@@ -103,7 +103,7 @@ def errbot(directory: Path, python: Path, backend: str, port: int | None = None,
 
 @contextmanager
 def errbot_python(given: Path | None) -> Iterator[Path]:
-    """The Python that errbot is installed for: the one given, else of a fresh virtualenv that goes afterwards."""
+    """Yield a Python with errbot: the given one, or that of a temporary virtualenv."""
     if given is not None:
         yield given
         return
@@ -117,7 +117,7 @@ def errbot_python(given: Path | None) -> Iterator[Path]:
 
 @contextmanager
 def serving(bot: Bot, port: int, log: Path) -> Iterator[int]:
-    """The process id of `bot`, which accepts connections on `port` from now to the end of the block."""
+    """Run the bot, wait until it listens on `port`, and yield its process id. It is stopped at the end of the block."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             bot.command,
@@ -145,7 +145,7 @@ def _await_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         except OSError:
             time.sleep(0.05)
     last_words = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-    raise RuntimeError(f"{' '.join(map(str, process.args))} doesn't listen on {port}:\n{last_words}")  # type: ignore[arg-type]
+    raise RuntimeError(f"{' '.join(map(str, process.args))} doesn't listen on port {port}:\n{last_words}")  # type: ignore[arg-type]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -158,7 +158,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 class Conversation:
-    """A bot whose Text backend reads lines from a pipe. Replies are counted by a word that stands in each of them."""
+    """A bot whose Text backend reads lines from a pipe. Replies are counted by a word that each of them contains."""
 
     def __init__(self, bot: Bot, log: Path) -> None:
         self.started = time.monotonic()
@@ -182,14 +182,14 @@ class Conversation:
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """The process id of the bot."""
         return self._process.pid
 
     def exchange(self, lines: Sequence[str], word: str, limit: float = 120.0) -> float:
-        """Send the lines as fast as the bot takes them, and wait for as many replies with `word` in them.
+        """Send the lines as fast as the bot reads them, and wait for as many replies with `word`.
 
-        Returns the seconds from the first line's sending to the last reply. Raises RuntimeError if the replies don't
-        come within `limit` seconds or the bot ends.
+        Returns the seconds from the first line to the last reply. Raises RuntimeError if the replies don't arrive
+        within `limit` seconds, or the bot ends.
         """
         with self._changed:
             self._word, self._found, self._tail = word.encode(), 0, b""
@@ -201,7 +201,9 @@ class Conversation:
             if self._found < len(lines):
                 log = self._log.read_text(encoding="utf-8", errors="replace")[-1500:]
                 tail = self._tail.decode(errors="replace")
-                raise RuntimeError(f"{self._found} of {len(lines)} replies with {word!r}; at last:\n{tail}\n{log}")
+                raise RuntimeError(
+                    f"{self._found} of {len(lines)} replies with {word!r}; the last ones:\n{tail}\n{log}"
+                )
             return self._last - began
 
     def close(self) -> None:
@@ -220,7 +222,7 @@ class Conversation:
         while chunk := os.read(self._process.stdout.fileno(), 65536):
             now = time.monotonic()
             with self._changed:
-                # A word may be cut by the end of a chunk, so the last bytes are looked at once more.
+                # The word may span two chunks, so the last bytes are searched again.
                 kept = self._tail[-(len(self._word) - 1) :] if len(self._word) > 1 else b""
                 self._found += (kept + chunk).count(self._word)
                 self._tail = (self._tail + chunk)[-500:]
@@ -231,8 +233,8 @@ class Conversation:
 
 
 def resident(pid: int) -> float:
-    """The resident memory of a process, in MB."""
+    """Return the resident memory of a process in MB."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
-    raise ValueError(f"process {pid} has no memory")
+    raise ValueError(f"/proc/{pid}/status has no VmRSS")

@@ -1,21 +1,21 @@
-"""Commands per second, start-up, memory, and the activation of many plugins: errklein and errbot side by side.
+"""Commands per second, start time, memory, and activation of many plugins, on errklein and errbot.
 
-Both bots run the very same plugin file, each in its own process:
+Both bots run the same plugin file, each in its own process:
 
-- commands per second: so many commands at once, from the first one's saying to the last reply, in turns. Both have their Test
-  backend, since errbot's Text backend waits half a second after each line; what the Text backends do with lines from a
-  pipe is shown for information;
-- many commands: errklein's `async def` commands per second with 200 plugins more that have 2,000 commands, in turns with a
-  bot that has only its own; and how long the bot with many takes from the start of the process until it listens;
-- start: from the start of the process, with the Text backend and a web server, to the reply to a line that was in the pipe
-  from the beginning, in turns;
-- memory: resident, after the first reply and after all commands through the pipe;
-- activation: a start with 300 plugins of 3 routes each; and, for errklein alone, since errbot can't add routes once it has
-  served a request, `!plugin activate` for each of the 300 while it serves, with the longest wait of another request meanwhile.
+- commands per second: a number of commands at once, from the first command to the last reply, in turns. Both bots use
+  their Test backend, since errbot's Text backend waits half a second after each line. The rate of the Text backends
+  through a pipe is measured for information.
+- many commands: commands per second of errklein's `async def` commands with 200 additional plugins and 2,000 additional
+  commands, in turns with a bot without them, and the time from the start of the process until it listens.
+- start: the time from the start of the process, with the Text backend and a web server, to the reply to a line that was
+  in the pipe from the beginning, in turns.
+- memory: resident memory after the first reply, and after all commands through the pipe.
+- activation: the start with 300 plugins of 3 routes each. For errklein also `!plugin activate` for each of the 300
+  while it serves, with the longest delay of another request meanwhile; errbot can't add routes after the first request.
 
     python benchmarks/commands.py [--rounds 5] [--commands 3000] [--errbot-python PYTHON] [--json FILE] [--check]
 
-errbot comes from the registry unless --errbot-python names an environment that has it.
+errbot is installed from the package index, unless --errbot-python names a Python that has it.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ COMMANDS_MODULE = "from errbot import BotPlugin, botcmd\n\n\nclass Talk{number}(
 )
 TALKERS = 200
 Launch = Callable[[Path, Path, int | None], Bot]
-"""Makes the bot from an empty directory, the directory of its plugins, and the port of its web server."""
+"""Creates a bot from an empty directory, the directory of its plugins, and the port of its web server."""
 
 
 @contextmanager
 def talking(launch: Launch, plugins: Path = PLUGINS, port: int | None = None) -> Iterator[tuple[Conversation, float]]:
-    """A bot on a pipe, and the seconds from its start to its first reply."""
+    """Run a bot on a pipe; yield it and the seconds from its start to its first reply."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         bot = launch(Path(directory, "bot"), plugins, port)
         conversation = Conversation(bot, Path(directory, "log"))
@@ -89,14 +89,14 @@ def talking(launch: Launch, plugins: Path = PLUGINS, port: int | None = None) ->
 
 
 def start_time(launch: Launch, plugins: Path = PLUGINS) -> float:
-    """Seconds from the start of the process to its first reply."""
+    """Return the seconds from the start of the process to its first reply."""
     with talking(launch, plugins, free_port()) as (_, seconds):
         return seconds
 
 
 @contextmanager
 def in_memory(python: Path, kind: str, plugins: Path = PLUGINS) -> Iterator[Callable[[str, int], float]]:
-    """A bot with its Test backend: a function that says a command so often, and returns how many it answers a second."""
+    """Run a bot with its Test backend; yield a function that repeats a command and returns the replies per second."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, Path(directory, "log").open("wb") as log:
         config = write_config(Path(directory, "bot"), "Test", plugins)
         process = subprocess.Popen(
@@ -133,7 +133,7 @@ def in_memory(python: Path, kind: str, plugins: Path = PLUGINS) -> Iterator[Call
 
 
 def measure_commands(errbot_at: Path, rounds: int, number: int) -> dict[str, dict[str, Any]]:
-    """Commands per second in memory: plain commands of both bots, and errklein's `async def` ones."""
+    """Return the commands per second in memory: plain commands of both bots, and errklein's `async def` ones."""
     with in_memory(Path(sys.executable), "errklein") as ours, in_memory(errbot_at, "errbot") as theirs:
         contenders = {
             "errklein plain": (ours, "bench say"),
@@ -150,7 +150,7 @@ def measure_commands(errbot_at: Path, rounds: int, number: int) -> dict[str, dic
 
 
 def measure_many(rounds: int, number: int) -> dict[str, float]:
-    """How much of its commands per second errklein keeps with 2,000 commands more, and the seconds until it has them."""
+    """Return errklein's rate with 2,000 more commands, as a ratio to its rate without, and the time to start with them."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         plugins = Path(directory, "plugins")
         plugins.mkdir()
@@ -168,16 +168,16 @@ def measure_many(rounds: int, number: int) -> dict[str, float]:
                 for _ in range(rounds + 1):
                     rates["many"].append(many("bench say async", number))
                     rates["few"].append(few("bench say async", number))
-    # The first round is for warming up.
+    # The first round is a warm-up.
     ratios = [many / few for many, few in zip(rates["many"][1:], rates["few"][1:], strict=True)]
     return {"ratio": median(ratios), "start_s": started}
 
 
 def measure_pipes(launches: dict[str, Launch], number: int) -> dict[str, dict[str, float]]:
-    """Commands per second through a pipe, and memory (MB) before and after."""
+    """Return the commands per second through a pipe, and the memory in MB before and after."""
     results = {}
     for name, launch in launches.items():
-        # errbot waits half a second after each line.
+        # errbot waits half a second after each line, so it gets few lines.
         lines = number if name == "errklein" else 10
         with talking(launch, port=free_port()) as (bot, _):
             fresh = resident(bot.pid)
@@ -191,7 +191,7 @@ def measure_pipes(launches: dict[str, Launch], number: int) -> dict[str, dict[st
 
 
 def write_plugins(directory: Path) -> Path:
-    """The benchmark's plugin and 300 others with three routes each."""
+    """Write the benchmark's plugin and 300 others with three routes each."""
     directory.mkdir()
     for path in PLUGINS.glob("bench.*"):
         (directory / path.name).write_bytes(path.read_bytes())
@@ -204,7 +204,7 @@ def write_plugins(directory: Path) -> Path:
 
 
 def measure_activation(launch: Launch, plugins: Path) -> dict[str, float]:
-    """Seconds to activate 300 plugins by chat while serving, and the longest wait (s) of another request meanwhile."""
+    """Return the seconds to activate 300 plugins by chat, and the longest delay of another request meanwhile."""
     port = free_port()
     names = [f"Many{number}" for number in range(MANY)]
     with talking(launch, plugins, port) as (bot, _):
@@ -219,12 +219,12 @@ def measure_activation(launch: Launch, plugins: Path) -> dict[str, float]:
         waited = longest_wait(port, activate)
         for path in ("/many0/first", f"/many{MANY - 1}/second/x"):
             if (status := post(http.client.HTTPConnection("127.0.0.1", port, timeout=10), path)) != 200:
-                raise RuntimeError(f"{path} answers {status} after the activation")
+                raise RuntimeError(f"{path} has the status {status} after the activation")
     return {"activation_s": seconds, "longest_wait_s": waited, "longest_wait_when_quiet_s": quiet}
 
 
 def longest_wait(port: int, work: Callable[[], None]) -> float:
-    """The longest that a request to an `async def` hook, sent one after the other, waited while `work` ran."""
+    """Return the longest delay of requests to an `async def` webhook, sent one after the other, while `work` runs."""
     waits: list[float] = []
     failures: list[BaseException] = []
     done = threading.Event()
@@ -237,7 +237,7 @@ def longest_wait(port: int, work: Callable[[], None]) -> float:
                 status = post(connection, "/bench_async")
                 waits.append(time.monotonic() - began)
                 if status != 200:
-                    raise RuntimeError(f"/bench_async answers {status}")
+                    raise RuntimeError(f"/bench_async has the status {status}")
                 time.sleep(0.001)
         except BaseException as failure:
             failures.append(failure)
@@ -257,7 +257,7 @@ def longest_wait(port: int, work: Callable[[], None]) -> float:
 
 
 def post(connection: http.client.HTTPConnection, path: str) -> int:
-    """The status of the answer."""
+    """Send a request and return the status of the response."""
     connection.request("POST", path, body=b'{"count": 1}', headers={"Content-Type": "application/json"})
     response = connection.getresponse()
     response.read()
@@ -265,7 +265,7 @@ def post(connection: http.client.HTTPConnection, path: str) -> int:
 
 
 def measure(errbot_at: Path, rounds: int, number: int) -> dict[str, Any]:
-    """All figures."""
+    """Return all figures."""
     launches: dict[str, Launch] = {
         "errklein": lambda directory, plugins, port: errklein(directory, "Text", port, plugins),
         "errbot": lambda directory, plugins, port: errbot(directory, errbot_at, "Text", port, plugins),
@@ -293,30 +293,30 @@ def measure(errbot_at: Path, rounds: int, number: int) -> dict[str, Any]:
 
 
 def verdicts(results: dict[str, Any]) -> Iterator[tuple[str, bool]]:
-    """What was wanted, what came of it, and whether that is enough."""
+    """Yield each target with the measured value, and whether it is met."""
     rate = {name: result["commands_per_second"] for name, result in results["commands"].items()}
     for name, wanted in (("errklein plain", 2.0), ("errklein async def", 3.0)):
         ratio = rate[name] / rate["errbot"]
-        yield f"commands per second, {name} ÷ errbot: {ratio:.2f}, wanted {wanted}", ratio >= wanted
+        yield f"commands per second, {name} ÷ errbot: {ratio:.2f}, target {wanted}", ratio >= wanted
     many = results["many"]
     yield (
-        f"commands per second with 2,000 more commands ÷ without: {many['ratio']:.2f}, wanted at least 0.8",
+        f"commands per second with 2,000 more commands ÷ without: {many['ratio']:.2f}, target at least 0.8",
         many["ratio"] >= 0.8,
     )
-    yield f"start with 200 plugins more: {many['start_s']:.2f} s, wanted < 3 s", many["start_s"] < 3
+    yield f"start with 200 additional plugins: {many['start_s']:.2f} s, target < 3 s", many["start_s"] < 3
     start = results["start_s"]
     yield (
         f"start to first reply: {start['errklein']:.2f} s, errbot {start['errbot']:.2f} s",
         (start["errklein"] <= start["errbot"]),
     )
     activation = results["activation"]
-    yield f"300 plugins activated in {activation['activation_s']:.2f} s, wanted < 2 s", activation["activation_s"] < 2
+    yield f"300 plugins activated in {activation['activation_s']:.2f} s, target < 2 s", activation["activation_s"] < 2
     wait = activation["longest_wait_s"] * 1000
-    yield f"longest wait of another request meanwhile: {wait:.1f} ms, wanted < 50 ms", wait < 50
+    yield f"longest delay of another request meanwhile: {wait:.1f} ms, target < 50 ms", wait < 50
 
 
 def table(results: dict[str, Any]) -> str:
-    """The figures for people."""
+    """Return the figures as text."""
     lines = [f"{'commands, in memory':22}{'per second':>12}{'÷ errbot':>10}"]
     baseline = results["commands"]["errbot"]["commands_per_second"]
     for name, result in results["commands"].items():
@@ -333,12 +333,12 @@ def table(results: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Measure, print, and with --check tell by the exit status whether the targets are met."""
+    """Measure, print, and with --check return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--commands", type=int, default=3000, help="in each round")
+    parser.add_argument("--commands", type=int, default=3000, help="commands in each round")
     parser.add_argument("--errbot-python", type=Path, help="a Python that has errbot; default: a fresh virtualenv")
-    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     options = parser.parse_args()
     with errbot_python(options.errbot_python) as python:

@@ -30,18 +30,20 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 FIRST_ANSWER = 3.0
-"""Seconds that a first answer may take."""
+"""The limit in seconds for the first reply."""
 QUIET = 0.5
-"""Seconds without a message after which all has been said, unless the file has another `quiet` for the plugin."""
+"""Seconds without a message after which the replies are complete, unless the file has another `quiet` for the
+plugin.
+"""
 LIMIT = 180.0
-"""Seconds for one plugin on one bot."""
+"""The limit in seconds for one plugin on one bot."""
 ENOUGH = 2
-"""Answers of a plugin's own that make it count as one that works alike."""
+"""The number of equal replies of the plugin itself from which it counts as working the same."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the file says of one plugin."""
+    """The entry of a plugin in the file."""
 
     title: str
     origin: str
@@ -52,9 +54,9 @@ class Asked:
     post: Sequence[Mapping[str, Any]] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     stubs: Mapping[str, str] = field(default_factory=dict)
-    """Source of modules that stand for software that needs the network; both bots get the same."""
+    """Sources of modules that replace software that needs the network; both bots get the same."""
     mask: str = ""
-    """What each bot makes up for itself, as a regular expression; `{masked}` in a URL stands for what was found."""
+    """A regular expression for values that each bot generates; `{masked}` in a URL is replaced by the found value."""
     tests: Sequence[str] = ()
     pytest_options: Sequence[str] = ()
     note: str = ""
@@ -63,7 +65,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Seen:
-    """What one bot made of a plugin."""
+    """The behaviour of a plugin on one bot."""
 
     active: Mapping[str, bool] = field(default_factory=dict)
     said: Sequence[tuple[str, Sequence[str]]] = ()
@@ -76,7 +78,7 @@ class Seen:
 
 
 def try_plugin(asked: Asked, files: Path, on_errklein: bool) -> Seen:
-    """Start a bot with the plugin, say and post what is asked, and tell what it answered."""
+    """Start a bot with the plugin, send the messages and requests, and return the replies."""
     if on_errklein:
         from errklein import compat
 
@@ -112,7 +114,7 @@ def try_plugin(asked: Asked, files: Path, on_errklein: bool) -> Seen:
 
 
 def _exchange(bot: Any, text: str, quiet: float) -> list[str]:
-    # Plugins that choose at random choose the same on both bots.
+    # Random choices of plugins are the same on both bots.
     random.seed(20)
     bot.push_message(text)
     return _all_said(bot, FIRST_ANSWER, quiet)
@@ -138,7 +140,7 @@ def _posted(bot: Any, port: int, request: Mapping[str, Any], quiet: float) -> li
         connection.request(request.get("method", "POST"), request["url"], body, {"Content-Type": kind} if kind else {})
         response = connection.getresponse()
         text = response.read().decode()
-        # Pages of errors are worded by each bot for itself.
+        # The text of error pages differs between the bots.
         answer = f"{response.status} {text}" if response.status < 400 else str(response.status)
     finally:
         connection.close()
@@ -180,7 +182,7 @@ def _wait_for(port: int) -> None:
 
 
 def seen_by(python: str, asked: Asked, files: Path, on_errklein: bool) -> Seen:
-    """What a bot in a process of its own, run by the interpreter `python`, made of the plugin in a copy of `files`."""
+    """Return the behaviour of a copy of the plugin on a bot that `python` runs in its own process."""
     with tempfile.TemporaryDirectory(prefix="compatibility-") as scratch:
         copy = Path(scratch) / "plugin"
         shutil.copytree(files, copy)
@@ -243,22 +245,22 @@ def source_row(asked: Asked) -> str:
 
 
 def same_answers(errbot: Seen, errklein: Seen) -> int:
-    """How often both answered the same, or both nothing."""
+    """Return the number of messages that got the same replies, or none, from both bots."""
     return sum(_same(left, right) for left, right in zip(errbot.said, errklein.said, strict=False))
 
 
 def own_answers(errbot: Seen, errklein: Seen) -> int:
-    """How often both answered the same, and the plugin did it rather than a command of the bot."""
+    """Return the number of messages that got the same replies from the plugin itself, not from a command of the bot."""
     pairs = zip(errbot.said, errklein.said, strict=False)
     return sum(_same(left, right) and bool(left[1]) and not OF_THE_BOT.match(left[0]) for left, right in pairs)
 
 
-# What the bot itself answers, with or without a plugin.
+# Commands of the bot itself, which get a reply with or without a plugin.
 OF_THE_BOT = re.compile(r"!(help|plugin|flows|room)\b")
 
 
 def _same(left: tuple[str, Sequence[str]], right: tuple[str, Sequence[str]]) -> bool:
-    # On either bot, the answers of several handlers to one message come in the order in which they are ready.
+    # The replies of several handlers to one message have no defined order.
     return sorted(left[1]) == sorted(right[1])
 
 
@@ -269,7 +271,7 @@ def _active(seen: Seen) -> str:
 
 
 def differences(errbot: Seen, errklein: Seen) -> list[str]:
-    """Lines that say where the two differ."""
+    """Return lines about the differences between the bots."""
     lines = [f"{name}: {seen.error}" for name, seen in (("errbot", errbot), ("errklein", errklein)) if seen.error]
     for left, right in zip(errbot.said, errklein.said, strict=False):
         if not _same(left, right):
@@ -280,11 +282,11 @@ def differences(errbot: Seen, errklein: Seen) -> list[str]:
 
 
 def asked_in(file: Path) -> list[Asked]:
-    """What the file asks of each plugin."""
+    """Return the entries of the file."""
     return [Asked(**entry) for entry in tomllib.loads(file.read_text(encoding="utf-8"))["plugin"]]
 
 
-# Where a plugin isn't active on both, its answers aren't compared: two bots without it agree too.
+# If a plugin isn't active on both bots, its replies aren't compared, since two bots without it reply the same, too.
 HEAD = """\
 | plugin | active | same replies | own | tests | note |
 |---|---|---|---|---|---|"""
@@ -297,17 +299,17 @@ SOURCES_HEAD = """\
 def main() -> None:
     """Print the tables, and below them the replies that differ."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("directory", type=Path, help="where the plugins' files are")
+    parser.add_argument("directory", type=Path, help="the directory with the plugins' files")
     parser.add_argument("--worker", choices=("errbot", "errklein"), help=argparse.SUPPRESS)
-    parser.add_argument("--errbot", default=sys.executable, help="an interpreter that has errbot and pytest")
-    parser.add_argument("--errklein", default=sys.executable, help="an interpreter that has errklein and pytest")
+    parser.add_argument("--errbot", default=sys.executable, help="a Python with errbot and pytest")
+    parser.add_argument("--errklein", default=sys.executable, help="a Python with errklein and pytest")
     parser.add_argument("--only", default="", help="only plugins with this in their title")
     options = parser.parse_args()
     if options.worker:
         asked = Asked(**json.loads(sys.stdin.read()))
         seen = try_plugin(asked, options.directory, options.worker == "errklein")
         Path("result.json").write_text(json.dumps(vars(seen)), encoding="utf-8")
-        # Threads of plugins may outlive the bot.
+        # Threads of plugins may still run when the bot has stopped.
         sys.stdout.flush()
         os._exit(0)
     _compare(options, print)

@@ -1,7 +1,8 @@
-"""Post each of the 329 webhooks that GitHub documents, as JSON and as a form, and read along in an IRC room.
+"""Post each of the 329 webhooks that GitHub documents, as JSON and as a form, and read the lines in an IRC room.
 
-Run `python benchmarks/github_to_irc.py [--every N] [--package FOLDER]`. Needs ngircd, and npm, which gets the payloads
-unless the unpacked npm package is given. The IRC server crashes once in between. Exits with 1 if something doesn't hold.
+Run `python benchmarks/github_to_irc.py [--every N] [--package FOLDER]`. Needs ngircd, and npm, which downloads the
+payloads unless the unpacked npm package is given. The IRC server crashes once meanwhile. Exits with 1 if an expectation
+fails.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ from tests.acceptance.payloads import Delivery, deliveries, fetch
 
 
 async def measure(reactor: Any, directory: Path, expected: Sequence[Delivery]) -> None:
-    """Print what was measured, and what doesn't hold."""
+    """Print the figures and the failed expectations."""
     figures = await github_to_irc(reactor, directory, expected)
     print(figures.report())
     problems = figures.problems()
-    print("\n".join(problems[:20]) or "all of it holds")
+    print("\n".join(problems[:20]) or "all expectations are met")
     if problems:
         raise SystemExit(1)
 
 
 def main() -> None:
-    """Get the payloads, and run it in the reactor."""
+    """Get the payloads, and run the scenario in the reactor."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--every", type=int, default=1, help="10 means: only each tenth payload")
+    parser.add_argument("--every", type=int, default=1, help="use only each N-th payload")
     parser.add_argument("--package", type=Path, help="folder of npm's @octokit/webhooks-examples")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as npm, tempfile.TemporaryDirectory() as directory:

@@ -1,9 +1,8 @@
-"""Commands per second without any pipe: a bot with its Test backend, in this process.
+"""Commands per second without a pipe: a bot with its Test backend in this process.
 
-Run by `commands.py`, once for errklein and once for errbot, each with a Python that has it:
-`python in_memory.py errklein|errbot CONFIG`. Each line of standard input is a command and a number; the answer, a line on
-standard output that begins with "answer", is the seconds that it took to say the command that often and get all the
-replies.
+commands.py runs this once for errklein and once for errbot, each with a Python that has it: `python in_memory.py
+errklein|errbot CONFIG`. Each line of standard input is a command and a number. The result, a line of standard output
+that begins with "answer", is the time in seconds to send the command that often and get all replies.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ PLUGINS = Path(__file__).parent / "plugins"
 
 
 def answer(text: str) -> None:
-    """Answer one line; written to the file itself, since what is printed may be a log's."""
+    """Write a result to the file descriptor, since standard output may be redirected to a log."""
     os.write(1, f"\nanswer {text}\n".encode())
 
 
 def run_errbot() -> None:
-    """Ask errbot's Test backend, through the class that errbot offers to plugin authors for that."""
+    """Measure errbot's Test backend with the class that errbot offers to plugin authors."""
     from errbot.backends.test import TestBot
 
     bot = TestBot(extra_plugin_dir=str(PLUGINS), loglevel=logging.ERROR)
@@ -44,7 +43,7 @@ def run_errbot() -> None:
 
 
 def run_errklein(config_file: Path) -> None:
-    """Ask errklein's Test backend, with its real reactor and its real threads."""
+    """Measure errklein's Test backend with its real reactor and threads."""
     from twisted.internet import asyncioreactor
 
     asyncioreactor.install(asyncio.new_event_loop())

@@ -1,6 +1,6 @@
-"""Webhooks and commands while 50 blocking handlers sleep for 5 s, more requests than there is room for, and time-outs.
+"""Webhooks and commands while 50 blocking handlers sleep for 5 s, with excess requests and timeouts.
 
-Run `python benchmarks/isolation.py`. Exits with 1 if something doesn't hold.
+Run `python benchmarks/isolation.py`. Exits with 1 if an expectation fails.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.acceptance.isolation import isolation, overdue
 
 
 def main() -> int:
-    """Print what was measured, and what doesn't hold."""
+    """Print the figures and the failed expectations."""
     problems = []
     with tempfile.TemporaryDirectory() as directory:
         figures = isolation(Path(directory))
@@ -25,7 +25,7 @@ def main() -> int:
         late = overdue(Path(directory), threads=20, timeout=60.0, stuck=75.0, wait=10.0)
         print(late.report())
         problems += late.problems()
-    print("\n".join(problems) or "all of it holds")
+    print("\n".join(problems) or "all expectations are met")
     return 1 if problems else 0
 
 

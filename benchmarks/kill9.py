@@ -1,6 +1,6 @@
-"""Kill -9 a process in the middle of 10,000 assignments to its storage, 20 times, and look for lost ones.
+"""Kill a process with SIGKILL during 10,000 assignments to its storage, 20 times, and count the lost ones.
 
-Run `python benchmarks/kill9.py [--trials N] [--assignments N] [--seed N]`. Exits with 1 if anything was lost.
+Run `python benchmarks/kill9.py [--trials N] [--assignments N] [--seed N]`. Exits with 1 if an assignment was lost.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.storage.crash import kill_during_assignments
 
 
 def milliseconds_per_assignment(path: Path, assignments: int) -> float:
-    """How long one assignment of a small dict takes, on the average."""
+    """Return the average time of an assignment of a small dict."""
     storage = SQLiteStorage(path)
     store = storage.open("Greeter")
     begin = time.perf_counter()
@@ -31,17 +31,17 @@ def milliseconds_per_assignment(path: Path, assignments: int) -> float:
 
 
 def main() -> int:
-    """Print one line a trial and the sum; 1 if an assignment was lost or a file is damaged."""
+    """Print a line for each trial and the sums; return 1 if an assignment was lost or a file is damaged."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--assignments", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-    parser.add_argument("--dir", type=Path, help="where the files are made (default: the temporary directory)")
+    parser.add_argument("--dir", type=Path, help="the directory for the files (default: the temporary directory)")
     options = parser.parse_args()
     chance = random.Random(options.seed)
     lost = damaged = 0
     with tempfile.TemporaryDirectory(dir=options.dir) as directory:
-        print(f"{milliseconds_per_assignment(Path(directory, 'speed.db'), options.assignments):.3f} ms an assignment")
+        print(f"{milliseconds_per_assignment(Path(directory, 'speed.db'), options.assignments):.3f} ms per assignment")
         print(f"seed {options.seed}\ntrial  returned  lost  file")
         for trial in range(1, options.trials + 1):
             path = Path(directory, f"{trial}.db")

@@ -1,4 +1,4 @@
-"""How long errklein takes to start with few and with many plugins, and how many commands a second it then answers."""
+"""The start time and the commands per second of errklein with few and with many plugins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from bots import Conversation, errklein
 
 COMMANDS = 10
-"""How many commands each plugin has."""
+"""The number of commands of each plugin."""
 
 _COMMAND = """
     @botcmd
@@ -20,7 +20,7 @@ _COMMAND = """
 
 
 def write_plugins(directory: Path, count: int) -> None:
-    """Write so many plugins, each in a directory of its own."""
+    """Write this number of plugins, each in its own directory."""
     for plugin in range(count):
         folder = directory / f"plugin{plugin}"
         folder.mkdir(parents=True)
@@ -32,7 +32,7 @@ def write_plugins(directory: Path, count: int) -> None:
 
 
 def measure(count: int, messages: int) -> tuple[float, float]:
-    """Seconds from the process's start to the first answer, and commands answered in a second after that."""
+    """Return the seconds from the start of the process to the first reply, and the commands per second after it."""
     with tempfile.TemporaryDirectory(prefix="errklein-") as name:
         directory = Path(name)
         plugins = directory / "plugins"
@@ -42,7 +42,7 @@ def measure(count: int, messages: int) -> tuple[float, float]:
             last = count - 1
             talk.exchange([f"!word {last} 1 first"], f"answered {last} 1 first")
             started = time.monotonic() - talk.started
-            # The first ones warm it up.
+            # The first exchange is a warm-up.
             lines = [f"!word {last} {number % COMMANDS} more" for number in range(messages)]
             talk.exchange(lines, "more")
             return started, messages / talk.exchange(lines, "more")

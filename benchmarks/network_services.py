@@ -1,7 +1,7 @@
-"""Stand-ins for the services that errbot's networks from PyPI talk to; both bots get the same ones.
+"""Replacements for the services of errbot's backends on PyPI; both bots get the same ones.
 
-Each is the smallest that a bot takes for the real one: what its SDK would fetch is made up, or a server speaks the
-protocol on 127.0.0.1. Alice says things, in private and in a room, and what the bot says is put into `said`.
+Each is the minimum that a bot needs: the responses for its SDK are generated, or a server speaks the protocol on
+127.0.0.1. Alice sends messages, in private and in a room, and the bot's messages are put into `said`.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 
 class Service(Protocol):
-    """One of them."""
+    """A replaced service."""
 
     network: str
-    """Name of the backend."""
+    """The name of the backend."""
     settings: Mapping[str, Any]
     rooms: Sequence[str]
-    """Where Alice says things: "private", "room"."""
+    """The places of Alice's messages: "private", "room"."""
     said: Queue[tuple[str, str]]
-    """Where the bot has said what."""
+    """The places and texts of the bot's messages."""
 
     def install(self, files: Path) -> Mapping[str, Any]:
-        """Stand in, in the bot's process before it is made; settings that depend on where the network's files are."""
+        """Replace the service in the bot's process, before the bot is created; return settings that depend on files."""
 
     def wait_until_listening(self, bot: Any) -> None:
-        """Returns when the bot hears what is said."""
+        """Wait until the bot receives messages."""
 
     def say(self, where: str, text: str) -> None:
-        """Let Alice say something there."""
+        """Send a message from Alice."""
 
 
 class Slack:
-    """The SDK's only method that talks to Slack answers by itself; events are posted, signed as Slack signs them."""
+    """The SDK's only method that contacts Slack returns generated responses; events are posted with Slack's signature."""
 
     network = "SlackV3"
     rooms = ("private", "room")
@@ -198,7 +198,7 @@ class Discord:
 
 
 class Aprs:
-    """A server of APRS-IS, which acknowledges what is sent to Alice."""
+    """A server of APRS-IS, which acknowledges messages to Alice."""
 
     network = "APRS"
     rooms = ("private",)
@@ -215,7 +215,7 @@ class Aprs:
             "BOT_IDENTITY": identity,
             "APRS_REGISTRY_ENABLED": "false",
             "APRS_HELP_TEXT": "Ask Alice.",
-            # Its own plugin takes the place of errbot's.
+            # The backend's own plugin replaces errbot's.
             "CORE_PLUGINS": ("Utils", "ACLs", "APRSHelp"),
         }
 
@@ -257,7 +257,7 @@ class Aprs:
 
 
 class Mattermost:
-    """The driver gives what is asked of it, and its loop takes what Alice says."""
+    """The driver returns generated responses, and its loop delivers Alice's messages."""
 
     network = "Mattermost"
     rooms = ("private", "room")
@@ -344,7 +344,7 @@ class Mattermost:
 
 
 class MattermostAsOnPython310(Mattermost):
-    """The same, with the name of Python's that its driver needs and Python 3.11 no longer has."""
+    """Mattermost, with a name that its driver needs and Python 3.11 has removed."""
 
     def install(self, files: Path) -> Mapping[str, Any]:
         """As Service.install."""
@@ -353,7 +353,7 @@ class MattermostAsOnPython310(Mattermost):
 
 
 class Matrix:
-    """A homeserver with two rooms: one with Alice and the bot, in which Alice is in private, and one with Carol too."""
+    """A homeserver with two rooms: one with Alice and the bot, which counts as private, and one with Carol, too."""
 
     network = "Matrix"
     rooms = ("private", "room")
@@ -444,7 +444,7 @@ class Matrix:
 
 
 class MatrixFoundByItsPlug(Matrix):
-    """The same, with a .plug whose module is beside it, which its own isn't."""
+    """Matrix, with a .plug file whose module is beside it, since the original's isn't."""
 
     def install(self, files: Path) -> Mapping[str, Any]:
         """As Service.install."""
@@ -455,7 +455,7 @@ class MatrixFoundByItsPlug(Matrix):
 
 
 class Webapp:
-    """A browser that talks to the network's own web server."""
+    """A browser that uses the backend's own web server."""
 
     network = "Webapp"
     rooms = ("private",)
@@ -498,7 +498,7 @@ SERVICES: Mapping[str, type[Any]] = {
 
 
 def wait_for(condition: Any, seconds: float = 20) -> None:
-    """Returns as soon as that is so; raises TimeoutError."""
+    """Return as soon as the condition is true; raises TimeoutError."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -511,7 +511,7 @@ def wait_for(condition: Any, seconds: float = 20) -> None:
 
 
 def free_port() -> int:
-    """A port on which nothing listens."""
+    """Return a port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,7 +1,7 @@
-"""errbot's networks from PyPI, as they are, on errbot and on errklein: do they load, connect, hear and say the same?
+"""errbot's backends on PyPI, unchanged, on errbot and on errklein: compares start, connection and messages.
 
-The packages are given as directories below one, each as `pip install --no-deps --target` leaves it. What they talk to
-is in network_services.py. The result is a table in Markdown.
+The packages are directories below a given one, as `pip install --no-deps --target` creates them. Their services are
+replaced, see network_services.py. The result is a table in Markdown.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ sys.path.insert(0, str(HERE))
 from network_services import SERVICES, Service  # noqa: E402
 
 LIMIT = 90.0
-"""Seconds for one network on one bot."""
+"""The limit in seconds for one backend on one bot."""
 FIRST_ANSWER = 5.0
 QUIET = 1.0
 
 
 @dataclass(frozen=True)
 class Tried:
-    """A package, and what Alice says."""
+    """A package, and Alice's messages."""
 
     title: str
     package: str
-    """Name and version on PyPI."""
+    """The name and version on PyPI."""
     say: Sequence[str]
     note: str = ""
     in_order: bool = True
-    """False if the network sends what it is given all at once, so that it arrives in any order."""
+    """False if the backend sends several messages at once, so that they arrive in any order."""
 
     @property
     def directory(self) -> str:
-        """Where the package is, below the directory given."""
+        """The directory of the package, below the given one."""
         return self.package.split()[0].replace("-", "_")
 
 
@@ -80,7 +80,7 @@ TRIED = (
 
 @dataclass(frozen=True)
 class Seen:
-    """What one bot made of a network."""
+    """The behaviour of a backend on one bot."""
 
     made: bool = False
     listening: bool = False
@@ -89,7 +89,7 @@ class Seen:
 
 
 def try_network(title: str, files: Path, on_errklein: bool, say: Sequence[str], tell: Callable[[Seen], None]) -> None:
-    """Run a bot on that network in this process, which ends with it, and tell what happens."""
+    """Run a bot on the backend in this process, which ends with it, and report its behaviour."""
     if on_errklein:
         sys.path.insert(0, str(HERE.parent))
         from errklein import compat
@@ -152,7 +152,7 @@ def _all_said(service: Service, patience: float) -> list[tuple[str, str]]:
 
 
 def seen_by(python: str, tried: Tried, files: Path, on_errklein: bool) -> Seen:
-    """What a bot in a process of its own made of the network."""
+    """Return the behaviour of the backend on a bot in its own process."""
     with tempfile.TemporaryDirectory(prefix="networks-") as scratch:
         command = [python, str(HERE / "networks.py"), "--worker", "errklein" if on_errklein else "errbot"]
         command += ["--only", tried.title, str(files)]
@@ -179,7 +179,7 @@ def seen_by(python: str, tried: Tried, files: Path, on_errklein: bool) -> Seen:
 
 
 def row(tried: Tried, errbot: Seen, errklein: Seen) -> str:
-    """A line of the table."""
+    """Return a line of the table."""
     same = sum(left == right and bool(left[1]) for left, right in zip(errbot.said, errklein.said, strict=False))
     said = ", ".join(f"`{text}`" for text in tried.say)
     asked = max(len(errbot.said), len(errklein.said))
@@ -193,7 +193,7 @@ def _yes(seen: Seen, state: str) -> str:
 
 
 def differences(errbot: Seen, errklein: Seen) -> list[str]:
-    """Lines that say what went wrong, and where the two differ."""
+    """Return lines about errors, and about differences between the bots."""
     lines = [f"{name}: {seen.error}" for name, seen in (("errbot", errbot), ("errklein", errklein)) if seen.error]
     for left, right in zip(errbot.said, errklein.said, strict=False):
         if left != right or not left[1]:
@@ -207,7 +207,7 @@ HEAD = """\
 
 
 def main() -> None:
-    """Print the table, and below it what differs."""
+    """Print the table, and the differences below it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path, help="where the packages are")
     parser.add_argument("--worker", choices=("errbot", "errklein"), help=argparse.SUPPRESS)

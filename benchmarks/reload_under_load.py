@@ -1,6 +1,6 @@
-"""Reload a plugin 50 times while at least 200 requests to it are unanswered at every moment, half to blocking handlers.
+"""Reload a plugin 50 times while at least 200 requests to it are in progress, half of them to blocking handlers.
 
-Run `python benchmarks/reload_under_load.py [--reloads N] [--each N]`. Exits with 1 if something doesn't hold.
+Run `python benchmarks/reload_under_load.py [--reloads N] [--each N]`. Exits with 1 if an expectation fails.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from tests.acceptance.reload_under_load import reload_under_load
 
 
 def main() -> int:
-    """Print what was measured, and what doesn't hold."""
+    """Print the figures and the failed expectations."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reloads", type=int, default=50)
-    parser.add_argument("--each", type=int, default=110, help="requests to blocking handlers, and to others as many")
+    parser.add_argument("--each", type=int, default=110, help="requests to each kind of handler")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         figures = reload_under_load(Path(directory), reloads=options.reloads, each=options.each)
     print(figures.report())
     problems = figures.problems()
-    print("\n".join(problems[:20]) or "all of it holds")
+    print("\n".join(problems[:20]) or "all expectations are met")
     return 1 if problems else 0
 
 

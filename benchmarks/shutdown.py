@@ -1,6 +1,6 @@
-"""SIGTERM while 15 handlers run, one of them never ending; and async handlers of every kind in a real daemon.
+"""SIGTERM while 15 handlers run, one of which never ends, and async handlers of all kinds in a daemon.
 
-Run `python benchmarks/shutdown.py`. Exits with 1 if something doesn't hold.
+Run `python benchmarks/shutdown.py`. Exits with 1 if an expectation fails.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.acceptance.shutdown import ENDLESS, daemon, shutdown
 
 
 def main() -> int:
-    """Print what was measured, and what doesn't hold."""
+    """Print the figures and the failed expectations."""
     problems = []
     for endless in ENDLESS:
         with tempfile.TemporaryDirectory() as directory:
@@ -26,7 +26,7 @@ def main() -> int:
         answered = daemon(Path(directory))
         print(answered.report())
         problems += answered.problems()
-    print("\n".join(problems) or "all of it holds")
+    print("\n".join(problems) or "all expectations are met")
     return 1 if problems else 0
 
 

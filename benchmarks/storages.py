@@ -1,8 +1,8 @@
-"""errbot's storages from PyPI, as they are, on errbot and on errklein: do they open, keep a plugin's values, and close?
+"""errbot's storages on PyPI, unchanged, on errbot and on errklein: compares opening, stored values and closing.
 
-The packages are given as directories below one, each as `pip install --no-deps --target` leaves it. The database's
-modules are stood in for, the same on both bots: what is in the database is in a file, so it outlives the bot. The result
-is a table in Markdown.
+The packages are directories below a given one, as `pip install --no-deps --target` creates them. The modules of the
+database are replaced, in the same way for both bots: the content of the database is in a file, so it outlives the bot.
+The result is a table in Markdown.
 """
 
 from __future__ import annotations
@@ -27,41 +27,41 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 LIMIT = 60.0
-"""Seconds for one run of a bot."""
+"""The limit in seconds for one run of a bot."""
 
 
 @dataclass(frozen=True)
 class Tried:
-    """A package, and how it is configured."""
+    """A package and its configuration."""
 
     title: str
     package: str
-    """Name and version on PyPI."""
+    """The name and version on PyPI."""
     storage: str
     config: Mapping[str, Any]
     stand_in: Callable[[Path], Callable[[], str]] | None = None
-    """Stands in for the modules of the database, which is in that directory; made, it says what is still open."""
+    """Replaces the modules of the database in the directory; returns a function that reports what is still open."""
     note: str = ""
 
     @property
     def directory(self) -> str:
-        """Where the package is, below the directory given."""
+        """The directory of the package, below the given one."""
         return self.package.split()[0].replace("-", "_")
 
 
 class Rethink:
-    """RethinkDB's tables, which hold what JSON can, and of its modules what is used of them."""
+    """RethinkDB's tables, with values that JSON can represent, and the used parts of its modules."""
 
     def __init__(self, directory: Path) -> None:
         self._file, self._lock = directory / "rethink.json", threading.RLock()
         self._pools: list[Any] = []
 
     def open_connections(self) -> str:
-        """How many pools were made, and how many are still open."""
+        """Return the number of created and of open pools as text."""
         return f"{sum(pool.open for pool in self._pools)} of {len(self._pools)} open"
 
     def modules(self) -> Mapping[str, types.ModuleType]:
-        """The driver as it was up to 2.3, and the pool as it was up to 0.3."""
+        """Return the driver as of version 2.3, and the pool as of version 0.3."""
         driver, pool, server = types.ModuleType("rethinkdb"), types.ModuleType("repool_forked"), self
 
         class Row:
@@ -105,7 +105,7 @@ class Rethink:
         return {"rethinkdb": driver, "repool_forked": pool}
 
     def read(self) -> dict[str, Any]:
-        """All there is."""
+        """Return the content of the database."""
         with self._lock:
             if not self._file.exists():
                 return {"databases": ["test"], "tables": {}}
@@ -113,7 +113,7 @@ class Rethink:
             return found
 
     def change(self, how: Callable[[dict[str, Any]], object]) -> Mapping[str, int]:
-        """Change what there is."""
+        """Change the content of the database."""
         with self._lock:
             everything = self.read()
             how(everything)
@@ -157,7 +157,7 @@ class _Table(_Query):
 
 
 def rethink(directory: Path) -> Callable[[], str]:
-    """Stand in for RethinkDB's modules."""
+    """Replace RethinkDB's modules."""
     server = Rethink(directory)
     sys.modules.update(server.modules())
     return server.open_connections
@@ -185,7 +185,7 @@ def _mutate(plugin: Any) -> None:
 
 
 def _own(plugin: Any) -> list[str]:
-    """Its keys. A storage may have the bot's in the same place, which are others on errbot than on errklein."""
+    """Return the plugin's own keys. A storage may have the bot's keys, which differ on both bots, in the same place."""
     return sorted({"k", "gone", "other"}.intersection(plugin.keys()))
 
 
@@ -222,23 +222,23 @@ STEPS: Mapping[str, Callable[[Any], Any]] = {
     "blacklist a plugin": lambda plugin: plugin._bot.plugin_manager.blacklist_plugin("ChatRoom") and None,
     **_READ,
 }
-"""What a plugin does, and later, with the bot started again, _READ."""
+"""The steps of the plugin. After a restart of the bot, it executes those of _READ."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one bot, started twice, made of a storage."""
+    """The behaviour of a storage on one bot that is started twice."""
 
     opened: bool = False
     said: Sequence[Sequence[str]] = ()
     left: str = ""
-    """What was still open when the bot had stopped."""
+    """The connections that were still open after the bot had stopped."""
     error: str = ""
     again: Seen | None = field(default=None, compare=False)
 
 
 def try_storage(tried: Tried, files: Path, on_errklein: bool, database: Path, tell: Callable[[Seen], None]) -> None:
-    """Run a bot with that storage in this process, until its plugin is through, and tell what happens."""
+    """Run a bot with the storage in this process until its plugin has finished, and report the behaviour."""
     if on_errklein:
         sys.path.insert(0, str(HERE.parent))
         from errklein import compat
@@ -302,12 +302,12 @@ def _said(plugin: Any, do: Callable[[Any], Any]) -> str:
     try:
         return repr(do(plugin))
     except Exception as problem:
-        # What a plugin can catch on both.
+        # The built-in class of the exception, which a plugin can catch on both bots.
         return f"raises {next(kind for kind in type(problem).__mro__ if kind.__module__ == 'builtins').__name__}"
 
 
 def seen_by(python: str, tried: Tried, files: Path, on_errklein: bool) -> Seen:
-    """What a bot in a process of its own made of the storage, and then one that finds what that left."""
+    """Return the behaviour of the storage on a bot in its own process, and on a second one with the same database."""
     with tempfile.TemporaryDirectory(prefix="storages-") as scratch:
         first, second = (_run(python, tried, files, on_errklein, Path(scratch)) for _ in range(2))
     return replace(first, again=second)
@@ -332,7 +332,7 @@ def _run(python: str, tried: Tried, files: Path, on_errklein: bool, scratch: Pat
 
 
 def row(tried: Tried, errbot: Seen, errklein: Seen) -> str:
-    """A line of the table."""
+    """Return a line of the table."""
     cells = [tried.title, tried.package, f"{_yes(errbot)} / {_yes(errklein)}"]
     for left, right in ((errbot, errklein), (errbot.again or Seen(), errklein.again or Seen())):
         asked = max(len(left.said), len(right.said))
@@ -346,7 +346,7 @@ def _yes(seen: Seen) -> str:
 
 
 def differences(errbot: Seen, errklein: Seen) -> list[str]:
-    """Lines that say what went wrong, and where the two differ."""
+    """Return lines about errors, and about differences between the bots."""
     lines = [f"{name}: {seen.error}" for name, seen in (("errbot", errbot), ("errklein", errklein)) if seen.error]
     for left, right in zip(errbot.said, errklein.said, strict=False):
         if left != right:
@@ -360,7 +360,7 @@ HEAD = """\
 
 
 def main() -> None:
-    """Print the table, and below it what differs."""
+    """Print the table, and the differences below it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path, help="where the packages are")
     parser.add_argument("--worker", choices=("errbot", "errklein"), help=argparse.SUPPRESS)

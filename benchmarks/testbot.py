@@ -1,12 +1,13 @@
-"""What a plugin's test costs: 100 tests with the `testbot` fixture under pytest, on errklein and on errbot, in turns.
+"""The time of a plugin's test: 100 tests with the `testbot` fixture under pytest, on errklein and on errbot, in turns.
 
-The same test file, which says a command and looks at its reply. Each test has a bot of its own, so this is the time to
-start it, to answer and to stop it, from the beginning of the first test to the end of the last; the median of the rounds.
+Both run the same test file, whose tests send a command and check the reply. Each test has its own bot, so the time
+includes its start and stop. It is measured from the beginning of the first test to the end of the last; the result is
+the median of the rounds.
 
     python benchmarks/testbot.py [--rounds 3] [--tests 100] [--errbot-python PYTHON] [--json FILE] [--check]
 
-errbot and pytest come from the registry unless --errbot-python names an environment that has them. With --check exits with
-1 if a test on errklein takes more than 30 ms.
+errbot and pytest are installed from the package index, unless --errbot-python names a Python that has them. With
+--check, exits with 1 if a test on errklein takes more than 30 ms.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 from bots import ENVIRONMENT, HERE, errbot_python
 
 LIMIT = 0.030
-"""Seconds that a test may take on errklein."""
+"""The limit in seconds for a test on errklein."""
 PLUG = "[Core]\nName = Greeter\nModule = greeter\n"
 MODULE = """from errbot import BotPlugin, botcmd
 
@@ -62,7 +63,7 @@ def pytest_runtest_logfinish():
 
 
 def write(directory: Path, tests: int) -> None:
-    """The plugin and its tests."""
+    """Write the plugin and its tests."""
     for name, text in (
         ("greeter.plug", PLUG),
         ("greeter.py", MODULE),
@@ -73,7 +74,7 @@ def write(directory: Path, tests: int) -> None:
 
 
 def seconds_per_test(python: Path, tests: int, *options: str, path: str = "") -> float:
-    """Run the tests; raises RuntimeError if they don't all pass."""
+    """Run the tests and return the seconds for each; raises RuntimeError if a test fails."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         write(Path(name), tests)
         done = subprocess.run(
@@ -90,7 +91,7 @@ def seconds_per_test(python: Path, tests: int, *options: str, path: str = "") ->
 
 
 def measure(errbot_at: Path, rounds: int, tests: int) -> dict[str, Any]:
-    """Seconds for each test on both."""
+    """Return the seconds for each test on both bots."""
     times: dict[str, list[float]] = {"errklein": [], "errbot": []}
     options = ("-p", "errklein_pytest", "--errklein")
     for _ in range(rounds):
@@ -100,7 +101,7 @@ def measure(errbot_at: Path, rounds: int, tests: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, tell and check."""
+    """Measure, print, and check the limit."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tests", type=int, default=100)
@@ -112,12 +113,12 @@ def main() -> None:
         results = measure(errbot_at, options.rounds, options.tests)
     ours, theirs = (results[name]["seconds_per_test"] for name in ("errklein", "errbot"))
     for name, result in results.items():
-        print(f"{name}: {result['seconds_per_test'] * 1000:.1f} ms for each test with a bot of its own")
+        print(f"{name}: {result['seconds_per_test'] * 1000:.1f} ms for each test with its own bot")
     print(f"errbot takes {theirs / ours:.1f} times as long")
     if options.json:
         options.json.write_text(json.dumps(results, indent=2), encoding="utf-8")
     if options.check and ours > LIMIT:
-        sys.exit(f"more than {LIMIT * 1000:.0f} ms")
+        sys.exit(f"a test on errklein takes more than {LIMIT * 1000:.0f} ms")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""Requests per second and latency of webhooks: errklein, errbot, bare Klein and bare twisted.web, side by side.
+"""Requests per second and latency of webhooks: errklein, errbot, Klein and twisted.web.
 
-Each server is a process of its own on loopback. wrk posts a 50-byte JSON body over 32 kept-alive connections, to one
-server after the other, round after round, so that a noisy moment hits all alike; the medians of the rounds are shown. The
-two bots run the very same plugin file. All servers write an access log, to a file; with --quiet, none does.
+Each server is a separate process on loopback. wrk posts a 50-byte JSON body over 32 persistent connections, to one
+server after the other, in several rounds, so that other load on the machine affects all alike. The results are the
+medians of the rounds. Both bots run the same plugin file. All servers write an access log to a file, unless --quiet is
+given.
 
     python benchmarks/webhooks.py [--rounds 5] [--seconds 3] [--quiet] [--errbot-python PYTHON] [--json FILE] [--check]
 
-Needs wrk. errbot comes from the registry unless --errbot-python names an environment that has it.
+Needs wrk. errbot is installed from the package index, unless --errbot-python names a Python that has it.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from bots import HERE, Bot, errbot, errbot_python, errklein, free_port, log_requ
 
 CONNECTIONS = 32
 TARGETS = {("errklein plain", "errbot"): 2.5, ("errklein async def", "klein"): 1.05}
-"""How many times the other's requests per second are wanted."""
+"""The targets for the ratio of requests per second between two servers."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One URL to be measured."""
+    """A URL that is measured."""
 
     name: str
     url: str
@@ -40,7 +41,7 @@ class Contender:
 
 
 def attack(url: str, seconds: float) -> dict[str, Any]:
-    """What wrk says of so many seconds of posting to `url`."""
+    """Return wrk's figures for posting to `url`."""
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "-s", str(HERE / "post.lua"), url]
     output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30).stdout
     said: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
@@ -54,7 +55,7 @@ def attack(url: str, seconds: float) -> dict[str, Any]:
 
 
 def start(stack: ExitStack, directory: Path, errbot_at: Path | None, quiet: bool) -> list[Contender]:
-    """Start every server; they run until `stack` closes."""
+    """Start every server; they are stopped when `stack` closes."""
     contenders: list[Contender] = []
 
     def serve(name: str, bot: Bot, port: int, paths: dict[str, str]) -> None:
@@ -82,7 +83,7 @@ def start(stack: ExitStack, directory: Path, errbot_at: Path | None, quiet: bool
 
 
 def measure(contenders: list[Contender], rounds: int, seconds: float) -> dict[str, dict[str, Any]]:
-    """The medians and all the figures of each contender."""
+    """Return the medians and all figures of each server."""
     figures: dict[str, list[dict[str, Any]]] = {contender.name: [] for contender in contenders}
     for contender in contenders:
         attack(contender.url, 1)
@@ -99,7 +100,7 @@ def measure(contenders: list[Contender], rounds: int, seconds: float) -> dict[st
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """The medians, with the ratio of requests per second to errbot's, Klein's and twisted.web's."""
+    """Return the medians as text, with the ratios of requests per second to errbot, Klein and twisted.web."""
     others = ("errbot", "klein", "twisted.web")
     lines = [
         f"{'':20}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'MB':>7}" + "".join(f"{f'÷ {name}':>15}" for name in others)
@@ -113,13 +114,13 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    """Measure, print, and with --check tell by the exit status whether the targets are met."""
+    """Measure, print, and with --check return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=3.0, help="duration of each measurement")
     parser.add_argument("--quiet", action="store_true", help="no access logs")
     parser.add_argument("--errbot-python", type=Path, help="a Python that has errbot; default: a fresh virtualenv")
-    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     options = parser.parse_args()
     if shutil.which("wrk") is None:
@@ -132,7 +133,7 @@ def main() -> int:
     for (name, other), wanted in TARGETS.items():
         ratio = results[name]["requests_per_second"] / results[other]["requests_per_second"]
         targets.append({"name": name, "other": other, "wanted": wanted, "ratio": ratio, "met": ratio >= wanted})
-        print(f"{name} ÷ {other}: {ratio:.2f}, wanted {wanted}: {'met' if ratio >= wanted else 'MISSED'}")
+        print(f"{name} ÷ {other}: {ratio:.2f}, target {wanted}: {'met' if ratio >= wanted else 'MISSED'}")
     if options.json:
         options.json.write_text(json.dumps({"results": results, "targets": targets}, indent=2) + "\n", encoding="utf-8")
     return int(options.check and not all(target["met"] for target in targets))

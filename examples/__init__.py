@@ -1,1 +1,1 @@
-"""Plugins to learn from, each with its tests: `trial examples` runs them."""
+"""Example plugins with their tests, which `trial examples` runs."""

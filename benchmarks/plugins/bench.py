@@ -2,7 +2,7 @@ from errbot import BotPlugin, botcmd, webhook
 
 
 class Bench(BotPlugin):
-    """Does as little as a handler can, in every way that one can be written."""
+    """Handlers of each kind that do as little as possible."""
 
     @webhook
     def bench_plain(self, payload):

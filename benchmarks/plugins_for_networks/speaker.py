@@ -1,34 +1,34 @@
-"""Says things in different ways, for networks.py; runs on errbot and on errklein."""
+"""A plugin for networks.py with different kinds of messages; runs on errbot and on errklein."""
 
 from errbot import BotPlugin, arg_botcmd, botcmd
 
 
 class Speaker(BotPlugin):
-    """Says things."""
+    """Sends different kinds of messages."""
 
     @botcmd
     def shout(self, msg, args):
-        """The same, in Markdown."""
+        """Return the text in Markdown."""
         return f"**{args}**, *{args}*, `{args}`"
 
     @botcmd
     def sender(self, msg, args):
-        """Who says that, and where."""
+        """Return the sender and the place of the message."""
         return f"from {msg.frm}, {msg.frm.nick}, {'alone' if msg.is_direct else 'with others'}"
 
     @botcmd
     def count(self, msg, args):
-        """One message after the other."""
+        """Yield several messages."""
         yield from ("one", "two", "three")
 
     @botcmd
     def essay(self, msg, args):
-        """More than a message holds on any network."""
+        """Return a text that is longer than a message on any network."""
         return "\n\n".join(f"Paragraph {number}:" + " words" * 20 for number in range(int(args)))
 
     @arg_botcmd("to")
     @arg_botcmd("--text", default="hello")
     def tell(self, msg, to, text):
-        """Says something to somebody."""
+        """Send a message to a person."""
         self.send(self.build_identifier(to), text)
         return "told"

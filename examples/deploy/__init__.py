@@ -1,1 +1,1 @@
-"""A plugin as they are written for errbot: plain functions that block."""
+"""A plugin in errbot's style: plain functions that block."""

@@ -1,7 +1,6 @@
-"""Runs a script when it is asked to by a webhook, and remembers what it has deployed.
+"""Runs a deployment script for a webhook, and stores the deployed versions.
 
-The handler waits for the script, for minutes perhaps. It is a plain function, so it runs in a thread, and nothing else
-has to wait.
+The handler may wait for the script for minutes. It is a plain function, so it runs in a thread and blocks nothing else.
 """
 
 import hmac
@@ -12,27 +11,27 @@ from flask import abort, after_this_request, request
 
 
 class Deploy(BotPlugin):
-    """POST {"version": "1.2"} to /deploy/staging or /deploy/production runs the script with both."""
+    """Runs a script for POST {"version": "1.2"} to /deploy/staging or /deploy/production."""
 
     def get_configuration_template(self):
-        """The token is what senders prove themselves with; the script is a path."""
+        """Return the template: the token in the header X-Token, and the path of the script."""
         return {"TOKEN": "something long and random", "SCRIPT": "/usr/local/bin/deploy"}
 
     @webhook("/deploy/<any(staging, production):environment>/", methods=["POST"])
     def deploy(self, payload, environment):
-        """Run the script, and answer with what it printed."""
+        """Run the script and return its output."""
         if self.config is None:
             abort(503, "The plugin has no configuration yet.")
         if not hmac.compare_digest(request.headers.get("X-Token", "").encode(), self.config["TOKEN"].encode()):
             abort(403, "The header X-Token is missing or wrong.")
         if not isinstance(payload, dict) or not isinstance(payload.get("version"), str):
-            abort(400, 'The body has to be JSON such as {"version": "1.2"}.')
+            abort(400, 'The body must be JSON such as {"version": "1.2"}.')
         version = payload["version"]
         command = [self.config["SCRIPT"], environment, version]
         script = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if script.returncode:
             self.warn_admins(f"{version} could not be deployed to {environment}: status {script.returncode}")
-            abort(502, "The script has failed.")
+            abort(502, "The script failed.")
         self[environment] = version
 
         @after_this_request
@@ -44,7 +43,7 @@ class Deploy(BotPlugin):
 
     @botcmd
     def deployed(self, message, args):
-        """Tell what was deployed where."""
+        """List the deployed version of each environment."""
         if not self:
             yield "Nothing was deployed yet."
         for environment, version in sorted(self.items()):

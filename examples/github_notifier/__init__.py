@@ -1,1 +1,1 @@
-"""A plugin that tells chat rooms what happens on GitHub."""
+"""A plugin that reports GitHub's events in chat rooms."""

@@ -20,50 +20,50 @@ class GitHubTests(PluginTestCase):
     config = {"CHATROOM_PRESENCE": ("#builds", "#talk")}
 
     def test_json(self):
-        """An event as JSON is one line in each room."""
+        """An event as JSON becomes one line in each room."""
         answer = self.post("/github", json=OPENED, headers={"X-GitHub-Event": "issues"})
         self.assertEqual(answer.status, 200)
         for room in ("#builds", "#talk"):
             self.assertEqual(self.bot.sent_to(room), ["issues opened in Codertocat/Hello-World by Codertocat"])
 
     def test_form(self):
-        """An event as a form says the same."""
+        """An event as a form becomes the same line."""
         answer = self.post("/github", data={"payload": json.dumps(OPENED)}, headers={"X-GitHub-Event": "issues"})
         self.assertEqual(answer.status, 200)
         self.assertEqual(self.bot.sent_to("#builds"), ["issues opened in Codertocat/Hello-World by Codertocat"])
 
     def test_event_without_action(self):
-        """A push has no action."""
+        """The line about an event without an action, such as a push, has none."""
         push = {key: value for key, value in OPENED.items() if key != "action"}
         self.post("/github", json=push, headers={"X-GitHub-Event": "push"})
         self.assertEqual(self.bot.sent_to("#talk"), ["push in Codertocat/Hello-World by Codertocat"])
 
     def test_organization_instead_of_repository(self):
-        """What happens in no repository happens in an organization."""
+        """Without a repository, the line has the organization."""
         payload = {"action": "member_added", "organization": {"login": "Octocoders"}, "sender": {"login": "Codertocat"}}
         self.post("/github", json=payload, headers={"X-GitHub-Event": "organization"})
         self.assertEqual(self.bot.sent_to("#talk"), ["organization member_added in Octocoders by Codertocat"])
 
     def test_nothing_but_an_action(self):
-        """An advisory has neither a place nor a sender."""
+        """An advisory without place and sender becomes a line with its action."""
         self.post("/github", json={"action": "published"}, headers={"X-GitHub-Event": "security_advisory"})
         self.assertEqual(self.bot.sent_to("#talk"), ["security_advisory published"])
 
     def test_names_are_shown_as_they_are(self):
-        """Nothing in a name starts a line, or means something in Markdown."""
+        """Line breaks and Markdown in names have no effect."""
         payload = {"repository": {"full_name": "__init__/*a*\n`b`"}, "sender": {"login": "dependabot[bot]"}}
         self.post("/github", json=payload, headers={"X-GitHub-Event": "push"})
         self.assertEqual(self.bot.sent_to("#talk"), ["push in __init__/*a* 'b' by dependabot[bot]"])
 
     def test_long_names_are_cut(self):
-        """The line stays short whatever is sent."""
+        """Long names are shortened."""
         payload = {"action": "x" * 5000, "repository": {"full_name": "y" * 5000}, "sender": {"login": "z" * 5000}}
         self.post("/github", json=payload, headers={"X-GitHub-Event": "push"})
         (line,) = self.bot.sent_to("#talk")
         self.assertLess(len(line), 350)
 
     def test_refusals(self):
-        """What isn't an event is refused, and no room hears of it."""
+        """A request that isn't an event is refused, and no room gets a message."""
         github = {"X-GitHub-Event": "push"}
         for request in (
             {"json": OPENED},

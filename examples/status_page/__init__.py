@@ -1,1 +1,1 @@
-"""A plugin that asks another service, and waits for the answer without a thread."""
+"""A plugin that sends requests to another service and waits for the responses without a thread."""

@@ -1,6 +1,6 @@
-"""Tells in chat and on a URL how GitHub is doing, by asking its status page.
+"""Reports the state of GitHub in chat and by HTTP, using its status page.
 
-Both handlers return a Deferred: errklein answers when it fires, and no thread waits for it.
+Both handlers return a Deferred. errklein responds when it fires, and no thread waits for it.
 """
 
 import treq
@@ -11,20 +11,20 @@ URL = "https://www.githubstatus.com/api/v2/status.json"
 
 
 class StatusPage(BotPlugin):
-    """Asks the status page whenever it is asked itself."""
+    """Reports the state of GitHub."""
 
     @webhook(methods=["GET"])
     def status(self, payload):
-        """Answer with JSON: curl http://127.0.0.1:3141/status"""
+        """Return the state as JSON: curl http://127.0.0.1:3141/status"""
         return self.ask().addCallback(lambda description: {"github": description})
 
     @botcmd
     def github_status(self, message, args):
-        """Say how GitHub is doing."""
+        """Show the state of GitHub."""
         return self.ask().addCallback("GitHub: {}".format)
 
     def ask(self):
-        """A Deferred that fires with the state in words."""
+        """Return a Deferred that fires with the state as text."""
         asking = treq.get(URL, timeout=10)
         asking.addCallback(treq.json_content)
         asking.addCallback(lambda answer: answer["status"]["description"])
@@ -32,6 +32,6 @@ class StatusPage(BotPlugin):
         return asking
 
     def no_answer(self, failure):
-        """What to say when the status page itself can't be asked."""
-        self.log.warning("%s can't be asked: %s", URL, failure.getErrorMessage())
-        return "the status page doesn't answer"
+        """Log the failure, and return the text for it."""
+        self.log.warning("Request to %s failed: %s", URL, failure.getErrorMessage())
+        return "the status page doesn't respond"

@@ -1,4 +1,4 @@
-"""Tests for the status page. Nothing is sent anywhere: StubTreq answers in place of the network."""
+"""Tests for the status page, with StubTreq in place of the network."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ class StatusPageTests(PluginTestCase):
     plugin_dirs = (HERE,)
 
     def setUp(self):
-        """Let the plugin ask `reply` instead of the network."""
+        """Let the plugin get `reply` in place of the status page's response."""
         super().setUp()
         self.asked = []
         self.answer = (200, {}, json.dumps({"status": {"description": "All Systems Operational"}}).encode())
@@ -23,23 +23,23 @@ class StatusPageTests(PluginTestCase):
         self.patch(module, "treq", StubTreq(StringStubbingResource(self.reply)))
 
     def reply(self, method, url, params, headers, data):
-        """What the status page says."""
+        """The response of the status page."""
         self.asked.append((method, url))
         return self.answer
 
     def test_webhook(self):
-        """The URL tells what the status page says."""
+        """The webhook returns the state of the status page."""
         answer = self.get("/status")
         self.assertEqual(answer.status, 200)
         self.assertEqual(answer.json(), {"github": "All Systems Operational"})
         self.assertEqual(self.asked, [(b"GET", "https://www.githubstatus.com/api/v2/status.json")])
 
     def test_command(self):
-        """The command says the same."""
+        """The command replies with the same state."""
         self.assertEqual(self.command("!github status"), "GitHub: All Systems Operational")
 
     def test_answer_that_is_no_json(self):
-        """A status page in trouble doesn't take the bot with it."""
+        """An invalid response of the status page is handled."""
         self.answer = (502, {}, b"<h1>Bad gateway</h1>")
-        self.assertEqual(self.get("/status").json(), {"github": "the status page doesn't answer"})
-        self.assertIn("can't be asked", self.bot.report())
+        self.assertEqual(self.get("/status").json(), {"github": "the status page doesn't respond"})
+        self.assertIn("status.json failed", self.bot.report())
