@@ -145,7 +145,8 @@ def _await_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         except OSError:
             time.sleep(0.05)
     last_words = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-    raise RuntimeError(f"{' '.join(map(str, process.args))} doesn't listen on port {port}:\n{last_words}")  # type: ignore[arg-type]
+    command = " ".join(map(str, process.args))  # type: ignore[arg-type]
+    raise RuntimeError(f"{command} doesn't listen on port {port}:\n{last_words}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -201,9 +202,7 @@ class Conversation:
             if self._found < len(lines):
                 log = self._log.read_text(encoding="utf-8", errors="replace")[-1500:]
                 tail = self._tail.decode(errors="replace")
-                raise RuntimeError(
-                    f"{self._found} of {len(lines)} replies with {word!r}; the last ones:\n{tail}\n{log}"
-                )
+                raise RuntimeError(f"{self._found} of {len(lines)} replies with {word!r}; the last:\n{tail}\n{log}")
             return self._last - began
 
     def close(self) -> None:

@@ -49,7 +49,7 @@ class Service(Protocol):
 
 
 class Slack:
-    """The SDK's only method that contacts Slack returns generated responses; events are posted with Slack's signature."""
+    """The SDK's only method that contacts Slack returns generated responses; events have Slack's signature."""
 
     network = "SlackV3"
     rooms = ("private", "room")
