@@ -42,7 +42,10 @@ BACKUP_NAME = "backup.jsonl"
 
 
 class BackupError(StorageError):
-    """A backup can't be written, read or restored; `str()` is one line. The storage and an older backup are unchanged."""
+    """A backup can't be written, read or restored; `str()` is one line.
+
+    The storage and an older backup are unchanged.
+    """
 
 
 def write_backup(path: Path, rows: Iterable[Row], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> int:

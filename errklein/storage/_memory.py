@@ -36,7 +36,10 @@ class MemoryStorage:
 
 @dataclass(eq=False)
 class MemoryStore:
-    """The values of one namespace of a MemoryStorage. Threads may share it, since each call is one operation on a dict."""
+    """The values of one namespace of a MemoryStorage.
+
+    Threads may share it, since each call is one operation on a dict.
+    """
 
     _storage: MemoryStorage
     _namespace: str

@@ -82,7 +82,10 @@ class Alone:
         in_reply_to: Message | None = None,
         groupchat_nick_reply: bool = False,
     ) -> None:
-        """Send a message, in several parts if it is too long; raises ValueError if `identifier` is not an Identifier."""
+        """Send a message, in several parts if it is too long.
+
+        Raises ValueError if `identifier` is not an Identifier.
+        """
         if not isinstance(identifier, Identifier):
             raise ValueError(f"send() needs an Identifier, not {type(identifier).__name__}")
         message = self._backend.build_message(text)

@@ -110,7 +110,10 @@ class ThirdPartyStorage:
 
     @contextmanager
     def asking(self, namespace: str) -> Iterator[None]:
-        """A context for one call of the storage: it holds the lock and raises the storage's exceptions as StorageError."""
+        """Within the context the storage may be called.
+
+        The lock is held, and exceptions of the storage are raised as StorageError.
+        """
         began = self._clock()
         try:
             with self._lock:

@@ -11,7 +11,8 @@ from errklein.ports import Store
 class StorageBase:
     """The values of one namespace of a third-party storage.
 
-    A subclass implements all methods; one that it lacks raises NotImplementedError.
+    A subclass implements all methods; a method that it lacks raises NotImplementedError. See `StoragePluginBase` for an
+    example.
     """
 
     def set(self, key: str, value: Any) -> None:
@@ -42,13 +43,40 @@ class StorageBase:
 class StoragePluginBase:
     """The base class of the storage that STORAGE names. A subclass implements `open`.
 
-    Example::
+    A storage that keeps values in dicts, until the process ends::
+
+        class DictStore(StorageBase):
+            def __init__(self):
+                self.values = {}
+
+            def set(self, key, value):
+                self.values[key] = value
+
+            def get(self, key):
+                return self.values[key]
+
+            def remove(self, key):
+                del self.values[key]
+
+            def len(self):
+                return len(self.values)
+
+            def keys(self):
+                return list(self.values)
+
+            def close(self):
+                pass
+
 
         class DictStorage(StoragePluginBase):
-            def open(self, namespace):
-                return DictStore(namespace, self._storage_config["host"])
+            stores = {}
 
-    `_storage_config` is the STORAGE_CONFIG of the configuration; by default an empty dict.
+            def open(self, namespace):
+                return self.stores.setdefault(namespace, DictStore())
+
+    `_storage_config` has STORAGE_CONFIG of the configuration; by default it is an empty dict.
+
+    :param bot_config: The configuration of the bot.
     """
 
     def __init__(self, bot_config: Any) -> None:

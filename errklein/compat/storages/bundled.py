@@ -14,7 +14,10 @@ _MEMORY = MemoryStorage()
 
 
 class MemoryStoragePlugin(StoragePluginBase):
-    """A storage in memory, which keeps references to values until the process ends. All instances share their values."""
+    """A storage in memory, which keeps references to values until the process ends.
+
+    All instances share their values.
+    """
 
     def open(self, namespace: str) -> Store:
         """Return the values of `namespace`, including those of earlier stores in this process."""
