@@ -14,6 +14,7 @@ from errklein.plugins.requirement_files import RequirementFile, UnreadableRequir
 def install_packages(req_path: Path) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
     """Install the requirements in the file for the bot that was started last.
 
+    :param req_path: The path of a requirements file.
     :returns: None, or if the installation failed, a tuple like that of `sys.exc_info()`.
     """
     bot = running_bots.newest

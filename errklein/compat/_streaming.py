@@ -15,6 +15,10 @@ from errklein.plugins import BotPlugin
 class Tee:
     """Copies `incoming_stream` to the `callback_stream` of each client, in daemon threads.
 
+    Example, for the `callback_stream` of a backend that passes files to two plugins::
+
+        Tee(stream, [first_plugin, second_plugin]).start()
+
     :param incoming_stream: The stream to read.
     :param clients: The plugins. Each gets its own copy of the stream; an exception in one is logged.
     """

@@ -148,7 +148,7 @@ class AnswersTests(RealBotCase):
             "import errklein.compat; errklein.compat.install(); import flask, errbot;"
             "print(flask.__name__ != 'flask', type(errbot).__name__ == 'FacadeModule')"
         )
-        # A process of its own, since something else here may have imported them before.
+        # A separate process, since other tests may have imported the packages.
         done = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment()
         )
@@ -260,7 +260,7 @@ class CertificateTests(RealBotCase):
         certificate = Path(configuration["SSL"]["certificate"])
         answer = await request(tls_port, "POST", "/test/", certificate=certificate)
         self.assertEqual((answer.status, answer.text), (200, "OK"))
-        # HTTPS instead of HTTP, as in errbot.
+        # HTTPS replaces HTTP, as in errbot.
         refused = Deferred.fromCoroutine(request(port, "POST", "/test/"))
         await self.assertFailure(refused, ConnectionRefusedError)
 

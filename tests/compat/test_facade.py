@@ -54,14 +54,14 @@ class InstallTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Remove both packages from the process, and restore them after the test."""
-        # What errklein's own module needs is found while there is a path to find it on.
+        # Imports of errklein's own module must be complete before the module search path is emptied.
         import_module("errklein.compat.flask")
         modules = {name: module for name, module in sys.modules.items() if name.partition(".")[0] not in FACADES}
         patched = mock.patch.dict(sys.modules, modules, clear=True)
         patched.start()
         self.addCleanup(patched.stop)
         self.patch(sys, "path", [])
-        # An editable install's finder, and that of errklein's plugin for pytest, find them without a path.
+        # The finders of an editable install and of errklein's pytest plugin don't use the module search path.
         finders = [finder for finder in sys.meta_path if not re.search("(?i)editable|errklein_pytest", repr(finder))]
         self.patch(sys, "meta_path", finders)
 
@@ -114,7 +114,7 @@ class ImportCostTests(SynchronousTestCase):
             "import sys; import errklein.compat.errbot.backends.base; "
             "print([name for name in sys.modules if name in ('twisted.internet.reactor', 'klein', 'flask')])"
         )
-        # From where errklein is, whether it is installed or not.
+        # The working directory makes errklein importable, whether it is installed or not.
         root = Path(errklein.__file__).parent.parent
         done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
         self.assertEqual(done.stdout.strip(), "[]")

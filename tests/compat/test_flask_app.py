@@ -29,7 +29,7 @@ class Hooks(BotPlugin):
         return [rule.rule for rule in facade.current_app.url_map.iter_rules()]
 
 
-# Not by importing it: other tests put errklein's own in its place.
+# The installed distributions are searched, since other tests replace the module by errklein's own.
 NO_FLASK = None if list(metadata.Distribution.discover(name="flask")) else "Flask isn't installed"
 
 

@@ -97,7 +97,7 @@ class StoredClassesCase(SynchronousTestCase):
         self, module: str, qualname: str, namespace: str = "My Greeter", trusted: Sequence[str] = ()
     ) -> object:
         """Read an instance that errbot stored with this class name."""
-        # As pickle's protocol 2 writes an instance without attributes.
+        # This is an instance without attributes in pickle protocol 2.
         data = f"\x80\x02c{module}\n{qualname}\n)\x81.".encode("latin-1")
         self.storage.put([(namespace, "key", data)], trusted=trusted)
         return self.storage.open(namespace).get("key")
@@ -247,7 +247,7 @@ class RestoredClassesTests(StoredClassesCase):
         self.assertIn("greeter.Thing.Popen", str(self.assertRaises(UnreadableValue, store.get, "popen")))
 
     def test_members_of_enums(self) -> None:
-        """A member of an Enum, which Python 3.11.0 to 3.11.3 write as an attribute, is found, and nothing else in it."""
+        """A member of an Enum, which Python 3.11.0 to 3.11.3 write as an attribute, is found, and nothing beyond it."""
         module = load_module(self.plug)
         self.check_found("Colour.RED", module.Colour.RED)
         self.check_found("Shape.ROUND", module.Shape.ROUND)

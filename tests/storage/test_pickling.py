@@ -53,7 +53,7 @@ def local():
     return Local()
 """
 
-# What a plugin of errbot's has in its shelf for [Note("hello"), {1}]: protocol 2, with Python 2's names for builtins.
+# The bytes in a shelf of errbot for [Note("hello"), {1}]: protocol 2, with Python 2's names for builtins.
 ERRBOT_PICKLE = (
     b"\x80\x02]q\x00(cerrbot.plugins.greeter\nNote\nq\x01)\x81q\x02}q\x03X\x04\x00\x00\x00textq\x04X\x05\x00\x00\x00helloq\x05sb"
     b"c__builtin__\nset\nq\x06]q\x07K\x01a\x85q\x08Rq\te."

@@ -9,11 +9,9 @@ from errklein.chat import ONLINE, Identifier, Message, Room
 
 
 class BackendBase(ABC):
-    """The methods that a third-party backend implements.
+    """The methods that a third-party backend implements. Backends subclass `ErrBot`, which inherits from this class.
 
-    A method that it lacks raises NotImplementedError when it is called.
-
-    Backends subclass `ErrBot`, which inherits from this class.
+    A method that the backend lacks raises NotImplementedError when it is called.
     """
 
     cmd_history: Any
@@ -36,7 +34,11 @@ class BackendBase(ABC):
         raise self._left_out("serve_once()")
 
     def build_identifier(self, text_representation: str) -> Identifier:
-        """Return the person, occupant or room with that name; raise ValueError if the name is invalid."""
+        """Return the person, occupant or room with that name.
+
+        :param text_representation: The name, as administrators write it in the configuration and in commands.
+        :raises ValueError: if the name is invalid.
+        """
         raise self._left_out("build_identifier()")
 
     def build_reply(
@@ -52,11 +54,18 @@ class BackendBase(ABC):
         raise self._left_out("build_reply()")
 
     def change_presence(self, status: str = ONLINE, message: str = "") -> None:
-        """Set the bot's presence to `status`, with a text."""
+        """Set the bot's presence.
+
+        :param status: ONLINE, OFFLINE, AWAY or DND.
+        :param message: A text that is displayed with the status.
+        """
         raise self._left_out("change_presence()")
 
     def query_room(self, room: str) -> Room:
-        """Return the room with that name."""
+        """Return the room with that name, whether the bot is in it or not.
+
+        :raises RoomDoesNotExistError: if there is no such room.
+        """
         raise self._left_out("query_room()")
 
     @property

@@ -199,7 +199,12 @@ class ErrBot(BackendBase, StoreMixin):
             message.body = f"\n{message.body}"
 
     def unknown_command(self, msg: Message | None, cmd: str | None, args: str | None) -> str:
-        """Return the reply to an unknown command, with suggestions. A backend may override this."""
+        """Return the reply to an unknown command, with suggestions. A backend may override this.
+
+        :param msg: The message with the command.
+        :param cmd: The first word of the command.
+        :param args: The rest of the text.
+        """
         return self._here.unknown_command(msg, f"{cmd or ''} {args or ''}")
 
     def build_message(self, text: str) -> Message:
@@ -241,7 +246,10 @@ class ErrBot(BackendBase, StoreMixin):
         return True
 
     def callback_mention(self, msg: Message, people: Sequence[Identifier]) -> None:
-        """Report that `people` are mentioned in the message."""
+        """Report that people are mentioned in the message.
+
+        :param people: The identifiers of the mentioned people; it may contain the bot's own.
+        """
         self._here.report_event("callback_mention", msg, people)
 
     def callback_presence(self, pres: Presence) -> None:
@@ -257,11 +265,19 @@ class ErrBot(BackendBase, StoreMixin):
         self._here.report_event("callback_stream", stream)
 
     def callback_room_joined(self, room: Room, identifier: Any = None, invited_by: Any = None) -> None:
-        """Report that `identifier`, by default the bot, has joined the room."""
+        """Report that somebody has joined the room.
+
+        :param identifier: The person; by default the bot itself.
+        :param invited_by: The person who has invited them, if known.
+        """
         self._here.report_event("callback_room_joined", room, identifier or self.bot_identifier, invited_by)
 
     def callback_room_left(self, room: Room, identifier: Any = None, kicked_by: Any = None) -> None:
-        """Report that `identifier`, by default the bot, has left the room."""
+        """Report that somebody has left the room.
+
+        :param identifier: The person; by default the bot itself.
+        :param kicked_by: The person who has removed them, if somebody has.
+        """
         self._here.report_event("callback_room_left", room, identifier or self.bot_identifier, kicked_by)
 
     def callback_room_topic(self, room: Room) -> None:
@@ -282,11 +298,24 @@ class ErrBot(BackendBase, StoreMixin):
         in_reply_to: Message | None = None,
         groupchat_nick_reply: bool = False,
     ) -> Any:
-        """Send Markdown text to a person or room of this network."""
+        """Send Markdown text to a person or room of this network.
+
+        :param identifier: The recipient.
+        :param text: The Markdown, which is split if it is too long.
+        :param in_reply_to: The message that this one replies to.
+        :param groupchat_nick_reply: Whether to put the name of its sender before the text in a room.
+        :raises ValueError: if `identifier` is not an Identifier.
+        """
         return self._here.send(identifier, text, in_reply_to, groupchat_nick_reply)
 
     def send_simple_reply(self, msg: Message, text: str, private: bool = False, threaded: bool = False) -> Any:
-        """Reply to a message of this network."""
+        """Reply to a message of this network.
+
+        :param msg: The message to reply to.
+        :param text: The Markdown, which is split if it is too long.
+        :param private: Whether to reply to the sender instead of the room.
+        :param threaded: Whether to reply in a thread.
+        """
         return self._here.reply(msg, text, private, threaded)
 
     def split_and_send_message(self, msg: Message) -> None:

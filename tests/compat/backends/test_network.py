@@ -88,7 +88,7 @@ class ServeOnceTests(LegacyNetworkCase):
     def test_what_plugins_are_told(self) -> None:
         """Callbacks are called in the order of events, and `callback_botmessage` once for a message in parts."""
         watcher = self.plugin(Watcher)
-        # Once when the plugin was activated, and once when the network was there.
+        # One call follows the activation, the other the connection.
         self.until(lambda: watcher.told.count("connect") == 2)
         watcher.told.clear()
         self.say("no command")
@@ -249,7 +249,7 @@ class ServeOnceTests(LegacyNetworkCase):
 
     def test_what_cannot_be_sent_is_named(self) -> None:
         """If the backend doesn't send its messages in time, they are logged."""
-        # From the second time on messages are handed to the network; it counts its connections before.
+        # Messages are sent after the second call, which is later than the count of connections.
         self.until(lambda: self.plugin(Watcher).told.count("connect") == 2)
         self.legacy.may_send = threading.Event()
         self.addCleanup(self.legacy.may_send.set)
