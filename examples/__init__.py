@@ -1,1 +1,1 @@
-"""Example plugins with their tests, which `trial examples` runs."""
+"""Example plugins with their tests."""

@@ -1,1 +1,1 @@
-"""A plugin in errbot's style: plain functions that block."""
+"""A plugin as written for errbot: plain functions that block."""

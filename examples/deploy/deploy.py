@@ -1,6 +1,6 @@
-"""Runs a deployment script for a webhook, and stores the deployed versions.
+"""Runs a script for each request to a webhook, and stores what was deployed.
 
-The handler may wait for the script for minutes. It is a plain function, so it runs in a thread and blocks nothing else.
+The handler may wait minutes for the script. It is a plain function, so it runs in a thread and delays nothing else.
 """
 
 import hmac
@@ -11,15 +11,15 @@ from flask import abort, after_this_request, request
 
 
 class Deploy(BotPlugin):
-    """Runs a script for POST {"version": "1.2"} to /deploy/staging or /deploy/production."""
+    """Runs the script with environment and version: POST {"version": "1.2"} to /deploy/staging or /deploy/production."""
 
     def get_configuration_template(self):
-        """Return the template: the token in the header X-Token, and the path of the script."""
+        """TOKEN authenticates senders; SCRIPT is a path."""
         return {"TOKEN": "something long and random", "SCRIPT": "/usr/local/bin/deploy"}
 
     @webhook("/deploy/<any(staging, production):environment>/", methods=["POST"])
     def deploy(self, payload, environment):
-        """Run the script and return its output."""
+        """Run the script, and return its output."""
         if self.config is None:
             abort(503, "The plugin has no configuration yet.")
         if not hmac.compare_digest(request.headers.get("X-Token", "").encode(), self.config["TOKEN"].encode()):
@@ -31,7 +31,7 @@ class Deploy(BotPlugin):
         script = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if script.returncode:
             self.warn_admins(f"{version} could not be deployed to {environment}: status {script.returncode}")
-            abort(502, "The script failed.")
+            abort(502, "The script has failed.")
         self[environment] = version
 
         @after_this_request
@@ -43,7 +43,7 @@ class Deploy(BotPlugin):
 
     @botcmd
     def deployed(self, message, args):
-        """List the deployed version of each environment."""
+        """Show the deployed versions."""
         if not self:
             yield "Nothing was deployed yet."
         for environment, version in sorted(self.items()):

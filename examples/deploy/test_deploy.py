@@ -1,4 +1,4 @@
-"""Tests for deployments, with `echo` and `false` as scripts."""
+"""Tests of deployments. The scripts are `echo` and `false`."""
 
 from pathlib import Path
 
@@ -15,46 +15,46 @@ class DeployTests(PluginTestCase):
         self.command(f"!plugin config Deploy {{'TOKEN': 'secret', 'SCRIPT': {script!r}}}")
 
     def deploy(self, environment="staging", version="1.2", token="secret"):
-        """Send a request and return the response."""
+        """Send a request, and return the response."""
         return self.post(f"/deploy/{environment}", json={"version": version}, headers={"X-Token": token})
 
     def test_deployment(self):
-        """The response has the script's output, and the version is stored."""
+        """The script's output is the response, and the version is stored."""
         self.configure("echo")
-        answer = self.deploy()
-        self.assertEqual((answer.status, answer.text), (200, "staging 1.2\n"))
-        self.assertEqual(answer.header("X-Deployed"), "1.2")
+        response = self.deploy()
+        self.assertEqual((response.status, response.text), (200, "staging 1.2\n"))
+        self.assertEqual(response.header("X-Deployed"), "1.2")
         self.assertEqual(self.command("!deployed"), "staging: 1.2")
 
-    def test_one_answer_for_each_environment(self):
-        """The command replies with one message for each environment."""
+    def test_one_message_for_each_environment(self):
+        """Each item of a generator is a message."""
         self.configure("echo")
         self.deploy("staging", "2.0")
         self.deploy("production", "1.9")
         self.assertEqual(self.bot.say("!deployed"), ["production: 1.9", "staging: 2.0"])
 
     def test_failing_script(self):
-        """If the script fails, the response and administrators report it, and no version is stored."""
+        """If the script fails, the sender gets 502, administrators a message, and nothing is stored."""
         self.configure("false")
         self.assertEqual(self.deploy().status, 502)
         self.assertEqual(self.bot.sent_to(ADMIN)[-1], "1.2 could not be deployed to staging: status 1")
         self.assertEqual(self.command("!deployed"), "Nothing was deployed yet.")
 
     def test_wrong_token(self):
-        """A request without the token is refused."""
+        """Without the token nothing is deployed."""
         self.configure("echo")
         self.assertEqual(self.deploy(token="guess").status, 403)
         self.assertEqual(self.deploy(token="").status, 403)
 
     def test_without_version(self):
-        """An invalid body is refused."""
+        """A body without a version gets 400."""
         self.configure("echo")
-        answer = self.post("/deploy/staging", json={"version": 12}, headers={"X-Token": "secret"})
-        self.assertEqual(answer.status, 400)
-        self.assertIn("The body must be JSON", answer.text)
+        response = self.post("/deploy/staging", json={"version": 12}, headers={"X-Token": "secret"})
+        self.assertEqual(response.status, 400)
+        self.assertIn("The body must be JSON", response.text)
 
     def test_without_configuration(self):
-        """Without a configuration the plugin refuses requests."""
+        """Without a configuration nothing is deployed."""
         self.assertEqual(self.deploy().status, 503)
 
     def test_unknown_environment(self):

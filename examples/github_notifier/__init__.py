@@ -1,1 +1,1 @@
-"""A plugin that reports GitHub's events in chat rooms."""
+"""A plugin that posts GitHub's events to chat rooms."""

@@ -1,4 +1,4 @@
-"""Reports GitHub's events in chat rooms, with one line for each event."""
+"""Posts GitHub's events to chat rooms, one line for each event."""
 
 import json
 
@@ -10,11 +10,11 @@ LONGEST_NAME = 100
 
 
 class GitHub(BotPlugin):
-    """Handles webhooks of GitHub at /github, with either of GitHub's content types."""
+    """Receives GitHub's webhooks at /github, in either of GitHub's content types."""
 
     @webhook("/github", methods=["POST"])
     def github(self, payload):
-        """Send one line about the event to each room of CHATROOM_PRESENCE."""
+        """Post one line about the event to each room of CHATROOM_PRESENCE."""
         event = request.headers.get("X-GitHub-Event")
         if not event:
             abort(400, "The header X-GitHub-Event is missing.")
@@ -28,15 +28,15 @@ class GitHub(BotPlugin):
 
 
 def event_in_form(fields):
-    """Return the event in the form field `payload`, as GitHub sends it with application/x-www-form-urlencoded."""
+    """Return the event from a form's field `payload`, GitHub's format for application/x-www-form-urlencoded."""
     try:
         return json.loads(fields["payload"])
     except (KeyError, TypeError, ValueError):
-        abort(400, "The form must have a field payload with JSON.")
+        abort(400, "The form must have a field 'payload' with JSON.")
 
 
 def describe(event, payload):
-    """Return the event as one line of Markdown: event, place and sender."""
+    """Return the event as a line of Markdown: event, action, repository and sender."""
     line = name(event)
     if payload.get("action"):
         line += f" {name(payload['action'])}"
@@ -50,13 +50,13 @@ def describe(event, payload):
 
 
 def name_in(payload, part, key):
-    """Return the name of a part of the payload; None if it is missing."""
+    """Return the name of a part of the payload, or None if it is missing."""
     found = payload.get(part)
     return name(found[key]) if isinstance(found, dict) and found.get(key) else None
 
 
 def name(text):
-    """Return the text as code, so that Markdown in it has no effect, in one line of limited length."""
+    """Return the text in backticks, so that Markdown in it is shown as it is; in one line, and shortened."""
     text = " ".join(str(text).split()).replace("`", "'")
     if len(text) > LONGEST_NAME:
         text = text[: LONGEST_NAME - 1] + "…"

@@ -1,4 +1,4 @@
-"""Tests for the GitHub notifier."""
+"""Tests of the GitHub notifier."""
 
 import json
 from pathlib import Path
@@ -20,37 +20,37 @@ class GitHubTests(PluginTestCase):
     config = {"CHATROOM_PRESENCE": ("#builds", "#talk")}
 
     def test_json(self):
-        """An event as JSON becomes one line in each room."""
-        answer = self.post("/github", json=OPENED, headers={"X-GitHub-Event": "issues"})
-        self.assertEqual(answer.status, 200)
+        """A JSON event is posted as one line to each room."""
+        response = self.post("/github", json=OPENED, headers={"X-GitHub-Event": "issues"})
+        self.assertEqual(response.status, 200)
         for room in ("#builds", "#talk"):
             self.assertEqual(self.bot.sent_to(room), ["issues opened in Codertocat/Hello-World by Codertocat"])
 
     def test_form(self):
-        """An event as a form becomes the same line."""
-        answer = self.post("/github", data={"payload": json.dumps(OPENED)}, headers={"X-GitHub-Event": "issues"})
-        self.assertEqual(answer.status, 200)
+        """An event in a form is posted in the same way."""
+        response = self.post("/github", data={"payload": json.dumps(OPENED)}, headers={"X-GitHub-Event": "issues"})
+        self.assertEqual(response.status, 200)
         self.assertEqual(self.bot.sent_to("#builds"), ["issues opened in Codertocat/Hello-World by Codertocat"])
 
     def test_event_without_action(self):
-        """The line about an event without an action, such as a push, has none."""
+        """A push has no action."""
         push = {key: value for key, value in OPENED.items() if key != "action"}
         self.post("/github", json=push, headers={"X-GitHub-Event": "push"})
         self.assertEqual(self.bot.sent_to("#talk"), ["push in Codertocat/Hello-World by Codertocat"])
 
     def test_organization_instead_of_repository(self):
-        """Without a repository, the line has the organization."""
+        """An event without a repository names the organization."""
         payload = {"action": "member_added", "organization": {"login": "Octocoders"}, "sender": {"login": "Codertocat"}}
         self.post("/github", json=payload, headers={"X-GitHub-Event": "organization"})
         self.assertEqual(self.bot.sent_to("#talk"), ["organization member_added in Octocoders by Codertocat"])
 
     def test_nothing_but_an_action(self):
-        """An advisory without place and sender becomes a line with its action."""
+        """An event may have neither a repository nor a sender."""
         self.post("/github", json={"action": "published"}, headers={"X-GitHub-Event": "security_advisory"})
         self.assertEqual(self.bot.sent_to("#talk"), ["security_advisory published"])
 
     def test_names_are_shown_as_they_are(self):
-        """Line breaks and Markdown in names have no effect."""
+        """Line ends and Markdown in names have no effect."""
         payload = {"repository": {"full_name": "__init__/*a*\n`b`"}, "sender": {"login": "dependabot[bot]"}}
         self.post("/github", json=payload, headers={"X-GitHub-Event": "push"})
         self.assertEqual(self.bot.sent_to("#talk"), ["push in __init__/*a* 'b' by dependabot[bot]"])
@@ -62,8 +62,8 @@ class GitHubTests(PluginTestCase):
         (line,) = self.bot.sent_to("#talk")
         self.assertLess(len(line), 350)
 
-    def test_refusals(self):
-        """A request that isn't an event is refused, and no room gets a message."""
+    def test_invalid_requests(self):
+        """Invalid requests get 400, and nothing is posted."""
         github = {"X-GitHub-Event": "push"}
         for request in (
             {"json": OPENED},

@@ -1,1 +1,1 @@
-"""A plugin that sends requests to another service and waits for the responses without a thread."""
+"""A plugin that calls another service without blocking a thread."""

@@ -1,6 +1,6 @@
-"""Reports the state of GitHub in chat and by HTTP, using its status page.
+"""Shows GitHub's status, in the chat and at a URL.
 
-Both handlers return a Deferred. errklein responds when it fires, and no thread waits for it.
+Both handlers return a Deferred. errklein replies when it fires, and no thread waits for it.
 """
 
 import treq
@@ -11,27 +11,27 @@ URL = "https://www.githubstatus.com/api/v2/status.json"
 
 
 class StatusPage(BotPlugin):
-    """Reports the state of GitHub."""
+    """Shows GitHub's status."""
 
     @webhook(methods=["GET"])
     def status(self, payload):
-        """Return the state as JSON: curl http://127.0.0.1:3141/status"""
-        return self.ask().addCallback(lambda description: {"github": description})
+        """Return the status as JSON: curl http://127.0.0.1:3141/status"""
+        return self.fetch().addCallback(lambda description: {"github": description})
 
     @botcmd
     def github_status(self, message, args):
-        """Show the state of GitHub."""
-        return self.ask().addCallback("GitHub: {}".format)
+        """Show GitHub's status."""
+        return self.fetch().addCallback("GitHub: {}".format)
 
-    def ask(self):
-        """Return a Deferred that fires with the state as text."""
-        asking = treq.get(URL, timeout=10)
-        asking.addCallback(treq.json_content)
-        asking.addCallback(lambda answer: answer["status"]["description"])
-        asking.addErrback(self.no_answer)
-        return asking
+    def fetch(self):
+        """Return a Deferred of the status as text."""
+        fetching = treq.get(URL, timeout=10)
+        fetching.addCallback(treq.json_content)
+        fetching.addCallback(lambda content: content["status"]["description"])
+        fetching.addErrback(self.failed)
+        return fetching
 
-    def no_answer(self, failure):
-        """Log the failure, and return the text for it."""
-        self.log.warning("Request to %s failed: %s", URL, failure.getErrorMessage())
-        return "the status page doesn't respond"
+    def failed(self, failure):
+        """Log why the status page has no status, and return a text in its place."""
+        self.log.warning("%s failed: %s", URL, failure.getErrorMessage())
+        return "unknown"

@@ -1,4 +1,4 @@
-"""Tests for the status page, with StubTreq in place of the network."""
+"""Tests of the status page. StubTreq stands in for the network."""
 
 import json
 import sys
@@ -15,31 +15,31 @@ class StatusPageTests(PluginTestCase):
     plugin_dirs = (HERE,)
 
     def setUp(self):
-        """Let the plugin get `reply` in place of the status page's response."""
+        """Let the plugin's requests get `self.response`."""
         super().setUp()
-        self.asked = []
-        self.answer = (200, {}, json.dumps({"status": {"description": "All Systems Operational"}}).encode())
+        self.requests = []
+        status = {"status": {"description": "All Systems Operational"}}
+        self.response = (200, {}, json.dumps(status).encode())
         module = sys.modules[type(self.bot.plugin("StatusPage")).__module__]
-        self.patch(module, "treq", StubTreq(StringStubbingResource(self.reply)))
+        self.patch(module, "treq", StubTreq(StringStubbingResource(self.respond)))
 
-    def reply(self, method, url, params, headers, data):
-        """The response of the status page."""
-        self.asked.append((method, url))
-        return self.answer
+    def respond(self, method, url, params, headers, data):
+        """Record the request, and return status, headers and body."""
+        self.requests.append((method, url))
+        return self.response
 
     def test_webhook(self):
-        """The webhook returns the state of the status page."""
-        answer = self.get("/status")
-        self.assertEqual(answer.status, 200)
-        self.assertEqual(answer.json(), {"github": "All Systems Operational"})
-        self.assertEqual(self.asked, [(b"GET", "https://www.githubstatus.com/api/v2/status.json")])
+        """The URL returns the status page's description."""
+        response = self.get("/status")
+        self.assertEqual(response.json(), {"github": "All Systems Operational"})
+        self.assertEqual(len(self.requests), 1)
 
     def test_command(self):
-        """The command replies with the same state."""
+        """The command shows it in the chat."""
         self.assertEqual(self.command("!github status"), "GitHub: All Systems Operational")
 
-    def test_answer_that_is_no_json(self):
-        """An invalid response of the status page is handled."""
-        self.answer = (502, {}, b"<h1>Bad gateway</h1>")
-        self.assertEqual(self.get("/status").json(), {"github": "the status page doesn't respond"})
+    def test_invalid_response(self):
+        """If the status page fails, the status is unknown, and the log has the reason."""
+        self.response = (502, {}, b"<h1>Bad gateway</h1>")
+        self.assertEqual(self.get("/status").json(), {"github": "unknown"})
         self.assertIn("status.json failed", self.bot.report())
