@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+from twisted.internet.defer import succeed
+from twisted.web.static import Data
+from twisted.web.template import tags
+
+from errklein import BotPlugin, webhook
 from errklein.commands import CommandDeclaration, is_admin_by_default
 from errklein.plugins.botplugin import handlers_once_active
 from errklein.testing import PluginTestCase
 from errklein.testing._bot import TestBot
-from errklein.web.facade import __all__ as flask_names
+from errklein.web import facade
 from tests.processes import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -52,5 +58,121 @@ class FlaskNameTests(PluginTestCase):
     def test_every_name_is_listed(self) -> None:
         """Each name that `from flask import …` offers is on the page."""
         page = (REFERENCE / "webhooks.md").read_text("utf-8")
-        missing = [name for name in flask_names if name not in OWN_NAMES and not re.search(rf"`{name}\b", page)]
+        missing = [name for name in facade.__all__ if name not in OWN_NAMES and not re.search(rf"`{name}\b", page)]
         self.assertEqual(missing, [])
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+async def coroutine() -> str:
+    """Return a text."""
+    return "text"
+
+
+class Tables(BotPlugin):
+    """Has a webhook for each kind of payload and return value."""
+
+    @webhook
+    def payload(self, payload: Any) -> str:
+        return repr(payload)
+
+    @webhook(form_param="field")
+    def field(self, payload: Any) -> str:
+        return repr(payload)
+
+    @webhook(raw=True, max_body=10)
+    def raw(self, request: Any) -> dict[str, Any]:
+        return {"body": request.get_data().decode(), "json": request.get_json(silent=True), "q": request.args.get("q")}
+
+    @webhook
+    def json(self, payload: Any) -> Any:
+        return facade.request.get_json()
+
+    @webhook(threaded=False)
+    def returned(self, payload: Any) -> Any:
+        return RETURNED[int(facade.request.args["row"])][0]()
+
+
+RETURNED: list[tuple[Any, int, str, str]] = [
+    (lambda: None, 200, "", ""),
+    (list, 200, "", ""),
+    (lambda: 0, 200, "", ""),
+    (lambda: "text", 200, "text", "text/html; charset=utf-8"),
+    (lambda: b"text", 200, "text", "text/html; charset=utf-8"),
+    (lambda: {"b": 1, "a": 2}, 200, '{"a":2,"b":1}\n', "application/json"),
+    (lambda: ["a"], 200, '["a"]\n', "application/json"),
+    (lambda: ("text", 201), 201, "text", ""),
+    (lambda: ("text", {"Content-Type": "text/plain"}), 200, "text", "text/plain"),
+    (lambda: ("text", 202, [("Content-Type", "text/plain")]), 202, "text", "text/plain"),
+    (lambda: facade.Response("text", 203), 203, "text", ""),
+    (lambda: facade.jsonify(a=1), 200, '{"a":1}\n', "application/json"),
+    (lambda: facade.redirect("/payload", 307), 307, "<!doctype html>", ""),
+    (lambda: (item for item in ("te", "xt")), 200, "text", ""),
+    (lambda: succeed("text"), 200, "text", ""),
+    (coroutine, 200, "text", ""),
+    (lambda: Data(b"text", "text/plain"), 200, "text", "text/plain"),
+    (lambda: tags.p("text"), 200, "<p>text</p>", "text/html"),
+    (object, 500, "", ""),
+    (lambda: ("text", 1000), 500, "", ""),
+]
+"""A function that returns a value, then the status, the beginning of the body and of the media type of its response."""
+
+
+class WebhookTableTests(PluginTestCase):
+    """The tables of docs/reference/webhooks.md."""
+
+    plugins = (Tables,)
+
+    def test_payloads(self) -> None:
+        """A body is decoded by its media type."""
+        for body, content_type, payload in (
+            ("", "application/json", ""),
+            ("a=1&b=&a=2", FORM, {"a": "1", "b": ""}),
+            ('{"a": 1}', "application/json", {"a": 1}),
+            ('{"a": 1}', "text/plain", {"a": 1}),
+            ("[]", "", []),
+            ("{", "text/plain", "{"),
+        ):
+            response = self.post("/payload", data=body, headers={"Content-Type": content_type} if content_type else {})
+            self.assertEqual(response.text, repr(payload), body)
+
+    def test_rejected_payloads(self) -> None:
+        """A body that can't be decoded is rejected."""
+        for body, headers, status in (
+            ("{", {"Content-Type": "application/vnd.x+json; charset=utf-8"}, 400),
+            ("[" * 600 + "]" * 600, {"Content-Type": "application/json"}, 400),
+            ("&".join("a" * 1001), {"Content-Type": FORM}, 400),
+            ("x", {"Content-Type": "multipart/form-data"}, 400),
+            (b"\xff", {"Content-Type": "text/plain"}, 400),
+            ("x", {"Content-Type": "text/plain; charset=klingon"}, 415),
+            ("x", {"Content-Encoding": "gzip"}, 415),
+        ):
+            self.assertEqual(self.post("/payload", data=body, headers=headers).status, status, body)
+
+    def test_form_param(self) -> None:
+        """The named field is decoded if it is JSON, and must be there."""
+        self.assertEqual(self.post("/field", data={"field": '{"a": 1}'}).text, "{'a': 1}")
+        self.assertEqual(self.post("/field", data={"field": "text"}).text, "'text'")
+        self.assertEqual(self.post("/field", data={"other": "1"}).status, 400)
+        self.assertEqual(self.post("/field", json={"field": 1}).status, 400)
+
+    def test_raw(self) -> None:
+        """A raw handler gets the request; its limit is its own."""
+        self.assertEqual(self.post("/raw?q=x", data="abc").json(), {"body": "abc", "json": None, "q": "x"})
+        self.assertEqual(self.post("/raw", data="a" * 11).status, 413)
+
+    def test_get_json(self) -> None:
+        """Without `silent`, `get_json` aborts with 400 for invalid JSON and with 415 for another media type."""
+        self.assertEqual(self.post("/json", json={"a": 1}).json(), {"a": 1})
+        self.assertEqual(self.post("/json", data="abc").status, 415)
+
+    def test_return_values(self) -> None:
+        """Each kind of value becomes its response."""
+        for row, (_, status, body, content_type) in enumerate(RETURNED):
+            response = self.get("/returned", params={"row": str(row)})
+            self.assertEqual(response.status, status, row)
+            if status != 500:
+                self.assertTrue(response.text.startswith(body), (row, response.text))
+                self.assertTrue((response.header("Content-Type") or "").startswith(content_type), row)
+        self.assertEqual(len(self.flushLoggedErrors()), 2)
