@@ -32,7 +32,13 @@ CONFIGURATIONS = (
     IRC.replace("}", ", 'port': '6697'}"),
     IRC.replace("}", ", 'ssl_ca': '/etc/ssl/missing.pem'}"),
     IRC.replace("}", ", 'sasl_password': 7}"),
+    IRC.replace("}", ", 'ssl': True, 'ssl_ca': 'ca.pem'}"),
+    IRC.replace("}", ", 'username': 'err@klein'}"),
+    IRC.replace("}", ", 'bind_address': 7}"),
+    IRC + "IRC_ACL_PATTERN = '{nickname}'\n",
     IRC + "CHATROOM_PRESENCE = ('ops',)\n",
+    IRC + "CHATROOM_PRESENCE = (('#ops', 'two words'),)\n",
+    "BACKENDS = {'libera': 'IRC'}\n",
     "BACKENDS = {'libera': {'BOT_IDENTITY': {}}}\n",
     "BACKENDS = {'two words': {'BACKEND': 'Null'}}\n",
     NULL + "GRACE_PERIOD = '10'\n",
@@ -42,6 +48,7 @@ CONFIGURATIONS = (
     NULL + "STORAGE = 'Redis'\n",
     NULL + "BOT_LOG_FILE = '/var/log/missing/errklein.log'\n",
     NULL + "BOT_LOG_SENTRY = True\n",
+    NULL + "BOT_LOG_SENTRY = True\nSENTRY_DSN = 'sentry.example.org'\n",
     NULL + "BOT_DATA_DIR = 'config.py'\n",
 )
 """Configurations with which errklein doesn't start."""
@@ -68,6 +75,7 @@ class MessageTests(SynchronousTestCase):
         """Work in an empty directory, and leave the log and sys.path unchanged."""
         self.directory = Path(self.mktemp()).absolute()
         (self.directory / "certificates").mkdir(parents=True)
+        (self.directory / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
         self.addCleanup(os.chdir, Path.cwd())
         os.chdir(self.directory)
         self.patch(logs, "destinations", logs.Destinations())
@@ -84,8 +92,9 @@ class MessageTests(SynchronousTestCase):
         self.check_message(str(failure.code))
 
     def check_message(self, message: str) -> None:
-        """Check that the message is in the guide, apart from the line of config.py and the process number."""
-        message = re.sub(r" \(config\.py line \d+\)$", "", message.replace(str(self.directory), "/etc/errklein"))
+        """Check that the message is in the guide, without prefix, line of config.py and process number."""
+        message = message.removeprefix("errklein: ").replace(str(self.directory), "/etc/errklein")
+        message = re.sub(r" \(config\.py line \d+\)$", "", message)
         self.assertIn(re.sub(r"process \d+", "process 1234", message), self.quoted)
 
     def test_configurations(self) -> None:
