@@ -37,7 +37,7 @@ class DataDirectory:
         try:
             is_directory = self.path.is_dir()
         except PermissionError:
-            raise self._error(f"user {_user_name(None)} can't enter a directory above it") from None
+            raise self._error(f"the user {_user_name(None)} can't enter a directory above it") from None
         if not is_directory:
             self._check_parent()
             return

@@ -188,7 +188,7 @@ class Foreground(ProcessCase):
             program.wait_for("a handler begins", times=15)
             program.signal(signal.SIGTERM)
             signalled = time.monotonic()
-            program.wait_for("no longer listening")
+            program.wait_for("Stopped listening")
             self.assertRaises(ConnectionError, get, port, "/short")
             self.assertEqual([answer.result() for answer in answers], [(200, b"done")] * 14)
             self.assertEqual(program.wait(), -signal.SIGTERM, program.text)

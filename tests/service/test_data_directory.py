@@ -69,7 +69,7 @@ class DataDirectoryTests(SynchronousTestCase):
 
         self.patch(Path, "is_dir", is_dir)
         error = self.assertRaises(DataDirectoryError, self.data.check)
-        self.assertIn(f"BOT_DATA_DIR {self.path}: user ", str(error))
+        self.assertIn(f"BOT_DATA_DIR {self.path}: the user ", str(error))
         self.assertIn("can't enter a directory above it", str(error))
 
     def test_made_for_another_user(self) -> None:
