@@ -1,10 +1,10 @@
-"""HTTP/1.1 requests as bytes, each with the status and the fate of its connection that the server owes the client.
+"""HTTP/1.1 requests as bytes, each with the status of its response and whether the connection is kept.
 
-The table knows nothing of the server's parser. It holds what RFC 9110 and RFC 9112 require, and where errklein is stricter
-than they are. `tests.web.test_http1_conformance` sends each row to a server with these routes:
+The table is independent of the server's parser. It contains the requirements of RFC 9110 and RFC 9112, and the cases in which
+errklein is stricter. `tests.web.test_http1_conformance` sends each row to a server with these routes:
 
-- `/hello` answers GET, HEAD, OPTIONS and POST;
-- no other path answers anything.
+- `/hello` accepts GET, HEAD, OPTIONS and POST;
+- all other paths get 404.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Case:
-    """A request, and the answer to it. With `kept` the connection serves the next request, else the server closes it."""
+    """A request and its response. With `kept`, the connection serves the next request; else it is closed."""
 
     name: str
     sent: bytes

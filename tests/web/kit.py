@@ -1,4 +1,4 @@
-"""What the tests of the web server share: a server in memory, and plugins that answer."""
+"""Shared parts of the web server's tests: a server in memory, clients, and plugins with webhooks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.clocks import ThreadClock
 
 
 class Recorder:
-    """What the bot is told."""
+    """Records the events that the web server reports to the bot."""
 
     def __init__(self) -> None:
         self.failed: list[tuple[str, str, Failure]] = []
@@ -39,7 +39,7 @@ class Recorder:
 
 
 def hooks_of(plugin: object, owner: str = "") -> list[Hook]:
-    """The hooks that a plugin's methods declare."""
+    """Return the hooks that a plugin's methods declare."""
     hooks = []
     for name in dir(plugin):
         method = getattr(plugin, name)
@@ -50,12 +50,12 @@ def hooks_of(plugin: object, owner: str = "") -> list[Hook]:
 
 
 def port_of(listeners: Listeners, description: str) -> int:
-    """The port of an open endpoint, as when it was left to the system."""
+    """Return the port of an open endpoint, also if the system has chosen it."""
     return int(listeners._open[identify(description)].port.getHost().port)  # type: ignore[attr-defined]
 
 
 class Echo:
-    """A plugin that says what it got."""
+    """A plugin that returns its payload."""
 
     def __init__(self) -> None:
         self.got: list[Any] = []
@@ -106,24 +106,24 @@ class Connection(StringTransport):
     channel: Channel
 
     def send(self, data: bytes) -> bytes:
-        """Send bytes as the client, and return what the server has answered so far, once."""
+        """Send bytes as the client. Return what the server has sent since the last call."""
         self.channel.dataReceived(data)
         return self.received()
 
     def received(self) -> bytes:
-        """What the server has answered since the last time."""
+        """Return what the server has sent since the last call."""
         data: bytes = self.value()
         self.clear()
         return data
 
     @property
     def closed(self) -> bool:
-        """Whether the server has closed the connection."""
+        """True if the server has closed the connection."""
         return bool(self.disconnecting or self.disconnected)
 
 
 class SocketClient(Protocol):
-    """A client on a real socket, which collects what the server sends until it closes the connection."""
+    """A client on a real socket, which collects the response until the server closes the connection."""
 
     def __init__(self) -> None:
         self.received = b""
@@ -131,24 +131,24 @@ class SocketClient(Protocol):
         self.closed: Deferred[bytes] = Deferred()
 
     def dataReceived(self, data: bytes) -> None:
-        """Called with a part of the response."""
+        """Collect a part of the response."""
         self.received += data
         if not self.begun.called:
             self.begun.callback(None)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Called at the end of the connection."""
+        """Note the end of the connection."""
         self.closed.callback(self.received)
 
 
 class WebCase(SynchronousTestCase):
-    """A test with a web server, in memory and on a clock."""
+    """A test with a web server in memory and a clock."""
 
     settings = WebSettings()
     clock_type = ThreadClock
 
     def setUp(self) -> None:
-        """A server without any route. Blocking handlers run in real threads."""
+        """Create a server without routes. Blocking handlers run in real threads."""
         self.clock = self.clock_type()
         self.events = Recorder()
         self.runner = Runner(self.clock)
@@ -161,7 +161,7 @@ class WebCase(SynchronousTestCase):
         self.addCleanup(self.web.site.sweeper.stop)
 
     def serve(self, plugin: object, owner: str = "") -> None:
-        """Route a plugin's hooks."""
+        """Register a plugin's webhooks."""
         hooks = hooks_of(plugin, owner)
         self.web.routes.replace(owner or type(plugin).__name__, hooks)
 
@@ -180,11 +180,11 @@ class WebCase(SynchronousTestCase):
         return self.web.client().request(method, url, pairs, body)
 
     def ask(self, *args: Any, **kwargs: Any) -> ClientResponse:
-        """Send a request, and let threads work until it is answered."""
+        """Send a request, and let threads work until its response is there."""
         return self.response_to(self.start(*args, **kwargs))
 
     def response_to(self, response: Deferred[ClientResponse]) -> ClientResponse:
-        """Let threads work until the request is answered."""
+        """Let threads work until the response is there."""
         limit = time.monotonic() + 10
         while not response.called and time.monotonic() < limit:
             self.clock.advance(0)
@@ -203,17 +203,17 @@ class WebCase(SynchronousTestCase):
         self.clock.pump([0.25] * int(seconds / 0.25))
 
     def logged_failures(self, kind: type[BaseException], expected: int = 1) -> None:
-        """Assert that so many errors of that kind were logged."""
+        """Fail unless this number of errors of this type was logged."""
         self.assertEqual(len(self.flushLoggedErrors(kind)), expected)
 
 
 def ignore_stop(response: Deferred[Any]) -> None:
-    """Let a request that is never answered go without a word."""
+    """Ignore the end of a request without a response."""
     response.addErrback(lambda failure: failure.trap(PoolStopped))
 
 
 def request(method: str, path: str, body: bytes = b"", *headers: str) -> bytes:
-    """A request on a connection that stays open."""
+    """Return the bytes of a request on a connection that stays open."""
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *headers]
     if body:
         lines.append(f"Content-Length: {len(body)}")
@@ -221,5 +221,5 @@ def request(method: str, path: str, body: bytes = b"", *headers: str) -> bytes:
 
 
 def status_of(raw: bytes) -> int:
-    """The status of an answer's bytes; 0 if there is none."""
+    """Return the status of a response; 0 if there is none."""
     return int(raw[9:12]) if raw.startswith(b"HTTP/1.1 ") else 0

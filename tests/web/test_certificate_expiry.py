@@ -1,4 +1,4 @@
-"""Tests for what is said before certificates expire."""
+"""Tests for warnings before certificates expire."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.authority import issue
 
 
 class ExpiryTests(SynchronousTestCase):
-    """A certificate for 365 days, looked at from other days."""
+    """A certificate for 365 days, checked at several days."""
 
     def setUp(self) -> None:
-        """Listen with a new certificate; the day is today."""
+        """Listen with a new certificate."""
         directory = Path(self.mktemp())
         directory.mkdir()
         self.key, self.certificate = directory / "key.pem", directory / "certificate.pem"
@@ -36,7 +36,7 @@ class ExpiryTests(SynchronousTestCase):
         self.addCleanup(self.watch.stop)
 
     def renew(self) -> None:
-        """Write a certificate that begins today."""
+        """Write a certificate whose validity begins today."""
         generate_certificate(["example.org"], self.key, self.certificate)
 
     def pass_days(self, days: float) -> None:
@@ -45,7 +45,7 @@ class ExpiryTests(SynchronousTestCase):
         self.reactor.advance(days * 86400)
 
     def test_warns_30_7_and_1_days_before(self) -> None:
-        """There is one warning at each stage, and one when it is too late."""
+        """Administrators get one warning at each stage, and one after the expiry."""
         self.pass_days(334)
         self.assertEqual(self.warnings, [])
         for days, said in (
@@ -60,7 +60,7 @@ class ExpiryTests(SynchronousTestCase):
             self.assertIn(said, self.warnings.pop())
 
     def test_a_new_certificate_ends_the_warnings(self) -> None:
-        """Once the files are read again the warnings are about the new certificate."""
+        """After a renewal, warnings are about the new certificate."""
         self.pass_days(340)
         self.warnings.clear()
         self.renew()
@@ -70,7 +70,7 @@ class ExpiryTests(SynchronousTestCase):
         self.assertEqual(self.warnings, [])
 
     def test_each_certificate_of_a_directory(self) -> None:
-        """A `tls:` endpoint's certificates are warned of one by one, by file; expired ones at the start."""
+        """Each certificate of a `tls:` endpoint has its warnings; expired ones are reported at the start."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         for name, days in (("a", 5.5), ("b", 90), ("c", -1), ("d", 20.5)):
@@ -91,7 +91,7 @@ class ExpiryTests(SynchronousTestCase):
             self.assertIn(text, warning)
 
     def test_expired_certificate_cannot_be_used(self) -> None:
-        """A certificate that has expired can't be listened with, and the error says since when."""
+        """An endpoint with an expired certificate is an error that contains the date."""
 
         def later() -> datetime:
             return datetime.now(UTC) + timedelta(days=366)

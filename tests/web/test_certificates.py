@@ -1,4 +1,4 @@
-"""Tests for the certificates of an endpoint: which client gets which, and what happens when their files change."""
+"""Tests for the selection of certificates by host name, and for changes of their files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class StoreCase(SynchronousTestCase):
         self.day = datetime.now(UTC)
 
     def write(self, name: str, contents: bytes) -> Path:
-        """Replace a file in one step, as tools do that know what they are doing."""
+        """Replace a file atomically."""
         path = self.directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(".new")
@@ -46,29 +46,29 @@ class StoreCase(SynchronousTestCase):
         return issued
 
     def store(self) -> CertificateStore:
-        """The certificates in the directory."""
+        """Return a store of the directory."""
         return CertificateStore(CertificateDirectory(self.directory), lambda: self.day)
 
     def client(self) -> ssl.SSLContext:
-        """A client that trusts the authority."""
+        """Return a client that trusts the authority."""
         return AUTHORITY.client()
 
     def assert_served(self, store: CertificateStore, name: str | None, issued: Issued) -> None:
-        """Assert which certificate a client gets that asks for the name; it validates the chain."""
+        """Fail unless a client that requests the name gets this certificate with a valid chain."""
         self.assertEqual(certificate_of(connect(store, self.client(), name)), issued.certificate)
 
     def assert_default(self, store: CertificateStore, name: str | None, issued: Issued) -> None:
-        """Assert that a client gets the certificate though it isn't for the name."""
+        """Fail unless a client gets this certificate, which isn't for its name."""
         context = self.client()
         context.check_hostname = False
         self.assertEqual(certificate_of(connect(store, context, name)), issued.certificate)
 
 
 class ChoiceTests(StoreCase):
-    """Which client gets which certificate."""
+    """The certificate that a client gets."""
 
     def test_by_name(self) -> None:
-        """Each client gets the certificate for the name that it asks for, in whatever case, and validates it."""
+        """A client gets the certificate for the name that it requests, in any case, with a valid chain."""
         one = self.bundle("a.pem", "one.example.org", "uno.example.org")
         two = self.bundle("b.pem", "two.example.org")
         store = self.store()
@@ -82,7 +82,7 @@ class ChoiceTests(StoreCase):
         self.assertEqual(store.problems, [])
 
     def test_wildcards(self) -> None:
-        """An exact name counts more than a wildcard, which stands for one label."""
+        """An exact name takes precedence over a wildcard, which stands for one label."""
         wild = self.bundle("a.pem", "*.example.org")
         exact = self.bundle("b.pem", "bot.example.org")
         other = self.bundle("default.pem", "other.example.net")
@@ -93,7 +93,7 @@ class ChoiceTests(StoreCase):
             self.assert_default(store, name, other)
 
     def test_clients_without_a_known_name(self) -> None:
-        """They get `default.pem`; without one, the first file by name."""
+        """A client without a known name gets `default.pem`, or else the first file by name."""
         first = self.bundle("b.pem", "b.example.org")
         self.bundle("c.pem", "c.example.org")
         store = self.store()
@@ -105,7 +105,7 @@ class ChoiceTests(StoreCase):
         self.assert_default(store, "unknown.example.org", default)
 
     def test_several_certificates_for_a_name(self) -> None:
-        """One that is valid now is taken; of these, the one that expires last."""
+        """Of several certificates for a name, the valid one that expires last is used."""
         self.bundle("a.pem", "bot.example.org", begins=-90, days=-1)
         self.bundle("b.pem", "bot.example.org", days=10)
         best = self.bundle("c.pem", "bot.example.org", days=60)
@@ -121,7 +121,7 @@ class ChoiceTests(StoreCase):
         self.assertEqual(certificate_of(connect(store, context, "bot.example.org")), later.certificate)
 
     def test_a_certificate_without_names(self) -> None:
-        """It serves clients that ask for none."""
+        """A certificate without names serves clients that request none."""
         issued = issue(issuer=AUTHORITY.intermediate, subject="bot.example.org")
         self.write("a.pem", AUTHORITY.bundle(issued))
         self.assert_default(self.store(), None, issued)
@@ -138,7 +138,7 @@ class ChoiceTests(StoreCase):
             self.assert_served(store, f"{name}.example.org", certificate)
 
     def test_a_root_in_the_file(self) -> None:
-        """A chain that ends with its root, in whatever order, or a root alone, is served like any other."""
+        """A chain with its root, in any order, or a root alone, is served."""
         issued = AUTHORITY.issue("a.example.org")
         self.write("a.pem", AUTHORITY.bundle(issued, AUTHORITY.root))
         self.write("b.pem", AUTHORITY.root.pem + AUTHORITY.intermediate.pem + issued.pem + issued.key_pem)
@@ -151,7 +151,7 @@ class ChoiceTests(StoreCase):
         self.assertEqual(certificate_of(connect(store, trusting, "root.example.org")), alone.certificate)
 
     def test_directories_below(self) -> None:
-        """They are read as well, through links too, even such as lead in a circle; hidden ones aren't."""
+        """Subdirectories are read, also through links that form a cycle; hidden ones are not."""
         self.bundle("default.pem", "d.example.org")
         linked = Path(self.mktemp()).absolute()
         linked.mkdir()
@@ -169,7 +169,7 @@ class ChoiceTests(StoreCase):
         self.assertEqual(store.problems, [])
 
     def test_nothing_usable(self) -> None:
-        """One line says what is wrong; it is an error from the start."""
+        """Without a usable certificate, the start fails with one line about the reason."""
         path = self.directory / "a.pem"
         issued = AUTHORITY.issue("bot.example.org")
         expired = AUTHORITY.issue("bot.example.org", begins=-90, days=-1)
@@ -196,7 +196,7 @@ class ChoiceTests(StoreCase):
         self.assertIn("can't be read: Not a directory", str(self.assertRaises(CertificateError, self.store)))
 
     def test_something_usable_among_others(self) -> None:
-        """It is served, and each file that can't be used is a problem."""
+        """A usable certificate is served, and each unusable file is reported."""
         good = self.bundle("b.pem", "bot.example.org")
         self.write("a.pem", b"-----BEGIN nonsense")
         self.write("c.pem", AUTHORITY.issue("c.example.org").key_pem)
@@ -210,7 +210,7 @@ class ChoiceTests(StoreCase):
 
 
 class HandshakeTests(StoreCase):
-    """What is negotiated besides the certificate."""
+    """Ciphers, versions, protocols and sessions of the handshake."""
 
     def setUp(self) -> None:
         """Two certificates."""
@@ -220,13 +220,13 @@ class HandshakeTests(StoreCase):
         self.certificates = self.store()
 
     def connect(self, change: Callable[[ssl.SSLContext], object], name: str = "a.example.org") -> ssl.SSLObject:
-        """Connect with a client that is a bit different."""
+        """Connect with a client that has other TLS settings."""
         context = self.client()
         change(context)
         return connect(self.certificates, context, name).handshake()
 
     def test_ciphers(self) -> None:
-        """Only those with forward secrecy and authenticated encryption are accepted: none with CBC, no plain RSA."""
+        """Only suites with forward secrecy and authenticated encryption are accepted."""
 
         def only(ciphers: str) -> Callable[[ssl.SSLContext], object]:
             def change(context: ssl.SSLContext) -> None:
@@ -245,7 +245,7 @@ class HandshakeTests(StoreCase):
         self.assertEqual(self.connect(only("ECDHE+AESGCM")).version(), "TLSv1.2")
 
     def test_versions(self) -> None:
-        """TLS 1.2 and 1.3."""
+        """TLS 1.2 and 1.3 are accepted, and older versions rejected."""
 
         def old(context: ssl.SSLContext) -> None:
             context.set_ciphers("ALL:@SECLEVEL=0")
@@ -256,7 +256,7 @@ class HandshakeTests(StoreCase):
         self.assertEqual(self.connect(lambda context: None).version(), "TLSv1.3")
 
     def test_alpn(self) -> None:
-        """HTTP/1.1 is chosen, whichever certificate it is."""
+        """HTTP/1.1 is negotiated with each certificate."""
         site = Site(Clock(), WebSettings())
         self.addCleanup(site.sweeper.stop)
         for name in ("a.example.org", "b.example.org"):
@@ -266,7 +266,7 @@ class HandshakeTests(StoreCase):
             self.assertEqual(client.selected_alpn_protocol(), "http/1.1")
 
     def test_sessions_are_not_resumed(self) -> None:
-        """A session of one name is never taken for another, nor for a certificate that has been replaced."""
+        """A session isn't resumed under another name or with a replaced certificate."""
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             context = self.client()
             context.maximum_version = version
@@ -278,7 +278,7 @@ class HandshakeTests(StoreCase):
             self.assertFalse(other.client.session_reused)
 
     def test_odd_names(self) -> None:
-        """A client that asks for nonsense gets the default certificate."""
+        """A client that requests an invalid name gets the default certificate."""
         context = self.client()
         context.check_hostname = False
         for name in ("a" * 250, "*.example.org", "..", "xn--", "a_b", "127.0.0.1"):
@@ -291,7 +291,7 @@ class HandshakeTests(StoreCase):
 
 
 class RenewalTests(StoreCase):
-    """Files that change while they are served."""
+    """Changes of files that are in use."""
 
     def setUp(self) -> None:
         """Two certificates in use."""
@@ -301,15 +301,15 @@ class RenewalTests(StoreCase):
         self.certificates = self.store()
 
     def refresh(self) -> list[str] | None:
-        """Look for changes."""
+        """Check for changes."""
         return self.certificates.refresh()
 
     def test_no_change(self) -> None:
-        """Nothing is read again."""
+        """Unchanged files aren't read again."""
         self.assertIsNone(self.refresh())
 
     def test_a_renewed_file(self) -> None:
-        """It is served from then on, whether it was replaced or written over; the other stays as it is."""
+        """A replaced or overwritten file is served, and the other certificate stays."""
         renewed = self.bundle("one.pem", "one.example.org")
         self.assertEqual(self.refresh(), [])
         self.assert_served(self.certificates, "one.example.org", renewed)
@@ -321,7 +321,7 @@ class RenewalTests(StoreCase):
         self.assertIsNone(self.refresh())
 
     def test_an_open_connection(self) -> None:
-        """It goes on with the certificate that it has."""
+        """An open connection keeps its certificate."""
         pair = connect(self.certificates, self.client(), "one.example.org")
         pair.handshake()
         self.bundle("one.pem", "one.example.org")
@@ -329,14 +329,14 @@ class RenewalTests(StoreCase):
         self.assertEqual(pair.echo(b"hello"), b"hello")
 
     def test_a_handshake_under_way(self) -> None:
-        """A client that connected before a renewal may complete its handshake after it."""
+        """A handshake that began before a renewal completes after it."""
         pair = connect(self.certificates, self.client(), "one.example.org")
         renewed = self.bundle("one.pem", "one.example.org")
         self.refresh()
         self.assertEqual(certificate_of(pair), renewed.certificate)
 
     def test_new_and_removed_files(self) -> None:
-        """They are served, or no longer."""
+        """New files are served, and removed ones no longer."""
         three = self.bundle("three.pem", "three.example.org")
         self.assertEqual(self.refresh(), [])
         self.assert_served(self.certificates, "three.example.org", three)
@@ -346,14 +346,14 @@ class RenewalTests(StoreCase):
         self.assertEqual([path.name for path, _ in self.certificates.expiries], ["one.pem", "three.pem"])
 
     def test_new_names_in_a_file(self) -> None:
-        """Names that a renewed certificate doesn't have any more are unknown."""
+        """Names that a renewed certificate lacks are unknown."""
         renewed = self.bundle("two.pem", "zwei.example.org")
         self.refresh()
         self.assert_served(self.certificates, "zwei.example.org", renewed)
         self.assert_default(self.certificates, "two.example.org", self.one)
 
     def test_broken_renewals(self) -> None:
-        """The old certificate stays in use, and there is one line for each change; the other files count on."""
+        """With a broken renewal, the old certificate stays in use, with one line in the log per change."""
         path = self.directory / "one.pem"
         other = AUTHORITY.issue("one.example.org")
         weak = AUTHORITY.issue("one.example.org", key=rsa.generate_private_key(65537, 1024))
@@ -391,7 +391,7 @@ class RenewalTests(StoreCase):
         self.assert_served(self.certificates, "one.example.org", other)
 
     def test_links(self) -> None:
-        """A link that leads to another file is a change, though the old file is still there; a broken one is a problem."""
+        """A link to another file is a change; a broken link is reported."""
         path = self.directory / "one.pem"
         store = Path(self.mktemp()).absolute()
         store.mkdir()
@@ -412,7 +412,7 @@ class RenewalTests(StoreCase):
         self.assert_served(self.certificates, "one.example.org", renewed)
 
     def test_certbot(self) -> None:
-        """Links that are changed one after the other: until all are, the old certificate stays in use."""
+        """While certbot changes its links one by one, the old certificate stays in use."""
         old, renewed = AUTHORITY.issue("bot.example.org"), AUTHORITY.issue("bot.example.org")
         live = self.directory / "live" / "bot.example.org"
         live.mkdir(parents=True)
@@ -439,7 +439,7 @@ class RenewalTests(StoreCase):
         self.assertEqual(self.certificates.reload(), [])
 
     def test_kubernetes(self) -> None:
-        """A volume whose files are links through `..data`, which is a link that is replaced."""
+        """A renewal of a Kubernetes volume, which replaces the link `..data`, is served."""
         volume = Path(self.mktemp()).absolute()
         versions = [AUTHORITY.issue("pod.example.org") for _ in range(2)]
         for number, issued in enumerate(versions):
@@ -455,7 +455,7 @@ class RenewalTests(StoreCase):
         self.assert_served(store, "pod.example.org", versions[1])
 
     def test_the_directory_is_replaced(self) -> None:
-        """What it held stays in use while it is away, with one line, and its new contents are served."""
+        """While the directory is missing, its certificates stay in use; then the new ones are served."""
         away = self.directory.with_name("away")
         self.directory.rename(away)
         [problem] = self.refresh() or []
@@ -472,7 +472,7 @@ class RenewalTests(StoreCase):
         self.assert_default(self.certificates, "two.example.org", renewed)
 
     def test_everything_is_removed(self) -> None:
-        """The last certificates stay in use, rather than none."""
+        """If all files are removed, the last certificates stay in use."""
         for name in ("one.pem", "two.pem"):
             (self.directory / name).unlink()
         problems = self.refresh() or []
@@ -480,7 +480,7 @@ class RenewalTests(StoreCase):
         self.assert_served(self.certificates, "one.example.org", self.one)
 
     def test_a_file_that_cannot_be_read(self) -> None:
-        """The old certificate stays in use."""
+        """If a file becomes unreadable, the old certificate stays in use."""
         path = self.directory / "one.pem"
         path.unlink()
         path.symlink_to(path)
@@ -489,14 +489,14 @@ class RenewalTests(StoreCase):
         self.assert_served(self.certificates, "one.example.org", self.one)
 
     def test_many_entries(self) -> None:
-        """A directory that isn't meant to be one for certificates is an error, before it is read through every 2 s."""
+        """A directory with too many entries is an error, since it would be read every 2 s."""
         for number in range(2001):
             (self.directory / str(number)).touch()
         [problem] = self.refresh() or []
         self.assertIn("more than 2000 entries", problem)
 
     def test_certificate_expiry(self) -> None:
-        """Each file's end is known; a certificate that nobody gets has none to be warned of."""
+        """The expiry of each certificate in use is known."""
         self.bundle("b.pem", "one.example.org", days=5)
         self.refresh()
         expiries = dict(self.certificates.expiries)
@@ -509,7 +509,7 @@ class RenewalTests(StoreCase):
 
 
 class SeparateFilesTests(StoreCase):
-    """A key, a certificate and a chain, each in a file, as `ssl:` has them."""
+    """A key, a certificate and a chain in separate files, as with `ssl:`."""
 
     def setUp(self) -> None:
         """Have them served."""
@@ -522,13 +522,13 @@ class SeparateFilesTests(StoreCase):
         self.certificates = CertificateStore(source, lambda: self.day)
 
     def test_the_chain(self) -> None:
-        """Clients validate it, whatever name they ask for, as long as it is the certificate's."""
+        """Clients can validate the chain, for each name of the certificate."""
         self.assert_served(self.certificates, "bot.example.org", self.issued)
         self.assert_default(self.certificates, None, self.issued)
         self.assert_default(self.certificates, "other.example.org", self.issued)
 
     def test_renewal(self) -> None:
-        """The old certificate stays in use until key and certificate have both been replaced."""
+        """The old certificate stays in use until both key and certificate are replaced."""
         renewed = AUTHORITY.issue("bot.example.org")
         self.write("key", renewed.key_pem)
         [problem] = self.certificates.refresh() or []

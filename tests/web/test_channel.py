@@ -1,4 +1,4 @@
-"""Tests for connections: requests that come in pieces, too slowly, too large or malformed."""
+"""Tests for connections: requests in pieces, and requests that are slow, too large or malformed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Pages:
 
 
 class PipeliningTests(WebCase):
-    """Requests that come in pieces, or several at once."""
+    """Requests in pieces, and several at once."""
 
     def setUp(self) -> None:
         """A server with a plugin."""
@@ -38,7 +38,7 @@ class PipeliningTests(WebCase):
         self.serve(self.plugin)
 
     def test_pipelining(self) -> None:
-        """Requests that come at once are answered in order."""
+        """Pipelined requests get their responses in order."""
         connection = self.connect()
         connection.send(request("POST", "/slow") + request("GET", "/nowhere") + request("POST", "/slow"))
         self.assertEqual(len(self.plugin.gates), 1)
@@ -49,13 +49,13 @@ class PipeliningTests(WebCase):
         self.assertEqual([response[:3] for response in responses], [b"", b"200", b"404", b"200"])
 
     def test_many_pipelined_requests(self) -> None:
-        """Thousands at once don't exhaust the stack."""
+        """Thousands of pipelined requests don't exhaust the stack."""
         connection = self.connect()
         responses = connection.send(request("POST", "/quick") * 3000)
         self.assertEqual(responses.count(b"HTTP/1.1 200 OK"), 3000)
 
     def test_pipelined_requests_leave_turns_to_others(self) -> None:
-        """What one client sends at once is handled in several turns of the reactor, if it takes its time, and in order."""
+        """Pipelined requests that take long are handled in several turns, in order."""
         clock = self.clock
 
         class Busy:
@@ -78,7 +78,7 @@ class PipeliningTests(WebCase):
         self.assertEqual(connection.producerState, "producing")
 
     def test_a_flood_behind_a_slow_request(self) -> None:
-        """Reading stops until it is answered, and then goes on."""
+        """The server stops reading until a slow request has its response."""
         connection = self.connect()
         connection.send(request("POST", "/slow"))
         connection.send(request("POST", "/quick") * 1000)
@@ -96,19 +96,19 @@ class PipeliningTests(WebCase):
         self.assertEqual(status_of(response), 200)
 
     def test_http_1_0(self) -> None:
-        """It is answered, and the connection closed."""
+        """A request in HTTP/1.0 gets a response, and the connection is closed."""
         connection = self.connect()
         self.assertEqual(status_of(connection.send(b"POST /quick HTTP/1.0\r\n\r\n")), 200)
         self.assertTrue(connection.closed)
 
     def test_absolute_target(self) -> None:
-        """As proxies send it."""
+        """A target in absolute form, as proxies send it, is accepted."""
         self.assertEqual(status_of(self.connect().send(request("POST", "http://x/quick?a=b"))), 200)
         self.assertEqual(status_of(self.connect().send(request("OPTIONS", "*"))), 200)
         self.assertEqual(status_of(self.connect().send(request("GET", "nonsense"))), 400)
 
     def test_bare_line_feeds(self) -> None:
-        """They are refused at once."""
+        """Lines that end with LF alone are rejected."""
         self.assertEqual(status_of(self.connect().send(b"GET /quick HTTP/1.1\nHost: x\n\n")), 400)
 
 
@@ -121,7 +121,7 @@ class HeadTests(WebCase):
         self.serve(Pages())
 
     def test_long_head_gets_414_or_431(self) -> None:
-        """414 for a request line, 431 for headers of more than 16 kB, complete or not."""
+        """A request line over 16 kB gets 414, and headers over 16 kB get 431."""
         connection = self.connect()
         self.assertEqual(status_of(connection.send(b"GET /" + b"x" * 17_000)), 414)
         self.assertTrue(connection.closed)
@@ -131,7 +131,7 @@ class HeadTests(WebCase):
         self.assertEqual(status_of(self.connect().send(request("GET", "/hello", b"", *many))), 431)
 
     def test_invalid_host_gets_400(self) -> None:
-        """None, two, or an odd one: 400."""
+        """A missing, repeated or invalid Host header gets 400."""
         for host in (
             b"",
             b"Host: a\r\nHost: a\r\n",
@@ -148,7 +148,7 @@ class HeadTests(WebCase):
         self.assertEqual(status_of(self.connect().send(f"GET /hello HTTP/1.1\r\n{long}\r\n\r\n".encode())), 400)
 
     def test_ambiguous_framing_gets_400(self) -> None:
-        """What two parsers could take for two different requests is refused, and the connection closed."""
+        """A request that parsers could interpret differently gets 400, and the connection is closed."""
         for headers in (
             "Content-Length: 5\r\nTransfer-Encoding: chunked",
             "Content-Length: 5\r\nContent-Length: 6",
@@ -170,7 +170,7 @@ class HeadTests(WebCase):
             self.assertTrue(connection.closed, headers)
 
     def test_rejected_expectation_gets_final_status(self) -> None:
-        """The final status comes first, and 100 only for a body that is wanted."""
+        """100 Continue is sent only if the body is accepted; otherwise the final status."""
         expect = "Expect: 100-continue"
         for path, length, status in (("/hello", 30_000_000, 413), ("/nowhere", 5, 404), ("/hello", 5, 100)):
             head = request("POST", path, b"", expect, f"Content-Length: {length}")
@@ -192,7 +192,7 @@ class BodyTests(WebCase):
         self.serve(self.plugin)
 
     def test_declared_length_over_limit_gets_413(self) -> None:
-        """413 from the headers alone; the connection is closed, and what comes is not read."""
+        """A declared length over the limit gets 413 before the body is read."""
         connection = self.connect()
         head = b"POST /quick HTTP/1.1\r\nHost: x\r\nContent-Length: 100001\r\n\r\n"
         response = connection.send(head)
@@ -203,13 +203,13 @@ class BodyTests(WebCase):
         self.assertEqual(self.plugin.got, [])
 
     def test_body_limit_of_one_route(self) -> None:
-        """A route's own limit holds for it alone."""
+        """The limit of a route applies to this route only."""
         self.assertEqual(self.ask("POST", "/small", b"1" * 101).status, 413)
         self.assertEqual(self.ask("POST", "/small", b"1" * 100).status, 200)
         self.assertEqual(self.ask("POST", "/quick", b"1" * 101).status, 200)
 
     def test_chunked_body_over_limit_gets_413(self) -> None:
-        """413 as soon as the count passes, and the connection is closed."""
+        """A chunked body gets 413 as soon as it exceeds the limit."""
         connection = self.connect()
         head = b"POST /quick HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         self.assertEqual(connection.send(head + b"c350\r\n" + b"x" * 50_000 + b"\r\n"), b"")
@@ -219,7 +219,7 @@ class BodyTests(WebCase):
         self.assertEqual(self.plugin.got, [])
 
     def test_chunked_body_within_limit(self) -> None:
-        """A body in chunks arrives whole, also at a raw handler."""
+        """A chunked body arrives completely, also in a raw handler."""
         connection = self.connect()
         head = b"POST /raw HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         response = connection.send(head + b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: x\r\n\r\n")
@@ -227,7 +227,7 @@ class BodyTests(WebCase):
         self.assertIn(b"POST b'abcde' None", response)
 
     def test_full_disk_for_bodies_gets_503(self) -> None:
-        """503, also where the disk is full that large bodies wait on."""
+        """If the temporary file of a large body can't be written, the client gets 503."""
         self.patch(web_request, "_KEPT_IN_MEMORY", 10)
         self.patch(tempfile, "tempdir", "/does/not/exist")
         connection = self.connect()
@@ -237,14 +237,14 @@ class BodyTests(WebCase):
         self.assertEqual(self.plugin.got, [])
 
     def test_truncated_body_reaches_no_handler(self) -> None:
-        """When the client hangs up in the middle of a body no plugin is called, and nothing is logged."""
+        """If the client disconnects within a body, no handler is called and nothing is logged."""
         connection = self.connect()
         connection.send(b"POST /quick HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n123")
         connection.channel.connectionLost()
         self.assertEqual(self.plugin.got, [])
 
     def test_odd_bytes_in_content_type(self) -> None:
-        """Bytes that once broke Twisted's parser get an answer, and the next request on a connection is served."""
+        """Odd bytes in Content-Type get a response, and the connection serves the next request."""
         for byte in b"\x0b\x0c\x1c\x1d\x1e\x85":
             connection = self.connect()
             head = b"POST /quick HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Type: application/%cjson\r\n\r\n{}"
@@ -254,21 +254,21 @@ class BodyTests(WebCase):
         self.assertEqual(status_of(connection.send(request("POST", "/quick", b"{}"))), 200)
 
     def test_get_with_body(self) -> None:
-        """It is read, and is the payload; the next request on the connection is not disturbed."""
+        """The body of a GET request is the payload, and the connection serves the next request."""
         connection = self.connect()
         responses = connection.send(request("GET", "/quick", b"[1]") + request("GET", "/quick"))
         self.assertEqual(responses.count(b"HTTP/1.1 200 OK"), 2)
         self.assertEqual(self.plugin.got, [[1], ""])
 
     def test_post_without_length_has_empty_body(self) -> None:
-        """It has an empty body."""
+        """A POST request without a length has an empty body."""
         connection = self.connect()
         self.assertEqual(status_of(connection.send(b"POST /quick HTTP/1.1\r\nHost: x\r\n\r\n")), 200)
         self.assertEqual(self.plugin.got, [""])
 
 
 class DeadlineTests(WebCase):
-    """No client can draw a request out."""
+    """Clients that are slow."""
 
     settings = WebSettings(head_deadline=10, body_deadline=30, read_deadline=30, idle_deadline=60)
 
@@ -278,7 +278,7 @@ class DeadlineTests(WebCase):
         self.serve(Pages())
 
     def trickle(self, data: bytes, seconds: int) -> tuple[int, bytes]:
-        """Send the bytes one each second, again and again; returns after how many the server had enough, and why."""
+        """Send bytes one per second. Return after how many the server closed, and its response."""
         connection = self.connect()
         second = 0
         response = b""
@@ -291,13 +291,13 @@ class DeadlineTests(WebCase):
         return second, response
 
     def test_slow_headers_get_408(self) -> None:
-        """408 after ten seconds, though a byte comes each second."""
+        """Headers that take more than 10 s get 408, although a byte arrives each second."""
         seconds, response = self.trickle(b"GET / HTTP/1.1\r\nX: ", 60)
         self.assertEqual(status_of(response), 408)
         self.assertEqual(seconds, 10)
 
     def test_slow_body_gets_408(self) -> None:
-        """408 after thirty seconds, though a byte comes each second."""
+        """A body that takes more than 30 s gets 408, although a byte arrives each second."""
         connection = self.connect()
         connection.send(request("POST", "/hello", b"", "Content-Length: 100"))
         for _ in range(29):
@@ -309,7 +309,7 @@ class DeadlineTests(WebCase):
         self.assertTrue(connection.closed)
 
     def test_idle_connection_is_closed(self) -> None:
-        """It is closed without a word after sixty seconds, new or used."""
+        """A connection without a request is closed after 60 s, new or used."""
         new = self.connect()
         used = self.connect()
         used.send(request("GET", "/hello"))
@@ -320,7 +320,7 @@ class DeadlineTests(WebCase):
         self.assertEqual(new.received() + used.received(), b"")
 
     def test_unread_response_aborts_connection(self) -> None:
-        """A client that doesn't read what it asked for is cut off after thirty seconds."""
+        """A client that reads nothing for 30 s is disconnected."""
         connection = self.connect()
         connection.send(request("GET", "/big"))
         connection.channel.pauseProducing()
@@ -330,7 +330,7 @@ class DeadlineTests(WebCase):
         self.assertTrue(connection.disconnected)
 
     def test_client_that_reads_in_time_is_served(self) -> None:
-        """One that reads within that time is served on."""
+        """A client that reads within 30 s gets everything."""
         connection = self.connect()
         connection.send(request("GET", "/big"))
         connection.channel.pauseProducing()
@@ -342,7 +342,7 @@ class DeadlineTests(WebCase):
         self.assertFalse(connection.closed)
 
     def test_large_response_to_slow_client(self) -> None:
-        """One that goes on reading is served to the end, however long a large answer takes; its length is told first."""
+        """A slow client gets a large response completely, with its length in the headers."""
         connection = self.connect()
         write = connection.write
 
@@ -364,7 +364,7 @@ class DeadlineTests(WebCase):
         self.assertEqual(len(body), 2_000_000)
 
     def test_no_timer_is_left(self) -> None:
-        """When the last connection has gone, nothing waits on the reactor any more."""
+        """After the last connection, no delayed call is left."""
         connection = self.connect()
         self.assertTrue(self.clock.getDelayedCalls())
         connection.channel.connectionLost()

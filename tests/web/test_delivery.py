@@ -1,4 +1,4 @@
-"""Tests for payloads that are malformed, and for handlers that raise or hang."""
+"""Tests for malformed payloads, and for handlers that raise or hang."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Raises:
 
 
 class Waits:
-    """Handlers that take their time."""
+    """Handlers that wait."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -96,7 +96,7 @@ class Waits:
 
 
 class PayloadTests(WebCase):
-    """A malformed payload gets 4xx, and no plugin sees it."""
+    """Malformed payloads, which get 4xx without a call of the handler."""
 
     settings = WebSettings(max_body=100_000)
 
@@ -107,7 +107,7 @@ class PayloadTests(WebCase):
         self.serve(self.plugin)
 
     def refused(self, status: int, body: bytes, content_type: str = JSON, path: str = "/quick") -> str:
-        """Assert that the body is refused, by both kinds of handlers; returns the sentence for the sender."""
+        """Fail unless both kinds of handlers reject the body. Return the reason."""
         paths = ("/quick", "/blocking") if path == "/quick" else (path,)
         detail = ""
         for each in paths:
@@ -123,35 +123,35 @@ class PayloadTests(WebCase):
         return detail
 
     def test_invalid_json_gets_400(self) -> None:
-        """400 with the position, as problem+json, and the plugin isn't called."""
+        """Invalid JSON gets 400 with the position, as problem+json."""
         self.assertIn("line 1, column 6 (character 5)", self.refused(400, b'{"a":'))
 
     def test_empty_body_is_the_empty_string(self) -> None:
-        """An empty body stays the empty string, as in errbot."""
+        """An empty body is the empty string, as on errbot."""
         for path in ("/quick", "/blocking"):
             self.assertEqual(self.ask("POST", path, b"", JSON).status, 200)
         self.assertEqual(self.plugin.got, ["", ""])
 
     def test_declared_charset_decodes_json(self) -> None:
-        """JSON is decoded by its declared charset, and one that is unknown is refused with 415."""
+        """JSON is decoded by its declared charset; an unknown one gets 415."""
         response = self.ask("POST", "/quick", '{"a": "é"}'.encode("latin-1"), f"{JSON}; charset=iso-8859-1")
         self.assertEqual(response.text, "{'a': 'é'}")
         self.plugin.got.clear()
         self.assertIn("klingon", self.refused(415, b"{}", f"{JSON}; charset=klingon"))
 
     def test_invalid_utf8_gets_400(self) -> None:
-        """400."""
+        """Invalid UTF-8 gets 400."""
         self.assertIn("utf-8", self.refused(400, b'{"a": "\xff"}'))
 
     def test_byte_order_mark_is_accepted(self) -> None:
-        """A byte order mark is accepted, and so is UTF-16, if it is declared."""
+        """A byte order mark is accepted, and UTF-16 if it is declared."""
         self.assertEqual(self.ask("POST", "/quick", b"\xef\xbb\xbf[1]", JSON).text, "[1]")
         self.assertEqual(self.ask("POST", "/quick", "[2]".encode("utf-16"), f"{JSON}; charset=utf-16").text, "[2]")
         self.plugin.got.clear()
         self.refused(400, "[3]".encode("utf-16"))
 
     def test_deep_nesting_gets_400(self) -> None:
-        """400, and no RecursionError anywhere."""
+        """JSON that is nested too deeply gets 400, without a RecursionError."""
         self.assertIn("deep", self.refused(400, b"[" * 40_000 + b"]" * 40_000))
 
     def test_large_json_is_parsed_in_a_thread(self) -> None:
@@ -168,23 +168,23 @@ class PayloadTests(WebCase):
         self.assertEqual(response.status, 415)
 
     def test_missing_form_param_gets_400(self) -> None:
-        """400 that names the field."""
+        """A form without the `form_param` gets 400 with the field's name."""
         self.assertIn("'payload'", self.refused(400, b"other=1", FORM, "/form"))
         self.assertIn("'payload'", self.refused(400, b'{"payload": 1}', JSON, "/form"))
 
     def test_too_many_form_fields_get_400(self) -> None:
-        """400."""
+        """A form with too many fields gets 400."""
         self.refused(400, b"&".join(b"f%d=" % number for number in range(1001)), FORM)
 
     def test_malformed_multipart_gets_400(self) -> None:
-        """400, without a boundary and cut off."""
+        """A multipart body without a boundary, or cut off, gets 400."""
         self.refused(400, b"--b\r\n", "multipart/form-data")
         self.refused(
             400, b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1', "multipart/form-data; boundary=b"
         )
 
     def test_unknown_content_type_is_json_or_text(self) -> None:
-        """JSON is decoded without any; text is text."""
+        """Without a media type, JSON is decoded, and other bodies are text."""
         self.assertEqual(self.ask("POST", "/quick", b'{"a": 1}').text, "{'a': 1}")
         self.assertEqual(self.ask("POST", "/quick", b'{"a": 1}', "text/plain").text, "{'a': 1}")
         self.assertEqual(self.ask("POST", "/quick", b"hello", "nonsense").text, "'hello'")
@@ -199,7 +199,7 @@ class RaisingTests(WebCase):
         self.serve(Raises())
 
     def failed(self, path: str, kind: type[BaseException], handler: str) -> None:
-        """Assert that a request gets 500 without internals, and that the failure is told once, with its place."""
+        """Fail unless the request gets 500 without internals, and the failure is logged once with its place."""
         events: list[LogEvent] = []
         globalLogPublisher.addObserver(events.append)
         try:
@@ -221,19 +221,19 @@ class RaisingTests(WebCase):
         self.assertEqual(self.ask("POST", "/fine").text, "OK")
 
     def test_raising_handler_gets_500(self) -> None:
-        """500 without a word of the error, one log entry with its place, and the bot is told; for every kind."""
+        """A handler that raises gets 500; the log has the place, and the bot is notified."""
         for handler in ("blocking", "coroutine", "inline"):
             self.failed(f"/{handler}", RuntimeError, handler)
 
     def test_error_page_for_browsers_is_html(self) -> None:
-        """The page names the request."""
+        """The error page for browsers has the request id."""
         response = self.ask("GET", "/coroutine", headers={"Accept": "text/html"})
         self.assertEqual(response.header("Content-Type"), "text/html; charset=utf-8")
         self.assertIn(str(response.header("X-Request-Id")), response.text)
         self.logged_failures(RuntimeError)
 
     def test_system_exit_gets_500(self) -> None:
-        """What would end a process is an error like any other."""
+        """SystemExit in a handler gets 500, as other exceptions do."""
         for how, kind in (("exit", SystemExit), ("interrupt", KeyboardInterrupt), ("generator", GeneratorExit)):
             self.failed(f"/leave/{how}", kind, "leave")
             self.failed(f"/leave-coroutine/{how}", kind, "leave_coroutine")
@@ -244,10 +244,10 @@ class RaisingTests(WebCase):
 
 
 class RealReactorTests(TestCase):
-    """Handlers that raise on the reactor that the tests run on, which may be asyncio's."""
+    """Handlers that raise on the real reactor."""
 
     async def test_system_exit_keeps_reactor_running(self) -> None:
-        """The reactor goes on."""
+        """SystemExit in a handler doesn't stop the reactor."""
         from twisted.internet import reactor
 
         events = Recorder()
@@ -266,7 +266,7 @@ class RealReactorTests(TestCase):
 
 
 class WaitingTests(WebCase):
-    """Handlers that hang, and threads that are all busy."""
+    """Handlers that hang, and a pool whose threads are all busy."""
 
     settings = WebSettings(timeout=60)
 
@@ -278,7 +278,7 @@ class WaitingTests(WebCase):
         self.serve(self.plugin)
 
     def test_hanging_handler_gets_504(self) -> None:
-        """504 when the time is over, told once; the handler runs on, and keeps its thread."""
+        """A handler over its timeout gets 504, is reported once, and keeps its thread."""
         blocking = self.start("POST", "/blocking")
         coroutine = self.start("POST", "/coroutine")
         self.pass_time(59)
@@ -301,13 +301,13 @@ class WaitingTests(WebCase):
         self.assertEqual(self.runner.running(self.plugin), 0)
 
     def test_timeout_of_one_route(self) -> None:
-        """A route may have its own."""
+        """A route may have a timeout of its own."""
         hurried = self.start("POST", "/hurried")
         self.pass_time(5.5)
         self.assertEqual(self.successResultOf(hurried).status, 504)
 
     def test_late_failure_is_logged(self) -> None:
-        """And the bot is told of it."""
+        """A handler that raises after its timeout is logged and reported."""
         response = self.start("POST", "/coroutine")
         self.pass_time(61)
         self.assertEqual(self.successResultOf(response).status, 504)
@@ -316,7 +316,7 @@ class WaitingTests(WebCase):
         self.assertEqual(len(self.events.failed), 1)
 
     def test_handler_continues_after_disconnect(self) -> None:
-        """The handler goes on to its end, and nothing is said about it."""
+        """A handler runs to its end if the client disconnects, and nothing is logged."""
         for path in ("/blocking", "/coroutine"):
             connection = self.connect()
             connection.send(request("POST", path))
@@ -329,7 +329,7 @@ class WaitingTests(WebCase):
         self.successResultOf(self.web.when_idle())
 
     def test_busy_threads_do_not_delay_coroutines(self) -> None:
-        """While every thread is busy, a handler on the reactor answers at once."""
+        """A coroutine responds at once while all threads are busy."""
         waiting = [self.start("POST", "/blocking") for _ in range(50)]
         self.assertEqual((self.pool.running, self.pool.waiting), (20, 30))
         self.assertEqual(self.successResultOf(self.start("POST", "/quick")).text, "OK")
@@ -341,7 +341,7 @@ class WaitingTests(WebCase):
             self.assertEqual(self.response_to(response).text, "OK")
 
     def test_exhausted_pool_gets_503(self) -> None:
-        """The queue is bounded in number and in time; beyond it there is 503 with Retry-After."""
+        """Requests over the limits of the queue get 503 with Retry-After."""
         waiting = [self.start("POST", "/blocking") for _ in range(220)]
         refused = self.successResultOf(self.start("POST", "/blocking"))
         self.assertEqual((refused.status, refused.header("Retry-After")), (503, "10"))
@@ -353,7 +353,7 @@ class WaitingTests(WebCase):
         self.assertEqual(self.events.failed, [])
 
     def test_waiting_requests_get_503_when_stopping(self) -> None:
-        """What still waits for a thread is told 503, and never begins."""
+        """When the bot stops, requests that wait for a thread get 503."""
         waiting = [self.start("POST", "/blocking") for _ in range(25)]
         self.web.refuse_waiting()
         self.assertEqual([self.successResultOf(response).status for response in waiting[20:]], [503] * 5)
@@ -363,7 +363,7 @@ class WaitingTests(WebCase):
         self.assertEqual(self.events.failed, [])
 
     def test_hanging_resource_gets_504(self) -> None:
-        """504, and what it writes later is dropped."""
+        """A Twisted resource over the timeout gets 504, and its later bytes are discarded."""
         rendered: list[Any] = []
 
         class Never(Resource):
@@ -388,10 +388,10 @@ class WaitingTests(WebCase):
 
 
 class EveryResponseTests(WebCase):
-    """What all responses have, and methods that need no handler."""
+    """Headers of all responses, and methods without a handler."""
 
     def test_headers_of_every_answer(self) -> None:
-        """A request id of its own, a date, a length, and no banner."""
+        """Each response has a request id, a date and a length, and no Server header."""
         self.serve(Raises())
         ids = set()
         for path in ("/fine", "/nowhere", "/coroutine"):
@@ -406,7 +406,7 @@ class EveryResponseTests(WebCase):
         self.assertEqual(status_of(self.connect().send(request("POST", "/fine"))), 200)
 
     def test_methods(self) -> None:
-        """OPTIONS and 405 name the verbs; HEAD is GET without a body; unknown verbs are refused."""
+        """OPTIONS and 405 list the methods; HEAD is GET without a body; unknown methods are rejected."""
         self.serve(Raises())
         allow = "GET, HEAD, OPTIONS, POST"
         options = self.ask("OPTIONS", "/fine")

@@ -1,4 +1,4 @@
-"""Tests for what handlers import from flask."""
+"""Tests for the names that handlers import from flask."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class RawTests(WebCase):
-    """The raw request."""
+    """The request of raw handlers."""
 
     def show(self, expression: Any, *args: Any, path: str = "/raw/3", **kwargs: Any) -> str:
-        """What an expression of the raw request gives in a handler."""
+        """Return the value of an expression of the raw request."""
 
         class Plugin:
             @webhook("/raw/<int:n>", methods=("GET", "POST"), raw=True)
@@ -46,7 +46,7 @@ class RawTests(WebCase):
         return texts.pop()
 
     def test_json(self) -> None:
-        """By all of its names."""
+        """JSON is available by all of its names."""
         got = self.show(
             lambda r: (r.json, r.get_json(), r.is_json, r.data, r.get_data(as_text=True), r.mimetype),
             "POST",
@@ -57,7 +57,7 @@ class RawTests(WebCase):
         self.assertEqual(got, repr(({"a": 1}, {"a": 1}, True, data.encode(), data, "application/json")))
 
     def test_form_and_query(self) -> None:
-        """Fields, first values, and both together."""
+        """Fields of forms and queries are available separately and together."""
         got = self.show(
             lambda r: (r.form["a"], r.form.getlist("a"), r.args.get("q"), r.values["q"], r.query_string),
             "POST",
@@ -68,7 +68,7 @@ class RawTests(WebCase):
         self.assertEqual(got, repr(("1", ["1", "2"], "x y", "x y", b"q=x%20y")))
 
     def test_odd_forms(self) -> None:
-        """What is no text is left as it was escaped; a body that is no text is no form."""
+        """Invalid bytes in a form stay escaped; a body that isn't text is not a form."""
         for body, fields in (
             (b"a=%ff%41&b=100%", {"a": "%FFA", "b": "100%"}),
             (b"a=%C3%A9+\xc3\xa9", {"a": "é é"}),
@@ -77,7 +77,7 @@ class RawTests(WebCase):
             self.assertEqual(self.show(lambda r: r.form.to_dict(), "POST", body, FORM), repr(fields))
 
     def test_too_much(self) -> None:
-        """What would hold everything up is refused, with the reason, wherever the handler runs."""
+        """A body that takes too long to parse is rejected with the reason, on the reactor and in threads."""
 
         class Plugin:
             @webhook(raw=True)
@@ -107,7 +107,7 @@ class RawTests(WebCase):
             self.assertIn("None", self.ask("POST", path, b"[" * 100_000, json).text)
 
     def test_deep_json(self) -> None:
-        """It is refused by its depth, as JSON that is none."""
+        """JSON that is nested too deeply is rejected, as invalid JSON is."""
 
         class Plugin:
             @webhook(raw=True)
@@ -120,7 +120,7 @@ class RawTests(WebCase):
         self.assertIn("deep", response.text)
 
     def test_other_json(self) -> None:
-        """JSON in another UTF is read too, and large JSON."""
+        """JSON in UTF-16 or UTF-32, and large JSON, is decoded."""
         text = '{"a": "é"}'
         for body in (text.encode("utf-16"), text.encode("utf-8-sig")):
             self.assertEqual(self.show(lambda r: r.get_json(), "POST", body, "application/json"), repr({"a": "é"}))
@@ -128,7 +128,7 @@ class RawTests(WebCase):
         self.assertEqual(self.show(lambda r: len(r.get_json()), "POST", large, "application/json"), "200001")
 
     def test_files(self) -> None:
-        """Uploads."""
+        """Uploaded files are available."""
         body = (
             b'--b\r\nContent-Disposition: form-data; name="f"; filename="../../x"\r\n\r\ncontent\r\n'
             b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n' + b"x" * 600_000 + b"\r\n--b--\r\n"
@@ -139,7 +139,7 @@ class RawTests(WebCase):
         self.assertEqual(got, repr((b"content", 600_000)))
 
     def test_what_else_is_known(self) -> None:
-        """Method, path, headers, cookies, client, rule, limits."""
+        """The request has method, path, headers, cookies, client, rule and limits."""
 
         class Plugin:
             @webhook("/raw/<int:n>", raw=True, methods=("GET",))
@@ -173,7 +173,7 @@ class RawTests(WebCase):
         )  # fmt: skip
 
     def test_after_the_client_has_gone(self) -> None:
-        """A callback of a Deferred may still use the request, which is bound to the handler that got it."""
+        """A callback may use the request of a raw handler after the client has disconnected."""
         got: list[Any] = []
         waiting: Deferred[None] = Deferred()
 
@@ -192,10 +192,10 @@ class RawTests(WebCase):
 
 
 class ContextTests(WebCase):
-    """`request` and its kin follow the code that handles a request."""
+    """`request`, `g` and `current_app` in the code that handles a request."""
 
     def test_everywhere(self) -> None:
-        """In threads, coroutines, generators and callbacks it is the own request, in two that run at once too."""
+        """Threads, coroutines, generators and callbacks get their own request, also of two at the same time."""
         gates: list[Deferred[None]] = []
 
         class Plugin:
@@ -232,7 +232,7 @@ class ContextTests(WebCase):
         self.assertEqual(request_id.get(), "-")
 
     def test_outside(self) -> None:
-        """Nothing is there, and the error says so."""
+        """Outside of a request, each use is an error that explains it."""
         error = self.assertRaises(RuntimeError, lambda: flask.request.path)
         self.assertIn("flask.request", str(error))
         self.assertRaises(RuntimeError, flask.after_this_request, print)
@@ -240,7 +240,7 @@ class ContextTests(WebCase):
         self.assertFalse(flask.request)
 
     def test_own_threads(self) -> None:
-        """A plugin's own thread sees the request if the function was made for that."""
+        """A thread of the plugin gets the request with `copy_current_request_context`."""
         seen: list[str] = []
 
         class Plugin:
@@ -261,10 +261,10 @@ class ContextTests(WebCase):
 
 
 class AnsweringTests(WebCase):
-    """What changes an answer."""
+    """Functions that create or change responses."""
 
     def answer_of(self, handle: Any, method: str = "POST", headers: Any = ()) -> Any:
-        """The answer of a handler that calls the function, in a thread and on the reactor."""
+        """Return the response of a handler that calls the function, in a thread and on the reactor."""
 
         class Plugin:
             @webhook
@@ -285,7 +285,7 @@ class AnsweringTests(WebCase):
         return second
 
     def test_after_this_request(self) -> None:
-        """The answer can be changed, or another one given, also for kinds that don't become Flask's responses."""
+        """`after_this_request` changes or replaces the response, of every kind."""
 
         def handle(value: Any, change: Any) -> Any:
             def run() -> Any:
@@ -311,7 +311,7 @@ class AnsweringTests(WebCase):
         self.assertEqual((response.status, response.header("X-Powered-By")), (403, "Errbot"))
 
     def test_abort(self) -> None:
-        """It looks as in Flask."""
+        """`abort` responds as in Flask."""
         response = self.answer_of(lambda: flask.abort(403, "Forbidden"))
         self.assertEqual(response.status, 403)
         self.assertEqual(response.header("Content-Type"), "text/html; charset=utf-8")
@@ -320,7 +320,7 @@ class AnsweringTests(WebCase):
         self.assertEqual(self.events.failed, [])
 
     def test_responses(self) -> None:
-        """jsonify, make_response, redirect, cookies."""
+        """`jsonify`, `make_response`, `redirect` and cookies create responses as in Flask."""
         self.assertEqual(self.answer_of(lambda: flask.jsonify(b=1, a=[])).body, b'{"a":[],"b":1}\n')
         self.assertEqual(self.answer_of(lambda: flask.jsonify([])).body, b"[]\n")
         self.assertEqual(self.answer_of(lambda: (flask.jsonify(1, 2), 201)).body, b"[1,2]\n")
@@ -336,7 +336,7 @@ class AnsweringTests(WebCase):
         self.assertEqual((made.status, made.header("Set-Cookie")), (201, "a=b; HttpOnly; Path=/"))
 
     def test_streams(self) -> None:
-        """Responses with a generator, which is told when it is over."""
+        """Responses with a generator are streamed, and closed at the end."""
         closed: list[int] = []
 
         def stream() -> Any:
@@ -354,7 +354,7 @@ class AnsweringTests(WebCase):
             self.assertTrue(self.clock.turn())
 
     def test_files(self) -> None:
-        """Whole, in part, and not at all when the path leads out."""
+        """`send_file` sends a file completely or in part, and rejects paths outside of the directory."""
         directory = Path(self.mktemp())
         directory.mkdir()
         path = directory.absolute() / "data.txt"
@@ -372,7 +372,7 @@ class AnsweringTests(WebCase):
         self.assertEqual(self.answer_of(lambda: flask.send_file(path), "HEAD").header("Content-Length"), "10")
 
     def test_urls(self) -> None:
-        """By the names of methods."""
+        """`url_for` finds webhooks by the names of methods."""
         self.assertEqual(self.answer_of(lambda: flask.url_for("coroutine", a=1)).text, "/coroutine?a=1")
         self.assertEqual(self.answer_of(lambda: flask.url_for("Plugin.blocking")).text, "/blocking")
         external = self.answer_of(lambda: flask.url_for("blocking_POST_GET", _external=True, _anchor="x"))
@@ -387,7 +387,7 @@ class AnsweringTests(WebCase):
         self.assertIn("no webhook is named 'nothing'", self.answer_of(nothing).text)
 
     def test_application(self) -> None:
-        """What handlers ask of it."""
+        """`current_app` has the attributes that handlers use."""
 
         def ask() -> Any:
             app = flask.current_app
@@ -397,15 +397,15 @@ class AnsweringTests(WebCase):
 
 
 class ModuleTests(SynchronousTestCase):
-    """The module that stands for flask."""
+    """The module `flask`."""
 
     def test_names(self) -> None:
-        """Everything it promises is there."""
+        """The module has all of its names."""
         for name in flask.__all__:
             self.assertTrue(hasattr(flask, name), name)
         self.assertEqual(str(flask.escape("<")), "&lt;")
 
     def test_no_application_of_its_own(self) -> None:
-        """Routing with Flask is refused with a word on what to do instead."""
+        """Routing with Flask is an error that names the alternative."""
         error = self.assertRaises(RuntimeError, flask.Flask("x").route, "/")
         self.assertIn("@webhook", str(error))

@@ -1,8 +1,8 @@
-"""HTTP/1.1 on the wire: the table of `tests.web.http1_cases`, sent to a server in memory and over sockets.
+"""Conformance tests for HTTP/1.1: the table of `tests.web.http1_cases`, sent to a server in memory and over sockets.
 
-A proxy in front of errklein reads the same bytes. Where the two could disagree about where a request ends, an attacker hides
-a second request in the first. So each row is followed by a canary: a request that must be answered if the connection is
-kept, and must not be if it is closed.
+A proxy in front of errklein reads the same bytes. If the two disagree about the end of a request, an attacker can hide a second
+request in the first. So each row is followed by a canary: a request that must get a response if the connection is kept, and none
+if it is closed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHORT = 2_000
 
 
 class Target:
-    """The plugin with the routes that the table speaks of, and the canary."""
+    """A plugin with the routes of the table, and with the canary."""
 
     def __init__(self) -> None:
         self.canaries = 0
@@ -46,18 +46,18 @@ class Target:
 
 
 def expected(case: Case, before: int = 0) -> tuple[list[int], int]:
-    """The statuses of all answers on the connection, `before` for requests before the row, and the canaries seen."""
+    """Return the statuses of all responses on the connection, and the canaries."""
     return [*[200] * before, case.status, *([200] if case.kept else [])], int(case.kept)
 
 
 def singly(sent: bytes) -> list[bytes]:
-    """The bytes one by one; those of a request that is too large in itself in pieces."""
+    """Return the bytes one by one; those of a request that is too large in pieces."""
     size = 1 if len(sent) < SHORT else 1_000
     return [sent[at : at + size] for at in range(0, len(sent), size)]
 
 
 def statuses(raw: bytes) -> Iterator[int]:
-    """The statuses of the answers in `raw`, 100 Continue left out. Raises ValueError if the framing is wrong."""
+    """Return the statuses of the responses in `raw`; raise ValueError if the framing is invalid."""
     while raw:
         head, separator, raw = raw.partition(b"\r\n\r\n")
         version, status, _ = head.split(b"\r\n")[0].split(b" ", 2)
@@ -73,13 +73,13 @@ class TableTests(SynchronousTestCase):
     """The table itself."""
 
     def test_each_row_has_a_name_of_its_own(self) -> None:
-        """A failure names one row."""
+        """Names of rows are unique."""
         names = [case.name for case in CASES]
         self.assertEqual(sorted(names), sorted(set(names)))
         self.assertGreater(len(names), 200)
 
     def test_what_is_closed_and_what_is_kept(self) -> None:
-        """Both are in the table; a framing that is in doubt never keeps its connection."""
+        """The table has both kinds of rows, and ambiguous framing never keeps its connection."""
         self.assertEqual({case.kept for case in CASES}, {True, False})
         self.assertEqual(
             [case.name for case in CASES if case.kept and case.status in (413, 414, 417, 431, 501, 505)], []
@@ -87,7 +87,7 @@ class TableTests(SynchronousTestCase):
 
 
 class InMemoryTests(WebCase):
-    """The server on a transport in memory: every row, in every way that its bytes can arrive."""
+    """Each row, sent in all ways to a server in memory."""
 
     def setUp(self) -> None:
         """A server with the routes of the table."""
@@ -96,7 +96,7 @@ class InMemoryTests(WebCase):
         self.serve(self.target)
 
     def check(self, pieces: Callable[[bytes], list[bytes]], before: bytes = b"") -> None:
-        """Send each row in the given pieces; fail with the rows whose answers are wrong."""
+        """Send each row in these pieces. Fail with the rows whose responses are wrong."""
         wrong = []
         for case in CASES:
             self.target.canaries = 0
@@ -111,24 +111,24 @@ class InMemoryTests(WebCase):
             self.fail("\n".join(["(statuses, canaries) differ from the table:", *wrong]))
 
     def test_in_one_piece(self) -> None:
-        """The whole request in one segment, the canary behind it."""
+        """The request and the canary arrive in one segment."""
         self.check(lambda sent: [sent])
 
     def test_byte_by_byte(self) -> None:
-        """Each byte in a segment of its own."""
+        """Each byte arrives in a segment."""
         self.check(singly)
 
     def test_behind_valid_requests(self) -> None:
-        """Pipelined after two requests in the same segment, which are answered first."""
+        """The request arrives in one segment with two valid requests before it."""
         self.check(lambda sent: [sent], before=VALID * 2)
 
     def test_behind_a_valid_request_byte_by_byte(self) -> None:
-        """Pipelined after a request, each byte in a segment of its own."""
+        """The request arrives byte by byte after a valid one."""
         self.check(singly, before=VALID)
 
     @given(st.lists(st.sampled_from(["chunked", "Chunked", "gzip", "x", ""]), min_size=1, max_size=4), st.data())
     def test_any_list_of_transfer_codings(self, codings: list[str], data: st.DataObject) -> None:
-        """The status follows from the list, however it is spread over fields and whatever white space is in it."""
+        """The status of a list of transfer codings doesn't depend on its spelling."""
         *before, last = [coding.lower() for coding in codings]
         if "" in codings or last != "chunked" or "chunked" in before:
             status = 400
@@ -145,7 +145,7 @@ class InMemoryTests(WebCase):
 
 
 class SocketTests(TestCase):
-    """The server on a real socket."""
+    """Each row, sent to a server on a real socket."""
 
     async def setUp(self) -> None:
         """Listen on loopback, with the routes of the table."""
@@ -165,7 +165,7 @@ class SocketTests(TestCase):
         self.endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port)
 
     async def check(self, send: Callable[[Any, bytes], Awaitable[None]], before: bytes = b"") -> None:
-        """Send each row; fail with those whose answers are wrong. The server has to close every connection."""
+        """Send each row. Fail with the rows whose responses are wrong or whose connection stays open."""
         wrong = []
         for case in CASES:
             self.target.canaries = 0
@@ -180,15 +180,15 @@ class SocketTests(TestCase):
             self.fail("\n".join(["(statuses, canaries) differ from the table:", *wrong]))
 
     async def test_in_one_piece(self) -> None:
-        """The whole request at once, the canary behind it."""
+        """The request and the canary are sent at once."""
         await self.check(self.send_whole)
 
     async def test_behind_valid_requests(self) -> None:
-        """Pipelined after two requests, which are answered first."""
+        """The request is sent after two valid requests."""
         await self.check(self.send_whole, before=VALID * 2)
 
     async def test_byte_by_byte(self) -> None:
-        """Each byte in a turn of the reactor of its own."""
+        """Each byte is sent in a turn of the reactor."""
         await self.check(self.send_bytes)
 
     async def send_whole(self, transport: Any, data: bytes) -> None:

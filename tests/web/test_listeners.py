@@ -1,4 +1,4 @@
-"""Tests for endpoints and certificates, over real sockets where that matters."""
+"""Tests for endpoints and their certificates, partly over real sockets."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class Hello:
 
 
 class DescriptionTests(SynchronousTestCase):
-    """What an endpoint's description means."""
+    """The meaning of endpoint descriptions."""
 
     def test_the_same_endpoint(self) -> None:
-        """However it is written."""
+        """All spellings of a description mean the same endpoint."""
         for first, second in (
             ("tcp:3141:interface=127.0.0.1", "TCP:port=3141:interface=127.0.0.1"),
             ("tcp:80:127.0.0.1", "tcp:interface=127.0.0.1:port=80"),
@@ -63,14 +63,14 @@ class DescriptionTests(SynchronousTestCase):
 
     @given(st.text(max_size=20))
     def test_no_description_does_harm(self, description: str) -> None:
-        """It means something, or raises ValueError."""
+        """Any text is a description or raises ValueError."""
         try:
             identify(description)
         except ValueError:
             pass
 
     def test_opened_once(self) -> None:
-        """The same endpoint is not opened twice, and is closed by any of its names."""
+        """An endpoint is opened once, and can be closed by another spelling."""
         reactor = MemoryReactorClock()
         listeners = Listeners(reactor, Site(reactor, WebSettings()))
         self.successResultOf(listeners.open("tcp:8080"))
@@ -83,7 +83,7 @@ class DescriptionTests(SynchronousTestCase):
 
 
 class CertificateChangeTests(SynchronousTestCase):
-    """Certificates of `tls:` and `ssl:` endpoints, on a clock."""
+    """Changes of the certificates of `tls:` and `ssl:` endpoints, on a clock."""
 
     def setUp(self) -> None:
         """Listen with a directory and with files."""
@@ -106,14 +106,14 @@ class CertificateChangeTests(SynchronousTestCase):
         self.bundle.write_bytes(self.authority.bundle(self.issued, self.authority.root))
 
     def served(self) -> list[x509.Certificate]:
-        """The certificates that clients of the endpoints get."""
+        """Return the certificates that clients of the endpoints get."""
         return [
             certificate_of(TLSPair(factory, self.reactor, self.authority.client(), "bot.example.org"))
             for _, factory, *_ in self.reactor.tcpServers
         ]
 
     def test_ports(self) -> None:
-        """The arguments are Twisted's, with its defaults."""
+        """Arguments and their defaults are those of Twisted."""
         self.successResultOf(self.listeners.open(f"tls:path={self.directory}"))
         self.successResultOf(self.listeners.open(f"tls:{self.directory}:1:2:127.0.0.1"))
         self.assertEqual(
@@ -122,20 +122,20 @@ class CertificateChangeTests(SynchronousTestCase):
         )
 
     def test_a_renewed_certificate(self) -> None:
-        """It is served within five seconds."""
+        """A renewed certificate is served within five seconds."""
         self.assertEqual(self.served(), [self.issued.certificate] * 2)
         self.renew()
         self.reactor.pump([0.5] * 10)
         self.assertEqual(self.served(), [self.issued.certificate] * 2)
 
     def test_sighup(self) -> None:
-        """It is served at once."""
+        """On SIGHUP, a renewed certificate is served at once."""
         self.renew()
         self.listeners.reload_certificates()
         self.assertEqual(self.served(), [self.issued.certificate] * 2)
 
     def test_a_broken_renewal(self) -> None:
-        """There is one line in the log for each endpoint, and the old certificate stays in use."""
+        """A broken renewal is logged once per endpoint, and the old certificate stays in use."""
         self.bundle.write_bytes(self.bundle.read_bytes()[:-40])
         with capturedLogs() as events:
             self.reactor.pump([1] * 60)
@@ -149,7 +149,7 @@ class CertificateChangeTests(SynchronousTestCase):
         self.assertEqual([event["log_level"] for event in events], [LogLevel.error] * 2)
 
     def test_problems_at_the_start(self) -> None:
-        """What can't be used beside a usable certificate is in the log."""
+        """Unusable files beside a usable certificate are logged."""
         (self.directory / "other.pem").write_text("-----BEGIN nonsense")
         with capturedLogs() as events:
             self.successResultOf(self.listeners.open(f"tls:{self.directory}:8445"))
@@ -158,7 +158,7 @@ class CertificateChangeTests(SynchronousTestCase):
         self.assertIn("other.pem is incomplete", lines[0])
 
     def test_no_timer_is_left(self) -> None:
-        """Nobody looks for changes when nothing listens any more, or when it couldn't."""
+        """Without an open endpoint, certificates aren't checked."""
         self.assertTrue(self.reactor.getDelayedCalls())
         self.successResultOf(self.listeners.close(self.directory_endpoint))
         self.assertTrue(self.reactor.getDelayedCalls())
@@ -170,7 +170,7 @@ class CertificateChangeTests(SynchronousTestCase):
         self.assertTrue(self.reactor.getDelayedCalls())
 
     def test_behind_haproxy(self) -> None:
-        """The certificates of a wrapped endpoint are served and renewed in the same way."""
+        """The certificates of an endpoint behind haproxy are served and renewed."""
         self.successResultOf(self.listeners.open(f"haproxy:tls:{self.directory}:8445"))
         self.renew()
         self.reactor.pump([0.5] * 10)
@@ -178,7 +178,7 @@ class CertificateChangeTests(SynchronousTestCase):
 
 
 class ListeningTests(TestCase):
-    """Real sockets."""
+    """Endpoints on real sockets."""
 
     def setUp(self) -> None:
         """A server on the real reactor."""
@@ -195,17 +195,17 @@ class ListeningTests(TestCase):
         self.addCleanup(self.connections.closeCachedConnections)
 
     async def port(self, description: str = "tcp:0:interface=127.0.0.1") -> int:
-        """Open the endpoint; returns its port."""
+        """Open the endpoint, and return its port."""
         await self.web.listeners.open(description)
         return port_of(self.web.listeners, description)
 
     async def client(self, port: int) -> SocketClient:
-        """A connection of a client."""
+        """Return a client's connection."""
         endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port)
         return await connectProtocol(endpoint, SocketClient())  # type: ignore[no-any-return]
 
     async def test_requests(self) -> None:
-        """To every kind of handler, with a large answer too."""
+        """Every kind of handler responds, also with a large response."""
         port = await self.port()
         for path, text in (("hello", "hello {'a': 1}"), ("blocking", "from a thread")):
             url = f"http://127.0.0.1:{port}/{path}"
@@ -215,7 +215,7 @@ class ListeningTests(TestCase):
         self.assertEqual(len(await response.content()), 3_000_000)
 
     async def test_one_connection(self) -> None:
-        """Serves many requests, also after an answer that didn't fit into the socket's buffer."""
+        """A connection serves many requests, also after a response that exceeds the socket's buffer."""
         client = await self.client(await self.port())
         assert client.transport is not None
         client.transport.write(request("GET", "/large") + request("GET", "/hello"))
@@ -225,7 +225,7 @@ class ListeningTests(TestCase):
         self.assertTrue(responses.endswith(b"hello "))
 
     async def test_a_proxy_in_front(self) -> None:
-        """haproxy's protocol tells where the client is."""
+        """Behind haproxy, the handler gets the client's address."""
 
         class Where:
             @webhook(raw=True)
@@ -240,7 +240,7 @@ class ListeningTests(TestCase):
         self.assertTrue((await client.closed).endswith(b"from 192.0.2.1"))
 
     async def test_a_directory_of_certificates(self) -> None:
-        """tls: serves them."""
+        """A `tls:` endpoint serves the certificates of a directory."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         key, certificate = directory / "key", directory / "certificate"
@@ -249,7 +249,7 @@ class ListeningTests(TestCase):
         await self.fetch(await self.port(f"tls:{directory}:0:interface=127.0.0.1"), certificate.read_bytes())
 
     async def test_clients_of_a_directory_of_certificates(self) -> None:
-        """Each gets the certificate for its host, with a chain that it can validate, and no suite that isn't good."""
+        """Each client gets the certificate for its host, with a valid chain and a secure suite."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         authority = Authority()
@@ -281,7 +281,7 @@ class ListeningTests(TestCase):
                 await deferToThread(served, names[0], ciphers)
 
     async def test_a_refused_body_is_not_a_reset(self) -> None:
-        """A client that sends on gets to read why it was refused."""
+        """A client that continues to send can read the response of a rejected request."""
         client = await self.client(await self.port())
         assert client.transport is not None
         client.transport.write(request("POST", "/hello", b"", "Content-Length: 99999999"))
@@ -295,7 +295,7 @@ class ListeningTests(TestCase):
         await client.closed
 
     async def test_unix_socket(self) -> None:
-        """Requests come over it too."""
+        """An endpoint may be a Unix socket."""
         path = self.mktemp()[-60:].replace("/", "_")
         await self.web.listeners.open(f"unix:{path}")
         client = await connectProtocol(UNIXClientEndpoint(self.reactor, path), SocketClient())
@@ -305,7 +305,7 @@ class ListeningTests(TestCase):
         await self.web.listeners.close_all()
 
     async def test_errors_are_one_line(self) -> None:
-        """With the endpoint and the reason."""
+        """An endpoint that can't be opened is an error of one line, with the description and the reason."""
         port = await self.port()
         missing = Path(self.mktemp()).absolute()
         for description, reason in (
@@ -327,7 +327,7 @@ class ListeningTests(TestCase):
         self.assertEqual(len(self.web.listeners.open_now), 1)
 
     async def test_https(self) -> None:
-        """With a certificate that was generated, and with another one after it was read again."""
+        """A generated certificate is served, and another one after a reload."""
         directory = Path(self.mktemp())
         directory.mkdir()
         key, certificate = directory.absolute() / "key.pem", directory.absolute() / "cert.pem"
@@ -344,7 +344,7 @@ class ListeningTests(TestCase):
             await self.fetch(port, old)
 
     async def test_refusals_arrive_over_https(self) -> None:
-        """What can't be read, or is too large, is answered there too, also while the client is still sending."""
+        """Over TLS, clients can read the response of a rejected request while they send."""
         directory = Path(self.mktemp())
         directory.mkdir()
         key, certificate = directory.absolute() / "key.pem", directory.absolute() / "cert.pem"
@@ -364,7 +364,7 @@ class ListeningTests(TestCase):
             self.assertIn(str(status).encode(), response.partition(b"\r\n\r\n")[2])
 
     async def test_a_silent_client_blocks_nobody(self) -> None:
-        """One that never begins its handshake."""
+        """A client that doesn't begin its handshake doesn't block others."""
         directory = Path(self.mktemp())
         directory.mkdir()
         key, certificate = directory.absolute() / "key.pem", directory.absolute() / "cert.pem"
@@ -377,7 +377,7 @@ class ListeningTests(TestCase):
         await silent.closed
 
     async def fetch(self, port: int, trusted: bytes) -> None:
-        """Assert that a client who trusts the certificate is served."""
+        """Fail unless a client that trusts the certificate gets a response."""
         root = trustRootFromCertificates([Certificate.loadPEM(trusted)])
         agent = Agent(self.reactor, BrowserLikePolicyForHTTPS(root), pool=self.connections)
         response = await treq.client.HTTPClient(agent).get(f"https://localhost:{port}/hello")

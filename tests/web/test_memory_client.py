@@ -10,7 +10,7 @@ from tests.web.kit import Echo, WebCase
 
 
 class MemoryClientTests(WebCase):
-    """The client without sockets."""
+    """Requests and responses of the client."""
 
     settings = WebSettings(max_body=10)
 
@@ -23,14 +23,14 @@ class MemoryClientTests(WebCase):
         self.assertEqual(lines[-1], b"body")
 
     def test_what_may_not_stand_in_a_url(self) -> None:
-        """It is escaped, and headers can't be added by it."""
+        """Characters that a URL can't contain are escaped, and can't add headers."""
         raw = request_bytes("GET", "/a b\u00e9%20?c=d e")
         self.assertTrue(raw.startswith(b"GET /a%20b%C3%A9%20?c=d%20e HTTP/1.1\r\n"), raw)
         self.assertNotIn(b"\r\nEvil", request_bytes("GET", "/a HTTP/1.1\r\nEvil: 1"))
         self.assertRaises(ValueError, request_bytes, "GET", "/", {"X": "a\r\nEvil: 1"})
 
     def test_what_is_answered(self) -> None:
-        """By its names."""
+        """A response has status, reason, headers and body."""
         response = self.ask("POST", "/nowhere", headers={"Accept": "application/json"})
         self.assertEqual((response.status, response.reason), (404, "Not Found"))
         self.assertEqual(response.header("content-type"), response.header("Content-Type"))
@@ -38,6 +38,6 @@ class MemoryClientTests(WebCase):
         self.assertEqual(response.json(), json.loads(response.text))
 
     def test_limits_hold(self) -> None:
-        """It goes the same way as a request from outside."""
+        """The limits of the server apply to the client's requests."""
         self.serve(Echo())
         self.assertEqual(self.ask("POST", "/quick", b"x" * 11).status, 413)

@@ -24,31 +24,31 @@ OTHERS = [issue(subject=name, authority=True).certificate for name in ("Test Roo
 
 
 def chain_of(leaf: Any, others: Sequence[Any]) -> tuple[Any, ...]:
-    """The chain of a certificate, whose issuers are searched in a list."""
+    """Return the chain of a certificate, whose issuers are in a list."""
     [identity], _ = identities([PEMFile(Path("a.pem"), leaf.key, (leaf.certificate, *others))])
     return identity.chain
 
 
 class ChainTests(SynchronousTestCase):
-    """Which certificates follow which."""
+    """The order of certificates in a chain."""
 
     @settings(max_examples=30)
     @given(st.permutations(CHAIN + OTHERS))
     def test_any_order(self, certificates: list[Any]) -> None:
-        """Whatever the order and whatever else there is, each certificate is followed by its issuer's, up to the root."""
+        """Each certificate is followed by its issuer up to the root, in any order and among others."""
         self.assertEqual(serials(chain_of(BOT, certificates)), serials(CHAIN))
 
     def test_a_root_alone(self) -> None:
-        """A certificate that has signed itself has no issuer."""
+        """A self-signed certificate has no issuer."""
         self.assertEqual(serials(chain_of(AUTHORITY.root, CHAIN)), serials(CHAIN[2:]))
 
     def test_a_chain_without_its_root(self) -> None:
-        """What is missing is left out, as is usual for the root."""
+        """A chain may lack its root, as usual."""
         self.assertEqual(serials(chain_of(BOT, CHAIN[:2])), serials(CHAIN[:2]))
         self.assertEqual(serials(chain_of(BOT, CHAIN[2:])), serials(CHAIN[:1]))
 
     def test_certificates_that_have_signed_each_other(self) -> None:
-        """Each is in the chain once."""
+        """Certificates that have signed each other are in the chain once."""
         one, two = issue(subject="One", authority=True), issue(subject="Two", authority=True)
         one_by_two = issue(subject="One", key=one.key, issuer=two, authority=True)
         two_by_one = issue(subject="Two", key=two.key, issuer=one, authority=True)
@@ -58,7 +58,7 @@ class ChainTests(SynchronousTestCase):
 
 
 class FileTests(SynchronousTestCase):
-    """What is in a file, and what belongs together."""
+    """The content of files, and the matching of keys with certificates."""
 
     def setUp(self) -> None:
         """A directory."""
@@ -73,7 +73,7 @@ class FileTests(SynchronousTestCase):
         return path
 
     def test_order_in_a_file(self) -> None:
-        """The server's certificate is the one that matches the key, wherever in the file it is."""
+        """The server's certificate is the one that matches the key, at any position in the file."""
         for number, parts in enumerate(
             (
                 [BOT.key_pem, BOT.pem, AUTHORITY.intermediate.pem, AUTHORITY.root.pem],
@@ -87,7 +87,7 @@ class FileTests(SynchronousTestCase):
             self.assertEqual(found[0].names, {"bot.example.org"})
 
     def test_kinds_of_keys(self) -> None:
-        """RSA, EC and Ed25519, in the formats that tools write."""
+        """RSA, EC and Ed25519 keys are read in the usual formats."""
         keys: list[Any] = [
             rsa.generate_private_key(65537, 2048),
             ec.generate_private_key(ec.SECP384R1()),
@@ -103,7 +103,7 @@ class FileTests(SynchronousTestCase):
                 self.assertEqual(identity.names, {"a.example"})
 
     def test_files_apart(self) -> None:
-        """A key finds its certificate, and that its issuers, in other files; the nearest first, as certbot has them."""
+        """A key's certificate and its issuers may be in other files; the nearest is used, as with certbot."""
         other = AUTHORITY.issue("bot.example.org", key=BOT.key, days=400)
         files = [
             self.write("bot/privkey.pem", BOT.key_pem),
@@ -116,7 +116,7 @@ class FileTests(SynchronousTestCase):
         self.assertEqual((identity.key_path, identity.path), (files[0], files[1]))
 
     def test_many_files(self) -> None:
-        """Not every pair of certificates is compared: the reactor waits while files are read."""
+        """A thousand certificates are matched quickly, since the reactor waits meanwhile."""
         hosts = [AUTHORITY.issue(f"host{number}.example.org") for number in range(20)]
         files = [self.write(f"{number}.pem", host.key_pem + host.pem) for number, host in enumerate(hosts)]
         compared = []
@@ -131,20 +131,20 @@ class FileTests(SynchronousTestCase):
         self.assertLess(len(compared), 40)
 
     def test_a_renewed_certificate_beside_the_old_one(self) -> None:
-        """The one that expires last is taken."""
+        """Of two certificates for a key, the one that expires last is used."""
         newer = AUTHORITY.issue("bot.example.org", key=BOT.key, days=400)
         [identity], _ = identities([read_pem(self.write("a.pem", BOT.key_pem + BOT.pem + newer.pem))])
         self.assertEqual(serials(identity.chain)[0], newer.certificate.serial_number)
 
     def test_a_key_without_a_certificate(self) -> None:
-        """The reason names its file."""
+        """A key without a certificate is an error with its file."""
         path = self.write("key.pem", BOT.key_pem + CHAIN[1].public_bytes(Encoding.PEM))
         found, problems = identities([read_pem(path)])
         self.assertEqual(found, [])
         self.assertIn(f"{path} matches no certificate", problems[path])
 
     def test_unusable_files(self) -> None:
-        """One line says what is wrong, and in which file."""
+        """An unusable file is an error of one line with its path."""
         whole = AUTHORITY.bundle(BOT)
         broken = b"-----BEGIN %b-----\nAAAA\n-----END %b-----\n"
         old_style = BOT.key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"x"))
@@ -168,19 +168,19 @@ class FileTests(SynchronousTestCase):
             self.assertIn(reason, str(self.assertRaises(CertificateError, read_pem, path)))
 
     def test_a_pipe(self) -> None:
-        """It isn't read, or the reactor would wait for its writer."""
+        """A pipe isn't read, since that would block the reactor."""
         path = self.directory / "a.pem"
         os.mkfifo(path)
         self.assertIn("not a regular file", str(self.assertRaises(CertificateError, read_pem, path)))
 
     def test_other_blocks(self) -> None:
-        """They are skipped."""
+        """Other PEM blocks are skipped."""
         path = self.write("a.pem", b"-----BEGIN DH PARAMETERS-----\nAAAA\n-----END DH PARAMETERS-----\n" + BOT.pem)
         self.assertEqual(read_pem(path), PEMFile(path, None, (BOT.certificate,)))
 
     @given(st.binary(max_size=100) | st.text(alphabet="-BEGINCERTFAKYV \n", max_size=100).map(str.encode))
     def test_no_bytes_do_harm(self, contents: bytes) -> None:
-        """They are read or refused."""
+        """Any bytes are read or rejected."""
         try:
             read_pem(self.write("a.pem", contents))
         except CertificateError:

@@ -1,4 +1,4 @@
-"""Tests for plugins that are reloaded while their requests are unanswered."""
+"""Tests for plugins that are reloaded while requests are open."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.web.kit import WebCase, hooks_of
 
 
 class Versioned:
-    """A plugin that says which version of it has answered, and notes what the newest one was when it began."""
+    """A plugin that returns its version, and records starts on old code."""
 
     newest = 0
 
@@ -26,7 +26,7 @@ class Versioned:
         self.late: list[int] = []
 
     def begin(self) -> None:
-        """Note a start on old code."""
+        """Record a start on old code."""
         if self.version < Versioned.newest:
             self.late.append(self.version)
 
@@ -65,7 +65,7 @@ class Gated:
         self.begun = threading.Semaphore(0)
 
     def wait_for(self, handlers: int) -> None:
-        """Wait until so many handlers have begun."""
+        """Wait until this number of handlers has started."""
         for _ in range(handlers):
             assert self.begun.acquire(timeout=10)
 
@@ -77,10 +77,10 @@ class Gated:
 
 
 class ReloadTests(WebCase):
-    """No request is refused, none begins on old code."""
+    """Reloads during which no request is rejected, and none starts on old code."""
 
     def test_fifty_reloads_under_load(self) -> None:
-        """With 200 unanswered requests at every moment, every version answers, and every answer is 200."""
+        """With 200 open requests at any time, every version responds, and every response is 200."""
         versions = [Versioned(self.clock, version) for version in range(51)]
         Versioned.newest = 0
         self.serve(versions[0])
@@ -122,7 +122,7 @@ class ReloadTests(WebCase):
         self.assertEqual(self.events.failed, [])
 
     def test_running_on_old_code_waiting_on_new(self) -> None:
-        """What runs is finished by the code that it began with; what waits for a thread gets the new one."""
+        """Running handlers end on the old code; requests that wait for a thread get the new one."""
         gate = threading.Event()
         self.addCleanup(gate.set)
         old = Gated("old", gate)
@@ -138,7 +138,7 @@ class ReloadTests(WebCase):
         self.assertEqual(texts, ["old"] * 20 + ["new"] * 11)
 
     def test_thread_wakes_up_after_reload(self) -> None:
-        """The old code was chosen, but hasn't begun: the new code answers."""
+        """A request whose thread starts after the reload gets the new code."""
         sleeping: list[Any] = []
         pool = WorkerPool(self.clock, "webhook", 2, start_thread=lambda target, name: sleeping.append(target))
         self.addCleanup(pool.stop)
@@ -153,7 +153,7 @@ class ReloadTests(WebCase):
         self.assertEqual(self.response_to(request).text, "new")
 
     def test_thread_becomes_free_during_reload(self) -> None:
-        """A request that waited for it waits on for the new code."""
+        """A request whose thread becomes free during the reload waits for the new code."""
         gate = threading.Event()
         self.addCleanup(gate.set)
         old = Gated("old", gate)
@@ -170,7 +170,7 @@ class ReloadTests(WebCase):
         self.assertEqual(self.response_to(requests[20]).text, "new")
 
     def test_removed_route_gets_404_while_waiting(self) -> None:
-        """404."""
+        """A waiting request whose route is removed gets 404."""
         gate = threading.Event()
         self.addCleanup(gate.set)
         old = Gated("old", gate)
@@ -182,7 +182,7 @@ class ReloadTests(WebCase):
         self.assertEqual([self.response_to(request).status for request in requests], [200] * 20 + [404])
 
     def test_blocking_handler_becomes_coroutine(self) -> None:
-        """A request that waits for a thread is answered by it, on the reactor, with its new declaration."""
+        """A waiting request whose new handler is a coroutine runs on the reactor."""
 
         class Later:
             @webhook("/hook", form_param="payload")
@@ -201,7 +201,7 @@ class ReloadTests(WebCase):
         self.assertEqual([self.response_to(request).text for request in requests], ["old"] * 20 + ["new 1"])
 
     def test_large_body_is_parsed_during_reload(self) -> None:
-        """A handler on the reactor whose payload comes from a thread is the one that is there then."""
+        """A request whose body is decoded during the reload gets the new code."""
         Versioned.newest = 0
         self.serve(Versioned(self.clock, 0))
         request = self.start("POST", "/large", b"[" + b"1," * 50_000 + b"1]")
@@ -211,7 +211,7 @@ class ReloadTests(WebCase):
         self.assertEqual(self.response_to(request).text, "1")
 
     def test_a_hold_that_never_ends(self) -> None:
-        """A request that waits in vain gets 503 when its time is over."""
+        """A request that waits for a reload longer than its timeout gets 503."""
         self.serve(Neighbour())
         self.web.routes.hold("Neighbour")
         request = self.start("POST", "/neighbour")
@@ -222,7 +222,7 @@ class ReloadTests(WebCase):
         self.assertEqual(self.ask("POST", "/neighbour").text, "here")
 
     def test_a_release_without_change(self) -> None:
-        """What waited goes on where it was."""
+        """After a reload without changes, waiting requests get the same code."""
         self.serve(Neighbour())
         self.web.routes.hold("Neighbour")
         request = self.start("POST", "/neighbour")

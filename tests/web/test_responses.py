@@ -1,4 +1,4 @@
-"""Tests for what handlers return."""
+"""Tests for the return values of handlers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.web.kit import WebCase, request, status_of
 
 
 class Returns:
-    """A handler of each kind that returns what the test has put there."""
+    """Handlers of each kind that return the test's value."""
 
     def __init__(self) -> None:
         self.value: Any = None
@@ -80,7 +80,7 @@ class Injections:
 
 
 class ReturningTests(WebCase):
-    """Each kind of result becomes a response, or 500."""
+    """Conversion of return values into responses."""
 
     def setUp(self) -> None:
         """A server with a plugin."""
@@ -89,7 +89,7 @@ class ReturningTests(WebCase):
         self.serve(self.plugin)
 
     def returned(self, value: Any, status: int, body: bytes, content_type: str | None = None) -> None:
-        """Assert what the sender gets when a handler returns the value, for each kind of handler."""
+        """Fail unless each kind of handler gets this response for the value."""
         for path in ("/blocking", "/coroutine", "/on_reactor"):
             self.plugin.value = value() if callable(value) else value
             response = self.ask("POST", path)
@@ -100,12 +100,12 @@ class ReturningTests(WebCase):
                 self.assertEqual(response.header("Content-Length"), str(len(body)))
 
     def test_falsy_values_are_empty_200(self) -> None:
-        """They are an empty 200."""
+        """Falsy values become an empty response with status 200."""
         for value in (None, "", b"", 0, False, [], {}, ()):
             self.returned(value, 200, b"", "text/html; charset=utf-8")
 
     def test_text_bytes_and_json(self) -> None:
-        """Text and bytes are the body; dicts and lists are JSON."""
+        """Text and bytes are the body; dicts and lists become JSON."""
         self.returned("é", 200, "é".encode(), "text/html; charset=utf-8")
         self.returned(b"\xff", 200, b"\xff", "text/html; charset=utf-8")
         self.returned(bytearray(b"x"), 200, b"x", "text/html; charset=utf-8")
@@ -114,7 +114,7 @@ class ReturningTests(WebCase):
         self.returned(["\ud800"], 200, b'["\\ud800"]\n', "application/json")
 
     def test_tuples(self) -> None:
-        """A body with a status, with headers, or with both."""
+        """A tuple has a body and a status, headers, or both."""
         self.returned(("made", 201), 201, b"made")
         self.returned(("made", "201 CREATED"), 201, b"made")
         self.returned(({"a": 1}, 202), 202, b'{"a":1}\n', "application/json")
@@ -127,14 +127,14 @@ class ReturningTests(WebCase):
         self.assertEqual(response.header("Connection"), "close")
 
     def test_no_content_has_no_length(self) -> None:
-        """204 has neither a body nor a length."""
+        """A response with status 204 has neither a body nor a length."""
         self.plugin.value = ("", 204)
         for path in ("/blocking", "/coroutine"):
             response = self.ask("POST", path)
             self.assertEqual((response.status, response.body, response.header("Content-Length")), (204, b"", None))
 
     def test_generators_are_streamed(self) -> None:
-        """Each item is sent as it comes."""
+        """The items of a generator are sent one by one."""
 
         def items() -> Iterator[Any]:
             yield "a"
@@ -150,7 +150,7 @@ class ReturningTests(WebCase):
         self.returned(lambda: (items(), 201), 201, b"abc")
 
     def test_results_of_twisted(self) -> None:
-        """Deferreds, coroutines, resources, renderables and Klein's responses."""
+        """Deferreds, coroutines, resources, renderables and Klein's responses are converted."""
 
         def fired(value: Any) -> Deferred[Any]:
             deferred: Deferred[Any] = Deferred()
@@ -171,7 +171,7 @@ class ReturningTests(WebCase):
             self.returned(value, status, body)
 
     def test_generator_of_invalid_items_gets_500(self) -> None:
-        """500; a number isn't taken for that many zeros."""
+        """A generator of invalid items, such as numbers, gets 500."""
         for item in (3, 3_000_000_000_000, None, ["a"]):
             for path in ("/blocking", "/coroutine"):
                 self.plugin.value = iter([item])
@@ -179,7 +179,7 @@ class ReturningTests(WebCase):
                 self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
 
     def test_unsupported_result_gets_500(self) -> None:
-        """500, and the log says what was returned and what may be."""
+        """An invalid return value gets 500, and the log lists the valid types."""
         for value, word in ((1, "int"), (True, "bool"), (object(), "object"), (3.5, "float"), (("a", 1, {}, 2), "4")):
             for path in ("/blocking", "/coroutine"):
                 self.plugin.value = value
@@ -189,13 +189,13 @@ class ReturningTests(WebCase):
                 self.assertIn("valid are", str(failure.value))
 
     def test_nan_in_json_gets_500(self) -> None:
-        """NaN is never sent."""
+        """NaN in JSON gets 500."""
         self.plugin.value = {"a": float("nan")}
         self.assertEqual(self.ask("POST", "/coroutine").status, 500)
         self.logged_failures(ValueError)
 
     def test_invalid_response_gets_500(self) -> None:
-        """500, and the sender doesn't wait for ever."""
+        """An invalid status or header gets 500."""
         for value in (
             "lone \ud800",
             ("x", 99),
@@ -215,10 +215,10 @@ class ReturningTests(WebCase):
 
 
 class HeaderTests(WebCase):
-    """The heads of responses."""
+    """Headers of responses."""
 
     def test_line_ends_never_add_headers(self) -> None:
-        """They never become a header."""
+        """Line ends in a header's value never add a header."""
         self.serve(Injections())
         for path in ("/header", "/status", "/reason"):
             response = self.connect().send(request("POST", path, b"a\r\nX-Evil: 1"))
@@ -228,10 +228,10 @@ class HeaderTests(WebCase):
 
 
 class TreqTests(WebCase):
-    """Handlers that answer with what treq gave them."""
+    """Handlers that return treq's responses."""
 
     def test_what_treq_gave(self) -> None:
-        """A response is passed on with its status and media type; its content, text and JSON are what they are."""
+        """A response of treq is passed on with its status, media type and body."""
 
         class Elsewhere(Resource):
             isLeaf = True

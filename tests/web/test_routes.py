@@ -18,12 +18,12 @@ from tests.web.kit import WebCase
 
 
 def hook(owner: str, name: str, rule: str, *methods: str) -> Hook:
-    """A hook whose handler is never called."""
+    """Return a hook whose handler is never called."""
     return Hook(owner, name, HookDeclaration(rule, methods or ("POST", "GET")), lambda payload: None)
 
 
 class RoutesCase(SynchronousTestCase):
-    """A table, and what it tells."""
+    """A route table, and its reports."""
 
     def setUp(self) -> None:
         """An empty table."""
@@ -32,7 +32,7 @@ class RoutesCase(SynchronousTestCase):
         self.routes = Routes(self.clock, lambda *_: None, lambda hook, by: self.told.append((str(hook), str(by))))
 
     def found(self, path: str, method: str = "POST") -> str:
-        """Which hook answers; "404" or the verbs that would be answered if none does."""
+        """Return the hook for a path; "404", or the allowed methods, if there is none."""
         try:
             match = self.routes.match(path.encode(), path, method.encode())
         except NoRoute as nowhere:
@@ -41,10 +41,10 @@ class RoutesCase(SynchronousTestCase):
 
 
 class RoutesTests(RoutesCase):
-    """Routes come and go with their plugin."""
+    """Routes that change with their plugin."""
 
     def test_remembered(self) -> None:
-        """A match without variables is remembered until anything changes."""
+        """A match without variables is cached until the routes change."""
         self.routes.replace("A", [hook("A", "a", "/a"), hook("A", "b", "/b/<x>")])
         self.assertIsNone(self.routes.cached_match(b"/a", b"POST"))
         self.found("/a")
@@ -55,7 +55,7 @@ class RoutesTests(RoutesCase):
         self.assertIsNone(self.routes.cached_match(b"/a", b"POST"))
 
     def test_removal(self) -> None:
-        """What a plugin had answered is 404, and other rules that were hidden behind it come to light."""
+        """A removed plugin's URLs get 404, and rules that it hid match again."""
         self.routes.replace("A", [hook("A", "a", "/x/y")])
         self.routes.replace("B", [hook("B", "b", "/x/<name>")])
         self.assertEqual(self.found("/x/y"), "A.a")
@@ -66,7 +66,7 @@ class RoutesTests(RoutesCase):
         self.assertEqual(list(self.routes.hooks()), [])
 
     def test_reload_changes_rules_and_verbs(self) -> None:
-        """All of a plugin's routes are the new ones in one step."""
+        """A reload replaces all of a plugin's routes in one step."""
         self.routes.replace("A", [hook("A", "a", "/a"), hook("A", "b", "/b"), hook("A", "c", "/c")])
         self.routes.replace("A", [hook("A", "a", "/a", "PUT"), hook("A", "b", "/bb"), hook("A", "d", "/d")])
         found = [self.found(path, method) for path, method in (("/a", "PUT"), ("/a", "POST"), ("/bb", "GET"))]
@@ -74,7 +74,7 @@ class RoutesTests(RoutesCase):
         self.assertEqual([self.found(path) for path in ("/b", "/c", "/d")], ["404", "404", "A.d"])
 
     def test_bad_rules(self) -> None:
-        """They are refused by name, and nothing changes."""
+        """An invalid rule is an error that names the hook, and changes nothing."""
         self.routes.replace("A", [hook("A", "a", "/a")])
         for rule in ("/<", "/<nothing:x>", "/<x>/<x>", "/<int(:x>"):
             error = self.assertRaises(RuleError, self.routes.replace, "A", [hook("A", "b", "/b"), hook("A", "c", rule)])
@@ -85,7 +85,7 @@ class RoutesTests(RoutesCase):
         self.assertEqual(self.found("/b"), "404")
 
     def test_shadowed_hooks_are_listed(self) -> None:
-        """With what they answer all the same."""
+        """Shadowed hooks are listed with their remaining methods."""
         self.routes.replace("A", [hook("A", "a", "/s", "POST")])
         self.routes.replace("B", [hook("B", "b", "/s"), hook("B", "c", "/c")])
         infos = {str(info.hook): info for info in self.routes.hooks()}
@@ -95,7 +95,7 @@ class RoutesTests(RoutesCase):
         self.assertEqual(self.told, [("B.b", "A.a")])
 
     def test_a_reload_keeps_the_place(self) -> None:
-        """A plugin that is reloaded doesn't lose a URL to the one that waits for it, nor is that told again."""
+        """A reloaded plugin keeps its URLs, and a conflict isn't reported again."""
         self.routes.replace("A", [hook("A", "a", "/s")])
         self.routes.replace("B", [hook("B", "b", "/s")])
         self.routes.replace("A", [hook("A", "a", "/s")])
@@ -106,7 +106,7 @@ class RoutesTests(RoutesCase):
         self.assertEqual(self.found("/s"), "B.b")
 
     def test_the_lower_place_answers(self) -> None:
-        """A plugin that comes later with a lower place has the URL, and the loser is reported."""
+        """A plugin with a lower place takes over the URL, and the conflict is reported."""
         self.routes.replace("B", [hook("B", "b", "/s"), hook("B", "c", "/c")], place=2)
         self.assertEqual(self.found("/s"), "B.b")
         self.routes.replace("A", [hook("A", "a", "/s")], place=1)
@@ -116,7 +116,7 @@ class RoutesTests(RoutesCase):
         self.assertEqual(self.found("/s"), "B.b")
 
     def test_a_new_route_takes_none_away(self) -> None:
-        """A plugin that claims another URL when it is reloaded doesn't take it from the one that answers there."""
+        """A new URL of a reloaded plugin isn't taken from another plugin."""
         self.routes.replace("A", [hook("A", "a", "/a")])
         self.routes.replace("B", [hook("B", "b", "/s")])
         self.routes.replace("A", [hook("A", "z", "/s")])
@@ -126,7 +126,7 @@ class RoutesTests(RoutesCase):
 
     @given(st.permutations(range(4)))
     def test_arrival_does_not_matter(self, order: list[int]) -> None:
-        """Whichever plugin comes first, each URL is answered by the one with the lowest place of those that claim it."""
+        """The plugin with the lowest place has the URL, whatever the order of arrival."""
         self.setUp()
         for number in order:
             hooks = [hook(f"P{number}", "a", "/s"), hook(f"P{number}", "b", f"/{number // 2}")]
@@ -134,19 +134,19 @@ class RoutesTests(RoutesCase):
         self.assertEqual([self.found(path) for path in ("/s", "/0", "/1")], ["P0.a", "P0.b", "P2.b"])
 
     def test_one_plugin_claims_a_url_twice(self) -> None:
-        """The first by name has it."""
+        """Of two hooks of one plugin, the first by name has the URL."""
         self.routes.replace("A", [hook("A", "a", "/s"), hook("A", "b", "/s")])
         self.assertEqual(self.found("/s"), "A.a")
         self.assertEqual(self.told, [("A.b", "A.a")])
 
     def test_urls(self) -> None:
-        """A hook's path can be made from values for its variables."""
+        """The path of a hook is built from values for its variables."""
         self.routes.replace("A", [hook("A", "a", "/a/<int:n>")])
         self.assertEqual(self.routes.url_for(("A", "a"), {"n": 3, "q": "x y"}), "/a/3?q=x+y")
         self.assertIsNone(self.routes.url_for(("A", "b"), {}))
 
     def test_holding(self) -> None:
-        """A hold ends with replace, remove or release."""
+        """A hold ends with `replace`, `remove` or `release`."""
         for end in (
             lambda: self.routes.release("A"),
             lambda: self.routes.remove("A"),
@@ -162,7 +162,7 @@ class RoutesTests(RoutesCase):
 
     @given(st.lists(st.tuples(st.sampled_from("ABC"), st.sets(st.sampled_from("xyz"))), max_size=12))
     def test_any_history(self, history: list[tuple[str, set[str]]]) -> None:
-        """After whatever changes, each URL is answered by the active hook that claimed it first."""
+        """After any changes, each URL belongs to the active hook that claimed it first."""
         self.setUp()
         queues: dict[str, list[str]] = {url: [] for url in "xyz"}
         for owner, urls in history:
@@ -186,25 +186,25 @@ class LargeTableTests(RoutesCase):
             self.routes.replace(f"P{number}", self.hooks_of(number))
 
     def hooks_of(self, number: int) -> list[Hook]:
-        """The hooks of one plugin."""
+        """Return the hooks of a plugin."""
         return [hook(f"P{number}", name, f"/p{number}/{name}/<x>") for name in "abc"]
 
     def turn(self) -> None:
-        """Let the reactor turn once: do what waits now, not what comes of it."""
+        """Run one turn of the reactor."""
         for call in self.clock.getDelayedCalls():
             function, arguments = call.func, call.args
             call.cancel()
             function(*arguments)
 
     def waiting_for(self, path: str) -> Deferred[None]:
-        """Ask for something that may have gone; fires when it can be asked for again."""
+        """Request a path that may be removed. Return a Deferred that fires when it can be matched."""
         with self.assertRaises(Rebuilding) as raised:
             self.routes.match(path.encode(), path, b"POST")
         self.assertNoResult(raised.exception.until)
         return raised.exception.until
 
     def found_in_the_end(self, path: str) -> str:
-        """Which hook answers, however long that takes."""
+        """Return the hook for a path after all rebuilding."""
         for _ in range(5):
             try:
                 return self.found(path)
@@ -214,20 +214,20 @@ class LargeTableTests(RoutesCase):
         raise AssertionError(f"{path} is never found")
 
     def test_removal_costs_nothing_until_somebody_asks(self) -> None:
-        """What stays is found at once, and nothing is built for a plugin that nobody asks for."""
+        """A removal rebuilds nothing until a removed path is requested."""
         self.routes.remove("P50")
         self.assertEqual(self.found("/p7/a/1"), "P7.a")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_removal_of_most_is_cleared_up(self) -> None:
-        """When more has gone than is there, the rest is built without being asked for."""
+        """After the removal of most routes, the table is rebuilt."""
         for number in range(60):
             self.routes.remove(f"P{number}")
         self.assertNotEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual([self.found_in_the_end(f"/p{number}/a/1") for number in (0, 59, 60)], ["404", "404", "P60.a"])
 
     def test_removal_takes_many_short_turns(self) -> None:
-        """Meanwhile what stays is found, and what has gone waits for its answer."""
+        """During a rebuild, current paths match at once, and removed ones wait."""
         self.routes.remove("P50")
         self.routes.replace("New", [hook("New", "a", "/new")])
         turns = 0
@@ -246,7 +246,7 @@ class LargeTableTests(RoutesCase):
         self.assertEqual(self.found("/p99/c/1"), "P99.c")
 
     def test_removal_while_it_is_being_built(self) -> None:
-        """What goes in the meantime is gone in the end, and what comes is there."""
+        """Changes during a rebuild are in its result."""
         self.routes.remove("P50")
         self.waiting_for("/p50/a/1")
         for _ in range(5):
@@ -258,7 +258,7 @@ class LargeTableTests(RoutesCase):
         self.assertEqual(found, ["404", "404", "P51.a", "404", "P200.a"])
 
     def test_reload_builds_nothing(self) -> None:
-        """A plugin that comes back with the same rules is there at once."""
+        """A plugin that is reloaded with the same rules needs no rebuild."""
         self.routes.replace("P50", self.hooks_of(50))
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.found("/p50/a/1"), "P50.a")
@@ -268,7 +268,7 @@ class ConflictTests(WebCase):
     """Plugins whose routes have the same URL or name."""
 
     def test_first_of_two_plugins_keeps_route(self) -> None:
-        """The first active one keeps it, the second is told about, and takes over when the first goes."""
+        """The first active plugin keeps the URL, and the second takes over when it is deactivated."""
 
         class Plugin:
             def __init__(self, name: str) -> None:
@@ -296,7 +296,7 @@ class ConflictTests(WebCase):
         self.assertEqual(self.ask("GET", "/shared/a").status, 405)
 
     def test_equal_method_names_do_not_clash(self) -> None:
-        """They never clash."""
+        """Equal names of methods in different plugins don't conflict."""
 
         class Plugin:
             @webhook("/one")
@@ -319,7 +319,7 @@ class ActivationTests(WebCase):
     """Many plugins that are activated one after another."""
 
     def test_activation_of_300_plugins(self) -> None:
-        """No step takes so long that another request would wait for more than 50 ms, and all are there in 2 s."""
+        """300 plugins are activated within 2 s, without a step of more than 50 ms."""
 
         class Other:
             def __init__(self) -> None:

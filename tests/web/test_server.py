@@ -6,7 +6,7 @@ from tests.web.kit import Slow, WebCase, request, status_of
 
 
 class StoppingTests(WebCase):
-    """A server that stops lets its last requests end well."""
+    """A server that stops while requests are open."""
 
     def setUp(self) -> None:
         """A server with a plugin."""
@@ -15,7 +15,7 @@ class StoppingTests(WebCase):
         self.serve(self.plugin)
 
     def test_stopping(self) -> None:
-        """Requests in flight are answered, new ones get 503, connections are closed when they owe nothing."""
+        """Open requests get their responses, new ones get 503, and idle connections are closed."""
         busy, idle, new = self.connect(), self.connect(), self.connect()
         self.assertEqual(busy.send(request("POST", "/slow")), b"")
         idle.send(request("POST", "/quick"))
@@ -39,7 +39,7 @@ class StoppingTests(WebCase):
         self.successResultOf(self.web.when_idle())
 
     def test_pipelined_request_while_stopping(self) -> None:
-        """What the connection still owes is answered; the request behind it is not."""
+        """The current request gets its response; the pipelined one behind it does not."""
         connection = self.connect()
         connection.send(request("POST", "/slow") + request("POST", "/slow"))
         self.web.begin_stopping()
@@ -48,7 +48,7 @@ class StoppingTests(WebCase):
         self.assertTrue(connection.closed)
 
     def test_closing(self) -> None:
-        """Everything is broken off."""
+        """All connections are aborted."""
         busy = self.connect()
         busy.send(request("POST", "/slow"))
         self.successResultOf(self.web.close())

@@ -9,10 +9,10 @@ from tests.web.kit import Echo, WebCase, request
 
 
 class AccessLogTests(WebCase):
-    """One line for each answer."""
+    """The line per response."""
 
     def lines(self, raw: bytes) -> list[str]:
-        """What is logged about a request."""
+        """Return the lines about a request."""
         lines: list[str] = []
 
         def observe(event: LogEvent) -> None:
@@ -25,13 +25,13 @@ class AccessLogTests(WebCase):
         return lines
 
     def test_a_line(self) -> None:
-        """With verb, path, status, size and request id; without the query, which may hold a secret."""
+        """A line has method, path, status, size and request id, but no query, which may contain a secret."""
         self.serve(Echo())
         [line] = self.lines(request("POST", "/quick?token=secret"))
         self.assertRegex(line, r'^\([0-9a-f]+-[0-9a-f]+\) \S+ "POST /quick" 200 2 \d\.\d{4}s$')
 
     def test_escapes(self) -> None:
-        """Whatever is sent, it is one line without control characters."""
+        """A line never contains control characters."""
         for raw in (
             b"GET /\x1b[31m HTTP/1.1\r\nHost: x\r\n\r\n",
             b"GET /\xe2\x80\xa8{x} HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -1,4 +1,4 @@
-"""Tests for answers that are sent in pieces: what a generator that yields too much, or nothing, does to the others."""
+"""Tests for streamed responses, and for generators that yield too much or nothing."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ FROZEN = 1_000_000
 
 
 class TurningClock(ThreadClock):
-    """A clock that goes on by 10 µs whenever somebody reads it, and whose turns are those of a reactor.
+    """A clock that advances by 10 µs whenever it is read, and has the turns of a reactor.
 
-    What is to be called at once waits for the next turn, which `advance` takes once; Clock would take as many as it can.
+    Calls without a delay wait for the next turn. `advance` runs one turn, while Clock runs as many as possible.
     """
 
     def seconds(self) -> float:
-        """The time."""
+        """Return the time."""
         self.rightNow += 0.00001
         return self.rightNow
 
     def advance(self, amount: float) -> None:
-        """Let time pass, and take one turn."""
+        """Let time pass, and run one turn."""
         self.rightNow += amount
         for call in [call for call in self.getDelayedCalls() if call.getTime() <= self.rightNow]:
             if call.active():
@@ -44,7 +44,7 @@ class TurningClock(ThreadClock):
 
 
 class Generators:
-    """A plugin whose generators go on for ever."""
+    """A plugin whose generators never end."""
 
     limit = FROZEN
 
@@ -92,7 +92,7 @@ class Generators:
         return self.waiting()
 
     async def items(self, item: str, name: str, first: str = "") -> AsyncIterator[str]:
-        """The item for ever."""
+        """Yield the item endlessly."""
         try:
             yield first
             while self.yielded < self.limit:
@@ -103,7 +103,7 @@ class Generators:
             self.ended.append(name)
 
     async def waiting(self) -> AsyncIterator[str]:
-        """An empty item, and a letter after that, each time that the gate opens."""
+        """Yield an empty item, and then a letter each time the gate opens."""
         for letter in "abc":
             for item in ("", letter):
                 gate: Deferred[None] = Deferred()
@@ -113,7 +113,7 @@ class Generators:
 
 
 class PatientGenerators(Generators):
-    """The same without limits that a real reactor reaches on a machine with much else to do."""
+    """The same, with limits that a busy machine with a real reactor doesn't reach."""
 
     limit = 100 * FROZEN
 
@@ -144,7 +144,7 @@ class StreamTests(WebCase):
         return connection
 
     def test_a_generator_of_empty_items_leaves_turns_to_others(self) -> None:
-        """Requests are answered while an asynchronous generator yields nothing for ever."""
+        """Other requests are served while an asynchronous generator yields only empty items."""
         stream = self.begin("/empty")
         for _ in range(5):
             before = self.plugin.yielded
@@ -154,7 +154,7 @@ class StreamTests(WebCase):
         self.assertEqual((stream.received(), self.plugin.ended), (b"", []))
 
     def test_two_generators_share_a_turn(self) -> None:
-        """However many there are, each turn of the reactor gives them 10 ms together."""
+        """All generators together get 10 ms of each turn of the reactor."""
         for _ in range(10):
             self.begin("/empty")
         self.clock.advance(0)
@@ -163,7 +163,7 @@ class StreamTests(WebCase):
         self.assertLess(self.clock.rightNow - before, 0.02)
 
     def test_empty_items_before_the_first_are_no_answer(self) -> None:
-        """The sender gets 504 at the route's deadline, and the generator is closed."""
+        """A generator of empty items gets 504 at the timeout of its route, and is closed."""
         stream = self.begin("/empty")
         self.pass_time(4.5)
         self.assertEqual(stream.received(), b"")
@@ -175,7 +175,7 @@ class StreamTests(WebCase):
         self.successResultOf(self.web.when_idle())
 
     def test_empty_items_after_the_first_end_the_answer(self) -> None:
-        """When there was nothing else for the length of the route's timeout, the connection is broken off."""
+        """A stream with only empty items during the timeout is aborted."""
         stream = self.begin("/begun")
         self.assertEqual(status_of(stream.received()), 200)
         self.pass_time(4.5)
@@ -189,7 +189,7 @@ class StreamTests(WebCase):
         self.successResultOf(self.web.when_idle())
 
     def test_empty_items_now_and_then_end_nothing(self) -> None:
-        """A stream that goes on in between may take as long as it likes."""
+        """A stream with some empty items may take any time."""
         stream = self.begin("/slow")
         for number in range(6):
             self.plugin.gates[number].callback(None)
@@ -198,7 +198,7 @@ class StreamTests(WebCase):
         self.assertFalse(stream.closed)
 
     def test_an_empty_item_before_a_long_wait_ends_nothing(self) -> None:
-        """Only another empty item does, since a generator that waits costs nothing."""
+        """A long wait after an empty item doesn't end the stream."""
         stream = self.begin("/slow")
         self.plugin.gates[0].callback(None)
         self.plugin.gates[1].callback(None)
@@ -209,7 +209,7 @@ class StreamTests(WebCase):
         self.assertEqual(self.events.failed, [])
 
     def test_empty_items_of_a_plain_generator(self) -> None:
-        """The same deadline, for one that runs in a thread."""
+        """The timeout applies to a generator in a thread too."""
         stream = self.begin("/thread")
         while not stream.closed and self.plugin.yielded < FROZEN:
             self.clock.turn()
@@ -222,7 +222,7 @@ class StreamTests(WebCase):
         self.assertEqual(self.plugin.ended, ["thread"])
 
     def reluctant(self, path: str) -> Connection:
-        """Send a request on a connection that takes 10 kB of its answer at a time."""
+        """Send a request on a connection that reads 10 kB at a time."""
         connection = self.connect()
         write = connection.write
 
@@ -236,7 +236,7 @@ class StreamTests(WebCase):
         return connection
 
     def test_a_client_that_does_not_read(self) -> None:
-        """It holds up a generator that never waits, and ends it when it has gone."""
+        """A client that doesn't read pauses the generator, which is closed when it disconnects."""
         connection = self.reluctant("/full")
         for _ in range(100):
             self.clock.advance(0)
@@ -251,7 +251,7 @@ class StreamTests(WebCase):
         self.assertLess(self.plugin.yielded, 300)
 
     def test_a_client_that_does_not_read_from_a_thread(self) -> None:
-        """It holds up a plain generator in the same way."""
+        """A client that doesn't read pauses a generator in a thread too."""
         connection = self.reluctant("/full_thread")
         while len(connection.value()) <= 10_000:
             self.assertTrue(self.clock.turn())
@@ -263,7 +263,7 @@ class StreamTests(WebCase):
         self.assertEqual(self.plugin.ended, ["full thread"])
 
     def test_a_client_that_reads_everything(self) -> None:
-        """A generator that never waits holds up nobody even if its client is as fast as it is."""
+        """A generator with a fast client doesn't block other requests."""
         stream = self.begin("/full")
         for _ in range(3):
             self.assertEqual(status_of(self.begin("/quick").received()), 200)
@@ -272,7 +272,7 @@ class StreamTests(WebCase):
         self.assertEqual(self.plugin.ended, [])
 
     def test_the_client_hangs_up(self) -> None:
-        """A generator of empty items is closed, whether its answer has begun or not."""
+        """A generator of empty items is closed when the client disconnects."""
         for path in ("/empty", "/begun"):
             stream = self.begin(path)
             self.clock.advance(0)
@@ -282,7 +282,7 @@ class StreamTests(WebCase):
         self.assertEqual(self.events.failed, [])
 
     def test_head(self) -> None:
-        """Nobody waits for the items of an answer that has no body: the generator is closed after the first."""
+        """For a HEAD request, the generator is closed after the first item."""
         stream = self.begin("/full", "HEAD")
         self.assertEqual(status_of(stream.received()), 200)
         self.assertEqual(self.plugin.ended, ["full"])
@@ -290,10 +290,10 @@ class StreamTests(WebCase):
 
 
 class EndingTests(WebCase):
-    """Streams that end before their time, or take longer than a handler may."""
+    """Streams that end early, or last longer than a handler may."""
 
     def test_disconnect_closes_generator(self) -> None:
-        """The generator is closed, and nothing is logged."""
+        """A generator is closed when the client disconnects, and nothing is logged."""
         ended: list[str] = []
         gate = threading.Event()
         self.addCleanup(gate.set)
@@ -322,7 +322,7 @@ class EndingTests(WebCase):
         self.successResultOf(self.web.when_idle())
 
     def test_hanging_generator_gets_504(self) -> None:
-        """504, plain or asynchronous, and the generator goes on to its end."""
+        """A generator that hangs gets 504, and continues to its end."""
         ended: list[str] = []
         gate = threading.Event()
         self.addCleanup(gate.set)
@@ -357,7 +357,7 @@ class EndingTests(WebCase):
         self.assertEqual(self.events.failed, [])
 
     def test_a_stream_takes_its_time(self) -> None:
-        """It has no deadline of its own, and as long as it goes on the server isn't idle."""
+        """A stream has no deadline, and the server isn't idle meanwhile."""
         begun: Deferred[None] = Deferred()
         gates: list[Deferred[str]] = [Deferred(), Deferred()]
 
@@ -383,7 +383,7 @@ class EndingTests(WebCase):
         self.successResultOf(idle)
 
     def test_failing_stream_aborts_connection(self) -> None:
-        """The connection is broken off: the client can tell, and nothing is glued to what it has."""
+        """A generator that raises aborts the connection, so that the client notices."""
 
         class Streams:
             @webhook
@@ -415,10 +415,10 @@ class EndingTests(WebCase):
 
 
 class SocketTests(TestCase):
-    """The same on a real reactor."""
+    """Generators on a real reactor."""
 
     async def test_others_are_answered_meanwhile(self) -> None:
-        """While generators yield for ever, other clients are served; a generator whose client hangs up is closed."""
+        """Other clients are served during endless streams, which end when their clients disconnect."""
         needs_network()
         from twisted.internet import reactor as imported
 

@@ -28,7 +28,7 @@ class CertificateTests(SynchronousTestCase):
         self.certificate = self.directory / "cert.pem"
 
     def test_generated(self) -> None:
-        """X.509 v3, EC P-256, 365 days, with the names and addresses, and a key that others can't read."""
+        """A certificate is X.509 v3 with EC P-256, for 365 days, with all names; only its owner can read the key."""
         self.certificate.write_text("something older")
         generate_certificate(["bot.example.org", "192.0.2.7"], self.key, self.certificate)
         self.assertEqual(stat.S_IMODE(self.key.stat().st_mode), 0o600)
@@ -47,7 +47,7 @@ class CertificateTests(SynchronousTestCase):
         CertificateStore(CertificateFiles(self.key, self.certificate))
 
     def test_unusable(self) -> None:
-        """One line says what is wrong."""
+        """An unusable file is an error of one line."""
         generate_certificate([], self.key, self.certificate)
         other_key, other = self.directory / "other-key.pem", self.directory / "other.pem"
         generate_certificate([], other_key, other)
