@@ -248,7 +248,12 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The asyncio event loop that the plugins' coroutines run on, with virtual time."""
+        """The asyncio event loop of the plugins' coroutines, with virtual time.
+
+        A test can run a coroutine of a plugin with it. Virtual time passes as the coroutine needs it::
+
+            items = self.bot.loop.run_until_complete(self.bot.plugin("Feed").fetch())
+        """
         loop: asyncio.AbstractEventLoop = self.reactor.loop
         return loop
 

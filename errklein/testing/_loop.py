@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -28,7 +29,8 @@ class TestLoop(asyncio.BaseEventLoop):
 
     Timers such as `asyncio.sleep` end when `TestReactor.advance` reaches their time. Callbacks and tasks that are ready
     run before the call of the TestBot returns that made them ready. Functions for an executor run at once and in place.
-    There is no network.
+
+    There is no network, and no second thread: a blocking handler can't wait for a coroutine that takes virtual time.
     """
 
     __test__ = False
@@ -38,6 +40,7 @@ class TestLoop(asyncio.BaseEventLoop):
         self.background: WeakSet[asyncio.Task[Any]] = WeakSet()
         """The tasks that plugins have created."""
         self._reactor = reactor
+        self._thread = threading.get_ident()
         self._callbacks: deque[asyncio.Handle] = deque()
         self._timers: dict[int, IDelayedCall] = {}
         install_task_factory(self)
@@ -87,7 +90,17 @@ class TestLoop(asyncio.BaseEventLoop):
         self._callbacks.append(handle)
         return handle
 
-    call_soon_threadsafe = call_soon  # type: ignore[assignment]
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        """Call the function now if this is the thread of the test, as for a blocking handler, which runs in place.
+
+        From another thread, the function is called in the next call of the TestBot.
+        """
+        handle = self.call_soon(callback, *args, context=context)
+        if threading.get_ident() == self._thread and not self.is_running():
+            self.enter(lambda: None)
+        return handle
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None

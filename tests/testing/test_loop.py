@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,6 +23,7 @@ class Feed(BotPlugin):
         super().activate()
         await asyncio.sleep(2)
         self.queue: asyncio.Queue[str] = asyncio.Queue()
+        self.loop = asyncio.get_running_loop()
         self.opened = asyncio.Event()
         self.gate: Deferred[str] = Deferred()
         self.task = asyncio.create_task(self.consume())
@@ -68,6 +71,15 @@ class Feed(BotPlugin):
     def blocking(self, msg: Any, args: str) -> str:
         """Run a loop of its own, as blocking commands may."""
         return asyncio.run(asyncio.sleep(0, "ran"))
+
+    @botcmd
+    def bridged(self, msg: Any, args: str) -> str:
+        """Wait in a thread for a coroutine on the loop."""
+        return asyncio.run_coroutine_threadsafe(self.quick(), self.loop).result(5)
+
+    async def quick(self) -> str:
+        await asyncio.sleep(0)
+        return "bridged"
 
     @botcmd
     async def steps(self, msg: Any, args: str) -> AsyncIterator[str]:
@@ -167,6 +179,21 @@ class PluginWithAsyncioTests(PluginTestCase):
     def test_blocking_command(self) -> None:
         """A blocking command may run a loop of its own, as in a thread."""
         self.assertEqual(self.command("!blocking"), "ran")
+
+    def test_blocking_command_waits_for_a_coroutine(self) -> None:
+        """A blocking command may wait for a coroutine on the loop that takes no time."""
+        self.assertEqual(self.command("!bridged"), "bridged")
+
+    def test_call_from_another_thread(self) -> None:
+        """A call from a thread of the plugin runs in the test's thread, in the next call of the bot."""
+        threads: list[threading.Thread] = []
+        call = functools.partial(self.bot.loop.call_soon_threadsafe, lambda: threads.append(threading.current_thread()))
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+        self.assertEqual(threads, [])
+        self.bot.advance(0)
+        self.assertEqual(threads, [threading.current_thread()])
 
     def test_replies_over_time(self) -> None:
         """An asynchronous generator sends each reply when it yields it."""
