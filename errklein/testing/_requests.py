@@ -10,12 +10,20 @@ R_co = TypeVar("R_co", covariant=True)
 class Requests(Generic[R_co]):
     """Base class of the objects that send requests to a bot under test.
 
-    Every method accepts the keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json` and
-    `data`. `R_co` is the type of the result: a response, or a Deferred of one.
+    Every method takes a path, with or without a query, and these keyword arguments::
+
+        self.get("/builds", params={"branch": "main"})  # a query
+        self.post("/builds/7", json={"status": "ok"})  # a JSON body
+        self.post("/github", data={"payload": "{}"})  # a form
+        self.put("/notes", data="text or bytes", headers={"Content-Type": "text/plain"})
+        self.delete("/builds/7", cookies={"session": "1"})
+
+    The result is the response in a `PluginTestCase` and of the fixture `testbot`, and a Deferred of it in a `TestBot` and a
+    `WebhookClient`.
     """
 
     def request(self, method: str, url: str, **request: Any) -> R_co:
-        """Send a request with any HTTP method."""
+        """Send a request with any HTTP method; see `WebhookClient.request` for the arguments."""
         return self._send_request(method, url, **request)
 
     def _send_request(self, method: str, url: str, **request: Any) -> R_co:
