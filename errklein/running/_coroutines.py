@@ -39,10 +39,10 @@ def start_coroutine(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoo
     if loop is None:
         return Deferred.fromCoroutine(work)
     task: asyncio.Task[Any]
-    if not loop.is_running() and hasattr(loop, "enter"):
-        started: T | Deferred[T] = loop.enter(start_coroutine, work, loop)
-        return started
     if not loop.is_running():
+        if hasattr(loop, "enter"):
+            started: T | Deferred[T] = loop.enter(start_coroutine, work, loop)
+            return started
         task = asyncio.Task(_bridge(work, loop), loop=loop)
     elif sys.version_info >= (3, 12):
         task = asyncio.Task(_bridge(work, loop), loop=loop, eager_start=True)
