@@ -23,36 +23,77 @@ class Requests(Generic[R_co]):
     """
 
     def request(self, method: str, url: str, **request: Any) -> R_co:
-        """Send a request with any HTTP method; see `WebhookClient.request` for the arguments."""
+        """Send a request with any HTTP method.
+
+        :param method: The HTTP method, such as `"PATCH"`.
+        :param url: The path, with or without a query.
+        :param request: The keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
+        """
         return self._send_request(method, url, **request)
 
     def _send_request(self, method: str, url: str, **request: Any) -> R_co:
         raise NotImplementedError
 
     def get(self, url: str, **request: Any) -> R_co:
-        """Send a GET request; see `request`."""
+        """Send a GET request.
+
+        :param url: The path, with or without a query.
+        :param request: The keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
+        """
         return self._send_request("GET", url, **request)
 
     def head(self, url: str, **request: Any) -> R_co:
-        """Send a HEAD request, whose response has no body; see `request`."""
+        """Send a HEAD request, whose response has no body.
+
+        :param url: The path, with or without a query.
+        :param request: The keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
+        """
         return self._send_request("HEAD", url, **request)
 
     def post(self, url: str, **request: Any) -> R_co:
-        """Send a POST request; see `request`."""
+        """Send a POST request.
+
+        :param url: The path, with or without a query.
+        :param request: The keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
+        """
         return self._send_request("POST", url, **request)
 
     def put(self, url: str, **request: Any) -> R_co:
-        """Send a PUT request; see `request`."""
+        """Send a PUT request.
+
+        :param url: The path, with or without a query.
+        :param request: The keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
+        """
         return self._send_request("PUT", url, **request)
 
     def patch(self, url: str, **request: Any) -> R_co:
-        """Send a PATCH request; see `request`."""
+        """Send a PATCH request.
+
+        :param url: The path, with or without a query.
+        :param request: The keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
+        """
         return self._send_request("PATCH", url, **request)
 
     def delete(self, url: str, **request: Any) -> R_co:
-        """Send a DELETE request; see `request`."""
+        """Send a DELETE request.
+
+        :param url: The path, with or without a query.
+        :param request: The keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
+        """
         return self._send_request("DELETE", url, **request)
 
     def options(self, url: str, **request: Any) -> R_co:
-        """Send an OPTIONS request; see `request`."""
+        """Send an OPTIONS request.
+
+        :param url: The path, with or without a query.
+        :param request: The keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
+        """
         return self._send_request("OPTIONS", url, **request)

@@ -118,8 +118,10 @@ def webhook(
 
     The payload is the decoded JSON, the fields of a form as a dict, or else the text; `""` without a body. The return value
     is converted into a response as in Flask: text, bytes, a dict or list (as JSON), `(body, status)`, a `Response`, a
-    generator, a Deferred, or None for an empty response with status 200. Invalid payloads get 400 without a call. A
-    handler that raises gets 500, and administrators are notified.
+    generator, a Deferred, or None for an empty response with status 200.
+
+    A request with an invalid payload gets 400, and the handler isn't called. If the handler raises, the client gets 500, and
+    administrators are notified of the file, the line and the error.
 
     A plain method runs in a thread and may block. A coroutine function runs on the reactor.
 
@@ -133,6 +135,7 @@ def webhook(
     :param max_body: The maximal size of the body in bytes for this handler; by default WEBHOOK_MAX_BODY. Larger bodies get
         413.
     :param timeout: The time in seconds until the client gets 504; by default WEBHOOK_TIMEOUT. The handler runs to its end.
+    :returns: The function itself, which can still be called directly.
     :raises TypeError: Both `form_param` and `raw` are given.
     """
 

@@ -27,6 +27,7 @@ class Response(werkzeug.wrappers.Response):
     :param status: The status, as a number or as text such as `"201 Created"`; 200 by default.
     :param headers: A mapping, or a list of pairs.
     :param mimetype: The media type; text types get the charset UTF-8.
+    :param content_type: The media type with its parameters, instead of `mimetype`.
     """
 
     default_mimetype = "text/html"
