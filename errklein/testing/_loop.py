@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_CALLBACKS = 10_000
-"""The number of callbacks that run at once; a task that never waits for time gets no more until the next call."""
+"""The maximal number of callbacks per call of the TestBot, so that a task that never waits doesn't hang the test."""
 
 
 class TestLoop(asyncio.BaseEventLoop):
@@ -49,7 +49,7 @@ class TestLoop(asyncio.BaseEventLoop):
         """Don't warn that the loop was not closed: it has no resources."""
 
     def enter(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Call the function while this is the running loop, and then the callbacks that are ready."""
+        """Call the function while this loop is running, and then run the callbacks that are ready."""
         if self.is_running():
             return function(*args, **kwargs)
         with _switched(self):
@@ -59,9 +59,10 @@ class TestLoop(asyncio.BaseEventLoop):
                 self._run_callbacks()
 
     def run_until_complete(self, future: Awaitable[T]) -> T:  # type: ignore[override]
-        """Return the result of an awaitable. Virtual time passes until it is there.
+        """Return the result of an awaitable. Virtual time passes as it needs it.
 
-        :raises TimeoutError: It takes longer than two minutes of virtual time, or no timer is left that could end it.
+        :raises TimeoutError: The awaitable takes more than two minutes of virtual time, or no timer is left that it could wait
+            for.
         """
         task = asyncio.ensure_future(future, loop=self)
         self._reactor.advance_until(task.done)
@@ -165,14 +166,14 @@ class TestLoop(asyncio.BaseEventLoop):
 
 @contextmanager
 def blocking_apart() -> Iterator[None]:
-    """Meanwhile, blocking code runs in the test's thread as it does in one of its own, where no event loop runs."""
+    """Run blocking code in a `with` block as in a thread of its own, where no event loop is running."""
     with blocking_in_place(), _switched(None):
         yield
 
 
 @contextmanager
 def _switched(loop: asyncio.AbstractEventLoop | None) -> Iterator[None]:
-    """Meanwhile, `loop` is the running one of the thread, and no task is the current one."""
+    """Make `loop` the thread's running loop in a `with` block, without a current task."""
     outer = asyncio._get_running_loop()
     task = None if outer is None else asyncio.current_task(outer)
     if outer is not None and task is not None:

@@ -38,10 +38,10 @@ class TestReactor(MemoryReactorClock):
         self._asyncioEventloop = self.loop
 
     def advance(self, amount: float) -> None:
-        """Let `amount` seconds pass, and call what becomes due, each at its time and in order.
+        """Let `amount` seconds pass. Delayed calls and timers run at their own times, in order.
 
-        A poller of 10 s runs three times in `advance(30)`. `advance(0)` calls what is due already, and lets asyncio tasks
-        run that are ready.
+        A poller with an interval of 10 s runs three times in `advance(30)`. `advance(0)` runs calls that are due already, and
+        asyncio tasks that are ready.
         """
         end = self.rightNow + amount
         while self.calls and self.calls[0].getTime() <= end:
@@ -51,9 +51,12 @@ class TestReactor(MemoryReactorClock):
     def advance_until(
         self, done: Callable[[], bool], delayed_calls: Callable[[], Collection[IDelayedCall]] | None = None
     ) -> None:
-        """Let time pass until `done()` is true, from one delayed call to the next, two minutes at most.
+        """Let time pass until `done()` is true, for at most two minutes.
 
-        It ends when no delayed call is left, or none of those that `delayed_calls` returns.
+        Time advances from one delayed call to the next, and stops when none is left.
+
+        :param done: Returns whether the awaited event has occurred.
+        :param delayed_calls: Returns the delayed calls that count; by default all.
         """
         calls = delayed_calls or self.getDelayedCalls
         end = self.rightNow + _LONGEST
