@@ -1,4 +1,4 @@
-"""Has plugins check and take their configurations."""
+"""Calls of the methods with which plugins check and apply their configurations."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from errklein.webhooks import HookDeclaration
 
 @dataclass(eq=False)
 class Configurator:
-    """Calls the methods by which plugins are configured; only `check`, `template` and `reconfigured` have a timeout.
+    """Calls the methods that configure plugins. Only `check`, `template` and `reconfigured` have a timeout.
 
-    `stored` returns the configuration that is stored for a plugin's name; None if there is none.
+    `stored` returns the configuration that is stored under a plugin's name; None if there is none.
     """
 
     execution: PluginExecution
@@ -35,56 +35,56 @@ class Configurator:
     log: ClassVar = Logger()
 
     async def configure(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
-        """Have the instance check and take the configuration; raises PluginConfigurationException."""
+        """Check the configuration and apply it to the instance. Raises PluginConfigurationException."""
         masker.learn(self, f"{plugin.name}: in use", secrets_in(configuration))
         try:
             call = partial(self.execution.call, instance)
             if configuration is not None and await call("get_configuration_template") is not None:
                 await call("check_configuration", configuration)
             await call("configure", configuration)
-            # The plugin may have added secrets, such as defaults or values of environment variables.
+            # The plugin may have added secrets, such as default values or environment variables.
             masker.learn(self, f"{plugin.name}: in use", secrets_in([configuration, vars(instance).get("config")]))
         except RAISED as error:
             problem = f"{plugin.name} can't use its configuration: {self._refusal(plugin, error)}"
             if plugin.instance is instance:
                 plugin.problem = problem
-            # Plugins may have a property of that name.
+            # The plugin may have a property of that name.
             with suppress(AttributeError):
                 instance.config = None
             raise PluginConfigurationException(problem) from error
 
     async def template(self, plugin: Plugin, instance: BotPlugin) -> Any:
-        """The example of a configuration that the plugin gives; raises PluginConfigurationException."""
+        """Return the plugin's template. Raises PluginConfigurationException."""
         return await self._ask(plugin, instance, "get_configuration_template")
 
     async def check(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
-        """Have the instance say whether it could take the configuration; raises PluginConfigurationException."""
+        """Check a configuration without applying it. Raises PluginConfigurationException if it is invalid."""
         if configuration is None or await self.template(plugin, instance) is None:
             return
         masker.learn(self, f"{plugin.name}: given", secrets_in(configuration))
         await self._ask(plugin, instance, "check_configuration", configuration)
 
     async def reconfigured(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> bool:
-        """Whether the active plugin has taken the configuration as it goes."""
-        # errbot has no such method, so a plugin written for it may have a command of that name.
+        """Pass the configuration to the active plugin's `reconfigure`, and return whether it was applied."""
+        # errbot has no such method, so a plugin written for errbot may have a command of that name.
         if CommandDeclaration.of(instance.reconfigure) or HookDeclaration.of(instance.reconfigure):
             return False
         return await self._ask(plugin, instance, "reconfigure", configuration) is not NotImplemented
 
     async def _ask(self, plugin: Plugin, instance: BotPlugin, method: str, *args: Any) -> Any:
-        """What the method returns; raises PluginConfigurationException, and PluginTimeout."""
+        """Return the result of a method. Raises PluginConfigurationException or PluginTimeout."""
         called = Deferred.fromCoroutine(self.execution.call(instance, method, *args))
         try:
             return await self.execution.in_time(called, f"{plugin.name}.{method}")
         except PluginTimeout:
             raise
         except RAISED as error:
-            failed = f"{plugin.name}.{method} failed: {located_error(plugin.plug, error)}"
+            failed = f"{plugin.name}.{method} failed at {located_error(plugin.plug, error)}"
             raise PluginConfigurationException(self._refusal(plugin, error) if args else failed) from error
 
     def _refusal(self, plugin: Plugin, error: BaseException) -> str:
-        """Why the plugin doesn't take a configuration: its own words, or what went wrong in it, and where."""
+        """Return the text of a ValidationException; for another exception, its place and text."""
         if isinstance(error, ValidationException):
             return masker(one_line(error))
-        self.log.failure("{plugin}: configuring it failed", plugin=plugin.name)
+        self.log.failure("The configuration of {plugin} failed", plugin=plugin.name)
         return located_error(plugin.plug, error)

@@ -1,4 +1,4 @@
-"""Finds `.flow` files, and has their flows begin and end."""
+"""Loads `.flow` files, and activates and deactivates their flows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOADING = "loading flows"
 
 
 class FlowFiles:
-    """Keeps `flows`, the loaded BotFlows by name, active or not. Their code runs in a thread."""
+    """The loaded collections of flows by name, active or not. Their code runs in a thread."""
 
     log = Logger()
 
@@ -31,10 +31,10 @@ class FlowFiles:
         self._execution = execution
         self._make = make
         self.faults: set[str] = set()
-        """The problems that contain the text of an exception of a file's code."""
+        """The errors that contain the text of an exception in a file's code."""
 
     async def load(self, roots: Iterable[Path], activate: bool = True) -> dict[Path, str]:
-        """Load, and activate, the flows below `roots` that aren't there yet; returns what went wrong, by file."""
+        """Load new flows below `roots` and, by default, activate them. Return the errors by file."""
         found = await self._execution.in_thread(partial(find_plug_files, list(roots), suffix=".flow"), _LOADING)
         problems = {}
         deadline = self._execution.deadline()
@@ -49,7 +49,10 @@ class FlowFiles:
         return problems
 
     async def activate(self, name: str, within: float | None = None) -> None:
-        """Activate the flows. Raises PluginTimeout if `activate` doesn't return within `within` seconds; it goes on then."""
+        """Activate the flows.
+
+        Raises PluginTimeout if `activate` doesn't return within `within` seconds; it continues in the background.
+        """
         flows = self._named(name)
         if flows.is_activated:
             raise PluginError(f"{name} is already activated.")
@@ -64,7 +67,11 @@ class FlowFiles:
             raise PluginError(f"The flows {name} could not be activated: {masker(str(error))}") from error
 
     async def deactivate(self, name: str, within: float | None = None) -> None:
-        """Deactivate the flows and end those that are running, also if it raises PluginTimeout after `within` seconds."""
+        """Deactivate the flows and end those in progress.
+
+        Raises PluginTimeout if `deactivate` doesn't return within `within` seconds; the flows are inactive
+        nevertheless.
+        """
         flows = self._named(name)
         if not flows.is_activated:
             raise PluginError(f"{name} is already deactivated.")
@@ -76,12 +83,12 @@ class FlowFiles:
             BotFlow.deactivate(flows)
             raise
         except RAISED:
-            self.log.failure("The flows {name} raised while they were deactivated", name=name)
+            self.log.failure("The flows {name} raised an exception in deactivate", name=name)
             BotFlow.deactivate(flows)
         flows.is_activated = False
 
     async def remove_below(self, directory: Path) -> None:
-        """Forget the flows whose files lie in the directory or under it."""
+        """Forget the flows whose files are in the directory or below it."""
         for name, file in list(self._files.items()):
             if file.path.is_relative_to(directory):
                 await self._deactivate_quietly(name)
@@ -89,7 +96,7 @@ class FlowFiles:
                 await self._execution.in_thread(partial(unload, file), _LOADING)
 
     async def stop(self, within: float) -> None:
-        """Deactivate all flows; waits at most `within` seconds in total for those that hang."""
+        """Deactivate all flows. Wait at most `within` seconds in total."""
         deadline = Deadline(self._execution.reactor, within)
         for name in self.flows:
             await self._deactivate_quietly(name, deadline.left)
@@ -104,11 +111,11 @@ class FlowFiles:
     def _named(self, name: str) -> BotFlow:
         if name not in self.flows:
             names = ", ".join(sorted(self.flows)) or "none"
-            raise UnknownPlugin(f"{name} is no .flow file's name. There are: {names}")
+            raise UnknownPlugin(f"Unknown flows: {name}. Valid names: {names}.")
         return self.flows[name]
 
     async def _find(self, path: Path, activate: bool, deadline: Deadline) -> str:
-        """Load, and activate, the flows in the file; returns a warning, if there is something to warn of."""
+        """Load the flows of a file and, by default, activate them. Return a warning or ""."""
         file = await self._execution.in_thread(partial(PlugFile.load, path), _LOADING)
         if known := self._files.get(file.name):
             return "" if known.path == path else f"{path}: there are already flows named {file.name}, in {known.path}"
@@ -118,7 +125,7 @@ class FlowFiles:
             made = self._execution.in_thread(partial(self._load, file), _LOADING)
             flows, warning = await self._execution.within(deadline.left, made, f"{path} could not be loaded")
         except TimedOut:
-            return f"{path}: importing {file.module_path} and creating an instance takes too long"
+            return f"{path}: importing {file.module_path} and creating the instance exceeded the timeout"
         except RAISED as error:
             self.log.failure("{path} could not be loaded", path=str(path))
             text = masker(str(error))

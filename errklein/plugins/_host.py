@@ -1,4 +1,4 @@
-"""What `BotPlugin` uses of the bot, which it knows as `self._bot`."""
+"""The protocol of the bot as plugins use it, in `self._bot`."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ P_co = TypeVar("P_co", covariant=True)
 
 
 class Questions(Protocol):
-    """Questions of plugins to people."""
+    """Asks people questions of plugins."""
 
     def ask(self, plugin: object, message: Message, text: str, timeout: float | None) -> Deferred[Any]: ...
     def withdraw(self, plugin: object) -> None: ...
 
 
 class ActivePlugins(Protocol[P_co]):
-    """The other plugins."""
+    """Access to other plugins."""
 
     def instance(self, name: str) -> P_co: ...
     def callbacks_changed(self) -> None: ...
 
 
 class PluginHost(SendsStreams, Protocol[P]):
-    """The bot, for plugins of the type. They may use everything else that it has, too."""
+    """The part of the bot that BotPlugin uses. Plugins may use all other attributes of the bot, too."""
 
     reactor: Any
     runner: Runner

@@ -1,4 +1,4 @@
-"""The steps of a plugin's life: how an instance is activated, deactivated, reloaded and replaced."""
+"""The steps of a plugin's life: activation, deactivation, reload and replacement of its configuration."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 
 
 class Lifecycle:
-    """Leads plugins through their lives. Of these steps, only those of one change may go on at a time.
+    """Activates, deactivates and reloads plugins. Only one change may use it at a time.
 
-    After the timeout, a plugin continues to be activated unless it is deactivated, reloaded or removed; one whose `deactivate`
-    hangs is inactive. `changed` is called whenever other plugins are active; see `Activations` for `tell_admins`.
+    After the timeout, an activation continues unless the plugin is deactivated, reloaded or removed. A plugin whose
+    `deactivate` doesn't return is inactive. `changed` is called when the active plugins change; `tell_admins` is passed
+    to Activations.
     """
 
     log = Logger()
@@ -64,17 +65,17 @@ class Lifecycle:
 
     @property
     def order(self) -> list[str]:
-        """The names of active plugins in the order of their places, then those that other plugins have activated."""
+        """The names of active plugins in the order of their places; plugins activated by other plugins come last."""
         active = [name for name, plugin in self._plugins.items() if plugin.active]
         return sorted(active, key=lambda name: self._order.get(name, inf))
 
     def when_settled(self) -> Deferred[None] | None:
-        """Fires when the plugins between two instances have their commands again; None if there is no such plugin."""
+        """Return a Deferred that fires when the plugins being replaced have commands again; None if there are none."""
         return self._between.when_none() if self._between.count() else None
 
     @contextmanager
     def _replacing(self, plugin: Plugin) -> Iterator[None]:
-        """Requests for the plugin and unknown commands wait, from its old instance's end until its new one works."""
+        """Hold the plugin's requests, and unknown commands, from its old instance's end until the new one works."""
         self._routes.hold(plugin.name)
         self._between.enter()
         try:
@@ -88,7 +89,7 @@ class Lifecycle:
             self._between.leave()
 
     async def check(self, plugin: Plugin) -> list[str]:
-        """What can be known to be wrong with the plugin before it is activated, beside what kept it from being loaded."""
+        """Return the problems that are known before the plugin is activated: dependencies, routes and templates."""
         problems = [missing(plugin, name) for name in plugin.plug.depends_on if name not in self._plugins]
         if circular := circle(self._plugins, plugin):
             problems.append(circular)
@@ -97,7 +98,10 @@ class Lifecycle:
         return problems + await check_templates(self._execution, plugin)
 
     def give_up(self, plugin: Plugin) -> bool:
-        """Make the plugin inactive if it is late in its `activate`, which is deactivated when it returns; returns whether it is."""
+        """Make a plugin inactive whose `activate` exceeds the timeout. Return whether there was such an activation.
+
+        The instance is deactivated when its `activate` returns.
+        """
         activation = self.activations.of(plugin)
         if activation is None or not activation.late or activation.step == "callback_connect":
             return False
@@ -108,7 +112,7 @@ class Lifecycle:
         return True
 
     async def _begin(self, activation: Activation, instance: BotPlugin) -> None:
-        """Activate the configured instance; raises PluginActivationException."""
+        """Activate the configured instance. Raises PluginActivationException."""
         plugin = activation.plugin
         cls: Any = type(instance)
         cls.__errdoc__ = cls.__doc__ or plugin.plug.description
@@ -119,8 +123,8 @@ class Lifecycle:
             if self.activations.is_wanted(activation) and not activation.ended:
                 place = activation.place
                 self._changed()
-                # One that returns from activate without calling BotPlugin's doesn't want to work yet, or has forgotten it:
-                # it counts as inactive and has no commands, but on errbot, too, its webhooks are answered.
+                # A plugin whose `activate` doesn't call BotPlugin's is inactive and has no commands. As on errbot, its
+                # webhooks are routed nevertheless.
                 if instance.is_activated:
                     self._order[plugin.name] = place
                 self._routes.replace(plugin.name, hooks_of(instance), place)
@@ -131,12 +135,14 @@ class Lifecycle:
                 self.log.failure("{plugin} could not be activated: {method}", plugin=plugin.name, method=method)
                 self._routes.remove(plugin.name)
                 await self._end_quietly(plugin, instance)
-                problem = f"{plugin.name} could not be activated: {method}: {located_error(plugin.plug, error)}"
+                problem = (
+                    f"{plugin.name} could not be activated: {method} failed at {located_error(plugin.plug, error)}"
+                )
                 raise PluginActivationException(problem) from error
-            text = "{plugin}.{method}, which was given up, has raised {error}"
+            text = "{plugin}.{method}, which was given up, raised {error}"
             self.log.info(text, plugin=plugin.name, method=method, error=error)
         if activation.ended:
-            # What it has registered since then, such as a poller.
+            # Remove what the plugin has registered since then, such as a poller.
             BotPlugin.deactivate(instance)
         elif self.activations.is_wanted(activation):
             plugin.problem = ""
@@ -145,20 +151,21 @@ class Lifecycle:
             raise given_up(plugin.name)
 
     async def _end_quietly(self, plugin: Plugin, instance: BotPlugin, within: float | None = None) -> None:
-        """As `end`, but errors are only logged."""
+        """Call `end`, and log errors."""
         try:
             await self.end(plugin, instance, within)
         except PluginError as error:
             self.log.warn("{error}", error=str(error))
 
     async def end(self, plugin: Plugin, instance: BotPlugin, within: float | None = None) -> None:
-        """Deactivate the instance; its storage closes when its last handler has ended.
+        """Deactivate the instance. Its store closes when its last handler has ended.
 
-        Raises PluginTimeout if `deactivate` doesn't return within so many seconds, by default the timeout; the plugin is inactive
-        then, too. Raises PluginError if it is being deactivated already, as when its own `deactivate` asks for it.
+        Raises PluginTimeout if `deactivate` doesn't return within `within` seconds, by default the timeout; the plugin
+        is inactive nevertheless. Raises PluginError if the instance is being deactivated already, for instance if its
+        own `deactivate` requests it.
         """
         if instance in self._ending:
-            raise PluginError(f"{plugin.name} is being deactivated already.")
+            raise PluginError(f"{plugin.name} is already being deactivated.")
         self._ending.add(instance)
         try:
             await self._end(plugin, instance, within)
@@ -182,7 +189,7 @@ class Lifecycle:
             deactivated.addBoth(lambda _: self.activations.hanging.pop(instance, None))
             BotPlugin.deactivate(instance)
         except RAISED:
-            self.log.failure("{plugin} raised while it was deactivated", plugin=plugin.name)
+            self.log.failure("{plugin}.deactivate failed; the plugin is inactive nevertheless", plugin=plugin.name)
             BotPlugin.deactivate(instance)
         self._deactivated(plugin, instance)
         if overdue is not None:
@@ -191,12 +198,12 @@ class Lifecycle:
             raise overdue
 
     def _deactivated(self, plugin: Plugin, instance: BotPlugin) -> None:
-        """The instance is not active any more."""
+        """Record that the instance is inactive, and close its store when it is idle."""
         instance.is_activated = False
         self._changed()
         if plugin.instance is instance:
             self._order.pop(plugin.name, None)
-            # Of a plugin that is being reloaded, handlers of the old instance may still need them.
+            # During a reload, handlers of the old instance may still use the templates.
             remove_templates(plugin)
 
         def close(_: None) -> None:
@@ -206,9 +213,10 @@ class Lifecycle:
         self._execution.runner.when_idle(instance).addCallback(close)
 
     async def reload(self, plugin: Plugin) -> None:
-        """Make a new instance of the plugin's code as it is now; one that was inactive stays so, unless it was broken.
+        """Load the plugin's code again and replace the instance. An inactive plugin stays inactive, unless it was
+        broken.
 
-        A plugin that is still being activated, and that nobody waits for, is activated anew.
+        An activation that exceeds the timeout is given up, and the plugin is activated again.
         """
         activation = self.activations.of(plugin)
         if activation is not None and not activation.late:
@@ -221,7 +229,7 @@ class Lifecycle:
                 await self.activations.activate(plugin)
             return
         overdue: PluginTimeout | None = None
-        # Requests wait from the moment that the old instance stops until the new one has its routes.
+        # Requests wait from the end of the old instance until the new one has its routes.
         with self._replacing(plugin):
             if not self.give_up(plugin):
                 try:
@@ -234,7 +242,8 @@ class Lifecycle:
             raise PluginTimeout(f"{plugin.name} is reloaded and active, but {late}.")
 
     async def use(self, plugin: Plugin, instance: BotPlugin, configuration: Any, store: Callable[[], None]) -> None:
-        """Activate the plugin with another configuration, and `store` it; if that fails, the plugin is as before.
+        """Activate the plugin with another configuration, and `store` it. If that fails, the previous configuration is
+        restored.
 
         Raises PluginTimeout; the configuration is stored then as soon as the activation has ended.
         """
@@ -262,9 +271,10 @@ class Lifecycle:
             store()
 
     async def stop_all(self, each: float, within: float) -> None:
-        """Deactivate all plugins, those first that were activated last; fires when all are, after `within` seconds at most.
+        """Deactivate all plugins, last activated first. Fires when all are inactive, after `within` seconds at most.
 
-        One waits for the other until one takes longer than `each` seconds, so that the rest can still store something.
+        They are deactivated one after the other. After the first that takes longer than `each` seconds, the rest is
+        deactivated concurrently, so that those can still store values.
         """
         for activation in self.activations.under_way:
             activation.late = True
@@ -272,7 +282,7 @@ class Lifecycle:
         slow: list[Deferred[None]] = []
         for name in reversed(self.order):
             plugin = self._plugins[name]
-            # Another plugin's `deactivate`, for which this waits, may deactivate it.
+            # The `deactivate` of another plugin, which was awaited before, may have deactivated it.
             if plugin.instance is not None and plugin.active and plugin.instance not in self._ending:
                 self._routes.remove(name)
                 ending = Deferred.fromCoroutine(self._end_quietly(plugin, plugin.instance, within))
@@ -282,16 +292,18 @@ class Lifecycle:
                 try:
                     await result_within(self._execution.reactor, each, ending)
                 except TimedOut:
-                    self.log.warn("{plugin} takes long to be deactivated; the others aren't kept waiting", plugin=name)
+                    self.log.warn(
+                        "{plugin}.deactivate has not returned; the other plugins are deactivated meanwhile", plugin=name
+                    )
                     slow.append(ending)
         await DeferredList(slow)
 
     def _at_work(self, plugin: Plugin) -> bool:
-        """Whether the plugin is active, or at least has webhooks that are answered."""
+        """Return whether the plugin is active, or has routes although it isn't."""
         return plugin.active or any(route.hook.owner == plugin.name for route in self._routes.hooks())
 
 
 def hooks_of(instance: BotPlugin) -> list[Hook]:
-    """The methods of a plugin that are marked as webhooks."""
+    """Return the methods of a plugin that are marked as webhooks."""
     declared = [(name, HookDeclaration.of(handler), handler) for name, handler in handlers(instance)]
     return [Hook(plugin_name(instance), name, hook, handler) for name, hook, handler in declared if hook is not None]

@@ -1,4 +1,4 @@
-"""Methods of a plugin that are called again and again."""
+"""Pollers: methods of a plugin that are called periodically."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from errklein.running import Runner, WorkerPool, on_reactor_soon
 
 OVERDUE = 60.0
-"""Seconds after which the log names a call that has not returned."""
+"""Seconds after which a call that has not returned is logged."""
 
 
 Signature = tuple[Callable[..., Any], Any, Any]
@@ -42,9 +42,7 @@ class _Poller:
         try:
             self._loop.start(self._interval, now=False)
         except (TypeError, ValueError):
-            text = (
-                "{plugin}: the poller {method} never runs: the interval must be a number of seconds, not {interval!r}"
-            )
+            text = "{plugin}: the poller {method} doesn't start, since its interval must be a number of seconds, not {interval!r}"
             self._pollers.log.failure(text, interval=self._interval, **self._names)
 
     def end(self) -> None:
@@ -81,13 +79,13 @@ class _Poller:
         self._pollers.log.warn(text, seconds=OVERDUE, **self._names)
 
     def _report(self, failure: Failure) -> None:
-        self._pollers.log.failure("{plugin}: the poller {method} failed; it goes on", failure, **self._names)
+        self._pollers.log.failure("{plugin}: the poller {method} failed; it continues", failure, **self._names)
 
 
 class Pollers:
-    """The pollers of one plugin, for any thread.
+    """The pollers of one plugin. The methods may be called in any thread.
 
-    Calls never overlap and don't drift: what takes longer than the interval skips the ticks that it missed.
+    Calls don't overlap and don't drift: a call that takes longer than the interval skips the calls that it missed.
     """
 
     log = Logger()
@@ -107,12 +105,12 @@ class Pollers:
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        """Call `method` with the arguments each `interval` seconds, `times` times or until stopped.
+        """Call `method` with the arguments every `interval` seconds, `times` times or until it is stopped.
 
         Replaces a poller with the same method and arguments. Raises TypeError if `method` isn't callable.
         """
         if not callable(method):
-            raise TypeError(f"{self.owner}: a poller needs a method, not {method!r}")
+            raise TypeError(f"{self.owner}: start_poller() requires a callable, not {method!r}")
         poller = _Poller(self, interval, times, (method, args or (), kwargs or {}))
         for running in self._with(poller.signature):
             self.end(running)
@@ -127,19 +125,22 @@ class Pollers:
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        """Stop the poller with this method and these arguments, else ValueError; without a method, stop all of them."""
+        """Stop the poller with this method and these arguments; without a method, stop all pollers.
+
+        Raises ValueError if there is no such poller.
+        """
         if method is None:
             found = list(self._pollers)
         else:
             found = self._with((method, args or (), kwargs or {}))
         if not found and method is not None:
-            raise ValueError(f"{self.owner}: no poller runs {method!r} with these arguments")
+            raise ValueError(f"{self.owner}: no poller calls {method!r} with these arguments")
         for poller in found:
             self.end(poller)
 
     @property
     def running(self) -> list[tuple[Callable[..., Any], Iterable[Any], Mapping[str, Any]]]:
-        """The methods that are being polled, each with its arguments."""
+        """The running pollers, each as a tuple of method, arguments and keyword arguments."""
         return [poller.signature for poller in self._pollers]
 
     def _with(self, signature: Signature) -> list[_Poller]:
@@ -154,6 +155,6 @@ class Pollers:
 
 
 def _comparable(signature: Signature) -> Signature:
-    """The signature with a list of arguments as a tuple, since both mean the same call."""
+    """Return the signature with a list of arguments as a tuple, since both mean the same call."""
     method, args, kwargs = signature
     return method, tuple(args) if isinstance(args, list) else args, kwargs

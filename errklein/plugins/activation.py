@@ -1,4 +1,4 @@
-"""One activation of a plugin."""
+"""The state of one activation of a plugin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from errklein.running.context import running_activation
 
 @dataclass
 class Batch:
-    """One change: `failed` plugins aren't tried again, `places` are numbers in the order of activation known before."""
+    """State that the activations of one change share: plugins that have failed, and places assigned in advance."""
 
     places: dict[str, int] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
@@ -25,8 +25,9 @@ class Batch:
 class Activation:
     """One activation of a plugin's instance, from its start until its last method has returned.
 
-    `step` is the method that was called last, `waits_for` names plugins. `late` means that nobody waits for it any more,
-    `given_up` that its plugin is to be inactive when it ends, and `ended` that the instance was deactivated meanwhile.
+    `step` is the method called last, and `waits_for` names the plugins that it waits for. `late` is True once the
+    timeout has passed, `given_up` if the plugin is to be inactive when the activation ends, and `ended` if the instance
+    was deactivated meanwhile.
     """
 
     plugin: Plugin
@@ -49,7 +50,7 @@ class Activation:
 
     @property
     def place(self) -> int:
-        """The plugin's number in the order of activation. One that is late gets a new number each time."""
+        """The plugin's number in the order of activation. A late activation gets a new number at each access."""
         if self._done or self.late or self.given_up:
             return self.new_place()
         if self._place is None:
@@ -57,11 +58,11 @@ class Activation:
         return self._place
 
     def when_done(self) -> Deferred[None]:
-        """Fires when the plugin is active, or fails with the reason why it could not be activated."""
+        """Return a Deferred that fires when the plugin is active, or fails with the error of the activation."""
         return self._wait(self._waiting)
 
     def when_usable(self) -> Deferred[None]:
-        """As `when_done`, for another activation; fires at `release` already."""
+        """Return a Deferred as `when_done`, for another activation; it also fires at `release`."""
         return self._wait(self._dependents)
 
     def _wait(self, others: list[Deferred[None]]) -> Deferred[None]:
@@ -77,7 +78,7 @@ class Activation:
             one.callback(None)
 
     def finish(self, outcome: Failure | None) -> None:
-        """Fire all Deferreds of `when_done` and `when_usable`; further calls have no effect."""
+        """Fire the Deferreds of `when_done` and `when_usable`. Further calls have no effect."""
         if self._done:
             return
         self._done, self._outcome = True, outcome
@@ -90,16 +91,16 @@ class Activation:
 
 
 def current() -> Activation | None:
-    """The activation that the running code is a part of."""
+    """Return the activation that the running code belongs to, or None."""
     activation = running_activation.get()
     return activation if isinstance(activation, Activation) else None
 
 
 def still_activating(name: str) -> PluginActivationException:
-    """The error of a change that needs an activation to end first."""
+    """Return the error of a change that requires an activation to end first."""
     return PluginActivationException(f"{name} is still being activated.")
 
 
 def given_up(name: str) -> PluginActivationException:
-    """The error of a plugin whose activation was given up."""
+    """Return the error of an activation that was given up."""
     return PluginActivationException(f"{name} was deactivated while it was being activated.")

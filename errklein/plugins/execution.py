@@ -1,4 +1,4 @@
-"""Where the code of plugins runs, and how long the bot waits for it."""
+"""Runs the methods of plugins on the reactor or in threads, with timeouts."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ T = TypeVar("T")
 P = TypeVar("P", BotPlugin, BotFlow)
 
 RAISED = (Exception, SystemExit, KeyboardInterrupt)
-"""What a plugin's code may raise without harm to the bot. GeneratorExit in a coroutine here is not the plugin's."""
+"""Exceptions of a plugin's code that are handled. GeneratorExit in a coroutine here doesn't come from the plugin."""
 
 
 class PluginFactory(Protocol):
-    """Makes the instances of plugins and flows, which get the bot."""
+    """Creates the instances of plugins and flows."""
 
     def __call__(self, cls: type[P], name: str) -> P:
-        """An instance of the class."""
+        """Return an instance of the class."""
 
 
 @dataclass(eq=False)
 class PluginExecution:
-    """Runs the code of plugins, each method where it is safe, and waits for it with a timeout.
+    """Runs the methods of plugins where each may run, and waits for them with a timeout.
 
-    Whatever the code raises, the Deferreds fail with one of `RAISED`: asyncio's CancelledError isn't an Exception. `waits` is
-    what the code waits with, in its thread, for work on the reactor. A change waits `timeout` seconds for methods of plugins;
-    where several share them one after the other, each has `minimum` seconds at least.
+    The Deferreds fail only with the exceptions in `RAISED`; asyncio's CancelledError, for instance, is converted.
+    `waits` makes threads wait for work on the reactor. A change waits `timeout` seconds for methods of plugins; if
+    several plugins share that time one after the other, each has at least `minimum` seconds.
     """
 
     reactor: Any
@@ -49,11 +49,14 @@ class PluginExecution:
     minimum: ClassVar = 5.0
 
     def run(self, method: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        """Call a method of a plugin or of flows on the reactor or in a thread."""
+        """Call a method of a plugin or of flows, on the reactor or in a thread."""
         return self.runner.run(method, *args, pool=self.pool).addErrback(_as_raised)
 
     async def call(self, instance: BotPlugin, method: str, *args: Any) -> Any:
-        """Call a method by which the plugin is activated, configured or deactivated; BotPlugin's own are quick and stay here."""
+        """Call a method that activates, configures or deactivates the plugin.
+
+        BotPlugin's own implementations don't block, and run on the reactor.
+        """
         activation = current()
         if activation is not None and activation.instance is instance:
             activation.step = method
@@ -62,15 +65,18 @@ class PluginExecution:
         return await self.run(getattr(instance, method), *args)
 
     def in_thread(self, work: Callable[[], T], name: str) -> Deferred[T]:
-        """Call `work`, which may block, in a thread; log lines about it contain the name."""
+        """Call `work`, which may block, in a thread. Log messages contain the name."""
         return self.pool.run(lambda: work, name=lambda: name).addErrback(_as_raised)
 
     def deadline(self) -> Deadline:
-        """The deadline of a change to several plugins that begins now."""
+        """Return the deadline of a change to several plugins that begins now."""
         return Deadline(self.reactor, self.timeout, self.minimum)
 
     async def within(self, seconds: float, awaited: Deferred[T], failed: str) -> T:
-        """The Deferred's result. Raises TimedOut after so many seconds, and logs `failed` if it fails later."""
+        """Return the Deferred's result.
+
+        Raises TimedOut after `seconds`; if the Deferred fails later, `failed` is logged.
+        """
         try:
             return await result_within(self.reactor, seconds, awaited)
         except TimedOut:
@@ -78,7 +84,10 @@ class PluginExecution:
             raise
 
     async def in_time(self, awaited: Deferred[T], method: str, seconds: float | None = None, then: str = "") -> T:
-        """The result of a method such as "Hello.activate"; raises PluginTimeout, with `then`, after `seconds` or `timeout`."""
+        """Return the result of a method such as "Hello.activate".
+
+        Raises PluginTimeout, whose text ends with `then`, after `seconds`, by default `timeout`.
+        """
         seconds = self.timeout if seconds is None else seconds
         try:
             return await self.within(seconds, awaited, f"{method} failed")

@@ -1,4 +1,4 @@
-"""What went wrong in a plugin's code, and where, in one line."""
+"""Errors in a plugin's code, as one line with file and line number."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ _LONGEST = 500
 
 
 class PluginLoadError(Exception):
-    """A plugin's code could not be loaded. `str()` is one line: the plugin, the file and line, the error."""
+    """A plugin's code can't be loaded. The text is one line with the plugin, the file and line, and the error."""
 
     @classmethod
     def of(cls, plug: PlugFile, package: str, error: BaseException) -> PluginLoadError:
-        """The error to report when `error` came out of the plugin's code, whose modules live in `package`."""
-        # Without the package, the names are those that the plugin's author gave.
+        """Return the PluginLoadError for an exception of the plugin's code. `package` contains the plugin's modules."""
+        # Without the package, modules have the names that the plugin's author knows.
         located = located_error(plug, error).replace(f"{package}.", "")
         return cls(f"{plug.name} could not be loaded: {located}")
 
 
 def located_error(plug: PlugFile, error: BaseException) -> str:
-    """The file and line of the plugin's own code where `error` was raised, or was passed on, and the error itself."""
+    """Return the error with the file and line of the plugin's own code that raised it or called what raised it.
+
+    For example `/srv/plugins/hello.py, line 7: ZeroDivisionError: division by zero`.
+    """
     path, line = _place(plug, error)
     where = str(path) if line is None else f"{path}, line {line}"
     return f"{where}: {_what(error)}"
 
 
 def _place(plug: PlugFile, error: BaseException) -> tuple[Path, int | None]:
-    """The last line of the plugin's own code that had a part in it, or in what it came of."""
+    """Return the last line of the plugin's own code in the traceback of the exception or of its cause."""
     cause = error.__cause__
     place = (plug.module_path, None) if cause is None else _place(plug, cause)
     for frame, line in walk_tb(error.__traceback__):
@@ -47,5 +50,5 @@ def _what(error: BaseException) -> str:
         text = f"{type(error).__name__}: {error.msg}"
     else:
         text = format_exception_only(error)[0]
-    # Before the text is cut, which could leave a part of a secret.
+    # Masked before it is cut, since a part of a secret wouldn't be recognized.
     return truncated(" ".join(masker(text).split()), _LONGEST)

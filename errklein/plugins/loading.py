@@ -1,4 +1,4 @@
-"""Finds plugins and makes their instances."""
+"""Loads plugins: finds their files, installs requirements, imports modules and creates instances."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ CORE_PLUGINS = Path(__file__).parent.parent / "core_plugins"
 
 
 class Loader:
-    """Loads plugins, in threads: `plugins` by name, and `unusable` files with the reasons.
+    """Loads plugins, in threads. `plugins` are the plugins by name; `unusable` are files without a plugin, with the
+    reasons.
 
-    `roots` were searched when the bot started; `make` makes instances of plugins and flows.
+    `roots` are the directories that were searched at the start. `make` creates instances of plugins and flows.
     """
 
     log = Logger()
@@ -53,7 +54,7 @@ class Loader:
         self.requirements = requirements
 
     async def load_all(self, roots: Iterable[Path]) -> dict[Path, str]:
-        """Load the core plugins, those below `roots` and installed ones; returns what went wrong, by file or directory."""
+        """Load the core plugins, plugins below `roots` and installed ones. Return the errors by file or directory."""
         installed = await self._in_thread(entry_point_roots)
         self.roots = [CORE_PLUGINS, *roots, *installed]
         problems = await self.load(self.roots)
@@ -64,7 +65,7 @@ class Loader:
         return problems
 
     async def load(self, roots: Iterable[Path]) -> dict[Path, str]:
-        """Load the plugins below `roots` that aren't there yet; returns what went wrong, by file or directory."""
+        """Load new plugins below `roots`. Return the errors by file or directory."""
         roots = list(roots)
         self._searched.update(dict.fromkeys(root.absolute() for root in roots))
         found = await self._in_thread(partial(find_plug_files, roots))
@@ -96,19 +97,19 @@ class Loader:
         return problems
 
     def add_class(self, cls: type[BotPlugin]) -> None:
-        """Have a plugin that is a class, named as itself and without a .plug file."""
+        """Add a plugin from a class, without a `.plug` file. It is named as the class."""
         path = Path(inspect.getfile(cls))
         plugin = self.plugins[cls.__name__] = Plugin(PlugFile(cls.__name__, path.stem, path))
         plugin.instance = self.make(cls, cls.__name__)
 
     async def load_again(self, plugin: Plugin) -> None:
-        """Read the plugin's files again and make a new instance; what can't be used changes nothing."""
+        """Read the plugin's files again and create a new instance. If that fails, nothing changes."""
         try:
             plug = await self._in_thread(partial(PlugFile.load, plugin.plug.path))
         except PlugError as error:
             raise PluginActivationException(str(error)) from error
         if plug.name != plugin.name:
-            renamed = f"{plug.path}: the plugin is called {plug.name} now; restart the bot to rename {plugin.name}"
+            renamed = f"{plug.path}: Name is now {plug.name}; restart the bot to rename {plugin.name}"
             raise PluginActivationException(renamed)
         if refusal := plug.refusal():
             raise IncompatiblePluginException(f"{plug.name} can't be used: {refusal} ({plug.path})")
@@ -122,12 +123,12 @@ class Loader:
         plugin.notes += [problem for problem in problems if problem]
 
     async def forget(self, plugin: Plugin) -> None:
-        """Have the plugin no more; its modules are forgotten too, except by what still runs of them."""
+        """Remove the plugin and its modules. Code that is running keeps them."""
         del self.plugins[plugin.name]
         await self._in_thread(partial(unload, plugin.plug))
 
     def forget_below(self, directory: Path) -> None:
-        """Say no more of what could not be used in that directory and below it."""
+        """Forget the unusable files and duplicates in the directory and below it."""
         for path in [path for path in self.unusable if path.is_relative_to(directory)]:
             del self.unusable[path]
         for plugin in self.plugins.values():
@@ -136,9 +137,9 @@ class Loader:
     async def _find(self, path: Path, deadline: Deadline, conflict: str) -> str:
         plug = await self._in_thread(partial(PlugFile.load, path))
         chosen = self._config.CORE_PLUGINS
-        # A plugin of somebody else's that says so is chosen as the bot's own are, as on errbot.
+        # As on errbot, CORE_PLUGINS also selects from other plugins with `Core = True`.
         is_core = path.parent == CORE_PLUGINS or plug.core
-        # A backend is found beside plugins of the same distribution.
+        # Backends lie beside plugins in some distributions.
         if plug.backend or (is_core and chosen is not None and plug.name not in chosen):
             return ""
         known = self.plugins.get(plug.name)
@@ -155,7 +156,7 @@ class Loader:
         return await self._load(plugin, plug, deadline, fresh=False)
 
     def _note_missing(self, path: Path, missing: Mapping[Path, str]) -> None:
-        """Of the plugin in the file, note that what it needs could not be installed."""
+        """Add the error of an installation to the notes of the plugin that requires it."""
         plugin = next((plugin for plugin in self.plugins.values() if plugin.plug.path == path), None)
         if plugin is not None:
             its = [problem for directory, problem in missing.items() if path.is_relative_to(directory)]
@@ -166,17 +167,17 @@ class Loader:
             return ""
         if path not in known.duplicates:
             known.duplicates.append(path)
-        return f"{path}: there is already a plugin named {known.name}, in {known.plug.path}"
+        return f"{path}: a plugin named {known.name} already exists, in {known.plug.path}"
 
     async def _load(self, plugin: Plugin, plug: PlugFile, deadline: Deadline, fresh: bool) -> str:
-        """Create the instance; returns a warning or "". Raises PluginActivationException, also after the deadline."""
+        """Create the instance. Return a warning or "". Raises PluginActivationException, also after the deadline."""
         within = deadline.left
         made = self._in_thread(partial(self._instantiate, plug, fresh), f"loading {plug.name}")
         try:
             instance, warning, mistakes = await self._execution.within(within, made, f"{plug.name} could not be loaded")
         except TimedOut:
-            what = f"importing {plug.module_path} and creating an instance"
-            problem = f"{plug.name} could not be loaded: {what} has not ended after {within:.3g} s"
+            what = f"importing {plug.module_path} and creating the instance"
+            problem = f"{plug.name} could not be loaded: {what} exceeded the timeout of {within:.3g} s"
             if plugin.instance is None:
                 plugin.problem = problem
             raise PluginActivationException(problem) from None
@@ -197,7 +198,7 @@ class Loader:
         return warning or ""
 
     def _instantiate(self, plug: PlugFile, fresh: bool) -> tuple[BotPlugin, str | None, list[str]]:
-        # In one go, since going to a thread and back takes longer than most plugins do.
+        # In one call, since switching threads takes longer than the work for most plugins.
         cls, warning = plugin_class(load_module(plug, fresh=fresh), BotPlugin, plug.name)
         mistake = check_constructor(cls)
         if mistake is None:
@@ -214,7 +215,7 @@ class Loader:
 
 
 def _conflicts_above(path: Path, conflicts: Mapping[Path, str]) -> str:
-    """The conflicts in requirement files of the path's parent directories, in one line; "" if there are none."""
+    """Return the conflicts in requirement files of the path's parent directories in one line, or ""."""
     return "; ".join(conflict for directory, conflict in conflicts.items() if path.is_relative_to(directory))
 
 
@@ -223,7 +224,11 @@ def _refused(name: str, conflict: str) -> str:
 
 
 def reactor_warnings(plugin: BotPlugin) -> Iterator[str]:
-    """A warning for each such command, filter, webhook and callback of the plugin, with the line numbers of both names."""
+    """Yield a warning for each handler of the plugin that runs on the reactor because of a name in its code, and
+    blocks.
+
+    Commands, filters, webhooks and callbacks are examined. The warnings contain the line numbers of both names.
+    """
     for name, handler in handlers_once_active(plugin):
         declared = CommandDeclaration.of(handler) or HookDeclaration.of(handler)
         if declared or getattr(handler, "_err_command_filter", False) or hasattr(BotPlugin, name):
@@ -231,5 +236,5 @@ def reactor_warnings(plugin: BotPlugin) -> Iterator[str]:
             if decided.blocks:
                 yield (
                     f"{plugin_name(plugin)}.{name} runs on the reactor, since it {decided.reason}, and would block it: it uses "
-                    f"{decided.blocks}. Mark it with threaded=True, or call what blocks with deferToThread"
+                    f"{decided.blocks}. Mark it with threaded=True, or call the blocking function with deferToThread"
                 )

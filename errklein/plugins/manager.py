@@ -1,4 +1,4 @@
-"""The plugins there are, and what can be done with them."""
+"""PluginManager, which makes all changes to plugins."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ BL_PLUGINS = "bl_plugins"
 class PluginManager(StoreMixin):
     """Activates, configures, reloads and deactivates plugins, one change at a time.
 
-    Changes are Deferreds, which fail with PluginError. As a mapping it is what the bot itself stores: the plugins'
-    configurations under "configs", the names of blacklisted ones under "bl_plugins".
+    Changes are Deferreds, which fail with PluginError. The mapping contains the bot's own stored values: the plugins'
+    configurations under "configs", and the names of blacklisted plugins under "bl_plugins".
     """
 
     log = Logger()
@@ -76,16 +76,16 @@ class PluginManager(StoreMixin):
 
     @property
     def found(self) -> Sequence[Plugin]:
-        """All plugins that were found, by name, those included that can't be loaded."""
+        """All plugins that were found, sorted by name, including those that can't be loaded."""
         return sorted(self._plugins.values(), key=lambda plugin: plugin.name)
 
     @property
     def unusable(self) -> Sequence[str]:
-        """What was found and belongs to no plugin, such as a .plug file that makes no sense: a line each, with why."""
+        """Errors about files without a plugin, such as invalid `.plug` files, each in one line."""
         return [problem for _, problem in sorted(self._loader.unusable.items())]
 
     def active(self) -> list[BotPlugin]:
-        """The instances of active plugins, in the order of PLUGINS_CALLBACK_ORDER."""
+        """Return the instances of active plugins, in the order of PLUGINS_CALLBACK_ORDER."""
         instances = {name: plugin.instance for name, plugin in self._plugins.items() if plugin.active}
         order = [*self._config.PLUGINS_CALLBACK_ORDER, None]
         rest = [name for name in instances if name not in order]
@@ -93,7 +93,7 @@ class PluginManager(StoreMixin):
         return [instance for name in names if (instance := instances.get(name)) is not None]
 
     def callbacks(self, name: str) -> list[tuple[str, Callable[..., Any]]]:
-        """The methods that override the callback, or replace it in a test, with the names of their plugins, which are active."""
+        """Return the methods of active plugins that override the callback, each after its plugin's name."""
         order = tuple(self._config.PLUGINS_CALLBACK_ORDER)
         if order != self._callback_order:
             self._callback_order = order
@@ -105,57 +105,60 @@ class PluginManager(StoreMixin):
         return found
 
     def callbacks_changed(self) -> None:
-        """A callback of an instance was replaced."""
+        """Forget the cached methods, since a callback of an instance was replaced."""
         self._callbacks.clear()
 
     def place(self) -> int:
-        """The number in the order of activation of what a plugin registers now. Used from any thread."""
+        """Return the number in the order of activation for what a plugin registers now. For any thread."""
         return self._activations.place()
 
     def is_active_or_late(self, plugin: Plugin) -> bool:
-        """Whether the plugin is active, or will be when a late method has returned."""
+        """Return whether the plugin is active, or will be when an activation in the background ends."""
         return plugin.active or self._activations.is_late(plugin)
 
     def check_wanted(self, instance: BotPlugin) -> None:
-        """Raise PluginActivationException if the instance was deactivated while its `activate` hung. For any thread."""
+        """Raise PluginActivationException if the instance was deactivated during its `activate`. For any thread."""
         self._activations.check_wanted(instance)
 
     def when_settled(self) -> Deferred[None] | None:
-        """Fires when a plugin that is between two instances has its commands again; None if there is no such plugin."""
+        """Return a Deferred that fires when the plugins being replaced have commands again; None if there are none."""
         return self._lifecycle.when_settled()
 
     def plugin(self, name: str) -> Plugin:
-        """The plugin of that name; raises UnknownPlugin, which lists the names there are."""
+        """Return the plugin of that name. Raises UnknownPlugin, whose text lists all names."""
         if name not in self._plugins:
             names = "\n".join(f"- {plugin.name}" for plugin in self.found)
             raise UnknownPlugin(f"{name} isn't a valid plugin name. The current plugins are:\n{names}")
         return self._plugins[name]
 
     def instance(self, name: str) -> BotPlugin:
-        """The instance of that plugin; raises PluginError if there is none."""
+        """Return the instance of that plugin. Raises PluginError if there is none."""
         plugin = self.plugin(name)
         if plugin.instance is None:
             raise KnownProblem(f"{name} could not be loaded: {plugin.problem}")
         return plugin.instance
 
     def summary(self, problem: str) -> str:
-        """A sentence to show instead of a problem that contains the text of a plugin's exception; "" for other problems."""
+        """Return a sentence that replaces an error with the text of a plugin's exception; "" for other errors."""
         for plugin in self._plugins.values():
             if plugin.problem == problem:
                 return f"{plugin.name} doesn't work"
         return "The flows in a file don't work" if problem in self._flow_files.faults else ""
 
     def is_blacklisted(self, name: str) -> bool:
-        """Whether the plugin stays inactive when the bot starts."""
+        """Return whether the plugin stays inactive when the bot starts."""
         return name in self.get(BL_PLUGINS, [])
 
     def configuration(self, name: str) -> Any:
-        """The configuration that is stored for the plugin; None if there is none."""
+        """Return the stored configuration of the plugin; None if there is none."""
         return self.get(CONFIGS, {}).get(name)
 
     @change
     async def load(self, roots: Iterable[Path]) -> list[str]:
-        """Load all plugins and flows, and activate none; fires with what went wrong, or will when they are activated."""
+        """Load all plugins and flows without activating them.
+
+        The Deferred fires with the errors, including those that an activation would raise.
+        """
         problems = await self._load_all(roots, ())
         for plugin in self.found:
             problems += await self._lifecycle.check(plugin)
@@ -163,20 +166,20 @@ class PluginManager(StoreMixin):
 
     @change
     async def start(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]] = ()) -> list[str]:
-        """Load all plugins below `roots`, the core ones and `classes`, and activate them; fires with what went wrong."""
+        """Load and activate core plugins, those below `roots`, and `classes`. The Deferred fires with the errors."""
         problems = await self._load_all(roots, classes)
         problems += await self.activate_rest()
         return problems + list((await self._flow_files.load(self._loader.roots)).values())
 
     @change
     async def add(self, roots: Iterable[Path]) -> dict[Path, str]:
-        """Load the plugins below `roots` that aren't there yet, inactive; fires with what went wrong, by file or directory."""
+        """Load new plugins below `roots`, without activating them. The Deferred fires with the errors by path."""
         roots = list(roots)
         return await self._loader.load(roots) | await self._flow_files.load(roots)
 
     @change
     async def activate_rest(self) -> list[str]:
-        """Activate all plugins that aren't active, except blacklisted ones; fires with a line for each problem and notice."""
+        """Activate inactive plugins that aren't blacklisted. The Deferred fires with lines: errors and notices."""
         found = list(self._plugins.values())
         blacklisted = [plugin for plugin in found if self.is_blacklisted(plugin.name)]
         loaded = [plugin for plugin in found if plugin.instance is not None]
@@ -196,15 +199,15 @@ class PluginManager(StoreMixin):
         return lines
 
     def stop(self, within: float = 3.0) -> Deferred[None]:
-        """Deactivate all plugins, those first that were activated last; what they raise is logged.
+        """Deactivate all plugins, last activated first. Their exceptions are logged.
 
-        The change under way and each plugin are waited for until one takes longer than a third of `within`, or a second.
+        A running change and each plugin are awaited until one takes longer than a third of `within`, or a second.
         """
         return Deferred.fromCoroutine(self._stop(within))
 
     @change
     async def activate(self, name: str) -> None:
-        """Activate the plugin, and those it depends on before it."""
+        """Activate the plugin after its dependencies."""
         plugin = self.plugin(name)
         if plugin.active:
             raise PluginActivationException(f"{name} is already activated.")
@@ -214,7 +217,7 @@ class PluginManager(StoreMixin):
 
     @change
     async def deactivate(self, name: str) -> None:
-        """Deactivate the plugin; its routes and commands are gone when the Deferred fires."""
+        """Deactivate the plugin. When the Deferred fires, its routes and commands are removed."""
         try:
             await self._deactivate(name)
         except PluginTimeout as error:
@@ -222,17 +225,17 @@ class PluginManager(StoreMixin):
 
     @change
     async def reload(self, name: str) -> None:
-        """Make a new instance of the plugin's new code, if it can be loaded, while requests wait; an inactive one stays so."""
+        """Load the plugin's code again and replace its instance, while requests wait. Inactive plugins stay so."""
         await self._lifecycle.reload(self.plugin(name))
 
     @change
     async def remove(self, names: Iterable[str]) -> None:
-        """Deactivate the plugins and forget them; what they have stored, and their configurations, stay."""
+        """Deactivate and forget the plugins. Their stored values and configurations stay."""
         _raise(await self._forget(list(names)))
 
     @change
     async def remove_below(self, directory: Path) -> None:
-        """Deactivate and forget the plugins and flows below the directory, an absolute path; what they have stored stays."""
+        """Deactivate and forget plugins and flows below the directory, an absolute path. Stored values stay."""
         names = [name for name, plugin in self._plugins.items() if plugin.plug.path.is_relative_to(directory)]
         overdue = await self._forget(names)
         await self._flow_files.remove_below(directory)
@@ -241,14 +244,14 @@ class PluginManager(StoreMixin):
 
     @change
     async def remove_flows(self, directory: Path) -> None:
-        """Deactivate and forget the flows whose .flow files are in that directory and below it."""
+        """Deactivate and forget the flows whose `.flow` files are in the directory or below it."""
         await self._flow_files.remove_below(directory)
 
     @change
     async def configure(self, name: str, configuration: Any) -> None:
-        """Check, store and apply a plugin's configuration, which activates it; a bad one changes nothing.
+        """Check, store and apply a plugin's configuration, which activates the plugin. An invalid one changes nothing.
 
-        If a plugin that it depends on can't be activated, the configuration is stored, and the plugin stays inactive.
+        If a dependency of the plugin can't be activated, the configuration is stored and the plugin stays inactive.
         """
         plugin = self.plugin(name)
         instance = self.instance(name)
@@ -262,28 +265,28 @@ class PluginManager(StoreMixin):
         await self._lifecycle.use(plugin, instance, configuration, store)
 
     def configuration_template(self, name: str) -> Deferred[Any]:
-        """The example of a configuration that the plugin gives; None if it takes none, or could not be loaded."""
+        """Return the plugin's template; None if it has none or could not be loaded."""
         plugin = self.plugin(name)
         if plugin.instance is None:
             return succeed(None)
         return Deferred.fromCoroutine(self._configurator.template(plugin, plugin.instance))
 
     def store_configuration(self, name: str, configuration: Any) -> None:
-        """Keep a configuration that the plugin of that name gets at its next activation; it isn't checked before."""
-        # What runs still may have the old one.
+        """Store a configuration for the plugin's next activation, when it is checked."""
+        # Running handlers may still use the previous configuration.
         masker.learn(self, f"{name}: before", secrets_in(self.configuration(name)))
         masker.learn(self, f"{name}: stored", secrets_in(configuration))
         self[CONFIGS] = {**self.get(CONFIGS, {}), name: configuration}
 
     def blacklist(self, name: str) -> str:
-        """Keep the plugin from being activated at the next start; returns a sentence about it."""
+        """Keep the plugin inactive at the next start. Return a sentence about it."""
         if self.is_blacklisted(name):
             return f"Plugin {name} is already blacklisted."
         self[BL_PLUGINS] = [*self.get(BL_PLUGINS, []), name]
         return f"Plugin {name} is now blacklisted."
 
     def unblacklist(self, name: str) -> str:
-        """Let the plugin be activated at the next start again; returns a sentence about it."""
+        """Allow the plugin to be activated at the next start. Return a sentence about it."""
         if not self.is_blacklisted(name):
             return f"Plugin {name} is not blacklisted."
         self[BL_PLUGINS] = [kept for kept in self.get(BL_PLUGINS, []) if kept != name]
@@ -303,7 +306,7 @@ class PluginManager(StoreMixin):
         try:
             await result_within(self._execution.reactor, timeout, self._changes.make(_nothing))
         except TimedOut:
-            self.log.warn("A plugin is still being changed; the others aren't kept waiting for that")
+            self.log.warn("A change to a plugin is still in progress; the other plugins are deactivated meanwhile")
         await self._flow_files.stop(timeout)
         await self._lifecycle.stop_all(timeout, max(timeout, end - self._execution.reactor.seconds()))
 
@@ -317,7 +320,7 @@ class PluginManager(StoreMixin):
         await self._lifecycle.end(plugin, self.instance(name))
 
     async def _forget(self, names: list[str]) -> list[PluginTimeout]:
-        """Deactivate the plugins and forget them; returns the errors of those whose `deactivate` hangs."""
+        """Deactivate and forget the plugins. Return the errors of those whose `deactivate` exceeds the timeout."""
         overdue: list[PluginTimeout] = []
         for name in names:
             plugin = self.plugin(name)
@@ -330,7 +333,7 @@ class PluginManager(StoreMixin):
         return overdue
 
     async def _activate_dependencies(self, plugin: Plugin, store: Callable[[], None]) -> None:
-        """Activate what the plugin depends on; if that fails, an inactive plugin's configuration is stored for later."""
+        """Activate the plugin's dependencies. If that fails, an inactive plugin's configuration is stored for later."""
         try:
             await self._activations.activate_dependencies(plugin)
         except PluginError as error:

@@ -1,7 +1,7 @@
 """Checks of a plugin's methods before they are called: signatures, `super()` calls and coroutines that aren't awaited.
 
-Signatures are checked against the arguments that errklein passes. The other checks read the plugin's source. A check that can't decide, such
-as for a method behind a decorator that takes any arguments, finds nothing: what is reported is certain, or at least probable.
+Signatures are checked against the arguments that errklein passes. The other checks read the plugin's source. If a check
+can't decide, for instance because a decorator accepts any arguments, it reports nothing.
 """
 
 from __future__ import annotations
@@ -82,14 +82,14 @@ class _Source:
         self._files: dict[str, Mapping[int, ast.AST]] = {}
 
     def finding(self, function: Any, text: str, is_error: bool = True, line: int | None = None) -> Finding:
-        """A finding at a line of the function's file, by default the line of its `def`."""
+        """Return a finding at a line of the function's file, by default the line of its `def`."""
         code = inspect.unwrap(function).__code__
         node = self.node(function)
         line = line or (code.co_firstlineno if node is None else node.lineno)
         return Finding(code.co_filename, line, text, is_error)
 
     def node(self, function: types.FunctionType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
-        """The syntax tree of the function, without its decorators; None if its source can't be read."""
+        """Return the syntax tree of the function, without its decorators; None if its source can't be read."""
         code = getattr(inspect.unwrap(function), "__code__", None)
         if code is None:
             return None
@@ -101,7 +101,7 @@ class _Source:
 
 
 def _functions_in(path: str) -> Mapping[int, ast.AST]:
-    """The functions in a file, by the line of the first decorator or the `def`; empty if the file can't be read."""
+    """Return the functions in a file by the line of the first decorator or the `def`; none if it can't be read."""
     try:
         with tokenize.open(path) as file:
             tree = ast.parse(file.read())
@@ -133,7 +133,7 @@ def _signatures(plugin: BotPlugin, source: _Source) -> Iterator[Finding]:
 
 
 def _calls(plugin: BotPlugin) -> Iterator[tuple[str, Any, _Call]]:
-    """The names and functions of the methods that errklein calls, each with a call that the function must accept."""
+    """Yield the names and functions of the methods that errklein calls, each with a call that it must accept."""
     for name, handler in handlers_once_active(plugin):
         function: Any = handler.__func__  # type: ignore[attr-defined]
         if (command := CommandDeclaration.of(handler)) is not None:
@@ -165,14 +165,14 @@ def _command_call(command: CommandDeclaration) -> _Call:
 
 
 def _argument_parsing(function: Any) -> Any:
-    """The wrapper by which `arg_botcmd` parses arguments, if it is among the function's decorators; else None."""
+    """Return the wrapper with which `arg_botcmd` parses arguments, if it is among the function's decorators."""
     while function is not None and getattr(function, "__globals__", {}).get("__name__") != arg_botcmd.__module__:
         function = getattr(function, "__wrapped__", None)
     return function
 
 
 def _parsed_call(wrapper: Any) -> _Call:
-    """The call of the function that gets the arguments once they are parsed."""
+    """Return the call of the function that gets the parsed arguments."""
     if not wrapper._errklein_unpack_args:
         return _Call(3, (), "(self, msg, args)", "a command with unpack_args=False")
     parser = wrapper._err_command_parser
@@ -182,7 +182,7 @@ def _parsed_call(wrapper: Any) -> _Call:
 
 
 def _called(function: Any) -> Any:
-    """The function that gets the arguments: the one that Twisted's inlineCallbacks wraps, else the function itself."""
+    """Return the function that gets the arguments: the one that inlineCallbacks wraps, or the function itself."""
     while getattr(function, "__globals__", {}).get("__name__") == "twisted.internet.defer" and hasattr(
         function, "__wrapped__"
     ):
@@ -191,7 +191,7 @@ def _called(function: Any) -> Any:
 
 
 def _signature(function: Any) -> inspect.Signature | None:
-    """The signature of the function itself, not of what it wraps; None if there is none to be found."""
+    """Return the signature of the function itself, not of what it wraps; None if there is none."""
     if not isinstance(function, types.FunctionType):
         return None
     try:
@@ -201,7 +201,7 @@ def _signature(function: Any) -> inspect.Signature | None:
 
 
 def _fits(signature: inspect.Signature, args: int, keywords: Iterable[str]) -> bool:
-    """Whether a function can be called with so many positional arguments, `self` included, and these keywords."""
+    """Return whether a function accepts so many positional arguments, including `self`, and these keywords."""
     try:
         signature.bind(*[None] * args, **dict.fromkeys(keywords))
     except TypeError:
@@ -210,13 +210,13 @@ def _fits(signature: inspect.Signature, args: int, keywords: Iterable[str]) -> b
 
 
 def _shown(signature: inspect.Signature) -> str:
-    """The parameters with their defaults, without annotations."""
+    """Return the parameters with their defaults, without annotations."""
     parameters = [one.replace(annotation=one.empty) for one in signature.parameters.values()]
     return str(inspect.Signature(parameters))
 
 
 def _variables(rule: str) -> tuple[str, ...] | None:
-    """The variables of a rule, in its order; None if the rule is invalid, which the route table reports."""
+    """Return the variables of a rule in its order; None if the rule is invalid, which the route table reports."""
     try:
         parsed = Rule(rule)
         parsed.bind(Map())
@@ -251,7 +251,7 @@ def _missing_super_calls(plugin: BotPlugin, source: _Source) -> Iterator[Finding
 
 
 def _stops_at(plugin: BotPlugin, method: str, source: _Source) -> types.FunctionType | None:
-    """The override of BotPlugin's method that doesn't call the next one; None if all do, or may."""
+    """Return the override of BotPlugin's method that doesn't call the next one; None if all do, or may."""
     for cls in type(plugin).__mro__:
         if cls in BotPlugin.__mro__ or method in vars(plugin):
             return None
@@ -265,7 +265,7 @@ def _stops_at(plugin: BotPlugin, method: str, source: _Source) -> types.Function
 
 
 def _leads_on(cls: type, function: types.FunctionType, method: str, source: _Source) -> bool:
-    """Whether the function, or a method of the plugin that it names, names the method of a parent class."""
+    """Return whether the function, or a method of the plugin that it uses, contains the inherited method's name."""
     waiting, seen = [function], set[types.FunctionType]()
     for one in waiting:
         node = source.node(one)
@@ -281,7 +281,7 @@ def _leads_on(cls: type, function: types.FunctionType, method: str, source: _Sou
 
 
 def _names_parents_method(node: ast.AST, function: types.FunctionType, method: str) -> bool:
-    """Whether the source has `super().method`, `Parent.method`, or something else by which it may get the method."""
+    """Return whether the source contains `super().method`, `Parent.method`, or another access to the method."""
     own = _first_parameter(function)
     supers = others = 0
     for one in ast.walk(node):
@@ -297,7 +297,7 @@ def _names_parents_method(node: ast.AST, function: types.FunctionType, method: s
 
 
 def _uses_of_config(plugin: BotPlugin, source: _Source) -> tuple[list[int], bool]:
-    """The lines at which methods of the plugin read `self.config`, and whether it is assigned anywhere."""
+    """Return the lines at which methods of the plugin read `self.config`, and whether it is assigned anywhere."""
     uses: list[int] = []
     stores = any("config" in vars(cls) for cls in type(plugin).__mro__) or "config" in vars(plugin)
     for function in _functions(plugin):
@@ -328,7 +328,10 @@ def _not_awaited(plugin: BotPlugin, source: _Source) -> Iterator[Finding]:
 def _bare_calls(
     function: ast.FunctionDef | ast.AsyncFunctionDef,
 ) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, ast.Call]]:
-    """The calls that are statements, each with the innermost function around it; those in nested classes are left out."""
+    """Yield the calls that are statements, each with the innermost function around it.
+
+    Nested classes, and nested functions with parameters of the same names, are left out.
+    """
     waiting: list[ast.AST] = list(function.body)
     while waiting:
         node = waiting.pop()
@@ -343,7 +346,7 @@ def _bare_calls(
 
 
 def _resolved(called: ast.expr, plugin: BotPlugin, function: types.FunctionType) -> Any:
-    """The object that an expression such as `self.method`, `function` or `module.function` names; None if unknown."""
+    """Return the object of an expression such as `self.method`, `function` or `module.function`; None if unknown."""
     code = function.__code__
     if isinstance(called, ast.Name):
         is_local = called.id in (*code.co_varnames, *code.co_cellvars, *code.co_freevars)
@@ -358,7 +361,7 @@ def _resolved(called: ast.expr, plugin: BotPlugin, function: types.FunctionType)
 
 
 def _functions(plugin: BotPlugin) -> Iterator[types.FunctionType]:
-    """The functions in the bodies of the plugin's classes, those of BotPlugin left out."""
+    """Yield the functions in the bodies of the plugin's classes, without BotPlugin's."""
     for cls in type(plugin).__mro__:
         if cls not in BotPlugin.__mro__:
             functions = map(_function, vars(cls).values())
@@ -366,7 +369,7 @@ def _functions(plugin: BotPlugin) -> Iterator[types.FunctionType]:
 
 
 def _function(value: Any) -> types.FunctionType | None:
-    """The innermost function of a method or property, without decorators; None for any other value."""
+    """Return the function of a method or property, without decorators; None for any other value."""
     if isinstance(value, (staticmethod, classmethod)):
         value = value.__func__
     elif isinstance(value, property):
@@ -384,7 +387,7 @@ def _first_parameter(function: types.FunctionType) -> str:
 
 
 def _root(node: ast.expr) -> str:
-    """The name that a chain of attributes begins with; "" if it begins with something else."""
+    """Return the name that a chain of attributes begins with; "" if it begins with something else."""
     while isinstance(node, ast.Attribute):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""

@@ -1,4 +1,4 @@
-"""Names of plugins and collections of flows: as people know them, and as Python identifiers."""
+"""Names of plugins and of collections of flows, and identifiers made from them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,24 @@ class Named(Protocol):
 
     @property
     def name(self) -> str:
-        """The name from its .plug or .flow file."""
+        """The name, as in the `.plug` or `.flow` file."""
 
 
 def plugin_name(plugin: Named) -> str:
-    """The plugin's name: `name`, which it may override with a string, unless a command called `name` hides it."""
+    """Return the plugin's name.
+
+    That is `name`, which a plugin may override with a string. A plugin may also have a command named `name`, which is
+    ignored here.
+    """
     name: object = plugin.name
     return name if isinstance(name, str) else plugin._name
 
 
 def slug(name: str) -> str:
-    """An identifier for a plugin's name: ASCII letters and digits stay, all else is `_<hex>_`, as in `My_20_Plugin`.
+    """Return an identifier for a plugin's name. ASCII letters and digits stay, other characters become `_<hex>_`.
 
-    Two names never share one, since it can be read back. It begins with a letter or such a `_<hex>_`, and is no keyword.
+    For example, "My Plugin" becomes `My_20_Plugin`. Different names have different slugs. A slug doesn't begin with a
+    digit and is never a keyword.
     """
     written = "".join(one if one.isascii() and one.isalnum() else _escaped(one) for one in name)
     if written[:1].isdigit() or keyword.iskeyword(written):

@@ -60,7 +60,7 @@ class RequirementConflict(InstallError):
 
 
 class PackageDirectory:
-    """The packages in a data directory for this version of Python. Its methods block: they are for threads.
+    """The packages in a data directory for this version of Python. The methods block, so call them in threads.
 
     `installed` is called with the normalized name of each distribution that was installed.
     """
@@ -78,12 +78,12 @@ class PackageDirectory:
             importlib.invalidate_caches()
 
     def extend_path(self) -> None:
-        """Add the packages to `sys.path`, so that stored values can be instances of their classes; .pth files are not run."""
+        """Add the packages to `sys.path` without running .pth files, so that stored values can be unpickled."""
         if self.path.is_dir() and str(self.path) not in sys.path:
             sys.path.append(str(self.path))
 
     def problems(self) -> list[str]:
-        """A line for each requirement of the packages that is missing or has a wrong version, with what to do."""
+        """Return a line for each requirement of the packages that is missing or in a wrong version, with the remedy."""
         if not self.path.is_dir():
             return []
         names = [name for name, _ in map(name_and_version, distributions(path=[str(self.path)])) if name]
@@ -91,12 +91,12 @@ class PackageDirectory:
 
     @property
     def remedy(self) -> str:
-        """What the operator can do about packages in this directory that cause a conflict."""
+        """The command for the operator if packages in this directory cause a conflict."""
         again = "repeat the update or restart, which installs what plugins require again"
         return f"Repair: remove {self.path}, then {again}"
 
     def conflict(self, requires: str, name: str, there: str, place: object) -> str:
-        """The sentence about a requirement that conflicts with the installed version of `name`."""
+        """Return the sentence about a requirement that conflicts with the installed version of `name`."""
         where, remedy = (self.path, f". {self.remedy}") if self._has(name) else ("errklein's environment", "")
         return f"{requires}, but {where} has {name} {there} ({place}){remedy}"
 
@@ -104,11 +104,14 @@ class PackageDirectory:
         return any(True for _ in distributions(name=name, path=[str(self.path)]))
 
     def has_done(self, requirements: RequirementFile) -> bool:
-        """Whether exactly these requirements have been installed in this directory."""
+        """Return whether exactly these requirements have been installed in this directory."""
         return self._done().get(str(requirements.path)) == _digest(requirements)
 
     def install(self, requirements: RequirementFile) -> None:
-        """Install the missing requirements; raises InstallError, or RequirementConflict for installed versions that must change."""
+        """Install the missing requirements.
+
+        Raises InstallError; RequirementConflict if an installed version would have to change.
+        """
         with _lock:
             try:
                 self._install(requirements)
@@ -135,7 +138,7 @@ class PackageDirectory:
         self._note_done(requirements)
 
     def _resolved(self, requirements: RequirementFile, work: Path, deadline: float) -> list[Mapping[str, Any]]:
-        """The distributions that pip would install, as in the "install" list of its installation report."""
+        """Return the distributions that pip would install, from the list "install" of its installation report."""
         provided = _write_errbot(work / "provided")
         report = work / "report.json"
         given = _write(work / "requirements.txt", [*requirements.options, *(line.text for line in requirements.lines)])
@@ -147,7 +150,10 @@ class PackageDirectory:
         return [item for item in plan if self._is_wanted(item, requirements)]
 
     def _is_wanted(self, item: Mapping[str, Any], requirements: RequirementFile) -> bool:
-        """Whether an item of pip's plan isn't installed; raises RequirementConflict for the URL of a distribution that is."""
+        """Return whether an item of pip's plan isn't installed.
+
+        Raises RequirementConflict if it is, but is required from a URL.
+        """
         name, version = item["metadata"]["name"], item["metadata"]["version"]
         is_errbot = normalized(name) == "errbot"
         there = ERRBOT_VERSION if is_errbot else installed_version(name)
@@ -167,7 +173,7 @@ class PackageDirectory:
 
     @property
     def _ready(self) -> Path:
-        """The directory of packages that are complete and must be moved to their place, by the next process if this one ends."""
+        """The directory of complete packages to be moved to their place; by the next process if this one ends."""
         return self.parent / f".ready-{self.path.name}"
 
     def _move_ready(self) -> None:
@@ -182,7 +188,7 @@ class PackageDirectory:
         importlib.invalidate_caches()
 
     def _explained(self, requirements: RequirementFile, error: ProgramError) -> InstallError:
-        """The exception for pip's error: a RequirementConflict if it is about an installed version, else an InstallError."""
+        """Return a RequirementConflict if pip's error is about an installed version, else an InstallError."""
         for name, there in _CONSTRAINT.findall(error.output):
             for dependent, wanted, required in _WANTED.findall(error.output):
                 if normalized(required) != normalized(name):
@@ -212,7 +218,7 @@ def _run(command: list[str], deadline: float) -> None:
 
 
 def _installed(path: Path) -> Iterator[tuple[str, str]]:
-    """The names and versions of all installed distributions, including those in `path`, which pip may not change."""
+    """Yield names and versions of all installed distributions, including those in `path`; pip must not change them."""
     from packaging.version import InvalidVersion, Version
 
     seen = set()
@@ -229,9 +235,10 @@ def _installed(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _pinned(requirements: RequirementFile, plan: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """The lines of a requirements file for exactly the distributions of pip's plan.
+    """Yield the lines of a requirements file for exactly the distributions of pip's plan.
 
-    URLs and paths are the given ones, as pip's report leaves out passwords. pip requires hashes for all lines or for none.
+    URLs and paths are the given ones, since pip's report leaves out passwords. pip requires hashes for all lines or
+    none.
     """
     direct = [
         line.text

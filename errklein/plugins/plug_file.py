@@ -1,4 +1,4 @@
-"""`.plug` files: what a plugin is called, where its code is, and what it needs."""
+"""`.plug` files: their format, their values, and the versions of Python and errbot that they require."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from errklein.logs import escape
 
 ERRBOT_VERSION = "6.2.1"
-"""The errbot that errklein stands for when a plugin asks."""
+"""The version of errbot that errklein reports to plugins."""
 
 _PYTHON = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?\+?(?:-[\w.]+)?", re.ASCII)
 _ERRBOT = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-(alpha|beta|rc(\d+)))?", re.ASCII)
@@ -26,14 +26,14 @@ _ERRBOT = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-(alpha|beta|rc(\d+)))?", re.ASCII)
 _BEFORE_ALL_CANDIDATES = {"alpha": -1, "beta": 0}
 
 _OF_THE_BOT = frozenset({"core", "repomgr"})
-"""Under these names the bot stores what is its own: plugins' configurations, and repositories."""
+"""Namespaces of the bot's own storage: configurations of plugins, and repositories."""
 
 _OF_NETWORKS = "_backend"
-"""How the names end under which it stores what networks keep."""
+"""The suffix of the namespaces in which networks store values."""
 
 
 class PlugError(Exception):
-    """A `.plug` file that can't be used. `str()` is one line: the file, what is wrong, what is expected."""
+    """A `.plug` file is invalid. The text is one line: the file, the problem, the expected value."""
 
     def __init__(self, path: Path, problem: str, expected: str) -> None:
         super().__init__(escape(f"{path}: {' '.join(problem.split())}; expected {expected}"))
@@ -41,10 +41,10 @@ class PlugError(Exception):
 
 @dataclass(frozen=True)
 class PlugFile:
-    """What a `.plug` file says.
+    """The values of a `.plug` file.
 
-    `name` identifies the plugin: its storage, templates and access rules go by it. `module` is the name of the Python
-    file beside `path`, without `.py`. The versions are as written, and known to be well-formed.
+    `name` identifies the plugin in its storage, templates and access rules. `module` is the name of the Python file
+    beside `path`, without `.py`. The versions are as written, and valid.
     """
 
     name: str
@@ -60,21 +60,21 @@ class PlugFile:
 
     @property
     def directory(self) -> Path:
-        """Where the plugin's files are."""
+        """The directory that contains the plugin's files."""
         return self.path.parent
 
     @property
     def module_path(self) -> Path:
-        """The Python file with the plugin's class."""
+        """The Python file that contains the plugin's class."""
         return self.directory / f"{self.module}.py"
 
     def refusal(self) -> str | None:
-        """Why the plugin can't run here, by the versions that it asks for; None if it can."""
+        """Return the reason why the required versions exclude the plugin; None if they don't."""
         return python_refusal(self.python_version) or errbot_refusal(self.errbot_min, self.errbot_max)
 
     @classmethod
     def load(cls, path: Path) -> PlugFile:
-        """Read the file; raises PlugError, whatever is wrong with it."""
+        """Read the file. Raises PlugError for every problem, including an unreadable file."""
         # A daemon may change its working directory before it needs the files again.
         path = path.absolute()
         parser = _parse(path, _read(path))
@@ -113,14 +113,14 @@ def _parse(path: Path, text: str) -> ConfigParser:
         parser.read_string(text)
     except (MissingSectionHeaderError, DuplicateSectionError, DuplicateOptionError) as error:
         what = {
-            MissingSectionHeaderError: "has no section above it",
-            DuplicateSectionError: "begins a section that was there before",
-            DuplicateOptionError: "has a key that was there before",
+            MissingSectionHeaderError: "precedes all sections",
+            DuplicateSectionError: "repeats a section",
+            DuplicateOptionError: "repeats a key",
         }[type(error)]
         raise PlugError(path, f"line {error.lineno} {what}", "sections such as [Core], each with keys, once") from error
     except ParsingError as error:
         line = error.errors[0][0]
-        raise PlugError(path, f"line {line} can't be understood", "[Section], Key = value, or # comment") from error
+        raise PlugError(path, f"line {line} is invalid", "[Section], Key = value, or # comment") from error
     return parser
 
 
@@ -162,73 +162,76 @@ def _check_module(plug: PlugFile) -> None:
         raise PlugError(plug.path, outside, "the name of a file beside it")
     if "." in plug.module:
         raise PlugError(plug.path, f"[Core] Module is {plug.module!r}", "a name without dots, and without .py")
-    # Also for a name that is too long, or a directory that is closed to us.
+    # os.path, since Path.is_file() raises OSError for names that are too long or directories that aren't accessible.
     if not os.path.isfile(plug.module_path):  # noqa: PTH113
         raise PlugError(plug.path, f"there is no file {plug.module_path.name} beside it", "the file that Module names")
 
 
 def _check_name(plug: PlugFile) -> None:
     if plug.path.suffix != ".plug" or plug.backend:
-        # Values are stored under the names of plugins, and not of flows and networks.
+        # Names of flows and networks aren't namespaces of the storage.
         return
     if plug.name in _OF_THE_BOT or (plug.name.endswith(_OF_NETWORKS) and _is_plugin(plug)):
-        taken = f"[Core] Name is {plug.name!r}, a name that the bot itself uses for what it stores"
-        raise PlugError(plug.path, taken, "another one")
+        taken = f"[Core] Name is {plug.name!r}, which is reserved for the bot's own storage"
+        raise PlugError(plug.path, taken, "another name")
 
 
 def _is_plugin(plug: PlugFile) -> bool:
-    """Whether it is no network or storage, which may be called so; as far as one can tell without running it."""
+    """Return whether the file probably defines a plugin instead of a backend or storage, without running it."""
     try:
         return b"BotPlugin" in plug.module_path.read_bytes()
     except OSError:
-        # Then there is nothing to load either.
+        # It can't be loaded either.
         return False
 
 
 def parse_errbot_version(text: str) -> tuple[int, int, int, int]:
-    """A tuple that sorts alpha < beta < rc1 < rc2 < final; raises ValueError unless `text` is as "x.y.z" or "x.y.z-rc1"."""
+    """Return a tuple that sorts alpha < beta < rc1 < rc2 < final.
+
+    Raises ValueError unless `text` is like "x.y.z" or "x.y.z-rc1".
+    """
     match = _ERRBOT.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no version of errbot")
+        raise ValueError(f"invalid version of errbot: {text!r}")
     major, minor, micro, suffix, candidate = match.groups()
     stage = sys.maxsize if suffix is None else _BEFORE_ALL_CANDIDATES.get(suffix, int(candidate or 0))
     return int(major), int(minor), int(micro), stage
 
 
 def parse_python_version(text: str) -> tuple[int, int, int]:
-    """The Python that a plugin runs above. "2+", the old way to say "both", means Python 3.
+    """Return the version of Python that a plugin requires a newer one than. "2+", written for Python 2 and 3, means 3.
 
-    Raises ValueError unless `text` is "3", "2+", "3.9", "3.9.2" or such, perhaps with a suffix as in "3.9.2-rc1".
+    Raises ValueError unless `text` is like "3", "2+", "3.9" or "3.9.2", with an optional suffix as in "3.9.2-rc1".
     """
     if text == "2+":
         return (3, 0, 0)
     match = _PYTHON.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no version of Python")
+        raise ValueError(f"invalid version of Python: {text!r}")
     major, minor, micro = (int(part or 0) for part in match.groups())
     return major, minor, micro
 
 
 def python_refusal(required: str | None, running: tuple[int, int, int] | None = None) -> str | None:
-    """Why a plugin with this `[Python] Version` can't run on Python `running` (default: this one); None if it can.
+    """Return the reason why `[Python] Version` excludes the Python `running`, by default this one; None if it doesn't.
 
-    As for errbot, the version that is named is itself too old: "3.11.4" asks for 3.11.5 at least.
+    As in errbot, the named version is itself too old: "3.11.4" requires 3.11.5 or newer.
     """
     if required is None:
         return None
     if required == "2":
-        return "it is for Python 2"
+        return "it requires Python 2"
     running = running or (sys.version_info.major, sys.version_info.minor, sys.version_info.micro)
     if parse_python_version(required) >= running:
-        return f"it needs a Python newer than {required}, and this is {'.'.join(map(str, running))}"
+        return f"it requires a Python newer than {required}, but this is {'.'.join(map(str, running))}"
     return None
 
 
 def errbot_refusal(oldest: str | None, newest: str | None) -> str | None:
-    """Why a plugin with this `[Errbot] Min` and `Max`, both inclusive, can't run; None if it can."""
+    """Return the reason why `[Errbot] Min` and `Max`, both inclusive, exclude the plugin; None if they don't."""
     here = parse_errbot_version(ERRBOT_VERSION)
     if oldest is not None and here < parse_errbot_version(oldest):
-        return f"it needs errbot {oldest} or newer, and errklein stands for {ERRBOT_VERSION}"
+        return f"it requires errbot {oldest} or newer, but errklein provides {ERRBOT_VERSION}"
     if newest is not None and here > parse_errbot_version(newest):
-        return f"it needs errbot {newest} or older, and errklein stands for {ERRBOT_VERSION}"
+        return f"it requires errbot {newest} or older, but errklein provides {ERRBOT_VERSION}"
     return None

@@ -1,4 +1,4 @@
-"""What is known of a plugin, and what may go wrong with it."""
+"""The record of a plugin that was found, and the errors of changes to plugins."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from errklein.plugins.plug_file import PlugError, PlugFile
 
 
 class PluginError(Exception):
-    """A change to a plugin failed; str() is a sentence for the administrator who requested it."""
+    """A change to a plugin failed. The text is a sentence for the administrator who requested the change."""
 
     @property
     def repeats_exception(self) -> bool:
-        """Whether the text contains that of an exception of the plugin, which not everybody may read."""
+        """Whether the text contains the text of an exception of the plugin, which may contain secrets."""
         cause = self.__cause__
         if isinstance(cause, PluginError):
             return cause.repeats_exception
         return cause is not None and not isinstance(cause, (PlugError, ValidationException))
 
-    # Of those that are KeyErrors too, str() would be a string in quotes.
+    # KeyError's str() would add quotes.
     __str__ = Exception.__str__
 
 
@@ -31,32 +31,32 @@ class PluginActivationException(PluginError):
 
 
 class KnownProblem(PluginActivationException):
-    """A plugin can't be activated for a reason that was found before."""
+    """A plugin can't be activated because of a problem that was found earlier."""
 
     repeats_exception = True
 
 
 class IncompatiblePluginException(PluginActivationException):
-    """A plugin is for another Python or another errbot."""
+    """A plugin requires another version of Python or errbot."""
 
 
 class PluginConfigurationException(PluginActivationException):
-    """A plugin can't use its configuration."""
+    """A plugin's configuration is invalid, or the plugin failed to apply it."""
 
 
 class UnknownPlugin(PluginActivationException, KeyError):
-    """There is no plugin of that name. Code that was written for errbot expects a KeyError here and there."""
+    """There is no plugin of that name. It is also a KeyError, which code written for errbot catches."""
 
 
 class PluginTimeout(PluginActivationException):
-    """A method of a plugin has not returned in time; str() contains the method, the timeout and the plugin's state.
+    """A method of a plugin exceeded the timeout. The text contains the method, the timeout and the plugin's state.
 
-    The change itself is made, or goes on, unless str() says otherwise.
+    Unless the text states otherwise, the change has been made or continues.
     """
 
 
 class State(Enum):
-    """How a plugin is, with the letter that `!status plugins` shows."""
+    """The state of a plugin, with its letter in `!status plugins`."""
 
     ACTIVE = "A"
     INACTIVE = "D"
@@ -67,10 +67,11 @@ class State(Enum):
 
 @dataclass(eq=False)
 class Plugin:
-    """A plugin that was found: its file, its instance once it could be loaded, and what is wrong with it, if anything.
+    """A plugin that was found: its file, its instance if it could be loaded, and its problems.
 
-    `problem` is why it doesn't work; `notes` are things that don't keep it from working, and `templates` what is wrong
-    with its templates, which can be used if `has_templates`. Each is one line. `duplicates` are other .plug files with its name, which are left out.
+    `problem` is the reason why the plugin doesn't work. `notes` are less serious problems, `templates` are errors in
+    its templates, and `has_templates` is True if its templates are registered. Each is one line. `duplicates` are other
+    `.plug` files with its name, which are ignored.
     """
 
     plug: PlugFile
@@ -83,10 +84,10 @@ class Plugin:
 
     @property
     def name(self) -> str:
-        """What the plugin is called everywhere."""
+        """The name from the `.plug` file, which identifies the plugin."""
         return self.plug.name
 
     @property
     def active(self) -> bool:
-        """Whether its commands and routes work."""
+        """Whether the plugin is active: its commands and routes are registered."""
         return self.instance is not None and self.instance.is_activated

@@ -1,7 +1,7 @@
 """A parser of requirement files, which leaves out the distributions that errklein provides.
 
-The format is pip's, see https://pip.pypa.io/en/stable/reference/requirements-file-format/: one requirement or option a line,
-comments, continued lines, environment variables, and other files by `-r` and `-c`.
+The format is pip's, see https://pip.pypa.io/en/stable/reference/requirements-file-format/: one requirement or option
+per line, comments, continued lines, environment variables, and other files with `-r` and `-c`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class UnreadableRequirements(Exception):
 
 @dataclass(frozen=True)
 class RequirementLine:
-    """A requirement as written in the file. `requirement` is None for a URL or path without a name, and for invalid lines."""
+    """A requirement as written. `requirement` is None for a URL or path without a name, and for an invalid line."""
 
     text: str
     requirement: Requirement | None
@@ -46,7 +46,7 @@ class RequirementLine:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the line is a name with or without versions, and neither a URL nor a path."""
+        """Whether the line is a name with optional versions, and not a URL or path."""
         return self.requirement is not None and self.requirement.url is None
 
     @property
@@ -139,7 +139,7 @@ class _RequirementReader:
 
 
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Pairs of line number and line, without empty lines and comments; continued lines are joined."""
+    """Yield pairs of line number and line, without empty lines and comments; continued lines are joined."""
     waiting: list[str] = []
     began = 0
     for number, line in enumerate(text.splitlines(), 1):
@@ -158,12 +158,12 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def expanded(text: str) -> str:
-    """The text with environment variables such as `${TOKEN}` replaced by their values. Unknown variables stay as they are."""
+    """Return the text with environment variables such as `${TOKEN}` replaced. Unknown variables stay unchanged."""
     return _VARIABLE.sub(lambda found: os.environ.get(found[1]) or found[0], text)
 
 
 def is_provided(requested: str) -> bool:
-    """Whether errklein provides the distribution with that name, URL or path."""
+    """Return whether errklein provides the distribution with that name, URL or path."""
     egg = _EGG.search(requested)
     if egg is not None:
         name = egg[1]
@@ -177,7 +177,7 @@ def is_provided(requested: str) -> bool:
 
 
 def normalized(name: str) -> str:
-    """The name of a distribution in normalized form (PEP 503)."""
+    """Return the name of a distribution in normalized form (PEP 503)."""
     from packaging.utils import canonicalize_name
 
     return canonicalize_name(name)

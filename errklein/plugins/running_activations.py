@@ -1,4 +1,4 @@
-"""The activations of plugins that are in progress."""
+"""The activations of plugins that are in progress, and the order of activation."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ from errklein.running.context import running_activation
 
 @dataclass(eq=False)
 class Activations:
-    """The activations that are under way: those of one change at the same time, each after those that it depends on.
+    """The activations in progress. Those of one change run concurrently, each after the plugins that it depends on.
 
-    All together are waited for the timeout; then they continue in the background. `begin` activates a configured instance,
-    `tell_admins` gets the error of an activation in the background, and a summary for others. `hanging` has the methods that
-    haven't returned of instances that are to be inactive.
+    A change waits for all of them until the timeout; then they continue in the background. `begin` activates a
+    configured instance. `tell_admins` gets the error of an activation in the background, and a summary for people who
+    aren't administrators. `hanging` contains instances that are to be inactive, with their methods that haven't
+    returned.
     """
 
     execution: PluginExecution
@@ -41,21 +42,24 @@ class Activations:
     _under_way: dict[str, Activation] = field(default_factory=dict)
 
     def of(self, plugin: Plugin) -> Activation | None:
-        """The plugin's activation that is under way; None if there is none."""
+        """Return the plugin's activation in progress, or None."""
         return self._under_way.get(plugin.name)
 
     @property
     def under_way(self) -> list[Activation]:
-        """All that are under way."""
+        """All activations in progress."""
         return list(self._under_way.values())
 
     def place(self) -> int:
-        """The number in the order of activation of the plugin that is being activated, else the next. For any thread."""
+        """Return the number in the order of activation for the plugin being activated. May be called in any thread."""
         activation = current()
         return next(self._places) if activation is None else activation.place
 
     async def activate_all(self, plugins: Sequence[Plugin]) -> dict[str, PluginError]:
-        """Activate the plugins, and those they depend on, within the timeout; returns the errors by the plugins' names."""
+        """Activate the plugins and their dependencies, within the timeout.
+
+        Return the errors by the plugins' names.
+        """
         order = activation_order(self.plugins, (plugin.name for plugin in plugins))
         batch = Batch({name: next(self._places) for name in order})
         errors: dict[str, PluginError] = {}
@@ -81,25 +85,25 @@ class Activations:
         return errors
 
     async def activate(self, plugin: Plugin, configuration: Callable[[], Any] | None = None) -> None:
-        """Activate the plugin, and those it depends on before it, with its stored configuration unless another is given.
+        """Activate the plugin after its dependencies, with its stored configuration unless another is given.
 
-        Raises PluginActivationException, and PluginTimeout if that takes longer than the timeout.
+        Raises PluginActivationException, or PluginTimeout after the timeout.
         """
         self.check_settled(plugin)
         await self._in_time(plugin, self._activated(plugin, Batch(), configuration))
 
     def check_settled(self, plugin: Plugin) -> None:
-        """Raise PluginActivationException if the plugin is still being activated, and nobody waits for that."""
+        """Raise PluginActivationException if the plugin's activation has exceeded the timeout and continues."""
         if self.is_late(plugin):
             raise still_activating(plugin.name)
 
     def is_late(self, plugin: Plugin) -> bool:
-        """Whether the plugin is still being activated, and nobody waits for that."""
+        """Return whether the plugin's activation has exceeded the timeout and continues."""
         activation = self.of(plugin)
         return activation is not None and activation.late
 
     def check_wanted(self, instance: BotPlugin) -> None:
-        """Raise PluginActivationException if the instance is to be inactive, although a method of it still runs."""
+        """Raise PluginActivationException if the instance is to be inactive but has a method that still runs."""
         if instance in self.hanging:
             raise given_up(plugin_name(instance))
 
@@ -112,7 +116,10 @@ class Activations:
         activation.finish(Failure(given_up(activation.plugin.name)))
 
     async def _activated(self, plugin: Plugin, batch: Batch, configuration: Callable[[], Any] | None = None) -> None:
-        """Wait until the plugin is active; raises PluginActivationException, also if it waits for the caller's activation."""
+        """Wait until the plugin is active.
+
+        Raises PluginActivationException if it can't be activated, or if it waits for the activation that calls this.
+        """
         activation = self._under_way.get(plugin.name)
         if activation is None:
             if plugin.active:
@@ -132,7 +139,7 @@ class Activations:
         if self._waits_for(activation, waiter):
             if plugin.active:
                 return
-            # A plugin that has called BotPlugin's `activate` may activate those that depend on it.
+            # A plugin that has called BotPlugin's `activate` may activate plugins that depend on it.
             for one in self.under_way:
                 if one.plugin.active and self._waits_for(activation, one) and self._waits_for(one, waiter):
                     one.release()
@@ -169,7 +176,7 @@ class Activations:
             raise
 
     async def activate_dependencies(self, plugin: Plugin) -> None:
-        """Activate what this plugin depends on; raises PluginActivationException, and PluginTimeout for slow ones."""
+        """Activate the plugin's dependencies. Raises PluginActivationException or PluginTimeout."""
         self._check_circle(plugin)
         batch = Batch()
         for name in plugin.plug.depends_on:
@@ -197,11 +204,11 @@ class Activations:
         activation.finish(failure)
 
     def is_wanted(self, activation: Activation) -> bool:
-        """Whether the plugin is to be active when the activation ends."""
+        """Return whether the plugin is to be active when the activation ends."""
         return not activation.given_up and self.plugins.get(activation.plugin.name) is activation.plugin
 
     def _waits_for(self, activation: Activation, other: Activation) -> bool:
-        """Whether the activation is the other one, or waits for it, perhaps by way of further ones."""
+        """Return whether the activation is the other one, or waits for it directly or indirectly."""
         seen: set[Activation] = set()
         waiting = [activation]
         while waiting:
@@ -214,7 +221,7 @@ class Activations:
         return False
 
     async def _in_time(self, plugin: Plugin, activated: Coroutine[Any, Any, None]) -> None:
-        """Wait for the plugin's activation; raises PluginTimeout if it takes longer than the timeout."""
+        """Wait for the plugin's activation. Raises PluginTimeout after the timeout."""
         waiting = Deferred.fromCoroutine(activated)
         try:
             await result_within(self.execution.reactor, self.execution.timeout, waiting)
@@ -224,7 +231,7 @@ class Activations:
             raise self._overdue(self._under_way[plugin.name]) from None
 
     def _overdue(self, activation: Activation) -> PluginTimeout:
-        """Mark the activation, and those it waits for, as late; returns the error that reports it."""
+        """Mark the activation, and those it waits for, as late. Return the error that reports it."""
         activation.late = True
         name = activation.plugin.name
         others = ", ".join(activation.waits_for)
@@ -242,7 +249,7 @@ class Activations:
 
 
 def activation_order(plugins: Mapping[str, Plugin], names: Iterable[str]) -> list[str]:
-    """The names, and those of the plugins that these depend on, each after those that it depends on."""
+    """Return the names and those of their dependencies, each after its own dependencies."""
     order: dict[str, None] = {}
 
     def put(name: str, wanted_by: tuple[str, ...]) -> None:
@@ -258,12 +265,12 @@ def activation_order(plugins: Mapping[str, Plugin], names: Iterable[str]) -> lis
 
 
 def missing(plugin: Plugin, name: str) -> str:
-    """The error if there is no plugin of that name, on which this one depends."""
-    return f"{plugin.name} depends on {name}, and there is no such plugin (DependsOn in {plugin.plug.path})"
+    """Return the error for a dependency that doesn't exist."""
+    return f"{plugin.name} depends on {name}, which is not found (DependsOn in {plugin.plug.path})"
 
 
 def circle(plugins: Mapping[str, Plugin], plugin: Plugin) -> str:
-    """The error if the plugin depends on itself, with the plugins by which it does; "" if it doesn't."""
+    """Return the error if the plugin depends on itself, with the plugins between; "" if it doesn't."""
     seen: set[str] = set()
     waiting: list[tuple[str, ...]] = [(plugin.name,)]
     while waiting:

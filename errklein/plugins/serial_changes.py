@@ -1,4 +1,4 @@
-"""Changes to plugins, of which only one may go on at a time."""
+"""A queue of changes to plugins, which are made one at a time."""
 
 from __future__ import annotations
 
@@ -17,20 +17,23 @@ T = TypeVar("T")
 
 
 class Changes:
-    """Makes changes one after the other; what a change itself asks for is done at once, since it waits for that."""
+    """Makes changes one after the other.
+
+    A change that is requested by a change is made at once, since that one waits for it.
+    """
 
     def __init__(self, reactor: Any) -> None:
         self._turns = SerialQueue(reactor)
         self._current: object = None
 
     def make(self, change: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
-        """Begin the change, now or in its turn; fires with its result."""
+        """Make the change, now or after those before it. The Deferred fires with its result."""
         if self._current is not None and running_change.get() is self._current:
             return Deferred.fromCoroutine(change())
         return self._turns.run(lambda: Deferred.fromCoroutine(self._make(change)))
 
     async def _make(self, change: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        # Whatever is called from here on, in whichever thread, has a copy of this context.
+        # Everything called from here on, in any thread, runs in a copy of this context.
         self._current = object()
         running_change.set(self._current)
         try:
@@ -48,7 +51,7 @@ class Changing(Protocol):
 def change(
     method: Callable[Concatenate[M, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[M, P], Deferred[T]]:
-    """Make the method a change of its object's `_changes`."""
+    """Decorate a method so that a call is a change in its object's `_changes`."""
 
     @wraps(method)
     def begin(self: M, /, *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:

@@ -1,4 +1,4 @@
-"""Runs other programs, such as git and pip, from a thread."""
+"""Runs other programs, such as git and pip. For use in threads."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from subprocess import DEVNULL, PIPE, STDOUT
 from errklein.text.masking import masker
 
 _LONGEST = 1000
-"""Characters of the line that an error repeats."""
+"""The maximum length of a line of output in an error, in characters."""
 
 
 class ProgramError(Exception):
-    """A program could not be run, or failed; str() is one line: its fatal error, else its last error, else its last output.
+    """A program couldn't be run, or failed.
 
-    `output` is the complete output; "" if the program could not be run or was stopped.
+    The text is one line: the program's fatal error, or its last error, or the last line of its output. `output` is the
+    complete output; "" if the program couldn't be run or was stopped.
     """
 
     def __init__(self, message: str, output: str = "") -> None:
@@ -29,7 +30,10 @@ class ProgramError(Exception):
 def run(
     command: Sequence[str], *, seconds: float, env: Mapping[str, str] | None = None, directory: Path | None = None
 ) -> str:
-    """The program's output, errors included; raises ProgramError. After the time, it and what it started are killed."""
+    """Run a program and return its output, including standard error.
+
+    Raises ProgramError if it fails. After `seconds`, the program and its child processes are killed.
+    """
     name, environment = Path(command[0]).name, {**os.environ, **(env or {})}
     try:
         process = subprocess.Popen(
@@ -42,13 +46,13 @@ def run(
             output, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            raise ProgramError(f"{name} had not come to its end after {seconds:g} s") from None
+            raise ProgramError(f"{name} was stopped: it exceeded the timeout of {seconds:g} s") from None
     text = masker(output.decode("utf-8", "replace"))
     if process.returncode:
         lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-        # git and pip give advice after it, in several lines.
+        # git and pip add lines of advice after it.
         fatal = [line for line in lines if line.startswith("fatal: ")]
-        # pip's own exceptions follow that line, and their text is in the last one.
+        # Exceptions of pip itself follow "ERROR: Exception:"; the last line has their text.
         errors = [line for line in lines if line.lower().startswith("error: ") and line != "ERROR: Exception:"]
         line = (fatal or errors[-1:] or lines[-1:] or [f"{name} failed without output"])[0]
         raise ProgramError(line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…", text)

@@ -1,21 +1,28 @@
-"""Settings that name plugins or commands which there aren't: most often a slip of the pen, and harmless only by luck."""
+"""Warnings about settings that name unknown plugins or commands."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from typing import Any
 
 from errklein.commands import RegisteredCommand, unmatched
 from errklein.config import Config
 from errklein.plugins.botplugin import BotPlugin, handlers_once_active
 
-_CORE_PLUGINS = "ACLs, Backup, ChatRoom, CommandNotFoundFilter, Flows, Health, Help, Plugins, TextCmds, Utils, VersionChecker, Webserver"
+_CORE_PLUGINS = (
+    "ACLs, Backup, ChatRoom, CommandNotFoundFilter, Flows, Health, Help, Plugins, TextCmds, Utils, VersionChecker, "
+    "Webserver"
+)
 
 
 def unknown_names(
     config: Config, plugins: Iterable[tuple[str, BotPlugin | None]], registered: Iterable[RegisteredCommand] = ()
 ) -> list[str]:
-    """A warning for each unknown name in settings, given all plugins found, active or not, and the active commands."""
+    """Return a warning for each unknown name in settings.
+
+    `plugins` are all plugins found, active or not, and `registered` the active commands.
+    """
     found = list(plugins)
     commands = {(command.owner, command.name) for command in registered}
     for name, instance in found:
@@ -31,24 +38,28 @@ def _in_settings(
     settings: dict[str, Any], where: str, plugins: set[str], commands: set[tuple[str, str]]
 ) -> Iterator[str]:
     for pattern in unmatched(settings.get("ACCESS_CONTROLS", ()), sorted(commands)):
-        yield f"{where}ACCESS_CONTROLS: the pattern {pattern!r} is for no command that there is"
+        yield f"{where}ACCESS_CONTROLS: the pattern {pattern!r} matches no command"
     names = {name for _, name in commands}
     for setting in ("DIVERT_TO_PRIVATE", "DIVERT_TO_THREAD"):
         for name in settings.get(setting, ()):
             if name != "ALL_COMMANDS" and name not in names:
-                meant = name.strip().replace(" ", "_")
-                hint = f"; expected {meant!r}" if meant in names else ""
-                yield f"{where}{setting}: there is no command {name!r}{hint}"
+                yield f"{where}{setting}: unknown command {name!r}{_suggestion(name.strip().replace(' ', '_'), names)}"
     for name in settings.get("PLUGINS_CALLBACK_ORDER", ()):
         if name is not None and name not in plugins:
-            yield f"{where}PLUGINS_CALLBACK_ORDER: there is no plugin {name!r}"
+            yield f"{where}PLUGINS_CALLBACK_ORDER: unknown plugin {name!r}{_suggestion(name, plugins)}"
     for name in settings.get("CORE_PLUGINS") or ():
         if name not in plugins and name not in _CORE_PLUGINS.split(", "):
-            yield f"{where}CORE_PLUGINS: there is no plugin {name!r}; expected some of {_CORE_PLUGINS}"
+            yield f"{where}CORE_PLUGINS: unknown plugin {name!r}; valid names: {_CORE_PLUGINS}"
+
+
+def _suggestion(name: object, names: Iterable[str]) -> str:
+    """Return the name that is most similar, as the end of a sentence; "" if none is."""
+    similar = get_close_matches(str(name), sorted(names), 1)
+    return f"; did you mean {similar[0]!r}?" if similar else ""
 
 
 def _commands_of(instance: BotPlugin | None) -> Iterator[str]:
-    """The names of the commands that the plugin has, or will have once it is activated."""
+    """Yield the names of the plugin's commands, which it may only have once it is activated."""
     if instance is None:
         return
     for name, handler in handlers_once_active(instance):

@@ -46,10 +46,10 @@ class PluginInfoTests(SynchronousTestCase):
         """The error about a missing key or an invalid version names it."""
         with self.assertRaises(NoOptionError):
             parsed("[Core]\nName = A\n")
-        with self.assertRaisesRegex(ValueError, "'3.x' is no version of Python"):
+        with self.assertRaisesRegex(ValueError, "invalid version of Python: '3.x'"):
             parsed("[Core]\nName=A\nModule=a\n[Python]\nVersion=3.x\n")
         for key in ("Min", "Max"):
-            with self.assertRaisesRegex(ValueError, "'6' is no version of errbot"):
+            with self.assertRaisesRegex(ValueError, "invalid version of errbot: '6'"):
                 parsed(f"[Core]\nName=A\nModule=a\n[Errbot]\n{key}=6\n")
 
     def test_classes(self) -> None:

@@ -191,7 +191,7 @@ class ReposTests(SynchronousTestCase):
         """A plugin with the name of another is ignored, and a repository with no other plugin isn't installed."""
         self.origin.commit(plugin_files("Help"), removed=("thing.py", "thing.plug", "sub/deep.plug"))
         answer = self.say("!repos install me/thing")
-        self.assertIn("already a plugin named Help", answer)
+        self.assertIn("a plugin named Help already exists", answer)
         manager = self.bot.bot.plugin_manager
         self.assertEqual(manager.status.remark(manager.plugin("Help")), "")
 

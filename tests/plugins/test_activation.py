@@ -358,7 +358,7 @@ class StartTests(ActivationCase):
                 self.successResultOf(Deferred.fromCoroutine(self.bot.bot.stop(10)))
             self.assertFalse(one.is_activated or two.is_activated)
             self.assertEqual((one.called.count("deactivate"), two.called.count("deactivate")), (1, 1))
-            self.assertIn("Two is being deactivated already.", one.called)
+            self.assertIn("Two is already being deactivated.", one.called)
 
     def test_stopped_meanwhile(self) -> None:
         """An activation that is under way when the bot stops leaves nothing behind when it ends."""
@@ -684,7 +684,7 @@ class ThreadTests(RealBotCase):
         file.write_text("from tests.plugins.test_activation import GATE\nGATE.wait(10)\n" + ANSWERING)
         reply = await self.command("!plugin reload Zeta")
         self.assertIn("Zeta could not be loaded: importing ", reply)
-        self.assertIn("has not ended after 0.3 s", reply)
+        self.assertIn("exceeded the timeout of 0.3 s", reply)
         self.assertEqual(await self.command("!answer"), "answered")
         GATE.set()
         file.write_text(ANSWERING.replace('"answered"', '"answered anew"'))

@@ -33,22 +33,22 @@ WRONG = {
         "ValueError: invalid literal for int() with base 10: 'many'"
     ),
     "Activates": (
-        "Activates could not be activated: activate: {}/activates/activates.py, line 7: OSError: the disk is gone"
+        "Activates could not be activated: activate failed at {}/activates/activates.py, line 7: OSError: the disk is gone"
     ),
     "Configures": (
         "Configures can't use its configuration: {}/configures/configures.py, line 6: "
         "TypeError: 'NoneType' object is not subscriptable"
     ),
     "Connects": (
-        "Connects could not be activated: callback_connect: {}/connects/connects.py, line 6: "
+        "Connects could not be activated: callback_connect failed at {}/connects/connects.py, line 6: "
         "AttributeError: 'Connects' object has no attribute 'no_such_method'"
     ),
-    "Needs": "Needs depends on Missing, and there is no such plugin (DependsOn in {}/needs/needs.plug)",
+    "Needs": "Needs depends on Missing, which is not found (DependsOn in {}/needs/needs.plug)",
     "CircleOne": (
         "CircleOne depends on itself: CircleOne → CircleTwo → CircleOne (DependsOn in {}/circle_one/circle_one.plug)"
     ),
     "Version": (
-        "Version can't be used: it needs errbot 99.0.0 or newer, and errklein stands for 6.2.1 ({}/version/version.plug)"
+        "Version can't be used: it requires errbot 99.0.0 or newer, but errklein provides 6.2.1 ({}/version/version.plug)"
     ),
     "Template": (
         "{}/template/templates/shown.md, line 3: invalid template: Unexpected end of template. "
@@ -96,7 +96,7 @@ class BrokenPluginsTests(SynchronousTestCase):
         for name, line in WRONG.items():
             if name not in ("Good", "Slow"):
                 self.assertIn(line.format(BROKEN).partition(" (DependsOn")[0], self.told)
-        self.assertIn("twin.plug: there is already a plugin named Good", self.told)
+        self.assertIn("twin.plug: a plugin named Good already exists", self.told)
 
     def test_a_circle_is_told_from_both_sides(self) -> None:
         """The second plugin of a circle is broken as well."""

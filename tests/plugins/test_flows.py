@@ -64,7 +64,7 @@ class FlowFileTests(PluginFilesTestCase):
         self.write_flows()
         manager = self.bot().bot.plugin_manager
         failure = self.failureResultOf(manager.deactivate_flow("Nosuch"))
-        self.assertEqual(str(failure.value), "Nosuch is no .flow file's name. There are: Deploying")
+        self.assertEqual(str(failure.value), "Unknown flows: Nosuch. Valid names: Deploying.")
         failure = self.failureResultOf(manager.activate_flow("Deploying"))
         self.assertEqual(str(failure.value), "Deploying is already activated.")
 

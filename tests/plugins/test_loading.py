@@ -67,7 +67,7 @@ class WarningTests(SynchronousTestCase):
         self.assertEqual(
             mixed,
             "Mixed.mixed runs on the reactor, since it names treq at line 32 in _notify, and would block it: it uses "
-            "time.sleep at line 8. Mark it with threaded=True, or call what blocks with deferToThread",
+            "time.sleep at line 8. Mark it with threaded=True, or call the blocking function with deferToThread",
         )
         self.assertIn("Mixed.slow runs on the reactor, since it names treq at line 32 in _notify", slow)
         self.assertIn("time.sleep at line 23", slow)

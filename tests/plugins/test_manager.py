@@ -235,7 +235,7 @@ class ReloadTests(PluginFiles):
     def test_a_renamed_plugin_goes_on_under_its_old_name(self) -> None:
         """A .plug file with another name is refused in a sentence, and changes nothing."""
         _, reply = self.refused_reload("[Core]\nName = Other\nModule = versioned\n")
-        self.assertIn("the plugin is called Other now", reply)
+        self.assertIn("Name is now Other", reply)
 
     def test_a_broken_plug_file_leaves_the_old_code(self) -> None:
         """A .plug file that can't be read is told of in a sentence, and changes nothing."""
@@ -433,7 +433,7 @@ class BrokenPluginTests(PluginFiles):
         (self.directory / "bad.plug").write_text("Name = Bad\n")
         bot = self.start()
         self.assertIn("bad.plug", "\n".join(bot.sent_to("@admin")))
-        self.assertIn("bad.plug: line 1 has no section above it", bot.command("!status plugins"))
+        self.assertIn("bad.plug: line 1 precedes all sections", bot.command("!status plugins"))
         self.assertEqual(bot.command("!which"), "1")
 
     def test_switched_by_another_plugin(self) -> None:
@@ -507,7 +507,7 @@ class BrokenPluginTests(PluginFiles):
         """A configuration doesn't activate a plugin whose dependency is missing; it is stored, and the reply says both."""
         bot = self.needy("Missing")
         reply = bot.command("!plugin config Needy {'a': 2}")
-        self.assertIn("Needy depends on Missing, and there is no such plugin", reply)
+        self.assertIn("Needy depends on Missing, which is not found", reply)
         self.assertIn("The configuration is stored; Needy is not activated.", reply)
         self.assertFalse(bot.bot.plugin_manager.plugin("Needy").active)
         self.assertIn("not found", bot.command("!need"))

@@ -99,10 +99,10 @@ class PlugFileTests(PluginFilesTestCase):
 
     def test_syntax(self) -> None:
         """Lines that are no INI are told by number."""
-        self.assert_problem("Name = Hello\n", "line 1 has no section above it")
-        self.assert_problem("[Core]\nName = Hello\nwhatever\n", "line 3 can't be understood")
-        self.assert_problem("[Core]\nName = Hello\nname = Bye\n", "line 3 has a key that was there before")
-        self.assert_problem("[Core]\nName = Hello\n[Core]\n", "line 3 begins a section that was there before")
+        self.assert_problem("Name = Hello\n", "line 1 precedes all sections")
+        self.assert_problem("[Core]\nName = Hello\nwhatever\n", "line 3 is invalid")
+        self.assert_problem("[Core]\nName = Hello\nname = Bye\n", "line 3 repeats a key")
+        self.assert_problem("[Core]\nName = Hello\n[Core]\n", "line 3 repeats a section")
 
     def test_bad_values(self) -> None:
         """Values that can't be are quoted, with what they should be."""
@@ -133,7 +133,7 @@ class PlugFileTests(PluginFilesTestCase):
         for name in ("core", "repomgr", "irc_backend", "text_backend", "CiscoWebexTeams_backend"):
             self.write("own.py", "from errbot import BotPlugin\nclass Own(BotPlugin):\n    pass\n")
             self.assert_problem(
-                f"[Core]\nName = {name}\nModule = own\n", f"Name is {name!r}, a name that the bot itself uses"
+                f"[Core]\nName = {name}\nModule = own\n", f"Name is {name!r}, which is reserved"
             )
         for name in ("Core", "cores", "backend", "_Backend"):
             self.assertEqual(self.load(f"[Core]\nName = {name}\nModule = own\n").name, name)
@@ -202,7 +202,7 @@ class RequirementTests(PluginFilesTestCase):
 
     def test_python_said(self) -> None:
         """The refusal says what is needed and what there is."""
-        self.assertEqual(python_refusal("3.12", (3, 11, 4)), "it needs a Python newer than 3.12, and this is 3.11.4")
+        self.assertEqual(python_refusal("3.12", (3, 11, 4)), "it requires a Python newer than 3.12, but this is 3.11.4")
 
     @settings(deadline=None)
     @given(st.text())

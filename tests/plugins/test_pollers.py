@@ -61,7 +61,7 @@ class PollerTests(PluginTestCase):
                 self.bot.advance(1)
                 self.bot.advance(1)
                 self.assertEqual(len(self.flushLoggedErrors(TypeError)), 2)
-                self.assertIn("Ticker: the poller tick failed; it goes on", "\n".join(self.bot.log))
+                self.assertIn("Ticker: the poller tick failed; it continues", "\n".join(self.bot.log))
                 self.ticker.stop_poller(self.ticker.tick, **arguments)
                 self.assertEqual(self.ticker.current_pollers, [])
         self.assertEqual(self.ticker.ticks, [])
@@ -70,7 +70,7 @@ class PollerTests(PluginTestCase):
         """What isn't a number doesn't keep the plugin from being activated; the log says what is wrong."""
         for interval in (None, "5", -1):
             self.ticker.start_poller(interval, self.ticker.tick)
-            self.assertIn(f"the interval must be a number of seconds, not {interval!r}", self.bot.log[-1])
+            self.assertIn(f"its interval must be a number of seconds, not {interval!r}", self.bot.log[-1])
             self.ticker.stop_poller(self.ticker.tick)
         self.assertEqual(len(self.flushLoggedErrors(TypeError, ValueError)), 3)
         self.ticker.start_poller(1, self.ticker.tick, times="3")
@@ -82,7 +82,7 @@ class PollerTests(PluginTestCase):
         """What can't be called at all is refused at once."""
         for method in (None, "tick", self.ticker.tick()):
             error = self.assertRaises(TypeError, self.ticker.start_poller, 1, method)
-            self.assertIn("Ticker: a poller needs a method", str(error))
+            self.assertIn("Ticker: start_poller() requires a callable", str(error))
 
     def test_calls_never_overlap(self) -> None:
         """While a call lasts no other is made; afterwards the rhythm is as before."""

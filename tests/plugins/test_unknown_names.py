@@ -49,16 +49,16 @@ class StartTests(PluginTestCase):
         self.assertEqual(
             [line.partition(";")[0] for line in lines],
             [
-                "ACCESS_CONTROLS: the pattern 'buy milk' is for no command that there is",
-                "ACCESS_CONTROLS: the pattern 'Shopp:*' is for no command that there is",
-                "DIVERT_TO_PRIVATE: there is no command 'buy tea'",
-                "DIVERT_TO_PRIVATE: there is no command 'dance'",
-                "DIVERT_TO_THREAD: there is no command 'sing'",
-                "PLUGINS_CALLBACK_ORDER: there is no plugin 'Shopp'",
-                "CORE_PLUGINS: there is no plugin 'Utilities'",
+                "ACCESS_CONTROLS: the pattern 'buy milk' matches no command",
+                "ACCESS_CONTROLS: the pattern 'Shopp:*' matches no command",
+                "DIVERT_TO_PRIVATE: unknown command 'buy tea'",
+                "DIVERT_TO_PRIVATE: unknown command 'dance'",
+                "DIVERT_TO_THREAD: unknown command 'sing'",
+                "PLUGINS_CALLBACK_ORDER: unknown plugin 'Shopp'",
+                "CORE_PLUGINS: unknown plugin 'Utilities'",
             ],
         )
-        self.assertIn("expected 'buy_tea'", lines[2])
+        self.assertIn("did you mean 'buy_tea'?", lines[2])
         self.assertEqual(self.command("!buy tea"), "bought")
 
 
@@ -90,6 +90,6 @@ class CheckTests(SynchronousTestCase):
         """What is written for nothing is told, and is no reason to fail."""
         status, told = self.check(ACCESS_CONTROLS={"buy tea": {}, "buy milk": {"denyusers": "*"}})
         self.assertEqual(status, 0, told)
-        self.assertIn("warning: ACCESS_CONTROLS: the pattern 'buy milk' is for no command that there is", told)
+        self.assertIn("warning: ACCESS_CONTROLS: the pattern 'buy milk' matches no command", told)
         self.assertNotIn("buy tea'", told)
         self.assertIn("!room list, for administrators", told)

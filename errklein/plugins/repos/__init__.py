@@ -1,4 +1,4 @@
-"""Repositories of plugins: git repositories and archives, named in an index or by their URLs, and installed in BOT_DATA_DIR."""
+"""Repositories of plugins: git repositories and archives, found by index or URL and installed in BOT_DATA_DIR."""
 
 from errklein.plugins.repos.index import RepoEntry
 from errklein.plugins.repos.manager import BotRepoManager, Updated

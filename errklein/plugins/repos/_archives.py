@@ -1,4 +1,4 @@
-"""Unpacks archives of plugins: regular files in directories, and nothing else, in one directory."""
+"""Unpacks archives of plugins, which may contain only regular files and directories in one directory."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ MOST_PACKED = 50_000_000
 MOST_UNPACKED = 200_000_000
 MOST_FILES = 10_000
 DEEPEST = 50
-"""In how many directories, one in the other, a file may be. What is much deeper Python can't remove any more."""
+"""The number of nested directories. Python can't remove directories that are nested much deeper."""
 
 MOST_HEADERS = 64_000
-"""How many bytes there may be before a file or directory that say what it is. tarfile keeps all of them in memory."""
+"""The limit for the headers of one file or directory, in bytes. tarfile keeps them in memory."""
 
 _EXPECTED = "expected a .tar.gz archive of regular files in one directory"
 
 _UNREADABLE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, OverflowError, ValueError, RecursionError)
-"""What damaged archives make gzip and tarfile raise."""
+"""Exceptions of gzip and tarfile for damaged archives."""
 
 
 def unpack(archive: IO[bytes], target: Path) -> None:
-    """Put what is in the archive's only directory into `target`, a new one. RepoException leaves what was written."""
+    """Unpack the archive's only directory into `target`, a new directory.
+
+    Raises RepoException; the files written until then stay.
+    """
     target.mkdir(parents=True)
     try:
-        # What unpacks to more than it may is noticed as it is read, whatever the headers say.
+        # The limits hold for the bytes read, whatever the headers claim.
         with gzip.open(archive) as stream:
             limited: Any = _Limited(stream)
             with tarfile.open(fileobj=limited, mode="r|") as tar:
@@ -43,10 +46,10 @@ def unpack(archive: IO[bytes], target: Path) -> None:
 
 
 def _members(tar: tarfile.TarFile, stream: _Limited) -> Iterator[tarfile.TarInfo]:
-    """What is in the archive, one after the other; there is never more than MOST_HEADERS about each in memory."""
+    """Yield the members of the archive. At most MOST_HEADERS bytes of metadata of each are in memory."""
     for member in tar:
         stream.expect(member.size if member.isreg() else 0)
-        # tarfile remembers each member, and hands on what the headers said of all.
+        # tarfile keeps each member, and copies global headers to each.
         member.pax_headers = {}
         tar.pax_headers = {}
         yield member
@@ -56,34 +59,34 @@ def _extract(members: Iterable[tarfile.TarInfo], tar: tarfile.TarFile, target: P
     tops: set[str] = set()
     for count, member in enumerate(members, 1):
         if count > MOST_FILES:
-            raise RepoException(f"the archive holds more than {MOST_FILES} files")
+            raise RepoException(f"the archive contains more than {MOST_FILES} files")
         _check(member)
         top, *rest = PurePosixPath(member.name).parts or ("",)
         if not top:
             continue
         if top.startswith(("/", "..")):
-            raise RepoException(f"{shown(member.name)} in the archive leads out of it; {_EXPECTED}")
+            raise RepoException(f"{shown(member.name)} in the archive leads out of its directory; {_EXPECTED}")
         tops.add(top)
         if len(tops) > 1 or not (rest or member.isdir()):
-            raise RepoException(f"the archive has {shown(top)} beside its directory; {_EXPECTED}")
+            raise RepoException(f"the archive contains {shown(top)} beside its directory; {_EXPECTED}")
         path = target.joinpath(*rest)
         if member.isreg() and path.exists():
             raise RepoException(f"{shown(member.name)} is in the archive twice")
-        # The filter refuses what would lie outside of the directory.
+        # The filter rejects members outside of the directory.
         inner = member.replace(name=str(PurePosixPath(*rest)), deep=False)
         tar.extract(inner, target, set_attrs=False, filter="data")
 
 
 def _check(member: tarfile.TarInfo) -> None:
-    """Raise RepoException unless the member is a file or directory in a directory, and not too deep."""
+    """Raise RepoException unless the member is a file or directory, and not nested too deep."""
     if not (member.isdir() or member.isreg()) or member.issparse():
-        raise RepoException(f"{shown(member.name)} in the archive is no regular file; {_EXPECTED}")
+        raise RepoException(f"{shown(member.name)} in the archive is not a regular file; {_EXPECTED}")
     if member.name.count("/") > DEEPEST:
-        raise RepoException(f"{shown(member.name)} in the archive is in more than {DEEPEST} directories")
+        raise RepoException(f"{shown(member.name)} in the archive is nested more than {DEEPEST} directories deep")
 
 
 class _Limited(io.RawIOBase):
-    """A file to read from, up to the limits: one for all of it, and one for what is read until the next member."""
+    """A file with two limits: one for all its bytes, and one for the bytes until the next member."""
 
     def __init__(self, file: gzip.GzipFile) -> None:
         super().__init__()
@@ -92,11 +95,11 @@ class _Limited(io.RawIOBase):
         self._left_here = MOST_HEADERS
 
     def expect(self, content: int) -> None:
-        """From here on there are as many bytes of content, and then the headers of the next member."""
+        """Expect so many bytes of content, followed by the headers of the next member."""
         self._left_here = content + MOST_HEADERS
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes, all that are left unless `size` is given."""
+        """Return the next bytes; all remaining ones unless `size` is given."""
         data = self._file.read(min(size, self._left + 1) if size >= 0 else self._left + 1)
         self._left -= len(data)
         if self._left < 0:

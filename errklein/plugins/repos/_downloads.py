@@ -1,4 +1,4 @@
-"""Fetches files by HTTP, in a thread, with limits of size and time."""
+"""Downloads files by HTTP with limits of size and time. For use in threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from errklein._version import __version__
 from errklein.plugins.repos.sources import RepoException, shown
 
 _CHUNK = 64 * 1024
-# Neither for files nor for FTP, so that a redirection there is an error.
+# Without handlers for files and FTP, so that redirects to these are errors.
 _HANDLERS = (
     urllib.request.ProxyHandler,
     urllib.request.HTTPHandler,
@@ -28,11 +28,14 @@ _HANDLERS = (
     urllib.request.UnknownHandler,
 )
 _PAUSE = 20
-"""For how many seconds a server may say nothing."""
+"""The timeout for each read from the server, in seconds."""
 
 
 def download(url: str, into: IO[bytes], *, most: int, seconds: float) -> None:
-    """Write what is at an https or http URL; raises RepoException, also if it is more than `most` bytes, or takes longer."""
+    """Write the content of an https or http URL to a file.
+
+    Raises RepoException if it can't be downloaded, is larger than `most` bytes, or takes longer than `seconds`.
+    """
     deadline = time.monotonic() + seconds
     size = 0
     with _opened(url) as response:
@@ -41,7 +44,7 @@ def download(url: str, into: IO[bytes], *, most: int, seconds: float) -> None:
             if size > most:
                 raise RepoException(f"{shown(url)} is larger than {most // 1_000_000} MB")
             if time.monotonic() > deadline:
-                raise RepoException(f"{shown(url)} had not come to its end after {seconds:g} s")
+                raise RepoException(f"the download of {shown(url)} exceeded the timeout of {seconds:g} s")
             into.write(chunk)
 
 
@@ -54,7 +57,7 @@ def _opened(url: str) -> Iterator[http.client.HTTPResponse]:
         with opener.open(_request(url), timeout=_PAUSE) as response:
             yield response
     except HTTPError as error:
-        raise RepoException(f"{shown(url)}: the server answers {error.code} {error.reason}") from error
+        raise RepoException(f"{shown(url)}: the server responded with {error.code} {error.reason}") from error
     except URLError as error:
         raise RepoException(f"{shown(url)}: {error.reason}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -62,7 +65,7 @@ def _opened(url: str) -> Iterator[http.client.HTTPResponse]:
 
 
 def _request(url: str) -> Request:
-    """A request for the URL; a name and password in it are for that server alone, not for the one that it redirects to."""
+    """Return a request for the URL. Its user name and password are sent only to its own host, not after a redirect."""
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
     headers = {"User-Agent": f"errklein/{__version__}"}

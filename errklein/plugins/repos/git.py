@@ -1,7 +1,7 @@
-"""What is needed of git: its executable, run in ways that run nothing of the repository's. For threads.
+"""Runs git in ways that execute nothing from the repository. For use in threads.
 
-git itself knows proxies, keys and credentials as the operator has set them up, and, as a process of its own, can be
-stopped and can't hold up the bot.
+The git program knows the operator's proxies, keys and credentials. As a separate process it can be stopped and can't
+block the bot.
 """
 
 from __future__ import annotations
@@ -28,35 +28,38 @@ _ENVIRONMENT = {
 
 
 def git_clone(url: str, path: str | Path) -> None:
-    """Have the newest state of the repository in a directory that isn't there yet; raises RepoException."""
+    """Clone the newest commit of the repository into a new directory. Raises RepoException."""
     check_url(url, local=True)
     options = ["--quiet", "--depth", "1", "--no-local", "--no-recurse-submodules", "--template="]
     _git("clone", *options, "--", url, str(Path(path).absolute()))
 
 
 def git_pull(repo_path: str | Path) -> None:
-    """Have the repository's newest state; raises RepoException if local changes are in the way, or its history changed."""
+    """Update the repository to the newest commit.
+
+    Raises RepoException if local changes conflict, or if the repository's history was rewritten.
+    """
     _git("pull", "--quiet", "--ff-only", "--no-recurse-submodules", directory=Path(repo_path))
 
 
 def git_tag_list(repo_path: str | Path) -> list[str]:
-    """The names of the repository's tags, as they are there; raises RepoException."""
+    """Return the names of the tags in the remote repository, sorted. Raises RepoException."""
     lines = _git("ls-remote", "--tags", "--refs", "--quiet", directory=Path(repo_path)).splitlines()
     return sorted(line.partition("refs/tags/")[2] for line in lines if "refs/tags/" in line)
 
 
 def head(directory: Path) -> str:
-    """The commit that is checked out."""
+    """Return the commit that is checked out."""
     return _git("rev-parse", "--verify", "HEAD", directory=directory).strip()
 
 
 def go_back(directory: Path, commit: str) -> None:
-    """Check the commit out again; local changes are kept, or it raises RepoException."""
+    """Check the commit out again. Raises RepoException if that would overwrite local changes."""
     _git("reset", "--quiet", "--keep", commit, directory=directory)
 
 
 def _git(*arguments: str, directory: Path | None = None) -> str:
-    # Without --git-dir, a directory that is no repository would lead git to the repository that it lies in.
+    # Without --git-dir, git would use a repository in a parent directory.
     place = () if directory is None else (f"--git-dir={directory / '.git'}", f"--work-tree={directory}")
     try:
         return run([*_CAREFUL, *place, *arguments], seconds=_SECONDS, env=_ENVIRONMENT, directory=directory)
@@ -65,12 +68,12 @@ def _git(*arguments: str, directory: Path | None = None) -> str:
 
 
 def check_links(directory: Path) -> None:
-    """Raise RepoException if a link leads out of the directory, perhaps to other plugins, or something lies too deep."""
+    """Raise RepoException if a link leads out of the directory, or if directories are nested too deep."""
     top = Path(os.path.realpath(directory))
     for place, directories, files in os.walk(top):
         here = Path(place)
         if len(here.relative_to(top).parts) >= DEEPEST:
-            raise RepoException(f"the repository has more than {DEEPEST} directories, one in the other")
+            raise RepoException(f"directories in the repository are nested more than {DEEPEST} deep")
         directories[:] = [name for name in directories if here != top or name != ".git"]
         for path in (here / name for name in (*directories, *files)):
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(top):

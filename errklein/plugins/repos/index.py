@@ -1,4 +1,4 @@
-"""The index of public repositories: JSON that names them, and the plugins in each."""
+"""The index of public repositories: a JSON object of repositories and their plugins."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SECONDS = 60
 _WORD = re.compile(r"\w+")
 
 Index = Mapping[str, Any]
-"""By the names of repositories, for each plugin in one what is known of it."""
+"""A mapping of names of repositories to mappings of plugins to their descriptions."""
 
 
 class RepoEntry(NamedTuple):
-    """A plugin in the index, and the repository that it is in."""
+    """A plugin in the index, and its repository."""
 
     entry_name: str
     name: str
@@ -32,7 +32,7 @@ class RepoEntry(NamedTuple):
 
 
 def fetch(place: str) -> dict[str, Any]:
-    """The index at a URL or path; raises RepoException. Blocks; for threads."""
+    """Return the index at a URL or path. Blocks. Raises RepoException."""
     if is_local(place):
         try:
             data = local_path(place).read_bytes()
@@ -45,14 +45,14 @@ def fetch(place: str) -> dict[str, Any]:
     try:
         index = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise RepoException(f"{shown(place)}: the index is no JSON: {error}") from error
+        raise RepoException(f"{shown(place)}: the index is not valid JSON: {error}") from error
     if not isinstance(index, dict):
-        raise RepoException(f"{shown(place)}: the index is no JSON object of repositories")
+        raise RepoException(f"{shown(place)}: the index must be a JSON object of repositories")
     return index
 
 
 def entries(index: Index, name: str) -> list[RepoEntry]:
-    """The plugins of the repository of that name; what isn't as it should be is left out."""
+    """Return the plugins of the repository of that name. Invalid entries are ignored."""
     plugins = index.get(name)
     if not isinstance(plugins, Mapping):
         return []
@@ -66,7 +66,7 @@ def entries(index: Index, name: str) -> list[RepoEntry]:
 
 
 def search(index: Index, query: str) -> Iterator[RepoEntry]:
-    """The plugins in whose names or descriptions each word of the query occurs, in the order of the index."""
+    """Yield the plugins whose names or descriptions contain each word of the query, in the order of the index."""
     wanted = [word.lower() for word in _WORD.findall(query)]
     for name in index:
         for entry in entries(index, name):

@@ -1,4 +1,4 @@
-"""The repositories of plugins that are installed, and those that can be: `self._bot.repo_manager`."""
+"""BotRepoManager, which plugins use as `self._bot.repo_manager`."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ _SECONDS = 300
 
 @dataclass(frozen=True)
 class Updated:
-    """A repository that was updated: `undo` brings the state from before back, `keep` gives it up."""
+    """An update of a repository: `undo` restores the previous state, and `keep` discards it."""
 
     undo: Callable[[], None]
     keep: Callable[[], None]
 
 
 class BotRepoManager(StoreMixin):
-    """Installs, updates and removes repositories; loading their plugins is the plugin manager's.
+    """Installs, updates and removes repositories of plugins. The plugin manager loads the plugins.
 
-    Methods that use git or the network block: they are for threads. They raise RepoException. As a mapping it is what is stored:
-    the URLs of repositories by name under "installed_repos", and the index as it was last read under "repo_index".
+    Methods that use git or the network block, so call them in threads. They raise RepoException. The mapping contains
+    the URLs of installed repositories by name under "installed_repos", and the index as last read under "repo_index".
     """
 
     log = Logger()
@@ -66,11 +66,11 @@ class BotRepoManager(StoreMixin):
         self._no_index = ""
 
     def get_installed_plugin_repos(self) -> dict[str, str]:
-        """The URLs of installed repositories, by name."""
+        """Return the URLs of installed repositories by name."""
         return dict(self.get(INSTALLED_REPOS, {}))
 
     def set_plugin_repos(self, repos: Mapping[str, str]) -> None:
-        """Record that these repositories are installed, and no others."""
+        """Record these as the only installed repositories."""
         self[INSTALLED_REPOS] = dict(repos)
 
     def add_plugin_repo(self, name: str, url: str) -> None:
@@ -78,11 +78,11 @@ class BotRepoManager(StoreMixin):
         self.set_plugin_repos({**self.get_installed_plugin_repos(), name: url})
 
     def get_all_repos_paths(self) -> list[str]:
-        """The directories of installed repositories. Invalid names are ignored with a warning."""
+        """Return the directories of installed repositories. Invalid names are ignored with a warning."""
         paths = []
         for name in map(str, self.get_installed_plugin_repos()):
             try:
-                # Names from a backup could lead to any directory, and its plugins would be loaded.
+                # A name from a backup could be a path to any directory, whose plugins would be loaded.
                 check_name(name)
             except RepoException as error:
                 self.log.warn("Installed repositories: {error}", error=str(error))
@@ -91,22 +91,25 @@ class BotRepoManager(StoreMixin):
         return paths
 
     def path_of(self, name: str) -> Path:
-        """The directory of the repository of that name."""
+        """Return the directory of the repository of that name."""
         return Path(self.plugin_dir, name)
 
     def name_of(self, path: Path) -> str:
-        """The name of the repository in that directory."""
+        """Return the name of the repository in that directory."""
         return str(path.relative_to(self.plugin_dir))
 
     def check_for_index_update(self) -> None:
-        """Read the index anew if it is older than an hour, once for all who ask; after a failure, not for a minute."""
+        """Read the index again if it is older than an hour. Concurrent calls read it once.
+
+        After a failure it isn't read for a minute.
+        """
         with self._reading:
             age = self._now() - self.get(REPO_INDEX, {}).get(LAST_UPDATE, float("-inf"))
             if not 0 <= age < _FRESH and not 0 <= self._now() - self._failed < _PAUSE:
                 self.index_update()
 
     def index_update(self) -> None:
-        """Read the index anew: all of BOT_PLUGIN_INDEXES that can be read. Of a repository in several, the first one tells."""
+        """Read the indexes in BOT_PLUGIN_INDEXES. If several contain a repository, the first one counts."""
         merged: dict[str, Any] = {}
         local: list[str] = []
         readable = False
@@ -114,7 +117,7 @@ class BotRepoManager(StoreMixin):
             try:
                 found = index.fetch(place)
             except RepoException as error:
-                self.log.warn("No index of plugins: {error}", error=str(error))
+                self.log.warn("The index of plugins can't be read: {error}", error=str(error))
                 self._no_index = str(error)
                 continue
             readable = True
@@ -122,31 +125,31 @@ class BotRepoManager(StoreMixin):
                 local += [name for name in found if name not in merged]
             merged = {**found, **merged}
         if readable:
-            # What a remote index calls a repository on this machine isn't one.
+            # Only local indexes may name local repositories.
             self[REPO_INDEX] = {**merged, LAST_UPDATE: self._now(), "local": local}
         else:
             self._failed = self._now()
 
     @property
     def without_index(self) -> str:
-        """Why there is no index, not even an old one; "" if there is one, or none was looked for."""
+        """The reason why there is no index, not even an old one; "" if there is one, or if none was read yet."""
         return "" if self.get(REPO_INDEX) else self._no_index
 
     def get_repo_from_index(self, repo_name: str) -> list[RepoEntry]:
-        """The plugins of a repository in the index."""
+        """Return the plugins of a repository in the index."""
         return index.entries(self.get(REPO_INDEX, {}), repo_name)
 
     def search_repos(self, query: str) -> Iterator[RepoEntry]:
-        """The plugins in the index in whose names or descriptions each word of the query occurs."""
+        """Yield the plugins in the index whose names or descriptions contain each word of the query."""
         self.check_for_index_update()
         return index.search(self.get(REPO_INDEX, {}), query)
 
     def install_repo(self, repo: str) -> str:
-        """Have the repository of that name in the index, or at that URL; returns its directory."""
+        """Install the repository with that name in the index, or at that URL. Return its directory."""
         source = self._source(repo.strip())
         target = self.path_of(source.name)
         if target.exists():
-            raise RepoException(f"{source.name} is already there; update it, or uninstall it first")
+            raise RepoException(f"{source.name} is already installed; update it, or uninstall it first")
         with self._new(source) as fetched:
             target.parent.mkdir(parents=True, exist_ok=True)
             fetched.rename(target)
@@ -154,27 +157,27 @@ class BotRepoManager(StoreMixin):
         return str(target)
 
     def uninstall_repo(self, name: str) -> None:
-        """Remove the repository and its directory; raises UnknownRepo."""
+        """Remove the repository and its directory. Raises UnknownRepo."""
         repos = self.get_installed_plugin_repos()
         _check_installed(name, repos)
         try:
             shutil.rmtree(self.path_of(name))
         except FileNotFoundError:
-            self.log.warn("{path} was gone already", path=str(self.path_of(name)))
+            self.log.warn("{path} was already removed", path=str(self.path_of(name)))
         except OSError as error:
             raise RepoException(f"{error.filename} can't be removed: {error.strerror}") from error
         with suppress(OSError):
-            # The owner's directory, unless another repository is in it.
+            # Fails if the owner's directory contains another repository.
             self.path_of(name).parent.rmdir()
         del repos[name]
         self[INSTALLED_REPOS] = repos
 
     def update_all_repos(self) -> Iterator[tuple[str, int, str]]:
-        """As `update_repos`, for all installed repositories."""
+        """Update all installed repositories, as `update_repos` does."""
         return self.update_repos(self.get_installed_plugin_repos())
 
     def update_repos(self, repos: Iterable[str]) -> Iterator[tuple[str, int, str]]:
-        """Update each repository; yields its directory, whether that was possible, and a sentence about it.
+        """Update repositories. For each, yield its directory, whether the update succeeded, and a sentence about it.
 
         Unknown names are ignored.
         """
@@ -189,7 +192,7 @@ class BotRepoManager(StoreMixin):
                     yield str(self.path_of(name)), True, "It is up to date."
 
     def renew(self, name: str) -> Updated:
-        """Have the newest state of an installed repository, which then is to be kept or undone."""
+        """Update an installed repository. The caller keeps or undoes the result."""
         repos = self.get_installed_plugin_repos()
         _check_installed(name, repos)
         path, url = self.path_of(name), repos[name]
@@ -216,24 +219,26 @@ class BotRepoManager(StoreMixin):
 
     def _source(self, repo: str) -> RepoSource:
         if not repo:
-            raise RepoException("no repository was named")
+            raise RepoException("the name or URL of a repository is missing")
         if ":" in repo or repo.startswith("/"):
             return RepoSource.of(repo)
         self.check_for_index_update()
         known = self.get_repo_from_index(repo)
         if self.without_index:
-            raise RepoException(f"there is no index to find {shown(repo)} in: {self.without_index}; a URL needs none")
+            raise RepoException(
+                f"no index is available to look up {shown(repo)} ({self.without_index}); give a URL instead"
+            )
         if not known:
             raise RepoException(
-                f"{shown(repo)} is not in the index; `repos search` looks for words, and a URL needs none"
+                f"{shown(repo)} is not in the index; find its name with `repos search WORD`, or give a URL"
             )
         return RepoSource.of(known[0].repo, repo, local=repo in self.get(REPO_INDEX, {}).get("local", ()))
 
     @contextmanager
     def _new(self, source: RepoSource) -> Iterator[Path]:
-        """The repository as it is there now, in a directory that is to be moved to its place."""
+        """Provide a new copy of the repository, in a directory that the caller moves to its place."""
         Path(self.plugin_dir).mkdir(parents=True, exist_ok=True)
-        # Hidden, so that nobody looks for plugins in what isn't complete.
+        # Hidden directories aren't searched for plugins, so an incomplete copy is never loaded.
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self.plugin_dir) as directory:
             fetched = Path(directory, "repo")
             if source.is_archive:
@@ -247,13 +252,13 @@ class BotRepoManager(StoreMixin):
 
 def _check_installed(name: str, repos: Mapping[str, str]) -> None:
     if name not in repos:
-        raise UnknownRepo(f"{shown(name)} is not installed; the installed ones are: {', '.join(repos) or 'none'}")
+        raise UnknownRepo(f"{shown(name)} is not installed; installed repositories: {', '.join(repos) or 'none'}")
     check_name(name)
 
 
 @contextmanager
 def _archive(url: str) -> Iterator[IO[bytes]]:
-    """The archive, open for reading from its beginning; raises RepoException."""
+    """Open the archive at a URL or path for reading. Raises RepoException."""
     if not sources.is_local(url):
         with tempfile.TemporaryFile() as archive:
             download(url, archive, most=MOST_PACKED, seconds=_SECONDS)

@@ -1,4 +1,4 @@
-"""What may be installed: URLs of git repositories and of archives, and what they are called here."""
+"""Sources of repositories: URLs of git repositories and archives, and the names under which they are installed."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _ARCHIVE = ".tar.gz"
 
 
 class RepoException(Exception):
-    """Something can't be done with a repository of plugins; str() is one line for the admin who asked."""
+    """An operation on a repository of plugins failed. The text is one line for the administrator."""
 
 
 class UnknownRepo(RepoException, KeyError):
-    """There is no such repository among those that are installed."""
+    """No repository of that name is installed."""
 
-    # As a KeyError's, it would be a string in quotes.
+    # KeyError's str() would add quotes.
     __str__ = Exception.__str__
 
 
 @dataclass(frozen=True)
 class RepoSource:
-    """Where a repository comes from, what it is called here, and whether it is an archive rather than a git repository."""
+    """The URL of a repository, its name here, and whether it is an archive instead of a git repository."""
 
     name: str
     url: str
@@ -39,9 +39,9 @@ class RepoSource:
 
     @classmethod
     def of(cls, url: str, name: str | None = None, *, local: bool = True) -> RepoSource:
-        """The source at the URL; raises RepoException unless it is one that may be used.
+        """Return the source for a URL. Raises RepoException if the URL isn't allowed.
 
-        Those are https, http and ssh URLs, git@host:owner/name, and, if `local`, absolute paths and file URLs.
+        Allowed are https, http and ssh URLs, git@host:owner/name and, if `local` is True, absolute paths and file URLs.
         """
         check_url(url, local=local)
         name = human_name_for_git_url(url) if name is None else name
@@ -50,58 +50,58 @@ class RepoSource:
 
 
 def is_local(place: str) -> bool:
-    """Whether the path or URL names something on this machine rather than in the network."""
+    """Return whether the path or URL is on this machine."""
     return urlsplit(place).scheme in ("", "file")
 
 
 def local_path(place: str) -> Path:
-    """The path of a local place, which is a path or a file URL."""
+    """Return the path for a path or file URL."""
     return Path(unquote(urlsplit(place).path)) if place.startswith("file:") else Path(place)
 
 
 def is_archive(url: str) -> bool:
-    """Whether the URL is that of an archive."""
+    """Return whether the URL is the URL of an archive."""
     return urlsplit(url).path.endswith(_ARCHIVE)
 
 
 def check_url(url: str, *, local: bool) -> None:
-    """Raise RepoException unless a repository may come from there."""
+    """Raise RepoException if repositories can't be installed from the URL."""
     if not url or not url.isprintable() or any(character.isspace() for character in url) or url.startswith("-"):
-        raise RepoException(f"{shown(url)} is no URL; {EXPECTED}")
+        raise RepoException(f"{shown(url)} is not a valid URL; {EXPECTED}")
     if _SCP.fullmatch(url):
         return
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise RepoException(f"{shown(url)} is no URL: {error}; {EXPECTED}") from None
+        raise RepoException(f"{shown(url)} is not a valid URL ({error}); {EXPECTED}") from None
     if parts.scheme in _SCHEMES:
         if not host or host.startswith("-") or "@-" in parts.netloc:
-            raise RepoException(f"{shown(url)} names no host; {EXPECTED}")
+            raise RepoException(f"{shown(url)} has no host; {EXPECTED}")
     elif parts.scheme == "file" or (not parts.scheme and url.startswith("/")):
         if not local or parts.netloc:
-            raise RepoException(f"{shown(url)} is on this machine, which only an admin may ask for")
+            raise RepoException(f"{shown(url)} is on this machine; only administrators may install from local paths")
     else:
         raise RepoException(f"{shown(url)} can't be installed; {EXPECTED} over https, http or ssh")
 
 
 def check_name(name: str) -> None:
-    """Raise RepoException unless the name can be that of one or two directories, one in the other."""
+    """Raise RepoException unless the name consists of one or two valid names of directories."""
     parts = name.split("/")
     if len(parts) > 2 or not all(_PART.fullmatch(part) for part in parts):
-        raise RepoException(f"{shown(name)} can't be the name of a repository; expected letters, digits, '.', '_', '-'")
+        raise RepoException(f"invalid name of a repository: {shown(name)}; expected letters, digits, '.', '_', '-'")
 
 
 def human_name_for_git_url(url: str) -> str:
-    """The last two parts of the URL, such as owner/name, without .git."""
+    """Return the last two parts of the URL without .git, such as owner/name."""
     path = url.rstrip("/").partition("://")[2] or url.rstrip("/")
-    # A password before the host is nothing to be called by.
+    # The name must not contain a password before the host.
     host, slash, rest = path.partition("?")[0].partition("/")
     parts = [part for part in re.split(r"[/:]", host.rpartition("@")[2] + slash + rest) if part]
     return str(PurePosixPath(*parts[-2:])).removesuffix(".git") if parts else ""
 
 
 def shown(text: str) -> str:
-    """What somebody gave, for an answer: without secrets, and not too long."""
+    """Return a text from outside for error messages: quoted, without secrets, and shortened."""
     text = "".join(character if character.isprintable() else "?" for character in masker(text))
     return repr(truncated(text, 200))

@@ -117,11 +117,11 @@ class ManagerTests(SynchronousTestCase):
         self.assertIn("not in the index", self.refused("me/other"))
         self.assertIn("404", self.refused(f"{self.server.url}/me/none.tar.gz"))
         self.assertIn("git", self.refused(str(self.top / "nothing")))
-        self.assertIn("no repository was named", self.refused(" "))
+        self.assertIn("the name or URL of a repository is missing", self.refused(" "))
         self.server.redirects["/me/evil.tar.gz"] = f"file://{self.index}"
         self.assertIn("evil.tar.gz", self.refused(f"{self.server.url}/me/evil.tar.gz"))
         self.server.bodies["/me/links.tar.gz"] = archive({"../x": "1"})
-        self.assertIn("leads out of it", self.refused(f"{self.server.url}/me/links.tar.gz"))
+        self.assertIn("leads out of its directory", self.refused(f"{self.server.url}/me/links.tar.gz"))
 
     def test_name_and_password(self) -> None:
         """What stands before the host is for the server, as HTTP has it; not for the one that it redirects to."""
@@ -155,7 +155,7 @@ class ManagerTests(SynchronousTestCase):
         """A repository that an index from elsewhere places on this machine is refused."""
         self.server.bodies["/index.json"] = self.index.read_bytes()
         manager = self.make(f"{self.server.url}/index.json")
-        self.assertIn("only an admin may ask for", self.refused("me/thing", manager))
+        self.assertIn("only administrators may install", self.refused("me/thing", manager))
 
     def test_search(self) -> None:
         """Each word has to occur, in the name or the description."""
