@@ -58,7 +58,7 @@ class BotPlugin(StoreMixin):
     """
 
     config: Any
-    """The configuration that `configure` stored. As on errbot, the attribute is missing before `configure` is called."""
+    """The configuration that `configure` stored. As on errbot, the attribute is missing until `configure` is called."""
 
     def __init__(self, bot: PluginHost[BotPlugin], name: str | None = None) -> None:
         super().__init__()

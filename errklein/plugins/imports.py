@@ -234,7 +234,7 @@ class _Home:
         return _directories(self.package, [str(self.directory)], _PluginPackageLoader())
 
     def redirect(self, importer: str, name: str) -> str | None:
-        """Return the full name for an import of the top-level `name` in the module `importer`; None if it stays as it is."""
+        """Return the full name for an import of the top-level `name` in the module `importer`; None if unchanged."""
         if name in _finder.provided:
             return _finder.provided[name]
         if name in _NEVER_BESIDE:
@@ -341,7 +341,7 @@ class _PluginFinder(MetaPathFinder):
         return self.neighbour(fullname) if found is None and fullname != home.main else found
 
     def neighbour(self, fullname: str) -> ModuleSpec | None:
-        """Return the spec of a module beside another plugin, for a name in a plugin's package; None if there is none."""
+        """Return the spec of a module beside another plugin, for a name in a plugin's package, or None."""
         package, _, name = fullname.rpartition(".")
         directory = self.neighbours.get(name) if package in self.homes else None
         return None if directory is None else _find_file(fullname, [directory])

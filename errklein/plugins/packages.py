@@ -1,7 +1,8 @@
 """`BOT_DATA_DIR/packages`: distributions that plugins require and that errklein's environment lacks.
 
-errklein never changes its own environment. pip first resolves the requirements in a dry run, constrained to all installed
-versions. Only what is missing is then installed, into a directory at the end of `sys.path`, which hides nothing.
+errklein never changes its own environment. pip first resolves the requirements in a dry run, constrained to all
+installed versions. Only missing distributions are then installed, into a directory at the end of `sys.path`, so that
+they hide nothing.
 """
 
 from __future__ import annotations
@@ -258,7 +259,7 @@ def _pinned(requirements: RequirementFile, plan: Iterable[Mapping[str, Any]]) ->
 
 
 def _write_errbot(directory: Path) -> Path:
-    """Write the metadata of an errbot without requirements, so that pip considers it installed when a package requires it."""
+    """Write the metadata of an errbot without requirements, so that pip considers errbot installed."""
     info = directory / f"errbot-{ERRBOT_VERSION}.dist-info"
     info.mkdir(parents=True)
     _write(info / "METADATA", ["Metadata-Version: 2.1", "Name: errbot", f"Version: {ERRBOT_VERSION}"])

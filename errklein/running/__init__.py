@@ -1,4 +1,4 @@
-"""Runs handlers of any kind where they are safe: on the reactor, or in a thread of a bounded pool."""
+"""Runs handlers of every kind where each may run: on the reactor, or in a thread of a bounded pool."""
 
 from errklein.running._coroutines import install_task_factory, loop_of
 from errklein.running._in_flight import InFlightCounter

@@ -36,7 +36,7 @@ _BLOCKING_PATHS = frozenset(map(".".join, _BLOCKING_NAMES))
 
 
 def first_blocking(names: Iterable[Name]) -> tuple[str, int] | None:
-    """The dotted name and the line number of the first name that blocks, under whatever alias; None if none does."""
+    """Return the dotted name and line number of the first name that blocks, under any alias; None if none does."""
     known = _known()
     for name in names:
         path = None if name.is_import else _path_of(name, known)
@@ -46,7 +46,7 @@ def first_blocking(names: Iterable[Name]) -> tuple[str, int] | None:
 
 
 def _known() -> dict[int, str]:
-    """The blocking objects of the imported modules by `id`, so that aliases of them are found."""
+    """Return the blocking objects of the imported modules by `id`, so that aliases are found."""
     known = {}
     for module, name in _BLOCKING_NAMES:
         value = getattr(sys.modules.get(module), name, None)
@@ -73,5 +73,5 @@ def _path_of(name: Name, known: Mapping[int, str]) -> str | None:
 
 
 def _is_exception(path: str) -> bool:
-    """Whether the path within a library that isn't imported looks like that of an exception or a module of exceptions."""
+    """Return whether a path in a library that isn't imported looks like an exception, or a module of exceptions."""
     return path.startswith("exceptions") or path.endswith(("Error", "Exception", "Timeout", "Warning"))

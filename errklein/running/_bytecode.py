@@ -1,4 +1,4 @@
-"""The names that a function's bytecode uses, and their objects as far as they can be known without running it."""
+"""The names in a function's bytecode, with their objects as far as they are known without running it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _MOVES = re.compile(r"(LOAD|STORE)_(?:FAST|DEREF)")
 
 @dataclass(frozen=True)
 class Imported:
-    """The dotted path that a function imports itself, such as "time.sleep". The analysis doesn't import it."""
+    """The dotted path of an import inside a function, such as "time.sleep". The analysis doesn't import it."""
 
     path: str
 
 
 @dataclass(frozen=True)
 class Name:
-    """A name at a line of the source. `value` is the name's object or an Imported; None if it can't be known.
+    """A name at a line of the source. `value` is the name's object or an Imported; None if it is unknown.
 
-    `is_import` is True if the name is only imported at that line, within a function.
+    `is_import` is True if the line only imports the name, inside a function.
     """
 
     text: str
@@ -36,7 +36,7 @@ class Name:
 
 
 def names_in(function: types.FunctionType, owner: type) -> list[Name]:
-    """The names in the function and in the functions within it. Attributes are looked up on modules and on `owner`."""
+    """Return the names in the function and its nested functions. Attributes are looked up on modules and on `owner`."""
     cells = dict[str, Any]()
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
         try:
@@ -54,7 +54,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 class _BytecodeReader:
-    """Reads the instructions of one code object. `_value` is the object on top of the stack, None if it is unknown."""
+    """Reads the instructions of one code object. `_value` is the object on top of the stack; None if it is unknown."""
 
     def __init__(self, function: types.FunctionType, owner: type, cells: dict[str, Any]) -> None:
         self._globals = function.__globals__

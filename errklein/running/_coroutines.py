@@ -1,8 +1,8 @@
-"""Runs a coroutine that may await Deferreds and asyncio's futures alike.
+"""Runs coroutines that may await both Deferreds and asyncio's futures.
 
-With an asyncio reactor the coroutine runs as an asyncio task, since libraries ask for the current task; each Deferred that it
-awaits becomes a future. With any other reactor it may await Deferreds only. Where the coroutine makes tasks of others, as
-`asyncio.gather` does, the loop's task factory lets those await Deferreds too.
+With an asyncio reactor, a coroutine runs as an asyncio task, since libraries use the current task, and each Deferred
+that it awaits becomes a future. With any other reactor it may await only Deferreds. A task factory lets tasks that a
+coroutine creates, for instance with `asyncio.gather`, await Deferreds too.
 
 The loop of a test runs only while the test calls it. It has a method `enter(function, *args)`, which calls the function while
 the loop runs, and then all callbacks that are ready.
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def loop_of(reactor: Any) -> asyncio.AbstractEventLoop | None:
-    """The event loop that `reactor` runs on; None if it is no asyncio reactor."""
+    """Return the event loop of the reactor; None if it isn't an asyncio reactor."""
     loop = getattr(reactor, "_asyncioEventloop", None)
     return loop if isinstance(loop, asyncio.AbstractEventLoop) else None
 
@@ -34,7 +34,7 @@ def loop_of(reactor: Any) -> asyncio.AbstractEventLoop | None:
 def start_coroutine(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None) -> T | Deferred[T]:
     """Run the coroutine on the reactor until it waits, and return a Deferred of its result, which may be cancelled.
 
-    If it ends without waiting, its result is returned, or its error is raised, instead.
+    If it ends without waiting, return its result, or raise its exception, instead.
     """
     if loop is None:
         return Deferred.fromCoroutine(work)
@@ -49,7 +49,7 @@ def start_coroutine(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoo
         if task.done():
             return _result(task)
     else:
-        # As an eager task in later versions: the first step is taken here, and the task begins with the second one.
+        # Equivalent to an eager task in later versions: the first step runs here, and the task begins with the second.
         steps = _steps(work, loop)
         awaited: list[Any] = [None]
         later = _later_steps(steps, awaited)
@@ -109,7 +109,7 @@ async def _bridge(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop)
     try:
         return await _steps(work, loop)
     except (SystemExit, KeyboardInterrupt):
-        # Raised by a task, they would end the event loop. As its result they fail the Deferred, like any other error.
+        # If a task raises them, they end the event loop. As its result, they fail the Deferred like any other error.
         return Failure()  # type: ignore[return-value]
 
 
@@ -137,7 +137,7 @@ def _steps(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> Gen
 
 
 def _fired(deferred: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
-    """A future that is done when `deferred` has fired; the coroutine then takes the result from the Deferred itself."""
+    """Return a future that is done when the Deferred has fired. The coroutine takes the result from the Deferred."""
     future: asyncio.Future[None] = loop.create_future()
 
     def done(result: Any) -> Any:
@@ -157,7 +157,7 @@ def _fired(deferred: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.
 
     def cancelled(finished: asyncio.Future[None]) -> None:
         if finished.cancelled():
-            # The coroutine has got asyncio's CancelledError; nobody is left to take this one.
+            # The coroutine got asyncio's CancelledError, so nothing else handles this error.
             deferred.addErrback(lambda _: None)
             deferred.cancel()
 
@@ -167,7 +167,7 @@ def _fired(deferred: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.
 
 @coroutine
 def _later_steps(steps: Generator[Any, Any, Any], awaited: list[Any]) -> Generator[Any, Any, Any]:
-    """Yields None until the first step has been taken by another; then `awaited` has what that step awaits, if anything."""
+    """Yield None until other code has run the first step; `awaited` then contains what that step awaits, if anything."""
     has_begun = False
     try:
         while awaited:

@@ -1,4 +1,4 @@
-"""Counts what is running."""
+"""A counter of running work, which reports when there is none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 
 
 class InFlightCounter:
-    """How much is running under each key. Used on the reactor only."""
+    """Counts running work by key. Use it on the reactor only."""
 
     def __init__(self) -> None:
         self._counts: dict[Hashable, int] = {}
@@ -30,11 +30,11 @@ class InFlightCounter:
                 waiting.callback(None)
 
     def count(self, key: Hashable = None) -> int:
-        """How much is running under the key."""
+        """Return the number of works running under the key."""
         return self._counts.get(key, 0)
 
     def when_none(self, key: Hashable = None) -> Deferred[None]:
-        """Fires as soon as nothing is running under the key, perhaps at once."""
+        """Return a Deferred that fires when nothing is running under the key, which may be now."""
         if key not in self._counts:
             return succeed(None)
         waiting: Deferred[None] = Deferred()

@@ -1,4 +1,7 @@
-"""Queues by key: the work of one key runs one after the other, in order, while that of different keys runs concurrently."""
+"""Queues of work by key.
+
+Work of one key runs one after the other, in order. Work of different keys runs concurrently.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,19 @@ from errklein.running._in_flight import InFlightCounter
 from errklein.running._serial_queue import SerialQueue
 
 TIMEOUT = 5.0
-"""How many seconds work waits for that of another key."""
+"""The time that work waits for work of another key, in seconds."""
 
 QUEUE_LIMIT = 10_000
-"""How much work may wait in one queue, so that work which never ends doesn't fill the memory."""
+"""The number of works that may wait in one queue, so that memory is limited if one never ends."""
 
 
 class KeyedQueueFull(Exception):
-    """The work was not done, since too much waits before it."""
+    """The work was not run, since too much work is waiting in its queue."""
 
 
 @dataclass(eq=False, slots=True)
 class QueuedWork:
-    """Work in the queue of `key`; `result` fires with its result, and `when_ended` is called as soon as it has ended."""
+    """Work in the queue of `key`. `result` fires with its result; the functions in `when_ended` are called at its end."""
 
     key: Hashable
     result: Deferred[Any] = field(init=False)
@@ -35,7 +38,7 @@ class QueuedWork:
 
 
 class KeyedQueues:
-    """Runs work in the order of its queue. Used on the reactor only."""
+    """Runs work in the order of its queue. Use it on the reactor only."""
 
     def __init__(self, reactor: Any, timeout: float = TIMEOUT, limit: int = QUEUE_LIMIT) -> None:
         self._reactor = reactor
@@ -47,11 +50,11 @@ class KeyedQueues:
         self._in_flight = InFlightCounter()
 
     def run(self, key: Hashable, work: Callable[[], Deferred[Any]], after: QueuedWork | None = None) -> QueuedWork:
-        """Do the work as soon as all before it in the queue of the key has ended, perhaps at once.
+        """Run the work after all work before it in the queue of the key, which may be now.
 
-        It also waits for the work `after` of another key. Work that takes too long delays only its own queue: nothing waits for
-        work of another key longer than `timeout` seconds, or at all if that has been running for so long.
-        The result is KeyedQueueFull if the queue is full.
+        It also waits for the work `after` of another key, for at most `timeout` seconds; not at all if that queue's
+        current work has been running for so long. So slow work delays only its own queue. If the queue is full, the
+        result fails with KeyedQueueFull.
         """
         queue = self._queues.get(key)
         if queue is None:
@@ -59,14 +62,14 @@ class KeyedQueues:
         queued = QueuedWork(key)
         if queue.waiting >= self._limit:
             queued.has_ended = True
-            queued.result = fail(KeyedQueueFull(f"{queue.waiting} wait already"))
+            queued.result = fail(KeyedQueueFull(f"{queue.waiting} calls are waiting"))
             return queued
         self._in_flight.enter()
         queued.result = queue.run(partial(self._begin, queued, work, after)).addBoth(self._ended, queued)
         return queued
 
     def when_idle(self) -> Deferred[None]:
-        """Fires as soon as all queues are empty."""
+        """Return a Deferred that fires when all queues are empty."""
         return self._in_flight.when_none()
 
     def stop(self) -> None:

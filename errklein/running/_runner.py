@@ -1,4 +1,4 @@
-"""The one place that calls plugins' code."""
+"""Runner, which makes all calls of plugins' code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from errklein.running._in_flight import InFlightCounter
 from errklein.running._placement import Placement, place
 from errklein.running.pool import WorkerPool
 
-# What handlers return most; no need to ask these whether they can be awaited.
+# The most frequent types of results, for which no check for an awaitable is needed.
 _VALUES = frozenset({type(None), str, bytes, dict, list, tuple, int, bool})
 
 Prepare = Callable[[], Callable[[], Any]]
@@ -25,19 +25,19 @@ Prepare = Callable[[], Callable[[], Any]]
 
 @dataclass(frozen=True)
 class RunningMethod:
-    """A method that is running: its object, its name, and the time on the reactor's clock when it began."""
+    """A running method: its object, its name, and its start time on the reactor's clock."""
 
     subject: Any
     name: str
     since: float
 
     def __str__(self) -> str:
-        """The plugin's name, or the class of another object, a dot, and the method's name."""
+        """Return the plugin's name, or the class of another object, a dot, and the method's name."""
         return f"{getattr(self.subject, 'name', None) or type(self.subject).__name__}.{self.name}"
 
 
 class Runner:
-    """Runs handlers of every kind where each is safe, in a copy of the caller's context, and knows which are running."""
+    """Runs handlers where each may run, in a copy of the caller's context, and keeps track of running ones."""
 
     log = Logger()
 
@@ -49,8 +49,8 @@ class Runner:
     def run(self, handler: Callable[..., Any], *args: Any, pool: WorkerPool, **kwargs: Any) -> Deferred[Any]:
         """Call the handler with the arguments, on the reactor or in `pool`.
 
-        The Deferred fires on the reactor with the result (of the coroutine or Deferred, if the handler returned one), or fails
-        with the handler's error, with Overloaded or with PoolStopped.
+        The Deferred fires on the reactor with the result, after awaiting a coroutine or Deferred. It fails with the
+        handler's exception, or with Overloaded or PoolStopped.
         """
         if place(handler) is Placement.REACTOR:
             return self.call(handler, *args, **kwargs)
@@ -59,25 +59,29 @@ class Runner:
     def run_generator(
         self, deliver: Callable[[Any], Any], handler: Callable[..., Any], *args: Any, pool: WorkerPool
     ) -> Deferred[None]:
-        """As `run`, for a generator function, plain or `async`: `deliver` gets each item as soon as it is yielded.
+        """Run a generator function, plain or `async`, as `run` does. `deliver` is called with each item when it is
+        yielded.
 
-        `deliver` is called where the generator runs, in its context. On the reactor it gets the result of an awaitable item; in a
-        thread, where nothing can be awaited, the item itself.
+        `deliver` is called where the generator runs, in its context. On the reactor, awaitable items are awaited
+        before; in a thread, where nothing can be awaited, `deliver` gets the item itself.
         """
         if place(handler) is Placement.REACTOR:
             return self.call(_drain_on_reactor, handler, deliver, args)
         return self.call_in(pool, lambda: partial(_drain, handler, deliver, args))
 
     def result_of(self, awaitable: Awaitable[Any]) -> Deferred[Any]:
-        """The result of a coroutine, a Deferred or any other awaitable. Called on the reactor."""
+        """Return the result of a coroutine, Deferred or other awaitable. Call it on the reactor."""
         return maybeDeferred(self._awaited, awaitable)
 
     def call(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
-        """As `run`, for a handler that is known to be placed on the reactor."""
+        """Call a handler that is placed on the reactor, as `run` does."""
         return maybeDeferred(self.start, handler, *args, **kwargs)
 
     def start(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """As `call`, but a handler that doesn't wait has its result returned, or its error raised, without a Deferred."""
+        """Call a handler that is placed on the reactor.
+
+        A handler that doesn't wait has its result returned, or its exception raised, without a Deferred.
+        """
         method = _method(args[0] if handler is _drain_on_reactor else handler)
         subject = getattr(method, "__self__", None)
         self._in_flight.enter()
@@ -95,10 +99,10 @@ class Runner:
         return result
 
     def call_in(self, pool: WorkerPool, prepare: Prepare, *, admitted: bool = False) -> Deferred[Any]:
-        """As `run`, for a handler that is known to be placed in a thread.
+        """Call a handler that is placed in a thread, as `run` does.
 
-        `prepare` is called on the reactor when a thread of the pool is free, and returns what to call there; so the
-        handler can be chosen at the last moment. `admitted` is as for `WorkerPool.run`.
+        `prepare` is called on the reactor when a thread of the pool is free, and returns the function to call there, so
+        the handler is chosen at the last moment. `admitted` is as for `WorkerPool.run`.
         """
         context = copy_context()
         subject: Any = None
@@ -117,8 +121,8 @@ class Runner:
         def end(result: Any) -> Any:
             if inspect.iscoroutine(result) or isinstance(result, Deferred):
                 self.log.warn(
-                    "{plugin}: a handler that ran in a thread returned {result}, which is now continued on the "
-                    "reactor; mark the handler with @on_reactor, or make it async def",
+                    "{plugin}: a handler in a thread returned {result}, which continues on the reactor; mark the "
+                    "handler with @on_reactor, or make it async def",
                     plugin=type(subject).__name__,
                     result=type(result).__name__,
                 )
@@ -134,23 +138,28 @@ class Runner:
         return pool.run(prepared, admitted=admitted, name=name).addBoth(end)
 
     def running(self, subject: Any = None) -> int:
-        """How many handlers of `subject`, a plugin's instance, run now; without one, of all, those that wait for a
-        thread included."""
+        """Return the number of running handlers of `subject`, a plugin's instance.
+
+        Without `subject`, return the number of all, including those that wait for a thread.
+        """
         return self._in_flight.count(None if subject is None else id(subject))
 
     def running_methods(self) -> list[RunningMethod]:
-        """The methods that run now, in the order in which they began."""
+        """Return the running methods in the order in which they began."""
         return list(self._methods.values())
 
     def when_idle(self, subject: Any = None) -> Deferred[None]:
-        """Fires as soon as no handler of `subject`, a plugin's instance, or none at all, is running or waiting."""
+        """Return a Deferred that fires when no handler of `subject`, a plugin's instance, is running.
+
+        Without `subject`, it fires when no handler at all is running or waiting.
+        """
         return self._in_flight.when_none(None if subject is None else id(subject))
 
     def _start(self, handler: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         return self._awaited(handler(*args, **kwargs))
 
     def _awaited(self, result: Any) -> Any:
-        """The result of an awaitable, or a Deferred of it; any other value as it is."""
+        """Return the result of an awaitable, or a Deferred of it; other values unchanged."""
         if type(result) in _VALUES:
             return result
         if inspect.iscoroutine(result):
@@ -183,16 +192,16 @@ class PooledRunner:
     pool: WorkerPool
 
     def run(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
-        """As `Runner.run`."""
+        """Call the handler, as `Runner.run` does."""
         return self.runner.run(handler, *args, pool=self.pool, **kwargs)
 
     def run_generator(self, deliver: Callable[[Any], Any], handler: Callable[..., Any], *args: Any) -> Deferred[None]:
-        """As `Runner.run_generator`."""
+        """Run the generator function, as `Runner.run_generator` does."""
         return self.runner.run_generator(deliver, handler, *args, pool=self.pool)
 
 
 def _method(job: Any) -> Any:
-    """The handler that the job calls in the end."""
+    """Return the handler that the job calls in the end."""
     while isinstance(job, partial):
         job = job.args[0] if job.func in _DRAINS else job.func
     return job

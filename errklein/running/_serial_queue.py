@@ -13,14 +13,14 @@ from twisted.internet.interfaces import IDelayedCall
 T = TypeVar("T")
 
 NOTICE_AFTER = 10.0
-"""How many seconds work waits before `notice` is called."""
+"""The time that work waits before `notice` is called, in seconds."""
 
 
 class SerialQueue:
     """Runs work one after the other, each in the context of its caller.
 
-    Work that had to wait begins in a turn of the reactor of its own, so that much short work neither holds the reactor nor
-    recurses. Twisted's DeferredLock recurses, and runs the work in the context of whichever released the lock.
+    Work that had to wait begins in a reactor turn of its own, so a lot of short work neither blocks the reactor nor
+    recurses. Twisted's DeferredLock recurses, and runs work in the context of the code that released the lock.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -31,7 +31,7 @@ class SerialQueue:
         self._notices: dict[Deferred[Any], IDelayedCall] = {}
 
     def run(self, work: Callable[[], Deferred[T]], notice: Callable[[], None] | None = None) -> Deferred[T]:
-        """Do the work, now or after all before it. `notice` is called if it hasn't begun after NOTICE_AFTER seconds."""
+        """Run the work now or after all before it. If it hasn't begun after NOTICE_AFTER seconds, call `notice`."""
         done: Deferred[T] = Deferred()
         self._waiting.append((copy_context(), work, done))
         if not self._busy:
@@ -43,12 +43,12 @@ class SerialQueue:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing runs or waits."""
+        """Whether no work is running or waiting."""
         return not self._busy
 
     @property
     def waiting(self) -> int:
-        """How much work hasn't begun."""
+        """The number of works that haven't begun."""
         return len(self._waiting)
 
     def stop(self) -> None:

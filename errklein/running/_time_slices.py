@@ -1,4 +1,4 @@
-"""Bursts of work in slices of time, so that they don't hold the reactor for long."""
+"""Runs bursts of work in time slices, so that they don't block the reactor."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from twisted.internet.interfaces import IDelayedCall
 
 
 class TimeSlices:
-    """Does work in order: at once, unless this turn of the reactor has already given it `share` seconds.
+    """Runs work in order: at once, until it has used `share` seconds of this reactor turn, then in the next turn.
 
-    The rest waits for the next turn. No work may raise. Twisted's Cooperator has no order between tasks, and begins none of them
-    before the next turn.
+    Work must not raise exceptions. Twisted's Cooperator keeps no order between tasks, and begins none of them before
+    the next turn.
     """
 
     def __init__(self, reactor: Any, share: float = 0.01) -> None:
@@ -24,21 +24,21 @@ class TimeSlices:
         self._until = 0.0
 
     def do(self, work: Callable[[], object]) -> None:
-        """Do the work now, or after all work that waits."""
+        """Run the work now, or after all waiting work."""
         if not self._waiting and self.has_time():
             work()
         else:
             self._waiting.append(work)
 
     def stop(self) -> None:
-        """Forget the work that waits."""
+        """Forget the waiting work."""
         self._waiting.clear()
         if self._next is not None:
             self._next.cancel()
             self._next = None
 
     def has_time(self) -> bool:
-        """Whether this turn of the reactor has time left for work."""
+        """Return whether this reactor turn has time left for work."""
         if self._next is None:
             self._until = self._reactor.seconds() + self._share
             self._next = self._reactor.callLater(0, self._turn)

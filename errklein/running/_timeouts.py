@@ -1,4 +1,4 @@
-"""Waiting for a limited time."""
+"""Timeouts that don't cancel the work."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ T = TypeVar("T")
 
 
 class TimedOut(Exception):
-    """The result didn't arrive in time. The work goes on."""
+    """The result didn't arrive in time. The work continues."""
 
 
 def result_within(reactor: Any, seconds: float, awaited: Deferred[T]) -> Deferred[T]:
-    """A Deferred of the result of `awaited`; it fails with TimedOut if that takes longer than so many seconds.
+    """Return a Deferred of the result of `awaited`. It fails with TimedOut after `seconds`.
 
-    Unlike with `Deferred.addTimeout`, the work isn't cancelled then, and `awaited` keeps its later result.
+    Unlike with `Deferred.addTimeout`, the work isn't cancelled, and `awaited` keeps its later result.
     """
     result: Deferred[T] = Deferred()
 
     def forward(outcome: Any) -> Any:
         if result.called:
             return outcome
-        # An errback, if it is a Failure.
+        # A Failure makes this an errback.
         result.callback(outcome)
         return None
 
@@ -35,7 +35,7 @@ def result_within(reactor: Any, seconds: float, awaited: Deferred[T]) -> Deferre
 
 
 class Deadline:
-    """A deadline that several operations share: it is `seconds` from now, but each operation gets at least `least` seconds."""
+    """A deadline, `seconds` from now, for several operations, each of which gets at least `least` seconds."""
 
     def __init__(self, reactor: Any, seconds: float, least: float = 0.0) -> None:
         self._reactor = reactor
@@ -44,6 +44,6 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """The seconds that the next operation may take."""
+        """The time for the next operation, in seconds."""
         remaining: float = self._end - self._reactor.seconds()
         return max(self._least, remaining)

@@ -1,4 +1,4 @@
-"""What is known about the work in progress, wherever it runs: a handler's context goes with it into its thread."""
+"""Context variables of the work in progress. They are copied into the threads of handlers."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from errklein.commands import RegisteredCommand
 T = TypeVar("T")
 
 request_id: ContextVar[str] = ContextVar("errklein.request_id", default="-")
-"""The id of the request or message being handled, as log lines show it; "-" outside of any."""
+"""The id of the request or message being handled, for log lines; "-" outside of any."""
 
 handled_network: ContextVar[str] = ContextVar("errklein.network", default="")
 """The name of the network whose message or other event is being handled; "" outside of any."""
 
 running_command: ContextVar[RegisteredCommand | None] = ContextVar("errklein.command", default=None)
-"""The command that is running. Its settings decide where its questions are asked."""
+"""The running command. Its settings decide where its questions are asked."""
 
 sent_by_bot: ContextVar[bool] = ContextVar("errklein.sent_by_bot", default=False)
 """Whether the bot sends a message, so that callback_botmessage has been called for it."""
 
 running_change: ContextVar[object] = ContextVar("errklein.change", default=None)
-"""The change to plugins that the running code is a part of; compared by identity. See `errklein.plugins.serial_changes`."""
+"""The change to plugins that the running code belongs to, compared by identity; see `plugins.serial_changes`."""
 
 running_activation: ContextVar[object] = ContextVar("errklein.activation", default=None)
-"""The activation of a plugin that the running code is a part of. Read it by `errklein.plugins.activation.current`."""
+"""The activation of a plugin that the running code belongs to; read it with `plugins.activation.current`."""
 
 bot_expected: ContextVar[bool] = ContextVar("errklein.bot_expected", default=False)
-"""Whether a network written for errbot that is created now is going to get a bot."""
+"""Whether a backend written for errbot that is being created will get a bot."""
 
 
 class assigned(Generic[T]):  # noqa: N801 - used as a function
-    """A `with` block in which a context variable has a value, also for what is started there."""
+    """A context manager that sets a context variable, also for work that is started in its block."""
 
-    # Each message passes here several times; a generator would be slower.
+    # Used several times for each message; a generator would be slower.
     __slots__ = ("_token", "_value", "_variable")
 
     def __init__(self, variable: ContextVar[T], value: T) -> None:

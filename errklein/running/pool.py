@@ -1,10 +1,10 @@
 """A pool of worker threads with a bounded queue.
 
-Twisted's own pool has an unbounded queue, threads that keep a stopping process alive, and one wake-up of the reactor for
-each result. Here the queue lives on the reactor, where it can be counted, timed and refused; the threads are daemons;
-and results are collected, so that many finishing jobs cost one wake-up.
+Twisted's own pool has an unbounded queue, threads that keep a stopping process alive, and one wake-up of the reactor
+per result. This pool has its queue on the reactor, where jobs are counted, timed and rejected. Its threads are daemons,
+and results are collected, so many jobs that end together cause one wake-up.
 
-Threads enter through two seams, `start_thread` and the reactor's `callFromThread`; tests replace both and have none.
+All threading goes through `start_thread` and the reactor's `callFromThread`, which tests replace.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ T = TypeVar("T")
 
 
 class Overloaded(Exception):
-    """A pool has neither a free thread nor room in its queue, or the job has waited there for too long."""
+    """A pool has neither a free thread nor room in its queue, or the job has waited too long."""
 
     def __init__(self, pool: str, reason: str, retry_after: float) -> None:
         super().__init__(f"the {pool} pool is overloaded: {reason}")
         self.retry_after = retry_after
-        """After how many seconds it makes sense to ask again."""
+        """The time after which a retry is reasonable, in seconds."""
 
 
 class PoolStopped(Exception):
-    """The pool takes no jobs any more, because the service is stopping."""
+    """The pool accepts no jobs any more, because the service is stopping."""
 
 
 class PoolReactor(Protocol):
-    """What a pool needs of a reactor."""
+    """The part of a reactor that a pool uses."""
 
     def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
-        """Call the function on the reactor soon; safe in any thread."""
+        """Call the function on the reactor soon. May be called in any thread."""
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall:
-        """Call the function after so many seconds."""
+        """Call the function after `delay` seconds."""
 
     def seconds(self) -> float:
-        """The time on the reactor's clock."""
+        """Return the time on the reactor's clock, in seconds."""
 
 
 StartThread = Callable[[Callable[[], None], str], None]
@@ -77,15 +77,15 @@ def _unnamed() -> str:
 
 @dataclass(eq=False)
 class WorkerPool:
-    """At most `size` jobs run at once, in threads; at most `queue` wait, each for at most `wait` seconds.
+    """Runs at most `size` jobs at once, in threads. At most `queue` jobs wait, each for at most `wait` seconds.
 
-    `queue=None` and `wait=None` mean without limit. Threads are started when they are first needed. So many jobs as `ahead`
-    says are handed to the threads before one of them is free: short jobs then follow each other without waiting for the
-    reactor, but what to call was decided a little earlier.
+    None for `queue` or `wait` means no limit. Threads are started on demand. `ahead` jobs are passed to the threads
+    before one is free: then short jobs follow each other without waiting for the reactor, but the function to call is
+    chosen earlier.
 
     With `overdue`, a job that has been running for that many seconds while others wait is replaced: it no longer counts
-    against `size`, so another thread starts, and its name is logged. At most `spare` jobs are replaced at a time. `ahead` must
-    be 0 then.
+    against `size`, so another thread starts, and its name is logged. At most `spare` jobs are replaced at a time.
+    `ahead` must be 0 then.
     """
 
     log: ClassVar[Logger] = Logger()
@@ -118,24 +118,25 @@ class WorkerPool:
 
     @property
     def running(self) -> int:
-        """How many jobs are in a thread now, the ones whose caller has given up included."""
+        """The number of jobs in threads, including those whose callers no longer wait."""
         return min(self._running, self.size + self._replaced)
 
     @property
     def waiting(self) -> int:
-        """How many jobs wait for a thread."""
+        """The number of jobs that wait for a thread."""
         return self._running - self.running + len(self._waiting) + len(self._admitted)
 
     def run(
         self, prepare: Callable[[], Callable[[], T]], *, admitted: bool = False, name: Callable[[], str] = _unnamed
     ) -> Deferred[T]:
-        """Call `prepare` on the reactor as soon as a thread is free, and what it returns in that thread.
+        """Call `prepare` on the reactor when a thread is free, and the function that it returns in that thread.
 
-        So the job can be decided upon at the last moment. The Deferred fires on the reactor with the job's result, or
-        fails with what `prepare` or the job raised, with Overloaded, or with PoolStopped. It must not be cancelled:
-        a thread can't be stopped. An `admitted` job belongs to one that was taken before, as the next item of an answer
-        does: it goes before those that wait, and is never refused for being one too many. `name` returns the
-        job's name for the log.
+        So the function is chosen at the last moment. The Deferred fires on the reactor with the result. It fails with
+        the exception of `prepare` or the function, with Overloaded, or with PoolStopped. It must not be cancelled,
+        since threads can't be stopped.
+
+        An `admitted` job belongs to an earlier one, for instance as the next item of a response: it precedes waiting
+        jobs and is never rejected. `name` returns the job's name for the log.
         """
         job = _Job(prepare, self.reactor.seconds(), name)
         if self._stopped:
@@ -155,7 +156,7 @@ class WorkerPool:
         return job.deferred
 
     def stop(self) -> None:
-        """Refuse new jobs and fail those that wait. Running jobs go on; their threads end after them."""
+        """Reject new jobs and fail those that wait. Running jobs continue, and their threads end after them."""
         self._stopped = True
         for timer in (self._expiry, self._replacing):
             if timer is not None:
@@ -194,8 +195,8 @@ class WorkerPool:
                 job.result = Failure()
             job.function = None
             self._outbox.append(job)
-            # Only the thread that finds the flag down wakes the reactor. A result appended after the reactor has put
-            # the flag down again is found by the collecting that its own thread asks for.
+            # Only a thread that finds the flag cleared wakes the reactor. A result appended after the reactor has
+            # cleared the flag is collected by the call that this thread requests.
             if not self._collecting:
                 self._collecting = True
                 self.reactor.callFromThread(self._collect)
@@ -210,7 +211,7 @@ class WorkerPool:
             self._replaced -= job.replaced
             self._exhausted = False
             self._begin_waiting()
-            # An errback, if it is a Failure.
+            # A Failure makes this an errback.
             job.deferred.callback(job.result)
         self._watch_threads()
 
@@ -220,7 +221,7 @@ class WorkerPool:
         return self.size + self._replaced + self.ahead
 
     def _watch_threads(self) -> None:
-        """Schedule `_replace` for the time when the first running job is overdue, if others wait."""
+        """Schedule `_replace` for when the first running job is overdue, if others wait."""
         if self.overdue is None or self._replacing is not None or self._exhausted:
             return
         if self._admitted or self._waiting:
@@ -259,12 +260,12 @@ class WorkerPool:
         self._watch_threads()
 
     def _taken_back(self) -> list[_Job]:
-        """The jobs that were handed to the threads before one was free."""
+        """Take back and return the jobs that were passed to the threads before one was free."""
         handed = []
         with suppress(Empty):
             while True:
                 handed.append(self._inbox.get_nowait())
-        # A thread that is free is about to begin one of them.
+        # Each free thread is about to take one of them.
         free = max(0, self.size + self._replaced - (self._running - len(handed)))
         for job in handed[:free]:
             self._inbox.put(job)

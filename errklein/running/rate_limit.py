@@ -1,4 +1,4 @@
-"""Limits how often the same warning is given."""
+"""A limit for the frequency of warnings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RateLimit:
         self._allowed_at: dict[Hashable, float] = {}
 
     def allows(self, key: Hashable) -> bool:
-        """Whether `key` was not allowed within the interval. If so, the interval begins again."""
+        """Return whether `key` was not allowed within the interval. If so, a new interval begins."""
         now = self._seconds()
         if key in self._allowed_at and now - self._allowed_at[key] < self._interval:
             return False

@@ -1,7 +1,6 @@
-"""A reactor that runs in a thread of its own, so that tests and programs which embed a bot may block.
+"""A reactor in a thread of its own, for tests and programs that embed a bot and block.
 
-There is one for the process, since a reactor can't be run twice; it is started by the first that needs it and runs
-until the process ends.
+A process has one, since a reactor can't run twice. It is started on first use and runs until the process ends.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from errklein.running.threads import register_reactor_thread, unwrapped
 
 
 class WaitTimeout(AssertionError):
-    """The result of `ReactorThread.wait` did not arrive in time; an assertion of tests."""
+    """The result of `ReactorThread.wait` didn't arrive in time. It is an AssertionError, for tests."""
 
 
 class ReactorThread:
@@ -38,16 +37,17 @@ class ReactorThread:
         self._started = threading.Event()
 
     def start(self) -> None:
-        """Start the thread, unless it runs already."""
+        """Start the thread if it isn't running."""
         if not self._started.is_set():
             self.thread.start()
             self._started.wait()
 
     def wait(self, work: Callable[..., Any], *args: Any, timeout: float | None, what: str) -> Any:
-        """What `work`, called on the reactor, returns or its Deferred fires with; raises what it fails with.
+        """Call `work` on the reactor and return its result, or that of the Deferred that it returns. Raises its
+        exceptions.
 
-        Raises WaitTimeout, which names `what`, if that takes longer than `timeout` seconds; None waits as long as it takes.
-        Not for the reactor's thread.
+        Raises WaitTimeout, whose text contains `what`, after `timeout` seconds; None means no timeout. Don't call it in
+        the reactor's thread.
         """
         done: Future[Any] = Future()
         self.reactor.callFromThread(lambda: maybeDeferred(work, *args).addBoth(done.set_result))
@@ -72,17 +72,17 @@ class ReactorThread:
 
     def _running(self, known: Any) -> None:
         if _global_reactor() is not self.reactor:
-            # Twisted knows one reactor's thread, which is not this one's: whoever runs the other reactor relies on it.
+            # Twisted knows the thread of one reactor only. Code that uses the other reactor relies on that.
             threadable.ioThread = known
         self._started.set()
 
 
 @cache
 def reactor_thread() -> ReactorThread:
-    """The process's reactor for those who block; not started yet.
+    """Return the process's ReactorThread, which may not be started yet.
 
-    It becomes the reactor that `from twisted.internet import reactor` means, so that what plugins use runs on it, unless
-    there is one already, or trial is about to choose one.
+    Its reactor becomes `twisted.internet.reactor`, so that everything plugins use runs on it, unless there is a reactor
+    already or trial is about to choose one.
     """
     made = ReactorThread()
     if _global_reactor() is None and "twisted.trial.runner" not in sys.modules:

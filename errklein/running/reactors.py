@@ -1,4 +1,4 @@
-"""Which reactor the process has."""
+"""Installation of the asyncio reactor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def install_asyncio_reactor() -> None:
-    """Make the asyncio reactor the process's, unless it has one already."""
+    """Install the asyncio reactor, unless the process has a reactor already."""
     if "twisted.internet.reactor" in sys.modules:
         return
     from twisted.internet import asyncioreactor

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 
 class CannotRestart(Exception):
-    """This process can't be restarted; the text is one line that says why."""
+    """This process can't be restarted. The text is one line with the reason."""
 
 
 def cannot_restart() -> None:
-    """Raise CannotRestart. It is the restart function of a bot that something other than twistd runs."""
-    raise CannotRestart("whoever runs this bot has to start it again")
+    """Raise CannotRestart. Used as the restart function of a bot that isn't run by twistd."""
+    raise CannotRestart("the program that runs this bot must start it again")

@@ -1,4 +1,4 @@
-"""Crossing between threads."""
+"""Calls between the reactor's thread and other threads."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from twisted.python.failure import Failure
 from twisted.python.threadable import isInIOThread
 
 _THREADS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-"""The threads of reactors other than the one that Twisted knows, of which there is one in a process."""
+"""The threads of reactors. Twisted itself knows only one reactor's thread per process."""
 
 
 class Stopping(Exception):
-    """A thread's wait was ended, since the bot stops."""
+    """A wait in a thread was ended because the bot is stopping."""
 
 
 def register_reactor_thread(reactor: Any) -> None:
-    """Register the calling thread as the one of a reactor that isn't the process's."""
+    """Register the calling thread as the thread of a reactor that isn't `twisted.internet.reactor`."""
     _THREADS[reactor] = threading.get_ident()
 
 
 def in_reactor_thread(reactor: Any) -> bool:
-    """Whether the calling thread is the reactor's."""
+    """Return whether the calling thread is the reactor's."""
     thread = _THREADS.get(reactor)
     return bool(isInIOThread() if thread is None else thread == threading.get_ident())
 
 
 def on_reactor_soon(reactor: Any, function: Callable[..., Any], *args: Any) -> None:
-    """Call the function on the reactor: now if this is the reactor's thread, else as soon as the reactor turns."""
+    """Call the function on the reactor: now in the reactor's thread, otherwise soon."""
     if in_reactor_thread(reactor):
         function(*args)
     else:
@@ -43,7 +43,7 @@ def on_reactor_soon(reactor: Any, function: Callable[..., Any], *args: Any) -> N
 
 
 def unwrapped(result: Any) -> Any:
-    """The result of a Deferred; raises the error of a Failure."""
+    """Return the result of a Deferred. Raises the exception of a Failure."""
     if isinstance(result, Failure):
         result.raiseException()
     return result
@@ -58,7 +58,7 @@ _in_place = _InPlace()
 
 @contextmanager
 def blocking_in_place() -> Iterator[None]:
-    """Meanwhile, blocking handlers are called in the reactor's thread, where they can't wait."""
+    """Have blocking handlers called in the reactor's thread, where they can't wait, during the `with` block."""
     before, _in_place.blocking = _in_place.blocking, True
     try:
         yield
@@ -67,7 +67,10 @@ def blocking_in_place() -> Iterator[None]:
 
 
 class ThreadWaits:
-    """Lets plugins' threads wait for results of the reactor, until `stop`: nothing would wake them when it has stopped."""
+    """Lets plugins' threads wait for results of the reactor, until `stop` is called.
+
+    Without that, threads would wait without end for a reactor that has stopped.
+    """
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -76,11 +79,12 @@ class ThreadWaits:
         self._stopped = False
 
     def result_of(self, work: Callable[..., Any], *args: Any) -> Any:
-        """What `work`, called on the reactor in the caller's context, returns or its Deferred fires with.
+        """Call `work` on the reactor in the caller's context, and return its result, or that of the Deferred that it
+        returns.
 
-        In a thread the call waits for that, and raises what it fails with, or Stopping. On the reactor, which must not
-        wait, it returns a Deferred. In a test's `blocking_in_place` what is there at once is returned, and RuntimeError
-        is raised if it takes longer.
+        In a thread the call waits, and raises the exception of `work`, or Stopping. On the reactor, which must not
+        wait, it returns a Deferred. In `blocking_in_place`, which tests use, it returns a result that is available at
+        once, and raises RuntimeError for any other.
         """
         if in_reactor_thread(self._reactor):
             waited = maybeDeferred(work, *args)
@@ -98,13 +102,13 @@ class ThreadWaits:
                 self._waiting.discard(wait)
 
     def stop(self) -> None:
-        """Let no thread wait any more: those that do, and those that would, get Stopping."""
+        """Raise Stopping in the threads that wait now, and in those that would wait later."""
         with self._lock:
             self._stopped = True
         self.end_all()
 
     def end_all(self) -> None:
-        """Raise Stopping in the threads that wait now; others may wait."""
+        """Raise Stopping in the threads that wait now. Later calls may wait."""
         with self._lock:
             waiting = list(self._waiting)
         for wait in waiting:
@@ -117,8 +121,9 @@ def _now(waited: Deferred[Any]) -> Any:
     if not results:
         waited.cancel()
         raise RuntimeError(
-            "a blocking handler waits for something, and there is no other thread that could bring it: TestBot calls "
-            "blocking handlers in place; make this one async def and await it, or test it with a bot that has threads"
+            "A blocking handler waits for a result that isn't available at once. TestBot calls blocking handlers on "
+            "the reactor, where they can't wait. Make the handler async def and use await, or test it with a bot that "
+            "has threads."
         )
     return unwrapped(results[0])
 

@@ -1,4 +1,4 @@
-"""Where the code of a bot's plugins runs."""
+"""The pools and queues in which the code of a bot's plugins runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from errklein.running.threads import ThreadWaits
 
 @dataclass(frozen=True)
 class Workers:
-    """Where plugins' code runs: commands in one pool, all else in another. Filters and callbacks queue by plugin."""
+    """Runners of plugins' code: commands in one pool, the rest in another. Filters and callbacks queue by plugin."""
 
     commands: PooledRunner
     others: PooledRunner

@@ -145,7 +145,7 @@ class RestartTests(PluginTestCase):
 
     def test_where_it_can_not_be(self) -> None:
         """If a restart is impossible, the reply contains the reason."""
-        self.assertIn("has to start it again", self.command("!restart"))
+        self.assertIn("must start it again", self.command("!restart"))
 
         def refuse() -> None:
             raise CannotRestart("systemd has to")
