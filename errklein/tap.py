@@ -45,7 +45,7 @@ class Options(usage.Options):
         ["data-dir", "d", None, "The data directory (default: BOT_DATA_DIR)."],
     ]
     optFlags: ClassVar = [
-        ["reload", None, "Reload plugins when their files change, and load plugins that are added."],
+        ["reload", None, "Reload plugins when their files change; load added and remove deleted plugins."],
         ["no-import", None, "Start without the values that errbot has stored in the data directory."],
     ]
 

@@ -1,4 +1,4 @@
-"""Plugin development: reloads plugins when their files change, and loads plugins that are added."""
+"""Plugin development: plugins are reloaded, loaded and removed when their files change."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def affected(paths: Iterable[Path], plugs: Iterable[PlugFile]) -> dict[str, list
 
 
 class ReloadingBot:
-    """A bot that reloads each plugin soon after one of its files has changed, and loads plugins that are added.
+    """A bot that reloads each plugin soon after one of its files has changed, and loads added and removes deleted plugins.
 
     Successes are logged, and shown on the Text backend's terminal. Administrators are notified of failures.
     """
@@ -100,9 +100,11 @@ class ReloadingBot:
             self.log.info("Watching {count} files of plugins for changes", count=len(after))
             return
         changed = {path for path, _ in before.items() ^ after.items()}
+        deleted = {plug.name for plug in plugs if plug.path in changed and plug.path not in after}
         for name, files in affected(changed, plugs).items():
-            await self._reload(name, files)
+            await (self._remove(name) if name in deleted else self._reload(name, files))
         loaded = {plug.path for plug in plugs}
+        self._tried = {path: time for path, time in self._tried.items() if path in after}
         # A file that has just appeared may be incomplete, or have no module beside it yet.
         settled = {path for path in after if path.suffix == ".plug" and path not in changed | loaded}
         if added := [path for path in sorted(settled) if self._tried.get(path) != after[path]]:
@@ -122,6 +124,10 @@ class ReloadingBot:
     async def _reload(self, name: str, files: list[str]) -> None:
         done = f"{name} reloaded, since {', '.join(files)} changed"
         await self._change(name, self._bot.plugin_manager.reload(name), done, f"{name} can't be reloaded")
+
+    async def _remove(self, name: str) -> None:
+        done = f"{name} removed, since its .plug file was deleted"
+        await self._change(name, self._bot.plugin_manager.remove([name]), done, f"{name} can't be removed")
 
     async def _add(self, paths: list[Path]) -> None:
         """Load and activate the plugins of these .plug files."""

@@ -146,6 +146,16 @@ class ReloadingTests(PluginFilesTestCase):
         self.pass_time()
         self.assertEqual(self.bot.command("!new"), "second")
 
+    def test_deleted_plugin(self) -> None:
+        """A plugin whose folder is deleted is removed, and loaded again if the folder returns with the same files."""
+        (self.directory / "old").rename(self.directory / ".old")
+        self.pass_time()
+        self.assertIn("not found", self.bot.command("!old"))
+        self.assertIn("Old removed, since its .plug file was deleted", self.bot.log)
+        (self.directory / ".old").rename(self.directory / "old")
+        self.pass_time()
+        self.assertEqual(self.bot.command("!old"), "first")
+
     def test_added_plugins_that_depend_on_each_other(self) -> None:
         """Plugins that are added together are activated in the order of their dependencies, each once."""
         self.add("First", command="one", reply="1")
