@@ -180,7 +180,7 @@ class BotOverview(Protocol):
 
     @property
     def plugins_read_messages(self) -> bool:
-        """Whether a plugin that isn't a core plugin has a `callback_message`."""
+        """True if a plugin other than the core plugins has a `callback_message`."""
 
     def commands(self, message: Message) -> Sequence[str]:
         """Return the commands with their prefix that the sender of `message` may see, sorted, without hidden ones.
