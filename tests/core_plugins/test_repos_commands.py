@@ -86,7 +86,7 @@ class ReposTests(SynchronousTestCase):
         self.assertEqual(
             self.say("!repos search thing"), "The index of plugins can't be read; see the log for the reason."
         )
-        self.assertIn("there is no index to find 'me/thing' in: ", self.say("!repos install me/thing"))
+        self.assertIn("no index is available to look up 'me/thing' (", self.say("!repos install me/thing"))
 
     def test_what_cannot_be_done(self) -> None:
         """Each invalid argument has a reply in one sentence."""
