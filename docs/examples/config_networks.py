@@ -1,7 +1,12 @@
 BACKENDS = {
     "libera": {
         "BACKEND": "IRC",
-        "BOT_IDENTITY": {"nickname": "errklein", "server": "irc.libera.chat", "port": 6697, "ssl": True},
+        "BOT_IDENTITY": {
+            "nickname": "errklein",
+            "server": "irc.libera.chat",
+            "port": 6697,
+            "ssl": True,
+        },
         "BOT_ADMINS": ("alice!*@user/alice",),
         "CHATROOM_PRESENCE": ("#builds", "#talk"),
     },
