@@ -1,7 +1,8 @@
 """The tests of errklein.
 
-With CI set, property tests use the same examples in every run. With ERRKLEIN_NETWORK_TESTS=0, tests that open a port or
-start a program such as a whole bot, an IRC server or pip are skipped.
+With CI set, property tests use the same examples in every run. With ERRKLEIN_QUICK_TESTS=1, two kinds of tests are
+skipped: network tests, which open a port or start a program such as a whole bot, an IRC server or pip, and tests that
+compute for more than half a second. Property tests then try fewer examples.
 """
 
 import os
@@ -13,21 +14,29 @@ from hypothesis import settings
 
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "here")
+settings.register_profile("quick", deadline=None, max_examples=20)
+
+QUICK = os.environ.get("ERRKLEIN_QUICK_TESTS") == "1"
+"""Whether network tests and long tests are skipped."""
+
+settings.load_profile("quick" if QUICK else "ci" if os.environ.get("CI") else "here")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # nohup and shells without job control start programs with SIGINT ignored, and the programs that tests start would
     # inherit that: Twisted then leaves SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-NETWORK = os.environ.get("ERRKLEIN_NETWORK_TESTS") != "0"
-"""Whether tests may open ports and start programs."""
-
 
 def needs_network() -> None:
-    """Skip the running test if network tests are switched off."""
-    if not NETWORK:
-        raise unittest.SkipTest("ERRKLEIN_NETWORK_TESTS=0 skips network tests")
+    """Skip the running test in the quick suite. Without this call, a test can't open a port there."""
+    if QUICK:
+        raise unittest.SkipTest("ERRKLEIN_QUICK_TESTS=1 skips network tests")
+
+
+def takes_long() -> None:
+    """Skip the running test in the quick suite, because it computes for more than half a second."""
+    if QUICK:
+        raise unittest.SkipTest("ERRKLEIN_QUICK_TESTS=1 skips long tests")
 
 
 def _refuse(event: str, arguments: tuple[object, ...]) -> None:
@@ -36,5 +45,5 @@ def _refuse(event: str, arguments: tuple[object, ...]) -> None:
         raise RuntimeError(f"{event} {arguments[1]}: a network test must call tests.needs_network")
 
 
-if not NETWORK:
+if QUICK:
     sys.addaudithook(_refuse)

@@ -11,6 +11,7 @@ from errklein import BotFlow, BotPlugin, botcmd, botflow, webhook
 from errklein.plugins.botflow import build_flows
 from errklein.plugins.names import plugin_name
 from errklein.testing import PluginTestCase, TestBot
+from tests import takes_long
 
 LIFE_CYCLE = {
     name
@@ -64,6 +65,7 @@ class CommandNameTests(SynchronousTestCase):
 
     def test_command_is_answered(self) -> None:
         """A command that hides an attribute of BotPlugin works, and so does all administration of its plugin."""
+        takes_long()
         for name in sorted(set(NAMES) - LIFE_CYCLE):
             with self.subTest(name):
                 bot = self.started(name)

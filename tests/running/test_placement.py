@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.running import ExplainedPlacement, Placement, explain_placement, on_reactor, place
 from errklein.running._blocking import BLOCKING
 from errklein.webhooks import webhook
+from tests import takes_long
 
 
 def fetch(url: str) -> Any:
@@ -163,6 +164,7 @@ class PlaceTests(SynchronousTestCase):
 
     def test_functions_can_go(self) -> None:
         """Nothing is kept of a class that nobody has any more, as those of a plugin that was reloaded."""
+        takes_long()
         namespace: dict[str, Any] = {"__name__": "plugin"}
         exec("class Old:\n    def handler(self): pass", namespace)
         old = namespace.pop("Old")

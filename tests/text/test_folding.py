@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.text.folding import folded, is_invisible
+from tests import takes_long
 
 INVISIBLE = [chr(code) for code in range(sys.maxunicode + 1) if is_invisible(chr(code))]
 
@@ -52,6 +53,7 @@ class FoldedTests(SynchronousTestCase):
 
     def test_every_character(self) -> None:
         """Each character of Unicode has a folded form, which folds to itself."""
+        takes_long()
         for code in range(sys.maxunicode + 1):
             form = folded(chr(code))
             if folded(form) != form:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.text.masking import MASK, SHORTEST, Masker, is_secret, mask_values, secrets_in
+from tests import takes_long
 
 SECRETS = st.text(min_size=SHORTEST, max_size=60)
 URL_CHARACTERS = st.characters(blacklist_characters="/@", blacklist_categories=("Z", "Cc", "Cs"))
@@ -130,6 +131,7 @@ class KnownSecretsTests(MaskingCase):
 
     def test_learning_again(self) -> None:
         """New secrets replace those under the same name; those of a collected owner are dropped."""
+        takes_long()
         masker, owner = Masker(), Owner()
         masker.learn(owner, "a", {"first-secret"})
         masker.learn(owner, "b", {"other-secret"})

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.text import sanitize, to_irc, to_plain
 from errklein.text._quoting import plain, plain_lines
 from errklein.text._splitting import split_message
+from tests import takes_long
 
 # All that Markdown knows, but for entities and tags, which templates escape.
 SPECIAL = st.text(alphabet=" \tab1é漢*_`[](){}>#:!|=+-./\\\"'~^", max_size=40)
@@ -81,6 +82,7 @@ class PlainTests(SynchronousTestCase):
 
     def test_long_runs(self) -> None:
         """A long run of one sign is quoted in linear time."""
+        takes_long()
         for sign in "#*_`[=~:-1":
             text = sign * 200_000 + "x"
             self.assertEqual(unescape(plain(text).replace("\\", "")), text)

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.text import md_escape, sanitize, to_ansi, to_imtext, to_irc, to_md, to_plain, to_xhtml
 from errklein.text.rendering import is_only_text
+from tests import takes_long
 
 RENDERERS = (to_plain, to_ansi, to_irc)
 
@@ -293,6 +294,7 @@ class SmallTextLargeMessageTests(SynchronousTestCase):
 
     def test_long_cell(self) -> None:
         """The other cells of the column aren't padded to the width of a long one."""
+        takes_long()
         for character in "x漢":
             self.assert_small("a|b\n-|-\n" + character * 11_000 + "|y\n" + "a|b\n" * 1_900)
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.text._tables import PADDED_CAP, boxed_table, compact_table, width
+from tests import takes_long
 
 CELLS = st.lists(st.lists(st.text(alphabet="ab 漢\u0301\n", max_size=8), min_size=2, max_size=2), max_size=5)
 
@@ -23,6 +24,7 @@ class SizeTests(SynchronousTestCase):
     @given(st.integers(1, 50_000), st.integers(0, 2_000), st.sampled_from("x漢"))
     def test_one_long_cell(self, long: int, rows: int, character: str) -> None:
         """With one long cell the others aren't padded to many times the size, and no text is lost."""
+        takes_long()
         for draw in (boxed_table, compact_table):
             table = draw(["h", character * long], [["a", "b"]] * rows)
             self.assertEqual(table.count(character), long)

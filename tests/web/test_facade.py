@@ -18,6 +18,7 @@ from errklein.running.context import request_id
 from errklein.webhooks import webhook
 from errklein.webhooks.payload import MAX_KEYS
 from errklein.webhooks.urlencoded import MAX_FIELDS, MAX_STRAYS
+from tests import takes_long
 from tests.web.kit import WebCase, request
 
 FORM = "application/x-www-form-urlencoded"
@@ -78,6 +79,7 @@ class RawTests(WebCase):
 
     def test_too_much(self) -> None:
         """A body that takes too long to parse is rejected with the reason, on the reactor and in threads."""
+        takes_long()
 
         class Plugin:
             @webhook(raw=True)
@@ -121,6 +123,7 @@ class RawTests(WebCase):
 
     def test_other_json(self) -> None:
         """JSON in UTF-16 or UTF-32, and large JSON, is decoded."""
+        takes_long()
         text = '{"a": "é"}'
         for body in (text.encode("utf-16"), text.encode("utf-8-sig")):
             self.assertEqual(self.show(lambda r: r.get_json(), "POST", body, "application/json"), repr({"a": "é"}))

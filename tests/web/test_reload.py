@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 from errklein.running import WorkerPool
 from errklein.web import ClientResponse
 from errklein.webhooks import webhook
+from tests import takes_long
 from tests.web.kit import WebCase, hooks_of
 
 
@@ -81,6 +82,7 @@ class ReloadTests(WebCase):
 
     def test_fifty_reloads_under_load(self) -> None:
         """With 200 open requests at any time, every version responds, and every response is 200."""
+        takes_long()
         versions = [Versioned(self.clock, version) for version in range(51)]
         Versioned.newest = 0
         self.serve(versions[0])

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.plugins.repos import _archives as archives
 from errklein.plugins.repos.sources import RepoException
+from tests import takes_long
 from tests.plugins.repos.repositories import archive
 
 
@@ -94,6 +95,7 @@ class UnpackTests(SynchronousTestCase):
 
     def test_headers_are_forgotten(self) -> None:
         """What is said of each file, and of all, doesn't pile up in memory."""
+        takes_long()
         for kind in (tarfile.XHDTYPE, tarfile.XGLTYPE):
             self.setUp()
             data = bytearray()
