@@ -267,7 +267,7 @@ class BotPlugin(StoreMixin):
     def callback_stream(self, stream: Stream) -> Any:
         """Called when a person sends a file. The default rejects it.
 
-        Each plugin that overrides this method gets a copy of the file in a thread of its own, and accepts or rejects
+        Each plugin that overrides this method gets a copy of the file, in a separate thread, and accepts or rejects
         it::
 
             def callback_stream(self, stream):

@@ -232,7 +232,7 @@ def _missing_super_calls(plugin: BotPlugin, source: _Source) -> Iterator[Finding
     name = type(plugin).__name__
     effects = {
         "activate": ("activate()", f"so {name} stays inactive and its commands are missing", True),
-        "deactivate": ("deactivate()", "so its commands and pollers go on after a deactivation or reload", False),
+        "deactivate": ("deactivate()", "so its commands and pollers continue after a deactivation or reload", False),
     }
     for method, (call, effect, is_error) in effects.items():
         function = _stops_at(plugin, method, source)

@@ -75,7 +75,7 @@ class PlugFile:
     @classmethod
     def load(cls, path: Path) -> PlugFile:
         """Read the file. Raises PlugError for every problem, including an unreadable file."""
-        # A daemon may change its working directory before it needs the files again.
+        # A daemon may change its working directory before it reads the files again.
         path = path.absolute()
         parser = _parse(path, _read(path))
         if not parser.has_section("Core"):

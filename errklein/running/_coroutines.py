@@ -146,7 +146,7 @@ def _fired(deferred: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.
         if loop.is_running() or not hasattr(loop, "enter"):
             future.set_result(None)
             return result
-        # The coroutine goes on before the Deferred has its result, and can't take a failure from it.
+        # The coroutine continues before the Deferred has its result, and can't take a failure from it.
         if isinstance(result, Failure):
             loop.enter(future.set_exception, result.value)
             return None

@@ -1,4 +1,4 @@
-"""A reactor in a thread of its own, for tests and programs that embed a bot and block.
+"""A reactor in a separate thread, for tests and programs that embed a bot and block.
 
 A process has one, since a reactor can't run twice. It is started on first use and runs until the process ends.
 """

@@ -58,7 +58,7 @@ _in_place = _InPlace()
 
 @contextmanager
 def blocking_in_place() -> Iterator[None]:
-    """Have blocking handlers called in the reactor's thread, where they can't wait, during the `with` block."""
+    """Call blocking handlers in the reactor's thread, where they can't wait, during the `with` block."""
     before, _in_place.blocking = _in_place.blocking, True
     try:
         yield

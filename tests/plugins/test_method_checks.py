@@ -246,7 +246,7 @@ class SuperTests(ChecksTestCase):
                 ),
                 (
                     (
-                        "P.deactivate doesn't call super().deactivate(), so its commands and pollers go on after a "
+                        "P.deactivate doesn't call super().deactivate(), so its commands and pollers continue after a "
                         "deactivation or reload. Add that call."
                     ),
                     False,

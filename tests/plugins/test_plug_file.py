@@ -132,9 +132,7 @@ class PlugFileTests(PluginFilesTestCase):
         """A plugin can't have a name under which the bot itself stores what is no plugin's."""
         for name in ("core", "repomgr", "irc_backend", "text_backend", "CiscoWebexTeams_backend"):
             self.write("own.py", "from errbot import BotPlugin\nclass Own(BotPlugin):\n    pass\n")
-            self.assert_problem(
-                f"[Core]\nName = {name}\nModule = own\n", f"Name is {name!r}, which is reserved"
-            )
+            self.assert_problem(f"[Core]\nName = {name}\nModule = own\n", f"Name is {name!r}, which is reserved")
         for name in ("Core", "cores", "backend", "_Backend"):
             self.assertEqual(self.load(f"[Core]\nName = {name}\nModule = own\n").name, name)
 
