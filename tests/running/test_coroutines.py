@@ -1,4 +1,4 @@
-"""Tests for coroutines' first steps on asyncio's loop, which needn't be Twisted's here."""
+"""Tests for the first steps of coroutines on an asyncio loop."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ seen: ContextVar[str] = ContextVar("seen", default="nothing")
 
 
 def on_a_loop(test: Coroutine[Any, Any, Any]) -> Any:
-    """Run the coroutine on a loop; what it returns."""
+    """Run the coroutine on a new loop and return its result."""
     return asyncio.run(test)
 
 
 def started(work: Coroutine[Any, Any, Any]) -> Any:
-    """The coroutine's result, or a Deferred for it."""
+    """Return the coroutine's result, or a Deferred of it."""
     return start_coroutine(work, asyncio.get_running_loop())
 
 
 async def result_of(waited: Deferred[Any]) -> Any:
-    """What the Deferred fires with; raises what it fails with."""
+    """Return the Deferred's result, or raise its exception."""
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     waited.addCallbacks(future.set_result, lambda failure: future.set_exception(failure.value))
     return await future
 
 
 class StartCoroutineTests(SynchronousTestCase):
-    """What happens before the loop turns, and after."""
+    """Behaviour of a coroutine before and after the first turn of the loop."""
 
     def test_nothing_to_wait_for(self) -> None:
-        """A coroutine that waits for nothing, or for what is there, is done at once; what it raises is raised."""
+        """A coroutine that awaits nothing, or only available results, ends at once and raises its exception at once."""
 
         async def value() -> str:
             return "at once " + await succeed("already")
@@ -55,7 +55,7 @@ class StartCoroutineTests(SynchronousTestCase):
         on_a_loop(test())
 
     def test_current_task(self) -> None:
-        """From its first step on the coroutine has a task of its own, and the one that began it has its own again."""
+        """A coroutine has a task of its own from its first step; its caller keeps its own task."""
         tasks: list[Any] = []
 
         async def work() -> None:
@@ -74,7 +74,7 @@ class StartCoroutineTests(SynchronousTestCase):
         on_a_loop(test())
 
     def test_time_limits(self) -> None:
-        """asyncio's time limits, which ask for the task before anything is awaited, work."""
+        """asyncio's timeouts work, although they need the current task before anything is awaited."""
 
         async def work() -> str:
             try:
@@ -90,7 +90,7 @@ class StartCoroutineTests(SynchronousTestCase):
         on_a_loop(test())
 
     def test_variables(self) -> None:
-        """Context variables that are set in the first step hold in the later ones, and nowhere else."""
+        """Context variables set in the first step are kept in later steps, and not visible elsewhere."""
 
         async def work() -> str:
             seen.set("mine")
@@ -105,7 +105,7 @@ class StartCoroutineTests(SynchronousTestCase):
         on_a_loop(test())
 
     def test_cancelled_before_the_loop_turns(self) -> None:
-        """A coroutine that is cancelled right after its first step ends properly."""
+        """A coroutine that is cancelled right after its first step ends cleanly."""
         ended: list[str] = []
 
         async def work() -> None:
@@ -128,7 +128,7 @@ class StartCoroutineTests(SynchronousTestCase):
         self.assertEqual(ended, ["cancelled", "cleaned up"])
 
     def test_what_is_awaited_fires_before_the_loop_turns(self) -> None:
-        """A Deferred or future that has its result when the loop takes over is no trouble."""
+        """A Deferred or future that fires before the first turn of the loop is handled."""
 
         async def test() -> None:
             gate: Deferred[str] = Deferred()
@@ -149,7 +149,7 @@ class StartCoroutineTests(SynchronousTestCase):
         on_a_loop(test())
 
     def test_later_errors(self) -> None:
-        """What is raised later fails the Deferred, SystemExit included, and not the loop."""
+        """Later exceptions, including SystemExit, fail the Deferred and don't stop the loop."""
 
         async def work(error: BaseException) -> None:
             await asyncio.sleep(0)
@@ -167,7 +167,7 @@ class StartCoroutineTests(SynchronousTestCase):
         on_a_loop(test())
 
     def test_nothing_is_left(self) -> None:
-        """No task is left of what was done at once, after a turn of the loop."""
+        """A coroutine that ended at once leaves no task after a turn of the loop."""
 
         async def value() -> int:
             return 7

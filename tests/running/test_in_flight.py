@@ -1,4 +1,4 @@
-"""Tests for counting what is going on."""
+"""Tests for the counter of running work."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -9,7 +9,7 @@ class TallyTests(SynchronousTestCase):
     """Counts under keys, and who waits for them to be none."""
 
     def test_waiters_are_told_when_the_last_one_leaves(self) -> None:
-        """Keys are counted apart, and a waiter is told once."""
+        """Keys are counted separately, and each waiting Deferred fires once."""
         tally = InFlightCounter()
         tally.enter("a")
         tally.enter("a")
@@ -22,5 +22,5 @@ class TallyTests(SynchronousTestCase):
         self.successResultOf(waiting)
 
     def test_nothing_going_on_needs_no_waiting(self) -> None:
-        """Under a key that has nothing the Deferred has fired already."""
+        """The Deferred for a key without running work has fired already."""
         self.successResultOf(InFlightCounter().when_none())

@@ -1,4 +1,4 @@
-"""Tests for work that stands in lines."""
+"""Tests for queues of work by key."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from errklein.running._keyed_queues import TIMEOUT, KeyedQueueFull, KeyedQueues,
 
 
 class KeyedQueuesTests(SynchronousTestCase):
-    """Pieces wait for those before them."""
+    """Work waits for the work before it."""
 
     def setUp(self) -> None:
-        """Have a clock whose turns come when the test says so."""
+        """Create queues with a clock."""
         self.clock = Clock()
         self.queues = KeyedQueues(self.clock)
         self.begun: list[str] = []
         self.going: dict[str, Deferred[Any]] = {}
 
     def stand(self, line: str, name: str, after: QueuedWork | None = None) -> QueuedWork:
-        """Have a piece of that name in the line, which goes on until `end`."""
+        """Add work of that name to the queue; it runs until `end`."""
 
         def work() -> Deferred[Any]:
             self.begun.append(name)
@@ -32,18 +32,18 @@ class KeyedQueuesTests(SynchronousTestCase):
         return self.queues.run(line, work, after)
 
     def end(self, name: str, result: Any = None) -> None:
-        """Let the piece come to its end."""
+        """Let the work end."""
         self.going.pop(name).callback(result)
         self.clock.advance(0)
 
     def test_at_once(self) -> None:
-        """A piece that is alone is done at once."""
+        """The only work in a queue runs at once."""
         piece = self.queues.run("a", lambda: succeed("done"))
         self.assertEqual(self.successResultOf(piece.result), "done")
         self.assertTrue(piece.has_ended)
 
     def test_one_line(self) -> None:
-        """In a line one piece goes on at a time, in order; other lines don't wait."""
+        """Work of one key runs one at a time, in order; other keys don't wait."""
         first = self.stand("a", "a1")
         second = self.stand("a", "a2")
         self.stand("b", "b1")
@@ -54,7 +54,7 @@ class KeyedQueuesTests(SynchronousTestCase):
         self.assertNoResult(second.result)
 
     def test_full(self) -> None:
-        """Behind a piece that doesn't end so many may wait; another one fails at once, and the others are still done."""
+        """Work in a full queue fails at once; the work before it still runs."""
         self.queues = KeyedQueues(self.clock, limit=2)
         for name in ("a1", "a2", "a3"):
             self.stand("a", name)
@@ -65,7 +65,7 @@ class KeyedQueuesTests(SynchronousTestCase):
         self.assertEqual(self.begun, ["a1", "a2", "a3"])
 
     def test_failures(self) -> None:
-        """What fails is followed by the next."""
+        """The next work runs after one that fails."""
         first = self.stand("a", "a1")
         self.stand("a", "a2")
         self.going["a1"].errback(ValueError("first"))
@@ -74,7 +74,7 @@ class KeyedQueuesTests(SynchronousTestCase):
         self.assertEqual(self.begun, ["a1", "a2"])
 
     def test_after_another(self) -> None:
-        """A piece comes after that of another line which it names, be it ended or not."""
+        """Work runs after the named work of another key, whether or not that has ended."""
         first = self.stand("a", "a1")
         self.stand("b", "b1", first)
         self.assertEqual(self.begun, ["a1"])
@@ -85,7 +85,7 @@ class KeyedQueuesTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_timeout(self) -> None:
-        """What takes long holds up others once, and its own line for as long as it takes."""
+        """Slow work delays another key once for the timeout, and its own key until it ends."""
         first = self.stand("a", "a1")
         self.stand("b", "b1", first)
         self.clock.advance(TIMEOUT)
@@ -98,7 +98,7 @@ class KeyedQueuesTests(SynchronousTestCase):
         self.assertEqual(self.begun, ["a1", "b1", "b2", "a2"])
 
     def test_idle(self) -> None:
-        """Whoever waits for all to be done is told when the last in line has ended."""
+        """The Deferred for idle queues fires when the last work has ended."""
         self.stand("a", "a1")
         self.stand("a", "a2")
         idle = self.queues.when_idle()
@@ -108,7 +108,7 @@ class KeyedQueuesTests(SynchronousTestCase):
         self.successResultOf(idle)
 
     def test_stopped(self) -> None:
-        """What hasn't begun never does, and nothing is left behind."""
+        """Work that hasn't begun is dropped, and no timers are left."""
         first = self.stand("a", "a1")
         self.stand("a", "a2")
         self.stand("b", "b1", first)

@@ -1,4 +1,4 @@
-"""Tests for where a handler runs."""
+"""Tests for the decision where a handler runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def fetch(url: str) -> Any:
 
 
 def wrapped(function: Any) -> Any:
-    """A decorator of the plugin's own."""
+    """A decorator that the plugin defines."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -135,25 +135,25 @@ ON_REACTOR = (
 
 
 class PlaceTests(SynchronousTestCase):
-    """A handler's place follows from how it is written."""
+    """The place of a handler follows from its code."""
 
     def test_blocking_code_runs_in_a_thread(self) -> None:
-        """Plain functions, and functions that know that they are in a thread, go to the pool."""
+        """Plain functions, and functions that use names made for threads, run in a thread."""
         placed = {name: place(getattr(Handlers(), name)) for name in ON_THREAD}
         self.assertEqual(placed, dict.fromkeys(ON_THREAD, Placement.THREAD))
 
     def test_code_that_uses_twisted_runs_on_the_reactor(self) -> None:
-        """Whatever awaits, returns or makes Deferreds stays on the reactor."""
+        """Code that awaits, returns or creates Deferreds runs on the reactor."""
         placed = {name: place(getattr(Handlers(), name)) for name in ON_REACTOR}
         self.assertEqual(placed, dict.fromkeys(ON_REACTOR, Placement.REACTOR))
 
     def test_every_kind_is_tried(self) -> None:
-        """No handler of this module is left out of the two lists."""
+        """Each handler of this module is in one of the two lists."""
         names = {name for name in vars(Handlers) if not name.startswith("_") and name != "logger"}
         self.assertEqual(names, {*ON_THREAD, *ON_REACTOR})
 
     def test_a_subclass_can_move_a_handler(self) -> None:
-        """What a method uses through `self` is looked up on the instance's own class."""
+        """Methods used through `self` are looked up on the instance's class."""
 
         class Blocking(Handlers):
             def names_treq(self, payload: object) -> str:
@@ -194,25 +194,25 @@ REASONS = {
 
 
 class ReasonTests(SynchronousTestCase):
-    """Why a handler runs where it does, as `errklein check` prints it."""
+    """The reasons for the decision, as `errklein check` prints them."""
 
     def test_reasons(self) -> None:
-        """The rule that decided is named."""
+        """The reason names the rule that decided."""
         found = {name: explain_placement(getattr(Handlers(), name)).reason for name in REASONS}
         self.assertEqual(found, REASONS)
 
     def test_builtins(self) -> None:
-        """What has no code of its own has a reason too."""
+        """Callables without Python code have a reason too."""
         self.assertEqual(explain_placement(print), ExplainedPlacement(Placement.THREAD, "builtin"))
 
     def decide(self, source: str, name: str = "handler") -> ExplainedPlacement:
-        """The decision about a method of the class Plugin in the source."""
+        """Return the decision about a method of the class Plugin in the source."""
         namespace: dict[str, Any] = {"__name__": "some_plugin"}
         exec(compile(dedent(source), "some_plugin.py", "exec"), namespace)
         return explain_placement(getattr(namespace["Plugin"](), name))
 
     def test_names(self) -> None:
-        """Of names of Twisted the line is told, and the helper in which it is; what is nearest comes first."""
+        """The reason contains the line of a Twisted name and its helper; the nearest name is reported."""
         source = """\
             import treq
             from twisted.internet import task
@@ -233,7 +233,7 @@ class ReasonTests(SynchronousTestCase):
         self.assertEqual(self.decide(source, "other").reason, "names treq at line 13 in helper")
 
     def test_names_in_another_file(self) -> None:
-        """A helper in another file is told with that file's name."""
+        """The reason contains the file of a helper in another file."""
         helpers: dict[str, Any] = {"__name__": "errklein_plugins.some.helpers", "treq": treq}
         exec(compile("def fetch():\n    return treq.get('/')\n", "/plugins/some/helpers.py", "exec"), helpers)
         plugin: dict[str, Any] = {"__name__": "errklein_plugins.some.main", "fetch": helpers["fetch"]}
@@ -241,7 +241,7 @@ class ReasonTests(SynchronousTestCase):
         self.assertEqual(explain_placement(plugin["handler"]).reason, "names treq at line 2 in fetch of helpers.py")
 
     def test_a_module_before_self(self) -> None:
-        """A module among the arguments doesn't hide what self has."""
+        """A module among the arguments doesn't hide the attributes of self."""
         source = """\
             import json, treq
             class Plugin:
@@ -285,12 +285,12 @@ HARMLESS = (
 
 
 class BlockingTests(SynchronousTestCase):
-    """What blocks in a plain function that runs on the reactor because of a name."""
+    """Blocking names in plain functions that run on the reactor because of a name."""
 
     decide = ReasonTests.decide
 
     def source(self, statement: str, use: str, where: str = "module") -> str:
-        """A plugin whose handler uses that and names treq; the import is in the module, or in the function."""
+        """Return a plugin whose handler contains the code and names treq; the import is global or in the function."""
         at_top, within = (statement, "pass") if where == "module" else ("", statement or "pass")
         return (
             f"import treq\n{at_top}\nclass Plugin:\n    def handler(self, url=None):\n        {within}\n        {use}\n"
@@ -298,24 +298,24 @@ class BlockingTests(SynchronousTestCase):
         )
 
     def test_what_blocks(self) -> None:
-        """It is found however it was imported, in the module or in the function; both lines are told."""
+        """Blocking names are found under every import, with both lines."""
         for statement, use, told in BLOCKS:
             for where in ("module", "function"):
                 found = self.decide(self.source(statement, use, where))
                 self.assertEqual((found.reason, found.blocks), ("names treq at line 7", f"{told} at line 6"), statement)
 
     def test_what_does_not_block(self) -> None:
-        """Other names of the same modules, exceptions and methods of the plugin's own are no cause for a warning."""
+        """Other names of the same modules, exceptions, and methods of the plugin cause no warning."""
         for statement, use in HARMLESS:
             for where in ("module", "function"):
                 self.assertEqual(self.decide(self.source(statement, use, where)).blocks, "", (statement, use, where))
 
     def test_input(self) -> None:
-        """So is a question on the terminal."""
+        """A question on the terminal blocks."""
         self.assertEqual(self.decide(self.source("", "input()")).blocks, "input at line 6")
 
     def test_in_a_helper(self) -> None:
-        """What blocks may be in a helper that the handler names."""
+        """Blocking code in a helper of the handler is found."""
         source = """\
             import time, treq
             class Plugin:
@@ -328,7 +328,7 @@ class BlockingTests(SynchronousTestCase):
         self.assertEqual(self.decide(source).blocks, "time.sleep at line 7 in _wait")
 
     def test_a_helper_moves_its_caller(self) -> None:
-        """A helper that names treq moves a handler that blocks to the reactor: that is what the warning is for."""
+        """There is a warning if a helper that names treq moves a blocking handler to the reactor."""
         source = """\
             import time, treq
             class Plugin:
@@ -342,7 +342,7 @@ class BlockingTests(SynchronousTestCase):
         self.assertEqual(self.decide(source), expected)
 
     def test_handed_over(self) -> None:
-        """What is given to a thread blocks nobody."""
+        """Functions that are passed to a thread cause no warning."""
         source = """\
             import requests
             from twisted.internet.threads import deferToThread
@@ -356,7 +356,7 @@ class BlockingTests(SynchronousTestCase):
         self.assertEqual((found.placement, found.blocks), (Placement.REACTOR, ""))
 
     def test_only_if_the_name_alone_decides(self) -> None:
-        """In a thread, and where the author has said where to run, nothing is told."""
+        """In a thread, or with an explicit mark, there is no warning."""
         for source in (
             "import time\nclass Plugin:\n    def handler(self):\n        time.sleep(1)\n",
             "import time\nclass Plugin:\n    async def handler(self):\n        time.sleep(1)\n",
@@ -364,7 +364,7 @@ class BlockingTests(SynchronousTestCase):
             self.assertEqual(self.decide(source).blocks, "")
 
     def test_every_name_exists(self) -> None:
-        """The table has no name that its module lacks."""
+        """Each name in the table exists in its module."""
         for module, names in BLOCKING.items():
             if module != "httpx":
                 found = importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""Tests for the pool of worker threads, with threads that are a list of callables."""
+"""Tests for the pool of worker threads."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tests.clocks import ThreadClock
 
 
 class WorkerPoolTests(SynchronousTestCase):
-    """Jobs run in real threads; only time is not real."""
+    """Jobs run in real threads, with a clock for the time."""
 
     def pool(self, size: int = 2, queue: int | None = None, wait: float | None = None, ahead: int = 0) -> WorkerPool:
-        """A pool that is stopped at the end of the test."""
+        """Return a pool that is stopped at the end of the test."""
         self.clock = ThreadClock()
         pool = WorkerPool(self.clock, "test", size, queue=queue, wait=wait, ahead=ahead)
         self.addCleanup(pool.stop)
         return pool
 
     def blocked(self, pool: WorkerPool, jobs: int) -> threading.Event:
-        """Let so many jobs run until the event is set."""
+        """Run so many jobs until the event is set."""
         event = threading.Event()
         self.addCleanup(event.set)
         for _ in range(jobs):
@@ -31,7 +31,7 @@ class WorkerPoolTests(SynchronousTestCase):
         return event
 
     def test_a_job_runs_in_a_thread_of_the_pool(self) -> None:
-        """The result arrives, and it was made in a daemon thread with the pool's name."""
+        """A job runs in a daemon thread with the pool's name, and its result arrives."""
         pool = self.pool()
         result = pool.run(lambda: threading.current_thread)
         self.assertNoResult(result)
@@ -42,7 +42,7 @@ class WorkerPoolTests(SynchronousTestCase):
         self.assertNotEqual(thread, threading.current_thread())
 
     def test_what_a_job_raises_arrives(self) -> None:
-        """Even SystemExit fails the Deferred and ends nothing else."""
+        """An exception, even SystemExit, fails the Deferred and has no other effect."""
 
         def leave() -> None:
             raise SystemExit(3)
@@ -54,7 +54,7 @@ class WorkerPoolTests(SynchronousTestCase):
             self.failureResultOf(result, SystemExit)
 
     def test_jobs_beyond_the_size_wait(self) -> None:
-        """No more jobs than threads run at once; the next begins when one has ended, chosen at that moment."""
+        """At most `size` jobs run at once; the next is chosen when one has ended."""
         pool = self.pool(size=2)
         event = self.blocked(pool, 2)
         chosen = ["too early"]
@@ -67,7 +67,7 @@ class WorkerPoolTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(waiting), "at the last moment")
 
     def test_a_full_queue_refuses_at_once(self) -> None:
-        """The queue is bounded, and the error says when to come again."""
+        """A job for a full queue fails at once, with the time for a retry."""
         pool = self.pool(size=1, queue=1, wait=10)
         self.blocked(pool, 2)
         error = self.failureResultOf(pool.run(lambda: str), Overloaded).value
@@ -75,7 +75,7 @@ class WorkerPoolTests(SynchronousTestCase):
         self.assertEqual(error.retry_after, 10)
 
     def test_waiting_is_bounded(self) -> None:
-        """A job that waits for too long is refused; the one after it has its own time."""
+        """A job that waits too long fails; the one after it has its own time limit."""
         pool = self.pool(size=1, queue=10, wait=10)
         self.blocked(pool, 1)
         first = pool.run(lambda: str)
@@ -88,7 +88,7 @@ class WorkerPoolTests(SynchronousTestCase):
         self.failureResultOf(second, Overloaded)
 
     def test_admitted_jobs_go_first(self) -> None:
-        """A job that belongs to one that was taken is neither refused nor does it wait behind others."""
+        """A job that belongs to an earlier one is never rejected, and precedes waiting jobs."""
         pool = self.pool(size=1, queue=1, wait=10)
         event = self.blocked(pool, 1)
         order: list[str] = []
@@ -103,7 +103,7 @@ class WorkerPoolTests(SynchronousTestCase):
         self.successResultOf(admitted)
 
     def lending(self, size: int = 2, spare: int = 3) -> WorkerPool:
-        """A pool that replaces threads whose job has been running for 5 s."""
+        """Return a pool that replaces threads whose jobs have been running for 5 s."""
         self.clock = ThreadClock()
         pool = WorkerPool(self.clock, "test", size, overdue=5, spare=spare)
         self.addCleanup(pool.stop)
@@ -117,7 +117,7 @@ class WorkerPoolTests(SynchronousTestCase):
         return pool
 
     def hang(self, pool: WorkerPool, *names: str) -> threading.Event:
-        """Let a job of each name run until the event is set."""
+        """Run a job of each name until the event is set."""
         event = threading.Event()
         self.addCleanup(event.set)
         for name in names:
@@ -126,7 +126,7 @@ class WorkerPoolTests(SynchronousTestCase):
         return event
 
     def test_a_job_that_hangs_keeps_others_waiting_for_a_while_only(self) -> None:
-        """After 5 s another thread takes the place of one that hangs, and the log names the job."""
+        """After 5 s another thread replaces one that hangs, and the log names the job."""
         pool = self.lending()
         self.hang(pool, "Hangs.one", "Hangs.two")
         result = pool.run(lambda: lambda: "done")
@@ -139,7 +139,7 @@ class WorkerPoolTests(SynchronousTestCase):
         self.assertIn("Hangs.one has been running for 5 s", self.lines[0])
 
     def test_no_thread_is_replaced_while_nobody_waits(self) -> None:
-        """Long jobs in a pool with free threads, or nothing else to do, are nobody's business."""
+        """Long jobs aren't replaced while no other job waits."""
         pool = self.lending()
         self.hang(pool, "Hangs.one", "Hangs.two")
         self.clock.advance(100)
@@ -150,7 +150,7 @@ class WorkerPoolTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(result), "done")
 
     def test_each_job_that_hangs_is_replaced(self) -> None:
-        """Jobs that hang one after the other are replaced and named once each, as long as there are spare threads."""
+        """Jobs that hang one after the other are each replaced and logged once, while spare threads last."""
         pool = self.lending(size=1, spare=2)
         for name in ("one", "two", "three"):
             self.hang(pool, f"Hangs.{name}")
@@ -168,7 +168,7 @@ class WorkerPoolTests(SynchronousTestCase):
         waiting.addErrback(lambda failure: failure.trap(PoolStopped))
 
     def test_the_size_is_kept_when_what_hung_ends(self) -> None:
-        """When a job that was replaced ends, no more jobs run at once than before it hung."""
+        """When a replaced job ends, no more jobs run at once than before."""
         pool = self.lending(size=1)
         event = self.hang(pool, "Hangs.one")
         result = pool.run(lambda: lambda: "done")
@@ -182,7 +182,7 @@ class WorkerPoolTests(SynchronousTestCase):
         self.assertEqual((pool.running, pool.waiting), (1, 1))
 
     def test_a_stopped_pool_refuses(self) -> None:
-        """Jobs that wait, and new ones, fail when the pool stops."""
+        """Waiting and new jobs fail when the pool stops."""
         pool = self.pool(size=1)
         self.blocked(pool, 1)
         waiting = pool.run(lambda: str)
@@ -191,7 +191,7 @@ class WorkerPoolTests(SynchronousTestCase):
         self.failureResultOf(pool.run(lambda: str), PoolStopped)
 
     def test_a_job_that_cannot_be_prepared_frees_its_place(self) -> None:
-        """What `prepare` raises fails that job alone."""
+        """An exception of `prepare` fails only that job."""
         pool = self.pool(size=1)
         self.failureResultOf(pool.run(lambda: 1 // 0), ZeroDivisionError)  # type: ignore[arg-type, return-value]
         result = pool.run(lambda: lambda: "next")
@@ -208,7 +208,7 @@ class WorkerPoolTests(SynchronousTestCase):
         self.assertEqual(sorted(self.successResultOf(result) for result in results), [0, 1, 2, 3])
 
     def test_jobs_handed_out_ahead(self) -> None:
-        """Jobs that were handed to busy threads follow at once, in order, and count as waiting; the queue comes after."""
+        """Jobs passed to busy threads follow in order, before the queue, and count as waiting."""
         pool = self.pool(size=1, ahead=2)
         event = self.blocked(pool, 1)
         done: list[int] = []
@@ -221,7 +221,7 @@ class WorkerPoolTests(SynchronousTestCase):
         self.assertEqual(done, [0, 1, 2, 3])
 
     def test_jobs_handed_out_ahead_are_taken_back(self) -> None:
-        """A pool that is stopped runs none of the jobs that no thread has begun."""
+        """A stopped pool runs no job that its threads haven't begun."""
         pool = self.pool(size=1, ahead=2)
         begun = threading.Event()
         event = threading.Event()

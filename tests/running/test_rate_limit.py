@@ -9,10 +9,10 @@ from errklein.running.rate_limit import RateLimit
 
 
 class RateLimitTests(SynchronousTestCase):
-    """How often a warning is allowed."""
+    """The frequency of warnings."""
 
     def test_once_per_interval_and_key(self) -> None:
-        """A key is allowed again after the interval; a refusal doesn't prolong it, and other keys have their own."""
+        """A key is allowed once per interval; a refused call doesn't prolong it, and keys are independent."""
         clock = Clock()
         limit = RateLimit(clock.seconds, 10.0)
         self.assertTrue(limit.allows("a"))

@@ -1,4 +1,4 @@
-"""Tests for the one place that calls plugins' code, with a real reactor and real threads."""
+"""Tests for calls of plugins' code, with a real reactor and real threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ colour: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="
 
 
 class Plugin:
-    """Handlers of every kind; each says where it was run."""
+    """Handlers of every kind, each of which returns where it ran."""
 
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
@@ -61,10 +61,10 @@ class Plugin:
 
 
 class RunnerTests(TestCase):
-    """Handlers run where they are safe, in their caller's context."""
+    """Handlers run where they may, in their caller's context."""
 
     def setUp(self) -> None:
-        """A runner with a small pool."""
+        """Create a runner with a small pool."""
         from twisted.internet import reactor
 
         self.reactor: Any = reactor
@@ -75,12 +75,12 @@ class RunnerTests(TestCase):
         self.addCleanup(self.plugin.gate.set)
 
     async def run_it(self, handler: Any, *args: Any) -> Any:
-        """What the handler's result is."""
+        """Return the handler's result."""
         colour.set("green")
         return await self.runner.run(handler, *args, pool=self.pool)
 
     async def test_plain_handlers_run_in_a_thread(self) -> None:
-        """A plain handler sees its arguments and its caller's context, in a thread."""
+        """A plain handler runs in a thread with its arguments and its caller's context."""
         self.assertEqual(await self.run_it(self.plugin.plain, "dark"), ("darkgreen", False))
 
     async def test_coroutines_run_on_the_reactor(self) -> None:
@@ -88,16 +88,16 @@ class RunnerTests(TestCase):
         self.assertEqual(await self.run_it(self.plugin.coroutine, "dark"), ("darkgreen", True))
 
     async def test_deferreds_are_waited_for(self) -> None:
-        """A handler on the reactor that returns a Deferred has the Deferred's result."""
+        """The result of a handler on the reactor that returns a Deferred is the Deferred's result."""
         self.assertIs(await self.run_it(self.plugin.deferred), True)
 
     async def test_errors_arrive(self) -> None:
-        """Whatever a handler raises fails the Deferred, SystemExit included."""
+        """Every exception of a handler, including SystemExit, fails the Deferred."""
         for handler, error in ((self.plugin.raises, RuntimeError), (self.plugin.leaves, SystemExit)):
             await self.assertFailure(self.runner.run(handler, pool=self.pool), error)
 
     async def test_a_deferred_out_of_a_thread_is_continued(self) -> None:
-        """A Deferred that nobody could foresee still gives its result; the log says what to change."""
+        """A Deferred that a handler in a thread returns gives its result, with a warning in the log."""
 
         class Source:
             @staticmethod
@@ -125,7 +125,7 @@ class RunnerTests(TestCase):
             self.assertEqual(where, [expected] * 2)
 
     async def test_knows_what_is_running(self) -> None:
-        """Handlers are counted for their plugin and altogether, waiting ones only altogether."""
+        """Running handlers are counted by plugin and in total; waiting ones only in total."""
         jobs = [self.runner.run(self.plugin.waits, pool=self.pool) for _ in range(3)]
         self.assertEqual((self.runner.running(self.plugin), self.runner.running()), (2, 3))
         idle = self.runner.when_idle(self.plugin)
@@ -138,7 +138,7 @@ class RunnerTests(TestCase):
         self.assertEqual((self.runner.running(self.plugin), self.runner.running()), (0, 0))
 
     async def test_asyncio_and_deferreds_in_one_coroutine(self) -> None:
-        """With an asyncio reactor one coroutine awaits both, knows its task, and catches what either raises."""
+        """With an asyncio reactor, a coroutine awaits both kinds, has a task, and catches the exceptions of both."""
         if loop_of(self.reactor) is None:
             raise SkipTest("needs --reactor=asyncio")
 
@@ -178,7 +178,7 @@ class RunnerTests(TestCase):
         self.assertEqual(await self.run_it(several), [1, 2, 3, 4])
 
     async def test_cancelling_reaches_what_is_awaited(self) -> None:
-        """Cancelling the Deferred of a coroutine cancels the Deferred that it waits for."""
+        """Cancelling the Deferred of a coroutine cancels the Deferred that it awaits."""
         cancelled: list[bool] = []
         endless: Deferred[None] = Deferred(lambda _: cancelled.append(True))
 

@@ -1,4 +1,4 @@
-"""Tests for what a runner tells of handlers that haven't come to their end."""
+"""Tests for the list of running methods."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from errklein.running.threads import register_reactor_thread
 
 
 class Plugin:
-    """Has handlers of each kind, which end when they are told to."""
+    """Handlers of each kind, which end when the test lets them."""
 
     def __init__(self) -> None:
         self.gate: Deferred[None] = Deferred()
@@ -32,13 +32,13 @@ class Plugin:
         yield 1
 
     async def fails(self) -> None:
-        """Raise when the gate opens."""
+        """Raise an exception when the gate opens."""
         await self.gate
         raise ValueError("no")
 
 
 class Reactor(Clock):
-    """A clock that also takes calls from threads, of which there are none."""
+    """A clock that also accepts calls from threads."""
 
     def callFromThread(self, function: Callable[..., Any], *args: Any) -> None:
         """Call it soon."""
@@ -46,10 +46,10 @@ class Reactor(Clock):
 
 
 class RunningMethodsTests(SynchronousTestCase):
-    """Who is running, and since when."""
+    """The methods that are running, and their start times."""
 
     def setUp(self) -> None:
-        """Have a runner, and a pool whose threads begin when the test says so."""
+        """Create a runner, and a pool whose threads begin when the test lets them."""
         self.reactor = Reactor()
         register_reactor_thread(self.reactor)
         self.runner = Runner(self.reactor)
@@ -58,12 +58,12 @@ class RunningMethodsTests(SynchronousTestCase):
         self.pool = WorkerPool(self.reactor, "test", 1, start_thread=lambda target, _: self.threads.append(target))
 
     def going(self) -> list[tuple[str, float]]:
-        """The names of the methods that run, with the time when they began."""
+        """Return the names of the running methods with their start times."""
         self.assertTrue(all(going.subject is self.plugin for going in self.runner.running_methods()))
         return [(going.name, going.since) for going in self.runner.running_methods()]
 
     def test_on_the_reactor(self) -> None:
-        """A handler on the reactor is told of until it has ended, in whatever way."""
+        """A handler on the reactor is listed until it has ended, also by an exception."""
         self.reactor.advance(5)
         running = self.runner.run(self.plugin.waits, pool=self.pool)
         self.reactor.advance(5)
@@ -77,7 +77,7 @@ class RunningMethodsTests(SynchronousTestCase):
         self.assertEqual(self.going(), [])
 
     def test_in_a_thread(self) -> None:
-        """A handler in a thread is told of while it runs, not while it waits for a thread."""
+        """A handler in a thread is listed while it runs, and not while it waits for a thread."""
         first = self.runner.run(self.plugin.plain, pool=self.pool)
         self.reactor.advance(1)
         second = self.runner.run(self.plugin.plain, pool=self.pool)
@@ -91,7 +91,7 @@ class RunningMethodsTests(SynchronousTestCase):
         self.assertEqual(self.going(), [])
 
     def test_functions(self) -> None:
-        """What is no method is nobody's, and isn't told of."""
+        """Functions that aren't methods are not listed."""
 
         async def nobody() -> None:
             await self.plugin.gate

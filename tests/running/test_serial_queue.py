@@ -1,4 +1,4 @@
-"""Tests for work of which only one piece may go on at a time."""
+"""Tests for work that runs one at a time."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ name: ContextVar[str] = ContextVar("name", default="nobody")
 
 
 class SerialQueueTests(SynchronousTestCase):
-    """Pieces wait for those before them."""
+    """Work waits for the work before it."""
 
     def setUp(self) -> None:
-        """Have a clock whose turns come when the test says so."""
+        """Create a queue with a clock."""
         self.clock = Clock()
         self.queue = SerialQueue(self.clock)
 
     def test_alone(self) -> None:
-        """A piece that nothing is before begins at once."""
+        """The only work runs at once."""
         self.assertEqual(self.successResultOf(self.queue.run(lambda: succeed("done"))), "done")
 
     def test_in_order(self) -> None:
-        """The next piece begins in a turn of its own after the one before has ended, whether that failed or not."""
+        """The next work begins in a later turn after the previous one has ended or failed."""
         first: Deferred[str] = Deferred()
         results = [
             self.queue.run(lambda: first),
@@ -43,7 +43,7 @@ class SerialQueueTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.queue.run(lambda: succeed("fourth"))), "fourth")
 
     def test_each_in_its_own_context(self) -> None:
-        """A piece that had to wait sees what its own caller had set."""
+        """Work that had to wait has the context of its own caller."""
         first: Deferred[None] = Deferred()
         self.queue.run(lambda: first)
         token = name.set("caller")
@@ -54,7 +54,7 @@ class SerialQueueTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(second), "caller")
 
     def test_many(self) -> None:
-        """However many wait, they end without calling each other ever deeper."""
+        """A lot of waiting work ends without recursion."""
         first: Deferred[None] = Deferred()
         self.queue.run(lambda: first)
         results = [self.queue.run(lambda: succeed(None)) for _ in range(5000)]
@@ -64,7 +64,7 @@ class SerialQueueTests(SynchronousTestCase):
             self.successResultOf(result)
 
     def test_stopped(self) -> None:
-        """What hasn't begun is forgotten, and no call is left behind."""
+        """Work that hasn't begun is dropped, and no timers are left."""
         first: Deferred[None] = Deferred()
         self.queue.run(lambda: first)
         second = self.queue.run(lambda: succeed("second"))

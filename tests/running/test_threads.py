@@ -1,4 +1,4 @@
-"""Crossing between threads."""
+"""Tests for calls between threads."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from errklein.running.threads import Stopping, ThreadWaits, in_reactor_thread, r
 
 
 class QueueReactor:
-    """Does what other threads ask for when it is told to."""
+    """Runs the calls of other threads when the test lets it."""
 
     def __init__(self) -> None:
         self.calls: Queue[Callable[[], Any]] = Queue()
         register_reactor_thread(self)
 
     def callFromThread(self, function: Callable[..., Any], *args: Any) -> None:
-        """Keep it for `turn`."""
+        """Queue the call for `turn`."""
         self.calls.put(lambda: function(*args))
 
     def turn(self) -> None:
-        """Make the next call that a thread asks for."""
+        """Run the next queued call."""
         self.calls.get(timeout=10)()
 
 
 class ThreadWaitsTests(SynchronousTestCase):
-    """A plugin's thread waits for what happens on the reactor."""
+    """A plugin's thread waits for a result of the reactor."""
 
     def setUp(self) -> None:
-        """A reactor of this thread, and a thread that waits."""
+        """Use this thread as the reactor's."""
         self.reactor = QueueReactor()
         self.waits = ThreadWaits(self.reactor)
         self.got: list[Any] = []
 
     def in_thread(self, work: Callable[[], Any]) -> threading.Thread:
-        """Wait in a thread for `work`, keeping what comes of it."""
+        """Wait in a thread for `work`, and record its outcome."""
 
         def wait() -> None:
             try:
@@ -52,7 +52,7 @@ class ThreadWaitsTests(SynchronousTestCase):
         return thread
 
     def test_thread_gets_the_result(self) -> None:
-        """The work is done in the reactor's thread, and the waiting one has what its Deferred fires with."""
+        """The work runs in the reactor's thread, and the waiting thread gets the Deferred's result."""
         coming: Deferred[str] = Deferred()
         where: list[bool] = []
 
@@ -67,7 +67,7 @@ class ThreadWaitsTests(SynchronousTestCase):
         self.assertEqual((self.got, where), (["yes"], [True]))
 
     def test_thread_gets_the_error(self) -> None:
-        """What the work raises is raised in the thread."""
+        """The waiting thread gets the exception of the work."""
         error = ValueError("no")
 
         def work() -> None:
@@ -79,7 +79,7 @@ class ThreadWaitsTests(SynchronousTestCase):
         self.assertEqual(self.got, [error])
 
     def test_stopping_ends_all_waits(self) -> None:
-        """A thread whose result will not come is told, and so is one that asks later."""
+        """After `stop`, waits in threads raise an exception, current and later ones."""
         thread = self.in_thread(Deferred)
         self.reactor.turn()
         self.waits.stop()
@@ -88,7 +88,7 @@ class ThreadWaitsTests(SynchronousTestCase):
         self.assertEqual([type(error) for error in self.got], [Stopping, Stopping])
 
     def test_ending_the_waits_of_now(self) -> None:
-        """Threads that wait are told that their result will not come; one that asks later gets its own."""
+        """`end_all` ends current waits; later waits work."""
         thread = self.in_thread(Deferred)
         self.reactor.turn()
         self.waits.end_all()
@@ -99,5 +99,5 @@ class ThreadWaitsTests(SynchronousTestCase):
         self.assertEqual([str(got) for got in self.got], ["the bot is stopping", "later"])
 
     def test_reactor_never_waits(self) -> None:
-        """On the reactor there is a Deferred."""
+        """On the reactor, the result is a Deferred."""
         self.assertEqual(self.successResultOf(self.waits.result_of(lambda: "now")), "now")

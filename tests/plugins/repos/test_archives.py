@@ -1,4 +1,4 @@
-"""Tests for archives: what is unpacked, and what is refused."""
+"""Tests for unpacking archives, and for archives that are rejected."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from tests.plugins.repos.repositories import archive
 
 
 def special(name: str, kind: bytes, target: str = "") -> dict[str, tarfile.TarInfo]:
-    """Something other than a file, in an archive."""
+    """Return a member that isn't a file or directory."""
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target
     return {name: info}
 
 
 def header(name: str, kind: bytes, content: bytes, size: int | None = None) -> bytes:
-    """A member of an archive, as it lies there, with what belongs to it."""
+    """Return the bytes of a member's header and content."""
     info = tarfile.TarInfo(name)
     info.type, info.size = kind, len(content) if size is None else size
     return info.tobuf(format=tarfile.GNU_FORMAT) + content + b"\0" * (-len(content) % 512)
 
 
 def record(key: str, value: str) -> bytes:
-    """A record of an extended header, which begins with its own length."""
+    """Return a record of an extended header, which begins with its own length."""
     rest = f" {key}={value}\n"
     length = len(rest)
     while length != len(f"{length}{rest}"):
@@ -47,17 +47,17 @@ class UnpackTests(SynchronousTestCase):
     """One archive at a time."""
 
     def setUp(self) -> None:
-        """Choose where to unpack to."""
+        """Choose the target directory."""
         self.top = Path(self.mktemp()).absolute()
         self.target = self.top / "target"
 
     def unpack(self, data: bytes) -> list[str]:
-        """The files that come out of the archive."""
+        """Unpack the archive and return its files."""
         archives.unpack(io.BytesIO(data), self.target)
         return sorted(str(path.relative_to(self.target)) for path in self.target.rglob("*") if path.is_file())
 
     def refused(self, data: bytes) -> str:
-        """Why the archive isn't unpacked."""
+        """Return the reason why the archive is rejected."""
         with self.assertRaises(RepoException) as raised:
             self.unpack(data)
         self.assertEqual([path.name for path in self.top.iterdir()], ["target"])
@@ -66,13 +66,13 @@ class UnpackTests(SynchronousTestCase):
         return text
 
     def test_files(self) -> None:
-        """What is in the archive's one directory comes out, without that directory."""
+        """The content of the archive's only directory is unpacked, without that directory."""
         files = {**special("x-1.0", tarfile.DIRTYPE), "x-1.0/a.py": "a = 1\n", "./x-1.0/sub/b.py": ""}
         self.assertEqual(self.unpack(archive(files)), ["a.py", "sub/b.py"])
         self.assertEqual((self.target / "a.py").read_text(), "a = 1\n")
 
     def test_ways_out(self) -> None:
-        """Nothing leads out: no parent, no root, no link of any kind, no device or pipe."""
+        """Members outside of the directory, links, devices and pipes are rejected."""
         for files in (
             {"x/../../evil": "1"},
             {"../evil": "1"},
@@ -88,7 +88,7 @@ class UnpackTests(SynchronousTestCase):
             self.refused(archive(files))
 
     def test_one_directory(self) -> None:
-        """Files without a directory, or in two, aren't a repository."""
+        """Files without a directory, or in two directories, are rejected."""
         for files in ({"a.py": ""}, {"x/a.py": "", "y/a.py": ""}, {"x/a.py": "", "b.py": ""}):
             self.setUp()
             self.assertIn("one directory", self.refused(archive(files)))
@@ -119,7 +119,7 @@ class UnpackTests(SynchronousTestCase):
         self.refused(buffer.getvalue())
 
     def test_bombs(self) -> None:
-        """An archive that unpacks to too much, in files or in headers, or into too many files, is stopped."""
+        """An archive that unpacks to too many bytes, headers or files is stopped."""
         with mock.patch.object(archives, "MOST_UNPACKED", 10_000):
             self.assertIn("unpacks to more", self.refused(archive({"x/a": "0" * 20_000})))
             self.setUp()
@@ -130,7 +130,7 @@ class UnpackTests(SynchronousTestCase):
             self.assertIn("more than 3 files", self.refused(archive({f"x/{n}": "" for n in range(5)})))
 
     def test_nesting(self) -> None:
-        """Directories that are nested too deep to be removed again, and headers about headers, are refused."""
+        """Directories and headers that are nested too deep are rejected."""
         self.assertIn("more than 50 directories", self.refused(archive({"x/" + "y/" * 1500 + "a": ""})))
         self.setUp()
         about = tarfile.TarInfo("././@LongLink")
@@ -139,7 +139,7 @@ class UnpackTests(SynchronousTestCase):
         self.assertIn("larger than 64 kB", self.refused(gzip.compress(headers, 1)))
 
     def test_headers(self) -> None:
-        """More than a few pages that say what one file is are refused before they are read, whatever kind they are."""
+        """Headers of a file that exceed the limit are rejected before they are read, of every kind."""
         pages = b"50000\n" + b"1\n" * 100_000
         for headers in (
             header("p", tarfile.XHDTYPE, record("comment", "x" * 100_000)),
@@ -156,14 +156,14 @@ class UnpackTests(SynchronousTestCase):
             self.assertIn("larger than 64 kB", self.refused(gzip.compress(headers, 1)))
 
     def test_many_headers(self) -> None:
-        """Each file may have its own; a file's content doesn't count, and a long name is one."""
+        """The limit holds for each file separately; content doesn't count, and a long name does."""
         one = header("p", tarfile.XHDTYPE, record("comment", "x" * 20_000))
         files = b"".join(one + header(f"x/{number}", tarfile.REGTYPE, b"0" * 20_000) for number in range(10))
         named = header("p", tarfile.XHDTYPE, record("path", "x/" + "n" * 200)) + header("x/a", tarfile.REGTYPE, b"")
         self.assertEqual(self.unpack(gzip.compress(files + named, 1)), [*map(str, range(10)), "n" * 200])
 
     def test_broken(self) -> None:
-        """What is no archive, or only a part of one, is refused."""
+        """Data that isn't a complete archive is rejected."""
         whole = archive({"x/a": "a" * 5000})
         for data in (b"", b"nonsense", whole[:50], gzip.compress(b"no tar" * 200), whole[:-20]):
             self.setUp()
@@ -171,7 +171,7 @@ class UnpackTests(SynchronousTestCase):
 
     @given(st.integers(min_value=0))
     def test_damaged(self, seed: int) -> None:
-        """Any damage gives files inside or a refusal in one line, nothing else."""
+        """A damaged archive leads to files inside the directory or to an error in one line."""
         damage = random.Random(seed)
         data = bytearray(gzip.decompress(archive({"x/a": "a" * 50, **special("x/b", tarfile.DIRTYPE)})))
         for _ in range(damage.randrange(1, 6)):

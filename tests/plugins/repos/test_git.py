@@ -1,4 +1,4 @@
-"""Tests for what is asked of git, with repositories on this machine."""
+"""Tests for git, with repositories on this machine."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class GitTests(SynchronousTestCase):
     """A repository and a clone of it."""
 
     def setUp(self) -> None:
-        """Make and clone the repository."""
+        """Create and clone the repository."""
         self.top = Path(self.mktemp()).absolute()
         self.origin = GitRepository(self.top / "origin", {"a.txt": "1"})
         self.clone = self.top / "clone"
         git_clone(str(self.origin.directory), self.clone)
 
     def test_pull(self) -> None:
-        """A clone is brought up to date, and back again; the history that it doesn't need isn't there."""
+        """A clone is updated and restored again; it has no unnecessary history."""
         before = head(self.clone)
         self.origin.commit({"a.txt": "2"})
         git_pull(self.clone)
@@ -36,7 +36,7 @@ class GitTests(SynchronousTestCase):
         self.assertEqual((self.clone / "a.txt").read_text(), "2")
 
     def test_local_changes_stay(self) -> None:
-        """What somebody changed in the clone isn't lost: the update is refused instead."""
+        """An update that would overwrite local changes is rejected."""
         (self.clone / "a.txt").write_text("mine")
         self.origin.commit({"a.txt": "2"})
         with self.assertRaises(RepoException) as raised:
@@ -51,7 +51,7 @@ class GitTests(SynchronousTestCase):
         self.assertEqual(git_tag_list(self.clone), ["v1", "v2"])
 
     def test_nothing_there(self) -> None:
-        """A repository that isn't there is told of in one line, and leaves nothing."""
+        """A missing repository is an error in one line, and leaves no files."""
         with self.assertRaises(RepoException) as raised:
             git_clone(str(self.top / "nothing"), self.top / "other")
         self.assertEqual(len(str(raised.exception).splitlines()), 1)
@@ -60,7 +60,7 @@ class GitTests(SynchronousTestCase):
             git_pull(self.top)
 
     def test_nothing_of_it_is_run(self) -> None:
-        """No URL is taken for an option or command; no hook in what was cloned is run."""
+        """URLs aren't interpreted as options or commands, and hooks of the repository don't run."""
         proof = self.top / "proof"
         for url in (f"--upload-pack=touch {proof}", f"ext::sh -c touch% {proof}", f"-utouch {proof}"):
             with self.assertRaises(RepoException):
@@ -75,32 +75,32 @@ class GitTests(SynchronousTestCase):
 
 
 class ProgramTests(SynchronousTestCase):
-    """Programs that don't do what they should."""
+    """Programs that fail."""
 
     def test_not_there(self) -> None:
-        """A program that isn't installed is named."""
+        """The error names a program that isn't installed."""
         with self.assertRaisesRegex(ProgramError, "no-such-program can't be run"):
             run(["no-such-program"], seconds=1)
 
     def test_too_slow(self) -> None:
-        """One that takes too long is stopped, with what it has started."""
+        """A program that takes too long is stopped together with its child processes."""
         with self.assertRaisesRegex(ProgramError, "exceeded the timeout"):
             run(["sh", "-c", "sleep 60 & wait"], seconds=0.05)
 
     def test_secrets(self) -> None:
-        """Passwords in URLs that a program repeats are left out."""
+        """Passwords in URLs don't appear in the error."""
         with self.assertRaises(ProgramError) as raised:
             run(["sh", "-c", "echo fatal: https://user:s3cret@host/a; exit 1"], seconds=5)
         self.assertEqual(str(raised.exception), "fatal: https://•••@host/a")
 
     def test_what_was_fatal(self) -> None:
-        """Of what git says, the line that tells what is wrong is repeated, not the advice after it."""
+        """The error has git's fatal line, not the advice after it."""
         with self.assertRaises(RepoException) as raised:
             git_clone(f"file://{Path(self.mktemp()).absolute()}", self.mktemp())
         self.assertIn("does not appear to be a git repository", str(raised.exception))
 
     def test_error_before_advice(self) -> None:
-        """Of what pip says, the last error is repeated, not the hint after it."""
+        """The error has pip's last error line, not the hint after it."""
         with self.assertRaises(ProgramError) as raised:
             run(
                 ["sh", "-c", "echo 'ERROR: Invalid requirement: x=1'; echo '   ^'; echo 'hint: See above'; exit 1"],
@@ -109,19 +109,19 @@ class ProgramTests(SynchronousTestCase):
         self.assertEqual(str(raised.exception), "ERROR: Invalid requirement: x=1")
 
     def test_error_of_the_program_itself(self) -> None:
-        """Of a traceback, which pip introduces as an exception, the last line is repeated."""
+        """The error has the last line of a traceback of pip."""
         said = "ERROR: Exception:\nTraceback (most recent call last):\n  File x\nValueError: no number"
         with self.assertRaises(ProgramError) as raised:
             run(["sh", "-c", f"echo '{said}'; exit 2"], seconds=5)
         self.assertEqual(str(raised.exception), "ValueError: no number")
 
     def test_long_error(self) -> None:
-        """Of a very long line the beginning is repeated."""
+        """A long line is shortened."""
         with self.assertRaises(ProgramError) as raised:
             run(["sh", "-c", f"echo 'ERROR: {'x' * 10_000}'; exit 1"], seconds=5)
         self.assertEqual(len(str(raised.exception)), 1000)
 
     def test_environment(self) -> None:
-        """A program has the bot's environment, and what is given besides; it can't ask anybody."""
+        """A program gets the bot's environment and additional variables, and can't prompt."""
         with mock.patch.dict(os.environ, {"ERRKLEIN_TEST": "1"}):
             self.assertEqual(run(["sh", "-c", "cat; echo $ERRKLEIN_TEST$MORE"], seconds=5, env={"MORE": "2"}), "12\n")

@@ -1,4 +1,4 @@
-"""Tests for the manager of repositories: the index, installing, updating, removing."""
+"""Tests for the index, and for installing, updating and removing repositories."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tests.plugins.repos.repositories import FileServer, GitRepository, archive,
 
 
 def known(repo: str, documentation: str, name: str = "Thing") -> dict[str, Any]:
-    """A repository in an index, with one plugin."""
+    """Return an index entry of a repository with one plugin."""
     return {name: {"repo": repo, "documentation": documentation, "name": name, "path": "/x.plug", "python": "3"}}
 
 
 class ManagerTests(SynchronousTestCase):
-    """A manager with an index on disk and a server on loopback."""
+    """A manager with an index on disk and a local server."""
 
     def setUp(self) -> None:
-        """Make them."""
+        """Create the manager, the index and the server."""
         self.top = Path(self.mktemp()).absolute()
         self.origin = GitRepository(self.top / "me" / "thing", plugin_files("Thing"))
         self.server = FileServer()
@@ -34,15 +34,15 @@ class ManagerTests(SynchronousTestCase):
         self.manager = self.make([str(self.index)])
 
     def make(self, indexes: Any) -> BotRepoManager:
-        """A manager with these indexes."""
+        """Return a manager with these indexes."""
         return BotRepoManager(MemoryStorage(), self.top / "plugins", indexes, lambda: self.time)
 
     def write_index(self, index: Any) -> None:
-        """Write the index on disk."""
+        """Write the index to disk."""
         self.index.write_text(json.dumps(index))
 
     def refused(self, repo: str, manager: BotRepoManager | None = None) -> str:
-        """Why the repository isn't installed; nothing is left of it."""
+        """Return the reason why the repository isn't installed, and check that nothing is left."""
         with self.assertRaises(RepoException) as raised:
             (self.manager if manager is None else manager).install_repo(repo)
         if (self.top / "plugins").exists():
@@ -52,7 +52,7 @@ class ManagerTests(SynchronousTestCase):
         return text
 
     def test_install_by_name(self) -> None:
-        """A repository in the index is installed under its name, and known from then on."""
+        """A repository in the index is installed and recorded under its name."""
         path = self.manager.install_repo("me/thing")
         self.assertTrue((Path(path) / "thing.plug").exists())
         self.assertEqual(self.manager.get_installed_plugin_repos(), {"me/thing": str(self.origin.directory)})
@@ -61,7 +61,7 @@ class ManagerTests(SynchronousTestCase):
             self.manager.install_repo("me/thing")
 
     def test_names_that_lead_elsewhere(self) -> None:
-        """Plugins are loaded from the directory of repositories only, whatever a backup says is installed."""
+        """Plugins are loaded only from the directory of repositories, even if a backup names other paths."""
         path = self.manager.install_repo("me/thing")
         names = ("/tmp/elsewhere", "../elsewhere", "me/../../elsewhere", "..", "", "me/thing/more")
         self.manager.set_plugin_repos(
@@ -70,12 +70,12 @@ class ManagerTests(SynchronousTestCase):
         self.assertEqual(self.manager.get_all_repos_paths(), [path])
 
     def test_install_by_url(self) -> None:
-        """A repository that is in no index is installed by its URL."""
+        """A repository that isn't in an index is installed by its URL."""
         path = self.manager.install_repo(f"file://{self.origin.directory}")
         self.assertEqual(Path(path), self.top / "plugins" / "me" / "thing")
 
     def test_install_archive(self) -> None:
-        """An archive is fetched and unpacked, and an update fetches it again; one that fails changes nothing."""
+        """An archive is downloaded and unpacked; an update downloads it again, and a failed one changes nothing."""
         self.server.bodies["/me/it.tar.gz"] = archive(plugin_files("Thing", folder="it-1/"))
         path = Path(self.manager.install_repo(f"{self.server.url}/me/it.tar.gz"))
         self.assertTrue((path / "thing.plug").exists())
@@ -105,7 +105,7 @@ class ManagerTests(SynchronousTestCase):
         self.assertEqual(Path(self.manager.install_repo(str(place))), path)
 
     def test_refused_local_archive(self) -> None:
-        """A missing archive, a directory and a pipe are refused, and reading the pipe doesn't wait for a writer."""
+        """A missing archive, a directory and a pipe are rejected, without waiting for a writer of the pipe."""
         self.assertIn("No such file", self.refused(f"file://{self.top}/none.tar.gz"))
         (self.top / "directory.tar.gz").mkdir()
         self.assertIn("not a regular file", self.refused(str(self.top / "directory.tar.gz")))
@@ -113,7 +113,7 @@ class ManagerTests(SynchronousTestCase):
         self.assertIn("not a regular file", self.refused(f"file://{self.top}/pipe.tar.gz"))
 
     def test_refused(self) -> None:
-        """What can't be had is told in one line, and nothing is left of it."""
+        """Each error is one line, and no files are left."""
         self.assertIn("not in the index", self.refused("me/other"))
         self.assertIn("404", self.refused(f"{self.server.url}/me/none.tar.gz"))
         self.assertIn("git", self.refused(str(self.top / "nothing")))
@@ -124,7 +124,7 @@ class ManagerTests(SynchronousTestCase):
         self.assertIn("leads out of its directory", self.refused(f"{self.server.url}/me/links.tar.gz"))
 
     def test_name_and_password(self) -> None:
-        """What stands before the host is for the server, as HTTP has it; not for the one that it redirects to."""
+        """User name and password in a URL are sent to its server only, not after a redirect."""
         self.server.bodies["/me/there.tar.gz"] = archive({"x/a": "1"})
         elsewhere = self.server.url.replace("127.0.0.1", "localhost")
         self.server.redirects["/me/here.tar.gz"] = f"{elsewhere}/me/there.tar.gz"
@@ -132,7 +132,7 @@ class ManagerTests(SynchronousTestCase):
         self.assertEqual(self.server.credentials, ["Basic dXNlcjpwQHNz", None])
 
     def test_links(self) -> None:
-        """Links within a repository are its own; one that leads out is refused, in an update too, which is taken back."""
+        """Links within a repository work; links that lead out are rejected, also in an update, which is undone."""
         (self.origin.directory / "same.py").symlink_to("thing.py")
         self.origin.commit({})
         path = Path(self.manager.install_repo(str(self.origin.directory)))
@@ -147,18 +147,18 @@ class ManagerTests(SynchronousTestCase):
         self.assertIn("leads out of the repository", self.refused(str(self.origin.directory)))
 
     def test_depth(self) -> None:
-        """A repository whose directories go on and on is refused."""
+        """A repository with directories that are nested too deep is rejected."""
         self.origin.commit({"d/" * 60 + "x": "1"})
         self.assertIn("more than 50 directories", self.refused(str(self.origin.directory)))
 
     def test_a_remote_index_names_no_path(self) -> None:
-        """A repository that an index from elsewhere places on this machine is refused."""
+        """A local path in a remote index is rejected."""
         self.server.bodies["/index.json"] = self.index.read_bytes()
         manager = self.make(f"{self.server.url}/index.json")
         self.assertIn("only administrators may install", self.refused("me/thing", manager))
 
     def test_search(self) -> None:
-        """Each word has to occur, in the name or the description."""
+        """Each word must occur in the name or the description."""
         index = {"me/thing": known("https://h/me/thing", "Does the thing"), "me/other": known("https://h/o", "other")}
         self.write_index(index)
         self.assertEqual([entry.entry_name for entry in self.manager.search_repos("THING does")], ["me/thing"])
@@ -167,7 +167,7 @@ class ManagerTests(SynchronousTestCase):
         self.assertEqual(list(self.manager.search_repos("")), [])
 
     def test_several_indexes(self) -> None:
-        """All are read; of a repository in several, the first one tells. What is on this machine only a file on it can say."""
+        """All indexes are read; the first one with a repository counts. Only local indexes may name local paths."""
         (self.top / "first.json").write_text(json.dumps({"me/it": known("https://first/it", "does it")}))
         both = {"me/it": known("https://second/it", "does it"), "me/here": known(str(self.top), "is here", "Here")}
         self.server.bodies["/second"] = json.dumps(both).encode()
@@ -178,7 +178,7 @@ class ManagerTests(SynchronousTestCase):
         self.assertIn("on this machine", str(self.assertRaises(RepoException, manager.install_repo, "me/here")))
 
     def test_indexes_that_can_not_be_read(self) -> None:
-        """They are passed over."""
+        """Unreadable indexes are skipped."""
         self.server.bodies["/broken"] = b"{"
         self.server.bodies["/list"] = b"[]"
         places = [f"{self.server.url}/{name}" for name in ("none", "broken", "list")]
@@ -187,7 +187,7 @@ class ManagerTests(SynchronousTestCase):
         self.assertEqual(self.server.asked, ["/none", "/broken", "/list"])
 
     def test_the_index_is_read_each_hour(self) -> None:
-        """It is read anew on use when it is an hour old; the old one stays if that fails."""
+        """The index is read again when it is an hour old; if that fails, the old one stays."""
         list(self.manager.search_repos("x"))
         self.write_index({"me/other": known("https://h/o", "other")})
         self.time += 3599
@@ -199,7 +199,7 @@ class ManagerTests(SynchronousTestCase):
         self.assertEqual(len(list(self.manager.search_repos("other"))), 1)
 
     def test_an_index_that_is_not_to_be_had(self) -> None:
-        """After a failure nobody is asked again for a minute."""
+        """After a failure, the index isn't requested for a minute."""
         manager = self.make(f"{self.server.url}/none")
         for seconds, asked in ((0, 1), (59, 1), (2, 2)):
             self.time += seconds
@@ -207,7 +207,7 @@ class ManagerTests(SynchronousTestCase):
             self.assertEqual(len(self.server.asked), asked)
 
     def test_nonsense_in_the_index(self) -> None:
-        """What isn't as it should be in an index is passed over."""
+        """Invalid entries of an index are skipped."""
         for index in ({"a": 1, "b": {"c": 2}, "d": {"e": {"repo": 3}}, "f": None}, {"last_update": "never"}):
             self.write_index(index)
             self.time += 7200
@@ -215,7 +215,7 @@ class ManagerTests(SynchronousTestCase):
             self.assertEqual(self.manager.get_repo_from_index("a"), [])
 
     def test_update(self) -> None:
-        """An update has the newest state, which can be undone."""
+        """An update has the newest state, and can be undone."""
         path = Path(self.manager.install_repo("me/thing"))
         self.origin.commit({"new.txt": "new"})
         self.assertEqual(
@@ -229,7 +229,7 @@ class ManagerTests(SynchronousTestCase):
         self.assertEqual((path / "new.txt").read_text(), "new")
 
     def test_uninstall(self) -> None:
-        """The directory goes, and the entry with it; what isn't installed is no KeyError without a word."""
+        """The directory and its record are removed; a repository that isn't installed is an error with a text."""
         path = Path(self.manager.install_repo("me/thing"))
         self.manager.uninstall_repo("me/thing")
         self.assertFalse(path.exists())
@@ -238,7 +238,7 @@ class ManagerTests(SynchronousTestCase):
             self.manager.uninstall_repo("me/thing")
 
     def test_a_stored_name_that_leads_elsewhere(self) -> None:
-        """Nothing outside is removed, whatever the storage says."""
+        """Stored names with other paths don't remove anything outside."""
         self.manager.add_plugin_repo("../me", "https://h/me")
         with self.assertRaises(RepoException):
             self.manager.uninstall_repo("../me")

@@ -1,4 +1,4 @@
-"""Tests for what may be installed: URLs and names."""
+"""Tests for URLs and names of repositories."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from errklein.plugins.repos.sources import RepoException, RepoSource, human_name
 
 
 class NameTests(SynchronousTestCase):
-    """What a repository is called."""
+    """Names of repositories."""
 
     def test_names(self) -> None:
-        """The last two parts of the URL, without .git."""
+        """The name is the last two parts of the URL, without .git."""
         for url, name in (
             ("https://github.com/errbotio/err-imagebot.git", "errbotio/err-imagebot"),
             ("https://github.com/a/b/", "a/b"),
@@ -27,10 +27,10 @@ class NameTests(SynchronousTestCase):
 
 
 class SourceTests(SynchronousTestCase):
-    """What is taken, and what is refused."""
+    """URLs that are accepted, and URLs that are rejected."""
 
     def test_taken(self) -> None:
-        """https, http and ssh, scp's way to write it, archives, and paths."""
+        """https, http, ssh and scp-like URLs, archives and paths are accepted."""
         for url in (
             "https://github.com/a/b",
             "http://127.0.0.1:8080/a/b.git",
@@ -43,7 +43,7 @@ class SourceTests(SynchronousTestCase):
         self.assertTrue(RepoSource.of("https://host/a/b.tar.gz").is_archive)
 
     def test_refused(self) -> None:
-        """What git would take for an option or a command, other transports, and names that lead elsewhere."""
+        """Options and commands of git, other transports, and names with other paths are rejected."""
         for url in (
             "",
             "-",
@@ -76,19 +76,19 @@ class SourceTests(SynchronousTestCase):
                 RepoSource.of(url)
 
     def test_a_remote_index_names_no_path(self) -> None:
-        """What is on this machine can be asked for by an admin, not by an index from elsewhere."""
+        """An administrator may name a local path, a remote index may not."""
         for url in ("/srv/git/a/b", "file:///srv/git/a/b"):
             with self.assertRaises(RepoException):
                 RepoSource.of(url, "a/b", local=False)
 
     def test_names_that_lead_elsewhere(self) -> None:
-        """A name from an index is no way out of the directory."""
+        """Names from an index can't lead out of the directory."""
         for name in ("../x", "/x", "a/../b", "a/b/c", ".git", "-x", "a/", "", "a\\b"):
             with self.assertRaises(RepoException, msg=name):
                 RepoSource.of("https://host/a/b", name)
 
     def test_secrets(self) -> None:
-        """A refusal doesn't repeat the password in a URL, and is one line."""
+        """The error is one line without the password of the URL."""
         for url in (
             "gopher://user:s3cret@host/a/b",
             "https://user:s3cret@host/..",
@@ -101,7 +101,7 @@ class SourceTests(SynchronousTestCase):
 
     @given(st.text(max_size=60))
     def test_anything(self, text: str) -> None:
-        """Any text is either a source whose name stays inside, or refused in one line."""
+        """Any text is either a source with a name inside of the directory, or an error in one line."""
         try:
             source = RepoSource.of(text)
         except RepoException as error:
