@@ -1,4 +1,4 @@
-"""Tests for checking a configuration against its template."""
+"""Tests for the comparison of a configuration with its template."""
 
 from typing import Any
 
@@ -16,18 +16,18 @@ VALUES = st.recursive(
 
 
 class StructureTests(SynchronousTestCase):
-    """The message says where the configuration differs."""
+    """The error names the place of the difference."""
 
     def refused(self, sample: Any, value: Any) -> str:
-        """What is wrong with the value."""
+        """Return the error about the value."""
         return str(self.assertRaises(ValidationException, recurse_check_structure, sample, value))
 
     def test_types_must_be_equal(self) -> None:
-        """A bool is no int, and a nested value is named."""
+        """A bool isn't an int, and the error names a nested value."""
         self.assertIn("['a']['b'] must be int", self.refused({"a": {"b": 1}}, {"a": {"b": True}}))
 
     def test_keys_must_be_the_same(self) -> None:
-        """A missing key and an unknown one are named."""
+        """The error names a missing or unknown key."""
         self.assertIn("lacks the key 'HOST'", self.refused({"HOST": ""}, {}))
         self.assertIn("contains the unknown key 'PROT'", self.refused({}, {"PROT": 1}))
 

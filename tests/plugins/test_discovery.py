@@ -1,4 +1,4 @@
-"""Where `.plug` files are found."""
+"""Tests for finding `.plug` files."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class FindPlugFilesTests(PluginFilesTestCase):
     """The search for `.plug` files."""
 
     def names(self, *roots: str | Path) -> list[str]:
-        """The files found, relative to the test's directory."""
+        """Return the files found, relative to the test's directory."""
         return [str(path.relative_to(self.directory)) for path in find_plug_files(roots)]
 
     def test_below(self) -> None:
-        """Files are found at any depth, outer ones first, else sorted, and nothing but .plug files."""
+        """Files at any depth are found, outer ones first, then sorted; other files aren't."""
         for path in ("b.plug", "a/z.plug", "a/b/c.plug", "c/d.plug", "c/d.py", "e.flow", "plug"):
             self.write(path)
         self.assertEqual(self.names(self.directory), ["b.plug", "a/z.plug", "a/b/c.plug", "c/d.plug"])
 
     def test_passed_over(self) -> None:
-        """Hidden directories and caches hold no plugins; a root may be hidden all the same."""
+        """Hidden directories and caches are ignored; a root may be hidden."""
         self.write(".git/a.plug")
         self.write("__pycache__/a.plug")
         self.write("b.plug")
@@ -37,20 +37,20 @@ class FindPlugFilesTests(PluginFilesTestCase):
         self.assertEqual(self.names(self.directory / ".git"), [".git/a.plug"])
 
     def test_neither_pipes_nor_devices(self) -> None:
-        """What can be read without end is no .plug file, by whatever name."""
+        """Pipes and devices are ignored."""
         os.mkfifo(self.directory / "pipe.plug")
         (self.directory / "zeros.plug").symlink_to("/dev/zero")
         self.write("b.plug")
         self.assertEqual(self.names(self.directory), ["b.plug"])
 
     def test_order_of_roots(self) -> None:
-        """Roots keep their order, so that the first of two plugins with one name is known."""
+        """Roots keep their order, which decides between two plugins of one name."""
         self.write("one/a.plug")
         self.write("two/a.plug")
         self.assertEqual(self.names(self.directory / "two", self.directory / "one"), ["two/a.plug", "one/a.plug"])
 
     def test_once(self) -> None:
-        """A file is found once, however many ways lead to it."""
+        """A file is found once, even if several paths lead to it."""
         self.write("one/a.plug")
         (self.directory / "again").symlink_to(self.directory / "one")
         (self.directory / "one/b.plug").symlink_to(self.directory / "one/a.plug")
@@ -70,7 +70,7 @@ class FindPlugFilesTests(PluginFilesTestCase):
         self.assertEqual(listed, ["root", "linked"])
 
     def test_depth(self) -> None:
-        """Directories that go on and on are told of, and the rest is found."""
+        """Directories that are nested too deep are reported, and the rest is found."""
         self.write("d/" * 40 + "a.plug")
         deep = self.directory
         for _ in range(4):
@@ -82,23 +82,23 @@ class FindPlugFilesTests(PluginFilesTestCase):
         self.assertIn("more than 100 deep", str(unreadable))
 
     def test_broken_link(self) -> None:
-        """A link to nowhere is found, for reading it says what is wrong."""
+        """A broken link is found, so that reading it reports the error."""
         (self.directory / "a.plug").symlink_to(self.directory / "nowhere")
         self.assertEqual(self.names(self.directory), ["a.plug"])
 
     def test_root_is_a_file(self) -> None:
-        """A .plug file may be given itself."""
+        """A root may be a `.plug` file."""
         self.write("a.plug")
         self.write("b.plug")
         self.assertEqual(self.names(self.directory / "b.plug"), ["b.plug"])
 
     def test_relative_root(self) -> None:
-        """A relative root gives absolute paths, and may be a string."""
+        """A relative root, which may be a string, gives absolute paths."""
         self.write("a.plug")
         self.assertEqual(list(find_plug_files([os.path.relpath(self.directory)])), [self.directory / "a.plug"])
 
     def test_bad_roots(self) -> None:
-        """A root that is missing, or no directory, is told in one line, and the others are searched."""
+        """A root that is missing or not a directory is reported in one line, and the others are searched."""
         self.write("good/a.plug")
         text = self.write("text.txt")
         found = find_plug_files([self.directory / "gone", text, self.directory / "good"])
@@ -108,7 +108,7 @@ class FindPlugFilesTests(PluginFilesTestCase):
         self.assertEqual(no_directory, f"{text}: it is not a directory; expected a directory with plugins")
 
     def test_closed_directory(self) -> None:
-        """A directory that may not be read is told, and the others are searched."""
+        """An unreadable directory is reported, and the others are searched."""
         self.write("closed/a.plug")
         self.write("open/b.plug")
         listed = Path.iterdir
@@ -129,10 +129,10 @@ class FindPlugFilesTests(PluginFilesTestCase):
 
 
 class EntryPointTests(PluginFilesTestCase):
-    """Plugins that installed distributions bring."""
+    """Plugins in installed distributions."""
 
     def install(self, distribution: str, entry_points: str, *files: str) -> None:
-        """Make a distribution of that name, with files, in a directory on sys.path."""
+        """Install a distribution of that name, with files, in a directory on sys.path."""
         for file in files:
             self.write(f"site/{file}")
         info = f"site/{distribution}-1.0.dist-info"
@@ -142,27 +142,27 @@ class EntryPointTests(PluginFilesTestCase):
         self.patch(sys, "path", [*sys.path, str(self.directory / "site")])
 
     def test_package(self) -> None:
-        """A package's directory is a root, in errbot's group as in errklein's own."""
+        """A package's directory is a root, in errbot's group and in errklein's own."""
         self.install("one", "[errbot.plugins]\none = plugs_one\n", "plugs_one/__init__.py")
         self.install("two", "[errklein.plugins]\ntwo = plugs_two.inner:Thing\n", "plugs_two/inner/__init__.py")
         site = self.directory / "site"
         self.assertEqual(entry_point_roots(), [site / "plugs_one", site / "plugs_two/inner"])
 
     def test_single_module(self) -> None:
-        """A module among all that is installed gives its .plug files, not everything's."""
+        """A single module gives its own `.plug` files, not those of other packages."""
         self.install("three", "[errbot.plugins]\nthree = three_mod\n", "three_mod.py", "three.plug")
         self.write("site/unrelated.plug")
         self.assertEqual(entry_point_roots(), [self.directory / "site/three.plug"])
         self.assertEqual(list(find_plug_files(entry_point_roots())), [self.directory / "site/three.plug"])
 
     def test_broken(self) -> None:
-        """A package that can't be imported doesn't hide its .plug files, nor the others."""
+        """A package that can't be imported hides neither its `.plug` files nor others."""
         self.install("four", "[errbot.plugins]\nfour = plugs_four.sub\n", "plugs_four/__init__.py", "plugs_four/4.plug")
         self.write("site/plugs_four/__init__.py", "raise RuntimeError('broken')")
         self.assertEqual(entry_point_roots(), [self.directory / "site/plugs_four/4.plug"])
 
     def test_editable(self) -> None:
-        """An editable install lists no .plug file; those beside its module that name the module are found."""
+        """For an editable install, the `.plug` files beside the module that name it are found."""
         project = self.directory / "project"
         self.write("project/five_mod.py")
         self.write("project/odd_name.plug", "[Core]\nName = Five\nModule = five_mod\n")
@@ -179,7 +179,7 @@ class EntryPointTests(PluginFilesTestCase):
         self.assertEqual(entry_point_roots(), [project / "five_mod.plug", project / "odd_name.plug"])
 
     def test_editable_by_finder(self) -> None:
-        """A finder of an editable install leads to the module in a package, whose .plug file lies beside it."""
+        """An editable install with a finder gives the `.plug` files in the module's package."""
         self.write("project/six_pkg/__init__.py")
         self.write("project/six_pkg/plugin.py")
         self.write("project/six_pkg/six.plug", "[Core]\nName = Six\nModule = plugin\n")
@@ -197,7 +197,7 @@ class EntryPointTests(PluginFilesTestCase):
         self.assertEqual(entry_point_roots(), [package / "six.plug"])
 
     def test_editable_namespace(self) -> None:
-        """A namespace package's place in an editable install is its directory, without setuptools' mark."""
+        """For a namespace package in an editable install, setuptools' placeholder is ignored."""
         self.write("project/seven/seven.plug")
         self.install("seven", "[errbot.plugins]\nseven = seven\n")
         spec = ModuleSpec("seven", None, is_package=True)

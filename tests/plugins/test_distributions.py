@@ -1,4 +1,4 @@
-"""Tests for what plugins require: looked up first, then installed beside errklein's environment."""
+"""Tests for requirements of plugins."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from errklein.plugins.subprocesses import ProgramError
 
 
 class ExamineTests(SynchronousTestCase):
-    """What is there already."""
+    """Requirements compared with installed distributions."""
 
     def examine(self, text: str) -> tuple[list[str], list[str], list[str]]:
-        """The lines that are missing, conflict, and can't be looked up."""
+        """Return the lines that are missing, that conflict, and that are unknown."""
         file = Path(self.mktemp()).absolute()
         file.write_text(text, encoding="utf-8")
         found = examine(RequirementFile.read(file))
@@ -36,7 +36,7 @@ class ExamineTests(SynchronousTestCase):
         return missing, conflicts, unknown
 
     def test_fulfilled(self) -> None:
-        """Comments, markers, hashes, extras and continued lines are understood; what is there is not missing."""
+        """Comments, markers, hashes, extras and continued lines are understood; installed requirements aren't missing."""
         text = (
             "# comment\n\nTwisted>=20  # why\ntwisted[tls]>=22\nklein \\\n  >=20\n"
             'nothing-there; python_version < "3"\ntreq>1 --hash=sha256:00\n'
@@ -44,20 +44,20 @@ class ExamineTests(SynchronousTestCase):
         self.assertEqual(self.examine(text), ([], [], []))
 
     def test_missing(self) -> None:
-        """What isn't there is named as it was written."""
+        """A missing requirement is named as written."""
         self.assertEqual(self.examine("no-such-thing>=1  # why\n"), (["no-such-thing>=1"], [], []))
 
     def test_conflicts(self) -> None:
-        """What is there in a version that isn't allowed is told apart from what is missing."""
+        """A wrong version is a conflict, and not missing."""
         self.assertEqual(self.examine("twisted<1\nno-such-thing\n"), (["no-such-thing"], ["twisted<1"], []))
 
     def test_unknown(self) -> None:
-        """URLs, paths and nonsense can't be looked up; that is pip's to say."""
+        """URLs, paths and invalid lines are unknown; pip decides about them."""
         lines = ["klein @ https://example.org/k.whl", "https://example.org/x.zip", "./here", "!!"]
         self.assertEqual(self.examine("\n".join(lines)), ([], [], lines))
 
     def test_extras(self) -> None:
-        """An extra is there when all is there that it requires."""
+        """An extra is installed if everything that it requires is."""
         missing, _, _ = self.examine("twisted[tls]\ntwisted[no-such-extra]\n")
         self.assertEqual(missing, [])
         with mock.patch("errklein.plugins.distributions.requirements_of", return_value=self.needed()):
@@ -71,7 +71,7 @@ class ExamineTests(SynchronousTestCase):
 
     @given(st.text())
     def test_anything(self, text: str) -> None:
-        """No text makes it raise anything else than that a file can't be read."""
+        """Any text is read, or raises UnreadableRequirements."""
         try:
             found = self.examine(text)
         except (UnreadableRequirements, UnicodeEncodeError):
@@ -80,10 +80,10 @@ class ExamineTests(SynchronousTestCase):
 
 
 class PlacesTests(SynchronousTestCase):
-    """Which files are read."""
+    """The requirement files that are read."""
 
     def test_files(self) -> None:
-        """The one at the root, the one beside the plugin, and those between; none of anywhere else."""
+        """The files at the root, beside the plugin, and between them are read, and no others."""
         root = Path(self.mktemp()).absolute()
         (root / "a" / "b" / "c").mkdir(parents=True)
         (root / "other").mkdir()
@@ -98,10 +98,10 @@ class PlacesTests(SynchronousTestCase):
 
 
 class SettleTests(SynchronousTestCase):
-    """When pip is asked, and what is told."""
+    """When pip is run, and the errors that are reported."""
 
     def setUp(self) -> None:
-        """Have a file, a data directory, and a pip that is only recorded and plans nothing."""
+        """Create a file, a data directory, and a pip that is recorded and plans nothing."""
         top = Path(self.mktemp()).absolute()
         top.mkdir()
         self.file = top / "requirements.txt"
@@ -114,7 +114,7 @@ class SettleTests(SynchronousTestCase):
         self.addCleanup(patch.stop)
 
     def run_instead(self, command: list[str], **options: Any) -> str:
-        """Record the command; pip plans to install nothing."""
+        """Record the command of pip, which plans to install nothing."""
         self.commands.append(command)
         self.options = options
         if self.fails:
@@ -123,18 +123,18 @@ class SettleTests(SynchronousTestCase):
         return ""
 
     def settle(self, text: str, autoinstall: bool = True) -> str:
-        """What is told of a file with that text."""
+        """Return the error for a file with that text."""
         self.file.write_text(text)
         return Requirements(self.packages, autoinstall).settle(self.file)
 
     def test_nothing_is_run_if_all_is_there(self) -> None:
-        """No process for what is fulfilled or provided, even the first time, and nothing is written."""
+        """If all requirements are fulfilled or provided, no process runs and nothing is written."""
         self.assertEqual(self.settle("twisted\nerrbot==6.1.9\nflask<2\nWerkzeug[watchdog]<1\n"), "")
         self.assertEqual(self.commands, [])
         self.assertFalse(self.packages.parent.exists())
 
     def test_missing(self) -> None:
-        """pip has a time limit, and nothing that stands in the file is among its arguments."""
+        """pip has a time limit, and its arguments contain nothing from the file."""
         self.assertEqual(self.settle("--index-url=http://127.0.0.1:1\nno-such-thing\n"), "")
         (command,) = self.commands
         self.assertIn("--dry-run", command)
@@ -143,7 +143,7 @@ class SettleTests(SynchronousTestCase):
         self.assertTrue(0 < self.options["seconds"] <= 600)
 
     def test_conflict(self) -> None:
-        """What is there in another version is refused without asking pip; the line has the version, file and line number."""
+        """A wrong version is an error without running pip, with the version, the file and the line number."""
         error = self.assertRaises(RequirementConflict, self.settle, "\nTwisted<1  # why\n")
         self.assertEqual(self.commands, [])
         self.assertIn("Twisted<1 is required, but errklein's environment has Twisted 2", str(error))
@@ -151,7 +151,7 @@ class SettleTests(SynchronousTestCase):
         self.assertNotIn("\n", str(error))
 
     def test_what_cannot_be_looked_up(self) -> None:
-        """A file with a URL is installed once, and again when it has changed, or when the packages are gone."""
+        """A file with a URL is installed once, and again after a change or if the packages are removed."""
         line = "thing @ https://example.org/thing.whl\n"
         self.settle(line)
         self.settle(line)
@@ -163,23 +163,23 @@ class SettleTests(SynchronousTestCase):
         self.assertEqual(len(self.commands), 3)
 
     def test_failure(self) -> None:
-        """What pip says last is told in one line with the file, and it is tried again the next time."""
+        """pip's last error is reported in one line with the file, and the next start tries again."""
         self.fails, self.failure = True, ProgramError("ERROR: No matching distribution")
         self.assertEqual(self.settle("a @ https://example.org\n"), f"{self.file}: ERROR: No matching distribution")
         self.settle("a @ https://example.org\n")
         self.assertEqual(len(self.commands), 2)
 
     def test_not_allowed(self) -> None:
-        """With AUTOINSTALL_DEPS off, what is missing is named, and nothing is run."""
+        """With AUTOINSTALL_DEPS off, missing requirements are named, and pip isn't run."""
         told = self.settle("twisted\nno-such-thing\nno-other>=2\n", autoinstall=False)
         self.assertIn("not installed: no-such-thing, no-other>=2", told)
         self.assertEqual(self.commands, [])
 
     def test_unreadable(self) -> None:
-        """A file that can't be read is told of."""
+        """An unreadable file is reported."""
         self.assertIn("can't be read", Requirements(self.packages, True).settle(self.file / "below"))
 
     def test_nowhere_to_write(self) -> None:
-        """A data directory that can't be written to is told in one line."""
+        """A data directory that isn't writable is reported in one line."""
         self.packages.parent.parent.write_text("a file")
         self.assertIn(f"{self.packages.parent}", self.settle("no-such-thing\n"))

@@ -1,4 +1,4 @@
-"""Tests for the look at the installed distributions."""
+"""Tests for the check of installed distributions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from errklein.plugins.environment import environment_problems, installed_version
 
 
 class DistributionsTestCase(SynchronousTestCase):
-    """A test case whose only distributions are those that it writes."""
+    """A test case with only the distributions that it writes."""
 
     def setUp(self) -> None:
         self.site = Path(self.mktemp()).absolute()
@@ -24,7 +24,7 @@ class DistributionsTestCase(SynchronousTestCase):
         self.patch(sys, "path", [str(self.site)])
 
     def install(self, name: str, version: str, *requires: str) -> None:
-        """Have the metadata of a distribution."""
+        """Write the metadata of a distribution."""
         info = self.site / f"{name}-{version}.dist-info"
         info.mkdir()
         lines = [f"Requires-Dist: {line}" for line in requires]
@@ -33,17 +33,17 @@ class DistributionsTestCase(SynchronousTestCase):
 
 
 class DamagesTests(DistributionsTestCase):
-    """What something else did to the environment."""
+    """Damage to the environment by other programs."""
 
     def test_none(self) -> None:
-        """Nothing is said of an environment in which all is there; circles and extras that nobody asks for do no harm."""
+        """A complete environment has no problems; circles and unused extras are harmless."""
         self.install("errklein", "1.0", "Thing[tls]>=2", 'gone; python_version < "3"', 'nothing; extra == "docs"')
         self.install("thing", "2.0", 'TLS>1; extra == "tls"', "errklein")
         self.install("tls", "1.5")
         self.assertEqual(environment_problems(), [])
 
     def test_missing_and_wrong(self) -> None:
-        """A line says what is there, what is wanted by which package, and the command that repairs it."""
+        """A line contains what is installed, what is required by which package, and the command for the repair."""
         self.install("errklein", "1.0", "Thing>=2", "Other")
         self.install("thing", "1.0", "Below[extra]")
         self.install("below", "1.0", 'deep<3; extra == "extra"')
@@ -59,28 +59,28 @@ class DamagesTests(DistributionsTestCase):
         )
 
     def test_pre_releases(self) -> None:
-        """A pre-release that somebody has installed will do."""
+        """An installed pre-release is accepted."""
         self.install("errklein", "1.0", "thing>=2")
         self.install("thing", "3.0b1")
         self.assertEqual(environment_problems(), [])
 
     def test_not_installed(self) -> None:
-        """An errklein that runs from its source states no requirements."""
+        """An errklein that runs from its source has no requirements."""
         self.assertEqual(environment_problems(), [])
 
     def test_without_packaging(self) -> None:
-        """Without the package that reads requirements, that is what is missing."""
+        """If the package that reads requirements is missing, that is the problem."""
         with mock.patch.dict(sys.modules, {"packaging": None, "packaging.requirements": None}):
             (line,) = environment_problems()
         self.assertIn("packaging is missing", line)
 
     def test_remains(self) -> None:
-        """What is half removed isn't there."""
+        """A partly removed distribution counts as missing."""
         (self.site / "thing-1.0.dist-info").mkdir()
         self.assertIsNone(installed_version("thing"))
 
     def test_metadata_of_old_distributions(self) -> None:
-        """Requirements that aren't valid today are passed over, and metadata that aren't UTF-8 are read as far as possible."""
+        """Invalid requirements are ignored, and metadata that isn't UTF-8 is read as far as possible."""
         self.install("errklein", "1.0", "old", "latin>=2")
         self.install("old", "1.0", "dep (>dev)", "dep (>=1.0.*)", "gone")
         self.install("latin", "1.5")
@@ -97,6 +97,6 @@ class DamagesTests(DistributionsTestCase):
         self.assertIn(("latin", "1.5"), [name_and_version(found) for found in distributions()])
 
     def test_provided(self) -> None:
-        """What is provided otherwise is not missed."""
+        """Provided distributions aren't missing."""
         self.install("thing", "1.0", "Errbot>=9")
         self.assertEqual(list(unfulfilled(["thing"], provided=["errbot"])), [])

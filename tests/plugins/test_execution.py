@@ -1,4 +1,4 @@
-"""Tests for the waiting for plugins' code."""
+"""Tests for waiting for plugins' code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from errklein.running._timeouts import TimedOut
 
 
 class ExecutionTests(SynchronousTestCase):
-    """A reactor whose time is set, and a runner that only returns what it is given."""
+    """An execution with a clock and a runner that returns its argument."""
 
     def setUp(self) -> None:
         """Create the execution."""
@@ -26,7 +26,7 @@ class ExecutionTests(SynchronousTestCase):
         self.execution = PluginExecution(self.clock, runner, unused, unused)
 
     def test_timeout(self) -> None:
-        """The error contains the method, the timeout and what becomes of it; a later failure is logged."""
+        """The error contains the method, the timeout and the consequence; a later failure is logged."""
         called: Deferred[None] = Deferred()
         waiting = Deferred.fromCoroutine(self.execution.in_time(called, "Hello.activate", then="It continues."))
         self.clock.advance(PluginExecution.timeout)
@@ -36,7 +36,7 @@ class ExecutionTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_in_time(self) -> None:
-        """A result is passed on, and a failure isn't logged."""
+        """A result is returned, and a failure isn't logged."""
         self.assertEqual(self.successResultOf(Deferred.fromCoroutine(self.wait(Deferred(), 1))), 1)
         self.failureResultOf(Deferred.fromCoroutine(self.wait(Deferred(), ZeroDivisionError())), ZeroDivisionError)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -55,6 +55,6 @@ class ExecutionTests(SynchronousTestCase):
         self.failureResultOf(waiting, TimedOut)
 
     def test_other_exceptions(self) -> None:
-        """What isn't an Exception, as asyncio's CancelledError, becomes a RuntimeError that names it."""
+        """An exception that isn't an Exception, such as asyncio's CancelledError, becomes a RuntimeError with its name."""
         failed = self.execution.run(lambda: fail(CancelledError("stopped")))
         self.assertEqual(str(self.failureResultOf(failed, RuntimeError).value), "CancelledError: stopped")

@@ -1,4 +1,4 @@
-"""`.flow` files."""
+"""Tests for `.flow` files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Deploying(BotFlow):
 
 
 class FlowFileTests(PluginFilesTestCase):
-    """How flows come with plugins."""
+    """Flows in files beside plugins."""
 
     def write_flows(self, name: str = "Deploying", source: str = FLOWS, folder: str = "deploying") -> None:
         """Write a .flow file and its module."""
@@ -27,14 +27,14 @@ class FlowFileTests(PluginFilesTestCase):
         self.write(f"{folder}/{name}.flow", f"[Core]\nName = {name}\nModule = {name.lower()}_flows\n")
 
     def bot(self) -> TestBot:
-        """A bot that has what was written."""
+        """Return a bot with the files that were written."""
         bot = TestBot(plugin_dirs=[self.directory])
         bot.start()
         self.addCleanup(bot.stop)
         return bot
 
     def test_found_and_active(self) -> None:
-        """Flows beside plugins can be begun as soon as the bot has started, helper modules and all."""
+        """Flows beside plugins, and their helper modules, work as soon as the bot has started."""
         self.write_flows()
         bot = self.bot()
         self.assertEqual(bot.command("!flows list"), "• deploy Deploys.")
@@ -42,7 +42,7 @@ class FlowFileTests(PluginFilesTestCase):
         self.assertEqual([(name, flow.is_activated) for name, flow in flows.items()], [("Deploying", True)])
 
     def test_plugin_of_the_same_name(self) -> None:
-        """Flows may be named as the plugin that they belong to."""
+        """Flows may have the name of their plugin."""
         self.write_flows()
         self.plugin(
             "Deploying",
@@ -60,7 +60,7 @@ class FlowFileTests(PluginFilesTestCase):
         self.assertEqual(bot.command("!flows list"), "• deploy Deploys.")
 
     def test_unknown(self) -> None:
-        """A name that there isn't is refused with those that there are."""
+        """An unknown name is an error that lists the valid ones."""
         self.write_flows()
         manager = self.bot().bot.plugin_manager
         failure = self.failureResultOf(manager.deactivate_flow("Nosuch"))
@@ -69,7 +69,7 @@ class FlowFileTests(PluginFilesTestCase):
         self.assertEqual(str(failure.value), "Deploying is already activated.")
 
     def test_removed(self) -> None:
-        """Flows go with the directory that they came with."""
+        """Flows are removed with their directory."""
         self.write_flows()
         self.write_flows("Others", FLOWS.replace("def deploy", "def other"), "others")
         bot = self.bot()
@@ -77,14 +77,14 @@ class FlowFileTests(PluginFilesTestCase):
         self.assertEqual(bot.command("!flows list"), "• other Deploys.")
 
     def test_added(self) -> None:
-        """Flows that are there later are found when their directory is searched."""
+        """New flows are found when their directory is searched."""
         bot = self.bot()
         self.write_flows()
         self.assertEqual(self.successResultOf(bot.bot.plugin_manager.update_plugin_places([self.directory])), {})
         self.assertEqual(bot.command("!flows list"), "• deploy Deploys.")
 
     def test_broken_ones(self) -> None:
-        """Flows that can't be used are told of with their file; the others work."""
+        """Broken flows are reported with their file; the others work."""
         self.write_flows()
         self.write_flows("Import", "import nosuch_module", "a")
         self.write_flows("Builder", FLOWS.replace("FIRST)", "None)").replace("def deploy", "def bad"), "b")

@@ -1,4 +1,4 @@
-"""Rewritten import statements bind what the author's would have bound, at the line where they stand."""
+"""Tests for rewritten imports: the same bindings at the same lines."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ REDIRECTED = ("rw_helper", "rw_pkg", "rw_space")
 
 
 def redirect(name: str) -> str | None:
-    """Where the test's modules lead."""
+    """Return the redirected name of the test's modules."""
     return f"{HOME}.{name}" if name in REDIRECTED else None
 
 
 def rewritten(source: str) -> str:
-    """The source with its imports rewritten."""
+    """Return the source with its imports rewritten."""
     tree = ast.parse(source)
     rewrite_imports(tree, redirect)
     return ast.unparse(tree)
@@ -70,7 +70,7 @@ BLOCKS = st.sampled_from(
 
 @st.composite
 def programs(draw: st.DrawFn) -> str:
-    """Some lines of code with imports of every form."""
+    """Generate a few lines of code with imports of every form."""
     pieces = []
     for _ in range(draw(st.integers(1, 4))):
         block = draw(BLOCKS)
@@ -81,10 +81,10 @@ def programs(draw: st.DrawFn) -> str:
 
 
 class SameBindingsTests(PluginFilesTestCase):
-    """What a program binds, before and after."""
+    """The names that a program binds, before and after rewriting."""
 
     def setUp(self) -> None:
-        """Write the modules twice, once each with its place as a value."""
+        """Write the modules in two places, each with its place as a value."""
         super().setUp()
         for place in ("plain", f"home/{HOME.replace('.', '/')}"):
             self.write(f"{place}/rw_helper.py", "value = 'helper'\n_hidden = 1\ndef function(): pass\n")
@@ -97,13 +97,13 @@ class SameBindingsTests(PluginFilesTestCase):
         self.addCleanup(self.forget)
 
     def forget(self) -> None:
-        """Let the modules be imported anew."""
+        """Remove the modules, so that they are imported again."""
         for name in list(sys.modules):
             if name.partition(".")[0] in (*REDIRECTED, HOME.partition(".")[0]):
                 del sys.modules[name]
 
     def run_program(self, source: str) -> dict[str, Any]:
-        """Run it with nothing imported yet, and describe what it leaves bound."""
+        """Run the program with nothing imported, and describe the names that it binds."""
         self.forget()
         namespace: dict[str, Any] = {"__name__": "program"}
         error = None
@@ -116,18 +116,18 @@ class SameBindingsTests(PluginFilesTestCase):
 
     @given(programs())
     def test_same(self, program: str) -> None:
-        """Names, and the modules and values behind them, are the same; errors too, and what was bound before them."""
+        """Names, their modules and values, and errors are the same."""
         self.assertEqual(self.run_program(rewritten(program)), self.run_program(program), program)
 
     @given(programs())
     def test_elsewhere(self, program: str) -> None:
-        """And yet the modules are the redirected ones, and only those."""
+        """The modules are the redirected ones, and no others."""
         self.run_program(rewritten(program))
         self.assertEqual([name for name in sys.modules if name.partition(".")[0] in REDIRECTED], [])
 
 
 def described(value: object) -> object:
-    """A value without the place that its module has."""
+    """Return a value without the place of its module."""
     if isinstance(value, ModuleType):
         return ("module", value.__name__.removeprefix(f"{HOME}."))
     if isinstance(value, dict):
@@ -141,10 +141,10 @@ def described(value: object) -> object:
 
 
 class PlacesTests(SynchronousTestCase):
-    """What rewriting leaves alone."""
+    """Parts of the source that rewriting doesn't change."""
 
     def test_untouched(self) -> None:
-        """Other modules' imports, relative ones, and names that only begin the same way stay as they are."""
+        """Imports of other modules, relative imports, and names with the same beginning stay unchanged."""
         source = "import json, os.path as p\nfrom . import rw_helper\nfrom .rw_helper import x\nimport rw_helper2.a"
         expected = (
             "import json\nimport os.path as p\nfrom . import rw_helper\nfrom .rw_helper import x\nimport rw_helper2.a"
@@ -152,7 +152,7 @@ class PlacesTests(SynchronousTestCase):
         self.assertEqual(rewritten(source), expected)
 
     def test_future(self) -> None:
-        """A module may still begin with its docstring and its imports from __future__."""
+        """A module may begin with its docstring and imports from __future__."""
         source = '"""Doc."""\nfrom __future__ import annotations\nimport rw_helper\nx: Unknown = 1'
         tree = ast.parse(source)
         rewrite_imports(tree, lambda name: "json" if name == "rw_helper" else None)
@@ -161,7 +161,7 @@ class PlacesTests(SynchronousTestCase):
         self.assertEqual((namespace["__doc__"], namespace["__annotations__"]), ("Doc.", {"x": "Unknown"}))
 
     def test_lines(self) -> None:
-        """A traceback shows the line and the columns of the author's statement."""
+        """A traceback shows the line and columns of the original statement."""
         source = "x = 1\nif x:\n    import rw_helper.gone, json; y = 2\n1 / 0\n"
         tree = ast.parse(source)
         rewrite_imports(tree, lambda name: "rw_nowhere" if name == "rw_helper" else None)
@@ -174,7 +174,7 @@ class PlacesTests(SynchronousTestCase):
         self.assertEqual(places, {3})
 
     def test_deep(self) -> None:
-        """Code that nests deeply, as long chains of elif do, is no trouble."""
+        """Deeply nested code, such as long chains of elif, works."""
         source = "if 0: pass\n" + "elif 0: pass\n" * 200 + "else:\n    import rw_helper\n" + "x = " + "1+" * 500 + "1\n"
         tree = ast.parse(source)
         rewrite_imports(tree, redirect)

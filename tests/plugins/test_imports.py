@@ -1,4 +1,4 @@
-"""Plugins' modules: loaded apart from each other, reloaded as a whole, and failing in one line."""
+"""Tests for loading the modules of plugins separately, reloading them, and errors in them."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from tests.plugin_files import PluginFilesTestCase
 
 
 class LoadTests(PluginFilesTestCase):
-    """What a loaded module is like."""
+    """Properties of a loaded module."""
 
     def load(self, source: str, name: str = "Alpha", module: str = "main") -> ModuleType:
         """The module of a plugin with that source."""
         return load_module(self.plugin(name, source, module))
 
     def test_name(self) -> None:
-        """A module's name follows from the plugin's name, and leads to the module."""
+        """A module's name depends on the plugin's name, and leads to the module."""
         module = self.load("name = __name__", "My Plugin", "code")
         self.assertEqual(module.name, "errklein_plugins.My_20_Plugin.code")
         self.assertIs(sys.modules[module.name], module)
         self.assertIs(importlib.import_module(module.name), module)
 
     def test_any_file_name(self) -> None:
-        """A module may be called as no identifier can be, or as one of the standard library."""
+        """A file may have a name that isn't an identifier, or that is a standard module's."""
         self.assertEqual(self.load("x = 1", "Beta", "my-plugin 2").x, 1)
         self.assertEqual(self.load("import json\nx = json.dumps(1)", "Gamma", "json").x, "1")
 
     def test_once(self) -> None:
-        """Loading again gives the same module, and a changed file needs `fresh`."""
+        """A second load returns the same module; a changed file requires `fresh`."""
         plug = self.plugin("Alpha", "x = 1")
         module = load_module(plug)
         self.plugin("Alpha", "x = 2")
@@ -53,7 +53,7 @@ class LoadTests(PluginFilesTestCase):
         self.assertEqual(load_module(self.plugin("Alpha", "x = 2", folder="two")).x, 2)
 
     def test_no_bytecode(self) -> None:
-        """Two versions of a file within one second are told apart, and nothing is written beside the plugin."""
+        """Two versions of a file within one second are distinguished, and no bytecode is written."""
         self.patch(sys, "dont_write_bytecode", False)
         for version in range(3):
             plug = self.plugin("Alpha", f"x = {version}")
@@ -61,7 +61,7 @@ class LoadTests(PluginFilesTestCase):
         self.assertFalse((self.directory / "alpha/__pycache__").exists())
 
     def test_package_file_is_not_run(self) -> None:
-        """An __init__.py beside a plugin, which test runners ask for, isn't run, as in errbot."""
+        """An __init__.py beside a plugin isn't run, as in errbot."""
         self.write("alpha/__init__.py", "raise RuntimeError('not here')")
         self.assertEqual(self.load("x = 1").x, 1)
 
@@ -81,13 +81,13 @@ class LoadTests(PluginFilesTestCase):
         self.assertIs(type(point), fresh.Point)
 
     def test_source(self) -> None:
-        """The source of a function is the author's, rewritten imports or not."""
+        """The source of a function is the original one."""
         source = "def handler():\n    import helper, json\n    return helper\n"
         self.write("alpha/helper.py")
         self.assertEqual(inspect.getsource(self.load(source).handler), source)
 
     def test_traceback(self) -> None:
-        """A traceback shows the author's lines."""
+        """A traceback shows the original lines."""
         self.write("alpha/helper.py", "\n\ndef fail():\n    1 / 0\n")
         module = self.load("import helper, json\nfrom errbot import BotPlugin\n\ndef run():\n    helper.fail()\n")
         error = self.assertRaises(ZeroDivisionError, module.run)
@@ -95,7 +95,7 @@ class LoadTests(PluginFilesTestCase):
         self.assertEqual([(frame.lineno, frame.line) for frame in frames], [(5, "helper.fail()"), (4, "1 / 0")])
 
     def test_patched_by_name(self) -> None:
-        """What a plugin has can be patched by the module's name."""
+        """Tests can patch a plugin's names by the module's name."""
         module = self.load("value = 1\ndef read():\n    return value\n")
         with mock.patch("errklein_plugins.Alpha.main.value", 2):
             self.assertEqual(module.read(), 2)
@@ -107,7 +107,7 @@ class LoadTests(PluginFilesTestCase):
         self.assertEqual(load_module(plug).x, "ü")
 
     def test_unload(self) -> None:
-        """An unloaded plugin leaves no module behind, and can be loaded again."""
+        """An unloaded plugin leaves no module, and can be loaded again."""
         self.write("alpha/helper.py")
         plug = self.plugin("Alpha", "import helper")
         unload(plug)
@@ -119,7 +119,7 @@ class LoadTests(PluginFilesTestCase):
 
 
 class HelperTests(PluginFilesTestCase):
-    """Modules beside a plugin, by their bare names."""
+    """Modules beside a plugin, imported by their bare names."""
 
     def test_every_form(self) -> None:
         """Each way to import a helper works: bare, renamed, from, star, dotted, relative, late, and from each other."""
@@ -160,7 +160,7 @@ class HelperTests(PluginFilesTestCase):
         self.assertFalse(hasattr(module, "_two"))
 
     def test_own_copies(self) -> None:
-        """Two plugins with helpers of one name each see their own; two in one directory each have a copy."""
+        """Two plugins with helpers of one name have their own; two in one directory have separate copies."""
         self.write("one/helper.py", "value = 'one'")
         self.write("two/helper.py", "value = 'two'")
         source = "import helper"
@@ -172,7 +172,7 @@ class HelperTests(PluginFilesTestCase):
         self.assertNotIn("helper", sys.modules)
 
     def test_late_import_after_others(self) -> None:
-        """An import inside a function finds the plugin's own helper, whoever was loaded since."""
+        """An import inside a function finds the plugin's own helper, regardless of later loads."""
         self.write("one/helper.py", "value = 'one'")
         self.write("two/helper.py", "value = 'two'")
         alpha = load_module(
@@ -182,14 +182,14 @@ class HelperTests(PluginFilesTestCase):
         self.assertEqual(alpha.late(), "one")
 
     def test_standard_library(self) -> None:
-        """A file with the name of a standard module doesn't take its place, as in errbot."""
+        """A file with the name of a standard module doesn't replace it, as in errbot."""
         self.write("alpha/json.py", "raise RuntimeError('not this one')")
         self.write("alpha/queue.py", "raise RuntimeError('not this one')")
         module = load_module(self.plugin("Alpha", "import json\nfrom queue import Queue"))
         self.assertIs(module.json, sys.modules["json"])
 
     def test_installed(self) -> None:
-        """A helper comes before what is installed by that name, and only for this plugin."""
+        """A helper precedes an installed package of that name, for this plugin only."""
         self.write("site/installed_too.py", "value = 'installed'")
         self.patch(sys, "path", [*sys.path, str(self.directory / "site")])
         self.addCleanup(sys.modules.pop, "installed_too", None)
@@ -199,7 +199,7 @@ class HelperTests(PluginFilesTestCase):
         self.assertEqual([module.installed_too.value for module in (alpha, beta)], ["helper", "installed"])
 
     def test_namesake(self) -> None:
-        """A plugin that is called like the library that it uses gets the library; so does such a helper."""
+        """A plugin, or a helper, with the name of the library that it imports gets the library."""
         self.write("site/libraryx.py", "value = 'library x'")
         self.write("site/libraryy.py", "value = 'library y'")
         self.patch(sys, "path", [*sys.path, str(self.directory / "site")])
@@ -213,7 +213,7 @@ class HelperTests(PluginFilesTestCase):
             self.assertEqual((module.wrapper.value, module.wrapper.wrapped.value), ("library x", "library y"), turn)
 
     def test_on_the_path_too(self) -> None:
-        """A plugin's directory on sys.path, as that of config.py is, changes nothing."""
+        """A plugin's directory on sys.path, such as config.py's, changes nothing."""
         self.write("alpha/on_path.py", "import on_path\nvalue = 1")
         self.patch(sys, "path", [str(self.directory / "alpha"), *sys.path])
         self.addCleanup(sys.modules.pop, "path_main", None)
@@ -227,7 +227,7 @@ class HelperTests(PluginFilesTestCase):
             importlib.import_module("path_main")
 
     def test_vendored_package(self) -> None:
-        """A package beside the plugin that imports itself by name means itself, installed or not."""
+        """A package beside the plugin that imports itself gets itself, installed or not."""
         self.write("site/vendored/__init__.py", "value = 'installed'")
         self.patch(sys, "path", [*sys.path, str(self.directory / "site")])
         self.write("alpha/vendored/__init__.py", "from vendored.part import value")
@@ -235,22 +235,22 @@ class HelperTests(PluginFilesTestCase):
         self.assertEqual(load_module(self.plugin("Alpha", "import vendored")).vendored.value, "beside")
 
     def test_mere_directory(self) -> None:
-        """A directory of data whose name is that of something installed isn't taken for it."""
+        """A directory of data with the name of an installed package doesn't replace it."""
         self.write("alpha/hypothesis/data.txt")
         module = load_module(self.plugin("Alpha", "from hypothesis import given"))
         self.assertIs(module.given, sys.modules["hypothesis"].given)
 
     def test_missing(self) -> None:
-        """A helper that isn't there is missing under its bare name."""
+        """The error about a missing helper has its bare name."""
         error = self.assertRaises(PluginLoadError, load_module, self.plugin("Alpha", "import nowhere_at_all"))
         self.assertIn("No module named 'nowhere_at_all'", str(error))
 
 
 class NeighbourTests(PluginFilesTestCase):
-    """What lies beside other plugins."""
+    """Modules beside other plugins."""
 
     def setUp(self) -> None:
-        """Write another plugin's files."""
+        """Write the files of another plugin."""
         super().setUp()
         self.write("other/nb_shared.py", "import nb_pkg\nvalue = 'shared' + nb_pkg.value")
         self.write("other/nb_pkg/__init__.py", "value = 'pkg'")
@@ -261,7 +261,7 @@ class NeighbourTests(PluginFilesTestCase):
         self.addCleanup(know_neighbours, [])
 
     def test_what_is_nowhere_else(self) -> None:
-        """A plugin may import it by its bare name, and has its own; what is installed comes first."""
+        """A plugin may import a module beside another plugin, and has its own copy; installed modules precede it."""
         module = load_module(self.plugin("Alpha", "import json, klein, nb_shared\nfrom nb_pkg import value\n"))
         self.assertEqual((module.nb_shared.value, module.value), ("sharedpkg", "pkg"))
         self.assertIs(module.json, sys.modules["json"])
@@ -270,29 +270,29 @@ class NeighbourTests(PluginFilesTestCase):
         self.assertIsNot(beta.nb_shared, module.nb_shared)
 
     def test_own_files_first(self) -> None:
-        """What lies beside the plugin itself is what it means."""
+        """Files beside the plugin itself precede those of other plugins."""
         self.write("alpha/nb_shared.py", "value = 'own'")
         self.assertEqual(load_module(self.plugin("Alpha", "import nb_shared")).nb_shared.value, "own")
 
     def test_what_is_gone(self) -> None:
-        """A neighbour that was removed is told of as any module that there isn't."""
+        """The import of a removed neighbour fails as any missing module."""
         (self.directory / "other" / "nb_shared.py").unlink()
         error = self.assertRaises(PluginLoadError, load_module, self.plugin("Alpha", "import nb_shared"))
         self.assertIn("No module named 'nb_shared'", str(error))
 
 
 class ComputedNameTests(PluginFilesTestCase):
-    """What is imported by a name that the code computes."""
+    """Imports by a computed name."""
 
     def loaded(self, source: str, name: str = "Alpha") -> ModuleType:
-        """The module of a plugin with a helper and a package beside it."""
+        """Return the module of a plugin with a helper and a package beside it."""
         self.write(f"{name.lower()}/cn_helper.py", "value = 'beside'")
         self.write(f"{name.lower()}/cn_pkg/__init__.py", "")
         self.write(f"{name.lower()}/cn_pkg/part.py", "value = 'part'")
         return load_module(self.plugin(name, source))
 
     def test_import_module(self) -> None:
-        """importlib.import_module finds what an import statement would find, however importlib was imported."""
+        """importlib.import_module finds the same modules as an import statement, however importlib was imported."""
         statements = (
             "import importlib",
             "import importlib.util, importlib",
@@ -311,7 +311,7 @@ class ComputedNameTests(PluginFilesTestCase):
             self.assertIs(module.json, sys.modules["json"])
 
     def test_dunder_import(self) -> None:
-        """So does __import__, which returns the whole of what has dots."""
+        """__import__ finds the same modules, and returns the top-level package of a dotted name."""
         module = self.loaded(
             "helper = __import__('cn_helper')\npkg = __import__('cn_pkg.part')\n"
             "part = __import__('cn_pkg.part', fromlist=['value'])\npath = __import__('os.path')\n"
@@ -322,7 +322,7 @@ class ComputedNameTests(PluginFilesTestCase):
         self.assertIs(module.base.Message, Message)
 
     def test_importlib_is_itself_otherwise(self) -> None:
-        """Everything else of importlib is importlib's, for the plugin alone."""
+        """Everything else in importlib is unchanged."""
         module = self.loaded(
             "import importlib, importlib.util\nfrom importlib import reload\nimport importlib.machinery as machinery\n"
             "util, found = importlib.util, importlib.util.find_spec('json')\n"
@@ -337,7 +337,7 @@ class FacadeTests(PluginFilesTestCase):
     """`errbot` and `flask` in plugins."""
 
     def test_errbot(self) -> None:
-        """errbot's names are errklein's, whether or not errbot is installed, and for plugins alone."""
+        """errbot's names are errklein's, whether or not errbot is installed, in plugins only."""
         real = ModuleType("errbot")
         with mock.patch.dict(sys.modules, {"errbot": real}):
             module = load_module(
@@ -357,7 +357,7 @@ class FacadeTests(PluginFilesTestCase):
         self.assertEqual(module.ONLINE, "online")
 
     def test_flask(self) -> None:
-        """flask is errklein's for a plugin and its helpers, and the real one for everybody else."""
+        """flask is errklein's in a plugin and its helpers, and the real one elsewhere."""
         real, ours = ModuleType("flask"), ModuleType("errklein.compat.flask")
         vars(ours).update(abort="ours")
         self.write("alpha/helper.py", "import flask")
@@ -372,12 +372,12 @@ class FacadeTests(PluginFilesTestCase):
         self.assertEqual(module.helper.flask.abort, "ours")
 
     def test_file_of_that_name(self) -> None:
-        """A file beside the plugin that is called errbot.py takes nobody's place."""
+        """A file errbot.py beside the plugin replaces nothing."""
         self.write("alpha/errbot.py", "raise RuntimeError('not this one')")
         self.assertIs(load_module(self.plugin("Alpha", "from errbot import Message")).Message, Message)
 
     def test_missing_name(self) -> None:
-        """A name that errklein doesn't have is told as errbot's, with the plugin's line."""
+        """The error about a missing name has errbot's name and the plugin's line."""
         plug = self.plugin("Alpha", "import json\nfrom errbot import Message, teleporter\n")
         error = self.assertRaises(PluginLoadError, load_module, plug)
         self.assertEqual(
@@ -388,24 +388,24 @@ class FacadeTests(PluginFilesTestCase):
 
 
 class ReloadTests(PluginFilesTestCase):
-    """Loading again, and failing to."""
+    """Reloads that succeed and fail."""
 
     def version(self, number: int, main: str = "import helper, pkg.sub\n") -> PlugFile:
-        """Write the plugin, its helper and its package with that version."""
+        """Write version VERSION of the plugin, its helper and its package."""
         self.write("alpha/helper.py", f"version = {number}")
         self.write("alpha/pkg/__init__.py")
         self.write("alpha/pkg/sub.py", f"version = {number}")
         return self.plugin("Alpha", f"version = {number}\n{main}")
 
     def test_all_of_it(self) -> None:
-        """A reload runs the plugin, its helpers and its packages again; the old ones keep what they had."""
+        """A reload runs the plugin, its helpers and packages again; old modules keep their values."""
         old = load_module(self.version(1))
         new = load_module(self.version(2), fresh=True)
         self.assertEqual([old.version, old.helper.version, old.pkg.sub.version], [1, 1, 1])
         self.assertEqual([new.version, new.helper.version, new.pkg.sub.version], [2, 2, 2])
 
     def test_new_helper(self) -> None:
-        """A helper that has come since is found, and one that has gone is gone."""
+        """After a reload, a new helper is found, and a removed one isn't."""
         load_module(self.version(1))
         self.write("alpha/newcomer.py", "version = 2")
         module = load_module(self.version(2, "import newcomer\n"), fresh=True)
@@ -414,7 +414,7 @@ class ReloadTests(PluginFilesTestCase):
         self.assertRaises(PluginLoadError, load_module, self.version(3, "import newcomer\n"), fresh=True)
 
     def test_import_under_way(self) -> None:
-        """An import statement that a reload overtakes finds the helper in the new package."""
+        """An import statement that runs during a reload finds the helper in the new package."""
         load_module(self.version(1))
         load_module(self.version(2, ""), fresh=True)
         package = sys.modules["errklein_plugins.Alpha"]
@@ -422,7 +422,7 @@ class ReloadTests(PluginFilesTestCase):
         self.assertFalse(hasattr(package, "nowhere"))
 
     def test_failing(self) -> None:
-        """A reload that fails leaves the old modules in place, helpers included."""
+        """A failed reload leaves the old modules, including helpers, in place."""
         plug = self.version(1)
         old = load_module(plug)
         failing = self.version(2, "import helper, pkg.sub\nimport newcomer\n1 / 0\n")
@@ -434,12 +434,12 @@ class ReloadTests(PluginFilesTestCase):
         self.assertNotIn("errklein_plugins.Alpha.newcomer", sys.modules)
 
     def test_failing_at_first(self) -> None:
-        """A plugin that never loaded leaves nothing behind."""
+        """A plugin that never loaded leaves no modules."""
         self.assertRaises(PluginLoadError, load_module, self.version(1, "import helper\n1 / 0\n"))
         self.assertEqual([name for name in sys.modules if name.startswith("errklein_plugins.Alpha")], [])
 
     def test_failing_elsewhere(self) -> None:
-        """A failing plugin of the same name in another directory leaves the first where it was."""
+        """A failing plugin of the same name in another directory doesn't affect the first."""
         self.write("one/helper.py", "value = 'one'")
         self.write("two/helper.py", "value = 'two'")
         plug = self.plugin("Alpha", "def late():\n    import helper\n    return helper.value", folder="one")
@@ -450,10 +450,10 @@ class ReloadTests(PluginFilesTestCase):
 
 
 class LoadErrorTests(PluginFilesTestCase):
-    """What is said of code that can't be loaded."""
+    """Errors about code that can't be loaded."""
 
     def problem(self, source: str, **helpers: str) -> str:
-        """The one line about a plugin with that source, without what is the same for all."""
+        """Return the error about a plugin with that source, without its constant parts."""
         for name, text in helpers.items():
             self.write(f"alpha/{name}.py", text)
         message = str(self.assertRaises(PluginLoadError, load_module, self.plugin("Alpha", source)))
@@ -463,40 +463,40 @@ class LoadErrorTests(PluginFilesTestCase):
         return message.removeprefix(beginning)
 
     def test_exception(self) -> None:
-        """File, line and error, in one line whatever the error says."""
+        """The error is one line with the file, line and exception."""
         self.assertEqual(self.problem("\n\nraise ValueError('a\\nb')"), "main.py, line 3: ValueError: a b")
 
     def test_inside_a_library(self) -> None:
-        """The line is the plugin's own, not that of the library it called."""
+        """The line is the plugin's own, not the library's that it called."""
         self.assertIn("main.py, line 2: json", self.problem("import json\njson.loads('{')\n"))
 
     def test_in_a_helper(self) -> None:
-        """A helper's error is told with the helper's line, and names without the package."""
+        """An error in a helper has the helper's line and names without the package."""
         self.assertEqual(
             self.problem("import helper", helper="\n1 / 0"), "helper.py, line 2: ZeroDivisionError: division by zero"
         )
         self.assertIn("cannot import name 'gone' from 'helper'", self.problem("from helper import gone", helper=""))
 
     def test_syntax(self) -> None:
-        """A syntax error is told with its own line."""
+        """A syntax error has its own line."""
         self.assertEqual(self.problem("x = 1\ndef f(:\n"), "main.py, line 2: SyntaxError: invalid syntax")
         self.assertIn("helper.py, line 1: SyntaxError", self.problem("import helper", helper="x ="))
         self.assertIn("main.py, line 1: SyntaxError", self.problem("return 1"))
 
     def test_not_text(self) -> None:
-        """Bytes that are no source are told too."""
+        """Bytes that aren't source code are an error in one line."""
         plug = self.plugin("Alpha", "")
         for data in (b"x = '\xff'", b"x = 1\0"):
             plug.module_path.write_bytes(data)
             self.assertIn("could not be loaded", str(self.assertRaises(PluginLoadError, load_module, plug)))
 
     def test_exit(self) -> None:
-        """A plugin that exits, or raises whatever else, doesn't end the bot."""
+        """A plugin that exits, or raises any exception, doesn't end the bot."""
         self.assertEqual(self.problem("import sys\nsys.exit(3)"), "main.py, line 2: SystemExit: 3")
         self.assertIn("GeneratorExit", self.problem("raise GeneratorExit"))
 
     def test_keyboard(self) -> None:
-        """Ctrl-C during an import reaches whoever started the bot; in another thread nobody can have typed it."""
+        """Ctrl-C during an import reaches the main thread; in another thread it is an error of the plugin."""
         plug = self.plugin("Alpha", "raise KeyboardInterrupt")
         self.assertRaises(KeyboardInterrupt, load_module, plug)
         raised: list[BaseException] = []
@@ -513,16 +513,16 @@ class LoadErrorTests(PluginFilesTestCase):
         self.assertEqual([type(error) for error in raised], [PluginLoadError])
 
     def test_error_that_cannot_be_printed(self) -> None:
-        """Not even an error whose text raises gets in the way."""
+        """An exception whose text raises an exception is reported too."""
         source = "class Odd(Exception):\n    def __str__(self):\n        raise RuntimeError\nraise Odd"
         self.assertIn("main.py, line 4: ", self.problem(source))
 
     def test_long(self) -> None:
-        """An error of any length is still a line that people can read."""
+        """A long error is shortened to one readable line."""
         self.assertLess(len(self.problem("raise ValueError('x' * 100000)")), 700)
 
     def test_file_gone(self) -> None:
-        """A file that has gone since the .plug file was read is told."""
+        """A file that was removed after the `.plug` file was read is an error."""
         plug = self.plugin("Alpha", "")
         plug.module_path.unlink()
         self.assertIn(str(plug.module_path), str(self.assertRaises(PluginLoadError, load_module, plug)))
@@ -532,7 +532,7 @@ class ThreadTests(PluginFilesTestCase):
     """Loading in threads."""
 
     def test_many_at_once(self) -> None:
-        """Plugins load in several threads at once, also the same plugin, and each comes out whole."""
+        """Several threads load plugins at once, also the same one, and all modules are complete."""
         plugs = []
         for number in range(4):
             self.write(f"p{number}/helper.py", f"value = {number}")
@@ -552,14 +552,14 @@ class ThreadTests(PluginFilesTestCase):
 
 
 class Base:
-    """Stands for BotPlugin."""
+    """A replacement for BotPlugin."""
 
 
 class PluginClassTests(SynchronousTestCase):
     """The choice of a plugin's class."""
 
     def module(self, source: str) -> ModuleType:
-        """A module with that source, in which Base and Imported, a subclass of it, are imported."""
+        """Return a module with that source, which imports Base and its subclass Imported."""
         module = ModuleType("chosen_from")
         module.__file__ = "/plugins/chosen.py"
         vars(module).update(Base=Base, Imported=type("Imported", (Base,), {"__module__": "elsewhere"}))
@@ -567,24 +567,24 @@ class PluginClassTests(SynchronousTestCase):
         return module
 
     def test_one(self) -> None:
-        """The module's own subclass is taken, not the base, not an imported one, and there is nothing to warn of."""
+        """The module's own subclass is chosen, without a warning."""
         module = self.module("class Zed(Imported): pass\nclass Another: pass\nimport json")
         self.assertEqual(plugin_class(module, Base), (module.Zed, None))
 
     def test_two_names(self) -> None:
-        """One class by two names is one class."""
+        """A class with two names counts once."""
         module = self.module("class Zed(Base): pass\nAlias = Zed")
         self.assertEqual(plugin_class(module, Base), (module.Zed, None))
 
     def test_more(self) -> None:
-        """Of several the alphabetically first is taken, as in errbot, with a warning that names all."""
+        """The alphabetically first of several is chosen, as in errbot, with a warning that lists all."""
         module = self.module("class Zed(Base): pass\nclass Able(Base): pass")
         chosen, warning = plugin_class(module, Base)
         self.assertIs(chosen, module.Able)
         self.assertEqual(warning, "/plugins/chosen.py: Contains more than one plugin (Able, Zed); Able is used")
 
     def test_by_name(self) -> None:
-        """Of several the one that is called as the plugin is taken, and there is nothing to warn of."""
+        """The class with the plugin's name is chosen from several, without a warning."""
         module = self.module("class Zed(Base): pass\nclass Able(Base): pass")
         self.assertEqual(plugin_class(module, Base, "Zed"), (module.Zed, None))
         chosen, warning = plugin_class(module, Base, "Other")
@@ -592,7 +592,7 @@ class PluginClassTests(SynchronousTestCase):
         self.assertIn("Contains more than one plugin", warning or "")
 
     def test_none(self) -> None:
-        """A module without one is told so."""
+        """A module without a subclass is an error."""
         module = self.module("del Imported")
         error = self.assertRaises(PluginLoadError, plugin_class, module, Base)
         self.assertEqual(str(error), "/plugins/chosen.py: no subclass of Base found")

@@ -46,7 +46,7 @@ class Mixed(BotPlugin):
 
 
 class WarningTests(SynchronousTestCase):
-    """A plugin whose helper uses treq, and whose handlers sleep."""
+    """A plugin with a helper that uses treq, and handlers that sleep."""
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()
@@ -58,11 +58,11 @@ class WarningTests(SynchronousTestCase):
         self.addCleanup(self.bot.stop)
 
     def warnings(self) -> list[str]:
-        """What was logged about it."""
+        """Return the warnings in the log."""
         return [line for line in self.bot.log if "would block it" in line]
 
     def test_logged(self) -> None:
-        """Loading logs a warning for each handler that errklein would run on the reactor, with both line numbers."""
+        """Loading logs a warning with both line numbers for each blocking handler on the reactor."""
         callback, mixed, slow = self.warnings()
         self.assertEqual(
             mixed,
@@ -75,7 +75,7 @@ class WarningTests(SynchronousTestCase):
         self.assertIn("time.sleep at line 8 in mixed", callback)
 
     def test_after_a_change(self) -> None:
-        """A reload looks again: a handler that doesn't block any more is not mentioned."""
+        """A reload checks again: a handler that no longer blocks causes no warning."""
         path = self.directory / "mixed.py"
         path.write_text(path.read_text().replace("time.sleep(3)", "pass"))
         before = len(self.warnings())

@@ -1,4 +1,4 @@
-"""Names of plugins as identifiers."""
+"""Tests for identifiers made of plugins' names."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ NAMES = st.text(min_size=1) | st.text(alphabet="_ab2d ", min_size=1) | st.sample
 
 
 class SlugTests(SynchronousTestCase):
-    """`slug`, on which the names of stored objects' classes depend."""
+    """`slug`, which is part of the names in pickled objects."""
 
     def test_fixed(self) -> None:
-        """These never change: what plugins have stored names them."""
+        """These slugs never change, since pickled objects contain them."""
         self.assertEqual(
             {name: slug(name) for name in ("Webserver", "My Plugin", "my_plugin", "2fa", "class", "Grüße")},
             {
@@ -33,11 +33,11 @@ class SlugTests(SynchronousTestCase):
 
     @given(NAMES)
     def test_reads_back(self, name: str) -> None:
-        """The name can be told from the slug, hence no two names share one."""
+        """The name can be computed from the slug, so different names have different slugs."""
         self.assertEqual(re.sub("_([0-9a-f]+)_", lambda match: chr(int(match[1], 16)), slug(name)), name)
 
     @given(NAMES)
     def test_identifier(self, name: str) -> None:
-        """It is an ASCII identifier, no keyword, and no name that modules have themselves."""
+        """A slug is an ASCII identifier, not a keyword, and not an attribute of modules."""
         self.assertTrue(slug(name).isidentifier() and slug(name).isascii())
         self.assertFalse(keyword.iskeyword(slug(name)) or slug(name).startswith("__"))

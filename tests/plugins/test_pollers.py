@@ -1,4 +1,4 @@
-"""Tests for methods that are called again and again."""
+"""Tests for pollers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.real_bot import RealBotCase
 
 
 class Ticker(BotPlugin):
-    """Counts its ticks."""
+    """A plugin that counts its calls."""
 
     def __init__(self, bot: Any, name: str | None = None) -> None:
         super().__init__(bot, name)
@@ -33,17 +33,17 @@ class Ticker(BotPlugin):
 
 
 class PollerTests(PluginTestCase):
-    """Time is the test's, so each tick comes exactly when it is due."""
+    """Pollers with a clock, so that each call is made exactly when it is due."""
 
     plugins = (Ticker,)
 
     def setUp(self) -> None:
-        """Have the plugin at hand."""
+        """Get the plugin's instance."""
         super().setUp()
         self.ticker: Ticker = self.bot.plugin("Ticker")
 
     def test_first_call_comes_after_one_interval(self) -> None:
-        """Ticks come at each interval, not at once, and don't drift."""
+        """The first call is made after one interval, and calls don't drift."""
         self.ticker.start_poller(5, self.ticker.tick)
         self.bot.advance(4.9)
         self.assertEqual(self.ticker.ticks, [])
@@ -54,7 +54,7 @@ class PollerTests(PluginTestCase):
         self.assertEqual(self.ticker.ticks, ["tick"] * 3)
 
     def test_arguments_that_are_not_a_tuple(self) -> None:
-        """`args=(90)` starts the poller; each tick fails and is logged, until the same arguments stop it."""
+        """`args=(90)` starts the poller; each call fails and is logged, until the same arguments stop it."""
         for arguments in ({"args": 90}, {"kwargs": 5}, {"args": (1, 2, 3)}, {"kwargs": {"unknown": 1}}):
             with self.subTest(**arguments):
                 self.ticker.start_poller(1, self.ticker.tick, **arguments)
@@ -67,7 +67,7 @@ class PollerTests(PluginTestCase):
         self.assertEqual(self.ticker.ticks, [])
 
     def test_odd_intervals_and_times(self) -> None:
-        """What isn't a number doesn't keep the plugin from being activated; the log says what is wrong."""
+        """An invalid interval is logged, and the plugin is activated nevertheless."""
         for interval in (None, "5", -1):
             self.ticker.start_poller(interval, self.ticker.tick)
             self.assertIn(f"its interval must be a number of seconds, not {interval!r}", self.bot.log[-1])
@@ -79,13 +79,13 @@ class PollerTests(PluginTestCase):
         self.assertEqual(self.ticker.ticks, [])
 
     def test_no_method(self) -> None:
-        """What can't be called at all is refused at once."""
+        """An object that isn't callable is an error at once."""
         for method in (None, "tick", self.ticker.tick()):
             error = self.assertRaises(TypeError, self.ticker.start_poller, 1, method)
             self.assertIn("Ticker: start_poller() requires a callable", str(error))
 
     def test_calls_never_overlap(self) -> None:
-        """While a call lasts no other is made; afterwards the rhythm is as before."""
+        """No call is made while another lasts; afterwards the intervals are as before."""
         self.ticker.start_poller(1, self.ticker.lingers)
         for _ in range(3):
             self.bot.advance(1)
@@ -114,7 +114,7 @@ class PollerTests(PluginTestCase):
         self.ticker.slow.callback(None)
 
     def test_a_call_that_hangs_leaves_no_timer_behind(self) -> None:
-        """Deactivating the plugin ends the watch over a call that hangs; `stop` would find what is left."""
+        """Deactivating the plugin cancels the timer for a call that hangs."""
         self.ticker.start_poller(1, self.ticker.lingers)
         self.bot.advance(1)
         self.command("!plugin deactivate Ticker")
@@ -163,7 +163,7 @@ class HangingPollerTests(RealBotCase):
     """Pollers that never return, in real threads."""
 
     async def setUp(self) -> None:
-        """Have a plugin whose pollers hang in as many threads as there are for plugins, and another one."""
+        """Start a bot with a plugin that occupies all threads for plugins, and another plugin."""
         needs_network()
         directory = Path(self.mktemp())
         write_plugin(directory, "Hanging", HANGING)
@@ -178,11 +178,11 @@ class HangingPollerTests(RealBotCase):
         await all_hang
 
     async def test_commands_are_answered(self) -> None:
-        """Pollers that hang in all threads of their pool mute no command."""
+        """Commands work while pollers occupy all threads of their pool."""
         self.assertEqual(await self.command("!plain"), "answered")
 
     async def test_callbacks_of_other_plugins_are_called(self) -> None:
-        """Other plugins' callbacks and administration wait for a while, and then get threads of their own."""
+        """Other plugins' callbacks and administration are delayed, and then get additional threads."""
         self.bot.plugin_pool.overdue = 0.05
         self.assertEqual(await self.command("hello"), "hello back")
         self.assertEqual(await self.command("!plugin reload Other"), "Plugin Other reloaded.")

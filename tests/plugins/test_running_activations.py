@@ -17,7 +17,7 @@ NAMES = st.sampled_from("ABCDE")
 
 
 def plugins_of(depends_on: Mapping[str, Sequence[str]]) -> dict[str, Plugin]:
-    """Plugins of these names, each with the names that it depends on."""
+    """Return plugins of these names with the names that each depends on."""
     return {
         name: Plugin(PlugFile(name, name.lower(), Path(f"{name}.plug"), depends_on=tuple(needed)))
         for name, needed in depends_on.items()
@@ -28,19 +28,19 @@ class DependencyTests(SynchronousTestCase):
     """`DependsOn` of several plugins."""
 
     def test_order(self) -> None:
-        """A plugin comes after those that it depends on; names that no plugin has are left out."""
+        """A plugin follows its dependencies; unknown names are ignored."""
         plugins = plugins_of({"A": ["B", "Nowhere"], "B": ["C"], "C": [], "D": []})
         self.assertEqual(activation_order(plugins, ["A"]), ["C", "B", "A"])
 
     def test_circle(self) -> None:
-        """The error shows the way from the plugin to itself; a plugin that only leads to a circle has none."""
+        """The error shows the path from the plugin to itself; a plugin that only leads to a circle has no error."""
         plugins = plugins_of({"A": ["B"], "B": ["C"], "C": ["A"], "D": ["A"]})
         self.assertIn("B depends on itself: B → C → A → B (DependsOn in B.plug)", circle(plugins, plugins["B"]))
         self.assertEqual(circle(plugins, plugins["D"]), "")
 
     @given(st.dictionaries(NAMES, st.lists(NAMES, max_size=3)))
     def test_any_dependencies(self, depends_on: dict[str, list[str]]) -> None:
-        """Each plugin is in the order once, and without circles after those that it depends on."""
+        """Each plugin occurs once and, without circles, after its dependencies."""
         plugins = plugins_of(depends_on)
         order = activation_order(plugins, plugins)
         self.assertEqual(sorted(order), sorted(plugins))

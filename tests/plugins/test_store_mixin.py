@@ -1,4 +1,4 @@
-"""Plugins' values: a mapping that is open between activation and deactivation."""
+"""Tests for the mapping in which plugins store values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.storage.test_pickling import PluginCase
 
 
 class Greeter(StoreMixin):
-    """Stands for a plugin."""
+    """A replacement for a plugin."""
 
 
 def opened(storage: MemoryStorage | None = None) -> Greeter:
@@ -27,7 +27,7 @@ class MappingTests(SynchronousTestCase):
     @settings(deadline=None)
     @given(st.dictionaries(st.text(), st.integers()))
     def check_equal(self, values: dict[str, int]) -> None:
-        """Check that a plugin that was given `values` equals them."""
+        """Check that a plugin with `values` equals them."""
         plugin = opened()
         plugin.update(values)
         self.assertEqual(plugin, values)
@@ -37,7 +37,7 @@ class MappingTests(SynchronousTestCase):
         self.check_equal()
 
     def test_two_plugins(self) -> None:
-        """Two plugins are two, though they hold the same, and can be put into sets."""
+        """Two plugins with the same values differ, and can be members of a set."""
         storage = MemoryStorage()
         one, two = opened(storage), opened(storage)
         self.assertNotEqual(one, two)
@@ -52,7 +52,7 @@ class SQLiteTests(PluginCase):
         return plugin
 
     def test_unreadable_values(self) -> None:
-        """A value whose class is gone is not mistaken for a missing one, and `clear` forgets it too."""
+        """A value of a removed class isn't treated as missing, and `clear` removes it."""
         plugin = self.opened()
         plugin["note"] = self.load(1).Note("hello")
         self.unload()
@@ -65,7 +65,7 @@ class SQLiteTests(PluginCase):
 
 class LifeTests(SynchronousTestCase):
     def test_failing_storage(self) -> None:
-        """A storage that can't be opened leaves the plugin closed."""
+        """A plugin stays closed if its storage can't be opened."""
         storage = MemoryStorage()
         storage.close()
         plugin = Greeter()
@@ -73,7 +73,7 @@ class LifeTests(SynchronousTestCase):
         self.assertFalse(plugin.is_open_storage())
 
     def test_storages_of_errbot(self) -> None:
-        """Any storage that was written for errbot can be opened; its keys may be a view that changes."""
+        """Storages written for errbot work, even if their keys are a view."""
         plugin = Greeter()
         plugin.open_storage(ShakyPlugin(), "Greeter")
         with plugin.mutable("names", []) as names:

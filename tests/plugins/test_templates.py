@@ -1,4 +1,4 @@
-"""Templates and cards of plugins: found, sent, gone with their plugin."""
+"""Tests for templates and cards of plugins."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TemplateTests(PluginFilesTestCase):
         self.assertEqual("Bye x", self.bot.command("!greet x"))
 
     def test_broken(self) -> None:
-        """A broken template makes one line that says where, and the plugin's other commands work."""
+        """A broken template is reported in one line with its place, and other commands of the plugin work."""
         self.write("greeter/templates/hello.md", "a\n{{ who")
         self.bot.command("!plugin reload Greeter")
         answer = self.bot.command("!greet x")
@@ -68,7 +68,7 @@ class CardTests(PluginTestCase):
         self.alice = self.dealer.build_identifier("@alice")
 
     def test_network_with_cards(self) -> None:
-        """A network that has cards gets the card itself."""
+        """A network with cards gets the card itself."""
         cards: list[Card] = []
         backend: Any = self.bot.backend
         backend.send_card = cards.append
@@ -77,7 +77,7 @@ class CardTests(PluginTestCase):
         self.assertEqual([], self.bot.sent_to("@alice"))
 
     def test_made_by_hand(self) -> None:
-        """A message that a plugin has made itself is sent as it is."""
+        """A message that a plugin has created is sent unchanged."""
         self.bot.bot.split_and_send_message(Message("text", to=self.alice))
         self.assertEqual(["text"], self.bot.sent_to("@alice"))
 
@@ -97,13 +97,13 @@ class TemplateChecksTests(SynchronousTestCase):
         return path
 
     def test_good_ones(self) -> None:
-        """Nothing is said of templates that can be used, nor where there are none."""
+        """There is no report about valid templates, or without templates."""
         self.write("a.md", b"{{ a }} {% include 'elsewhere.md' %}")
         self.assertEqual(broken_templates(self.root), [])
         self.assertEqual(broken_templates(self.root / "none"), [])
 
     def test_broken_ones(self) -> None:
-        """Each that can't be used has a line, with its file and the line in it."""
+        """Each invalid template has a line with its file and line number."""
         syntax = self.write("deep/b.md", b"fine\n{% if %}\n")
         unknown = self.write("c.md", b"{{ a|nosuchfilter }}")
         letters = self.write("d.md", b"\xff")

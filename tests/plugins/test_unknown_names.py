@@ -1,4 +1,4 @@
-"""Settings that name plugins and commands which there aren't."""
+"""Tests for warnings about settings with unknown plugins and commands."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Shop(BotPlugin):
 
 
 class StartTests(PluginTestCase):
-    """When the bot starts."""
+    """Warnings in the log when the bot starts."""
 
     plugins = (Shop,)
     config = {
@@ -43,7 +43,7 @@ class StartTests(PluginTestCase):
     }
 
     def test_warnings(self) -> None:
-        """The log names each setting and name that means nothing, and no other; the bot works."""
+        """The log has each setting with an unknown name, and no other; the bot works."""
         named = ("ACCESS_CONTROLS", "DIVERT_TO", "PLUGINS_CALLBACK_ORDER", "CORE_PLUGINS")
         lines = [line for line in self.bot.log if line.startswith(named)]
         self.assertEqual(
@@ -69,7 +69,7 @@ class NetworkTests(PluginTestCase):
     networks = {"one": {"ACCESS_CONTROLS": {"dance": {}}}, "two": {}}
 
     def test_network_is_named(self) -> None:
-        """The warning says of which."""
+        """The warning names the network."""
         (line,) = [line for line in self.bot.log if "ACCESS_CONTROLS" in line]
         self.assertTrue(line.startswith("BACKENDS['one']: ACCESS_CONTROLS: the pattern 'dance'"), line)
 
@@ -78,7 +78,7 @@ class CheckTests(SynchronousTestCase):
     """`errklein check`."""
 
     def check(self, **settings: object) -> tuple[int, str]:
-        """Its exit status and what it says."""
+        """Return the exit status and output of `errklein check`."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         write_plugin(directory / "plugins", "Shop", SHOP)
@@ -87,7 +87,7 @@ class CheckTests(SynchronousTestCase):
         return done.returncode, done.stdout + done.stderr
 
     def test_warnings(self) -> None:
-        """What is written for nothing is told, and is no reason to fail."""
+        """An unknown name is a warning, and the exit status is 0."""
         status, told = self.check(ACCESS_CONTROLS={"buy tea": {}, "buy milk": {"denyusers": "*"}})
         self.assertEqual(status, 0, told)
         self.assertIn("warning: ACCESS_CONTROLS: the pattern 'buy milk' matches no command", told)
