@@ -1,4 +1,4 @@
-"""Tests for plugins whose methods take long: what else goes on meanwhile, and how they are afterwards."""
+"""Tests for plugins with slow methods: their own state, and the work of the bot meanwhile."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.real_bot import RealBotCase
 
 
 class Gated(BotPlugin):
-    """A plugin whose methods named in `hangs` wait for their gate, before or after what BotPlugin's do."""
+    """A plugin whose methods named in `hangs` wait for their gate, before or after calling BotPlugin's."""
 
     hangs: Sequence[str] = ()
     events: Sequence[str] = ()
@@ -33,7 +33,7 @@ class Gated(BotPlugin):
         self.called: list[str] = []
 
     async def gate(self, method: str) -> None:
-        """Wait, if the method is one of those that hang."""
+        """Wait if the method is one of those that hang."""
         self.called.append(method)
         if method in self.hangs:
             self.gates[method] = Deferred()
@@ -105,7 +105,7 @@ def plugin(name: str, *hangs: str, first: bool = False, **members: Any) -> type[
 
 
 def claims(name: str) -> Any:
-    """Members that make a plugin claim what others claim too: a command, its alias, a pattern and a URL."""
+    """Return members of a plugin that conflict with other plugins': a command, an alias, a pattern and a URL."""
 
     async def shared(self: Any, msg: Any, args: str) -> str:
         return name
@@ -124,7 +124,7 @@ def claims(name: str) -> Any:
 
 
 class ActivationCase(SynchronousTestCase):
-    """Has bots with plugins that hang; time is the test's."""
+    """A test case with bots whose plugins hang, and a clock."""
 
     def begin(self, *plugins: type[BotPlugin], plugin_dirs: Sequence[Path] = ()) -> None:
         """Begin to start `self.bot` with the plugins."""
@@ -150,40 +150,40 @@ class ActivationCase(SynchronousTestCase):
         return self.bot.plugin(name)
 
     def told(self) -> str:
-        """What the administrator was told."""
+        """Return the messages to the administrator."""
         return "\n".join(self.bot.sent_to("@admin"))
 
     def after(self, command: str, seconds: float = 60) -> str:
-        """What the bot has said to a command after so many seconds."""
+        """Return the bot's messages after a command and so many seconds."""
         before = len(self.bot.messages)
         self.bot.say(command)
         self.bot.advance(seconds)
         return "\n".join(message.text for message in self.bot.messages[before:])
 
     def status(self, path: str) -> int:
-        """The status of a request."""
+        """Return the status of a response."""
         status: int = self.successResultOf(self.bot.post(path)).status
         return status
 
     def assert_gone(self, name: str) -> None:
-        """The plugin's command, webhook and poller are gone."""
+        """Check that the plugin's command, webhook and poller are removed."""
         self.assertIn("not found", self.bot.command(f"!{name.lower()}"))
         self.assertEqual(self.status(f"/{name.lower()}"), 404)
         self.assertEqual(self.plugin(name).current_pollers, [])
         self.assertFalse(self.plugin(name).is_activated)
 
     def assert_works(self, name: str) -> None:
-        """The plugin's command, webhook and poller are there."""
+        """Check that the plugin's command, webhook and poller work."""
         self.assertEqual(self.bot.command(f"!{name.lower()}"), f"{name} answers")
         self.assertEqual(self.status(f"/{name.lower()}"), 200)
         self.assertEqual(len(self.plugin(name).current_pollers), 1)
 
 
 class StartTests(ActivationCase):
-    """Activation of many plugins at once, when the bot starts."""
+    """The activation of many plugins when the bot starts."""
 
     def test_plugins_that_hang_share_a_deadline(self) -> None:
-        """However many plugins hang, networks are connected after a minute, and each is named with its method."""
+        """If plugins hang, networks connect after a minute, and each plugin is reported with its method."""
         self.begin(
             plugin("One", "activate"), plugin("Two", "configure"), plugin("Three", "callback_connect"), plugin("Four")
         )
@@ -201,7 +201,7 @@ class StartTests(ActivationCase):
             self.assert_works(name)
 
     def test_plugins_are_activated_at_the_same_time(self) -> None:
-        """A plugin that takes its time keeps no other waiting, and the bot waits for it."""
+        """A slow plugin doesn't delay others, and the bot waits for it."""
         self.begin(plugin("Slow", "activate"), plugin("Quick"))
         self.assertTrue(self.plugin("Quick").is_activated)
         self.bot.advance(30)
@@ -212,7 +212,7 @@ class StartTests(ActivationCase):
         self.assert_works("Slow")
 
     def test_what_it_depends_on_comes_first(self) -> None:
-        """A plugin is activated after what it depends on, however long that takes."""
+        """A plugin is activated after its dependencies, however long they take."""
         directory = Path(self.mktemp())
         for name, hangs, depends in (("Client", (), "DependsOn = Server\n"), ("Server", ("activate",), "")):
             write_plugin(directory, name, FILE.format(name=name, hangs=hangs, first=False))
@@ -228,7 +228,7 @@ class StartTests(ActivationCase):
         self.assertEqual(self.manager.get_plugins_activation_order()[-2:], ["Server", "Client"])
 
     def test_clashes_are_decided_by_the_order_of_plugins(self) -> None:
-        """Of what two plugins claim, the earlier one has it, although it is the slower one, and that is told once."""
+        """The earlier of two conflicting plugins keeps the name, even if it is slower; one message reports it."""
         self.begin(plugin("Early", "activate", **claims("Early")), plugin("Late", **claims("Late")))
         self.plugin("Early").open("activate")
         for command in ("!shared", "!s"):
@@ -241,7 +241,7 @@ class StartTests(ActivationCase):
         self.assertEqual(told.count("Late.shared_hook"), 1)
 
     def test_whoever_is_late_takes_nothing_away(self) -> None:
-        """A plugin that is activated after the start doesn't take names from those that are at work."""
+        """A plugin that is activated after the start takes no names from active plugins."""
         self.begin(plugin("Early", "activate", **claims("Early")), plugin("Late", **claims("Late")))
         self.bot.advance(60)
         self.plugin("Early").open("activate")
@@ -250,7 +250,7 @@ class StartTests(ActivationCase):
         self.assertEqual(self.successResultOf(self.bot.post("/shared")).text, "Late")
 
     def test_failure_of_one_that_is_late(self) -> None:
-        """Administrators learn why a plugin could not be activated, also when nobody waits for it any more."""
+        """Administrators get the error of an activation that exceeded the timeout."""
 
         async def fail(self: Any) -> None:
             await self.gate("activate")
@@ -265,7 +265,7 @@ class StartTests(ActivationCase):
         self.flushLoggedErrors(RuntimeError)
 
     def test_a_plugin_activates_another_one(self) -> None:
-        """A plugin whose `activate` activates another one waits for it, although that is being activated already."""
+        """A plugin whose `activate` activates another one waits for it, also if that is in progress."""
 
         async def activate(self: Any) -> None:
             await self._bot.plugin_manager.activate_plugin("Helper")
@@ -282,7 +282,7 @@ class StartTests(ActivationCase):
             self.assertEqual(self.told(), "")
 
     def test_a_plugin_activates_one_that_depends_on_it(self) -> None:
-        """A plugin that has called BotPlugin's `activate` may activate those that depend on it, as on errbot."""
+        """After BotPlugin's `activate`, a plugin may activate plugins that depend on it, as on errbot."""
         directory = Path(self.mktemp())
         write_plugin(directory, "Leader", LEADER)
         for name, depends in (("Helper", "Middle"), ("Middle", "Leader")):
@@ -300,7 +300,7 @@ class StartTests(ActivationCase):
         self.assertTrue(self.plugin("Middle").is_activated)
 
     def test_plugins_that_activate_each_other(self) -> None:
-        """Two plugins that wait for each other don't hang: one of them learns that the other is being activated."""
+        """Two plugins that wait for each other don't hang: one gets an error."""
 
         def activates(other: str) -> Any:
             async def activate(self: Any) -> None:
@@ -323,7 +323,7 @@ class StartTests(ActivationCase):
         self.assertTrue(self.plugin("One").is_activated and self.plugin("Two").is_activated)
 
     def test_a_plugin_that_deactivates_itself(self) -> None:
-        """A plugin that finds in its `activate` that it isn't wanted is inactive, and leaves nothing behind."""
+        """A plugin that deactivates itself in `activate` is inactive, and leaves nothing behind."""
 
         async def activate(self: Any) -> None:
             BotPlugin.activate(self)
@@ -336,7 +336,7 @@ class StartTests(ActivationCase):
         self.assert_gone("Shy")
 
     def test_plugins_that_deactivate_each_other(self) -> None:
-        """A `deactivate` that leads back to its own plugin, by whatever way, gets an error instead of being called again."""
+        """A `deactivate` that leads back to its own plugin gets an error instead of a second call."""
 
         def deactivates(other: str) -> Any:
             async def deactivate(self: Any) -> None:
@@ -361,7 +361,7 @@ class StartTests(ActivationCase):
             self.assertIn("Two is already being deactivated.", one.called)
 
     def test_stopped_meanwhile(self) -> None:
-        """An activation that is under way when the bot stops leaves nothing behind when it ends."""
+        """An activation that ends after the bot was stopped leaves nothing behind."""
         self.begin(plugin("Slow", "activate"))
         slow = self.plugin("Slow")
         stopping = Deferred.fromCoroutine(self.bot.bot.stop(10))
@@ -375,15 +375,15 @@ class StartTests(ActivationCase):
 
 
 class CommandTests(ActivationCase):
-    """Commands of administrators for plugins that hang."""
+    """Administrators' commands for plugins that hang."""
 
     def assert_administration_goes_on(self) -> None:
-        """Other plugins can be administered."""
+        """Check that other plugins can be administered."""
         for action, reply in (("reload", "reloaded"), ("deactivate", "deactivated"), ("activate", "activated")):
             self.assertEqual(self.bot.command(f"!plugin {action} Other"), f"Plugin Other {reply}.")
 
     def active(self, *hangs: str, first: bool = False) -> Any:
-        """A plugin that is active, and whose methods hang from now on; what is in its file hangs nowhere."""
+        """Add an active plugin whose methods hang from now on; the methods in its file don't."""
         self.directory = Path(self.mktemp())
         for name in ("Hangs", "Other"):
             write_plugin(self.directory, name, FILE.format(name=name, hangs=(), first=first))
@@ -392,14 +392,14 @@ class CommandTests(ActivationCase):
         return self.plugin("Hangs")
 
     def inactive(self, *hangs: str, first: bool = False) -> Any:
-        """As `active`, a plugin that is inactive."""
+        """Add an inactive plugin, as `active` does."""
         hangs_from_now_on = self.active(first=first)
         self.bot.command("!plugin deactivate Hangs")
         hangs_from_now_on.hangs = hangs
         return hangs_from_now_on
 
     def test_activate(self) -> None:
-        """The reply says which method has not returned after how many seconds; when it returns the plugin is active."""
+        """The reply names the method and the timeout; when the method returns, the plugin is active."""
         hangs = self.inactive("activate")
         reply = self.after("!plugin activate Hangs")
         self.assertEqual(
@@ -413,7 +413,7 @@ class CommandTests(ActivationCase):
         self.assert_works("Hangs")
 
     def test_given_up(self) -> None:
-        """A plugin that is deactivated although its `activate` still runs is deactivated again when that returns."""
+        """A plugin that is deactivated during its `activate` is deactivated again when that returns."""
         for first in (False, True):
             hangs = self.inactive("activate", first=first)
             self.after("!plugin activate Hangs")
@@ -432,7 +432,7 @@ class CommandTests(ActivationCase):
             self.assert_works("Hangs")
 
     def test_deactivated_while_it_is_told_of_the_connection(self) -> None:
-        """A plugin that hangs in `callback_connect` is active: `deactivate` is called at once, and only once."""
+        """A plugin that hangs in `callback_connect` is active; `deactivate` is called at once, and once."""
         hangs = self.inactive("callback_connect")
         self.assertIn("Hangs.callback_connect has not returned", self.after("!plugin activate Hangs"))
         self.assert_works("Hangs")
@@ -448,7 +448,7 @@ class CommandTests(ActivationCase):
         self.assert_works("Hangs")
 
     def test_the_configuration_from_before_hangs(self) -> None:
-        """A plugin that refuses a configuration, and then hangs with the one from before, stops nobody else."""
+        """A plugin that rejects a configuration and hangs with the previous one doesn't block others."""
         hangs = self.inactive()
 
         async def configure(configuration: Any) -> None:
@@ -465,7 +465,7 @@ class CommandTests(ActivationCase):
         self.flushLoggedErrors(ValueError)
 
     def test_given_up_for_new_code(self) -> None:
-        """A plugin that is reloaded although its `activate` still runs has the new code, and nothing of the old one."""
+        """A plugin that is reloaded during its `activate` has the new code, and nothing of the old."""
         for first in (False, True):
             hangs = self.inactive("activate", first=first)
             self.after("!plugin activate Hangs")
@@ -478,7 +478,7 @@ class CommandTests(ActivationCase):
             self.assert_works("Hangs")
 
     def test_given_up_and_never_returns(self) -> None:
-        """A method that has been given up can't register anything, although it goes on."""
+        """A method that was given up can't register anything while it continues."""
         hangs = self.inactive("activate")
         self.after("!plugin activate Hangs")
         self.bot.command("!plugin deactivate Hangs")
@@ -488,7 +488,7 @@ class CommandTests(ActivationCase):
         self.flushLoggedErrors()
 
     def test_deactivate(self) -> None:
-        """The reply says that `deactivate` has not returned; the plugin is inactive all the same, until it is reloaded."""
+        """The reply reports that `deactivate` has not returned; the plugin is inactive until it is reloaded."""
         for first in (False, True):
             hangs = self.active("deactivate", first=first)
             reply = self.after("!plugin deactivate Hangs")
@@ -507,7 +507,7 @@ class CommandTests(ActivationCase):
             self.assert_works("Hangs")
 
     def test_deactivate_that_returns_late(self) -> None:
-        """When `deactivate` has returned at last the plugin can be activated again."""
+        """When `deactivate` has returned, the plugin can be activated again."""
         hangs = self.active("deactivate")
         self.after("!plugin deactivate Hangs")
         hangs.open("deactivate")
@@ -516,7 +516,7 @@ class CommandTests(ActivationCase):
         hangs.hangs = ()
 
     def test_reload(self) -> None:
-        """The new code is active although `deactivate` of the old one has not returned, and the reply says both."""
+        """The new code is active although the old `deactivate` has not returned, and the reply states both."""
         hangs = self.active("deactivate")
         reply = self.after("!plugin reload Hangs")
         self.assertEqual(
@@ -529,7 +529,7 @@ class CommandTests(ActivationCase):
         self.assert_works("Hangs")
 
     def test_requests_do_not_wait_for_ever(self) -> None:
-        """Requests for a plugin that is reloaded don't wait any more when the time of its activation is over."""
+        """Requests for a plugin being reloaded wait no longer than the timeout of its activation."""
         self.active()
         (self.directory / "hangs" / "hangs.py").write_text(FILE.format(name="Hangs", hangs=("activate",), first=False))
         self.bot.say("!plugin reload Hangs")
@@ -542,7 +542,7 @@ class CommandTests(ActivationCase):
         self.assert_works("Hangs")
 
     def test_blacklist(self) -> None:
-        """A plugin that is blacklisted although its `activate` still runs is inactive when that returns."""
+        """A plugin that is blacklisted during its `activate` is inactive when that returns."""
         hangs = self.inactive("activate")
         self.after("!plugin activate Hangs")
         self.assertEqual(self.bot.command("!plugin blacklist Hangs"), "Plugin Hangs is now blacklisted.")
@@ -550,7 +550,7 @@ class CommandTests(ActivationCase):
         self.assert_gone("Hangs")
 
     def test_remove(self) -> None:
-        """A plugin whose `deactivate` hangs is removed nevertheless."""
+        """A plugin whose `deactivate` hangs is removed."""
         hangs = self.active("deactivate")
         removing = self.manager.remove(["Hangs"])
         self.bot.advance(60)
@@ -561,7 +561,7 @@ class CommandTests(ActivationCase):
         hangs.open("deactivate")
 
     def test_configuration(self) -> None:
-        """The reply says which of the methods around a configuration has not returned, and nothing is stored."""
+        """The reply names the method that has not returned, and nothing is stored."""
         for method in ("get_configuration_template", "check_configuration", "reconfigure"):
             hangs = self.active(method)
             reply = self.after("!plugin config Hangs {'colour': 'blue'}")
@@ -573,7 +573,7 @@ class CommandTests(ActivationCase):
             self.assertIsNone(self.manager.configuration("Hangs"))
 
     def test_activation_with_another_configuration(self) -> None:
-        """A plugin that takes long to be activated with a configuration has it, stored too, as soon as it is active."""
+        """A configuration is stored as soon as the slow activation with it has ended."""
         for method in ("configure", "activate"):
             hangs = self.active(method)
             reply = self.after("!plugin config Hangs {'colour': 'blue'}")
@@ -643,7 +643,7 @@ class ThreadTests(RealBotCase):
     config = {"BOT_ASYNC_POOLSIZE": 2}
 
     async def setUp(self) -> None:
-        """Let changes be waited for a moment only."""
+        """Set a short timeout for changes."""
         needs_network()
         self.directory = Path(self.mktemp())
         self.patch(PluginExecution, "timeout", 0.3)
@@ -660,7 +660,7 @@ class ThreadTests(RealBotCase):
         self.addCleanup(GATE.set)
 
     async def test_more_plugins_hang_than_there_are_threads(self) -> None:
-        """Plugins that hang in all threads delay the others for a while only; those are active when the bot has started."""
+        """Plugins that hang in all threads delay the others only for a while; those are active after the start."""
         names = [f"A{number}" for number in range(6)]
         for name in names:
             write_plugin(self.directory, name, WAITING.format(name=name, place="GATE"))
@@ -677,7 +677,7 @@ class ThreadTests(RealBotCase):
         self.assertTrue(all(self.bot.plugin_manager.instance(name).is_activated for name in ("One", "Two")))
 
     async def test_import_that_hangs(self) -> None:
-        """A plugin whose import never ends is named, its old code goes on, and it can be reloaded again."""
+        """A plugin whose import hangs is reported, its old code continues, and it can be reloaded again."""
         write_plugin(self.directory, "Zeta", ANSWERING)
         await self.start_bot(self.directory)
         file = self.directory / "zeta" / "zeta.py"

@@ -1,4 +1,4 @@
-"""Plugins that are broken in different places, beside one that works: who is told what, in one line each."""
+"""Tests for reports about broken plugins, in one line each."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ WRONG = {
 
 
 class BrokenPluginsTests(SynchronousTestCase):
-    """One bot with all of them."""
+    """A bot with all broken plugins and one that works."""
 
     def setUp(self) -> None:
         """Start the bot, and a command that never returns."""
@@ -76,7 +76,7 @@ class BrokenPluginsTests(SynchronousTestCase):
         self.bot.advance(7200)
 
     def test_one_line_each(self) -> None:
-        """The status of all plugins has a row for each, with what is wrong and where."""
+        """The status of plugins has a row for each with the error and its place."""
         manager = self.bot.bot.plugin_manager
         status = self.bot.command("!status plugins")
         for name, line in WRONG.items():
@@ -87,27 +87,27 @@ class BrokenPluginsTests(SynchronousTestCase):
             self.assertIn(expected.rpartition(": ")[2][:20], status)
 
     def test_info(self) -> None:
-        """`!plugin info` says it too."""
+        """`!plugin info` shows the error."""
         for name, line in WRONG.items():
             self.assertIn(line.format(BROKEN), self.bot.command(f"!plugin info {name}"))
 
     def test_admins_are_told(self) -> None:
-        """When the bot starts, admins hear of each that doesn't work."""
+        """When the bot starts, administrators get a message about each plugin that doesn't work."""
         for name, line in WRONG.items():
             if name not in ("Good", "Slow"):
                 self.assertIn(line.format(BROKEN).partition(" (DependsOn")[0], self.told)
         self.assertIn("twin.plug: a plugin named Good already exists", self.told)
 
     def test_a_circle_is_told_from_both_sides(self) -> None:
-        """The second plugin of a circle is broken as well."""
+        """Both plugins of a circle are broken."""
         self.assertIn("CircleTwo → CircleOne → CircleTwo", self.bot.command("!plugin info CircleTwo"))
 
 
 class PathTests(SynchronousTestCase):
-    """What is said of files."""
+    """Reports about files."""
 
     def test_underscores(self) -> None:
-        """Paths and names in what is told are shown as they are, to the admins who start the bot and to those who ask."""
+        """Paths and names in reports are shown unchanged."""
         directory = Path(self.mktemp()).absolute() / "__odd__"
         write_plugin(directory, "Odd", "import _no_such_module_\n")
         bot = TestBot(plugin_dirs=[directory])
@@ -133,10 +133,10 @@ class Flows(BotFlow):
 
 
 class ForeseenTests(SynchronousTestCase):
-    """Loading all of them, and activating none, as `errklein check` does."""
+    """Loading all broken plugins without activating them, as `errklein check` does."""
 
     def test_what_can_be_foreseen(self) -> None:
-        """What isn't the fault of code that runs is told before anything is activated."""
+        """Errors that don't require running code are reported before the activation."""
         bot = TestBot(plugin_dirs=[BROKEN]).bot
         told = self.successResultOf(bot.plugin_manager.load(bot.plugin_roots))
         for name in ("Imports", "Constructor", "Needs", "CircleOne", "Version", "Template"):
@@ -146,7 +146,7 @@ class ForeseenTests(SynchronousTestCase):
         self.flushLoggedErrors()
 
     def test_a_rule_that_cannot_be_used(self) -> None:
-        """A webhook whose URL nobody could reach is told of too."""
+        """A webhook with an invalid rule is reported."""
         directory = Path(self.mktemp()).absolute()
         write_plugin(directory, "Odd", RULES)
         bot = TestBot(plugin_dirs=[directory]).bot
@@ -154,7 +154,7 @@ class ForeseenTests(SynchronousTestCase):
         self.assertTrue(told.startswith("Odd.wrong: invalid rule '/<nothing:x>' ("), told)
 
     def test_flows(self) -> None:
-        """A .flow file whose module can't be imported is told of too; flows that can aren't built yet."""
+        """A `.flow` file whose module can't be imported is reported."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         for name, source in (("Sound", FLOWS), ("Broken", "import no_such_module\n")):

@@ -36,7 +36,7 @@ class ExamineTests(SynchronousTestCase):
         return missing, conflicts, unknown
 
     def test_fulfilled(self) -> None:
-        """Comments, markers, hashes, extras and continued lines are understood; installed requirements aren't missing."""
+        """Comments, markers, hashes, extras and continued lines are understood; installed packages aren't missing."""
         text = (
             "# comment\n\nTwisted>=20  # why\ntwisted[tls]>=22\nklein \\\n  >=20\n"
             'nothing-there; python_version < "3"\ntreq>1 --hash=sha256:00\n'

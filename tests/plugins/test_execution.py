@@ -55,6 +55,6 @@ class ExecutionTests(SynchronousTestCase):
         self.failureResultOf(waiting, TimedOut)
 
     def test_other_exceptions(self) -> None:
-        """An exception that isn't an Exception, such as asyncio's CancelledError, becomes a RuntimeError with its name."""
+        """An exception that isn't an Exception, such as CancelledError, becomes a RuntimeError with its name."""
         failed = self.execution.run(lambda: fail(CancelledError("stopped")))
         self.assertEqual(str(self.failureResultOf(failed, RuntimeError).value), "CancelledError: stopped")

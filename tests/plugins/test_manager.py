@@ -1,4 +1,4 @@
-"""Tests for the lives of plugins: loading, activation, configuration, reload."""
+"""Tests for loading, activating, configuring and reloading plugins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from errklein.text.masking import MASK, masker
 
 
 class Painter(BotPlugin):
-    """Doesn't work with blue."""
+    """A plugin that rejects the colour blue."""
 
     def get_configuration_template(self) -> dict[str, Any]:
         return {"colour": "green"}
@@ -31,17 +31,17 @@ class Painter(BotPlugin):
 
 
 class LifeTests(PluginTestCase):
-    """Configurations that fail, and what works meanwhile."""
+    """Configurations that fail, and the plugin's state meanwhile."""
 
     plugins = (Painter,)
 
     def setUp(self) -> None:
-        """Have the plugin at hand."""
+        """Get the plugin's instance."""
         super().setUp()
         self.painter: Painter = self.bot.plugin("Painter")
 
     def test_configuration_that_fails_late_is_undone(self) -> None:
-        """When `configure` itself raises, the plugin is active again with what it had."""
+        """When `configure` raises an exception, the plugin is active again with its previous configuration."""
         self.command("!plugin config Painter {'colour': 'black'}")
         reply = self.command("!plugin config Painter {'colour': 'blue'}")
         self.assertIn("blue is out", reply)
@@ -50,7 +50,7 @@ class LifeTests(PluginTestCase):
         self.flushLoggedErrors(RuntimeError)
 
     def test_configuration_that_fails_activates_nothing(self) -> None:
-        """A plugin that was not active isn't so after a configuration that it can't use, but after one that it can."""
+        """An inactive plugin stays inactive after an invalid configuration, and is active after a valid one."""
         self.command("!plugin deactivate Painter")
         reply = self.command("!plugin config Painter {'colour': 'blue'}")
         self.assertIn("blue is out", reply)
@@ -61,7 +61,7 @@ class LifeTests(PluginTestCase):
         self.flushLoggedErrors(RuntimeError)
 
     def test_stored_secrets_are_masked_from_the_start(self) -> None:
-        """What a plugin's constructor logs has no secret of the stored configuration, though it isn't configured yet."""
+        """The log of a plugin's constructor doesn't contain secrets of the stored configuration."""
         logged: list[str] = []
 
         class Talkative(BotPlugin):
@@ -76,7 +76,7 @@ class LifeTests(PluginTestCase):
         self.assertEqual(logged, [f"loaded with {MASK}"])
 
     def test_storage_serves_handlers_that_outlive_their_plugin(self) -> None:
-        """A handler that is still running when its plugin is deactivated can store what it has to."""
+        """A handler that runs when its plugin is deactivated can still store values."""
         gate: Deferred[None] = Deferred()
 
         async def handler() -> None:
@@ -92,7 +92,7 @@ class LifeTests(PluginTestCase):
 
 
 def _method(instance: Any, function: Any) -> Any:
-    """The coroutine function as a method of the instance."""
+    """Return the coroutine function as a method of the instance."""
 
     async def method(self: Any) -> None:
         await function()
@@ -101,10 +101,10 @@ def _method(instance: Any, function: Any) -> Any:
 
 
 class PluginFiles(SynchronousTestCase):
-    """Plugins in files, as operators have them."""
+    """A test case with plugins in files."""
 
     def setUp(self) -> None:
-        """Make an empty directory for plugins."""
+        """Create an empty directory for plugins."""
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
 
@@ -115,7 +115,7 @@ class PluginFiles(SynchronousTestCase):
         (self.directory / f"{module}.py").write_text(textwrap.dedent(code))
 
     def write_versioned(self, version: int) -> None:
-        """Write the plugin that says its version."""
+        """Write the plugin that returns its version."""
         self.write(
             "Versioned",
             f"""
@@ -138,7 +138,7 @@ class PluginFiles(SynchronousTestCase):
         )
 
     def start(self) -> TestBot:
-        """A bot with the plugins of the directory."""
+        """Return a bot with the plugins of the directory."""
         bot = TestBot(plugin_dirs=[self.directory])
         bot.start()
         self.addCleanup(bot.stop)
@@ -146,10 +146,10 @@ class PluginFiles(SynchronousTestCase):
 
 
 class ReloadTests(PluginFiles):
-    """New code takes over from old code."""
+    """Replacement of old code by new code."""
 
     def test_plugins_that_share_a_module(self) -> None:
-        """Several .plug files beside a backend's may share a module: each has the class of its name, the backend's none."""
+        """If several `.plug` files share a module, each gets the class of its name, and a backend's file none."""
         self.write("one", "from errklein import BotPlugin\nclass One(BotPlugin): pass\nclass Two(BotPlugin): pass")
         (self.directory / "two.plug").write_text("[Core]\nName = Two\nModule = one\n")
         (self.directory / "one.plug").write_text("[Core]\nName = One\nModule = one\n")
@@ -159,7 +159,7 @@ class ReloadTests(PluginFiles):
         self.assertNotIn("this is no plugin", bot.report())
 
     def test_requests_in_flight_finish_on_old_code(self) -> None:
-        """A request that began before the reload is answered by the old code, one after it by the new."""
+        """The old code handles requests from before the reload, the new code later ones."""
         self.write_versioned(1)
         bot = self.start()
         gate: Deferred[None] = Deferred()
@@ -177,7 +177,7 @@ class ReloadTests(PluginFiles):
         self.assertEqual(len([route for route in bot.routes if "/slow" in route]), 1)
 
     def test_requests_during_reload_wait_for_new_code(self) -> None:
-        """A request or command that comes while the new code is being activated is refused by nobody."""
+        """Requests and commands during the activation of new code wait for it."""
         self.write_versioned(1)
         bot = self.start()
         self.write(
@@ -212,7 +212,7 @@ class ReloadTests(PluginFiles):
         self.assertCountEqual(replies, ["2", 'Command "nonsense" not found.', "Plugin Versioned reloaded."])
 
     def test_code_that_cannot_be_loaded_leaves_the_old_code(self) -> None:
-        """A syntax error in new code is told in one line with its place; the old code goes on."""
+        """A syntax error in new code is reported in one line, and the old code continues."""
         self.write_versioned(1)
         bot = self.start()
         self.write("Versioned", "def broken(:\n")
@@ -222,7 +222,7 @@ class ReloadTests(PluginFiles):
         self.flushLoggedErrors()
 
     def refused_reload(self, core: str) -> tuple[TestBot, str]:
-        """A bot whose plugin got another .plug file, and what the admin is told of its reload."""
+        """Reload a plugin with another `.plug` file; return the bot and the reply."""
         self.write_versioned(1)
         bot = self.start()
         (self.directory / "versioned.plug").write_text(core)
@@ -233,22 +233,22 @@ class ReloadTests(PluginFiles):
         return bot, reply
 
     def test_a_renamed_plugin_goes_on_under_its_old_name(self) -> None:
-        """A .plug file with another name is refused in a sentence, and changes nothing."""
+        """A `.plug` file with another name is an error, and changes nothing."""
         _, reply = self.refused_reload("[Core]\nName = Other\nModule = versioned\n")
         self.assertIn("Name is now Other", reply)
 
     def test_a_broken_plug_file_leaves_the_old_code(self) -> None:
-        """A .plug file that can't be read is told of in a sentence, and changes nothing."""
+        """An unreadable `.plug` file is an error, and changes nothing."""
         _, reply = self.refused_reload("Name = Versioned\n")
         self.assertIn("versioned.plug", reply)
 
     def test_a_version_that_does_not_fit_leaves_the_old_code(self) -> None:
-        """New code that asks for another errbot is refused as it is at the start."""
+        """New code that requires another errbot is rejected, as at the start."""
         _, reply = self.refused_reload("[Core]\nName = Versioned\nModule = versioned\n[Errbot]\nMin = 99.0.0\n")
         self.assertIn("99.0.0", reply)
 
     def test_a_plugin_that_could_not_be_loaded_works_once_it_is_mended(self) -> None:
-        """A reload reads the .plug file and the code of a broken plugin anew."""
+        """A reload reads the `.plug` file and code of a broken plugin again."""
         self.write("Versioned", "def broken(:\n", "DependsOn = Missing")
         bot = TestBot(plugin_dirs=[self.directory])
         self.addCleanup(bot.stop)
@@ -260,7 +260,7 @@ class ReloadTests(PluginFiles):
         self.flushLoggedErrors()
 
     def test_a_plugin_that_could_not_be_activated_is_activated_once_it_is_mended(self) -> None:
-        """A reload of a plugin whose `activate` raised tries again, and tells if it fails again."""
+        """A reload of a plugin whose `activate` failed tries again, and reports another failure."""
         failing = (
             "from errbot import BotPlugin\nclass V(BotPlugin):\n    def activate(self):\n        raise OSError('no')\n"
         )
@@ -277,7 +277,7 @@ class ReloadTests(PluginFiles):
 
 
 class HangingTests(PluginFiles):
-    """Plugins that take their time."""
+    """Plugins with slow methods."""
 
     HANGS = """
         from errbot import BotPlugin, botcmd, webhook
@@ -299,7 +299,7 @@ class HangingTests(PluginFiles):
         """
 
     def test_stopped_beside_others(self) -> None:
-        """When the bot stops, one that hangs keeps the others from nothing: each is deactivated, and stores what it has."""
+        """When the bot stops, a plugin that hangs doesn't keep others from being deactivated and storing values."""
         self.write("Hangs", self.HANGS.format(method="deactivate", version=1))
         self.write(
             "Saver",
@@ -326,7 +326,7 @@ class HangingTests(PluginFiles):
         bot.stop()
 
     def start_with_hanging_activation(self) -> TestBot:
-        """A bot that has waited for the plugin as long as it does."""
+        """Return a bot that has waited for the plugin until the timeout."""
         self.write("Hangs", self.HANGS.format(method="activate", version="old"))
         bot = TestBot(plugin_dirs=[self.directory])
         self.addCleanup(bot.stop)
@@ -336,7 +336,7 @@ class HangingTests(PluginFiles):
         return bot
 
     def test_deactivated_meanwhile(self) -> None:
-        """A plugin that is deactivated although its activation goes on isn't active when that ends."""
+        """A plugin that is deactivated during its activation is inactive when that ends."""
         bot = self.start_with_hanging_activation()
         self.successResultOf(bot.bot.plugin_manager.deactivate("Hangs"))
         bot.plugin("Hangs").gate.callback(None)
@@ -344,7 +344,7 @@ class HangingTests(PluginFiles):
         self.assertIn("not found", bot.command("!who"))
 
     def test_removed_meanwhile(self) -> None:
-        """What is removed while it is being activated leaves nothing behind."""
+        """A plugin that is removed during its activation leaves nothing behind."""
         bot = self.start_with_hanging_activation()
         old, manager = bot.plugin("Hangs"), bot.bot.plugin_manager
         self.successResultOf(manager.remove(["Hangs"]))
@@ -354,10 +354,10 @@ class HangingTests(PluginFiles):
 
 
 class BrokenPluginTests(PluginFiles):
-    """One plugin's trouble is nobody else's."""
+    """Errors of a plugin don't affect others."""
 
     def broken(self, name: str, code: str, core: str = "") -> tuple[TestBot, str]:
-        """A bot with one plugin that works and one that doesn't, and what the admin is told."""
+        """Return a bot with a working and a broken plugin, and the messages to the administrator."""
         self.write_versioned(1)
         self.write(name, code, core)
         bot = TestBot(plugin_dirs=[self.directory])
@@ -371,7 +371,7 @@ class BrokenPluginTests(PluginFiles):
         return bot, told
 
     def test_constructor_that_leaves(self) -> None:
-        """Even SystemExit in a constructor is the plugin's own problem."""
+        """SystemExit in a constructor is an error of the plugin only."""
         _, told = self.broken(
             "Broken",
             "from errbot import BotPlugin\nclass B(BotPlugin):\n"
@@ -380,7 +380,7 @@ class BrokenPluginTests(PluginFiles):
         self.assertIn("Broken", told)
 
     def test_activation_that_is_cancelled(self) -> None:
-        """What isn't even an Exception, as when a task of asyncio's was cancelled, keeps the bot from nothing."""
+        """An exception that isn't an Exception, such as CancelledError, doesn't affect the bot."""
         for number, error in enumerate(("asyncio.CancelledError", "GeneratorExit")):
             _, told = self.broken(
                 f"Broken{number}",
@@ -397,7 +397,7 @@ class BrokenPluginTests(PluginFiles):
             )
 
     def test_activation_that_does_not_end(self) -> None:
-        """A plugin that waits for something in its activation keeps the bot, and other plugins, from nothing."""
+        """A plugin that waits in its activation doesn't block the bot or other plugins."""
         self.write_versioned(1)
         waits = """
             from errbot import BotPlugin, botcmd
@@ -428,7 +428,7 @@ class BrokenPluginTests(PluginFiles):
         self.assertNotIn("wrong", bot.command("!plugin info Patient"))
 
     def test_broken_plug_file(self) -> None:
-        """A .plug file that can't be read is told of by its path; the others are loaded."""
+        """An unreadable `.plug` file is reported with its path, and the others are loaded."""
         self.write_versioned(1)
         (self.directory / "bad.plug").write_text("Name = Bad\n")
         bot = self.start()
@@ -437,7 +437,7 @@ class BrokenPluginTests(PluginFiles):
         self.assertEqual(bot.command("!which"), "1")
 
     def test_switched_by_another_plugin(self) -> None:
-        """A plugin whose own methods another one calls hears callbacks while it is active, and is deactivated at the stop."""
+        """A plugin that another one activates gets callbacks, and is deactivated when the bot stops."""
         self.write(
             "Switch",
             """
@@ -480,7 +480,7 @@ class BrokenPluginTests(PluginFiles):
         self.assertEqual(heard, ["deactivated", "deactivated", "in the light", "deactivated"])
 
     def needy(self, depends_on: str) -> TestBot:
-        """A bot whose plugin Needy can be configured and depends on those plugins."""
+        """Return a bot whose plugin Needy is configurable and depends on those plugins."""
         self.write(
             "Needy",
             """
@@ -504,7 +504,7 @@ class BrokenPluginTests(PluginFiles):
         return bot
 
     def test_configuration_of_a_plugin_without_its_dependency(self) -> None:
-        """A configuration doesn't activate a plugin whose dependency is missing; it is stored, and the reply says both."""
+        """A configuration of a plugin with a missing dependency is stored; the plugin stays inactive."""
         bot = self.needy("Missing")
         reply = bot.command("!plugin config Needy {'a': 2}")
         self.assertIn("Needy depends on Missing, which is not found", reply)
@@ -519,7 +519,7 @@ class BrokenPluginTests(PluginFiles):
         self.assertEqual(bot.command("!need"), "{'a': 2}")
 
     def test_configuration_activates_dependencies(self) -> None:
-        """A configuration activates a plugin with what it depends on, or says why it can't."""
+        """A configuration activates a plugin with its dependencies, or the reply has the reason."""
         self.write(
             "Base",
             """
@@ -542,7 +542,7 @@ class BrokenPluginTests(PluginFiles):
         self.assertTrue(bot.plugin("Base").is_activated)
 
     def test_configuration_of_an_active_plugin_without_its_dependency(self) -> None:
-        """A plugin that is active although its dependency has gone stays as it is."""
+        """An active plugin whose dependency was removed stays as it is."""
         self.write("Base", "from errbot import BotPlugin\nclass B(BotPlugin): pass\n")
         bot = self.needy("Base")
         self.successResultOf(bot.bot.plugin_manager.remove(["Base"]))

@@ -1,4 +1,4 @@
-"""Tests for the packages that plugins require: the real pip, with a directory of wheels in place of the index."""
+"""Tests for packages that plugins require, with the real pip and a directory of wheels as index."""
 
 from __future__ import annotations
 
@@ -45,30 +45,30 @@ class PackagesTestCase(SynchronousTestCase):
         self.addCleanup(self.forget)
 
     def forget(self) -> None:
-        """Forget the modules that were installed."""
+        """Remove the installed modules from sys.modules."""
         for name in [name for name in sys.modules if name.startswith(PREFIX)]:
             del sys.modules[name]
 
     def install(self, text: str, name: str = "requirements.txt") -> None:
-        """Install what a file with that text asks for."""
+        """Install the requirements of a file with that text."""
         file = self.plugins / name
         file.write_text(text)
         self.packages.install(RequirementFile.read(file))
 
     def installed(self) -> list[str]:
-        """The names of the distributions in the directory."""
+        """Return the names of the distributions in the directory."""
         return sorted(found.name for found in distributions(path=[str(self.packages.path)]))
 
 
 class PipTests(PackagesTestCase):
-    """What is installed, and where."""
+    """The packages that are installed, and their place."""
 
     def setUp(self) -> None:
         needs_network()
         super().setUp()
 
     def test_only_what_is_missing(self) -> None:
-        """What the environment has is not installed again; the rest is found at the end of sys.path."""
+        """Packages of the environment aren't installed again; others are importable from the end of sys.path."""
         write_wheel(self.wheels, f"{PREFIX}one", requires=["Twisted", f"{PREFIX}two"])
         write_wheel(self.wheels, f"{PREFIX}two")
         before = sys.path[:]
@@ -79,7 +79,7 @@ class PipTests(PackagesTestCase):
         self.assertEqual(sorted(path.name for path in self.packages.parent.iterdir()), [self.packages.path.name])
 
     def test_pinned_to_the_environment(self) -> None:
-        """A package that requires another version of what the environment has is refused, with both versions."""
+        """A package that requires another version of an installed one is rejected, with both versions."""
         for version in ("1.0", "1.1"):
             write_wheel(self.wheels, f"{PREFIX}old", version, requires=["Twisted<1"])
         write_wheel(self.wheels, "Twisted", "0.9", files={})
@@ -89,7 +89,7 @@ class PipTests(PackagesTestCase):
         self.assertEqual(self.installed(), [])
 
     def test_pinned_to_what_was_installed_before(self) -> None:
-        """What one plugin has installed, another can't change; the line says how the operator can."""
+        """A plugin can't change packages of another one; the error contains the remedy."""
         for version in ("1.0", "2.0"):
             write_wheel(self.wheels, f"{PREFIX}shared", version)
         write_wheel(self.wheels, f"{PREFIX}new", requires=[f"{PREFIX}shared>=2"])
@@ -100,7 +100,7 @@ class PipTests(PackagesTestCase):
         self.assertEqual(self.installed(), [f"{PREFIX}shared"])
 
     def test_errbot_of_a_package(self) -> None:
-        """A package that requires errbot gets it from errklein: errbot isn't fetched."""
+        """A package that requires errbot uses errklein; errbot isn't downloaded."""
         write_wheel(self.wheels, "errbot", "9.0", files={})
         write_wheel(self.wheels, f"{PREFIX}plugins", requires=["errbot>=6"])
         self.install(f"{PREFIX}plugins\n")
@@ -110,7 +110,7 @@ class PipTests(PackagesTestCase):
         self.assertIn(f"{AS_PIP_SAYS}newer 1.0 requires errbot>=9, but errklein provides errbot 6.2.1", str(error))
 
     def test_flask_of_a_package(self) -> None:
-        """A package that requires Flask gets the real one, also if errklein's own has stood in for it so far."""
+        """A package that requires Flask gets the real one, also if errklein's replacement was used before."""
         write_wheel(self.wheels, "Flask", "99.0", files={"flask.py": "real = True\n"})
         write_wheel(self.wheels, f"{PREFIX}service", requires=["Flask"])
         with mock.patch.dict(sys.modules):
@@ -124,21 +124,21 @@ class PipTests(PackagesTestCase):
     )
 
     def test_shared_directories(self) -> None:
-        """Packages of one namespace, installed one after the other, are all there."""
+        """Packages of one namespace that are installed one after the other are all importable."""
         for name in ("one", "two"):
             write_wheel(self.wheels, f"{PREFIX}{name}", files={f"{PREFIX}space/{name}.py": f"name = {name!r}\n"})
             self.install(f"{PREFIX}{name}\n", f"{name}.txt")
         self.assertEqual([import_module(f"{PREFIX}space.{name}").name for name in ("one", "two")], ["one", "two"])
 
     def test_path_files(self) -> None:
-        """What a package's .pth file adds to the path can be imported."""
+        """Directories in a package's .pth file are importable."""
         files = {f"{PREFIX}more.pth": "deeper\n", f"deeper/{PREFIX}deep.py": "answer = 1\n"}
         write_wheel(self.wheels, f"{PREFIX}more", files=files)
         self.install(f"{PREFIX}more\n")
         self.assertEqual(import_module(f"{PREFIX}deep").answer, 1)
 
     def test_after_a_kill(self) -> None:
-        """What a killed process left behind is finished if it was complete, and removed if not."""
+        """After a killed process, a complete installation is finished, and an incomplete one removed."""
         write_wheel(self.wheels, f"{PREFIX}one")
         complete = self.packages.parent / f".ready-{self.packages.path.name}"
         (complete / f"{PREFIX}half").mkdir(parents=True)
@@ -150,13 +150,13 @@ class PipTests(PackagesTestCase):
         self.assertEqual(sorted(path.name for path in self.packages.parent.iterdir()), [self.packages.path.name])
 
     def test_failure_leaves_nothing(self) -> None:
-        """What can't be installed as a whole is not installed in part."""
+        """A failed installation leaves no packages."""
         write_wheel(self.wheels, f"{PREFIX}one")
         self.assertRaises(InstallError, self.install, f"{PREFIX}one\n{PREFIX}nowhere\n")
         self.assertEqual([*self.packages.parent.iterdir()], [])
 
     def test_urls_options_and_hashes(self) -> None:
-        """URLs, options, constraints and hashes of the file hold."""
+        """URLs, options, constraints and hashes of the file are respected."""
         one = write_wheel(self.wheels, f"{PREFIX}one")
         elsewhere = self.plugins / "elsewhere"
         for version in ("1.0", "2.0"):
@@ -170,14 +170,14 @@ class PipTests(PackagesTestCase):
         self.assertRaises(InstallError, self.install, wrong)
 
     def test_a_url_of_what_is_there(self) -> None:
-        """A URL can't replace what the environment has, whatever it is called."""
+        """A URL can't replace a package of the environment."""
         wheel = write_wheel(self.wheels, "Twisted", "0.9", files={})
         error = self.assertRaises(RequirementConflict, self.install, f"{wheel.as_uri()}\n")
         self.assertIn(f"(from {wheel}) is required, but errklein's environment has twisted 2", str(error))
         self.assertEqual(self.installed(), [])
 
     def test_settings_of_the_operator(self) -> None:
-        """Settings for pip that say where to install to don't lead into the environment or elsewhere."""
+        """pip's settings can't redirect the installation."""
         write_wheel(self.wheels, f"{PREFIX}one")
         with mock.patch.dict(os.environ, {"PIP_TARGET": str(self.data / "elsewhere"), "PIP_USER": "1"}):
             self.install(f"{PREFIX}one\n")
@@ -185,7 +185,7 @@ class PipTests(PackagesTestCase):
         self.assertFalse((self.data / "elsewhere").exists())
 
     def test_problems(self) -> None:
-        """Packages whose own requirements aren't fulfilled any more are named, with what to do."""
+        """Packages with unfulfilled requirements are reported with the remedy."""
         write_wheel(self.wheels, f"{PREFIX}one", requires=[f"{PREFIX}two", "errbot"])
         two = write_wheel(self.wheels, f"{PREFIX}two")
         self.install(f"{PREFIX}one\n")
@@ -228,7 +228,7 @@ class PluginTests(PackagesTestCase):
         return bot
 
     def test_installed(self) -> None:
-        """A plugin's requirements are there before its code is loaded, and pip isn't run again for them."""
+        """Requirements are installed before the plugin's code is loaded, and pip isn't run again for them."""
         write_wheel(self.wheels, f"{PREFIX}needed")
         self.write("Needy", f"errbot==6.1.9\nflask<2\n{PREFIX}needed==1.0\n", f"import {PREFIX}needed as needed")
         self.assertEqual(self.start().command("!needy"), "42")
@@ -238,7 +238,7 @@ class PluginTests(PackagesTestCase):
             self.assertEqual(self.start().command("!needy"), "42")
 
     def test_conflict(self) -> None:
-        """A plugin with conflicting requirements isn't loaded; one line names it, the requirement and the version."""
+        """A plugin with conflicting requirements isn't loaded; the error names it, the requirement and the version."""
         file = self.write("Old", "Twisted<1\n", "needed = None")
         self.write("Other", "", "import types; needed = types.SimpleNamespace(answer=1)")
         bot = self.start()
@@ -258,7 +258,7 @@ class PluginTests(PackagesTestCase):
         self.assertIn("activated", bot.command("!plugin activate Old"))
 
     def test_conflict_of_a_loaded_plugin(self) -> None:
-        """A conflict that comes with a change keeps the old code at work, also if the file is that of a directory above."""
+        """A new conflict leaves the old code active, also if it is in a parent directory's file."""
         self.write("Good", "", "import types; needed = types.SimpleNamespace(answer=1)")
         bot = self.start()
         (self.plugins / "requirements.txt").write_text("Twisted<1\n")
@@ -268,7 +268,7 @@ class PluginTests(PackagesTestCase):
         self.assertIn("Good: Twisted<1 is required", "".join(problems.values()))
 
     def test_two_that_disagree(self) -> None:
-        """Of two plugins that require different versions, the second one isn't loaded."""
+        """If two plugins require different versions, the second isn't loaded."""
         for version in ("1.0", "2.0"):
             write_wheel(self.wheels, f"{PREFIX}needed", version)
         self.write("First", f"{PREFIX}needed<2\n", f"import {PREFIX}needed as needed")
@@ -280,7 +280,7 @@ class PluginTests(PackagesTestCase):
         self.assertEqual(bot.command("!first"), "42")
 
     def test_plugins_in_packages(self) -> None:
-        """Plugins that a required distribution offers by an entry point are found at once."""
+        """Plugins in a required distribution are found at once by their entry point."""
         files = {
             f"{PREFIX}offered/__init__.py": "",
             f"{PREFIX}offered/offered.plug": "[Core]\nName = Offered\nModule = offered\n",
@@ -295,7 +295,7 @@ class PluginTests(PackagesTestCase):
         self.assertEqual(self.start().command("!offered"), "here")
 
     def test_not_to_be_had(self) -> None:
-        """What can't be installed is told in one line, at the start and in the plugin's own remark."""
+        """A failed installation is reported in one line, at the start and in the plugin's remark."""
         file = self.write("Needy", f"{PREFIX}nowhere\n", f"import {PREFIX}nowhere as needed")
         bot = self.start()
         line = f"{file}: ERROR: No matching distribution found for {PREFIX}nowhere"
@@ -307,7 +307,7 @@ class PluginTests(PackagesTestCase):
         self.assertIn(line, str(failed[1]))
 
     def test_asked_for_by_a_plugin(self) -> None:
-        """`install_packages` installs into the data directory of the bot that runs."""
+        """`install_packages` installs into the data directory of the running bot."""
         write_wheel(self.wheels, f"{PREFIX}needed")
         file = self.plugins / "later.txt"
         file.write_text(f"{PREFIX}needed\n")
@@ -316,7 +316,7 @@ class PluginTests(PackagesTestCase):
         self.assertEqual(self.installed(), [f"{PREFIX}needed"])
 
     def test_test_bots_share_packages(self) -> None:
-        """What one test bot has installed, the next one of the process has, though it has other data."""
+        """Test bots of a process share installed packages, although their data differ."""
         write_wheel(self.wheels, f"{PREFIX}needed")
         self.write("Needy", f"{PREFIX}needed\n", f"import {PREFIX}needed as needed")
         for _ in range(2):
@@ -333,7 +333,7 @@ class StoredValuesTests(PackagesTestCase):
     """Packages for commands that work on stored values."""
 
     def test_nothing_is_run(self) -> None:
-        """Classes of the packages can be imported, and .pth files, which are code, aren't read."""
+        """Classes of the packages are importable, and .pth files, which contain code, aren't read."""
         self.packages.extend_path()
         self.assertNotIn(str(self.packages.path), sys.path)
         self.packages.path.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""`.plug` files: what they say, and one clear line for whatever is wrong."""
+"""Tests for `.plug` files: values, and one line for each error."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ class PlugFileTests(PluginFilesTestCase):
     """Reading `.plug` files."""
 
     def load(self, text: str) -> PlugFile:
-        """What a .plug file with this text says."""
+        """Return the values of a `.plug` file with this text."""
         self.write("hello.py")
         return PlugFile.load(self.write("hello.plug", text))
 
     def assert_problem(self, text: str, *expected: str) -> None:
-        """Reading fails with one line that names the file and has all of `expected`."""
+        """Check that the error is one line with the file's name and all of `expected`."""
         problem = str(self.assertRaises(PlugError, self.load, text))
         for part in (str(self.directory / "hello.plug"), *expected):
             self.assertIn(part, problem)
         self.assertEqual(len(problem.splitlines()), 1)
 
     def test_everything(self) -> None:
-        """All that errbot knows in a .plug file is read."""
+        """All keys that errbot knows are read."""
         self.assertEqual(
             self.load(GOOD),
             PlugFile(
@@ -70,21 +70,21 @@ class PlugFileTests(PluginFilesTestCase):
         )
 
     def test_byte_order_mark(self) -> None:
-        """What some editors put in front of UTF-8 does no harm."""
+        """A byte order mark is ignored."""
         self.assertEqual(self.load("\ufeff[Core]\nName = Hello\nModule = hello\n").name, "Hello")
 
     def test_keys_in_any_case(self) -> None:
-        """Keys are the same in upper and lower case."""
+        """Keys are case-insensitive."""
         self.assertEqual(self.load("[Core]\nname = Hello\nMODULE = hello\ndependson = A\n").depends_on, ("A",))
 
     def test_relative_path(self) -> None:
-        """The path is absolute, so that it stays right when a daemon changes its directory."""
+        """The path is absolute, so it stays valid when a daemon changes its directory."""
         self.load(GOOD)
         plug = PlugFile.load(Path(os.path.relpath(self.directory / "hello.plug")))
         self.assertEqual(plug.path, self.directory / "hello.plug")
 
     def test_nothing_in_it(self) -> None:
-        """An empty file is told what it needs."""
+        """The error about an empty file names the required section."""
         self.assert_problem("", "no section [Core]", "Name and Module")
 
     def test_missing_keys(self) -> None:
@@ -94,18 +94,18 @@ class PlugFileTests(PluginFilesTestCase):
         self.assert_problem("[Core]\nName =\nModule = hello\n", "[Core] has no Name")
 
     def test_name_in_two_lines(self) -> None:
-        """A name is one line, for it is written into tables and logs."""
+        """A name must be one line, since tables and logs contain it."""
         self.assert_problem("[Core]\nName = Hello\n  World\nModule = hello\n", "[Core] Name is 'Hello\\nWorld'")
 
     def test_syntax(self) -> None:
-        """Lines that are no INI are told by number."""
+        """The error about an invalid line contains its number."""
         self.assert_problem("Name = Hello\n", "line 1 precedes all sections")
         self.assert_problem("[Core]\nName = Hello\nwhatever\n", "line 3 is invalid")
         self.assert_problem("[Core]\nName = Hello\nname = Bye\n", "line 3 repeats a key")
         self.assert_problem("[Core]\nName = Hello\n[Core]\n", "line 3 repeats a section")
 
     def test_bad_values(self) -> None:
-        """Values that can't be are quoted, with what they should be."""
+        """The error about an invalid value contains the value and the valid ones."""
         core = "[Core]\nName = Hello\nModule = hello\n"
         self.assert_problem(core + "Core = perhaps\n", "'perhaps'", "True or False")
         self.assert_problem(core + "Backend = perhaps\n", "Backend is 'perhaps'", "True or False")
@@ -114,22 +114,22 @@ class PlugFileTests(PluginFilesTestCase):
         self.assert_problem(core + "[Errbot]\nMax = 4.0.0-final\n", "[Errbot] Max is '4.0.0-final'", "x.y.z")
 
     def test_module_elsewhere(self) -> None:
-        """A module has to lie beside the .plug file."""
+        """A module must be beside the `.plug` file."""
         for module in ("../hello", "sub/hello", "/etc/hello", "sub\\hello"):
             self.assert_problem(f"[Core]\nName = Hello\nModule = {module}\n", "outside of the directory", "beside it")
 
     def test_module_with_dots(self) -> None:
-        """A dotted module, or one with its suffix, is no name of a file."""
+        """A module name with dots, or with its suffix, is invalid."""
         for module in ("a.b", "hello.py", ".."):
             self.assert_problem(f"[Core]\nName = Hello\nModule = {module}\n", "without dots")
 
     def test_module_missing(self) -> None:
-        """The file that isn't there is named; a name too long to be one changes nothing."""
+        """The error names the missing file, also if its name is too long."""
         self.assert_problem("[Core]\nName = Hello\nModule = gone\n", "no file gone.py")
         self.assert_problem(f"[Core]\nName = Hello\nModule = {'x' * 5000}\n", "no file xxx")
 
     def test_names_of_the_bots_own(self) -> None:
-        """A plugin can't have a name under which the bot itself stores what is no plugin's."""
+        """A plugin can't have a name that is reserved for the bot's own storage."""
         for name in ("core", "repomgr", "irc_backend", "text_backend", "CiscoWebexTeams_backend"):
             self.write("own.py", "from errbot import BotPlugin\nclass Own(BotPlugin):\n    pass\n")
             self.assert_problem(f"[Core]\nName = {name}\nModule = own\n", f"Name is {name!r}, which is reserved")
@@ -137,7 +137,7 @@ class PlugFileTests(PluginFilesTestCase):
             self.assertEqual(self.load(f"[Core]\nName = {name}\nModule = own\n").name, name)
 
     def test_names_of_others(self) -> None:
-        """Networks, storages and flows may have such a name: nothing is stored under it."""
+        """Networks, storages and flows may have reserved names."""
         self.write("net.py", "from errbot.core import ErrBot\nclass Net(ErrBot):\n    pass\n")
         self.assertEqual(self.load("[Core]\nName = net_backend\nModule = net\n").name, "net_backend")
         self.write("both.py", "from errbot import BotPlugin\n")
@@ -146,18 +146,18 @@ class PlugFileTests(PluginFilesTestCase):
         self.assertEqual(PlugFile.load(flow).name, "core")
 
     def test_path_in_two_lines(self) -> None:
-        """Whatever the directory is called, a problem is one line."""
+        """The error is one line for any name of the directory."""
         text = str(self.assertRaises(PlugError, PlugFile.load, self.write("a\n\x1bb.plug")))
         self.assertIn("a\\n\\x1bb.plug", text)
 
     def test_not_utf_8(self) -> None:
-        """A file in another encoding is told where that begins."""
+        """The error about another encoding contains the position."""
         path = self.directory / "latin.plug"
         path.write_bytes("[Core]\nName = Grüße\n".encode("latin-1"))
         self.assertIn("byte 16 is not UTF-8", str(self.assertRaises(PlugError, PlugFile.load, path)))
 
     def test_not_there(self) -> None:
-        """A file that isn't there, or is a directory, is told so."""
+        """A missing file, or a directory, is an error."""
         for path, reason in ((self.directory / "no.plug", "No such file"), (self.directory, "directory")):
             self.assertIn(reason, str(self.assertRaises(PlugError, PlugFile.load, path)))
 
@@ -167,7 +167,7 @@ class PlugFileTests(PluginFilesTestCase):
     @example("[a]\nkey\n  continued")
     @example("[DEFAULT]\nName=a\nModule=b\n[Core]")
     def test_any_text(self, text: str) -> None:
-        """Whatever the file holds, the outcome is a plugin or one line."""
+        """Any text leads to a plugin or to an error in one line."""
         path = self.directory / "any.plug"
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
         try:
@@ -189,23 +189,23 @@ class PlugFileTests(PluginFilesTestCase):
 
 
 class RequirementTests(PluginFilesTestCase):
-    """Which versions a plugin runs with."""
+    """Required versions of Python and errbot."""
 
     def test_python(self) -> None:
-        """A plugin runs on Pythons newer than the one that it names, as with errbot; "2" alone is refused."""
+        """A plugin runs on newer versions of Python than the one it names, as on errbot; "2" alone is rejected."""
         for required in (None, "2+", "3", "3+", "3.11", "3.11.3", "3.11.3-rc1", "2.7.1"):
             self.assertIs(python_refusal(required, (3, 11, 4)), None, required)
         for required in ("2", "3.11.4", "3.11.4-rc1", "3.11.5", "3.12", "4"):
             self.assertIsNot(python_refusal(required, (3, 11, 4)), None, required)
 
     def test_python_said(self) -> None:
-        """The refusal says what is needed and what there is."""
+        """The error contains the required and the running version."""
         self.assertEqual(python_refusal("3.12", (3, 11, 4)), "it requires a Python newer than 3.12, but this is 3.11.4")
 
     @settings(deadline=None)
     @given(st.text())
     def test_nonsense(self, text: str) -> None:
-        """What is no version is refused with ValueError, nothing else."""
+        """An invalid version raises ValueError only."""
         for parse in (parse_errbot_version, parse_python_version):
             try:
                 parse(text)

@@ -1,4 +1,4 @@
-"""Commands that have the name of an attribute of BotPlugin."""
+"""Tests for commands with the name of an attribute of BotPlugin."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NAMES = sorted({name for name in dir(BotPlugin) if not name.startswith("_")} | I
 
 
 def plugin_with_command(name: str) -> type[BotPlugin]:
-    """A plugin with a command of that name."""
+    """Return a plugin class with a command of that name."""
 
     def answer(self: Any, msg: Any, args: str) -> str:
         return f"answer of {name}"
@@ -45,19 +45,19 @@ def plugin_with_command(name: str) -> type[BotPlugin]:
 
 
 class Other(BotPlugin):
-    """Shows that the bot works."""
+    """Another plugin."""
 
     @botcmd
     def works(self, msg: Any, args: str) -> str:
-        """Say so."""
+        """Return a text."""
         return "works"
 
 
 class CommandNameTests(SynchronousTestCase):
-    """Whatever a command is called, the bot starts."""
+    """The bot starts with commands of any name."""
 
     def started(self, name: str) -> TestBot:
-        """A bot with a plugin that has a command of that name, and another plugin."""
+        """Return a bot with a plugin that has a command of that name, and another plugin."""
         bot = TestBot(plugins=[plugin_with_command(name), Other])
         bot.start()
         self.addCleanup(bot.stop)
@@ -85,7 +85,7 @@ class CommandNameTests(SynchronousTestCase):
                     self.assertEqual(bot.command("!plugin activate Odd"), "Plugin Odd activated.")
 
     def test_override_breaks_its_plugin_alone(self) -> None:
-        """A command in place of a method that errklein calls fails its own plugin at most; the bot starts."""
+        """A command in place of a method that errklein calls breaks at most its own plugin."""
         for name in sorted(LIFE_CYCLE):
             with self.subTest(name):
                 bot = TestBot(plugins=[plugin_with_command(name), Other])
@@ -99,7 +99,7 @@ class CommandNameTests(SynchronousTestCase):
                 self.flushLoggedErrors()
 
     def test_storage_works(self) -> None:
-        """Stored values work although commands hide methods of the mapping."""
+        """Stored values work if commands hide methods of the mapping."""
         methods = {
             name: getattr(plugin_with_command(name), name) for name in ("get", "items", "keys", "name", "values")
         }
@@ -115,7 +115,7 @@ class CommandNameTests(SynchronousTestCase):
 
 
 class Hidden(BotPlugin):
-    """Has a command and a webhook that hide attributes."""
+    """A plugin with a command and a webhook that hide attributes."""
 
     def get_configuration_template(self) -> dict[str, int]:
         return {"A": 1}
@@ -126,24 +126,24 @@ class Hidden(BotPlugin):
 
     @botcmd
     def reconfigure(self, msg: Any, args: str) -> str:
-        """Answer."""
+        """Return a text."""
         return "reconfigured by a command"
 
 
 class HiddenNameTests(PluginTestCase):
-    """What errklein knows of a plugin by its name."""
+    """A plugin's name if a command or webhook hides it."""
 
     plugins = (Hidden,)
 
     def test_webhook_called_name(self) -> None:
-        """A webhook may be called `name`; it belongs to its plugin and goes with it."""
+        """A webhook named `name` belongs to its plugin, and is removed with it."""
         self.assertEqual(self.post("/name").text, "hooked")
         self.assertIn("POST, GET, HEAD /name -> Hidden.name", self.bot.routes)
         self.command("!plugin deactivate Hidden")
         self.assertEqual(self.post("/name").status, 404)
 
     def test_command_called_reconfigure(self) -> None:
-        """A command is not taken for errklein's `reconfigure`, which errbot doesn't have."""
+        """A command named `reconfigure` isn't called as errklein's method."""
         self.assertEqual(self.command("!plugin config Hidden {'A': 2}"), "Plugin configuration done.")
         self.assertEqual(self.bot.plugin("Hidden").config, {"A": 2})
         self.assertEqual(self.command("!reconfigure"), "reconfigured by a command")
@@ -167,7 +167,7 @@ class HiddenNameTests(PluginTestCase):
 
 
 class OverriddenNameTests(SynchronousTestCase):
-    """A plugin may give itself another name, as on errbot."""
+    """A plugin may override its name, as on errbot."""
 
     def test_string(self) -> None:
         """A string in place of the property is the name of the plugin's storage."""

@@ -1,4 +1,4 @@
-"""Tests for requirement files: read as pip reads them, without what errklein provides."""
+"""Tests for requirement files, which are read as pip reads them, without distributions that errklein provides."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ class FormatTests(RequirementFilesTestCase):
     """Lines, options and included files."""
 
     def test_lines(self) -> None:
-        """Comments and empty lines go, continued lines are joined, hashes stay."""
+        """Empty lines and comments are removed, continued lines are joined, and hashes are kept."""
         text = "# first\n\nrequests>=2  # why\ntreq \\\n  >=20\nfoo#bar\nfoo==1 --hash=sha256:00\n \t\n"
         self.assertEqual(self.lines(text), ["requests>=2", "treq   >=20", "foo#bar", "foo==1 --hash=sha256:00"])
 
     def test_where(self) -> None:
-        """A line is found by the file and the number at which it begins."""
+        """A line has the file and the number of its first line."""
         made = self.read("\n# comment\nfoo \\\n  >=1\nbar\n")
         self.assertEqual([line.place for line in made.lines], [f"{made.path}:3", f"{made.path}:5"])
 
     def test_a_comment_ends_a_continued_line(self) -> None:
-        """As for pip, a comment in a continued line is not continued itself."""
+        """As in pip, a comment in a continued line isn't continued."""
         self.assertEqual(self.lines("foo \\\n# comment \\\nbar\n"), ["foo", "bar"])
         self.assertEqual(self.lines("foo \\\n"), ["foo"])
 
     def test_byte_order_mark(self) -> None:
-        """A file that an editor began with a byte order mark is read all the same."""
+        """A byte order mark is ignored."""
         self.assertEqual(self.lines("\ufefffoo\n"), ["foo"])
 
     def test_included_files(self) -> None:
-        """Included files count as if they stood in the first one; their paths are relative to the including file."""
+        """Included files are read in place, with paths relative to the including file."""
         self.write("more/one.txt", "one\n-r two.txt\n")
         self.write("more/two.txt", "two\n")
         self.write("three.txt", "three\n")
@@ -69,13 +69,13 @@ class FormatTests(RequirementFilesTestCase):
         self.assertEqual(self.lines("-r a/other.txt\nfirst\n"), ["other", "first"])
 
     def test_a_missing_file(self) -> None:
-        """An included file that is missing is named, with the file that a plugin has."""
+        """The error names the missing included file and the plugin's file."""
         error = self.assertRaises(UnreadableRequirements, self.read, "-r nowhere.txt\n")
         self.assertIn("requirements.txt: ", str(error))
         self.assertIn("nowhere.txt: it can't be read: No such file", str(error))
 
     def test_a_path_that_is_none(self) -> None:
-        """So is a path that no file can have."""
+        """An invalid path of an included file is an error too."""
         error = self.assertRaises(UnreadableRequirements, self.read, "-r a\0b\n")
         self.assertIn("it can't be read", str(error))
 
@@ -87,14 +87,14 @@ class FormatTests(RequirementFilesTestCase):
         self.assertEqual((made.constraints, [line.text for line in made.lines]), (["foo<2", "bar<3"], ["foo"]))
 
     def test_options(self) -> None:
-        """Options are kept for pip, and what is fetched from elsewhere; a directory of wheels may lie beside the file."""
+        """Options are kept for pip; a directory of wheels may be relative to the file."""
         (self.directory / "wheels").mkdir()
         options = ["--index-url https://example.org", "--pre", "-r https://example.org/r.txt", "--find-links nowhere"]
         made = self.read("\n".join([*options, "-f wheels", "foo"]))
         self.assertEqual(made.options, [*options, f"--find-links {self.directory / 'wheels'}"])
 
     def test_environment_variables(self) -> None:
-        """A variable's value counts when a name is looked up, and doesn't get into the text, where it might be shown."""
+        """A variable's value is used to look up a name, and isn't part of the text, which may be shown."""
         with mock.patch.dict(os.environ, {"THING": "thing", "TOKEN": "s3cret"}):
             named, url = self.read("${THING}>1\nfoo @ https://${TOKEN}@example.org/foo.zip\n").lines
         assert named.requirement is not None
@@ -102,14 +102,14 @@ class FormatTests(RequirementFilesTestCase):
         self.assertNotIn("s3cret", url.text)
 
     def test_editable(self) -> None:
-        """An editable requirement is an ordinary one: packages are installed where pip makes no links."""
+        """An editable requirement is treated as an ordinary one."""
         (line,) = self.read("-e git+https://example.org/thing#egg=thing\n").lines
         self.assertEqual(line.text, "git+https://example.org/thing#egg=thing")
         self.assertFalse(line.is_plain)
 
     @given(st.text())
     def test_anything(self, text: str) -> None:
-        """No text makes it raise anything else than that a file can't be read."""
+        """Any text is read, or raises UnreadableRequirements."""
         try:
             made = self.read(text)
         except (UnreadableRequirements, UnicodeEncodeError):
@@ -118,10 +118,10 @@ class FormatTests(RequirementFilesTestCase):
 
 
 class ProvidedTests(RequirementFilesTestCase):
-    """What plugins have from errklein."""
+    """Distributions that errklein provides."""
 
     def test_lines(self) -> None:
-        """errbot, Flask and Werkzeug are left out in any spelling, with any version, extras and marker; similar names stay."""
+        """errbot, Flask and Werkzeug are left out in any spelling, with versions, extras and markers; others stay."""
         provided = [
             "errbot",
             "ErrBot==6.1.9",
@@ -139,7 +139,7 @@ class ProvidedTests(RequirementFilesTestCase):
         self.assertEqual(self.lines("\n".join([*provided, *others])), others)
 
     def test_in_other_files(self) -> None:
-        """So they are in included files and in constraints."""
+        """They are also left out in included files and constraints."""
         self.write("more.txt", "errbot\nfoo\n")
         self.write("limits.txt", "Werkzeug<1\nfoo<2\n")
         made = self.read("-r more.txt\n-c limits.txt\n")
@@ -147,7 +147,7 @@ class ProvidedTests(RequirementFilesTestCase):
 
     @given(st.sampled_from(sorted(PROVIDED)), st.data())
     def test_spellings(self, name: str, data: st.DataObject) -> None:
-        """Upper and lower case make no difference."""
+        """Names are case-insensitive."""
         spelt = "".join(data.draw(st.sampled_from([letter, letter.upper()])) for letter in name)
         self.assertTrue(is_provided(spelt))
         self.assertFalse(is_provided(f"{spelt}-extension"))
