@@ -58,3 +58,10 @@ class WebhookTests(PluginTestCase):
         self.assertEqual(self.post("/signed", data="{}", headers=headers).text, "accepted\n")
         self.assertEqual(self.post("/signed", data="{ }", headers=headers).status, 403)
         self.assertEqual(self.post("/signed", data="{}").status, 403)
+
+    def test_progress(self):
+        """The stream takes three seconds, which pass at once."""
+        waiting = self.bot.get("/progress")
+        self.assertNoResult(waiting)
+        self.bot.advance(3)
+        self.assertEqual(self.successResultOf(waiting).text, "0 %\n50 %\n100 %\n")
