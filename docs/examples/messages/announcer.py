@@ -7,7 +7,7 @@ class Announcer(BotPlugin):
     @botcmd
     def announce(self, message, args):
         """Post a text to the rooms: !announce lunch is ready"""
-        text = f"**Announcement** by {message.frm.person}: {args}"
+        text = f"**Announcement**: {args}"
         for room in self.bot_config.CHATROOM_PRESENCE:
             self.send(self.build_identifier(room), text)
         return "Posted."

@@ -10,7 +10,7 @@ class AnnouncerTests(PluginTestCase):
     def test_announcement(self):
         """An announcement is posted to every room."""
         self.bot.say("!announce lunch is ready", frm="@alice")
-        announcement = "Announcement by @alice: lunch is ready"
+        announcement = "Announcement: lunch is ready"
         for room in ("#builds", "#talk"):
             self.assertEqual(self.bot.sent_to(room), [announcement])
         self.assertEqual(self.bot.sent_to("@alice"), ["Posted."])
