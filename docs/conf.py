@@ -14,6 +14,8 @@ exclude_patterns = ["_build", "examples"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
+# Types of undescribed values, Any among them, add no facts.
+autodoc_typehints_description_target = "documented"
 # Docstrings are plain text that names code in single backticks, as Markdown does.
 default_role = "code"
 
