@@ -26,12 +26,6 @@ COLUMNS = 78
 SECONDS = 20.0
 """The time within which each reply must arrive."""
 
-CONFIG = """
-BACKEND = "Text"
-BOT_ADMINS = ("@you",)
-CHATROOM_PRESENCE = ("#builds",)
-BOT_DATA_DIR = "data"
-"""
 START = "twistd -n errklein --config config.py --plugin-dir builds --web tcp:3141"
 POST = "curl -d status=passed http://localhost:3141/builds/shop"
 
@@ -94,7 +88,7 @@ def record() -> tuple[list[Text], str]:
     """Run the bot; returns the lines of its terminal, and curl's output."""
     with tempfile.TemporaryDirectory(prefix="picture-") as name:
         directory = Path(name)
-        (directory / "config.py").write_text(CONFIG)
+        shutil.copy(HERE / "examples" / "tutorial" / "terminal.py", directory / "config.py")
         shutil.copytree(HERE / "examples" / "tutorial" / "builds", directory / "builds")
         program, *arguments = START.split()
         bot = Terminal([str(Path(sys.executable).with_name(program)), *arguments], directory)

@@ -101,7 +101,7 @@ class DocumentationTests(SynchronousTestCase):
         """The Python in README.md is that of files among the examples, to the letter."""
         shown = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
         files = [path.read_text("utf-8") for examples in EXAMPLES for path in examples.rglob("*.py")]
-        self.assertEqual(len(shown), 2)
+        self.assertEqual(len(shown), 3)
         for code in shown:
             self.assertIn(code, files)
 

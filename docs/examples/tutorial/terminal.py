@@ -1,0 +1,3 @@
+BACKEND = "Text"
+BOT_ADMINS = ("@you",)
+CHATROOM_PRESENCE = ("#builds",)
