@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from errklein.cli._check import describe
 from errklein.testing import PluginTestCase, TestBot
 from tests.processes import ROOT
 
@@ -82,3 +83,14 @@ class FlowsGuideTests(ConversationCase):
     def test_conversations(self) -> None:
         """docs/guides/flows.md."""
         self.follow("flows", 1)
+
+
+class PlacesTests(ConversationCase):
+    plugin_dirs = (EXAMPLES / "places",)
+
+    def test_output_of_check(self) -> None:
+        """docs/where-code-runs.md shows what `errklein check` prints about its example."""
+        page = (ROOT / "docs" / "where-code-runs.md").read_text("utf-8")
+        [shown] = re.findall(r"```text\nPlaces: can be activated\n(.*?)```", page, re.DOTALL)
+        lines = describe(self.bot.plugin("Places"), "!")
+        self.assertEqual(shown, "".join(f"    {line}\n" for line in lines))

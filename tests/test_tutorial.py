@@ -136,7 +136,12 @@ class TerminalTests(TutorialCase):
         """The check finds the plugin's command and webhook."""
         self.begin()
         printed = self.run_command("errklein", "check").stdout
-        for expected in ("Builds: can be activated", "POST /builds/<project>: report", "!build: build"):
+        for expected in (
+            "Builds: can be activated",
+            "POST /builds/<project>: report",
+            "!build: build",
+            "Found no problems",
+        ):
             self.assertIn(expected, printed)
 
 
