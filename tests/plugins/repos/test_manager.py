@@ -57,7 +57,7 @@ class ManagerTests(SynchronousTestCase):
         self.assertTrue((Path(path) / "thing.plug").exists())
         self.assertEqual(self.manager.get_installed_plugin_repos(), {"me/thing": str(self.origin.directory)})
         self.assertEqual(self.manager.get_all_repos_paths(), [path])
-        with self.assertRaisesRegex(RepoException, "already there"):
+        with self.assertRaisesRegex(RepoException, "already installed"):
             self.manager.install_repo("me/thing")
 
     def test_names_that_lead_elsewhere(self) -> None:
@@ -149,7 +149,7 @@ class ManagerTests(SynchronousTestCase):
     def test_depth(self) -> None:
         """A repository with directories that are nested too deep is rejected."""
         self.origin.commit({"d/" * 60 + "x": "1"})
-        self.assertIn("more than 50 directories", self.refused(str(self.origin.directory)))
+        self.assertIn("nested more than 50 deep", self.refused(str(self.origin.directory)))
 
     def test_a_remote_index_names_no_path(self) -> None:
         """A local path in a remote index is rejected."""
