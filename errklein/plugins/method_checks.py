@@ -16,11 +16,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from twisted.logger import Logger
 from werkzeug.routing import Map, Rule
 
 from errklein.commands import CommandDeclaration, arg_botcmd
 from errklein.plugins.botplugin import BotPlugin, handlers_once_active, overrides
+from errklein.plugins.names import plugin_name
 from errklein.webhooks import HookDeclaration
+
+_log = Logger()
 
 _CALLED = ("activate", "check_configuration", "configure", "deactivate", "get_configuration_template", "reconfigure")
 _CALLED_BY_BOT = (*_CALLED, *(name for name in vars(BotPlugin) if name.startswith("callback_")))
@@ -53,7 +57,13 @@ class Finding:
 def check_methods(plugin: BotPlugin) -> list[Finding]:
     """Return the mistakes in the methods of a loaded plugin, in the order of files and lines."""
     source = _Source()
-    found = [*_signatures(plugin, source), *_missing_super_calls(plugin, source), *_not_awaited(plugin, source)]
+    checks = (_signatures, _missing_super_calls, _not_awaited)
+    try:
+        found = [finding for check in checks for finding in check(plugin, source)]
+    except Exception:
+        # An unusual plugin that confuses a check may work nevertheless.
+        _log.failure("The methods of {plugin} could not be checked", plugin=plugin_name(plugin))
+        return []
     return sorted(dict.fromkeys(found), key=lambda finding: (finding.path, finding.line))
 
 

@@ -410,6 +410,18 @@ class UnreadableSourceTests(ChecksTestCase):
         )
 
 
+class UnusualPluginTests(ChecksTestCase):
+    """Plugins that the checks can't handle."""
+
+    def test_error_in_a_check(self) -> None:
+        """An exception in a check is logged, and nothing is reported about the plugin."""
+        plugin = self.create("class P(BotPlugin):\n @botcmd\n def f(self): ...\n")
+        f: Any = vars(type(plugin))["f"]
+        f.__wrapped__ = f
+        self.assertEqual(check_methods(plugin), [])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+
 class CorePluginTests(PluginTestCase):
     """The plugins that come with errklein."""
 
