@@ -129,7 +129,7 @@ class BotPlugin(StoreMixin):
     def get_configuration_template(self) -> Any:
         """Return an example of the plugin's configuration. Override this method to make the plugin configurable.
 
-        ::
+        For example::
 
             def get_configuration_template(self):
                 return {"URL": "https://ci.example.org", "TIMEOUT": 10}
@@ -321,7 +321,7 @@ class BotPlugin(StoreMixin):
     ) -> Awaitable[None] | None:
         """Send Markdown text to a person or a room. The call doesn't wait for the network.
 
-        ::
+        For example::
 
             room = self.build_identifier("#builds")
             self.send(room, "Build **42** has failed.")
@@ -333,7 +333,7 @@ class BotPlugin(StoreMixin):
         :param in_reply_to: A message; on networks with threads the text is sent in its thread.
         :param groupchat_nick_reply: True to start the text with the name of the sender of `in_reply_to`, in rooms.
         :returns: On the reactor, an awaitable that may be ignored; it fires when the outbox has accepted the message.
-            In a thread, None.
+            In a thread, None, once the outbox has accepted the message.
         :raises ValueError: If `identifier` isn't an identifier, for instance a string.
         :raises OutboxFull: If messages are sent faster than the network accepts them.
         """
@@ -349,7 +349,7 @@ class BotPlugin(StoreMixin):
     ) -> Awaitable[None] | None:
         """Send the text that a Jinja2 template produces.
 
-        ::
+        For example::
 
             self.send_templated(msg.frm, "build", {"project": "api", "status": "passed"})
 
@@ -382,7 +382,7 @@ class BotPlugin(StoreMixin):
     ) -> Awaitable[None] | None:
         """Send a card: a message with a title, pictures and fields. Networks without cards show it as text.
 
-        ::
+        For example::
 
             self.send_card(
                 to=msg.frm,
@@ -427,7 +427,7 @@ class BotPlugin(StoreMixin):
     ) -> Stream | None:
         """Offer a file to a person. The network reads it in the background.
 
-        ::
+        For example::
 
             stream = self.send_stream_request(msg.frm, open("report.pdf", "rb"), name="report.pdf")
 
@@ -443,6 +443,10 @@ class BotPlugin(StoreMixin):
 
     def add_reaction(self, msg: Message, reaction: str) -> None:
         """Add a reaction to a message.
+
+        For example::
+
+            self.add_reaction(msg, "thumbsup")
 
         :param msg: The message.
         :param reaction: The reaction's name, such as "thumbsup".
@@ -462,7 +466,7 @@ class BotPlugin(StoreMixin):
     def build_identifier(self, txt: str | tuple[str, str]) -> Identifier:
         """Return the identifier of a person, an occupant of a room, or a room.
 
-        ::
+        For example::
 
             self.build_identifier("#builds")  # on the current network
             self.build_identifier("libera:#builds")  # on the network "libera" of BACKENDS
@@ -477,12 +481,20 @@ class BotPlugin(StoreMixin):
     def warn_admins(self, warning: str) -> None:
         """Send a warning to everyone in BOT_ADMINS_NOTIFICATIONS, on every network, and log it.
 
+        For example::
+
+            self.warn_admins("The disk is **95 %** full.")
+
         :param warning: The text, in Markdown.
         """
         self._bot.warn_admins(warning)
 
     def change_presence(self, status: str = ONLINE, message: str = "") -> None:
         """Set the bot's presence on all networks.
+
+        For example::
+
+            self.change_presence(AWAY, "Maintenance until 10:00")
 
         :param status: ONLINE, AWAY, DND or OFFLINE, which `errklein` exports.
         :param message: A status message.
@@ -496,7 +508,7 @@ class BotPlugin(StoreMixin):
     def query_room(self, room: str) -> Room:
         """Return a room, whether or not the bot is in it.
 
-        ::
+        For example::
 
             room = self.query_room("#builds")
             if not room.joined:
@@ -517,7 +529,7 @@ class BotPlugin(StoreMixin):
     ) -> None:
         """Call a method periodically, until `stop_poller` is called or the plugin is deactivated.
 
-        ::
+        For example::
 
             def activate(self):
                 super().activate()
@@ -556,7 +568,7 @@ class BotPlugin(StoreMixin):
     def ask(self, msg: Message, question: str, timeout: float | None = 60.0) -> Any:
         """Ask the sender of a message a question, and wait for the reply.
 
-        ::
+        For example::
 
             @botcmd
             async def deploy(self, msg, args):
@@ -586,7 +598,7 @@ class BotPlugin(StoreMixin):
 
         The commands are available at once, until this plugin is deactivated or `destroy_dynamic_plugin` is called.
 
-        ::
+        For example::
 
             hello = Command(lambda plugin, msg, args: "Hello!", name="hello")
             self.create_dynamic_plugin("greetings", [hello])
@@ -618,7 +630,9 @@ class BotPlugin(StoreMixin):
     def get_plugin(self, name: str) -> BotPlugin:
         """Return another plugin, to call its methods.
 
-        This plugin's `.plug` file must list the other one in `DependsOn`, which also activates it first.
+        This plugin's `.plug` file must list the other one in `DependsOn`, which also activates it first::
+
+            last = self.get_plugin("Builds").last_build
 
         :param name: The name of the other plugin.
         :raises RuntimeError: If this plugin isn't active, or if `DependsOn` doesn't list the other one.

@@ -20,7 +20,7 @@ class ValidationException(Exception):
 def recurse_check_structure(sample: Any, to_check: Any, where: str = "the configuration") -> None:
     """Raise ValidationException if a configuration doesn't have the structure of a template.
 
-    ::
+    For example::
 
         >>> recurse_check_structure({"URL": "", "PORTS": [80]}, {"URL": "https://example.org", "PORTS": [80, "x"]})
         Traceback (most recent call last):

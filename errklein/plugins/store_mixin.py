@@ -80,7 +80,7 @@ class StoreMixin(MutableMapping[str, Any]):
     def mutable(self, key: str, default: Any = None) -> Iterator[Any]:
         """Provide a value that is changed in place and stored at the end of the `with` block.
 
-        ::
+        For example::
 
             with self.mutable("votes", {}) as votes:
                 votes[str(msg.frm.person)] = args

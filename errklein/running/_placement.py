@@ -64,7 +64,7 @@ class ExplainedPlacement:
 def on_reactor(function: F) -> F:
     """Mark a plain function as a handler that runs on the reactor instead of in a thread.
 
-    ::
+    For example::
 
         from errklein import BotPlugin, botcmd, on_reactor
 
