@@ -248,6 +248,12 @@ class BotPlugin(StoreMixin):
     def callback_mention(self, message: Message, mentioned_people: Sequence[Identifier]) -> Any:
         """Called for each message that mentions people.
 
+        For example::
+
+            def callback_mention(self, message, mentioned_people):
+                if self.bot_identifier in mentioned_people:
+                    self.send(message.frm, "You mentioned me.")
+
         :param message: The message.
         :param mentioned_people: The identifiers of the people mentioned; the bot's own is `self.bot_identifier`.
         """
@@ -539,7 +545,7 @@ class BotPlugin(StoreMixin):
         the calls that it missed. An exception is logged, and the poller continues. A second poller with the same method
         and arguments replaces the first.
 
-        Other invalid arguments, such as `args=(90)` instead of `args=(90,)`, are logged as an error at each call.
+        An invalid interval, or arguments such as `args=(90)` instead of `args=(90,)`, are logged as errors.
 
         :param interval: The time between two calls, in seconds.
         :param method: The method. It may be plain, `async def`, or return a Deferred.
@@ -557,6 +563,10 @@ class BotPlugin(StoreMixin):
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         """Stop a poller, or all pollers of this plugin.
+
+        For example::
+
+            self.stop_poller(self.check_builds)
 
         :param method: The method that was passed to `start_poller`; None to stop all pollers.
         :param args: The positional arguments that were passed to `start_poller`.
