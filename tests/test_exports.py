@@ -1,4 +1,4 @@
-"""What errklein's packages export: documented, sorted, present, and only what isn't private; the size of modules, and names of classes."""
+"""The exports of errklein's packages, the size of modules, and the names of classes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ PUBLIC_FOR_TESTS = ["ADMIN", "LeftOver", "PluginTestCase", "Sent", "TestBot", "T
 
 
 def exported_by(source: str) -> list[str] | None:
-    """The literal `__all__` of a module; None if it has none."""
+    """Return the literal `__all__` of a module; None if it has none."""
     for node in ast.parse(source).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
@@ -63,14 +63,14 @@ def exported_by(source: str) -> list[str] | None:
 
 
 def sorted_for_all(names: list[str]) -> list[str]:
-    """The order that ruff keeps in `__all__`: constants, classes, others."""
+    """Return the names in ruff's order for `__all__`: constants, classes, others."""
     return sorted(
         names, key=lambda name: (0 if name.isupper() and len(name) > 1 else 1 if name[0].isupper() else 2, name)
     )
 
 
 def private_imports(module: str, source: str, is_package: bool = False) -> Iterator[str]:
-    """The private modules and names of other packages that a module imports."""
+    """Yield the private modules and names of other packages that a module imports."""
     for found in imports_of(source, module, is_package):
         parts = found.name.split(".")
         for place, part in enumerate(parts):
@@ -81,7 +81,7 @@ def private_imports(module: str, source: str, is_package: bool = False) -> Itera
 
 
 def duplicate_classes(sources: Mapping[str, str]) -> dict[str, list[str]]:
-    """Names of classes that more than one class has, with their modules."""
+    """Return the names that several classes have, with their modules."""
     places: dict[str, list[str]] = defaultdict(list)
     for module, source in sources.items():
         for node in ast.walk(ast.parse(source)):
@@ -91,7 +91,7 @@ def duplicate_classes(sources: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def lines_without_docstrings(source: str) -> int:
-    """The number of lines in a module that aren't lines of docstrings."""
+    """Return the number of lines in a module, without those of docstrings."""
     lines = source.count("\n")
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
@@ -102,35 +102,35 @@ def lines_without_docstrings(source: str) -> int:
 
 
 class PackagesTests(SynchronousTestCase):
-    """Each package of errklein."""
+    """The packages of errklein."""
 
     def setUp(self) -> None:
-        """Read them."""
+        """Read the packages."""
         self.sources = errklein_itself().sources
         self.packages = {name: self.sources[name] for name in errklein_itself().packages}
         self.exported = {name: exported_by(source) for name, source in self.packages.items()}
         self.assertGreater(len(self.packages), 20)
 
     def test_docstrings(self) -> None:
-        """Each says what it is there for."""
+        """Each package has a docstring."""
         texts = {name: ast.get_docstring(ast.parse(source)) for name, source in self.packages.items()}
         self.assertEqual({name for name, text in texts.items() if text in (None, "", "TBD")}, set())
         self.assertEqual(len(texts), len(set(texts.values())))
 
     def test_sorted_all(self) -> None:
-        """Each has a sorted `__all__`."""
+        """Each package has a sorted `__all__`."""
         self.assertEqual({name for name, exported in self.exported.items() if exported is None}, set())
         for name, exported in self.exported.items():
             self.assertEqual(exported or [], sorted_for_all(exported or []), name)
 
     def test_exported_names_exist(self) -> None:
-        """Whatever is in `__all__` can be imported."""
+        """All names in `__all__` can be imported."""
         for name, exported in self.exported.items():
             module = import_module(name)
             self.assertEqual([wanted for wanted in exported or () if not hasattr(module, wanted)], [], name)
 
     def test_private_modules(self) -> None:
-        """No package imports what is private to another."""
+        """No package imports private modules or names of another."""
         found = [
             text
             for module, source in self.sources.items()
@@ -139,25 +139,25 @@ class PackagesTests(SynchronousTestCase):
         self.assertEqual(found, [])
 
     def test_public_names(self) -> None:
-        """Plugins and their tests find all names that they ever could import."""
+        """The public names for plugins and their tests can be imported."""
         self.assertEqual(errklein.__all__, PUBLIC)
         self.assertEqual(errklein.testing.__all__, PUBLIC_FOR_TESTS)
 
     def test_class_names(self) -> None:
-        """Each name of a class has one meaning."""
+        """Names of classes are unique."""
         self.assertEqual(duplicate_classes(self.sources), {})
 
     def test_module_size(self) -> None:
-        """No module is longer than can be kept in mind. Docstrings, which document the public names, don't count."""
+        """No module has more than 400 lines, without those of docstrings."""
         sizes = {module: lines_without_docstrings(source) for module, source in self.sources.items()}
         self.assertEqual({module: size for module, size in sizes.items() if size > LONGEST_MODULE}, {})
 
 
 class BrokenOnPurposeTests(SynchronousTestCase):
-    """Each check finds what it is there to find."""
+    """The checks find violations."""
 
     def test_exports(self) -> None:
-        """`__all__` is read, annotated or not, and its order is ruff's."""
+        """`__all__` is read with and without an annotation, and its order is ruff's."""
         self.assertEqual(exported_by("__all__ = ['b', 'a']"), ["b", "a"])
         self.assertEqual(exported_by("__all__: list[str] = []"), [])
         self.assertIsNone(exported_by("x = 1"))
@@ -171,7 +171,7 @@ class BrokenOnPurposeTests(SynchronousTestCase):
         self.assertEqual(lines_without_docstrings(source), 5)
 
     def test_private_import(self) -> None:
-        """A private module or name is found unless it is of one's own package, or of one around it."""
+        """A private module or name of another package is found; those of the own or a parent package are allowed."""
         for source in (
             "from errklein.web import _http1",
             "from errklein.web._http1 import Parser",
@@ -184,6 +184,6 @@ class BrokenOnPurposeTests(SynchronousTestCase):
         self.assertEqual(len(list(private_imports("errklein.web", "from errklein.web.facade.app import _x"))), 1)
 
     def test_duplicate_class(self) -> None:
-        """Two classes of one name are found, also within one module."""
+        """Two classes of the same name are found, also in one module."""
         sources = {"a": "class A: pass", "b": "class B:\n    class A: pass", "c": "class B: pass\nclass C: pass"}
         self.assertEqual(duplicate_classes(sources), {"A": ["a", "b"], "B": ["b", "c"]})
