@@ -92,8 +92,8 @@ class MessageTests(SynchronousTestCase):
         self.check_message(str(failure.code))
 
     def check_message(self, message: str) -> None:
-        """Check that the message is in the guide, without prefix, line of config.py and process number."""
-        message = message.removeprefix("errklein: ").replace(str(self.directory), "/etc/errklein")
+        """Check that the message is in the guide, without prefix, source, line of config.py and process number."""
+        message = message.partition("\n")[0].removeprefix("errklein: ").replace(str(self.directory), "/etc/errklein")
         message = re.sub(r" \(config\.py line \d+\)$", "", message)
         self.assertIn(re.sub(r"process \d+", "process 1234", message), self.quoted)
 

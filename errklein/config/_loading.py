@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import copy
 import re
-import sys
-import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType, ModuleType, SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
+from errklein.config._execution import run_config
 from errklein.config._settings import BACKENDS, SETTINGS, ConfigError, checked
 from errklein.config._source import ConfigSource
 from errklein.text.masking import masker, secrets_in
@@ -148,7 +147,7 @@ def load_config(
     settings: dict[str, object] = {}
     if path is not None:
         path = path.resolve()
-        settings = {name: value for name, value in vars(_run(path)).items() if not name.startswith("_")}
+        settings = {name: value for name, value in vars(run_config(path)).items() if not name.startswith("_")}
     settings |= overrides
     if "BACKEND" in overrides:
         settings["BACKENDS"] = {}
@@ -290,42 +289,3 @@ def _name_of(entry: Any) -> Any:
 
 def _renamed(entry: Any, name: str) -> Any:
     return (name, *entry[1:]) if isinstance(entry, (tuple, list)) else name
-
-
-def _run(path: Path) -> ModuleType:
-    """Run the file as a module; raise ConfigError with the line that failed."""
-    try:
-        source = path.read_bytes()
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path.name} not found at {path}; name the file with --config, or create one with `errklein init DIR`"
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"{path} can't be read: {error.strerror}") from None
-    name = path.stem
-    module = ModuleType(name)
-    module.__file__ = str(path)
-    if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
-    # Plugins may import the file by its name. Another module of that name is not replaced.
-    if getattr(sys.modules.get(name, module), "__file__", None) == str(path):
-        sys.modules[name] = module
-    try:
-        exec(compile(source, str(path), "exec"), vars(module))  # noqa: S102  a config.py is Python
-    except SyntaxError as error:
-        # For a NUL byte, for example, the line isn't known.
-        line = f" at line {error.lineno}" if error.lineno else ""
-        raise ConfigError(f"{error.filename or path} isn't valid Python{line}: {error.msg}") from None
-    except (Exception, SystemExit) as error:
-        raise _config_error(path, error) from None
-    return module
-
-
-def _config_error(path: Path, error: BaseException) -> ConfigError:
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    raised = f"{path} raised {type(error).__name__}" + (f" at line {lines[-1]}" if lines else "")
-    try:
-        text = str(error)
-    except Exception:
-        text = ""
-    return ConfigError(f"{raised}: {text}" if text else raised)

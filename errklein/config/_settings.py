@@ -6,6 +6,7 @@ import copy
 import errno
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +21,22 @@ STORAGES = ("Shelf", "Memory")
 """The storages that errklein includes: Shelf keeps values in BOT_DATA_DIR, Memory until the bot stops."""
 
 
+_SETTING = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*\b(?!\[)")
+"""The name of a setting at the beginning of a message."""
+
+
 class ConfigError(Exception):
     """The configuration can't be used. The text is one line with the setting, the problem and the expected value.
 
-    `setting` and `network` are the name of the setting and the key in BACKENDS, where known; else "".
+    If the code of config.py is the problem, the line of the source and a remedy may follow, as `source`. `setting` and
+    `network` are the name of the setting and the key in BACKENDS, where known; else "".
     """
 
-    def __init__(self, message: str, setting: str = "", network: str = "") -> None:
-        super().__init__(" ".join(message.split()))
-        self.setting = setting
+    def __init__(self, message: str, setting: str = "", network: str = "", source: str = "") -> None:
+        line = " ".join(message.split())
+        super().__init__(f"{line}\n{source}" if source else line)
+        begins = _SETTING.match(line)
+        self.setting = setting or (begins[0] if begins else "")
         self.network = network
 
 

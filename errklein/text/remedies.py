@@ -1,0 +1,67 @@
+"""Remedies for common exceptions of an operator's or plugin author's code, for error messages."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import traceback
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions
+
+from errklein.text.suggestions import most_similar
+
+_MEMBERS = {
+    "Decimal": "decimal",
+    "OrderedDict": "collections",
+    "Path": "pathlib",
+    "defaultdict": "collections",
+    "environ": "os",
+    "getenv": "os",
+    "timedelta": "datetime",
+}
+"""Names of the standard library that are often used without their import, with their modules."""
+
+_CONSTANTS = {"false": "False", "none": "None", "null": "None", "true": "True"}
+
+
+def remedy(error: BaseException, defined: Iterable[str] = (), *, quote: bool = False) -> str:
+    """Return how to correct the code that raised the error, in one sentence without a full stop; "" if unknown.
+
+    :param error: the exception.
+    :param defined: the names that the code defines.
+    :param quote: whether an unknown name is probably a string without quotes, as in a config.py.
+    """
+    if isinstance(error, ModuleNotFoundError):
+        return _of_missing_module(error.name or "")
+    if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
+        return _of_unknown_name(error.name or "", defined, quote)
+    if isinstance(error, KeyError) and error.args and _is_of_environment(error):
+        return f"set the environment variable {error.args[0]} before errklein starts"
+    return ""
+
+
+def _of_unknown_name(name: str, defined: Iterable[str], quote: bool) -> str:
+    if not name:
+        return ""
+    if name in sys.stdlib_module_names:
+        return f"add `import {name}` at the top of the file"
+    if name in _MEMBERS:
+        return f"add `from {_MEMBERS[name]} import {name}` at the top of the file"
+    similar = _CONSTANTS.get(name) or most_similar(name, {*defined, *dir(builtins)} - {name})
+    if similar:
+        return f"did you mean {similar}?"
+    return f"write '{name}' in quotes if it is text" if quote else ""
+
+
+def _of_missing_module(name: str) -> str:
+    top = name.partition(".")[0]
+    if not top or top in sys.stdlib_module_names:
+        return ""
+    similar = most_similar(top, {*sys.stdlib_module_names, *packages_distributions()} - {top})
+    meant = f"did you mean {similar}? Otherwise " if similar else ""
+    return f"{meant}install the package that contains {top}, with `{sys.executable} -m pip install …`"
+
+
+def _is_of_environment(error: KeyError) -> bool:
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get("__name__") == "os"
