@@ -15,7 +15,7 @@ from twisted.python import usage
 
 from errklein import logs
 from errklein._version import __version__
-from errklein.config import Config
+from errklein.config import Config, located_errors
 from errklein.plugins.environment import environment_problems
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import BotService, DataDirectory, ServiceOptions, errors_end_program, load_with_options
@@ -124,7 +124,8 @@ def _make_service(options: Options) -> IService:
     endpoints = options["web"] or ([DEFAULT_ENDPOINT] if config.path is None else [])
     data_directory = DataDirectory(Path(config.BOT_DATA_DIR), twistd.uid, twistd.gid)
     check_start(config, twistd, data_directory, endpoints, options["data-dir"], no_import=bool(options["no-import"]))
-    set_up_log(config, twistd, data_directory)
+    with located_errors(config):
+        set_up_log(config, twistd, data_directory)
     if "logFile" in options.launcher:
         logs.use_with_twist(options.launcher)
     process_exit = ProcessExit(reactor, twistd.pid_file, twistd.why_no_restart())

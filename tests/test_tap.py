@@ -168,6 +168,47 @@ class CommandLineTests(SynchronousTestCase):
         self.patch(DataDirectory, "owner", lambda _: (os.getuid(), os.getgid()))
         self.assertIn("bot.log is a symbolic link", self.refusal("-n", "errklein"))
 
+    def test_suggestions_and_lines(self) -> None:
+        """An unknown backend or storage has a suggestion, the available names and the line in config.py, if it is there."""
+        others = "others are found in installed packages and BOT_EXTRA"
+        for text, arguments, begin, end in (
+            (
+                "BACKEND = 'Irk'\n",
+                [],
+                "BACKEND: unknown backend 'Irk'; did you mean 'IRC'? Available: IRC,",
+                "(config.py line 1)",
+            ),
+            ("\nBACKEND = 'Matrix'\n", [], "BACKEND: unknown backend 'Matrix'. Available: IRC,", "(config.py line 2)"),
+            (
+                "BACKEND = 'Null'\n",
+                ["--backend", "Irk"],
+                "BACKEND: unknown backend 'Irk'; did you",
+                "BOT_EXTRA_BACKEND_DIR",
+            ),
+            (
+                "BACKENDS = {\n'a': {'BACKEND': 'Null'},\n'b': {\n'BACKEND': 'Irk'}}\n",
+                [],
+                "BACKENDS['b']: BACKEND: unknown backend 'Irk'; did you mean 'IRC'?",
+                "(config.py line 4)",
+            ),
+            (
+                "BACKEND = 'Null'\nSTORAGE = 'shelv'\n",
+                [],
+                f"STORAGE: unknown storage 'shelv'; did you mean 'Shelf'? Available: Shelf, Memory; {others}_STORAGE",
+                "(config.py line 2)",
+            ),
+            (
+                "BACKEND = 'Null'\nBOT_LOG_FILE = '/no/log'\n",
+                [],
+                "BOT_LOG_FILE: /no/log can't be",
+                "(config.py line 2)",
+            ),
+        ):
+            self.config(text)
+            line = self.refusal("-n", "errklein", *arguments)
+            self.assertTrue(line.startswith(f"errklein: {begin}"), line)
+            self.assertTrue(line.endswith(end), line)
+
     def test_text_backend_in_a_daemon(self) -> None:
         """The backend Text is an error for a daemon, by option or setting."""
         self.config()

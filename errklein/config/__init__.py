@@ -1,6 +1,6 @@
 """The configuration: loading of an errbot config.py, the settings with their defaults, and warnings."""
 
-from errklein.config._loading import Config, load_config, network_prefix
+from errklein.config._loading import Config, load_config, located_errors, network_prefix
 from errklein.config._settings import BACKENDS, SETTINGS, STORAGES, ConfigError
 from errklein.config.warnings import configuration_warnings
 
@@ -12,5 +12,6 @@ __all__ = [
     "ConfigError",
     "configuration_warnings",
     "load_config",
+    "located_errors",
     "network_prefix",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -55,6 +56,7 @@ class Config:
         self._networks: Mapping[str, Config] = {}
         self._network, self._path, self._above = network, path, above
         self._directories: Mapping[str, list[str]] = {}
+        self._overridden: Collection[str] = ()
         self._changes = 0
         self._now: tuple[int, SimpleNamespace] | None = None
         for name, value in settings.items():
@@ -152,17 +154,37 @@ def load_config(
     if "BACKEND" in overrides:
         settings["BACKENDS"] = {}
     try:
-        return _completed(settings, path, plugin_dirs)
+        config = _completed(settings, path, plugin_dirs)
     except ConfigError as error:
-        if path is None or error.setting in overrides:
-            raise
-        raise ConfigError(f"{error}{_line_of(error, path)}") from None
+        raise _with_line(error, path, overrides) from None
+    config._overridden = frozenset(overrides)
+    return config
 
 
-def _line_of(error: ConfigError, path: Path) -> str:
+@contextmanager
+def located_errors(config: Config, view: Config | None = None) -> Iterator[None]:
+    """Add the setting's line in config.py to a ConfigError of the context, such as " (config.py line 12)".
+
+    With a network's view, the error also begins with the network, if BACKENDS has several.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        prefix, network = "", error.network
+        if view is not None:
+            prefix = network_prefix(view)
+            network = view.network if view.BACKENDS and error.setting in vars(view) else ""
+        located = ConfigError(f"{prefix}{error}", error.setting, network)
+        raise _with_line(located, config.path, config._overridden) from None
+
+
+def _with_line(error: ConfigError, path: Path | None, overridden: Collection[str]) -> ConfigError:
+    if path is None or error.setting in overridden:
+        return error
     source = ConfigSource.of(path)
-    known = (error.network, error.setting) in source.lines
-    return f" ({source.place(error.setting, error.network)})" if known else ""
+    if (error.network, error.setting) not in source.lines:
+        return error
+    return ConfigError(f"{error} ({source.place(error.setting, error.network)})", error.setting, error.network)
 
 
 def _completed(settings: Mapping[str, Any], path: Path | None, plugin_dirs: Sequence[str]) -> Config:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from typing import Any
 
 from errklein.commands import RegisteredCommand, unmatched
 from errklein.config import Config
 from errklein.plugins.botplugin import BotPlugin, handlers_once_active
+from errklein.text.suggestions import did_you_mean
 
 _CORE_PLUGINS = (
     "ACLs, Backup, ChatRoom, CommandNotFoundFilter, Flows, Health, Help, Plugins, TextCmds, Utils, VersionChecker, "
@@ -43,19 +43,13 @@ def _in_settings(
     for setting in ("DIVERT_TO_PRIVATE", "DIVERT_TO_THREAD"):
         for name in settings.get(setting, ()):
             if name != "ALL_COMMANDS" and name not in names:
-                yield f"{where}{setting}: unknown command {name!r}{_suggestion(name.strip().replace(' ', '_'), names)}"
+                yield f"{where}{setting}: unknown command {name!r}{did_you_mean(name.strip().replace(' ', '_'), names)}"
     for name in settings.get("PLUGINS_CALLBACK_ORDER", ()):
         if name is not None and name not in plugins:
-            yield f"{where}PLUGINS_CALLBACK_ORDER: unknown plugin {name!r}{_suggestion(name, plugins)}"
+            yield f"{where}PLUGINS_CALLBACK_ORDER: unknown plugin {name!r}{did_you_mean(str(name), plugins)}"
     for name in settings.get("CORE_PLUGINS") or ():
         if name not in plugins and name not in _CORE_PLUGINS.split(", "):
             yield f"{where}CORE_PLUGINS: unknown plugin {name!r}; valid names: {_CORE_PLUGINS}"
-
-
-def _suggestion(name: object, names: Iterable[str]) -> str:
-    """Return the name that is most similar, as the end of a sentence; "" if none is."""
-    similar = get_close_matches(str(name), sorted(names), 1)
-    return f"; did you mean {similar[0]!r}?" if similar else ""
 
 
 def _commands_of(instance: BotPlugin | None) -> Iterator[str]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from errklein.config import BACKENDS, Config, ConfigError, load_config, network_prefix
+from errklein.config import BACKENDS, Config, ConfigError, load_config, located_errors
 from errklein.plugins.environment import environment_problems
 from errklein.service._data_directory import DataDirectory, DataDirectoryError, acting_as
 from errklein.service.sentry import check_sentry
@@ -49,15 +49,14 @@ def load_with_options(
 def check_config(config: Config) -> None:
     """Raise ConfigError or StorageError if the backends, the storage or Sentry can't be used as configured."""
     for view in config.networks.values():
-        try:
+        with located_errors(config, view):
             _check_network(view)
-        except ConfigError as error:
-            raise ConfigError(f"{network_prefix(view)}{error}") from None
     # Imported late, so that problems of the environment are reported first.
     from errklein.compat.storages import check_storage
 
-    check_storage(config)
-    check_sentry(config)
+    with located_errors(config):
+        check_storage(config)
+        check_sentry(config)
 
 
 def _check_network(view: Config) -> None:

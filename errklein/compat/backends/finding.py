@@ -13,6 +13,7 @@ from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import load_module, plugin_class
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugFile
+from errklein.text.suggestions import did_you_mean
 
 GROUPS = ("errbot.backend_plugins", "errklein.backends")
 """The entry point groups in which distributions offer networks."""
@@ -35,9 +36,13 @@ def find_network(config: Any) -> PlugFile:
     by_small_name = {name.lower(): plug for name, plug in plugs.items()}
     plug = plugs.get(wanted) or by_small_name.get(wanted.lower())
     if plug is None:
-        known = ", ".join((*BACKENDS, *sorted(plugs)))
-        expected = f"expected one of {known}, or a backend in BOT_EXTRA_BACKEND_DIR"
-        raise ConfigError("; ".join((f"BACKEND: unknown backend {wanted!r}", *unreadable, expected)))
+        known = (*BACKENDS, *sorted(plugs))
+        meant = did_you_mean(wanted, known) or "."
+        broken = "".join(f" {problem}." for problem in unreadable)
+        raise ConfigError(
+            f"BACKEND: unknown backend {wanted!r}{meant}{broken} Available: {', '.join(known)}; others are found in "
+            "installed packages and BOT_EXTRA_BACKEND_DIR"
+        )
     refusal = plug.refusal()
     if refusal is not None:
         raise ConfigError(f"BACKEND: {wanted!r} can't be used ({refusal})")

@@ -18,6 +18,7 @@ from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugFile
 from errklein.ports import Storage
 from errklein.storage import MemoryStorage, SQLiteStorage, StorageError
+from errklein.text.suggestions import did_you_mean
 
 GROUPS = ("errbot.backend_plugins", "errklein.storages")
 """The entry point groups in which distributions offer storages. errbot's group has backends, too."""
@@ -68,9 +69,13 @@ def storage_plug(config: Config) -> PlugFile:
             if refusal is not None:
                 raise ConfigError(f"STORAGE: {plug.name!r} can't be used ({refusal})")
             return plug
-    names = ", ".join(dict.fromkeys([*STORAGES, *(plug.name for plug in found)]))
+    names = list(dict.fromkeys([*STORAGES, *(plug.name for plug in found)]))
+    meant = did_you_mean(config.STORAGE, names) or "."
     where = config.BOT_EXTRA_STORAGE_PLUGINS_DIR or "BOT_EXTRA_STORAGE_PLUGINS_DIR"
-    raise ConfigError(f"STORAGE: unknown storage {config.STORAGE!r}; expected one of {names}, or a storage in {where}")
+    raise ConfigError(
+        f"STORAGE: unknown storage {config.STORAGE!r}{meant} Available: {', '.join(names)}; others are found in "
+        f"installed packages and {where}"
+    )
 
 
 def _plugs(config: Config) -> Iterator[PlugFile]:
