@@ -338,7 +338,7 @@ class BotPlugin(StoreMixin):
         :param text: The text, in Markdown. Put text from outside in backticks to show it unchanged.
         :param in_reply_to: A message; on networks with threads the text is sent in its thread.
         :param groupchat_nick_reply: True to start the text with the name of the sender of `in_reply_to`, in rooms.
-        :returns: On the reactor, an awaitable that may be ignored; it fires when the outbox has accepted the message.
+        :returns: On the reactor, an awaitable that may be ignored; it fires when the network has the message.
             In a thread, None, once the outbox has accepted the message.
         :raises ValueError: If `identifier` isn't an identifier, for instance a string.
         :raises OutboxFull: If messages are sent faster than the network accepts them.
