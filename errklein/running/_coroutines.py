@@ -4,8 +4,8 @@ With an asyncio reactor, a coroutine runs as an asyncio task, since libraries us
 that it awaits becomes a future. With any other reactor it may await only Deferreds. A task factory lets tasks that a
 coroutine creates, for instance with `asyncio.gather`, await Deferreds too.
 
-The loop of a test runs only while the test calls it. It has a method `enter(function, *args)`, which calls the function while
-the loop runs, and then all callbacks that are ready.
+The loop of a test runs only while the test calls it. Its method `enter(function, *args)` calls a function while the
+loop runs, and then all callbacks that are ready.
 """
 
 from __future__ import annotations

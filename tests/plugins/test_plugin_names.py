@@ -64,7 +64,7 @@ class CommandNameTests(SynchronousTestCase):
         return bot
 
     def test_command_is_answered(self) -> None:
-        """A command that hides an attribute of BotPlugin works, and so does all administration of its plugin."""
+        """A command that hides an attribute of BotPlugin works, and its plugin can be administered."""
         takes_long()
         for name in sorted(set(NAMES) - LIFE_CYCLE):
             with self.subTest(name):

@@ -163,7 +163,7 @@ class PlaceTests(SynchronousTestCase):
         self.assertEqual(place(Blocking().names_a_method), Placement.THREAD)
 
     def test_functions_can_go(self) -> None:
-        """Nothing is kept of a class that nobody has any more, as those of a plugin that was reloaded."""
+        """The cache keeps no reference to the classes of a reloaded plugin."""
         takes_long()
         namespace: dict[str, Any] = {"__name__": "plugin"}
         exec("class Old:\n    def handler(self): pass", namespace)

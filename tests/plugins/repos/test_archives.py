@@ -94,7 +94,7 @@ class UnpackTests(SynchronousTestCase):
             self.assertIn("one directory", self.refused(archive(files)))
 
     def test_headers_are_forgotten(self) -> None:
-        """What is said of each file, and of all, doesn't pile up in memory."""
+        """Headers of files, and global headers, don't accumulate in memory."""
         takes_long()
         for kind in (tarfile.XHDTYPE, tarfile.XGLTYPE):
             self.setUp()
