@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
 
+from errklein.cli._argument_errors import unexpected
 from errklein.cli._new_files import read_template, write_new_files
 from errklein.cli._parser import RUN_EXAMPLES, make_parser
 from errklein.cli.plugin_wizard import new_plugin_wizard, write_plugin
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_run_options(rest)
         return run(known.reactor, rest)
     if rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        known.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if known.command == "init":
         return init(Path(known.directory))
     if known.command == "config-template":
@@ -157,7 +159,7 @@ def run(reactor: str | None, arguments: Sequence[str], pid_file: str | None = No
 def check_run_options(arguments: Sequence[str]) -> None:
     """Check the options of `errklein run`, which are those of `twistd errklein`, without twistd's messages.
 
-    Raises SystemExit for an invalid option, and after --help and --version.
+    Raises SystemExit for an invalid option, with status 2, and after --help and --version.
     """
     from twisted.application.service import IServiceMaker
     from twisted.plugin import getPlugins
@@ -172,4 +174,15 @@ def check_run_options(arguments: Sequence[str]) -> None:
     try:
         options.parseOptions(list(arguments))
     except UsageError as error:
-        raise SystemExit(f"errklein run: {error}; `errklein run --help` shows the options") from None
+        known = [f"--{option.rstrip('=')}" for option in options.longOpt]
+        sys.stderr.write(f"errklein run: {_readable(str(error), known)}\n")
+        raise SystemExit(2) from None
+
+
+def _readable(message: str, options: list[str]) -> str:
+    """Return the error for one of Twisted's messages about the options of `errklein run`."""
+    if found := re.fullmatch("option (.*) not recognized", message):
+        return unexpected(found[1], options, "errklein run --help")
+    if found := re.fullmatch("option (.*) requires argument", message):
+        return f"the value of {found[1]} is missing; 'errklein run --help' describes it"
+    return f"{message}; 'errklein run --help' shows the options"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from textwrap import dedent
+from typing import Any
 
 from errklein._version import __version__
+from errklein.cli._argument_errors import Parser
 
 _EXAMPLES = """\
 examples:
@@ -28,9 +30,9 @@ examples:
 """Printed after the options of `errklein run`, which are those of `twistd errklein`."""
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """Return the parser of all commands. `run` and its options are left to the caller, as the remaining arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="errklein",
         description="Run a chat bot with commands, webhooks and errbot's plugins.",
         epilog=_EXAMPLES,
@@ -46,15 +48,15 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: argparse._SubParsersAction[Any],
     name: str,
     summary: str,
     details: str,
     *parents: argparse.ArgumentParser,
-) -> argparse.ArgumentParser:
+) -> Parser:
     """Add a command. The details are the description, and the examples after a line "examples:"."""
     description, heading, examples = dedent(details).partition("examples:\n")
-    return commands.add_parser(
+    parser: Parser = commands.add_parser(
         name,
         help=summary,
         description=description,
@@ -62,9 +64,10 @@ def _add(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=parents,
     )
+    return parser
 
 
-def _add_new_files(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_new_files(commands: argparse._SubParsersAction[Any]) -> None:
     init = _add(
         commands,
         "init",
@@ -113,7 +116,7 @@ def _add_new_files(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     plugin.add_argument("--description", default="", metavar="TEXT", help="the purpose of the plugin, in one line")
 
 
-def _add_running(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_running(commands: argparse._SubParsersAction[Any]) -> None:
     config, data = _config_option(), _data_option()
     check = _add(
         commands,
@@ -156,7 +159,7 @@ def _add_running(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
 
 
-def _add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_data(commands: argparse._SubParsersAction[Any]) -> None:
     config, data, trust = _config_option(), _data_option(), _trust_option()
     importing = _add(
         commands,
@@ -228,7 +231,7 @@ def _add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
           errklein storage get core
         """,
     )
-    actions = storage.add_subparsers(dest="what", required=True, metavar="ACTION", title="actions")
+    actions: Any = storage.add_subparsers(dest="what", required=True, metavar="ACTION", title="actions")
     for name, text in (
         ("get", "print the values as a Python dict"),
         ("set", "replace all values by those of the Python dict on standard input"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from errklein._version import __version__
+from errklein.cli._argument_errors import Parser
 from errklein.service import DataDirectory, errors_end_program, load_with_options
+
+_OF_RUN = dict.fromkeys(("--backend", "--data-dir", "--no-import", "--plugin-dir", "--reload", "--web"), "errklein run")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,12 +51,13 @@ def _pid_file(config: str | None, given: str | None) -> str:
     return str(data.path / "err.pid")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         "errklein",
         description="Run a bot with errbot's options. `errklein --help` shows errklein's own commands.",
         allow_abbrev=False,
     )
+    parser.help_command, parser.options_elsewhere = "errklein -T --help", _OF_RUN
     parser.add_argument("-c", "--config", metavar="FILE", help="the configuration (default: ./config.py)")
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("-v", "--version", action="version", version=f"errklein {__version__}")

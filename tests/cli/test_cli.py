@@ -109,6 +109,44 @@ class Commands(SynchronousTestCase):
         for arguments in ([], ["dance"], ["init"], ["init", "a", "b"], ["check", "--dance"]):
             self.assertEqual(self.assertRaises(SystemExit, cli.main, arguments).code, 2)
 
+    def test_suggestions(self) -> None:
+        """An error about the command line is one line with the name that was meant, and the command with the help."""
+        for line, error in (
+            ("chekc", "errklein: unknown command 'chekc'; did you mean 'check'? 'errklein --help' lists the commands."),
+            ("dance", "errklein: unknown command 'dance'. 'errklein --help' lists the commands."),
+            (
+                "check --confg=x",
+                "errklein check: unknown option '--confg'; did you mean '--config'? 'errklein check --help' lists the options.",
+            ),
+            ("check -z", "errklein check: unknown option '-z'. 'errklein check --help' lists the options."),
+            (
+                "storage gte x",
+                "errklein storage: unknown action 'gte'; did you mean 'get'? 'errklein storage --help' lists the actions.",
+            ),
+            ("storage", "errklein storage: the action is missing; 'errklein storage --help' lists the actions"),
+            (
+                "",
+                (
+                    "errklein: the command is missing; "
+                    "'errklein init bot' creates a bot in the folder bot, and 'errklein --help' lists the commands"
+                ),
+            ),
+            (
+                "check --config",
+                "errklein check: the value of --config is missing; 'errklein check --help' describes it",
+            ),
+            ("init", "errklein init: the argument DIR is missing; usage: errklein init [-h] DIR"),
+            ("init a b", "errklein init: unexpected argument 'b'; 'errklein init --help' shows the arguments"),
+            ("--web tcp:1", "errklein: unknown option '--web'; it is an option of 'errklein run'"),
+            (
+                "-T --initt",
+                "errklein: unknown option '--initt'; did you mean '--init'? 'errklein -T --help' lists the options.",
+            ),
+        ):
+            self.err.seek(self.err.truncate(0))
+            self.assertEqual(self.assertRaises(SystemExit, cli.main, line.split()).code, 2)
+            self.assertEqual(self.err.getvalue(), error + "\n")
+
     def test_run_is_twistd(self) -> None:
         """`run` passes its arguments on to twistd, in the foreground and without a pid file."""
         self.patch(sys, "argv", ["errklein"])
@@ -184,10 +222,18 @@ class HelpTests(SynchronousTestCase):
 
     def test_unknown_option_of_run(self) -> None:
         """An unknown option of `run` is an error of one line that names the help."""
-        for arguments in (["--wbe", "tcp:80"], ["--web"], ["now"]):
-            error = str(self.assertRaises(SystemExit, cli.main, ["run", *arguments]).code)
-            self.assertTrue(error.startswith("errklein run: "), error)
-            self.assertTrue(error.endswith("; `errklein run --help` shows the options"), error)
+        for arguments, text in (
+            (
+                ["--wbe", "tcp:80"],
+                "unknown option '--wbe'; did you mean '--web'? 'errklein run --help' lists the options.",
+            ),
+            (["--web"], "the value of --web is missing; 'errklein run --help' describes it"),
+            (["now"], "unexpected argument 'now'; 'errklein run --help' shows the options"),
+        ):
+            errors = io.StringIO()
+            self.patch(sys, "stderr", errors)
+            self.assertEqual(self.assertRaises(SystemExit, cli.main, ["run", *arguments]).code, 2)
+            self.assertEqual(errors.getvalue(), f"errklein run: {text}\n")
 
 
 class Processes(SynchronousTestCase):
