@@ -61,6 +61,7 @@ COMMAND_LINES = (
     ("--web", "tcp:99999"),
     ("--web", "tcp:3141:host=127.0.0.1"),
     ("--web", "systemd:domain=INET:name=web"),
+    ("--web", "tcp:3141:interface=192.0.2.1"),
     ("--web", "unix:/run/missing/web.sock"),
     ("--web", "tls:certificates:3142"),
     ("--web", "ssl:3142:privateKey=key.pem"),

@@ -224,7 +224,10 @@ class CommandLineTests(SynchronousTestCase):
             other.bind(("127.0.0.1", 0))
             other.listen()
             endpoint = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
-            self.assertIn(f"--web {endpoint}: Address already in use", self.refusal("errklein", "--web", endpoint))
+            port = other.getsockname()[1]
+            line = self.refusal("errklein", "--web", endpoint)
+            self.assertIn(f"--web {endpoint}: port {port} of 127.0.0.1 is in use by another program", line)
+            self.assertIn(f"`ss -ltnp 'sport = :{port}'` shows it", line)
 
     def test_configuration_without_endpoints(self) -> None:
         """With a configuration, only the endpoints of --web are opened; without one, the default endpoint is."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import re
 import socket
-import stat
 from pathlib import Path
 
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from errklein.config import ConfigError
-from errklein.web import identify, server_endpoint
+from errklein.web import identify, in_use_by_another, listen_problem, server_endpoint, unix_problem
 from errklein.web.pem import CertificateError
 
 EXPECTED = "a Twisted endpoint such as tcp:3141:interface=127.0.0.1"
@@ -40,8 +39,7 @@ def check_endpoint(description: str) -> None:
     try:
         _check(description)
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        reason = f"{place}{error.strerror or error}"
+        reason = listen_problem(error)
     except CertificateError as error:
         reason = str(error)
     except Exception as error:
@@ -89,20 +87,19 @@ class _BindCheckReactor:
         family = socket.AF_INET6 if ":" in interface else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((interface, port))
+            try:
+                probe.bind((interface, port))
+            except OSError as error:
+                raise OSError(listen_problem(error, port, interface)) from error
 
     def listenUNIX(
         self, address: str, factory: Factory, backlog: int = 50, mode: int = 0o666, wantPID: bool = False
     ) -> None:
         path = Path(os.fsdecode(address))
-        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-            raise OSError(f"{path.parent} isn't a writable directory")
-        try:
-            kind = path.stat().st_mode
-        except FileNotFoundError:
+        if problem := unix_problem(path):
+            raise OSError(problem)
+        if not path.exists():
             return
-        if not stat.S_ISSOCK(kind):
-            raise OSError(f"{path} exists and isn't a socket")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             if probe.connect_ex(str(path)) == 0:
-                raise OSError("another process listens there")
+                raise OSError(in_use_by_another(path))

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred, succeed
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.haproxy import proxyEndpoint
+
+from errklein.web._listen_errors import listen_problem, unix_problem
 
 if TYPE_CHECKING:
     from errklein.web._certificates import CertificateStore
@@ -96,7 +99,7 @@ class Listeners:
             endpoint, certificates = server_endpoint(self._reactor, description)
             port = await maybeDeferred(endpoint.listen, self._factory)
         except Exception as error:
-            raise ListenError(description, _reason(error)) from None
+            raise ListenError(description, _reason(description, error)) from None
         listener = self._open[identify(description)] = _Listener(description, port, certificates)
         if self._paused:
             listener.accept(False)
@@ -209,10 +212,9 @@ def identify(description: str) -> Endpoint:
     return kind, frozenset(named.items())
 
 
-def _reason(error: BaseException | None) -> str:
-    if isinstance(error, CannotListenError):
-        cause = error.socketError
-        return str(getattr(cause, "strerror", None) or cause)
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return str(error) or type(error).__name__
+def _reason(description: str, error: Exception) -> str:
+    with suppress(LookupError, ValueError):
+        kind, arguments = identify(description)
+        if kind == "unix":
+            return unix_problem(Path(dict(arguments)["address"])) or listen_problem(error)
+    return listen_problem(error)

@@ -161,7 +161,7 @@ class SwitchedTests(RealBotCase):
             taken.bind(("127.0.0.1", self.port))
             taken.listen()
             for command in ("!on in thread", "!on on reactor"):
-                self.assertIn("Address already in use", await self.command(command))
+                self.assertIn("is in use by another program", await self.command(command))
         self.flushLoggedErrors()
 
     async def test_reconfigured(self) -> None:
@@ -220,7 +220,7 @@ class RefusalTests(ListeningCase):
             taken.listen()
             port = taken.getsockname()[1]
             reply = await self.ask_for({"HOST": "127.0.0.1", "PORT": port})
-            await self.stays(reply, f"tcp:{port}", "Address already in use")
+            await self.stays(reply, f"tcp:{port}", "is in use by another program")
             # Of what is new, nothing is left open if only a part of it can be.
             other = free_port()
             wanted = {"HOST": "127.0.0.1", "PORT": other, "ENDPOINTS": [f"tcp:{port}:interface=127.0.0.1"]}

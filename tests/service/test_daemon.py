@@ -412,7 +412,7 @@ class WrongSettings(ProcessCase):
             endpoint = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
             line = self.refusal("errklein", "--web", endpoint)
             self.assertIn(endpoint, line)
-            self.assertIn("Address already in use", line)
+            self.assertIn("is in use by another program", line)
 
     def test_failing_config_names_line(self) -> None:
         """A syntax error in config.py is reported with its line."""
