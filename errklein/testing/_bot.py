@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from errklein.backends.test import SentMessage, TestBackend
@@ -22,6 +23,7 @@ from errklein.plugins import BotPlugin
 from errklein.running import loop_of, register_reactor_thread
 from errklein.running.threads import unwrapped
 from errklein.testing._client import WebhookClient
+from errklein.testing._explanations import explain_replies, explain_response
 from errklein.testing._loop import TestLoop
 from errklein.testing._packages import share_packages
 from errklein.testing._pool import InlinePool
@@ -126,6 +128,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         self.has_ended = False
         """True after all networks have ended, as when standard input has ended; in service, the process then stops."""
         self._log = _Log()
+        self._explanation = ""
         self._level = logging.NOTSET
         self._threads: set[threading.Thread] = set()
 
@@ -200,8 +203,12 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         """
         before = len(self.messages)
         backend = self.backend if network is None else self.backends[network]
+        self._begin()
         self._call(backend.receive, text, frm=frm, to=room)
-        return [message.text for message in self.messages[before:]]
+        replies = [message.text for message in self.messages[before:]]
+        prefix = self.config.networks[backend.network].BOT_PREFIX
+        self._explanation = explain_replies(text, replies, prefix, self._log.failure)
+        return replies
 
     def command(self, text: str, frm: str = ADMIN) -> str:
         """Send a command to the bot directly, and return the reply.
@@ -212,7 +219,11 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         """
         replies = self.say(text, frm)
         if len(replies) != 1:
-            raise AssertionError(f"{text!r} got {len(replies)} replies: {replies!r}\n{self.report()}")
+            count = len(replies) or "no"
+            cause = (
+                self.explanation() or f"{text}: {count} replies instead of one; bot.say() returns any number of them"
+            )
+            raise AssertionError(f"{cause}\nreplies: {replies!r}\n{self.report()}")
         return replies[0]
 
     # Webhooks
@@ -267,6 +278,14 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         """The routes of all webhooks, as "POST, GET, HEAD /rule -> Plugin.method"."""
         return [f"{', '.join(route.methods)} {route.rule} -> {route.hook}" for route in self.bot.web.routes.hooks()]
 
+    def explanation(self) -> str:
+        """Return why the last request or command failed, in one line and the line of source; "" if it didn't.
+
+        For example `POST /note: 404, no webhook matches this path; did you mean /notes?`. A failed assertion of a
+        `PluginTestCase` begins with it.
+        """
+        return self._explanation
+
     def report(self) -> str:
         """Return the routes and the log as one text, which is shown when a test fails."""
         return "\n".join(["Routes:", *self.routes, "Log:", *self._log.lines])
@@ -278,7 +297,18 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         self.has_ended = True
 
     def _send_request(self, method: str, url: str, **request: Any) -> Deferred[ClientResponse]:
-        return self._call(self._client.request, method, url, **request)
+        self._begin()
+        sent: Deferred[ClientResponse] = self._call(self._client.request, method, url, **request)
+        return sent.addCallback(self._explain, method, url)
+
+    def _explain(self, response: ClientResponse, method: str, url: str) -> ClientResponse:
+        rules = [route.rule for route in self.bot.web.routes.hooks()]
+        self._explanation = explain_response(method, url, response, rules, self._log.failure)
+        return response
+
+    def _begin(self) -> None:
+        """Forget the errors of earlier requests and messages."""
+        self._explanation, self._log.failure = "", None
 
     def _call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call the function while the reactor's asyncio loop runs, if it has one."""
@@ -315,9 +345,12 @@ class _Log(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
+        self.failure: Failure | None = None
+        """The last failure in the log."""
 
     def __call__(self, event: LogEvent) -> None:
         self.lines.append(formatEvent(event))
+        self.failure = event.get("log_failure", self.failure)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(f"{record.name}: {record.getMessage()}")

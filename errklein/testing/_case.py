@@ -19,7 +19,8 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
     """A test case for plugins. Each test has a bot of its own, a `TestBot`, as `self.bot`.
 
     The bot starts before the test and stops after it, which fails the test if the plugin leaves a timer, an asyncio task or a
-    thread behind. A failed assertion shows the routes and the log. ::
+    thread behind. A failed assertion begins with the error of the last request or command, if there was one, such as
+    `POST /note: 404, no webhook matches this path; did you mean /notes?`, and ends with the routes and the log. ::
 
         class BuildsTests(PluginTestCase):
             plugins = (Builds,)
@@ -105,14 +106,16 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
 
 def _explained(bot: TestBot) -> type[AssertionError]:
     class FailedAssertion(AssertionError):
-        """An assertion failed; the text ends with the bot's routes and log."""
+        """An assertion failed. The text begins with the error of the last request or command, and ends with routes and log."""
 
         def __init__(self, *args: object) -> None:
             super().__init__(*args)
             # The text may be read after the bot has stopped, when it has no routes.
-            self._report = bot.report()
+            self._explanation, self._report = bot.explanation(), bot.report()
 
         def __str__(self) -> str:
-            return f"{super().__str__()}\n{self._report}"
+            return "\n".join(part for part in (self._explanation, super().__str__(), self._report) if part)
 
+    # Reports show the qualified name.
+    FailedAssertion.__qualname__ = "FailedAssertion"
     return FailedAssertion

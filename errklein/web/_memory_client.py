@@ -64,9 +64,14 @@ class ClientResponse:
     def json(self) -> Any:
         """Return the value of a JSON body.
 
-        :raises ValueError: The body is not JSON.
+        :raises ValueError: The body is not JSON. The text has the status and the beginning of the body.
         """
-        return json.loads(self.body)
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            raise ValueError(
+                f"the body of the response {self.status} {self.reason} is not JSON: {self.text[:300]!r}"
+            ) from None
 
 
 class ConnectionBroken(Exception):

@@ -70,7 +70,8 @@ class TestBotTests(SynchronousTestCase):
     def test_command_with_other_than_one_answer(self) -> None:
         """`command` requires exactly one reply and shows the others; `say` accepts any number."""
         error = self.assertRaises(AssertionError, self.bot.command, "!twice")
-        self.assertIn("got 2 replies: ['one', 'two']", str(error))
+        self.assertIn("2 replies instead of one; bot.say() returns any number of them", str(error))
+        self.assertIn("replies: ['one', 'two']", str(error))
         self.assertEqual(self.bot.say("!twice"), ["one", "two"])
         self.assertEqual(self.bot.say("good morning"), [])
 

@@ -21,6 +21,27 @@ class Greeter(BotPlugin):
     def greet(self, payload: Any) -> str:
         return f"hello {payload}"
 
+    @webhook("/form", form_param="payload")
+    def form(self, payload: Any) -> str:
+        return "ok"
+
+    @webhook
+    def broken(self, payload: Any) -> str:
+        return str(payload["missing"])
+
+    @webhook
+    def own(self, payload: Any) -> tuple[str, int]:
+        return "no coffee", 418
+
+    @botcmd
+    def fail(self, msg: Any, args: str) -> str:
+        """Raise an exception."""
+        raise ValueError("it failed")
+
+    @botcmd
+    def silent(self, msg: Any, args: str) -> None:
+        """Reply nothing."""
+
     @botcmd
     def whoami_here(self, msg: Any, args: str) -> str:
         """Return the sender."""
@@ -96,6 +117,72 @@ class FailureTests(SynchronousTestCase):
         self.assertIn("404 != 200", said)
         self.assertIn("POST, GET, HEAD /greet -> Greeter.greet", said)
         self.assertIn('"POST /gret" 404', said)
+
+    def test_begins_with_the_cause(self) -> None:
+        """A failed assertion begins with the error of the last request or command, before the compared values."""
+        for body, begin in (
+            (
+                lambda case: case.assertEqual(case.post("/gret").status, 200),
+                "POST /gret: 404, no webhook matches this path; did you mean /greet?\n404 != 200\nRoutes:",
+            ),
+            (
+                lambda case: case.assertEqual(case.put("/greet?a=b").status, 200),
+                "PUT /greet: 405, the webhook at this path doesn't accept PUT; it accepts GET, HEAD, OPTIONS, POST\n405",
+            ),
+            (
+                lambda case: case.assertEqual(case.post("/form", data={"a": "1"}).status, 200),
+                "POST /form: 400, the form has no field 'payload'",
+            ),
+            (
+                lambda case: case.assertEqual(case.post("/own").status, 200),
+                "POST /own: 418, I'm a Teapot no coffee\n418 != 200",
+            ),
+            (
+                lambda case: case.assertEqual(case.command("!whomi here"), ""),
+                "!whomi here: command not found; did you mean !whoami or !whoami here?\n",
+            ),
+            (lambda case: case.assertEqual(case.command("!zzz"), ""), "!zzz: command not found\n"),
+        ):
+            ((_, said),) = self.run_case(body).failures
+            self.assertIn(f"FailedAssertion: {begin}", said)
+
+    def test_begins_with_the_exception(self) -> None:
+        """If a handler raised, the assertion begins with the exception, the file, the line and the source."""
+        for body, begin in (
+            (lambda case: case.assertEqual(case.post("/broken", json={}).status, 200), "POST /broken: 500, KeyError"),
+            (lambda case: case.assertEqual(case.command("!fail"), ""), "!fail: ValueError"),
+        ):
+            ((_, said),) = self.run_case(body).failures
+            cause, source = said.partition("FailedAssertion: ")[2].split("\n")[:2]
+            self.assertTrue(cause.startswith(f"{begin} in test_case.py, line "), cause)
+            self.assertRegex(source, r"^    \d+ \| (return str\(payload|raise ValueError)")
+
+    def test_no_reply(self) -> None:
+        """A command without a reply, or without the prefix, is named in the first line."""
+        for text, begin in (
+            (
+                "whoami here",
+                "whoami here: not a command without the prefix; did you mean !whoami here?\nreplies: []\nRoutes:",
+            ),
+            ("!silent", "!silent: no replies instead of one; bot.say() returns any number of them\nreplies: []"),
+        ):
+            ((_, said),) = self.run_case(lambda case, text=text: case.command(text)).errors
+            self.assertIn(f"AssertionError: {begin}", said)
+
+    def test_only_the_last_interaction(self) -> None:
+        """An earlier error doesn't appear after a request that succeeds."""
+
+        def body(case: PluginTestCase) -> None:
+            case.post("/gret")
+            case.assertEqual(case.post("/greet").text, "")
+
+        ((_, said),) = self.run_case(body).failures
+        self.assertIn("FailedAssertion: 'hello ' != ''", said)
+
+    def test_response_that_is_not_json(self) -> None:
+        """The exception has the status and the body."""
+        ((_, said),) = self.run_case(lambda case: case.post("/gret").json()).errors
+        self.assertIn("ValueError: the body of the response 404 Not Found is not JSON: '<!doctype html>", said)
 
     def test_explanation_is_asked_for_late(self) -> None:
         """The report has the routes although trial reads it after the bot has stopped."""

@@ -1,0 +1,91 @@
+"""Explanations of error responses and failed commands, which a failed assertion begins with."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import sysconfig
+import traceback
+from collections.abc import Iterable, Sequence
+from html import unescape
+from pathlib import Path
+
+from twisted.python.failure import Failure
+
+from errklein.text.errors import one_line
+from errklein.text.suggestions import most_similar
+from errklein.web import ClientResponse
+
+_PACKAGE = Path(__file__).parent.parent
+_LIBRARIES = tuple(sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib"))
+
+_NOT_FOUND = re.compile(r'Command (".+?")(?: / ".+?")? not found\.')
+_DETAIL = re.compile(r"<p>(.*?)</p>")
+
+
+def explain_response(
+    method: str, url: str, response: ClientResponse, rules: Iterable[str], failure: Failure | None
+) -> str:
+    """Return the cause of an error response, such as "POST /note: 404, no webhook matches this path; did you mean /notes?".
+
+    :param method: The method of the request.
+    :param url: The path of the request.
+    :param response: The response.
+    :param rules: The rules of all webhooks.
+    :param failure: The failure that was logged during the request, if there is one.
+    :returns: The explanation; "" if the status is below 400.
+    """
+    if response.status < 400:
+        return ""
+    path = url.partition("?")[0]
+    if response.status == 404 and "no webhook" in response.text:
+        similar = most_similar(path, rules)
+        reason = "no webhook matches this path" + (f"; did you mean {similar}?" if similar else "")
+    elif response.status == 405 and (allowed := response.header("allow")):
+        reason = f"the webhook at this path doesn't accept {method}; it accepts {allowed}"
+    elif response.status == 500 and failure is not None:
+        reason = explain_failure(failure)
+    else:
+        reason = _detail(response)
+    return f"{method} {path}: {response.status}, {reason}"
+
+
+def explain_replies(text: str, replies: Sequence[str], prefix: str, failure: Failure | None) -> str:
+    """Return the cause of a failed command, such as "!buidl: command not found; did you mean !build?"; "" without an error."""
+    if failure is not None:
+        return f"{text}: {explain_failure(failure)}"
+    for reply in replies:
+        if _NOT_FOUND.match(reply):
+            similar = re.findall('"(.+?)"', reply.partition("Did you mean")[2])
+            return f"{text}: command not found" + (f"; did you mean {' or '.join(similar)}?" if similar else "")
+    if not replies and prefix and not text.startswith(prefix):
+        return f"{text}: not a command without the prefix; did you mean {prefix}{text}?"
+    return ""
+
+
+def explain_failure(failure: Failure) -> str:
+    """Return the exception with file and line of the plugin's or test's code, and the source line below it."""
+    error = failure.value
+    assert error is not None
+    frames = traceback.extract_tb(error.__traceback__)
+    place = next((frame for frame in reversed(frames) if _is_own(frame.filename)), frames[-1] if frames else None)
+    if place is None or place.lineno is None:
+        return f"{type(error).__name__}: {one_line(error)}"
+    where = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {one_line(error)}"
+    source = linecache.getline(place.filename, place.lineno).strip()
+    return f"{where}\n    {place.lineno} | {source}" if source else where
+
+
+def _is_own(file: str) -> bool:
+    path = Path(file)
+    return not path.is_relative_to(_PACKAGE) and not any(path.is_relative_to(library) for library in _LIBRARIES)
+
+
+def _detail(response: ClientResponse) -> str:
+    """Return the reason in the body of an error response."""
+    if "problem+json" in (response.header("content-type") or ""):
+        return str(response.json().get("detail", response.reason))
+    found = _DETAIL.search(response.text)
+    if found is not None:
+        return unescape(found[1])
+    return " ".join(f"{response.reason} {response.text}".split())[:200]
