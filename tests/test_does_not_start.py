@@ -16,6 +16,7 @@ import errklein
 from errklein import logs
 from errklein.service import DataDirectory
 from errklein.storage import SQLiteStorage, StorageError
+from tests import needs_network
 
 GUIDE = Path(errklein.__file__).parent.parent / "docs" / "guides" / "does-not-start.md"
 
@@ -61,7 +62,6 @@ COMMAND_LINES = (
     ("--web", "tcp:99999"),
     ("--web", "tcp:3141:host=127.0.0.1"),
     ("--web", "systemd:domain=INET:name=web"),
-    ("--web", "tcp:3141:interface=192.0.2.1"),
     ("--web", "unix:/run/missing/web.sock"),
     ("--web", "tls:certificates:3142"),
     ("--web", "ssl:3142:privateKey=key.pem"),
@@ -109,6 +109,12 @@ class MessageTests(SynchronousTestCase):
         (self.directory / "config.py").write_text(NULL)
         for arguments in COMMAND_LINES:
             self.check("-n", "errklein", *arguments)
+
+    def test_address_of_another_machine(self) -> None:
+        """The message about an address that this machine doesn't have."""
+        needs_network()
+        (self.directory / "config.py").write_text(NULL)
+        self.check("-n", "errklein", "--web", "tcp:3141:interface=192.0.2.1")
 
     def test_daemon_on_terminal(self) -> None:
         """The message about a daemon with the Text network."""
