@@ -45,6 +45,8 @@ MAX_KEYS = 250_000
 """The maximal number of keys of an object in such JSON. Building the dict blocks all other threads."""
 
 _LARGE = 1024 * 1024
+_MOST_NAMES = 10
+_LONGEST_NAME = 60
 _URLENCODED = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
 _NOT_IN_NAMES = re.compile("[^a-z0-9]+")
@@ -83,14 +85,32 @@ def decode_payload(
         if form_param is None:
             return fields if body else ""
         if form_param not in fields:
-            raise BadPayload(400, f"the form has no field {form_param!a}")
+            raise BadPayload(400, f"the form has no field {form_param!a}; it has {_names_of(fields)}")
         return _json_or_text(fields[form_param], False)
     if form_param is not None:
-        raise BadPayload(400, f"the body must be a form with a field {form_param!a}")
+        given = f"it is {_shortened(media_type)}" if media_type else "its Content-Type is missing"
+        raise BadPayload(
+            400,
+            f"the body must be a form ({_URLENCODED} or {_MULTIPART}) with a field {form_param!a}; "
+            + (given if body else "the request has no body"),
+        )
     if not body:
         return ""
     is_json = media_type == "application/json" or media_type.endswith("+json")
     return _json_or_text(_read_text(body, options.get("charset", "")), is_json)
+
+
+def _names_of(fields: Mapping[str, str]) -> str:
+    """Return the names of a form's fields, without their values, for an error message."""
+    if not fields:
+        return "no fields"
+    shown = ", ".join(map(_shortened, list(fields)[:_MOST_NAMES]))
+    more = len(fields) - _MOST_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _shortened(text: str) -> str:
+    return ascii(text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}...")
 
 
 def _read_content_type(content_type: str) -> tuple[str, Mapping[str, str]]:

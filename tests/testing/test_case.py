@@ -131,7 +131,7 @@ class FailureTests(SynchronousTestCase):
             ),
             (
                 lambda case: case.assertEqual(case.post("/form", data={"a": "1"}).status, 200),
-                "POST /form: 400, the form has no field 'payload'",
+                "POST /form: 400, the form has no field 'payload'; it has 'a'\n400 != 200",
             ),
             (
                 lambda case: case.assertEqual(case.post("/own").status, 200),

@@ -201,6 +201,34 @@ class FormTests(PayloadCase):
             "multipart/form-data; boundary=b",
         )
 
+    def test_missing_field(self) -> None:
+        """The error has the names of at most ten fields, shortened, and no values."""
+        for body, fields in (
+            (b"a=secret&b=2", "it has 'a', 'b'"),
+            (b"", "it has no fields"),
+            ("é".encode() + b"=1&" + b"n" * 100 + b"=2", f"it has '\\xe9', '{'n' * 60}...'"),
+            (
+                b"&".join(b"f%d=secret" % number for number in range(13)),
+                f"it has {str([f'f{n}' for n in range(10)])[1:-1]} and 3 more",
+            ),
+        ):
+            error = self.assertRaises(BadPayload, decode_payload, body, FORM, form_param="payload")
+            self.assertEqual((error.status, error.detail), (400, f"the form has no field 'payload'; {fields}"))
+
+    def test_not_a_form(self) -> None:
+        """If the body isn't a form, the error has its type."""
+        for body, content_type, reason in (
+            (b"{}", "application/json; charset=utf-8", "it is 'application/json'"),
+            (b"{}", "", "its Content-Type is missing"),
+            (b"", "", "the request has no body"),
+        ):
+            error = self.assertRaises(BadPayload, decode_payload, body, content_type, form_param="payload")
+            self.assertEqual(
+                error.detail,
+                "the body must be a form (application/x-www-form-urlencoded or multipart/form-data) with a field 'payload'; "
+                f"{reason}",
+            )
+
     def test_large_field(self) -> None:
         """A field of several megabytes is decoded."""
         text = 'é{"a": "100% = 1"}\n' * 100_000
