@@ -85,7 +85,10 @@ class CommandLineTests(SynchronousTestCase):
             (["--config", "broken.py"], "broken.py raised KeyError at line 1: 'PASSWORD'"),
             (["--config", "."], "can't be read: Is a directory"),
             (["--backend", "ICQ"], "BACKEND", "'ICQ'", "IRC, Null, Test, Text"),
-            (["--plugin-dir", "nowhere"], "BOT_EXTRA_PLUGIN_DIR", "nowhere"),
+            (
+                ["--plugin-dir", "nowhere"],
+                f"--plugin-dir: expected an existing directory, not 'nowhere' in {Path.cwd()}",
+            ),
             (["--data-dir", "file"], "BOT_DATA_DIR", "it isn't a directory"),
             (["--data-dir", "file/below"], "BOT_DATA_DIR", "can't be created"),
             (["--web", "nonsense"], "--web nonsense", "tcp:3141"),

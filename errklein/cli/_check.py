@@ -83,7 +83,8 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, found_befor
     instances = [instance for _, instance in found if instance is not None]
     mistakes = [mistake for instance in instances for mistake in check_methods(instance)]
     problems += [str(mistake) for mistake in mistakes if mistake.is_error]
-    lines += ["", *(f"problem: {escape(problem)}" for problem in problems)] if problems else []
+    sources = {plugin.problem: plugin.source for plugin in bot.plugin_manager.found if plugin.source}
+    lines += ["", *(_with_source(problem, sources.get(problem, "")) for problem in problems)] if problems else []
     blocking = [line for instance in instances for line in reactor_warnings(instance)]
     doubtful = [str(mistake) for mistake in mistakes if not mistake.is_error]
     checked = (*clashes(bot.plugin_manager), *configuration_warnings(config), *unknown_names(config, found))
@@ -95,6 +96,10 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, found_befor
     bot.storage.close()
     if count:
         raise SystemExit(1)
+
+
+def _with_source(problem: str, source: str) -> str:
+    return "\n".join([f"problem: {escape(problem)}", *map(escape, source.splitlines())])
 
 
 def _counted(count: int, noun: str) -> str:

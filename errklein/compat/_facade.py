@@ -17,6 +17,7 @@ from typing import Any
 
 from errklein.compat import errbot_package
 from errklein.compat._names import ERRBOT, EXPORTED, FACADES, PROVIDED
+from errklein.text.suggestions import did_you_mean
 
 _ERRBOT_HERE = FACADES["errbot"]
 
@@ -102,7 +103,9 @@ class _FacadeFinder(MetaPathFinder):
         if name not in PROVIDED:
             # The error has errbot's name for the module. `from errbot import name` would ignore an error for the name
             # that the import system looks for, and raise a less helpful one.
-            raise ModuleNotFoundError(f"errklein doesn't have {name}", name=name)
+            module, _, last = name.rpartition(".")
+            meant = did_you_mean(last, ERRBOT.get(module, ()))
+            raise ModuleNotFoundError(f"errklein doesn't have {name}{meant}", name=name)
         file = str(PACKAGE_DIRECTORY / "__init__.py")
         loader = _FacadeLoader(fullname, file)
         if name == "errbot":

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from errklein.config._settings import ConfigError
 from errklein.text.errors import error_text
-from errklein.text.remedies import remedy
+from errklein.text.remedies import remedy_line
 from errklein.text.source_excerpt import source_excerpt
 
 
@@ -40,7 +40,7 @@ def run_config(path: Path) -> ModuleType:
     except SyntaxError as error:
         raise _invalid(path, error) from None
     except (Exception, SystemExit) as error:
-        raise _raised(path, error, module) from None
+        raise _raised(path, error) from None
     return module
 
 
@@ -52,14 +52,11 @@ def _invalid(path: Path, error: SyntaxError) -> ConfigError:
     return ConfigError(f"{file} isn't valid Python{line}: {error.msg}", source=excerpt)
 
 
-def _raised(path: Path, error: BaseException, module: ModuleType) -> ConfigError:
+def _raised(path: Path, error: BaseException) -> ConfigError:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     line = lines[-1] if lines else None
     raised = f"{path} raised {type(error).__name__}" + (f" at line {line}" if line else "")
     text = error_text(error)
     excerpt = source_excerpt(path, line) if line else ""
-    advice = remedy(error, [name for name in vars(module) if not name.startswith("__")], quote=True)
-    if advice:
-        advice = f"    {advice[0].upper()}{advice[1:]}{'' if advice.endswith('?') else '.'}"
-    source = "\n".join(part for part in (excerpt, advice) if part)
+    source = "\n".join(part for part in (excerpt, remedy_line(error, quote=True)) if part)
     return ConfigError(raised if text == type(error).__name__ else f"{raised}: {text}", source=source)

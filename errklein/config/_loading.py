@@ -192,7 +192,10 @@ def _completed(settings: Mapping[str, Any], path: Path | None, plugin_dirs: Sequ
     written = {name: settings[name] for name in _DIRECTORIES if name in settings}
     defaults = {name: copy.copy(setting.default) for name, setting in SETTINGS.items()}
     config = Config(defaults | given | written, path=path)
-    more = checked("BOT_EXTRA_PLUGIN_DIR", list(plugin_dirs))
+    try:
+        more = checked("BOT_EXTRA_PLUGIN_DIR", list(plugin_dirs))
+    except ConfigError as error:
+        raise ConfigError(f"--plugin-dir: {str(error).partition(': ')[2]}") from None
     config._directories = _directories(
         given | {"BOT_EXTRA_PLUGIN_DIR": [*given.get("BOT_EXTRA_PLUGIN_DIR", ()), *more]}
     )

@@ -101,6 +101,7 @@ _anything = _where(lambda value: True, "anything")
 _text = _where(_is_text, "a string")
 _mapping = _where(lambda value: isinstance(value, Mapping), "a dict")
 _strings = _each(_is_text, "a tuple of strings")
+_names = _each(_is_text, "a tuple of names, such as ('@alice',)")
 _order = _each(
     lambda item: item is None or _is_text(item),
     "a tuple of plugins' names, with None for all others",
@@ -193,7 +194,8 @@ def _directories(value: Any) -> Any:
     paths = [_path(item) for item in given]
     for path in paths:
         if not Path(path).is_dir():
-            raise InvalidValue("an existing directory", repr(path))
+            above = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
+            raise InvalidValue("an existing directory", f"{path!r}{above}")
     return paths
 
 
@@ -257,7 +259,7 @@ SETTINGS: Mapping[str, Setting] = {
     "BOT_ASYNC": Setting(True, _flag),
     "BOT_ASYNC_POOLSIZE": Setting(10, _whole(1)),
     "BOT_IDENTITY": Setting({}, _mapping),
-    "BOT_ADMINS": Setting((), _strings),
+    "BOT_ADMINS": Setting((), _names),
     "CHATROOM_PRESENCE": Setting((), _rooms),
     "CHATROOM_FN": Setting("Errbot", _text),
     "CHATROOM_RELAY": Setting({}, _relays),
@@ -303,7 +305,7 @@ SETTINGS: Mapping[str, Setting] = {
 }
 """The settings with a default."""
 
-DEPENDENT: Mapping[str, Check] = {"BOT_ADMINS_NOTIFICATIONS": _strings, "COMPACT_OUTPUT": _flag}
+DEPENDENT: Mapping[str, Check] = {"BOT_ADMINS_NOTIFICATIONS": _names, "COMPACT_OUTPUT": _flag}
 """The settings whose default depends on other settings."""
 
 OF_XMPP = frozenset(name for name in SETTINGS if name.startswith("XMPP_"))

@@ -90,7 +90,9 @@ class Lifecycle:
 
     async def check(self, plugin: Plugin) -> list[str]:
         """Return the problems that are known before the plugin is activated: dependencies, routes and templates."""
-        problems = [missing(plugin, name) for name in plugin.plug.depends_on if name not in self._plugins]
+        problems = [
+            missing(plugin, name, self._plugins) for name in plugin.plug.depends_on if name not in self._plugins
+        ]
         if circular := circle(self._plugins, plugin):
             problems.append(circular)
         if plugin.instance is not None:

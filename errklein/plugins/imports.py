@@ -87,7 +87,7 @@ def plugin_class(module: ModuleType, base: type[B], named: str = "") -> tuple[ty
     # A class may have two names.
     candidates = list(dict.fromkeys((own or found).values()))
     if not candidates:
-        raise PluginLoadError(f"{module.__file__}: no subclass of {base.__name__} found")
+        raise PluginLoadError(f"{module.__file__}: no subclass of {base.__name__} found{_subclass_hint(module, base)}")
     chosen = candidates[0]
     if len(candidates) == 1:
         return chosen, None
@@ -96,6 +96,12 @@ def plugin_class(module: ModuleType, base: type[B], named: str = "") -> tuple[ty
             return candidate, None
     names = ", ".join(candidate.__name__ for candidate in candidates)
     return chosen, f"{module.__file__}: Contains more than one plugin ({names}); {chosen.__name__} is used"
+
+
+def _subclass_hint(module: ModuleType, base: type) -> str:
+    """Return how to make the first class of the module the plugin; "" if it defines none."""
+    own = [value for value in vars(module).values() if isinstance(value, type) and value.__module__ == module.__name__]
+    return f"; write `class {own[0].__name__}({base.__name__}):` instead of `class {own[0].__name__}`" if own else ""
 
 
 def package_of(plug: PlugFile) -> str:

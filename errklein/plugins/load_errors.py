@@ -8,19 +8,31 @@ from traceback import format_exception_only, walk_tb
 from errklein.plugins.plug_file import PlugFile
 from errklein.text import truncated
 from errklein.text.masking import masker
+from errklein.text.remedies import remedy_line
+from errklein.text.source_excerpt import source_excerpt
 
 _LONGEST = 500
 
 
 class PluginLoadError(Exception):
-    """A plugin's code can't be loaded. The text is one line with the plugin, the file and line, and the error."""
+    """A plugin's code can't be loaded. The text is one line with the plugin, the file and line, and the error.
+
+    `source` is the line of the source, and a remedy if it is known, each on a line; "" if the source can't be read.
+    """
+
+    source = ""
 
     @classmethod
     def of(cls, plug: PlugFile, package: str, error: BaseException) -> PluginLoadError:
         """Return the PluginLoadError for an exception of the plugin's code. `package` contains the plugin's modules."""
         # Without the package, modules have the names that the plugin's author knows.
         located = located_error(plug, error).replace(f"{package}.", "")
-        return cls(f"{plug.name} could not be loaded: {located}")
+        made = cls(f"{plug.name} could not be loaded: {located}")
+        path, line = _place(plug, error)
+        column = error.offset if isinstance(error, SyntaxError) else None
+        excerpt = source_excerpt(path, line, column) if line is not None else ""
+        made.source = "\n".join(part for part in (excerpt, remedy_line(error)) if part)
+        return made
 
 
 def located_error(plug: PlugFile, error: BaseException) -> str:

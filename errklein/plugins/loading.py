@@ -167,7 +167,9 @@ class Loader:
             return ""
         if path not in known.duplicates:
             known.duplicates.append(path)
-        return f"{path}: a plugin named {known.name} already exists, in {known.plug.path}"
+        return (
+            f"{path}: a plugin named {known.name} already exists, in {known.plug.path}; change Name in one of the files"
+        )
 
     async def _load(self, plugin: Plugin, plug: PlugFile, deadline: Deadline, fresh: bool) -> str:
         """Create the instance. Return a warning or "". Raises PluginActivationException, also after the deadline."""
@@ -186,14 +188,14 @@ class Loader:
                 self.log.failure("{plugin} could not be loaded", plugin=plugin.name)
                 error = PluginLoadError.of(plug, package_of(plug), error)
             if plugin.instance is None:
-                plugin.problem = str(error)
+                plugin.problem, plugin.source = str(error), error.source
             raise PluginActivationException(str(error)) from error
         for mistake in mistakes:
             self.log.warn("{text}", text=mistake)
         instance.dependencies = list(plug.depends_on)
         plugin.plug = plug
         plugin.instance = instance
-        plugin.problem = ""
+        plugin.problem = plugin.source = ""
         plugin.notes = [warning] if warning else []
         return warning or ""
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from errklein.logs import escape
+from errklein.text.suggestions import did_you_mean
 
 ERRBOT_VERSION = "6.2.1"
 """The version of errbot that errklein reports to plugins."""
@@ -164,7 +165,9 @@ def _check_module(plug: PlugFile) -> None:
         raise PlugError(plug.path, f"[Core] Module is {plug.module!r}", "a name without dots, and without .py")
     # os.path, since Path.is_file() raises OSError for names that are too long or directories that aren't accessible.
     if not os.path.isfile(plug.module_path):  # noqa: PTH113
-        raise PlugError(plug.path, f"there is no file {plug.module_path.name} beside it", "the file that Module names")
+        beside = [path.stem for path in plug.directory.glob("*.py")]
+        missing = f"[Core] Module is {plug.module!r}, but there is no file {plug.module_path.name} beside it"
+        raise PlugError(plug.path, missing, f"the name of a Python file{did_you_mean(plug.module, beside)}")
 
 
 def _check_name(plug: PlugFile) -> None:

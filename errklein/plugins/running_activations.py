@@ -20,6 +20,7 @@ from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import KnownProblem, Plugin, PluginActivationException, PluginError, PluginTimeout
 from errklein.running import TimedOut, result_within
 from errklein.running.context import running_activation
+from errklein.text.suggestions import did_you_mean
 
 
 @dataclass(eq=False)
@@ -185,7 +186,7 @@ class Activations:
 
     async def _activate_dependency(self, plugin: Plugin, name: str, batch: Batch) -> None:
         if name not in self.plugins:
-            raise PluginActivationException(missing(plugin, name))
+            raise PluginActivationException(missing(plugin, name, self.plugins))
         try:
             await self._activated(self.plugins[name], batch)
         except PluginError as error:
@@ -264,9 +265,10 @@ def activation_order(plugins: Mapping[str, Plugin], names: Iterable[str]) -> lis
     return list(order)
 
 
-def missing(plugin: Plugin, name: str) -> str:
-    """Return the error for a dependency that doesn't exist."""
-    return f"{plugin.name} depends on {name}, which is not found (DependsOn in {plugin.plug.path})"
+def missing(plugin: Plugin, name: str, plugins: Iterable[str] = ()) -> str:
+    """Return the error for a dependency that isn't one of the plugins, with the similar name."""
+    meant = did_you_mean(name, plugins)
+    return f"{plugin.name} depends on {name}, which is not found (DependsOn in {plugin.plug.path}){meant}"
 
 
 def circle(plugins: Mapping[str, Plugin], plugin: Plugin) -> str:

@@ -43,7 +43,10 @@ class DataDirectory:
             return
         with acting_as(self.uid, self.gid):
             if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-                raise self._error(f"the user {_user_name(self.uid)} can't write to it; check owner and mode")
+                user = _user_name(self.uid)
+                raise self._error(
+                    f"the user {user} can't write to it; give it to that user with `chown -R {user}: {self.path}`"
+                )
             if (self.path / LOCK_NAME).exists():
                 os.close(self._open_lock(os.O_RDWR))
 

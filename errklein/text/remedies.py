@@ -18,26 +18,36 @@ _MEMBERS = {
     "environ": "os",
     "getenv": "os",
     "timedelta": "datetime",
+    **dict.fromkeys(("BotFlow", "BotPlugin", "FlowRoot", "Message", "arg_botcmd", "botcmd", "botflow"), "errbot"),
+    **dict.fromkeys(("botmatch", "cmdfilter", "re_botcmd", "webhook"), "errbot"),
 }
-"""Names of the standard library that are often used without their import, with their modules."""
+"""Names that are often used without their import, with their modules."""
+
+_PROVIDED = ("errbot", "errklein", "flask")
+"""Packages that are always there; only a module in them can be missing."""
 
 _CONSTANTS = {"false": "False", "none": "None", "null": "None", "true": "True"}
 
 
-def remedy(error: BaseException, defined: Iterable[str] = (), *, quote: bool = False) -> str:
+def remedy(error: BaseException, *, quote: bool = False) -> str:
     """Return how to correct the code that raised the error, in one sentence without a full stop; "" if unknown.
 
-    :param error: the exception.
-    :param defined: the names that the code defines.
+    :param error: the exception, with its traceback.
     :param quote: whether an unknown name is probably a string without quotes, as in a config.py.
     """
     if isinstance(error, ModuleNotFoundError):
         return _of_missing_module(error.name or "")
     if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
-        return _of_unknown_name(error.name or "", defined, quote)
+        return _of_unknown_name(error.name or "", _defined(error), quote)
     if isinstance(error, KeyError) and error.args and _is_of_environment(error):
         return f"set the environment variable {error.args[0]} before errklein starts"
     return ""
+
+
+def remedy_line(error: BaseException, *, quote: bool = False) -> str:
+    """Return the same as an indented sentence, to be shown below a source line; "" if unknown."""
+    advice = remedy(error, quote=quote)
+    return advice and f"    {advice[0].upper()}{advice[1:]}{'' if advice.endswith('?') else '.'}"
 
 
 def _of_unknown_name(name: str, defined: Iterable[str], quote: bool) -> str:
@@ -53,9 +63,16 @@ def _of_unknown_name(name: str, defined: Iterable[str], quote: bool) -> str:
     return f"write '{name}' in quotes if it is text" if quote else ""
 
 
+def _defined(error: BaseException) -> set[str]:
+    """Return the names that are defined where the error was raised."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    names = {*frames[-1].f_globals, *frames[-1].f_locals} if frames else set()
+    return {name for name in names if not name.startswith("__")}
+
+
 def _of_missing_module(name: str) -> str:
     top = name.partition(".")[0]
-    if not top or top in sys.stdlib_module_names:
+    if not top or top in sys.stdlib_module_names or top in _PROVIDED:
         return ""
     similar = most_similar(top, {*sys.stdlib_module_names, *packages_distributions()} - {top})
     meant = f"did you mean {similar}? Otherwise " if similar else ""

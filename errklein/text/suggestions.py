@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_SIMILARITY = 0.65
+"""The difflib ratio from which names are similar: "Irk" and "IRC", but not "nothing" and "string"."""
+
+_SHORTEST = 3
+"""The least length of a name that is similar to those that begin with it, as "int" is to "integer"."""
+
 
 def most_similar(name: str, names: Iterable[str]) -> str:
     """Return the name that resembles the given one most, regardless of case; "" if none does."""
     by_lower_case = {known.lower(): known for known in sorted(names, reverse=True)}
-    similar = get_close_matches(name.lower(), by_lower_case, 1)
+    given = name.lower()
+    similar = get_close_matches(given, by_lower_case, 1, _SIMILARITY) or [
+        known
+        for known in by_lower_case
+        if (len(known) >= _SHORTEST and given.startswith(known))
+        or (len(given) >= _SHORTEST and known.startswith(given))
+    ]
     return by_lower_case[similar[0]] if similar else ""
 
 

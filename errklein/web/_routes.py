@@ -23,6 +23,7 @@ from werkzeug.routing import RequestRedirect
 from werkzeug.routing.map import MapAdapter
 
 from errklein.running import place
+from errklein.web._invalid_rules import rule_error
 from errklein.web._precedence import HookKey, RouteInfo, RoutePrecedence
 from errklein.webhooks import Hook
 
@@ -290,5 +291,4 @@ def _bind(app: Klein, hook: Hook | None, rule: str, methods: Iterable[str], endp
     try:
         app.route(rule, methods=sorted(methods), endpoint=endpoint, strict_slashes=False)(function)
     except Exception as error:
-        reason = str(error) or type(error).__name__
-        raise RuleError(f"{hook}: invalid rule {rule!r} ({reason})") from error
+        raise RuleError(rule_error(hook, rule, error, app.url_map.converters)) from error

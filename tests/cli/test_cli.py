@@ -289,6 +289,26 @@ class Processes(SynchronousTestCase):
         self.assertTrue(result.stdout.endswith("\n\nFound 2 problems and no warnings.\n"), result.stdout)
         self.assertIn("a_module_that_is_not_there", "".join(problems))
 
+    def test_check_shows_source(self) -> None:
+        """Below an error in a plugin's code is the source line, and how to correct it if that is known."""
+        for name, source in (
+            ("Name", "class Name(BotPlugin): pass\n"),
+            ("Syntax", "def (\n"),
+            ("Secret", "x = int('hunter22')\n"),
+        ):
+            write_plugin(self.directory, name, source)
+        write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory)})
+        result = run(ERRKLEIN, "check", cwd=self.directory)
+        for shown in (
+            (
+                "name 'BotPlugin' is not defined\n    1 | class Name(BotPlugin): pass\n"
+                "    Add `from errbot import BotPlugin` at the top of the file.\n"
+            ),
+            "SyntaxError: invalid syntax\n    1 | def (\n      |     ^\n",
+            "    1 | x = int('•••')\n",
+        ):
+            self.assertIn(shown, result.stdout)
+
     def test_check_tells_what_blocks_the_reactor(self) -> None:
         """A plain handler that runs on the reactor is shown with the reason, and is a warning if it blocks."""
         write_plugin(self.directory, "Mixed", MIXED)

@@ -42,6 +42,8 @@ class FacadeTests(SynchronousTestCase):
         for statement in ("import errklein.compat.errbot.gone.too", "from errklein.compat.errbot.gone import x"):
             error = self.assertRaises(ImportError, run, statement)
             self.assertEqual(str(error), "errklein doesn't have errbot.gone")
+        error = self.assertRaises(ImportError, run, "import errklein.compat.errbot.BotPlugn")
+        self.assertEqual(str(error), "errklein doesn't have errbot.BotPlugn; did you mean 'BotPlugin'?")
         self.assertIs(run("from errklein.compat.errbot import Message")["Message"], Message)
 
     def test_dir(self) -> None:

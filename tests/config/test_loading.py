@@ -311,8 +311,8 @@ class Mistakes(ConfigCase):
         for text, *fragments in (
             ("BACKEND = None", "BACKEND", "one of"),
             ("BACKENDS = ['irc']", "BACKENDS", "a dict"),
-            ("BOT_ADMINS = 7", "BOT_ADMINS", "a tuple of strings", "7"),
-            ("BOT_ADMINS = ('a', 2)", "BOT_ADMINS", "a tuple of strings, not one with 2 in it"),
+            ("BOT_ADMINS = 7", "BOT_ADMINS", "a tuple of names, such as ('@alice',)", "7"),
+            ("BOT_ADMINS = ('a', 2)", "BOT_ADMINS", "a tuple of names, such as ('@alice',), not one with 2 in it"),
             ("CHATROOM_PRESENCE = ('#a', ())", "CHATROOM_PRESENCE", "rooms' names", "not one with a tuple in it"),
             ("CHATROOM_PRESENCE = 1", "CHATROOM_PRESENCE", "rooms' names", "not 1"),
             ("CHATROOM_RELAY = {'a': 2}", "CHATROOM_RELAY", "a dict of names", "not one with 2 in it"),

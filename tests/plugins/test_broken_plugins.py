@@ -151,7 +151,12 @@ class ForeseenTests(SynchronousTestCase):
         write_plugin(directory, "Odd", RULES)
         bot = TestBot(plugin_dirs=[directory]).bot
         [told] = self.successResultOf(bot.plugin_manager.load(bot.plugin_roots))
-        self.assertTrue(told.startswith("Odd.wrong: invalid rule '/<nothing:x>' ("), told)
+        place = f"in {directory}/odd/odd.py, line "
+        self.assertTrue(told.startswith(f"Odd.wrong: invalid rule '/<nothing:x>' {place}"), told)
+        self.assertTrue(
+            told.endswith("; unknown converter 'nothing'. Converters: any, default, float, int, path, string, uuid"),
+            told,
+        )
 
     def test_flows(self) -> None:
         """A `.flow` file whose module can't be imported is reported."""

@@ -596,3 +596,5 @@ class PluginClassTests(SynchronousTestCase):
         module = self.module("del Imported")
         error = self.assertRaises(PluginLoadError, plugin_class, module, Base)
         self.assertEqual(str(error), "/plugins/chosen.py: no subclass of Base found")
+        error = self.assertRaises(PluginLoadError, plugin_class, self.module("del Imported\nclass Lone: pass"), Base)
+        self.assertIn("; write `class Lone(Base):` instead of `class Lone`", str(error))

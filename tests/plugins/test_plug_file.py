@@ -125,8 +125,11 @@ class PlugFileTests(PluginFilesTestCase):
 
     def test_module_missing(self) -> None:
         """The error names the missing file, also if its name is too long."""
-        self.assert_problem("[Core]\nName = Hello\nModule = gone\n", "no file gone.py")
+        self.assert_problem(
+            "[Core]\nName = Hello\nModule = gone\n", "[Core] Module is 'gone', but there is no file gone.py"
+        )
         self.assert_problem(f"[Core]\nName = Hello\nModule = {'x' * 5000}\n", "no file xxx")
+        self.assert_problem("[Core]\nName = Hello\nModule = helo\n", "a Python file; did you mean 'hello'?")
 
     def test_names_of_the_bots_own(self) -> None:
         """A plugin can't have a name that is reserved for the bot's own storage."""

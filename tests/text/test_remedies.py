@@ -19,13 +19,16 @@ class RemedyTests(SynchronousTestCase):
         try:
             exec(source, namespace)
         except Exception as error:
-            return remedy(error, namespace, quote=quote)
+            return remedy(error, quote=quote)
         return self.fail("no exception")
 
     def test_names(self) -> None:
         """For an unknown name: the import, the similar name, or quotes."""
         self.assertEqual(self.remedy("logging.INFO"), "add `import logging` at the top of the file")
         self.assertEqual(self.remedy("Path('x')"), "add `from pathlib import Path` at the top of the file")
+        self.assertEqual(
+            self.remedy("class A(BotPlugin): pass"), "add `from errbot import BotPlugin` at the top of the file"
+        )
         self.assertEqual(self.remedy("setings"), "did you mean settings?")
         self.assertEqual(self.remedy("pritn(1)"), "did you mean print?")
         self.assertEqual(self.remedy("true"), "did you mean True?")
@@ -38,6 +41,7 @@ class RemedyTests(SynchronousTestCase):
         self.assertIn("did you mean twisted?", self.remedy("import twistedd"))
         self.assertTrue(self.remedy("import zzzzz.y").startswith("install the package that contains zzzzz, with `"))
         self.assertEqual(self.remedy("import json.zzz"), "")
+        self.assertEqual(self.remedy("import errklein.zzz"), "")
 
     def test_environment(self) -> None:
         """For a missing environment variable: its name. Other missing keys have no remedy."""
@@ -57,4 +61,6 @@ class SuggestionTests(SynchronousTestCase):
         """The most similar name is suggested, regardless of case."""
         self.assertEqual(did_you_mean("Irk", ["IRC", "Null"]), "; did you mean 'IRC'?")
         self.assertEqual(did_you_mean("null", ["IRC", "Null"]), "; did you mean 'Null'?")
+        self.assertEqual(did_you_mean("integer", ["float", "int", "string"]), "; did you mean 'int'?")
+        self.assertEqual(did_you_mean("nothing", ["float", "int", "string"]), "")
         self.assertEqual(did_you_mean("Matrix", ["IRC", "Null"]), "")

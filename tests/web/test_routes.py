@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import time
 from typing import Any
 
@@ -84,6 +85,19 @@ class RoutesTests(RoutesCase):
             self.assertEqual(self.routes.refused([hook("A", "b", "/b"), hook("A", "c", rule)]), [str(error)])
         self.assertEqual(self.found("/a"), "A.a")
         self.assertEqual(self.found("/b"), "404")
+
+    def test_reasons_of_bad_rules(self) -> None:
+        """The error names the converter that was meant, and lists all; or it shows how a variable is written."""
+        for rule, reason in (
+            ("/<integer:x>", "unknown converter 'integer'; did you mean 'int'? Converters: any, default, float, int, "),
+            ("/<nothing:x>", "unknown converter 'nothing'. Converters: any, default, float, int, path, string, uuid"),
+            ("/<int:x", "each variable must be <name> or <converter:name>, such as <int:number>"),
+            ("/<x>/<x>", "the variable 'x' occurs twice"),
+        ):
+            error = str(self.assertRaises(RuleError, self.routes.replace, "A", [hook("A", "c", rule)]))
+            place, _, rest = error.partition("; ")
+            self.assertRegex(place, rf"^A\.c: invalid rule '{re.escape(rule)}' in /.*\.py, line \d+$")
+            self.assertTrue(rest.startswith(reason), rest)
 
     def test_shadowed_hooks_are_listed(self) -> None:
         """Shadowed hooks are listed with their remaining methods."""
