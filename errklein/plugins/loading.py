@@ -19,7 +19,7 @@ from errklein.plugins.distributions import FILE_NAME, Requirements, above, requi
 from errklein.plugins.execution import RAISED, PluginExecution, PluginFactory
 from errklein.plugins.imports import know_neighbours, load_module, package_of, plugin_class, unload
 from errklein.plugins.load_errors import PluginLoadError
-from errklein.plugins.method_checks import check_constructor, check_initialized, check_methods
+from errklein.plugins.method_checks import Finding, check_constructor, check_initialized, check_methods
 from errklein.plugins.names import plugin_name
 from errklein.plugins.packages import RequirementConflict
 from errklein.plugins.plug_file import PlugError, PlugFile
@@ -29,12 +29,15 @@ from errklein.webhooks import HookDeclaration
 
 T = TypeVar("T")
 
+_Loaded = tuple[BotPlugin, str | None, list[str], list[Finding]]
+"""An instance, the warning about its class, the warnings about handlers that block, and the mistakes in its methods."""
+
 CORE_PLUGINS = Path(__file__).parent.parent / "core_plugins"
 
 
 class Loader:
     """Loads plugins, in threads. `plugins` are the plugins by name; `unusable` are files without a plugin, with the
-    reasons.
+    reasons. `mistakes` are lines about methods that can't be called, since the last `take_mistakes`.
 
     `roots` are the directories that were searched at the start. `make` creates instances of plugins and flows.
     """
@@ -46,6 +49,7 @@ class Loader:
     ) -> None:
         self.plugins: dict[str, Plugin] = {}
         self.unusable: dict[Path, str] = {}
+        self.mistakes: list[str] = []
         self.roots: list[Path] = []
         self._searched: dict[Path, None] = {}
         self.make = make
@@ -95,6 +99,11 @@ class Loader:
             self._note_missing(path, missing)
         self.unusable.update(found.unreadable)
         return problems
+
+    def take_mistakes(self) -> list[str]:
+        """Return `mistakes`, and forget them."""
+        taken, self.mistakes = self.mistakes, []
+        return taken
 
     def add_class(self, cls: type[BotPlugin]) -> None:
         """Add a plugin from a class, without a `.plug` file. It is named as the class."""
@@ -176,7 +185,7 @@ class Loader:
         within = deadline.left
         made = self._in_thread(partial(self._instantiate, plug, fresh), f"loading {plug.name}")
         try:
-            instance, warning, mistakes = await self._execution.within(within, made, f"{plug.name} could not be loaded")
+            loaded = await self._execution.within(within, made, f"{plug.name} could not be loaded")
         except TimedOut:
             what = f"importing {plug.module_path} and creating the instance"
             problem = f"{plug.name} could not be loaded: {what} exceeded the timeout of {within:.3g} s"
@@ -190,8 +199,10 @@ class Loader:
             if plugin.instance is None:
                 plugin.problem, plugin.source = str(error), error.source
             raise PluginActivationException(str(error)) from error
-        for mistake in mistakes:
-            self.log.warn("{text}", text=mistake)
+        instance, warning, blocking, mistakes = loaded
+        for warning_line in (*blocking, *(str(mistake) for mistake in mistakes if not mistake.is_error)):
+            self.log.warn("{text}", text=warning_line)
+        self.mistakes += [str(mistake) for mistake in mistakes if mistake.is_error]
         instance.dependencies = list(plug.depends_on)
         plugin.plug = plug
         plugin.instance = instance
@@ -199,7 +210,7 @@ class Loader:
         plugin.notes = [warning] if warning else []
         return warning or ""
 
-    def _instantiate(self, plug: PlugFile, fresh: bool) -> tuple[BotPlugin, str | None, list[str]]:
+    def _instantiate(self, plug: PlugFile, fresh: bool) -> _Loaded:
         # In one call, since switching threads takes longer than the work for most plugins.
         cls, warning = plugin_class(load_module(plug, fresh=fresh), BotPlugin, plug.name)
         mistake = check_constructor(cls)
@@ -209,8 +220,8 @@ class Loader:
         if mistake is not None:
             raise PluginLoadError(f"{plug.name} could not be loaded: {mistake}")
         # Tests check the core plugins; reading their source would make each start a third slower.
-        mistakes = [] if plug.path.parent == CORE_PLUGINS else map(str, check_methods(instance))
-        return instance, warning, [*reactor_warnings(instance), *mistakes]
+        mistakes = [] if plug.path.parent == CORE_PLUGINS else check_methods(instance)
+        return instance, warning, list(reactor_warnings(instance)), mistakes
 
     def _in_thread(self, work: Callable[[], T], name: str = "looking for plugins") -> Deferred[T]:
         return self._execution.in_thread(work, name)

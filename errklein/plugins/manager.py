@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,7 @@ class PluginManager(StoreMixin):
         self._execution = execution
         self._loader = loader
         self._routes = routes
+        self._tell_admins = tell_admins
         self._plugins = loader.plugins
         self._callbacks: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
         self._callback_order: tuple[str | None, ...] = ()
@@ -160,6 +162,8 @@ class PluginManager(StoreMixin):
         The Deferred fires with the errors, including those that an activation would raise.
         """
         problems = await self._load_all(roots, ())
+        # `errklein check` reports them with the warnings about methods.
+        self._loader.take_mistakes()
         for plugin in self.found:
             problems += await self._lifecycle.check(plugin)
         return problems + list((await self._flow_files.load(self._loader.roots, activate=False)).values())
@@ -168,6 +172,7 @@ class PluginManager(StoreMixin):
     async def start(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]] = ()) -> list[str]:
         """Load and activate core plugins, those below `roots`, and `classes`. The Deferred fires with the errors."""
         problems = await self._load_all(roots, classes)
+        problems += self._loader.take_mistakes()
         problems += await self.activate_rest()
         return problems + list((await self._flow_files.load(self._loader.roots)).values())
 
@@ -175,7 +180,8 @@ class PluginManager(StoreMixin):
     async def add(self, roots: Iterable[Path]) -> dict[Path, str]:
         """Load new plugins below `roots`, without activating them. The Deferred fires with the errors by path."""
         roots = list(roots)
-        return await self._loader.load(roots) | await self._flow_files.load(roots)
+        with self._mistakes_reported():
+            return await self._loader.load(roots) | await self._flow_files.load(roots)
 
     @change
     async def activate_rest(self) -> list[str]:
@@ -212,7 +218,8 @@ class PluginManager(StoreMixin):
         if plugin.active:
             raise PluginActivationException(f"{name} is already activated.")
         if plugin.instance is None:
-            await self._loader.load_again(plugin)
+            with self._mistakes_reported():
+                await self._loader.load_again(plugin)
         await self._activations.activate(plugin)
 
     @change
@@ -226,7 +233,8 @@ class PluginManager(StoreMixin):
     @change
     async def reload(self, name: str) -> None:
         """Load the plugin's code again and replace its instance, while requests wait. Inactive plugins stay so."""
-        await self._lifecycle.reload(self.plugin(name))
+        with self._mistakes_reported():
+            await self._lifecycle.reload(self.plugin(name))
 
     @change
     async def remove(self, names: Iterable[str]) -> None:
@@ -291,6 +299,15 @@ class PluginManager(StoreMixin):
             return f"Plugin {name} is not blacklisted."
         self[BL_PLUGINS] = [kept for kept in self.get(BL_PLUGINS, []) if kept != name]
         return f"Plugin {name} removed from blacklist."
+
+    @contextmanager
+    def _mistakes_reported(self) -> Iterator[None]:
+        """Notify administrators of the methods that can't be called in plugins that are loaded in the `with` block."""
+        try:
+            yield
+        finally:
+            for mistake in self._loader.take_mistakes():
+                self._tell_admins(mistake, "")
 
     async def _load_all(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]]) -> list[str]:
         for name, configuration in self.get(CONFIGS, {}).items():

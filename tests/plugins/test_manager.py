@@ -262,14 +262,15 @@ class ReloadTests(PluginFiles):
     def test_a_plugin_that_could_not_be_activated_is_activated_once_it_is_mended(self) -> None:
         """A reload of a plugin whose `activate` failed tries again, and reports another failure."""
         failing = (
-            "from errbot import BotPlugin\nclass V(BotPlugin):\n    def activate(self):\n        raise OSError('no')\n"
+            "from errbot import BotPlugin\nclass V(BotPlugin):\n"
+            "    def activate(self):\n        super().activate()\n        raise OSError('no')\n"
         )
         self.write("Versioned", failing)
         bot = TestBot(plugin_dirs=[self.directory])
         self.addCleanup(bot.stop)
         with self.assertRaises(AssertionError):
             bot.start()
-        self.assertRegex(bot.command("!plugin reload Versioned"), r"could not be activated: .*, line 4: OSError: no")
+        self.assertRegex(bot.command("!plugin reload Versioned"), r"could not be activated: .*, line 5: OSError: no")
         self.write_versioned(2)
         self.assertEqual(bot.command("!plugin reload Versioned"), "Plugin Versioned reloaded.")
         self.assertEqual(self.successResultOf(bot.post("/version")).text, "2")

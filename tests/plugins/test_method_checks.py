@@ -462,6 +462,35 @@ class ReportTests(PluginFilesTestCase):
             "\n".join(bot.log),
         )
 
+    def test_administrators(self) -> None:
+        """Administrators get one line for each method that can't be called, at the start and at each reload."""
+        write_plugin(self.directory, "Hello", WRONG_COMMAND)
+        write_plugin(self.directory, "Quiet", WITHOUT_SUPER)
+        bot = TestBot(plugin_dirs=[self.directory])
+        bot.start()
+        self.addCleanup(bot.stop)
+        path = self.directory / "hello" / "hello.py"
+        line = f"{path}:5: Hello.hello takes (self, msg), but a command must take (self, msg, args)."
+        self.assertEqual(bot.sent_to("@admin"), [line])
+        self.assertEqual(bot.say("!plugin reload Hello"), [line, "Plugin Hello reloaded."])
+        path.write_text(path.read_text().replace("(self, msg)", "(self, msg, args)"))
+        self.assertEqual(bot.say("!plugin reload Hello"), ["Plugin Hello reloaded."])
+
+    def test_administrators_of_added_plugins(self) -> None:
+        """Administrators get the lines of plugins that are added later, and of those that didn't load at the start."""
+        bot = TestBot(plugin_dirs=[self.directory])
+        bot.start()
+        self.addCleanup(bot.stop)
+        write_plugin(self.directory, "Hello", WRONG_COMMAND)
+        manager = bot.bot.plugin_manager
+        self.assertEqual(self.successResultOf(manager.add([self.directory])), {})
+        self.assertEqual(len(bot.sent_to("@admin")), 1)
+        manager.plugin("Hello").instance = None
+        self.successResultOf(manager.activate("Hello"))
+        first, second = bot.sent_to("@admin")
+        self.assertEqual(first, second)
+        self.assertIn("Hello.hello takes (self, msg)", first)
+
     def test_constructors(self) -> None:
         """A plugin whose constructor can't be used is not loaded, and the reason names the line."""
         start = "from errbot import BotPlugin\nclass P(BotPlugin):\n"

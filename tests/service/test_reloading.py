@@ -220,6 +220,7 @@ class ReloadingTests(PluginFilesTestCase):
 
             class New(BotPlugin):
                 def activate(self):
+                    super().activate()
                     raise ValueError("no token")
             """,
         )
