@@ -11,6 +11,7 @@ from errklein.chat import Identifier, Message, Person, RoomOccupant
 from errklein.commands import Caller, CommandError
 from errklein.dispatch._networks import Networks
 from errklein.ports import Backend, KnowsHolders
+from errklein.text import plain
 from errklein.text.masking import masker
 
 
@@ -63,13 +64,20 @@ class Disclosure:
         self.log.warn("{text} (error {error_id})", text=text, error_id=error_id)
         return with_id(summary, error_id)
 
-    def failed(self, failure: Failure, event: str, text: str, summary: str, may_read: bool, **details: str) -> str:
-        """Log the failure as `event` with an error id; return the text if `may_read`, else the summary with that id."""
+    def failed(
+        self, failure: Failure, event: str, text: str, summary: str, may_read: bool, *, place: str = "", **details: str
+    ) -> str:
+        """Log the failure as `event` with an error id; return the text if `may_read`, else the summary with that id.
+
+        A `place`, such as "KeyError in weather.py, line 12", is a second line of the text, and gets the id too.
+        """
         error_id = new_error_id()
         self.log.emit(
             LogLevel.critical, event + " (error {error_id})", log_failure=failure, error_id=error_id, **details
         )
-        return masker(text) if may_read else with_id(summary, error_id)
+        if not may_read:
+            return with_id(summary, error_id)
+        return masker(f"{text}\n{plain(place)} (error {error_id})" if place else text)
 
 
 def new_error_id() -> str:

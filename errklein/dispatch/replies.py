@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from twisted.logger import Logger
@@ -15,6 +17,7 @@ from errklein.dispatch._networks import Networks
 from errklein.dispatch.disclosure import DetailedError, Disclosure
 from errklein.ports import Backend, HasOwnReplies, OutboxFull
 from errklein.running import PoolStopped
+from errklein.text.errors import line_in
 from errklein.text.masking import masker
 
 ERROR_REPLY = "Computer says nooo. See logs for details"
@@ -92,8 +95,8 @@ class Replies:
     def failed(self, failure: Failure, invocation: Invocation) -> None:
         """Reply with an exception that a command raised, and log it unless it is a CommandError.
 
-        Administrators get the exception's text in a private chat, others an error id. If the exception is OutboxFull it is
-        raised again, since there is no room for a reply.
+        Administrators get the exception's text, type, file and line in a private chat, others an error id. If the exception
+        is OutboxFull it is raised again, since there is no room for a reply.
         """
         error = failure.value
         if isinstance(error, OutboxFull):
@@ -110,14 +113,15 @@ class Replies:
         else:
             self._unexpected(failure, invocation)
 
-    def faulty(self, failure: Failure, invocation: Invocation, text: str, summary: str) -> str:
-        """Log a failure of the command; return `text` if the sender may read it, else `summary` with an error id."""
+    def faulty(self, failure: Failure, invocation: Invocation, text: str, summary: str, place: str = "") -> str:
+        """Log a failure of the command; return `text` if the sender may read it, else `summary`; see `Disclosure.failed`."""
         return self._disclosure.failed(
             failure,
             "The command {command} of {plugin} failed for {sender}",
             text,
             summary,
             self._disclosure.allowed(invocation.backend, invocation.message),
+            place=place,
             plugin=invocation.command.owner,
             command=invocation.command.name,
             sender=str(invocation.message.frm),
@@ -134,7 +138,9 @@ class Replies:
     def _unexpected(self, failure: Failure, invocation: Invocation) -> None:
         backend = invocation.backend
         summary = backend.error_reply if isinstance(backend, HasOwnReplies) else ERROR_REPLY
-        self.reply_to(invocation, self.faulty(failure, invocation, f"{summary}:\n{failure_text(failure)}", summary))
+        text = f"{summary}:\n{failure_text(failure)}"
+        place = _type_and_place(failure, invocation.command)
+        self.reply_to(invocation, self.faulty(failure, invocation, text, summary, place))
 
 
 def process_template(template_name: str, template_parameters: Mapping[str, Any], plugin_name: str | None = None) -> str:
@@ -151,6 +157,20 @@ def failure_text(failure: Failure) -> str:
         return str(failure.value)
     except BaseException:
         return type(failure.value).__name__
+
+
+def _type_and_place(failure: Failure, command: RegisteredCommand) -> str:
+    """Return the exception's type and the line of the plugin's code, such as "KeyError in weather.py, line 12"."""
+    error = failure.value
+    assert error is not None
+    try:
+        directory = Path(inspect.getfile(inspect.unwrap(command.handler))).parent
+        place = line_in(directory, error)
+    except (TypeError, ValueError):
+        # The handler isn't a function, or its decorators are a circle.
+        place = None
+    name = type(error).__name__
+    return name if place is None else f"{name} in {place[0].name}, line {place[1]}"
 
 
 def _diverted(command: RegisteredCommand | None, names: Any) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from traceback import format_exception_only, walk_tb
+from traceback import format_exception_only
 
 from errklein.plugins.plug_file import PlugFile
 from errklein.text import truncated
+from errklein.text.errors import line_in
 from errklein.text.masking import masker
 from errklein.text.remedies import remedy_line
 from errklein.text.source_excerpt import source_excerpt
@@ -28,7 +28,7 @@ class PluginLoadError(Exception):
         # Without the package, modules have the names that the plugin's author knows.
         located = located_error(plug, error).replace(f"{package}.", "")
         made = cls(f"{plug.name} could not be loaded: {located}")
-        path, line = _place(plug, error)
+        path, line = line_in(plug.directory, error) or (plug.module_path, None)
         column = error.offset if isinstance(error, SyntaxError) else None
         excerpt = source_excerpt(path, line, column) if line is not None else ""
         made.source = "\n".join(part for part in (excerpt, remedy_line(error)) if part)
@@ -40,21 +40,9 @@ def located_error(plug: PlugFile, error: BaseException) -> str:
 
     For example `/srv/plugins/hello.py, line 7: ZeroDivisionError: division by zero`.
     """
-    path, line = _place(plug, error)
+    path, line = line_in(plug.directory, error) or (plug.module_path, None)
     where = str(path) if line is None else f"{path}, line {line}"
     return f"{where}: {_what(error)}"
-
-
-def _place(plug: PlugFile, error: BaseException) -> tuple[Path, int | None]:
-    """Return the last line of the plugin's own code in the traceback of the exception or of its cause."""
-    cause = error.__cause__
-    place = (plug.module_path, None) if cause is None else _place(plug, cause)
-    for frame, line in walk_tb(error.__traceback__):
-        if Path(frame.f_code.co_filename).is_relative_to(plug.directory):
-            place = Path(frame.f_code.co_filename), line
-    if isinstance(error, SyntaxError) and Path(error.filename or "").is_relative_to(plug.directory):
-        place = Path(error.filename or ""), error.lineno
-    return place
 
 
 def _what(error: BaseException) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from errklein import BotPlugin, CommandError, botcmd
+from errklein import BotPlugin, CommandError, arg_botcmd, botcmd
 from errklein.dispatch.disclosure import DetailedError
 from tests.networks import NetworksCase
 
@@ -49,6 +50,10 @@ class Leaky(BotPlugin):
     def fails_at_its_template(self, msg: Any, args: str) -> dict[str, str]:
         return {"a": "b"}
 
+    @arg_botcmd("number")
+    def counts(self, msg: Any, number: str) -> str:
+        return str(uuid.UUID(number))
+
     @botcmd
     def refuses(self, msg: Any, args: str) -> str:
         raise CommandError(f"no login at https://me:pw@example.org with {TOKEN} today")
@@ -80,11 +85,24 @@ class DisclosureTests(NetworksCase):
         self.flushLoggedErrors()
 
     def test_administrators_in_private(self) -> None:
-        """An administrator in a private chat gets the text of the exception, with secrets masked."""
+        """An administrator in a private chat gets the exception's text, type, file and line, with secrets masked."""
         (reply,) = self.say("!fails", frm="alice")
-        self.assertEqual(reply, "Computer says nooo. See logs for details:\nfailed with {'TOKEN': '•••', 'URL': ''}")
+        text, place = reply.rsplit("\n", 1)
+        self.assertEqual(text, "Computer says nooo. See logs for details:\nfailed with {'TOKEN': '•••', 'URL': ''}")
+        line = Leaky.fails.__code__.co_firstlineno + 2
+        self.assertRegex(place, rf"^RuntimeError in test_disclosure\.py, line {line} \(error [0-9a-f]{{8}}\)$")
+        [logged] = [line for line in self.test_bot.log if line.endswith(place[-16:])]
+        self.assertIn("The command fails of Leaky failed", logged)
         *_, reply = self.say("!fails later", frm="alice")
         self.assertIn("https://•••@example.org/?access_token=•••", reply)
+
+    def test_error_in_a_library(self) -> None:
+        """The line is that of the plugin's code that called the library; arg_botcmd's wrapper makes no difference."""
+        (reply,) = self.say("!counts many", frm="alice")
+        self.assertRegex(
+            reply,
+            r"nooo.*:\nbadly formed hexadecimal UUID string\nValueError in test_disclosure\.py, line \d+ \(error \w{8}\)$",
+        )
 
     def test_everyone_else(self) -> None:
         """Everyone else, and an administrator in a room, gets one sentence with an error id and nothing of the text."""
