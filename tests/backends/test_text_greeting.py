@@ -57,7 +57,9 @@ class GreetingTests(SynchronousTestCase):
     def test_nothing_listens(self) -> None:
         """Without an address the greeting names the command that sets one, and Ctrl-D stops the bot too."""
         lines = self.greeting(FakeOverview(prefix="?", addresses=(), log_file="", running_on=()))
-        self.assertEqual(lines[1], "  Webhooks  not served yet; see ?plugin config Webserver")
+        self.assertEqual(
+            lines[1], "  Webhooks  none; start with --web tcp:3141:interface=127.0.0.1, or use ?plugin config Webserver"
+        )
         self.assertEqual(
             lines[2:], ["  Commands  ?help lists them, Tab completes them", "  Stop      Ctrl-C or Ctrl-D"]
         )

@@ -12,8 +12,9 @@ from errklein.text import code, sanitize
 def greeting(name: str, overview: BotOverview) -> str:
     """Return the lines above the first prompt, with ANSI sequences. `name` is the bot's."""
     prefix = overview.prefix
+    no_webhooks = f"none; start with --web tcp:3141:interface=127.0.0.1, or use {prefix}plugin config Webserver"
     rows = {
-        "Webhooks": ", ".join(overview.addresses) or f"not served yet; see {prefix}plugin config Webserver",
+        "Webhooks": ", ".join(overview.addresses) or no_webhooks,
         "Log": overview.log_file,
         "Commands": f"{prefix}help lists them, Tab completes them",
         "Stop": "Ctrl-C; Ctrl-D ends only this conversation" if overview.remaining() else "Ctrl-C or Ctrl-D",
