@@ -122,7 +122,8 @@ def _make_service(options: Options) -> IService:
     twistd = TwistdOptions.of(options.launcher)
     config = options.load()
     endpoints = options["web"] or ([DEFAULT_ENDPOINT] if config.path is None else [])
-    data_directory = DataDirectory(Path(config.BOT_DATA_DIR), twistd.uid, twistd.gid)
+    data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
+    data_directory = DataDirectory(Path(config.BOT_DATA_DIR), twistd.uid, twistd.gid, data_source)
     check_start(config, twistd, data_directory, endpoints, options["data-dir"], no_import=bool(options["no-import"]))
     with located_errors(config):
         set_up_log(config, twistd, data_directory)

@@ -23,6 +23,7 @@ from errklein.bot._webhook_warnings import WebhookWarnings
 from errklein.chat import Identifier
 from errklein.config import Config, configuration_warnings
 from errklein.dispatch import Dispatcher, Networks, process_template
+from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.repos import BotRepoManager
 from errklein.plugins.unknown_names import unknown_names
@@ -102,6 +103,9 @@ class Bot:
         config = self.bot_config
         for problem in await self.plugin_manager.start(self.plugin_roots, self._sources.classes):
             self.tell_admins(problem, self.plugin_manager.summary(problem))
+        paths = [plugin.plug.path for plugin in self.plugin_manager.found]
+        for warning in await self.plugin_pool.run(lambda: partial(directory_warnings, config, paths)):
+            self.tell_admins(warning)
         found = [(plugin.name, plugin.instance) for plugin in self.plugin_manager.found]
         for warning in (*configuration_warnings(config), *unknown_names(config, found, self.registry)):
             self.log.warn("{text}", text=warning)

@@ -16,6 +16,7 @@ from errklein.config import Config, configuration_warnings
 from errklein.logs import escape
 from errklein.plugins import BotPlugin
 from errklein.plugins.botplugin import handlers_once_active
+from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.loading import reactor_warnings
 from errklein.plugins.method_checks import check_methods
 from errklein.plugins.packages import PackageDirectory
@@ -87,8 +88,8 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, found_befor
     lines += ["", *(_with_source(problem, sources.get(problem, "")) for problem in problems)] if problems else []
     blocking = [line for instance in instances for line in reactor_warnings(instance)]
     doubtful = [str(mistake) for mistake in mistakes if not mistake.is_error]
-    checked = (*clashes(bot.plugin_manager), *configuration_warnings(config), *unknown_names(config, found))
-    warnings = (*checked, *blocking, *doubtful)
+    of_settings = (*directory_warnings(config), *configuration_warnings(config), *unknown_names(config, found))
+    warnings = (*clashes(bot.plugin_manager), *of_settings, *blocking, *doubtful)
     lines += ["", *(f"warning: {escape(warning)}" for warning in warnings)] if warnings else []
     count = found_before + len(problems)
     lines += ["", f"Found {_counted(count, 'problem')} and {_counted(len(warnings), 'warning')}."]

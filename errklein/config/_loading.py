@@ -6,6 +6,7 @@ A file may configure several networks in BACKENDS. In a network's view, the netw
 from __future__ import annotations
 
 import copy
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -56,6 +57,7 @@ class Config:
         self._networks: Mapping[str, Config] = {}
         self._network, self._path, self._above = network, path, above
         self._directories: Mapping[str, list[str]] = {}
+        self._sources: Mapping[str, str] = {}
         self._overridden: Collection[str] = ()
         self._changes = 0
         self._now: tuple[int, SimpleNamespace] | None = None
@@ -86,6 +88,10 @@ class Config:
         if setting in self._directories or self._above is None:
             return self._directories.get(setting, [])
         return self._above.directories(setting)
+
+    def source_of(self, directory: str) -> str:
+        """Return what adds the directory to `directories("BOT_EXTRA_PLUGIN_DIR")`: "--plugin-dir", or the setting's name."""
+        return self._sources.get(directory, "BOT_EXTRA_PLUGIN_DIR")
 
     @property
     def now(self) -> SimpleNamespace:
@@ -135,6 +141,7 @@ def load_config(
     overrides: Mapping[str, object] = MappingProxyType({}),
     *,
     plugin_dirs: Sequence[str] = (),
+    plugin_dirs_source: str = "--plugin-dir",
 ) -> Config:
     """Return the configuration of a config.py, or the built-in defaults without one.
 
@@ -144,6 +151,7 @@ def load_config(
     :param path: the config.py, or None.
     :param overrides: settings that take precedence over the file. A BACKEND among them becomes the only network.
     :param plugin_dirs: directories to add to BOT_EXTRA_PLUGIN_DIR.
+    :param plugin_dirs_source: the name of `plugin_dirs` in messages.
     :raises ConfigError: if the file can't be read, raises an exception, or has an invalid setting.
     """
     settings: dict[str, object] = {}
@@ -154,7 +162,7 @@ def load_config(
     if "BACKEND" in overrides:
         settings["BACKENDS"] = {}
     try:
-        config = _completed(settings, path, plugin_dirs)
+        config = _completed(settings, path, plugin_dirs, plugin_dirs_source)
     except ConfigError as error:
         raise _with_line(error, path, overrides) from None
     config._overridden = frozenset(overrides)
@@ -187,18 +195,18 @@ def _with_line(error: ConfigError, path: Path | None, overridden: Collection[str
     return ConfigError(f"{error} ({source.place(error.setting, error.network)})", error.setting, error.network)
 
 
-def _completed(settings: Mapping[str, Any], path: Path | None, plugin_dirs: Sequence[str]) -> Config:
+def _completed(
+    settings: Mapping[str, Any], path: Path | None, plugin_dirs: Sequence[str], plugin_dirs_source: str
+) -> Config:
     given = {name: checked(name, value) for name, value in settings.items()}
     written = {name: settings[name] for name in _DIRECTORIES if name in settings}
     defaults = {name: copy.copy(setting.default) for name, setting in SETTINGS.items()}
     config = Config(defaults | given | written, path=path)
-    try:
-        more = checked("BOT_EXTRA_PLUGIN_DIR", list(plugin_dirs))
-    except ConfigError as error:
-        raise ConfigError(f"--plugin-dir: {str(error).partition(': ')[2]}") from None
+    more = checked("BOT_EXTRA_PLUGIN_DIR", list(plugin_dirs), plugin_dirs_source)
     config._directories = _directories(
         given | {"BOT_EXTRA_PLUGIN_DIR": [*given.get("BOT_EXTRA_PLUGIN_DIR", ()), *more]}
     )
+    config._sources = dict.fromkeys(map(_absolute, more), plugin_dirs_source)
     config.BOT_DATA_DIR = str(Path(config.BOT_DATA_DIR).absolute())
     config._networks = _views(config, "BACKEND" in given)
     _fill_in(config, given)
@@ -247,7 +255,14 @@ def _views(config: Config, has_backend: bool) -> dict[str, Config]:
 
 
 def _directories(own: Mapping[str, Any]) -> dict[str, list[str]]:
-    return {name: [str(Path(path).absolute()) for path in own[name]] for name in _DIRECTORIES if name in own}
+    return {name: [_absolute(path) for path in own[name]] for name in _DIRECTORIES if name in own}
+
+
+def _absolute(path: str) -> str:
+    """Return the absolute path of a directory, without ".." if that is the same directory despite symbolic links."""
+    absolute = Path(path).absolute()
+    normal = Path(os.path.normpath(absolute))
+    return str(normal if normal.exists() and normal.samefile(absolute) else absolute)
 
 
 def _fill_in(config: Config, given: Mapping[str, Any]) -> None:

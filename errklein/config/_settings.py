@@ -315,14 +315,18 @@ CONFIDENTIAL = frozenset({"BOT_IDENTITY", "STORAGE_CONFIG", "SENTRY_DSN"})
 """Settings whose values may contain passwords, and are never shown."""
 
 
-def checked(name: str, value: Any) -> Any:
-    """Return the value of a setting as it is used; raise ConfigError if it is invalid. Values of other names are returned as given."""
+def checked(name: str, value: Any, source: str = "") -> Any:
+    """Return the value of a setting as it is used; raise ConfigError if it is invalid. Values of other names are returned as given.
+
+    `source` is the option that has the value, such as "--plugin-dir", and begins the error instead of the setting.
+    """
     check = SETTINGS[name].check if name in SETTINGS else DEPENDENT.get(name, _anything)
     try:
         return check(value)
     except InvalidValue as error:
         raise ConfigError(
-            f"{name}: expected {error.expected}, not {error.given or _shown(name, value)}", name
+            f"{source or name}: expected {error.expected}, not {error.given or _shown(name, value)}",
+            "" if source else name,
         ) from None
 
 

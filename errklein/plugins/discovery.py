@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
+from errklein.config import Config
 from errklein.plugins.plug_file import PlugError, PlugFile
 
 ENTRY_POINT_GROUPS = ("errbot.plugins", "errklein.plugins")
@@ -43,6 +44,19 @@ def load_plug_files(roots: Iterable[str | Path], problems: list[str] | None = No
         except PlugError as error:
             if problems is not None:
                 problems.append(str(error))
+
+
+def directory_warnings(config: Config, known: Iterable[Path] = ()) -> list[str]:
+    """Return a warning for each directory of --plugin-dir or BOT_EXTRA_PLUGIN_DIR without `.plug` and `.flow` files.
+
+    `known` are paths of files that were found, which make a search in the directories above them unnecessary. Blocks on the
+    disk.
+    """
+    found = list(known)
+    directories = config.directories("BOT_EXTRA_PLUGIN_DIR")
+    unknown = [one for one in directories if not any(path.is_relative_to(one) for path in found)]
+    empty = [one for one in unknown if not any(find_plug_files([one], suffix).files for suffix in SUFFIXES)]
+    return [f"{config.source_of(one)} {one}: no .plug file in it or its folders" for one in empty]
 
 
 @dataclass

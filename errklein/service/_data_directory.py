@@ -25,11 +25,13 @@ class DataDirectory:
     :param path: the directory.
     :param uid: the user that the process becomes; None if it keeps its own.
     :param gid: the group, likewise.
+    :param source: the setting or option that has the path, which begins errors.
     """
 
     path: Path
     uid: int | None = None
     gid: int | None = None
+    source: str = "BOT_DATA_DIR"
     _lock: int | None = None
 
     def check(self) -> None:
@@ -104,7 +106,7 @@ class DataDirectory:
             raise self._error(f"it can't be created, since {parent} isn't a writable directory")
 
     def _error(self, problem: str) -> DataDirectoryError:
-        return DataDirectoryError(f"BOT_DATA_DIR {self.path}: {problem}")
+        return DataDirectoryError(f"{self.source} {self.path}: {problem}")
 
 
 @contextmanager

@@ -115,7 +115,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         else:
             settings["BACKENDS"] = {name: {"BACKEND": "Test", **own} for name, own in networks.items()}
         settings |= config or {}
-        self.config = load_config(None, settings, plugin_dirs=list(map(str, roots)))
+        self.config = load_config(None, settings, plugin_dirs=list(map(str, roots)), plugin_dirs_source="plugin_dirs")
         web, make_bot = wire(self.reactor, self.config, ended=self._end, plugin_classes=plugins, make_pool=InlinePool)
         self.bot = make_bot()
         self.backends = {name: cast(TestBackend, backend) for name, backend in self.bot.backends.items()}

@@ -309,6 +309,15 @@ class Processes(SynchronousTestCase):
         ):
             self.assertIn(shown, result.stdout)
 
+    def test_check_names_directories_without_plugins(self) -> None:
+        """A --plugin-dir without a `.plug` file is a warning with the option and a path without "..", which is no problem."""
+        for name in ("here", "empty"):
+            (self.directory / name).mkdir()
+        result = run(ERRKLEIN, "check", "--plugin-dir", "../empty", cwd=self.directory / "here")
+        self.assertEqual(result.returncode, 0, result.stdout)
+        warning = f"warning: --plugin-dir {self.directory}/empty: no .plug file in it or its folders\n"
+        self.assertIn(warning, result.stdout)
+
     def test_check_tells_what_blocks_the_reactor(self) -> None:
         """A plain handler that runs on the reactor is shown with the reason, and is a warning if it blocks."""
         write_plugin(self.directory, "Mixed", MIXED)

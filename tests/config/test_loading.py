@@ -142,6 +142,22 @@ class OneNetwork(ConfigCase):
         self.assertEqual(config.directories("BOT_EXTRA_PLUGIN_DIR"), [str(one.absolute()), str(two.absolute())])
         # Plugins may expect the value of the file.
         self.assertEqual(config.BOT_EXTRA_PLUGIN_DIR, str(one))
+        self.assertEqual(config.source_of(str(one.absolute())), "BOT_EXTRA_PLUGIN_DIR")
+        self.assertEqual(config.source_of(str(two.absolute())), "--plugin-dir")
+
+
+class DirectoryTests(ConfigCase):
+    """The paths of directories of plugins."""
+
+    def test_without_dots(self) -> None:
+        """A path has no "..", unless a symbolic link before it makes that another directory."""
+        base = self.directory.absolute()
+        for name in ("a/b", "c", "d/c"):
+            (base / name).mkdir(parents=True)
+        (base / "link").symlink_to(base / "d" / "c")
+        given = [str(base / name) for name in ("a/../c", "link/../c")]
+        config = load_config(None, {"BOT_EXTRA_PLUGIN_DIR": given})
+        self.assertEqual(config.directories("BOT_EXTRA_PLUGIN_DIR"), [str(base / "c"), given[1]])
 
 
 class OwnObjects(ConfigCase):

@@ -11,7 +11,9 @@ from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
 
-from errklein.plugins.discovery import entry_point_roots, find_plug_files
+from errklein.config import load_config
+from errklein.plugins.discovery import directory_warnings, entry_point_roots, find_plug_files
+from errklein.testing import TestBot
 from tests.plugin_files import PluginFilesTestCase
 
 
@@ -125,6 +127,38 @@ class FindPlugFilesTests(PluginFilesTestCase):
         self.assertEqual(
             list(found.unreadable.values()),
             [f"{self.directory}/closed: Permission denied; expected a directory with plugins"],
+        )
+
+
+class DirectoryWarningsTests(PluginFilesTestCase):
+    """Directories of --plugin-dir and BOT_EXTRA_PLUGIN_DIR without plugins."""
+
+    def test_names_of_directories(self) -> None:
+        """A warning names the option or the setting, and the directory; one with a `.plug` or `.flow` file causes none."""
+        for path in ("plugins/a/a.plug", "flows/b.flow", "setting/a.py", "option/a.txt"):
+            self.write(path)
+        config = load_config(
+            None,
+            {"BOT_EXTRA_PLUGIN_DIR": [str(self.directory / name) for name in ("plugins", "setting")]},
+            plugin_dirs=[str(self.directory / name) for name in ("flows", "option")],
+        )
+        self.assertEqual(
+            directory_warnings(config),
+            [
+                f"BOT_EXTRA_PLUGIN_DIR {self.directory}/setting: no .plug file in it or its folders",
+                f"--plugin-dir {self.directory}/option: no .plug file in it or its folders",
+            ],
+        )
+
+    def test_at_the_start(self) -> None:
+        """Administrators are notified when the bot starts."""
+        (self.directory / "empty").mkdir()
+        self.plugin("Full", "from errklein import BotPlugin\nclass Full(BotPlugin): ...\n")
+        bot = TestBot(plugin_dirs=[self.directory / "empty", self.directory])
+        self.addCleanup(bot.stop)
+        bot.start()
+        self.assertEqual(
+            bot.sent_to("@admin"), [f"plugin_dirs {self.directory}/empty: no .plug file in it or its folders"]
         )
 
 

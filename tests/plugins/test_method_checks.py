@@ -478,7 +478,7 @@ class ReportTests(PluginFilesTestCase):
 
     def test_administrators_of_added_plugins(self) -> None:
         """Administrators get the lines of plugins that are added later, and of those that didn't load at the start."""
-        bot = TestBot(plugin_dirs=[self.directory])
+        bot = TestBot()
         bot.start()
         self.addCleanup(bot.stop)
         write_plugin(self.directory, "Hello", WRONG_COMMAND)
