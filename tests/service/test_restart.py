@@ -51,15 +51,20 @@ SYSTEMD = """
 import os, socket, sys
 port, *command = sys.argv[1:]
 listening = socket.create_server(("127.0.0.1", int(port)))
-os.dup2(listening.fileno(), 3)
-os.set_inheritable(3, True)
-os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "web"}
+datagrams = socket.socket(type=socket.SOCK_DGRAM)
+# 3 and 4 may be the numbers of these two sockets.
+for number, one in enumerate((os.dup(datagrams.fileno()), os.dup(listening.fileno())), 30):
+    os.dup2(one, number)
+os.dup2(30, 3)
+os.dup2(31, 4)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2", "LISTEN_FDNAMES": "udp:web"}
+os.closerange(5, 40)
 os.execv(command[0], command)
 """
-"""Opens a port and replaces itself by the command, as systemd does with a .socket unit."""
+"""Opens a port and a UDP socket and replaces itself by the command, as systemd does with two .socket units."""
 
 FIRST = 500
-"""A file descriptor that nothing else in the tests' process has, and neither the one after it."""
+"""A file descriptor that nothing else in the tests' process has, nor those after it."""
 
 
 class ForegroundTests(SynchronousTestCase):
@@ -92,7 +97,7 @@ class ForegroundTests(SynchronousTestCase):
 
 
 class SocketActivationTests(SynchronousTestCase):
-    """A service whose socket systemd opens."""
+    """A service whose sockets systemd opens."""
 
     def test_restart_keeps_socket(self) -> None:
         """After !restart the process has the same number and listens on the same socket."""
@@ -133,6 +138,23 @@ class SocketActivationTests(SynchronousTestCase):
         for number, one in enumerate(listening, FIRST):
             self.assertTrue(os.path.sameopenfile(number, one.fileno()))
             self.assertTrue(os.get_inheritable(number))
+
+    def test_other_kinds(self) -> None:
+        """UDP sockets, pipes and closed descriptors don't prevent the listening socket from being passed on."""
+        reading, writing = os.pipe()
+        with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+            for number, passed in ((FIRST, reading), (FIRST + 2, datagrams.fileno()), (FIRST + 3, listening.fileno())):
+                self.addCleanup(os.close, os.dup2(passed, number, inheritable=False))
+            environment = {"LISTEN_FDNAMES": "pipe:closed:udp:web"}
+            sockets = InheritedSockets(environment, FIRST)
+            os.dup2(0, FIRST + 3)
+            sockets.pass_on()
+            self.assertEqual(environment["LISTEN_FDS"], "4")
+            self.assertTrue(os.path.sameopenfile(FIRST + 3, listening.fileno()))
+            self.assertTrue(os.path.sameopenfile(FIRST + 2, datagrams.fileno()))
+            self.assertTrue(os.get_inheritable(FIRST))
+        os.close(reading)
+        os.close(writing)
 
     def test_variable_of_another_process(self) -> None:
         """A variable that a parent has left doesn't make other descriptors sockets of systemd."""
