@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -14,7 +15,7 @@ from twisted.logger import Logger
 
 from errklein.plugins.discovery import find_plug_files
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.plugin import Plugin, PluginTimeout
+from errklein.plugins.plugin import Plugin, PluginTimeout, UnknownPlugin
 from errklein.running import WorkerPool
 from errklein.text import plain
 
@@ -31,8 +32,17 @@ Snapshot = Mapping[Path, int]
 
 
 def snapshot(directories: Iterable[Path], roots: Iterable[Path] = ()) -> Snapshot:
-    """Return the source files below the plugins' directories, and all .plug files below the roots. Blocks on the disk."""
-    files = [path for directory in directories for path in directory.rglob("*") if path.suffix in _SUFFIXES]
+    """Return the source files below the plugins' directories, and all .plug files below the roots. Blocks on the disk.
+
+    Directories that can't be read or disappear meanwhile are skipped.
+    """
+    files = [
+        Path(place, name)
+        for directory in directories
+        for place, _, names in os.walk(directory)
+        for name in names
+        if Path(name).suffix in _SUFFIXES
+    ]
     found: dict[Path, int] = {}
     for path in (*files, *find_plug_files(roots)):
         with suppress(OSError):
@@ -67,8 +77,13 @@ class ReloadingBot:
         self._bot = bot
         self._pool = WorkerPool(reactor, "reload", 1)
         self._before: Snapshot | None = None
+        self._watched: set[Path] = set()
+        """The .plug files of the plugins whose directories `_before` covers."""
         self._tried: dict[Path, int] = {}
-        self._watching = LoopingCall(lambda: Deferred.fromCoroutine(self._look()))
+        self._removed_inactive: set[str] = set()
+        self._error = ""
+        """The error of the last round; "" if it succeeded."""
+        self._watching = LoopingCall(lambda: Deferred.fromCoroutine(self._round()))
         self._watching.clock = self._clock = reactor
         self._resting_until = 0.0
 
@@ -86,32 +101,52 @@ class ReloadingBot:
         self._pool.stop()
         await self._bot.stop(grace)
 
+    async def _round(self) -> None:
+        """Look for changes. An error is logged, and doesn't prevent the next round."""
+        try:
+            await self._look()
+        except Exception as error:
+            if self._watching.running and repr(error) != self._error:
+                self.log.failure("The search for changed files of plugins failed; it is repeated")
+            self._error = repr(error)
+        else:
+            self._error = ""
+
     async def _look(self) -> None:
         """Compare the files with those of the last time."""
         if self._clock.seconds() < self._resting_until:
             return
-        plugs = [plugin.plug for plugin in self._bot.plugin_manager.found]
+        plugs = self._plugs()
         directories, roots = {plug.directory for plug in plugs}, self._bot.plugin_roots
         after = await self._search(directories, roots)
         before, self._before = self._before, after
+        watched, self._watched = self._watched, {plug.path for plug in plugs}
         if before is None:
             # The start of the bot has loaded these, or reported why not.
             self._tried = dict(after)
             self.log.info("Watching {count} files of plugins for changes", count=len(after))
             return
         changed = {path for path, _ in before.items() ^ after.items()}
-        deleted = {plug.name for plug in plugs if plug.path in changed and plug.path not in after}
-        for name, files in affected(changed, plugs).items():
+        # Commands such as `!repos uninstall` may have changed the plugins during the search.
+        plugs = self._plugs()
+        known = [plug for plug in plugs if plug.path in watched]
+        deleted = {plug.name for plug in known if plug.path in changed and plug.path not in after}
+        for name, files in affected(changed, known).items():
             await (self._remove(name) if name in deleted else self._reload(name, files))
         loaded = {plug.path for plug in plugs}
-        self._tried = {path: time for path, time in self._tried.items() if path in after}
+        # A loaded plugin's file counts as tried, so that it isn't loaded again between its removal and the file's.
+        self._tried = {path: time for path, time in after.items() if path in loaded or self._tried.get(path) == time}
         # A file that has just appeared may be incomplete, or have no module beside it yet.
         settled = {path for path in after if path.suffix == ".plug" and path not in changed | loaded}
         if added := [path for path in sorted(settled) if self._tried.get(path) != after[path]]:
             self._tried.update((path, after[path]) for path in added)
             # From now on, changes of the modules beside them count.
             self._before = {**after, **await self._search({path.parent for path in added})}
+            self._watched.update(added)
             await self._add(added)
+
+    def _plugs(self) -> list[PlugFile]:
+        return [plugin.plug for plugin in self._bot.plugin_manager.found]
 
     async def _search(self, directories: Iterable[Path], roots: Iterable[Path] = ()) -> Snapshot:
         """Return the snapshot, taken in a thread; searches of large directories take at most a fifth of the time."""
@@ -127,7 +162,10 @@ class ReloadingBot:
 
     async def _remove(self, name: str) -> None:
         done = f"{name} removed, since its .plug file was deleted"
-        await self._change(name, self._bot.plugin_manager.remove([name]), done, f"{name} can't be removed")
+        manager = self._bot.plugin_manager
+        if any(plugin.name == name and self._was_deactivated(plugin) for plugin in manager.found):
+            self._removed_inactive.add(name)
+        await self._change(name, manager.remove([name]), done, f"{name} can't be removed")
 
     async def _add(self, paths: list[Path]) -> None:
         """Load and activate the plugins of these .plug files."""
@@ -136,10 +174,20 @@ class ReloadingBot:
         for problem in problems.values():
             self._bot.tell_admins(problem, manager.summary(problem))
         for plugin in [plugin for plugin in manager.found if plugin.plug.path in paths]:
-            if self._can_be_activated(plugin):
+            if not self._can_be_activated(plugin):
+                continue
+            if plugin.name in self._removed_inactive:
+                self._removed_inactive.discard(plugin.name)
+                self._report(f"{plugin.name} loaded from {plugin.plug.path}; it was inactive before and stays so")
+            else:
                 done = f"{plugin.name} loaded from {plugin.plug.path} and activated"
                 problem = f"{plugin.name} can't be activated"
                 await self._change(plugin.name, manager.activate(plugin.name), done, problem)
+
+    def _was_deactivated(self, plugin: Plugin) -> bool:
+        """Return whether the plugin is inactive only because an administrator deactivated it."""
+        manager = self._bot.plugin_manager
+        return not (plugin.problem or manager.is_active_or_late(plugin) or manager.is_blacklisted(plugin.name))
 
     def _can_be_activated(self, plugin: Plugin) -> bool:
         # Another one of these plugins may have required it.
@@ -149,6 +197,9 @@ class ReloadingBot:
         """Wait for a change of the plugin, and report its outcome."""
         try:
             await change
+        except UnknownPlugin:
+            # A command has removed the plugin meanwhile.
+            return
         except PluginTimeout as error:
             self._bot.tell_admins(str(error))
         except Exception as error:
@@ -156,11 +207,11 @@ class ReloadingBot:
             text = str(error) if str(error).startswith(f"{name} ") else f"{problem}: {error}"
             self._bot.tell_admins(text, problem)
         else:
-            self.log.info("{text}", text=done)
-            self._show(done)
+            self._report(done)
 
-    def _show(self, text: str) -> None:
-        """Show the text in the conversation on the terminal, if there is one."""
+    def _report(self, text: str) -> None:
+        """Log the text, and show it in the conversation on the terminal, if there is one."""
+        self.log.info("{text}", text=text)
         for backend in self._bot.backends.values():
             if backend.mode == "text":
                 # An administrator may be given as a pattern, which names nobody.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from itertools import count, pairwise
 from pathlib import Path
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.test import TestBackend
 from errklein.plugins.plug_file import PlugFile
+from errklein.plugins.plugin import UnknownPlugin
 from errklein.service import reloading
 from errklein.service.reloading import INTERVAL, ReloadingBot, affected, snapshot
 from errklein.testing import TestBot
@@ -54,6 +56,20 @@ class ChangesTests(SynchronousTestCase):
         (self.root / "notes.txt").write_text("")
         names = {path.name for path, _ in before.items() ^ snapshot([self.root]).items()}
         self.assertEqual(names, {"written.py", "removed.plug", "made.py"})
+
+    def test_disappearing_folder(self) -> None:
+        """A folder that disappears during the search doesn't prevent the rest from being found."""
+        (self.root / "gone").mkdir(parents=True)
+        (self.root / "kept.py").write_text("")
+        scan = os.scandir
+
+        def remove_first(path: str | os.PathLike[str]) -> Any:
+            if Path(path).name == "gone":
+                raise FileNotFoundError(str(path))
+            return scan(path)
+
+        self.patch(os, "scandir", remove_first)
+        self.assertEqual(set(snapshot([self.root])), {self.root / "kept.py"})
 
 
 class ReloadingTests(PluginFilesTestCase):
@@ -141,7 +157,7 @@ class ReloadingTests(PluginFilesTestCase):
         self.assertEqual(self.bot.command("!new"), "first")
         self.assertIn(f"New loaded from {self.directory}/new/New.plug and activated", self.bot.log)
         self.pass_time()
-        self.assertNotIn("New reloaded", self.bot.log)
+        self.assertNotIn("New reloaded", "\n".join(self.bot.log))
         self.rewrite("new/main.py", self.SOURCE.format(name="New", command="new", reply="second"))
         self.pass_time()
         self.assertEqual(self.bot.command("!new"), "second")
@@ -155,6 +171,80 @@ class ReloadingTests(PluginFilesTestCase):
         (self.directory / ".old").rename(self.directory / "old")
         self.pass_time()
         self.assertEqual(self.bot.command("!old"), "first")
+
+    def test_deactivated_plugin(self) -> None:
+        """A deactivated plugin whose folder is deleted and returns stays inactive until it is activated."""
+        self.bot.command("!plugin deactivate Old")
+        (self.directory / "old").rename(self.directory / ".old")
+        self.pass_time()
+        (self.directory / ".old").rename(self.directory / "old")
+        self.pass_time()
+        self.assertIn("not found", self.bot.command("!old"))
+        self.assertIn(
+            f"Old loaded from {self.directory}/old/Old.plug; it was inactive before and stays so", self.bot.log
+        )
+        self.bot.command("!plugin activate Old")
+        self.assertEqual(self.bot.command("!old"), "first")
+        (self.directory / "old").rename(self.directory / ".old")
+        self.pass_time()
+        (self.directory / ".old").rename(self.directory / "old")
+        self.pass_time()
+        self.assertEqual(self.bot.command("!old"), "first")
+
+    def test_uninstalled_plugin(self) -> None:
+        """Administrators aren't notified of a plugin that a command removes with its files during the search."""
+        search = reloading.snapshot
+
+        def uninstall(*places: Any) -> Any:
+            self.patch(reloading, "snapshot", search)
+            self.successResultOf(self.bot.bot.plugin_manager.remove(["Old"]))
+            (self.directory / "old").rename(self.directory / ".old")
+            return search(*places)
+
+        self.patch(reloading, "snapshot", uninstall)
+        self.pass_time()
+        self.assertIn("not found", self.bot.command("!old"))
+        self.assertEqual(len(self.bot.messages), 1)
+        self.assertNotIn("Old removed", "\n".join(self.bot.log))
+
+    def test_plugin_removed_meanwhile(self) -> None:
+        """If a command removes a plugin just before its reload, administrators aren't notified."""
+        self.patch(self.bot.bot.plugin_manager, "reload", lambda name: fail(UnknownPlugin(name)))
+        self.rewrite("old/main.py", self.SOURCE.format(name="Old", command="old", reply="second"))
+        self.pass_time()
+        self.assertEqual(self.bot.messages, [])
+        self.assertNotIn("Old reloaded", "\n".join(self.bot.log))
+
+    def test_installed_plugin(self) -> None:
+        """A plugin that a command loads isn't reloaded when its files are found, and not loaded again if it is removed."""
+        self.add("New", command="new", reply="first")
+        manager = self.bot.bot.plugin_manager
+        self.successResultOf(manager.add([self.directory / "new"]))
+        self.successResultOf(manager.activate("New"))
+        self.pass_time()
+        self.assertNotIn("New reloaded", "\n".join(self.bot.log))
+        self.rewrite("new/main.py", self.SOURCE.format(name="New", command="new", reply="second"))
+        self.pass_time()
+        self.assertEqual(self.bot.command("!new"), "second")
+        self.successResultOf(manager.remove(["New"]))
+        self.pass_time()
+        self.assertIn("not found", self.bot.command("!new"))
+
+    def test_failing_search(self) -> None:
+        """A search that fails is logged once, and later ones notice changes again."""
+        search = reloading.snapshot
+
+        def refuse(*places: Any) -> Any:
+            raise PermissionError("no entry")
+
+        self.patch(reloading, "snapshot", refuse)
+        self.pass_time()
+        self.patch(reloading, "snapshot", search)
+        self.assertEqual(len(self.flushLoggedErrors(PermissionError)), 1)
+        self.assertIn("The search for changed files of plugins failed; it is repeated", self.bot.log)
+        self.rewrite("old/main.py", self.SOURCE.format(name="Old", command="old", reply="second"))
+        self.pass_time()
+        self.assertEqual(self.bot.command("!old"), "second")
 
     def test_added_plugins_that_depend_on_each_other(self) -> None:
         """Plugins that are added together are activated in the order of their dependencies, each once."""
