@@ -297,7 +297,7 @@ class Delivery:
         )
         if hook is not None:
             self.web.notify(lambda events: events.handler_failed(hook, request.request_id, failure))
-        request.fail(Problem(500, "the handler raised an exception; the log has the details under this request id"))
+        request.fail(Problem(500, "the handler failed; the log has the details under this request id"))
         self._finish()
 
     def deadline_passed(self) -> None:

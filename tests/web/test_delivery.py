@@ -29,7 +29,7 @@ SECRET = "the password is hunter2"
 
 
 class Raises:
-    """Handlers that raise."""
+    """Handlers that raise or return an invalid value."""
 
     @webhook
     def blocking(self, payload: Any) -> None:
@@ -56,6 +56,10 @@ class Raises:
     @webhook
     def recursive(self, payload: Any) -> Any:
         return self.recursive(payload)
+
+    @webhook
+    async def invalid(self, payload: Any) -> Any:
+        return 5.5
 
     @webhook
     async def fine(self, payload: Any) -> str:
@@ -230,6 +234,13 @@ class RaisingTests(WebCase):
         """A handler that raises gets 500; the log has the place, and the bot is notified."""
         for handler in ("blocking", "coroutine", "inline"):
             self.failed(f"/{handler}", RuntimeError, handler)
+
+    def test_error_page_fits_every_failure(self) -> None:
+        """The error page states that the handler failed, both if it raised and if it returned an invalid value."""
+        for path in ("/coroutine", "/invalid"):
+            text = self.ask("GET", path, headers={"Accept": "text/html"}).text
+            self.assertIn("the handler failed; the log has the details under this request id", text)
+            self.assertEqual(len(self.flushLoggedErrors()), 1)
 
     def test_error_page_for_browsers_is_html(self) -> None:
         """The error page for browsers has the request id."""
