@@ -23,7 +23,8 @@ from errklein.plugins import BotPlugin
 from errklein.running import loop_of, register_reactor_thread
 from errklein.running.threads import unwrapped
 from errklein.testing._client import WebhookClient
-from errklein.testing._explanations import explain_replies, explain_response
+from errklein.testing._explanations import explain_count, explain_replies, explain_response
+from errklein.testing._left_over import describe_call, explain_left_over
 from errklein.testing._loop import TestLoop
 from errklein.testing._packages import share_packages
 from errklein.testing._pool import InlinePool
@@ -129,6 +130,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         """True after all networks have ended, as when standard input has ended; in service, the process then stops."""
         self._log = _Log()
         self._explanation = ""
+        self._requests: dict[Deferred[ClientResponse], str] = {}
+        """The requests without a response yet, as "GET /path"."""
         self._level = logging.NOTSET
         self._threads: set[threading.Thread] = set()
 
@@ -157,9 +160,13 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
         :raises LeftOver: A plugin left a delayed call, an asyncio task or a thread behind.
         """
+        waiting, requests = self.waiting(), list(self._requests)
         stopping = self._call(Deferred.fromCoroutine, self.bot.stop(0))
         self.reactor.advance(0)
         self._complete(stopping, "the bot did not stop")
+        for request in requests:
+            # LeftOver reports it. Trial would blame a later test, in which the Deferred is garbage-collected.
+            request.addErrback(lambda _: None)
         globalLogPublisher.removeObserver(self._log)
         plugins_log = logging.getLogger("errbot")
         for logger in (plugins_log, logging.getLogger("asyncio")):
@@ -167,12 +174,10 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         plugins_log.setLevel(self._level)
         self._directory.cleanup()
         left = [f"asyncio task {task.get_name()}" for task in self._end_tasks()]
-        left += [f"delayed call of {getattr(call, 'func', call)!r}" for call in self.reactor.getDelayedCalls()]
+        left += [describe_call(call) for call in self.reactor.getDelayedCalls()]
         left += [f"thread {thread.name}" for thread in set(threading.enumerate()) - self._threads]
         if left:
-            raise LeftOver(
-                f"left over after the bot has stopped: {', '.join(left)}; end them in the plugin's deactivate()"
-            )
+            raise LeftOver(explain_left_over(left, waiting))
 
     # Chat
 
@@ -219,10 +224,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         """
         replies = self.say(text, frm)
         if len(replies) != 1:
-            count = len(replies) or "no"
-            cause = (
-                self.explanation() or f"{text}: {count} replies instead of one; bot.say() returns any number of them"
-            )
+            cause = self.explanation() or explain_count(text, replies, self.waiting())
             raise AssertionError(f"{cause}\nreplies: {replies!r}\n{self.report()}")
         return replies[0]
 
@@ -278,6 +280,14 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         """The routes of all webhooks, as "POST, GET, HEAD /rule -> Plugin.method"."""
         return [f"{', '.join(route.methods)} {route.rule} -> {route.hook}" for route in self.bot.web.routes.hooks()]
 
+    def waiting(self) -> list[str]:
+        """Return the names of the handlers that wait, such as "Builds.report".
+
+        A streaming handler that waits between two items is named by its request, as "the handler of GET /progress".
+        """
+        methods = [str(method) for method in self.bot.runner.running_methods()]
+        return methods or [f"the handler of {request}" for request in self._requests.values()]
+
     def explanation(self) -> str:
         """Return why the last request or command failed, in one line and the line of source; "" if it didn't.
 
@@ -299,7 +309,13 @@ class TestBot(Requests[Deferred[ClientResponse]]):
     def _send_request(self, method: str, url: str, **request: Any) -> Deferred[ClientResponse]:
         self._begin()
         sent: Deferred[ClientResponse] = self._call(self._client.request, method, url, **request)
+        self._requests[sent] = f"{method} {url}"
+        sent.addBoth(self._ended, sent)
         return sent.addCallback(self._explain, method, url)
+
+    def _ended(self, result: T, sent: Deferred[ClientResponse]) -> T:
+        del self._requests[sent]
+        return result
 
     def _explain(self, response: ClientResponse, method: str, url: str) -> ClientResponse:
         rules = [route.rule for route in self.bot.web.routes.hooks()]

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.plugins import BotPlugin
 from errklein.testing._bot import TestBot
+from errklein.testing._explanations import explain_no_response
 from errklein.testing._requests import Requests
 from errklein.web import ClientResponse
 
@@ -100,7 +101,10 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
         return self.bot.command(text) if frm is None else self.bot.command(text, frm)
 
     def _send_request(self, method: str, url: str, **request: Any) -> ClientResponse:
-        response: ClientResponse = self.successResultOf(self.bot.request(method, url, **request))
+        sent = self.bot.request(method, url, **request)
+        if not sent.called:
+            self.fail(explain_no_response(method, url, self.bot.waiting()))
+        response: ClientResponse = self.successResultOf(sent)
         return response
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from twisted.python.failure import Failure
 
+from errklein.testing._requests import Requests
 from errklein.text.errors import one_line
 from errklein.text.suggestions import most_similar
 from errklein.web import ClientResponse
@@ -61,6 +62,23 @@ def explain_replies(text: str, replies: Sequence[str], prefix: str, failure: Fai
     if not replies and prefix and not text.startswith(prefix):
         return f"{text}: not a command without the prefix; did you mean {prefix}{text}?"
     return ""
+
+
+def explain_no_response(method: str, url: str, waiting: Sequence[str]) -> str:
+    """Return why a request has no response yet, and how a test lets time pass for its handler."""
+    name = method.lower()
+    call = f"self.bot.{name}(…)" if hasattr(Requests, name) else f'self.bot.request("{method}", …)'
+    return (
+        f"{method} {url}: {waiting[-1]} waits; use `waiting = {call}`, `self.bot.advance(…)` and "
+        "`self.successResultOf(waiting)`"
+    )
+
+
+def explain_count(text: str, replies: Sequence[str], waiting: Sequence[str]) -> str:
+    """Return why a command doesn't have exactly one reply: its handler waits, or it sends several or none."""
+    if waiting and not replies:
+        return f"{text}: {waiting[-1]} waits; use `self.bot.say`, `self.bot.advance(…)` and `self.bot.messages`"
+    return f"{text}: {len(replies) or 'no'} replies instead of one; bot.say() returns any number of them"
 
 
 def explain_failure(failure: Failure) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import time
 import unittest
+from collections.abc import AsyncIterator
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -32,6 +35,27 @@ class Greeter(BotPlugin):
     @webhook
     def own(self, payload: Any) -> tuple[str, int]:
         return "no coffee", 418
+
+    @webhook
+    async def slow(self, payload: Any) -> str:
+        await asyncio.sleep(2)
+        return "done"
+
+    @webhook(methods=["PROPFIND"])
+    async def propfind(self, payload: Any) -> str:
+        return await self.slow(payload)
+
+    @webhook
+    async def stream(self, payload: Any) -> AsyncIterator[str]:
+        yield "begun"
+        await asyncio.sleep(2)
+        yield "done"
+
+    @botcmd
+    async def wait(self, msg: Any, args: str) -> str:
+        """Wait for two seconds."""
+        await asyncio.sleep(2)
+        return "done"
 
     @botcmd
     def fail(self, msg: Any, args: str) -> str:
@@ -203,6 +227,41 @@ class FailureTests(SynchronousTestCase):
         result = self.run_case(body)
         said = "".join(text for _, text in (*result.failures, *result.errors))
         self.assertIn("left over after the bot has stopped: delayed call", said)
+        self.assertIn("end them in the plugin's deactivate()", said)
+
+    def test_request_to_handler_that_waits(self) -> None:
+        """If the handler waits for time, the failure names it and the methods that let time pass."""
+        ((_, said),) = self.run_case(lambda case: case.post("/slow?a=b")).failures
+        self.assertIn(
+            "POST /slow?a=b: Greeter.slow waits; use `waiting = self.bot.post(…)`, `self.bot.advance(…)` and "
+            "`self.successResultOf(waiting)`",
+            said,
+        )
+        result = self.run_case(lambda case: case.request("PROPFIND", "/propfind"))
+        self.assertIn('Greeter.propfind waits; use `waiting = self.bot.request("PROPFIND", …)`', result.failures[0][1])
+
+    def test_command_that_waits(self) -> None:
+        """If the command's handler waits for time, the failure names it and the methods that let time pass."""
+        said = self.run_case(lambda case: case.command("!wait")).errors[0][1]
+        self.assertIn(
+            "!wait: Greeter.wait waits; use `self.bot.say`, `self.bot.advance(…)` and `self.bot.messages`\n", said
+        )
+
+    def test_test_ends_while_handler_waits(self) -> None:
+        """A handler that waits when the test ends is named instead of its timer, with the remedy."""
+        for body, handler in (
+            (lambda case: case.bot.post("/slow"), "Greeter.slow"),
+            (lambda case: case.bot.say("!wait"), "Greeter.wait"),
+            (lambda case: case.bot.get("/stream"), "the handler of GET /stream"),
+        ):
+            ((_, said),) = self.run_case(body).errors
+            # An error of the broken connection would be logged now.
+            gc.collect()
+            self.assertIn(
+                f"LeftOver: the test ended while {handler} waited; call `self.bot.advance(…)` until it responds "
+                "(left over after the bot has stopped: asyncio timer)",
+                said,
+            )
 
     def test_passing_test(self) -> None:
         """A passing test takes less than 50 ms."""
