@@ -35,7 +35,7 @@ _STATES = {
     State.ACTIVE: "active",
     State.INACTIVE: "can be activated",
     State.BLACKLISTED: "blacklisted",
-    State.UNCONFIGURED: "not configured",
+    State.UNCONFIGURED: "can be activated, not configured",
     State.BROKEN: "broken",
 }
 
