@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -136,6 +137,14 @@ class WebhookTableTests(PluginTestCase):
         ):
             response = self.post("/payload", data=body, headers={"Content-Type": content_type} if content_type else {})
             self.assertEqual(response.text, repr(payload), body)
+
+    def test_error_page(self) -> None:
+        """The example of an error is the response to a request for a missing webhook."""
+        page = (REFERENCE / "webhooks.md").read_text("utf-8")
+        [example] = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+        expected = {**json.loads(example), "request_id": None}
+        response = self.get("/nowhere", headers={"Accept": "application/json"})
+        self.assertEqual({**response.json(), "request_id": None}, expected)
 
     def test_rejected_payloads(self) -> None:
         """A body that can't be decoded is rejected."""

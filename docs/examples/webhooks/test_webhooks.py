@@ -1,6 +1,7 @@
 import hmac
 import json
 from pathlib import Path
+from urllib.parse import urlencode
 
 from errklein.testing import PluginTestCase
 
@@ -44,6 +45,12 @@ class WebhookTests(PluginTestCase):
         """A form that lacks the field is rejected."""
         self.assertEqual(self.post("/github", data={"other": "1"}).status, 400)
 
+    def test_github_with_an_invalid_field(self):
+        """A field without the name of a repository is rejected."""
+        for payload in ("notjson", "1", "[]", "{}", '{"repository": 1}'):
+            self.assertEqual(self.post("/github", data={"payload": payload}).status, 400)
+        self.assertEqual(self.bot.sent_to("#builds"), [])
+
     def test_agent(self):
         """A raw handler gets the request."""
         response = self.post("/agent", data="abc", headers={"User-Agent": "probe"})
@@ -58,6 +65,19 @@ class WebhookTests(PluginTestCase):
         self.assertEqual(self.post("/signed", data="{}", headers=headers).text, "accepted\n")
         self.assertEqual(self.post("/signed", data="{ }", headers=headers).status, 403)
         self.assertEqual(self.post("/signed", data="{}").status, 403)
+
+    def test_signed_form(self):
+        """The signature of a form is that of its bytes."""
+        self.bot.say(f"!plugin config Signed {{'SECRET': '{SECRET}'}}")
+        body = urlencode({"payload": json.dumps({"zen": "Speak like a human."})})
+        digest = hmac.digest(SECRET.encode(), body.encode(), "sha256").hex()
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "X-Hub-Signature-256": f"sha256={digest}",
+        }
+        self.assertEqual(self.post("/signed_form", data=body, headers=headers).text, "accepted\n")
+        changed = body.replace("human", "robot")
+        self.assertEqual(self.post("/signed_form", data=changed, headers=headers).status, 403)
 
     def test_progress(self):
         """The stream takes three seconds, which pass at once."""
