@@ -1,34 +1,35 @@
-"""Restricted unpickling of outside values: those from a backup or an errbot shelf.
+"""Restricted unpickling, for values from outside: those from a backup or an errbot shelf.
 
-Unpickling calls the classes and functions that a pickle names, with arguments that the pickle chooses. This unpickler
-only looks up allowed names:
+A pickle names classes and functions, and unpickling calls them with arguments that the pickle chooses. `pickle.loads`
+therefore runs whatever the author of the pickle wants. `restricted_loads` calls allowed names only::
 
-- the names in STANDARD_NAMES;
-- the names for which `find` returns an object: classes and functions of the plugin, and errklein's value classes;
-- the names that the operator trusts, which `find_any` looks up.
+    >>> restricted_loads(pickle.dumps({"since": date(2026, 11, 1)}))
+    {'since': datetime.date(2026, 11, 1)}
+    >>> restricted_loads(pickle.dumps(os.system))
+    Traceback (most recent call last):
+    ForbiddenName: values from outside may not use posix.system; to allow it, …
 
-Two opcodes bypass the lookup and are refused: EXT, which names a class by a number that is registered in the process,
-and BUILD on anything but an instance, which sets attributes of a class or function for the whole process. pickle itself
-refuses persistent ids. All other opcodes work on objects that were looked up.
+Allowed are:
+
+- the names in STANDARD_NAMES: dates, collections, paths, numbers and the like;
+- the names for which `find` returns an object: the plugin's classes and functions, and errklein's value classes;
+- the names that the operator trusts.
 
 A name is in STANDARD_NAMES only if no arguments make it execute code, open a file or give access to another object's
-attributes. In particular, these are left out:
+attributes. These names are left out for a reason that isn't obvious:
 
-- `builtins.eval`, `exec`, `compile`, `__import__`, `open`, `type` (creates classes), and everything in `os`,
-  `subprocess`, `importlib` and the like;
-- `builtins.getattr`, all of `operator`, and `functools.partial` and `reduce`: they lead from a harmless object to its
+- `builtins.getattr`, all of `operator`, `functools.partial` and `reduce` lead from a harmless object to its
   `__globals__`, or combine calls. Pickles of protocols 0 to 3 write a nested class as `getattr(Outer, "Inner")`; the
-  unpickler treats that as the name `Outer.Inner`, which must be allowed like any other;
-- `codecs.encode` and `decode`, which call any registered codec. Pickles of protocols 0 to 2 write `bytes` as
-  `_codecs.encode(text, "latin1")`; the unpickler makes that one call itself;
-- `copyreg.__newobj_ex__` and `types.FunctionType`, `CodeType` and `MethodType`.
+  unpickler treats that as the name `Outer.Inner`, which must be allowed like any other.
+- `codecs.encode` and `decode` call any registered codec. Pickles of protocols 0 to 2 write `bytes` as
+  `_codecs.encode(text, "latin1")`; the unpickler makes that one call itself.
+- `copyreg.__newobj_ex__`, `types.FunctionType`, `CodeType` and `MethodType` create functions.
 
-`copyreg._reconstructor` and `__newobj__` only call `__new__` and `__init__` of a class that the pickle must name as
-well. `re._compile` parses a pattern. ZoneInfo refuses keys that lead out of the directories of time zones. Paths open
-no file until a plugin uses them.
+Two opcodes don't look up a name, so they are refused: EXT names a class by a registered number, and BUILD on a class or
+function changes it for the whole process.
 
-The unpickler is the standard library's implementation in Python, since BUILD can't be overridden in the one in C. It is
-slower, and is used only for values that use names.
+The unpickler is the standard library's Python implementation, because BUILD can't be overridden in the C one. It is
+slower, and reads only values that use names.
 """
 
 from __future__ import annotations
@@ -74,7 +75,12 @@ STANDARD_NAMES: Mapping[str, tuple[str, ...]] = {
     "uuid": ("SafeUUID", "UUID"),
     "zoneinfo": ("ZoneInfo", "ZoneInfo._unpickle"),
 }
-"""The allowed names by module. Names such as `datetime.sys`, which lead to another module, are therefore refused."""
+"""The allowed names by module. Names such as `datetime.sys`, which lead to another module, are therefore refused.
+
+`copyreg._reconstructor` and `__newobj__` only call `__new__` and `__init__` of a class that the pickle must name as well,
+and `re._compile` parses a pattern. ZoneInfo refuses keys that lead out of the directories of time zones. Paths open no
+file until a plugin uses them.
+"""
 
 
 def is_standard(module: str, name: str) -> bool:

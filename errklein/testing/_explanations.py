@@ -6,8 +6,9 @@ import linecache
 import re
 import sysconfig
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import unescape
+from itertools import zip_longest
 from pathlib import Path
 
 from twisted.python.failure import Failure
@@ -40,7 +41,7 @@ def explain_response(
         return ""
     path = url.partition("?")[0]
     if response.status == 404 and "no webhook" in response.text:
-        similar = most_similar(path, rules)
+        similar = _similar_rule(path, rules)
         reason = "no webhook matches this path" + (f"; did you mean {similar}?" if similar else "")
     elif response.status == 405 and (allowed := response.header("allow")):
         reason = f"the webhook at this path doesn't accept {method}; it accepts {allowed}"
@@ -49,6 +50,18 @@ def explain_response(
     else:
         reason = _detail(response)
     return f"{method} {path}: {response.status}, {reason}"
+
+
+def _similar_rule(path: str, rules: Iterable[str]) -> str:
+    """Return the rule that resembles the path most, whatever its variables are; "" if none does."""
+    segments = path.split("/")
+    filled = {"/".join(_filled(rule.split("/"), segments)): rule for rule in rules}
+    return filled.get(most_similar(path, filled), "")
+
+
+def _filled(rule: list[str], path: list[str]) -> Iterator[str]:
+    for part, value in zip_longest(rule, path[: len(rule)], fillvalue=""):
+        yield value if "<" in part else part
 
 
 def explain_replies(text: str, replies: Sequence[str], prefix: str, failure: Failure | None) -> str:

@@ -24,6 +24,10 @@ class Greeter(BotPlugin):
     def greet(self, payload: Any) -> str:
         return f"hello {payload}"
 
+    @webhook("/channel/<int:number>")
+    def channel(self, payload: Any, number: int) -> str:
+        return str(number)
+
     @webhook("/form", form_param="payload")
     def form(self, payload: Any) -> str:
         return "ok"
@@ -148,6 +152,10 @@ class FailureTests(SynchronousTestCase):
             (
                 lambda case: case.assertEqual(case.post("/gret").status, 200),
                 "POST /gret: 404, no webhook matches this path; did you mean /greet?\n404 != 200\nRoutes:",
+            ),
+            (
+                lambda case: case.assertEqual(case.post("/chanel/5").status, 200),
+                "POST /chanel/5: 404, no webhook matches this path; did you mean /channel/<int:number>?\n404",
             ),
             (
                 lambda case: case.assertEqual(case.put("/greet?a=b").status, 200),
