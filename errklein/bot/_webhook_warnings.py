@@ -13,7 +13,11 @@ from errklein.plugins.load_errors import located_error
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin import Plugin, UnknownPlugin
 from errklein.running.rate_limit import RateLimit
+from errklein.text.errors import line_in
 from errklein.webhooks import Hook
+
+MOST_NOTICES = 100
+"""The maximal number of notices per minute."""
 
 
 class TellAdmins(Protocol):
@@ -25,7 +29,8 @@ class TellAdmins(Protocol):
 class WebhookWarnings:
     """Notifies administrators of what the web server reports about plugins' handlers.
 
-    Failures and timeouts of the same handler cause one notice a minute each.
+    A handler causes one notice a minute for its timeouts, and one for each type of exception and line of code. Handlers cause
+    at most MOST_NOTICES a minute together.
 
     :param tell_admins: Sends a notice.
     :param plugin: Returns the plugin of a name; raises UnknownPlugin.
@@ -34,17 +39,18 @@ class WebhookWarnings:
     def __init__(self, reactor: Any, tell_admins: TellAdmins, plugin: Callable[[str], Plugin]) -> None:
         self._tell_admins = tell_admins
         self._plugin = plugin
-        self._limit = RateLimit(reactor.seconds)
+        self._limit = RateLimit(reactor.seconds, most=MOST_NOTICES)
 
     def handler_failed(self, hook: Hook, request_id: str, failure: Failure) -> None:
         """Send the file, the line and the exception's text, which only administrators get, and only in private."""
-        if not self._limit.allows(("failed", hook.key)):
-            return
         error = failure.value
         assert error is not None
+        plug = self._file(hook)
+        if not self._limit.allows(("failed", hook.key, type(error), line_in(plug.directory, error))):
+            return
         failed = f"The webhook {hook} ({hook.declaration.rule}) failed"
         self._tell_admins(
-            f"{failed} on request {request_id}. {located_error(self._file(hook), error)}",
+            f"{failed} on request {request_id}. {located_error(plug, error)}",
             f"{failed} with {type(error).__name__} on request {request_id}",
         )
 

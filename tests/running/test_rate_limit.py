@@ -22,3 +22,11 @@ class RateLimitTests(SynchronousTestCase):
         clock.advance(1.0)
         self.assertTrue(limit.allows("a"))
         self.assertFalse(limit.allows("b"))
+
+    def test_number_of_keys(self) -> None:
+        """No more than `most` keys are allowed within the interval, and others are forgotten after it."""
+        clock = Clock()
+        limit = RateLimit(clock.seconds, 10.0, most=2)
+        self.assertEqual([limit.allows(key) for key in "abc"], [True, True, False])
+        clock.advance(10.0)
+        self.assertEqual([limit.allows(key) for key in "cdeab"], [True, True, False, False, False])
