@@ -86,6 +86,13 @@ class PluginManager(StoreMixin):
         """Errors about files without a plugin, such as invalid `.plug` files, each in one line."""
         return [problem for _, problem in sorted(self._loader.unusable.items())]
 
+    def invalid_plug_files(self, directories: Iterable[str]) -> list[str]:
+        """Return the errors about invalid `.plug` files in the directories and below them, each in one line."""
+        problems = sorted(self._loader.unusable.items())
+        plugs = [(path, problem) for path, problem in problems if path.suffix == ".plug"]
+        roots = list(directories)
+        return [problem for path, problem in plugs if any(path.is_relative_to(root) for root in roots)]
+
     def active(self) -> list[BotPlugin]:
         """Return the instances of active plugins, in the order of PLUGINS_CALLBACK_ORDER."""
         instances = {name: plugin.instance for name, plugin in self._plugins.items() if plugin.active}

@@ -140,7 +140,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
         Virtual time passes while an `activate` waits for asyncio timers.
 
-        :raises AssertionError: A plugin can't be loaded or activated, or an `activate` waits for something else.
+        :raises AssertionError: A plugin can't be loaded or activated, a `.plug` file in `plugin_dirs` is invalid, or an
+            `activate` waits for something else.
         """
         register_reactor_thread(self.reactor)
         self._threads = set(threading.enumerate())
@@ -151,7 +152,9 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         self._level = plugins_log.level
         plugins_log.setLevel(logging.DEBUG)
         self._complete(self._call(Deferred.fromCoroutine, self.bot.start()), "the bot did not start")
-        problems = [plugin.problem for plugin in self.bot.plugin_manager.found if plugin.problem]
+        manager = self.bot.plugin_manager
+        problems = [plugin.problem for plugin in manager.found if plugin.problem]
+        problems += manager.invalid_plug_files(self.config.directories("BOT_EXTRA_PLUGIN_DIR"))
         if problems:
             raise AssertionError("\n".join(problems))
 

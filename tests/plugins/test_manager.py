@@ -432,7 +432,9 @@ class BrokenPluginTests(PluginFiles):
         """An unreadable `.plug` file is reported with its path, and the others are loaded."""
         self.write_versioned(1)
         (self.directory / "bad.plug").write_text("Name = Bad\n")
-        bot = self.start()
+        bot = TestBot(plugin_dirs=[self.directory])
+        self.addCleanup(bot.stop)
+        self.assertRaises(AssertionError, bot.start)
         self.assertIn("bad.plug", "\n".join(bot.sent_to("@admin")))
         self.assertIn("bad.plug: line 1 precedes all sections", bot.command("!status plugins"))
         self.assertEqual(bot.command("!which"), "1")

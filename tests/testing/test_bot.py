@@ -153,6 +153,18 @@ class StartTests(SynchronousTestCase):
         self.assertIn("no_such_module_anywhere", str(error))
         self.flushLoggedErrors()
 
+    def test_invalid_plug_file(self) -> None:
+        """An invalid `.plug` file in one of the directories fails the start, with the reason."""
+        directory = Path(tempfile.mkdtemp(dir=self.mktemp_parent())).absolute()
+        path = directory / "folder" / "weather.plug"
+        path.parent.mkdir()
+        path.write_text("[Core]\nName = Weather\n", "utf-8")
+        bot = TestBot(plugin_dirs=[directory])
+        self.addCleanup(bot.stop)
+        error = self.assertRaises(AssertionError, bot.start)
+        self.assertTrue(str(error).startswith(f"{path}: [Core] has no Module; expected Module = "), error)
+        self.assertEqual(str(error).count("\n"), 0)
+
     def test_directory_that_is_not_there(self) -> None:
         """A missing directory is an error at once; without it the bot would only respond with 404."""
         error = self.assertRaises(ValueError, TestBot, plugin_dirs=["no/such/place"])
