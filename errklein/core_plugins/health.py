@@ -15,8 +15,6 @@ from twisted.internet.error import ReactorNotRunning
 from errklein.chat import Message
 from errklein.commands import CommandError, botcmd, concurrent
 from errklein.core_plugins import CorePlugin
-from errklein.plugins.imports import changed_files
-from errklein.plugins.plugin import Plugin
 from errklein.running.restart import CannotRestart
 from errklein.text import code, plain, plain_but_html
 
@@ -27,12 +25,12 @@ class Health(CorePlugin):
     @botcmd
     async def status(self, msg: Message, args: str) -> str:
         """Show the status of plugins, threads and memory."""
-        return self._rendered("status", {**self._plugins(msg), **self._load(), "gc": gc.get_count()})
+        return self._rendered("status", {**await self._plugins(msg), **self._load(), "gc": gc.get_count()})
 
     @botcmd
     async def status_plugins(self, msg: Message, args: str) -> str:
         """Show the status of each plugin, with its problems."""
-        return self._rendered("status_plugins", self._plugins(msg))
+        return self._rendered("status_plugins", await self._plugins(msg))
 
     @botcmd
     async def status_load(self, msg: Message, args: str) -> str:
@@ -88,13 +86,18 @@ class Health(CorePlugin):
         with suppress(ReactorNotRunning):
             self._bot.reactor.stop()
 
-    def _plugins(self, msg: Message) -> Mapping[str, Any]:
+    async def _plugins(self, msg: Message) -> Mapping[str, Any]:
         manager = self._bot.plugin_manager
         details = self._bot.disclosure.allowed(self._bot.backend, msg)
-        rows = [
-            (manager.status.letters(plugin), _cell(plugin.name), _cell(self._remark(plugin, details)))
-            for plugin in manager.found
-        ]
+        changes = await manager.changed_files.find([plugin.plug for plugin in manager.found])
+        rows = []
+        for plugin in manager.found:
+            remarks = [manager.status.remark(plugin, details=details)]
+            if changes is not None and plugin.name in changes:
+                reload = f"{self._bot.prefix}plugin reload {plugin.name}"
+                remarks.extend(changes[plugin.name].remarks(reload, details=details))
+            remark = "; ".join(filter(None, remarks))
+            rows.append((manager.status.letters(plugin), _cell(plugin.name), _cell(remark)))
         headers = ["Status", "Name", "Remark"]
         if not any(remark for _, _, remark in rows):
             headers.pop()
@@ -103,14 +106,8 @@ class Health(CorePlugin):
         # Imported late: importing Jinja2 is slow.
         from errklein.text.templating import md_table
 
-        return {"table": md_table([row[: len(headers)] for row in rows], headers), "unusable": unusable}
-
-    def _remark(self, plugin: Plugin, details: bool) -> str:
-        remarks = [self._bot.plugin_manager.status.remark(plugin, details=details)]
-        if changed := changed_files(plugin.plug):
-            names = ", ".join(path.name for path in changed)
-            remarks.append(f"{names} changed after loading: {self._bot.prefix}plugin reload {plugin.name}")
-        return "; ".join(filter(None, remarks))
+        table = md_table([row[: len(headers)] for row in rows], headers)
+        return {"table": table, "unusable": unusable, "compared": changes is not None}
 
     def _load(self) -> Mapping[str, Any]:
         pool = self._bot.command_pool

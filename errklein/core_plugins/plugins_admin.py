@@ -12,7 +12,7 @@ from errklein.commands import CommandError, botcmd
 from errklein.core_plugins.repos_commands import ReposCommands
 from errklein.dispatch import DetailedError
 from errklein.plugins import BotPlugin
-from errklein.plugins.imports import changed_files
+from errklein.plugins.changed_files import FileChanges
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
 from errklein.text import code, fenced, plain, plain_lines, truncated
 from errklein.text.masking import mask_values, masker
@@ -142,7 +142,7 @@ class Plugins(ReposCommands):
         return reply
 
     @botcmd(admin_only=True)
-    def plugin_info(self, msg: Message, args: str) -> str:
+    async def plugin_info(self, msg: Message, args: str) -> str:
         """Show a plugin's files, state, configuration and stored data.
 
         Usage: !plugin info PLUGIN
@@ -152,6 +152,8 @@ class Plugins(ReposCommands):
         plugin = self._existing(self._named(args, "show"))
         manager = self._bot.plugin_manager
         configuration = manager.configuration(plugin.name)
+        found = await manager.changed_files.find([plugin.plug])
+        changes = FileChanges(["unknown, since the disk doesn't respond"]) if found is None else found.get(plugin.name)
         rows = {
             "name": plugin.name,
             "description": plugin.plug.description,
@@ -162,7 +164,8 @@ class Plugins(ReposCommands):
             "depends on": ", ".join(plugin.plug.depends_on) or "nothing",
             "state": manager.status.state(plugin).name.lower(),
             "problems": manager.status.remark(plugin, details=self._sees_details(msg)),
-            "changed after loading": ", ".join(path.name for path in changed_files(plugin.plug)),
+            "changed after loading": ", ".join(changes.changed) if changes else "",
+            "removed after loading": ", ".join(changes.removed) if changes else "",
             "configuration": "" if configuration is None else self._represented(configuration, msg),
         }
         for key, value in self._stored(plugin, msg):

@@ -36,12 +36,13 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
-from importlib.util import find_spec, module_from_spec, source_hash
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, TypeVar
 
 from errklein.plugins._import_rewriting import rewrite_imports
+from errklein.plugins._loaded_source import LoadedSource
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.names import slug
 from errklein.plugins.plug_file import PlugFile
@@ -143,12 +144,6 @@ def unload(plug: PlugFile) -> None:
         if module is not None:
             _finder.unloaded(plug.module, module)
         _put(package, {})
-
-
-def changed_files(plug: PlugFile) -> list[Path]:
-    """Return the files of the plugin's loaded modules that were changed or removed since they were loaded."""
-    loaders = [getattr(module.__spec__, "loader", None) for module in _modules_in(package_of(plug)).values()]
-    return sorted(Path(one.path) for one in loaders if isinstance(one, _PluginLoader) and one.source_has_changed())
 
 
 def know_neighbours(directories: Iterable[Path]) -> None:
@@ -285,24 +280,15 @@ class _PluginPackageLoader(Loader):
 class _PluginLoader(SourceFileLoader):
     """Compiles a plugin's module at each load, since bytecode files lack redirected imports. Core plugins use them."""
 
-    _loaded_hash: bytes | None = None
+    loaded_source: LoadedSource | None = None
 
     def get_code(self, fullname: str) -> CodeType | None:
         path = self.get_filename(fullname)
         if Path(path).parent == _CORE_PLUGINS:
             return super().get_code(fullname)
         data = self.get_data(path)
-        self._loaded_hash = source_hash(data)
+        self.loaded_source = LoadedSource(path, data)
         return self.source_to_code(data, path)
-
-    def source_has_changed(self) -> bool:
-        """Return whether the file differs from the source that was loaded, or can't be read any more."""
-        if self._loaded_hash is None:
-            return False
-        try:
-            return source_hash(self.get_data(self.path)) != self._loaded_hash
-        except OSError:
-            return True
 
     def exec_module(self, module: ModuleType) -> None:
         vars(module)["__import__"] = import_by_name

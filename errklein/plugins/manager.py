@@ -17,6 +17,7 @@ from errklein.plugins._flows import FlowFiles
 from errklein.plugins._lifecycle import Lifecycle
 from errklein.plugins._status import PluginStatus
 from errklein.plugins.botplugin import BotPlugin, overrides
+from errklein.plugins.changed_files import ChangedFiles
 from errklein.plugins.execution import PluginExecution
 from errklein.plugins.loading import Loader
 from errklein.plugins.names import plugin_name
@@ -73,6 +74,7 @@ class PluginManager(StoreMixin):
         self._lifecycle = Lifecycle(execution, loader, self._configurator, routes, self._callbacks.clear, tell_admins)
         self._activations = self._lifecycle.activations
         self._changes = Changes(execution.reactor)
+        self.changed_files = ChangedFiles(execution)
         self.status = PluginStatus(execution, self.is_blacklisted, self.configuration)
         self._flow_files = FlowFiles(execution, loader.make)
 

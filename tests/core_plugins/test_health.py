@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from datetime import timedelta
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
 
 from errklein import BotPlugin
 from errklein.running.restart import CannotRestart
@@ -98,9 +101,57 @@ class ChangedFilesTests(PluginFilesTestCase):
         self.assert_changed("")
 
     def test_removed(self) -> None:
-        """A removed file counts as changed."""
+        """A removed file is named, and no reload is suggested."""
         (self.directory / "deploy/steps.py").unlink()
+        self.assertIn("│ steps.py was removed after loading ", self.bot.command("!status plugins"))
+        self.assertNotIn("plugin reload", self.bot.command("!status plugins"))
+        self.assertIn("removed after loading: steps.py", self.bot.command("!plugin info Deploy"))
+        (self.directory / "deploy").rename(self.directory / "elsewhere")
+        self.assertIn("│ deploy.py, steps.py were removed after loading ", self.bot.command("!status plugins"))
+
+    def test_changed_for_others(self) -> None:
+        """Only an administrator in private sees the names of files."""
+        self.write("deploy/steps.py", "count = 2")
+        (self.directory / "deploy/deploy.py").unlink()
+        remark = "│ a file changed after loading: !plugin reload Deploy; a file was removed after loading "
+        for text in (self.bot.command("!status plugins", frm="bob"), *self.bot.say("!status", room="#ops")):
+            self.assertIn(remark, text)
+
+    def test_unchanged_file_is_read_once(self) -> None:
+        """A file whose time and size are those of the last comparison isn't read again."""
+        for name in ("deploy", "steps"):
+            os.utime(self.directory / f"deploy/{name}.py", (1, 1))
+        read: list[Path] = []
+        read_bytes = Path.read_bytes
+
+        def note(path: Path) -> bytes:
+            read.append(path)
+            return read_bytes(path)
+
+        self.patch(Path, "read_bytes", note)
+        self.bot.command("!status plugins")
+        self.assertEqual(sorted(path.name for path in read), ["deploy.py", "steps.py"])
+        self.bot.command("!status plugins")
+        self.assertEqual(len(read), 2)
+        self.write("deploy/steps.py", "count = 2")
         self.assert_changed("steps.py")
+
+    def test_hanging_disk(self) -> None:
+        """The files are read in a thread; if the disk hangs, the reply comes without the changes after 3 seconds."""
+        jobs: list[Deferred[None]] = []
+
+        def hang(prepare: object, **options: object) -> Deferred[None]:
+            jobs.append(Deferred())
+            return jobs[-1]
+
+        self.patch(self.bot.bot.plugin_pool, "run", hang)
+        self.assertEqual(self.bot.say("!status plugins") + self.bot.say("!plugin info Deploy"), [])
+        self.assertEqual(len(jobs), 1)
+        self.bot.advance(3)
+        status, info = self.bot.sent_to("@admin")
+        self.assertIn("│ A      │ Deploy ", status)
+        self.assertIn("The disk doesn't respond, so changed files aren't listed.", status)
+        self.assertIn("changed after loading: unknown, since the disk doesn't respond", info)
 
 
 class ShutdownTests(PluginTestCase):
