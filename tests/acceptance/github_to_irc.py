@@ -81,13 +81,13 @@ async def github_to_irc(reactor: Any, directory: Path, expected: Sequence[Delive
         began = time.monotonic()
         half = len(expected) // 2
         statuses, posting = await deferToThread(post, port, expected[:half])
-        await until(reactor, lambda: len(people[0].said) >= len(expected) // 3, len(expected) / 2 + LIMIT)
+        await until(reactor, lambda: len(people[0].texts) >= len(expected) // 3, len(expected) / 2 + LIMIT)
         # A random delay, so that the crash doesn't always follow a line.
         await deferLater(reactor, random.uniform(0, 0.4))
         server.kill()
         killed = time.monotonic()
         await until(reactor, lambda: people[0].closed, LIMIT)
-        before = people[0].said
+        before = people[0].texts
 
         more, took = await deferToThread(post, port, expected[half:])
         tries = bot.log.count("next try in")
@@ -96,10 +96,10 @@ async def github_to_irc(reactor: Any, directory: Path, expected: Sequence[Delive
         await server.wait_until_up(reactor)
         people.append(await join(reactor, server.port, "reader", ROOM))
         assert f" JOIN {ROOM}" not in "".join(line.text for line in people[1].lines if line.nick == BOT)
-        await until(reactor, lambda: bool(people[1].said), 2 * LIMIT)
+        await until(reactor, lambda: bool(people[1].texts), 2 * LIMIT)
         silence = time.monotonic() - killed
         wanted = len(expected) - len(before)
-        await until(reactor, lambda: len(people[1].said) >= wanted, wanted + LIMIT, must=False)
+        await until(reactor, lambda: len(people[1].texts) >= wanted, wanted + LIMIT, must=False)
         telling = time.monotonic() - began
         # A duplicate line may come last.
         await deferLater(reactor, 1.0)
@@ -109,7 +109,7 @@ async def github_to_irc(reactor: Any, directory: Path, expected: Sequence[Delive
         if bot is not None:
             bot.end()
         server.stop()
-    lines = before + people[1].said
+    lines = before + people[1].texts
     return Figures(expected, statuses + more, lines, len(before), half, posting + took, telling, silence)
 
 

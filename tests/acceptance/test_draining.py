@@ -94,7 +94,7 @@ class DrainingTests(TestCase):
         await self.start(rate=2, grace=10)
         await deferToThread(self.post, 12)
         status, took = await self.stop(lambda: self.program.signal(signal.SIGTERM))
-        said = self.person.said
+        said = self.person.texts
         self.assertEqual(said, [f"post {number}" for number in range(len(said))])
         self.assertIn(len(said), (5, 6, 7), said)
         named = re.findall(r"not sent, to #ops: (post \d+)\n", self.program.text)
@@ -109,7 +109,7 @@ class DrainingTests(TestCase):
         await self.start(rate=0.2, grace=10)
         await deferToThread(self.post, 6)
         ended, took = await self.stop(tell)
-        said = [text for text in self.person.said if text.startswith("post")]
+        said = [text for text in self.person.texts if text.startswith("post")]
         self.assertEqual(said, [f"post {number}" for number in range(6)])
         self.assertNotIn("not sent", self.program.text)
         self.assertEqual(ended, status)

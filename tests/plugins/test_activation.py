@@ -149,7 +149,7 @@ class ActivationCase(SynchronousTestCase):
         """The instance."""
         return self.bot.plugin(name)
 
-    def told(self) -> str:
+    def notices(self) -> str:
         """Return the messages to the administrator."""
         return "\n".join(self.bot.sent_to("@admin"))
 
@@ -192,8 +192,10 @@ class StartTests(ActivationCase):
         self.bot.advance(0.1)
         self.assertTrue(self.connected)
         for name, method in (("One", "activate"), ("Two", "configure"), ("Three", "callback_connect")):
-            self.assertIn(f"{name} is still being activated after 60 s: {name}.{method} has not returned.", self.told())
-        self.assertNotIn("Four", self.told())
+            self.assertIn(
+                f"{name} is still being activated after 60 s: {name}.{method} has not returned.", self.notices()
+            )
+        self.assertNotIn("Four", self.notices())
         self.assert_works("Four")
         self.assert_works("Three")
         for name, method in (("One", "activate"), ("Two", "configure"), ("Three", "callback_connect")):
@@ -208,7 +210,7 @@ class StartTests(ActivationCase):
         self.assertFalse(self.connected)
         self.plugin("Slow").open("activate")
         self.assertTrue(self.connected)
-        self.assertEqual(self.told(), "")
+        self.assertEqual(self.notices(), "")
         self.assert_works("Slow")
 
     def test_what_it_depends_on_comes_first(self) -> None:
@@ -221,7 +223,7 @@ class StartTests(ActivationCase):
         self.begin(plugin_dirs=[directory])
         self.assertEqual(self.plugin("Client").called, [])
         self.bot.advance(60)
-        self.assertIn("Client is still being activated after 60 s: it waits for Server.", self.told())
+        self.assertIn("Client is still being activated after 60 s: it waits for Server.", self.notices())
         self.plugin("Server").open("activate")
         self.assert_works("Client")
         self.assert_works("Server")
@@ -236,9 +238,9 @@ class StartTests(ActivationCase):
         self.assertEqual(self.bot.command("!late-shared"), "Late")
         self.assertEqual(self.bot.say("x", room="#testroom"), ["pattern of Early", "pattern of Late"])
         self.assertEqual(self.successResultOf(self.bot.post("/shared")).text, "Early")
-        told = self.told()
-        self.assertEqual(told.count("Late.shared clashes with Early.shared so it has been renamed late-shared"), 1)
-        self.assertEqual(told.count("Late.shared_hook"), 1)
+        notices = self.notices()
+        self.assertEqual(notices.count("Late.shared clashes with Early.shared so it has been renamed late-shared"), 1)
+        self.assertEqual(notices.count("Late.shared_hook"), 1)
 
     def test_whoever_is_late_takes_nothing_away(self) -> None:
         """A plugin that is activated after the start takes no names from active plugins."""
@@ -259,7 +261,7 @@ class StartTests(ActivationCase):
         self.begin(plugin("Fails", "activate", activate=fail))
         self.bot.advance(60)
         self.plugin("Fails").open("activate")
-        self.assertIn("RuntimeError: no server", self.told())
+        self.assertIn("RuntimeError: no server", self.notices())
         self.assertIn("no server", self.bot.command("!plugin info Fails"))
         self.assert_gone("Fails")
         self.flushLoggedErrors(RuntimeError)
@@ -279,7 +281,7 @@ class StartTests(ActivationCase):
             self.plugin("Helper").open("activate")
             self.assertIn("Helper is active: True", self.plugin("Leader").called)
             self.assertTrue(self.connected)
-            self.assertEqual(self.told(), "")
+            self.assertEqual(self.notices(), "")
 
     def test_a_plugin_activates_one_that_depends_on_it(self) -> None:
         """After BotPlugin's `activate`, a plugin may activate plugins that depend on it, as on errbot."""
@@ -290,7 +292,7 @@ class StartTests(ActivationCase):
             with (directory / name.lower() / f"{name.lower()}.plug").open("a") as file:
                 file.write(f"DependsOn = {depends}\n")
         self.begin(plugin_dirs=[directory])
-        self.assertEqual(self.told(), "")
+        self.assertEqual(self.notices(), "")
         self.assertEqual(self.plugin("Leader").seen, [True])
         self.assertEqual(self.manager.get_plugins_activation_order()[-3:], ["Leader", "Middle", "Helper"])
         for name in ("Helper", "Middle", "Leader"):

@@ -5,20 +5,20 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.running._in_flight import InFlightCounter
 
 
-class TallyTests(SynchronousTestCase):
-    """Counts under keys, and who waits for them to be none."""
+class InFlightCounterTests(SynchronousTestCase):
+    """Counts under keys, and Deferreds that wait for zero."""
 
-    def test_waiters_are_told_when_the_last_one_leaves(self) -> None:
+    def test_waiters_continue_when_the_last_one_leaves(self) -> None:
         """Keys are counted separately, and each waiting Deferred fires once."""
-        tally = InFlightCounter()
-        tally.enter("a")
-        tally.enter("a")
-        tally.enter("b")
-        waiting = tally.when_none("a")
-        tally.leave("a")
+        counter = InFlightCounter()
+        counter.enter("a")
+        counter.enter("a")
+        counter.enter("b")
+        waiting = counter.when_none("a")
+        counter.leave("a")
         self.assertNoResult(waiting)
-        self.assertEqual((tally.count("a"), tally.count("b")), (1, 1))
-        tally.leave("a")
+        self.assertEqual((counter.count("a"), counter.count("b")), (1, 1))
+        counter.leave("a")
         self.successResultOf(waiting)
 
     def test_nothing_going_on_needs_no_waiting(self) -> None:

@@ -263,7 +263,7 @@ class ContextTests(WebCase):
         self.assertEqual(seen, ["/hook"])
 
 
-class AnsweringTests(WebCase):
+class ResponseFunctionTests(WebCase):
     """Functions that create or change responses."""
 
     def answer_of(self, handle: Any, method: str = "POST", headers: Any = ()) -> Any:

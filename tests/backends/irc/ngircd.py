@@ -72,7 +72,7 @@ class Line:
 
 
 class Person(LineOnlyReceiver):
-    """A person with a minimal client. `lines` has all lines received, `said` the texts of PRIVMSG and NOTICE."""
+    """A person with a minimal client. `lines` has all lines received, `texts` the texts of PRIVMSG and NOTICE."""
 
     delimiter = b"\r\n"
 
@@ -84,7 +84,7 @@ class Person(LineOnlyReceiver):
         self._ended: Deferred[None] | None = None
 
     @property
-    def said(self) -> list[str]:
+    def texts(self) -> list[str]:
         """Return the texts that this person received, in private or in a room."""
         return [line.params[1] for line in self.lines if line.command in ("PRIVMSG", "NOTICE") and line.nick]
 

@@ -180,7 +180,7 @@ class ReplayTests(TestCase):
         replayed = [(to.partition("!")[0], body) for delayed, to, body in counter.heard if delayed]
         self.assertEqual(replayed, [*(("#ops", body) for body in said), *(("errklein", body) for body in told)])
         # The first answer may come twice, if the connection was broken before ergo had confirmed it.
-        self.assertEqual({text for text in alice.said if "counted" in text}, {"counted before", "counted after"})
+        self.assertEqual({text for text in alice.texts if "counted" in text}, {"counted before", "counted after"})
 
     async def test_names(self) -> None:
         """ergo announces CASEMAPPING=ascii: nicks that only differ in case are equal; brackets and braces differ."""

@@ -37,7 +37,7 @@ class AdminTests(WholeBotCase):
 
     def who_may(self, *nicks: str) -> list[str]:
         """Return those of the nicks that are administrators."""
-        return [nick for nick in nicks if self.said(f":{nick}!u@host PRIVMSG errklein :!danger") == ["done"]]
+        return [nick for nick in nicks if self.replies_to(f":{nick}!u@host PRIVMSG errklein :!danger") == ["done"]]
 
     def test_brackets_are_letters(self) -> None:
         """`bob[away]!*@*` admits bob[away], in rfc1459 also BOB{AWAY}, and not bobw."""
@@ -58,7 +58,7 @@ class AdminTests(WholeBotCase):
         """`!acl explain` gives the same result."""
         self.announce("ascii")
         for nick, answer in (("bob[away]", "may use"), ("bobw", "may not use"), ("bob{away}", "may not use")):
-            [text] = self.said(f":bob[away]!u@host PRIVMSG errklein :!acl explain {nick}!u@host danger")
+            [text] = self.replies_to(f":bob[away]!u@host PRIVMSG errklein :!acl explain {nick}!u@host danger")
             self.assertIn(answer, text, nick)
 
 
@@ -77,14 +77,14 @@ class RuleTests(WholeBotCase):
         """A denied user is denied in all spellings of the nick; others aren't."""
         self.announce("rfc1459")
         for nick, answer in (("x[bad]", "not allowed"), ("X{BAD}", "not allowed"), ("xb", "opened"), ("bad", "opened")):
-            [text] = self.said(f":{nick}!u@host PRIVMSG errklein :!open")
+            [text] = self.replies_to(f":{nick}!u@host PRIVMSG errklein :!open")
             self.assertIn(answer, text, nick)
 
     def test_users_of_an_unknown_mapping(self) -> None:
         """With an unknown mapping a deny rule covers every spelling that may be the same nick."""
         self.announce("rfc7613")
         for nick in ("x[bad]", "x{bad}", "x[BAD]", "x［ＢＡＤ］"):
-            [text] = self.said(f":{nick}!u@host PRIVMSG errklein :!open")
+            [text] = self.replies_to(f":{nick}!u@host PRIVMSG errklein :!open")
             self.assertIn("not allowed", text, nick)
 
     def test_rooms(self) -> None:
@@ -92,8 +92,8 @@ class RuleTests(WholeBotCase):
         self.announce("rfc1459")
         self.server.enter("#OPS{1}")
         self.server.enter("#ops1")
-        self.assertEqual(self.said(":al!u@host PRIVMSG #ops{1} :!open"), ["opened"])
-        self.assertIn("from this room", self.said(":al!u@host PRIVMSG #ops1 :!open")[0])
+        self.assertEqual(self.replies_to(":al!u@host PRIVMSG #ops{1} :!open"), ["opened"])
+        self.assertIn("from this room", self.replies_to(":al!u@host PRIVMSG #ops1 :!open")[0])
 
 
 class SamePersonTests(WholeBotCase):
@@ -109,20 +109,20 @@ class SamePersonTests(WholeBotCase):
             ("ascii", "Al[X]", True),
         ):
             self.announce(announced)
-            self.assertEqual(self.said(":al[x]!u@host PRIVMSG errklein :!name it"), ["what is it called?"])
+            self.assertEqual(self.replies_to(":al[x]!u@host PRIVMSG errklein :!name it"), ["what is it called?"])
             self.assertEqual(
-                self.said(f":{other}!u@host PRIVMSG errklein :Rosinante"), ["so it is Rosinante"] * answers
+                self.replies_to(f":{other}!u@host PRIVMSG errklein :Rosinante"), ["so it is Rosinante"] * answers
             )
-            self.said(":al[x]!u@host PRIVMSG errklein :nothing")
+            self.replies_to(":al[x]!u@host PRIVMSG errklein :nothing")
 
     def test_history(self) -> None:
         """`!history`, `!!` and plugins find the history by any spelling of the nick."""
         self.announce("ascii")
-        self.said(":Al[x]!u@host PRIVMSG errklein :!open")
-        self.assertIn("open", self.said(":AL[X]!u@host PRIVMSG errklein :!history")[0])
-        self.assertEqual(self.said(":AL[X]!u@host PRIVMSG errklein :!!"), ["opened"])
-        self.assertEqual(self.said(":al{x}!u@host PRIVMSG errklein :!history"), [])
-        self.assertEqual(self.said(":al{x}!u@host PRIVMSG errklein :!!"), [])
+        self.replies_to(":Al[x]!u@host PRIVMSG errklein :!open")
+        self.assertIn("open", self.replies_to(":AL[X]!u@host PRIVMSG errklein :!history")[0])
+        self.assertEqual(self.replies_to(":AL[X]!u@host PRIVMSG errklein :!!"), ["opened"])
+        self.assertEqual(self.replies_to(":al{x}!u@host PRIVMSG errklein :!history"), [])
+        self.assertEqual(self.replies_to(":al{x}!u@host PRIVMSG errklein :!!"), [])
         self.assertEqual([given[0] for given in self.bot.cmd_history["Al[X]"]], ["open"])
 
 
@@ -141,7 +141,7 @@ class FlowTests(WholeBotCase):
         root.connect("open", auto_trigger=True).connect("name_it")
         self.bot.flow_executor.add_flow(root)
         self.announce("ascii")
-        self.said(":al[x]!u@host PRIVMSG errklein :!open")
+        self.replies_to(":al[x]!u@host PRIVMSG errklein :!open")
         self.assertIsNotNone(self.flow_of("AL[X]!u@host"))
         self.assertIsNone(self.flow_of("al{x}!u@host"))
         self.assertIsNone(self.flow_of("al[x]!v@host"))
@@ -155,10 +155,10 @@ class RelayTests(WholeBotCase):
     def test_relays(self) -> None:
         """Persons and rooms of relays are found by the case mapping."""
         self.announce("rfc1459")
-        self.assertEqual(self.said(":Al{X}!u@host PRIVMSG errklein :hello"), ["hello"])
-        self.assertEqual(self.said(":bob!u@host PRIVMSG #ops :hello"), ["[bob] hello"])
+        self.assertEqual(self.replies_to(":Al{X}!u@host PRIVMSG errklein :hello"), ["hello"])
+        self.assertEqual(self.replies_to(":bob!u@host PRIVMSG #ops :hello"), ["[bob] hello"])
         self.announce("ascii")
-        self.assertEqual(self.said(":Al{X}!u@host PRIVMSG errklein :hello"), [])
+        self.assertEqual(self.replies_to(":Al{X}!u@host PRIVMSG errklein :hello"), [])
 
 
 class ConnectionTests(WholeBotCase):
@@ -177,11 +177,11 @@ class ConnectionTests(WholeBotCase):
         self.announce("rfc1459")
         self.server.enter("#ops", "err[k]")
         self.server.enter("#a[1]", "err[k]")
-        self.assertEqual(self.said(":al!u@host PRIVMSG ERR{K} :!open"), ["opened"])
-        self.assertEqual(self.said(":ERR{K}!u@host PRIVMSG err[k] :!open"), [])
+        self.assertEqual(self.replies_to(":al!u@host PRIVMSG ERR{K} :!open"), ["opened"])
+        self.assertEqual(self.replies_to(":ERR{K}!u@host PRIVMSG err[k] :!open"), [])
         self.announce("ascii")
-        self.assertEqual(self.said(":al!u@host PRIVMSG ERR{K} :!open"), [])
-        self.assertEqual(self.said(":err{k}!u@host PRIVMSG err[k] :!open"), ["opened"])
+        self.assertEqual(self.replies_to(":al!u@host PRIVMSG ERR{K} :!open"), [])
+        self.assertEqual(self.replies_to(":err{k}!u@host PRIVMSG err[k] :!open"), ["opened"])
 
     def test_rooms(self) -> None:
         """A change of the mapping applies to the rooms and occupants that are already known."""

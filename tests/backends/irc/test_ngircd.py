@@ -134,9 +134,9 @@ class ConversationTests(RealServer):
         await backend.send_message(nasty)
         await backend.send_message(Message("still here", to=room))
         await alice.wait_for("still here")
-        self.assertEqual(alice.said[:2], ["x", "QUIT :gone"])
+        self.assertEqual(alice.texts[:2], ["x", "QUIT :gone"])
         self.assertTrue(all(len(line.text.encode()) <= 510 for line in alice.lines))
-        self.assertIn("ü" * 400, "".join(alice.said))
+        self.assertIn("ü" * 400, "".join(alice.texts))
         self.assertEqual({line.params[0] for line in alice.lines if line.command == "PRIVMSG"}, {"#ops"})
 
 
@@ -168,14 +168,14 @@ class TroubleTests(RealServer):
         gone = self.listener.next("disconnected")
         self.server.kill()
         await gone
-        before = alice.said
+        before = alice.texts
         self.server.start()
         await self.server.wait_until_up(self.reactor)
         alice = await self.person("alice", "#ops")
         for delivery in deliveries:
             await delivery
         await alice.wait_for("event 23")
-        self.assertEqual(before + alice.said, [f"event {number}" for number in range(24)])
+        self.assertEqual(before + alice.texts, [f"event {number}" for number in range(24)])
         self.assertTrue(room.joined)
         self.assertEqual(self.listener.names().count("connected"), 2)
 

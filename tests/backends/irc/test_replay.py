@@ -369,7 +369,7 @@ class BotTests(WholeBotCase):
     def replayed(self, *texts: bytes) -> list[str]:
         """Return the replies to texts in a playback, in the room and in private."""
         lines = [b"@batch=1 " + where + text for text in texts for where in (ALICE, PRIVATE)]
-        return self.said(b":i BATCH +1 chathistory #ops", *lines, b":i BATCH -1")
+        return self.replies_to(b":i BATCH +1 chathistory #ops", *lines, b":i BATCH -1")
 
     def test_commands_patterns_and_filters(self) -> None:
         """No command, pattern, filter or relay runs; `callback_message` receives the message as delayed."""
@@ -378,15 +378,15 @@ class BotTests(WholeBotCase):
         self.assertEqual(self.replayed(*texts), [])
         self.assertEqual((plugin.ran, plugin.filtered), ([], []))
         self.assertEqual(plugin.heard, [(text.decode(), True) for text in texts for _ in range(2)])
-        self.assertEqual(sorted(self.said(ALICE + b"!note z")), ["[alice] !note z", "noted z"])
+        self.assertEqual(sorted(self.replies_to(ALICE + b"!note z")), ["[alice] !note z", "noted z"])
         self.assertEqual(plugin.heard[-1], ("!note z", False))
-        self.assertIn("1:!note z", self.said(ALICE + b"!history"))
+        self.assertIn("1:!note z", self.replies_to(ALICE + b"!history"))
 
     def test_questions(self) -> None:
         """A replayed message answers no question."""
-        self.assertEqual(self.said(PRIVATE + b"!name it"), ["what is it called?"])
+        self.assertEqual(self.replies_to(PRIVATE + b"!name it"), ["what is it called?"])
         self.assertEqual(self.replayed(b"Old Name"), [])
-        self.assertEqual(self.said(PRIVATE + b"Rosinante"), ["so it is Rosinante"])
+        self.assertEqual(self.replies_to(PRIVATE + b"Rosinante"), ["so it is Rosinante"])
 
     def test_flows(self) -> None:
         """A replayed command starts no flow, and takes no step."""
@@ -398,5 +398,5 @@ class BotTests(WholeBotCase):
 
     def test_own_messages(self) -> None:
         """The bot's own earlier messages aren't passed to plugins."""
-        self.said(b":i BATCH +1 chathistory #ops", b"@batch=1 :errklein!~e@host PRIVMSG #ops :I said this")
+        self.replies_to(b":i BATCH +1 chathistory #ops", b"@batch=1 :errklein!~e@host PRIVMSG #ops :I said this")
         self.assertEqual(self.plugin(Listening).heard, [])

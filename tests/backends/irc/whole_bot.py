@@ -73,7 +73,7 @@ class WholeBotCase(SynchronousTestCase):
         """Return the active instance of the plugin."""
         return self.bot.plugin_manager.get_plugin_obj_by_name(kind.__name__)
 
-    def said(self, *lines: str | bytes) -> list[str]:
+    def replies_to(self, *lines: str | bytes) -> list[str]:
         """Send lines to the bot, and return the texts of its replies to any recipient."""
         self.server.say(*lines)
         self.test_bot.reactor.advance(0)
