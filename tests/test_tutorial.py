@@ -105,7 +105,10 @@ class TerminalTests(TutorialCase):
         bot.wait_for("Hello, admin!")
         bot.wait_for("Watching ")
         first = ROOT / "docs" / "examples" / "tutorial" / "builds_command.py"
-        self.write_plugin({**included(), "plugins/builds/builds.py": first.read_text()})
+        files = {**included(), "plugins/builds/builds.py": first.read_text()}
+        self.write_plugin({"plugins/builds/builds.plug": files["plugins/builds/builds.plug"]})
+        bot.wait_for("there is no file builds.py beside it")
+        self.write_plugin(files)
         bot.wait_for("and activated")
         self.say(bot, "!build shop")
         bot.wait_for("no build yet")

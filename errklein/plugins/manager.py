@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -94,6 +94,11 @@ class PluginManager(StoreMixin):
         plugs = [(path, problem) for path, problem in problems if path.suffix == ".plug"]
         roots = list(directories)
         return [problem for path, problem in plugs if any(path.is_relative_to(root) for root in roots)]
+
+    @property
+    def unusable_files(self) -> Set[Path]:
+        """The invalid `.plug` files, such as one without its module, and the directories that can't be read."""
+        return self._loader.unusable.keys()
 
     def active(self) -> list[BotPlugin]:
         """Return the instances of active plugins, in the order of PLUGINS_CALLBACK_ORDER."""

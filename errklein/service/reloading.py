@@ -117,8 +117,9 @@ class ReloadingBot:
         if self._clock.seconds() < self._resting_until:
             return
         plugs = self._plugs()
-        directories, roots = {plug.directory for plug in plugs}, self._bot.plugin_roots
-        after = await self._search(directories, roots)
+        invalid = {path for path in self._bot.plugin_manager.unusable_files if path.suffix == ".plug"}
+        directories = {plug.directory for plug in plugs} | {path.parent for path in invalid}
+        after = await self._search(directories, self._bot.plugin_roots)
         before, self._before = self._before, after
         watched, self._watched = self._watched, {plug.path for plug in plugs}
         if before is None:
@@ -133,11 +134,17 @@ class ReloadingBot:
         deleted = {plug.name for plug in known if plug.path in changed and plug.path not in after}
         for name, files in affected(changed, known).items():
             await (self._remove(name) if name in deleted else self._reload(name, files))
-        loaded = {plug.path for plug in plugs}
+        loaded, touched = {plug.path for plug in plugs}, {path.parent for path in changed}
+        # A change beside an invalid .plug file may add its module.
+        repaired = {path for path in invalid if path.parent in touched}
         # A loaded plugin's file counts as tried, so that it isn't loaded again between its removal and the file's.
-        self._tried = {path: time for path, time in after.items() if path in loaded or self._tried.get(path) == time}
+        self._tried = {
+            path: time
+            for path, time in after.items()
+            if path in loaded or (self._tried.get(path) == time and path not in repaired)
+        }
         # A file that has just appeared may be incomplete, or have no module beside it yet.
-        settled = {path for path in after if path.suffix == ".plug" and path not in changed | loaded}
+        settled = {path for path in after if path.suffix == ".plug" and path not in changed | loaded | repaired}
         if added := [path for path in sorted(settled) if self._tried.get(path) != after[path]]:
             self._tried.update((path, after[path]) for path in added)
             # From now on, changes of the modules beside them count.

@@ -267,6 +267,33 @@ class ReloadingTests(PluginFilesTestCase):
         self.pass_time()
         self.assertEqual(self.bot.command("!new"), "first")
 
+    def test_module_that_appears_later(self) -> None:
+        """If the .plug file is saved first, its missing module is reported once, and the plugin is loaded with it."""
+        self.write("new/new.plug", "[Core]\nName = New\nModule = main\n")
+        self.pass_time()
+        self.pass_time()
+        [notice] = self.bot.sent_to("@admin")
+        self.assertIn("there is no file main.py beside it", notice)
+        self.write("new/helper.py", "")
+        self.pass_time()
+        self.assertEqual(self.bot.sent_to("@admin"), [notice, notice])
+        self.write("new/main.py", self.SOURCE.format(name="New", command="new", reply="first"))
+        self.pass_time()
+        self.assertEqual(self.bot.command("!new"), "first")
+        self.rewrite("new/main.py", self.SOURCE.format(name="New", command="new", reply="second"))
+        self.pass_time()
+        self.assertEqual(self.bot.command("!new"), "second")
+
+    def test_module_that_appears_after_the_start(self) -> None:
+        """A .plug file that had no module at the start is loaded when it has one."""
+        (self.directory / "lost").mkdir()
+        (self.directory / "lost" / "lost.plug").write_text("[Core]\nName = Lost\nModule = lost\n")
+        self.successResultOf(self.bot.bot.plugin_manager.add([self.directory / "lost"]))
+        self.pass_time()
+        self.write("lost/lost.py", self.SOURCE.format(name="Lost", command="lost", reply="found"))
+        self.pass_time()
+        self.assertEqual(self.bot.command("!lost"), "found")
+
     def test_broken_code(self) -> None:
         """A new plugin with an error in its code is reported once, and activated when the code is repaired."""
         self.add("New", command="1", reply="first")
