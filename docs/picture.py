@@ -58,9 +58,12 @@ class Terminal:
             self.read(0.1)
 
     def read(self, seconds: float) -> None:
-        """Show the next output, if there is any within this time, and answer the program's questions about the cursor."""
+        """Show the next output, if there is any within this time, and answer the program's questions about the cursor; raises EOFError."""
         if select.select([self.descriptor], [], [], seconds)[0]:
-            data = os.read(self.descriptor, 65536)
+            try:
+                data = os.read(self.descriptor, 65536)
+            except OSError:
+                raise EOFError(f"the bot has ended:\n{self.text()}") from None
             self.stream.feed(data)
             if b"\x1b[6n" in data:
                 os.write(self.descriptor, b"\x1b[%d;%dR" % (self.screen.cursor.y + 1, self.screen.cursor.x + 1))
