@@ -20,6 +20,7 @@ from werkzeug.exceptions import HTTPException
 
 from errklein.running import Overloaded, Placement, PoolStopped
 from errklein.web._error_pages import Problem
+from errklein.web._paths import not_found
 from errklein.web._responses import HTML, PreparedResponse, ReactorValue, prepare_response, split_body
 from errklein.web._routes import NoRoute, Rebuilding, Route
 from errklein.web._shared_timer import NEVER
@@ -315,7 +316,7 @@ class Delivery:
 
     def _refuse_path(self, no_route: NoRoute) -> None:
         request = self.request
-        problem = problem_of(no_route, request.method)
+        problem = problem_of(no_route, request.path, request.method)
         if request.method == b"OPTIONS" and no_route.allowed:
             request.send_response(200, [*HTML, *problem.headers], b"")
             self._finish()
@@ -335,12 +336,13 @@ class Delivery:
         self.web.settled(self)
 
 
-def problem_of(no_route: NoRoute, method: bytes) -> Problem:
+def problem_of(no_route: NoRoute, path: bytes, method: bytes) -> Problem:
     """Return the error for a path without a matching route: 404, or 405 with the allowed methods."""
     if not no_route.allowed:
-        return Problem(404, "there is no webhook at this path")
-    allow = ", ".join(sorted(no_route.allowed | {"OPTIONS"})).encode()
-    return Problem(405, f"the method {method.decode('ascii')} is not allowed at this path", ((b"Allow", allow),))
+        return not_found(path)
+    allowed = ", ".join(sorted(no_route.allowed | {"OPTIONS"}))
+    detail = f"the method {method.decode('ascii')} is not allowed at this path; allowed: {allowed}"
+    return Problem(405, detail, ((b"Allow", allowed.encode()),))
 
 
 @dataclass(frozen=True, eq=False)

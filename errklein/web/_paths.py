@@ -6,12 +6,16 @@ import re
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
+from errklein.text import truncated
 from errklein.web._error_pages import Problem
 from errklein.web._http1 import is_host
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _AUTHORITY_END = re.compile(rb"[/?]")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+
+LONGEST_PATH = 200
+"""The number of characters of a path that an error response has."""
 
 
 @lru_cache(512)
@@ -32,6 +36,11 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
     return path or b"/", query
 
 
+def not_found(path: bytes) -> Problem:
+    """Return the 404 for a path. Its text has the path as the client sent it, still escaped, up to LONGEST_PATH characters."""
+    return Problem(404, f"there is no webhook at {truncated(path.decode('ascii', 'replace'), LONGEST_PATH)}")
+
+
 def clean_path(path: bytes) -> str:
     """Return the unescaped path.
 
@@ -44,7 +53,7 @@ def clean_path(path: bytes) -> str:
         raise Problem(400, "the path has a broken escape")
     unescaped = unquote_to_bytes(path)
     if any(segment in (b".", b"..") for segment in unescaped.split(b"/")):
-        raise Problem(404, "there is no webhook at this path")
+        raise not_found(path)
     if b"%2f" in path.lower():
         raise Problem(400, "the path has an escaped slash")
     if _CONTROL.search(unescaped):
@@ -54,5 +63,5 @@ def clean_path(path: bytes) -> str:
     except UnicodeDecodeError:
         raise Problem(400, "the path is not UTF-8") from None
     if "//" in text:
-        raise Problem(404, "there is no webhook at this path")
+        raise not_found(path)
     return text

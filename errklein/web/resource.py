@@ -78,7 +78,7 @@ class WebhookResource(Resource):
             pass
         except NoRoute as no_route:
             if expects:
-                return problem_of(no_route, request.method)
+                return problem_of(no_route, request.path, request.method)
         except Problem as problem:
             if expects:
                 return problem

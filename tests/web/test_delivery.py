@@ -434,3 +434,14 @@ class EveryResponseTests(WebCase):
         self.assertEqual((head.status, head.header("Content-Length"), head.body), (200, "2", b""))
         self.assertEqual(self.ask("OPTIONS", "/nowhere").status, 404)
         self.assertEqual(self.ask("BREW", "/fine").status, 405)
+        self.assertIn(f"the method PUT is not allowed at this path; allowed: {allow}", refused.text)
+
+    def test_path_in_404(self) -> None:
+        """A 404 has the path as the client sent it, escaped and without the query, and no more than 200 characters of it."""
+        self.serve(Raises())
+        self.assertIn("<p>there is no webhook at /a%20b%3C</p>", self.ask("POST", "/a%20b%3C?token=x").text)
+        response = self.connect().send(request("POST", "/<b>//"))
+        self.assertIn(b"<p>there is no webhook at /&lt;b&gt;//</p>", response)
+        self.assertIn(f"webhook at {'/a' * 100}…</p>", self.ask("POST", "/a" * 200).text)
+        detail = self.ask("POST", "/nowhere/../x", headers={"Accept": "application/json"}).json()["detail"]
+        self.assertEqual(detail, "there is no webhook at /nowhere/../x")
