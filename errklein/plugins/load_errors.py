@@ -50,5 +50,8 @@ def _what(error: BaseException) -> str:
         text = f"{type(error).__name__}: {error.msg}"
     else:
         text = format_exception_only(error)[0]
+        # The modules of errklein's own exceptions are of no use to operators, and some are private.
+        if type(error).__module__.startswith("errklein."):
+            text = text.removeprefix(f"{type(error).__module__}.")
     # Masked before it is cut, since a part of a secret wouldn't be recognized.
     return truncated(" ".join(masker(text).split()), _LONGEST)

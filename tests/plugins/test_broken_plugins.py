@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from json import JSONDecodeError
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.plugins.load_errors import located_error
+from errklein.plugins.plug_file import PlugFile
 from errklein.testing import TestBot
+from errklein.web._routes import RuleError
 from tests.processes import write_plugin
 
 BROKEN = Path(__file__).parent / "fixtures" / "broken"
@@ -101,6 +105,19 @@ class BrokenPluginsTests(SynchronousTestCase):
     def test_a_circle_is_told_from_both_sides(self) -> None:
         """Both plugins of a circle are broken."""
         self.assertIn("CircleTwo → CircleOne → CircleTwo", self.bot.command("!plugin info CircleTwo"))
+
+
+class ErrorTextTests(SynchronousTestCase):
+    """The exception in an error about a plugin."""
+
+    def test_own_exceptions(self) -> None:
+        """One of errklein's own exceptions has its name without the module, which may be private; others keep the module."""
+        plug = PlugFile("Odd", "odd", Path("/plugins/odd.plug"))
+        for error, text in (
+            (RuleError("invalid rule"), "RuleError: invalid rule"),
+            (JSONDecodeError("no", "", 0), "json.decoder.JSONDecodeError: no: line 1 column 1 (char 0)"),
+        ):
+            self.assertEqual(located_error(plug, error), f"/plugins/odd.py: {text}")
 
 
 class PathTests(SynchronousTestCase):
