@@ -120,6 +120,6 @@ def _explained(bot: TestBot) -> type[AssertionError]:
         def __str__(self) -> str:
             return "\n".join(part for part in (self._explanation, super().__str__(), self._report) if part)
 
-    # Reports show the qualified name.
-    FailedAssertion.__qualname__ = "FailedAssertion"
+    # Reports begin with the full name.
+    FailedAssertion.__module__, FailedAssertion.__qualname__ = "errklein.testing", "FailedAssertion"
     return FailedAssertion

@@ -177,6 +177,17 @@ class StartTests(SynchronousTestCase):
         return str(parent)
 
 
+class LogTests(SynchronousTestCase):
+    """The log of a bot in memory."""
+
+    def test_web_server(self) -> None:
+        """The log has no line about missing ports, which a test never has."""
+        bot = TestBot()
+        self.addCleanup(bot.stop)
+        bot.start()
+        self.assertEqual([line for line in bot.log if "Webserver" in line], [])
+
+
 class LeftOverTests(SynchronousTestCase):
     """Timers and threads that a plugin leaves behind fail the test."""
 
