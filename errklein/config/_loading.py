@@ -207,7 +207,7 @@ def _completed(
         given | {"BOT_EXTRA_PLUGIN_DIR": [*given.get("BOT_EXTRA_PLUGIN_DIR", ()), *more]}
     )
     config._sources = dict.fromkeys(map(_absolute, more), plugin_dirs_source)
-    config.BOT_DATA_DIR = str(Path(config.BOT_DATA_DIR).absolute())
+    config.BOT_DATA_DIR = _absolute(config.BOT_DATA_DIR)
     config._networks = _views(config, "BACKEND" in given)
     _fill_in(config, given)
     masker.learn(config, "configuration", secrets_of(config))
@@ -261,8 +261,13 @@ def _directories(own: Mapping[str, Any]) -> dict[str, list[str]]:
 def _absolute(path: str) -> str:
     """Return the absolute path of a directory, without ".." if that is the same directory despite symbolic links."""
     absolute = Path(path).absolute()
+    if ".." not in absolute.parts:
+        return str(absolute)
     normal = Path(os.path.normpath(absolute))
-    return str(normal if normal.exists() and normal.samefile(absolute) else absolute)
+    try:
+        return str(normal if normal.samefile(absolute) else absolute)
+    except OSError:
+        return str(absolute)
 
 
 def _fill_in(config: Config, given: Mapping[str, Any]) -> None:

@@ -158,6 +158,8 @@ class DirectoryTests(ConfigCase):
         given = [str(base / name) for name in ("a/../c", "link/../c")]
         config = load_config(None, {"BOT_EXTRA_PLUGIN_DIR": given})
         self.assertEqual(config.directories("BOT_EXTRA_PLUGIN_DIR"), [str(base / "c"), given[1]])
+        for written, path in ((given[0], str(base / "c")), (f"{base}/no/../data", f"{base}/no/../data")):
+            self.assertEqual(load_config(None, {"BOT_DATA_DIR": written}).BOT_DATA_DIR, path)
 
 
 class OwnObjects(ConfigCase):
