@@ -42,7 +42,7 @@ if sys.version_info >= (3, 14):
 class Finding:
     """A mistake in a plugin's code. If `is_error`, the code can't work; otherwise it is probably wrong.
 
-    `text` names the method and the correction; `str()` puts `path:line: ` before it.
+    `text` names the method and the correction; `str()` puts `path:line: ` before it, if the path isn't "".
     """
 
     path: str
@@ -51,20 +51,20 @@ class Finding:
     is_error: bool = True
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.text}"
+        return f"{self.path}:{self.line}: {self.text}" if self.path else self.text
 
 
 def check_methods(plugin: BotPlugin) -> list[Finding]:
     """Return the mistakes in the methods of a loaded plugin, in the order of files and lines."""
     source = _Source()
-    checks = (_signatures, _missing_super_calls, _not_awaited)
     try:
+        checks = (_signatures, _missing_super_calls, _not_awaited)
         found = [finding for check in checks for finding in check(plugin, source)]
+        return sorted(dict.fromkeys(found), key=lambda finding: (finding.path, finding.line))
     except Exception:
         # An unusual plugin that confuses a check may work nevertheless.
         _log.failure("The methods of {plugin} could not be checked", plugin=plugin_name(plugin))
         return []
-    return sorted(dict.fromkeys(found), key=lambda finding: (finding.path, finding.line))
 
 
 def check_constructor(cls: type[BotPlugin]) -> Finding | None:
@@ -93,16 +93,17 @@ class _Source:
 
     def finding(self, function: Any, text: str, is_error: bool = True, line: int | None = None) -> Finding:
         """Return a finding at a line of the function's file, by default the line of its `def`."""
-        code = inspect.unwrap(function).__code__
-        node = self.node(function)
+        innermost = _unwrapped(function)
+        if innermost is None:
+            return Finding("", 0, text, is_error)
+        code = innermost.__code__
+        node = self.node(innermost)
         line = line or (code.co_firstlineno if node is None else node.lineno)
         return Finding(code.co_filename, line, text, is_error)
 
     def node(self, function: types.FunctionType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
         """Return the syntax tree of the function, without its decorators; None if its source can't be read."""
-        code = getattr(inspect.unwrap(function), "__code__", None)
-        if code is None:
-            return None
+        code = function.__code__
         if code.co_filename not in self._files:
             self._files[code.co_filename] = _functions_in(code.co_filename)
         node = self._files[code.co_filename].get(code.co_firstlineno)
@@ -176,9 +177,8 @@ def _command_call(command: CommandDeclaration) -> _Call:
 
 def _argument_parsing(function: Any) -> Any:
     """Return the wrapper with which `arg_botcmd` parses arguments, if it is among the function's decorators."""
-    while function is not None and getattr(function, "__globals__", {}).get("__name__") != arg_botcmd.__module__:
-        function = getattr(function, "__wrapped__", None)
-    return function
+    of_module = (one for one in _layers(function) if one.__globals__.get("__name__") == arg_botcmd.__module__)
+    return next(of_module, None)
 
 
 def _parsed_call(wrapper: Any) -> _Call:
@@ -193,11 +193,8 @@ def _parsed_call(wrapper: Any) -> _Call:
 
 def _called(function: Any) -> Any:
     """Return the function that gets the arguments: the one that inlineCallbacks wraps, or the function itself."""
-    while getattr(function, "__globals__", {}).get("__name__") == "twisted.internet.defer" and hasattr(
-        function, "__wrapped__"
-    ):
-        function = function.__wrapped__
-    return function
+    others = (one for one in _layers(function) if one.__globals__.get("__name__") != "twisted.internet.defer")
+    return next(others, function)
 
 
 def _signature(function: Any) -> inspect.Signature | None:
@@ -261,33 +258,50 @@ def _missing_super_calls(plugin: BotPlugin, source: _Source) -> Iterator[Finding
 
 
 def _stops_at(plugin: BotPlugin, method: str, source: _Source) -> types.FunctionType | None:
-    """Return the override of BotPlugin's method that doesn't call the next one; None if all do, or may."""
+    """Return the override of BotPlugin's method that certainly doesn't call the next one; None if there is none."""
     for cls in type(plugin).__mro__:
         if cls in BotPlugin.__mro__ or method in vars(plugin):
             return None
         if method in vars(cls):
-            function = _function(vars(cls)[method])
-            if function is None or source.node(function) is None:
+            function = _called(vars(cls)[method])
+            # A decorator's function, or one from outside of the class, may do what the class's own source doesn't show.
+            if not isinstance(function, types.FunctionType) or hasattr(function, "__wrapped__"):
                 return None
-            if not _leads_on(type(plugin), function, method, source):
+            if (function.__name__, function.__qualname__) != (method, f"{cls.__qualname__}.{method}"):
+                return None
+            if not _may_lead_on(plugin, function, method, source):
                 return function
     return None
 
 
-def _leads_on(cls: type, function: types.FunctionType, method: str, source: _Source) -> bool:
-    """Return whether the function, or a method of the plugin that it uses, contains the inherited method's name."""
-    waiting, seen = [function], set[types.FunctionType]()
+def _may_lead_on(plugin: BotPlugin, function: types.FunctionType, method: str, source: _Source) -> bool:
+    """Return whether the function, or a method of the plugin that it uses, may call the inherited method."""
+    waiting = [function]
+    # The list grows in the loop.
     for one in waiting:
         node = source.node(one)
-        if node is None or _names_parents_method(node, one, method):
+        if node is None or _names_parents_method(node, one, method) or _passes_self(node, _first_parameter(one)):
             return True
-        seen.add(one)
         for attribute in ast.walk(node):
             if isinstance(attribute, ast.Attribute) and attribute.attr != method:
-                value = _function(inspect.getattr_static(cls, attribute.attr, None))
-                if value is not None and value not in seen and not _is_of_botplugin(value):
-                    waiting.append(value)
+                used = _attribute(plugin, attribute.attr)
+                if isinstance(used, types.FunctionType):
+                    waiting += [] if used in waiting else [used]
+                elif callable(used) or hasattr(used, "__get__"):
+                    return True
     return False
+
+
+def _attribute(plugin: BotPlugin, name: str) -> Any:
+    """Return the function of a method of the plugin, or its attribute of another kind; None for those of BotPlugin."""
+    if name in vars(plugin):
+        return vars(plugin)[name]
+    for cls in type(plugin).__mro__:
+        if name in vars(cls):
+            value = vars(cls)[name]
+            # The class of something that the plugin creates doesn't call the plugin's methods.
+            return None if cls in BotPlugin.__mro__ or isinstance(value, type) else _function(value) or value
+    return None
 
 
 def _names_parents_method(node: ast.AST, function: types.FunctionType, method: str) -> bool:
@@ -295,10 +309,9 @@ def _names_parents_method(node: ast.AST, function: types.FunctionType, method: s
     own = _first_parameter(function)
     supers = others = 0
     for one in ast.walk(node):
-        if isinstance(one, ast.Name) and one.id == "super":
-            supers += 1
-        elif isinstance(one, ast.Attribute):
-            is_super = isinstance(one.value, ast.Call) and ast.unparse(one.value.func) == "super"
+        supers += _is_name(one, "super")
+        if isinstance(one, ast.Attribute):
+            is_super = _is_super(one.value)
             if one.attr == method and (is_super or _root(one.value) != own):
                 return True
             others += is_super
@@ -306,15 +319,36 @@ def _names_parents_method(node: ast.AST, function: types.FunctionType, method: s
     return supers > others
 
 
+def _passes_self(node: ast.AST, own: str) -> bool:
+    """Return whether the source uses `self` other than for an attribute or in `super(…)`, for example as an argument."""
+    uses = handled = 0
+    for one in ast.walk(node):
+        uses += _is_name(one, own)
+        if isinstance(one, ast.Attribute):
+            handled += _is_name(one.value, own)
+        elif isinstance(one, ast.Call) and _is_super(one):
+            handled += sum(_is_name(argument, own) for argument in one.args)
+    return uses > handled
+
+
+def _is_super(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and _is_name(node.func, "super")
+
+
+def _is_name(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
 def _uses_of_config(plugin: BotPlugin, source: _Source) -> tuple[list[int], bool]:
     """Return the lines at which methods of the plugin read `self.config`, and whether it is assigned anywhere."""
     uses: list[int] = []
     stores = any("config" in vars(cls) for cls in type(plugin).__mro__) or "config" in vars(plugin)
     for function in _functions(plugin):
+        own = _first_parameter(function)
         for one in ast.walk(source.node(function) or ast.Pass()):
             if isinstance(one, ast.Constant) and one.value == "config":
                 stores = True
-            elif isinstance(one, ast.Attribute) and ast.unparse(one) == f"{_first_parameter(function)}.config":
+            elif isinstance(one, ast.Attribute) and one.attr == "config" and _is_name(one.value, own):
                 stores = stores or not isinstance(one.ctx, ast.Load)
                 uses.append(one.lineno)
     return uses, stores
@@ -357,17 +391,36 @@ def _bare_calls(
 
 def _resolved(called: ast.expr, plugin: BotPlugin, function: types.FunctionType) -> Any:
     """Return the object of an expression such as `self.method`, `function` or `module.function`; None if unknown."""
-    code = function.__code__
-    if isinstance(called, ast.Name):
-        is_local = called.id in (*code.co_varnames, *code.co_cellvars, *code.co_freevars)
-        return None if is_local else function.__globals__.get(called.id)
-    if not isinstance(called, ast.Attribute):
+    names: list[str] = []
+    while isinstance(called, ast.Attribute):
+        names.append(called.attr)
+        called = called.value
+    if not isinstance(called, ast.Name):
         return None
-    if isinstance(called.value, ast.Name) and called.value.id == _first_parameter(function):
-        value = inspect.getattr_static(plugin, called.attr, None)
+    of_nested = set[str]().union(*map(_local_names, _nested(function.__code__)))
+    if called.id == _first_parameter(function) and len(names) == 1:
+        if called.id in of_nested:
+            return None
+        value = inspect.getattr_static(plugin, names[0], None)
         return value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
-    module = _resolved(called.value, plugin, function)
-    return vars(module).get(called.attr) if isinstance(module, types.ModuleType) else None
+    local = of_nested.union(_local_names(function.__code__), function.__code__.co_freevars)
+    value = None if called.id in local else function.__globals__.get(called.id)
+    for name in reversed(names):
+        value = vars(value).get(name) if isinstance(value, types.ModuleType) else None
+    return value
+
+
+def _local_names(code: types.CodeType) -> set[str]:
+    """Return the parameters and local variables of a function, without those of a function around it."""
+    return {*code.co_varnames, *code.co_cellvars}
+
+
+def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Yield the code of the functions in a function, at any depth."""
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            yield inner
+            yield from _nested(inner)
 
 
 def _functions(plugin: BotPlugin) -> Iterator[types.FunctionType]:
@@ -384,12 +437,23 @@ def _function(value: Any) -> types.FunctionType | None:
         value = value.__func__
     elif isinstance(value, property):
         value = value.fget
-    function = inspect.unwrap(value) if isinstance(value, types.FunctionType) else None
-    return function if isinstance(function, types.FunctionType) else None
+    return _unwrapped(value)
 
 
-def _is_of_botplugin(function: types.FunctionType) -> bool:
-    return any(vars(cls).get(function.__name__) is function for cls in BotPlugin.__mro__)
+def _unwrapped(value: Any) -> types.FunctionType | None:
+    """Return the innermost function below decorators that use functools.wraps; None if `value` isn't a function."""
+    layers = list(_layers(value))
+    return layers[-1] if layers else None
+
+
+def _layers(value: Any) -> Iterator[types.FunctionType]:
+    """Yield the function and those that it wraps, from the outermost to the innermost."""
+    seen = set[int]()
+    # functools.wraps may be used with a callable object, and an attribute may lead back to the same function.
+    while isinstance(value, types.FunctionType) and id(value) not in seen:
+        seen.add(id(value))
+        yield value
+        value = getattr(value, "__wrapped__", None)
 
 
 def _first_parameter(function: types.FunctionType) -> str:

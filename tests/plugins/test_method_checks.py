@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from errklein.plugins import BotPlugin
+from errklein.plugins import BotPlugin, method_checks
 from errklein.plugins.imports import load_module, plugin_class
 from errklein.plugins.method_checks import Finding, check_constructor, check_initialized, check_methods
 from errklein.testing import PluginTestCase, TestBot
@@ -268,6 +268,45 @@ class SuperTests(ChecksTestCase):
         ):
             self.assertEqual(self.texts(f" def activate(self):\n  {body}"), [], body)
 
+    def test_calls_that_may_be_hidden(self) -> None:
+        """Code that may call the inherited method in another place isn't reported."""
+        before = (
+            "def retry(f):\n def run(*args): return f(*args)\n return run\n"
+            "def start(plugin): BotPlugin.activate(plugin)\n"
+            "class Starting:\n def __init__(self, plugin): start(plugin)\n"
+        )
+        for body in (
+            " @retry\n def activate(self):\n  super().activate()",
+            " def activate(self):\n  self._parent()\n _parent = BotPlugin.activate",
+            (
+                " def activate(self):\n  self._parent()\n def __init__(self, *args, **kwargs):\n"
+                "  super().__init__(*args, **kwargs)\n  self._parent = super().activate"
+            ),
+            " def activate(self):\n  start(self)",
+            " def activate(self):\n  self.start()\n def start(self):\n  start(self)",
+            " def activate(self):\n  me = self\n  start(me)",
+            " def activate(self):\n  Starting(plugin=self)",
+            " activate = start",
+            " activate = lambda self: None",
+            " def activate(self):\n  self.begin()\n begin = partialmethod(start)",
+        ):
+            self.assertEqual(self.texts(body, "from functools import partialmethod\n" + before), [], body)
+
+    def test_calls_that_lead_elsewhere(self) -> None:
+        """A method that uses itself, its own methods and other objects, but not the inherited method, is reported."""
+        for body in (
+            "self.activate()",
+            "self._begin()\n def _begin(self):\n  self._again()\n  self._begin()\n def _again(self):\n  self._begin()",
+            "self.log.info('x')\n  self.start_poller(5, self._tick)\n def _tick(self): ...",
+            "self.state = self.State()\n class State: ...",
+            "super(P, self).close_storage()",
+        ):
+            [text] = self.texts(f" def activate(self):\n  {body}")
+            self.assertIn("P.activate doesn't call super().activate()", text)
+        inline = " @inlineCallbacks\n def activate(self):\n  yield"
+        [text] = self.texts(inline, "from twisted.internet.defer import inlineCallbacks\n")
+        self.assertIn("P.activate doesn't call super().activate()", text)
+
     def test_classes_between(self) -> None:
         """The class whose method stops the chain is named, and no class behind BotPlugin is looked at."""
         before = (
@@ -393,6 +432,15 @@ class CoroutineTests(ChecksTestCase):
   class E:
    def f(self):
     self.refresh()
+ def g(self):
+  def inner():
+   notify = print
+   notify()
+  def other():
+   self = a_namespace
+   self.refresh()
+  [notify() for notify in ()]
+  return inner
 """
         self.assertEqual(self.texts(methods, before), [])
 
@@ -415,11 +463,51 @@ class UnusualPluginTests(ChecksTestCase):
 
     def test_error_in_a_check(self) -> None:
         """An exception in a check is logged, and nothing is reported about the plugin."""
+
+        def fail(*args: object) -> None:
+            raise RecursionError
+
+        plugin = self.create("class P(BotPlugin):\n @botcmd\n def f(self): ...\n")
+        self.patch(method_checks, "_not_awaited", fail)
+        self.assertEqual(check_methods(plugin), [])
+        self.assertEqual(len(self.flushLoggedErrors(RecursionError)), 1)
+
+    def test_function_that_wraps_itself(self) -> None:
+        """A method whose `__wrapped__` is itself is checked."""
         plugin = self.create("class P(BotPlugin):\n @botcmd\n def f(self): ...\n")
         f: Any = vars(type(plugin))["f"]
         f.__wrapped__ = f
-        self.assertEqual(check_methods(plugin), [])
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(
+            [finding.text for finding in check_methods(plugin)],
+            ["P.f takes (self), but a command must take (self, msg, args)."],
+        )
+
+    def test_long_expression(self) -> None:
+        """Mistakes are found beside an expression that is nested hundreds of times."""
+        text = "(" + "\n   + ".join(["'x'"] * 400) + ").strip()"
+        [finding] = self.findings(
+            f" def activate(self):\n  self.text = {text}\n  super().activate()\n"
+            f" def configure(self, configuration):\n  self.text = {text}\n"
+            " def deactivate(self):\n  self.close_storage()\n"
+        )
+        self.assertIn("P.deactivate doesn't call super().deactivate()", finding.text)
+
+    def test_wrapped_object(self) -> None:
+        """The decorator's function has the place of a mistake if it wraps an object instead of a function."""
+        before = (
+            "from functools import wraps\nclass Caller:\n def __call__(self, *args): ...\n"
+            "def call(f):\n @wraps(Caller())\n def g(self): ...\n g.__name__ = f.__name__\n return g\n"
+        )
+        [finding] = self.findings(" @botcmd\n @call\n def f(self, msg, args): ...\n", before)
+        self.assertEqual((finding.text.partition(",")[0], finding.line), ("P.f takes (self)", 7))
+
+    def test_constructor_without_source(self) -> None:
+        """A constructor that is no function is reported without a place."""
+        before = "from functools import partialmethod\n"
+        cls = f"{before}class P(BotPlugin):\n __init__ = partialmethod(lambda self, *args, **kwargs: None)\n"
+        finding = check_initialized(self.create(cls))
+        assert finding is not None
+        self.assertEqual(str(finding), "P.__init__ doesn't call super().__init__(bot, name). Add that call.")
 
 
 class CorePluginTests(PluginTestCase):
