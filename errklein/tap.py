@@ -20,7 +20,7 @@ from errklein.plugins.environment import environment_problems
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import BotService, DataDirectory, ServiceOptions, errors_end_program, load_with_options
 from errklein.service.sentry import start_sentry
-from errklein.service.startup_checks import check_start, warn_of_environment_problems
+from errklein.service.startup_checks import check_current_directory, check_start, warn_of_environment_problems
 from errklein.service.twistd_options import TwistdOptions
 from errklein.wiring import wire
 
@@ -120,6 +120,8 @@ def _make_service(options: Options) -> IService:
     from errklein.service.reloading import ReloadingBot
 
     twistd = TwistdOptions.of(options.launcher)
+    if twistd.enters_current_directory():
+        check_current_directory()
     config = options.load()
     endpoints = options["web"] or ([DEFAULT_ENDPOINT] if config.path is None else [])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"

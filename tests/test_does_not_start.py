@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import errklein
 from errklein import logs
-from errklein.service import DataDirectory
+from errklein.config import ConfigError
+from errklein.service import DataDirectory, startup_checks
 from errklein.storage import SQLiteStorage, StorageError
 from tests import needs_network
 
@@ -115,6 +116,18 @@ class MessageTests(SynchronousTestCase):
         needs_network()
         (self.directory / "config.py").write_text(NULL)
         self.check("-n", "errklein", "--web", "tcp:3141:interface=192.0.2.1")
+
+    def test_current_directory(self) -> None:
+        """The messages about a current directory that can't be entered, and one that was deleted."""
+        self.patch(os, "access", lambda *args, **options: False)
+        self.patch(startup_checks, "user_name", lambda uid: "errklein")
+        message = str(self.assertRaises(ConfigError, startup_checks.check_current_directory))
+        self.check_message(message.replace(str(self.directory), "/root"))
+        deleted = self.directory / "deleted"
+        deleted.mkdir()
+        os.chdir(deleted)
+        deleted.rmdir()
+        self.check_message(str(self.assertRaises(ConfigError, startup_checks.check_current_directory)))
 
     def test_daemon_on_terminal(self) -> None:
         """The message about a daemon with the Text network."""

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     first = arguments[0] if arguments else ""
     as_errbot = first.startswith("-") and first not in {"-h", "--help", "--version"}
-    if as_errbot or (not arguments and Path("config.py").is_file()):
+    if as_errbot or (not arguments and _has_config_file()):
         from errklein.cli import errbot_options
 
         return errbot_options.main(arguments)
@@ -81,6 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if known.command == "backends":
         return backends(known.config)
     return work_on_data(known)
+
+
+def _has_config_file() -> bool:
+    """Return whether the current directory has a config.py, or can't be entered, which the start of a bot reports."""
+    try:
+        return Path("config.py").is_file()
+    except PermissionError:
+        return True
 
 
 def check(known: argparse.Namespace) -> NoReturn:

@@ -39,13 +39,13 @@ class DataDirectory:
         try:
             is_directory = self.path.is_dir()
         except PermissionError:
-            raise self._error(f"the user {_user_name(None)} can't enter a directory above it") from None
+            raise self._error(f"the user {user_name(None)} can't enter a directory above it") from None
         if not is_directory:
             self._check_parent()
             return
         with acting_as(self.uid, self.gid):
             if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-                user = _user_name(self.uid)
+                user = user_name(self.uid)
                 raise self._error(
                     f"the user {user} can't write to it; give it to that user with `chown -R {user}: {self.path}`"
                 )
@@ -129,7 +129,8 @@ def acting_as(uid: int | None, gid: int | None) -> Iterator[None]:
         os.setgroups(groups)
 
 
-def _user_name(uid: int | None) -> str:
+def user_name(uid: int | None) -> str:
+    """Return the name of the user, by default of the process's; its number if it has no name."""
     uid = os.geteuid() if uid is None else uid
     try:
         return pwd.getpwuid(uid).pw_name

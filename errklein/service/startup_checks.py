@@ -5,6 +5,7 @@ They run before a daemon forks, so that errors appear on the terminal. Nothing s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from errklein.config import BACKENDS, Config, ConfigError, load_config, located_errors
 from errklein.plugins.environment import environment_problems
-from errklein.service._data_directory import DataDirectory, DataDirectoryError, acting_as
+from errklein.service._data_directory import DataDirectory, DataDirectoryError, acting_as, user_name
 from errklein.service.sentry import check_sentry
 from errklein.service.twistd_options import TwistdOptions
 from errklein.storage import StorageError
@@ -40,10 +41,25 @@ def load_with_options(
 
     Without --config, ./config.py is used if it exists, else the built-in defaults.
     """
+    if config is None:
+        check_current_directory()
     path = Path("config.py" if config is None else config)
     overrides = {"BACKEND": backend, "BOT_DATA_DIR": data_dir}
     given = {name: value for name, value in overrides.items() if value is not None}
     return load_config(path if config is not None or path.is_file() else None, given, plugin_dirs=plugin_dirs)
+
+
+def check_current_directory() -> None:
+    """Raise ConfigError if the current directory was deleted, or if the process's user can't enter it."""
+    try:
+        directory = Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError("the current directory was deleted; run `cd /` first, and use absolute paths") from None
+    if not os.access(".", os.X_OK, effective_ids=True):
+        raise ConfigError(
+            f"the user {user_name(None)} can't enter the current directory {directory}; "
+            "run `cd /` first, and use absolute paths"
+        )
 
 
 def check_config(config: Config) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TwistdOptions:
-    """The options of twistd: daemon or foreground, pid file, user and group, root directory, log file."""
+    """The options of twistd: daemon or foreground, pid file, user and group, root directory, log file, directory."""
 
     daemon: bool = False
     pid_file: Path | None = None
@@ -18,6 +18,7 @@ class TwistdOptions:
     gid: int | None = None
     chroot: str | None = None
     log_file: str | None = None
+    directory: str | None = None
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> TwistdOptions:
@@ -30,7 +31,12 @@ class TwistdOptions:
             gid=options.get("gid"),
             chroot=options.get("chroot"),
             log_file=options.get("logfile"),
+            directory=options.get("rundir"),
         )
+
+    def enters_current_directory(self) -> bool:
+        """Return whether twistd changes to the current directory; a daemon changes to / by default."""
+        return self.directory == "." and not self.daemon
 
     def why_no_restart(self) -> str:
         """Return the reason why the process can't run its command line again; "" if it can."""

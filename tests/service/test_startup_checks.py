@@ -1,0 +1,69 @@
+"""The check of the current directory before a start."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.scripts.twistd import ServerOptions
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.config import ConfigError
+from errklein.service import load_with_options
+from errklein.service._data_directory import acting_as
+from errklein.service.startup_checks import check_current_directory
+from errklein.service.twistd_options import TwistdOptions
+
+NOBODY = 65534
+
+
+class CurrentDirectoryTests(SynchronousTestCase):
+    """A start in a directory that can't be used."""
+
+    def setUp(self) -> None:
+        """Change to a new directory for the test."""
+        self.addCleanup(os.chdir, Path.cwd())
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        os.chdir(self.directory)
+
+    def message(self) -> str:
+        """Return the error of the check for another user than root."""
+        with acting_as(NOBODY, NOBODY):
+            return str(self.assertRaises(ConfigError, check_current_directory))
+
+    def test_not_entered(self) -> None:
+        """A directory that the user can't enter is one line with the user, the directory and the remedy."""
+        self.directory.chmod(0)
+        self.assertRegex(
+            self.message(),
+            rf"^the user \w+ can't enter the current directory {self.directory}; run `cd /` first, and use absolute paths$",
+        )
+
+    def test_without_config(self) -> None:
+        """The search for ./config.py, which every command makes without --config, reports it too."""
+        self.directory.chmod(0)
+        with acting_as(NOBODY, NOBODY):
+            error = self.assertRaises(ConfigError, load_with_options, None)
+        self.assertIn("can't enter the current directory", str(error))
+
+    def test_deleted(self) -> None:
+        """A deleted directory is one line, too."""
+        self.directory.rmdir()
+        error = self.assertRaises(ConfigError, check_current_directory)
+        self.assertEqual(str(error), "the current directory was deleted; run `cd /` first, and use absolute paths")
+
+    def test_run_with_config(self) -> None:
+        """twistd changes to the current directory, so a bot in the foreground doesn't start even with --config."""
+        self.patch(os, "access", lambda *args, **options: False)
+        options = ServerOptions()
+        options.parseOptions(["-n", "errklein", "--config", "/missing/config.py"])
+        error = self.assertRaises(SystemExit, options.loadedPlugins["errklein"].makeService, options.subOptions)
+        self.assertIn("can't enter the current directory", str(error))
+
+    def test_other_directory(self) -> None:
+        """A daemon changes to /, and --rundir names another directory: the current one isn't checked."""
+        self.assertTrue(TwistdOptions(directory=".").enters_current_directory())
+        self.assertFalse(TwistdOptions(directory=".", daemon=True).enters_current_directory())
+        self.assertFalse(TwistdOptions(directory="/").enters_current_directory())
+        self.assertFalse(TwistdOptions().enters_current_directory())
