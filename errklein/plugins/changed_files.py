@@ -58,9 +58,11 @@ def _compare(plugs: Sequence[PlugFile]) -> dict[str, FileChanges]:
     found: dict[str, FileChanges] = {}
     for module, loaded in sorted(sys.modules.copy().items()):
         name = names.get(".".join(module.split(".", 2)[:2]))
+        if name is None:
+            continue
         loader = getattr(getattr(loaded, "__spec__", None), "loader", None)
         source = getattr(loader, "loaded_source", None)
-        if name is None or not isinstance(source, LoadedSource):
+        if not isinstance(source, LoadedSource):
             continue
         try:
             if source.has_changed():
