@@ -35,8 +35,8 @@ class TwistdOptions:
         )
 
     def enters_current_directory(self) -> bool:
-        """Return whether twistd changes to the current directory; a daemon changes to / by default."""
-        return self.directory == "." and not self.daemon
+        """Return whether twistd changes to the current directory; with --chroot it changes to the new root by default."""
+        return self.directory == "." and not self.chroot
 
     def why_no_restart(self) -> str:
         """Return the reason why the process can't run its command line again; "" if it can."""

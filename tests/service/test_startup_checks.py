@@ -54,7 +54,7 @@ class CurrentDirectoryTests(SynchronousTestCase):
         self.assertEqual(str(error), "the current directory was deleted; run `cd /` first, and use absolute paths")
 
     def test_run_with_config(self) -> None:
-        """twistd changes to the current directory, so a bot in the foreground doesn't start even with --config."""
+        """twistd changes to the current directory, so a bot doesn't start even with --config."""
         self.patch(os, "access", lambda *args, **options: False)
         options = ServerOptions()
         options.parseOptions(["-n", "errklein", "--config", "/missing/config.py"])
@@ -62,8 +62,8 @@ class CurrentDirectoryTests(SynchronousTestCase):
         self.assertIn("can't enter the current directory", str(error))
 
     def test_other_directory(self) -> None:
-        """A daemon changes to /, and --rundir names another directory: the current one isn't checked."""
+        """With --chroot or --rundir, twistd changes to another directory, and the current one isn't checked."""
         self.assertTrue(TwistdOptions(directory=".").enters_current_directory())
-        self.assertFalse(TwistdOptions(directory=".", daemon=True).enters_current_directory())
+        self.assertFalse(TwistdOptions(directory=".", chroot="/srv").enters_current_directory())
         self.assertFalse(TwistdOptions(directory="/").enters_current_directory())
         self.assertFalse(TwistdOptions().enters_current_directory())
