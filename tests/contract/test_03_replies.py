@@ -175,7 +175,9 @@ class DivertedTests(RepliesTest):
 
     def test_words_of_the_network(self) -> None:
         """A network may define its own replies to failed and unknown commands."""
-        self.assertEqual(self.ask("!fails"), ("admin", "Oh dear:\nit broke"))
+        recipient, text = self.ask("!fails")
+        # errklein adds a line with the place in the plugin's code.
+        self.assertEqual((recipient, text.split("\n")[:2]), ("admin", ["Oh dear:", "it broke"]))
         self.assertEqual(self.ask("!nothing of the kind"), ("admin", "no idea about nothing of the kind"))
 
     def test_a_copy(self) -> None:
