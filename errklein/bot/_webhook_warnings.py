@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import inspect
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from twisted.python.failure import Failure
 
-from errklein.plugins.load_errors import located_error
-from errklein.plugins.plug_file import PlugFile
+from errklein.plugins.load_errors import described_error, error_place
 from errklein.plugins.plugin import Plugin, UnknownPlugin
 from errklein.running.rate_limit import RateLimit
-from errklein.text.errors import line_in
+from errklein.text.errors import line_outside
 from errklein.webhooks import Hook
 
 MOST_NOTICES = 100
 """The maximal number of notices per minute."""
+
+_ERRKLEIN = Path(__file__).parent.parent
+
+_INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+"""Directories of Python's own modules and of installed packages."""
 
 
 class TellAdmins(Protocol):
@@ -45,12 +49,12 @@ class WebhookWarnings:
         """Send the file, the line and the exception's text, which only administrators get, and only in private."""
         error = failure.value
         assert error is not None
-        plug = self._file(hook)
-        if not self._limit.allows(("failed", hook.key, type(error), line_in(plug.directory, error))):
+        place = self._place(hook, error)
+        if not self._limit.allows(("failed", hook.key, type(error), place)):
             return
         failed = f"The webhook {hook} ({hook.declaration.rule}) failed"
         self._tell_admins(
-            f"{failed} on request {request_id}. {located_error(plug, error)}",
+            f"{failed} on request {request_id}. {place}: {described_error(error)}",
             f"{failed} with {type(error).__name__} on request {request_id}",
         )
 
@@ -69,10 +73,11 @@ class WebhookWarnings:
             f"{hook} when {by.owner} is deactivated."
         )
 
-    def _file(self, hook: Hook) -> PlugFile:
+    def _place(self, hook: Hook, error: BaseException) -> str:
+        """Return the file and line of the plugin or application that failed, or else the file or the handler's class."""
         try:
-            return self._plugin(hook.owner).plug
+            return error_place(self._plugin(hook.owner).plug, error)
         except UnknownPlugin:
             # A Flask application, or another object that isn't a plugin, may have handlers too.
-            path = Path(inspect.getfile(inspect.unwrap(hook.handler)))
-            return PlugFile(hook.owner, path.stem, path)
+            place = line_outside((_ERRKLEIN, *_INSTALLED), error) or line_outside((_ERRKLEIN,), error)
+            return f"{place[0]}, line {place[1]}" if place else type(hook.handler).__name__

@@ -23,9 +23,8 @@ from errklein.chat import Identifier
 from errklein.compat._names import ERRBOT, FACADES
 from errklein.compat._running_bots import running_bots
 from errklein.compat.former_identifiers import FormerIdentifier, is_former_identifier
-from errklein.plugins.imports import PACKAGE
 from errklein.plugins.loading import CORE_PLUGINS
-from errklein.plugins.names import slug
+from errklein.plugins.names import PACKAGE, slug
 from errklein.storage import ValueReader
 
 _ERRBOT_PLUGINS = "errbot.plugins."

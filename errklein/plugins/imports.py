@@ -44,12 +44,10 @@ from typing import Any, TypeVar
 from errklein.plugins._import_rewriting import rewrite_imports
 from errklein.plugins._loaded_source import LoadedSource
 from errklein.plugins.load_errors import PluginLoadError
-from errklein.plugins.names import slug
+from errklein.plugins.names import PACKAGE, slug
 from errklein.plugins.plug_file import PlugFile
 
 B = TypeVar("B")
-
-PACKAGE = "errklein_plugins"
 
 _NEVER_BESIDE = frozenset(sys.stdlib_module_names) | {"errklein", PACKAGE}
 
@@ -195,7 +193,7 @@ def _execute(plug: PlugFile, home: _Home) -> ModuleType:
         if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
             # Ctrl-C, not an exception of the plugin.
             raise
-        raise PluginLoadError.of(plug, home.package, error) from error
+        raise PluginLoadError.of(plug, error) from error
 
 
 def _modules_in(package: str) -> dict[str, ModuleType]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from traceback import format_exception_only
 
+from errklein.plugins.names import PACKAGE
 from errklein.plugins.plug_file import PlugFile
 from errklein.text import truncated
 from errklein.text.errors import line_in
@@ -12,6 +14,9 @@ from errklein.text.remedies import remedy_line
 from errklein.text.source_excerpt import source_excerpt
 
 _LONGEST = 500
+
+_PACKAGE = re.compile(rf"\b{PACKAGE}\.\w+\.")
+"""The name of the package that contains a plugin's modules."""
 
 
 class PluginLoadError(Exception):
@@ -23,11 +28,9 @@ class PluginLoadError(Exception):
     source = ""
 
     @classmethod
-    def of(cls, plug: PlugFile, package: str, error: BaseException) -> PluginLoadError:
-        """Return the PluginLoadError for an exception of the plugin's code. `package` contains the plugin's modules."""
-        # Without the package, modules have the names that the plugin's author knows.
-        located = located_error(plug, error).replace(f"{package}.", "")
-        made = cls(f"{plug.name} could not be loaded: {located}")
+    def of(cls, plug: PlugFile, error: BaseException) -> PluginLoadError:
+        """Return the PluginLoadError for an exception of the plugin's code."""
+        made = cls(f"{plug.name} could not be loaded: {located_error(plug, error)}")
         path, line = line_in(plug.directory, error) or (plug.module_path, None)
         column = error.offset if isinstance(error, SyntaxError) else None
         excerpt = source_excerpt(path, line, column) if line is not None else ""
@@ -40,12 +43,17 @@ def located_error(plug: PlugFile, error: BaseException) -> str:
 
     For example `/srv/plugins/hello.py, line 7: ZeroDivisionError: division by zero`.
     """
+    return f"{error_place(plug, error)}: {described_error(error)}"
+
+
+def error_place(plug: PlugFile, error: BaseException) -> str:
+    """Return the file and line of the plugin's own code, for example `/srv/plugins/hello.py, line 7`."""
     path, line = line_in(plug.directory, error) or (plug.module_path, None)
-    where = str(path) if line is None else f"{path}, line {line}"
-    return f"{where}: {_what(error)}"
+    return str(path) if line is None else f"{path}, line {line}"
 
 
-def _what(error: BaseException) -> str:
+def described_error(error: BaseException) -> str:
+    """Return the exception's type and text on one line, with secrets masked."""
     if isinstance(error, SyntaxError):
         text = f"{type(error).__name__}: {error.msg}"
     else:
@@ -53,5 +61,7 @@ def _what(error: BaseException) -> str:
         # The modules of errklein's own exceptions are of no use to operators, and some are private.
         if type(error).__module__.startswith("errklein."):
             text = text.removeprefix(f"{type(error).__module__}.")
+    # Without the package, modules have the names that the plugin's author knows.
+    text = _PACKAGE.sub("", text)
     # Masked before it is cut, since a part of a secret wouldn't be recognized.
     return truncated(" ".join(masker(text).split()), _LONGEST)

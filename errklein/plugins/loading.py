@@ -17,9 +17,10 @@ from errklein.plugins.botplugin import BotPlugin, handlers_once_active
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.distributions import FILE_NAME, Requirements, above, requirement_files
 from errklein.plugins.execution import RAISED, PluginExecution, PluginFactory
-from errklein.plugins.imports import know_neighbours, load_module, package_of, plugin_class, unload
+from errklein.plugins.imports import know_neighbours, load_module, plugin_class, unload
 from errklein.plugins.load_errors import PluginLoadError
-from errklein.plugins.method_checks import Finding, check_constructor, check_initialized, check_methods
+from errklein.plugins.method_checks import check_constructor, check_initialized, check_methods
+from errklein.plugins.method_sources import Finding
 from errklein.plugins.names import plugin_name
 from errklein.plugins.packages import RequirementConflict
 from errklein.plugins.plug_file import PlugError, PlugFile
@@ -195,7 +196,7 @@ class Loader:
         except RAISED as error:
             if not isinstance(error, PluginLoadError):
                 self.log.failure("{plugin} could not be loaded", plugin=plugin.name)
-                error = PluginLoadError.of(plug, package_of(plug), error)
+                error = PluginLoadError.of(plug, error)
             if plugin.instance is None:
                 plugin.problem, plugin.source = str(error), error.source
             raise PluginActivationException(str(error)) from error

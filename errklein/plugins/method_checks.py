@@ -10,9 +10,8 @@ import argparse
 import ast
 import inspect
 import sys
-import tokenize
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +20,9 @@ from werkzeug.routing import Map, Rule
 
 from errklein.commands import CommandDeclaration, arg_botcmd
 from errklein.plugins.botplugin import BotPlugin, handlers_once_active, overrides
+from errklein.plugins.method_sources import Finding, Source, called_function, first_parameter, functions_of, layers
 from errklein.plugins.names import plugin_name
+from errklein.plugins.super_calls import missing_super_calls
 from errklein.webhooks import HookDeclaration
 
 _log = Logger()
@@ -38,27 +39,11 @@ if sys.version_info >= (3, 14):
     _ANNOTATIONS["annotation_format"] = annotationlib.Format.STRING
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A mistake in a plugin's code. If `is_error`, the code can't work; otherwise it is probably wrong.
-
-    `text` names the method and the correction; `str()` puts `path:line: ` before it, if the path isn't "".
-    """
-
-    path: str
-    line: int
-    text: str
-    is_error: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.text}" if self.path else self.text
-
-
 def check_methods(plugin: BotPlugin) -> list[Finding]:
     """Return the mistakes in the methods of a loaded plugin, in the order of files and lines."""
-    source = _Source()
+    source = Source()
     try:
-        checks = (_signatures, _missing_super_calls, _not_awaited)
+        checks = (_signatures, missing_super_calls, _not_awaited)
         found = [finding for check in checks for finding in check(plugin, source)]
         return sorted(dict.fromkeys(found), key=lambda finding: (finding.path, finding.line))
     except Exception:
@@ -74,7 +59,7 @@ def check_constructor(cls: type[BotPlugin]) -> Finding | None:
     if signature is None or _fits(signature, 2, ["name"]):
         return None
     text = f"{cls.__name__}.__init__ takes {_shown(signature)}, but it must take (self, bot, name=None)."
-    return _Source().finding(function, text)
+    return Source().finding(function, text)
 
 
 def check_initialized(plugin: BotPlugin) -> Finding | None:
@@ -82,44 +67,7 @@ def check_initialized(plugin: BotPlugin) -> Finding | None:
     if "_name" in vars(plugin):
         return None
     text = f"{type(plugin).__name__}.__init__ doesn't call super().__init__(bot, name). Add that call."
-    return _Source().finding(inspect.getattr_static(plugin, "__init__"), text)
-
-
-class _Source:
-    """The syntax trees of functions, found by their files and lines. Each file is read once."""
-
-    def __init__(self) -> None:
-        self._files: dict[str, Mapping[int, ast.AST]] = {}
-
-    def finding(self, function: Any, text: str, is_error: bool = True, line: int | None = None) -> Finding:
-        """Return a finding at a line of the function's file, by default the line of its `def`."""
-        innermost = _unwrapped(function)
-        if innermost is None:
-            return Finding("", 0, text, is_error)
-        code = innermost.__code__
-        node = self.node(innermost)
-        line = line or (code.co_firstlineno if node is None else node.lineno)
-        return Finding(code.co_filename, line, text, is_error)
-
-    def node(self, function: types.FunctionType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
-        """Return the syntax tree of the function, without its decorators; None if its source can't be read."""
-        code = function.__code__
-        if code.co_filename not in self._files:
-            self._files[code.co_filename] = _functions_in(code.co_filename)
-        node = self._files[code.co_filename].get(code.co_firstlineno)
-        is_function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name
-        return node if is_function else None  # type: ignore[return-value]
-
-
-def _functions_in(path: str) -> Mapping[int, ast.AST]:
-    """Return the functions in a file by the line of the first decorator or the `def`; none if it can't be read."""
-    try:
-        with tokenize.open(path) as file:
-            tree = ast.parse(file.read())
-    except (OSError, SyntaxError, ValueError, RecursionError):
-        return {}
-    functions = (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
-    return {min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]): node for node in functions}
+    return Source().finding(inspect.getattr_static(plugin, "__init__"), text)
 
 
 # Signatures
@@ -135,9 +83,9 @@ class _Call:
     callee: str = "it"
 
 
-def _signatures(plugin: BotPlugin, source: _Source) -> Iterator[Finding]:
+def _signatures(plugin: BotPlugin, source: Source) -> Iterator[Finding]:
     for name, function, call in _calls(plugin):
-        signature = _signature(_called(function))
+        signature = _signature(called_function(function))
         if signature is not None and not _fits(signature, call.args, call.keywords):
             text = f"{type(plugin).__name__}.{name} takes {_shown(signature)}, but {call.callee} must take {call.parameters}."
             yield source.finding(function, text)
@@ -177,7 +125,7 @@ def _command_call(command: CommandDeclaration) -> _Call:
 
 def _argument_parsing(function: Any) -> Any:
     """Return the wrapper with which `arg_botcmd` parses arguments, if it is among the function's decorators."""
-    of_module = (one for one in _layers(function) if one.__globals__.get("__name__") == arg_botcmd.__module__)
+    of_module = (one for one in layers(function) if one.__globals__.get("__name__") == arg_botcmd.__module__)
     return next(of_module, None)
 
 
@@ -191,15 +139,10 @@ def _parsed_call(wrapper: Any) -> _Call:
     return _Call(2, names, f"({', '.join(parameters)})", "a command with these declared arguments")
 
 
-def _called(function: Any) -> Any:
-    """Return the function that gets the arguments: the one that inlineCallbacks wraps, or the function itself."""
-    others = (one for one in _layers(function) if one.__globals__.get("__name__") != "twisted.internet.defer")
-    return next(others, function)
-
-
 def _signature(function: Any) -> inspect.Signature | None:
-    """Return the signature of the function itself, not of what it wraps; None if there is none."""
-    if not isinstance(function, types.FunctionType):
+    """Return the signature of the function itself, not of what it wraps; None if it is unknown."""
+    # A decorator may set `__signature__`, which then doesn't describe the parameters of the decorator's own function.
+    if not isinstance(function, types.FunctionType) or hasattr(function, "__signature__"):
         return None
     try:
         return inspect.signature(function, follow_wrapped=False, **_ANNOTATIONS)
@@ -232,133 +175,11 @@ def _variables(rule: str) -> tuple[str, ...] | None:
     return tuple(sorted(parsed.arguments, key=rule.index))
 
 
-# Calls of super()
-
-
-def _missing_super_calls(plugin: BotPlugin, source: _Source) -> Iterator[Finding]:
-    name = type(plugin).__name__
-    effects = {
-        "activate": ("activate()", f"so {name} stays inactive and its commands are missing", True),
-        "deactivate": ("deactivate()", "so its commands and pollers continue after a deactivation or reload", False),
-    }
-    for method, (call, effect, is_error) in effects.items():
-        function = _stops_at(plugin, method, source)
-        if function is not None:
-            text = f"{function.__qualname__} doesn't call super().{call}, {effect}. Add that call."
-            yield source.finding(function, text, is_error)
-    configure = _stops_at(plugin, "configure", source)
-    if configure is not None:
-        uses, stores = _uses_of_config(plugin, source)
-        if uses and not stores:
-            text = (
-                f"{configure.__qualname__} neither calls super().configure(configuration) nor assigns self.config, "
-                f"which line {min(uses)} uses. Add one of the two."
-            )
-            yield source.finding(configure, text, is_error=False)
-
-
-def _stops_at(plugin: BotPlugin, method: str, source: _Source) -> types.FunctionType | None:
-    """Return the override of BotPlugin's method that certainly doesn't call the next one; None if there is none."""
-    for cls in type(plugin).__mro__:
-        if cls in BotPlugin.__mro__ or method in vars(plugin):
-            return None
-        if method in vars(cls):
-            function = _called(vars(cls)[method])
-            # A decorator's function, or one from outside of the class, may do what the class's own source doesn't show.
-            if not isinstance(function, types.FunctionType) or hasattr(function, "__wrapped__"):
-                return None
-            if (function.__name__, function.__qualname__) != (method, f"{cls.__qualname__}.{method}"):
-                return None
-            if not _may_lead_on(plugin, function, method, source):
-                return function
-    return None
-
-
-def _may_lead_on(plugin: BotPlugin, function: types.FunctionType, method: str, source: _Source) -> bool:
-    """Return whether the function, or a method of the plugin that it uses, may call the inherited method."""
-    waiting = [function]
-    # The list grows in the loop.
-    for one in waiting:
-        node = source.node(one)
-        if node is None or _names_parents_method(node, one, method) or _passes_self(node, _first_parameter(one)):
-            return True
-        for attribute in ast.walk(node):
-            if isinstance(attribute, ast.Attribute) and attribute.attr != method:
-                used = _attribute(plugin, attribute.attr)
-                if isinstance(used, types.FunctionType):
-                    waiting += [] if used in waiting else [used]
-                elif callable(used) or hasattr(used, "__get__"):
-                    return True
-    return False
-
-
-def _attribute(plugin: BotPlugin, name: str) -> Any:
-    """Return the function of a method of the plugin, or its attribute of another kind; None for those of BotPlugin."""
-    if name in vars(plugin):
-        return vars(plugin)[name]
-    for cls in type(plugin).__mro__:
-        if name in vars(cls):
-            value = vars(cls)[name]
-            # The class of something that the plugin creates doesn't call the plugin's methods.
-            return None if cls in BotPlugin.__mro__ or isinstance(value, type) else _function(value) or value
-    return None
-
-
-def _names_parents_method(node: ast.AST, function: types.FunctionType, method: str) -> bool:
-    """Return whether the source contains `super().method`, `Parent.method`, or another access to the method."""
-    own = _first_parameter(function)
-    supers = others = 0
-    for one in ast.walk(node):
-        supers += _is_name(one, "super")
-        if isinstance(one, ast.Attribute):
-            is_super = _is_super(one.value)
-            if one.attr == method and (is_super or _root(one.value) != own):
-                return True
-            others += is_super
-    # `super` in any other form may be a way to get at the method.
-    return supers > others
-
-
-def _passes_self(node: ast.AST, own: str) -> bool:
-    """Return whether the source uses `self` other than for an attribute or in `super(…)`, for example as an argument."""
-    uses = handled = 0
-    for one in ast.walk(node):
-        uses += _is_name(one, own)
-        if isinstance(one, ast.Attribute):
-            handled += _is_name(one.value, own)
-        elif isinstance(one, ast.Call) and _is_super(one):
-            handled += sum(_is_name(argument, own) for argument in one.args)
-    return uses > handled
-
-
-def _is_super(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and _is_name(node.func, "super")
-
-
-def _is_name(node: ast.AST, name: str) -> bool:
-    return isinstance(node, ast.Name) and node.id == name
-
-
-def _uses_of_config(plugin: BotPlugin, source: _Source) -> tuple[list[int], bool]:
-    """Return the lines at which methods of the plugin read `self.config`, and whether it is assigned anywhere."""
-    uses: list[int] = []
-    stores = any("config" in vars(cls) for cls in type(plugin).__mro__) or "config" in vars(plugin)
-    for function in _functions(plugin):
-        own = _first_parameter(function)
-        for one in ast.walk(source.node(function) or ast.Pass()):
-            if isinstance(one, ast.Constant) and one.value == "config":
-                stores = True
-            elif isinstance(one, ast.Attribute) and one.attr == "config" and _is_name(one.value, own):
-                stores = stores or not isinstance(one.ctx, ast.Load)
-                uses.append(one.lineno)
-    return uses, stores
-
-
 # Coroutines
 
 
-def _not_awaited(plugin: BotPlugin, source: _Source) -> Iterator[Finding]:
-    for function in _functions(plugin):
+def _not_awaited(plugin: BotPlugin, source: Source) -> Iterator[Finding]:
+    for function in functions_of(plugin):
         node = source.node(function)
         for holder, call in _bare_calls(node) if node is not None else ():
             called = _resolved(call.func, plugin, function)
@@ -398,7 +219,7 @@ def _resolved(called: ast.expr, plugin: BotPlugin, function: types.FunctionType)
     if not isinstance(called, ast.Name):
         return None
     of_nested = set[str]().union(*map(_local_names, _nested(function.__code__)))
-    if called.id == _first_parameter(function) and len(names) == 1:
+    if called.id == first_parameter(function) and len(names) == 1:
         if called.id in of_nested:
             return None
         value = inspect.getattr_static(plugin, names[0], None)
@@ -421,47 +242,3 @@ def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
         if isinstance(inner, types.CodeType):
             yield inner
             yield from _nested(inner)
-
-
-def _functions(plugin: BotPlugin) -> Iterator[types.FunctionType]:
-    """Yield the functions in the bodies of the plugin's classes, without BotPlugin's."""
-    for cls in type(plugin).__mro__:
-        if cls not in BotPlugin.__mro__:
-            functions = map(_function, vars(cls).values())
-            yield from (function for function in functions if function is not None)
-
-
-def _function(value: Any) -> types.FunctionType | None:
-    """Return the function of a method or property, without decorators; None for any other value."""
-    if isinstance(value, (staticmethod, classmethod)):
-        value = value.__func__
-    elif isinstance(value, property):
-        value = value.fget
-    return _unwrapped(value)
-
-
-def _unwrapped(value: Any) -> types.FunctionType | None:
-    """Return the innermost function below decorators that use functools.wraps; None if `value` isn't a function."""
-    layers = list(_layers(value))
-    return layers[-1] if layers else None
-
-
-def _layers(value: Any) -> Iterator[types.FunctionType]:
-    """Yield the function and those that it wraps, from the outermost to the innermost."""
-    seen = set[int]()
-    # functools.wraps may be used with a callable object, and an attribute may lead back to the same function.
-    while isinstance(value, types.FunctionType) and id(value) not in seen:
-        seen.add(id(value))
-        yield value
-        value = getattr(value, "__wrapped__", None)
-
-
-def _first_parameter(function: types.FunctionType) -> str:
-    return function.__code__.co_varnames[0] if function.__code__.co_argcount else ""
-
-
-def _root(node: ast.expr) -> str:
-    """Return the name that a chain of attributes begins with; "" if it begins with something else."""
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""

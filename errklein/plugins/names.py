@@ -5,6 +5,9 @@ from __future__ import annotations
 import keyword
 from typing import Protocol
 
+PACKAGE = "errklein_plugins"
+"""The package that contains a package for each plugin, with its modules."""
+
 
 class Named(Protocol):
     """A plugin or a collection of flows."""

@@ -8,8 +8,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from errklein.plugins.imports import PACKAGE
-from errklein.plugins.names import slug
+from errklein.plugins.names import PACKAGE, slug
 from errklein.plugins.plug_file import PlugFile
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from traceback import walk_tb
+
+_MOST_CAUSES = 100
 
 
 def error_text(error: BaseException) -> str:
@@ -25,10 +28,35 @@ def line_in(directory: Path, error: BaseException) -> tuple[Path, int | None] | 
     If there is none in the exception's traceback, that of its cause is searched. Returns None if the directory's code isn't
     involved. A syntax error has the place of the mistake.
     """
-    place = None if error.__cause__ is None else line_in(directory, error.__cause__)
+    for one in _with_causes(error):
+        if isinstance(one, SyntaxError) and Path(one.filename or "").is_relative_to(directory):
+            return Path(one.filename or ""), one.lineno
+        place = None
+        for file, line in _lines(one):
+            if file.is_relative_to(directory):
+                place = file, line
+        if place is not None:
+            return place
+    return None
+
+
+def line_outside(directories: Iterable[Path], error: BaseException) -> tuple[Path, int] | None:
+    """Return the last file and line in the exception's traceback that isn't below one of the directories; None if all are."""
+    lines = [(file, line) for file, line in _lines(error) if not any(map(file.is_relative_to, directories))]
+    return lines[-1] if lines else None
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the exception, its cause, the cause of that, and so on, each once and at most _MOST_CAUSES."""
+    seen = set[int]()
+    cause: BaseException | None = error
+    # `raise error from error` makes an exception its own cause.
+    while cause is not None and id(cause) not in seen and len(seen) < _MOST_CAUSES:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__
+
+
+def _lines(error: BaseException) -> Iterator[tuple[Path, int]]:
     for frame, line in walk_tb(error.__traceback__):
-        if Path(frame.f_code.co_filename).is_relative_to(directory):
-            place = Path(frame.f_code.co_filename), line
-    if isinstance(error, SyntaxError) and Path(error.filename or "").is_relative_to(directory):
-        place = Path(error.filename or ""), error.lineno
-    return place
+        yield Path(frame.f_code.co_filename), line

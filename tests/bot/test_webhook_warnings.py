@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
+from typing import Any
+
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -17,6 +21,14 @@ def handler(payload: object) -> None:
         raise KeyError("x")
     int(str(payload))
     raise ValueError("two\nlines")
+
+
+class View:
+    """An object that handles requests."""
+
+    def __call__(self, *payload: object) -> None:
+        """Fail."""
+        raise ValueError("no JSON")
 
 
 class WebhookWarningsTests(SynchronousTestCase):
@@ -60,3 +72,31 @@ class WebhookWarningsTests(SynchronousTestCase):
         self.clock.advance(60)
         self.fail("other")
         self.assertEqual(len(self.notices), 4)
+
+    def test_handlers_of_other_kinds(self) -> None:
+        """The place is in the code of the application, also for a partial or an object, or else the handler's class."""
+        line = View.__call__.__code__.co_firstlineno + 2
+        for called in (View(), partial(View(), "x")):
+            try:
+                called("x")
+            except ValueError as error:
+                self.report(called, error)
+            self.assertIn(f". {__file__}, line {line}: ValueError: no JSON", self.notices.pop()[0])
+            self.clock.advance(60)
+        self.report(View(), ValueError("unknown"))
+        self.assertIn(". View: ValueError: unknown", self.notices.pop()[0])
+
+    def test_place_of_an_application(self) -> None:
+        """The place is neither in errklein nor in a library."""
+        namespace: dict[str, Any] = {"json": json}
+        exec(compile("def view(payload):\n  return json.loads(payload)", "/srv/app.py", "exec"), namespace)
+        hook = Hook("app", "view", HookDeclaration("/x"), namespace["view"])
+        try:
+            namespace["view"]("no JSON")
+        except ValueError:
+            self.warnings.handler_failed(hook, "r1", Failure())
+        self.assertIn(". /srv/app.py, line 2: json.decoder.JSONDecodeError: ", self.notices.pop()[0])
+
+    def report(self, called: Any, error: Exception) -> None:
+        """Report an exception of a handler."""
+        self.warnings.handler_failed(Hook("app", "handler", HookDeclaration("/x"), called), "r1", Failure(error))

@@ -7,7 +7,8 @@ from typing import Any
 
 from errklein.plugins import BotPlugin, method_checks
 from errklein.plugins.imports import load_module, plugin_class
-from errklein.plugins.method_checks import Finding, check_constructor, check_initialized, check_methods
+from errklein.plugins.method_checks import check_constructor, check_initialized, check_methods
+from errklein.plugins.method_sources import Finding
 from errklein.testing import PluginTestCase, TestBot
 from tests.plugin_files import PluginFilesTestCase
 from tests.processes import ERRKLEIN, run, write_config, write_plugin

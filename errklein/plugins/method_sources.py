@@ -1,0 +1,114 @@
+"""Functions of plugins, their syntax trees, and findings about them with files and lines."""
+
+from __future__ import annotations
+
+import ast
+import tokenize
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from errklein.plugins.botplugin import BotPlugin
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A mistake in a plugin's code. If `is_error`, the code can't work; otherwise it is probably wrong.
+
+    `text` names the method and the correction; `str()` puts `path:line: ` before it, if the path isn't "".
+    """
+
+    path: str
+    line: int
+    text: str
+    is_error: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.text}" if self.path else self.text
+
+
+class Source:
+    """The syntax trees of functions, found by their files and lines. Each file is read once."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, Mapping[int, ast.AST]] = {}
+
+    def finding(self, function: Any, text: str, is_error: bool = True, line: int | None = None) -> Finding:
+        """Return a finding at a line of the function's file, by default the line of its `def`."""
+        innermost = unwrapped(function)
+        if innermost is None:
+            return Finding("", 0, text, is_error)
+        code = innermost.__code__
+        node = self.node(innermost)
+        line = line or (code.co_firstlineno if node is None else node.lineno)
+        return Finding(code.co_filename, line, text, is_error)
+
+    def node(self, function: types.FunctionType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+        """Return the syntax tree of the function, without its decorators; None if its source can't be read."""
+        code = function.__code__
+        if code.co_filename not in self._files:
+            self._files[code.co_filename] = _functions_in(code.co_filename)
+        node = self._files[code.co_filename].get(code.co_firstlineno)
+        is_function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name
+        return node if is_function else None  # type: ignore[return-value]
+
+
+def _functions_in(path: str) -> Mapping[int, ast.AST]:
+    """Return the functions in a file by the line of the first decorator or the `def`; none if it can't be read."""
+    try:
+        with tokenize.open(path) as file:
+            tree = ast.parse(file.read())
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return {}
+    functions = (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    return {min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]): node for node in functions}
+
+
+def called_function(function: Any) -> Any:
+    """Return the function that gets the arguments: the one that inlineCallbacks wraps, or the function itself."""
+    others = (one for one in layers(function) if one.__globals__.get("__name__") != "twisted.internet.defer")
+    return next(others, function)
+
+
+def functions_of(plugin: BotPlugin) -> Iterator[types.FunctionType]:
+    """Yield the functions in the bodies of the plugin's classes, without BotPlugin's."""
+    for cls in type(plugin).__mro__:
+        if cls not in BotPlugin.__mro__:
+            functions = map(function_of, vars(cls).values())
+            yield from (function for function in functions if function is not None)
+
+
+def function_of(value: Any) -> types.FunctionType | None:
+    """Return the function of a method or property, without decorators; None for any other value."""
+    if isinstance(value, (staticmethod, classmethod)):
+        value = value.__func__
+    elif isinstance(value, property):
+        value = value.fget
+    return unwrapped(value)
+
+
+def unwrapped(value: Any) -> types.FunctionType | None:
+    """Return the innermost function below decorators that use functools.wraps; None if `value` isn't a function."""
+    found = list(layers(value))
+    return found[-1] if found else None
+
+
+def layers(value: Any) -> Iterator[types.FunctionType]:
+    """Yield the function and those that it wraps, from the outermost to the innermost."""
+    seen = set[int]()
+    # functools.wraps may be used with a callable object, and an attribute may lead back to the same function.
+    while isinstance(value, types.FunctionType) and id(value) not in seen:
+        seen.add(id(value))
+        yield value
+        value = getattr(value, "__wrapped__", None)
+
+
+def first_parameter(function: types.FunctionType) -> str:
+    """Return the name of the first parameter, usually `self`; "" if there is none."""
+    return function.__code__.co_varnames[0] if function.__code__.co_argcount else ""
+
+
+def is_name(node: ast.AST, name: str) -> bool:
+    """Return whether the node is a variable of that name."""
+    return isinstance(node, ast.Name) and node.id == name
