@@ -1,11 +1,12 @@
 """Masking of secrets in log lines, error texts and replies.
 
-`masker` replaces two kinds of secrets by `MASK`:
+`masker` replaces three kinds of secrets by `MASK`:
 
 - Known secrets of this process: values under names such as `password` or `API_TOKEN` in the configuration and in plugins'
   configurations. They are found anywhere in a text, also escaped, percent-encoded or in Base64.
 - Values that their surroundings identify as secrets: user and password in a URL, query parameters such as `token=`, values of
-  headers such as Authorization, and quoted values under secret names in a printed dict or JSON.
+  headers such as Authorization, quoted values under secret names in a printed dict or JSON, and assignments such as `password='…'`.
+- Tokens that begin with their kind, such as GitHub's `ghp_…`.
 """
 
 from __future__ import annotations
@@ -79,6 +80,24 @@ _HEADER = re.compile(
 _SCHEME = re.compile(
     r"\b(?:[Bb]asic|BASIC|[Bb]earer|BEARER)\s++(?P<secret>(?=[a-z._~+/-]*[0-9A-Z=])[A-Za-z0-9+/=._~-]{16,})"
 )
+
+# As in `token=…` or `password='…'` after any text. Only names that leave no doubt, since `key=len` is code. The value of an
+# argument in a traceback, such as `token=self.token`, is code too.
+_ASSIGNMENT = re.compile(
+    r"(?<![\w.-])(?=[\w.-]++ ?=)[\w.-]{0,40}(?:api[_-]?key|credential|passphrase|passcode|passw|psw|pwd|secret|token)"
+    r"[\w.-]{0,20}(?: ?= ?b?(?P<quote>\\{0,3}[\"'])(?P<quoted>(?:(?!(?P=quote))\\?.)+)"
+    r"|=(?!=|(?:cls|config|false|none|os|self|true)\b|(?<=tokens=)\d+\b)(?P<secret>[^&\s\"'<>#]+))",
+    re.DOTALL | re.IGNORECASE,
+)
+
+_TOKEN = re.compile(
+    r"(?<![^\W_])(?:gh[oprsu]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abeoprs]-[\w-]{8,}"
+    r"|[rs]k_live_[A-Za-z0-9]{8,}|(?<=hooks\.slack\.com/)services/[\w/]+)"
+)
+"""Tokens of GitHub, GitLab, Slack and Stripe, which begin with their kind, and the paths of Slack's webhooks."""
+
+_TOKEN_HINTS = ("ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_", "glpat-", "xox", "k_live_", "hooks.slack.com/")
+"""Every text with a token contains one of these."""
 
 _PATTERNS = (
     ("authorization", _AUTHORIZATION),
@@ -289,7 +308,15 @@ def _by_surroundings(text: str) -> Iterator[Span]:
     # The patterns are slow, and most texts contain no hint.
     for pattern in [pattern for needle, pattern in _PATTERNS if needle in small]:
         yield from (found.span(found.lastgroup or 0) for found in pattern.finditer(text))
+    for hint in _TOKEN_HINTS:
+        if hint in small:
+            yield from (found.span() for found in _TOKEN.finditer(text))
+            break
     if [hint for hint in _HINTS if hint in small]:
+        if "=" in text:
+            yield from (
+                found.span("secret" if found["quoted"] is None else "quoted") for found in _ASSIGNMENT.finditer(text)
+            )
         for needle, pattern in (("=", _PARAMETER), (":", _ITEM)):
             found = pattern.search(text) if needle in text else None
             while found is not None:

@@ -182,6 +182,59 @@ class SurroundingsTests(MaskingCase):
         ):
             self.assertEqual(self.masker()(text), expected)
 
+    def test_assignments(self) -> None:
+        """Values of secret names are masked after any text and in quotes; code and numbers of tokens stay readable."""
+        for text, expected in (
+            ("no login with token=abc now", f"no login with token={MASK} now"),
+            ("Client(api_key='a b', room='#ops')", f"Client(api_key='{MASK}', room='#ops')"),
+            ('secret="abc", n=1', f'secret="{MASK}", n=1'),
+            ("connect(user=bob, db_password=abc)", f"connect(user=bob, db_password={MASK}"),
+            ("Options(passwd=b'abc')", f"Options(passwd=b'{MASK}')"),
+            (r"{\"error\": \"apiKey='x y'\"}", rf"{{\"error\": \"apiKey='{MASK}'\"}}"),
+            ("    PASSWORD = 'abc'", f"    PASSWORD = '{MASK}'"),
+            ("run --token=abc", f"run --token={MASK}"),
+            ("secret='never closed", f"secret='{MASK}"),
+            ("line 3: Client(token=self.token)", "line 3: Client(token=self.token)"),
+            ("def f(token=None, password=config.PASSWORD)", "def f(token=None, password=config.PASSWORD)"),
+            ("used prompt_tokens=1024 total_tokens=2048", "used prompt_tokens=1024 total_tokens=2048"),
+            ("sorted(rows, key=len, primary_key=True)", "sorted(rows, key=len, primary_key=True)"),
+            ("if token=='abc': token = next(x)", "if token=='abc': token = next(x)"),
+        ):
+            self.assertEqual(self.masker()(text), expected)
+
+    def test_tokens(self) -> None:
+        """Tokens whose beginning shows what they are for are masked anywhere."""
+        digits = "1234567890" * 4
+        for token in (
+            *(f"gh{kind}_{digits[:36]}" for kind in "opsur"),
+            f"github_pat_{digits[:22]}_{digits}",
+            "glpat-abcDEF_123-456789xyz",
+            "xoxb-123456789012-abcDEF",
+            "xoxp-123-456-789-abcdef",
+            "sk_live_abcDEF123456",
+        ):
+            for text in (f"401 for {token}: no", f"/x/{token}/y", f"(['{token}'])", f"error{{{token}}}"):
+                self.assertEqual(self.masker()(text), text.replace(token, MASK))
+        url = "https://hooks.slack.com/services/T0000/B0000/abcDEF123"
+        self.assertEqual(self.masker()(f"POST {url} failed"), f"POST https://hooks.slack.com/{MASK} failed")
+        for text in ("xoxb-1", "a ghp_short", "the prefix github_pat_", "hooks.slack.com/docs", "myghp_" + digits):
+            self.assertEqual(self.masker()(text), text)
+
+    @given(st.from_regex(r"ghp_[A-Za-z0-9]{36}|xoxb-[0-9]{12}-[a-z]{12}|glpat-[\w-]{20}", fullmatch=True), st.text())
+    def test_token_after_any_text(self, token: str, before: str) -> None:
+        """A token is masked after any text."""
+        self.assertNotIn(token, self.masker()(f"{before} {token}"))
+
+    @given(
+        st.sampled_from(("token", "api_key", "clientSecret", "DB_PASSWORD")),
+        st.text(URL_CHARACTERS, min_size=1).filter(lambda text: not set("&\"'<>#\\") & set(text)),
+        st.text(),
+    )
+    def test_value_after_any_text(self, name: str, value: str, before: str) -> None:
+        """The value of a secret name is masked after any text, without and with quotes."""
+        for written in (f"{name}='{value}'", f'{name}="{value}"'):
+            self.assertNotIn(written, self.masker()(f"{before} {written} after"))
+
     def test_headers(self) -> None:
         """Values of headers with credentials are masked, in any way that headers are printed."""
         for text in (
@@ -227,6 +280,18 @@ class SurroundingsTests(MaskingCase):
             ("token", "x-", ""),
             ("'a':\"", "", "token"),
             ("://a:b", "", "@"),
+            ("token=", "", ""),
+            ("token='", "", ""),
+            ('token="', "", "'"),
+            ("token ", "", "="),
+            ("token", "", "="),
+            ("a", "", "=token"),
+            ("token.-", "", " ="),
+            ("a=", "", "token"),
+            ("\\", "token='", ""),
+            ("xoxb-", "", ""),
+            ("ghp_", "", ""),
+            ("hooks.slack.com/services/", "", ""),
         ):
             text = before + part * (size // len(part)) + after
             began = time.process_time()
