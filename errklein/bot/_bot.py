@@ -26,7 +26,7 @@ from errklein.dispatch import Dispatcher, Networks, process_template
 from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.repos import BotRepoManager
-from errklein.plugins.unknown_names import unknown_names
+from errklein.plugins.unknown_names import settings_read, unknown_names
 from errklein.ports import Backend
 from errklein.running.workers import Workers
 from errklein.web import ExpiryWatch
@@ -107,7 +107,10 @@ class Bot:
         for warning in await self.plugin_pool.run(lambda: partial(directory_warnings, config, paths)):
             self.tell_admins(warning)
         found = [(plugin.name, plugin.instance) for plugin in self.plugin_manager.found]
-        for warning in (*configuration_warnings(config), *unknown_names(config, found, self.registry)):
+        for warning in (
+            *configuration_warnings(config, partial(settings_read, found)),
+            *unknown_names(config, found, self.registry),
+        ):
             self.log.warn("{text}", text=warning)
         if not self._stopping:
             for backend in self.backends.values():

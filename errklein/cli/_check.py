@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,7 +22,7 @@ from errklein.plugins.loading import reactor_warnings
 from errklein.plugins.method_checks import check_methods
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plugin import State
-from errklein.plugins.unknown_names import unknown_names
+from errklein.plugins.unknown_names import settings_read, unknown_names
 from errklein.running import Placement, explain_placement
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import errors_end_program, load_with_options
@@ -88,7 +89,11 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, found_befor
     lines += ["", *(_with_source(problem, sources.get(problem, "")) for problem in problems)] if problems else []
     blocking = [line for instance in instances for line in reactor_warnings(instance)]
     doubtful = [str(mistake) for mistake in mistakes if not mistake.is_error]
-    of_settings = (*directory_warnings(config), *configuration_warnings(config), *unknown_names(config, found))
+    of_settings = (
+        *directory_warnings(config),
+        *configuration_warnings(config, partial(settings_read, found)),
+        *unknown_names(config, found),
+    )
     warnings = (*clashes(bot.plugin_manager), *of_settings, *blocking, *doubtful)
     lines += ["", *(f"warning: {escape(warning)}" for warning in warnings)] if warnings else []
     count = found_before + len(problems)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+_SCOPES = (
+    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda),
+    *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
+)
+"""Nodes whose variables aren't those of the module."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +22,10 @@ class ConfigSource:
     path: Path | None = None
 
     lines: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """The line of each setting, by network and name. The network is "" for an assignment outside of BACKENDS."""
+    """The line of each setting, by network and name. The network is "" for an assignment outside of BACKENDS.
+
+    A setting that is assigned several times has no line, since which of them counts may depend on a condition.
+    """
 
     names_read: frozenset[str] = frozenset()
     """The names whose values the file itself uses."""
@@ -30,9 +40,9 @@ class ConfigSource:
         except (OSError, SyntaxError, ValueError):
             return cls(path)
         names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
-        assigned = [(("", name.id), name.lineno) for name in names if isinstance(name.ctx, ast.Store)]
-        # Of several assignments, the last one counts.
-        lines = dict(sorted(assigned, key=lambda item: item[1])) | dict(_keys_of_networks(tree))
+        assigned = [*_assignments(tree), *_keys_of_networks(tree)]
+        times = Counter(setting for setting, _ in assigned)
+        lines = {setting: line for setting, line in assigned if times[setting] == 1}
         return cls(path, lines, frozenset(name.id for name in names if isinstance(name.ctx, ast.Load)))
 
     def place(self, setting: str, network: str = "") -> str:
@@ -41,6 +51,19 @@ class ConfigSource:
             return ""
         line = self.lines.get((network, setting))
         return f"{self.path.name} line {line}" if line else self.path.name
+
+
+def _assignments(tree: ast.AST) -> Iterator[tuple[tuple[str, str], int]]:
+    """Yield the names that are assigned or imported outside of functions and classes, with their lines."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield ("", node.id), node.lineno
+        elif isinstance(node, ast.alias):
+            yield ("", node.asname or node.name), node.lineno
+        elif not isinstance(node, _SCOPES):
+            waiting += ast.iter_child_nodes(node)
 
 
 def _keys_of_networks(tree: ast.AST) -> Iterator[tuple[tuple[str, str], int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from errklein.chat.names import CHARACTER_SET, patterns_of
@@ -16,10 +16,13 @@ IRC_SIZE_LIMIT = 510
 """The length of a line on IRC in bytes, without the line end (RFC 1459, section 2.3)."""
 
 
-def configuration_warnings(config: Config) -> list[str]:
-    """Return one sentence for each warning, with the name of the setting, and of the network in BACKENDS."""
+def configuration_warnings(config: Config, read_by_plugins: Callable[[], Collection[str]] = frozenset) -> list[str]:
+    """Return one sentence for each warning, with the name of the setting, and of the network in BACKENDS.
+
+    :param read_by_plugins: Returns the names of settings that plugins read, which are no misspellings.
+    """
     of_networks = (warning for view in config.networks.values() for warning in _of_network(config, view))
-    return [*misspelt_settings(config), *_of_all(config), *of_networks]
+    return [*misspelt_settings(config, read_by_plugins), *_of_all(config), *of_networks]
 
 
 def _of_all(config: Config) -> Iterator[str]:

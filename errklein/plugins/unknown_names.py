@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from errklein.commands import RegisteredCommand, unmatched
@@ -14,6 +17,8 @@ _CORE_PLUGINS = (
     "ACLs, Backup, ChatRoom, CommandNotFoundFilter, Flows, Health, Help, Plugins, TextCmds, Utils, VersionChecker, "
     "Webserver"
 )
+
+_SETTING = re.compile(r"config(?:\.|\[[\"']|,\s*[\"'])([A-Z][A-Z0-9_]*)\b")
 
 
 def unknown_names(
@@ -50,6 +55,16 @@ def _in_settings(
     for name in settings.get("CORE_PLUGINS") or ():
         if name not in plugins and name not in _CORE_PLUGINS.split(", "):
             yield f"{where}CORE_PLUGINS: unknown plugin {name!r}; valid names: {_CORE_PLUGINS}"
+
+
+def settings_read(plugins: Iterable[tuple[str, BotPlugin | None]]) -> set[str]:
+    """Return the names of settings that the plugins' source reads, as `self.bot_config.NAME` for example."""
+    classes = {cls for _, instance in plugins for cls in type(instance).__mro__ if cls not in BotPlugin.__mro__}
+    names: set[str] = set()
+    for cls in classes:
+        with suppress(OSError, TypeError, SyntaxError):
+            names.update(_SETTING.findall("".join(inspect.findsource(cls)[0])))
+    return names
 
 
 def _commands_of(instance: BotPlugin | None) -> Iterator[str]:

@@ -15,6 +15,9 @@ SHOP = """
 from errbot import BotPlugin, botcmd
 
 class Shop(BotPlugin):
+    def room(self):
+        return self.bot_config.CHATROOM_FNS, getattr(self.bot_config, "IRC_CHANNEL_RATES", None)
+
     @botcmd
     def buy_tea(self, msg, args):
         return "bought"
@@ -85,6 +88,13 @@ class CheckTests(SynchronousTestCase):
         write_config(directory, {"BOT_EXTRA_PLUGIN_DIR": str(directory / "plugins"), **settings})
         done = run(ERRKLEIN, "check", cwd=directory)
         return done.returncode, done.stdout + done.stderr
+
+    def test_settings_of_plugins(self) -> None:
+        """A name that a plugin's source reads isn't reported as misspelt."""
+        status, told = self.check(CHATROOM_FNS="x", IRC_CHANNEL_RATES=1, BOT_ADMINSS=())
+        self.assertEqual(status, 0, told)
+        [line] = [line for line in told.splitlines() if "unknown setting" in line]
+        self.assertIn("unknown setting BOT_ADMINSS; did you mean BOT_ADMINS?", line)
 
     def test_warnings(self) -> None:
         """An unknown name is a warning, and the exit status is 0."""
