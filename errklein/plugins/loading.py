@@ -23,7 +23,7 @@ from errklein.plugins.method_checks import check_constructor, check_initialized,
 from errklein.plugins.method_sources import Finding
 from errklein.plugins.names import plugin_name
 from errklein.plugins.packages import RequirementConflict
-from errklein.plugins.plug_file import PlugError, PlugFile
+from errklein.plugins.plug_file import PlugError, PlugFile, defines_storage
 from errklein.plugins.plugin import IncompatiblePluginException, Plugin, PluginActivationException
 from errklein.running import Deadline, TimedOut, explain_placement
 from errklein.webhooks import HookDeclaration
@@ -145,12 +145,12 @@ class Loader:
             plugin.duplicates = [path for path in plugin.duplicates if not path.is_relative_to(directory)]
 
     async def _find(self, path: Path, deadline: Deadline, conflict: str) -> str:
-        plug = await self._in_thread(partial(PlugFile.load, path))
+        plug, is_storage = await self._in_thread(partial(_read, path))
         chosen = self._config.CORE_PLUGINS
         # As on errbot, CORE_PLUGINS also selects from other plugins with `Core = True`.
         is_core = path.parent == CORE_PLUGINS or plug.core
-        # Backends lie beside plugins in some distributions.
-        if plug.backend or (is_core and chosen is not None and plug.name not in chosen):
+        # Backends and storages lie beside plugins in some distributions.
+        if plug.backend or is_storage or (is_core and chosen is not None and plug.name not in chosen):
             return ""
         known = self.plugins.get(plug.name)
         if known is not None:
@@ -226,6 +226,12 @@ class Loader:
 
     def _in_thread(self, work: Callable[[], T], name: str = "looking for plugins") -> Deferred[T]:
         return self._execution.in_thread(work, name)
+
+
+def _read(path: Path) -> tuple[PlugFile, bool]:
+    """Return the `.plug` file, and whether it is that of a storage."""
+    plug = PlugFile.load(path)
+    return plug, path.parent != CORE_PLUGINS and defines_storage(plug)
 
 
 def _conflicts_above(path: Path, conflicts: Mapping[Path, str]) -> str:

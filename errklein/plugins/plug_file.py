@@ -174,18 +174,23 @@ def _check_name(plug: PlugFile) -> None:
     if plug.path.suffix != ".plug" or plug.backend:
         # Names of flows and networks aren't namespaces of the storage.
         return
-    if plug.name in _OF_THE_BOT or (plug.name.endswith(_OF_NETWORKS) and _is_plugin(plug)):
+    if plug.name in _OF_THE_BOT or (plug.name.endswith(_OF_NETWORKS) and b"BotPlugin" in _source(plug)):
         taken = f"[Core] Name is {plug.name!r}, which is reserved for the bot's own storage"
         raise PlugError(plug.path, taken, "another name")
 
 
-def _is_plugin(plug: PlugFile) -> bool:
-    """Return whether the file probably defines a plugin instead of a backend or storage, without running it."""
+def _source(plug: PlugFile) -> bytes:
+    """Return the text of the module, or nothing if the file can't be read and thus not be loaded either."""
     try:
-        return b"BotPlugin" in plug.module_path.read_bytes()
+        return plug.module_path.read_bytes()
     except OSError:
-        # It can't be loaded either.
-        return False
+        return b""
+
+
+def defines_storage(plug: PlugFile) -> bool:
+    """Return whether the file probably defines a storage instead of a plugin, without running it."""
+    source = _source(plug)
+    return b"StoragePluginBase" in source and b"BotPlugin" not in source
 
 
 def parse_errbot_version(text: str) -> tuple[int, int, int, int]:
