@@ -142,7 +142,9 @@ class SocketActivationTests(SynchronousTestCase):
     def test_other_kinds(self) -> None:
         """UDP sockets, pipes and closed descriptors don't prevent the listening socket from being passed on."""
         reading, writing = os.pipe()
-        with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        with socket.socket(socket.AF_UNIX) as listening, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+            listening.bind(self.mktemp())
+            listening.listen()
             for number, passed in ((FIRST, reading), (FIRST + 2, datagrams.fileno()), (FIRST + 3, listening.fileno())):
                 self.addCleanup(os.close, os.dup2(passed, number, inheritable=False))
             environment = {"LISTEN_FDNAMES": "pipe:closed:udp:web"}
