@@ -34,11 +34,11 @@ class Overview:
 
     @property
     def log_file(self) -> str:
-        """The path of the first log file."""
+        """The path of the first log file, relative if it is below the working directory and that isn't `/`."""
         path, here = next(iter(destinations.files), None), Path.cwd()
         if path is None:
             return ""
-        return str(path.relative_to(here) if path.is_relative_to(here) else path)
+        return str(path.relative_to(here) if here.parent != here and path.is_relative_to(here) else path)
 
     @property
     def plugins_read_messages(self) -> bool:

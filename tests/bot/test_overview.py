@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -109,14 +110,15 @@ class OverviewTests(ConsoleCase):
         self.assertEqual(list(self.overview.addresses), ["http://127.0.0.1:3141"])
 
     def test_log_file(self) -> None:
-        """The log file's path is relative if it is below the working directory."""
+        """The log file's path is relative if it is below the working directory, unless that is `/`."""
         self.patch(destinations, "_files", [])
         self.assertEqual(self.overview.log_file, "")
         for path, shown in (("/var/log/bot.log", "/var/log/bot.log"), ("data/bot.log", "data/bot.log")):
-            from pathlib import Path
-
             self.patch(destinations, "_files", [mock.Mock(path=str(Path(path).absolute()))])
             self.assertEqual(self.overview.log_file, shown)
+        self.patch(Path, "cwd", lambda: Path("/"))
+        self.patch(destinations, "_files", [mock.Mock(path="/var/log/bot.log")])
+        self.assertEqual(self.overview.log_file, "/var/log/bot.log")
 
     def test_core_plugins_do_not_count_as_readers(self) -> None:
         """Only plugins of the operator count as reading messages."""
