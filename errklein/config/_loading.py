@@ -6,6 +6,7 @@ A file may configure several networks in BACKENDS. In a network's view, the netw
 from __future__ import annotations
 
 import copy
+import difflib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from errklein.config._execution import run_config
-from errklein.config._settings import BACKENDS, SETTINGS, ConfigError, checked
+from errklein.config._settings import BACKENDS, DEPENDENT, SETTINGS, ConfigError, checked
 from errklein.config._source import ConfigSource
 from errklein.text.masking import masker, secrets_in
 
@@ -280,7 +281,7 @@ def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
         if not view.BOT_ADMINS and view.BACKEND in BACKENDS:
             if view.BACKEND == "IRC":
                 raise ConfigError(
-                    f"{network_prefix(view)}BOT_ADMINS is missing; IRC requires a tuple of the administrators' names, "
+                    f"{network_prefix(view)}BOT_ADMINS is missing{_misspelt_admins(config, view)}; IRC requires a tuple of the administrators' names, "
                     "such as ('alice!*@alice.example.org',)"
                 )
             home.BOT_ADMINS = (LOCAL_ADMIN,)
@@ -292,6 +293,13 @@ def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
         inherited |= {name: _union(name, config.networks) for name in ("BOT_ADMINS", "CHATROOM_PRESENCE")}
         for name in inherited.keys() - given.keys():
             setattr(config, name, inherited[name])
+
+
+def _misspelt_admins(config: Config, view: Config) -> str:
+    """Return the unknown setting that resembles BOT_ADMINS, in parentheses for an error; "" if there is none."""
+    unknown = {*vars(config), *vars(view)} - {*SETTINGS, *DEPENDENT}
+    similar = difflib.get_close_matches("BOT_ADMINS", unknown, 1, 0.81)
+    return f" (unknown setting {similar[0]}; did you mean BOT_ADMINS?)" if similar else ""
 
 
 def _check_identity(view: Config) -> None:

@@ -368,6 +368,10 @@ class Mistakes(ConfigCase):
             ("BACKEND, BOT_ADMINS = 'IRC', 'a'", "BOT_IDENTITY", "'nickname' is missing"),
             ("BACKEND, BOT_ADMINS = 'IRC', 'a'\nBOT_IDENTITY = {'nickname': 'e', 'server': 's', 'port': 0}", "'port'"),
             ("BACKEND = 'IRC'\nBOT_IDENTITY = {'nickname': 'e', 'server': 's'}", "BOT_ADMINS is missing"),
+            (
+                "BACKEND = 'IRC'\nBOT_IDENTITY = {'nickname': 'e', 'server': 's'}\nBOT_ADMIN = ('alice!*@*',)",
+                "BOT_ADMINS is missing (unknown setting BOT_ADMIN; did you mean BOT_ADMINS?); IRC requires",
+            ),
         ):
             line = self.refusal(text)
             for fragment in fragments:
