@@ -25,7 +25,8 @@ from errklein.plugins.plugin import State
 from errklein.plugins.unknown_names import settings_read, unknown_names
 from errklein.running import Placement, explain_placement
 from errklein.running.reactors import install_asyncio_reactor
-from errklein.service import errors_end_program, load_with_options
+from errklein.service import DataDirectory, errors_end_program, load_with_options
+from errklein.service.log_setup import check_log_file
 from errklein.service.startup_checks import check_config
 from errklein.webhooks import HookDeclaration
 from errklein.wiring import wire
@@ -52,12 +53,22 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
     with errors_end_program():
         config = load_with_options(config_file, data_dir=data_dir, plugin_dirs=plugin_dirs)
         check_config(config)
+        data = DataDirectory(Path(config.BOT_DATA_DIR))
+        data.check_access()
+        if config.BOT_LOG_FILE:
+            check_log_file(config.BOT_LOG_FILE, "BOT_LOG_FILE", data)
     from twisted.internet.task import react
 
     react(lambda reactor: Deferred.fromCoroutine(_check(reactor, config, data_dir, found_before)))
 
 
 async def _check(reactor: Any, config: Config, data_dir: str | None, found_before: int) -> None:
+    # The database may be damaged, locked, or owned by another user.
+    with errors_end_program():
+        await _check_plugins(reactor, config, data_dir, found_before)
+
+
+async def _check_plugins(reactor: Any, config: Config, data_dir: str | None, found_before: int) -> None:
     storage = config.STORAGE
     if not database_of(config).exists():
         # Opening the database would create it.

@@ -6,7 +6,7 @@ import fcntl
 import os
 import pwd
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,20 @@ class DataDirectory:
 
     def check(self) -> None:
         """Raise DataDirectoryError if the directory can't be used, or if another process uses it. Nothing is changed."""
+        self.check_access()
+        with acting_as(self.uid, self.gid):
+            if (self.path / LOCK_NAME).exists():
+                os.close(self._open_lock(os.O_RDWR))
+
+    def check_exists(self) -> None:
+        """Raise DataDirectoryError if the directory is missing."""
+        # `check_access` has the error for a directory above that can't be entered.
+        with suppress(PermissionError):
+            if not self.path.exists():
+                raise self._error("the directory doesn't exist; name the bot's configuration with --config")
+
+    def check_access(self) -> None:
+        """Raise DataDirectoryError if the directory can't be read, written or created. Another process may use it."""
         try:
             is_directory = self.path.is_dir()
         except PermissionError:
@@ -49,8 +63,6 @@ class DataDirectory:
                 raise self._error(
                     f"the user {user} can't write to it; give it to that user with `chown -R {user}: {self.path}`"
                 )
-            if (self.path / LOCK_NAME).exists():
-                os.close(self._open_lock(os.O_RDWR))
 
     def prepare(self) -> None:
         """Create the directory and missing parents with mode 0700, owned by its user. An existing directory isn't changed."""

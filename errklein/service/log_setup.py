@@ -31,14 +31,26 @@ def set_up_log(config: Config, options: TwistdOptions, data: DataDirectory) -> N
             raise ConfigError(f"the log file {path} is a symbolic link, which isn't allowed if root starts errklein")
         if path.parent == data.path:
             log.prepare = data.prepare
-        elif place not in {"-", "+"} and not os.access(path if path.exists() else path.parent, os.W_OK):
-            setting = "BOT_LOG_FILE" if place == config.BOT_LOG_FILE else "--logfile"
-            if not path.parent.is_dir():
-                raise ConfigError(f"{setting}: {path} can't be created, since {path.parent} isn't a directory")
-            raise ConfigError(f"{setting}: {path} isn't writable; check its owner and mode, and those of its directory")
+        elif place not in {"-", "+"}:
+            check_log_file(place, "BOT_LOG_FILE" if place == config.BOT_LOG_FILE else "--logfile", data)
     # As on errbot, BOT_LOG_FILE is rotated by the operator, for example with logrotate.
     log.rotated = config.BOT_LOG_FILE not in log.places
     logs.bridge_stdlib(config.BOT_LOG_LEVEL)
+
+
+def check_log_file(place: str, setting: str, data: DataDirectory) -> None:
+    """Raise ConfigError if the log file can't be written. A file in the data directory, which may be missing, is not checked.
+
+    :param place: the path of the log file.
+    :param setting: the setting or option that has the path, which begins the error.
+    :param data: the data directory.
+    """
+    path = Path(place).absolute()
+    if path.parent == data.path or os.access(path if path.exists() else path.parent, os.W_OK):
+        return
+    if not path.parent.is_dir():
+        raise ConfigError(f"{setting}: {path} can't be created, since {path.parent} isn't a directory")
+    raise ConfigError(f"{setting}: {path} isn't writable; check its owner and mode, and those of its directory")
 
 
 def places(config: Config, options: TwistdOptions, *, terminal: bool) -> list[str]:

@@ -410,6 +410,26 @@ class Processes(SynchronousTestCase):
             [line] = result.stderr.splitlines()
             self.assertIn(named, line)
 
+    def test_check_of_unusable_data(self) -> None:
+        """A database that the bot can't open, and a log file that it can't write, are errors of one line."""
+        database = self.directory / "errklein.sqlite"
+        database.write_text("nonsense " * 1000)
+        log_file = {"BOT_LOG_FILE": "/missing/errklein.log"}
+        cases: list[tuple[dict[str, object], str]] = [
+            ({}, f"errklein: {database}: the file is damaged"),
+            (
+                log_file,
+                "errklein: BOT_LOG_FILE: /missing/errklein.log can't be created, since /missing isn't a directory",
+            ),
+            ({"BOT_DATA_DIR": str(database)}, f"errklein: BOT_DATA_DIR {database}: it isn't a directory"),
+        ]
+        for settings, expected in cases:
+            write_config(self.directory, {"BOT_DATA_DIR": str(self.directory), **settings})
+            result = run(ERRKLEIN, "check", cwd=self.directory)
+            self.assertEqual((result.returncode, result.stdout), (1, ""))
+            [line] = result.stderr.splitlines()
+            self.assertTrue(line.startswith(expected), line)
+
     def test_reload(self) -> None:
         """`run --reload` reloads changed plugins and loads added ones; the old code runs on if the new one is invalid."""
         write_plugin(self.directory, "Version", dedent(VERSION).format("one"))
