@@ -72,7 +72,7 @@ def import_errbot(config: Config, force: bool = False, trusted: Sequence[str] = 
     shelves = find_shelves(directory)
     if not shelves:
         raise StorageError(f"{directory} has no shelves of errbot's; name errbot's data directory with --data-dir")
-    with _locked_storage(config) as storage:
+    with _locked_storage(config, create=True) as storage:
         assert isinstance(storage, SQLiteStorage)
         imported = set(imported_shelves(storage))
         present = {(namespace, key): data for namespace, key, data in storage.rows()}
@@ -109,7 +109,7 @@ def restore(config: Config, file: Path | None = None, force: bool = False, trust
     refusals, warnings = check_rows(read.rows, NameJudge(plugs_of(config)), trusted)
     if refusals:
         return _print_errors([*refusals, f"{file}: nothing was restored"])
-    with _locked_storage(config) as storage:
+    with _locked_storage(config, create=True) as storage:
         present = sum(1 for row in rows_of(storage, _namespaces(config)) if row[:2] not in _SET_BY_THE_BOT)
         if present and not force:
             raise StorageError(
@@ -167,12 +167,17 @@ def storage_set(config: Config, namespace: str, text: str, merge: bool = False) 
 
 
 @contextmanager
-def _locked_storage(config: Config) -> Iterator[Storage]:
-    """Open the bot's storage and lock the data directory; raise DataDirectoryError if a bot runs."""
+def _locked_storage(config: Config, *, create: bool = False) -> Iterator[Storage]:
+    """Open the bot's storage and lock the data directory; raise DataDirectoryError if a bot runs.
+
+    :param create: create a missing data directory; otherwise DataDirectoryError is raised.
+    """
     check_storage(config)
     if config.STORAGE == "Memory":
         raise StorageError("STORAGE is 'Memory', so the bot has no stored values")
     data = DataDirectory(Path(config.BOT_DATA_DIR))
+    if not create:
+        data.check_exists()
     data.check()
     data.prepare()
     data.lock()

@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for action in ("get", "set", "merge"):
         namespace = getattr(options, f"storage_{action}")
         if namespace is not None:
-            # errbot prints an empty dict for any name.
+            # errbot creates a missing data directory, and prints an empty dict for any name.
+            _data_directory(options.config)
             options_of_get = ["--missing-ok"] if action == "get" else []
             return cli.main(["storage", action, *config, *options_of_get, namespace])
     pid_file = _pid_file(options.config, options.pidfile) if options.daemon else None
@@ -44,11 +45,16 @@ def _pid_file(config: str | None, given: str | None) -> str:
     """Return the daemon's pid file; by default err.pid in the data directory, as on errbot."""
     if given is not None:
         return given
+    return str(_data_directory(config) / "err.pid")
+
+
+def _data_directory(config: str | None) -> Path:
+    """Return the data directory, which is created if it is missing."""
     with errors_end_program():
         data = DataDirectory(Path(load_with_options(config).BOT_DATA_DIR))
         data.check()
         data.prepare()
-    return str(data.path / "err.pid")
+    return data.path
 
 
 def _parser() -> Parser:

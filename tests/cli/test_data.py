@@ -481,6 +481,18 @@ class RefusalTests(DataCase):
         self.check_all("damaged or was not made by errklein")
         self.assertEqual((self.data / "errklein.sqlite").read_text(), "nonsense " * 1000)
 
+    def test_missing_directory(self) -> None:
+        """Commands for stored values don't create a missing data directory: the operator has probably forgotten --config."""
+        missing = self.directory / "missing"
+        write_config(self.directory, {"BOT_DATA_DIR": str(missing)})
+        for command in ("backup", "storage get A", "storage set A", "storage merge A"):
+            error = self.refused(*command.split(), stdin="{}")
+            self.assertEqual(
+                error,
+                f"errklein: BOT_DATA_DIR {missing}: the directory doesn't exist; name the bot's configuration with --config",
+            )
+        self.assertFalse(missing.exists())
+
     def test_memory(self) -> None:
         """The commands require a storage that keeps values."""
         write_config(self.directory, {"STORAGE": "Memory"})
