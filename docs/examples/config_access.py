@@ -4,10 +4,10 @@ BOT_ADMINS = ("alice!*@alice.example.net",)
 
 ACCESS_CONTROLS_DEFAULT = {"denyusers": ("*!*@spam.example.net",)}
 ACCESS_CONTROLS = {
-    "deploy": {
+    "hello": {
         "allowusers": ("alice!*", "bob!*"),
         "allowrooms": ("#ops",),
-        "denyargs": ("*production*",),
+        "denyargs": ("*everyone*",),
     },
     "Plugins:*": {"allowmuc": True},
     "ChatRoom:*": {"allowusers": ("carol!*",)},
