@@ -89,6 +89,8 @@ setup(
             "types-Markdown",
             "pytest>=8",
             "sentry-sdk>=2",
+            # News: the fragments in newsfragments/ become entries of CHANGELOG.md.
+            "towncrier>=25.8",
         ],
         # The guides are written in Markdown, as the README is; myst-parser lets Sphinx read them.
         "docs": ["Sphinx>=8", "myst-parser>=5", "furo>=2025.9", "sphinx-copybutton>=0.5.2"],
