@@ -44,7 +44,16 @@ def check_contents(wheel: Path, sdist: Path) -> None:
         sys.exit(f"{wheel.name}: missing files {sorted(missing)}, unexpected files {sorted(surplus)}")
     with tarfile.open(sdist) as source:
         names = {name.partition("/")[2] for name in source.getnames()}
-    wanted = {"setup.py", "tox.ini", "LICENSE", "README.md", "tests/__init__.py", "docs/conf.py", *source_files()}
+    wanted = {
+        "setup.py",
+        "tox.ini",
+        "LICENSE",
+        "README.md",
+        "CHANGELOG.md",
+        "tests/__init__.py",
+        "docs/conf.py",
+        *source_files(),
+    }
     if wanted - names:
         sys.exit(f"{sdist.name}: missing files {sorted(wanted - names)}")
 

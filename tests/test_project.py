@@ -49,6 +49,12 @@ class VersionTests(SynchronousTestCase):
             installed = __version__
         self.assertEqual(installed, __version__)
 
+    def test_changelog(self) -> None:
+        """The newest entry of the changelog is for this version, with a date."""
+        changelog = (ROOT / "CHANGELOG.md").read_text()
+        marker = "<!-- towncrier release notes start -->"
+        self.assertRegex(changelog, rf"{marker}\n\n## {re.escape(__version__)} \(\d{{4}}-\d\d-\d\d\)\n")
+
 
 class SettingsTests(SynchronousTestCase):
     """Settings are used and documented."""
