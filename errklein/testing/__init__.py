@@ -34,6 +34,8 @@ __all__ = ["ADMIN", "LeftOver", "PluginTestCase", "Sent", "TestBot", "TestReacto
 
 _MODULES = {
     "ADMIN": "_bot",
+    # `trial -j` looks it up by its name in the report of a failure.
+    "FailedAssertion": "_case",
     "LeftOver": "_bot",
     "PluginTestCase": "_case",
     "Sent": "_bot",

@@ -108,18 +108,24 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
         return response
 
 
-def _explained(bot: TestBot) -> type[AssertionError]:
-    class FailedAssertion(AssertionError):
-        """An assertion failed. The text begins with the error of the last request or command, and ends with routes and log."""
+class FailedAssertion(AssertionError):
+    """An assertion of a `PluginTestCase` failed.
 
-        def __init__(self, *args: object) -> None:
-            super().__init__(*args)
-            # The text may be read after the bot has stopped, when it has no routes.
-            self._explanation, self._report = bot.explanation(), bot.report()
-
-        def __str__(self) -> str:
-            return "\n".join(part for part in (self._explanation, super().__str__(), self._report) if part)
+    The text begins with the error of the last request or command, if there was one, and ends with the routes and the log.
+    """
 
     # Reports begin with the full name.
-    FailedAssertion.__module__, FailedAssertion.__qualname__ = "errklein.testing", "FailedAssertion"
-    return FailedAssertion
+    __module__ = "errklein.testing"
+    _bot: TestBot
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        # The text may be read after the bot has stopped, when it has no routes.
+        self._explanation, self._report = self._bot.explanation(), self._bot.report()
+
+    def __str__(self) -> str:
+        return "\n".join(part for part in (self._explanation, super().__str__(), self._report) if part)
+
+
+def _explained(bot: TestBot) -> type[AssertionError]:
+    return type("FailedAssertion", (FailedAssertion,), {"_bot": bot, "__module__": FailedAssertion.__module__})

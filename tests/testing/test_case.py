@@ -9,6 +9,7 @@ import unittest
 from collections.abc import AsyncIterator
 from typing import Any
 
+from twisted.python.reflect import namedAny, qual
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, botcmd, webhook
@@ -145,6 +146,18 @@ class FailureTests(SynchronousTestCase):
         self.assertIn("404 != 200", said)
         self.assertIn("POST, GET, HEAD /greet -> Greeter.greet", said)
         self.assertIn('"POST /gret" 404', said)
+
+    def test_parallel_runs(self) -> None:
+        """`trial -j` finds the class of the failure by its name; otherwise it shows "Unknown Error" without the text."""
+
+        def body(case: PluginTestCase) -> None:
+            with case.assertRaises(AssertionError) as self.raised:
+                case.fail()
+
+        self.run_case(body)
+        name = qual(type(self.raised.exception))
+        self.assertEqual(name, "errklein.testing.FailedAssertion")
+        self.assertTrue(issubclass(namedAny(name), AssertionError))
 
     def test_begins_with_the_cause(self) -> None:
         """A failed assertion begins with the error of the last request or command, before the compared values."""
