@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import errklein
 from errklein import logs
 from errklein.config import ConfigError
-from errklein.service import DataDirectory, startup_checks
+from errklein.service import DataDirectory, DataDirectoryError, startup_checks
 from errklein.storage import SQLiteStorage, StorageError
 from tests import needs_network
 
@@ -142,6 +142,11 @@ class MessageTests(SynchronousTestCase):
         self.addCleanup(data.unlock)
         (self.directory / "config.py").write_text(NULL + "BOT_DATA_DIR = 'data'\n")
         self.check("-n", "errklein")
+
+    def test_missing_data(self) -> None:
+        """The message about a data directory that `errklein storage` doesn't create."""
+        data = DataDirectory(self.directory / "missing")
+        self.check_message(str(self.assertRaises(DataDirectoryError, data.check_exists)))
 
     def test_database(self) -> None:
         """The messages about a database that errklein can't use."""
