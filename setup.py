@@ -90,7 +90,7 @@ setup(
             "pytest>=8",
             "sentry-sdk>=2",
             # News: the fragments in newsfragments/ become entries of CHANGELOG.md.
-            "towncrier>=25.8",
+            "towncrier>=26.9",
         ],
         # The guides are written in Markdown, as the README is; myst-parser lets Sphinx read them.
         "docs": ["Sphinx>=8", "myst-parser>=5", "furo>=2025.9", "sphinx-copybutton>=0.5.2"],
