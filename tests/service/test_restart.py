@@ -15,6 +15,7 @@ from errklein.service._inherited_sockets import InheritedSockets
 from errklein.service.process_exit import ProcessExit
 from errklein.service.twistd_options import TwistdOptions
 from errklein.testing._reactor import TestReactor
+from tests import needs_network
 from tests.processes import (
     LIMIT,
     TWISTD,
@@ -141,6 +142,7 @@ class SocketActivationTests(SynchronousTestCase):
 
     def test_other_kinds(self) -> None:
         """UDP sockets, pipes and closed descriptors don't prevent the listening socket from being passed on."""
+        needs_network()
         reading, writing = os.pipe()
         with socket.socket(socket.AF_UNIX) as listening, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
             listening.bind(self.mktemp())
