@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import groupby
 from pathlib import Path
 
 import pyte
@@ -77,9 +78,9 @@ class Terminal:
         lines = []
         for row in range(self.screen.lines):
             line = Text()
-            for column in range(self.screen.columns):
-                cell = self.screen.buffer[row][column]
-                line.append(cell.data, style="bold" if cell.bold else "")
+            cells = [self.screen.buffer[row][column] for column in range(self.screen.columns)]
+            for is_bold, same in groupby(cells, lambda cell: cell.bold):
+                line.append("".join(cell.data for cell in same), style="bold" if is_bold else "")
             line.rstrip()
             lines.append(line)
         while lines and not lines[-1].plain:
