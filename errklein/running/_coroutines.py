@@ -100,8 +100,6 @@ def _settle(task: asyncio.Task[Any], result: Deferred[Any]) -> None:
 
 
 def _result(task: asyncio.Task[Any]) -> Any:
-    if task.cancelled():
-        raise asyncio.CancelledError
     return unwrapped(task.result())
 
 

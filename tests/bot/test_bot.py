@@ -245,11 +245,11 @@ class Failing(BotPlugin):
 
     @webhook
     def one(self, payload: Any) -> str:
-        raise RuntimeError("s3cret")
+        raise RuntimeError("out of ink")
 
     @webhook
     def two(self, payload: Any) -> str:
-        raise ValueError("s3cret")
+        raise ValueError("out of ink")
 
     @webhook
     async def masked(self, payload: Any) -> None:
@@ -275,7 +275,7 @@ class FailureTests(PluginTestCase):
         self.assertEqual(
             notice,
             f"The webhook Failing.one (/one) failed on request {response.header('X-Request-Id')}. "
-            f"{__file__}, line {line}: RuntimeError: s3cret",
+            f"{__file__}, line {line}: RuntimeError: out of ink",
         )
         self.flushLoggedErrors(RuntimeError)
 
@@ -296,7 +296,7 @@ class FailureTests(PluginTestCase):
             r"^The webhook Failing\.one \(/one\) failed with RuntimeError on request \S+ \(error [0-9a-f]{8}\)\.$",
         )
         error_id = notice[-11:-2]
-        self.assertTrue([line for line in self.bot.log if error_id in line and "s3cret" in line])
+        self.assertTrue([line for line in self.bot.log if error_id in line and "out of ink" in line])
         self.flushLoggedErrors(RuntimeError)
 
     def test_once_a_minute_for_each_hook(self) -> None:
