@@ -198,8 +198,9 @@ def _execute(plug: PlugFile, home: _Home) -> ModuleType:
 
 def _modules_in(package: str) -> dict[str, ModuleType]:
     """Return a plugin's package and all modules in it, by name."""
+    prefix = f"{package}."
     modules = sys.modules.copy().items()
-    return {name: module for name, module in modules if name == package or name.startswith(package + ".")}
+    return {name: module for name, module in modules if name == package or name.startswith(prefix)}
 
 
 def _put(package: str, modules: dict[str, ModuleType]) -> None:

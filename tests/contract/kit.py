@@ -111,7 +111,7 @@ class ContractTest(TestCase):
         here = str(self.directory)
         sys.path[:] = [entry for entry in sys.path if not entry.startswith(here)]
         for name, module in list(sys.modules.items()):
-            if str(getattr(module, "__file__", None)).startswith(here):
+            if str(getattr(module, "__dict__", {}).get("__file__")).startswith(here):
                 del sys.modules[name]
 
     # Messages
