@@ -1,4 +1,4 @@
-"""Requests per second and latency of webhooks: errklein, errbot, Klein and twisted.web.
+"""Requests per second and latency of webhooks: errklein, errbot, Klein, twisted.web and, if it is installed, aiohttp.
 
 Each server is a separate process on loopback. wrk posts a 50-byte JSON body over 32 persistent connections, to one
 server after the other, in several rounds, so that other load on the machine affects all alike. The results are the
@@ -20,6 +20,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -75,7 +76,10 @@ def start(stack: ExitStack, directory: Path, errbot_at: Path | None, quiet: bool
     port = free_port()
     theirs = ready("errbot", errbot(directory / "errbot", python, "Null", port))
     serve("errbot", theirs, port, {"errbot": "/bench_plain"})
-    for name, script in (("klein", "bare_klein.py"), ("twisted.web", "bare_web.py")):
+    servers = [("klein", "bare_klein.py"), ("twisted.web", "bare_web.py")]
+    if find_spec("aiohttp"):
+        servers.append(("aiohttp", "bare_aiohttp.py"))
+    for name, script in servers:
         port = free_port()
         command = [sys.executable, str(HERE / script), str(port), *(["quiet"] if quiet else [])]
         serve(name, Bot(command, {}), port, {name: "/bench"})
