@@ -7,7 +7,6 @@ StorageError, nothing was changed.
 from __future__ import annotations
 
 import ast
-import difflib
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -40,6 +39,7 @@ from errklein.storage import (
     rows_of,
     write_backup,
 )
+from errklein.text.suggestions import did_you_mean
 
 ERRBOT_BACKUP_NAME = "backup.py"
 
@@ -238,9 +238,7 @@ def _check_namespace(config: Config, storage: Storage, namespace: str) -> None:
     known = {*stored, *_namespaces(config)}
     if namespace in known:
         return
-    by_lower_case = {name.lower(): name for name in sorted(known, reverse=True)}
-    similar = difflib.get_close_matches(namespace.lower(), by_lower_case, 1)
-    suggestion = f"; did you mean {by_lower_case[similar[0]]!r}?" if similar else "."
+    suggestion = did_you_mean(namespace, known) or "."
     raise StorageError(
         f"unknown namespace {namespace!r}{suggestion} Namespaces with values: {', '.join(stored) or 'none'}"
     )
