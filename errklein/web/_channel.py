@@ -194,7 +194,7 @@ class Channel(HTTPChannel):
         if head.length == 0:
             self._handle(request)
             return
-        problem = site.resource.check_headers(request, head.length, head.expects_continue)
+        problem = site.router.check_headers(request, head.length, head.expects_continue)
         if problem is not None:
             self._refuse(problem)
             return

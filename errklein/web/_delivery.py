@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import klein
 from twisted.internet.defer import Deferred
@@ -13,25 +13,24 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import readBody
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IResponse
+from twisted.web.iweb import IRequest, IResponse
 from twisted.web.resource import IResource
+from twisted.web.server import NOT_DONE_YET
 from twisted.web.template import flattenString
 from werkzeug.exceptions import HTTPException
+from zope.interface import implementer
 
 from errklein.running import Overloaded, Placement, PoolStopped
 from errklein.web._error_pages import Problem
-from errklein.web._paths import not_found
 from errklein.web._responses import HTML, PreparedResponse, ReactorValue, prepare_response, split_body
-from errklein.web._routes import NoRoute, Rebuilding, Route
+from errklein.web._routes import Route
+from errklein.web._services import WebServices
 from errklein.web._shared_timer import NEVER
+from errklein.web._stock_request import WebhookRequest
 from errklein.web._streaming import ResponseStream
 from errklein.web.facade.context import RequestContext
-from errklein.web.request import HTTPRequest
 from errklein.webhooks import Hook
 from errklein.webhooks.payload import BadPayload, decode_payload
-
-if TYPE_CHECKING:
-    from errklein.web.resource import WebhookResource
 
 # Larger responses are sent in pieces of this size, so that the deadline for a client that stops reading applies to each piece.
 _PIECE = 256 * 1024
@@ -41,120 +40,137 @@ class _RouteChanged(Exception):
     """The routes changed while the request waited for a thread."""
 
 
+@implementer(IResource)
 class Delivery:
-    """Finds the webhook for a request, runs its handler, and sends the response.
+    """Runs the handler of one request, and sends the response.
 
     The client gets exactly one response: the handler's, an error, or 504 when `deadline` has passed. A handler is never
     stopped: it runs to its end when the client has disconnected or got 504.
 
-    :param web: The resource that received the request.
+    :param services: What the delivery uses.
+    :param route: The route of the request.
     :param request: The request, whose body is complete.
+    :param captures: The values of the rule's variables.
     """
 
     log = Logger(namespace="errklein.web")
+    isLeaf = True
 
-    def __init__(self, web: WebhookResource, request: HTTPRequest) -> None:
-        self.web = web
+    def __init__(
+        self, services: WebServices, route: Route, request: WebhookRequest, captures: Mapping[str, Any]
+    ) -> None:
         self.request = request
-        self.deadline = request.begun + web.settings.timeout
-        self.timeout = web.settings.timeout
         self.responded = False
+        self._settled = False
         self.hook: Hook | None = None
         """The webhook that handles the request; None until its handler has started."""
-        self._route: Route | None = None
-        self._captures: Mapping[str, Any] = {}
+        self._services = services
+        self._route = route
+        self._captures = captures
         self._context: RequestContext | None = None
+        hook = route.hook
+        self.timeout = (hook and hook.declaration.timeout) or services.settings.timeout
+        self.deadline = request.begun + self.timeout
 
-    def dispatch(self) -> None:
-        """Find the webhook and run its handler, now or when the routes are ready."""
-        if self.responded:
-            return
-        try:
-            match = self.web.match(self.request)
-        except Rebuilding as rebuilding:
-            rebuilding.until.addCallback(self._dispatch_again)
-            return
-        except NoRoute as no_route:
-            self._refuse_path(no_route)
-            return
-        except Problem as problem:
-            self._send_error(problem)
-            return
-        routes = self.web.routes
-        if routes.held(match.route.owner):
-            routes.when_released(match.route.owner).addCallback(self._dispatch_again)
+    # IResource, for Klein, which renders what an endpoint returns.
+
+    def render(self, request: object) -> int:
+        """Run the handler, now or when the route is ready."""
+        services = self._services
+        services.in_flight.enter()
+        if services.routes.held(self._route.owner):
+            services.routes.when_released(self._route.owner).addCallback(lambda _: self._dispatch_again())
+        elif self._route.hook is None:
+            self._dispatch_again()
         else:
-            routes.run(self.request, match)
+            self._run(self._route.hook)
+        if not self.responded:
+            services.sweeper.watch(self)
+        return NOT_DONE_YET
 
-    def _dispatch_again(self, _: object = None) -> None:
+    def getChildWithDefault(self, name: bytes, request: object) -> IResource:
+        """Return the delivery itself, which has no children."""
+        return self
+
+    def putChild(self, path: bytes, child: object) -> None:
+        """Raise TypeError, since a delivery has no children."""
+        raise TypeError("a delivery has no children")
+
+    # Running.
+
+    def _run(self, hook: Hook) -> None:
+        services = self._services
+        context = self._context = RequestContext(services, self.request, hook, self._captures)
+        if self._route.placement is Placement.THREAD:
+            with context.active():
+                running = services.runner.call_in(services.pool, self._prepare)
+        elif hook.declaration.raw or len(context.body) <= services.settings.off_reactor_size:
+            self._run_here(hook, context)
+            return
+        else:
+            running = services.runner.call_in(services.decoding_pool, lambda: lambda: _payload_for(context))
+            running.addCallback(self._run_with, context)
+        self._wait_for(running)
+
+    def _run_here(self, hook: Hook, context: RequestContext) -> None:
+        """Run a handler on the reactor. No Deferred is created if it doesn't wait."""
+        self.hook = hook
         try:
-            self.dispatch()
+            with context.active():
+                result = self._services.runner.start(hook.handler, _payload_for(context), **self._captures)
+        except BaseException:
+            result = Deferred()
+            result.errback(Failure())
+        if isinstance(result, Deferred):
+            self._wait_for(result)
+            return
+        try:
+            self._returned(result)
         except BaseException:
             self._crashed(Failure())
 
-    def run(self, route: Route, captures: Mapping[str, Any]) -> None:
-        """Run the handler of a route; the routes call this."""
-        hook = route.hook
-        assert hook is not None
-        self._route = route
-        self._captures = captures
-        request = self.request
-        declaration = hook.declaration
-        if declaration.timeout is not None:
-            self.timeout = declaration.timeout
-            self.deadline = request.begun + self.timeout
-        if declaration.max_body is not None and request.body_size > declaration.max_body:
-            self._send_error(Problem(413, f"the body is larger than {declaration.max_body} bytes"))
-            return
-        context = self._context = RequestContext(self.web, request, hook, captures)
-        runner = self.web.runner
-        if route.placement is Placement.THREAD:
-            with context.active():
-                running = runner.call_in(self.web.pool, self._prepare)
-        elif declaration.raw or len(context.body) <= self.web.settings.off_reactor_size:
-            self.hook = hook
-            try:
-                payload = _payload_for(context)
-            except BadPayload as bad:
-                self._send_error(Problem(bad.status, bad.detail))
-                return
-            with context.active():
-                running = runner.call(hook.handler, payload, **captures)
-        else:
-            running = runner.call_in(self.web.decoding_pool, lambda: lambda: _payload_for(context))
-            running.addCallback(self._run_with, context)
+    def _wait_for(self, running: Deferred[Any]) -> None:
         running.addCallbacks(self._returned, self._failed)
         running.addErrback(self._crashed)
+
+    def _dispatch_again(self) -> None:
+        """Leave the request to its present route."""
+        self.hook = None
+        if not self.responded:
+            try:
+                self._services.dispatch(self.request)
+            except BaseException:
+                self._crashed(Failure())
+                return
+        self._finish()
 
     def _run_with(self, payload: object, context: RequestContext) -> Deferred[Any]:
         """Run a handler on the reactor whose payload was decoded in a thread."""
         hook = self._current_hook()
         self.hook = context.hook = hook
         with context.active():
-            return self.web.runner.call(hook.handler, payload, **self._captures)
+            return self._services.runner.call(hook.handler, payload, **self._captures)
 
     def _prepare(self) -> Any:
         """Return the function to run in a thread, by the current routes. Called on the reactor when a thread is free."""
         assert self._context is not None
         hook = self._current_hook()
-        if self._route is None or self._route.placement is not Placement.THREAD:
+        if self._route.placement is not Placement.THREAD:
             raise _RouteChanged
         self.hook = self._context.hook = hook
         return _HandlerCall(self, self._context, hook, self._captures)
 
     def still_runs(self, hook: Hook) -> bool:
         """Return whether the hook is still that of the route. May be called in any thread."""
-        route = self._route
-        return route is not None and route.hook is hook and not self.web.routes.held(route.owner)
+        return self._route.hook is hook and not self._services.routes.held(self._route.owner)
 
     def _current_hook(self) -> Hook:
         """Return the hook of the matched route; raises _RouteChanged if the request must be matched again."""
-        route = self._route
-        context = self._context
-        if self.responded or route is None or context is None or self.web.routes.held(route.owner):
+        hook = self._route.hook
+        assert self._context is not None
+        if self.responded or hook is None or self._services.routes.held(self._route.owner):
             raise _RouteChanged
-        hook = route.hook
-        if hook is None or hook.declaration != context.hook.declaration:
+        if hook.declaration != self._context.hook.declaration:
             raise _RouteChanged
         return hook
 
@@ -185,7 +201,7 @@ class Delivery:
                 return
             assert self._context is not None
             ResponseStream(
-                request, response, self._context, self.web, self.timeout, self._stream_begins, self._streamed
+                request, response, self._context, self._services, self.timeout, self._stream_begins, self._streamed
             ).resumeProducing()
             return
         if not self.responded:
@@ -224,7 +240,7 @@ class Delivery:
         if IResponse.providedBy(value):
             kinds = value.headers.getRawHeaders(b"Content-Type") or [b"application/octet-stream"]
             return readBody(value).addCallback(self._proxied, value.code, [(b"Content-Type", kinds[0])])
-        return flattenString(self.request, value).addCallback(self._proxied, 200, HTML)
+        return flattenString(cast(IRequest, self.request), value).addCallback(self._proxied, 200, HTML)
 
     def _proxied(self, body: bytes, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         context = self._context
@@ -239,7 +255,7 @@ class Delivery:
     def _with_body(self, body: Any, status: int, headers: list[tuple[bytes, bytes]]) -> Any:
         if isinstance(body, (str, bytes)):
             return self._proxied(body.encode() if isinstance(body, str) else body, status, headers)
-        return flattenString(self.request, body).addCallback(self._proxied, status, headers)
+        return flattenString(cast(IRequest, self.request), body).addCallback(self._proxied, status, headers)
 
     def _render(self, resource: Any) -> None:
         request = self.request
@@ -248,18 +264,14 @@ class Delivery:
             return
         request.content.seek(0)
         request.notifyFinish().addBoth(lambda _: self._finish())
-        request.render(resource)  # type: ignore[no-untyped-call]
+        request.render(resource)
 
     # Errors.
 
     def _failed(self, failure: Failure) -> Any:
         error = failure.value
         if isinstance(error, _RouteChanged):
-            self.hook = None
-            if self.responded:
-                self._finish()
-            else:
-                self.dispatch()
+            self._dispatch_again()
         elif isinstance(error, BadPayload):
             self._send_error(Problem(error.status, error.detail))
         elif isinstance(error, Overloaded) and self.hook is None:
@@ -297,13 +309,13 @@ class Delivery:
             request_id=request.request_id,
         )
         if hook is not None:
-            self.web.notify(lambda events: events.handler_failed(hook, request.request_id, failure))
+            self._services.events.report(lambda events: events.handler_failed(hook, request.request_id, failure))
         request.fail(Problem(500, "the handler failed; the log has the details under this request id"))
         self._finish()
 
     def deadline_passed(self) -> None:
         """Respond with 504, or with 503 if no handler has started. The sweeper calls this."""
-        self.web.settled(self)
+        self._settle()
         if self.responded:
             return
         self.responded = True
@@ -311,17 +323,8 @@ class Delivery:
         if hook is None:
             self._send_unavailable(f"the handler did not start within {self.timeout:g} s", 10.0)
             return
-        self.web.notify(lambda events: events.handler_overdue(hook, request.request_id, self.timeout))
+        self._services.events.report(lambda events: events.handler_overdue(hook, request.request_id, self.timeout))
         request.fail(Problem(504, f"the handler did not respond within {self.timeout:g} s; it is still running"))
-
-    def _refuse_path(self, no_route: NoRoute) -> None:
-        request = self.request
-        problem = problem_of(no_route, request.path, request.method)
-        if request.method == b"OPTIONS" and no_route.allowed:
-            request.send_response(200, [*HTML, *problem.headers], b"")
-            self._finish()
-        else:
-            self._send_error(problem)
 
     def _send_unavailable(self, detail: str, retry_after: float) -> None:
         seconds = b"%d" % max(1, math.ceil(retry_after))
@@ -333,16 +336,13 @@ class Delivery:
 
     def _finish(self) -> None:
         self.responded = True
-        self.web.settled(self)
+        self._settle()
 
-
-def problem_of(no_route: NoRoute, path: bytes, method: bytes) -> Problem:
-    """Return the error for a path without a matching route: 404, or 405 with the allowed methods."""
-    if not no_route.allowed:
-        return not_found(path)
-    allowed = ", ".join(sorted(no_route.allowed | {"OPTIONS"}))
-    detail = f"the method {method.decode('ascii')} is not allowed at this path; allowed: {allowed}"
-    return Problem(405, detail, ((b"Allow", allowed.encode()),))
+    def _settle(self) -> None:
+        if not self._settled:
+            self._settled = True
+            self._services.sweeper.forget(self)
+            self._services.in_flight.leave()
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,12 +1,14 @@
-"""The route table, which maps URLs and methods to plugins' webhooks on a Klein application.
+"""The route table, which maps URLs and methods to plugins' webhooks on one Klein application.
+
+The endpoint of each route creates the delivery, a resource that Klein renders.
 
 Werkzeug's map accepts new rules at any time, but can't remove one, and silently prefers the first of two equal rules. So the
 table stores the hooks of each plugin itself, and assigns each URL and method to the hook that claimed it first. When a plugin is
 reloaded, a route with the same rule and methods stays and gets the new hook. Other new routes are added to the application.
 
-Removed routes stay in the application until it is rebuilt. It is rebuilt at once if it is small; otherwise when a request matches
-no current route, or when more routes are removed than current. A large application is rebuilt in slices between which the
-reactor runs. The requests that depend on it wait meanwhile.
+Removed routes stay in the application's map until the map is rebuilt. It is rebuilt at once if it is small; otherwise when a
+request matches no current route, or when more routes are removed than current. A large map is rebuilt in slices between which
+the reactor runs. The requests that depend on it wait meanwhile.
 """
 
 from __future__ import annotations
@@ -18,13 +20,14 @@ from typing import Any
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.web.resource import IResource
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
-from werkzeug.routing.map import MapAdapter
 
 from errklein.running import place
 from errklein.web._invalid_rules import rule_error
 from errklein.web._precedence import HookKey, RouteInfo, RoutePrecedence
+from errklein.web.facade.request import endpoint_of
 from errklein.webhooks import Hook
 
 _MATCH_CACHE_SIZE = 1024
@@ -39,17 +42,23 @@ class RuleError(ValueError):
 class Route:
     """A rule and methods, with the hook that gets their requests. `hook` is None when the route is removed."""
 
-    def __init__(self, endpoint: str, hook: Hook, methods: frozenset[str]) -> None:
-        self.endpoint = endpoint
+    def __init__(self, name: str, hook: Hook, methods: frozenset[str], deliver: Deliver) -> None:
+        self.name = name
         self.rule = hook.declaration.rule
         self.methods = methods
         self.owner = hook.owner
         self.hook: Hook | None
+        self._deliver = deliver
         self.take(hook)
+
+    def endpoint(self, request: Any, /, **captures: Any) -> IResource:
+        """Return the delivery of a request, whose `render` calls the handler. This is the route's endpoint in Klein."""
+        return self._deliver(self, request, captures)
 
     def take(self, hook: Hook) -> None:
         """Pass requests to this hook from now on."""
         self.hook = hook
+        self.max_body = hook.declaration.max_body
         self.placement = place(hook.handler)
 
 
@@ -75,27 +84,36 @@ class Rebuilding(Exception):
     until: Deferred[None]
 
 
-Execute = Callable[[Any, Route, Mapping[str, Any]], Any]
+Deliver = Callable[[Route, Any, Mapping[str, Any]], IResource]
 Shadowed = Callable[[Hook, Hook], None]
-Endpoint = Callable[..., Any]
+
+
+class RouteApp(Klein):
+    """A Klein application whose routes can be replaced as a whole."""
+
+    def take_routes(self, app: Klein) -> None:
+        """Use the routes of another application from now on."""
+        self._url_map, self._endpoints = app.url_map, app.endpoints
 
 
 class Routes:
     """The routes of all plugins.
 
-    :param execute: Called with the request, the route and the values of the rule's variables.
+    :param deliver: Called with the route, the request and the values of the rule's variables; returns the delivery.
     :param shadowed: Called with a hook whose URL and method another hook has, and with that hook.
     """
 
-    def __init__(self, reactor: IReactorTime, execute: Execute, shadowed: Shadowed) -> None:
+    def __init__(self, reactor: IReactorTime, deliver: Deliver, shadowed: Shadowed) -> None:
         self._reactor = reactor
-        self._execute = execute
+        self._deliver = deliver
         self._shadowed = shadowed
         self._precedence = RoutePrecedence()
         self._routes: dict[str, Route] = {}
         self._of_hook: dict[HookKey, list[Route]] = {}
         self._number = 0
-        self._app, self._adapter = _new_app()
+        self.app = RouteApp()
+        """The application; `app.resource()` answers every webhook under any Twisted site."""
+        self._adapter = self.app.url_map.bind("")
         self._match_cache: dict[tuple[bytes, bytes], Match] = {}
         self._stale = 0
         self._building: IDelayedCall | None = None
@@ -110,7 +128,7 @@ class Routes:
         errors = []
         for hook in hooks:
             try:
-                _bind(_new_app()[0], hook, hook.declaration.rule, hook.declaration.methods, hook.name, hook.handler)
+                _bind(Klein(), hook, hook.declaration.rule, hook.declaration.methods, hook.name, hook.handler)
             except RuleError as error:
                 errors.append(str(error))
         return errors
@@ -180,8 +198,8 @@ class Routes:
         method = raw_method.decode("ascii") if raw_method == raw_method.upper() else "-"
         allowed: frozenset[str] = frozenset()
         try:
-            endpoint, captures = self._adapter.match(path, method)
-            route = self._routes.get(endpoint)
+            name, captures = self._adapter.match(path, method)
+            route = self._routes.get(name)
             if route is not None and route.hook is not None:
                 match = Match(route, captures)
                 if not captures:
@@ -200,14 +218,20 @@ class Routes:
             raise Rebuilding(rebuilt)
         raise NoRoute(allowed)
 
-    def run(self, request: Any, match: Match) -> Any:
-        """Call the endpoint of a match, as Klein does."""
-        return self._app.execute_endpoint(match.route.endpoint, request, **match.captures)
+    def url_for(self, hook: Hook, endpoint: str, values: Mapping[str, Any]) -> str:
+        """Return the path of a webhook; see `flask.url_for`.
 
-    def url_for(self, hook_key: HookKey, values: Mapping[str, Any]) -> str | None:
-        """Return the path of a hook, with values for the rule's variables; None if it has no route."""
-        routes = self._of_hook.get(hook_key)
-        return self._adapter.build(routes[0].endpoint, values) if routes else None
+        :param hook: The webhook that is being handled.
+        :param endpoint: The name of a method of the same plugin, or "Plugin.method".
+        :raises LookupError: There is no such webhook.
+        """
+        for candidate in sorted(self._precedence.hooks(), key=lambda other: other.owner != hook.owner):
+            short = candidate.name if candidate.owner == hook.owner else None
+            if endpoint in (str(candidate), endpoint_of(candidate), short) and candidate.key in self._of_hook:
+                return self._adapter.build(self._of_hook[candidate.key][0].name, values)
+        raise LookupError(
+            f"url_for: no webhook is named {endpoint!r}; use a method's name, or 'Plugin.method' for another plugin"
+        )
 
     # The application.
 
@@ -226,12 +250,12 @@ class Routes:
                     kept.append(route)
                 else:
                     route.hook = None
-                    del self._routes[route.endpoint]
+                    del self._routes[route.name]
                     self._stale += 1
             if hook is not None and methods:
                 self._number += 1
-                route = Route(f"{hook}#{self._number}", hook, methods)
-                self._routes[route.endpoint] = route
+                route = Route(f"{hook}#{self._number}", hook, methods, self._deliver)
+                self._routes[route.name] = route
                 kept.append(route)
                 added.append(route)
             if kept:
@@ -240,40 +264,35 @@ class Routes:
                 self._of_hook.pop(key, None)
         self._match_cache.clear()
         if self._stale and len(self._routes) <= _AT_ONCE and self._building is None:
-            app, adapter = _new_app()
+            app = Klein()
             for route in self._routes.values():
-                self._add(app, route)
-            self._swap(app, adapter)
+                _add(app, route)
+            self._swap(app)
         else:
             for route in added:
-                self._add(self._app, route)
+                _add(self.app, route)
             if self._stale > len(self._routes):
                 self._rebuild()
 
-    def _add(self, app: Klein, route: Route) -> None:
-        def endpoint(request: Any, **captures: Any) -> Any:
-            return self._execute(request, route, captures)
-
-        _bind(app, route.hook, route.rule, route.methods, route.endpoint, endpoint)
-
     def _rebuild(self) -> None:
         if self._building is None:
-            self._building = self._reactor.callLater(0, self._build_slice, *_new_app(), set())
+            self._building = self._reactor.callLater(0, self._build_slice, Klein(), set())
 
-    def _build_slice(self, app: Klein, adapter: MapAdapter, done: set[str]) -> None:
-        missing = [route for endpoint, route in self._routes.items() if endpoint not in done]
+    def _build_slice(self, app: Klein, done: set[str]) -> None:
+        missing = [route for name, route in self._routes.items() if name not in done]
         for route in missing[:_SLICE]:
-            self._add(app, route)
-            done.add(route.endpoint)
+            _add(app, route)
+            done.add(route.name)
         if len(missing) > _SLICE:
-            self._building = self._reactor.callLater(0, self._build_slice, app, adapter, done)
+            self._building = self._reactor.callLater(0, self._build_slice, app, done)
             return
         self._building = None
-        self._swap(app, adapter, stale=len(done - set(self._routes)))
+        self._swap(app, stale=len(done - set(self._routes)))
 
-    def _swap(self, app: Klein, adapter: MapAdapter, stale: int = 0) -> None:
-        """Use a new application, of which `stale` routes are removed already."""
-        self._app, self._adapter = app, adapter
+    def _swap(self, app: Klein, stale: int = 0) -> None:
+        """Use the routes of a new application, of which `stale` are removed already."""
+        self.app.take_routes(app)
+        self._adapter = app.url_map.bind("")
         self._stale = stale
         self._match_cache.clear()
         waiting, self._rebuilt = self._rebuilt, []
@@ -281,14 +300,15 @@ class Routes:
             rebuilt.callback(None)
 
 
-def _new_app() -> tuple[Klein, MapAdapter]:
-    app = Klein()
-    return app, app.url_map.bind("")
+def _add(app: Klein, route: Route) -> None:
+    _bind(app, route.hook, route.rule, route.methods, route.name, route.endpoint)
 
 
-def _bind(app: Klein, hook: Hook | None, rule: str, methods: Iterable[str], endpoint: str, function: Endpoint) -> None:
+def _bind(
+    app: Klein, hook: Hook | None, rule: str, methods: Iterable[str], name: str, endpoint: Callable[..., Any]
+) -> None:
     """Add a rule to the application; raises RuleError if it is invalid."""
     try:
-        app.route(rule, methods=sorted(methods), endpoint=endpoint, strict_slashes=False)(function)
+        app.route(rule, methods=sorted(methods), endpoint=name, strict_slashes=False)(endpoint)
     except Exception as error:
         raise RuleError(rule_error(hook, rule, error, app.url_map.converters)) from error

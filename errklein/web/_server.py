@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from klein import Klein
 from twisted.internet.defer import Deferred, gatherResults, succeed
 
 from errklein.ports import WebEvents
-from errklein.running import Runner, WorkerPool
+from errklein.running import InFlightCounter, Runner, TimeSlices, WorkerPool
+from errklein.web._delivery import Delivery
 from errklein.web._listeners import Listeners
 from errklein.web._memory_client import MemoryClient
+from errklein.web._router import Router
+from errklein.web._routes import Route, Routes
+from errklein.web._services import EventReporter, WebServices
 from errklein.web._settings import WebSettings
 from errklein.web._site import Site
-from errklein.web.resource import WebhookResource
+from errklein.web._stock_request import StockRequest
+from errklein.web.facade import Flask
+from errklein.web.request import HTTPRequest
+from errklein.webhooks import Hook
 
 
 class WebServer:
@@ -36,15 +45,37 @@ class WebServer:
     ) -> None:
         settings = settings or WebSettings()
         self.site = Site(reactor, settings)
-        self.resource = WebhookResource(reactor, runner, pool, decoding_pool or pool, settings, self.site.sweeper)
-        self.site.resource = self.resource
-        self.routes = self.resource.routes
+        self.routes = Routes(reactor, self._deliver, self._shadowed)
+        self._in_flight = InFlightCounter()
+        router = self.site.router = Router(self.routes, self._in_flight)
+        self._services = WebServices(
+            settings,
+            runner,
+            pool,
+            decoding_pool or pool,
+            TimeSlices(reactor),
+            self.site.sweeper,
+            self._in_flight,
+            EventReporter(),
+            self.routes,
+            router.dispatch,
+        )
         self.listeners = Listeners(reactor, self.site)
         self._closing: Deferred[None] = succeed(None)
 
+    @property
+    def app(self) -> Klein:
+        """The Klein application of all webhooks. `app.resource()` answers them under any Twisted site, also in tests."""
+        return self.routes.app
+
+    @property
+    def flask(self) -> Flask:
+        """The object behind `flask.current_app`."""
+        return self._services.flask
+
     def report_to(self, events: WebEvents) -> None:
         """Report the failures of plugins' handlers to `events` from now on."""
-        self.resource.events = events
+        self._services.events.events = events
 
     def client(self) -> MemoryClient:
         """Return a client whose requests reach this server without a socket."""
@@ -60,16 +91,24 @@ class WebServer:
 
     def refuse_waiting(self) -> None:
         """Respond with 503 to requests that wait for a thread. Running handlers continue."""
-        self.resource.pool.stop()
-        self.resource.decoding_pool.stop()
+        self._services.pool.stop()
+        self._services.decoding_pool.stop()
 
     def when_idle(self) -> Deferred[None]:
         """Return a Deferred that fires when every request has its response."""
-        return self.resource.in_flight.when_none()
+        return self._in_flight.when_none()
 
     def close(self) -> Deferred[None]:
         """Stop listening, and abort all connections."""
         self.site.drop_connections()
         self.site.sweeper.stop()
-        self.resource.time_slices.stop()
+        self._services.time_slices.stop()
         return gatherResults([self._closing, self.listeners.close_all()]).addCallback(lambda _: None)
+
+    def _deliver(self, route: Route, request: Any, captures: Mapping[str, Any]) -> Delivery:
+        if not isinstance(request, (HTTPRequest, StockRequest)):
+            request = StockRequest(request, self.site, route.max_body or self.site.settings.max_body)
+        return Delivery(self._services, route, request, captures)
+
+    def _shadowed(self, hook: Hook, by: Hook) -> None:
+        self._services.events.report(lambda events: events.hook_shadowed(hook, by))

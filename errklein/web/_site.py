@@ -20,7 +20,7 @@ from errklein.web._shared_timer import DeadlineSweeper
 from errklein.web.request import HTTPRequest
 
 if TYPE_CHECKING:
-    from errklein.web.resource import WebhookResource
+    from errklein.web._router import Router
 
 
 class Site(server.Site):
@@ -29,7 +29,7 @@ class Site(server.Site):
     log = Logger(namespace="errklein.web.access")  # type: ignore[assignment]
     noisy = False
 
-    resource: WebhookResource
+    router: Router
 
     def __init__(self, reactor: Any, settings: WebSettings) -> None:
         super().__init__(None, reactor=reactor, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]

@@ -12,11 +12,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from errklein.web._responses import PreparedResponse
-from errklein.web.request import HTTPRequest
+from errklein.web._services import WebServices
+from errklein.web._stock_request import WebhookRequest
 
 if TYPE_CHECKING:
     from errklein.web.facade.context import RequestContext
-    from errklein.web.resource import WebhookResource
 
 _END = object()
 
@@ -38,10 +38,10 @@ class ResponseStream:
     `timeout` seconds ends with StreamStalled. Before it begins, the deadline of the request ends it.
     """
 
-    request: HTTPRequest
+    request: WebhookRequest
     response: PreparedResponse
     context: RequestContext
-    web: WebhookResource
+    web: WebServices
     timeout: float
     begins: Callable[[], bool]
     ended: Callable[[Failure | None], None]
@@ -113,7 +113,7 @@ class ResponseStream:
             return False
         has_body = self.request.start_stream(self.response.status, self.response.headers)
         if not self.request.finished:
-            self.request.registerProducer(self, True)  # type: ignore[no-untyped-call]
+            self.request.registerProducer(self, True)
         return has_body
 
     def _note_empty_item(self, now: float) -> None:
@@ -135,7 +135,7 @@ class ResponseStream:
         self._open = False
         request = self.request
         if request.producer is self and request.channel is not None:
-            request.unregisterProducer()  # type: ignore[no-untyped-call]
+            request.unregisterProducer()
         # A running generator can't be closed; `_item` closes it when it has yielded once more.
         if not self._pulling:
             self._close()

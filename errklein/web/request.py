@@ -22,6 +22,7 @@ from errklein.web._paths import split_target
 
 if TYPE_CHECKING:
     from errklein.web._channel import Channel
+    from errklein.web._routes import Match
     from errklein.web._site import Site
 
 _KEPT_IN_MEMORY = 1024 * 1024
@@ -40,6 +41,8 @@ class HTTPRequest(server.Request):
     channel: Channel | None  # type: ignore[assignment]
     site: Site
     defaultContentType = b"text/html; charset=utf-8"
+    match: Match | None = None
+    """The route of the request, once it is known."""
 
     def __init__(self, channel: Channel, site: Site, head: Head, request_id: str) -> None:
         # Twisted's initialisers create five objects that a webhook doesn't need. The properties below create them on first use.
@@ -142,7 +145,7 @@ class HTTPRequest(server.Request):
         self.prepath = []
         self.postpath = []
         try:
-            self.site.resource.handle(self)
+            self.site.router.handle(self)
         except BaseException:
             self.processingFailed(Failure())
 
@@ -197,13 +200,12 @@ class HTTPRequest(server.Request):
 
     def send_error(self, problem: Problem) -> None:
         """Write an error response: JSON if the client accepts or sends JSON, otherwise HTML."""
-        accept, content_type = self.first_header(b"accept").lower(), self.first_header(b"content-type").lower()
-        as_json = b"json" in accept or (b"json" in content_type and b"html" not in accept)
+        as_json = wants_json(self.first_header(b"accept"), self.first_header(b"content-type"))
         headers, body = error_page(problem, self.request_id, as_json)
         self.send_response(problem.status, headers, body)
 
     def _head_lines(self, status: int, headers: list[tuple[bytes, bytes]]) -> list[bytes]:
-        _check_status(status)
+        check_response(status, headers)
         self.code = status
         parts = [
             b"HTTP/1.1 %d %b\r\nDate: %b\r\nX-Request-Id: %b\r\n"
@@ -212,10 +214,6 @@ class HTTPRequest(server.Request):
         if self.channel is not None and not self.channel.persistent:
             parts.append(b"Connection: close\r\n")
         for name, value in headers:
-            if not _HEADER_NAME.fullmatch(name):
-                raise InvalidResponse(f"invalid header name: {name!r}")
-            if _INVALID_IN_VALUES.search(value):
-                raise InvalidResponse(f"the value of the header {name.decode()} contains a control character")
             parts += (name, b": ", value, b"\r\n")
         return parts
 
@@ -286,6 +284,21 @@ class HTTPRequest(server.Request):
     def _drop_body(self) -> None:
         if "content" in self.__dict__:
             self.content.close()
+
+
+def wants_json(accept: bytes, content_type: bytes) -> bool:
+    """Return whether an error response should be JSON, by the request's headers Accept and Content-Type."""
+    return b"json" in accept.lower() or (b"json" in content_type.lower() and b"html" not in accept.lower())
+
+
+def check_response(status: object, headers: list[tuple[bytes, bytes]]) -> None:
+    """Raise InvalidResponse if the status or a header is invalid."""
+    _check_status(status)
+    for name, value in headers:
+        if not _HEADER_NAME.fullmatch(name):
+            raise InvalidResponse(f"invalid header name: {name!r}")
+        if _INVALID_IN_VALUES.search(value):
+            raise InvalidResponse(f"the value of the header {name.decode()} contains a control character")
 
 
 def _check_status(status: object) -> None:

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from errklein.running import WorkerPool
-from errklein.web import ClientResponse
+from errklein.web import ClientResponse, WebServer
 from errklein.webhooks import webhook
 from tests import takes_long
 from tests.web.kit import WebCase, hooks_of
@@ -144,7 +144,7 @@ class ReloadTests(WebCase):
         sleeping: list[Any] = []
         pool = WorkerPool(self.clock, "webhook", 2, start_thread=lambda target, name: sleeping.append(target))
         self.addCleanup(pool.stop)
-        self.web.resource.pool = pool
+        self.web = WebServer(self.clock, self.runner, pool)
         gate = threading.Event()
         gate.set()
         self.serve(Gated("old", gate), "Gated")

@@ -66,7 +66,7 @@ def url_for(endpoint: str, *, _external: bool = False, _anchor: str | None = Non
     :raises RuntimeError: No request is being handled.
     """
     context = current_context("flask.url_for")
-    url = context.server.url_for(context.hook, endpoint, values)
+    url = context.services.routes.url_for(context.hook, endpoint, values)
     if _external:
         url = context.request.host_url.rstrip("/") + url
     return url if _anchor is None else f"{url}#{_anchor}"

@@ -19,9 +19,9 @@ from errklein.web.facade.request import Request, endpoint_of, make_environ
 from errklein.webhooks import Hook
 
 if TYPE_CHECKING:
+    from errklein.web._services import WebServices
+    from errklein.web._stock_request import WebhookRequest
     from errklein.web.facade._app import Flask
-    from errklein.web.request import HTTPRequest
-    from errklein.web.resource import WebhookResource
 
 # Not in running.context, which can't import RequestContext.
 _current: ContextVar[RequestContext | None] = ContextVar("errklein.web.context", default=None)
@@ -52,14 +52,16 @@ class _Globals:
 class RequestContext:
     """The context of one request. Flask's objects for it are created on first use.
 
-    :param server: The resource that received the request.
+    :param services: The services of the web server.
     :param incoming: The request as it was received.
     :param hook: The webhook that handles it.
     :param captures: The values of the rule's variables.
     """
 
-    def __init__(self, server: WebhookResource, incoming: HTTPRequest, hook: Hook, captures: Mapping[str, Any]) -> None:
-        self.server = server
+    def __init__(
+        self, services: WebServices, incoming: WebhookRequest, hook: Hook, captures: Mapping[str, Any]
+    ) -> None:
+        self.services = services
         self.incoming = incoming
         self.hook = hook
         self.captures = captures
@@ -145,5 +147,5 @@ each use raises RuntimeError.
 g: Any = LocalProxy(lambda: current_context("flask.g").g)
 """An object whose attributes exist for the time of the current request. Outside of a request, each use raises RuntimeError."""
 
-current_app: Flask = LocalProxy(lambda: current_context("flask.current_app").server.app)  # type: ignore[assignment]
+current_app: Flask = LocalProxy(lambda: current_context("flask.current_app").services.flask)  # type: ignore[assignment]
 """The application of the current request, a `Flask`. Outside of a request, each use raises RuntimeError."""

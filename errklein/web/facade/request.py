@@ -22,7 +22,7 @@ from errklein.webhooks.payload import BadPayload, read_json
 from errklein.webhooks.urlencoded import BadForm, parse_urlencoded
 
 if TYPE_CHECKING:
-    from errklein.web.request import HTTPRequest
+    from errklein.web._stock_request import WebhookRequest
 
 
 class BodyJSON:
@@ -110,7 +110,7 @@ def endpoint_of(hook: Hook) -> str:
     return "_".join((hook.name, *hook.declaration.methods))
 
 
-def make_environ(request: HTTPRequest, body: bytes) -> dict[str, Any]:
+def make_environ(request: WebhookRequest, body: bytes) -> dict[str, Any]:
     """Return the WSGI environment (PEP 3333) of a request, for Werkzeug's request class.
 
     Headers with an underscore in their name are left out, since WSGI can't distinguish `X_Forwarded_For` from

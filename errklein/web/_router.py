@@ -1,0 +1,115 @@
+"""The router, which finds the route for each request and starts its delivery."""
+
+from __future__ import annotations
+
+from twisted.python.failure import Failure
+
+from errklein.running import InFlightCounter
+from errklein.web._error_pages import Problem
+from errklein.web._paths import clean_path, not_found
+from errklein.web._responses import HTML
+from errklein.web._routes import Match, NoRoute, Rebuilding, Routes
+from errklein.web._stock_request import WebhookRequest
+from errklein.web.request import HTTPRequest
+
+_STOPPING = Problem(503, "the service is stopping", ((b"Retry-After", b"10"),))
+
+
+class Router:
+    """Passes each request to the endpoint of its route.
+
+    It matches as Klein does, with stricter rules for ambiguous paths and a cache, and calls the same endpoints. Klein's own
+    resource creates four Deferreds for each request, and a mapper bound to the request's host.
+
+    :param in_flight: Counts the requests that wait for their route.
+    """
+
+    def __init__(self, routes: Routes, in_flight: InFlightCounter) -> None:
+        self._routes = routes
+        self._in_flight = in_flight
+
+    def check_headers(self, request: HTTPRequest, length: int | None, expects: bool) -> Problem | None:
+        """Find the route of a request before its body is read, and set its `match` and `body_limit`.
+
+        :param length: The size of the body in bytes; None if it is unknown.
+        :param expects: The client waits for "100 Continue" before it sends the body.
+        :returns: The error response if the request is rejected, else None.
+        """
+        if request.site.stopping:
+            return _STOPPING
+        try:
+            match = request.match = self._find(request)
+            request.body_limit = match.route.max_body or request.body_limit
+        except Rebuilding:
+            pass
+        except NoRoute as no_route:
+            if expects:
+                return problem_of(no_route, request.path, request.method)
+        except Problem as problem:
+            if expects:
+                return problem
+        if length is not None and length > request.body_limit:
+            return Problem(413, f"the body is larger than {request.body_limit} bytes")
+        return None
+
+    def handle(self, request: HTTPRequest) -> None:
+        """Handle a complete request."""
+        if request.site.stopping:
+            request.send_error(_STOPPING)
+        else:
+            self.dispatch(request)
+
+    def dispatch(self, request: WebhookRequest) -> None:
+        """Start the delivery of a request, now or when the routes are ready."""
+        match = request.match
+        try:
+            if match is None or match.route.hook is None:
+                match = request.match = self._find(request)
+        except Rebuilding as rebuilding:
+            self._in_flight.enter()
+            rebuilding.until.addCallback(self._dispatch_again, request)
+        except NoRoute as no_route:
+            self._refuse(request, no_route)
+        except Problem as problem:
+            request.send_error(problem)
+        else:
+            match.route.endpoint(request, **match.captures).render(request)
+
+    def _dispatch_again(self, _: object, request: WebhookRequest) -> None:
+        try:
+            self.dispatch(request)
+        except BaseException:
+            request.processingFailed(Failure())
+        self._in_flight.leave()
+
+    def _find(self, request: WebhookRequest) -> Match:
+        """Return the route for a request.
+
+        :raises Problem: The target of the request is malformed.
+        :raises NoRoute: No route matches.
+        :raises Rebuilding: The routes are being rebuilt.
+        """
+        match = self._routes.cached_match(request.path, request.method)
+        if match is not None:
+            return match
+        if request.bad_target is not None:
+            if request.uri == b"*" and request.method == b"OPTIONS":
+                raise NoRoute(frozenset({"GET", "HEAD", "POST"}))
+            raise request.bad_target
+        return self._routes.match(request.path, clean_path(request.path), request.method)
+
+    def _refuse(self, request: WebhookRequest, no_route: NoRoute) -> None:
+        problem = problem_of(no_route, request.path, request.method)
+        if request.method == b"OPTIONS" and no_route.allowed:
+            request.send_response(200, [*HTML, *problem.headers], b"")
+        else:
+            request.send_error(problem)
+
+
+def problem_of(no_route: NoRoute, path: bytes, method: bytes) -> Problem:
+    """Return the error for a path without a matching route: 404, or 405 with the allowed methods."""
+    if not no_route.allowed:
+        return not_found(path)
+    allowed = ", ".join(sorted(no_route.allowed | {"OPTIONS"}))
+    detail = f"the method {method.decode('ascii')} is not allowed at this path; allowed: {allowed}"
+    return Problem(405, detail, ((b"Allow", allowed.encode()),))

@@ -1,0 +1,58 @@
+"""The services that the web server gives to the deliveries of requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+
+from errklein.ports import WebEvents
+from errklein.running import InFlightCounter, Runner, TimeSlices, WorkerPool
+from errklein.web._routes import Routes
+from errklein.web._settings import WebSettings
+from errklein.web._shared_timer import DeadlineSweeper
+from errklein.web.facade import Flask
+
+if TYPE_CHECKING:
+    from errklein.web._stock_request import WebhookRequest
+
+
+@dataclass
+class EventReporter:
+    """Reports events to `events`, when the bot has set it."""
+
+    events: WebEvents | None = None
+    log = Logger(namespace="errklein.web")
+
+    def report(self, call: Callable[[WebEvents], None]) -> None:
+        """Call a method of `events`. Its errors are logged, so that they can't prevent a response."""
+        try:
+            if self.events is not None:
+                call(self.events)
+        except Exception:
+            self.log.failure("Could not handle an event of the web server")
+
+
+@dataclass(frozen=True)
+class WebServices:
+    """What the delivery of a request uses.
+
+    `dispatch` passes a request to its route, for requests whose route has changed while they waited. `pool` has the threads of
+    blocking handlers, `decoding_pool` those that decode large bodies for handlers on the reactor. Streamed responses share
+    `time_slices`, the time slice of each turn of the reactor. `in_flight` counts the requests without a response.
+    """
+
+    settings: WebSettings
+    runner: Runner
+    pool: WorkerPool
+    decoding_pool: WorkerPool
+    time_slices: TimeSlices
+    sweeper: DeadlineSweeper
+    in_flight: InFlightCounter
+    events: EventReporter
+    routes: Routes
+    dispatch: Callable[[WebhookRequest], None]
+    flask: Flask = field(default_factory=Flask)
+    """The object behind `flask.current_app`."""

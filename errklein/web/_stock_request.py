@@ -1,0 +1,133 @@
+"""The request of another Twisted site, such as `twisted.web.server.Site`, that serves the Klein application's resource."""
+
+from __future__ import annotations
+
+from io import SEEK_END
+from typing import TYPE_CHECKING, Any
+
+from twisted.web.http import NO_BODY_CODES
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from errklein.web._error_pages import Problem, error_page
+from errklein.web._http1 import Head
+from errklein.web.request import HTTPRequest, check_response, wants_json
+
+if TYPE_CHECKING:
+    from errklein.web._routes import Match
+    from errklein.web._site import Site
+
+
+class StockRequest:
+    """A Twisted request with the interface that deliveries use. Other attributes are those of the Twisted request.
+
+    :param request: The request, whose body is complete.
+    :param site: errklein's site, which creates the request ids.
+    :param limit: The maximal size of the body in bytes.
+    :raises RequestEntityTooLarge: The body is larger. Klein responds with 413 then.
+    """
+
+    match: Match | None = None
+
+    def __init__(self, request: Any, site: Site, limit: int) -> None:
+        self._request = request
+        self._lost = False
+        self.site = site
+        self.request_id: str = site.next_request_id()
+        self.begun: float = site.now()
+        self.body_limit = limit
+        self.secure = bool(request.isSecure())
+        self.query: bytes = request.uri.partition(b"?")[2]
+        headers = [
+            (name.lower(), value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values
+        ]
+        self.head = Head(request.method, request.uri, request.clientproto, headers, None, True, False)
+        self.bad_target: Problem | None = None
+        if request.content.seek(0, SEEK_END) > limit:
+            raise RequestEntityTooLarge(f"the body is larger than {limit} bytes")
+        request.notifyFinish().addErrback(self._connection_lost)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._request, name)
+
+    @property
+    def path(self) -> bytes:
+        """The path, still escaped."""
+        path: bytes = self._request.uri.partition(b"?")[0]
+        return path
+
+    @property
+    def finished(self) -> bool:
+        """Whether the response is complete, or the client has disconnected."""
+        return self._lost or bool(self._request.finished)
+
+    @property
+    def channel(self) -> Any:
+        """The connection; None after the client has disconnected."""
+        return None if self._lost else self._request.channel
+
+    def first_header(self, name: bytes) -> bytes:
+        """Return the value of the first header with this lower-case name; empty if it is missing."""
+        values: list[bytes] = self._request.requestHeaders.getRawHeaders(name, [b""])
+        return values[0]
+
+    def body(self) -> bytes:
+        """Return the complete body."""
+        self._request.content.seek(0)
+        body: bytes = self._request.content.read()
+        return body
+
+    def send_response(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Write a complete response, as `HTTPRequest.send_response` does."""
+        if self.finished:
+            return
+        sized = status not in NO_BODY_CODES
+        self.start_stream(status, [*headers, (b"Content-Length", b"%d" % len(body))] if sized else headers)
+        self.write(body)
+        self.finish()
+
+    def start_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Set the status and the headers, as `HTTPRequest.start_stream` does. Return whether the response has a body."""
+        check_response(status, headers)
+        request = self._request
+        request.setResponseCode(status)
+        request.responseHeaders.setRawHeaders(b"X-Request-Id", [self.request_id.encode()])
+        for name in {name.lower() for name, _ in headers}:
+            request.responseHeaders.removeHeader(name)
+        for name, value in headers:
+            request.responseHeaders.addRawHeader(name, value)
+        if status in NO_BODY_CODES or request.method == b"HEAD":
+            self.write = lambda data: None  # type: ignore[method-assign]
+            return False
+        return True
+
+    def write(self, data: bytes) -> None:
+        """Write a part of a response. Bytes after its end are discarded."""
+        if not self.finished:
+            self._request.write(data)
+
+    def finish(self) -> None:
+        """End the response."""
+        if not self.finished:
+            self._request.finish()
+
+    def send_error(self, problem: Problem) -> None:
+        """Write an error response: JSON if the client accepts or sends JSON, otherwise HTML."""
+        as_json = wants_json(self.first_header(b"accept"), self.first_header(b"content-type"))
+        headers, body = error_page(problem, self.request_id, as_json)
+        self.send_response(problem.status, headers, body)
+
+    def fail(self, problem: Problem) -> None:
+        """Respond with an error. If a part of another response is sent already, abort the connection instead."""
+        if self.finished:
+            return
+        if self._request.startedWriting:
+            self._request.transport.abortConnection()
+        else:
+            self.send_error(problem)
+
+    def _connection_lost(self, _: object) -> None:
+        self._lost = True
+
+
+WebhookRequest = HTTPRequest | StockRequest
+"""A request for a webhook, received by errklein's site or by another one."""
