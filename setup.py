@@ -68,6 +68,8 @@ setup(
     extras_require={
         # What goes wrong is told to Sentry, if BOT_LOG_SENTRY says so.
         "sentry": ["sentry-sdk>=2"],
+        # WebSockets that plugins mount: twisted.web.websocket.
+        "websocket": ["wsproto>=1.2"],
         # What errbot 6.2 installs and its plugins may import, but for what errklein itself provides (Flask's names, Jinja2,
         # Markdown, pyOpenSSL) and what only errbot's program uses (daemonize, pygments-markdown-lexer).
         "errbot": [
@@ -81,7 +83,7 @@ setup(
             "legacy-cgi>=2.6.4; python_version >= '3.13'",
             "setuptools>=78.1.1",
         ],
-        "test": ["hypothesis>=6.100", "pytest>=8", "requests>=2.31", "sentry-sdk>=2"],
+        "test": ["hypothesis>=6.100", "pytest>=8", "requests>=2.31", "sentry-sdk>=2", "wsproto>=1.2"],
         "lint": [
             "ruff>=0.17,<0.18",
             "mypy>=2.4,<2.5",

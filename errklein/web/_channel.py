@@ -8,7 +8,7 @@ from functools import cached_property
 from http.client import responses
 from typing import TYPE_CHECKING, Any, cast
 
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
@@ -348,3 +348,16 @@ class Channel(HTTPChannel):
         if self._is_producer:
             self._is_producer = False
             self.transport.unregisterProducer()
+
+    def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:  # noqa: N802
+        """Leave the connection to a WebSocket. Twisted's WebSocketResource calls this."""
+        self._stop_producing()
+        super()._protocolUpgradeForWebsockets(protocol)
+        self.requests[0].upgraded()
+        lost = self.connectionLost
+
+        def connection_lost(reason: Failure = connectionDone) -> None:
+            self.site.channel_closed(self)
+            lost(reason)
+
+        self.connectionLost = connection_lost  # type: ignore[method-assign]

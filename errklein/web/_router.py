@@ -63,7 +63,7 @@ class Router:
         """Start the delivery of a request, now or when the routes are ready."""
         match = request.match
         try:
-            if match is None or match.route.hook is None:
+            if match is None or not match.route.current:
                 match = request.match = self._find(request)
         except Rebuilding as rebuilding:
             self._in_flight.enter()
@@ -96,7 +96,14 @@ class Router:
             if request.uri == b"*" and request.method == b"OPTIONS":
                 raise NoRoute(frozenset({"GET", "HEAD", "POST"}))
             raise request.bad_target
-        return self._routes.match(request.path, clean_path(request.path), request.method)
+        path = clean_path(request.path)
+        try:
+            return self._routes.match(request.path, path, request.method)
+        except NoRoute:
+            mount = self._routes.mounts.find(path)
+            if mount is None:
+                raise
+            return Match(mount, {})
 
     def _refuse(self, request: WebhookRequest, no_route: NoRoute) -> None:
         problem = problem_of(no_route, request.path, request.method)

@@ -14,18 +14,24 @@ the reactor runs. The requests that depend on it wait meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
 
 from errklein.running import place
+from errklein.web._error_pages import Problem
 from errklein.web._invalid_rules import rule_error
+from errklein.web._mounts import Mount, Mounts
+from errklein.web._paths import clean_path
 from errklein.web._precedence import HookKey, RouteInfo, RoutePrecedence
 from errklein.web.facade.request import endpoint_of
 from errklein.webhooks import Hook
@@ -40,7 +46,7 @@ class RuleError(ValueError):
 
 
 class Route:
-    """A rule and methods, with the hook that gets their requests. `hook` is None when the route is removed."""
+    """A rule and methods, with the hook that gets their requests. A removed route has no hook, and isn't `current`."""
 
     def __init__(self, name: str, hook: Hook, methods: frozenset[str], deliver: Deliver) -> None:
         self.name = name
@@ -58,15 +64,16 @@ class Route:
     def take(self, hook: Hook) -> None:
         """Pass requests to this hook from now on."""
         self.hook = hook
+        self.current = True
         self.max_body = hook.declaration.max_body
         self.placement = place(hook.handler)
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The route for a request, and the values of the rule's variables."""
+    """The route or mount for a request, and the values of the rule's variables."""
 
-    route: Route
+    route: Route | Mount
     captures: Mapping[str, Any]
 
 
@@ -84,7 +91,7 @@ class Rebuilding(Exception):
     until: Deferred[None]
 
 
-Deliver = Callable[[Route, Any, Mapping[str, Any]], IResource]
+Deliver = Callable[[Any, Any, Mapping[str, Any]], IResource]
 Shadowed = Callable[[Hook, Hook], None]
 
 
@@ -99,7 +106,7 @@ class RouteApp(Klein):
 class Routes:
     """The routes of all plugins.
 
-    :param deliver: Called with the route, the request and the values of the rule's variables; returns the delivery.
+    :param deliver: Called with the route or mount, the request and the values of the rule's variables; returns the delivery.
     :param shadowed: Called with a hook whose URL and method another hook has, and with that hook.
     """
 
@@ -107,12 +114,15 @@ class Routes:
         self._reactor = reactor
         self._deliver = deliver
         self._shadowed = shadowed
+        self.mounts = Mounts(deliver)
+        """The resources that plugins have mounted."""
         self._precedence = RoutePrecedence()
         self._routes: dict[str, Route] = {}
         self._of_hook: dict[HookKey, list[Route]] = {}
         self._number = 0
         self.app = RouteApp()
         """The application; `app.resource()` answers every webhook under any Twisted site."""
+        self.app.handle_errors(NotFound, MethodNotAllowed)(self._enter_mount)
         self._adapter = self.app.url_map.bind("")
         self._match_cache: dict[tuple[bytes, bytes], Match] = {}
         self._stale = 0
@@ -133,13 +143,20 @@ class Routes:
                 errors.append(str(error))
         return errors
 
-    def replace(self, owner: str, hooks: Sequence[Hook], place: int | None = None) -> None:
-        """Replace all of the owner's hooks in one step, and end a hold.
+    def replace(
+        self,
+        owner: str,
+        hooks: Sequence[Hook],
+        place: int | None = None,
+        mounts: Mapping[str, IResource] = MappingProxyType({}),
+    ) -> None:
+        """Replace all of the owner's hooks and mounts in one step, and end a hold.
 
         Of two hooks that claim a URL and method, the one with the lower place gets the requests.
 
         :param place: The owner's number in the order of activation, by default the next one. It is ignored if the owner has
             hooks already; what these don't claim is then queued last.
+        :param mounts: The owner's mounted resources, by path.
         :raises RuleError: A rule is invalid. Nothing is changed.
         """
         old = self._precedence.of(owner)
@@ -150,13 +167,14 @@ class Routes:
             raise
         for hook, by in self._precedence.newly_shadowed(hooks, old):
             self._shadowed(hook, by)
+        self.mounts.replace(owner, mounts)
         self.release(owner)
 
     def _install(self, owner: str, hooks: Sequence[Hook], place: int | None = None) -> None:
         self._settle(self._precedence.replace(owner, hooks, place))
 
     def remove(self, owner: str) -> None:
-        """Remove the owner's hooks, and end a hold."""
+        """Remove the owner's hooks and mounts, and end a hold."""
         self.replace(owner, ())
 
     def hold(self, owner: str) -> None:
@@ -235,6 +253,14 @@ class Routes:
 
     # The application.
 
+    def _enter_mount(self, request: Any, failure: Failure) -> Any:
+        """Return the mounted resource for a request without a route. Klein calls this under another site."""
+        with suppress(Problem):
+            mount = self.mounts.find(clean_path(request.uri.partition(b"?")[0]))
+            if mount is not None:
+                return mount.enter(request)
+        return failure
+
     def _settle(self, keys: set[HookKey]) -> None:
         """Update the routes of these hooks after a change of claims."""
         current = {hook.key: hook for hook in self._precedence.hooks() if hook.key in keys}
@@ -250,6 +276,7 @@ class Routes:
                     kept.append(route)
                 else:
                     route.hook = None
+                    route.current = False
                     del self._routes[route.name]
                     self._stale += 1
             if hook is not None and methods:

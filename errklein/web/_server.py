@@ -7,12 +7,14 @@ from typing import Any
 
 from klein import Klein
 from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.web.resource import IResource
 
 from errklein.ports import WebEvents
 from errklein.running import InFlightCounter, Runner, TimeSlices, WorkerPool
 from errklein.web._delivery import Delivery
 from errklein.web._listeners import Listeners
 from errklein.web._memory_client import MemoryClient
+from errklein.web._mounts import Mount, MountedDelivery
 from errklein.web._router import Router
 from errklein.web._routes import Route, Routes
 from errklein.web._services import EventReporter, WebServices
@@ -105,7 +107,9 @@ class WebServer:
         self._services.time_slices.stop()
         return gatherResults([self._closing, self.listeners.close_all()]).addCallback(lambda _: None)
 
-    def _deliver(self, route: Route, request: Any, captures: Mapping[str, Any]) -> Delivery:
+    def _deliver(self, route: Route | Mount, request: Any, captures: Mapping[str, Any]) -> IResource:
+        if isinstance(route, Mount):
+            return MountedDelivery(self._services, route, request)
         if not isinstance(request, (HTTPRequest, StockRequest)):
             request = StockRequest(request, self.site, route.max_body or self.site.settings.max_body)
         return Delivery(self._services, route, request, captures)

@@ -100,8 +100,13 @@ class HTTPRequest(server.Request):
 
     @cached_property
     def args(self) -> dict[bytes, list[bytes]]:  # type: ignore[override]
-        """The fields of the query."""
-        return parse_qs(self.query, keep_blank_values=True)
+        """The fields of the query, and those of a urlencoded form that is small enough to be parsed on the reactor."""
+        fields = parse_qs(self.query, keep_blank_values=True)
+        is_form = self.first_header(b"content-type").startswith(b"application/x-www-form-urlencoded")
+        if is_form and self.body_size <= self.site.settings.off_reactor_size:
+            for name, values in parse_qs(self.body(), keep_blank_values=True).items():
+                fields.setdefault(name, []).extend(values)
+        return fields
 
     @cached_property
     def content(self) -> BinaryIO:  # type: ignore[override]
@@ -257,16 +262,25 @@ class HTTPRequest(server.Request):
             self.channel.write(b"0\r\n\r\n")
         self._done()
 
+    def upgraded(self) -> None:
+        """End the request without a response, since the connection has another protocol from now on."""
+        self.code = 101
+        self._end()
+
     def _done(self) -> None:
+        channel = self.channel
+        self._end()
+        if channel is not None:
+            channel.requestDone(self)
+
+    def _end(self) -> None:
         self.finished = 1
         self.site.log_response(self)
         self._drop_body()
-        channel, self.channel = self.channel, None
+        self.channel = None
         waiting, self.notifications = self.notifications, []
         for notification in waiting:
             notification.callback(None)
-        if channel is not None:
-            channel.requestDone(self)
 
     def connectionLost(self, reason: Failure) -> None:
         """Stop the response, since the client has disconnected. The channel calls this."""

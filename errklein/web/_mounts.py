@@ -1,0 +1,110 @@
+"""Twisted resources and Klein applications that plugins mount below a path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from twisted.web.resource import IResource, Resource, getChildForRequest
+from twisted.web.server import NOT_DONE_YET
+
+from errklein.web._error_pages import Problem
+from errklein.webhooks.declaration import normalise_rule
+
+if TYPE_CHECKING:
+    from errklein.web._services import WebServices
+    from errklein.web.request import HTTPRequest
+
+
+@dataclass(eq=False)
+class Mount:
+    """A plugin's resource, which gets the requests for `path` and everything below it that no webhook handles.
+
+    `current` is False when it is removed.
+    """
+
+    owner: str
+    path: str
+    resource: IResource
+    deliver: Callable[[Mount, Any, Mapping[str, Any]], IResource]
+    current: bool = True
+    max_body = None
+
+    def endpoint(self, request: Any, /) -> IResource:
+        """Return the delivery of a request."""
+        return self.deliver(self, request, {})
+
+    def has(self, path: str) -> bool:
+        """Return whether the mount's path is this path, or a parent of it."""
+        return self.path == "/" or path == self.path or path.startswith(f"{self.path}/")
+
+    def enter(self, request: Any) -> IResource:
+        """Return the resource for a request, after setting the request's `prepath` and `postpath`."""
+        segments = list(map(unquote_to_bytes, request.uri.partition(b"?")[0][1:].split(b"/")))
+        depth = self.path.count("/") if self.path != "/" else 0
+        request.prepath, request.postpath = segments[:depth], segments[depth:]
+        resource: IResource = getChildForRequest(self.resource, request)
+        return resource
+
+
+class Mounts:
+    """The mounts of all plugins.
+
+    :param deliver: Called with a mount and a request; returns the delivery.
+    """
+
+    def __init__(self, deliver: Callable[[Mount, Any, Mapping[str, Any]], IResource]) -> None:
+        self._deliver = deliver
+        self._mounts: dict[str, list[Mount]] = {}
+
+    def __iter__(self) -> Iterator[Mount]:
+        return (mount for mounts in self._mounts.values() for mount in mounts)
+
+    def replace(self, owner: str, resources: Mapping[str, IResource]) -> None:
+        """Replace all of the owner's mounts by these, given by path."""
+        for mount in self._mounts.pop(owner, ()):
+            mount.current = False
+        if resources:
+            self._mounts[owner] = [
+                Mount(owner, normalise_rule(path), resource, self._deliver) for path, resource in resources.items()
+            ]
+
+    def find(self, path: str) -> Mount | None:
+        """Return the mount with the longest path that has this path; of equal ones, the first."""
+        return max((mount for mount in self if mount.has(path)), key=lambda mount: len(mount.path), default=None)
+
+
+class MountedDelivery(Resource):
+    """Renders a mounted resource. The client gets 504 if no response has begun when `deadline` has passed.
+
+    From the head of the response on, the time is up to the resource: it may be a stream of events or a WebSocket.
+    """
+
+    def __init__(self, services: WebServices, mount: Mount, request: HTTPRequest) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.deadline = request.begun + services.settings.timeout
+        self._services = services
+        self._mount = mount
+        self._request = request
+
+    def render(self, request: Any) -> int:
+        """Render the resource."""
+        self._services.in_flight.enter()
+        self._services.sweeper.watch(self)
+        request.notifyFinish().addBoth(self._settle)
+        request.content.seek(0)
+        request.render(self._mount.enter(request))
+        return NOT_DONE_YET
+
+    def deadline_passed(self) -> None:
+        """Respond with 504. The sweeper calls this."""
+        self._services.sweeper.forget(self)
+        if not self._request.startedWriting:
+            seconds = self._services.settings.timeout
+            self._request.fail(Problem(504, f"the resource did not respond within {seconds:g} s"))
+
+    def _settle(self, _: object) -> None:
+        self._services.sweeper.forget(self)
+        self._services.in_flight.leave()

@@ -1,0 +1,219 @@
+"""Tests for mounted Twisted resources and Klein applications."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from klein import Klein
+from treq.testing import StubTreq
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from twisted.web.static import Data
+from twisted.web.websocket import WebSocketResource, WebSocketTransport
+
+from errklein.webhooks import webhook
+from tests.web.kit import WebCase, hooks_of, request
+
+
+class Board:
+    """A plugin with a webhook below the path of its mount."""
+
+    @webhook("/board/hook", methods=["POST"])
+    async def hook(self, payload: Any) -> str:
+        return "the webhook"
+
+    @webhook("/any/<path:rest>")
+    async def any(self, payload: Any, rest: str) -> str:
+        return f"any {rest}"
+
+
+class Waiting(Resource):
+    """A resource whose response waits for the test."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[Any] = []
+        self.ends: list[Any] = []
+
+    def render(self, request: Any) -> int:
+        self.requests.append(request)
+        request.notifyFinish().addBoth(self.ends.append)
+        return NOT_DONE_YET
+
+
+class Echo:
+    """A WebSocket that returns each text in upper case."""
+
+    lost: list[Failure] = []
+
+    @classmethod
+    def buildProtocol(cls, request: Any) -> Echo:
+        return cls()
+
+    def negotiationStarted(self, transport: WebSocketTransport) -> None:
+        self.transport = transport
+
+    def negotiationFinished(self) -> None:
+        self.transport.sendTextMessage("welcome")
+
+    def textMessageReceived(self, message: str) -> None:
+        self.transport.sendTextMessage(message.upper())
+
+    def bytesMessageReceived(self, data: bytes) -> None: ...
+
+    def pongReceived(self, payload: bytes) -> None: ...
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.lost.append(reason)
+
+
+def board() -> Klein:
+    """Return a Klein application with two routes."""
+    app = Klein()
+
+    @app.route("/")
+    def index(request: Any) -> str:
+        return "index"
+
+    @app.route("/card/<int:number>", methods=["GET", "POST"])
+    def card(request: Any, number: int) -> str:
+        return f"card {number} {request.args.get(b'title', [b''])[0].decode()}"
+
+    return app
+
+
+class MountTests(WebCase):
+    """Resources below a path."""
+
+    def mount(self, **resources: Any) -> None:
+        """Mount resources by name of their path, beside the plugin's webhooks."""
+        self.web.routes.replace("Board", hooks_of(Board()), mounts={f"/{name}": res for name, res in resources.items()})
+
+    def test_klein_application(self) -> None:
+        """A mounted Klein application gets the requests below its path, with the path from there on."""
+        self.mount(board=board().resource())
+        self.assertEqual(self.ask("GET", "/board/").text, "index")
+        self.assertEqual(self.ask("GET", "/board").header("location"), "http://localhost/board/")
+        self.assertEqual(self.ask("GET", "/board/card/7?title=x").text, "card 7 x")
+        self.assertEqual(self.ask("GET", "/board/unknown").status, 404)
+        self.assertEqual(self.ask("GET", "/boards").status, 404)
+
+    def test_form(self) -> None:
+        """A mounted resource has the fields of a form in `request.args`, as under Twisted's own site."""
+        self.mount(board=board().resource())
+        form = "application/x-www-form-urlencoded"
+        self.assertEqual(self.ask("POST", "/board/card/7", b"title=from+a+form", form).text, "card 7 from a form")
+
+    def test_resource_tree(self) -> None:
+        """A mounted tree of resources is entered by the segments of the path, unescaped."""
+        root = Resource()
+        root.putChild(b"a b", Data(b"leaf", "text/plain"))
+        self.mount(files=root)
+        self.assertEqual(self.ask("GET", "/files/a%20b").text, "leaf")
+        self.assertEqual(self.ask("GET", "/files/b").status, 404)
+
+    def test_webhooks_take_precedence(self) -> None:
+        """A webhook below a mount's path gets its requests, also by a less specific rule."""
+        self.mount(board=board().resource(), any=Data(b"mounted", "text/plain"))
+        self.assertEqual(self.ask("POST", "/board/hook").text, "the webhook")
+        self.assertEqual(self.ask("POST", "/any/thing").text, "any thing")
+        self.assertEqual(self.ask("GET", "/any").text, "mounted")
+
+    def test_longest_path(self) -> None:
+        """Of two mounts, that with the longer path gets a request."""
+        self.mount(**{"a": Data(b"short", "text/plain"), "a/b": Data(b"long", "text/plain")})
+        self.assertEqual([self.ask("GET", path).text for path in ("/a", "/a/b")], ["short", "long"])
+
+    def test_removal(self) -> None:
+        """A mount disappears with its plugin."""
+        self.mount(board=board().resource())
+        self.assertEqual([(mount.owner, mount.path) for mount in self.web.routes.mounts], [("Board", "/board")])
+        self.web.routes.remove("Board")
+        self.assertEqual(self.ask("GET", "/board").status, 404)
+
+    def test_removal_while_a_body_arrives(self) -> None:
+        """A request whose body arrives after the mount was removed gets 404."""
+        self.mount(board=board().resource())
+        connection = self.connect()
+        sent = request("POST", "/board/card/1", b"title=x")
+        connection.send(sent[:-1])
+        self.web.routes.remove("Board")
+        self.assertIn(b" 404 ", connection.send(sent[-1:]))
+
+    def test_time_limit(self) -> None:
+        """A resource that doesn't respond in time gets its client 504."""
+        waiting = Waiting()
+        self.mount(slow=waiting)
+        connection = self.connect()
+        connection.send(request("GET", "/slow"))
+        self.pass_time(self.settings.timeout + 1)
+        self.assertIn(b" 504 ", connection.received())
+        self.assertEqual(waiting.ends, [None])
+
+    def test_no_time_limit_after_the_head(self) -> None:
+        """After the head of its response, a resource may send for any time, such as events."""
+        waiting = Waiting()
+        self.mount(events=waiting)
+        connection = self.connect()
+        connection.send(request("GET", "/events"))
+        waiting.requests[0].write(b"data: 1\n\n")
+        self.pass_time(self.settings.timeout * 2)
+        waiting.requests[0].write(b"data: 2\n\n")
+        self.assertIn(b"data: 2", connection.received())
+        self.assertFalse(connection.closed)
+
+    def test_disconnect(self) -> None:
+        """The resource notices when the client disconnects."""
+        waiting = Waiting()
+        self.mount(events=waiting)
+        connection = self.connect()
+        connection.send(request("GET", "/events"))
+        connection.channel.connectionLost(Failure(ConnectionError("gone")))
+        self.assertIsInstance(waiting.ends[0], Failure)
+        self.successResultOf(self.web.when_idle())
+
+    def test_errors(self) -> None:
+        """A resource that raises gets its client 500, and the error is logged."""
+        broken = Resource()
+        broken.isLeaf = True
+        broken.render = lambda request: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+        self.mount(broken=broken)
+        self.assertEqual(self.ask("GET", "/broken").status, 500)
+        self.logged_failures(ZeroDivisionError)
+
+    def test_body_limit(self) -> None:
+        """A body above the limit gets 413."""
+        self.mount(board=board().resource())
+        head = f"POST /board HTTP/1.1\r\nHost: x\r\nContent-Length: {self.settings.max_body + 1}\r\n\r\n"
+        self.assertIn(b" 413 ", self.connect().send(head.encode()))
+
+    def test_websocket(self) -> None:
+        """A mounted WebSocket takes the connection over, without a time limit, and notices its end."""
+        self.mount(chat=WebSocketResource(Echo))  # type: ignore[arg-type]
+        connection = self.connect()
+        upgrade = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+        head = connection.send(request("GET", "/chat", b"", *upgrade, "Sec-WebSocket-Version: 13"))
+        self.assertIn(b" 101 ", head)
+        self.assertTrue(head.endswith(b"\x81\x07welcome"))
+        self.successResultOf(self.web.when_idle())
+        self.pass_time(self.settings.timeout * 3)
+        self.assertEqual(connection.send(b"\x81\x82\0\0\0\0hi"), b"\x81\x02HI")
+        self.web.site.drop_connections()
+        self.assertTrue(connection.disconnected or connection.disconnecting)
+
+    def test_stock_site(self) -> None:
+        """Mounts are served under a stock Twisted site, too."""
+        self.mount(board=board().resource(), any=Data(b"mounted", "text/plain"))
+        stub = StubTreq(self.web.app.resource())
+        for path, body in (
+            ("/board/card/7", b"card 7 "),
+            ("/any", b"mounted"),
+            ("/any/x", b"any x"),
+            ("/board", b"index"),
+        ):
+            response = self.successResultOf(stub.get(f"http://127.0.0.1{path}"))
+            self.assertEqual(self.successResultOf(response.content()), body)
+        self.assertEqual(self.successResultOf(stub.get("http://127.0.0.1/unknown")).code, 404)
