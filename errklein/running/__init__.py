@@ -8,7 +8,8 @@ from errklein.running._runner import PooledRunner, Runner, RunningMethod
 from errklein.running._serial_queue import SerialQueue
 from errklein.running._time_slices import TimeSlices
 from errklein.running._timeouts import Deadline, TimedOut, result_within
-from errklein.running.pool import Overloaded, PoolStopped, WorkerPool, start_daemon_thread
+from errklein.running._worker_threads import start_daemon_thread
+from errklein.running.pool import Overloaded, PoolStopped, WorkerPool
 from errklein.running.threads import (
     ThreadWaits,
     blocking_in_place,

@@ -2,25 +2,25 @@
 
 Twisted's own pool has an unbounded queue, threads that keep a stopping process alive, and one wake-up of the reactor
 per result. This pool has its queue on the reactor, where jobs are counted, timed and rejected. Its threads are daemons,
-and results are collected, so many jobs that end together cause one wake-up.
+which `WorkerThreads` wakes once for several jobs.
 
 All threading goes through `start_thread` and the reactor's `callFromThread`, which tests replace.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
-from queue import Empty, SimpleQueue
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from errklein.running._coroutines import loop_of
+from errklein.running._worker_threads import StartThread, WorkerThreads, start_daemon_thread
 
 T = TypeVar("T")
 
@@ -51,14 +51,6 @@ class PoolReactor(Protocol):
         """Return the time on the reactor's clock, in seconds."""
 
 
-StartThread = Callable[[Callable[[], None], str], None]
-
-
-def start_daemon_thread(target: Callable[[], None], name: str) -> None:
-    """Run `target` in a thread that doesn't keep the process alive."""
-    threading.Thread(target=target, name=name, daemon=True).start()
-
-
 @dataclass(eq=False, slots=True)
 class _Job:
     prepare: Callable[[], Callable[[], Any]]
@@ -69,6 +61,15 @@ class _Job:
     deferred: Deferred[Any] = field(default_factory=Deferred)
     function: Callable[[], Any] | None = None
     result: Any = None
+
+    def run(self) -> None:
+        """Call the function and keep its result, or the Failure of its exception. Called in a thread."""
+        assert self.function is not None
+        try:
+            self.result = self.function()
+        except BaseException:
+            self.result = Failure()
+        self.function = None
 
 
 def _unnamed() -> str:
@@ -109,10 +110,7 @@ class WorkerPool:
         self._waiting: deque[_Job] = deque()
         self._admitted: deque[_Job] = deque()
         self._running = 0
-        self._threads = 0
-        self._inbox: SimpleQueue[_Job | None] = SimpleQueue()
-        self._outbox: deque[_Job] = deque()
-        self._collecting = False
+        self._threads = self._make_threads()
         self._expiry: IDelayedCall | None = None
         self._stopped = False
 
@@ -168,8 +166,7 @@ class WorkerPool:
             job.deferred.errback(PoolStopped(f"the {self.name} pool has stopped"))
         self._admitted.clear()
         self._waiting.clear()
-        for _ in range(self._threads):
-            self._inbox.put(None)
+        self._threads.stop()
 
     def _begin(self, job: _Job) -> None:
         try:
@@ -181,31 +178,22 @@ class WorkerPool:
         if self.overdue is not None:
             job.since = self.reactor.seconds()
             self._in_threads[job] = None
-        if self._threads < self.running:
-            self._threads += 1
-            self.start_thread(self._work, f"errklein {self.name} {self._threads}")
-        self._inbox.put(job)
+        if self._threads.count < self.running:
+            self._threads.start_one(f"errklein {self.name} {self._threads.count + 1}")
+        self._threads.put(job)
 
-    def _work(self) -> None:
-        while (job := self._inbox.get()) is not None:
-            assert job.function is not None
-            try:
-                job.result = job.function()
-            except BaseException:
-                job.result = Failure()
-            job.function = None
-            self._outbox.append(job)
-            # Only a thread that finds the flag cleared wakes the reactor. A result appended after the reactor has
-            # cleared the flag is collected by the call that this thread requests.
-            if not self._collecting:
-                self._collecting = True
-                self.reactor.callFromThread(self._collect)
-            job = None
+    def _make_threads(self) -> WorkerThreads:
+        loop = loop_of(self.reactor)
+        if loop is None:
+            return WorkerThreads(
+                self.start_thread, lambda function: function(), self.reactor.callFromThread, self._collect
+            )
+        return WorkerThreads(self.start_thread, loop.call_soon, loop.call_soon_threadsafe, self._collect)
 
     def _collect(self) -> None:
-        self._collecting = False
-        while self._outbox:
-            job = self._outbox.popleft()
+        ended = self._threads.results
+        while ended:
+            job: _Job = ended.popleft()
             self._running -= 1
             self._in_threads.pop(job, None)
             self._replaced -= job.replaced
@@ -261,15 +249,12 @@ class WorkerPool:
 
     def _taken_back(self) -> list[_Job]:
         """Take back and return the jobs that were passed to the threads before one was free."""
-        handed = []
-        with suppress(Empty):
-            while True:
-                handed.append(self._inbox.get_nowait())
+        handed: list[_Job] = self._threads.take_back()
         # Each free thread is about to take one of them.
         free = max(0, self.size + self._replaced - (self._running - len(handed)))
         for job in handed[:free]:
-            self._inbox.put(job)
-        return [job for job in handed[free:] if job is not None]
+            self._threads.put(job)
+        return handed[free:]
 
     def _begin_waiting(self) -> None:
         while (self._admitted or self._waiting) and self._running < self._most:
