@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
+from types import CoroutineType
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -43,6 +44,7 @@ class Runner:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
+        self._loop = loop_of(reactor)
         self._in_flight = InFlightCounter()
         self._methods: dict[object, RunningMethod] = {}
 
@@ -71,7 +73,7 @@ class Runner:
 
     def result_of(self, awaitable: Awaitable[Any]) -> Deferred[Any]:
         """Return the result of a coroutine, Deferred or other awaitable. Call it on the reactor."""
-        return maybeDeferred(self._awaited, awaitable)
+        return maybeDeferred(self._awaited, awaitable, copy_context())
 
     def call(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
         """Call a handler that is placed on the reactor, as `run` does."""
@@ -88,7 +90,8 @@ class Runner:
         if subject is not None:
             self._in_flight.enter(id(subject))
         try:
-            result = copy_context().run(self._start, handler, args, kwargs)
+            context = copy_context()
+            result = self._awaited(context.run(handler, *args, **kwargs), context)
         except BaseException:
             self._leave(subject)
             raise
@@ -126,7 +129,7 @@ class Runner:
                     plugin=type(subject).__name__,
                     result=type(result).__name__,
                 )
-                result = context.run(self._awaited, result)
+                result = self._awaited(result, context)
             if isinstance(result, Deferred):
                 return result.addBoth(self._ended, subject, key)
             return self._ended(result, subject, key)
@@ -155,17 +158,14 @@ class Runner:
         """
         return self._in_flight.when_none(None if subject is None else id(subject))
 
-    def _start(self, handler: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        return self._awaited(handler(*args, **kwargs))
-
-    def _awaited(self, result: Any) -> Any:
+    def _awaited(self, result: Any, context: Context) -> Any:
         """Return the result of an awaitable, or a Deferred of it; other values unchanged."""
         if type(result) in _VALUES:
             return result
-        if inspect.iscoroutine(result):
-            return start_coroutine(result, loop_of(self._reactor))
+        if type(result) is CoroutineType:
+            return start_coroutine(result, self._loop, context)
         if not isinstance(result, Deferred) and isinstance(result, Awaitable):
-            return start_coroutine(_await(result), loop_of(self._reactor))
+            return start_coroutine(_await(result), self._loop, context)
         return result
 
     def _note(self, key: object, subject: Any, method: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -22,7 +22,7 @@ def on_a_loop(test: Coroutine[Any, Any, Any]) -> Any:
 
 def started(work: Coroutine[Any, Any, Any]) -> Any:
     """Return the coroutine's result, or a Deferred of it."""
-    return start_coroutine(work, asyncio.get_running_loop())
+    return start_coroutine(work, asyncio.get_running_loop(), copy_context())
 
 
 async def result_of(waited: Deferred[Any]) -> Any:
@@ -86,6 +86,192 @@ class StartCoroutineTests(SynchronousTestCase):
 
         async def test() -> None:
             self.assertEqual(await result_of(started(work())), "too late")
+
+        on_a_loop(test())
+
+    def test_task_that_is_first_used_in_a_later_step(self) -> None:
+        """asyncio's timeouts work after a Deferred or future was awaited, and the task stays the same."""
+        tasks: list[Any] = []
+
+        async def work() -> str:
+            tasks.append(asyncio.current_task())
+            await asyncio.sleep(0)
+            fired: Deferred[None] = Deferred()
+            asyncio.get_running_loop().call_soon(fired.callback, None)
+            await fired
+            try:
+                async with asyncio.timeout(0.001):
+                    tasks.append(asyncio.current_task())
+                    await Deferred()
+            except TimeoutError:
+                tasks.append(asyncio.current_task())
+                return "too late"
+            return "in time"
+
+        async def test() -> None:
+            self.assertEqual(await result_of(started(work())), "too late")
+            self.assertEqual(len({id(task) for task in tasks}), 1)
+            self.assertTrue(tasks[0].done())
+
+        on_a_loop(test())
+
+    def test_task_that_is_used(self) -> None:
+        """The current task can be named, cancelled, and asked to call a function at the end."""
+        ended: list[Any] = []
+
+        async def work() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            task.set_name("mine")
+            task.add_done_callback(ended.append)
+            asyncio.get_running_loop().call_soon(task.cancel)
+            await Deferred()
+
+        async def test() -> None:
+            running = started(work())
+            try:
+                await result_of(running)
+            except asyncio.CancelledError:
+                ended.append("cancelled")
+            self.assertEqual([ended[0].get_name(), ended[0].cancelled(), ended[1]], ["mine", True, "cancelled"])
+
+        on_a_loop(test())
+
+    def test_task_that_is_used_elsewhere_while_it_waits(self) -> None:
+        """Other code can await and cancel a coroutine's task, which has not used its task itself."""
+        tasks: list[Any] = []
+        ended: list[str] = []
+
+        async def work(awaited: Any) -> str:
+            tasks.append(asyncio.current_task())
+            try:
+                await awaited
+            except asyncio.CancelledError:
+                ended.append("cancelled")
+                raise
+            await asyncio.sleep(0)
+            return "done"
+
+        async def test() -> None:
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[None] = loop.create_future()
+            deferred: Deferred[None] = Deferred()
+            for awaited in (Deferred(), loop.create_future(), asyncio.sleep(1)):
+                running = started(work(awaited))
+                loop.call_soon(tasks[-1].cancel)
+                with self.assertRaises(asyncio.CancelledError):
+                    await tasks[-1]
+                self.failureResultOf(running, asyncio.CancelledError)
+            self.assertEqual(ended, ["cancelled"] * 3)
+            for awaited in (deferred, future):
+                running = started(work(awaited))
+                loop.call_soon(awaited.callback if awaited is deferred else awaited.set_result, None)
+                self.assertEqual(await tasks[-1], "done")
+                self.assertEqual(await result_of(running), "done")
+
+        on_a_loop(test())
+
+    def test_task_that_is_cancelled_at_once(self) -> None:
+        """A task that is cancelled before the loop turns cancels what its coroutine awaits."""
+        tasks: list[Any] = []
+        cancelled: list[bool] = []
+
+        async def work() -> None:
+            tasks.append(asyncio.current_task())
+            await Deferred(lambda _: cancelled.append(True))
+
+        async def test() -> None:
+            running = started(work())
+            tasks[0].cancel()
+            while not running.called:
+                await asyncio.sleep(0)
+            self.failureResultOf(running, asyncio.CancelledError)
+            self.assertEqual(cancelled, [True])
+
+        on_a_loop(test())
+
+    def test_task_of_a_coroutine_that_has_ended(self) -> None:
+        """A task that is used after its coroutine ended without waiting is done in the next turn."""
+
+        async def work() -> asyncio.Task[Any] | None:
+            return asyncio.current_task()
+
+        async def test() -> None:
+            task = started(work())
+            await task
+            self.assertTrue(task.done())
+
+        on_a_loop(test())
+
+    def test_cancelled_while_a_deferred_is_awaited(self) -> None:
+        """Cancelling cancels the Deferred, and the coroutine may continue."""
+        seen: list[str] = []
+
+        async def work() -> None:
+            try:
+                await Deferred(lambda _: seen.append("cancelled"))
+            except asyncio.CancelledError:
+                await asyncio.sleep(0)
+                seen.append("continued")
+
+        async def test() -> None:
+            running = started(work())
+            await asyncio.sleep(0)
+            running.cancel()
+            self.failureResultOf(running, CancelledError)
+            while len(seen) < 2:
+                await asyncio.sleep(0)
+
+        on_a_loop(test())
+        self.assertEqual(seen, ["cancelled", "continued"])
+
+    def test_cancelled_when_the_result_is_on_its_way(self) -> None:
+        """A coroutine that is cancelled after its Deferred or future has fired gets the cancellation once."""
+        seen: list[str] = []
+
+        async def work(awaited: Any) -> None:
+            try:
+                await awaited
+            except asyncio.CancelledError:
+                seen.append("cancelled")
+            await asyncio.sleep(0)
+            seen.append("ended")
+
+        async def test() -> None:
+            deferred: Deferred[None] = Deferred()
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            for awaited, fire in ((deferred, deferred.callback), (future, future.set_result)):
+                running = started(work(awaited))
+                await asyncio.sleep(0)
+                fire(None)
+                running.cancel()
+                self.failureResultOf(running, CancelledError)
+                while "ended" not in seen:
+                    await asyncio.sleep(0)
+                self.assertEqual(seen, ["cancelled", "ended"])
+                seen.clear()
+
+        on_a_loop(test())
+
+    def test_what_cannot_be_awaited(self) -> None:
+        """Awaiting something else, such as a future of another loop, raises RuntimeError in the coroutine."""
+        other = asyncio.new_event_loop()
+        self.addCleanup(other.close)
+
+        class Strange:
+            def __await__(self) -> Any:
+                yield "something"
+
+        async def work(awaited: Any) -> str:
+            try:
+                await awaited
+            except RuntimeError as error:
+                return str(error)
+            return "no error"
+
+        async def test() -> None:
+            for awaited in (Strange(), other.create_future()):
+                self.assertIn("can't be awaited", await result_of(started(work(awaited))))
 
         on_a_loop(test())
 
