@@ -1,0 +1,258 @@
+"""The client, scheme, host and base path of requests that arrive through trusted proxies.
+
+A forwarding header is a list, to which each proxy adds an element on the right, or which it replaces. Only the elements that trusted
+proxies have written are read: the last one is from the proxy that is connected to the server. If its client is a trusted
+proxy too, that proxy has written the element before, and so on. What a client has sent itself is to the left of these, and is
+never read.
+
+For each proxy, the operator names the headers that it overwrites. It may pass on other headers as its client has sent them, so
+these are ignored. The headers are `Forwarded` (RFC 7239), and `X-Forwarded-*` and `X-Real-IP`, which have no standard.
+
+Invalid elements never make a proxy's address, which a plugin may trust, that of the client: an address that isn't valid is
+UNKNOWN. An invalid scheme, host, port or base path is ignored. So is what RFC 7239 allows, but no proxy sends: a comma or
+semicolon in a quoted string, with which a client could change the meaning of an element that a proxy appends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+from errklein.webhooks.hosts import is_base_path, is_host
+
+UNIX = "unix"
+"""The key for the clients of Unix sockets, which have no address."""
+
+UNKNOWN = "unknown"
+"""The address of a client that a trusted proxy hides (RFC 7239, 6.2), or whose address is invalid."""
+
+HEADERS: Mapping[str, frozenset[str]] = {
+    "Forwarded": frozenset({"client", "scheme", "host", "port"}),
+    "X-Forwarded-For": frozenset({"client"}),
+    "X-Real-IP": frozenset({"client"}),
+    "X-Forwarded-Proto": frozenset({"scheme"}),
+    "X-Forwarded-Host": frozenset({"host"}),
+    "X-Forwarded-Port": frozenset({"port"}),
+    "X-Forwarded-Prefix": frozenset({"base path"}),
+}
+"""The forwarding headers, each with what it contains, in the order in which those of a proxy are read."""
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_PAIR = re.compile(rb"(%b)=(?:(%b)|\"([\t \x21\x23-\x5b\x5d-\x7e]*)\")" % (_TOKEN, _TOKEN))
+_NODE = re.compile(
+    r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\]|(unknown|_[A-Za-z0-9._-]{1,63}))(?::(?:([0-9]{1,5})|_[A-Za-z0-9._-]+))?"
+    r"|([0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)",
+    re.IGNORECASE,
+)
+_SCHEMES = {b"http": False, b"ws": False, b"https": True, b"wss": True}
+_PORT = re.compile(rb"[1-9][0-9]{0,4}")
+_PORT_OF_HOST = re.compile(rb":[0-9]*$")
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+Headers = Sequence[tuple[bytes, bytes]]
+"""Pairs of name, in lower case, and value."""
+
+
+class InvalidProxies(ValueError):
+    """The table of trusted proxies is invalid. The arguments are what is expected, and the invalid part; None for all of it."""
+
+
+@dataclass(slots=True)
+class Origin:
+    """What trusted proxies report about a request. What they don't report is None."""
+
+    client: tuple[str, int] | None = None
+    """The client's address, UNKNOWN or an identifier such as "_hidden", and the port; 0 if it is unknown."""
+
+    secure: bool | None = None
+    """Whether the client has used HTTPS."""
+
+    host: bytes | None = None
+    """The host, with the port unless it is the default of the scheme."""
+
+    base_path: str | None = None
+    """The path that the proxies have removed from the beginning of the URL's."""
+
+    port: bytes | None = field(default=None, repr=False)
+
+
+class TrustedProxies:
+    """The proxies whose forwarding headers are read.
+
+    :param table: The headers that a proxy overwrites, by its address, its network, or UNIX. Of several networks with an
+        address, the smallest one counts.
+    :raises InvalidProxies: The table is invalid.
+    """
+
+    def __init__(self, table: Any) -> None:
+        networks: list[tuple[Network, tuple[bytes, ...]]] = []
+        self._of_unix: tuple[bytes, ...] | None = None
+        if not isinstance(table, Mapping):
+            raise InvalidProxies("a dict of proxies to the headers that they overwrite", None)
+        for proxy, names in table.items():
+            headers = _checked_headers(proxy, names)
+            if proxy == UNIX:
+                self._of_unix = headers
+            else:
+                networks.append((_network(proxy), headers))
+        self._networks = sorted(networks, key=lambda entry: -entry[0].prefixlen)
+        self._names = {header for _, headers in networks for header in headers}.union(self._of_unix or ())
+        self._headers_of = lru_cache(1024)(self._look_up)
+
+    def trusts(self, host: str) -> bool:
+        """Return whether a peer with this address, or UNIX, is a trusted proxy."""
+        return self._headers_of(host) is not None
+
+    def origin(self, peer: str, secure: bool, headers: Headers) -> Origin:
+        """Return what trusted proxies report about a request.
+
+        :param peer: The address that is connected to the server, or UNIX.
+        :param secure: Whether that connection uses TLS.
+        """
+        origin = Origin()
+        trusted = self._headers_of(peer)
+        if not trusted:
+            return origin
+        values: dict[bytes, list[bytes]] = {}
+        for name, value in headers:
+            if name in self._names:
+                values.setdefault(name, []).extend(value.split(b","))
+        while trusted:
+            client = origin.client
+            for name in trusted:
+                if elements := values.get(name):
+                    _READERS[name](origin, elements.pop().strip(b" \t"))
+            if origin.client is None or origin.client is client:
+                break
+            trusted = self._headers_of(origin.client[0])
+        if origin.port is not None:
+            host = origin.host or next((value for name, value in headers if name == b"host"), b"")
+            origin.host = _with_port(host, origin.port, secure if origin.secure is None else origin.secure)
+        return origin
+
+    def _look_up(self, host: str) -> tuple[bytes, ...] | None:
+        if host == UNIX:
+            return self._of_unix
+        try:
+            address = _unmapped(ip_address(host))
+        except ValueError:
+            return None
+        return next((headers for network, headers in self._networks if address in network), None)
+
+
+def _network(proxy: Any) -> Network:
+    expected = f"addresses, networks such as '10.0.0.0/8', or {UNIX!r} as keys"
+    if not isinstance(proxy, str):
+        raise InvalidProxies(expected, repr(proxy))
+    try:
+        network = ip_network(proxy)
+    except ValueError:
+        try:
+            expected += f"; the network is {str(ip_network(proxy, strict=False))!r}"
+        except ValueError:
+            pass
+        raise InvalidProxies(expected, repr(proxy)) from None
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    return network if mapped is None else IPv4Network((mapped, network.prefixlen - 96))
+
+
+def _checked_headers(proxy: object, names: Any) -> tuple[bytes, ...]:
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, (list, tuple, set, frozenset)):
+        raise InvalidProxies("lists of headers as values", f"a {type(names).__name__} for {proxy!r}")
+    known = {header.lower(): contents for header, contents in HEADERS.items()}
+    origins: dict[str, str] = {}
+    for name in names:
+        if not isinstance(name, str) or name.lower() not in known:
+            raise InvalidProxies(f"headers among {', '.join(HEADERS)}", f"{name!r} for {proxy!r}")
+        for content in sorted(known[name.lower()]):
+            other = origins.setdefault(content, name)
+            if other.lower() != name.lower():
+                raise InvalidProxies(f"one header for the {content}", f"{other!r} and {name!r} for {proxy!r}")
+    chosen = {name.lower() for name in names}
+    return tuple(name.lower().encode() for name in HEADERS if name.lower() in chosen)
+
+
+def parse_node(text: bytes) -> tuple[str, int]:
+    """Return the address and the port of a node (RFC 7239, 6): the port is 0 if it is unknown.
+
+    An obfuscated identifier, such as "_hidden", is returned in place of the address. If the node is invalid, the address is
+    UNKNOWN. An IPv6 address without brackets is valid in `X-Forwarded-For`, and has no port.
+    """
+    node = _NODE.fullmatch(text.decode("latin-1"))
+    if node is None:
+        return UNKNOWN, 0
+    ipv4, ipv6, name, port, bare = node.groups()
+    number = int(port or 0)
+    if name is not None:
+        return (UNKNOWN if name.lower() == UNKNOWN else name), 0
+    try:
+        return str(_unmapped(ip_address(ipv4 or ipv6 or bare))), number if number < 65536 else 0
+    except ValueError:
+        return UNKNOWN, 0
+
+
+def _unmapped(address: Address) -> Address:
+    """Return an IPv4 address for one that is mapped to IPv6, as sockets for both versions have it."""
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def _with_port(host: bytes, port: bytes, secure: bool) -> bytes:
+    name = _PORT_OF_HOST.sub(b"", host)
+    return name if port == (b"443" if secure else b"80") else b"%b:%b" % (name, port)
+
+
+def _read_client(origin: Origin, value: bytes) -> None:
+    origin.client = parse_node(value)
+
+
+def _read_scheme(origin: Origin, value: bytes) -> None:
+    origin.secure = _SCHEMES.get(value.lower(), origin.secure)
+
+
+def _read_host(origin: Origin, value: bytes) -> None:
+    if is_host(value):
+        # A port that a proxy nearer to the server has reported belongs to its own host.
+        origin.host, origin.port = value, None
+
+
+def _read_port(origin: Origin, value: bytes) -> None:
+    if _PORT.fullmatch(value) and int(value) < 65536:
+        origin.port = value
+
+
+def _read_base_path(origin: Origin, value: bytes) -> None:
+    """Read a part of the base path. The proxy further away from the server has removed the part further to the left."""
+    text = value.decode("latin-1").rstrip("/")
+    if is_base_path(text):
+        origin.base_path = text + (origin.base_path or "")
+
+
+def _read_forwarded(origin: Origin, element: bytes) -> None:
+    """Read an element of the header Forwarded (RFC 7239, 4)."""
+    parameters: dict[bytes, bytes] = {}
+    for pair in element.split(b";"):
+        parsed = _PAIR.fullmatch(pair.strip(b" \t"))
+        if parsed is None or parsed[1].lower() in parameters:
+            origin.client = UNKNOWN, 0
+            return
+        parameters[parsed[1].lower()] = parsed[2] or parsed[3] or b""
+    for name, read in ((b"for", _read_client), (b"proto", _read_scheme), (b"host", _read_host)):
+        if name in parameters:
+            read(origin, parameters[name])
+
+
+_READERS = {
+    b"forwarded": _read_forwarded,
+    b"x-forwarded-for": _read_client,
+    b"x-real-ip": _read_client,
+    b"x-forwarded-proto": _read_scheme,
+    b"x-forwarded-host": _read_host,
+    b"x-forwarded-port": _read_port,
+    b"x-forwarded-prefix": _read_base_path,
+}

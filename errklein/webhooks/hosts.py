@@ -1,0 +1,30 @@
+"""The syntax of hosts and base paths in URLs."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address
+
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z_-]{1,63}\.)*[0-9A-Za-z_-]{1,63}\.?)(?::[0-9]{0,5})?")
+_BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
+
+
+def is_host(value: bytes) -> bool:
+    """Return whether the value is a host with an optional port."""
+    return _HOST.fullmatch(value) is not None and (value[:1] != b"[" or _is_ipv6(value))
+
+
+def _is_ipv6(host: bytes) -> bool:
+    try:
+        IPv6Address(host[1 : host.index(b"]")].decode("ascii"))
+    except ValueError:
+        return False
+    return True
+
+
+def is_base_path(value: str) -> bool:
+    """Return whether the value is a path such as "/bot" or "/bots/one".
+
+    It has no escapes, no dot segments and no "//", which at the beginning of a link would be another host.
+    """
+    return _BASE_PATH.fullmatch(value) is not None
