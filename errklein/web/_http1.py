@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 
 from errklein.web._error_pages import Problem
+from errklein.webhooks.hosts import is_host
 
 MAX_HEAD = 16 * 1024
 MAX_HEADERS = 500
@@ -31,7 +31,6 @@ _QUOTED = rb"\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff]
 
 _REQUEST_LINE = re.compile(rb"(%b) ([!\"$-\[\]-~]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
 _HEADER = re.compile(rb"(%b):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)" % _TOKEN)
-_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z_-]{1,63}\.)*[0-9A-Za-z_-]{1,63}\.?)(?::[0-9]{0,5})?")
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 _CODING = re.compile(
     rb"[ \t]*(%b)((?:[ \t]*;[ \t]*%b[ \t]*=[ \t]*(?:%b|%b))*)[ \t]*" % (_TOKEN, _TOKEN, _TOKEN, _QUOTED)
@@ -139,19 +138,6 @@ def _check_codings(value: bytes) -> None:
     if codings.pop() != (b"chunked", b"") or any(name == b"chunked" for name, _ in codings):
         raise Problem(400, "chunked must be the last transfer coding, and occur once")
     raise Problem(501, "the transfer coding is not supported; the only valid one is chunked")
-
-
-def is_host(value: bytes) -> bool:
-    """Return whether the value is a host with an optional port."""
-    return _HOST.fullmatch(value) is not None and (value[:1] != b"[" or _is_ipv6(value))
-
-
-def _is_ipv6(host: bytes) -> bool:
-    try:
-        IPv6Address(host[1 : host.index(b"]")].decode("ascii"))
-    except ValueError:
-        return False
-    return True
 
 
 class LengthBody:

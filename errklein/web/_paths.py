@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from errklein.text import truncated
 from errklein.web._error_pages import Problem
-from errklein.web._http1 import is_host
+from errklein.webhooks.hosts import is_host
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _AUTHORITY_END = re.compile(rb"[/?]")
