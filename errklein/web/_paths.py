@@ -36,6 +36,13 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
     return path or b"/", query
 
 
+def without_base(path: bytes, base: bytes) -> bytes:
+    """Return the path below `base`; the path itself if a proxy has removed the base already."""
+    if path == base or path.startswith(base + b"/"):
+        return path[len(base) :] or b"/"
+    return path
+
+
 def not_found(path: bytes) -> Problem:
     """Return the 404 for a path. Its text has the path as the client sent it, still escaped, up to LONGEST_PATH characters."""
     return Problem(404, f"there is no webhook at {truncated(path.decode('ascii', 'replace'), LONGEST_PATH)}")

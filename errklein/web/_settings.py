@@ -1,13 +1,15 @@
-"""The limits of the web server: timeouts and sizes."""
+"""The settings of the web server: timeouts, sizes, and what proxies in front of it do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from errklein.webhooks.forwarding import TrustedProxies
+
 
 @dataclass(frozen=True)
 class WebSettings:
-    """Limits of requests. Times are in seconds, sizes in bytes."""
+    """Limits of requests, and their addresses. Times are in seconds, sizes in bytes."""
 
     timeout: float = 60.0
     """The time for a handler to respond; then the client gets 504, and the handler runs to its end."""
@@ -29,3 +31,12 @@ class WebSettings:
 
     idle_deadline: float = 60.0
     """The time after which a connection without a request is closed."""
+
+    proxies: TrustedProxies | None = None
+    """The proxies whose forwarding headers are read."""
+
+    base_path: str = ""
+    """The path below which clients reach the webhooks, such as "/bot". Proxies may remove it from the paths of requests."""
+
+    public_url: str = ""
+    """The scheme and host of links to webhooks, such as "https://bot.example.net"; by default those of the request."""

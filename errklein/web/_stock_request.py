@@ -10,7 +10,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import Head
-from errklein.web.request import HTTPRequest, check_response, wants_json
+from errklein.web.request import HTTPRequest, apply_forwarding, check_response, wants_json
 
 if TYPE_CHECKING:
     from errklein.web._routes import Match
@@ -27,6 +27,7 @@ class StockRequest:
     """
 
     match: Match | None = None
+    base_path = ""
 
     def __init__(self, request: Any, site: Site, limit: int) -> None:
         self._request = request
@@ -42,6 +43,8 @@ class StockRequest:
         ]
         self.head = Head(request.method, request.uri, request.clientproto, headers, None, True, False)
         self.bad_target: Problem | None = None
+        if site.settings.proxies is not None:
+            apply_forwarding(self, site.settings.proxies)
         if request.content.seek(0, SEEK_END) > limit:
             raise RequestEntityTooLarge(f"the body is larger than {limit} bytes")
         request.notifyFinish().addErrback(self._connection_lost)

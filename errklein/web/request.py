@@ -10,6 +10,7 @@ from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import parse_qs
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web import server
@@ -18,7 +19,8 @@ from twisted.web.http_headers import Headers
 
 from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import Head
-from errklein.web._paths import split_target
+from errklein.web._paths import split_target, without_base
+from errklein.webhooks.forwarding import UNIX, TrustedProxies
 
 if TYPE_CHECKING:
     from errklein.web._channel import Channel
@@ -43,6 +45,8 @@ class HTTPRequest(server.Request):
     defaultContentType = b"text/html; charset=utf-8"
     match: Match | None = None
     """The route of the request, once it is known."""
+    base_path = ""
+    """The path below which the client reaches the webhooks. `path` is without it."""
 
     def __init__(self, channel: Channel, site: Site, head: Head, request_id: str) -> None:
         # Twisted's initialisers create five objects that a webhook doesn't need. The properties below create them on first use.
@@ -71,6 +75,15 @@ class HTTPRequest(server.Request):
         except Problem as bad:
             self.bad_target = bad
             self.path = self.query = b""
+        if site.settings.base_path:
+            self.base_path = site.settings.base_path
+            self.path = without_base(self.path, self.base_path.encode())
+        if site.settings.proxies is not None:
+            apply_forwarding(self, site.settings.proxies)
+
+    def isSecure(self) -> bool:
+        """Return whether the client uses HTTPS."""
+        return self.secure
 
     @cached_property
     def requestHeaders(self) -> Headers:  # type: ignore[override]
@@ -298,6 +311,22 @@ class HTTPRequest(server.Request):
     def _drop_body(self) -> None:
         if "content" in self.__dict__:
             self.content.close()
+
+
+def apply_forwarding(request: Any, proxies: TrustedProxies) -> None:
+    """Set the client, scheme, host and base path of the request to those that trusted proxies report."""
+    head = request.head
+    origin = proxies.origin(getattr(request.client, "host", UNIX), request.secure, head.headers)
+    if origin.client is not None:
+        # The host may be an identifier instead of an address, which Twisted has no class for.
+        address = IPv6Address if ":" in origin.client[0] else IPv4Address
+        request.client = address("TCP", *origin.client)
+    if origin.secure is not None:
+        request.secure = origin.secure
+    if origin.host is not None:
+        head.headers[:] = [(b"host", origin.host), *(header for header in head.headers if header[0] != b"host")]
+    if origin.base_path is not None:
+        request.base_path = origin.base_path
 
 
 def wants_json(accept: bytes, content_type: bytes) -> bool:

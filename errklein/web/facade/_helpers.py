@@ -55,20 +55,20 @@ def url_for(endpoint: str, *, _external: bool = False, _anchor: str | None = Non
 
     ::
 
-        url_for("build", number=7)  # "/builds/7"
+        url_for("build", number=7)  # "/builds/7", or "/bot/builds/7" if WEBHOOK_BASE_PATH is "/bot"
         url_for("Deploy.status", _external=True)  # "https://bot.example.org/status"
 
     :param endpoint: The name of a method of this plugin, or `"Plugin.method"` for one of another plugin.
-    :param _external: Return a full URL, with the scheme and host of the current request.
+    :param _external: Return a full URL, with the scheme and host of PUBLIC_URL, by default those of the current request.
     :param _anchor: A fragment that is appended to the URL after `#`.
     :param values: Values for the variables of the rule. Others are added as a query.
     :raises LookupError: There is no such webhook.
     :raises RuntimeError: No request is being handled.
     """
     context = current_context("flask.url_for")
-    url = context.services.routes.url_for(context.hook, endpoint, values)
+    url = context.incoming.base_path + context.services.routes.url_for(context.hook, endpoint, values)
     if _external:
-        url = context.request.host_url.rstrip("/") + url
+        url = (context.services.settings.public_url or context.request.host_url.rstrip("/")) + url
     return url if _anchor is None else f"{url}#{_anchor}"
 
 

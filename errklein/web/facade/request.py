@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -100,6 +100,11 @@ class Request(werkzeug.wrappers.Request):
     """The values of the rule's variables, by name."""
 
     @property
+    def access_route(self) -> Sequence[str]:  # type: ignore[override]
+        """The client's address, as `remote_addr`. Werkzeug's property believes any client's `X-Forwarded-For`."""
+        return [self.remote_addr] if self.remote_addr else []
+
+    @property
     def endpoint(self) -> str | None:
         """The name of the rule: the handler's name and its HTTP methods, such as "build_POST_GET"; as on errbot."""
         return None if self.url_rule is None else str(self.url_rule.endpoint)
@@ -120,7 +125,7 @@ def make_environ(request: WebhookRequest, body: bytes) -> dict[str, Any]:
     host = request.host
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method.decode("ascii"),
-        "SCRIPT_NAME": "",
+        "SCRIPT_NAME": request.base_path,
         "PATH_INFO": unquote_to_bytes(request.path).decode("latin-1"),
         "QUERY_STRING": request.query.decode("latin-1"),
         "REQUEST_URI": request.uri.decode("latin-1"),

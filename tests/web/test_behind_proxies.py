@@ -1,0 +1,216 @@
+"""Tests for requests through trusted proxies, the base path, and the addresses of links."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from treq.testing import StubTreq
+from twisted.internet.address import UNIXAddress
+from twisted.logger import capturedLogs, formatEvent
+from twisted.web.resource import Resource
+
+from errklein.compat import flask
+from errklein.web import WebSettings
+from errklein.webhooks import webhook
+from errklein.webhooks.forwarding import TrustedProxies
+from tests.web.kit import WebCase, request
+
+SPOOFED = (
+    ("Forwarded", "for=192.0.2.66;proto=https;host=evil.example.net"),
+    ("X-Forwarded-For", "192.0.2.66"),
+    ("X-Real-IP", "192.0.2.66"),
+    ("X-Forwarded-Proto", "https"),
+    ("X-Forwarded-Host", "evil.example.net"),
+    ("X-Forwarded-Port", "66"),
+    ("X-Forwarded-Prefix", "/evil"),
+)
+
+
+class Where:
+    """A plugin that returns what it knows about the request."""
+
+    def __init__(self) -> None:
+        self.resource: list[Any] = []
+
+    @webhook(raw=True)
+    async def where(self, request: Any) -> dict[str, Any]:
+        return {
+            "url": request.url,
+            "scheme": request.scheme,
+            "secure": request.is_secure,
+            "host": request.host,
+            "path": request.path,
+            "root": request.script_root,
+            "client": request.remote_addr,
+            "route": list(request.access_route),
+            "link": flask.url_for("where"),
+            "external": flask.url_for("where", _external=True),
+        }
+
+    @webhook
+    async def moved(self, payload: Any) -> Any:
+        return flask.redirect(flask.url_for("where"))
+
+    @webhook
+    async def twisted(self, payload: Any) -> Any:
+        plugin = self
+
+        class Answer(Resource):
+            def render_POST(self, request: Any) -> bytes:
+                address = request.getClientAddress()
+                plugin.resource.append((address.host, address.port, request.isSecure(), request.getRequestHostname()))
+                return b""
+
+        return Answer()
+
+
+class ProxyCase(WebCase):
+    """Has a server with the plugin Where, and a client on 127.0.0.1."""
+
+    plugin: Where
+
+    def setUp(self) -> None:
+        """Serve the plugin."""
+        super().setUp()
+        self.plugin = Where()
+        self.serve(self.plugin)
+
+    def where(self, *headers: tuple[str, str], path: str = "/where", sent: Iterable[tuple[str, str]] = SPOOFED) -> Any:
+        """Return what the handler knows about a request with these headers, after those that a client has sent itself."""
+        response = self.ask("POST", path, headers=[*sent, *headers])
+        self.assertEqual(response.status, 200)
+        return response.json()
+
+
+class WithoutProxiesTests(ProxyCase):
+    """A server without trusted proxies."""
+
+    def test_spoofed_headers(self) -> None:
+        """No forwarding header changes what a handler knows about its request."""
+        expected = {
+            "url": "http://localhost/where",
+            "scheme": "http",
+            "secure": False,
+            "host": "localhost",
+            "path": "/where",
+            "root": "",
+            "client": "127.0.0.1",
+            "route": ["127.0.0.1"],
+            "link": "/where",
+            "external": "http://localhost/where",
+        }
+        self.assertEqual(self.where(), expected)
+        self.assertEqual(self.where(sent=()), expected)
+
+
+class TrustedProxyTests(ProxyCase):
+    """A server behind a proxy on the same machine."""
+
+    settings = WebSettings(
+        proxies=TrustedProxies(
+            {"127.0.0.1": ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"], "unix": ["Forwarded"]}
+        )
+    )
+
+    reported = (
+        ("X-Forwarded-For", "2001:db8::9"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", "bot.example.net"),
+    )
+
+    def test_handlers(self) -> None:
+        """The handler gets the client's address, and the scheme and host that the client has used."""
+        expected = {
+            "url": "https://bot.example.net/where",
+            "scheme": "https",
+            "secure": True,
+            "host": "bot.example.net",
+            "path": "/where",
+            "root": "",
+            "client": "2001:db8::9",
+            "route": ["2001:db8::9"],
+            "link": "/where",
+            "external": "https://bot.example.net/where",
+        }
+        self.assertEqual(self.where(*self.reported), expected)
+
+    def test_another_site(self) -> None:
+        """The Klein application under another Twisted site knows the same."""
+        stub = StubTreq(self.web.app.resource())
+        headers: dict[str, list[str]] = {}
+        for name, value in (*SPOOFED, *self.reported):
+            headers.setdefault(name, []).append(value)
+        response = self.successResultOf(stub.post("http://localhost/where", headers=headers))
+        found = self.successResultOf(response.json())
+        self.assertEqual((found["url"], found["client"]), ("https://bot.example.net/where", "2001:db8::9"))
+
+    def test_resources(self) -> None:
+        """A Twisted resource gets the same."""
+        self.ask("POST", "/twisted", headers=[*SPOOFED, *self.reported[1:], ("X-Forwarded-For", "192.0.2.1:1234")])
+        self.assertEqual(self.plugin.resource, [("192.0.2.1", 1234, True, b"bot.example.net")])
+
+    def test_hidden_clients(self) -> None:
+        """A client whose address is hidden or invalid doesn't get the proxy's."""
+        for value, client in (("_hidden", "_hidden"), ("unknown", "unknown"), ("nonsense", "unknown")):
+            self.assertEqual(self.where(("X-Forwarded-For", value))["client"], client)
+
+    def test_the_log(self) -> None:
+        """The access log has the client's address."""
+        with capturedLogs() as events:
+            self.where(*self.reported)
+        lines = [formatEvent(event) or "" for event in events]
+        self.assertTrue(any(line.startswith('2001:db8::9 "POST /where" 200 ') for line in lines), lines)
+
+    def test_unix_sockets(self) -> None:
+        """The proxy that is connected to a Unix socket is trusted by its own key."""
+        connection = self.connect()
+        connection.getPeer = lambda: UNIXAddress(None)  # type: ignore[method-assign,assignment,return-value]
+        headers = [f"{name}: {value}" for name, value in SPOOFED]
+        response = connection.send(request("POST", "/where", b"", *headers, "Forwarded: for=192.0.2.1;proto=https"))
+        self.assertIn(b'"client":"192.0.2.1"', response)
+        self.assertIn(b'"url":"https://localhost/where"', response)
+
+
+class BasePathTests(ProxyCase):
+    """A server whose webhooks are below a path."""
+
+    settings = WebSettings(base_path="/bot")
+
+    def test_links(self) -> None:
+        """Links and redirects begin with the base path, whether the proxy has removed it or not."""
+        for path in ("/where", "/bot/where"):
+            found = self.where(path=path)
+            self.assertEqual(found["url"], "http://localhost/bot/where")
+            self.assertEqual((found["path"], found["root"], found["link"]), ("/where", "/bot", "/bot/where"))
+            self.assertEqual(found["external"], "http://localhost/bot/where")
+        self.assertEqual(self.ask("POST", "/bot/moved").header("Location"), "/bot/where")
+
+    def test_other_paths(self) -> None:
+        """Only a whole segment is the base path."""
+        for path in ("/bot", "/bot/", "/botwhere", "/bot/bot/where", "/bot//where", "/BOT/where"):
+            self.assertEqual(self.ask("POST", path).status, 404, path)
+
+
+class ForwardedBasePathTests(ProxyCase):
+    """A server behind a proxy that removes the base path, and reports it."""
+
+    settings = WebSettings(base_path="/bot", proxies=TrustedProxies({"127.0.0.1": ["X-Forwarded-Prefix"]}))
+
+    def test_links(self) -> None:
+        """The reported path takes precedence over the setting, and an invalid one is ignored."""
+        self.assertEqual(self.where(("X-Forwarded-Prefix", "/other"))["link"], "/other/where")
+        self.assertEqual(self.where(("X-Forwarded-Prefix", "//evil.example.net"))["link"], "/bot/where")
+        self.assertEqual(self.where(sent=())["link"], "/bot/where")
+
+
+class PublicURLTests(ProxyCase):
+    """A server with a public URL."""
+
+    settings = WebSettings(base_path="/bot", public_url="https://bot.example.net")
+
+    def test_links(self) -> None:
+        """External links have the public URL, whatever host the client has sent."""
+        found = self.where(("Host", "evil.example.net"))
+        self.assertEqual(found["external"], "https://bot.example.net/bot/where")
+        self.assertEqual(found["link"], "/bot/where")
