@@ -57,6 +57,7 @@ def wire(
     from errklein.running import KeyedQueues, PooledRunner, Runner, ThreadWaits, WorkerPool
     from errklein.running.workers import Workers
     from errklein.web import WebServer, WebSettings
+    from errklein.webhooks.forwarding import TrustedProxies
 
     pool = make_pool or WorkerPool
     runner = Runner(reactor)
@@ -65,7 +66,13 @@ def wire(
         reactor,
         runner,
         pool(reactor, "webhooks", config.WEBHOOK_POOLSIZE, **waiting),
-        settings=WebSettings(timeout=config.WEBHOOK_TIMEOUT, max_body=config.WEBHOOK_MAX_BODY),
+        settings=WebSettings(
+            timeout=config.WEBHOOK_TIMEOUT,
+            max_body=config.WEBHOOK_MAX_BODY,
+            proxies=TrustedProxies(config.TRUSTED_PROXIES) if config.TRUSTED_PROXIES else None,
+            base_path=config.WEBHOOK_BASE_PATH,
+            public_url=config.PUBLIC_URL,
+        ),
         # Decoding is limited by the processor: more threads would only slow down the reactor's thread.
         decoding_pool=pool(reactor, "decoding", 2, **waiting),
     )

@@ -115,6 +115,9 @@ class DocumentationTests(SynchronousTestCase):
             "WEBHOOK_QUEUE",
             "WEBHOOK_QUEUE_WAIT",
             "WEBHOOK_MAX_BODY",
+            "WEBHOOK_BASE_PATH",
+            "TRUSTED_PROXIES",
+            "PUBLIC_URL",
             "GRACE_PERIOD",
             "OUTBOX_LIMIT",
         ):

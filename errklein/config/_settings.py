@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from errklein.commands import InvalidValue, check_rule, check_rules
+from errklein.webhooks.forwarding import InvalidProxies, TrustedProxies
+from errklein.webhooks.hosts import is_base_path, is_host
 
 BACKENDS: Mapping[str, tuple[str, ...]] = {"IRC": ("nickname", "server"), "Null": (), "Test": (), "Text": ()}
 """The backends that errklein includes, each with the required keys of BOT_IDENTITY."""
@@ -233,6 +235,31 @@ def _pattern(value: Any) -> Any:
     raise InvalidValue("a format string with no other fields than {nick}, {user} and {host}")
 
 
+def _trusted_proxies(value: Any) -> Any:
+    try:
+        TrustedProxies(value)
+    except InvalidProxies as error:
+        raise InvalidValue(*error.args) from None
+    return value
+
+
+def _base_path(value: Any) -> Any:
+    path = value.rstrip("/") if isinstance(value, str) else None
+    if path is None or (path and not is_base_path(path)):
+        raise InvalidValue("a path such as '/bot', of letters, digits, '-', '.', '_' and '~'")
+    return path
+
+
+def _public_url(value: Any) -> Any:
+    scheme, _, rest = value.partition("://") if isinstance(value, str) else ("", "", "")
+    host, _, path = rest.partition("/")
+    if value and (scheme not in ("http", "https") or not is_host(host.encode("utf-8", "replace"))):
+        raise InvalidValue("a URL such as 'https://bot.example.net'")
+    if path:
+        raise InvalidValue("a URL without a path, which is the setting WEBHOOK_BASE_PATH")
+    return value.rstrip("/") if value else ""
+
+
 SETTINGS: Mapping[str, Setting] = {
     # errbot's
     "BACKEND": Setting("Text", _backend),
@@ -300,6 +327,9 @@ SETTINGS: Mapping[str, Setting] = {
     "WEBHOOK_QUEUE": Setting(200, _whole(0)),
     "WEBHOOK_QUEUE_WAIT": Setting(10.0, _some_seconds),
     "WEBHOOK_MAX_BODY": Setting(25 * 1024 * 1024, _whole(1)),
+    "WEBHOOK_BASE_PATH": Setting("", _optional(_base_path, "")),
+    "TRUSTED_PROXIES": Setting({}, _optional(_trusted_proxies, {})),
+    "PUBLIC_URL": Setting("", _optional(_public_url, "")),
     "GRACE_PERIOD": Setting(10.0, _seconds),
     "OUTBOX_LIMIT": Setting(10_000, _whole(1)),
 }

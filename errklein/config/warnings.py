@@ -34,6 +34,9 @@ def _of_all(config: Config) -> Iterator[str]:
     ]
     if meaningless and not written_for_errbot:
         yield f"{', '.join(meaningless)}: no effect, since errklein includes no XMPP backend"
+    for network in config.TRUSTED_PROXIES:
+        if network.endswith("/0"):
+            yield f"TRUSTED_PROXIES: every client can forge its address, since {network!r} contains all addresses"
     if config.SENTRY_TRANSPORT is not None:
         yield "SENTRY_TRANSPORT is deprecated; set SENTRY_OPTIONS = {'transport': …}"
     if config.SENTRY_DSN and not config.BOT_LOG_SENTRY:

@@ -77,6 +77,17 @@ class OneNetwork(ConfigCase):
         self.assertEqual(config.TOKEN_OF_MY_PLUGIN, "x")
         self.assertIs(config.COMPACT_OUTPUT, True)
 
+    def test_addresses_of_webhooks(self) -> None:
+        """Base path and public URL have no slash at the end, and the proxies are the dict in the file."""
+        config = self.load(
+            "BACKEND = 'Null'\nWEBHOOK_BASE_PATH = '/bots/one/'\nPUBLIC_URL = 'https://[::1]:8443/'\n"
+            "TRUSTED_PROXIES = {'unix': 'Forwarded'}\n"
+        )
+        self.assertEqual((config.WEBHOOK_BASE_PATH, config.PUBLIC_URL), ("/bots/one", "https://[::1]:8443"))
+        self.assertEqual(config.TRUSTED_PROXIES, {"unix": "Forwarded"})
+        config = self.load("BACKEND = 'Null'\nWEBHOOK_BASE_PATH = '/'\nPUBLIC_URL = None\nTRUSTED_PROXIES = None\n")
+        self.assertEqual((config.WEBHOOK_BASE_PATH, config.PUBLIC_URL, config.TRUSTED_PROXIES), ("", "", {}))
+
     def test_network_is_named_after_its_backend(self) -> None:
         """The view of the only network follows the whole configuration, also after a change."""
         config = self.load(IRC)
@@ -347,6 +358,20 @@ class Mistakes(ConfigCase):
             ("WEBHOOK_POOLSIZE = True", "WEBHOOK_POOLSIZE", "at least 1"),
             ("WEBHOOK_TIMEOUT = 0", "WEBHOOK_TIMEOUT", "more than 0"),
             ("WEBHOOK_TIMEOUT = float('nan')", "WEBHOOK_TIMEOUT", "seconds"),
+            ("WEBHOOK_BASE_PATH = 'bot'", "WEBHOOK_BASE_PATH", "a path such as '/bot'", "not 'bot'"),
+            ("WEBHOOK_BASE_PATH = '//bot'", "WEBHOOK_BASE_PATH", "a path such as '/bot'", "not '//bot'"),
+            ("WEBHOOK_BASE_PATH = 7", "WEBHOOK_BASE_PATH", "a path such as '/bot'", "not 7"),
+            ("PUBLIC_URL = 'bot.example.net'", "PUBLIC_URL", "a URL such as 'https://bot.example.net'"),
+            ("PUBLIC_URL = 'https://b\\udc80t'", "PUBLIC_URL", "a URL such as 'https://bot.example.net'"),
+            ("PUBLIC_URL = 'ftp://bot'", "PUBLIC_URL", "a URL such as 'https://bot.example.net'"),
+            (
+                "PUBLIC_URL = 'https://bot/x'",
+                "PUBLIC_URL",
+                "a URL without a path, which is the setting WEBHOOK_BASE_PATH",
+            ),
+            ("TRUSTED_PROXIES = ['10.0.0.1']", "TRUSTED_PROXIES", "a dict of proxies", "not a list"),
+            ("TRUSTED_PROXIES = {'10.0.0.1/8': []}", "TRUSTED_PROXIES", "'10.0.0.0/8', not '10.0.0.1/8'"),
+            ("TRUSTED_PROXIES = {'unix': ['X-For']}", "TRUSTED_PROXIES", "X-Real-IP", "not 'X-For' for 'unix'"),
             ("GRACE_PERIOD = '10'", "GRACE_PERIOD", "seconds", "'10'"),
             ("BOT_IDENTITY = 'x'", "BOT_IDENTITY", "a dict"),
             ("BOT_LOG_FORMATTER = '%(message)s'", "BOT_LOG_FORMATTER", "a logging.Formatter", "'%(message)s'"),

@@ -48,6 +48,14 @@ class WarningsTests(SynchronousTestCase):
         """A backend written for errbot may use these settings, so there is no warning."""
         self.assertEqual(self.warnings(BACKEND="Jabber", XMPP_XHTML_IM=True, BOT_ADMINS=("a",)), [])
 
+    def test_trust_in_everybody(self) -> None:
+        """A network of trusted proxies that contains every address is reported."""
+        networks: dict[str, list[str]] = {"10.0.0.0/8": [], "::/0": []}
+        [warning] = self.warnings(TRUSTED_PROXIES=networks)
+        self.assertEqual(
+            warning, "TRUSTED_PROXIES: every client can forge its address, since '::/0' contains all addresses"
+        )
+
     def test_size_limit(self) -> None:
         """A limit above that of the network is reported, with the network's name if it is one of several."""
         [warning] = self.warnings(**IRC, MESSAGE_SIZE_LIMIT=511)

@@ -204,6 +204,16 @@ DIVERT_TO_THREAD = ()
 # The maximum size of a request body (bytes).
 # WEBHOOK_MAX_BODY = 25 * 1024 * 1024
 
+# The proxies in front of the bot, each with the forwarding headers that it overwrites. Other forwarding headers are ignored.
+# TRUSTED_PROXIES = {}
+#     TRUSTED_PROXIES = {"127.0.0.1": ["X-Forwarded-For", "X-Forwarded-Proto"]}
+
+# The path below which a proxy serves the webhooks, such as "/bot".
+# WEBHOOK_BASE_PATH = ""
+
+# The scheme and host of links to webhooks, such as "https://bot.example.net". Default: those of the current request.
+# PUBLIC_URL = ""
+
 ##########################################################################
 # Settings of single networks
 
