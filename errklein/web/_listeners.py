@@ -16,8 +16,8 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.protocols.haproxy import proxyEndpoint
 
+from errklein.web._haproxy import ProxiedEndpoint
 from errklein.web._listen_errors import listen_problem, unix_problem
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class _Listener:
 class Listeners:
     """The open endpoints, each with the description that opened it.
 
-    `tcp:`, `unix:`, `systemd:` and `haproxy:` are Twisted's. `ssl:` and `tls:` take Twisted's arguments, but offer only secure
-    versions and cipher suites, and reload their certificates when the files change.
+    `tcp:`, `unix:` and `systemd:` are Twisted's. `ssl:` and `tls:` take Twisted's arguments, but offer only secure versions and
+    cipher suites, and reload their certificates when the files change. `haproxy:` accepts all valid PROXY headers, before TLS.
     """
 
     log = Logger()
@@ -173,21 +173,24 @@ class Listeners:
             self.log.error("{endpoint}: {problem}", endpoint=description, problem=problem)
 
 
-def server_endpoint(reactor: Any, description: str) -> tuple[IStreamServerEndpoint, CertificateStore | None]:
+def server_endpoint(
+    reactor: Any, description: str, proxied: bool = False
+) -> tuple[IStreamServerEndpoint, CertificateStore | None]:
     """Return the endpoint for a description, and its certificates (None without TLS).
 
+    :param proxied: Whether connections begin with a PROXY header.
     :raises ValueError: The description or a certificate is invalid. Twisted's parsers may raise other errors.
     """
     kind, named = identify(description)
     if kind == "haproxy":
-        inner, store = server_endpoint(reactor, dict(named)["endpoint"])
-        return proxyEndpoint(inner), store
+        return server_endpoint(reactor, dict(named)["endpoint"], proxied=True)
     if kind not in ("ssl", "tls"):
-        return serverFromString(reactor, description), None
+        plain = serverFromString(reactor, description)
+        return ProxiedEndpoint(reactor, plain) if proxied else plain, None
     # Imported late, since importing TLS is slow and only needed here.
     from errklein.web.tls import tls_endpoint
 
-    endpoint = tls_endpoint(reactor, kind, dict(named))
+    endpoint = tls_endpoint(reactor, kind, dict(named), proxied)
     return endpoint, endpoint.certificates
 
 

@@ -10,13 +10,13 @@ from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import parse_qs
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http import NO_BODY_CODES
 from twisted.web.http_headers import Headers
 
+from errklein.web._addresses import address_of
 from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import Head
 from errklein.web._paths import split_target, without_base
@@ -318,9 +318,7 @@ def apply_forwarding(request: Any, proxies: TrustedProxies) -> None:
     head = request.head
     origin = proxies.origin(getattr(request.client, "host", UNIX), request.secure, head.headers)
     if origin.client is not None:
-        # The host may be an identifier instead of an address, which Twisted has no class for.
-        address = IPv6Address if ":" in origin.client[0] else IPv4Address
-        request.client = address("TCP", *origin.client)
+        request.client = address_of(*origin.client)
     if origin.secure is not None:
         request.secure = origin.secure
     if origin.host is not None:

@@ -22,6 +22,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from errklein.web._certificates import CertificateDirectory, CertificateFiles, CertificateStore
+from errklein.web._haproxy import ProxiedFactory
 
 
 @implementer(IStreamServerEndpoint)
@@ -37,20 +38,25 @@ class TLSEndpoint:
     certificates: CertificateStore
     backlog: int
     interface: str
+    proxied: bool = False
+    """Whether a PROXY header precedes the bytes of TLS."""
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Start listening. Return a Deferred that fires with the port."""
-        factory = TLSMemoryBIOFactory(self.certificates, False, protocolFactory, clock=self.reactor)
+        factory: IProtocolFactory = TLSMemoryBIOFactory(self.certificates, False, protocolFactory, clock=self.reactor)
+        if self.proxied:
+            factory = ProxiedFactory(self.reactor, factory)
         return maybeDeferred(self.reactor.listenTCP, self.port, factory, self.backlog, self.interface)
 
 
-def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str]) -> TLSEndpoint:
+def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str], proxied: bool = False) -> TLSEndpoint:
     """Return the endpoint for an `ssl:` or `tls:` description. The arguments and their defaults are Twisted's.
 
     Relative paths are resolved against the current directory immediately.
 
     :param kind: "ssl" or "tls".
     :param arguments: The arguments of the description by name.
+    :param proxied: Whether a PROXY header precedes the bytes of TLS.
     :raises ValueError: An argument is missing, unknown or invalid.
     :raises CertificateError: No certificate can be used.
     """
@@ -76,7 +82,7 @@ def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str]) -> TLSEn
     port, backlog, interface = int(left.pop("port")), int(left.pop("backlog")), left.pop("interface")
     if left:
         raise ValueError(f"{kind}: has no argument {min(left)}")
-    return TLSEndpoint(reactor, port, CertificateStore(source), backlog, interface)
+    return TLSEndpoint(reactor, port, CertificateStore(source), backlog, interface, proxied)
 
 
 def generate_certificate(hosts: Sequence[str], key_path: Path, certificate_path: Path) -> None:

@@ -1,0 +1,121 @@
+"""Endpoints for proxies that send the PROXY protocol, whose header has the client's address.
+
+Twisted's implementation closes the connection if the header is `PROXY UNKNOWN`, or arrives in several segments, has no deadline, and
+expects the header within TLS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
+from zope.interface import directlyProvides, implementer, providedBy
+
+from errklein.web._addresses import address_of
+from errklein.webhooks.proxy_header import InvalidHeader, ProxyHeader, parse_proxy_header
+
+_DEADLINE = 10.0
+
+
+class ProxiedProtocol(ProtocolWrapper):
+    """A connection from a proxy. The wrapped connection begins when the header is complete, with the client's address.
+
+    It is closed if the header is invalid, or isn't complete after 10 seconds.
+    """
+
+    log = Logger(namespace="errklein.web.access")
+    factory: ProxiedFactory
+    wrappedProtocol: Any
+
+    def __init__(self, factory: ProxiedFactory) -> None:
+        super().__init__(factory, None)  # type: ignore[arg-type]
+        self._header: ProxyHeader | None = None
+        self._received = b""
+
+    def makeConnection(self, transport: Any) -> None:
+        """Wait for the header."""
+        directlyProvides(self, providedBy(transport))
+        Protocol.makeConnection(self, transport)
+        self.factory.registerProtocol(self)  # type: ignore[no-untyped-call]
+        self._deadline = self.factory.reactor.callLater(
+            _DEADLINE, self._refuse, "the PROXY header took too long to arrive"
+        )
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read the header, and pass on the bytes after it."""
+        if self.wrappedProtocol is not None:
+            self.wrappedProtocol.dataReceived(data)
+        elif not self.disconnecting:
+            self._received += data
+            try:
+                self._header = parse_proxy_header(self._received)
+            except InvalidHeader as error:
+                self._refuse(str(error))
+            else:
+                if self._header is not None:
+                    self._begin(self._received[self._header.size :])
+
+    def _begin(self, rest: bytes) -> None:
+        self._received = b""
+        self._deadline.cancel()
+        self.wrappedProtocol = self.factory.wrappedFactory.buildProtocol(self.getPeer())
+        self.wrappedProtocol.makeConnection(self)
+        if rest and self.wrappedProtocol is not None:
+            self.wrappedProtocol.dataReceived(rest)
+
+    def _refuse(self, reason: str) -> None:
+        self.disconnecting = 1
+        self.log.info('{peer} "-" {reason}', peer=getattr(self.getPeer(), "host", "-"), reason=reason)
+        self.transport.abortConnection()  # type: ignore[union-attr]
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """End the wrapped connection."""
+        if self._deadline.active():
+            self._deadline.cancel()
+        if self.wrappedProtocol is not None:
+            super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        else:
+            self.factory.unregisterProtocol(self)  # type: ignore[no-untyped-call]
+
+    def getPeer(self) -> IAddress:
+        """Return the client's address."""
+        source = self._header and self._header.source
+        return address_of(*source) if source else super().getPeer()  # type: ignore[no-untyped-call]
+
+    def getHost(self) -> IAddress:
+        """Return the address to which the client is connected."""
+        destination = self._header and self._header.destination
+        return address_of(*destination) if destination else super().getHost()  # type: ignore[no-untyped-call]
+
+
+class ProxiedFactory(WrappingFactory[ProxiedProtocol]):
+    """Creates connections that begin with a PROXY header."""
+
+    noisy = False
+
+    def __init__(self, reactor: Any, factory: IProtocolFactory) -> None:
+        super().__init__(factory)  # type: ignore[no-untyped-call]
+        self.reactor = reactor
+
+    def buildProtocol(self, addr: IAddress | None) -> ProxiedProtocol:
+        """Return a new connection."""
+        return ProxiedProtocol(self)
+
+
+@implementer(IStreamServerEndpoint)
+@dataclass(frozen=True)
+class ProxiedEndpoint:
+    """An endpoint on which connections begin with a PROXY header."""
+
+    reactor: Any
+    endpoint: IStreamServerEndpoint
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Start listening. Return a Deferred that fires with the port."""
+        return self.endpoint.listen(ProxiedFactory(self.reactor, protocolFactory))
