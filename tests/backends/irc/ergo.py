@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 
-from tests.backends.irc.server_program import ServerProgram
+from tests.server_program import ServerProgram
 
 _CONFIGURATION = """\
 network: {{name: ErgoTest}}

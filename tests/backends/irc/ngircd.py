@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
-from tests.backends.irc.server_program import ServerProgram, free_port
+from tests.server_program import ServerProgram, free_port
 
 
 class Ngircd(ServerProgram):

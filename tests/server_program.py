@@ -1,4 +1,4 @@
-"""Base class for IRC servers that run as programs on loopback."""
+"""Base class for servers that tests run as programs on loopback: IRC servers and proxies."""
 
 from __future__ import annotations
 
