@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
 from errklein.web._addresses import address_of
+from errklein.webhooks.forwarding import UNIX
 from errklein.webhooks.proxy_header import InvalidHeader, ProxyHeader, parse_proxy_header
 
 _DEADLINE = 10.0
@@ -82,6 +83,12 @@ class ProxiedProtocol(ProtocolWrapper):
             super().connectionLost(reason)  # type: ignore[no-untyped-call]
         else:
             self.factory.unregisterProtocol(self)  # type: ignore[no-untyped-call]
+
+    @property
+    def proxy(self) -> str | None:
+        """The address of the proxy, or UNIX, if its header has the address of a client; else None."""
+        reports = self._header and self._header.source
+        return getattr(super().getPeer(), "host", UNIX) if reports else None  # type: ignore[no-untyped-call]
 
     def getPeer(self) -> IAddress:
         """Return the client's address."""

@@ -316,7 +316,8 @@ class HTTPRequest(server.Request):
 def apply_forwarding(request: Any, proxies: TrustedProxies) -> None:
     """Set the client, scheme, host and base path of the request to those that trusted proxies report."""
     head = request.head
-    origin = proxies.origin(getattr(request.client, "host", UNIX), request.secure, head.headers)
+    peer, proxy = getattr(request.client, "host", UNIX), getattr(request.transport, "proxy", None)
+    origin = proxies.origin(peer, request.secure, head.headers, proxy)
     if origin.client is not None:
         request.client = address_of(*origin.client)
     if origin.secure is not None:

@@ -16,7 +16,7 @@ semicolon in a quoted string, with which a client could change the meaning of an
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -108,25 +108,28 @@ class TrustedProxies:
         """Return whether a peer with this address, or UNIX, is a trusted proxy."""
         return self._headers_of(host) is not None
 
-    def origin(self, peer: str, secure: bool, headers: Headers) -> Origin:
+    def origin(self, peer: str, secure: bool, headers: Headers, proxy: str | None = None) -> Origin:
         """Return what trusted proxies report about a request.
 
-        :param peer: The address that is connected to the server, or UNIX.
-        :param secure: Whether that connection uses TLS.
+        :param peer: The address that is connected to the server, or UNIX; with `proxy`, the address that is connected to it.
+        :param secure: Whether the connection to the server uses TLS.
+        :param proxy: The proxy that has reported `peer` in a PROXY header.
         """
         origin = Origin()
         trusted = self._headers_of(peer)
-        if not trusted:
+        first = None if proxy is None else self._headers_of(proxy)
+        if not trusted and not first:
             return origin
         values: dict[bytes, list[bytes]] = {}
         for name, value in headers:
             if name in self._names:
                 values.setdefault(name, []).extend(value.split(b","))
+        if first:
+            _read_elements(origin, first, values)
+            origin.client = None
         while trusted:
             client = origin.client
-            for name in trusted:
-                if elements := values.get(name):
-                    _READERS[name](origin, elements.pop().strip(b" \t"))
+            _read_elements(origin, trusted, values)
             if origin.client is None or origin.client is client:
                 break
             trusted = self._headers_of(origin.client[0])
@@ -205,6 +208,13 @@ def _unmapped(address: Address) -> Address:
 def _with_port(host: bytes, port: bytes, secure: bool) -> bytes:
     name = _PORT_OF_HOST.sub(b"", host)
     return name if port == (b"443" if secure else b"80") else b"%b:%b" % (name, port)
+
+
+def _read_elements(origin: Origin, names: Iterable[bytes], values: Mapping[bytes, list[bytes]]) -> None:
+    """Read what one proxy has written, and remove it from the values."""
+    for name in names:
+        if elements := values.get(name):
+            _READERS[name](origin, elements.pop().strip(b" \t"))
 
 
 def _read_client(origin: Origin, value: bytes) -> None:

@@ -132,6 +132,32 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual(client(trusted, *headers, peer=str(peer)), str(outside))
 
 
+class ProxyHeaderTests(SynchronousTestCase):
+    """Proxies that report the client's address in a PROXY header, and the rest in forwarding headers."""
+
+    def read(self, table: Mapping[str, Sequence[str]], peer: str, *headers: tuple[str, str]) -> Origin:
+        """Return what is known about a request of this peer through a proxy."""
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers]
+        return TrustedProxies(table).origin(peer, False, raw, PROXY)
+
+    def test_scheme(self) -> None:
+        """The proxy's own headers are read, but the client is that of the PROXY header."""
+        for headers in ((PROTO,), (PROTO, XFF)):
+            found = self.read({PROXY: headers}, CLIENT, (PROTO, "https"), (XFF, f"127.0.0.1, {CLIENT}"), (HOST, "evil"))
+            self.assertEqual(found, Origin(None, True))
+
+    def test_an_unknown_proxy(self) -> None:
+        """The headers are ignored if neither the proxy nor its client is trusted."""
+        self.assertEqual(self.read({"192.0.2.1": [PROTO]}, CLIENT, (PROTO, "https")), Origin())
+
+    def test_a_chain(self) -> None:
+        """The client in the PROXY header may be a trusted proxy."""
+        headers = (PROTO, "https, http"), (XFF, f"127.0.0.1, {CLIENT}")
+        table = {PROXY: [PROTO], "192.0.2.7": [XFF, PROTO]}
+        self.assertEqual(self.read(table, "192.0.2.7", *headers), Origin((CLIENT, 0), True))
+        self.assertEqual(self.read({"192.0.2.7": [XFF]}, "192.0.2.7", *headers), Origin((CLIENT, 0)))
+
+
 class ForwardedTests(SynchronousTestCase):
     """The header Forwarded (RFC 7239)."""
 
