@@ -144,7 +144,11 @@ class Webserver(CorePlugin):
             }
             for route in self._bot.web.routes.hooks()
         ]
-        values = {"routes": routes, "endpoints": list(self._bot.web.listeners.open_now)}
+        values = {
+            "routes": routes,
+            "endpoints": list(self._bot.web.listeners.open_now),
+            "public_url": self.bot_config.PUBLIC_URL and self.bot_config.PUBLIC_URL + self.bot_config.WEBHOOK_BASE_PATH,
+        }
         return self._bot.process_template("webstatus", values, self.name)
 
     @admin_by_default

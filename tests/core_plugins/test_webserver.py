@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
 
 from errklein import BotPlugin, webhook
+from errklein.compat import flask
 from errklein.core_plugins.webserver import endpoints
 from errklein.testing import PluginTestCase
 from errklein.web.tls import generate_certificate
@@ -325,6 +326,10 @@ class Mirror(BotPlugin):
         return str(request.args.to_dict())
 
     @webhook
+    def link(self, payload: Any) -> str:
+        return f"{flask.request.remote_addr} {flask.url_for('link', _external=True)}"
+
+    @webhook
     def fails(self, payload: Any) -> str:
         raise RuntimeError("s3cret")
 
@@ -396,6 +401,27 @@ class WebhookTestTests(PluginTestCase):
         self.assertIn("`````\na", sent.message.body)
         for url in ("/`x`", "/*x*", "/<b>"):
             self.assertIn(f"URL: {url}\n", self.command(f"!webhook test {url}"))
+
+
+class PublicURLTests(PluginTestCase):
+    """A bot behind a proxy, by the settings of its configuration."""
+
+    plugins = (Mirror,)
+    config = {
+        "WEBHOOK_BASE_PATH": "/bot/",
+        "PUBLIC_URL": "https://bot.example.net/",
+        "TRUSTED_PROXIES": {"127.0.0.1": "X-Forwarded-For"},
+    }
+
+    def test_status(self) -> None:
+        """`!webstatus` shows the URL of the webhooks."""
+        self.command("!plugin config Webserver {'HOST': '127.0.0.1', 'PORT': 3141}")
+        self.assertIn("Public URL: https://bot.example.net/bot", self.command("!webstatus"))
+
+    def test_requests(self) -> None:
+        """Handlers get the client's address, and links below the public URL."""
+        response = self.post("/bot/link", headers={"X-Forwarded-For": "192.0.2.1"})
+        self.assertEqual(response.text, "192.0.2.1 https://bot.example.net/bot/link")
 
 
 class EndpointsTests(PluginTestCase):
