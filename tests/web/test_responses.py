@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import klein
@@ -13,8 +13,9 @@ from twisted.web.resource import Resource
 from twisted.web.template import Element, TagLoader, tags
 
 from errklein.running import on_reactor
+from errklein.web.facade import Response, jsonify, make_response
 from errklein.webhooks import webhook
-from tests.web.kit import WebCase, request, status_of
+from tests.web.kit import Echo, WebCase, request, status_of
 
 
 class Returns:
@@ -216,6 +217,53 @@ class ReturningTests(WebCase):
 
 class HeaderTests(WebCase):
     """Headers of responses."""
+
+    def test_none_gets_500(self) -> None:
+        """None as the value of a header gets 500, and the log names the header."""
+
+        def changed() -> Response:
+            response = Response("body")
+            response.headers["X-None"] = None
+            return response
+
+        makers: list[Callable[[], Any]] = [
+            lambda: ("body", 200, {"X-None": None}),
+            lambda: ("body", [("X-None", None)]),
+            lambda: ({"body": 1}, 200, {"X-None": None}),
+            lambda: (jsonify(1), {"X-None": None}),
+            lambda: Response("body", headers={"X-None": None}),
+            lambda: make_response("body", {"X-None": None}),
+            changed,
+        ]
+
+        class Nones:
+            @webhook("/blocking/<int:number>")
+            def blocking(self, payload: Any, number: int) -> Any:
+                return makers[number]()
+
+            @webhook("/coroutine/<int:number>")
+            async def coroutine(self, payload: Any, number: int) -> Any:
+                return makers[number]()
+
+        self.serve(Nones())
+        for number in range(len(makers)):
+            for path in ("/blocking", "/coroutine"):
+                self.assertEqual(self.ask("GET", f"{path}/{number}").status, 500)
+                [failure] = self.flushLoggedErrors(TypeError)
+                self.assertIn("the header X-None has the value None", str(failure.value))
+
+    def test_upgrade_is_ignored(self) -> None:
+        """A request to change the protocol is handled as one without (RFC 9110, 7.8), and its handler runs once."""
+        echo = Echo()
+        self.serve(echo)
+        for protocol in ("websocket", "h2c", "TLS/1.0, HTTP/2"):
+            connection = self.connect()
+            headers = (f"Upgrade: {protocol}", "Connection: Upgrade, HTTP2-Settings", "Sec-WebSocket-Version: 13")
+            response = connection.send(request("GET", "/quick", b"", *headers))
+            self.assertEqual(status_of(response), 200)
+            self.assertNotIn(b"upgrade", response.lower())
+            self.assertEqual(status_of(connection.send(request("GET", "/quick"))), 200)
+        self.assertEqual(len(echo.got), 6)
 
     def test_line_ends_never_add_headers(self) -> None:
         """Line ends in a header's value never add a header."""

@@ -25,12 +25,35 @@ class Response(werkzeug.wrappers.Response):
 
     :param response: The body: text, bytes, or an iterable of either, which is streamed.
     :param status: The status, as a number or as text such as `"201 Created"`; 200 by default.
-    :param headers: A mapping, or a list of pairs.
+    :param headers: A mapping, or a list of pairs. None as a value raises TypeError.
     :param mimetype: The media type; text types get the charset UTF-8.
     :param content_type: The media type with its parameters, instead of `mimetype`.
     """
 
     default_mimetype = "text/html"
+
+    def __init__(
+        self, response: Any = None, status: Any = None, headers: Any = None, *args: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(response, status, _ResponseHeaders(headers), *args, **kwargs)
+
+
+class _ResponseHeaders(Headers):
+    """Headers that reject None, which Werkzeug would send as the text "None"."""
+
+    def add(self, key: str, value: Any, /, **options: Any) -> None:
+        """Append a header. Its `options` are parameters of the value."""
+        super().add(key, _not_none(key, value), **options)
+
+    def set(self, key: str, value: Any, /, **options: Any) -> None:
+        """Replace all headers with this name."""
+        super().set(key, _not_none(key, value), **options)
+
+
+def _not_none(name: str, value: Any) -> Any:
+    if value is None:
+        raise TypeError(f"the header {name} has the value None; set it to text, or leave the header out")
+    return value
 
 
 def jsonify(*args: Any, **kwargs: Any) -> Response:
