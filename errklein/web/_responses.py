@@ -6,7 +6,7 @@ Text and JSON values are converted directly. Other values become a Werkzeug resp
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from twisted.web.template import Tag
 from werkzeug.exceptions import HTTPException
 
 from errklein.web._error_pages import Headers
-from errklein.web.facade import Response, json_text
+from errklein.web.facade import json_text
 from errklein.web.facade.context import RequestContext
 from errklein.web.facade.response import response_for
 
@@ -30,13 +30,21 @@ _OURS = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "
 
 @dataclass(slots=True)
 class PreparedResponse:
-    """A response that is ready to be sent. The body is the sequence of `items` if there are any, else `body`."""
+    """A response that is ready to be sent. The body is the sequence of `items` if there are any, else `body`.
+
+    A generator may call `after_this_request` before its first item. `source` is the response that these functions get.
+    """
 
     status: int
     headers: Headers
     body: bytes
     items: Iterator[Any] | AsyncIterator[Any] | None = None
     close: Callable[[], object] | None = None
+    source: Any = None
+
+    def apply_after(self, context: RequestContext) -> None:
+        """Call the functions that the generator has registered. Of the response, they change the status and the headers."""
+        self.status, self.headers = _head_of(_apply_after(self.source, context), context, streamed=True)
 
 
 @dataclass(slots=True)
@@ -65,11 +73,9 @@ def prepare_response(value: Any, context: RequestContext) -> PreparedResponse | 
             return PreparedResponse(200, _JSON, json_text.dump_body(value).encode())
     if _needs_reactor(value):
         return ReactorValue(value)
-    if isinstance(value, AsyncIterator):
-        return _after(Response(), context, value)
     if not isinstance(value, (HTTPException, werkzeug.wrappers.Response)) and not value:
         value = ""
-    return _after(response_for(value), context)
+    return _prepare(_apply_after(response_for(value), context), context)
 
 
 def _needs_reactor(value: Any) -> bool:
@@ -78,27 +84,38 @@ def _needs_reactor(value: Any) -> bool:
     return bool(IResource.providedBy(value) or IRenderable.providedBy(value) or IResponse.providedBy(value))
 
 
-def _after(response: Any, context: RequestContext, items: AsyncIterator[Any] | None = None) -> PreparedResponse:
-    for function in context.after:
+def _apply_after(response: Any, context: RequestContext) -> Any:
+    functions, context.after = context.after, []
+    for function in functions:
         changed = function(response)
         # Flask requires a return value; the examples in errbot's documentation return None.
         if changed is not None:
             response = changed
-    streamed = items is None and (response.is_streamed or response.direct_passthrough)
-    headers = [
+    return response
+
+
+def _prepare(response: Any, context: RequestContext) -> PreparedResponse:
+    streamed = response.is_streamed or response.direct_passthrough
+    status, headers = _head_of(response, context, streamed)
+    if not streamed:
+        body = response.get_data()
+        response.close()
+        return PreparedResponse(status, headers, body)
+    source = response.response
+    items: Iterator[Any] | AsyncIterator[Any]
+    if isinstance(source, AsyncIterable):
+        items = aiter(source)
+    else:
+        items = iter(source if response.direct_passthrough else response.iter_encoded())
+    return PreparedResponse(status, headers, b"", items, response.close, response)
+
+
+def _head_of(response: Any, context: RequestContext, streamed: bool) -> tuple[int, Headers]:
+    return response.status_code, [
         (name.encode("latin-1"), value.encode("latin-1"))
         for name, value in response.get_wsgi_headers(context.environ)
         if name.lower() not in _OURS and (streamed or name.lower() != "content-length")
     ]
-    status = response.status_code
-    if items is not None:
-        return PreparedResponse(status, headers, b"", items)
-    if streamed:
-        source = response.response if response.direct_passthrough else response.iter_encoded()
-        return PreparedResponse(status, headers, b"", iter(source), response.close)
-    body = response.get_data()
-    response.close()
-    return PreparedResponse(status, headers, body)
 
 
 def split_body(response: PreparedResponse, size: int) -> PreparedResponse:

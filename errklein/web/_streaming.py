@@ -31,7 +31,8 @@ class ResponseStream:
     """A response that is sent in pieces.
 
     The status is sent together with the first item that isn't empty, as in WSGI (PEP 3333), so that an error response is possible
-    if a generator raises before. Generators that never wait share a time slice of each turn of the reactor.
+    if a generator raises before. Generators that never wait share a time slice of each turn of the reactor. When the client
+    disconnects, an asynchronous generator is cancelled and closed; one in a thread is closed when it yields the next time.
 
     `begins` is called with the first item, and returns whether the client still waits for the response. `ended` is called once,
     with None or with the Failure that ended the response. A generator that has begun and then yields only empty items for
@@ -50,6 +51,11 @@ class ResponseStream:
     _open = True
     _paused = False
     _pulling = False
+    _pulled: Deferred[Any] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        # The generator may wait for a long time before its first item, with which it becomes the producer of the request.
+        self.request.notifyFinish().addErrback(lambda _: self.stopProducing())
 
     def pauseProducing(self) -> None:
         """Stop asking for items, since the client doesn't read fast enough."""
@@ -71,7 +77,7 @@ class ResponseStream:
                 self.web.time_slices.do(self._run)
                 return
             self._pulling = True
-            pulled = self._pull()
+            pulled = self._pulled = self._pull()
             pulled.addCallbacks(self._item, self._failed).addErrback(self._failed)
             if self._pulling:
                 pulled.addCallback(lambda _: self._run())
@@ -83,10 +89,18 @@ class ResponseStream:
             if isinstance(items, AsyncIterator):
 
                 async def following() -> Any:
-                    return await anext(items, _END)
+                    return self._pulled_item(await anext(items, _END))
 
                 return self.web.runner.call(following)
-            return self.web.runner.call_in(self.web.pool, lambda: lambda: next(items, _END), admitted=True)
+            return self.web.runner.call_in(
+                self.web.pool, lambda: lambda: self._pulled_item(next(items, _END)), admitted=True
+            )
+
+    def _pulled_item(self, item: Any) -> Any:
+        """Return the item. Called where the generator runs, as the functions of `after_this_request` may block."""
+        if self.context.after and not self._begun:
+            self.response.apply_after(self.context)
+        return item
 
     def _item(self, item: Any) -> None:
         self._pulling = False
@@ -136,23 +150,34 @@ class ResponseStream:
         request = self.request
         if request.producer is self and request.channel is not None:
             request.unregisterProducer()
-        # A running generator can't be closed; `_item` closes it when it has yielded once more.
         if not self._pulling:
             self._close()
+        elif isinstance(self.response.items, AsyncIterator) and self._pulled is not None:
+            # `_failed` closes it. One that runs in a thread is closed by `_item`, when it has yielded once more.
+            self._pulled.cancel()
         if failure is None:
             request.finish()
         self.ended(failure)
 
     def _close(self) -> None:
-        """Close the generator, or its response, on the reactor or in a thread, as it runs."""
+        """Close the generator and its response, on the reactor or in a thread, as it runs."""
         items: Any = self.response.items
-        close = self.response.close or getattr(items, "close", None)
+        close = self.response.close
+
+        async def closing() -> None:
+            try:
+                if hasattr(items, "aclose"):
+                    await items.aclose()
+            finally:
+                if close is not None:
+                    close()
+
         with self.context.active():
             if isinstance(items, AsyncIterator):
-                if hasattr(items, "aclose"):
-                    self.web.runner.call(items.aclose).addErrback(lambda _: None)
-            elif close is not None:
-                self.web.runner.call_in(self.web.pool, lambda: close, admitted=True).addErrback(lambda _: None)
+                closed = self.web.runner.call(closing)
+            else:
+                closed = self.web.runner.call_in(self.web.pool, lambda: close or items.close, admitted=True)
+        closed.addErrback(lambda _: None)
 
 
 def _encode(item: Any) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -11,8 +11,9 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.trial.unittest import TestCase
 
 from errklein.running import Runner, WorkerPool
-from errklein.web import ConnectionBroken, WebServer
+from errklein.web import ConnectionBroken, WebServer, facade
 from errklein.web._streaming import StreamStalled
+from errklein.web.facade import Response, after_this_request, make_response, stream_with_context
 from errklein.webhooks import webhook
 from tests import needs_network
 from tests.clocks import ThreadClock
@@ -414,11 +415,174 @@ class EndingTests(WebCase):
         self.assertEqual(len(self.events.failed), 3)
 
 
+class Events:
+    """A plugin that returns asynchronous generators of server-sent events in every way."""
+
+    def __init__(self) -> None:
+        self.gate: Deferred[str] = Deferred()
+        self.ended: list[str] = []
+
+    async def events(self) -> AsyncIterator[str]:
+        """Yield an event, and wait for the next one."""
+        try:
+            yield "data: 1\n\n"
+            yield await self.gate
+        except BaseException as error:
+            self.ended.append(type(error).__name__)
+            raise
+        finally:
+            self.ended.append("finally")
+
+    async def silent(self) -> AsyncIterator[str]:
+        """Wait before the first event."""
+        try:
+            yield await self.gate
+        finally:
+            self.ended.append("silent")
+
+    def value(self, kind: str) -> Any:
+        """Return the response of this kind."""
+        if kind == "tuple":
+            return self.events(), 201, {"Content-Type": "text/event-stream", "X-Kind": kind}
+        if kind == "Response":
+            return Response(self.events(), 201, {"X-Kind": kind}, mimetype="text/event-stream")
+        if kind == "make_response":
+            return make_response(self.events(), 201, [("Content-Type", "text/event-stream"), ("X-Kind", kind)])
+        if kind == "after_this_request":
+            after_this_request(self.change(kind))
+            return self.events()
+        if kind == "with_context":
+            after_this_request(self.change(kind))
+            return stream_with_context(self.events())
+        return self.registering(kind)
+
+    def change(self, kind: str) -> Any:
+        """Return a function for `after_this_request`."""
+
+        def change(response: Any) -> None:
+            response.status_code = 201
+            response.headers["X-Kind"] = kind
+            response.mimetype = "text/event-stream"
+
+        return change
+
+    async def registering(self, kind: str) -> AsyncIterator[str]:
+        """Call `after_this_request` in the generator."""
+        after_this_request(self.change(f"{kind} {facade.request.path}"))
+        async for event in self.events():
+            yield event
+
+    @webhook("/coroutine/<kind>")
+    async def coroutine(self, payload: Any, kind: str) -> Any:
+        return self.value(kind)
+
+    @webhook("/plain/<kind>")
+    def plain(self, payload: Any, kind: str) -> Any:
+        return self.value(kind)
+
+    @webhook("/generator/<kind>")
+    def generator(self, payload: Any, kind: str) -> Iterator[str]:
+        after_this_request(self.change(kind))
+        yield ""
+        yield "data: 1\n\n"
+        after_this_request(self.change("too late"))
+
+    @webhook
+    async def first(self, payload: Any) -> AsyncIterator[str]:
+        return self.silent()
+
+
+class EventStreamTests(WebCase):
+    """Asynchronous generators with a status and headers."""
+
+    def setUp(self) -> None:
+        """A server with the plugin."""
+        super().setUp()
+        self.plugin = Events()
+        self.serve(self.plugin)
+
+    def opened(self, path: str, method: str = "GET") -> tuple[Connection, bytes]:
+        """Return a connection, and the first part of the response."""
+        self.plugin.gate = Deferred()
+        self.plugin.ended.clear()
+        connection = self.connect()
+        sent = connection.send(request(method, path))
+        while not sent:
+            self.assertTrue(self.clock.turn())
+            sent += connection.received()
+        return connection, sent
+
+    def test_status_and_headers(self) -> None:
+        """Each way to give a status and headers works, from a coroutine and from a thread."""
+        for kind in ("tuple", "Response", "make_response", "after_this_request", "with_context"):
+            for place in ("coroutine", "plain"):
+                connection, sent = self.opened(f"/{place}/{kind}")
+                head, _, body = sent.partition(b"\r\n\r\n")
+                self.assertEqual((status_of(sent), body), (201, b"9\r\ndata: 1\n\n\r\n"), sent)
+                self.assertIn(b"Content-Type: text/event-stream", head)
+                self.assertIn(b"X-Kind: " + kind.encode(), head)
+                connection.channel.connectionLost()
+
+    def test_after_this_request_in_generator(self) -> None:
+        """A generator can register functions until its first item."""
+        for place in ("coroutine", "plain"):
+            _, sent = self.opened(f"/{place}/registers")
+            self.assertEqual(status_of(sent), 201)
+            self.assertIn(f"X-Kind: registers /{place}/registers".encode(), sent)
+        _, sent = self.opened("/generator/late")
+        self.assertEqual(status_of(sent), 201)
+        self.assertIn(b"X-Kind: late", sent)
+
+    def test_disconnect_cancels_waiting_generator(self) -> None:
+        """A generator that waits for its next item is cancelled and closed when the client disconnects."""
+        for place in ("coroutine", "plain"):
+            connection, _ = self.opened(f"/{place}/tuple")
+            connection.channel.connectionLost()
+            self.assertEqual(self.plugin.ended, ["CancelledError", "finally"])
+        self.assertEqual(self.events.failed, [])
+        self.successResultOf(self.runner.when_idle())
+
+    def test_disconnect_before_first_item(self) -> None:
+        """A generator that waits for its first item is closed too, and its request has ended."""
+        connection = self.connect()
+        connection.send(request("GET", "/first"))
+        connection.channel.connectionLost()
+        self.assertEqual(self.plugin.ended, ["silent"])
+        self.assertEqual(self.events.failed, [])
+        self.successResultOf(self.web.when_idle())
+
+    def test_response_is_closed(self) -> None:
+        """The functions of `call_on_close` are called after the generator has ended."""
+        ended = self.plugin.ended
+
+        class Closing:
+            @webhook
+            async def closing(hook, payload: Any) -> Any:  # noqa: N805
+                response = Response(self.plugin.events())
+                response.call_on_close(lambda: ended.append("closed"))
+                return response
+
+        self.serve(Closing())
+        connection, _ = self.opened("/closing")
+        connection.channel.connectionLost()
+        self.assertEqual(ended, ["CancelledError", "finally", "closed"])
+
+    def test_head(self) -> None:
+        """A HEAD request gets the head only, and the generator is closed."""
+        for kind in ("tuple", "registers"):
+            connection, sent = self.opened(f"/coroutine/{kind}", "HEAD")
+            self.assertEqual(status_of(sent), 201)
+            self.assertIn(b"Content-Type: text/event-stream", sent)
+            self.assertTrue(sent.endswith(b"\r\n\r\n"))
+            self.assertEqual(self.plugin.ended, ["GeneratorExit", "finally"])
+            self.assertFalse(connection.closed)
+
+
 class SocketTests(TestCase):
     """Generators on a real reactor."""
 
-    async def test_others_are_answered_meanwhile(self) -> None:
-        """Other clients are served during endless streams, which end when their clients disconnect."""
+    async def served(self, plugin: object) -> tuple[Any, TCP4ClientEndpoint]:
+        """Serve a plugin. Return the reactor, and the endpoint for clients."""
         needs_network()
         from twisted.internet import reactor as imported
 
@@ -427,11 +591,33 @@ class SocketTests(TestCase):
         self.addCleanup(pool.stop)
         web = WebServer(reactor, Runner(reactor), pool)
         self.addCleanup(web.close)
-        plugin = PatientGenerators()
         web.routes.replace("Generators", hooks_of(plugin))
         await web.listeners.open("tcp:0:interface=127.0.0.1")
-        port = port_of(web.listeners, "tcp:0:interface=127.0.0.1")
-        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
+        return reactor, TCP4ClientEndpoint(reactor, "127.0.0.1", port_of(web.listeners, "tcp:0:interface=127.0.0.1"))
+
+    async def wait_until(self, reactor: Any, done: Callable[[], bool]) -> None:
+        """Wait until `done` returns True."""
+        while not done():
+            turned: Deferred[None] = Deferred()
+            reactor.callLater(0, turned.callback, None)
+            await turned
+
+    async def test_disconnect_on_socket_closes_generator(self) -> None:
+        """A generator that waits for its next item is closed when its client disconnects."""
+        plugin = Events()
+        reactor, endpoint = await self.served(plugin)
+        client: SocketClient = await connectProtocol(endpoint, SocketClient())
+        client.transport.write(request("GET", "/coroutine/tuple"))  # type: ignore[union-attr]
+        await client.begun
+        client.transport.loseConnection()  # type: ignore[union-attr]
+        await client.closed
+        await self.wait_until(reactor, lambda: len(plugin.ended) == 2)
+        self.assertEqual(plugin.ended, ["CancelledError", "finally"])
+
+    async def test_others_are_answered_meanwhile(self) -> None:
+        """Other clients are served during endless streams, which end when their clients disconnect."""
+        plugin = PatientGenerators()
+        reactor, endpoint = await self.served(plugin)
         streams: list[SocketClient] = []
         for path in ("/empty", "/thread"):
             client: SocketClient = await connectProtocol(endpoint, SocketClient())
@@ -450,8 +636,5 @@ class SocketTests(TestCase):
         for client in streams:
             client.transport.loseConnection()  # type: ignore[union-attr]
             await client.closed
-        while len(plugin.ended) < 2:
-            turned: Deferred[None] = Deferred()
-            reactor.callLater(0, turned.callback, None)
-            await turned
+        await self.wait_until(reactor, lambda: len(plugin.ended) == 2)
         self.assertEqual(sorted(plugin.ended), ["empty", "thread"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -17,7 +17,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def after_this_request(function: F) -> F:
     """Call a function with the response of the current request before it is sent.
 
-    The function may change the response, or return another one::
+    The function may change the response, or return another one. A generator may call this before its first item; then the
+    function can change the status and the headers. ::
 
         @webhook
         def login(self, payload):
@@ -131,15 +132,18 @@ def stream_with_context(generator_or_function: Any) -> Any:
     if callable(generator_or_function):
 
         @wraps(generator_or_function)
-        def make(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        def make(*args: Any, **kwargs: Any) -> Any:
             return _with_context(generator_or_function(*args, **kwargs))
 
         return make
     return _with_context(generator_or_function)
 
 
-def _with_context(items: Any) -> Iterator[Any]:
+def _with_context(items: Any) -> Any:
     context = current_context("flask.stream_with_context")
+    if isinstance(items, AsyncIterator):
+        # A coroutine keeps the context in which it runs.
+        return items
     iterator = iter(items)
 
     def generate() -> Iterator[Any]:

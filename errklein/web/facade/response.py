@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import werkzeug.wrappers
@@ -23,7 +23,7 @@ class Response(werkzeug.wrappers.Response):
         response.set_cookie("seen", "1")
         return response
 
-    :param response: The body: text, bytes, or an iterable of either, which is streamed.
+    :param response: The body: text, bytes, or an iterable or asynchronous iterable of either, which is streamed.
     :param status: The status, as a number or as text such as `"201 Created"`; 200 by default.
     :param headers: A mapping, or a list of pairs. None as a value raises TypeError.
     :param mimetype: The media type; text types get the charset UTF-8.
@@ -112,7 +112,7 @@ def response_for(value: Any) -> werkzeug.wrappers.Response:
                 "valid are (body, status), (body, headers) and (body, status, headers)"
             )
     response: werkzeug.wrappers.Response
-    if isinstance(value, (str, bytes, bytearray, Iterator)):
+    if isinstance(value, (str, bytes, bytearray, Iterator, AsyncIterator)):
         # A list may contain a header several times, such as Set-Cookie.
         response, headers = Response(bytes(value) if isinstance(value, bytearray) else value, headers=headers), None
     else:
