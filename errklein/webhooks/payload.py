@@ -44,6 +44,9 @@ the garbage collector, during which all threads wait."""
 MAX_KEYS = 250_000
 """The maximal number of keys of an object in such JSON. Building the dict blocks all other threads."""
 
+UNNAMED_PART = "a part of the multipart body has no name"
+"""The error for a Content-Disposition without the parameter `name` (RFC 7578, 4.2)."""
+
 _LARGE = 1024 * 1024
 _MOST_NAMES = 10
 _LONGEST_NAME = 60
@@ -255,7 +258,9 @@ def _read_multipart(body: bytes, options: Mapping[str, str]) -> list[tuple[str, 
         silent=False,
     )
     try:
-        _, fields, _ = parser.parse(BytesIO(body), _MULTIPART, len(body), dict(options))
+        _, fields, files = parser.parse(BytesIO(body), _MULTIPART, len(body), dict(options))
     except (HTTPException, ValueError, LookupError):
         raise BadPayload(400, f"the multipart body is malformed, or has more than {MAX_FIELDS} parts") from None
+    if None in fields or None in files:
+        raise BadPayload(400, UNNAMED_PART)
     return list(fields.items(multi=True))

@@ -141,6 +141,26 @@ class RawTests(WebCase):
         )
         self.assertEqual(got, repr((b"content", 600_000)))
 
+    def test_unnamed_parts(self) -> None:
+        """A raw handler that reads a form with a part without a name responds with 400; others read the body as it is."""
+
+        class Plugin:
+            @webhook(raw=True)
+            async def form(self, request: Any) -> str:
+                return str(request.form)
+
+            @webhook(raw=True)
+            async def data(self, request: Any) -> bytes:
+                return bytes(request.get_data())
+
+        self.serve(Plugin())
+        for parameter in (b"x=y", b'filename="x"'):
+            body = b"--b\r\nContent-Disposition: form-data; " + parameter + b"\r\n\r\n1\r\n--b--\r\n"
+            response = self.ask("POST", "/form", body, "multipart/form-data; boundary=b")
+            self.assertEqual(response.status, 400)
+            self.assertIn("no name", response.text)
+            self.assertEqual(self.ask("POST", "/data", body, "multipart/form-data; boundary=b").body, body)
+
     def test_what_else_is_known(self) -> None:
         """The request has method, path, headers, cookies, client, rule and limits."""
 

@@ -242,6 +242,12 @@ class FormTests(PayloadCase):
         self.assertIn("invalid escapes", self.refused(400, b"%" * (MAX_STRAYS + 1), FORM))
         self.assertEqual(decode_payload(b"a=100%&b=%zz", FORM), {"a": "100%", "b": "%zz"})
 
+    def test_unnamed_parts_are_rejected(self) -> None:
+        """A part of a multipart form without a name, whether field or file, is rejected."""
+        for head in ('filename="x"', "x=y"):
+            reason = self.refused(400, multipart(('name="a"', "1"), (head, "2")), "multipart/form-data; boundary=b")
+            self.assertIn("no name", reason)
+
     def test_large_multipart_field(self) -> None:
         """A multipart field of several megabytes is decoded."""
         text = "x" * 3_000_000

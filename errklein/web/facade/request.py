@@ -12,13 +12,13 @@ from urllib.parse import unquote_to_bytes
 import werkzeug.wrappers
 from twisted.python.threadable import isInIOThread
 from werkzeug.datastructures import MultiDict
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.routing import Rule
 
 from errklein.web.facade.json_text import dumps
 from errklein.webhooks import Hook
-from errklein.webhooks.payload import BadPayload, read_json
+from errklein.webhooks.payload import UNNAMED_PART, BadPayload, read_json
 from errklein.webhooks.urlencoded import BadForm, parse_urlencoded
 
 if TYPE_CHECKING:
@@ -56,9 +56,13 @@ class FormParser(FormDataParser):
         """Return the stream, the fields and the files.
 
         :raises RequestEntityTooLarge: A urlencoded form has too many fields or invalid escapes.
+        :raises BadRequest: A part of a multipart body has no name.
         """
         if mimetype != "application/x-www-form-urlencoded":
-            return super().parse(stream, mimetype, content_length, options)
+            stream, fields, files = super().parse(stream, mimetype, content_length, options)
+            if None in fields or None in files:
+                raise BadRequest(UNNAMED_PART)
+            return stream, fields, files
         form = stream.read()
         try:
             form.decode()
