@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import Service
@@ -125,6 +126,7 @@ class BotService(Service):
 
     def _listen(self) -> None:
         self._listened = True
+        raise_descriptor_limit()
         self._data_directory.prepare()
         # Requests wait until the plugins are active; until then their routes would give 404.
         self._listeners.pause()
@@ -197,6 +199,14 @@ class BotService(Service):
     def _stop_reactor(self) -> None:
         with suppress(ReactorNotRunning):
             self._reactor.stop()
+
+
+def raise_descriptor_limit() -> None:
+    """Allow this process as many file descriptors as it may have. Each connection of a client needs one."""
+    _, most = getrlimit(RLIMIT_NOFILE)
+    # macOS refuses "unlimited".
+    with suppress(ValueError, OSError):
+        setrlimit(RLIMIT_NOFILE, (most, most))
 
 
 def is_terminal() -> bool:

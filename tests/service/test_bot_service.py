@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 from typing import cast
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -110,6 +111,14 @@ class BotServiceTests(SynchronousTestCase):
             cast(Listeners, self.listeners),
             lambda: self.bot,
         )
+
+    def test_raises_its_limit_of_descriptors(self) -> None:
+        """The process may use as many file descriptors as the hard limit allows, before it listens."""
+        before = getrlimit(RLIMIT_NOFILE)
+        self.addCleanup(setrlimit, RLIMIT_NOFILE, before)
+        setrlimit(RLIMIT_NOFILE, (before[1] - 1, before[1]))
+        self.service().privilegedStartService()
+        self.assertEqual(getrlimit(RLIMIT_NOFILE), (before[1], before[1]))
 
     def test_life(self) -> None:
         """The service locks the data, listens and starts the bot; at the stop the bot gets the grace period and the lock is released."""
