@@ -45,6 +45,7 @@ class Channel(HTTPChannel):
 
     site: Site
     transport: Any
+    has_received_head = False
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -189,6 +190,7 @@ class Channel(HTTPChannel):
     def _begin(self, head: Head) -> None:
         site = self.site
         self.persistent = head.keep_alive and not site.stopping
+        self.has_received_head = True
         request = HTTPRequest(self, site, head, site.next_request_id())
         self.requests.append(request)
         if head.length == 0:
