@@ -72,6 +72,8 @@ def wire(
             proxies=TrustedProxies(config.TRUSTED_PROXIES) if config.TRUSTED_PROXIES else None,
             base_path=config.WEBHOOK_BASE_PATH,
             public_url=config.PUBLIC_URL,
+            max_connections=config.WEBHOOK_MAX_CONNECTIONS,
+            max_connections_per_client=config.WEBHOOK_MAX_CONNECTIONS_PER_CLIENT,
         ),
         # Decoding is limited by the processor: more threads would only slow down the reactor's thread.
         decoding_pool=pool(reactor, "decoding", 2, **waiting),

@@ -118,6 +118,8 @@ class DocumentationTests(SynchronousTestCase):
             "WEBHOOK_BASE_PATH",
             "TRUSTED_PROXIES",
             "PUBLIC_URL",
+            "WEBHOOK_MAX_CONNECTIONS",
+            "WEBHOOK_MAX_CONNECTIONS_PER_CLIENT",
             "GRACE_PERIOD",
             "OUTBOX_LIMIT",
         ):

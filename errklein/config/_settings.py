@@ -330,6 +330,8 @@ SETTINGS: Mapping[str, Setting] = {
     "WEBHOOK_BASE_PATH": Setting("", _optional(_base_path, "")),
     "TRUSTED_PROXIES": Setting({}, _optional(_trusted_proxies, {})),
     "PUBLIC_URL": Setting("", _optional(_public_url, "")),
+    "WEBHOOK_MAX_CONNECTIONS": Setting(10_000, _whole(1)),
+    "WEBHOOK_MAX_CONNECTIONS_PER_CLIENT": Setting(1_000, _whole(1)),
     "GRACE_PERIOD": Setting(10.0, _seconds),
     "OUTBOX_LIMIT": Setting(10_000, _whole(1)),
 }

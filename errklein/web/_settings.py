@@ -17,6 +17,12 @@ class WebSettings:
     max_body: int = 25 * 1024 * 1024
     """The maximal size of a body. The default is the maximum of GitHub's webhooks."""
 
+    max_connections: int = 10_000
+    """The maximal number of open connections."""
+
+    max_connections_per_client: int = 1_000
+    """The maximal number of open connections from an IPv4 address, or from an IPv6 network of 64 bits."""
+
     off_reactor_size: int = 64 * 1024
     """The size above which a body is decoded in a thread, also for handlers on the reactor."""
 

@@ -214,6 +214,12 @@ DIVERT_TO_THREAD = ()
 # The scheme and host of links to webhooks, such as "https://bot.example.net". Default: those of the current request.
 # PUBLIC_URL = ""
 
+# The number of connections that may be open at the same time.
+# WEBHOOK_MAX_CONNECTIONS = 10_000
+
+# The number of connections that a client may have open at the same time.
+# WEBHOOK_MAX_CONNECTIONS_PER_CLIENT = 1_000
+
 ##########################################################################
 # Settings of single networks
 
