@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,13 +62,18 @@ class Listeners:
 
     `tcp:`, `unix:` and `systemd:` are Twisted's. `ssl:` and `tls:` take Twisted's arguments, but offer only secure versions and
     cipher suites, and reload their certificates when the files change. `haproxy:` accepts all valid PROXY headers, before TLS.
+
+    `guard` is called with each new port.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, factory: IProtocolFactory) -> None:
+    def __init__(
+        self, reactor: Any, factory: IProtocolFactory, guard: Callable[[IListeningPort], None] = lambda port: None
+    ) -> None:
         self._reactor = reactor
         self._factory = factory
+        self._guard = guard
         self._open: dict[Endpoint, _Listener] = {}
         self._opening = DeferredLock()
         self._checking = LoopingCall(self._check_certificates)
@@ -100,6 +105,7 @@ class Listeners:
             port = await maybeDeferred(endpoint.listen, self._factory)
         except Exception as error:
             raise ListenError(description, _reason(description, error)) from None
+        self._guard(port)
         listener = self._open[identify(description)] = _Listener(description, port, certificates)
         if self._paused:
             listener.accept(False)

@@ -62,7 +62,7 @@ class WebServer:
             self.routes,
             router.dispatch,
         )
-        self.listeners = Listeners(reactor, self.site)
+        self.listeners = Listeners(reactor, self.site, self.site.limits.guard)
         self._closing: Deferred[None] = succeed(None)
 
     @property

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextvars import copy_context
 from itertools import count
+from resource import RLIMIT_NOFILE, getrlimit
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IAddress
@@ -14,6 +16,7 @@ from twisted.web.http import datetimeToString
 
 from errklein.running import context
 from errklein.web._channel import Channel
+from errklein.web._connection_limits import ConnectionLimits
 from errklein.web._error_pages import Problem
 from errklein.web._settings import WebSettings
 from errklein.web._shared_timer import DeadlineSweeper
@@ -31,24 +34,25 @@ class Site(server.Site):
 
     router: Router
 
-    def __init__(self, reactor: Any, settings: WebSettings) -> None:
+    def __init__(self, reactor: Any, settings: WebSettings, exempt: Callable[[str], bool] = lambda host: False) -> None:
         super().__init__(None, reactor=reactor, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
         self.settings = settings
         self.stopping = False
         self.sweeper = DeadlineSweeper(reactor)
         self.now = reactor.seconds
         self.call_later = reactor.callLater
-        self._channels: set[Channel] = set()
+        self.limits = ConnectionLimits(settings, self.now, exempt)
         self._prefix = os.urandom(5).hex()
         self._numbers = count(1)
         self._date_second = -1
         self._date = b""
 
     def startFactory(self) -> None:
-        """Do nothing: Twisted's access log, and its timer, aren't used."""
+        """Read the limit of file descriptors before the first endpoint is opened. Twisted's access log isn't used."""
+        self.limits.use_descriptors(getrlimit(RLIMIT_NOFILE)[0])
 
     def stopFactory(self) -> None:
-        """Do nothing, as `startFactory`."""
+        """Do nothing."""
 
     def buildProtocol(self, addr: IAddress | None) -> Channel:  # type: ignore[override]
         """Return a new connection."""
@@ -75,23 +79,23 @@ class Site(server.Site):
 
     def channel_opened(self, channel: Channel) -> None:
         """Add a new connection."""
-        self._channels.add(channel)
         self.sweeper.watch(channel)
+        self.limits.opened(channel)
 
     def channel_closed(self, channel: Channel) -> None:
         """Remove a closed connection."""
-        self._channels.discard(channel)
         self.sweeper.forget(channel)
+        self.limits.closed(channel)
 
     def begin_stopping(self) -> None:
         """Close idle connections now, and each other one after its current request."""
         self.stopping = True
-        for channel in list(self._channels):
+        for channel in list(self.limits.connections):
             channel.close_if_idle()
 
     def drop_connections(self) -> None:
         """Abort all connections."""
-        for channel in list(self._channels):
+        for channel in list(self.limits.connections):
             channel.abort()
 
     def log_response(self, request: HTTPRequest) -> None:

@@ -1,0 +1,172 @@
+"""The limits for the number of open connections, in total and for each client."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from ipaddress import IPv6Address, IPv6Network
+from socket import SOMAXCONN
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.tcp import Port
+from twisted.logger import Logger
+
+from errklein.running.rate_limit import RateLimit
+from errklein.web._settings import WebSettings
+from errklein.web._shared_timer import NEVER
+
+if TYPE_CHECKING:
+    from errklein.web._channel import Channel
+
+_FULL_CLIENT = "Refused connections: {number}; their client has {most_of_client} open ones, the last is {client}"
+_SUSPENDED_CLIENT = (
+    "Refused connections: {number}; their client had to be disconnected before a request, the last is {client}"
+)
+_ALL_BUSY = "Refused connections: {number}; all {most} open ones have requests in progress"
+_FULL = "Closed connections: {number}; they waited for their clients, and {most} were open"
+_SUSPENSION = 10.0
+_MOST_SUSPENDED = 10_000
+_ACCEPTED_AT_ONCE = 16
+_TWISTEDS_BACKLOG = 50
+
+
+class ConnectionLimits:
+    """Knows the open connections, and closes some if there are too many.
+
+    A client beyond its own limit is refused. Beyond the total limit, connections are closed that wait for their clients: first those
+    that have never sent a complete head, oldest first, then those whose deadline is next. A new connection is refused only if all
+    others have requests in progress. So clients that hold connections open don't keep others out.
+
+    A client whose connection was closed without a complete head is then refused for 10 seconds. Otherwise clients that reconnect
+    immediately would fill the system's queue, in which others wait.
+
+    :param settings: The limits.
+    :param now: Returns the time in seconds.
+    :param exempt: Returns whether the client with this address has no limit of its own, such as a proxy.
+    """
+
+    log = Logger(namespace="errklein.web")
+
+    def __init__(self, settings: WebSettings, now: Callable[[], float], exempt: Callable[[str], bool]) -> None:
+        self.connections: dict[Channel, str | None] = {}
+        """The open connections, in the order of opening, and their clients."""
+        self._most = settings.max_connections
+        self._most_of_client = settings.max_connections_per_client
+        self._now = now
+        self._exempt = exempt
+        self._of_client: Counter[str | None] = Counter()
+        self._suspended: dict[str | None, float] = {}
+        self._warnings = RateLimit(now)
+        self._unreported: Counter[str] = Counter()
+
+    def use_descriptors(self, number: int) -> None:
+        """Lower the limits so that an eighth of this number of file descriptors stays free, for files and other connections.
+
+        A client may use half of the others. A negative number is no limit.
+        """
+        if number >= 0:
+            self._most = min(self._most, number - number // 8)
+            self._most_of_client = min(self._most_of_client, self._most // 2)
+
+    def guard(self, port: Any) -> None:
+        """Refuse clients of a listening port before connections are created for them, and accept few in a turn of the reactor.
+
+        Twisted accepts more than a hundred at once, faster than closed connections free their descriptors. Its queue of 50 overflows
+        if many clients connect; the system then ignores the packet of the next one, which tries again after a second.
+        """
+        if isinstance(port, Port):
+            port.factory = _GuardedFactory(port.factory, self.accepts)  # type: ignore[assignment]
+            port.doRead = partial(_accept_some, port, port.doRead)  # type: ignore[method-assign]
+            if port.backlog == _TWISTEDS_BACKLOG:
+                port.socket.listen(SOMAXCONN)
+
+    def accepts(self, address: object) -> bool:
+        """Return whether the client at an address may open one more connection."""
+        client = self._client_at(address)
+        if client is None:
+            return True
+        is_full = self._of_client[client] >= self._most_of_client
+        if is_full or self._suspended.get(client, 0) > self._now():
+            self._warn(_FULL_CLIENT if is_full else _SUSPENDED_CLIENT, client)
+            return False
+        return True
+
+    def opened(self, connection: Channel) -> None:
+        """Add a new connection. It, or others, are closed if there are too many."""
+        address = connection.transport.getPeer()
+        if not self.accepts(address):
+            connection.abort()
+        elif len(self.connections) < self._most or self._make_room():
+            client = self.connections[connection] = self._client_at(address)
+            self._of_client[client] += 1
+        else:
+            connection.abort()
+            self._warn(_ALL_BUSY)
+
+    def closed(self, connection: Channel) -> None:
+        """Forget a closed connection."""
+        if connection in self.connections:
+            client = self.connections.pop(connection)
+            self._of_client[client] -= 1
+            if not self._of_client[client]:
+                del self._of_client[client]
+
+    def _make_room(self) -> bool:
+        """Close connections that wait for their clients. Return whether there were any."""
+        waiting = [connection for connection in self.connections if connection.deadline < NEVER]
+        # Sorting keeps the order of opening.
+        waiting.sort(key=lambda connection: connection.deadline if connection.has_received_head else 0)
+        # Since all are examined, several are closed.
+        del waiting[len(self.connections) // 64 + 1 :]
+        for connection in waiting:
+            if not connection.has_received_head:
+                self._suspend(self.connections[connection])
+            self.closed(connection)
+            connection.abort()
+            self._warn(_FULL)
+        return bool(waiting)
+
+    def _suspend(self, client: str | None) -> None:
+        if len(self._suspended) >= _MOST_SUSPENDED:
+            self._suspended.clear()
+        self._suspended[client] = self._now() + _SUSPENSION
+
+    def _client_at(self, address: object) -> str | None:
+        host = getattr(address, "host", None)
+        return None if host is None or self._exempt(host) else client_of(host)
+
+    def _warn(self, text: str, client: str | None = None) -> None:
+        """Log a line once a minute, with the number of connections since the previous one."""
+        self._unreported[text] += 1
+        if self._warnings.allows(text):
+            number = self._unreported.pop(text)
+            self.log.warn(text, number=number, client=client, most=self._most, most_of_client=self._most_of_client)
+
+
+class _GuardedFactory:
+    """A factory that creates no connection for some clients; a port then closes their sockets."""
+
+    def __init__(self, factory: Any, accepts: Callable[[object], bool]) -> None:
+        self._factory = factory
+        self._accepts = accepts
+        self.doStop = factory.doStop
+
+    def buildProtocol(self, address: object) -> Any:
+        return self._factory.buildProtocol(address) if self._accepts(address) else None
+
+
+def _accept_some(port: Any, accept: Callable[[], None]) -> None:
+    # Twisted adapts the number to the traffic.
+    port.numberAccepts = _ACCEPTED_AT_ONCE
+    accept()
+
+
+def client_of(host: str) -> str:
+    """Return the client to which an address belongs: for IPv6 its network of 64 bits, of which a client has all addresses."""
+    if ":" not in host:
+        return host
+    address = IPv6Address(host)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((int(address), 64), strict=False))
