@@ -14,6 +14,7 @@ from errklein.running.threads import (
     ThreadWaits,
     blocking_in_place,
     in_reactor_thread,
+    may_use_reactor,
     on_reactor_soon,
     register_reactor_thread,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "in_reactor_thread",
     "install_task_factory",
     "loop_of",
+    "may_use_reactor",
     "on_reactor",
     "on_reactor_soon",
     "place",

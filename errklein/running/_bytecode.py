@@ -15,9 +15,16 @@ from typing import Any
 _MOVES = re.compile(r"(LOAD|STORE)_(?:FAST|DEREF)")
 
 
+LIBRARY = "_errklein_library"
+"""An attribute of descriptors, such as that of `BotPlugin.http`: the dotted path of the class of their values."""
+
+
 @dataclass(frozen=True)
 class Imported:
-    """The dotted path of an import inside a function, such as "time.sleep". The analysis doesn't import it."""
+    """The dotted path of an object that isn't available, such as "time.sleep" of an import inside a function.
+
+    The analysis doesn't import it.
+    """
 
     path: str
 
@@ -25,6 +32,8 @@ class Imported:
 @dataclass(frozen=True)
 class Name:
     """A name at a line of the source. `value` is the name's object or an Imported; None if it is unknown.
+
+    The text of an attribute is its name; "self.http" for an attribute whose descriptor has LIBRARY.
 
     `is_import` is True if the line only imports the name, inside a function.
     """
@@ -64,6 +73,7 @@ class _BytecodeReader:
         self._variables: dict[str, Any] = {}
         self._value: Any = None
         self._module = ""
+        self._variable = ""
 
     def read(self, code: types.CodeType) -> Iterator[Name]:
         line = code.co_firstlineno
@@ -71,10 +81,15 @@ class _BytecodeReader:
             if instruction.positions is not None and instruction.positions.lineno is not None:
                 line = instruction.positions.lineno
             opname, name = instruction.opname, instruction.argval
+            if opname == "EXTENDED_ARG":
+                continue
+            loaded, self._variable = self._variable, ""
             if opname in ("LOAD_GLOBAL", "LOAD_NAME"):
                 self._value = self._globals.get(name, self._builtins.get(name))
             elif opname in ("LOAD_ATTR", "LOAD_METHOD"):
                 self._value = self._attribute(name)
+                if loaded == "self" and (library := _library(self._owner, name)):
+                    self._value, name = Imported(library), f"self.{name}"
             elif opname == "IMPORT_NAME":
                 self._module = name
                 self._value = Imported(name)
@@ -104,7 +119,7 @@ class _BytecodeReader:
 
     def _move(self, move: str, variable: str, variables: dict[str, Any]) -> None:
         if move == "LOAD":
-            self._value = variables.get(variable)
+            self._value, self._variable = variables.get(variable), variable
             return
         value, self._value = self._value, None
         if isinstance(value, Imported):
@@ -113,3 +128,23 @@ class _BytecodeReader:
             variables[variable] = Imported(variable) if is_whole else value
         else:
             variables.pop(variable, None)
+
+
+def _library(owner: type, name: str) -> str:
+    """Return LIBRARY of the attribute's descriptor; "" if it has none, or if the plugin has an attribute of that name."""
+    descriptor = inspect.getattr_static(owner, name, None)
+    library = inspect.getattr_static(descriptor, LIBRARY, "")
+    if not library or any(_replaces(cls, name, descriptor) for cls in owner.__mro__):
+        return ""
+    return str(library)
+
+
+def _replaces(cls: type, name: str, descriptor: object) -> bool:
+    """Return whether the class has another attribute of that name, or a method that assigns one."""
+    return vars(cls).get(name, descriptor) is not descriptor or any(
+        instruction.opname == "STORE_ATTR" and instruction.argval == name
+        for value in vars(cls).values()
+        if isinstance(function := inspect.unwrap(value) if callable(value) else None, types.FunctionType)
+        for code in _codes(function.__code__)
+        for instruction in dis.get_instructions(code)
+    )

@@ -57,13 +57,21 @@ _in_place = _InPlace()
 
 
 @contextmanager
-def blocking_in_place() -> Iterator[None]:
-    """Call blocking handlers in the reactor's thread, where they can't wait, during the `with` block."""
-    before, _in_place.blocking = _in_place.blocking, True
+def blocking_in_place(blocking: bool = True) -> Iterator[None]:
+    """Call blocking handlers in the reactor's thread, where they can't wait, during the `with` block.
+
+    With False, the code in the block is the reactor's again, as in a function that such a handler hands over to it.
+    """
+    before, _in_place.blocking = _in_place.blocking, blocking
     try:
         yield
     finally:
         _in_place.blocking = before
+
+
+def may_use_reactor(reactor: Any) -> bool:
+    """Return whether the caller may use Twisted: it is in the reactor's thread, and isn't a blocking handler of a test."""
+    return in_reactor_thread(reactor) and not _in_place.blocking
 
 
 class ThreadWaits:

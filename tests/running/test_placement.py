@@ -253,6 +253,83 @@ class ReasonTests(SynchronousTestCase):
         self.assertEqual(self.decide(source).reason, "names treq at line 6 in helper")
 
 
+class Treq:
+    """A descriptor of treq clients, as that of BotPlugin."""
+
+    _errklein_library = "treq.client.HTTPClient"
+
+    def __get__(self, instance: object, owner: type) -> object:
+        return treq
+
+
+class Base:
+    """Has such a client, as BotPlugin has."""
+
+    http = Treq()
+
+
+CLIENTS = {
+    "return self.http.get('/')": "names self.http at line 4",
+    "return [self.http.get(url) for url in ()]": "names self.http at line 4",
+    "return lambda: self.http": "names self.http at line 4",
+    "client = self.http; return client.get('/')": "names self.http at line 4",
+    "return self.fetch()": "names self.http at line 6 in fetch",
+    "return self.api.http.get('/')": "plain function",
+    "return self.apis['http'].http": "plain function",
+    "other = self.api; return other.http.get('/')": "plain function",
+    "import http; return http.HTTPStatus": "plain function",
+    "reactor.callFromThread(self.http.get, '/')": "plain function",
+}
+"""Bodies of handlers, and the reasons for their places."""
+
+OWN_ATTRIBUTES = (
+    "http = None",
+    "def http(self): pass",
+    "@property\n    def http(self): pass",
+    "def activate(self): self.http = requests.Session()",
+    "def activate(self):\n        def later(): self.http: object = None\n        later()",
+    "@wrapped\n    def activate(self): self.http = None",
+)
+"""Definitions of a plugin's own attribute `http`."""
+
+
+class ClientTests(SynchronousTestCase):
+    """`self.http`, which is a treq client."""
+
+    def place(self, body: str, own: str = "pass", bases: str = "Base") -> ExplainedPlacement:
+        """Return the decision about a handler with this body, in a class with other definitions."""
+        source = (
+            f"from twisted.internet import reactor\nclass Plugin({bases}):\n    def handler(self):\n        {body}\n"
+            f"    def fetch(self):\n        return self.http.get('/')\n    {own}\n"
+        )
+        namespace: dict[str, Any] = {"__name__": "some_plugin", "Base": Base, "Mixin": Mixin, "wrapped": wrapped}
+        exec(compile(source, "some_plugin.py", "exec"), namespace)
+        return explain_placement(namespace["Plugin"]().handler)
+
+    def test_like_treq(self) -> None:
+        """Code that uses `self.http` is placed like code that names treq; `http` of another object is like any name."""
+        self.assertEqual({body: self.place(body).reason for body in CLIENTS}, CLIENTS)
+
+    def test_many_names(self) -> None:
+        """The rule also applies to functions with so many names that instructions need a prefix."""
+        names = "; ".join(f"self.name{number}" for number in range(300))
+        self.assertEqual(self.place(f"{names}; self.http.get('/')").reason, "names self.http at line 4")
+
+    def test_own_attributes(self) -> None:
+        """An attribute of the plugin's own that has this name moves nothing to the reactor."""
+        for own in OWN_ATTRIBUTES:
+            self.assertEqual(self.place("return self.http.get('/')", own).placement, Placement.THREAD, own)
+        for bases in ("Mixin, Base", "Base, Mixin"):
+            self.assertEqual(self.place("return self.http.get('/')", bases=bases).placement, Placement.THREAD, bases)
+
+
+class Mixin:
+    """Another base class, with an attribute of the same name."""
+
+    def connect(self) -> None:
+        self.http = None
+
+
 BLOCKS = (
     ("import time", "time.sleep(1)", "time.sleep"),
     ("import time as t", "t.sleep(1)", "time.sleep"),
