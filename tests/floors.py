@@ -25,7 +25,7 @@ FLOORS = (
     ("bot",),
     ("plugins",),
     ("dispatch",),
-    ("backends", "web", "storage"),
+    ("backends", "web", "http_client", "storage"),
     ("database",),
     ("config", "logs"),
     ("running",),

@@ -52,7 +52,7 @@ class TestLoop(asyncio.BaseEventLoop):
         """Call the function while this loop is running, and then run the callbacks that are ready."""
         if self.is_running():
             return function(*args, **kwargs)
-        with _switched(self):
+        with blocking_in_place(False), _switched(self):
             try:
                 return function(*args, **kwargs)
             finally:

@@ -1,0 +1,24 @@
+"""The HTTP client of plugins, `self.http`: treq with one pool of connections, a timeout, and no lines in the log.
+
+`HTTPClients` belongs to the bot, and each plugin gets a client from it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from errklein.http_client._clients import HTTPClients
+
+if TYPE_CHECKING:
+    from errklein.http_client._client import PluginHTTPClient
+
+__all__ = ["HTTPClients", "PluginHTTPClient"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use, since its module imports treq.
+    if name == "PluginHTTPClient":
+        from errklein.http_client._client import PluginHTTPClient
+
+        return PluginHTTPClient
+    raise AttributeError(f"module 'errklein.http_client' has no attribute {name!r}")

@@ -1,0 +1,50 @@
+"""HTTPClients, which creates the clients of plugins and closes their connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, succeed
+
+if TYPE_CHECKING:
+    from errklein.http_client._agent import PooledAgent
+    from errklein.http_client._client import PluginHTTPClient
+
+
+class HTTPClients:
+    """Creates HTTP clients that share one pool of connections.
+
+    treq and TLS are imported, and the pool is created, when the first client is.
+
+    :param make_agent: Returns the agent of all clients, which makes the requests.
+    """
+
+    def __init__(self, reactor: Any, make_agent: Callable[[Any], Any] | None = None) -> None:
+        self._reactor = reactor
+        self._make_agent = make_agent or _pooled_agent
+        self._agent: Any = None
+        self._creating = Lock()
+        self._in_flight: set[Deferred[Any]] = set()
+
+    def client(self) -> PluginHTTPClient:
+        """Return a new client, which has cookies of its own. May be called in any thread."""
+        from errklein.http_client._client import PluginHTTPClient
+
+        with self._creating:
+            if self._agent is None:
+                self._agent = self._make_agent(self._reactor)
+        return PluginHTTPClient(self._reactor, self._agent, self._in_flight)
+
+    def close(self) -> Deferred[None]:
+        """Cancel the requests in flight, and close the idle connections. Later requests use a connection of their own."""
+        for request in list(self._in_flight):
+            request.cancel()
+        return succeed(None) if self._agent is None else self._agent.close()
+
+
+def _pooled_agent(reactor: Any) -> PooledAgent:
+    from errklein.http_client._agent import PooledAgent
+
+    return PooledAgent(reactor)
