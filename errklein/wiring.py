@@ -84,6 +84,7 @@ def wire(
         from errklein.bot import Adapters, Overview, PluginSources, ProcessCalls
         from errklein.compat.bot import ErrbotBot
         from errklein.compat.storages import make_storage
+        from errklein.http_client import HTTPClients
         from errklein.plugins.packages import PackageDirectory
         from errklein.ports import OperatorConsole
 
@@ -110,7 +111,7 @@ def wire(
         bot = (bot_class or ErrbotBot)(
             reactor,
             config,
-            Adapters(backends, storage, web),
+            Adapters(backends, storage, web, HTTPClients(reactor)),
             workers,
             PluginSources(partial(_make_plugin_manager, packages), roots, plugin_classes),
             ProcessCalls(ended or reactor.stop, restart),

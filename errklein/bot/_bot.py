@@ -57,6 +57,7 @@ class Bot:
     ) -> None:
         self.reactor, self.bot_config, self.startup_time = reactor, config, datetime.now()
         self.backends, self.storage, self.web = dict(adapters.backends), adapters.storage, adapters.web
+        self.http_clients = adapters.http_clients
         self.runner = workers.commands.runner
         self.command_pool, self.plugin_pool = workers.commands.pool, workers.others.pool
         self.restart = process.restart

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from errklein.http_client import HTTPClients
 from errklein.plugins import BotPlugin
 from errklein.plugins.manager import PluginManager
 from errklein.ports import Backend, Storage
@@ -23,6 +24,7 @@ class Adapters:
     backends: Mapping[str, Backend]
     storage: Storage
     web: WebServer
+    http_clients: HTTPClients
 
 
 @dataclass(frozen=True)

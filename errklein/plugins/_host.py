@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from twisted.internet.defer import Deferred
 
 from errklein.chat import Card, Identifier, Message, Room
+from errklein.http_client import HTTPClients
 from errklein.ports import Reacts, SendsStreams, Storage
 from errklein.running import Runner, ThreadWaits, WorkerPool
 
@@ -37,6 +38,7 @@ class PluginHost(SendsStreams, Protocol[P]):
     runner: Runner
     plugin_pool: WorkerPool
     storage: Storage
+    http_clients: HTTPClients
     waits: ThreadWaits
     bot_config: Any
 

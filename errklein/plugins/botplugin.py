@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from inspect import ismethod
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from errklein.chat import ONLINE, Card, Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.commands import Command
+from errklein.plugins._default_attributes import DefaultProperty
 from errklein.plugins._host import PluginHost
 from errklein.plugins._pollers import Pollers
 from errklein.plugins.configuration_check import recurse_check_structure
 from errklein.plugins.names import plugin_name
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.running import on_reactor_soon
+
+if TYPE_CHECKING:
+    from errklein.http_client import PluginHTTPClient
 
 
 class BotPlugin(StoreMixin):
@@ -113,6 +118,21 @@ class BotPlugin(StoreMixin):
     def plugin_dir(self) -> str:
         """The directory that contains installed repositories of plugins."""
         return str(self._bot.plugins_directory)
+
+    @partial(DefaultProperty, library="treq.client.HTTPClient")
+    def http(self) -> PluginHTTPClient:
+        """A treq client for requests to other services, see `PluginHTTPClient`. It works only on the reactor.
+
+        For example::
+
+            @botcmd
+            async def weather(self, msg, args):
+                response = await self.http.get("https://weather.example.org/today", params={"city": args}, timeout=10)
+                return (await response.json())["summary"]
+
+        A plugin's own attribute or method of this name takes precedence.
+        """
+        return self._bot.http_clients.client()
 
     @property
     def current_pollers(self) -> list[tuple[Callable[..., Any], Iterable[Any], Mapping[str, Any]]]:
