@@ -49,7 +49,18 @@ PUBLIC = [
 ]
 """What plugins import from `errklein`."""
 
-PUBLIC_FOR_TESTS = ["ADMIN", "LeftOver", "PluginTestCase", "Sent", "TestBot", "TestReactor", "WebhookClient"]
+PUBLIC_FOR_TESTS = [
+    "ADMIN",
+    "LeftOver",
+    "OutgoingRequest",
+    "PluginTestCase",
+    "Sent",
+    "StubHTTP",
+    "TestBot",
+    "TestReactor",
+    "UnexpectedRequest",
+    "WebhookClient",
+]
 """What plugins' tests import from `errklein.testing`."""
 
 

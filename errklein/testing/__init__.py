@@ -28,19 +28,34 @@ if TYPE_CHECKING:
     from errklein.testing._bot import ADMIN, LeftOver, Sent, TestBot
     from errklein.testing._case import PluginTestCase
     from errklein.testing._client import WebhookClient
+    from errklein.testing._http import OutgoingRequest, StubHTTP, UnexpectedRequest
     from errklein.testing._reactor import TestReactor
 
-__all__ = ["ADMIN", "LeftOver", "PluginTestCase", "Sent", "TestBot", "TestReactor", "WebhookClient"]
+__all__ = [
+    "ADMIN",
+    "LeftOver",
+    "OutgoingRequest",
+    "PluginTestCase",
+    "Sent",
+    "StubHTTP",
+    "TestBot",
+    "TestReactor",
+    "UnexpectedRequest",
+    "WebhookClient",
+]
 
 _MODULES = {
     "ADMIN": "_bot",
     # `trial -j` looks it up by its name in the report of a failure.
     "FailedAssertion": "_case",
     "LeftOver": "_bot",
+    "OutgoingRequest": "_http",
     "PluginTestCase": "_case",
     "Sent": "_bot",
+    "StubHTTP": "_http",
     "TestBot": "_bot",
     "TestReactor": "_reactor",
+    "UnexpectedRequest": "_http",
     "WebhookClient": "_client",
 }
 

@@ -19,11 +19,13 @@ from zope.interface import implementer
 
 from errklein.backends.test import SentMessage, TestBackend
 from errklein.config import load_config
+from errklein.http_client import HTTPClients
 from errklein.plugins import BotPlugin
 from errklein.running import loop_of, register_reactor_thread
 from errklein.running.threads import unwrapped
 from errklein.testing._client import WebhookClient
 from errklein.testing._explanations import explain_count, explain_replies, explain_response
+from errklein.testing._http import StubHTTP
 from errklein.testing._left_over import describe_call, explain_left_over
 from errklein.testing._loop import TestLoop
 from errklein.testing._packages import share_packages
@@ -85,6 +87,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
     :param config: Settings by name, as in config.py.
     :param networks: Several networks instead of "test": a mapping of names to settings, as in BACKENDS.
     :param reactor: A reactor with virtual time; by default a new `TestReactor`.
+    :param http: The responses to plugins' requests; by default none is declared.
     :raises ValueError: A directory of `plugin_dirs` is missing.
     :raises ConfigError: A setting is invalid.
     """
@@ -99,6 +102,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         config: Mapping[str, Any] | None = None,
         networks: Mapping[str, Mapping[str, Any]] | None = None,
         reactor: Any = None,
+        http: StubHTTP | None = None,
     ) -> None:
         roots = [Path(directory) for directory in plugin_dirs]
         for directory in roots:
@@ -119,6 +123,9 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         self.config = load_config(None, settings, plugin_dirs=list(map(str, roots)), plugin_dirs_source="plugin_dirs")
         web, make_bot = wire(self.reactor, self.config, ended=self._end, plugin_classes=plugins, make_pool=InlinePool)
         self.bot = make_bot()
+        self.http = http or StubHTTP()
+        """The network of `self.http` in plugins."""
+        self.bot.http_clients = HTTPClients(self.reactor, self.http.agent)
         self.backends = {name: cast(TestBackend, backend) for name, backend in self.bot.backends.items()}
         self.storage = self.bot.storage
         self._client = WebhookClient(web.client())
@@ -162,6 +169,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         """Deactivate the plugins and disconnect.
 
         :raises LeftOver: A plugin left a delayed call, an asyncio task or a thread behind.
+        :raises UnexpectedRequest: A plugin sent a request for which no response is declared in `http`.
         """
         waiting, requests = self.waiting(), list(self._requests)
         stopping = self._call(Deferred.fromCoroutine, self.bot.stop(0))
@@ -179,6 +187,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         left = [f"asyncio task {task.get_name()}" for task in self._end_tasks()]
         left += [describe_call(call) for call in self.reactor.getDelayedCalls()]
         left += [f"thread {thread.name}" for thread in set(threading.enumerate()) - self._threads]
+        self.http.check()
         if left:
             raise LeftOver(explain_left_over(left, waiting))
 

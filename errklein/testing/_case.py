@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
@@ -12,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.plugins import BotPlugin
 from errklein.testing._bot import TestBot
 from errklein.testing._explanations import explain_no_response
+from errklein.testing._http import StubHTTP, UnexpectedRequest
 from errklein.testing._requests import Requests
 from errklein.web import ClientResponse
 
@@ -62,10 +64,24 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
     def setUp(self) -> None:
         """Start the bot. A subclass that overrides this calls `super().setUp()` first."""
         super().setUp()
-        self.bot = TestBot(self.plugins, plugin_dirs=self.plugin_dirs, config=self.config, networks=self.networks)
+        # For `trial --until-failure`, which runs a test of the same instance again.
+        self.addCleanup(self.__dict__.pop, "http", None)
+        self.bot = TestBot(
+            self.plugins, plugin_dirs=self.plugin_dirs, config=self.config, networks=self.networks, http=self.http
+        )
         self.failureException = _explained(self.bot)  # type: ignore[assignment]
         self.addCleanup(self.bot.stop)
+        # `stop` raises it, so it needs no second report.
+        self.addCleanup(self.flushLoggedErrors, UnexpectedRequest)
         self.bot.start()
+
+    @cached_property
+    def http(self) -> StubHTTP:
+        """The network of `self.http` in plugins, see `StubHTTP`.
+
+        Declare the responses that a plugin needs in `activate` before `super().setUp()`.
+        """
+        return StubHTTP()
 
     def request(self, method: str, url: str, **request: Any) -> ClientResponse:
         """Send a request, and return the response; see `WebhookClient.request` for the arguments.

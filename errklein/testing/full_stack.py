@@ -31,12 +31,14 @@ _reactor_thread = reactor_thread()
 
 from errklein.chat import Presence  # noqa: E402
 from errklein.config import load_config  # noqa: E402
+from errklein.http_client import HTTPClients  # noqa: E402
 from errklein.plugins.imports import share_with_tests, unload, unshare  # noqa: E402
 from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
 from errklein.plugins.plug_file import PlugFile  # noqa: E402
 from errklein.testing._bot_under_test import REPLY_TIMEOUT, BotUnderTest  # noqa: E402
 from errklein.testing._client import WebhookClient  # noqa: E402
 from errklein.testing._helper_modules import HelperModuleFinder  # noqa: E402
+from errklein.testing._http import StubHTTP  # noqa: E402
 from errklein.testing._log_file import log_file  # noqa: E402
 from errklein.testing._packages import share_packages  # noqa: E402
 from errklein.testing._requests import Requests  # noqa: E402
@@ -84,6 +86,8 @@ class BlockingTestBot(Requests[ClientResponse]):
         self._remove_data = weakref.finalize(self, shutil.rmtree, data, ignore_errors=True)
         self._loglevel = loglevel
         self._exits = ExitStack()
+        self.http = self._http = StubHTTP()
+        """The network of `self.http` in plugins."""
         self.bot_thread: threading.Thread | None = None
         self.bot_config: Config = load_config(
             None,
@@ -137,6 +141,7 @@ class BlockingTestBot(Requests[ClientResponse]):
         """Deactivate the plugins, unload their modules, and stop the bot.
 
         :raises WaitTimeout: The bot does not stop within 20 s; an AssertionError.
+        :raises UnexpectedRequest: A plugin sent a request for which no response is declared in `http`.
         :raises RuntimeError: The bot is not running.
         """
         if self.bot_thread is None:
@@ -147,6 +152,7 @@ class BlockingTestBot(Requests[ClientResponse]):
             self.bot_thread = None
             self._exits.close()
             self._remove_data()
+        self._http.check()
 
     def push_message(self, msg: str, extras: Any = "") -> None:
         """Send a message to the bot, from `bot.sender`.
@@ -258,6 +264,8 @@ class BlockingTestBot(Requests[ClientResponse]):
         bot = make_bot()
         assert isinstance(bot, BotUnderTest)
         self._bot = bot
+        # Not `self.http`, which a test case may use for something else.
+        bot.http_clients = HTTPClients(_reactor_thread.reactor, self._http.agent)
         bot.other_threads = frozenset(threading.enumerate())
         bot.test_backend.be_as_on_errbot()
         await bot.start()
