@@ -75,7 +75,8 @@ class StopSequence:
         await DeferredList([backend.disconnect(deadline.left) for backend in backends])
         # Last, since a plugin's `deactivate` or a backend that ends may wait for the reactor in a thread.
         _call(self._steps.services)
-        await DeferredList([web.close(), self._adapters.http_clients.close()])
+        await self._adapters.http_clients.close()
+        await web.close()
         self._adapters.storage.close()
 
     async def _at_most(self, seconds: float, awaited: Deferred[Any]) -> None:

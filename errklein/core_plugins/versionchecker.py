@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from errklein._version import __version__
 from errklein.core_plugins import CorePlugin
@@ -13,7 +12,6 @@ URL = "https://pypi.org/pypi/errklein/json"
 
 _SOON = 60.0
 _DAY = 86_400.0
-_WITHIN = 30.0
 _LOCAL = ("dummy", "null", "test", "text")
 _RELEASE = re.compile(r"\d{1,6}(\.\d{1,6}){0,5}")
 
@@ -49,18 +47,10 @@ class VersionChecker(CorePlugin):
 
     async def newest(self) -> str:
         """Request the newest version from PyPI, and return it. Raises ValueError if the status isn't 200."""
-        response = await self.client().get(URL, headers={"Accept": ["application/json"]}, timeout=_WITHIN)
+        response = await self.http.get(URL, headers={"Accept": "application/json"})
         if response.code != 200:
             raise ValueError(f"{URL} responded with status {response.code}")
         return str((await response.json())["info"]["version"])
-
-    def client(self) -> Any:
-        """Return a treq client on the bot's reactor."""
-        # Imported late: both modules import the reactor.
-        from treq.client import HTTPClient
-        from twisted.web.client import Agent
-
-        return HTTPClient(Agent(self._bot.reactor, connectTimeout=_WITHIN))
 
 
 def _is_newer(version: str, than: str) -> bool:

@@ -30,6 +30,7 @@ class StopSequenceTests(SynchronousTestCase):
         )
         adapters: Any = SimpleNamespace(
             web=web,
+            http_clients=SimpleNamespace(close=partial(self.note, "http")),
             backends={"libera": SimpleNamespace(disconnect=partial(self.note, "network"))},
             storage=SimpleNamespace(close=partial(self.note, "storage")),
         )
@@ -60,7 +61,7 @@ class StopSequenceTests(SynchronousTestCase):
         self.quiet.callback(None)
         self.assertEqual(self.calls[2:], ["work", ("plugins", 6.0)])
         self.deactivated.callback(None)
-        self.assertEqual(self.calls[4:], [("network", 6.0), "services", "listeners", "storage"])
+        self.assertEqual(self.calls[4:], [("network", 6.0), "services", "http", "listeners", "storage"])
         self.assertEqual(results, [None])
 
     def test_hanging_handlers_and_plugins_are_not_waited_for(self) -> None:

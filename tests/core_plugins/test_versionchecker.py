@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from treq.testing import StringStubbingResource, StubTreq
-
 from errklein.backends.test import TestBackend
 from errklein.core_plugins import versionchecker
 from errklein.core_plugins.versionchecker import URL
@@ -18,47 +16,39 @@ class VersionTests(PluginTestCase):
     def setUp(self) -> None:
         self.patch(TestBackend, "mode", "irc")
         super().setUp()
-        self.asked: list[str] = []
-        self.answer = (200, b'{"info": {"version": "1000.0"}}')
-        self.patch(
-            type(self.bot.plugin("VersionChecker")),
-            "client",
-            lambda plugin: StubTreq(StringStubbingResource(self.respond)),
-        )
 
-    def respond(
-        self, method: bytes, url: str, params: Any, headers: Any, data: bytes
-    ) -> tuple[int, dict[str, Any], bytes]:
+    def respond(self, version: object, **response: Any) -> None:
         """Set the response of PyPI."""
-        self.asked.append(url)
-        return self.answer[0], {}, self.answer[1]
+        self.http.respond("GET", URL, **(response or {"json": {"info": {"version": version}}}))
+
+    def asked(self) -> int:
+        """Return the number of requests."""
+        return len(self.http.requests)
 
     def test_told_once(self) -> None:
         """Administrators are notified once of a newer version, although it is requested every day."""
+        self.respond("1000.0")
         self.bot.advance(60)
-        self.assertEqual(self.asked, [URL])
+        self.assertEqual(self.asked(), 1)
         (told,) = self.bot.sent_to("@admin")
         self.assertIn("errklein 1000.0 is available", told)
         self.bot.advance(86_400)
-        self.assertEqual(len(self.asked), 2)
+        self.assertEqual(self.asked(), 2)
         self.assertEqual(len(self.bot.messages), 1)
-        self.answer = (200, b'{"info": {"version": "1000.1"}}')
+        self.respond("1000.1")
         self.bot.advance(86_400)
         self.assertIn("1000.1", self.bot.sent_to("@admin")[-1])
 
     def test_no_news(self) -> None:
         """An older or equal version, a beta, an error or an invalid response notifies nobody."""
-        for answer in (
-            (200, b'{"info": {"version": "0.0"}}'),
-            (200, f'{{"info": {{"version": "{versionchecker.__version__}"}}}}'.encode()),
-            (200, b'{"info": {"version": "1000.0b1"}}'),
-            (404, b"no such project"),
-            (200, b"<html>"),
-            (200, b"[]"),
-        ):
-            self.answer = answer
-            self.bot.advance(86_400)
-        self.assertGreater(len(self.asked), 5)
+        for version in ("0.0", versionchecker.__version__, "1000.0b1"):
+            self.respond(version)
+        self.respond(None, status=404, body="no such project")
+        self.respond(None, body="<html>")
+        self.respond(None, json=[])
+        self.http.fail("GET", URL, ConnectionRefusedError("refused"))
+        self.bot.advance(7 * 86_400)
+        self.assertEqual(self.asked(), 7)
         self.assertEqual(self.bot.messages, [])
         self.assertEqual(self.flushLoggedErrors(), [])
 
@@ -66,7 +56,7 @@ class VersionTests(PluginTestCase):
         """A deactivated plugin sends no requests."""
         self.command("!plugin deactivate VersionChecker")
         self.bot.advance(90_000)
-        self.assertEqual(self.asked, [])
+        self.assertEqual(self.asked(), 0)
 
 
 class DeselectedTests(PluginTestCase):

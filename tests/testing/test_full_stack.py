@@ -14,7 +14,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.threads import blockingCallFromThread, deferToThreadPool
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.test import QUIT_MESSAGE, STZ_MSG, STZ_PRE, TestPerson, TestRoom
@@ -22,6 +22,7 @@ from errklein.chat import Presence
 from errklein.config import ConfigError
 from errklein.logs import Bridge
 from errklein.running.reactor_thread import WaitTimeout, reactor_thread
+from errklein.testing import UnexpectedRequest
 from errklein.testing.full_stack import BlockingTestBot
 
 GREETER = Path(__file__).resolve().parent / "fixtures" / "greeter"
@@ -95,6 +96,18 @@ class TalkingTests(Started):
         self.assertIn("PATCH", self.testbot.options("/announced").header("Allow"))
         error = self.assertRaises(WaitTimeout, self.testbot.get, "/announced?slowly=1", timeout=0.05)
         self.assertIn("GET /announced", str(error))
+
+    def test_plugins_requests(self) -> None:
+        """The bot's plugins send their requests to `http`, and `stop` raises if a response isn't declared."""
+        client = self.testbot.bot.plugin_manager.instance("Greeter").http
+        self.testbot.http.respond("GET", "https://example.org/", json=[1])
+        response = blockingCallFromThread(self.testbot.bot.reactor, client.get, "https://example.org/")
+        self.assertEqual(response.code, 200)
+        self.assertEqual([str(request) for request in self.testbot.http.requests], ["GET https://example.org/"])
+        call = (self.testbot.bot.reactor, client.post, "https://example.org/")
+        self.assertRaises(UnexpectedRequest, blockingCallFromThread, *call)
+        self.assertRaises(UnexpectedRequest, self.testbot.stop)
+        self.assertIsNone(self.testbot.bot_thread)
 
     def test_assertions(self) -> None:
         """A failed assertion shows the command and the reply."""
