@@ -70,22 +70,25 @@ class Answer:
 
 @dataclass
 class _Declared:
-    """The answers of one method and URL, in order. `used` is the number of those that have been used."""
+    """The answer to one method and URL. `left` is the number of times that it can still be used; None for any number."""
 
     method: str
     url: str
-    answers: list[Answer]
-    used: int = 0
+    answer: Answer
+    left: int | None
 
     def matches(self, method: str, url: str) -> bool:
         ours, query = _parts(self.url)
         theirs, their_query = _parts(url)
-        return (self.method, ours) == (method, theirs) and (not query or query == their_query)
+        return self.left != 0 and (self.method, ours) == (method, theirs) and (not query or query == their_query)
 
-    def next(self) -> Answer:
-        place = min(self.used, len(self.answers) - 1)
-        self.used = place + 1
-        return self.answers[place]
+    def use(self) -> Answer:
+        if self.left is not None:
+            self.left -= 1
+        return self.answer
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.url}" + (" (used up)" if self.left == 0 else "")
 
 
 class StubHTTP:
@@ -118,13 +121,15 @@ class StubHTTP:
         body: str | bytes = b"",
         headers: Mapping[str, str] | None = None,
         delay: float = 0.0,
+        times: int | None = None,
     ) -> None:
         """Declare the response to a request.
 
-        Several responses for the same method and URL are sent in order; the last one is repeated. ::
+        A later declaration for the same method and URL takes precedence. With `times`, the earlier one applies again after
+        so many requests. These are a failure and then a success::
 
-            self.http.respond("GET", URL)
-            self.http.respond("GET", URL, status=503, body="Try again later.")
+            self.http.respond("GET", URL, json={"up": True})
+            self.http.respond("GET", URL, status=503, body="Try again later.", times=1)
 
         :param method: The HTTP method.
         :param url: The URL. Without a query it matches requests with any query; otherwise the query must be the same, with
@@ -134,6 +139,7 @@ class StubHTTP:
         :param body: The body, as text or bytes.
         :param headers: Headers. They replace those that errklein would add, such as Content-Type.
         :param delay: The time until the response, in seconds. Use `self.bot.advance` to let it pass.
+        :param times: The number of requests that get this response; by default unlimited.
         :raises TypeError: Both `json` and `body` are given.
         """
         if json is not _UNSET and body:
@@ -146,9 +152,11 @@ class StubHTTP:
         sent = dict(headers or {})
         if default and "content-type" not in map(str.lower, sent):
             sent["Content-Type"] = default
-        self._declare(method, url, Answer(status, sent, content, delay))
+        self._declare(method, url, Answer(status, sent, content, delay), times)
 
-    def fail(self, method: str, url: str, error: BaseException, *, delay: float = 0.0) -> None:
+    def fail(
+        self, method: str, url: str, error: BaseException, *, delay: float = 0.0, times: int | None = None
+    ) -> None:
         """Declare that a request fails; see `respond`.
 
         For example::
@@ -159,8 +167,9 @@ class StubHTTP:
         :param url: The URL.
         :param error: The exception that the request raises.
         :param delay: The time until then, in seconds.
+        :param times: The number of requests that fail; by default unlimited.
         """
-        self._declare(method, url, Answer(error=error, delay=delay))
+        self._declare(method, url, Answer(error=error, delay=delay), times)
 
     def check(self) -> None:
         """Raise UnexpectedRequest if a plugin has sent a request without a declared response. `TestBot.stop` calls it."""
@@ -175,24 +184,19 @@ class StubHTTP:
         return StubAgent(reactor, self)
 
     def answer(self, method: str, url: str) -> Answer:
-        """Return the next answer to a request. One with a query is preferred to one for any query."""
-        found = [declared for declared in self._declared if declared.matches(method, url)]
+        """Return the answer to a request. One with a query is preferred to one for any query."""
+        found = [declared for declared in reversed(self._declared) if declared.matches(method, url)]
         if found:
-            return max(found, key=lambda declared: "?" in declared.url).next()
+            return max(found, key=lambda declared: "?" in declared.url).use()
         self._unexpected.append(_explained(method, url, self._declared))
         return Answer(error=UnexpectedRequest(self._unexpected[-1]))
 
-    def _declare(self, method: str, url: str, answer: Answer) -> None:
-        method = method.upper()
+    def _declare(self, method: str, url: str, answer: Answer, times: int | None) -> None:
         if not urlsplit(url).scheme:
             raise ValueError(
                 f"{url} has no scheme and host; declare the complete URL, such as https://example.org/path"
             )
-        for declared in self._declared:
-            if declared.method == method and _parts(declared.url) == _parts(url):
-                declared.answers.append(answer)
-                return
-        self._declared.append(_Declared(method, url, [answer]))
+        self._declared.append(_Declared(method.upper(), url, answer, times))
 
 
 def _parts(url: str) -> tuple[tuple[object, ...], list[tuple[str, str]]]:
@@ -203,7 +207,7 @@ def _parts(url: str) -> tuple[tuple[object, ...], list[tuple[str, str]]]:
 
 
 def _explained(method: str, url: str, declared: Iterable[_Declared]) -> str:
-    known = ", ".join(f"{one.method} {one.url}" for one in declared) or "none"
+    known = ", ".join(map(str, declared)) or "none"
     return (
         f"unexpected request {method} {url}; declare its response with "
         f'self.http.respond("{method}", "{url}", …); declared: {known}'

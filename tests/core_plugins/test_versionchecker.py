@@ -17,9 +17,9 @@ class VersionTests(PluginTestCase):
         self.patch(TestBackend, "mode", "irc")
         super().setUp()
 
-    def respond(self, version: object, **response: Any) -> None:
-        """Set the response of PyPI."""
-        self.http.respond("GET", URL, **(response or {"json": {"info": {"version": version}}}))
+    def respond(self, version: str, **options: Any) -> None:
+        """Set the version in the response of PyPI."""
+        self.http.respond("GET", URL, json={"info": {"version": version}}, **options)
 
     def asked(self) -> int:
         """Return the number of requests."""
@@ -42,11 +42,11 @@ class VersionTests(PluginTestCase):
     def test_no_news(self) -> None:
         """An older or equal version, a beta, an error or an invalid response notifies nobody."""
         for version in ("0.0", versionchecker.__version__, "1000.0b1"):
-            self.respond(version)
-        self.respond(None, status=404, body="no such project")
-        self.respond(None, body="<html>")
-        self.respond(None, json=[])
-        self.http.fail("GET", URL, ConnectionRefusedError("refused"))
+            self.respond(version, times=1)
+        self.http.respond("GET", URL, status=404, body="no such project", times=1)
+        self.http.respond("GET", URL, body="<html>", times=1)
+        self.http.respond("GET", URL, json=[], times=1)
+        self.http.fail("GET", URL, ConnectionRefusedError("refused"), times=1)
         self.bot.advance(7 * 86_400)
         self.assertEqual(self.asked(), 7)
         self.assertEqual(self.bot.messages, [])

@@ -98,18 +98,18 @@ class ResponseTests(PluginTestCase):
         self.assertEqual((str(status), status.params), (f"GET {URL}?verbose=1", {"verbose": "1"}))
         self.assertEqual(status.text, "")
 
-    def test_in_order(self) -> None:
-        """Several responses are sent in order, and the last one is repeated, also if it is declared later."""
+    def test_precedence(self) -> None:
+        """A later response takes precedence; one for a number of requests, until it is used up."""
         self.http.respond("GET", URL, body="first")
+        self.assertEqual([self.get("/status").text for _ in range(2)], ["first", "first"])
         self.http.respond("GET", URL, body="second")
-        self.assertEqual([self.get("/status").text for _ in range(3)], ["first", "second", "second"])
-        self.http.respond("GET", URL, body="third")
-        self.assertEqual([self.get("/status").text for _ in range(2)], ["third", "third"])
+        self.http.respond("GET", URL, body="third", times=2)
+        self.assertEqual([self.get("/status").text for _ in range(4)], ["third", "third", "second", "second"])
 
     def test_query(self) -> None:
         """A response for a query is preferred to one for any query."""
-        self.http.respond("GET", URL, body="other")
         self.http.respond("GET", f"{URL}?page=2", body="two")
+        self.http.respond("GET", URL, body="other")
         self.assertEqual(self.get("/page").json(), ["other", "two", "other"])
 
     def test_equal_urls(self) -> None:
@@ -140,6 +140,7 @@ class ResponseTests(PluginTestCase):
     def test_failure(self) -> None:
         """A request fails with the declared exception."""
         self.http.fail("GET", URL, ConnectionRefusedError("nobody listens"))
+        self.http.fail("GET", URL, TimeoutError("too late"), times=1)
         self.assertEqual(self.get("/careless").text, "no status")
         self.assertEqual(self.get("/status").status, 500)
         self.assertEqual(len(self.flushLoggedErrors(ConnectionRefusedError)), 1)
@@ -217,13 +218,14 @@ class UnexpectedTests(SynchronousTestCase):
 
         def body(case: PluginTestCase) -> None:
             case.http.respond("POST", URL)
-            case.assertEqual(case.get("/status").status, 200)
+            case.http.respond("GET", URL, times=1)
+            case.assertEqual([case.get("/status").status for _ in range(2)], [200, 200])
 
         result = self.run_case(body)
         ((_, failed),) = result.failures
         self.assertIn("GET /status: 500, UnexpectedRequest in test_http.py", failed)
         self.assertIn(f'declare its response with self.http.respond("GET", "{URL}?verbose=1", …)', failed)
-        self.assertIn(f"declared: POST {URL}", failed)
+        self.assertIn(f"declared: POST {URL}, GET {URL} (used up)", failed)
 
     def test_swallowed(self) -> None:
         """The test fails even if the plugin catches the exception."""
