@@ -47,7 +47,7 @@ class VersionChecker(CorePlugin):
 
     async def newest(self) -> str:
         """Request the newest version from PyPI, and return it. Raises ValueError if the status isn't 200."""
-        response = await self.http.get(URL, headers={"Accept": "application/json"})
+        response = await self.http.get(URL)
         if response.code != 200:
             raise ValueError(f"{URL} responded with status {response.code}")
         return str((await response.json())["info"]["version"])

@@ -25,7 +25,7 @@ TIMEOUT = 30.0
 class PluginHTTPClient(HTTPClient):
     """A treq client for the reactor: `get`, `head`, `post`, `put`, `patch`, `delete` and `request`.
 
-    The methods take [the arguments of treq's functions](https://treq.readthedocs.io/en/latest/api.html), and return a
+    The methods take the arguments of `treq's functions <https://treq.readthedocs.io/en/latest/api.html>`__, and return a
     Deferred of treq's response::
 
         response = await self.http.post(URL, json={"text": "Hello!"}, headers={"X-Token": token})

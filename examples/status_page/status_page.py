@@ -3,8 +3,6 @@
 Both handlers return a Deferred. errklein replies when it fires, and no thread waits for it.
 """
 
-import treq
-
 from errklein import BotPlugin, botcmd, webhook
 
 URL = "https://www.githubstatus.com/api/v2/status.json"
@@ -25,8 +23,8 @@ class StatusPage(BotPlugin):
 
     def fetch(self):
         """Return a Deferred of the status as text."""
-        fetching = treq.get(URL, timeout=10)
-        fetching.addCallback(treq.json_content)
+        fetching = self.http.get(URL, timeout=10)
+        fetching.addCallback(lambda response: response.json())
         fetching.addCallback(lambda content: content["status"]["description"])
         fetching.addErrback(self.failed)
         return fetching

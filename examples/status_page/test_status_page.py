@@ -1,38 +1,26 @@
-"""Tests of the status page. StubTreq stands in for the network."""
+"""Tests of the status page. `self.http` stands in for the network."""
 
-import json
-import sys
 from pathlib import Path
-
-from treq.testing import StringStubbingResource, StubTreq
 
 from errklein.testing import PluginTestCase
 
 HERE = Path(__file__).resolve().parent
+URL = "https://www.githubstatus.com/api/v2/status.json"
 
 
 class StatusPageTests(PluginTestCase):
     plugin_dirs = (HERE,)
 
     def setUp(self):
-        """Let the plugin's requests get `self.response`."""
+        """Let GitHub respond that all is well."""
         super().setUp()
-        self.requests = []
-        status = {"status": {"description": "All Systems Operational"}}
-        self.response = (200, {}, json.dumps(status).encode())
-        module = sys.modules[type(self.bot.plugin("StatusPage")).__module__]
-        self.patch(module, "treq", StubTreq(StringStubbingResource(self.respond)))
-
-    def respond(self, method, url, params, headers, data):
-        """Record the request, and return status, headers and body."""
-        self.requests.append((method, url))
-        return self.response
+        self.http.respond("GET", URL, json={"status": {"description": "All Systems Operational"}})
 
     def test_webhook(self):
         """The URL returns the status page's description."""
         response = self.get("/status")
         self.assertEqual(response.json(), {"github": "All Systems Operational"})
-        self.assertEqual(len(self.requests), 1)
+        self.assertEqual([str(request) for request in self.http.requests], [f"GET {URL}"])
 
     def test_command(self):
         """The command shows it in the chat."""
@@ -40,6 +28,6 @@ class StatusPageTests(PluginTestCase):
 
     def test_invalid_response(self):
         """If the status page fails, the status is unknown, and the log has the reason."""
-        self.response = (502, {}, b"<h1>Bad gateway</h1>")
+        self.http.respond("GET", URL, status=502, body="<h1>Bad gateway</h1>")
         self.assertEqual(self.get("/status").json(), {"github": "unknown"})
         self.assertIn("status.json failed", self.bot.report())

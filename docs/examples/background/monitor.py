@@ -1,5 +1,3 @@
-import treq
-
 from errklein import BotPlugin
 
 URL = "https://shop.example/"
@@ -15,7 +13,7 @@ class Monitor(BotPlugin):
 
     async def check(self):
         try:
-            response = await treq.get(URL, timeout=10)
+            response = await self.http.get(URL, timeout=10)
             state = "up" if response.code == 200 else "down"
         except Exception as error:
             self.log.info("%s: %s", URL, error)

@@ -1,6 +1,5 @@
 import time
 
-import treq
 from twisted.internet.defer import inlineCallbacks
 
 from errklein import BotPlugin, on_reactor, webhook
@@ -20,20 +19,20 @@ class Places(BotPlugin):
     @webhook
     async def coroutine(self, payload):
         # On the reactor: it may await Deferreds and asyncio's futures.
-        response = await treq.get(URL)
+        response = await self.http.get(URL)
         return await response.text()
 
     @webhook
     @inlineCallbacks
     def generator(self, payload):
         # On the reactor, as Twisted's own generators.
-        response = yield treq.get(URL)
+        response = yield self.http.get(URL)
         return (yield response.text())
 
     @webhook
     def deferred(self, payload):
-        # On the reactor, because it names treq.
-        return treq.get(URL).addCallback(treq.text_content)
+        # On the reactor, because it names self.http.
+        return self.http.get(URL).addCallback(lambda response: response.text())
 
     @webhook
     @on_reactor

@@ -1,7 +1,4 @@
-import sys
 from pathlib import Path
-
-from treq.testing import StringStubbingResource, StubTreq
 
 from errklein.running import Placement, place
 from errklein.testing import PluginTestCase
@@ -14,8 +11,7 @@ class PlacesTests(PluginTestCase):
         """Let the plugin's requests get "hello" instead of going to the network."""
         super().setUp()
         self.plugin = self.bot.plugin("Places")
-        stub = StubTreq(StringStubbingResource(lambda *request: (200, {}, b"hello")))
-        self.patch(sys.modules[type(self.plugin).__module__], "treq", stub)
+        self.http.respond("GET", "https://example.com/", body="hello")
 
     def test_responses(self):
         """Every kind of handler responds."""

@@ -1,4 +1,3 @@
-import treq
 from twisted.internet.defer import inlineCallbacks
 
 from errklein import BotPlugin, webhook
@@ -10,20 +9,20 @@ URL = "http://127.0.0.1:3141/builds/errklein/12"
 class Upstream(BotPlugin):
     @webhook
     async def upstream(self, payload):
-        response = await treq.get(URL, timeout=10)
+        response = await self.http.get(URL, timeout=10)
         build = await response.json()
         return f"the last build is number {build['number']}\n"
 
     @webhook
     def upstream_deferred(self, payload):
-        asking = treq.get(URL, timeout=10)
-        asking.addCallback(treq.json_content)
+        asking = self.http.get(URL, timeout=10)
+        asking.addCallback(lambda response: response.json())
         asking.addCallback(lambda build: f"the last build is number {build['number']}\n")
         return asking
 
     @webhook
     @inlineCallbacks
     def upstream_generator(self, payload):
-        response = yield treq.get(URL, timeout=10)
+        response = yield self.http.get(URL, timeout=10)
         build = yield response.json()
         return f"the last build is number {build['number']}\n"
