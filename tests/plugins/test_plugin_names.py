@@ -9,7 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotFlow, BotPlugin, botcmd, botflow, webhook
 from errklein.plugins.botflow import build_flows
+from errklein.plugins.loading import reactor_warnings
+from errklein.plugins.method_checks import check_methods
 from errklein.plugins.names import plugin_name
+from errklein.running import may_use_reactor
 from errklein.testing import PluginTestCase, TestBot
 from tests import takes_long
 
@@ -112,6 +115,68 @@ class CommandNameTests(SynchronousTestCase):
         self.assertEqual(plugin["list"], [1])
         self.assertEqual(plugin, {"list": [1]})
         self.assertEqual(plugin.namespace, "Odd")
+
+
+class Session:
+    """A client of another library, which blocks."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.reactor = reactor
+
+    def get(self, url: str) -> str:
+        return f"{url}, on the reactor" if may_use_reactor(self.reactor) else f"{url}, in a thread"
+
+
+class Assigned(BotPlugin):
+    """Assigns its own client, as a plugin written for errbot."""
+
+    def activate(self) -> None:
+        super().activate()
+        self.http: Any = Session(self._bot.reactor)
+        self.mount: Any = "/mnt"
+
+    @botcmd
+    def assigned(self, msg: Any, args: str) -> str:
+        """Use the client."""
+        return f"{self.http.get('/')}, {self.mount}"
+
+
+class Disks:
+    """A mixin with attributes of its own."""
+
+    _bot: Any
+
+    @property
+    def http(self) -> Session:
+        return Session(self._bot.reactor)
+
+    @botcmd
+    def mount(self, msg: Any, args: str) -> str:
+        """Use the client."""
+        return self.http.get(args)
+
+
+class Mixed(BotPlugin, Disks):  # type: ignore[misc]
+    """Has the attributes of a mixin."""
+
+
+class OwnAttributeTests(PluginTestCase):
+    """Plugins with their own attributes `http` and `mount`."""
+
+    plugins = (Assigned, Mixed)
+
+    def test_own(self) -> None:
+        """The plugin's attribute is used, and doesn't move a handler to the reactor."""
+        self.assertEqual(self.command("!assigned"), "/, in a thread, /mnt")
+        self.assertEqual(self.command("!mount /dev"), "/dev, in a thread")
+
+    def test_no_warnings(self) -> None:
+        """Neither the log nor the checks of methods warn about these plugins."""
+        for name in ("Assigned", "Mixed"):
+            plugin = self.bot.plugin(name)
+            self.assertEqual(check_methods(plugin), [])
+            self.assertEqual(list(reactor_warnings(plugin)), [])
+        self.assertEqual([line for line in self.bot.log if "Assigned" in line or "Mixed" in line], [])
 
 
 class Hidden(BotPlugin):
