@@ -5,6 +5,7 @@ Modules that import the reactor are imported late, since the caller chooses the 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -69,6 +70,8 @@ def wire(
         settings=WebSettings(
             timeout=config.WEBHOOK_TIMEOUT,
             max_body=config.WEBHOOK_MAX_BODY,
+            # No line is created that neither the log nor Sentry takes.
+            access_log=config.BOT_LOG_SENTRY or config.BOT_LOG_LEVEL <= logging.INFO,
             proxies=TrustedProxies(config.TRUSTED_PROXIES) if config.TRUSTED_PROXIES else None,
             base_path=config.WEBHOOK_BASE_PATH,
             public_url=config.PUBLIC_URL,

@@ -84,13 +84,16 @@ class Runner:
 
         A handler that doesn't wait has its result returned, or its exception raised, without a Deferred.
         """
+        return self.start_in(copy_context(), handler, args, kwargs)
+
+    def start_in(self, context: Context, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
+        """Call a handler as `start` does, in a context that is used for nothing else."""
         method = _method(args[0] if handler is _drain_on_reactor else handler)
         subject = getattr(method, "__self__", None)
         self._in_flight.enter()
         if subject is not None:
             self._in_flight.enter(id(subject))
         try:
-            context = copy_context()
             result = self._awaited(context.run(handler, *args, **kwargs), context)
         except BaseException:
             self._leave(subject)

@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from errklein.running import Overloaded, Placement, PoolStopped
 from errklein.web._error_pages import Problem
-from errklein.web._responses import HTML, PreparedResponse, ReactorValue, prepare_response, split_body
+from errklein.web._responses import HTML, PreparedResponse, ReactorValue, prepare_response, simple_response, split_body
 from errklein.web._routes import Route
 from errklein.web._services import WebServices
 from errklein.web._shared_timer import NEVER
@@ -116,8 +116,8 @@ class Delivery:
         """Run a handler on the reactor. No Deferred is created if it doesn't wait."""
         self.hook = hook
         try:
-            with context.active():
-                result = self._services.runner.start(hook.handler, _payload_for(context), **self._captures)
+            payload = _payload_for(context)
+            result = self._services.runner.start_in(context.new_context(), hook.handler, (payload,), self._captures)
         except BaseException:
             result = Deferred()
             result.errback(Failure())
@@ -182,6 +182,10 @@ class Delivery:
         if type(value) is not PreparedResponse:
             if type(value) is ReactorValue:
                 value = value.value
+            simple = None if context.after else simple_response(value)
+            if simple is not None:
+                self._send(simple)
+                return None
             with context.active():
                 value = prepare_response(value, context)
         if type(value) is ReactorValue:

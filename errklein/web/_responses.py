@@ -59,23 +59,27 @@ def prepare_response(value: Any, context: RequestContext) -> PreparedResponse | 
 
     The request's context must be the current one. For a value that needs the reactor, return a `ReactorValue`.
     """
-    if not context.after:
-        kind = type(value)
-        if kind is str:
-            return PreparedResponse(200, HTML, value.encode())
-        if value is None:
-            return PreparedResponse(200, HTML, b"")
-        if kind is bytes:
-            return PreparedResponse(200, HTML, value)
-        if kind is dict or kind is list:
-            if not value:
-                return PreparedResponse(200, HTML, b"")
-            return PreparedResponse(200, _JSON, json_text.dump_body(value).encode())
+    if not context.after and (simple := simple_response(value)) is not None:
+        return simple
     if _needs_reactor(value):
         return ReactorValue(value)
     if not isinstance(value, (HTTPException, werkzeug.wrappers.Response)) and not value:
         value = ""
     return _prepare(_apply_after(response_for(value), context), context)
+
+
+def simple_response(value: Any) -> PreparedResponse | None:
+    """Return the response for text, bytes, a dict, a list or None; None for any other value."""
+    kind = type(value)
+    if kind is str:
+        return PreparedResponse(200, HTML, value.encode())
+    if kind is dict or kind is list:
+        if value:
+            return PreparedResponse(200, _JSON, json_text.dump_body(value).encode())
+        return PreparedResponse(200, HTML, b"")
+    if kind is bytes or value is None:
+        return PreparedResponse(200, HTML, value or b"")
+    return None
 
 
 def _needs_reactor(value: Any) -> bool:

@@ -46,3 +46,6 @@ class WebSettings:
 
     public_url: str = ""
     """The scheme and host of links to webhooks, such as "https://bot.example.net"; by default those of the request."""
+
+    access_log: bool = True
+    """Log a line per response, at the level INFO."""

@@ -100,6 +100,8 @@ class Site(server.Site):
 
     def log_response(self, request: HTTPRequest) -> None:
         """Write the line of the access log for a request with a response."""
+        if not self.settings.access_log:
+            return
         self._log(
             '{peer} "{method} {path}" {status} {size} {duration:.4f}s',
             request.request_id,

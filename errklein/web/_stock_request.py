@@ -10,7 +10,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import Head
-from errklein.web.request import HTTPRequest, apply_forwarding, check_response, wants_json
+from errklein.web.request import HTTPRequest, apply_forwarding, encoded_head, wants_json
 
 if TYPE_CHECKING:
     from errklein.web._routes import Match
@@ -90,7 +90,7 @@ class StockRequest:
 
     def start_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
         """Set the status and the headers, as `HTTPRequest.start_stream` does. Return whether the response has a body."""
-        check_response(status, headers)
+        encoded_head(status, tuple(headers))
         request = self._request
         request.setResponseCode(status)
         request.responseHeaders.setRawHeaders(b"X-Request-Id", [self.request_id.encode()])

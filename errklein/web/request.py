@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from functools import cached_property
+from functools import cached_property, lru_cache
 from http.client import responses
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -178,18 +178,17 @@ class HTTPRequest(server.Request):
         """
         if self.finished:
             return
-        parts = self._head_lines(status, headers)
+        head = self._head_lines(status, headers)
         channel = self.channel
         assert channel is not None
-        if status not in NO_BODY_CODES:
-            parts.append(b"Content-Length: %d\r\n\r\n" % len(body))
-            if self.method != b"HEAD":
-                parts.append(body)
-                self.sentLength = len(body)
-        else:
-            parts.append(b"\r\n")
         self.startedWriting = 1
-        channel.send(b"".join(parts))
+        if status in NO_BODY_CODES:
+            channel.send(head + b"\r\n")
+        elif self.method == b"HEAD":
+            channel.send(b"%bContent-Length: %d\r\n\r\n" % (head, len(body)))
+        else:
+            self.sentLength = len(body)
+            channel.send(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
         self._done()
 
     def start_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
@@ -198,18 +197,17 @@ class HTTPRequest(server.Request):
         :returns: Whether the response has a body. If not, bytes that are written are discarded.
         :raises InvalidResponse: The status or a header is invalid.
         """
-        parts = self._head_lines(status, headers)
+        head = self._head_lines(status, headers)
         sized = any(name.lower() == b"content-length" for name, _ in headers)
         if status not in NO_BODY_CODES and not sized and self.clientproto == b"HTTP/1.1":
             self.chunked = 1
-            parts.append(b"Transfer-Encoding: chunked\r\n")
+            head += b"Transfer-Encoding: chunked\r\n"
         elif not sized and self.channel is not None:
             # In HTTP/1.0, only the end of the connection marks the end of such a body.
             self.channel.persistent = False
-        parts.append(b"\r\n")
         self.startedWriting = 1
         if self.channel is not None:
-            self.channel.write(b"".join(parts))
+            self.channel.write(head + b"\r\n")
         has_body = self.method != b"HEAD" and status not in NO_BODY_CODES
         if not has_body:
             self.chunked = 0
@@ -222,18 +220,12 @@ class HTTPRequest(server.Request):
         headers, body = error_page(problem, self.request_id, as_json)
         self.send_response(problem.status, headers, body)
 
-    def _head_lines(self, status: int, headers: list[tuple[bytes, bytes]]) -> list[bytes]:
-        check_response(status, headers)
+    def _head_lines(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+        lines = encoded_head(status, tuple(headers))
         self.code = status
-        parts = [
-            b"HTTP/1.1 %d %b\r\nDate: %b\r\nX-Request-Id: %b\r\n"
-            % (status, _REASONS[status], self.site.date(), self.request_id.encode())
-        ]
-        if self.channel is not None and not self.channel.persistent:
-            parts.append(b"Connection: close\r\n")
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
-        return parts
+        channel = self.channel
+        close = b"" if channel is None or channel.persistent else b"Connection: close\r\n"
+        return b"%bDate: %b\r\nX-Request-Id: %b\r\n%b" % (lines, self.site.date(), self.request_id.encode(), close)
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
         """Set the status of a response that is written with Twisted's methods. `message` is ignored.
@@ -333,14 +325,21 @@ def wants_json(accept: bytes, content_type: bytes) -> bool:
     return b"json" in accept.lower() or (b"json" in content_type.lower() and b"html" not in accept.lower())
 
 
-def check_response(status: object, headers: list[tuple[bytes, bytes]]) -> None:
-    """Raise InvalidResponse if the status or a header is invalid."""
+@lru_cache(256)
+def encoded_head(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """Return the status line and the headers as they are sent.
+
+    :raises InvalidResponse: The status or a header is invalid.
+    """
     _check_status(status)
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, _REASONS[status])]
     for name, value in headers:
         if not _HEADER_NAME.fullmatch(name):
             raise InvalidResponse(f"invalid header name: {name!r}")
         if _INVALID_IN_VALUES.search(value):
             raise InvalidResponse(f"the value of the header {name.decode()} contains a control character")
+        lines.append(b"%b: %b\r\n" % (name, value))
+    return b"".join(lines)
 
 
 def _check_status(status: object) -> None:

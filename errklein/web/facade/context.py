@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.local import LocalProxy
-from werkzeug.routing import Rule
 
 from errklein.running.context import request_id
-from errklein.web.facade.request import Request, endpoint_of, make_environ
+from errklein.web.facade.request import Request, make_environ
 from errklein.webhooks import Hook
 
 if TYPE_CHECKING:
@@ -76,9 +75,7 @@ class RequestContext:
     @cached_property
     def request(self) -> Request:
         """The Flask-like request object."""
-        request = Request(self.environ)
-        declaration = self.hook.declaration
-        request.url_rule = Rule(declaration.rule, endpoint=endpoint_of(self.hook), methods=declaration.methods)
+        request = Request.of(self.environ, self.hook, self.body)
         request.view_args = dict(self.captures)
         request.max_content_length = self.incoming.body_limit
         return request
@@ -91,6 +88,16 @@ class RequestContext:
     def proxy(self) -> Any:
         """Return a proxy of this request, which is valid in any thread and at any time."""
         return LocalProxy(lambda: self.request)
+
+    def new_context(self) -> Context:
+        """Return a copy of the current context in which this is the current request."""
+        context = copy_context()
+        context.run(self._enter)
+        return context
+
+    def _enter(self) -> None:
+        _current.set(self)
+        request_id.set(self.incoming.request_id)
 
     @contextmanager
     def active(self) -> Iterator[None]:

@@ -32,7 +32,7 @@ def dump_body(value: Any) -> str:
 
     :raises ValueError: The value contains NaN or an infinite number, which JSON can't represent.
     """
-    return dumps(value, separators=(",", ":"), allow_nan=False) + "\n"
+    return _encode_body(value) + "\n"
 
 
 loads = json.loads
@@ -48,3 +48,6 @@ def _default(value: Any) -> Any:
     if hasattr(value, "__html__"):
         return str(value.__html__())
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+_encode_body = json.JSONEncoder(default=_default, sort_keys=True, separators=(",", ":"), allow_nan=False).encode

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+import werkzeug.sansio.request
 import werkzeug.wrappers
 from twisted.python.threadable import isInIOThread
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import EnvironHeaders, MultiDict
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
+from werkzeug.http import parse_options_header
 from werkzeug.routing import Rule
 
 from errklein.web.facade.json_text import dumps
@@ -97,11 +100,49 @@ class Request(werkzeug.wrappers.Request):
     form_data_parser_class = FormParser
     json_module = BodyJSON  # type: ignore[assignment]
 
-    url_rule: Rule | None = None
-    """The rule that matched, as Werkzeug's `Rule`."""
-
     view_args: Mapping[str, Any] | None = None
     """The values of the rule's variables, by name."""
+
+    _hook: Hook | None = None
+
+    @classmethod
+    def of(cls, environ: dict[str, Any], hook: Hook, body: bytes) -> Request:
+        """Return the request of a webhook with a WSGI environment and a complete body.
+
+        Werkzeug's constructor would read all this from the environment, which takes longer than most handlers.
+        """
+        request = cls.__new__(cls)
+        werkzeug.sansio.request.Request.__init__(
+            request,
+            method=environ["REQUEST_METHOD"],
+            scheme=environ["wsgi.url_scheme"],
+            server=(environ["SERVER_NAME"], _number(environ["SERVER_PORT"])),
+            root_path=environ["SCRIPT_NAME"],
+            path=environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace"),
+            query_string=environ["QUERY_STRING"].encode("latin-1"),
+            headers=EnvironHeaders(environ),
+            remote_addr=environ["REMOTE_ADDR"],
+        )
+        request.environ = environ
+        request.shallow = False
+        request._hook = hook
+        # `get_data` returns it, whatever else is read before.
+        request._cached_data = body
+        environ["werkzeug.request"] = request
+        return request
+
+    @cached_property
+    def url_rule(self) -> Rule | None:
+        """The rule that matched, as Werkzeug's `Rule`."""
+        hook = self._hook
+        if hook is None:
+            return None
+        return Rule(hook.declaration.rule, endpoint=endpoint_of(hook), methods=hook.declaration.methods)
+
+    @property
+    def mimetype(self) -> str:
+        """The media type of the body in lower case, without parameters."""
+        return _media_type(self.headers.get("Content-Type", ""))
 
     @property
     def access_route(self) -> Sequence[str]:  # type: ignore[override]
@@ -112,6 +153,15 @@ class Request(werkzeug.wrappers.Request):
     def endpoint(self) -> str | None:
         """The name of the rule: the handler's name and its HTTP methods, such as "build_POST_GET"; as on errbot."""
         return None if self.url_rule is None else str(self.url_rule.endpoint)
+
+
+@lru_cache(64)
+def _media_type(content_type: str) -> str:
+    return parse_options_header(content_type)[0].lower()
+
+
+def _number(port: str) -> int | None:
+    return int(port) if port.isdecimal() else None
 
 
 def endpoint_of(hook: Hook) -> str:
@@ -152,14 +202,21 @@ def make_environ(request: WebhookRequest, body: bytes) -> dict[str, Any]:
         "errklein.request_id": request.request_id,
     }
     for name, value in request.head.headers:
-        if b"_" in name or name == b"content-length":
+        key = _environ_key(name)
+        if not key:
             continue
-        key = name.decode("ascii").upper().replace("-", "_")
-        if key != "CONTENT_TYPE":
-            key = f"HTTP_{key}"
         text = value.decode("latin-1")
         if key in environ:
             separator = "; " if key == "HTTP_COOKIE" else ","
             text = f"{environ[key]}{separator}{text}"
         environ[key] = text
     return environ
+
+
+@lru_cache(256)
+def _environ_key(name: bytes) -> str:
+    """Return the key of a header in the environment; empty if it has none."""
+    if b"_" in name or name == b"content-length":
+        return ""
+    key = name.decode("ascii").upper().replace("-", "_")
+    return key if key == "CONTENT_TYPE" else f"HTTP_{key}"
