@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -184,10 +185,11 @@ class WorkerPool:
 
     def _make_threads(self) -> WorkerThreads:
         loop = loop_of(self.reactor)
-        if loop is None:
+        if loop is None or not isinstance(self.reactor, AsyncioSelectorReactor):
             return WorkerThreads(
                 self.start_thread, lambda function: function(), self.reactor.callFromThread, self._collect
             )
+        # Twisted's callFromThread does the same with more calls.
         return WorkerThreads(self.start_thread, loop.call_soon, loop.call_soon_threadsafe, self._collect)
 
     def _collect(self) -> None:

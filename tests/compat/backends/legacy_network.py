@@ -34,7 +34,6 @@ class QueueReactor(TestReactor):
 
     def turn_until(self, holds: Callable[[], object], what: str) -> None:
         """Run the calls from threads until the condition is true."""
-        self.advance(0)
         while not holds():
             try:
                 work = self.asked.get(timeout=PATIENCE)
