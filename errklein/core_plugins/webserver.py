@@ -146,6 +146,7 @@ class Webserver(CorePlugin):
         ]
         values = {
             "routes": routes,
+            "mounts": [{"path": mount.path, "owner": mount.owner} for mount in self._bot.web.routes.mounts],
             "endpoints": list(self._bot.web.listeners.open_now),
             "public_url": self.bot_config.PUBLIC_URL and self.bot_config.PUBLIC_URL + self.bot_config.WEBHOOK_BASE_PATH,
         }

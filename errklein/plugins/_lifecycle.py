@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from errklein.plugins._configuration import Configurator
 from errklein.plugins._templates import add_templates, check_templates, remove_templates
 from errklein.plugins.activation import Activation, current, given_up, still_activating
-from errklein.plugins.botplugin import BotPlugin, handlers
+from errklein.plugins.botplugin import BotPlugin, handlers, mounts_of
 from errklein.plugins.execution import RAISED, PluginExecution
 from errklein.plugins.load_errors import located_error
 from errklein.plugins.loading import Loader
@@ -129,7 +129,7 @@ class Lifecycle:
                 # webhooks are routed nevertheless.
                 if instance.is_activated:
                     self._order[plugin.name] = place
-                self._routes.replace(plugin.name, hooks_of(instance), place)
+                self._routes.replace(plugin.name, hooks_of(instance), place, mounts_of(instance))
                 method = "callback_connect"
                 await self._execution.call(instance, method)
         except RAISED as error:

@@ -9,15 +9,18 @@ from functools import partial
 from inspect import ismethod
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from twisted.web.resource import IResource
+
 from errklein.chat import ONLINE, Card, Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.commands import Command
-from errklein.plugins._default_attributes import DefaultProperty
+from errklein.plugins._default_attributes import DefaultMethod, DefaultProperty
 from errklein.plugins._host import PluginHost
 from errklein.plugins._pollers import Pollers
 from errklein.plugins.configuration_check import recurse_check_structure
 from errklein.plugins.names import plugin_name
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.running import on_reactor_soon
+from errklein.webhooks.declaration import normalise_rule
 
 if TYPE_CHECKING:
     from errklein.http_client import PluginHTTPClient
@@ -74,6 +77,7 @@ class BotPlugin(StoreMixin):
         self.log = logging.getLogger(f"errbot.plugins.{self._name}")
         self.__pollers = Pollers(bot.reactor, bot.runner, bot.plugin_pool, self._name)
         self.__dynamic_plugins: dict[str, BotPlugin] = {}
+        self.__mounts: dict[str, IResource] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -133,6 +137,35 @@ class BotPlugin(StoreMixin):
         A plugin's own attribute or method of this name takes precedence.
         """
         return self._bot.http_clients.client()
+
+    @DefaultMethod
+    def mount(self, path: str, resource: IResource) -> None:
+        """Serve a Twisted resource, or the resource of a Klein application, below a path of the web server.
+
+        Call it in `activate`::
+
+            def activate(self):
+                super().activate()
+                self.mount("/board", board.resource())  # `board` is a Klein application
+
+        The resource gets the requests for this path, and for all paths below it, that no `@webhook` handles. It runs on the
+        reactor, and must not block. A request's head and body are within the limits of webhooks, and a response must begin
+        within WEBHOOK_TIMEOUT. The mount ends when the plugin is deactivated.
+
+        A plugin's own attribute or method of this name takes precedence.
+
+        :param path: The path, such as "/board". A second call with the same path replaces the resource.
+        :param resource: The resource.
+        :raises TypeError: The resource isn't one. A Klein application has one: `app.resource()`.
+        """
+        if not IResource.providedBy(resource):
+            raise TypeError(
+                f"mount: {path!r} needs a Twisted resource, not {type(resource).__name__}; "
+                "a Klein application's resource is `app.resource()`"
+            )
+        self.__mounts[normalise_rule(path)] = resource
+        if self.is_activated:
+            on_reactor_soon(self._bot.reactor, self._bot.plugin_manager.mounts_changed, self)
 
     @property
     def current_pollers(self) -> list[tuple[Callable[..., Any], Iterable[Any], Mapping[str, Any]]]:
@@ -243,6 +276,7 @@ class BotPlugin(StoreMixin):
         for dynamic in self.__dynamic_plugins.values():
             self._bot.remove_commands_from(dynamic)
         self.__dynamic_plugins.clear()
+        self.__mounts.clear()
         self._bot.remove_command_filters_from(self)
         self._bot.remove_commands_from(self)
         self.is_activated = False
@@ -697,3 +731,9 @@ def handlers_once_active(plugin: BotPlugin) -> Iterator[tuple[str, Callable[...,
 def overrides(plugin: BotPlugin, callback: str) -> bool:
     """Return whether the plugin's class overrides the method of BotPlugin."""
     return getattr(type(plugin), callback) is not getattr(BotPlugin, callback)
+
+
+def mounts_of(plugin: BotPlugin) -> Mapping[str, IResource]:
+    """Return the resources that the plugin has mounted, by path."""
+    mounts: Mapping[str, IResource] = vars(plugin)["_BotPlugin__mounts"]
+    return mounts

@@ -16,7 +16,7 @@ from errklein.plugins._configuration import Configurator
 from errklein.plugins._flows import FlowFiles
 from errklein.plugins._lifecycle import Lifecycle
 from errklein.plugins._status import PluginStatus
-from errklein.plugins.botplugin import BotPlugin, overrides
+from errklein.plugins.botplugin import BotPlugin, mounts_of, overrides
 from errklein.plugins.changed_files import ChangedFiles
 from errklein.plugins.execution import PluginExecution
 from errklein.plugins.loading import Loader
@@ -123,6 +123,11 @@ class PluginManager(StoreMixin):
     def callbacks_changed(self) -> None:
         """Forget the cached methods, since a callback of an instance was replaced."""
         self._callbacks.clear()
+
+    def mounts_changed(self, plugin: BotPlugin) -> None:
+        """Serve the plugin's mounts, since a resource was mounted while it is active."""
+        if plugin.is_activated:
+            self._routes.mounts.replace(plugin.name, mounts_of(plugin))
 
     def place(self) -> int:
         """Return the number in the order of activation for what a plugin registers now. For any thread."""

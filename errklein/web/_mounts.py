@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 
@@ -94,6 +95,9 @@ class MountedDelivery(Resource):
         self._services.in_flight.enter()
         self._services.sweeper.watch(self)
         request.notifyFinish().addBoth(self._settle)
+        if self._services.routes.held(self._mount.owner):
+            self._services.routes.when_released(self._mount.owner).addCallback(self._dispatch_again)
+            return NOT_DONE_YET
         request.content.seek(0)
         request.render(self._mount.enter(request))
         return NOT_DONE_YET
@@ -104,6 +108,13 @@ class MountedDelivery(Resource):
         if not self._request.startedWriting:
             seconds = self._services.settings.timeout
             self._request.fail(Problem(504, f"the resource did not respond within {seconds:g} s"))
+
+    def _dispatch_again(self, _: object) -> None:
+        try:
+            if not self._request.finished:
+                self._services.dispatch(self._request)
+        except Exception:
+            self._request.processingFailed(Failure())
 
     def _settle(self, _: object) -> None:
         self._services.sweeper.forget(self)
