@@ -54,7 +54,7 @@ def start_coroutine(
         if hasattr(loop, "enter"):
             started: T | Deferred[T] = loop.enter(start_coroutine, work, loop, context)
             return started
-        return _Steps(task, work, loop, context, None).result
+        return _Steps(task, work, loop, context, None)
     # See https://docs.python.org/3/library/asyncio-extending.html.
     current = asyncio.current_task(loop)
     if current is not None:
@@ -69,7 +69,7 @@ def start_coroutine(
         _leave_task(loop, task)
         if current is not None:
             _enter_task(loop, current)
-    return _Steps(task, work, loop, context, awaited).result
+    return _Steps(task, work, loop, context, awaited)
 
 
 def install_task_factory(loop: asyncio.AbstractEventLoop) -> None:
@@ -112,13 +112,10 @@ class _UnusedTask(_Task):
         return self.__await__()
 
 
-class _Steps:
-    """Runs the later steps of a coroutine whose first step awaits `awaited`; None means the next turn of the loop.
+class _Steps(Deferred[Any]):
+    """The result of a coroutine. Runs the steps after the first, which awaits `awaited`; None is the loop's next turn."""
 
-    `result` fires with the coroutine's result.
-    """
-
-    __slots__ = ("_awaited", "_context", "_error", "_loop", "_task", "_work", "result")
+    __slots__ = ("_awaited", "_context", "_error", "_loop", "_task", "_work")
 
     def __init__(
         self,
@@ -128,13 +125,13 @@ class _Steps:
         context: Context,
         awaited: Any,
     ) -> None:
+        super().__init__(_Steps._cancel)  # type: ignore[arg-type]
         self._task = task
         self._work = work
         self._loop = loop
         self._context = context
         self._awaited: Any = None
         self._error: BaseException | None = None
-        self.result: Deferred[Any] = Deferred(self._cancel)
         task.steps = self
         self._wait(awaited)
 
@@ -198,11 +195,11 @@ class _Steps:
         finally:
             _leave_task(self._loop, self._task)
         self._task.steps = None
-        if not self.result.called:
+        if not self.called:
             # A Failure makes this an errback.
-            self.result.callback(result)
+            self.callback(result)
 
-    def _cancel(self, _: Deferred[Any]) -> None:
+    def _cancel(self) -> None:
         awaited = self._awaited
         if type(self._task) is _Task:
             self._task.cancel()
@@ -215,13 +212,13 @@ class _Steps:
             self._error = asyncio.CancelledError()
 
     def _settle(self, task: asyncio.Task[Any]) -> None:
-        if self.result.called:
+        if self.called:
             return
         try:
             result = unwrapped(task.result())
         except BaseException:
             result = Failure()
-        self.result.callback(result)
+        self.callback(result)
 
 
 async def _bridge(steps: Awaitable[T]) -> T:

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 
 
 class InFlightCounter:
-    """Counts running work by key. Use it on the reactor only."""
+    """Counts running work by key; None is the key of other work. Use it on the reactor only."""
 
     def __init__(self) -> None:
         self._counts: dict[Hashable, int] = {}
@@ -26,17 +26,23 @@ class InFlightCounter:
             return
         del self._counts[key]
         if self._waiting:
-            for waiting in self._waiting.pop(key, ()):
-                waiting.callback(None)
+            self._fire_waiting(key)
 
     def count(self, key: Hashable = None) -> int:
-        """Return the number of works running under the key."""
-        return self._counts.get(key, 0)
+        """Return the number of works running under the key; without a key, of all."""
+        return sum(self._counts.values()) if key is None else self._counts.get(key, 0)
 
     def when_none(self, key: Hashable = None) -> Deferred[None]:
-        """Return a Deferred that fires when nothing is running under the key, which may be now."""
-        if key not in self._counts:
+        """Return a Deferred that fires when nothing is running under the key, or at all, which may be now."""
+        if not self.count(key):
             return succeed(None)
         waiting: Deferred[None] = Deferred()
         self._waiting.setdefault(key, []).append(waiting)
         return waiting
+
+    def _fire_waiting(self, key: Hashable) -> None:
+        waiting = self._waiting.pop(key, []) if key is not None else []
+        if not self._counts:
+            waiting += self._waiting.pop(None, [])
+        for one in waiting:
+            one.callback(None)

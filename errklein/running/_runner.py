@@ -21,6 +21,8 @@ from errklein.running.pool import WorkerPool
 # The most frequent types of results, for which no check for an awaitable is needed.
 _VALUES = frozenset({type(None), str, bytes, dict, list, tuple, int, bool})
 
+_NOT_BEGUN = (None, None, 0.0)
+
 Prepare = Callable[[], Callable[[], Any]]
 
 
@@ -46,7 +48,8 @@ class Runner:
         self._reactor = reactor
         self._loop = loop_of(reactor)
         self._in_flight = InFlightCounter()
-        self._methods: dict[object, RunningMethod] = {}
+        # For each Deferred of a handler, or call in a thread: the subject, the method, and the start time.
+        self._calls: dict[object, tuple[Any, Any, float]] = {}
 
     def run(self, handler: Callable[..., Any], *args: Any, pool: WorkerPool, **kwargs: Any) -> Deferred[Any]:
         """Call the handler with the arguments, on the reactor or in `pool`.
@@ -90,18 +93,19 @@ class Runner:
         """Call a handler as `start` does, in a context that is used for nothing else."""
         method = _method(args[0] if handler is _drain_on_reactor else handler)
         subject = getattr(method, "__self__", None)
-        self._in_flight.enter()
-        if subject is not None:
-            self._in_flight.enter(id(subject))
+        key = None if subject is None else id(subject)
+        self._in_flight.enter(key)
         try:
-            result = self._awaited(context.run(handler, *args, **kwargs), context)
+            result = context.run(handler, *args, **kwargs)
+            if type(result) not in _VALUES:
+                result = self._awaited(result, context)
         except BaseException:
-            self._leave(subject)
+            self._in_flight.leave(key)
             raise
         if isinstance(result, Deferred):
-            self._note(result, subject, method)
-            return result.addBoth(self._ended, subject, result)
-        self._leave(subject)
+            self._calls[result] = (subject, method, self._reactor.seconds())
+            return result.addBoth(self._ended, result)
+        self._in_flight.leave(key)
         return result
 
     def call_in(self, pool: WorkerPool, prepare: Prepare, *, admitted: bool = False) -> Deferred[Any]:
@@ -111,34 +115,33 @@ class Runner:
         the handler is chosen at the last moment. `admitted` is as for `WorkerPool.run`.
         """
         context = copy_context()
-        subject: Any = None
-        key = object()
 
         def prepared() -> Callable[[], Any]:
-            nonlocal subject
             job = prepare()
             method = _method(job)
             subject = getattr(method, "__self__", None)
             if subject is not None:
                 self._in_flight.enter(id(subject))
-                self._note(key, subject, method)
+                self._in_flight.leave()
+            self._calls[prepared] = (subject, method, self._reactor.seconds())
             return partial(context.run, job)
 
         def end(result: Any) -> Any:
-            if inspect.iscoroutine(result) or isinstance(result, Deferred):
+            if type(result) not in _VALUES and (inspect.iscoroutine(result) or isinstance(result, Deferred)):
                 self.log.warn(
                     "{plugin}: a handler in a thread returned {result}, which continues on the reactor; mark the "
                     "handler with @on_reactor, or make it async def",
-                    plugin=type(subject).__name__,
+                    plugin=type(self._calls[prepared][0]).__name__,
                     result=type(result).__name__,
                 )
                 result = self._awaited(result, context)
             if isinstance(result, Deferred):
-                return result.addBoth(self._ended, subject, key)
-            return self._ended(result, subject, key)
+                return result.addBoth(self._ended, prepared)
+            return self._ended(result, prepared)
 
         def name() -> str:
-            return str(self._methods.get(key, "a function that isn't a plugin's method"))
+            method = self._running_method(prepared)
+            return "a function that isn't a plugin's method" if method is None else str(method)
 
         self._in_flight.enter()
         return pool.run(prepared, admitted=admitted, name=name).addBoth(end)
@@ -152,7 +155,7 @@ class Runner:
 
     def running_methods(self) -> list[RunningMethod]:
         """Return the running methods in the order in which they began."""
-        return list(self._methods.values())
+        return [method for call in self._calls if (method := self._running_method(call)) is not None]
 
     def when_idle(self, subject: Any = None) -> Deferred[None]:
         """Return a Deferred that fires when no handler of `subject`, a plugin's instance, is running.
@@ -171,20 +174,16 @@ class Runner:
             return start_coroutine(_await(result), self._loop, context)
         return result
 
-    def _note(self, key: object, subject: Any, method: Any) -> None:
-        if subject is not None:
-            name = getattr(method, "__name__", None) or repr(method)
-            self._methods[key] = RunningMethod(subject, name, self._reactor.seconds())
-
-    def _ended(self, result: Any, subject: Any, key: object) -> Any:
-        self._methods.pop(key, None)
-        self._leave(subject)
+    def _ended(self, result: Any, call: object) -> Any:
+        subject = self._calls.pop(call, _NOT_BEGUN)[0]
+        self._in_flight.leave(None if subject is None else id(subject))
         return result
 
-    def _leave(self, subject: Any) -> None:
-        if subject is not None:
-            self._in_flight.leave(id(subject))
-        self._in_flight.leave()
+    def _running_method(self, call: object) -> RunningMethod | None:
+        subject, method, since = self._calls.get(call, _NOT_BEGUN)
+        if subject is None:
+            return None
+        return RunningMethod(subject, getattr(method, "__name__", None) or repr(method), since)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,18 @@ class InFlightCounterTests(SynchronousTestCase):
         counter.leave("a")
         self.successResultOf(waiting)
 
+    def test_without_a_key_all_work_counts(self) -> None:
+        """The number of all works, and the Deferred that waits for them, include those of each key."""
+        counter = InFlightCounter()
+        counter.enter()
+        counter.enter("a")
+        waiting = counter.when_none()
+        self.assertEqual(counter.count(), 2)
+        counter.leave()
+        self.assertNoResult(waiting)
+        counter.leave("a")
+        self.successResultOf(waiting)
+
     def test_nothing_going_on_needs_no_waiting(self) -> None:
         """The Deferred for a key without running work has fired already."""
         self.successResultOf(InFlightCounter().when_none())
