@@ -198,6 +198,8 @@ class _Steps(Deferred[Any]):
         if not self.called:
             # A Failure makes this an errback.
             self.callback(result)
+        # A Failure refers to this frame.
+        del result
 
     def _cancel(self) -> None:
         awaited = self._awaited

@@ -115,6 +115,7 @@ class Runner:
         the handler is chosen at the last moment. `admitted` is as for `WorkerPool.run`.
         """
         context = copy_context()
+        call = object()
 
         def prepared() -> Callable[[], Any]:
             job = prepare()
@@ -123,7 +124,7 @@ class Runner:
             if subject is not None:
                 self._in_flight.enter(id(subject))
                 self._in_flight.leave()
-            self._calls[prepared] = (subject, method, self._reactor.seconds())
+            self._calls[call] = (subject, method, self._reactor.seconds())
             return partial(context.run, job)
 
         def end(result: Any) -> Any:
@@ -131,16 +132,16 @@ class Runner:
                 self.log.warn(
                     "{plugin}: a handler in a thread returned {result}, which continues on the reactor; mark the "
                     "handler with @on_reactor, or make it async def",
-                    plugin=type(self._calls[prepared][0]).__name__,
+                    plugin=type(self._calls[call][0]).__name__,
                     result=type(result).__name__,
                 )
                 result = self._awaited(result, context)
             if isinstance(result, Deferred):
-                return result.addBoth(self._ended, prepared)
-            return self._ended(result, prepared)
+                return result.addBoth(self._ended, call)
+            return self._ended(result, call)
 
         def name() -> str:
-            method = self._running_method(prepared)
+            method = self._running_method(call)
             return "a function that isn't a plugin's method" if method is None else str(method)
 
         self._in_flight.enter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Coroutine
 from contextvars import ContextVar, copy_context
 from typing import Any
@@ -349,6 +350,38 @@ class StartCoroutineTests(SynchronousTestCase):
                 while not failures:
                     await asyncio.sleep(0)
                 self.assertIs(failures[0].value, error)
+
+        on_a_loop(test())
+
+    def test_no_cyclic_garbage(self) -> None:
+        """A coroutine that has ended needs no run of the garbage collector, whether it waited or failed."""
+
+        async def works() -> None:
+            await asyncio.sleep(0)
+
+        async def fails() -> None:
+            await asyncio.sleep(0)
+            raise ValueError
+
+        async def at_once() -> None: ...
+
+        async def several() -> None:
+            for function in (works, fails, at_once) * 10:
+                running = started(function())
+                if running is not None:
+                    running.addErrback(lambda _: None)
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+        async def test() -> None:
+            await several()
+            gc.collect()
+            gc.disable()
+            try:
+                await several()
+                self.assertLess(gc.collect(), 10)
+            finally:
+                gc.enable()
 
         on_a_loop(test())
 

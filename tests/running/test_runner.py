@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.python.threadable import isInIOThread
 from twisted.trial.unittest import SkipTest, TestCase
@@ -136,6 +137,15 @@ class RunnerTests(TestCase):
             await job
         await self.runner.when_idle()
         self.assertEqual((self.runner.running(self.plugin), self.runner.running()), (0, 0))
+
+    async def test_no_cyclic_garbage(self) -> None:
+        """A handler that has run in a thread needs no run of the garbage collector."""
+        await gatherResults([self.runner.run(self.plugin.plain, pool=self.pool) for _ in range(10)])
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        await gatherResults([self.runner.run(self.plugin.plain, pool=self.pool) for _ in range(10)])
+        self.assertLess(gc.collect(), 10)
 
     async def test_asyncio_and_deferreds_in_one_coroutine(self) -> None:
         """With an asyncio reactor, a coroutine awaits both kinds, has a task, and catches the exceptions of both."""
