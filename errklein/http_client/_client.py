@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 TIMEOUT = 30.0
 """The default timeout of a request, in seconds."""
 
+LARGEST = 50_000_000
+"""The default limit of a body, in bytes."""
+
+
+class BodyTooLarge(Exception):
+    """A response is larger than the limit of its request."""
+
 
 class PluginHTTPClient(HTTPClient):
     """A treq client for the reactor: `get`, `head`, `post`, `put`, `patch`, `delete` and `request`.
@@ -32,12 +39,14 @@ class PluginHTTPClient(HTTPClient):
         if response.code == 200:
             answer = await response.json()
 
-    Three things differ from treq's own client:
+    Four things differ from treq's own client:
 
     - The timeout is 30 s unless `timeout` is given, in seconds; None removes it. It covers the request, the response
       and its body. After it, `TimeoutError` is raised.
     - The Deferred fires when the body is complete. With `unbuffered=True` it fires when the response begins, and the
       timeout ends there; pass a function to `response.collect` then, which gets the parts of the body.
+    - The limit of a body is 50 MB unless `max_body` is given, in bytes. A larger one raises `BodyTooLarge`. The limit
+      doesn't apply with `unbuffered=True`.
     - In a thread, the methods raise RuntimeError.
 
     All plugins share one pool of connections. Each plugin has its own cookies, which the client keeps between requests.
@@ -54,6 +63,7 @@ class PluginHTTPClient(HTTPClient):
         url: str | bytes | DecodedURL | EncodedURL,
         *,
         timeout: float | None = TIMEOUT,
+        max_body: int = LARGEST,
         **options: Any,
     ) -> Deferred[Any]:
         """Make a request; see the class."""
@@ -63,9 +73,12 @@ class PluginHTTPClient(HTTPClient):
                 "request, mark the handler with @on_reactor, or use a blocking library such as requests"
             )
         response: Deferred[Any] = super().request(method, url, reactor=self._reactor, **options)
-        response.addCallback(_without_redirects if options.get("unbuffered") else _completed)
+        if options.get("unbuffered"):
+            response.addCallback(_without_redirects)
+        else:
+            response.addCallback(_completed, _Body(max_body, f"{method} {_shown(url)}"))
         if timeout is not None:
-            response.addTimeout(timeout, self._reactor, partial(_timed_out, method, url))
+            response.addTimeout(timeout, self._reactor, partial(_timed_out, f"{method} {_shown(url)}"))
         self._in_flight.add(response)
         return response.addBoth(self._ended, response)
 
@@ -74,38 +87,50 @@ class PluginHTTPClient(HTTPClient):
         return result
 
 
-def _timed_out(method: str, url: object, _: object, seconds: float) -> NoReturn:
-    # The query may contain a token.
+def _shown(url: object) -> str:
+    """Return the URL for messages, without the query, which may contain a token."""
     text = url.decode("ascii", "replace") if isinstance(url, bytes) else str(url)
-    shown = masker(text.partition("?")[0])
-    raise TimeoutError(f"{method} {shown}: no complete response within {seconds:g} s") from None
+    return masker(text.partition("?")[0])
+
+
+def _timed_out(request: str, _: object, seconds: float) -> NoReturn:
+    raise TimeoutError(f"{request}: no complete response within {seconds:g} s") from None
 
 
 def _without_redirects(response: Any) -> Any:
     """Read the bodies of redirects, whose connections would stay open otherwise."""
     for redirect in response.history():
-        body = _Body()
+        body = _Body(LARGEST, "redirect")
         body.complete.addErrback(lambda _: None)
         redirect.deliverBody(body)
     return response
 
 
-def _completed(response: Any) -> Deferred[Any]:
+def _completed(response: Any, body: _Body) -> Deferred[Any]:
     """Return a Deferred that fires with the response when its body has been received, which the response keeps."""
-    body = _Body()
     _without_redirects(response).deliverBody(body)
     return body.complete.addCallback(lambda _: response)
 
 
 class _Body(Protocol):
-    """Waits for the end of a body. To cancel `complete` closes the connection."""
+    """Waits for the end of a body. The connection is closed if `complete` is cancelled, or if the body is too large."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int, request: str) -> None:
         self.complete: Deferred[None] = Deferred(lambda _: self._abort())
+        self._most = self._left = most
+        self._request = request
 
     def _abort(self) -> None:
         if self.transport is not None:
             self.transport.loseConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Count the bytes."""
+        self._left -= len(data)
+        if self._left < 0 and not self.complete.called:
+            self._abort()
+            text = f"{self._request}: the response is larger than {self._most / 1_000_000:g} MB"
+            self.complete.errback(BodyTooLarge(text))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Handle the end of the body, or of the connection. Without a Content-Length, HTTP/1.0 can't tell them apart."""

@@ -29,9 +29,8 @@ class StubAgent:
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
     ) -> Deferred[IResponse]:
         """Make a request, and record it."""
-        url = uri.decode("ascii")
-        answer = self._stub.answer(method.decode("ascii"), url)
-        agent = RequestTraversalAgent(_Recorder(self._stub, url, answer))  # type: ignore[no-untyped-call]
+        server = _Server(self._stub, uri.decode("ascii"))
+        agent = RequestTraversalAgent(server)  # type: ignore[no-untyped-call]
         # Bodies are produced in turns of the global reactor, which a synchronous test doesn't run.
         clock = task.Clock()
         with patch.object(task, "_theCooperator", task.Cooperator(scheduler=partial(clock.callLater, 0))):
@@ -39,9 +38,9 @@ class StubAgent:
             while clock.getDelayedCalls():
                 clock.advance(0)
         agent.flush()  # type: ignore[no-untyped-call]
-        if answer.delay:
-            sent.addCallback(lambda response: task.deferLater(self._reactor, answer.delay, lambda: response))
-        return sent.addCallback(_raised, answer.error)
+        if server.answer.delay:
+            sent.addCallback(lambda response: task.deferLater(self._reactor, server.answer.delay, lambda: response))
+        return sent.addCallback(_raised, server.answer.error)
 
     def close(self) -> Deferred[None]:
         """Do nothing, since there are no connections."""
@@ -54,16 +53,16 @@ def _raised(response: IResponse, error: BaseException | None) -> IResponse:
     return response
 
 
-class _Recorder(Resource):
-    """The only resource of a server. It records a request, and has a response."""
+class _Server(Resource):
+    """The only resource of a server in memory. It records a request, and sends the response that is declared for it."""
 
     isLeaf = True
 
-    def __init__(self, stub: StubHTTP, url: str, answer: Answer) -> None:
+    def __init__(self, stub: StubHTTP, url: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._stub = stub
         self._url = url
-        self._answer = answer
+        self.answer = Answer()
 
     def render(self, request: Any) -> bytes:
         """Record the request, and return the body."""
@@ -73,8 +72,9 @@ class _Recorder(Resource):
             for name, values in request.requestHeaders.getAllRawHeaders()
         }
         self._stub.requests.append(OutgoingRequest(method, self._url, headers, request.content.read()))
-        request.setResponseCode(self._answer.status)
+        self.answer = self._stub.answer(method, self._url)
+        request.setResponseCode(self.answer.status)
         request.defaultContentType = None
-        for name, value in self._answer.headers.items():
+        for name, value in self.answer.headers.items():
             request.setHeader(name, value)
-        return b"" if method == "HEAD" else self._answer.body
+        return b"" if method == "HEAD" else self.answer.body

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from gzip import compress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import ResponseFailed, ResponseNeverReceived
 
 from errklein._version import __version__
-from errklein.http_client import HTTPClients
+from errklein.http_client import BodyTooLarge, HTTPClients
 from errklein.running import register_reactor_thread
 from tests import needs_network
 from tests.authority import Authority, issue
@@ -204,6 +205,18 @@ class RequestTests(ClientCase):
         server.connections[0].transport.loseConnection()  # type: ignore[union-attr]
         with self.assertRaises(ResponseFailed):
             await asked
+
+    async def test_largest_body(self) -> None:
+        """A larger body than the request allows is an error, and its connection is closed; the limit is for its content."""
+        packed = compress(b"x" * 200_000)
+        server, url = self.serve(lambda path: ok(packed, b"Content-Encoding: gzip"))
+        client = self.clients.client()
+        response = await client.get(url + "/large", max_body=200_000)
+        self.assertEqual(len(await response.content()), 200_000)
+        with self.assertRaises(BodyTooLarge) as raised:
+            await client.get(url + "/large?token=secret", max_body=199_999)
+        self.assertEqual(str(raised.exception), f"GET {url}/large: the response is larger than 0.199999 MB")
+        await server.when_closed(1)
 
     async def test_no_log(self) -> None:
         """A request logs nothing."""
