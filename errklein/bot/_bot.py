@@ -25,7 +25,7 @@ from errklein.config import Config, configuration_warnings
 from errklein.dispatch import Dispatcher, Networks, process_template
 from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
-from errklein.plugins.repos import BotRepoManager
+from errklein.plugins.repos import BotRepoManager, Downloads
 from errklein.plugins.unknown_names import settings_read, unknown_names
 from errklein.ports import Backend
 from errklein.running.workers import Workers
@@ -76,7 +76,9 @@ class Bot:
         notices = AdminNotices(networks, sending.deliver, self.disclosure)
         self.tell_admins, self.warn_admins = notices.tell_admins, notices.warn_admins
         self.plugins_directory = Path(config.BOT_DATA_DIR) / "plugins"
-        self.repo_manager = BotRepoManager(self.storage, self.plugins_directory, config.BOT_PLUGIN_INDEXES)
+        downloads = Downloads(self.http_clients, self.waits)
+        indexes = config.BOT_PLUGIN_INDEXES
+        self.repo_manager = BotRepoManager(self.storage, self.plugins_directory, indexes, downloads)
         streams = Streams(reactor, self.runner, self.callbacks.find)
         end = partial(self._end_when_quiet, process.ended)
         self.events = Events(reactor, self.backends, dispatcher, self.callbacks, streams, end)

@@ -5,19 +5,20 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from errklein.http_client._clients import HTTPClients
+from errklein.http_client._clients import BodyTooLarge, HTTPClients
 
 if TYPE_CHECKING:
-    from errklein.http_client._client import BodyTooLarge, PluginHTTPClient
+    from errklein.http_client._client import PluginHTTPClient
 
 __all__ = ["BodyTooLarge", "HTTPClients", "PluginHTTPClient"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on first use, since the module imports treq.
-    if name not in __all__:
-        raise AttributeError(f"module 'errklein.http_client' has no attribute {name!r}")
-    return getattr(import_module("errklein.http_client._client"), name)
+    # Imported on first use, since its module imports treq.
+    if name == "PluginHTTPClient":
+        from errklein.http_client._client import PluginHTTPClient
+
+        return PluginHTTPClient
+    raise AttributeError(f"module 'errklein.http_client' has no attribute {name!r}")

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 
+from errklein.http_client._clients import BodyTooLarge
 from errklein.running import may_use_reactor
 from errklein.text.masking import masker
 
@@ -23,10 +24,6 @@ TIMEOUT = 30.0
 
 LARGEST = 50_000_000
 """The default limit of a body, in bytes."""
-
-
-class BodyTooLarge(Exception):
-    """A response is larger than the limit of its request."""
 
 
 class PluginHTTPClient(HTTPClient):

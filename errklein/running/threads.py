@@ -95,8 +95,10 @@ class ThreadWaits:
         once, and raises RuntimeError for any other.
         """
         if in_reactor_thread(self._reactor):
-            waited = maybeDeferred(work, *args)
-            return _now(waited) if _in_place.blocking else waited
+            is_waiting = _in_place.blocking
+            with blocking_in_place(False):
+                waited = maybeDeferred(work, *args)
+            return _now(waited) if is_waiting else waited
         wait: Future[Any] = Future()
         with self._lock:
             if self._stopped:

@@ -1,7 +1,8 @@
 """Repositories of plugins: git repositories and archives, found by index or URL and installed in BOT_DATA_DIR."""
 
+from errklein.plugins.repos._downloads import Downloads
 from errklein.plugins.repos.index import RepoEntry
 from errklein.plugins.repos.manager import BotRepoManager, Updated
 from errklein.plugins.repos.sources import RepoException
 
-__all__ = ["BotRepoManager", "RepoEntry", "RepoException", "Updated"]
+__all__ = ["BotRepoManager", "Downloads", "RepoEntry", "RepoException", "Updated"]

@@ -1,76 +1,62 @@
-"""Downloads files by HTTP with limits of size and time. For use in threads."""
+"""Downloads by HTTP, for the methods of the repository manager, which block."""
 
 from __future__ import annotations
 
-import http.client
-import time
-import urllib.request
-from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO
-from urllib.error import HTTPError, URLError
-from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
-from urllib.request import OpenerDirector, Request
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-from errklein._version import __version__
+from errklein.http_client import BodyTooLarge, HTTPClients
 from errklein.plugins.repos.sources import RepoException, shown
-
-_CHUNK = 64 * 1024
-# Without handlers for files and FTP, so that redirects to these are errors.
-_HANDLERS = (
-    urllib.request.ProxyHandler,
-    urllib.request.HTTPHandler,
-    urllib.request.HTTPSHandler,
-    urllib.request.HTTPRedirectHandler,
-    urllib.request.HTTPDefaultErrorHandler,
-    urllib.request.HTTPErrorProcessor,
-    urllib.request.UnknownHandler,
-)
-_PAUSE = 20
-"""The timeout for each read from the server, in seconds."""
+from errklein.running import ThreadWaits
 
 
-def download(url: str, into: IO[bytes], *, most: int, seconds: float) -> None:
-    """Write the content of an https or http URL to a file.
+class Downloads:
+    """Downloads files with limits of size and time.
 
-    Raises RepoException if it can't be downloaded, is larger than `most` bytes, or takes longer than `seconds`.
+    :param clients: Creates the client that sends the requests.
+    :param waits: Lets threads wait for it.
     """
-    deadline = time.monotonic() + seconds
-    size = 0
-    with _opened(url) as response:
-        while chunk := response.read1(_CHUNK):
-            size += len(chunk)
-            if size > most:
-                raise RepoException(f"{shown(url)} is larger than {most // 1_000_000} MB")
-            if time.monotonic() > deadline:
-                raise RepoException(f"the download of {shown(url)} exceeded the timeout of {seconds:g} s")
-            into.write(chunk)
+
+    def __init__(self, clients: HTTPClients, waits: ThreadWaits) -> None:
+        self._clients = clients
+        self._waits = waits
+
+    def fetch(self, url: str, *, most: int, seconds: float) -> bytes:
+        """Return the content of an https or http URL. Call it in a thread, which waits.
+
+        Raises RepoException if it can't be downloaded, is larger than `most` bytes, or takes longer than `seconds`.
+        """
+        content: bytes = self._waits.result_of(self._fetch, url, most, seconds)
+        return content
+
+    async def _fetch(self, url: str, most: int, seconds: float) -> bytes:
+        try:
+            bare, user = _without_user(url)
+            client = self._clients.client()
+            response = await client.request("GET", bare, auth=user, max_body=most, timeout=seconds)
+            content: bytes = await response.content()
+        except BodyTooLarge as error:
+            raise RepoException(f"{shown(url)} is larger than {most // 1_000_000} MB") from error
+        except TimeoutError as error:
+            raise RepoException(f"the download of {shown(url)} exceeded the timeout of {seconds:g} s") from error
+        except Exception as error:
+            raise RepoException(f"{shown(url)}: {_reason(error)}") from error
+        if response.code != 200:
+            phrase = response.phrase.decode("ascii", "replace")
+            raise RepoException(f"{shown(url)}: the server responded with {response.code} {phrase}")
+        return content
 
 
-@contextmanager
-def _opened(url: str) -> Iterator[http.client.HTTPResponse]:
-    opener = OpenerDirector()
-    for handler in _HANDLERS:
-        opener.add_handler(handler())
-    try:
-        with opener.open(_request(url), timeout=_PAUSE) as response:
-            yield response
-    except HTTPError as error:
-        raise RepoException(f"{shown(url)}: the server responded with {error.code} {error.reason}") from error
-    except URLError as error:
-        raise RepoException(f"{shown(url)}: {error.reason}") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise RepoException(f"{shown(url)}: {type(error).__name__}: {error}") from error
-
-
-def _request(url: str) -> Request:
-    """Return a request for the URL. Its user name and password are sent only to its own host, not after a redirect."""
+def _without_user(url: str) -> tuple[str, tuple[str, str] | None]:
+    """Return the URL without user name and password, and these. treq doesn't send them to another host after a redirect."""
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
-    headers = {"User-Agent": f"errklein/{__version__}"}
-    request = Request(urlunsplit(parts._replace(netloc=host)), headers=headers)  # noqa: S310  see above
-    if at:
-        credentials = unquote_to_bytes(user if ":" in user else f"{user}:")
-        request.add_unredirected_header("Authorization", f"Basic {b64encode(credentials).decode('ascii')}")
-    return request
+    name, _, password = user.partition(":")
+    return urlunsplit(parts._replace(netloc=host)), (unquote(name), unquote(password)) if at else None
+
+
+def _reason(error: Any) -> str:
+    """Return the exception's class and text; those of the cause if Twisted has wrapped it."""
+    for failure in getattr(error, "reasons", ()):
+        return _reason(failure.value)
+    return f"{type(error).__name__}: {error}"

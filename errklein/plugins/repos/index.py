@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from errklein.plugins.repos._downloads import download
+from errklein.plugins.repos._downloads import Downloads
 from errklein.plugins.repos.sources import RepoException, is_local, local_path, shown
 
 _LARGEST = 10_000_000
@@ -31,7 +30,7 @@ class RepoEntry(NamedTuple):
     documentation: str | None
 
 
-def fetch(place: str) -> dict[str, Any]:
+def fetch(place: str, downloads: Downloads) -> dict[str, Any]:
     """Return the index at a URL or path. Blocks. Raises RepoException."""
     if is_local(place):
         try:
@@ -39,9 +38,7 @@ def fetch(place: str) -> dict[str, Any]:
         except OSError as error:
             raise RepoException(f"{shown(place)}: {error.strerror}") from error
     else:
-        buffer = io.BytesIO()
-        download(place, buffer, most=_LARGEST, seconds=_SECONDS)
-        data = buffer.getvalue()
+        data = downloads.fetch(place, most=_LARGEST, seconds=_SECONDS)
     try:
         index = json.loads(data)
     except (ValueError, RecursionError) as error:

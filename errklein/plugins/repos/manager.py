@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
 import threading
@@ -17,7 +18,7 @@ from twisted.logger import Logger
 
 from errklein.plugins.repos import index, sources
 from errklein.plugins.repos._archives import MOST_PACKED, unpack
-from errklein.plugins.repos._downloads import download
+from errklein.plugins.repos._downloads import Downloads
 from errklein.plugins.repos.git import check_links, git_clone, git_pull, go_back, head
 from errklein.plugins.repos.index import RepoEntry
 from errklein.plugins.repos.sources import RepoException, RepoSource, UnknownRepo, check_name, shown
@@ -55,11 +56,13 @@ class BotRepoManager(StoreMixin):
         storage_plugin: Storage,
         plugin_dir: str | Path,
         plugin_indexes: Sequence[str] | str,
+        downloads: Downloads,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.open_storage(storage_plugin, "repomgr")
         self.plugin_dir = str(plugin_dir)
         self.plugin_indexes = (plugin_indexes,) if isinstance(plugin_indexes, str) else plugin_indexes
+        self._downloads = downloads
         self._now = now
         self._reading = threading.Lock()
         self._failed = float("-inf")
@@ -115,7 +118,7 @@ class BotRepoManager(StoreMixin):
         readable = False
         for place in self.plugin_indexes:
             try:
-                found = index.fetch(place)
+                found = index.fetch(place, self._downloads)
             except RepoException as error:
                 self.log.warn("The index of plugins can't be read: {error}", error=str(error))
                 self._no_index = str(error)
@@ -242,36 +245,32 @@ class BotRepoManager(StoreMixin):
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self.plugin_dir) as directory:
             fetched = Path(directory, "repo")
             if source.is_archive:
-                with _archive(source.url) as archive:
+                with self._archive(source.url) as archive:
                     unpack(archive, fetched)
             else:
                 git_clone(source.url, fetched)
                 check_links(fetched)
             yield fetched
 
+    @contextmanager
+    def _archive(self, url: str) -> Iterator[IO[bytes]]:
+        """Open the archive at a URL or path for reading. Raises RepoException."""
+        if not sources.is_local(url):
+            yield io.BytesIO(self._downloads.fetch(url, most=MOST_PACKED, seconds=_SECONDS))
+            return
+        path = sources.local_path(url)
+        # Opening a pipe blocks until another process writes to it.
+        if path.exists() and not path.is_file():
+            raise RepoException(f"{shown(url)} is not a regular file")
+        try:
+            opened = path.open("rb")
+        except OSError as error:
+            raise RepoException(f"{shown(url)} can't be read: {error.strerror}") from error
+        with opened as archive:
+            yield archive
+
 
 def _check_installed(name: str, repos: Mapping[str, str]) -> None:
     if name not in repos:
         raise UnknownRepo(f"{shown(name)} is not installed; installed repositories: {', '.join(repos) or 'none'}")
     check_name(name)
-
-
-@contextmanager
-def _archive(url: str) -> Iterator[IO[bytes]]:
-    """Open the archive at a URL or path for reading. Raises RepoException."""
-    if not sources.is_local(url):
-        with tempfile.TemporaryFile() as archive:
-            download(url, archive, most=MOST_PACKED, seconds=_SECONDS)
-            archive.seek(0)
-            yield archive
-        return
-    path = sources.local_path(url)
-    # Opening a pipe blocks until another process writes to it.
-    if path.exists() and not path.is_file():
-        raise RepoException(f"{shown(url)} is not a regular file")
-    try:
-        opened = path.open("rb")
-    except OSError as error:
-        raise RepoException(f"{shown(url)} can't be read: {error.strerror}") from error
-    with opened as archive:
-        yield archive

@@ -9,9 +9,21 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins.repos import BotRepoManager, RepoException
+from errklein.http_client import HTTPClients
+from errklein.plugins.repos import BotRepoManager, Downloads, RepoException, manager
+from errklein.running import ThreadWaits, blocking_in_place, register_reactor_thread
 from errklein.storage import MemoryStorage
-from tests.plugins.repos.repositories import FileServer, GitRepository, archive, plugin_files
+from errklein.testing import StubHTTP, TestReactor
+from tests.plugins.repos.repositories import GitRepository, archive, plugin_files
+
+SERVER = "https://plugins.example"
+
+
+def downloads(http: StubHTTP) -> Downloads:
+    """Return downloads from a server in memory."""
+    reactor = TestReactor()
+    register_reactor_thread(reactor)
+    return Downloads(HTTPClients(reactor, http.agent), ThreadWaits(reactor))
 
 
 def known(repo: str, documentation: str, name: str = "Thing") -> dict[str, Any]:
@@ -20,14 +32,13 @@ def known(repo: str, documentation: str, name: str = "Thing") -> dict[str, Any]:
 
 
 class ManagerTests(SynchronousTestCase):
-    """A manager with an index on disk and a local server."""
+    """A manager with an index on disk and a server in memory."""
 
     def setUp(self) -> None:
-        """Create the manager, the index and the server."""
+        """Create the manager, the index and the repository."""
         self.top = Path(self.mktemp()).absolute()
         self.origin = GitRepository(self.top / "me" / "thing", plugin_files("Thing"))
-        self.server = FileServer()
-        self.addCleanup(self.server.close)
+        self.http = StubHTTP()
         self.index = self.top / "index.json"
         self.write_index({"me/thing": known(str(self.origin.directory), "does the thing")})
         self.time = 1_000_000.0
@@ -35,7 +46,12 @@ class ManagerTests(SynchronousTestCase):
 
     def make(self, indexes: Any) -> BotRepoManager:
         """Return a manager with these indexes."""
-        return BotRepoManager(MemoryStorage(), self.top / "plugins", indexes, lambda: self.time)
+        return BotRepoManager(MemoryStorage(), self.top / "plugins", indexes, downloads(self.http), lambda: self.time)
+
+    def run(self, result: Any) -> Any:
+        """Run the test as a thread, which may wait."""
+        with blocking_in_place():
+            return super().run(result)
 
     def write_index(self, index: Any) -> None:
         """Write the index to disk."""
@@ -76,15 +92,15 @@ class ManagerTests(SynchronousTestCase):
 
     def test_install_archive(self) -> None:
         """An archive is downloaded and unpacked; an update downloads it again, and a failed one changes nothing."""
-        self.server.bodies["/me/it.tar.gz"] = archive(plugin_files("Thing", folder="it-1/"))
-        path = Path(self.manager.install_repo(f"{self.server.url}/me/it.tar.gz"))
+        self.http.respond("GET", f"{SERVER}/me/it.tar.gz", body=archive(plugin_files("Thing", folder="it-1/")))
+        path = Path(self.manager.install_repo(f"{SERVER}/me/it.tar.gz"))
         self.assertTrue((path / "thing.plug").exists())
-        self.server.bodies["/me/it.tar.gz"] = archive(plugin_files("Other", folder="it-2/"))
+        self.http.respond("GET", f"{SERVER}/me/it.tar.gz", body=archive(plugin_files("Other", folder="it-2/")))
         updated = self.manager.renew("me/it.tar.gz")
         self.assertEqual(sorted(file.name for file in path.iterdir()), ["other.plug", "other.py"])
         updated.undo()
         self.assertEqual(sorted(file.name for file in path.iterdir()), ["thing.plug", "thing.py"])
-        self.server.bodies["/me/it.tar.gz"] = b"nonsense"
+        self.http.respond("GET", f"{SERVER}/me/it.tar.gz", body=b"nonsense")
         ((where, done, told),) = self.manager.update_all_repos()
         self.assertEqual((where, done), (str(path), False))
         self.assertIn("can't be read", told)
@@ -115,21 +131,31 @@ class ManagerTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """Each error is one line, and no files are left."""
         self.assertIn("not in the index", self.refused("me/other"))
-        self.assertIn("404", self.refused(f"{self.server.url}/me/none.tar.gz"))
+        self.http.respond("GET", f"{SERVER}/me/none.tar.gz", status=404)
+        self.assertIn("responded with 404 Not Found", self.refused(f"{SERVER}/me/none.tar.gz"))
+        self.http.fail("GET", f"{SERVER}/me/none.tar.gz", ConnectionRefusedError("nobody listens"))
+        self.assertIn("ConnectionRefusedError: nobody listens", self.refused(f"{SERVER}/me/none.tar.gz"))
+        self.http.fail("GET", f"{SERVER}/me/none.tar.gz", TimeoutError())
+        self.assertIn("exceeded the timeout of 300 s", self.refused(f"{SERVER}/me/none.tar.gz"))
+        self.patch(manager, "MOST_PACKED", 1_000_000)
+        self.http.respond("GET", f"{SERVER}/me/none.tar.gz", body=b"x" * 1_000_001)
+        self.assertIn("is larger than 1 MB", self.refused(f"{SERVER}/me/none.tar.gz"))
         self.assertIn("git", self.refused(str(self.top / "nothing")))
         self.assertIn("the name or URL of a repository is missing", self.refused(" "))
-        self.server.redirects["/me/evil.tar.gz"] = f"file://{self.index}"
-        self.assertIn("evil.tar.gz", self.refused(f"{self.server.url}/me/evil.tar.gz"))
-        self.server.bodies["/me/links.tar.gz"] = archive({"../x": "1"})
-        self.assertIn("leads out of its directory", self.refused(f"{self.server.url}/me/links.tar.gz"))
+        self.http.respond("GET", f"{SERVER}/me/evil.tar.gz", status=302, headers={"Location": f"file://{self.index}"})
+        self.assertIn("evil.tar.gz", self.refused(f"{SERVER}/me/evil.tar.gz"))
+        self.http.respond("GET", f"{SERVER}/me/links.tar.gz", body=archive({"../x": "1"}))
+        self.assertIn("leads out of its directory", self.refused(f"{SERVER}/me/links.tar.gz"))
 
     def test_name_and_password(self) -> None:
         """User name and password in a URL are sent to its server only, not after a redirect."""
-        self.server.bodies["/me/there.tar.gz"] = archive({"x/a": "1"})
-        elsewhere = self.server.url.replace("127.0.0.1", "localhost")
-        self.server.redirects["/me/here.tar.gz"] = f"{elsewhere}/me/there.tar.gz"
-        self.manager.install_repo(f"{self.server.url.replace('//', '//user:p%40ss@')}/me/here.tar.gz")
-        self.assertEqual(self.server.credentials, ["Basic dXNlcjpwQHNz", None])
+        elsewhere = "https://elsewhere.example/me/there.tar.gz"
+        self.http.respond("GET", elsewhere, body=archive({"x/a": "1"}))
+        self.http.respond("GET", f"{SERVER}/me/here.tar.gz", status=302, headers={"Location": elsewhere})
+        self.manager.install_repo(f"{SERVER.replace('//', '//user:p%40ss@')}/me/here.tar.gz")
+        sent = [request.header("Authorization") for request in self.http.requests]
+        self.assertEqual(sent, ["Basic dXNlcjpwQHNz", None])
+        self.assertNotIn("@", self.http.requests[0].url)
 
     def test_links(self) -> None:
         """Links within a repository work; links that lead out are rejected, also in an update, which is undone."""
@@ -153,8 +179,8 @@ class ManagerTests(SynchronousTestCase):
 
     def test_a_remote_index_names_no_path(self) -> None:
         """A local path in a remote index is rejected."""
-        self.server.bodies["/index.json"] = self.index.read_bytes()
-        manager = self.make(f"{self.server.url}/index.json")
+        self.http.respond("GET", f"{SERVER}/index.json", body=self.index.read_bytes())
+        manager = self.make(f"{SERVER}/index.json")
         self.assertIn("only administrators may install", self.refused("me/thing", manager))
 
     def test_search(self) -> None:
@@ -170,8 +196,8 @@ class ManagerTests(SynchronousTestCase):
         """All indexes are read; the first one with a repository counts. Only local indexes may name local paths."""
         (self.top / "first.json").write_text(json.dumps({"me/it": known("https://first/it", "does it")}))
         both = {"me/it": known("https://second/it", "does it"), "me/here": known(str(self.top), "is here", "Here")}
-        self.server.bodies["/second"] = json.dumps(both).encode()
-        manager = self.make([str(self.top / "first.json"), f"{self.server.url}/second"])
+        self.http.respond("GET", f"{SERVER}/second", body=json.dumps(both).encode())
+        manager = self.make([str(self.top / "first.json"), f"{SERVER}/second"])
         list(manager.search_repos("it"))
         self.assertEqual([entry.repo for entry in manager.get_repo_from_index("me/it")], ["https://first/it"])
         self.assertEqual([entry.name for entry in manager.search_repos("here")], ["Here"])
@@ -179,12 +205,13 @@ class ManagerTests(SynchronousTestCase):
 
     def test_indexes_that_can_not_be_read(self) -> None:
         """Unreadable indexes are skipped."""
-        self.server.bodies["/broken"] = b"{"
-        self.server.bodies["/list"] = b"[]"
-        places = [f"{self.server.url}/{name}" for name in ("none", "broken", "list")]
+        self.http.respond("GET", f"{SERVER}/broken", body=b"{")
+        self.http.respond("GET", f"{SERVER}/list", body=b"[]")
+        self.http.respond("GET", f"{SERVER}/none", status=404)
+        places = [f"{SERVER}/{name}" for name in ("none", "broken", "list")]
         manager = self.make([*places, str(self.top / "no.json"), str(self.index)])
         self.assertEqual([entry.name for entry in manager.search_repos("thing")], ["Thing"])
-        self.assertEqual(self.server.asked, ["/none", "/broken", "/list"])
+        self.assertEqual([request.url for request in self.http.requests], places)
 
     def test_the_index_is_read_each_hour(self) -> None:
         """The index is read again when it is an hour old; if that fails, the old one stays."""
@@ -200,11 +227,12 @@ class ManagerTests(SynchronousTestCase):
 
     def test_an_index_that_is_not_to_be_had(self) -> None:
         """After a failure, the index isn't requested for a minute."""
-        manager = self.make(f"{self.server.url}/none")
+        self.http.respond("GET", f"{SERVER}/none", status=404)
+        manager = self.make(f"{SERVER}/none")
         for seconds, asked in ((0, 1), (59, 1), (2, 2)):
             self.time += seconds
             self.assertEqual(list(manager.search_repos("thing")), [])
-            self.assertEqual(len(self.server.asked), asked)
+            self.assertEqual(len(self.http.requests), asked)
 
     def test_nonsense_in_the_index(self) -> None:
         """Invalid entries of an index are skipped."""
