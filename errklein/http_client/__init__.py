@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from errklein.http_client._clients import BodyTooLarge, HTTPClients
+from errklein.http_client._clients import HTTPClients
+from errklein.http_client._errors import BodyTooLarge, ProxyError
 
 if TYPE_CHECKING:
     from errklein.http_client._client import PluginHTTPClient
 
-__all__ = ["BodyTooLarge", "HTTPClients", "PluginHTTPClient"]
+__all__ = ["BodyTooLarge", "HTTPClients", "PluginHTTPClient", "ProxyError"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 
-from errklein.http_client._clients import BodyTooLarge
+from errklein.http_client._errors import BodyTooLarge
 from errklein.running import may_use_reactor
 from errklein.text.masking import masker
 

@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from errklein.http_client._client import PluginHTTPClient
 
 
-class BodyTooLarge(Exception):
-    """A response is larger than the limit of its request."""
-
-
 class HTTPClients:
     """Creates HTTP clients that share one pool of connections.
 

@@ -28,6 +28,9 @@ from errklein.running import register_reactor_thread
 from tests import needs_network
 from tests.authority import Authority, issue
 
+PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "REQUEST_METHOD")
+"""Environment variables that concern proxies."""
+
 
 def ok(body: bytes = b"hello", *headers: bytes) -> bytes:
     """Return a response with the body and additional headers."""
@@ -95,6 +98,7 @@ class ClientCase(TestCase):
         needs_network()
         # trial starts the reactor after the beginning of the first test.
         registerAsIOThread()
+        set_environment(self, **dict.fromkeys(PROXIES))
         self.reactor: Any = the_reactor
         self.clients = HTTPClients(self.reactor)
         self.addCleanup(self.clients.close)
@@ -261,6 +265,7 @@ class DefaultTimeoutTests(SynchronousTestCase):
     """The default timeout, on a virtual clock."""
 
     def setUp(self) -> None:
+        set_environment(self, **dict.fromkeys(PROXIES))
         self.reactor: Any = MemoryReactorClock()
         register_reactor_thread(self.reactor)
         self.client = HTTPClients(self.reactor).client()
@@ -319,20 +324,7 @@ class CertificateTests(ClientCase):
     def setUp(self) -> None:
         super().setUp()
         self.authority = Authority()
-        self.trust(self.authority)
-
-    def trust(self, authority: Authority) -> None:
-        """Let OpenSSL trust an authority and no other, as an operator does with an environment variable."""
-        file = Path(self.mktemp())
-        file.write_bytes(authority.root.pem)
-        self.patch_environment("SSL_CERT_FILE", str(file.absolute()))
-        self.patch_environment("SSL_CERT_DIR", str(file.parent.absolute() / "none"))
-
-    def patch_environment(self, name: str, value: str) -> None:
-        """Set an environment variable until the end of the test."""
-        before = os.environ.get(name)
-        os.environ[name] = value
-        self.addCleanup(lambda: os.environ.pop(name) if before is None else os.environ.update({name: before}))
+        trust(self, self.authority)
 
     async def fetch(self, authority: Authority, name: str, issuer: Any = None) -> str:
         """Return the response of a server with a certificate for the name."""
@@ -358,6 +350,26 @@ class CertificateTests(ClientCase):
         (reason,) = raised.exception.reasons
         self.assertIsInstance(reason.value, SSL.Error)
         self.assertIn("certificate verify failed", str(reason.value))
+
+
+def trust(case: SynchronousTestCase, authority: Authority) -> None:
+    """Let OpenSSL trust an authority and no other, as an operator does with environment variables."""
+    file = Path(case.mktemp()).absolute()
+    file.write_bytes(authority.root.pem)
+    set_environment(case, SSL_CERT_FILE=str(file), SSL_CERT_DIR=str(file.parent / "none"))
+
+
+def set_environment(case: SynchronousTestCase, **variables: str | None) -> None:
+    """Set environment variables, or remove those that are None, until the end of the test."""
+    for name, value in variables.items():
+        case.addCleanup(_set_variable, name, os.environ.get(name))
+        _set_variable(name, value)
+
+
+def _set_variable(name: str, value: str | None) -> None:
+    os.environ.pop(name, None)
+    if value is not None:
+        os.environ[name] = value
 
 
 def turn(reactor: Any) -> Deferred[None]:
