@@ -183,12 +183,12 @@ class HTTPRequest(server.Request):
         assert channel is not None
         self.startedWriting = 1
         if status in NO_BODY_CODES:
-            channel.send(head + b"\r\n")
+            channel.write(head + b"\r\n")
         elif self.method == b"HEAD":
-            channel.send(b"%bContent-Length: %d\r\n\r\n" % (head, len(body)))
+            channel.write(b"%bContent-Length: %d\r\n\r\n" % (head, len(body)))
         else:
             self.sentLength = len(body)
-            channel.send(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
+            channel.write(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
         self._done()
 
     def start_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
