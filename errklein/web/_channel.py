@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from enum import Enum
 from functools import cached_property
 from http.client import responses
 from typing import TYPE_CHECKING, Any, cast
@@ -15,24 +13,16 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 from errklein.web._error_pages import Problem, error_page
-from errklein.web._http1 import MAX_HEAD, ChunkedBody, Head, LengthBody, parse_head
+from errklein.web._http1 import ChunkedBody, Head, read_head
 from errklein.web._shared_timer import NEVER
 from errklein.web.request import HTTPRequest
 
 if TYPE_CHECKING:
     from errklein.web._site import Site
 
-_BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 _LARGEST_PIPELINE = 16 * 1024
 _LINGER = 2.0
 _TURN = 0.01
-
-
-class _ChannelState(Enum):
-    HEAD = "waiting for a request line and headers, or reading them"
-    BODY = "reading a body"
-    HANDLING = "waiting for the response to a request"
-    CLOSING = "closing; received bytes are ignored"
 
 
 class Channel(HTTPChannel):
@@ -45,22 +35,27 @@ class Channel(HTTPChannel):
 
     site: Site
     transport: Any
-    has_received_head = False
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.deadline = NEVER
+        self.plain = True
+        self.has_received_head = False
         self._received = b""
-        self._state = _ChannelState.HEAD
         self._head_begun = False
-        self._body: LengthBody | ChunkedBody | None = None
+        self._request: HTTPRequest | None = None
+        """The request that is being read or handled."""
+        self._chunks: ChunkedBody | None = None
+        self._left = 0
+        """The number of bytes that are missing from a body which isn't chunked."""
+        self._handling = False
+        self._closing = False
         self._advancing = False
         self._waits_for_turn = False
         self._write_paused = False
         self._reading = True
         self._is_producer = False
         self._direct = False
-        self.plain = True
 
     # Behind a proxy, the addresses are known after the first bytes; a lost connection no longer has them.
 
@@ -89,20 +84,19 @@ class Channel(HTTPChannel):
         self.site.channel_opened(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Inform the requests that the connection is lost."""
-        self._state = _ChannelState.CLOSING
+        """Inform the request that the connection is lost."""
+        self._closing = True
         self.deadline = NEVER
         self.site.channel_closed(self)
-        for request in list(self.requests):
-            request.connectionLost(reason)
+        if self._request is not None:
+            self._request.connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
         """Read requests from received bytes, or keep these until the response to the current request is sent."""
-        state = self._state
-        if state is _ChannelState.CLOSING:
+        if self._closing:
             return
-        self._received = self._received + data if self._received else data
-        if state is not _ChannelState.HANDLING and not self._write_paused and not self._waits_for_turn:
+        self._received += data
+        if self._may_read():
             self._advance()
         elif len(self._received) > _LARGEST_PIPELINE:
             self._set_reading(False)
@@ -117,20 +111,20 @@ class Channel(HTTPChannel):
     def resumeProducing(self) -> None:
         """Resume the response when the client has read it."""
         self._write_paused = False
-        if self._state is _ChannelState.HANDLING:
+        if self._handling:
             self.deadline = NEVER
-        elif self._state is not _ChannelState.CLOSING:
+        elif not self._closing:
             self._set_deadline(self.site.settings.idle_deadline)
         if self._requestProducer is not None:
             self._requestProducer.resumeProducing()
-        elif self._received and not self._advancing and not self._waits_for_turn and self._state is _ChannelState.HEAD:
+        elif self._may_read():
             self._advance()
 
     def deadline_passed(self) -> None:
         """Respond with 408, or close the connection, when the client has exceeded a deadline."""
-        if self._write_paused or self._state in (_ChannelState.CLOSING, _ChannelState.HANDLING):
+        if self._write_paused or self._closing or self._handling:
             self.abort()
-        elif self._state is _ChannelState.BODY:
+        elif self._request is not None:
             self._refuse(Problem(408, "the body took too long to arrive"))
         elif self._received:
             self._refuse(Problem(408, "the headers took too long to arrive"))
@@ -139,17 +133,17 @@ class Channel(HTTPChannel):
 
     # Reading.
 
+    def _may_read(self) -> bool:
+        return not (self._handling or self._closing or self._write_paused or self._advancing or self._waits_for_turn)
+
     def _advance(self) -> None:
         """Read the received bytes. Of many pipelined requests, read as many as the time slice of one turn allows."""
         self._set_reading(True)
         self._advancing = True
         until = self.site.now() + _TURN
         try:
-            while not self._write_paused and (
-                (self._state is _ChannelState.HEAD and self._read_head())
-                or (self._state is _ChannelState.BODY and self._read_body())
-            ):
-                if self._received and self._state is _ChannelState.HEAD and self.site.now() >= until:
+            while self._received and self._read_request():
+                if self._received and self.site.now() >= until:
                     self._waits_for_turn = True
                     self._set_reading(False)
                     self.site.call_later(0, self._take_turn)
@@ -161,60 +155,64 @@ class Channel(HTTPChannel):
 
     def _take_turn(self) -> None:
         self._waits_for_turn = False
-        if self._state is _ChannelState.HEAD and not self._write_paused:
+        if self._may_read():
             self._advance()
 
-    def _read_head(self) -> bool:
-        """Read a request line and headers if they are complete. Return whether there may be more to read."""
-        received = self._received
-        if received[:2] == b"\r\n":
-            # Old clients send an empty line after a body (RFC 9112, 2.2).
-            received = self._received = received[2:]
-        end = received.find(b"\r\n\r\n", 0, MAX_HEAD + 4)
-        if end >= 0:
-            self._head_begun = False
-            self._received = received[end + 4 :]
-            self._begin(parse_head(received[:end]))
-            return True
-        if len(received) > MAX_HEAD:
-            if b"\r\n" in received[:MAX_HEAD]:
-                raise Problem(431, f"the headers are longer than {MAX_HEAD} bytes")
-            raise Problem(414, f"the request line is longer than {MAX_HEAD} bytes")
-        if _BARE_LINE_FEED.search(received):
-            raise Problem(400, "a line ends with LF instead of CR LF")
-        if received and not self._head_begun:
+    def _read_request(self) -> bool:
+        """Read a request as far as it has arrived, and handle it when it is complete. Return whether the next one may be read."""
+        request = self._request
+        if request is None:
+            head, self._received = read_head(self._received)
+            if head is None:
+                self._await_head()
+                return False
+            request = self._request = self._begin(head)
+            if head.length != 0 and not self._accept_body(request, head):
+                return False
+        if (self._left or self._chunks is not None) and not self._read_body(request):
+            return False
+        self._handling = True
+        self.deadline = NEVER
+        request.process()
+        return self._request is None and not self._closing and not self._write_paused
+
+    def _await_head(self) -> None:
+        # The deadline is counted from the first byte.
+        if self._received and not self._head_begun:
             self._head_begun = True
             self._set_deadline(self.site.settings.head_deadline)
-        return False
 
-    def _begin(self, head: Head) -> None:
-        site = self.site
-        self.persistent = head.keep_alive and not site.stopping
+    def _begin(self, head: Head) -> HTTPRequest:
+        self._head_begun = False
         self.has_received_head = True
-        request = HTTPRequest(self, site, head, site.next_request_id())
-        self.requests.append(request)
-        if head.length == 0:
-            self._handle(request)
-            return
-        problem = site.router.check_headers(request, head.length, head.expects_continue)
+        self._left = head.length or 0
+        self._chunks = ChunkedBody() if head.length is None else None
+        self.persistent = head.keep_alive and not self.site.stopping
+        return HTTPRequest(self, self.site, head, self.site.next_request_id())
+
+    def _accept_body(self, request: HTTPRequest, head: Head) -> bool:
+        """Let the router check the headers. Return whether the body is to be read."""
+        problem = self.site.router.check_headers(request, head.length, head.expects_continue)
         if problem is not None:
             self._refuse(problem)
-            return
+            return False
         if head.expects_continue and not self._received:
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._body = ChunkedBody() if head.length is None else LengthBody(head.length)
-        self._state = _ChannelState.BODY
         if len(self._received) != head.length:
-            self._set_deadline(site.settings.body_deadline)
+            self._set_deadline(self.site.settings.body_deadline)
+        return True
 
-    def _read_body(self) -> bool:
-        """Read the received part of a body. Return whether there may be more to read."""
-        if not self._received:
-            return False
-        assert self._body is not None
-        data, rest = self._body.receive(self._received)
-        self._received = rest or b""
-        request: HTTPRequest = self.requests[0]
+    def _read_body(self, request: HTTPRequest) -> bool:
+        """Read the received part of a body. Return whether the body is complete."""
+        received = self._received
+        if self._chunks is None:
+            data, self._received = received[: self._left], received[self._left :]
+            self._left -= len(data)
+            complete = self._left == 0
+        else:
+            data, rest = self._chunks.receive(received)
+            self._received = rest or b""
+            complete = rest is not None
         try:
             kept = not data or request.receive_body(data)
         except OSError as error:
@@ -223,16 +221,7 @@ class Channel(HTTPChannel):
             raise Problem(503, "the server has no space for the body at the moment") from None
         if not kept:
             raise Problem(413, f"the body is larger than {request.body_limit} bytes")
-        if rest is None:
-            return False
-        self._body = None
-        self._handle(request)
-        return True
-
-    def _handle(self, request: HTTPRequest) -> None:
-        self._state = _ChannelState.HANDLING
-        self.deadline = NEVER
-        request.process()
+        return complete
 
     def _set_reading(self, on: bool) -> None:
         if on is not self._reading:
@@ -247,8 +236,8 @@ class Channel(HTTPChannel):
 
     # Responses and closing.
 
-    def send(self, data: bytes) -> None:
-        """Send bytes, immediately if the socket accepts them.
+    def write(self, data: bytes) -> None:
+        """Send bytes, immediately if the socket accepts them and no others wait.
 
         Twisted waits until the socket is writable, which costs two system calls and a turn of the reactor, although most
         responses fit into the socket's buffer.
@@ -257,18 +246,14 @@ class Channel(HTTPChannel):
             sent = self.transport.writeSomeData(data)
             if sent == len(data):
                 return
+            # Bytes may remain in Twisted's buffer when the next response is ready, which must come after them.
+            self._direct = False
             if isinstance(sent, int):
                 data = data[sent:]
-        self.write(data)
-
-    def write(self, data: bytes) -> None:
-        """Send bytes through Twisted's buffer."""
-        # Bytes may remain in Twisted's buffer when the next response is ready, which must come after them.
-        self._direct = False
         self.transport.write(data)
 
     def writeSequence(self, iovec: Any) -> None:
-        """Send byte strings through Twisted's buffer."""
+        """Send byte strings."""
         self.write(b"".join(iovec))
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
@@ -278,27 +263,26 @@ class Channel(HTTPChannel):
 
     def requestDone(self, request: Any) -> None:
         """Read the next request, or close the connection, after a response."""
-        self.requests.remove(request)
-        if self._state is _ChannelState.CLOSING:
+        self._request = None
+        self._handling = False
+        if self._closing:
             self._close_gently()
         elif not self.persistent:
             self.loseConnection()
-        else:
-            self._state = _ChannelState.HEAD
-            if not self._write_paused:
-                self._set_deadline(self.site.settings.idle_deadline)
-            if not self._advancing and not self._write_paused:
+        elif not self._write_paused:
+            self._set_deadline(self.site.settings.idle_deadline)
+            if self._received and not self._advancing:
                 self._advance()
 
     def close_if_idle(self) -> None:
         """Close now, or after the request that is being read or handled."""
         self.persistent = False
-        if self._state is _ChannelState.HEAD and not self._received:
+        if not (self._request or self._received or self._closing):
             self.loseConnection()
 
     def loseConnection(self) -> None:
         """Close when all written bytes have been sent."""
-        self._state = _ChannelState.CLOSING
+        self._closing = True
         self._received = b""
         self._set_deadline(self.site.settings.read_deadline)
         self._stop_producing()
@@ -306,24 +290,24 @@ class Channel(HTTPChannel):
 
     def abort(self) -> None:
         """Close now and discard unsent bytes."""
-        self._state = _ChannelState.CLOSING
+        self._closing = True
         self.deadline = NEVER
         self.transport.abortConnection()
 
     def _refuse(self, problem: Problem) -> None:
         """Respond with an error, and close. The client may still be sending the request."""
         self.persistent = False
-        self._state = _ChannelState.CLOSING
+        self._closing = True
         self._received = b""
-        if self.requests:
-            request: HTTPRequest = self.requests[0]
-            request.send_error(problem)
+        if self._request is not None:
+            self._request.send_error(problem)
             return
         # The request could not be parsed, so nothing is known about the formats that the client accepts.
         request_id = self.site.next_request_id()
         headers, body = error_page(problem, request_id, False)
         headers += [
             (b"X-Request-Id", request_id.encode()),
+            (b"Date", self.site.date()),
             (b"Content-Length", b"%d" % len(body)),
             (b"Connection", b"close"),
         ]
@@ -355,7 +339,8 @@ class Channel(HTTPChannel):
         """Leave the connection to a WebSocket. Twisted's WebSocketResource calls this."""
         self._stop_producing()
         super()._protocolUpgradeForWebsockets(protocol)
-        self.requests[0].upgraded()
+        assert self._request is not None
+        self._request.upgraded()
         lost = self.connectionLost
 
         def connection_lost(reason: Failure = connectionDone) -> None:

@@ -1,49 +1,39 @@
-"""A parser of HTTP/1.1 requests (RFC 9112), without input or output.
+"""The rules of HTTP/1.1 for requests (RFC 9112), without input or output.
 
-`parse_head` parses the request line and the headers, `LengthBody` and `ChunkedBody` parse the body. All are strict: bytes that
-two parsers could interpret differently are rejected, since a proxy in front may have chosen the other interpretation (request
-smuggling). In particular:
-
-- Lines end with CR LF, and CR and LF occur nowhere else. Folded headers are rejected.
-- A body has either one Content-Length, a number without leading zeros, or one `Transfer-Encoding: chunked`, which requires
-  HTTP/1.1. Both together are rejected.
-- A target has no `#`, no backslash and no byte above 127. `split_target` in `errklein.web._paths` rejects targets in absolute
-  form without a valid host.
-- An HTTP/1.1 request has exactly one Host header, with a host and an optional port. No request has two Content-Types.
+`read_head` reads a request line and headers, `ChunkedBody` a chunked body. Both are strict: bytes that two parsers could
+interpret differently are rejected, since a proxy in front may have chosen the other interpretation (request smuggling).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from errklein.web._error_pages import Problem
 from errklein.webhooks.hosts import is_host
 
-MAX_HEAD = 16 * 1024
-MAX_HEADERS = 500
+_MAX_HEAD = 16 * 1024
+_MAX_HEADERS = 500
 _MAX_CHUNK_LINE = 1024
-_MAX_TRAILERS = 16 * 1024
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_QUOTED = rb"\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*\""
-"""Tokens and quoted strings (RFC 9110, 5.6.2 and 5.6.4)."""
-
-_REQUEST_LINE = re.compile(rb"(%b) ([!\"$-\[\]-~]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
-_HEADER = re.compile(rb"(%b):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)" % _TOKEN)
+# RFC 9110, 5.6: a token; a token or a quoted string.
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_VALUE = rb"(?:%b|\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+\")" % _TOKEN
+# RFC 9112, 3: the target has no `#`, no backslash and no byte above 127.
+_REQUEST_LINE = re.compile(rb"(%b) ([!\"$-\[\]-~]++) HTTP/([0-9]\.[0-9])\r\n" % _TOKEN)
+# RFC 9112, 2.2 and 5: no white space before the colon, no folded lines, no control characters, no other line ends.
+_HEADER = re.compile(rb"(?<=\n)(%b):([^\x00-\x08\x0a-\x1f\x7f]*+)\r\n" % _TOKEN)
+# RFC 9112, 6: a length without leading zeros; codings in lower case, of which `chunked` is the last one and occurs once.
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
-_CODING = re.compile(
-    rb"[ \t]*(%b)((?:[ \t]*;[ \t]*%b[ \t]*=[ \t]*(?:%b|%b))*)[ \t]*" % (_TOKEN, _TOKEN, _TOKEN, _QUOTED)
-)
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*%b(?:=(?:%b|%b))?)*" % (_TOKEN, _TOKEN, _QUOTED))
+_CODING = rb"(?!chunked[ \t;,])%b(?:[ \t]*;[ \t]*%b[ \t]*=[ \t]*%b)*" % (_TOKEN, _TOKEN, _VALUE)
+_CODINGS = re.compile(rb"((?:%b[ \t]*,[ \t]*)*)chunked" % _CODING)
+# RFC 9112, 7.1: the line end of the previous chunk, the size and extensions of the next one; and the beginning of such a line.
+_CHUNK_LINE = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*%b(?:=%b)?)*\r\n" % (_TOKEN, _VALUE))
+_CHUNK_LINE_BEGIN = re.compile(rb"(?:\r(?:\n[^\n]{0,%d})?)?" % (_MAX_CHUNK_LINE - 3))
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A request line and headers. `length` is the size of the body in bytes; None for a chunked body.
-
-    Names of headers are in lower case.
-    """
+class Head(NamedTuple):
+    """A request line and headers, whose names are in lower case. `length` is the body's size in bytes; None if it is chunked."""
 
     method: bytes
     target: bytes
@@ -54,168 +44,106 @@ class Head:
     expects_continue: bool
 
 
-def parse_head(raw: bytes) -> Head:
-    """Parse a request line and headers.
+def read_head(received: bytes) -> tuple[Head | None, bytes]:
+    """Return the head at the beginning of the bytes, or None while it is incomplete, and the bytes after it.
 
-    :param raw: The bytes before the empty line.
-    :raises Problem: They are malformed, or not supported.
+    :raises Problem: The head is malformed, too long, or not supported.
     """
-    line, *rest = raw.split(b"\r\n")
-    parts = _REQUEST_LINE.fullmatch(line)
-    if parts is None:
+    # RFC 9112, 2.2: old clients send an empty line after a body.
+    received = received.removeprefix(b"\r\n")
+    end = _end_of_headers(received, 0)
+    return (None, received) if end < 0 else (_parse_head(received[: end + 2]), received[end + 4 :])
+
+
+def _end_of_headers(data: bytes, begin: int) -> int:
+    end = data.find(b"\r\n\r\n", begin, begin + _MAX_HEAD + 4)
+    if end < 0 and len(data) - begin > _MAX_HEAD:
+        status, part = (431, "headers are") if b"\r\n" in data[begin : begin + _MAX_HEAD] else (414, "request line is")
+        raise Problem(status, f"the {part} longer than {_MAX_HEAD} bytes")
+    if end < 0 and data.count(b"\n", begin) > data.count(b"\r\n", begin):
+        raise Problem(400, "a line ends with LF instead of CR LF")
+    return end
+
+
+def _parse_head(raw: bytes) -> Head:
+    line = _REQUEST_LINE.match(raw)
+    if line is None:
         raise Problem(400, "the request line is malformed")
-    method, target, major, minor = parts.groups()
-    if major != b"1" or minor not in b"01":
+    method, target, version = line.groups()
+    if version not in (b"1.1", b"1.0"):
         raise Problem(505, "the HTTP version is not supported; use HTTP/1.1 or HTTP/1.0")
-    modern = minor == b"1"
-    if len(rest) > MAX_HEADERS:
-        raise Problem(431, f"the request has more than {MAX_HEADERS} headers")
-    headers: list[tuple[bytes, bytes]] = []
-    length: int | None = 0
-    hosts = 0
-    sized = typed = False
-    codings: list[bytes] = []
-    connection = expect = b""
-    for line in rest:
-        field = _HEADER.fullmatch(line)
-        if field is None:
-            raise Problem(400, "a header is malformed")
-        name = field[1].lower()
-        value = field[2].rstrip(b" \t")
-        headers.append((name, value))
-        if name == b"host":
-            hosts += 1
-            if not is_host(value):
-                raise Problem(400, "the Host header is malformed")
-        elif name == b"content-length":
-            if sized or _LENGTH.fullmatch(value) is None:
-                raise Problem(400, "Content-Length is malformed or occurs twice")
-            sized = True
-            length = int(value)
-        elif name == b"transfer-encoding":
-            codings.append(value)
-        elif name == b"content-type":
-            if typed:
-                raise Problem(400, "Content-Type occurs twice")
-            typed = True
-        elif name == b"connection":
-            connection += b"," + value.lower()
-        elif name == b"expect":
-            expect = value.lower()
-    if codings:
-        if sized or not modern:
-            raise Problem(400, "Transfer-Encoding must not occur together with Content-Length or in HTTP/1.0")
-        _check_codings(b",".join(codings))
+    count = raw.count(b"\n") - 1
+    if count > _MAX_HEADERS:
+        raise Problem(431, f"the request has more than {_MAX_HEADERS} headers")
+    headers = [(name.lower(), value.strip(b" \t")) for name, value in _HEADER.findall(raw, line.end())]
+    if len(headers) != count:
+        raise Problem(400, "a header is malformed")
+    return Head(method, target, b"HTTP/" + version, headers, *_framing(headers, version == b"1.1"))
+
+
+def _framing(headers: list[tuple[bytes, bytes]], modern: bool) -> tuple[int | None, bool, bool]:
+    """Return `length`, `keep_alive` and `expects_continue` (RFC 9112, 3.2, 6.3 and 9.3; RFC 9110, 10.1.1)."""
+    fields = dict(headers)
+    if len(fields) < len(headers):
+        names = [name for name, _ in headers]
+        if any(names.count(name) > 1 for name in (b"host", b"content-length", b"content-type")):
+            raise Problem(400, "Host, Content-Length or Content-Type occurs twice")
+        for joined in fields.keys() & {b"connection", b"transfer-encoding"}:
+            fields[joined] = b",".join(value for name, value in headers if name == joined)
+    host = fields.get(b"host")
+    if modern if host is None else not is_host(host):
+        raise Problem(400, "the Host header is missing or malformed")
+    size = fields.get(b"content-length", b"0")
+    if _LENGTH.fullmatch(size) is None:
+        raise Problem(400, "Content-Length is malformed")
+    length: int | None = int(size)
+    if b"transfer-encoding" in fields:
+        codings = _CODINGS.fullmatch(fields[b"transfer-encoding"].lower())
+        if codings is None or b"content-length" in fields or not modern:
+            raise Problem(400, "Transfer-Encoding is malformed, or occurs together with Content-Length or in HTTP/1.0")
+        if codings[1]:
+            raise Problem(501, "the transfer coding is not supported; the only valid one is chunked")
         length = None
-    if hosts > 1 or (modern and not hosts):
-        raise Problem(400, "the request must have exactly one Host header")
-    if expect and expect != b"100-continue":
+    expect = fields.get(b"expect", b"").lower()
+    if expect not in (b"", b"100-continue"):
         raise Problem(417, "the expectation is not supported; the only valid one is 100-continue")
-    keep_alive = modern
-    if connection and modern:
-        keep_alive = b"close" not in [token.strip() for token in connection.split(b",")]
-    version = b"HTTP/1.1" if modern else b"HTTP/1.0"
-    return Head(method, target, version, headers, length, keep_alive, bool(expect) and modern)
-
-
-def _check_codings(value: bytes) -> None:
-    """Raise Problem unless chunked is the only transfer coding.
-
-    If chunked isn't the last coding, the end of the body is unknown and the status is 400 (RFC 9112, 6.3). If it is the last one
-    after codings that aren't supported, the status is 501 (6.1). Empty elements of the list are rejected with 400: RFC 9110,
-    5.6.1.2, requires recipients to ignore them, but not all proxies do.
-    """
-    if value.lower() == b"chunked":
-        return
-    codings = []
-    begin = 0
-    while begin <= len(value):
-        coding = _CODING.match(value, begin)
-        if coding is None or value[coding.end() : coding.end() + 1] not in (b"", b","):
-            raise Problem(400, "Transfer-Encoding is malformed")
-        codings.append((coding[1].lower(), coding[2]))
-        begin = coding.end() + 1
-    if codings.pop() != (b"chunked", b"") or any(name == b"chunked" for name, _ in codings):
-        raise Problem(400, "chunked must be the last transfer coding, and occur once")
-    raise Problem(501, "the transfer coding is not supported; the only valid one is chunked")
-
-
-class LengthBody:
-    """A parser of a body of `length` bytes."""
-
-    def __init__(self, length: int) -> None:
-        self._left = length
-
-    def receive(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """Return the part of `data` that belongs to the body, and the bytes after it; None while it is incomplete."""
-        if len(data) < self._left:
-            self._left -= len(data)
-            return data, None
-        return data[: self._left], data[self._left :]
+    options = fields[b"connection"].lower().split(b",") if b"connection" in fields else []
+    closing = b"close" in [option.strip() for option in options]
+    return length, modern and not closing, modern and bool(expect)
 
 
 class ChunkedBody:
     """A parser of a chunked body (RFC 9112, 7.1). Extensions and trailers are checked and discarded."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffer = b"\r\n"
         self._left = 0
-        self._trailers = -1
 
     def receive(self, data: bytes) -> tuple[bytes, bytes | None]:
         """Return the decoded bytes in `data`, and the bytes after the body; None while it is incomplete.
 
-        :raises Problem: The chunks are malformed.
+        :raises Problem: A chunk or a trailer is malformed or too long.
         """
-        buffer = self._buffer
-        buffer += data
-        body = bytearray()
+        data = self._buffer + data
+        body = []
+        at = 0
         while True:
-            if self._trailers >= 0:
-                return bytes(body), self._read_trailers()
-            if self._left > 2:
-                part = buffer[: self._left - 2]
-                body += part
-                del buffer[: len(part)]
-                self._left -= len(part)
-            if 0 < self._left <= 2:
-                # Only the line end after the chunk is left.
-                if not b"\r\n".startswith(buffer[:2]):
-                    raise Problem(400, "a chunk is longer than its declared size")
-                if len(buffer) < 2:
-                    return bytes(body), None
-                del buffer[:2]
-                self._left = 0
-            if self._left:
-                return bytes(body), None
-            end = buffer.find(b"\r\n", 0, _MAX_CHUNK_LINE)
-            if end < 0:
-                if len(buffer) >= _MAX_CHUNK_LINE or b"\n" in buffer:
-                    raise Problem(400, "a chunk's size is malformed")
-                return bytes(body), None
-            size = _CHUNK_LINE.fullmatch(buffer, 0, end)
-            if size is None:
-                raise Problem(400, "a chunk's size is malformed")
-            length = int(size[1], 16)
-            del buffer[: end + 2]
-            if length:
-                self._left = length + 2
-            else:
-                self._trailers = 0
-
-    def _read_trailers(self) -> bytes | None:
-        buffer = self._buffer
-        while True:
-            end = buffer.find(b"\r\n")
-            if end == 0:
-                return bytes(buffer[2:])
-            size = len(buffer) if end < 0 else end + 2
-            if self._trailers + size > _MAX_TRAILERS:
-                raise Problem(431, "the trailers are too long")
-            line = bytes(buffer if end < 0 else buffer[:end])
-            if b"\n" in line or (end > 0 and _HEADER.fullmatch(line) is None):
-                raise Problem(400, "a trailer is malformed")
-            if end < 0:
-                return None
-            self._trailers += size
-            del buffer[:size]
+            body.append(data[at : at + self._left])
+            at += len(body[-1])
+            self._left -= len(body[-1])
+            line = _CHUNK_LINE.match(data, at, at + _MAX_CHUNK_LINE)
+            if line is None:
+                if not _CHUNK_LINE_BEGIN.fullmatch(data, at):
+                    raise Problem(400, "a chunk is malformed")
+                break
+            self._left = int(line[1], 16)
+            if not self._left:
+                end = _end_of_headers(data, line.end() - 2)
+                if end < 0:
+                    break
+                if len(_HEADER.findall(data, line.end(), end + 2)) != data.count(b"\n", line.end(), end + 2):
+                    raise Problem(400, "a trailer is malformed")
+                return b"".join(body), data[end + 4 :]
+            at = line.end()
+        self._buffer = data[at:]
+        return b"".join(body), None
