@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z_-]{1,63}\.)*[0-9A-Za-z_-]{1,63}\.?)(?::[0-9]{0,5})?")
 _BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
 
+@lru_cache(512)
 def is_host(value: bytes) -> bool:
     """Return whether the value is a host with an optional port."""
     return _HOST.fullmatch(value) is not None and (value[:1] != b"[" or _is_ipv6(value))
