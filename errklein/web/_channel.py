@@ -111,10 +111,11 @@ class Channel(HTTPChannel):
     def resumeProducing(self) -> None:
         """Resume the response when the client has read it."""
         self._write_paused = False
+        settings = self.site.settings
         if self._handling:
             self.deadline = NEVER
         elif not self._closing:
-            self._set_deadline(self.site.settings.idle_deadline)
+            self._set_deadline(settings.idle_deadline if self._request is None else settings.body_deadline)
         if self._requestProducer is not None:
             self._requestProducer.resumeProducing()
         elif self._may_read():

@@ -107,6 +107,13 @@ class PipeliningTests(WebCase):
         self.assertEqual(status_of(self.connect().send(request("OPTIONS", "*"))), 200)
         self.assertEqual(status_of(self.connect().send(request("GET", "nonsense"))), 400)
 
+    def test_a_refusal_has_a_date(self) -> None:
+        """The response to bytes that aren't a request has the headers Date and X-Request-Id."""
+        response = self.connect().send(b"GET / HTTP/9.9\r\n\r\n")
+        self.assertEqual(status_of(response), 505)
+        self.assertRegex(response, rb"\r\nDate: \w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT\r\n")
+        self.assertIn(b"\r\nX-Request-Id: ", response)
+
     def test_bare_line_feeds(self) -> None:
         """Lines that end with LF alone are rejected."""
         self.assertEqual(status_of(self.connect().send(b"GET /quick HTTP/1.1\nHost: x\n\n")), 400)
@@ -340,6 +347,20 @@ class DeadlineTests(WebCase):
         self.assertEqual(status_of(connection.received()), 200)
         self.pass_time(40)
         self.assertFalse(connection.closed)
+
+    def test_body_that_arrives_while_the_client_reads_nothing(self) -> None:
+        """A body that arrives while the client doesn't read is handled when it reads again, within the body's deadline."""
+        connection = self.connect()
+        connection.send(request("POST", "/hello", b"", "Content-Length: 2"))
+        connection.channel.pauseProducing()
+        self.assertEqual(connection.send(b"{}"), b"")
+        connection.channel.resumeProducing()
+        self.assertEqual(status_of(connection.received()), 200)
+        connection.send(request("POST", "/hello", b"", "Content-Length: 2"))
+        connection.channel.pauseProducing()
+        connection.channel.resumeProducing()
+        self.pass_time(30.5)
+        self.assertEqual(status_of(connection.received()), 408)
 
     def test_large_response_to_slow_client(self) -> None:
         """A slow client gets a large response completely, with its length in the headers."""
