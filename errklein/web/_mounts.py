@@ -43,9 +43,10 @@ class Mount:
 
     def enter(self, request: Any) -> IResource:
         """Return the resource for a request, after setting the request's `prepath` and `postpath`."""
-        segments = list(map(unquote_to_bytes, request.uri.partition(b"?")[0][1:].split(b"/")))
+        segments = list(map(unquote_to_bytes, request.path[1:].split(b"/")))
         depth = self.path.count("/") if self.path != "/" else 0
-        request.prepath, request.postpath = segments[:depth], segments[depth:]
+        base = getattr(request, "base_path", "").encode().split(b"/")[1:]
+        request.prepath, request.postpath = base + segments[:depth], segments[depth:]
         resource: IResource = getChildForRequest(self.resource, request)
         return resource
 

@@ -65,6 +65,15 @@ class Where:
         return Answer()
 
 
+class Board(Resource):
+    """A mounted resource."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Any) -> bytes:
+        return b"%b | %b" % (request.prePathURL(), b" ".join(request.postpath))
+
+
 class ProxyCase(WebCase):
     """Has a server with the plugin Where, and a client on 127.0.0.1."""
 
@@ -185,6 +194,13 @@ class BasePathTests(ProxyCase):
             self.assertEqual((found["path"], found["root"], found["link"]), ("/where", "/bot", "/bot/where"))
             self.assertEqual(found["external"], "http://localhost/bot/where")
         self.assertEqual(self.ask("POST", "/bot/moved").header("Location"), "/bot/where")
+
+    def test_mounts(self) -> None:
+        """A mounted resource gets the path below it, and knows its own URL with the base path."""
+        board = Board()
+        self.web.routes.replace("Board", (), mounts={"/board": board})
+        for path in ("/bot/board/a/b?c", "/board/a/b"):
+            self.assertEqual(self.ask("GET", path).body, b"http://localhost/bot/board | a b")
 
     def test_other_paths(self) -> None:
         """Only a whole segment is the base path."""
