@@ -21,6 +21,7 @@ from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import Head
 from errklein.web._paths import split_target, without_base
 from errklein.webhooks.forwarding import UNIX, TrustedProxies
+from errklein.webhooks.hosts import port_of
 
 if TYPE_CHECKING:
     from errklein.web._channel import Channel
@@ -316,6 +317,10 @@ def apply_forwarding(request: Any, proxies: TrustedProxies) -> None:
         request.secure = origin.secure
     if origin.host is not None:
         head.headers[:] = [(b"host", origin.host), *(header for header in head.headers if header[0] != b"host")]
+    if origin.secure is not None or origin.host is not None:
+        # Links of Twisted and Klein have the port of this address.
+        port = port_of(dict(head.headers).get(b"host", b""), request.secure)
+        request.host = address_of(getattr(request.host, "host", "localhost"), port)
     if origin.base_path is not None:
         request.base_path = origin.base_path
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z_-]{1,63}\.)*[0-9A-Za-z_-]{1,63}\.?)(?::[0-9]{0,5})?")
+_PORT = re.compile(rb":([0-9]+)$")
 _BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
 
@@ -22,6 +23,12 @@ def _is_ipv6(host: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def port_of(host: bytes, secure: bool) -> int:
+    """Return the port of a host; without one, the default port of HTTPS or HTTP."""
+    port = _PORT.search(host)
+    return int(port[1]) if port else 443 if secure else 80
 
 
 def is_base_path(value: str) -> bool:

@@ -180,6 +180,16 @@ class TrustedProxyTests(ProxyCase):
         self.assertIn(b'"client":"192.0.2.1"', response)
         self.assertIn(b'"url":"https://localhost/where"', response)
 
+    def test_mounts(self) -> None:
+        """A mounted resource knows its own URL, also over a Unix socket, which has no port."""
+        self.web.routes.replace("Board", (), mounts={"/board": Board()})
+        response = self.ask("GET", "/board", headers=[*self.reported[:2], ("X-Forwarded-Host", "bot.example.net:8443")])
+        self.assertEqual(response.body, b"https://bot.example.net:8443/board | ")
+        connection = self.connect()
+        connection.getPeer = connection.getHost = lambda: UNIXAddress(None)  # type: ignore[method-assign,assignment,return-value]
+        received = connection.send(request("GET", "/board", b"", "Forwarded: for=192.0.2.1;proto=https"))
+        self.assertTrue(received.endswith(b"https://localhost/board | "))
+
 
 class BasePathTests(ProxyCase):
     """A server whose webhooks are below a path."""
