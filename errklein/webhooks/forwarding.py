@@ -195,9 +195,14 @@ def parse_node(text: bytes) -> tuple[str, int]:
     if name is not None:
         return (UNKNOWN if name.lower() == UNKNOWN else name), 0
     try:
-        return str(_unmapped(ip_address(ipv4 or ipv6 or bare))), number if number < 65536 else 0
+        return _normal(ipv4 or ipv6 or bare), number if number < 65536 else 0
     except ValueError:
         return UNKNOWN, 0
+
+
+@lru_cache(1024)
+def _normal(host: str) -> str:
+    return str(_unmapped(ip_address(host)))
 
 
 def _unmapped(address: Address) -> Address:
