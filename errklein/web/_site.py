@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextvars import copy_context
 from itertools import count
 from resource import RLIMIT_NOFILE, getrlimit
@@ -34,14 +33,15 @@ class Site(server.Site):
 
     router: Router
 
-    def __init__(self, reactor: Any, settings: WebSettings, exempt: Callable[[str], bool] = lambda host: False) -> None:
+    def __init__(self, reactor: Any, settings: WebSettings) -> None:
         super().__init__(None, reactor=reactor, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
         self.settings = settings
         self.stopping = False
         self.sweeper = DeadlineSweeper(reactor)
         self.now = reactor.seconds
         self.call_later = reactor.callLater
-        self.limits = ConnectionLimits(settings, self.now, exempt)
+        proxies = settings.proxies
+        self.limits = ConnectionLimits(settings, self.now, proxies.trusts if proxies else lambda host: False)
         self._prefix = os.urandom(5).hex()
         self._numbers = count(1)
         self._date_second = -1

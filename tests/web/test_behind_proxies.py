@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from treq.testing import StubTreq
-from twisted.internet.address import UNIXAddress
+from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.logger import capturedLogs, formatEvent
 from twisted.web.resource import Resource
 
@@ -14,7 +14,7 @@ from errklein.compat import flask
 from errklein.web import WebSettings
 from errklein.webhooks import webhook
 from errklein.webhooks.forwarding import TrustedProxies
-from tests.web.kit import WebCase, request
+from tests.web.kit import Connection, WebCase, request
 
 SPOOFED = (
     ("Forwarded", "for=192.0.2.66;proto=https;host=evil.example.net"),
@@ -189,6 +189,21 @@ class TrustedProxyTests(ProxyCase):
         connection.getPeer = connection.getHost = lambda: UNIXAddress(None)  # type: ignore[method-assign,assignment,return-value]
         received = connection.send(request("GET", "/board", b"", "Forwarded: for=192.0.2.1;proto=https"))
         self.assertTrue(received.endswith(b"https://localhost/board | "))
+
+
+class ConnectionLimitTests(WebCase):
+    """A proxy that opens many connections."""
+
+    settings = WebSettings(proxies=TrustedProxies({"192.168.1.1": []}), max_connections_per_client=1)
+
+    def test_trusted_proxies(self) -> None:
+        """The limit for the connections of one client doesn't apply to trusted proxies."""
+        self.assertEqual([self.connect().closed for _ in range(2)], [False, False])
+        others = [Connection(peerAddress=IPv4Address("TCP", "192.0.2.1", 1)) for _ in range(2)]
+        for connection in others:
+            connection.channel = self.web.site.buildProtocol(None)
+            connection.channel.makeConnection(connection)  # type: ignore[no-untyped-call]
+        self.assertEqual([connection.closed for connection in others], [False, True])
 
 
 class BasePathTests(ProxyCase):
