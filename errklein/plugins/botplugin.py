@@ -167,6 +167,26 @@ class BotPlugin(StoreMixin):
         if self.is_activated:
             on_reactor_soon(self._bot.reactor, self._bot.plugin_manager.mounts_changed, self)
 
+    @DefaultMethod
+    def webhook_url(self, method: str, **values: Any) -> str:
+        """Return the full URL of a webhook, for links in messages and for other services.
+
+        For example::
+
+            @botcmd(split_args_with=None)
+            def hook(self, msg, args):
+                return f"Post the builds to {self.webhook_url('finished', project=args[0])}."
+
+        It begins with PUBLIC_URL and WEBHOOK_BASE_PATH. A plugin's own attribute or method of this name takes precedence.
+
+        :param method: The name of a method of this plugin, or `"Plugin.method"` for one of another plugin.
+        :param values: Values for the variables of the rule. Others are added as a query.
+        :raises LookupError: If no active plugin has such a webhook.
+        :raises RuntimeError: If PUBLIC_URL isn't set.
+        """
+        url: str = self._bot.web.url_for(self.name, method, values)
+        return url
+
     @property
     def current_pollers(self) -> list[tuple[Callable[..., Any], Iterable[Any], Mapping[str, Any]]]:
         """The running pollers of this plugin, each as a tuple of method, arguments and keyword arguments."""

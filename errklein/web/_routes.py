@@ -236,19 +236,19 @@ class Routes:
             raise Rebuilding(rebuilt)
         raise NoRoute(allowed)
 
-    def url_for(self, hook: Hook, endpoint: str, values: Mapping[str, Any]) -> str:
+    def url_for(self, owner: str, endpoint: str, values: Mapping[str, Any]) -> str:
         """Return the path of a webhook; see `flask.url_for`.
 
-        :param hook: The webhook that is being handled.
+        :param owner: The plugin that asks.
         :param endpoint: The name of a method of the same plugin, or "Plugin.method".
         :raises LookupError: There is no such webhook.
         """
-        for candidate in sorted(self._precedence.hooks(), key=lambda other: other.owner != hook.owner):
-            short = candidate.name if candidate.owner == hook.owner else None
+        for candidate in sorted(self._precedence.hooks(), key=lambda other: other.owner != owner):
+            short = candidate.name if candidate.owner == owner else None
             if endpoint in (str(candidate), endpoint_of(candidate), short) and candidate.key in self._of_hook:
                 return self._adapter.build(self._of_hook[candidate.key][0].name, values)
         raise LookupError(
-            f"url_for: no webhook is named {endpoint!r}; use a method's name, or 'Plugin.method' for another plugin"
+            f"no webhook is named {endpoint!r}; use a method's name, or 'Plugin.method' for another plugin"
         )
 
     # The application.

@@ -79,6 +79,15 @@ class WebServer:
         """Report the failures of plugins' handlers to `events` from now on."""
         self._services.events.events = events
 
+    def url_for(self, owner: str, endpoint: str, values: Mapping[str, Any]) -> str:
+        """Return the URL of a webhook; see `BotPlugin.webhook_url`."""
+        settings = self.site.settings
+        if not settings.public_url:
+            raise RuntimeError(
+                "the URLs of webhooks are unknown; set PUBLIC_URL in config.py, such as 'https://bot.example.net'"
+            )
+        return settings.public_url + settings.base_path + self.routes.url_for(owner, endpoint, values)
+
     def client(self) -> MemoryClient:
         """Return a client whose requests reach this server without a socket."""
         return MemoryClient(self.site)

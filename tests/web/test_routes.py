@@ -156,10 +156,10 @@ class RoutesTests(RoutesCase):
 
     def test_urls(self) -> None:
         """The path of a hook is built from values for its variables."""
-        current = hook("A", "a", "/a/<int:n>")
-        self.routes.replace("A", [current])
-        self.assertEqual(self.routes.url_for(current, "a", {"n": 3, "q": "x y"}), "/a/3?q=x+y")
-        self.assertRaises(LookupError, self.routes.url_for, current, "b", {})
+        self.routes.replace("A", [hook("A", "a", "/a/<int:n>")])
+        self.assertEqual(self.routes.url_for("A", "a", {"n": 3, "q": "x y"}), "/a/3?q=x+y")
+        self.assertEqual(self.routes.url_for("B", "A.a", {"n": 3}), "/a/3")
+        self.assertRaises(LookupError, self.routes.url_for, "A", "b", {})
 
     def test_holding(self) -> None:
         """A hold ends with `replace`, `remove` or `release`."""

@@ -52,7 +52,7 @@ def redirect(location: str, code: int = 302, Response: type[Any] | None = None) 
 
 
 def url_for(endpoint: str, *, _external: bool = False, _anchor: str | None = None, **values: Any) -> str:
-    """Return the path of a webhook.
+    """Return the path of a webhook. Outside of a request, use `BotPlugin.webhook_url`.
 
     ::
 
@@ -67,7 +67,7 @@ def url_for(endpoint: str, *, _external: bool = False, _anchor: str | None = Non
     :raises RuntimeError: No request is being handled.
     """
     context = current_context("flask.url_for")
-    url = context.incoming.base_path + context.services.routes.url_for(context.hook, endpoint, values)
+    url = context.incoming.base_path + context.services.routes.url_for(context.hook.owner, endpoint, values)
     if _external:
         url = (context.services.settings.public_url or context.request.host_url.rstrip("/")) + url
     return url if _anchor is None else f"{url}#{_anchor}"
