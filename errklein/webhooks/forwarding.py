@@ -135,7 +135,8 @@ class TrustedProxies:
             trusted = self._headers_of(origin.client[0])
         if origin.port is not None:
             host = origin.host or next((value for name, value in headers if name == b"host"), b"")
-            origin.host = _with_port(host, origin.port, secure if origin.secure is None else origin.secure)
+            secure = secure if origin.secure is None else origin.secure
+            origin.host = _with_port(host, origin.port, secure) if host else None
         return origin
 
     def _look_up(self, host: str) -> tuple[bytes, ...] | None:

@@ -94,6 +94,7 @@ class ClientTests(SynchronousTestCase):
         for table in ({PROXY: [XFF]}, {"::ffff:10.0.0.0/104": [XFF]}):
             for peer in (PROXY, f"::ffff:{PROXY}"):
                 self.assertEqual(client(table, (XFF, f"::ffff:{CLIENT}"), peer=peer), CLIENT)
+            self.assertIsNone(client(table, (XFF, CLIENT), peer="11.0.0.1"))
 
     def test_invalid_addresses(self) -> None:
         """A client without a valid address doesn't get the address of the proxy, which plugins may trust."""
@@ -230,7 +231,14 @@ class OtherHeaderTests(SynchronousTestCase):
 
     def test_scheme(self) -> None:
         """The scheme that a proxy reports replaces that of the connection."""
-        for value, secure in (("https", True), ("http", False), ("HTTPS", True), ("wss", True), ("http, https", True)):
+        for value, secure in (
+            ("https", True),
+            ("http", False),
+            ("HTTPS", True),
+            ("wss", True),
+            ("ws", False),
+            ("http, https", True),
+        ):
             self.assertEqual(origin({PROXY: [PROTO]}, (PROTO, value)).secure, secure)
         for value in ("", "ftp", "https, ", "https https"):
             self.assertIsNone(origin({PROXY: [PROTO]}, (PROTO, value)).secure)
@@ -258,6 +266,11 @@ class OtherHeaderTests(SynchronousTestCase):
             ([(PORT, "x")], None),
         ):
             self.assertEqual(origin(table, *headers).host, host, headers)
+
+    def test_port_without_host(self) -> None:
+        """A port without a host, as in a request of HTTP/1.0, is ignored."""
+        proxies = TrustedProxies({PROXY: [PORT]})
+        self.assertIsNone(proxies.origin(PROXY, False, [(b"x-forwarded-port", b"1")]).host)
 
     def test_ports_of_several_proxies(self) -> None:
         """The port of an inner proxy isn't added to the host of an outer one."""
@@ -297,7 +310,8 @@ class NodeTests(SynchronousTestCase):
             ("[2001:DB8::0:1]", ("2001:db8::1", 0)),
             ("2001:db8::1", ("2001:db8::1", 0)),
             ("192.0.2.1:_http", ("192.0.2.1", 0)),
-            ("192.0.2.1:99999", ("192.0.2.1", 0)),
+            ("192.0.2.1:65535", ("192.0.2.1", 65535)),
+            ("192.0.2.1:65536", ("192.0.2.1", 0)),
             ("_a.b-c:80", ("_a.b-c", 0)),
             ("Unknown:80", (UNKNOWN, 0)),
             ("_" + "x" * 64, (UNKNOWN, 0)),
