@@ -25,7 +25,7 @@ _SUSPENDED_CLIENT = (
 )
 _ALL_BUSY = "Refused connections: {number}; all {most} open ones have requests in progress"
 _FULL = "Closed connections: {number}; they waited for their clients, and {most} were open"
-_SUSPENSION = 10.0
+_SUSPENSION = 60.0
 _MOST_SUSPENDED = 10_000
 _ACCEPTED_AT_ONCE = 16
 _TWISTEDS_BACKLOG = 50
@@ -38,7 +38,7 @@ class ConnectionLimits:
     that have never sent a complete head, oldest first, then those whose deadline is next. A new connection is refused only if all
     others have requests in progress. So clients that hold connections open don't keep others out.
 
-    A client whose connection was closed without a complete head is then refused for 10 seconds. Otherwise clients that reconnect
+    A client whose connection was closed without a complete head is then refused for a minute. Otherwise clients that reconnect
     immediately would fill the system's queue, in which others wait.
 
     :param settings: The limits.
