@@ -32,22 +32,25 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
+from errklein.webhooks.multipart import check_multipart
 from errklein.webhooks.urlencoded import MAX_FIELDS, BadForm, parse_urlencoded
 
 MAX_DEPTH = 500
 """The maximal nesting of JSON. Python's own limit depends on its version and on the depth of the stack."""
 
-MAX_CONTAINERS = 1_000_000
-"""The maximal number of lists and objects in JSON of more than a megabyte. Each takes a hundred bytes of memory, and slows
-the garbage collector, during which all threads wait."""
+MAX_VALUES = 2_000_000
+"""The maximal number of values in JSON: its commas and opening brackets, also those in strings, are counted, which is fast. A
+value takes up to a hundred bytes of memory, and slows the garbage collector, during which all threads wait."""
 
 MAX_KEYS = 250_000
-"""The maximal number of keys of an object in such JSON. Building the dict blocks all other threads."""
+"""The maximal number of keys of an object in JSON of more than 64 KiB. Building the dict blocks all other threads."""
 
 UNNAMED_PART = "a part of the multipart body has no name"
 """The error for a Content-Disposition without the parameter `name` (RFC 7578, 4.2)."""
 
-_LARGE = 1024 * 1024
+_SMALL = 64 * 1024
+_MANY = 200_000
+_SLICE = 1024 * 1024
 _MOST_NAMES = 10
 _LONGEST_NAME = 60
 _URLENCODED = "application/x-www-form-urlencoded"
@@ -165,15 +168,14 @@ def _json_or_text(text: str, must_be_json: bool) -> object:
         return text
 
 
-def read_json(text: str, *, patient: bool = True) -> Any:
+def read_json(text: str) -> Any:
     """Return the value of JSON.
 
-    :param patient: Decode large JSON in Python, which takes longer but lets other threads run meanwhile.
     :raises JSONDecodeError: The text is not JSON.
     :raises BadPayload: The JSON exceeds a limit.
     """
     try:
-        value = _loads(text, patient)
+        value = _loads(text)
     except json.JSONDecodeError:
         raise
     except RecursionError:
@@ -187,11 +189,15 @@ def read_json(text: str, *, patient: bool = True) -> Any:
 
 
 class _PatientDecoder(json.JSONDecoder):
-    """Decodes in Python rather than in C, which is slower but lets other threads run meanwhile."""
+    """Lets other threads run while it decodes large JSON: each call of a function written in Python is an opportunity.
 
-    def __init__(self) -> None:
-        super().__init__(object_pairs_hook=_object_of)
-        self.scan_once = py_make_scanner(self)
+    :param in_python: Decode in Python rather than in C, which is much slower, for many lists, strings or escapes.
+    """
+
+    def __init__(self, in_python: bool) -> None:
+        super().__init__(object_pairs_hook=_object_of, parse_int=_int_of, parse_float=_float_of)
+        if in_python:
+            self.scan_once = py_make_scanner(self)
 
 
 def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -200,12 +206,32 @@ def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _loads(text: str, patient: bool) -> Any:
-    if len(text) <= _LARGE:
+def _int_of(digits: str) -> int:
+    return int(digits)
+
+
+def _float_of(digits: str) -> float:
+    return float(digits)
+
+
+def _loads(text: str) -> Any:
+    if len(text) <= _SMALL or text.lstrip()[:1] not in ("[", "{"):
         return json.loads(text)
-    if text.lstrip()[:1] in ("[", "{") and text.count("[") + text.count("{") > MAX_CONTAINERS:
-        raise BadPayload(413, f"the JSON has more than {MAX_CONTAINERS} lists and objects")
-    return _PatientDecoder().decode(text) if patient else json.loads(text, object_pairs_hook=_object_of)
+    if _count(text, ",[{", MAX_VALUES) > MAX_VALUES:
+        raise BadPayload(413, f"the JSON has more than {MAX_VALUES} values")
+    return _PatientDecoder(_count(text, '["\\', _MANY) > _MANY).decode(text)
+
+
+def _count(text: str, characters: str, limit: int) -> int:
+    """Return how often the characters occur; if more often than `limit`, any larger number."""
+    count = 0
+    # Counting in all of a large text would block other threads.
+    for start in range(0, len(text), _SLICE):
+        piece = text[start : start + _SLICE]
+        count += sum(map(piece.count, characters))
+        if count > limit:
+            break
+    return count
 
 
 def _too_deep() -> BadPayload:
@@ -242,13 +268,14 @@ def _read_urlencoded(body: bytes, charset: str) -> list[tuple[str, str]]:
     try:
         return parse_urlencoded(_read_text(body, charset).encode("utf-8", "surrogatepass"), name)
     except BadForm as error:
-        raise BadPayload(400, str(error)) from None
+        raise BadPayload(413, str(error)) from None
     except UnicodeError:
         raise BadPayload(400, f"a field of the form is not {name}") from None
 
 
 def _read_multipart(body: bytes, options: Mapping[str, str]) -> list[tuple[str, str]]:
-    if not options.get("boundary"):
+    boundary = options.get("boundary", "")
+    if not boundary or not boundary.isascii():
         raise BadPayload(400, "the multipart body has no boundary")
     # Only raw handlers get files, since names of files come from the client and need checks.
     parser = FormDataParser(
@@ -258,9 +285,12 @@ def _read_multipart(body: bytes, options: Mapping[str, str]) -> list[tuple[str, 
         silent=False,
     )
     try:
+        check_multipart(body, boundary.encode("ascii"))
         _, fields, files = parser.parse(BytesIO(body), _MULTIPART, len(body), dict(options))
+    except BadForm as error:
+        raise BadPayload(413, str(error)) from None
     except (HTTPException, ValueError, LookupError):
-        raise BadPayload(400, f"the multipart body is malformed, or has more than {MAX_FIELDS} parts") from None
+        raise BadPayload(400, "the multipart body is malformed") from None
     if None in fields or None in files:
         raise BadPayload(400, UNNAMED_PART)
     return list(fields.items(multi=True))

@@ -182,9 +182,9 @@ class PayloadTests(WebCase):
             self.assertIn(detail, response)
             self.assertNotIn("secret", response)
 
-    def test_too_many_form_fields_get_400(self) -> None:
-        """A form with too many fields gets 400."""
-        self.refused(400, b"&".join(b"f%d=" % number for number in range(1001)), FORM)
+    def test_too_many_form_fields_get_413(self) -> None:
+        """A form with too many fields gets 413."""
+        self.refused(413, b"&".join(b"f%d=" % number for number in range(1001)), FORM)
 
     def test_malformed_multipart_gets_400(self) -> None:
         """A multipart body without a boundary, or cut off, gets 400."""

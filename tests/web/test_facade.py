@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.python import threadable
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat import flask
@@ -91,8 +90,6 @@ class RawTests(WebCase):
                 return repr((request.values, request.get_json(silent=True)))
 
         self.serve(Plugin())
-        # Here the tests' thread is the reactor's, whatever ran before.
-        self.patch(threadable, "ioThread", threading.get_ident())
         keys = b"{" + b'"k":1,' * MAX_KEYS + b'"k":1}'
         json = "application/json"
         for path in ("/raw", "/threaded"):
@@ -100,8 +97,9 @@ class RawTests(WebCase):
                 (b"a=1&" * MAX_FIELDS, FORM, "fields"),
                 (b"%" * 10 * MAX_STRAYS, FORM, "invalid escapes"),
                 (b"%ff" * 10 * MAX_STRAYS, FORM, "bytes"),
-                (b"[" + b"[]," * 1_000_000 + b"1]", json, "lists"),
+                (b"[" + b"[]," * 1_000_000 + b"1]", json, "values"),
                 (keys, json, "keys"),
+                (b"--b\r\n" + b"X: y\r\n" * 50_000, "multipart/form-data; boundary=b", "headers"),
             ):
                 response = self.ask("POST", path, body, kind)
                 self.assertEqual(response.status, 413)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import encodings
 import json
 import math
+import sys
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.webhooks.payload import MAX_DEPTH, MAX_KEYS, BadPayload, decode_payload
+from errklein.webhooks.multipart import MAX_PART_HEADERS
+from errklein.webhooks.payload import MAX_DEPTH, MAX_KEYS, MAX_VALUES, BadPayload, decode_payload
 from errklein.webhooks.urlencoded import MAX_FIELDS, MAX_STRAYS
 from tests import takes_long
 
@@ -94,19 +96,41 @@ class JSONTests(PayloadCase):
         self.assertEqual(decode_payload(json.dumps(value).encode(), JSON), value)
 
     def test_large_json(self) -> None:
-        """Several megabytes of JSON are decoded correctly, and other threads run meanwhile."""
-        value = [{"a": [1, 2.5, None, "é\n"], "b": {"c": True}}] * 20_000
-        body = json.dumps(value).encode()
-        self.assertEqual(decode_payload(body, JSON), value)
-        self.assertIn("character", self.refused(400, body[:-1], JSON))
+        """Several megabytes of JSON are decoded correctly, with few lists and strings and with many."""
+        for value in (
+            [{"a": [1, 2.5, None, "é\n"], "b": {"c": True}}] * 20_000,
+            [{"a": 12345678901234567890, "b": -1.5e300, "c": "é\n" * 100}] * 2_000,
+        ):
+            body = json.dumps(value).encode()
+            self.assertEqual(decode_payload(body, JSON), value)
+            self.assertIn("character", self.refused(400, body[:-1], JSON))
         self.refused(400, b"[" * 2_000 + b" " * 2_000_000, JSON)
 
-    def test_too_many_lists(self) -> None:
-        """JSON with too many lists is rejected."""
-        body = b"[" + b"[]," * 1_000_000 + b"1]"
-        self.assertIn("lists", self.refused(413, body, JSON))
-        text = b"x" + body
-        self.assertEqual(decode_payload(text, "text/plain"), text.decode())
+    def test_large_json_lets_threads_run(self) -> None:
+        """Other threads run while JSON of about a megabyte is decoded that would take long in one piece."""
+        for item in (b"1" * 4000, b"1.5", b"[]", b'{"a": 1}', b'"a"'):
+            body = b"[" + (item + b",") * (1_200_000 // (len(item) + 1)) + b"1]"
+            calls = 0
+
+            def traced(frame: object, event: str, argument: object) -> None:
+                nonlocal calls
+                calls += event == "call"
+
+            sys.setprofile(traced)
+            try:
+                decode_payload(body, JSON)
+            finally:
+                sys.setprofile(None)
+            self.assertGreater(calls, 280, item)
+
+    def test_too_many_values(self) -> None:
+        """JSON with too many values of any kind is rejected; text that isn't JSON may have as many commas."""
+        for item in (b"1", b"[]", b"{}"):
+            body = b"[" + (item + b",") * MAX_VALUES + b"1]"
+            self.assertIn("values", self.refused(413, body, JSON))
+        self.assertEqual(decode_payload(b"x" + body, "text/plain"), "x" + body.decode())
+        body = b"[" + b"1," * (MAX_VALUES - 1) + b"1]"
+        self.assertEqual(decode_payload(body, JSON), [1] * MAX_VALUES)
 
     def test_too_many_keys(self) -> None:
         """An object with too many keys is rejected; several smaller ones are not."""
@@ -193,13 +217,29 @@ class FormTests(PayloadCase):
     def test_too_many_fields(self) -> None:
         """A form with too many fields is rejected."""
         fields = "&".join(f"f{number}=1" for number in range(MAX_FIELDS + 1)).encode()
-        self.refused(400, fields, FORM)
+        self.assertEqual(self.refused(413, fields, FORM), "the form has more than 1000 fields")
         self.assertEqual(len(decode_payload(fields.rpartition(b"&")[0], FORM)), MAX_FIELDS)  # type: ignore[arg-type]
-        self.refused(
-            400,
-            multipart(*((f'name="f{number}"', "1") for number in range(MAX_FIELDS + 1))),
-            "multipart/form-data; boundary=b",
-        )
+        parts = [(f'name="f{number}"', "1") for number in range(MAX_FIELDS + 1)]
+        detail = self.refused(413, multipart(*parts), "multipart/form-data; boundary=b")
+        self.assertEqual(detail, "the form has more than 1000 parts")
+        form: Any = decode_payload(multipart(*parts[1:]), "multipart/form-data; boundary=b")
+        self.assertEqual(len(form), MAX_FIELDS)
+
+    def test_headers_of_parts(self) -> None:
+        """A form whose parts have too long headers is rejected."""
+        body = multipart(('name="a"\r\nX: ' + "y" * MAX_PART_HEADERS, "1"))
+        detail = self.refused(413, body, "multipart/form-data; boundary=b")
+        self.assertEqual(detail, "the headers of the form's parts are longer than 262144 bytes")
+
+    def test_malformed_multipart(self) -> None:
+        """A multipart form without a boundary, a delimiter or a name of a field is rejected."""
+        for body, content_type in (
+            (multipart(('name="a"', "1")), "multipart/form-data"),
+            (multipart(('name="a"', "1")), "multipart/form-data; boundary=\xe9"),
+            (b"text", "multipart/form-data; boundary=b"),
+            (multipart(("", "1")), "multipart/form-data; boundary=b"),
+        ):
+            self.assertIn("multipart", self.refused(400, body, content_type))
 
     def test_missing_field(self) -> None:
         """The error has the names of at most ten fields, shortened, and no values."""
@@ -239,7 +279,7 @@ class FormTests(PayloadCase):
 
     def test_no_form(self) -> None:
         """A body of percent signs is rejected."""
-        self.assertIn("invalid escapes", self.refused(400, b"%" * (MAX_STRAYS + 1), FORM))
+        self.assertIn("invalid escapes", self.refused(413, b"%" * (MAX_STRAYS + 1), FORM))
         self.assertEqual(decode_payload(b"a=100%&b=%zz", FORM), {"a": "100%", "b": "%zz"})
 
     def test_unnamed_parts_are_rejected(self) -> None:

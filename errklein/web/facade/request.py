@@ -12,7 +12,6 @@ from urllib.parse import unquote_to_bytes
 
 import werkzeug.sansio.request
 import werkzeug.wrappers
-from twisted.python.threadable import isInIOThread
 from werkzeug.datastructures import EnvironHeaders, MultiDict
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
@@ -21,6 +20,7 @@ from werkzeug.routing import Rule
 
 from errklein.web.facade.json_text import dumps
 from errklein.webhooks import Hook
+from errklein.webhooks.multipart import check_multipart
 from errklein.webhooks.payload import UNNAMED_PART, BadPayload, read_json
 from errklein.webhooks.urlencoded import BadForm, parse_urlencoded
 
@@ -38,12 +38,11 @@ class BodyJSON:
         """Return the value of a JSON body.
 
         :raises ValueError: The body is not JSON.
-        :raises RequestEntityTooLarge: The body has too many lists and objects, or too many keys.
+        :raises RequestEntityTooLarge: The body has too many values, or too many keys in an object.
         """
         text = body.decode(json.detect_encoding(body), "surrogatepass")
         try:
-            # On the reactor, a slower decoder would only block other requests longer.
-            return read_json(text, patient=not isInIOThread())
+            return read_json(text)
         except BadPayload as error:
             if error.status == 413:
                 raise RequestEntityTooLarge(error.detail) from None
@@ -51,29 +50,35 @@ class BodyJSON:
 
 
 class FormParser(FormDataParser):
-    """Werkzeug's form parser, with limits and time slices for large urlencoded forms."""
+    """Werkzeug's form parser, with limits, and with time slices for large urlencoded forms."""
 
     def parse(
         self, stream: IO[bytes], mimetype: str, content_length: int | None, options: dict[str, str] | None = None
     ) -> tuple[IO[bytes], MultiDict[str, str], MultiDict[str, Any]]:
         """Return the stream, the fields and the files.
 
-        :raises RequestEntityTooLarge: A urlencoded form has too many fields or invalid escapes.
+        :raises RequestEntityTooLarge: The form has too many fields, too long headers of parts, or too many invalid escapes.
         :raises BadRequest: A part of a multipart body has no name.
         """
-        if mimetype != "application/x-www-form-urlencoded":
-            stream, fields, files = super().parse(stream, mimetype, content_length, options)
-            if None in fields or None in files:
-                raise BadRequest(UNNAMED_PART)
-            return stream, fields, files
-        form = stream.read()
+        fields: MultiDict[str, str] = self.cls()
         try:
+            if mimetype == "multipart/form-data":
+                boundary = (options or {}).get("boundary", "").encode("ascii")
+                form = stream.read()
+                check_multipart(form, boundary)
+                stream = BytesIO(form)
+            if mimetype != "application/x-www-form-urlencoded":
+                stream, fields, files = super().parse(stream, mimetype, content_length, options)
+                if None in fields or None in files:
+                    raise BadRequest(UNNAMED_PART)
+                return stream, fields, files
+            form = stream.read()
             form.decode()
             fields = self.cls(parse_urlencoded(form, errors="werkzeug.url_quote"))
         except BadForm as error:
             raise RequestEntityTooLarge(str(error)) from None
-        except UnicodeDecodeError:
-            fields = self.cls()
+        except UnicodeError:
+            pass
         return stream, fields, self.cls()
 
 
