@@ -151,7 +151,7 @@ class WebhookTableTests(PluginTestCase):
         for body, headers, status in (
             ("{", {"Content-Type": "application/vnd.x+json; charset=utf-8"}, 400),
             ("[" * 600 + "]" * 600, {"Content-Type": "application/json"}, 400),
-            ("&".join("a" * 1001), {"Content-Type": FORM}, 400),
+            ("&".join("a" * 1001), {"Content-Type": FORM}, 413),
             ("x", {"Content-Type": "multipart/form-data"}, 400),
             (b"\xff", {"Content-Type": "text/plain"}, 400),
             ("x", {"Content-Type": "text/plain; charset=klingon"}, 415),
