@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property, lru_cache, partial
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -47,6 +48,29 @@ class BodyJSON:
             if error.status == 413:
                 raise RequestEntityTooLarge(error.detail) from None
             raise ValueError(error.detail) from None
+
+
+class ParsedJSON:
+    """The JSON module of a request whose body is parsed already; `loads` returns the value, or raises the error."""
+
+    dumps = staticmethod(dumps)
+
+    def __init__(self, body: bytes) -> None:
+        self._value: Any = None
+        # An error itself would keep the body in memory, by its traceback.
+        self._error: Callable[[], Exception] | None = None
+        try:
+            self._value = BodyJSON.loads(body)
+        except RequestEntityTooLarge as error:
+            self._error = partial(RequestEntityTooLarge, error.description)
+        except ValueError as error:
+            self._error = partial(ValueError, str(error))
+
+    def loads(self, body: bytes) -> Any:
+        """Return the value of the body, as `BodyJSON.loads` does."""
+        if self._error is not None:
+            raise self._error()
+        return self._value
 
 
 class FormParser(FormDataParser):
@@ -108,6 +132,7 @@ class Request(werkzeug.wrappers.Request):
     view_args: Mapping[str, Any] | None = None
     """The values of the rule's variables, by name."""
 
+    _refusal: str | None = None
     _hook: Hook | None = None
 
     @classmethod
@@ -153,6 +178,21 @@ class Request(werkzeug.wrappers.Request):
     def access_route(self) -> Sequence[str]:  # type: ignore[override]
         """The client's address, as `remote_addr`. Werkzeug's property believes any client's `X-Forwarded-For`."""
         return [self.remote_addr] if self.remote_addr else []
+
+    def parse_body(self) -> None:
+        """Parse the body, so that `get_json`, `form`, `files` and `values` return at once. May be called in a thread."""
+        self.json_module = ParsedJSON(self.get_data())  # type: ignore[assignment]
+        with suppress(RequestEntityTooLarge):
+            self._load_form_data()
+
+    def _load_form_data(self) -> None:
+        if self._refusal is not None:
+            raise RequestEntityTooLarge(self._refusal)
+        try:
+            super()._load_form_data()
+        except RequestEntityTooLarge as error:
+            self._refusal = error.description
+            raise
 
     @property
     def endpoint(self) -> str | None:
