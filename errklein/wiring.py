@@ -77,9 +77,11 @@ def wire(
             public_url=config.PUBLIC_URL,
             max_connections=config.WEBHOOK_MAX_CONNECTIONS,
             max_connections_per_client=config.WEBHOOK_MAX_CONNECTIONS_PER_CLIENT,
+            body_memory=config.WEBHOOK_BODY_MEMORY,
         ),
         # Decoding is limited by the processor: more threads would only slow down the reactor's thread.
         decoding_pool=pool(reactor, "decoding", 2, **waiting),
+        large_pool=pool(reactor, "large bodies", 1, **waiting),
     )
 
     def make_bot() -> ErrbotBot:

@@ -120,6 +120,7 @@ class DocumentationTests(SynchronousTestCase):
             "PUBLIC_URL",
             "WEBHOOK_MAX_CONNECTIONS",
             "WEBHOOK_MAX_CONNECTIONS_PER_CLIENT",
+            "WEBHOOK_BODY_MEMORY",
             "GRACE_PERIOD",
             "OUTBOX_LIMIT",
         ):

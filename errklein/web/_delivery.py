@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -30,7 +30,7 @@ from errklein.web._stock_request import WebhookRequest
 from errklein.web._streaming import ResponseStream
 from errklein.web.facade.context import RequestContext
 from errklein.webhooks import Hook
-from errklein.webhooks.payload import BadPayload, decode_payload
+from errklein.webhooks.payload import BadPayload
 
 # Larger responses are sent in pieces of this size, so that the deadline for a client that stops reading applies to each piece.
 _PIECE = 256 * 1024
@@ -101,22 +101,46 @@ class Delivery:
     def _run(self, hook: Hook) -> None:
         services = self._services
         context = self._context = RequestContext(services, self.request, hook, self._captures)
-        if self._route.placement is Placement.THREAD:
+        if self.request.body_size > services.settings.off_reactor_size or self.request.on_disk:
+            self._wait_for(self._decode_first(context))
+        elif self._route.placement is Placement.THREAD:
             with context.active():
                 running = services.runner.call_in(services.pool, self._prepare)
-        elif hook.declaration.raw or len(context.body) <= services.settings.off_reactor_size:
-            self._run_here(hook, context)
-            return
+            self._wait_for(running)
         else:
-            running = services.runner.call_in(services.decoding_pool, lambda: lambda: _payload_for(context))
-            running.addCallback(self._run_with, context)
-        self._wait_for(running)
+            self._run_here(hook, context)
+
+    def _decode_first(self, context: RequestContext) -> Deferred[Any]:
+        """Read and decode a large body in a thread, and then run the handler."""
+
+        def prepare() -> Callable[[], None]:
+            self._current_hook()
+            return context.decode_ahead
+
+        request = self.request
+        request.hold_body()
+        running = self._services.bodies.lane(request.body_size).run(request.body_size, prepare, self._run_decoded)
+        return running.addBoth(self._drop_body)
+
+    def _run_decoded(self, _: None) -> Deferred[Any]:
+        hook = self._current_hook()
+        context = self._context
+        assert context is not None
+        with context.active():
+            if self._route.placement is Placement.THREAD:
+                return self._services.runner.call_in(self._services.pool, self._prepare)
+            self.hook = context.hook = hook
+            return self._services.runner.call(hook.handler, context.payload(), **self._captures)
+
+    def _drop_body(self, result: Any) -> Any:
+        self.request.drop_body()
+        return result
 
     def _run_here(self, hook: Hook, context: RequestContext) -> None:
         """Run a handler on the reactor. No Deferred is created if it doesn't wait."""
         self.hook = hook
         try:
-            payload = _payload_for(context)
+            payload = context.payload()
             result = self._services.runner.start_in(context.new_context(), hook.handler, (payload,), self._captures)
         except BaseException:
             result = Deferred()
@@ -143,13 +167,6 @@ class Delivery:
                 self._crashed(Failure())
                 return
         self._finish()
-
-    def _run_with(self, payload: object, context: RequestContext) -> Deferred[Any]:
-        """Run a handler on the reactor whose payload was decoded in a thread."""
-        hook = self._current_hook()
-        self.hook = context.hook = hook
-        with context.active():
-            return self._services.runner.call(hook.handler, payload, **self._captures)
 
     def _prepare(self) -> Any:
         """Return the function to run in a thread, by the current routes. Called on the reactor when a thread is free."""
@@ -283,6 +300,8 @@ class Delivery:
         elif isinstance(error, PoolStopped) and self.hook is None:
             self._send_unavailable("the service is stopping", 10.0)
         elif isinstance(error, HTTPException):
+            # As in `_HandlerCall`.
+            failure.cleanFailure()
             return self._returned(error)
         else:
             self._handler_failed(failure)
@@ -369,27 +388,15 @@ class _HandlerCall:
         return self.hook.name
 
     def __call__(self) -> Any:
-        payload = _payload_for(self.context)
+        payload = self.context.payload()
         # The plugin may have been reloaded since the thread was chosen.
         if not self.delivery.still_runs(self.hook):
             raise _RouteChanged
         try:
             value = self.hook.handler(payload, **self.captures)
         except HTTPException as error:
-            value = error
+            # Its traceback would form a cycle, which keeps the body in memory until the next garbage collection.
+            value = error.with_traceback(None)
         response = prepare_response(value, self.context)
         # The runner continues a Deferred or a coroutine on the reactor.
         return response.value if type(response) is ReactorValue else response
-
-
-def _payload_for(context: RequestContext) -> Any:
-    declaration = context.hook.declaration
-    if declaration.raw:
-        return context.proxy()
-    incoming = context.incoming
-    return decode_payload(
-        context.body,
-        incoming.first_header(b"content-type").decode("latin-1"),
-        form_param=declaration.form_param,
-        content_encoding=incoming.first_header(b"content-encoding").decode("latin-1"),
-    )

@@ -11,6 +11,7 @@ from twisted.web.resource import IResource
 
 from errklein.ports import WebEvents
 from errklein.running import InFlightCounter, Runner, TimeSlices, WorkerPool
+from errklein.web._body_budget import BodyBudget
 from errklein.web._delivery import Delivery
 from errklein.web._listeners import Listeners
 from errklein.web._memory_client import MemoryClient
@@ -32,8 +33,9 @@ class WebServer:
     :param runner: Runs the handlers.
     :param pool: The threads of blocking handlers.
     :param settings: The limits; by default those of `WebSettings`.
-    :param decoding_pool: The threads that decode large bodies for handlers on the reactor, which then don't wait for blocking
-        handlers; by default `pool`.
+    :param decoding_pool: The threads that decode bodies above 64 KiB, which then don't wait for blocking handlers; by default `pool`.
+    :param large_pool: The threads that decode bodies above 1 MiB, so that smaller ones don't wait for them; by default
+        `decoding_pool`.
     """
 
     def __init__(
@@ -44,9 +46,14 @@ class WebServer:
         settings: WebSettings | None = None,
         *,
         decoding_pool: WorkerPool | None = None,
+        large_pool: WorkerPool | None = None,
     ) -> None:
         settings = settings or WebSettings()
         self.site = Site(reactor, settings)
+        decoding_pool = decoding_pool or pool
+        bodies = self.site.bodies = BodyBudget(
+            reactor, settings.body_memory, decoding_pool, large_pool or decoding_pool
+        )
         self.routes = Routes(reactor, self._deliver, self._shadowed)
         self._in_flight = InFlightCounter()
         router = self.site.router = Router(self.routes, self._in_flight)
@@ -54,7 +61,7 @@ class WebServer:
             settings,
             runner,
             pool,
-            decoding_pool or pool,
+            bodies,
             TimeSlices(reactor),
             self.site.sweeper,
             self._in_flight,
@@ -103,7 +110,7 @@ class WebServer:
     def refuse_waiting(self) -> None:
         """Respond with 503 to requests that wait for a thread. Running handlers continue."""
         self._services.pool.stop()
-        self._services.decoding_pool.stop()
+        self._services.bodies.stop()
 
     def when_idle(self) -> Deferred[None]:
         """Return a Deferred that fires when every request has its response."""

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from errklein.ports import WebEvents
 from errklein.running import InFlightCounter, Runner, TimeSlices, WorkerPool
+from errklein.web._body_budget import BodyBudget
 from errklein.web._routes import Routes
 from errklein.web._settings import WebSettings
 from errklein.web._shared_timer import DeadlineSweeper
@@ -40,14 +41,13 @@ class WebServices:
     """What the delivery of a request uses.
 
     `dispatch` passes a request to its route, for requests whose route has changed while they waited. `pool` has the threads of
-    blocking handlers, `decoding_pool` those that decode large bodies for handlers on the reactor. Streamed responses share
-    `time_slices`, the time slice of each turn of the reactor. `in_flight` counts the requests without a response.
+    blocking handlers; in those of `bodies`, large bodies are decoded before. Streamed responses share `time_slices`, the time slice of each turn of the reactor. `in_flight` counts the requests without a response.
     """
 
     settings: WebSettings
     runner: Runner
     pool: WorkerPool
-    decoding_pool: WorkerPool
+    bodies: BodyBudget
     time_slices: TimeSlices
     sweeper: DeadlineSweeper
     in_flight: InFlightCounter

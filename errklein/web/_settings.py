@@ -23,8 +23,11 @@ class WebSettings:
     max_connections_per_client: int = 1_000
     """The maximal number of open connections from an IPv4 address, or from an IPv6 network of 64 bits."""
 
+    body_memory: int | None = 256 * 1024 * 1024
+    """The memory for all bodies and their decoded values; None if it is unlimited."""
+
     off_reactor_size: int = 64 * 1024
-    """The size above which a body is decoded in a thread, also for handlers on the reactor."""
+    """The size above which a body is decoded in a thread before its handler runs."""
 
     head_deadline: float = 10.0
     """The time for a request line and its headers to arrive."""

@@ -22,6 +22,7 @@ from errklein.web._shared_timer import DeadlineSweeper
 from errklein.web.request import HTTPRequest
 
 if TYPE_CHECKING:
+    from errklein.web._body_budget import BodyBudget
     from errklein.web._router import Router
 
 
@@ -32,6 +33,7 @@ class Site(server.Site):
     noisy = False
 
     router: Router
+    bodies: BodyBudget
 
     def __init__(self, reactor: Any, settings: WebSettings) -> None:
         super().__init__(None, reactor=reactor, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]

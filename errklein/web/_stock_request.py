@@ -28,6 +28,7 @@ class StockRequest:
 
     match: Match | None = None
     base_path = ""
+    on_disk = False
 
     def __init__(self, request: Any, site: Site, limit: int) -> None:
         self._request = request
@@ -45,8 +46,11 @@ class StockRequest:
         self.bad_target: Problem | None = None
         if site.settings.proxies is not None:
             apply_forwarding(self, site.settings.proxies)
-        if request.content.seek(0, SEEK_END) > limit:
+        self.body_size = request.content.seek(0, SEEK_END)
+        if self.body_size > limit:
             raise RequestEntityTooLarge(f"the body is larger than {limit} bytes")
+        request.content.seek(0)
+        self._body: bytes = request.content.read()
         request.notifyFinish().addErrback(self._connection_lost)
 
     def __getattr__(self, name: str) -> Any:
@@ -75,9 +79,13 @@ class StockRequest:
 
     def body(self) -> bytes:
         """Return the complete body."""
-        self._request.content.seek(0)
-        body: bytes = self._request.content.read()
-        return body
+        return self._body
+
+    def hold_body(self) -> None:
+        """Do nothing, since the body is in memory."""
+
+    def drop_body(self) -> None:
+        """Do nothing, as `hold_body`."""
 
     def send_response(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Write a complete response, as `HTTPRequest.send_response` does."""

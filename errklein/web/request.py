@@ -6,7 +6,6 @@ import io
 import re
 from functools import cached_property, lru_cache
 from http.client import responses
-from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import parse_qs
 
@@ -17,6 +16,7 @@ from twisted.web.http import NO_BODY_CODES
 from twisted.web.http_headers import Headers
 
 from errklein.web._addresses import address_of
+from errklein.web._body_budget import BodyFile
 from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import Head
 from errklein.web._paths import split_target, without_base
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from errklein.web._routes import Match
     from errklein.web._site import Site
 
-_KEPT_IN_MEMORY = 1024 * 1024
 _HEADER_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _INVALID_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _REASONS = {code: responses.get(code, "Unknown").encode() for code in range(200, 600)}
@@ -48,6 +47,11 @@ class HTTPRequest(server.Request):
     """The route of the request, once it is known."""
     base_path = ""
     """The path below which the client reaches the webhooks. `path` is without it."""
+    on_disk = False
+    """Whether the body is in a temporary file."""
+    _file: BodyFile | None = None
+    _taken = 0
+    _body_users = 1
 
     def __init__(self, channel: Channel, site: Site, head: Head, request_id: str) -> None:
         # Twisted's initialisers create five objects that a webhook doesn't need. The properties below create them on first use.
@@ -68,7 +72,7 @@ class HTTPRequest(server.Request):
         self.begun = site.now()
         self.body_limit = site.settings.max_body
         self.body_size = 0
-        self._body: bytes | None = b""
+        self._body = b""
         self.secure = not channel.plain
         self.bad_target: Problem | None = None
         try:
@@ -125,7 +129,7 @@ class HTTPRequest(server.Request):
     @cached_property
     def content(self) -> BinaryIO:  # type: ignore[override]
         """The body as a file."""
-        return io.BytesIO(self._body or b"")
+        return io.BytesIO(self._body)
 
     def first_header(self, name: bytes) -> bytes:
         """Return the value of the first header with this lower-case name; empty if it is missing."""
@@ -141,26 +145,45 @@ class HTTPRequest(server.Request):
         self.body_size += len(data)
         if self.body_size > self.body_limit:
             return False
-        if self.body_size == len(data) == self.head.length:
+        if self.body_size == len(data) == self.head.length and self.site.bodies.take(len(data)):
             self._body = data
+            self._taken = len(data)
             return True
-        if self._body is not None:
-            self._body = None
-            self.content = cast(BinaryIO, SpooledTemporaryFile(max_size=_KEPT_IN_MEMORY))  # noqa: SIM115
-        self.content.write(data)
+        if self._file is None:
+            self._file = BodyFile(self.site.bodies)
+            self.content = cast(BinaryIO, self._file)
+        self._file.add(data)
         return True
 
     def body(self) -> bytes:
-        """Return the complete body. Must be called before the request is finished."""
-        if self._body is None:
-            self.content.seek(0)
-            self._body = self.content.read()
-        return self._body
+        """Return the complete body. One on disk must be held; it may be read in any thread."""
+        if not self.on_disk:
+            return self._body
+        self.content.seek(0)
+        return self.content.read()
+
+    def hold_body(self) -> None:
+        """Keep the body until `drop_body` is called, also after the response or when the client disconnects."""
+        self._body_users += 1
+
+    def drop_body(self) -> None:
+        """Delete the body, unless it is still held."""
+        self._body_users -= 1
+        if self._body_users:
+            return
+        if self._taken:
+            self.site.bodies.give_back(self._taken)
+        if self._file is not None:
+            self.site.bodies.discard(self._file)
 
     def process(self) -> None:
         """Handle the request, which is complete. The channel calls this."""
-        if self._body is None:
-            self.content.seek(0)
+        if self._file is not None:
+            self._file.seek(0)
+            self.on_disk = self._file.on_disk
+            if not self.on_disk:
+                self._body = self._file.read()
+                self._file.seek(0)
         self.prepath = []
         self.postpath = []
         try:
@@ -282,7 +305,7 @@ class HTTPRequest(server.Request):
     def _end(self) -> None:
         self.finished = 1
         self.site.log_response(self)
-        self._drop_body()
+        self.drop_body()
         self.channel = None
         waiting, self.notifications = self.notifications, []
         for notification in waiting:
@@ -293,17 +316,13 @@ class HTTPRequest(server.Request):
         self._disconnected = True
         self.channel = None
         self.finished = 1
-        self._drop_body()
+        self.drop_body()
         producer, self.producer = self.producer, None
         if producer is not None:
             producer.stopProducing()
         waiting, self.notifications = self.notifications, []
         for notification in waiting:
             notification.errback(reason)
-
-    def _drop_body(self) -> None:
-        if "content" in self.__dict__:
-            self.content.close()
 
 
 def apply_forwarding(request: Any, proxies: TrustedProxies) -> None:

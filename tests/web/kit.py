@@ -154,7 +154,7 @@ class WebCase(SynchronousTestCase):
         self.runner = Runner(self.clock)
         self.pool = WorkerPool(self.clock, "webhook", 20, queue=200, wait=10)
         self.addCleanup(self.pool.stop)
-        decoding_pool = WorkerPool(self.clock, "decoding", 1)
+        decoding_pool = WorkerPool(self.clock, "decoding", 1, wait=10)
         self.addCleanup(decoding_pool.stop)
         self.web = WebServer(self.clock, self.runner, self.pool, self.settings, decoding_pool=decoding_pool)
         self.web.report_to(self.events)

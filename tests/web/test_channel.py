@@ -7,7 +7,7 @@ import tempfile
 from typing import Any
 
 from errklein.web import WebSettings
-from errklein.web import request as web_request
+from errklein.web import _body_budget as body_budget
 from errklein.webhooks import webhook
 from tests.web.kit import Echo, Slow, WebCase, request, status_of
 
@@ -235,7 +235,7 @@ class BodyTests(WebCase):
 
     def test_full_disk_for_bodies_gets_503(self) -> None:
         """If the temporary file of a large body can't be written, the client gets 503."""
-        self.patch(web_request, "_KEPT_IN_MEMORY", 10)
+        self.patch(body_budget, "IN_MEMORY", 10)
         self.patch(tempfile, "tempdir", "/does/not/exist")
         connection = self.connect()
         response = connection.send(b"POST /quick HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n" + b"x" * 20)

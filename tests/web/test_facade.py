@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,48 @@ class RawTests(WebCase):
                 self.assertEqual(response.status, 413)
                 self.assertIn(reason, response.text)
             self.assertIn("None", self.ask("POST", path, b"[" * 100_000, json).text)
+
+    def test_parsed_in_a_thread(self) -> None:
+        """A large body is parsed once, in a thread, before a raw handler runs on the reactor, which gets all of it."""
+        threads: list[str] = []
+
+        def noted(*_: object) -> None:
+            threads.append(threading.current_thread().name)
+
+        module = sys.modules["errklein.web.facade.request"]
+        for name in ("read_json", "parse_urlencoded", "check_multipart"):
+            real = getattr(module, name)
+            self.patch(module, name, lambda *args, real=real, **kwargs: (noted(), real(*args, **kwargs))[1])
+
+        def parsed(r: Any) -> Any:
+            sizes = len(r.get_data()), r.form.to_dict(), len(r.values.to_dict()), list(r.files)
+            return *sizes, r.get_json(silent=True), r.get_json(force=True, silent=True), r.is_json
+
+        class Plugin:
+            @webhook(raw=True)
+            async def parsed(self, request: Any) -> str:
+                return repr(parsed(request))
+
+            @webhook(raw=True)
+            async def strict(self, request: Any) -> str:
+                return repr(request.get_json(force=True))
+
+        self.serve(Plugin())
+        text = "x" * 100_000
+        file = f'--b\r\nContent-Disposition: form-data; name="f"; filename="g"\r\n\r\n{text}\r\n--b--\r\n'
+        for body, kind, shown in (
+            (f'["{text}"]', "application/json", (100_004, {}, 0, [], [text], [text], True)),
+            (f'["{text}"]', "text/plain", (100_004, {}, 0, [], None, [text], False)),
+            (f'["{text}"', "application/json", (100_003, {}, 0, [], None, None, True)),
+            (f"a={text}", FORM, (100_002, {"a": text}, 1, [], None, None, False)),
+            (file, "multipart/form-data; boundary=b", (len(file), {}, 0, ["f"], None, None, False)),
+        ):
+            self.assertEqual(self.ask("POST", "/parsed", body.encode(), kind).text, repr(shown))
+            response = self.ask("POST", "/strict", body.encode(), kind)
+            self.assertEqual(response.status, 200 if shown[5] else 400)
+        self.assertEqual({name.startswith("errklein decoding") for name in threads}, {True})
+        # For each request, once as JSON, and the forms once as that.
+        self.assertEqual(len(threads), 14)
 
     def test_deep_json(self) -> None:
         """JSON that is nested too deeply is rejected, as invalid JSON is."""

@@ -220,6 +220,9 @@ DIVERT_TO_THREAD = ()
 # The number of connections that a client may have open at the same time.
 # WEBHOOK_MAX_CONNECTIONS_PER_CLIENT = 1_000
 
+# The memory for the bodies of all requests (bytes); further bodies wait on disk. None: unlimited.
+# WEBHOOK_BODY_MEMORY = 256 * 1024 * 1024
+
 ##########################################################################
 # Settings of single networks
 

@@ -16,6 +16,7 @@ from werkzeug.local import LocalProxy
 from errklein.running.context import request_id
 from errklein.web.facade.request import Request, make_environ
 from errklein.webhooks import Hook
+from errklein.webhooks.payload import decode_payload
 
 if TYPE_CHECKING:
     from errklein.web._services import WebServices
@@ -64,8 +65,36 @@ class RequestContext:
         self.incoming = incoming
         self.hook = hook
         self.captures = captures
-        self.body = incoming.body()
+        self.body = b"" if incoming.on_disk else incoming.body()
+        """The body; one on disk is read by `decode_ahead`."""
+        self._payload: list[Any] = []
         self.after: list[Callable[[Any], Any]] = []
+
+    # Not a cached property: on Python 3.11, these have one lock for all requests, for which the reactor would wait.
+    def payload(self) -> Any:
+        """Return the first argument of the handler. The body is decoded once.
+
+        :raises BadPayload: The body is invalid.
+        """
+        declaration = self.hook.declaration
+        if declaration.raw:
+            return LocalProxy(lambda: self.request)
+        if not self._payload:
+            header = self.incoming.first_header
+            kind, coding = header(b"content-type").decode("latin-1"), header(b"content-encoding").decode("latin-1")
+            form_param = declaration.form_param
+            self._payload.append(decode_payload(self.body, kind, form_param=form_param, content_encoding=coding))
+        return self._payload[0]
+
+    def decode_ahead(self) -> None:
+        """Read and decode a large body, so that nothing takes long when the handler uses it. Called in a thread.
+
+        :raises BadPayload: The body is invalid.
+        """
+        self.body = self.incoming.body()
+        if self.hook.declaration.raw:
+            self.request.parse_body()
+        self.payload()
 
     @cached_property
     def environ(self) -> dict[str, Any]:
@@ -84,10 +113,6 @@ class RequestContext:
     def g(self) -> _Globals:
         """The object `g` of the request."""
         return _Globals()
-
-    def proxy(self) -> Any:
-        """Return a proxy of this request, which is valid in any thread and at any time."""
-        return LocalProxy(lambda: self.request)
 
     def new_context(self) -> Context:
         """Return a copy of the current context in which this is the current request."""

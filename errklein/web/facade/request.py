@@ -158,7 +158,6 @@ class Request(werkzeug.wrappers.Request):
         request._hook = hook
         # `get_data` returns it, whatever else is read before.
         request._cached_data = body
-        environ["werkzeug.request"] = request
         return request
 
     @cached_property

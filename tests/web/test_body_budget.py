@@ -1,0 +1,306 @@
+"""Tests for the memory budget of request bodies."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.running import Overloaded, PoolStopped, WorkerPool
+from errklein.web import WebSettings
+from errklein.web._body_budget import IN_MEMORY, WEIGHT, BodyBudget, BodyFile, Lane
+from errklein.webhooks import webhook
+from tests.clocks import ThreadClock
+from tests.web.kit import Connection, WebCase, request, status_of
+
+JSON = "application/json"
+
+
+class LaneTests(SynchronousTestCase):
+    """A lane admits bodies while there is memory for them."""
+
+    def setUp(self) -> None:
+        """Create a lane for ten bodies of one byte, whose "threads" run jobs at once."""
+        self.clock = ThreadClock()
+        self.pool = WorkerPool(self.clock, "test", 20, wait=10, start_thread=lambda target, name: None)
+        self.lane = Lane(self.clock, self.pool, 10 * WEIGHT)
+        self.handled: list[str] = []
+        self.ends: dict[str, Deferred[None]] = {}
+
+    def enter(self, name: str, size: int) -> Deferred[Any]:
+        """Let a body enter. It leaves when `ends[name]` fires."""
+        self.patch(self.pool, "run", lambda prepare: self._decoded(prepare()()))
+
+        def handle(value: str) -> Deferred[None]:
+            self.handled.append(value)
+            self.ends[value] = Deferred()
+            return self.ends[value]
+
+        return self.lane.run(size, lambda: lambda: name, handle)
+
+    def _decoded(self, value: str) -> Deferred[str]:
+        decoded: Deferred[str] = Deferred()
+        decoded.callback(value)
+        return decoded
+
+    def test_order(self) -> None:
+        """Bodies wait for room, and are admitted in the order of their arrival, even if a later one would fit."""
+        results = [self.enter(name, size) for name, size in (("a", 6), ("b", 4), ("c", 5), ("d", 1))]
+        self.assertEqual(self.handled, ["a", "b"])
+        self.ends["b"].callback(None)
+        self.assertEqual(self.handled, ["a", "b"])
+        self.ends["a"].callback(None)
+        self.assertEqual(self.handled, ["a", "b", "c", "d"])
+        self.assertNoResult(results[2])
+        self.ends["c"].errback(ValueError("x"))
+        self.failureResultOf(results[2], ValueError)
+        self.enter("e", 9)
+        self.assertEqual(self.handled[-1], "e")
+        self.clock.advance(100)
+
+    def test_larger_than_the_limit(self) -> None:
+        """A body that needs more memory than all together may have is admitted alone."""
+        self.enter("a", 1)
+        self.enter("b", 1000)
+        self.assertEqual(self.handled, ["a"])
+        self.ends["a"].callback(None)
+        self.enter("c", 1)
+        self.assertEqual(self.handled, ["a", "b"])
+        self.ends["b"].callback(None)
+        self.assertEqual(self.handled, ["a", "b", "c"])
+
+    def test_overloaded(self) -> None:
+        """A body that doesn't get memory in time is rejected, and those behind it still wait."""
+        self.enter("a", 10)
+        late = self.enter("b", 10)
+        self.clock.advance(5)
+        later = self.enter("c", 1)
+        self.clock.advance(5)
+        error = self.failureResultOf(late, Overloaded).value
+        self.assertEqual(str(error), "the test pool is overloaded: no memory for a body became free in 10 s")
+        self.assertEqual(error.retry_after, 10)
+        self.assertNoResult(later)
+        self.ends["a"].callback(None)
+        self.assertEqual(self.handled, ["a", "c"])
+
+    def test_stop(self) -> None:
+        """When the server stops, bodies that wait are rejected."""
+        self.enter("a", 10)
+        waiting = [self.enter(name, 10) for name in "bc"]
+        self.lane.stop()
+        for result in waiting:
+            self.failureResultOf(result, PoolStopped)
+        self.ends["a"].callback(None)
+        self.assertEqual(self.handled, ["a"])
+
+    def test_many_that_fail_at_once(self) -> None:
+        """A thousand waiting bodies whose requests have ended meanwhile leave one after the other."""
+        self.enter("a", 10)
+
+        def ended() -> Any:
+            raise RuntimeError
+
+        def run(prepare: Any) -> Deferred[Any]:
+            failed: Deferred[Any] = Deferred()
+            try:
+                prepare()
+            except RuntimeError as error:
+                failed.errback(error)
+            return failed
+
+        self.patch(self.pool, "run", run)
+        results = [self.lane.run(10, ended, lambda _: Deferred()) for _ in range(1000)]
+        self.ends["a"].callback(None)
+        for result in results:
+            self.failureResultOf(result, RuntimeError)
+
+
+class BudgetTests(SynchronousTestCase):
+    """Bodies are in memory while there is room, otherwise in files."""
+
+    def budget(self, limit: int | None) -> BodyBudget:
+        """Return a budget, of which bodies that arrive get an eighth."""
+        clock = ThreadClock()
+        pool = WorkerPool(clock, "decoding", 1)
+        self.addCleanup(pool.stop)
+        return BodyBudget(clock, limit, pool, pool)
+
+    def file(self, budget: BodyBudget, *parts: bytes) -> BodyFile:
+        """Return a file to which the parts were added."""
+        file = BodyFile(budget)
+        self.addCleanup(file.close)
+        for part in parts:
+            file.add(part)
+        file.seek(0)
+        self.assertEqual(file.read(), b"".join(parts))
+        return file
+
+    def test_in_memory(self) -> None:
+        """Bodies are in memory up to the limit; the memory of closed ones is free again."""
+        budget = self.budget(800)
+        first = self.file(budget, b"x" * 40, b"y" * 40)
+        self.assertFalse(first.on_disk)
+        self.assertTrue(self.file(budget, b"x" * 20, b"y", b"z").on_disk)
+        self.assertTrue(budget.take(20))
+        self.assertFalse(budget.take(1))
+        first.close()
+        first.close()
+        self.assertTrue(budget.take(80))
+        budget.give_back(100)
+        self.assertFalse(self.file(budget, b"x" * 100).on_disk)
+
+    def test_large(self) -> None:
+        """A body above 1 MiB goes to a file, and takes no memory."""
+        budget = self.budget(16 * IN_MEMORY)
+        self.assertTrue(self.file(budget, b"x" * IN_MEMORY, b"x").on_disk)
+        self.assertTrue(budget.take(2 * IN_MEMORY))
+
+    def test_no_memory_and_no_limit(self) -> None:
+        """With a limit of 0, every body goes to a file; without a limit, each of at most 1 MiB stays in memory."""
+        self.assertTrue(self.file(self.budget(0), b"x").on_disk)
+        unlimited = self.budget(None)
+        self.assertTrue(unlimited.take(10**15))
+        self.assertFalse(self.file(unlimited, b"x" * IN_MEMORY).on_disk)
+
+
+class Hooks:
+    """A plugin with handlers that wait for the test."""
+
+    def __init__(self) -> None:
+        self.gates: list[Deferred[None]] = []
+        self.got: list[Any] = []
+
+    @webhook
+    async def slow(self, payload: Any) -> str:
+        gate: Deferred[None] = Deferred()
+        self.gates.append(gate)
+        await gate
+        self.got.append(len(payload))
+        return "done"
+
+    @webhook
+    async def quick(self, payload: Any) -> str:
+        return f"{len(payload)}"
+
+    @webhook
+    def threaded(self, payload: Any) -> str:
+        self.got.append(threading.current_thread().name)
+        return f"{len(payload)}"
+
+    @webhook(raw=True)
+    async def raw(self, request: Any) -> str:
+        return f"{len(request.get_json())} {len(request.get_data())} {len(request.form)}"
+
+
+class LargeBodyTests(WebCase):
+    """Requests with large bodies."""
+
+    settings = WebSettings(body_memory=40_000_000)
+
+    def setUp(self) -> None:
+        """Serve the plugin."""
+        super().setUp()
+        self.plugin = Hooks()
+        self.serve(self.plugin)
+
+    def text(self, size: int) -> bytes:
+        """Return JSON with a string."""
+        return b'"' + b"x" * size + b'"'
+
+    def turn_until(self, gates: int) -> None:
+        """Let threads work until the plugin has as many gates."""
+        while len(self.plugin.gates) < gates and self.clock.turn():
+            self.clock.advance(0)
+
+    def test_every_kind_of_handler(self) -> None:
+        """Bodies of all sizes arrive in all handlers; blocking handlers run in their own threads."""
+        for size in (10, 100_000, 3_000_000):
+            body = self.text(size)
+            for path, shown in (("/quick", size), ("/threaded", size), ("/raw", f"{size} {len(body)} 0")):
+                self.assertEqual(self.ask("POST", path, body, JSON).text, str(shown))
+        self.assertEqual({name.split(" ")[1] for name in self.plugin.got}, {"webhook"})
+
+    def test_small_bodies_do_not_wait(self) -> None:
+        """While large bodies fill the memory, further ones wait and get 503 at last; smaller ones are handled."""
+        first = self.start("POST", "/slow", self.text(3_000_000), JSON)
+        self.turn_until(1)
+        second = self.start("POST", "/quick", self.text(2_000_000), JSON)
+        self.assertEqual(self.ask("POST", "/quick", self.text(100_000), JSON).text, "100000")
+        self.assertEqual(self.ask("POST", "/quick", b'"x"', JSON).text, "1")
+        self.assertNoResult(second)
+        self.clock.advance(10)
+        response = self.response_to(second)
+        self.assertEqual((response.status, response.header("Retry-After")), (503, "10"))
+        self.assertIn("no memory for a body", response.text)
+        self.plugin.gates[0].callback(None)
+        self.assertEqual(self.response_to(first).text, "done")
+        self.assertEqual(self.ask("POST", "/quick", self.text(2_000_000), JSON).text, "2000000")
+
+    def test_client_disconnects_while_its_body_waits(self) -> None:
+        """A body that waits for memory is handled, also if its client has disconnected."""
+        first = self.start("POST", "/slow", self.text(3_000_000), JSON)
+        self.turn_until(1)
+        connection = self.connect()
+        connection.send(request("POST", "/slow", self.text(2_000_000)))
+        connection.channel.connectionLost()
+        self.plugin.gates[0].callback(None)
+        self.response_to(first)
+        self.turn_until(2)
+        self.plugin.gates[1].callback(None)
+        self.assertEqual(self.plugin.got, [3_000_000, 2_000_000])
+
+    def test_stop_while_a_body_waits(self) -> None:
+        """When the server stops, a request whose body waits gets 503, and its handler isn't called."""
+        self.start("POST", "/slow", self.text(3_000_000), JSON)
+        self.turn_until(1)
+        waiting = self.start("POST", "/slow", self.text(2_000_000), JSON)
+        self.assertNoResult(waiting)
+        self.web.refuse_waiting()
+        response = self.response_to(waiting)
+        self.assertEqual(response.status, 503)
+        self.assertIn("stopping", response.text)
+        self.plugin.gates[0].callback(None)
+        self.assertEqual(len(self.plugin.gates), 1)
+
+    def test_nothing_is_kept(self) -> None:
+        """Requests that are rejected for their bodies leave nothing in memory that the garbage collector would have to find."""
+        kept: list[Any] = []
+        handle = self.web.site.router.handle
+
+        def seen(arrived: Any) -> None:
+            kept.append(weakref.ref(arrived))
+            handle(arrived)
+
+        self.patch(self.web.site.router, "handle", seen)
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for path in ("/quick", "/threaded", "/raw"):
+            for body, kind in ((self.text(2_000_000), JSON), (b"[" * 100_000, JSON), (b"a&" * 100_000, "text/plain")):
+                self.ask("POST", path, body, kind)
+        self.assertEqual([ref for ref in kept if ref() is not None], [])
+
+
+class NoMemoryTests(WebCase):
+    """A server with a budget of 0 keeps no body in memory until it is handled."""
+
+    settings = WebSettings(body_memory=0)
+
+    def test_all_bodies_are_handled(self) -> None:
+        """Bodies of any size, in one part or in several, are handled by all handlers."""
+        self.serve(Hooks())
+        for size in (10, 100_000):
+            for path in ("/quick", "/threaded"):
+                self.assertEqual(self.ask("POST", path, b"x" * size).text, str(size))
+        connection: Connection = self.connect()
+        whole = request("POST", "/quick", b"x" * 20)
+        connection.send(whole[:-10])
+        connection.send(whole[-10:])
+        received = b""
+        while not received and self.clock.turn():
+            received = connection.received()
+        self.assertEqual(status_of(received), 200)
