@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from operator import itemgetter
 from tempfile import SpooledTemporaryFile
 from typing import Any, TypeVar
 
@@ -21,7 +22,10 @@ from errklein.running import Overloaded, PoolStopped, WorkerPool
 T = TypeVar("T")
 
 IN_MEMORY = 1024 * 1024
-"""The maximal size of a body that waits in memory, and of those that take the lane of small bodies, in bytes."""
+"""The maximal size of a body that waits in memory, in bytes."""
+
+SMALL = 256 * 1024
+"""The maximal size of a body in the lane of small ones, in bytes. None of these takes more than 50 ms to decode."""
 
 WEIGHT = 8
 """The memory of a body and its decoded value, as a multiple of the body's size. Measured: 2 to 8, with the limits of JSON; up to 30
@@ -64,7 +68,7 @@ class BodyBudget:
 
     def lane(self, size: int) -> Lane:
         """Return the lane for bodies of this size."""
-        return self._small if size <= IN_MEMORY else self._large
+        return self._small if size <= SMALL else self._large
 
     def stop(self) -> None:
         """Reject bodies that wait, and all later ones."""
@@ -73,7 +77,7 @@ class BodyBudget:
 
 
 class Lane:
-    """Admits bodies in the order of their arrival, while the sum of their weights is within a limit.
+    """Admits bodies when a thread can decode them, the smallest first, while the sum of their weights is within a limit.
 
     A body whose weight alone exceeds the limit is admitted when no other is.
 
@@ -85,6 +89,7 @@ class Lane:
         self._pool = pool
         self._limit = limit
         self._used = 0
+        self._decoding = 0
         self._waiting: dict[Deferred[None], int] = {}
         self._admitting = False
 
@@ -100,7 +105,7 @@ class Lane:
         weight = size * WEIGHT
 
         def decode(_: None) -> Deferred[Any]:
-            return self._pool.run(prepare).addCallback(handle).addBoth(self._leave, weight)
+            return self._pool.run(prepare).addBoth(self._decoded).addCallback(handle).addBoth(self._leave, weight)
 
         return self._admit(weight).addCallback(decode)
 
@@ -124,14 +129,20 @@ class Lane:
             # A body has left before its `decode` has returned; the loop goes on below.
             return
         self._admitting = True
-        while self._waiting:
-            admitted, weight = next(iter(self._waiting.items()))
+        while self._waiting and self._decoding < self._pool.size:
+            admitted, weight = min(self._waiting.items(), key=itemgetter(1))
             if self._used and self._used + weight > self._limit:
                 break
             del self._waiting[admitted]
             self._used += weight
+            self._decoding += 1
             admitted.callback(None)
         self._admitting = False
+
+    def _decoded(self, result: T) -> T:
+        self._decoding -= 1
+        self._admit_waiting()
+        return result
 
     def _leave(self, result: Any, weight: int) -> Any:
         self._used -= weight

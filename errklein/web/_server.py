@@ -34,7 +34,7 @@ class WebServer:
     :param pool: The threads of blocking handlers.
     :param settings: The limits; by default those of `WebSettings`.
     :param decoding_pool: The threads that decode bodies above 64 KiB, which then don't wait for blocking handlers; by default `pool`.
-    :param large_pool: The threads that decode bodies above 1 MiB, so that smaller ones don't wait for them; by default
+    :param large_pool: The threads that decode bodies above 256 KiB, so that smaller ones don't wait for them; by default
         `decoding_pool`.
     """
 

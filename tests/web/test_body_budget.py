@@ -48,19 +48,33 @@ class LaneTests(SynchronousTestCase):
         return decoded
 
     def test_order(self) -> None:
-        """Bodies wait for room, and are admitted in the order of their arrival, even if a later one would fit."""
-        results = [self.enter(name, size) for name, size in (("a", 6), ("b", 4), ("c", 5), ("d", 1))]
+        """Bodies wait for room, and the smallest is admitted first, of equal ones the first."""
+        sizes = {"a": 6, "b": 4, "c": 5, "d": 3, "e": 3}
+        results = [self.enter(name, size) for name, size in sizes.items()]
         self.assertEqual(self.handled, ["a", "b"])
         self.ends["b"].callback(None)
-        self.assertEqual(self.handled, ["a", "b"])
+        self.assertEqual(self.handled, ["a", "b", "d"])
         self.ends["a"].callback(None)
-        self.assertEqual(self.handled, ["a", "b", "c", "d"])
+        self.assertEqual(self.handled, ["a", "b", "d", "e"])
+        self.ends["d"].errback(ValueError("x"))
+        self.failureResultOf(results[3], ValueError)
+        self.assertEqual(self.handled, ["a", "b", "d", "e", "c"])
         self.assertNoResult(results[2])
-        self.ends["c"].errback(ValueError("x"))
-        self.failureResultOf(results[2], ValueError)
-        self.enter("e", 9)
-        self.assertEqual(self.handled[-1], "e")
         self.clock.advance(100)
+
+    def test_threads(self) -> None:
+        """Only as many bodies are admitted as the threads can decode; one that is smaller than others gets the next thread."""
+        self.pool.size = 1
+        pending: list[Deferred[Any]] = []
+        self.patch(self.pool, "run", lambda prepare: pending.append(Deferred()) or pending[-1])
+        for name in "abc":
+            self.lane.run(
+                "cba".index(name) + 1, lambda: lambda: None, lambda name: self.handled.append(name) or Deferred()
+            )
+        for name in "acb":
+            pending[-1].callback(name)
+        self.assertEqual(self.handled, ["a", "c", "b"])
+        self.assertEqual(len(pending), 3)
 
     def test_larger_than_the_limit(self) -> None:
         """A body that needs more memory than all together may have is admitted alone."""
