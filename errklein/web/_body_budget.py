@@ -44,7 +44,7 @@ class BodyBudget:
     def __init__(self, clock: IReactorTime, limit: int | None, small_pool: WorkerPool, large_pool: WorkerPool) -> None:
         total = math.inf if limit is None else limit
         self._room = total / 8
-        self._small_pool = small_pool
+        self._large_pool = large_pool
         self._small = Lane(clock, small_pool, total / 4)
         self._large = Lane(clock, large_pool, total * 5 / 8)
 
@@ -62,7 +62,7 @@ class BodyBudget:
     def discard(self, file: BodyFile) -> None:
         """Close a file, in a thread if it is on disk: deleting 24 MB takes ten milliseconds."""
         if file.on_disk:
-            self._small_pool.run(lambda: file.close).addErrback(lambda _: file.close())
+            self._large_pool.run(lambda: file.close).addErrback(lambda _: file.close())
         else:
             file.close()
 
