@@ -201,8 +201,10 @@ class WorkerPool:
             self._replaced -= job.replaced
             self._exhausted = False
             self._begin_waiting()
+            # A failure's traceback has the job: without the result, that is no cycle.
+            result, job.result = job.result, None
             # A Failure makes this an errback.
-            job.deferred.callback(job.result)
+            job.deferred.callback(result)
         self._watch_threads()
 
     @property

@@ -105,7 +105,8 @@ class Lane:
         weight = size * WEIGHT
 
         def decode(_: None) -> Deferred[Any]:
-            return self._pool.run(prepare).addBoth(self._decoded).addCallback(handle).addBoth(self._leave, weight)
+            decoded: Deferred[Any] = self._pool.run(prepare).addBoth(self._decoded)
+            return decoded.addCallback(handle).addBoth(self._leave, weight)
 
         return self._admit(weight).addCallback(decode)
 
