@@ -108,6 +108,8 @@ class FlowTests(ContractTest):
         self.assertEqual([flow.name for flow in self.bot.flow_executor.in_flight], ["ends"])
         self.replies("!flows stop")
         self.replies("!flows start ends")
+        # The list of possible commands may follow the replies to the next commands.
+        self.until_quiet()
         self.assertEqual(self.replies("!first end"), ["first done"])
         for _ in range(100):
             if self.bot.flow_executor.in_flight:
@@ -118,6 +120,7 @@ class FlowTests(ContractTest):
     def test_hint_beside_an_end(self) -> None:
         """A hint lists the other commands at a step with FLOW_END, but not the end."""
         self.replies("!flows start ends")
+        self.until_quiet()
         self.say("!first go on")
         self.assertEqual(self.hear(), "first done")
         hint = self.hear(timeout=1)

@@ -273,7 +273,6 @@ class FailureTests(SynchronousTestCase):
         for body, handler in (
             (lambda case: case.bot.post("/slow"), "Greeter.slow"),
             (lambda case: case.bot.say("!wait"), "Greeter.wait"),
-            (lambda case: case.bot.get("/stream"), "the handler of GET /stream"),
         ):
             ((_, said),) = self.run_case(body).errors
             # An error of the broken connection would be logged now.
