@@ -70,6 +70,7 @@ class ConnectionTests(SynchronousTestCase):
                 self.assertEqual(
                     (getattr(found, "host", "unix"), getattr(found, "port", 0)), reported or (own.host, own.port)
                 )
+            self.assertEqual(self.connection.proxy, self.transport.getPeer().host if source else None)
             self.assertEqual(self.clock.getDelayedCalls(), [])
             self.assertFalse(self.transport.disconnected)
 
@@ -84,6 +85,14 @@ class ConnectionTests(SynchronousTestCase):
         self.connection.connectionLost(Failure(ConnectionDone()))
         self.assertIsNotNone(inner.lost)
         self.assertEqual(self.factory.protocols, {})
+
+    def test_an_end_at_the_beginning(self) -> None:
+        """Bytes after the header are discarded if the inner connection ends at once, as one too many does."""
+        ended = Recorded()
+        ended.connectionMade = lambda: self.connection.connectionLost(Failure(ConnectionDone()))  # type: ignore[method-assign]
+        self.factory.wrappedFactory = Factory.forProtocol(lambda: ended)
+        self.connection.dataReceived(VALID[0][0] + b"GET /")
+        self.assertEqual(ended.received, b"")
 
     def test_invalid_headers(self) -> None:
         """An invalid header closes the connection without a response, and is logged with the peer's address."""

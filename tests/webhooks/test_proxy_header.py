@@ -79,6 +79,7 @@ INVALID = (
     v2(IPV4[:-1]),
     v2(IPV4, family=0x21),
     v2(IPV6, family=0x31),
+    v2(b"/a".ljust(215, b"\0"), family=0x31),
 )
 
 
