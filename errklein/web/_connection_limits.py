@@ -13,6 +13,7 @@ from twisted.internet.tcp import Port
 from twisted.logger import Logger
 
 from errklein.running.rate_limit import RateLimit
+from errklein.web._haproxy import ProxiedFactory
 from errklein.web._settings import WebSettings
 from errklein.web._shared_timer import NEVER
 
@@ -76,7 +77,9 @@ class ConnectionLimits:
         if many clients connect; the system then ignores the packet of the next one, which tries again after a second.
         """
         if isinstance(port, Port):
-            port.factory = _GuardedFactory(port.factory, self.accepts)  # type: ignore[assignment]
+            # The clients of such a proxy are known later, when `opened` is called.
+            if not isinstance(port.factory, ProxiedFactory):
+                port.factory = _GuardedFactory(port.factory, self.accepts)  # type: ignore[assignment]
             port.doRead = partial(_accept_some, port, port.doRead)  # type: ignore[method-assign]
             if port.backlog == _TWISTEDS_BACKLOG:
                 port.socket.listen(SOMAXCONN)

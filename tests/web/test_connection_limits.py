@@ -307,6 +307,23 @@ class SocketTests(TestCase):
         """A fourth connection is refused on a plain port."""
         await self.assert_limited("tcp:0:interface=127.0.0.1", lambda client: client)
 
+    async def test_proxy_protocol(self) -> None:
+        """Behind a proxy that sends the PROXY protocol, each of its clients has a limit, and the proxy has none."""
+
+        def proxied(client: socket.socket) -> socket.socket:
+            client.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.9 1024 80\r\n")
+            return client
+
+        endpoint = "haproxy:tcp:0:interface=127.0.0.1"
+        await self.assert_limited(endpoint, proxied)
+
+        def connect() -> bytes:
+            with socket.create_connection(("127.0.0.1", port_of(self.web.listeners, endpoint)), 10) as client:
+                client.sendall(b"PROXY TCP4 192.0.2.2 192.0.2.9 1024 80\r\n" + request("GET", "/quick"))
+                return client.recv(4096)
+
+        self.assertEqual(status_of(await deferToThread(connect)), 200)
+
     async def test_tls(self) -> None:
         """A fourth connection is refused on a port with TLS, before the handshake."""
         key, certificate = Path(self.mktemp()).absolute(), Path(self.mktemp()).absolute()
