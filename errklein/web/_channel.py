@@ -86,6 +86,7 @@ class Channel(HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Inform the request that the connection is lost."""
         self._closing = True
+        self._direct = False
         self.deadline = NEVER
         self.site.channel_closed(self)
         if self._request is not None:
@@ -244,13 +245,16 @@ class Channel(HTTPChannel):
         responses fit into the socket's buffer.
         """
         if self._direct and not self.transport.disconnecting:
-            sent = self.transport.writeSomeData(data)
+            try:
+                sent = self.transport.socket.send(data)
+            except OSError:
+                # The socket is full. Or the connection is lost; Twisted will notice it.
+                sent = 0
             if sent == len(data):
                 return
             # Bytes may remain in Twisted's buffer when the next response is ready, which must come after them.
             self._direct = False
-            if isinstance(sent, int):
-                data = data[sent:]
+            data = data[sent:]
         self.transport.write(data)
 
     def writeSequence(self, iovec: Any) -> None:
