@@ -126,6 +126,7 @@ class HeadTests(SynchronousTestCase):
             (b"GET / HTTP/2.0\r\nHost: x", 505),
             (b"GET / HTTP/1.2\r\nHost: x", 505),
             (b"GET /", 400),
+            (b"\r\n", 400),
             (b"G(T / HTTP/1.1\r\nHost: x", 400),
             (b"GET / HTTP/1.1\r\nHost: x\r\nA B: c", 400),
             (b"GET / HTTP/1.1\r\nHost: x\r\n: c", 400),
@@ -146,6 +147,7 @@ class HeadTests(SynchronousTestCase):
         line = b"GET / HTTP/1.1\r\nHost: x\r\nX: "
         self.assertEqual(head_of(line + b"x" * (16 * 1024 - len(line)) + b"\r\n\r\n").method, b"GET")
         self.assertEqual(outcome(read_head, line + b"x" * (16 * 1024 + 1 - len(line)) + b"\r\n\r\n"), 431)
+        self.assertEqual(outcome(read_head, b"GET / HTTP/1.1\r\nA: " + b"x" * 16_384), 431)
         self.assertEqual(outcome(read_head, b"GET /" + b"x" * 16_380), 414)
         self.assertEqual(read_head(b"GET /" + b"x" * 16_379)[0], None)
         headers = b"".join(b"X-%d: 1\r\n" % number for number in range(499))
@@ -190,6 +192,22 @@ class BodyTests(SynchronousTestCase):
         """Extensions of chunks and trailers are discarded."""
         raw = b'3;a=b;c="d \\" e"\r\nabc\r\n0;x\r\nTrailer: 1\r\nOther: 2\r\n\r\nnext'
         self.assertEqual(self.read(raw, []), (b"abc", b"next"))
+
+    def test_the_longest_chunk_line(self) -> None:
+        """The line of a chunk has at most 1,024 bytes with the line ends before and after it."""
+        self.assertEqual(ChunkedBody().receive(b"1;a=" + b"x" * 1016 + b"\r\n."), (b".", None))
+        self.assertEqual(outcome(ChunkedBody().receive, b"1;a=" + b"x" * 1017 + b"\r\n."), 400)
+        self.assertEqual(ChunkedBody().receive(b"1;a=" + b"x" * 1017), (b"", None))
+        self.assertEqual(outcome(ChunkedBody().receive, b"1;a=" + b"x" * 1018), 400)
+
+    def test_the_longest_trailers(self) -> None:
+        """Trailers have at most 16 kB, however large the body is."""
+        body = b"4e20\r\n" + b"x" * 20_000 + b"\r\n0\r\n"
+        for trailers, end in ((b"X: 1\r\n", b"\r\n"), (b"X: " + b"y" * 16_300, b"\r\n\r\n")):
+            parser = ChunkedBody()
+            self.assertEqual(parser.receive(body + trailers), (b"x" * 20_000, None))
+            self.assertEqual(parser.receive(end + b"next"), (b"", b"next"))
+        self.assertEqual(outcome(ChunkedBody().receive, body + b"X: " + b"y" * 16_384), 431)
 
     def test_bad_chunks(self) -> None:
         """Malformed chunks are rejected, also in pieces."""
