@@ -201,7 +201,7 @@ class WorkerPool:
             self._replaced -= job.replaced
             self._exhausted = False
             self._begin_waiting()
-            # A failure's traceback has the job: without the result, that is no cycle.
+            # The traceback of a Failure refers to the job. A job without a result doesn't keep it in memory in turn.
             result, job.result = job.result, None
             # A Failure makes this an errback.
             job.deferred.callback(result)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from typing import Any
 
 from twisted.logger import formatEvent, globalLogPublisher
@@ -52,6 +54,25 @@ class WorkerPoolTests(SynchronousTestCase):
             result = pool.run(lambda: leave)
             self.clock.turn()
             self.failureResultOf(result, SystemExit)
+
+    def test_exceptions_are_not_kept(self) -> None:
+        """When an exception has been handled, nothing keeps it, and its traceback, until the next garbage collection."""
+        kept: list[weakref.ref[Exception]] = []
+
+        def fail() -> None:
+            error = ValueError()
+            kept.append(weakref.ref(error))
+            try:
+                raise error
+            finally:
+                del error
+
+        gc.disable()
+        self.addCleanup(gc.enable)
+        pool = self.pool()
+        pool.run(lambda: fail).addErrback(lambda failure: None)
+        self.clock.turn()
+        self.assertIsNone(kept[0]())
 
     def test_jobs_beyond_the_size_wait(self) -> None:
         """At most `size` jobs run at once; the next is chosen when one has ended."""
