@@ -6,7 +6,6 @@ import asyncio
 import gc
 import time
 import unittest
-from collections.abc import AsyncIterator
 from typing import Any
 
 from twisted.python.reflect import namedAny, qual
@@ -49,12 +48,6 @@ class Greeter(BotPlugin):
     @webhook(methods=["PROPFIND"])
     async def propfind(self, payload: Any) -> str:
         return await self.slow(payload)
-
-    @webhook
-    async def stream(self, payload: Any) -> AsyncIterator[str]:
-        yield "begun"
-        await asyncio.sleep(2)
-        yield "done"
 
     @botcmd
     async def wait(self, msg: Any, args: str) -> str:
