@@ -59,8 +59,11 @@ class WorkerPoolTests(SynchronousTestCase):
         """When an exception has been handled, nothing keeps it, and its traceback, until the next garbage collection."""
         kept: list[weakref.ref[Exception]] = []
 
+        class Failed(Exception):
+            """An exception to which weak references are possible."""
+
         def fail() -> None:
-            error = ValueError()
+            error = Failed()
             kept.append(weakref.ref(error))
             try:
                 raise error
