@@ -140,7 +140,7 @@ class Lane:
             admitted.callback(None)
         self._admitting = False
 
-    def _decoded(self, result: T) -> T:
+    def _decoded(self, result: Any) -> Any:
         self._decoding -= 1
         self._admit_waiting()
         return result
