@@ -156,6 +156,15 @@ class TextTests(PayloadCase):
         self.assertEqual(decode_payload("é".encode("utf-16"), "text/plain; charset=utf-16"), "é")
         self.assertEqual(decode_payload(b"x=\xe9", f"{FORM}; charset=latin-1", form_param="x"), "é")
 
+    def test_large_text(self) -> None:
+        """Text of several megabytes is decoded in every charset, and rejected if it ends within a character."""
+        text = "é漢字" * 400_000
+        for charset in ("utf-8", "utf-16", "utf-16-le", "utf-7", "gb18030", "iso2022_jp_2"):
+            self.assertEqual(decode_payload(text.encode(charset), f"text/plain; charset={charset}"), text)
+        for charset in ("utf-8", "utf-16-le", "gb18030"):
+            self.refused(400, text.encode(charset)[:-1], f"text/plain; charset={charset}")
+        self.assertIn("at byte 2000001", self.refused(400, b"x" * 2_000_001 + b"\xff", "text/plain"))
+
     def test_unknown_charset(self) -> None:
         """An unknown charset, or a codec that isn't a charset, is rejected with 415."""
         for charset in ("klingon", "hex", "rot13", "idna", "unicode_escape", "undefined"):
