@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYT
 START_LIMIT = 60.0
 """The limit in seconds for the start of a process."""
 
-QUIET = "logging.ERROR"
+QUIET = "logging.WARNING"
 CONFIG = """
 import logging
 
@@ -57,7 +57,7 @@ def free_port() -> int:
 def write_config(directory: Path, backend: str, plugins: Path) -> Path:
     """Write a config.py for both bots, with an empty data directory beside it, and return its path.
 
-    The bots log only errors; `log_requests` changes that.
+    The bots log warnings and errors; `log_requests` changes that.
     """
     data = directory / "data"
     data.mkdir(parents=True)
@@ -73,23 +73,37 @@ def log_requests(bot_directory: Path) -> None:
     config.write_text(config.read_text(encoding="utf-8").replace(QUIET, "logging.INFO"), encoding="utf-8")
 
 
-def errklein(directory: Path, backend: str, port: int | None = None, plugins: Path = PLUGINS) -> Bot:
-    """Return the errklein of this checkout, set up in `directory`; with `port`, it serves webhooks there."""
+def errklein(
+    directory: Path, backend: str, port: int | None = None, plugins: Path = PLUGINS, checkout: Path = HERE.parent
+) -> Bot:
+    """Return the errklein of a checkout, set up in `directory`; with `port`, it serves webhooks there."""
     config = write_config(directory, backend, plugins)
     twistd = str(Path(sys.executable).with_name("twistd"))
     command = [twistd, "-n", f"--pidfile={directory / 'twistd.pid'}", "errklein", "--config", str(config)]
     if port is not None:
         command += ["--web", f"tcp:{port}:interface=127.0.0.1"]
-    return Bot(command, {"PYTHONPATH": str(HERE.parent)})
+    return Bot(command, {"PYTHONPATH": str(checkout)})
 
 
-def errbot(directory: Path, python: Path, backend: str, port: int | None = None, plugins: Path = PLUGINS) -> Bot:
-    """Return the errbot that is installed for `python`, set up in `directory`; with `port`, it serves webhooks there."""
+def errbot(
+    directory: Path,
+    python: Path,
+    backend: str,
+    port: int | None = None,
+    plugins: Path = PLUGINS,
+    certificate: tuple[str, str] | None = None,
+) -> Bot:
+    """Return the errbot that is installed for `python`, set up in `directory`.
+
+    With `port`, it serves webhooks there, with HTTPS if the files of a certificate and its key are given.
+    """
     config = write_config(directory, backend, plugins)
     program = str(python.with_name("errbot"))
     if port is not None:
-        ssl = {"enabled": False, "host": "127.0.0.1", "port": free_port(), "certificate": "", "key": ""}
-        configs = {"configs": {"Webserver": {"HOST": "127.0.0.1", "PORT": port, "SSL": ssl}}}
+        ports = (free_port(), port) if certificate else (port, free_port())
+        files = dict(zip(("certificate", "key"), certificate or ("", ""), strict=True))
+        ssl = {"enabled": certificate is not None, "host": "127.0.0.1", "port": ports[1], **files}
+        configs = {"configs": {"Webserver": {"HOST": "127.0.0.1", "PORT": ports[0], "SSL": ssl}}}
         subprocess.run(
             [program, "-c", str(config), "--storage-set", "core"],
             input=repr(configs).encode(),
@@ -231,9 +245,31 @@ class Conversation:
             self._changed.notify_all()
 
 
+def processes(pid: int) -> list[int]:
+    """Return a process and its descendants."""
+    found = [pid]
+    for parent in found:
+        with suppress(OSError):
+            for children in Path(f"/proc/{parent}/task").glob("*/children"):
+                found.extend(map(int, children.read_text(encoding="ascii").split()))
+    return found
+
+
 def resident(pid: int) -> float:
-    """Return the resident memory of a process in MB."""
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise ValueError(f"/proc/{pid}/status has no VmRSS")
+    """Return the resident memory of a process and its descendants in MB."""
+    pages = sum(int(fields[1]) for fields in _figures(pid, "statm"))
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024**2
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process and its descendants, in user and system mode. Ended children count, too."""
+    # The name of the program may contain spaces, so fields are counted from the end.
+    ticks = sum(int(ticks) for fields in _figures(pid, "stat") for ticks in fields[-39:-35])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _figures(pid: int, file: str) -> Iterator[list[str]]:
+    """Yield the fields of a file in /proc, for a process and each descendant that hasn't ended meanwhile."""
+    for each in processes(pid):
+        with suppress(OSError):
+            yield Path(f"/proc/{each}/{file}").read_text(encoding="ascii").split()

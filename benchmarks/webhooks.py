@@ -1,146 +1,314 @@
-"""Requests per second and latency of webhooks: errklein, errbot, Klein, twisted.web and, if it is installed, aiohttp.
+"""Compare errklein's webhooks with those of aiohttp, uvicorn, FastAPI, Klein, twisted.web, errbot, Hubot and webhook.
 
-Each server is a separate process on loopback. wrk posts a 50-byte JSON body over 32 persistent connections, to one
-server after the other, in several rounds, so that other load on the machine affects all alike. The results are the
-medians of the rounds. Both bots run the same plugin file. All servers write an access log to a file, unless --quiet is
-given.
+Each server is a process of its own on loopback, without TLS and with the log level WARNING. wrk posts 50 bytes of JSON over
+32 persistent connections to a handler that decodes them and returns OK. It measures one contender after the other in each of
+several rounds, so that other load on the machine affects all alike; the results are the medians of the rounds:
 
-    python benchmarks/webhooks.py [--rounds 5] [--seconds 3] [--quiet] [--errbot-python PYTHON] [--json FILE] [--check]
+- requests per second, and the ratios to aiohttp, Klein and errbot
+- CPU time of the server, in user and system mode, per request
+- resident memory after the last round
+- the median and the 99th percentile of the latency; with all connections busy, it is mostly time in a queue
 
-Needs wrk. errbot is installed from the package index, unless --errbot-python names a Python that has it.
+The contender "httptools" is the upper bound: a protocol that parses and responds, and does nothing else.
+
+    python benchmarks/webhooks.py                                           errklein and what is installed
+    python benchmarks/webhooks.py --contenders errklein,aiohttp --rounds 1 --seconds 1      half a minute
+    python benchmarks/webhooks.py --matrix --markdown tables.md --plot webhooks.svg         half an hour
+    python benchmarks/webhooks.py --check                                   errklein's targets; exits with 1 if one is missed
+
+Needs wrk and openssl. A contender that isn't installed is skipped, with a line that says how to install it.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
+import os
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
+from urllib.parse import quote_plus
 
-from bots import HERE, Bot, errbot, errbot_python, errklein, free_port, log_requests, resident, serving
+import waiting_requests
+from bots import HERE, cpu_seconds, free_port, resident, serving
+from web_peers import Certificate, Peer, Setup, new_certificate, peers
+from web_report import (
+    Results,
+    Target,
+    dimension_rows,
+    environment,
+    full_rows,
+    markdown,
+    plot,
+    text,
+    verdict,
+    verdict_rows,
+)
 
-CONNECTIONS = 32
-TARGETS = {("errklein plain", "errbot"): 2.5, ("errklein async def", "klein"): 1.05}
-"""The targets for the ratio of requests per second between two servers."""
+SMALL = '{"repository": {"name": "errklein"}, "count": 123}'
+COMMIT = {"id": "0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c", "message": "Update README", "added": [], "distinct": True}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A combination of what is measured. `spread` sends the requests to each of the additional `routes` in turn."""
+
+    title: str
+    kinds: Sequence[str] = ("plain", "async")
+    body: int = 50
+    connections: int = 32
+    routes: int = 0
+    spread: bool = False
+    https: bool = False
+
+
+BASE = Case("50 B of JSON, 32 connections, 1 route, HTTP")
+RAW = Case("raw handlers", kinds=("raw", "raw async"))
+FORM = Case("form handlers", kinds=("form", "form async"))
+MANY_ROUTES = Case("10,000 routes, requests to all", routes=10_000, spread=True)
+DIMENSIONS = {
+    "Size of the body": {"50 B": BASE, "10 kB": Case("10 kB", body=10_000), "1 MB": Case("1 MB", body=1_000_000)},
+    "Connections": {
+        "32": BASE,
+        "1": Case("1 connection", connections=1),
+        "1,000": Case("1,000 connections", connections=1000),
+    },
+    "Routes": {
+        "1": BASE,
+        "100, to one": Case("100 routes, requests to one", routes=100),
+        "100, to all": Case("100 routes, requests to all", routes=100, spread=True),
+        "10,000, to one": Case("10,000 routes, requests to one", routes=10_000),
+        "10,000, to all": MANY_ROUTES,
+    },
+    "TLS": {"HTTP": BASE, "HTTPS": Case("HTTPS", https=True)},
+}
+MATRIX = list(dict.fromkeys([BASE, RAW, FORM, *(case for cases in DIMENSIONS.values() for case in cases.values())]))
+
+
+def _base(name: str, title: str, other: str, bound: float) -> Target:
+    return Target(name, (BASE.title, title), (BASE.title, other), bound)
+
+
+TARGETS = [
+    _base("async def / aiohttp", "errklein async", "aiohttp", 1.0),
+    _base("plain / aiohttp", "errklein plain", "aiohttp", 0.8),
+    Target("raw async def / aiohttp", (RAW.title, "errklein raw async"), (BASE.title, "aiohttp"), 0.8),
+    _base("async def / Klein", "errklein async", "Klein", 4),
+    _base("plain / errbot", "errklein plain", "errbot", 12),
+    Target("p99 / aiohttp's", (BASE.title, "errklein async"), (BASE.title, "aiohttp"), 1.2, "p99_ms", at_most=True),
+    Target("10,000 routes / 1 route", (MANY_ROUTES.title, "errklein async"), (BASE.title, "errklein async"), 0.95),
+]
+WAITING = ("bytes per request that waits", 9000)
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A URL that is measured."""
+    """A URL that is measured in a case, with the arguments for post.lua."""
 
-    name: str
+    case: Case
+    peer: str
+    title: str
     url: str
     pid: int
+    arguments: Sequence[str]
 
 
-def attack(url: str, seconds: float) -> dict[str, Any]:
-    """Return wrk's figures for posting to `url`."""
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "-s", str(HERE / "post.lua"), url]
-    output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30).stdout
-    said: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
-    if said["errors"]:
-        raise RuntimeError(f"{said['errors']} errors from {url}:\n{output}")
+def body(form: bool, size: int) -> bytes:
+    """Return JSON of `size` bytes like that of a push to a repository, or a form with it in the field "payload"."""
+    text = SMALL
+    if size > len(SMALL):
+        count = size // (len(json.dumps(COMMIT)) + 2) - 1
+        payload = {"commits": [COMMIT] * count, "padding": ""}
+        payload["padding"] = "x" * (size - len(json.dumps(payload)))
+        text = json.dumps(payload)
+    return f"payload={quote_plus(text)}".encode() if form else text.encode()
+
+
+def kinds(case: Case, peer: Peer) -> Iterator[str]:
+    """Yield the kinds of handlers that a peer has in a case. Additional routes have only one kind."""
+    if case.routes:
+        yield "async" if "async" in peer.titles else "plain"
+    elif peer.https or not case.https:
+        yield from (kind for kind in case.kinds if kind in peer.titles)
+
+
+def start(
+    stack: ExitStack, directory: Path, cases: Sequence[tuple[Case, Peer]], access_log: bool
+) -> Iterator[Contender]:
+    """Start every server and yield what is measured on it. The servers are stopped when `stack` closes."""
+    certificate = new_certificate(directory)
+    running: dict[tuple[str, int, bool], tuple[int, int]] = {}
+    for case, peer in cases:
+        for kind in kinds(case, peer):
+            key = (peer.name, case.routes, case.https)
+            if key not in running:
+                running[key] = _serve(stack, directory / f"server-{len(running)}", case, peer, certificate, access_log)
+            port, pid = running[key]
+            path = f"/routes/{case.routes // 2}" if case.routes else f"/bench_{kind.replace(' ', '_')}"
+            form = kind.startswith("form")
+            file = directory / f"body-{form}-{case.body}"
+            file.write_bytes(body(form, case.body))
+            arguments = [str(file), "application/x-www-form-urlencoded" if form else "application/json"]
+            arguments += [str(case.routes)] * case.spread
+            url = f"http{'s' * case.https}://127.0.0.1:{port}{path}"
+            yield Contender(case, peer.name, peer.titles[kind], url, pid, tuple(arguments))
+
+
+def _serve(
+    stack: ExitStack, directory: Path, case: Case, peer: Peer, certificate: Certificate, access_log: bool
+) -> tuple[int, int]:
+    directory.mkdir()
+    port = free_port()
+    setup = Setup(directory, port, case.routes, certificate if case.https else None, access_log)
+    return port, stack.enter_context(serving(peer.command(setup), port, directory / "log"))
+
+
+def check_response(contender: Contender) -> None:
+    """Post once; raises RuntimeError if the response isn't OK."""
+    scheme, _, rest = contender.url.partition("://")
+    host, _, path = rest.partition("/")
+    client = http.client.HTTPConnection(host, timeout=60)
+    if scheme == "https":
+        context = ssl._create_unverified_context()
+        client = http.client.HTTPSConnection(host, timeout=60, context=context)
+    client.request(
+        "POST", f"/{path}", Path(contender.arguments[0]).read_bytes(), {"Content-Type": contender.arguments[1]}
+    )
+    response = client.getresponse()
+    received = response.read()
+    client.close()
+    if response.status != 200 or received.strip() != b"OK":
+        raise RuntimeError(f"{contender.title} at {contender.url} responds {response.status} {received[:200]!r}")
+
+
+def attack(contender: Contender, seconds: float) -> dict[str, Any]:
+    """Return the figures of one measurement."""
+    command = ["wrk", "-t1", f"-c{contender.case.connections}", f"-d{seconds:g}s", "--timeout", "60s"]
+    script = ["-s", str(HERE / "post.lua"), contender.url, "--", *contender.arguments]
+    before = cpu_seconds(contender.pid)
+    output = subprocess.run(
+        [*command, *script], check=True, capture_output=True, text=True, timeout=seconds + 120
+    ).stdout
+    used = cpu_seconds(contender.pid) - before
+    wrk: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    if not wrk["requests"]:
+        raise RuntimeError(f"{contender.title} at {contender.url} didn't respond:\n{output}")
     return {
-        "requests_per_second": said["requests"] / (said["duration"] / 1e6),
-        "p50_ms": said["p50"] / 1000,
-        "p99_ms": said["p99"] / 1000,
+        "requests_per_second": wrk["requests"] / (wrk["duration"] / 1e6),
+        "cpu_us": used / wrk["requests"] * 1e6,
+        "p50_ms": wrk["p50"] / 1000,
+        "p99_ms": wrk["p99"] / 1000,
+        "errors": wrk["errors"],
     }
 
 
-def start(stack: ExitStack, directory: Path, errbot_at: Path | None, quiet: bool) -> list[Contender]:
-    """Start every server; they are stopped when `stack` closes."""
-    contenders: list[Contender] = []
-
-    def serve(name: str, bot: Bot, port: int, paths: dict[str, str]) -> None:
-        pid = stack.enter_context(serving(bot, port, directory / f"{name}.log"))
-        contenders.extend(Contender(title, f"http://127.0.0.1:{port}{path}", pid) for title, path in paths.items())
-
-    def ready(name: str, bot: Bot) -> Bot:
-        if not quiet:
-            log_requests(directory / name)
-        return bot
-
-    port = free_port()
-    hooks = {"plain": "/bench_plain", "async def": "/bench_async", "raw": "/bench_raw"}
-    ours = ready("errklein", errklein(directory / "errklein", "Null", port))
-    serve("errklein", ours, port, {f"errklein {kind}": path for kind, path in hooks.items()})
-    python = stack.enter_context(errbot_python(errbot_at))
-    port = free_port()
-    theirs = ready("errbot", errbot(directory / "errbot", python, "Null", port))
-    serve("errbot", theirs, port, {"errbot": "/bench_plain"})
-    servers = [("klein", "bare_klein.py"), ("twisted.web", "bare_web.py")]
-    if find_spec("aiohttp"):
-        servers.append(("aiohttp", "bare_aiohttp.py"))
-    for name, script in servers:
-        port = free_port()
-        command = [sys.executable, str(HERE / script), str(port), *(["quiet"] if quiet else [])]
-        serve(name, Bot(command, {}), port, {name: "/bench"})
-    return contenders
-
-
-def measure(contenders: list[Contender], rounds: int, seconds: float) -> dict[str, dict[str, Any]]:
-    """Return the medians and all figures of each server."""
-    figures: dict[str, list[dict[str, Any]]] = {contender.name: [] for contender in contenders}
+def measure(contenders: Sequence[Contender], rounds: int, seconds: float) -> Results:
+    """Return the medians and all figures, by case and contender."""
+    runs: dict[Contender, list[dict[str, Any]]] = {contender: [] for contender in contenders}
     for contender in contenders:
-        attack(contender.url, 1)
+        check_response(contender)
+        attack(contender, min(seconds, 1))
     for number in range(rounds):
         for contender in contenders:
-            figures[contender.name].append(attack(contender.url, seconds))
+            runs[contender].append(attack(contender, seconds))
         print(f"round {number + 1} of {rounds} done", file=sys.stderr)
-    results = {}
-    for contender in contenders:
-        runs = figures[contender.name]
-        results[contender.name] = {key: median(run[key] for run in runs) for key in runs[0]}
-        results[contender.name] |= {"resident_mb": resident(contender.pid), "rounds": runs}
+    results: dict[str, dict[str, dict[str, Any]]] = {}
+    for contender, figures in runs.items():
+        medians = {key: median(run[key] for run in figures) for key in figures[0]}
+        medians |= {"resident_mb": resident(contender.pid), "peer": contender.peer, "rounds": figures}
+        medians["errors"] = sum(run["errors"] for run in figures)
+        results.setdefault(contender.case.title, {})[contender.title] = medians
     return results
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
-    """Return the medians as text, with the ratios of requests per second to errbot, Klein and twisted.web."""
-    others = ("errbot", "klein", "twisted.web")
-    lines = [
-        f"{'':20}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'MB':>7}" + "".join(f"{f'÷ {name}':>15}" for name in others)
-    ]
-    for name, result in results.items():
-        rate = result["requests_per_second"]
-        ratios = "".join(f"{rate / results[other]['requests_per_second']:>15.2f}" for other in others)
-        times = f"{result['p50_ms']:>9.2f}{result['p99_ms']:>9.2f}{result['resident_mb']:>7.0f}"
-        lines.append(f"{name:20}{rate:>9.0f}{times}{ratios}")
-    return "\n".join(lines)
+def arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="duration of each measurement")
+    parser.add_argument("--contenders", help="names of contenders, with commas between them; default: all")
+    parser.add_argument("--matrix", action="store_true", help="vary handlers, bodies, connections, routes and TLS")
+    parser.add_argument("--access-log", action="store_true", help="all servers log each request to a file")
+    parser.add_argument("--errbot-python", type=Path, metavar="PYTHON", help="a Python that has errbot")
+    parser.add_argument("--hubot", type=Path, metavar="DIR", help="a directory in which npm has installed Hubot")
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="measure the errklein of this checkout, too")
+    parser.add_argument("--check", action="store_true", help="measure the targets; exit with 1 if one is missed")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables to this file")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write an SVG image of requests per second")
+    options = parser.parse_args()
+    for program in ("wrk", "openssl"):
+        if shutil.which(program) is None:
+            parser.error(f"{program} isn't installed")
+    options.peers = list(peers(options.errbot_python, options.hubot, options.before))
+    names = [peer.name for peer in options.peers]
+    chosen = options.contenders.split(",") if options.contenders else names
+    if unknown := set(chosen) - set(names):
+        parser.error(f"unknown contenders: {', '.join(sorted(unknown))}; choose from {', '.join(names)}")
+    options.peers = [peer for peer in options.peers if peer.name in chosen]
+    return options
+
+
+def installed(chosen: Sequence[Peer]) -> Iterator[Peer]:
+    """Yield the peers that are installed, and print how to install each other."""
+    for peer in chosen:
+        if peer.missing:
+            print(f"{peer.name} is skipped; install it with {peer.missing}")
+        else:
+            yield peer
+
+
+def tables(results: Results) -> Iterator[tuple[str, Sequence[Sequence[str]]]]:
+    """Yield the tables with their titles."""
+    for case in (BASE, RAW, FORM):
+        if case.title in results:
+            yield case.title, full_rows(results, case.title, BASE.title)
+    for dimension, cases in DIMENSIONS.items():
+        columns = {heading: case.title for heading, case in cases.items() if case.title in results}
+        if len(columns) > 1:
+            yield dimension, dimension_rows(results, columns)
 
 
 def main() -> int:
     """Measure, print, and with --check return 1 if a target is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="duration of each measurement")
-    parser.add_argument("--quiet", action="store_true", help="no access logs")
-    parser.add_argument("--errbot-python", type=Path, help="a Python that has errbot; default: a fresh virtualenv")
-    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
-    parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
-    options = parser.parse_args()
-    if shutil.which("wrk") is None:
-        parser.error("wrk isn't installed")
+    options = arguments()
+    if os.getloadavg()[0] > 0.5:
+        print(f"other programs use the machine; load average: {os.getloadavg()[0]:.1f}")
+    chosen = list(installed(options.peers))
+    cases = [(case, peer) for case in (MATRIX if options.matrix else [BASE]) for peer in chosen]
+    if options.check and not options.matrix:
+        cases += [(case, peer) for case in (RAW, MANY_ROUTES) for peer in chosen if peer.name == "errklein"]
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, ExitStack() as stack:
-        contenders = start(stack, Path(directory), options.errbot_python, options.quiet)
+        contenders = list(start(stack, Path(directory), cases, options.access_log))
         results = measure(contenders, options.rounds, options.seconds)
-    print(table(results))
-    targets = []
-    for (name, other), wanted in TARGETS.items():
-        ratio = results[name]["requests_per_second"] / results[other]["requests_per_second"]
-        targets.append({"name": name, "other": other, "wanted": wanted, "ratio": ratio, "met": ratio >= wanted})
-        print(f"{name} ÷ {other}: {ratio:.2f}, target {wanted}: {'met' if ratio >= wanted else 'MISSED'}")
+    shown = list(tables(results))
+    print("\n\n".join(f"{title}\n{text(rows)}" for title, rows in shown))
+    figures: dict[str, Any] = {"environment": environment(), "seconds": time.monotonic() - began, "results": results}
+    if options.check:
+        figures["targets"] = [target.verdict(results) for target in TARGETS]
+        waiting = waiting_requests.measure(options.peers, ["errklein"])["errklein"]["bytes_per_both"]
+        figures["targets"].append(verdict(WAITING[0], waiting, WAITING[1], at_most=True))
+        print("\nTargets\n" + text(verdict_rows(figures["targets"])))
     if options.json:
-        options.json.write_text(json.dumps({"results": results, "targets": targets}, indent=2) + "\n", encoding="utf-8")
-    return int(options.check and not all(target["met"] for target in targets))
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    if options.markdown:
+        pieces = [f"### {title}\n\n{markdown(rows)}\n" for title, rows in shown]
+        options.markdown.write_text("\n".join(pieces), encoding="utf-8")
+    if options.plot:
+        rates = {title: figures["requests_per_second"] for title, figures in results[BASE.title].items()}
+        options.plot.write_text(plot(f"Requests per second: {BASE.title}", rates), encoding="utf-8")
+    return int(options.check and not all(target["met"] for target in figures["targets"]))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,25 @@ class Bench(BotPlugin):
         request.get_json()
         return "OK"
 
+    @webhook(raw=True)
+    async def bench_raw_async(self, request):
+        request.get_json()
+        return "OK"
+
+    @webhook(form_param="payload")
+    def bench_form(self, payload):
+        return "OK"
+
+    @webhook(form_param="payload")
+    async def bench_form_async(self, payload):
+        return "OK"
+
+    @webhook
+    async def bench_wait(self, payload):
+        from twisted.internet import reactor, task
+
+        await task.deferLater(reactor, 600)
+
     @botcmd
     def bench_say(self, msg, args):
         return "said " + args
