@@ -23,6 +23,7 @@ from pathlib import Path
 
 from bots import cpu_seconds, free_port, resident, serving
 from web_peers import Peer, Setup, peers
+from web_report import text
 
 NAMES = ("errklein", "before", "aiohttp", "uvicorn", "FastAPI", "Klein")
 BODY = '{"repository": {"name": "errklein"}, "count": 123}'
@@ -53,7 +54,7 @@ def request(path: str) -> bytes:
 
 def measure(chosen: Sequence[Peer], names: Sequence[str], count: int = 10_000) -> dict[str, Mapping[str, float]]:
     """Return the figures of each chosen peer that has one of the names and is installed."""
-    _allow_files(count + 100)
+    _allow_files(count + count // 4 + 100)
     return {peer.name: _measure(peer, count) for peer in chosen if peer.name in names and not peer.missing}
 
 
@@ -72,14 +73,21 @@ def _measure(peer: Peer, count: int) -> Mapping[str, float]:
             for client in clients:
                 _expect_no_response(client)
     return {
-        "bytes_per_connection": (idle - before) / count,
-        "bytes_per_request": (waiting - idle) / count,
-        "bytes_per_both": (waiting - before) / count,
+        "connection": (idle - before) / count,
+        "request": (waiting - idle) / count,
+        "both": (waiting - before) / count,
     }
 
 
+def rows(measured: Mapping[str, Mapping[str, float]]) -> Sequence[Sequence[str]]:
+    """Return a table of bytes."""
+    return [["", "connection", "request", "both"]] + [
+        [name, *(f"{value:,.0f}" for value in figures.values())] for name, figures in measured.items()
+    ]
+
+
 def _allow_files(count: int) -> None:
-    """Raise the limit of open files of this process and the servers that it starts."""
+    """Raise the limit of open files of this process and the servers that it starts. errklein keeps some of them free."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(hard, count)))
@@ -131,11 +139,8 @@ def main() -> int:
     parser.add_argument("--contenders", default=",".join(NAMES), help="names of contenders, with commas between them")
     parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="measure the errklein of this checkout, too")
     options = parser.parse_args()
-    print(f"{'bytes':12}{'connection':>12}{'request':>12}{'both':>12}")
-    for name, figures in measure(
-        list(peers(None, None, options.before)), options.contenders.split(","), options.count
-    ).items():
-        print(f"{name:12}" + "".join(f"{value:>12,.0f}" for value in figures.values()))
+    measured = measure(list(peers(None, None, options.before)), options.contenders.split(","), options.count)
+    print(text(rows(measured)))
     return 0
 
 

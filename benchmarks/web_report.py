@@ -129,6 +129,12 @@ def plot(title: str, values: Mapping[str, float]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def versions(facts: Mapping[str, Any]) -> str:
+    """Return a sentence with the versions and the machine."""
+    packages = ", ".join(f"{name} {number}" for name, number in facts["packages"].items())
+    return f"Python {facts['python']}, {facts['processors']} processors, {packages}.\n"
+
+
 def environment() -> dict[str, Any]:
     """Return the versions and the machine of the measurement."""
     return {

@@ -31,7 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,7 @@ from bots import HERE, cpu_seconds, free_port, resident, serving
 from web_peers import Certificate, Peer, Setup, new_certificate, peers
 from web_report import (
     Results,
+    Rows,
     Target,
     dimension_rows,
     environment,
@@ -53,6 +54,7 @@ from web_report import (
     text,
     verdict,
     verdict_rows,
+    versions,
 )
 
 SMALL = '{"repository": {"name": "errklein"}, "count": 123}'
@@ -268,7 +270,7 @@ def installed(chosen: Sequence[Peer]) -> Iterator[Peer]:
             yield peer
 
 
-def tables(results: Results) -> Iterator[tuple[str, Sequence[Sequence[str]]]]:
+def tables(results: Results, waiting: Mapping[str, Mapping[str, float]]) -> Iterator[tuple[str, Rows]]:
     """Yield the tables with their titles."""
     for case in (BASE, RAW, FORM):
         if case.title in results:
@@ -277,41 +279,56 @@ def tables(results: Results) -> Iterator[tuple[str, Sequence[Sequence[str]]]]:
         columns = {heading: case.title for heading, case in cases.items() if case.title in results}
         if len(columns) > 1:
             yield dimension, dimension_rows(results, columns)
+    if waiting:
+        yield "Bytes per request, of 10,000 that wait", waiting_requests.rows(waiting)
 
 
-def main() -> int:
-    """Measure, print, and with --check return 1 if a target is missed."""
-    options = arguments()
-    if os.getloadavg()[0] > 0.5:
-        print(f"other programs use the machine; load average: {os.getloadavg()[0]:.1f}")
+def verdicts(results: Results, waiting: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Return the targets, and whether errklein meets them."""
+    used = waiting.get("errklein", {}).get("both")
+    return [*(target.verdict(results) for target in TARGETS), verdict(WAITING[0], used, WAITING[1], at_most=True)]
+
+
+def compare(options: argparse.Namespace) -> dict[str, Any]:
+    """Start the servers and return all figures; none if `rounds` is 0."""
     chosen = list(installed(options.peers))
     cases = [(case, peer) for case in (MATRIX if options.matrix else [BASE]) for peer in chosen]
     if options.check and not options.matrix:
         cases += [(case, peer) for case in (RAW, MANY_ROUTES) for peer in chosen if peer.name == "errklein"]
-    began = time.monotonic()
+    began, load = time.monotonic(), os.getloadavg()[0]
+    if load > 0.5:
+        print(f"other programs use the machine; load average: {load:.1f}", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, ExitStack() as stack:
         contenders = list(start(stack, Path(directory), cases, options.access_log))
         for contender in contenders:
             check_response(contender)
         if not options.rounds:
             print(f"{len(contenders)} contenders respond")
-            return 0
+            return {}
         results = measure(contenders, options.rounds, options.seconds)
-    shown = list(tables(results))
-    print("\n\n".join(f"{title}\n{text(rows)}" for title, rows in shown))
-    figures: dict[str, Any] = {"environment": environment(), "seconds": time.monotonic() - began, "results": results}
+    waited = waiting_requests.NAMES if options.matrix else ("errklein",) if options.check else ()
+    waiting = waiting_requests.measure(chosen, waited)
+    facts = {**environment(), "load": load, "seconds": time.monotonic() - began}
+    return {"environment": facts, "results": results, "waiting": waiting, "targets": verdicts(results, waiting)}
+
+
+def main() -> int:
+    """Measure, print, and with --check return 1 if a target is missed."""
+    options = arguments()
+    figures = compare(options)
+    if not figures:
+        return 0
+    shown = list(tables(figures["results"], figures["waiting"]))
     if options.check:
-        figures["targets"] = [target.verdict(results) for target in TARGETS]
-        waiting = waiting_requests.measure(chosen, ["errklein"]).get("errklein", {}).get("bytes_per_both")
-        figures["targets"].append(verdict(WAITING[0], waiting, WAITING[1], at_most=True))
-        print("\nTargets\n" + text(verdict_rows(figures["targets"])))
+        shown.append(("Targets", verdict_rows(figures["targets"])))
+    print("\n\n".join(f"{title}\n{text(rows)}" for title, rows in shown))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     if options.markdown:
         pieces = [f"### {title}\n\n{markdown(rows)}\n" for title, rows in shown]
-        options.markdown.write_text("\n".join(pieces), encoding="utf-8")
+        options.markdown.write_text("\n".join([*pieces, versions(figures["environment"])]), encoding="utf-8")
     if options.plot:
-        rates = {title: figures["requests_per_second"] for title, figures in results[BASE.title].items()}
+        rates = {title: each["requests_per_second"] for title, each in figures["results"][BASE.title].items()}
         options.plot.write_text(plot(f"Requests per second: {BASE.title}", rates), encoding="utf-8")
     return int(options.check and not all(target["met"] for target in figures["targets"]))
 
