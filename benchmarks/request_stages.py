@@ -32,7 +32,7 @@ STAGES = {
     "event loop": ("asyncio.", "selectors", "twisted.internet.", "twisted.python.log:callWith", "twisted.scripts"),
     "read": ("twisted.internet.tcp:Connection.doRead", "twisted.internet.tcp:Connection._dataReceived"),
     "parse": ("errklein.web._channel", "errklein.web._http1", "errklein.webhooks.hosts", "httptools"),
-    "request object": ("errklein.web.request", "errklein.web._addresses", "twisted.web.http"),
+    "request object": ("errklein.web.request", "errklein.listening._addresses", "twisted.web.http"),
     "limits, deadlines": (
         "errklein.web.resource:WebhookResource.check_headers",
         "errklein.web._connection_limits",

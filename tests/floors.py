@@ -26,7 +26,7 @@ FLOORS = (
     ("plugins",),
     ("dispatch",),
     ("backends", "web", "http_client", "storage"),
-    ("database",),
+    ("database", "listening"),
     ("config", "logs"),
     ("running",),
     ("ports",),

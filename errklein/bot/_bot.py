@@ -23,13 +23,13 @@ from errklein.bot._webhook_warnings import WebhookWarnings
 from errklein.chat import Identifier
 from errklein.config import Config, configuration_warnings
 from errklein.dispatch import Dispatcher, Networks, process_template
+from errklein.listening import ExpiryWatch
 from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.repos import BotRepoManager, Downloads
 from errklein.plugins.unknown_names import settings_read, unknown_names
 from errklein.ports import Backend
 from errklein.running.workers import Workers
-from errklein.web import ExpiryWatch
 
 
 class Bot:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from errklein.bot._bot import Bot
 from errklein.chat import Message
+from errklein.listening import identify
 from errklein.logs import destinations
 from errklein.ports import Backend
-from errklein.web import identify
 
 _SCHEMES = {"tcp": "http", "tcp6": "http", "ssl": "https", "tls": "https"}
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from errklein.compat._running_bots import running_bots
+from errklein.listening.tls import generate_certificate
 from errklein.web.facade import Request, current_context
 from errklein.web.facade import request as current_request
-from errklein.web.tls import generate_certificate
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.payload import decode_payload
 

@@ -14,10 +14,11 @@ from twisted.internet.endpoints import quoteStringArgument
 from errklein.chat import Message
 from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.core_plugins import CorePlugin, callable_anywhere
+from errklein.listening import ListenError, identify
+from errklein.listening.tls import generate_certificate
 from errklein.plugins import ValidationException, recurse_check_structure
 from errklein.text import code, fenced, plain
-from errklein.web import ConnectionBroken, ListenError, identify
-from errklein.web.tls import generate_certificate
+from errklein.web import ConnectionBroken
 from errklein.webhooks import webhook
 
 

@@ -14,8 +14,8 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from errklein.config import ConfigError
-from errklein.web import identify, in_use_by_another, listen_problem, server_endpoint, unix_problem
-from errklein.web.pem import CertificateError
+from errklein.listening import identify, in_use_by_another, listen_problem, server_endpoint, unix_problem
+from errklein.listening.pem import CertificateError
 
 EXPECTED = "a Twisted endpoint such as tcp:3141:interface=127.0.0.1"
 """The end of errors about an invalid description."""

@@ -28,7 +28,7 @@ from errklein.service.startup_checks import START_ERRORS
 from errklein.text.masking import masker
 
 if TYPE_CHECKING:
-    from errklein.web import Listeners
+    from errklein.listening import Listeners
 
 
 class ManagedBot(Protocol):

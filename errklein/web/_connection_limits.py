@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
 
+from errklein.listening import ProxiedFactory
 from errklein.running.rate_limit import RateLimit
-from errklein.web._haproxy import ProxiedFactory
 from errklein.web._settings import WebSettings
 from errklein.web._shared_timer import NEVER
 

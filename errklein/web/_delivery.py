@@ -14,11 +14,10 @@ from twisted.python.failure import Failure
 from twisted.web.client import readBody
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IRequest, IResponse
-from twisted.web.resource import IResource
+from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.template import flattenString
 from werkzeug.exceptions import HTTPException
-from zope.interface import implementer
 
 from errklein.running import Overloaded, Placement, PoolStopped
 from errklein.web._error_pages import Problem
@@ -40,8 +39,7 @@ class _RouteChanged(Exception):
     """The routes changed while the request waited for a thread."""
 
 
-@implementer(IResource)
-class Delivery:
+class Delivery(Resource):
     """Runs the handler of one request, and sends the response.
 
     The client gets exactly one response: the handler's, an error, or 504 when `deadline` has passed. A handler is never
@@ -72,8 +70,6 @@ class Delivery:
         self.timeout = (hook and hook.declaration.timeout) or services.settings.timeout
         self.deadline = request.begun + self.timeout
 
-    # IResource, for Klein, which renders what an endpoint returns.
-
     def render(self, request: object) -> int:
         """Run the handler, now or when the route is ready."""
         services = self._services
@@ -87,14 +83,6 @@ class Delivery:
         if not self.responded:
             services.sweeper.watch(self)
         return NOT_DONE_YET
-
-    def getChildWithDefault(self, name: bytes, request: object) -> IResource:
-        """Return the delivery itself, which has no children."""
-        return self
-
-    def putChild(self, path: bytes, child: object) -> None:
-        """Raise TypeError, since a delivery has no children."""
-        raise TypeError("a delivery has no children")
 
     # Running.
 

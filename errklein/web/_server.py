@@ -9,11 +9,11 @@ from klein import Klein
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.web.resource import IResource
 
+from errklein.listening import Listeners
 from errklein.ports import WebEvents
 from errklein.running import InFlightCounter, Runner, TimeSlices, WorkerPool
 from errklein.web._body_budget import BodyBudget
 from errklein.web._delivery import Delivery
-from errklein.web._listeners import Listeners
 from errklein.web._memory_client import MemoryClient
 from errklein.web._mounts import Mount, MountedDelivery
 from errklein.web._router import Router

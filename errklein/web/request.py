@@ -15,7 +15,7 @@ from twisted.web import server
 from twisted.web.http import NO_BODY_CODES
 from twisted.web.http_headers import Headers
 
-from errklein.web._addresses import address_of
+from errklein.listening import address_of
 from errklein.web._body_budget import BodyFile
 from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import Head

@@ -15,8 +15,8 @@ from twisted.internet.threads import deferToThread
 from errklein import BotPlugin, webhook
 from errklein.compat import flask
 from errklein.core_plugins.webserver import endpoints
+from errklein.listening.tls import generate_certificate
 from errklein.testing import PluginTestCase
-from errklein.web.tls import generate_certificate
 from tests import needs_network
 from tests.processes import free_port
 from tests.real_bot import RealBotCase, post, request

@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.listening import ListenError, Listeners
 from errklein.service import BotService, CannotStart, ServiceOptions
 from errklein.service import bot_service as service
 from errklein.service._data_directory import DataDirectory, DataDirectoryError
 from errklein.service.process_exit import ProcessExit
-from errklein.web import ListenError, Listeners
 
 
 class FakeBot:

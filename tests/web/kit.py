@@ -13,8 +13,9 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.listening import Listeners, identify
 from errklein.running import PoolStopped, Runner, WorkerPool
-from errklein.web import ClientResponse, Listeners, WebServer, WebSettings, identify
+from errklein.web import ClientResponse, WebServer, WebSettings
 from errklein.web._channel import Channel
 from errklein.webhooks import Hook, HookDeclaration, webhook
 from tests.clocks import ThreadClock

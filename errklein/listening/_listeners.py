@@ -17,11 +17,11 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from errklein.web._haproxy import ProxiedEndpoint
-from errklein.web._listen_errors import listen_problem, unix_problem
+from errklein.listening._haproxy import ProxiedEndpoint
+from errklein.listening._listen_errors import listen_problem, unix_problem
 
 if TYPE_CHECKING:
-    from errklein.web._certificates import CertificateStore
+    from errklein.listening._certificates import CertificateStore
 
 _POSITIONS = {
     "tcp": ("port", "interface", "backlog"),
@@ -194,7 +194,7 @@ def server_endpoint(
         plain = serverFromString(reactor, description)
         return ProxiedEndpoint(reactor, plain) if proxied else plain, None
     # Imported late, since importing TLS is slow and only needed here.
-    from errklein.web.tls import tls_endpoint
+    from errklein.listening.tls import tls_endpoint
 
     endpoint = tls_endpoint(reactor, kind, dict(named), proxied)
     return endpoint, endpoint.certificates

@@ -10,10 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from errklein.web import ExpiryWatch, Listeners
-from errklein.web._certificates import CertificateFiles, CertificateStore
-from errklein.web.pem import CertificateError
-from errklein.web.tls import generate_certificate
+from errklein.listening import ExpiryWatch, Listeners
+from errklein.listening._certificates import CertificateFiles, CertificateStore
+from errklein.listening.pem import CertificateError
+from errklein.listening.tls import generate_certificate
 from tests.authority import issue
 
 

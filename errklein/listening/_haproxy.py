@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
@@ -17,7 +18,6 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
-from errklein.web._addresses import address_of
 from errklein.webhooks.forwarding import UNIX
 from errklein.webhooks.proxy_header import InvalidHeader, ProxyHeader, parse_proxy_header
 
@@ -126,3 +126,10 @@ class ProxiedEndpoint:
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Start listening. Return a Deferred that fires with the port."""
         return self.endpoint.listen(ProxiedFactory(self.reactor, protocolFactory))
+
+
+def address_of(host: str, port: int) -> IAddress:
+    """Return the address. The host may be an identifier such as "_hidden", which Twisted has no class for, or UNIX."""
+    if host == UNIX:
+        return UNIXAddress(None)
+    return (IPv6Address if ":" in host else IPv4Address)("TCP", host, port)

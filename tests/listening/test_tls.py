@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.web._certificates import CertificateFiles, CertificateStore
-from errklein.web.pem import CertificateError
-from errklein.web.tls import generate_certificate
+from errklein.listening._certificates import CertificateFiles, CertificateStore
+from errklein.listening.pem import CertificateError
+from errklein.listening.tls import generate_certificate
 
 
 class CertificateTests(SynchronousTestCase):

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.task import LoopingCall
 
-from errklein.web._listeners import Listeners
+from errklein.listening._listeners import Listeners
 
 DAYS = (1, 7, 30)
 """The numbers of days before the expiry at which a warning is sent, in ascending order."""

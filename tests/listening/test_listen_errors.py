@@ -10,7 +10,7 @@ from pathlib import Path
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.web import listen_problem, unix_problem
+from errklein.listening import listen_problem, unix_problem
 
 
 def error(number: int) -> OSError:

@@ -21,12 +21,13 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 
+from errklein.listening import ListenError, Listeners
+from errklein.listening._haproxy import ProxiedFactory
+from errklein.listening._listeners import identify
+from errklein.listening.tls import generate_certificate
 from errklein.running import Runner, WorkerPool
-from errklein.web import ListenError, Listeners, WebServer, WebSettings
-from errklein.web._haproxy import ProxiedFactory
-from errklein.web._listeners import identify
+from errklein.web import WebServer, WebSettings
 from errklein.web._site import Site
-from errklein.web.tls import generate_certificate
 from errklein.webhooks import webhook
 from tests import needs_network
 from tests.authority import Authority, TLSPair, certificate_of

@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.listening._certificates import CertificateDirectory, CertificateFiles, CertificateStore
+from errklein.listening.pem import CertificateError
 from errklein.web import WebSettings
-from errklein.web._certificates import CertificateDirectory, CertificateFiles, CertificateStore
 from errklein.web._site import Site
-from errklein.web.pem import CertificateError
 from tests.authority import Authority, Issued, certificate_of, connect, issue
 
 AUTHORITY = Authority()

@@ -21,8 +21,8 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
-from errklein.web._certificates import CertificateDirectory, CertificateFiles, CertificateStore
-from errklein.web._haproxy import ProxiedFactory
+from errklein.listening._certificates import CertificateDirectory, CertificateFiles, CertificateStore
+from errklein.listening._haproxy import ProxiedFactory
 
 
 @implementer(IStreamServerEndpoint)

@@ -14,7 +14,7 @@ from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersi
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from errklein.web.pem import CertificateError, Identity, PEMFile, identities, read_pem
+from errklein.listening.pem import CertificateError, Identity, PEMFile, identities, read_pem
 
 # Suites with forward secrecy and authenticated encryption, as RFC 9325, 4.2, recommends. TLS 1.3 has only such suites.
 _CIPHERS = AcceptableCiphers.fromOpenSSLCipherString(

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.web import pem
-from errklein.web.pem import CertificateError, PEMFile, identities, read_pem
+from errklein.listening import pem
+from errklein.listening.pem import CertificateError, PEMFile, identities, read_pem
 from tests.authority import Authority, issue, serials
 
 AUTHORITY = Authority()

@@ -1,0 +1,19 @@
+"""The endpoints that the web server listens at: sockets, TLS certificates and the PROXY protocol."""
+
+from errklein.listening._certificate_expiry import ExpiryWatch
+from errklein.listening._haproxy import ProxiedFactory, address_of
+from errklein.listening._listen_errors import in_use_by_another, listen_problem, unix_problem
+from errklein.listening._listeners import ListenError, Listeners, identify, server_endpoint
+
+__all__ = [
+    "ExpiryWatch",
+    "ListenError",
+    "Listeners",
+    "ProxiedFactory",
+    "address_of",
+    "identify",
+    "in_use_by_another",
+    "listen_problem",
+    "server_endpoint",
+    "unix_problem",
+]
