@@ -55,10 +55,11 @@ class Nginx(ServerProgram):
             f"{name}_temp_path {self.directory}/{name};\n"
             for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
-        # As root, nginx would run as another user, who can't use the bot's socket.
+        # One process, so that none remains when it is killed. As root, nginx would run as another user, who can't use the
+        # bot's socket.
         user = "user root;\n" if os.getuid() == 0 else ""
         self.configuration.write_text(
-            f"{user}daemon off;\nworker_processes 1;\npid {self.directory}/pid;\nevents {{}}\n"
+            f"{user}daemon off;\nmaster_process off;\npid {self.directory}/pid;\nevents {{}}\n"
             f"http {{\naccess_log off;\n{paths}include site.conf;\n}}\n"
         )
 
