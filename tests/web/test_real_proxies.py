@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import socket
 import ssl
@@ -16,6 +15,7 @@ from typing import Any
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from errklein.config import load_config
 from errklein.running import Runner, WorkerPool
 from errklein.web import WebServer, WebSettings
 from errklein.webhooks.forwarding import TrustedProxies
@@ -26,22 +26,20 @@ from tests.server_program import ServerProgram, free_port
 from tests.web.kit import hooks_of, port_of
 from tests.web.test_behind_proxies import SPOOFED, Where
 
-DEPLOYMENT = ROOT / "docs" / "examples" / "deployment"
-GUIDE = ROOT / "docs" / "guides" / "web-server.md"
+EXAMPLES = ROOT / "docs" / "examples"
+DEPLOYMENT = EXAMPLES / "deployment"
 
 CLIENT = "127.0.0.2"
 """The address of clients. The proxies have 127.0.0.1."""
 
 
-def settings_in_guide(beginning: str) -> WebSettings:
-    """Return the settings in the guide's first block of Python that begins with this text."""
-    [block] = re.findall(rf"```python\n({re.escape(beginning)}.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
-    values: dict[str, Any] = {}
-    exec(block, values)
+def settings_of(example: str) -> WebSettings:
+    """Return the settings in one of the guide's configurations."""
+    config = load_config(EXAMPLES / example)
     return WebSettings(
-        proxies=TrustedProxies(values["TRUSTED_PROXIES"]),
-        base_path=values.get("WEBHOOK_BASE_PATH", ""),
-        public_url=values.get("PUBLIC_URL", ""),
+        proxies=TrustedProxies(config.TRUSTED_PROXIES),
+        base_path=config.WEBHOOK_BASE_PATH,
+        public_url=config.PUBLIC_URL,
     )
 
 
@@ -189,7 +187,7 @@ class NginxTests(ProxyCase):
 
     async def test_the_guide(self) -> None:
         """Scheme, host and client are correct, and headers that the client sends have no effect."""
-        web = await self.start_bot(settings_in_guide('TRUSTED_PROXIES = {"127.0.0.1": ["X-Forwarded-For"'))
+        web = await self.start_bot(settings_of("config_nginx.py"))
         port = port_of(web.listeners, "tcp:0:interface=127.0.0.1")
         http, https = await self.nginx("nginx.conf", {"127.0.0.1:3141": f"127.0.0.1:{port}"})
         self.check(await self.ask(https, "bot.example.net"))
@@ -200,7 +198,7 @@ class NginxTests(ProxyCase):
 
     async def test_below_a_path(self) -> None:
         """Over a Unix socket and below a path, links and redirects lead to the bot, whether nginx removes the path or not."""
-        settings = settings_in_guide('TRUSTED_PROXIES = {"unix"')
+        settings = settings_of("config_nginx_path.py")
         directory = tempfile.mkdtemp(prefix="errklein-")
         self.addCleanup(shutil.rmtree, directory)
         path = f"{directory}/web.sock"
@@ -240,9 +238,7 @@ class HAProxyTests(ProxyCase):
 
     async def test_the_guide(self) -> None:
         """Scheme, host and client are correct with both versions, and headers that the client sends have no effect."""
-        web = await self.start_bot(
-            settings_in_guide('TRUSTED_PROXIES = {"127.0.0.1": ["X-Forwarded-Proto"]'), self.endpoint
-        )
+        web = await self.start_bot(settings_of("config_haproxy.py"), self.endpoint)
         port = port_of(web.listeners, self.endpoint)
         for version in ("send-proxy-v2", "send-proxy"):
             https = await self.haproxy(port, version)

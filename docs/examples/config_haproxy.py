@@ -1,0 +1,3 @@
+BACKEND = "Null"
+
+TRUSTED_PROXIES = {"127.0.0.1": ["X-Forwarded-Proto"]}
