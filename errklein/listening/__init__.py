@@ -1,7 +1,7 @@
 """The endpoints that the web server listens at: sockets, TLS certificates and the PROXY protocol."""
 
 from errklein.listening._certificate_expiry import ExpiryWatch
-from errklein.listening._haproxy import ProxiedFactory, address_of
+from errklein.listening._haproxy import ProxiedFactory, ProxiedProtocol, address_of
 from errklein.listening._listen_errors import in_use_by_another, listen_problem, unix_problem
 from errklein.listening._listeners import ListenError, Listeners, identify, server_endpoint
 
@@ -10,6 +10,7 @@ __all__ = [
     "ListenError",
     "Listeners",
     "ProxiedFactory",
+    "ProxiedProtocol",
     "address_of",
     "identify",
     "in_use_by_another",

@@ -6,6 +6,7 @@ expects the header within TLS.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,10 @@ class ProxiedProtocol(ProtocolWrapper):
     factory: ProxiedFactory
     wrappedProtocol: Any
 
+    # For the limit of connections, which closes one without a head in favour of a new one.
+    has_received_head = False
+    deadline = 0.0
+
     def __init__(self, factory: ProxiedFactory) -> None:
         super().__init__(factory, None)  # type: ignore[arg-type]
         self._header: ProxyHeader | None = None
@@ -47,6 +52,7 @@ class ProxiedProtocol(ProtocolWrapper):
         self._deadline = self.factory.reactor.callLater(
             _DEADLINE, self._refuse, "the PROXY header took too long to arrive"
         )
+        self.factory.opened(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Read the header, and pass on the bytes after it."""
@@ -65,15 +71,22 @@ class ProxiedProtocol(ProtocolWrapper):
     def _begin(self, rest: bytes) -> None:
         self._received = b""
         self._deadline.cancel()
+        self.factory.closed(self)
         self.wrappedProtocol = self.factory.wrappedFactory.buildProtocol(self.getPeer())
         self.wrappedProtocol.makeConnection(self)
         if rest and self.wrappedProtocol is not None:
             self.wrappedProtocol.dataReceived(rest)
 
     def _refuse(self, reason: str) -> None:
-        self.disconnecting = 1
         self.log.info('{peer} "-" {reason}', peer=getattr(self.getPeer(), "host", "-"), reason=reason)
+        self.abort()
+
+    def abort(self) -> None:
+        """Close a connection without a complete header now."""
+        self.disconnecting = 1
         self.transport.abortConnection()  # type: ignore[union-attr]
+
+    close_if_idle = abort
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """End the wrapped connection."""
@@ -82,6 +95,7 @@ class ProxiedProtocol(ProtocolWrapper):
         if self.wrappedProtocol is not None:
             super().connectionLost(reason)  # type: ignore[no-untyped-call]
         else:
+            self.factory.closed(self)
             self.factory.unregisterProtocol(self)  # type: ignore[no-untyped-call]
 
     @property
@@ -102,13 +116,15 @@ class ProxiedProtocol(ProtocolWrapper):
 
 
 class ProxiedFactory(WrappingFactory[ProxiedProtocol]):
-    """Creates connections that begin with a PROXY header."""
+    """Creates connections that begin with a PROXY header. `opened` and `closed` are called for those without a complete header."""
 
     noisy = False
 
     def __init__(self, reactor: Any, factory: IProtocolFactory) -> None:
         super().__init__(factory)  # type: ignore[no-untyped-call]
         self.reactor = reactor
+        self.opened: Callable[[ProxiedProtocol], object] = lambda connection: None
+        self.closed = self.opened
 
     def buildProtocol(self, addr: IAddress | None) -> ProxiedProtocol:
         """Return a new connection."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
 
-from errklein.listening import ProxiedFactory
+from errklein.listening import ProxiedFactory, ProxiedProtocol
 from errklein.running.rate_limit import RateLimit
 from errklein.web._settings import WebSettings
 from errklein.web._shared_timer import NEVER
@@ -50,7 +50,7 @@ class ConnectionLimits:
     log = Logger(namespace="errklein.web")
 
     def __init__(self, settings: WebSettings, now: Callable[[], float], exempt: Callable[[str], bool]) -> None:
-        self.connections: dict[Channel, str | None] = {}
+        self.connections: dict[Channel | ProxiedProtocol, str | None] = {}
         """The open connections, in the order of opening, and their clients."""
         self._most = settings.max_connections
         self._most_of_client = settings.max_connections_per_client
@@ -77,8 +77,10 @@ class ConnectionLimits:
         if many clients connect; the system then ignores the packet of the next one, which tries again after a second.
         """
         if isinstance(port, Port):
-            # The clients of such a proxy are known later, when `opened` is called.
-            if not isinstance(port.factory, ProxiedFactory):
+            if isinstance(port.factory, ProxiedFactory):
+                # The client is known later, when `opened` is called. Until then, the connection counts only for the total.
+                port.factory.opened, port.factory.closed = self._add, self.closed
+            else:
                 port.factory = _GuardedFactory(port.factory, self.accepts)  # type: ignore[assignment]
             port.doRead = partial(_accept_some, port, port.doRead)  # type: ignore[method-assign]
             if port.backlog == _TWISTEDS_BACKLOG:
@@ -98,16 +100,20 @@ class ConnectionLimits:
     def opened(self, connection: Channel) -> None:
         """Add a new connection. It, or others, are closed if there are too many."""
         address = connection.transport.getPeer()
-        if not self.accepts(address):
+        if self.accepts(address):
+            self._add(connection, self._client_at(address))
+        else:
             connection.abort()
-        elif len(self.connections) < self._most or self._make_room():
-            client = self.connections[connection] = self._client_at(address)
+
+    def _add(self, connection: Channel | ProxiedProtocol, client: str | None = None) -> None:
+        if len(self.connections) < self._most or self._make_room():
+            self.connections[connection] = client
             self._of_client[client] += 1
         else:
             connection.abort()
             self._warn(_ALL_BUSY)
 
-    def closed(self, connection: Channel) -> None:
+    def closed(self, connection: Channel | ProxiedProtocol) -> None:
         """Forget a closed connection."""
         if connection in self.connections:
             client = self.connections.pop(connection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv6Address as Address
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.tcp import Port
 from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from errklein.listening import ProxiedFactory
 from errklein.listening.tls import generate_certificate
 from errklein.logs import format_line
 from errklein.running import Runner, WorkerPool
@@ -205,6 +208,60 @@ class TotalTests(LimitsCase):
         self.assertEqual(lines[4:], ["Refused connections: 1; all 4 open ones have requests in progress"])
 
 
+class ProxyProtocolTests(LimitsCase):
+    """The limits behind a proxy that sends the PROXY protocol, and that isn't a trusted proxy."""
+
+    def setUp(self) -> None:
+        """Listen for the proxy, without a socket."""
+        super().setUp()
+        self.factory = ProxiedFactory(self.clock, self.web.site)
+        self.web.site.limits.guard(Port(0, self.factory, 1, reactor=self.clock))
+
+    def open_by_proxy(self, client: str = "", data: bytes = b"") -> Connection:
+        """Open a connection from the proxy. Unless the client is empty, send its header and this data."""
+        connection = Connection(peerAddress=IPv4Address("TCP", "127.0.0.1", 1024))
+        connection.channel = self.factory.buildProtocol(None)  # type: ignore[assignment]
+        connection.channel.makeConnection(connection)  # type: ignore[no-untyped-call]
+        if client:
+            connection.channel.dataReceived(b"PROXY TCP4 %b 192.0.2.99 1024 80\r\n%b" % (client.encode(), data))
+        return connection
+
+    def test_each_client_has_its_limit(self) -> None:
+        """Clients of the proxy aren't one client, and one beyond its limit is refused without harm to others."""
+        for _ in range(2):
+            self.assertFalse(self.open_by_proxy("192.0.2.1", request("GET", "/slow")).closed)
+        self.assertTrue(self.open_by_proxy("192.0.2.1").closed)
+        for client in ("192.0.2.2", "192.0.2.3"):
+            self.assertEqual(status_of(self.open_by_proxy(client, request("GET", "/quick")).received()), 200)
+
+    def test_connections_without_a_header(self) -> None:
+        """They count for the total only. The oldest one is closed for a new one, and the proxy isn't suspended then."""
+        waiting = [self.open_by_proxy() for _ in range(5)]
+        self.assertEqual([one.closed for one in waiting], [True] + [False] * 4)
+        waiting[1].channel.dataReceived(b"PROXY TCP4 192.0.2.1 192.0.2.99 1024 80\r\n" + request("GET", "/quick"))
+        self.assertEqual(status_of(waiting[1].received()), 200)
+        self.assertEqual(status_of(self.open_by_proxy("192.0.2.1", request("GET", "/quick")).received()), 200)
+        self.assertEqual([one.closed for one in waiting], [True, False, True, False, False])
+        self.clock.advance(10)
+        self.assertEqual([one.closed for one in waiting], [True, False, True, True, True])
+        for one in waiting:
+            one.channel.connectionLost()
+        self.assertEqual(len(self.web.site.limits.connections), 1)
+
+    def test_requests_in_progress_are_never_interrupted(self) -> None:
+        """If all connections have requests in progress, a new one is refused before its header."""
+        busy = [self.open_by_proxy(f"192.0.2.{number}", request("GET", "/slow")) for number in range(4)]
+        self.assertTrue(self.open_by_proxy().closed)
+        self.assertEqual([one.closed for one in busy], [False] * 4)
+
+    def test_stop(self) -> None:
+        """A connection without a header is idle, and closed when the server stops."""
+        waiting = self.open_by_proxy()
+        self.web.site.begin_stopping()
+        self.assertTrue(waiting.closed)
+        waiting.channel.connectionLost()
+
+
 class FakeChannel:
     """A connection for the property test."""
 
@@ -307,29 +364,42 @@ class SocketTests(TestCase):
         """A fourth connection is refused on a plain port."""
         await self.assert_limited("tcp:0:interface=127.0.0.1", lambda client: client)
 
-    async def test_proxy_protocol(self) -> None:
-        """Behind a proxy that sends the PROXY protocol, each of its clients has a limit, and the proxy has none."""
+    async def assert_limited_by_proxy(self, endpoint: str, wrap: Callable[[socket.socket], socket.socket]) -> None:
+        """Fail unless each client has a limit of its own on an endpoint for the PROXY protocol, and the proxy has none."""
 
-        def proxied(client: socket.socket) -> socket.socket:
-            client.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.9 1024 80\r\n")
-            return client
+        def proxied(host: bytes, client: socket.socket) -> socket.socket:
+            client.sendall(b"PROXY TCP4 %b 192.0.2.9 1024 80\r\n" % host)
+            return wrap(client)
 
-        endpoint = "haproxy:tcp:0:interface=127.0.0.1"
-        await self.assert_limited(endpoint, proxied)
+        await self.assert_limited(endpoint, partial(proxied, b"192.0.2.1"))
 
         def connect() -> bytes:
-            with socket.create_connection(("127.0.0.1", port_of(self.web.listeners, endpoint)), 10) as client:
-                client.sendall(b"PROXY TCP4 192.0.2.2 192.0.2.9 1024 80\r\n" + request("GET", "/quick"))
-                return client.recv(4096)
+            client = socket.create_connection(("127.0.0.1", port_of(self.web.listeners, endpoint)), 10)
+            with proxied(b"192.0.2.2", client) as wrapped:
+                wrapped.sendall(request("GET", "/quick"))
+                return wrapped.recv(4096)
 
         self.assertEqual(status_of(await deferToThread(connect)), 200)
 
-    async def test_tls(self) -> None:
-        """A fourth connection is refused on a port with TLS, before the handshake."""
+    def tls(self) -> tuple[str, Callable[[socket.socket], socket.socket]]:
+        """Return an endpoint with TLS, and what makes a client's connection one with TLS."""
         key, certificate = Path(self.mktemp()).absolute(), Path(self.mktemp()).absolute()
         generate_certificate(["localhost"], key, certificate)
         trusting = ssl.create_default_context(cafile=str(certificate))
-        await self.assert_limited(
+        return (
             f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1",
             lambda client: trusting.wrap_socket(client, server_hostname="localhost"),
         )
+
+    async def test_proxy_protocol(self) -> None:
+        """Behind a proxy that sends the PROXY protocol, each of its clients has a limit."""
+        await self.assert_limited_by_proxy("haproxy:tcp:0:interface=127.0.0.1", lambda client: client)
+
+    async def test_proxy_protocol_with_tls(self) -> None:
+        """So it is if the proxy forwards TLS connections."""
+        endpoint, wrap = self.tls()
+        await self.assert_limited_by_proxy(f"haproxy:{endpoint}", wrap)
+
+    async def test_tls(self) -> None:
+        """A fourth connection is refused on a port with TLS, before the handshake."""
+        await self.assert_limited(*self.tls())
