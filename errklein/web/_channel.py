@@ -6,7 +6,7 @@ from functools import cached_property
 from http.client import responses
 from typing import TYPE_CHECKING, Any, cast
 
-from twisted.internet.interfaces import IAddress, IProtocol
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from errklein.web._site import Site
 
 _LARGEST_PIPELINE = 16 * 1024
+_LARGEST_MESSAGE = 1024 * 1024
 _LINGER = 2.0
 _TURN = 0.01
 
@@ -45,6 +46,9 @@ class Channel(HTTPChannel):
         self._head_begun = False
         self._request: HTTPRequest | None = None
         """The request that is being read or handled."""
+        self._websocket: Any = None
+        self._unread = 0
+        """The number of bytes that were written to a WebSocket since its client has stopped reading."""
         self._chunks: ChunkedBody | None = None
         self._left = 0
         """The number of bytes that are missing from a body which isn't chunked."""
@@ -89,8 +93,9 @@ class Channel(HTTPChannel):
         self._direct = False
         self.deadline = NEVER
         self.site.channel_closed(self)
-        if self._request is not None:
-            self._request.connectionLost(reason)
+        receiver = self._websocket or self._request
+        if receiver is not None:
+            receiver.connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
         """Read requests from received bytes, or keep these until the response to the current request is sent."""
@@ -112,6 +117,7 @@ class Channel(HTTPChannel):
     def resumeProducing(self) -> None:
         """Resume the response when the client has read it."""
         self._write_paused = False
+        self._unread = 0
         settings = self.site.settings
         if self._handling:
             self.deadline = NEVER
@@ -340,16 +346,30 @@ class Channel(HTTPChannel):
             self._is_producer = False
             self.transport.unregisterProducer()
 
-    def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:  # noqa: N802
+    # WebSockets. Twisted's have no limit for messages in either direction.
+
+    def _protocolUpgradeForWebsockets(self, protocol: Any) -> None:  # noqa: N802
         """Leave the connection to a WebSocket. Twisted's WebSocketResource calls this."""
-        self._stop_producing()
-        super()._protocolUpgradeForWebsockets(protocol)
-        assert self._request is not None
-        self._request.upgraded()
-        lost = self.connectionLost
+        request = self._request
+        assert request is not None
+        request.upgraded()
+        self._direct = False
+        self._websocket = protocol
+        self.dataReceived = self._receive_frames  # type: ignore[method-assign]
+        self.write = self._send_frames  # type: ignore[method-assign]
+        protocol.makeConnection(self)
 
-        def connection_lost(reason: Failure = connectionDone) -> None:
-            self.site.channel_closed(self)
-            lost(reason)
+    def _receive_frames(self, data: bytes) -> None:
+        websocket = self._websocket
+        if not self._closing:
+            websocket.dataReceived(data)
+        if not self._closing and len(websocket._textBuffer.data) + len(websocket._bytesBuffer.data) > _LARGEST_MESSAGE:
+            websocket.loseConnection(1009)
 
-        self.connectionLost = connection_lost  # type: ignore[method-assign]
+    def _send_frames(self, data: bytes) -> None:
+        if self._write_paused:
+            self._unread += len(data)
+            if self._unread > _LARGEST_MESSAGE:
+                self.abort()
+        if not self._closing:
+            self.transport.write(data)

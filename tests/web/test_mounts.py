@@ -55,6 +55,7 @@ class Echo:
 
     def negotiationStarted(self, transport: WebSocketTransport) -> None:
         self.transport = transport
+        self.lost.clear()
 
     def negotiationFinished(self) -> None:
         self.transport.sendTextMessage("welcome")
@@ -190,20 +191,6 @@ class MountTests(WebCase):
         head = f"POST /board HTTP/1.1\r\nHost: x\r\nContent-Length: {self.settings.max_body + 1}\r\n\r\n"
         self.assertIn(b" 413 ", self.connect().send(head.encode()))
 
-    def test_websocket(self) -> None:
-        """A mounted WebSocket takes the connection over, without a time limit, and notices its end."""
-        self.mount(chat=WebSocketResource(Echo))  # type: ignore[arg-type]
-        connection = self.connect()
-        upgrade = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
-        head = connection.send(request("GET", "/chat", b"", *upgrade, "Sec-WebSocket-Version: 13"))
-        self.assertIn(b" 101 ", head)
-        self.assertTrue(head.endswith(b"\x81\x07welcome"))
-        self.successResultOf(self.web.when_idle())
-        self.pass_time(self.settings.timeout * 3)
-        self.assertEqual(connection.send(b"\x81\x82\0\0\0\0hi"), b"\x81\x02HI")
-        self.web.site.drop_connections()
-        self.assertTrue(connection.disconnected or connection.disconnecting)
-
     def test_stock_site(self) -> None:
         """Mounts are served under a stock Twisted site, too."""
         self.mount(board=board().resource(), any=Data(b"mounted", "text/plain"))
@@ -217,3 +204,90 @@ class MountTests(WebCase):
             response = self.successResultOf(stub.get(f"http://127.0.0.1{path}"))
             self.assertEqual(self.successResultOf(response.content()), body)
         self.assertEqual(self.successResultOf(stub.get("http://127.0.0.1/unknown")).code, 404)
+
+
+class WebSocketTests(WebCase):
+    """A mounted WebSocket."""
+
+    def setUp(self) -> None:
+        """Connect a client."""
+        super().setUp()
+        self.web.routes.replace("Board", (), mounts={"/chat": WebSocketResource(Echo)})  # type: ignore[arg-type]
+        self.client = self.connect()
+        upgrade = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+        self.head = self.client.send(request("GET", "/chat", b"", *upgrade, "Sec-WebSocket-Version: 13"))
+
+    def frame(self, data: bytes, beginning: int = 0x81) -> bytes:
+        """Return a frame as clients send it. By default it is a text message."""
+        length = bytes([0x80 + len(data)]) if len(data) < 126 else b"\xff" + len(data).to_bytes(8)
+        return bytes([beginning]) + length + bytes(4) + data
+
+    def test_connection(self) -> None:
+        """The WebSocket takes the connection over, without a time limit, and notices its end."""
+        self.assertIn(b" 101 ", self.head)
+        self.assertTrue(self.head.endswith(b"\x81\x07welcome"))
+        self.successResultOf(self.web.when_idle())
+        self.pass_time(self.settings.timeout * 3)
+        self.assertEqual(self.client.send(self.frame(b"hi")), b"\x81\x02HI")
+        self.web.site.drop_connections()
+        self.assertTrue(self.client.disconnected)
+        self.client.channel.connectionLost()
+        self.assertEqual((len(Echo.lost), len(self.web.site.limits.connections)), (1, 0))
+
+    def test_client_that_does_not_read(self) -> None:
+        """A client that doesn't read is disconnected after 30 seconds."""
+        self.client.channel.pauseProducing()
+        self.pass_time(self.settings.read_deadline - 1)
+        self.client.channel.resumeProducing()
+        self.client.channel.pauseProducing()
+        self.pass_time(self.settings.read_deadline - 1)
+        self.assertFalse(self.client.closed)
+        self.pass_time(2)
+        self.assertTrue(self.client.disconnected)
+
+    def test_waiting_bytes(self) -> None:
+        """A client is disconnected when more than 1 MiB waits for it, and what is sent then is dropped."""
+        half = self.frame(b"x" * 600_000)
+        for _ in range(2):
+            self.client.channel.pauseProducing()
+            self.client.send(half)
+            self.client.channel.resumeProducing()
+        self.assertFalse(self.client.closed)
+        self.client.channel.pauseProducing()
+        self.assertGreater(len(self.client.send(half)), 600_000)
+        self.assertEqual(self.client.send(half), b"")
+        self.assertTrue(self.client.disconnected)
+
+    def test_producer(self) -> None:
+        """A producer of large messages is paused while the client doesn't read."""
+        producer = self.connect()
+        self.client.channel._websocket.attachProducer(producer)
+        self.client.channel.pauseProducing()
+        self.assertEqual(producer.producerState, "paused")
+        self.client.channel.resumeProducing()
+        self.assertEqual(producer.producerState, "producing")
+
+    def test_large_message(self) -> None:
+        """A message above 1 MiB, also in parts, ends the connection with status 1009."""
+        part = b"x" * 600_000
+        self.assertEqual(self.client.send(self.frame(part, 0x01)), b"")
+        self.assertEqual(self.client.send(self.frame(b"y", 0x80)), self.frame_of(part.upper() + b"Y"))
+        self.assertEqual(self.client.send(self.frame(part, 0x02)), b"")
+        self.assertEqual(self.client.send(self.frame(part, 0x00)), b"\x88\x02\x03\xf1")
+        self.assertTrue(self.client.disconnecting)
+
+    def frame_of(self, data: bytes) -> bytes:
+        """Return a text message as the server sends it."""
+        return b"\x81\x7f" + len(data).to_bytes(8) + data
+
+    def test_close(self) -> None:
+        """The client's close frame is answered, and what it sends after it is ignored."""
+        self.assertEqual(self.client.send(b"\x88\x82\0\0\0\0\x03\xe8"), b"\x88\x02\x03\xe8")
+        self.assertTrue(self.client.disconnecting)
+        self.assertEqual(self.client.send(self.frame(b"late")), b"")
+
+    def test_close_without_reading(self) -> None:
+        """A client that doesn't read the close frame is disconnected after 30 seconds."""
+        self.client.send(b"\x88\x82\0\0\0\0\x03\xe8")
+        self.pass_time(self.settings.read_deadline + 1)
+        self.assertTrue(self.client.disconnected)
