@@ -180,6 +180,8 @@ class Lifecycle:
             activation.ended = True
             if activation.late and activation is not current():
                 self.activations.abandon(activation)
+        # Before `deactivate`, which may close what they use.
+        self._routes.end_streams(plugin.name)
         overdue: PluginTimeout | None = None
         deactivated = Deferred.fromCoroutine(self._execution.call(instance, "deactivate"))
         then = "Its commands, webhooks and pollers have been removed."

@@ -351,13 +351,19 @@ class Channel(HTTPChannel):
     def _protocolUpgradeForWebsockets(self, protocol: Any) -> None:  # noqa: N802
         """Leave the connection to a WebSocket. Twisted's WebSocketResource calls this."""
         request = self._request
-        assert request is not None
+        assert request is not None and request.match is not None
         request.upgraded()
+        self.site.router.routes.streams[request.match.route.owner].add(self)
         self._direct = False
         self._websocket = protocol
         self.dataReceived = self._receive_frames  # type: ignore[method-assign]
         self.write = self._send_frames  # type: ignore[method-assign]
         protocol.makeConnection(self)
+
+    def end(self, problem: Problem) -> None:
+        """Close the WebSocket. Its plugin is deactivated."""
+        if not self._closing:
+            self._websocket.loseConnection(1001)
 
     def _receive_frames(self, data: bytes) -> None:
         websocket = self._websocket

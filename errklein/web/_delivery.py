@@ -227,7 +227,9 @@ class Delivery(Resource):
         return True
 
     def _streamed(self, failure: Failure | None) -> None:
-        if failure is not None and isinstance(failure.value, Overloaded) and not self.responded:
+        if failure is not None and isinstance(failure.value, Problem):
+            self._send_error(failure.value)
+        elif failure is not None and isinstance(failure.value, Overloaded) and not self.responded:
             self._send_unavailable(str(failure.value), failure.value.retry_after)
         elif failure is not None:
             self._handler_failed(failure)

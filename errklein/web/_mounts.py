@@ -95,6 +95,7 @@ class MountedDelivery(Resource):
         """Render the resource."""
         self._services.in_flight.enter()
         self._services.sweeper.watch(self)
+        self._services.routes.streams[self._mount.owner].add(self)
         request.notifyFinish().addBoth(self._settle)
         if self._services.routes.held(self._mount.owner):
             self._services.routes.when_released(self._mount.owner).addCallback(self._dispatch_again)
@@ -102,6 +103,11 @@ class MountedDelivery(Resource):
         request.content.seek(0)
         request.render(self._mount.enter(request))
         return NOT_DONE_YET
+
+    def end(self, problem: Problem) -> None:
+        """Abort a response that has begun."""
+        if self._request.startedWriting:
+            self._request.fail(problem)
 
     def deadline_passed(self) -> None:
         """Respond with 504. The sweeper calls this."""

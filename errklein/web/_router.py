@@ -25,7 +25,7 @@ class Router:
     """
 
     def __init__(self, routes: Routes, in_flight: InFlightCounter) -> None:
-        self._routes = routes
+        self.routes = routes
         self._in_flight = in_flight
 
     def check_headers(self, request: HTTPRequest, length: int | None, expects: bool) -> Problem | None:
@@ -89,7 +89,7 @@ class Router:
         :raises NoRoute: No route matches.
         :raises Rebuilding: The routes are being rebuilt.
         """
-        match = self._routes.cached_match(request.path, request.method)
+        match = self.routes.cached_match(request.path, request.method)
         if match is not None:
             return match
         if request.bad_target is not None:
@@ -98,9 +98,9 @@ class Router:
             raise request.bad_target
         path = clean_path(request.path)
         try:
-            return self._routes.match(request.path, path, request.method)
+            return self.routes.match(request.path, path, request.method)
         except NoRoute:
-            mount = self._routes.mounts.find(path)
+            mount = self.routes.mounts.find(path)
             if mount is None:
                 raise
             return Match(mount, {})

@@ -13,11 +13,13 @@ the reactor runs. The requests that depend on it wait meanwhile.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakSet
 
 from klein import Klein
 from twisted.internet.defer import Deferred
@@ -116,6 +118,8 @@ class Routes:
         self._shadowed = shadowed
         self.mounts = Mounts(deliver)
         """The resources that plugins have mounted."""
+        self.streams: defaultdict[str, WeakSet[Any]] = defaultdict(WeakSet)
+        """The streams and WebSockets of each plugin."""
         self._precedence = RoutePrecedence()
         self._routes: dict[str, Route] = {}
         self._of_hook: dict[HookKey, list[Route]] = {}
@@ -185,6 +189,11 @@ class Routes:
         """End a hold."""
         for waiting in self._held.pop(owner, ()):
             waiting.callback(None)
+
+    def end_streams(self, owner: str) -> None:
+        """End the owner's streams and WebSockets, since it is deactivated."""
+        for stream in tuple(self.streams.pop(owner, ())):
+            stream.end(Problem(503, "the plugin has been deactivated"))
 
     # Queries.
 

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from errklein.web._error_pages import Problem
 from errklein.web._responses import PreparedResponse
 from errklein.web._services import WebServices
 from errklein.web._stock_request import WebhookRequest
@@ -56,6 +57,10 @@ class ResponseStream:
     def __post_init__(self) -> None:
         # The generator may wait for a long time before its first item, with which it becomes the producer of the request.
         self.request.notifyFinish().addErrback(lambda _: self.stopProducing())
+        source = self.response.source
+        if source is not None and not source.direct_passthrough:
+            # A generator of the plugin, not a file or a large body.
+            self.web.routes.streams[self.context.hook.owner].add(self)
 
     def pauseProducing(self) -> None:
         """Stop asking for items, since the client doesn't read fast enough."""
@@ -69,6 +74,10 @@ class ResponseStream:
     def stopProducing(self) -> None:
         """End the response, since the client has disconnected."""
         self._end(None)
+
+    def end(self, problem: Problem) -> None:
+        """Close the generator, and respond with the error or abort the response that has begun."""
+        self._end(Failure(problem))
 
     def _run(self) -> None:
         # A loop rather than recursive callbacks, since an asynchronous generator may yield its next item at once.

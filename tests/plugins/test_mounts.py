@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 from klein import Klein
 from twisted.web.static import Data
 
-from errklein import BotPlugin, botcmd
+from errklein import BotPlugin, botcmd, webhook
 from errklein.testing import PluginTestCase
+from errklein.web import ConnectionBroken
 
 
 class Board(BotPlugin):
@@ -99,3 +102,31 @@ class OwnMountTests(PluginTestCase):
     def test_own_attribute(self) -> None:
         """A plugin's own attribute `mount` takes precedence."""
         self.assertEqual(self.command("!where"), "/mnt/backup")
+
+
+class Streams(BotPlugin):
+    """A plugin whose stream doesn't end."""
+
+    has_ended = False
+
+    @webhook
+    async def stream(self, payload: Any) -> AsyncIterator[str]:
+        try:
+            yield "first"
+            await asyncio.sleep(3600)
+        finally:
+            self.has_ended = True
+
+
+class StreamTests(PluginTestCase):
+    """Streams of a plugin that is deactivated."""
+
+    plugins = (Streams,)
+
+    def test_end(self) -> None:
+        """A stream ends when its plugin is deactivated."""
+        response, plugin = self.bot.get("/stream"), self.bot.plugin("Streams")
+        self.assertFalse(plugin.has_ended)
+        self.command("!plugin deactivate Streams")
+        self.failureResultOf(response, ConnectionBroken)
+        self.assertTrue(plugin.has_ended)

@@ -166,6 +166,19 @@ class MountTests(WebCase):
         self.assertIn(b"data: 2", connection.received())
         self.assertFalse(connection.closed)
 
+    def test_end(self) -> None:
+        """When the plugin is deactivated, a response that has begun is aborted, and others continue."""
+        waiting = Waiting()
+        self.mount(events=waiting)
+        begun, not_begun = self.connect(), self.connect()
+        for connection in (begun, not_begun):
+            connection.send(request("GET", "/events"))
+        waiting.requests[0].write(b"data: 1\n\n")
+        self.web.routes.end_streams("Board")
+        self.assertTrue(begun.disconnected)
+        waiting.requests[1].finish()
+        self.assertIn(b" 200 ", not_begun.received())
+
     def test_disconnect(self) -> None:
         """The resource notices when the client disconnects."""
         waiting = Waiting()
@@ -291,3 +304,17 @@ class WebSocketTests(WebCase):
         self.client.send(b"\x88\x82\0\0\0\0\x03\xe8")
         self.pass_time(self.settings.read_deadline + 1)
         self.assertTrue(self.client.disconnected)
+
+    def test_end(self) -> None:
+        """When the plugin is deactivated, its WebSockets are closed with status 1001; those of others stay open."""
+        self.web.routes.end_streams("Other")
+        self.assertFalse(self.client.closed)
+        self.web.routes.end_streams("Board")
+        self.assertEqual(self.client.received(), b"\x88\x02\x03\xe9")
+        self.assertTrue(self.client.disconnecting)
+
+    def test_end_of_a_closed_connection(self) -> None:
+        """A WebSocket that is being closed isn't closed again."""
+        self.client.send(b"\x88\x82\0\0\0\0\x03\xe8")
+        self.web.routes.end_streams("Board")
+        self.assertEqual(self.client.received(), b"")

@@ -551,6 +551,48 @@ class EventStreamTests(WebCase):
         self.assertEqual(self.events.failed, [])
         self.successResultOf(self.web.when_idle())
 
+    def test_deactivation(self) -> None:
+        """When the plugin is deactivated, its streams are aborted and their generators closed, and nothing is logged."""
+        connection, _ = self.opened("/coroutine/tuple")
+        self.web.routes.end_streams("Other")
+        self.assertFalse(connection.closed)
+        self.web.routes.end_streams("Events")
+        self.assertTrue(connection.disconnected)
+        self.assertEqual(self.plugin.ended, ["CancelledError", "finally"])
+        self.assertEqual(self.events.failed, [])
+        self.successResultOf(self.web.when_idle())
+
+    def test_deactivation_before_first_item(self) -> None:
+        """A client that waits for the first item gets 503 when the plugin is deactivated."""
+        response = self.start("GET", "/first")
+        self.web.routes.end_streams("Events")
+        self.assertEqual(self.successResultOf(response).status, 503)
+        self.assertEqual(self.plugin.ended, ["silent"])
+
+    def test_deactivation_during_a_large_response(self) -> None:
+        """A response that isn't a generator's continues, although it is sent in pieces."""
+
+        class Large:
+            @webhook
+            async def large(self, payload: Any) -> str:
+                return "~" * 1_000_000
+
+        self.serve(Large())
+        connection = self.connect()
+        write = connection.write
+
+        def write_and_be_full(data: bytes) -> None:
+            write(data)
+            connection.channel.pauseProducing()
+
+        self.patch(connection, "write", write_and_be_full)
+        connection.channel.dataReceived(request("GET", "/large"))
+        self.web.routes.end_streams("Large")
+        while connection.channel._write_paused:
+            connection.channel.resumeProducing()
+        self.assertFalse(connection.disconnected)
+        self.assertEqual(connection.received().count(b"~"), 1_000_000)
+
     def test_response_is_closed(self) -> None:
         """The functions of `call_on_close` are called after the generator has ended."""
         ended = self.plugin.ended
