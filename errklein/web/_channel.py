@@ -12,6 +12,7 @@ from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
+from errklein.listening import address_of
 from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import ChunkedBody, Head, read_head
 from errklein.web._shared_timer import NEVER
@@ -66,7 +67,10 @@ class Channel(HTTPChannel):
     @cached_property
     def peer(self) -> IAddress:
         """The client's address."""
-        return cast(IAddress, self.transport.getPeer())
+        peer: Any = self.transport.getPeer()
+        # An endpoint for IPv6 serves IPv4 too, with such addresses.
+        host = getattr(peer, "host", "")
+        return cast(IAddress, address_of(host[7:], peer.port) if host.startswith("::ffff:") else peer)
 
     @cached_property
     def host(self) -> IAddress:

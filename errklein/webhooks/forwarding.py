@@ -143,7 +143,7 @@ class TrustedProxies:
         if host == UNIX:
             return self._of_unix
         try:
-            address = _unmapped(ip_address(host))
+            address = unmapped(ip_address(host))
         except ValueError:
             return None
         return next((headers for network, headers in self._networks if address in network), None)
@@ -203,10 +203,10 @@ def parse_node(text: bytes) -> tuple[str, int]:
 
 @lru_cache(1024)
 def _normal(host: str) -> str:
-    return str(_unmapped(ip_address(host)))
+    return str(unmapped(ip_address(host)))
 
 
-def _unmapped(address: Address) -> Address:
+def unmapped(address: Address) -> Address:
     """Return an IPv4 address for one that is mapped to IPv6, as sockets for both versions have it."""
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 

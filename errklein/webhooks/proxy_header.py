@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 
-from errklein.webhooks.forwarding import UNIX
+from errklein.webhooks.forwarding import UNIX, unmapped
 
 Node = tuple[str, int]
 """An address and a port; the address is UNIX for Unix sockets."""
@@ -97,4 +97,4 @@ def _parse_v2(command: int, family: int, addresses: bytes, size: int) -> ProxyHe
 def _node(host: IPv4Address | IPv6Address, port: int) -> Node:
     if not 0 <= port < 65536:
         raise InvalidHeader("the PROXY header has an invalid port")
-    return str(host), port
+    return str(unmapped(host)), port

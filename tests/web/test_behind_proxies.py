@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from treq.testing import StubTreq
-from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.logger import capturedLogs, formatEvent
 from twisted.web.resource import Resource
 
@@ -111,6 +111,12 @@ class WithoutProxiesTests(ProxyCase):
         }
         self.assertEqual(self.where(), expected)
         self.assertEqual(self.where(sent=()), expected)
+
+    def test_ipv4_on_an_endpoint_for_ipv6(self) -> None:
+        """The client has its IPv4 address, as on an endpoint for IPv4."""
+        connection = self.connect()
+        connection.getPeer = lambda: IPv6Address("TCP", "::ffff:192.0.2.1", 1024)  # type: ignore[method-assign,assignment,return-value]
+        self.assertIn(b'"client":"192.0.2.1"', connection.send(request("POST", "/where")))
 
 
 class TrustedProxyTests(ProxyCase):
