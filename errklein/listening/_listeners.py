@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from errklein.listening._connections import use_event_loop
 from errklein.listening._haproxy import ProxiedEndpoint
 from errklein.listening._listen_errors import listen_problem, unix_problem
 
@@ -105,6 +106,7 @@ class Listeners:
             port = await maybeDeferred(endpoint.listen, self._factory)
         except Exception as error:
             raise ListenError(description, _reason(description, error)) from None
+        use_event_loop(port)
         self._guard(port)
         listener = self._open[identify(description)] = _Listener(description, port, certificates)
         if self._paused:

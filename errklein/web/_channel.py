@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
-from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
@@ -60,7 +59,6 @@ class Channel(HTTPChannel):
         self._write_paused = False
         self._reading = True
         self._is_producer = False
-        self._direct = False
 
     # Behind a proxy, the addresses are known after the first bytes; a lost connection no longer has them.
 
@@ -85,7 +83,6 @@ class Channel(HTTPChannel):
         if set_no_delay is not None:
             set_no_delay(True)
         self.plain = not self.isSecure()  # type: ignore[no-untyped-call]
-        self._direct = isinstance(self.transport, Connection) and self.plain
         self.transport.registerProducer(self, True)
         self._is_producer = True
         self._set_deadline(self.site.settings.idle_deadline)
@@ -94,7 +91,6 @@ class Channel(HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Inform the request that the connection is lost."""
         self._closing = True
-        self._direct = False
         self.deadline = NEVER
         self.site.channel_closed(self)
         receiver = self._websocket or self._request
@@ -249,32 +245,12 @@ class Channel(HTTPChannel):
     # Responses and closing.
 
     def write(self, data: bytes) -> None:
-        """Send bytes, immediately if the socket accepts them and no others wait.
-
-        Twisted waits until the socket is writable, which costs two system calls and a turn of the reactor, although most
-        responses fit into the socket's buffer.
-        """
-        if self._direct and not self.transport.disconnecting:
-            try:
-                sent = self.transport.socket.send(data)
-            except OSError:
-                # The socket is full. Or the connection is lost; Twisted will notice it.
-                sent = 0
-            if sent == len(data):
-                return
-            # Bytes may remain in Twisted's buffer when the next response is ready, which must come after them.
-            self._direct = False
-            data = data[sent:]
+        """Send bytes."""
         self.transport.write(data)
 
     def writeSequence(self, iovec: Any) -> None:
         """Send byte strings."""
-        self.write(b"".join(iovec))
-
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
-        """Write the head of a response that a Twisted resource sends."""
-        self._direct = False
-        super().writeHeaders(version, code, reason, headers)  # type: ignore[no-untyped-call]
+        self.transport.write(b"".join(iovec))
 
     def requestDone(self, request: Any) -> None:
         """Read the next request, or close the connection, after a response."""

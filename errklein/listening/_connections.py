@@ -1,0 +1,86 @@
+"""Accepted connections on the asyncio reactor, without the reactor's own work for each read and each write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.internet import tcp, unix
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.main import CONNECTION_DONE
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+
+class _AsyncioConnection(tcp.Connection):
+    """A connection that the event loop calls directly, and that sends at once what the socket accepts.
+
+    Twisted's reactor wraps each call of a connection in a logging context, and sends when the socket has become writable: two
+    more system calls and a turn of the reactor, although most responses fit into the socket's buffer.
+    """
+
+    log = Logger()
+
+    def __init__(self, *arguments: Any) -> None:
+        self._loop = asyncio.get_running_loop()
+        super().__init__(*arguments)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, after those that wait."""
+        waits = self.dataBuffer or self._tempDataBuffer
+        if self.connected and not (waits or self.disconnecting or self._aborting or self.TLS):
+            try:
+                sent = self.socket.send(data)
+            except OSError:
+                # The socket is full, or the connection is lost, which the event loop reports.
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
+        super().write(data)  # type: ignore[no-untyped-call]
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """Send byte strings, after those that wait."""
+        self.write(b"".join(data))
+
+    def startReading(self) -> None:
+        """Receive from now on."""
+        self._loop.add_reader(self.fileno(), self._call, self.doRead)
+
+    def stopReading(self) -> None:
+        """Don't receive until `startReading`."""
+        self._loop.remove_reader(self.fileno())
+
+    def startWriting(self) -> None:
+        """Send waiting bytes when the socket accepts them."""
+        self._loop.add_writer(self.fileno(), self._call, self.doWrite)
+
+    def stopWriting(self) -> None:
+        """Don't send until `startWriting`."""
+        self._loop.remove_writer(self.fileno())
+
+    def _call(self, method: Callable[[], object]) -> None:
+        try:
+            lost = method()
+        except Exception as error:
+            self.log.failure("A connection failed")
+            lost = error
+        if lost is CONNECTION_DONE and method == self.doRead:
+            self.readConnectionLost(Failure(CONNECTION_DONE))
+        elif lost:
+            self.connectionLost(Failure(lost))
+
+
+class TCPConnection(_AsyncioConnection, tcp.Server):
+    """A TCP connection."""
+
+
+class UNIXConnection(_AsyncioConnection, unix.Server):
+    """A connection to a Unix socket."""
+
+
+def use_event_loop(port: object) -> None:
+    """Let the event loop call the connections that this port accepts from now on. Does nothing on other reactors."""
+    if isinstance(port, tcp.Port) and isinstance(port.reactor, AsyncioSelectorReactor):
+        port.transport = UNIXConnection if isinstance(port, unix.Port) else TCPConnection  # type: ignore[assignment]
