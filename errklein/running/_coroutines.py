@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Awaitable, Coroutine, Generator
-from contextvars import Context
+from contextvars import Context, copy_context
 from types import coroutine
 from typing import Any, TypeVar
 
@@ -113,9 +113,12 @@ class _UnusedTask(_Task):
 
 
 class _Steps(Deferred[Any]):
-    """The result of a coroutine. Runs the steps after the first, which awaits `awaited`; None is the loop's next turn."""
+    """The result of a coroutine. Runs the steps after the first, which awaits `awaited`; None is the loop's next turn.
 
-    __slots__ = ("_awaited", "_context", "_error", "_loop", "_task", "_work")
+    The callbacks run in the context of the caller, where the variables of the coroutine are not visible.
+    """
+
+    __slots__ = ("_awaited", "_caller", "_context", "_error", "_loop", "_task", "_work")
 
     def __init__(
         self,
@@ -130,6 +133,7 @@ class _Steps(Deferred[Any]):
         self._work = work
         self._loop = loop
         self._context = context
+        self._caller = copy_context()
         self._awaited: Any = None
         self._error: BaseException | None = None
         task.steps = self
@@ -149,21 +153,21 @@ class _Steps(Deferred[Any]):
         if type(self._task) is _Task:
             self._task.steps = None
             self._task.awaited = awaited
-            self._task.add_done_callback(self._settle, context=self._context)
+            self._task.add_done_callback(self._settle, context=self._caller)
             return
         self._awaited = awaited
         if isinstance(awaited, Deferred):
             awaited.addBoth(self._fired, awaited)
         elif getattr(awaited, "_asyncio_future_blocking", None) and awaited.get_loop() is self._loop:
             awaited._asyncio_future_blocking = False
-            awaited.add_done_callback(self._step, context=self._context)
+            awaited.add_done_callback(self._step, context=self._caller)
         else:
             if awaited is not None:
                 self._awaited = None
                 self._error = RuntimeError(
                     f"{awaited!r} can't be awaited: it is neither a Deferred nor a future of the reactor's loop"
                 )
-            self._loop.call_soon(self._step, context=self._context)
+            self._loop.call_soon(self._step, context=self._caller)
 
     def _fired(self, result: Any, awaited: Deferred[Any]) -> Any:
         """Continue after the Deferred has fired. The coroutine takes the result from it."""
@@ -171,12 +175,12 @@ class _Steps(Deferred[Any]):
             return result
         self._awaited = None
         if self._loop.is_running() or not hasattr(self._loop, "enter"):
-            self._loop.call_soon(self._step, context=self._context)
+            self._loop.call_soon(self._step, context=self._caller)
             return result
         # The coroutine continues before the Deferred has its result, and can't take a failure from it.
         if isinstance(result, Failure):
             self._error, result = result.value, None
-        self._loop.enter(self._context.run, self._step)
+        self._loop.enter(self._caller.run, self._step)
         return result
 
     def _step(self, _: object = None) -> None:
@@ -184,7 +188,8 @@ class _Steps(Deferred[Any]):
         error, self._error = self._error, None
         _enter_task(self._loop, self._task)
         try:
-            awaited = self._work.send(None) if error is None else self._work.throw(error)
+            work, run = self._work, self._context.run
+            awaited = run(work.send, None) if error is None else run(work.throw, error)
         except StopIteration as stop:
             result = stop.value
         except BaseException:
@@ -208,7 +213,7 @@ class _Steps(Deferred[Any]):
         elif isinstance(awaited, Deferred):
             self._awaited = None
             self._error = asyncio.CancelledError()
-            self._loop.call_soon(self._step, context=self._context)
+            self._loop.call_soon(self._step, context=self._caller)
             _cancel(awaited)
         elif awaited is None or not awaited.cancel():
             self._error = asyncio.CancelledError()

@@ -291,6 +291,31 @@ class StartCoroutineTests(SynchronousTestCase):
 
         on_a_loop(test())
 
+    def test_variables_are_not_visible_to_callbacks(self) -> None:
+        """Callbacks of the result, which may begin another request, see the caller's variables."""
+
+        async def work(use: bool, awaited: Any) -> None:
+            seen.set("mine")
+            if use:
+                asyncio.current_task().get_name()  # type: ignore[union-attr]
+            await awaited
+            await asyncio.sleep(0)
+
+        def fire(deferred: Deferred[None]) -> None:
+            seen.set("those of the code that fires the Deferred")
+            deferred.callback(None)
+
+        async def test() -> None:
+            for use in (False, True):
+                deferred: Deferred[None] = Deferred()
+                for awaited in (asyncio.sleep(0), deferred):
+                    running = started(work(use, awaited)).addCallback(lambda _: seen.get())
+                    if awaited is deferred:
+                        copy_context().run(fire, deferred)
+                    self.assertEqual(await result_of(running), "nothing")
+
+        on_a_loop(test())
+
     def test_cancelled_before_the_loop_turns(self) -> None:
         """A coroutine that is cancelled right after its first step ends cleanly."""
         ended: list[str] = []
