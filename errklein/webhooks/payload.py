@@ -23,7 +23,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from encodings.aliases import aliases
-from functools import cache
+from functools import cache, lru_cache
 from io import BytesIO
 from json.scanner import py_make_scanner  # type: ignore[attr-defined]
 from typing import Any
@@ -119,6 +119,7 @@ def _shortened(text: str) -> str:
     return ascii(text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}...")
 
 
+@lru_cache(64)
 def _read_content_type(content_type: str) -> tuple[str, Mapping[str, str]]:
     if content_type in ("", "application/json"):
         return content_type, {}
