@@ -34,9 +34,9 @@ from errklein.web._error_pages import Problem
 from errklein.web._invalid_rules import rule_error
 from errklein.web._mounts import Mount, Mounts
 from errklein.web._paths import clean_path
-from errklein.web._precedence import HookKey, RouteInfo, RoutePrecedence
 from errklein.web.facade.request import endpoint_of
 from errklein.webhooks import Hook
+from errklein.webhooks.precedence import HookKey, RouteInfo, RoutePrecedence
 
 _MATCH_CACHE_SIZE = 1024
 _AT_ONCE = 24
