@@ -36,6 +36,7 @@ class Channel(HTTPChannel):
 
     site: Site
     transport: Any
+    endless = True
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

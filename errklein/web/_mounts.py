@@ -104,6 +104,12 @@ class MountedDelivery(Resource):
         request.render(self._mount.enter(request))
         return NOT_DONE_YET
 
+    @property
+    def endless(self) -> bool:
+        """Whether the response is a stream of events, whose client connects again when it ends."""
+        kinds: list[bytes] = self._request.responseHeaders.getRawHeaders(b"Content-Type", [])
+        return any(kind.startswith(b"text/event-stream") for kind in kinds)
+
     def end(self, problem: Problem) -> None:
         """Abort a response that has begun."""
         if self._request.startedWriting:

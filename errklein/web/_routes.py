@@ -195,6 +195,11 @@ class Routes:
         for stream in tuple(self.streams.pop(owner, ())):
             stream.end(Problem(503, "the plugin has been deactivated"))
 
+    def end_event_streams(self) -> None:
+        """End streams of events and WebSockets, for which a stop would wait until the end of the grace period."""
+        for stream in [stream for streams in self.streams.values() for stream in streams if stream.endless]:
+            stream.end(Problem(503, "the service is stopping"))
+
     # Queries.
 
     def held(self, owner: str) -> bool:

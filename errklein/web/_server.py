@@ -100,12 +100,13 @@ class WebServer:
         return MemoryClient(self.site)
 
     def begin_stopping(self) -> None:
-        """Close the endpoints and idle connections, and respond to new requests on other connections with 503.
+        """Close the endpoints, idle connections and streams of events, and respond to new requests on other connections with 503.
 
         A client that connects now waits for the next process if systemd owns the socket; otherwise its connection is refused.
         """
         self._closing = self.listeners.close_all()
         self.site.begin_stopping()
+        self.routes.end_event_streams()
 
     def refuse_waiting(self) -> None:
         """Respond with 503 to requests that wait for a thread. Running handlers continue."""

@@ -75,6 +75,11 @@ class ResponseStream:
         """End the response, since the client has disconnected."""
         self._end(None)
 
+    @property
+    def endless(self) -> bool:
+        """Whether the stream is one of events, whose client connects again when it ends."""
+        return any(value.startswith(b"text/event-stream") for _, value in self.response.headers)
+
     def end(self, problem: Problem) -> None:
         """Close the generator, and respond with the error or abort the response that has begun."""
         self._end(Failure(problem))

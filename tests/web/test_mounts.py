@@ -179,6 +179,19 @@ class MountTests(WebCase):
         waiting.requests[1].finish()
         self.assertIn(b" 200 ", not_begun.received())
 
+    def test_stop(self) -> None:
+        """When the service stops, it doesn't wait for streams of events, but for other responses."""
+        waiting = Waiting()
+        self.mount(events=waiting)
+        events, other = self.connect(), self.connect()
+        for connection in (events, other):
+            connection.send(request("GET", "/events"))
+        waiting.requests[0].setHeader("Content-Type", "text/event-stream")
+        for sent in waiting.requests:
+            sent.write(b"data: 1\n\n")
+        self.web.begin_stopping()
+        self.assertEqual((events.disconnected, other.disconnected), (True, False))
+
     def test_disconnect(self) -> None:
         """The resource notices when the client disconnects."""
         waiting = Waiting()
@@ -312,6 +325,11 @@ class WebSocketTests(WebCase):
         self.web.routes.end_streams("Board")
         self.assertEqual(self.client.received(), b"\x88\x02\x03\xe9")
         self.assertTrue(self.client.disconnecting)
+
+    def test_stop(self) -> None:
+        """When the service stops, WebSockets are closed with status 1001."""
+        self.web.begin_stopping()
+        self.assertEqual(self.client.received(), b"\x88\x02\x03\xe9")
 
     def test_end_of_a_closed_connection(self) -> None:
         """A WebSocket that is being closed isn't closed again."""

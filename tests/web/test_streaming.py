@@ -562,6 +562,24 @@ class EventStreamTests(WebCase):
         self.assertEqual(self.events.failed, [])
         self.successResultOf(self.web.when_idle())
 
+    def test_stop(self) -> None:
+        """When the service stops, it doesn't wait for streams of events, but for others."""
+
+        class Progress:
+            @webhook
+            async def progress(hook, payload: Any) -> Any:  # noqa: N805
+                return self.plugin.events()
+
+        self.serve(Progress())
+        events, _ = self.opened("/coroutine/tuple")
+        progress, _ = self.opened("/progress")
+        self.web.begin_stopping()
+        self.assertTrue(events.disconnected)
+        self.assertNoResult(self.web.when_idle())
+        self.plugin.gate.callback("data: 2")
+        self.assertTrue(progress.received().endswith(b"0\r\n\r\n"))
+        self.successResultOf(self.web.when_idle())
+
     def test_deactivation_before_first_item(self) -> None:
         """A client that waits for the first item gets 503 when the plugin is deactivated."""
         response = self.start("GET", "/first")
