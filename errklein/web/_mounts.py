@@ -107,7 +107,7 @@ class MountedDelivery(Resource):
     @property
     def endless(self) -> bool:
         """Whether the response is a stream of events, whose client connects again when it ends."""
-        kinds: list[bytes] = self._request.responseHeaders.getRawHeaders(b"Content-Type", [])
+        kinds = self._request.responseHeaders.getRawHeaders(b"Content-Type", [])
         return any(kind.startswith(b"text/event-stream") for kind in kinds)
 
     def end(self, problem: Problem) -> None:
