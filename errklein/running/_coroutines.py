@@ -150,6 +150,9 @@ class _Steps(Deferred[Any]):
             self._wait(awaited)
 
     def _wait(self, awaited: Any) -> None:
+        if self._error is not None:
+            # Cancelled during the step.
+            self._task.cancel()
         if type(self._task) is _Task:
             self._task.steps = None
             self._task.awaited = awaited

@@ -254,6 +254,32 @@ class StartCoroutineTests(SynchronousTestCase):
 
         on_a_loop(test())
 
+    def test_cancelled_by_its_own_step(self) -> None:
+        """A coroutine that cancels its result gets the cancellation at its next await, whether or not its task is used."""
+        running: list[Deferred[None]] = []
+        cancelled: list[bool] = []
+
+        async def work(use: bool, awaited: Any) -> None:
+            await asyncio.sleep(0)
+            running[-1].cancel()
+            if use:
+                asyncio.current_task().get_name()  # type: ignore[union-attr]
+            try:
+                await awaited
+            except asyncio.CancelledError:
+                cancelled.append(use)
+
+        async def test() -> None:
+            for use in (False, True):
+                for awaited in (Deferred[None](), asyncio.sleep(1000)):
+                    running.append(started(work(use, awaited)))
+                    for _ in range(5):
+                        await asyncio.sleep(0)
+                    self.failureResultOf(running[-1], CancelledError)
+
+        on_a_loop(test())
+        self.assertEqual(cancelled, [False, False, True, True])
+
     def test_what_cannot_be_awaited(self) -> None:
         """Awaiting something else, such as a future of another loop, raises RuntimeError in the coroutine."""
         other = asyncio.new_event_loop()
