@@ -18,6 +18,7 @@ import asyncio
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Awaitable, Coroutine, Generator
 from contextvars import Context, copy_context
+from inspect import CORO_CLOSED, getcoroutinestate
 from types import coroutine
 from typing import Any, TypeVar
 
@@ -248,6 +249,9 @@ def _later_steps(
     error: BaseException | None = None
     try:
         yield
+        # If another thread has used the task, the loop may come here before `hand_over` has ended.
+        while not hasattr(task, "awaited") and getcoroutinestate(work) != CORO_CLOSED:
+            yield
     except GeneratorExit:
         work.close()
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from collections.abc import Coroutine
 from contextvars import ContextVar, copy_context
 from typing import Any
@@ -169,6 +170,36 @@ class StartCoroutineTests(SynchronousTestCase):
                 loop.call_soon(awaited.callback if awaited is deferred else awaited.set_result, None)
                 self.assertEqual(await tasks[-1], "done")
                 self.assertEqual(await result_of(running), "done")
+
+        on_a_loop(test())
+
+    def test_task_that_is_used_in_another_thread(self) -> None:
+        """The result arrives although the loop turns before the other thread has handed the coroutine over to its task."""
+        used, turned = threading.Event(), threading.Event()
+        tasks: list[Any] = []
+
+        class Slow(asyncio.Future[str]):
+            def remove_done_callback(self, callback: Any) -> int:
+                used.set()
+                turned.wait(10)
+                return super().remove_done_callback(callback)
+
+        async def work(awaited: Any) -> str:
+            tasks.append(asyncio.current_task())
+            return str(await awaited)
+
+        async def test() -> None:
+            future = Slow()
+            running = started(work(future))
+            thread = threading.Thread(target=lambda: tasks[0].get_name())
+            thread.start()
+            used.wait(10)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            turned.set()
+            thread.join(10)
+            future.set_result("done")
+            self.assertEqual(await result_of(running), "done")
 
         on_a_loop(test())
 
