@@ -48,7 +48,7 @@ class Runner:
         self._reactor = reactor
         self._loop = loop_of(reactor)
         self._in_flight = InFlightCounter()
-        # For each Deferred of a handler, or call in a thread: the subject, the method, and the start time.
+        # For each call that waits or runs in a thread: the subject, the method, and the start time.
         self._calls: dict[object, tuple[Any, Any, float]] = {}
 
     def run(self, handler: Callable[..., Any], *args: Any, pool: WorkerPool, **kwargs: Any) -> Deferred[Any]:
@@ -103,8 +103,10 @@ class Runner:
             self._in_flight.leave(key)
             raise
         if isinstance(result, Deferred):
-            self._calls[result] = (subject, method, self._reactor.seconds())
-            return result.addBoth(self._ended, result)
+            # Several calls may return the same Deferred.
+            call = object()
+            self._calls[call] = (subject, method, self._reactor.seconds())
+            return result.addBoth(self._ended, call)
         self._in_flight.leave(key)
         return result
 

@@ -26,6 +26,7 @@ class Plugin:
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
         self.gate = threading.Event()
+        self.shared: Deferred[str] = Deferred()
 
     def plain(self, value: str = "") -> tuple[str, bool]:
         return value + colour.get(), isInIOThread()
@@ -55,6 +56,10 @@ class Plugin:
     def hidden_deferred(self) -> Any:
         # Nothing here tells that the result is a Deferred.
         return self.reactor.later()
+
+    @on_reactor
+    def share(self) -> Any:
+        return self.shared
 
     @on_reactor
     def deferred(self) -> Any:
@@ -136,6 +141,14 @@ class RunnerTests(TestCase):
         for job in jobs:
             await job
         await self.runner.when_idle()
+        self.assertEqual((self.runner.running(self.plugin), self.runner.running()), (0, 0))
+
+    async def test_handlers_that_share_a_deferred(self) -> None:
+        """Handlers that return the same Deferred get its result, and are counted until it fires."""
+        first, second = (self.runner.call(self.plugin.share) for _ in range(2))
+        self.assertEqual(self.runner.running(self.plugin), 2)
+        self.plugin.shared.callback("result")
+        self.assertEqual((await first, await second), ("result", "result"))
         self.assertEqual((self.runner.running(self.plugin), self.runner.running()), (0, 0))
 
     async def test_no_cyclic_garbage(self) -> None:
