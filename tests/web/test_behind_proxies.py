@@ -24,6 +24,7 @@ SPOOFED = (
     ("X-Forwarded-Host", "evil.example.net"),
     ("X-Forwarded-Port", "66"),
     ("X-Forwarded-Prefix", "/evil"),
+    ("X-Script-Name", "/evil"),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -30,7 +31,38 @@ EXAMPLES = ROOT / "docs" / "examples"
 DEPLOYMENT = EXAMPLES / "deployment"
 
 CLIENT = "127.0.0.2"
-"""The address of clients. The proxies have 127.0.0.1."""
+"""The address of most clients. The proxies have 127.0.0.1."""
+
+LISTS = (
+    (
+        "Forwarded",
+        'for="[::1]:80";proto=http;host=evil.example.net, for=_hidden, for=unknown, for=127.0.0.1;proto=http',
+    ),
+    ("Forwarded", 'for="127.0.0.1'),
+    ("X-Forwarded-For", "[::1]:80, ::1, _hidden, unknown, 127.0.0.1"),
+    ("X-Forwarded-For", ","),
+    ("X-Real-IP", "_hidden, 127.0.0.1"),
+    ("X-Forwarded-Proto", "https, http"),
+    ("X-Forwarded-Host", "bot.example.net, evil.example.net"),
+    ("X-Forwarded-Port", "443, 66"),
+    ("X-Forwarded-Prefix", "/bot, /evil"),
+)
+
+ATTACKS: Mapping[str, Sequence[tuple[str, str]]] = {
+    "without headers": (),
+    "each header": SPOOFED,
+    "several lines": (*SPOOFED, *LISTS, *SPOOFED),
+    "lists": LISTS,
+    "hop-by-hop headers": (
+        *SPOOFED,
+        *(("Connection", name) for name, _ in SPOOFED),
+        ("Connection", "Host, X-Forwarded-For, X-Forwarded-Proto"),
+        ("Keep-Alive", "X-Forwarded-For"),
+        ("TE", "X-Forwarded-For"),
+    ),
+    "similar names": [(name.replace("-", separator), value) for separator in "_." for name, value in LISTS],
+}
+"""Headers with which a client tries to change what a handler knows about its request."""
 
 
 def settings_of(example: str) -> WebSettings:
@@ -102,6 +134,10 @@ class ProxyCase(TestCase):
         issued = self.authority.issue("bot.example.net", "www.example.net")
         self.bundle = self.directory / "bundle.pem"
         self.bundle.write_bytes(self.authority.bundle(issued))
+        self.clients = [CLIENT, "127.0.0.3"]
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+            self.clients.append("::1")
 
     async def start_bot(self, settings: WebSettings, description: str = "tcp:0:interface=127.0.0.1") -> WebServer:
         """Start the bot on an endpoint."""
@@ -119,23 +155,44 @@ class ProxyCase(TestCase):
         proxy.start()
         await proxy.wait_until_up(self.reactor)
 
+    async def attack(self, port: int, url: str = "https://bot.example.net/where") -> None:
+        """Check that no headers change what a handler knows, for each client. `port` is the proxy's, which serves `url`."""
+        _, _, host, path = url.split("/", 3)
+        for client in self.clients:
+            for name, headers in ATTACKS.items():
+                found = await self.ask(port, host, f"/{path}", headers, client)
+                self.check(found, url, client, name)
+
+    async def attack_with_host(self, port: int, url: str = "https://bot.example.net/where") -> None:
+        """Check that no headers, among them Host, change what a handler knows. `port` is that of a proxy for HTTP."""
+        await self.attack(port, url)
+        _, _, host, path = url.split("/", 3)
+        self.check(await self.ask(port, host, f"/{path}", [("Host", "evil.example.net:66")]), url)
+
     async def ask(
-        self, port: int, host: str = "", path: str = "/where", headers: Sequence[tuple[str, str]] = SPOOFED
+        self,
+        port: int,
+        host: str = "",
+        path: str = "/where",
+        headers: Sequence[tuple[str, str]] = SPOOFED,
+        client: str = CLIENT,
     ) -> Any:
-        """Send a request from CLIENT, with TLS if `host` is given. Return what the handler knows, or the response's status."""
-        raw = await deferToThread(self._ask, port, host, path, headers)
+        """Send a request, with TLS if `host` is given. Return what the handler knows, or the response's status."""
+        raw = await deferToThread(self._ask, port, host, path, headers, client)
         head, _, body = raw.partition(b"\r\n\r\n")
         return json.loads(body) if b" 200 " in head[:13] else int(head[9:12])
 
-    def _ask(self, port: int, host: str, path: str, headers: Sequence[tuple[str, str]]) -> bytes:
+    def _ask(self, port: int, host: str, path: str, headers: Sequence[tuple[str, str]], client: str) -> bytes:
+        sent_host = dict(headers).get("Host", host or "bot.example.net")
         lines = [
             f"POST {path} HTTP/1.1",
-            f"Host: {host or 'bot.example.net'}",
+            f"Host: {sent_host}",
             "Connection: close",
             "Content-Length: 0",
-            *(f"{name}: {value}" for name, value in headers),
+            *(f"{name}: {value}" for name, value in headers if name != "Host"),
         ]
-        with socket.create_connection(("127.0.0.1", port), 10, source_address=(CLIENT, 0)) as connection:
+        server = "::1" if ":" in client else "127.0.0.1"
+        with socket.create_connection((server, port), 10, source_address=(client, 0)) as connection:
             if host:
                 context: ssl.SSLContext = self.authority.client()
                 connection = context.wrap_socket(connection, server_hostname=host)
@@ -146,7 +203,9 @@ class ProxyCase(TestCase):
             connection.close()
             return received
 
-    def check(self, found: Any, url: str = "https://bot.example.net/where", client: str = CLIENT) -> None:
+    def check(
+        self, found: Any, url: str = "https://bot.example.net/where", client: str = CLIENT, message: str = ""
+    ) -> None:
         """Check what a handler knows about its request."""
         root = "/bot" if "/bot/" in url else ""
         self.assertEqual(
@@ -163,6 +222,7 @@ class ProxyCase(TestCase):
                 "link": f"{root}/where",
                 "external": url,
             },
+            message,
         )
 
 
@@ -177,7 +237,8 @@ class NginxTests(ProxyCase):
             f"/etc/ssl/{name}/fullchain.pem": str(self.bundle),
             f"/etc/ssl/{name}/privkey.pem": str(self.bundle),
         }
-        ports = {"listen [::]:443 ssl;": "", "listen 443 ssl;": f"listen 127.0.0.1:{https} ssl;"}
+        ipv6 = f"listen [::1]:{https} ssl;" if "::1" in self.clients else ""
+        ports = {"listen [::]:443 ssl;": ipv6, "listen 443 ssl;": f"listen 127.0.0.1:{https} ssl;"}
         if site == "nginx.conf":
             ports |= {"listen [::]:80;": "", "listen 80;": f"listen 127.0.0.1:{http};"}
         proxy = Nginx(site, {**ports, **certificates, **replaced})
@@ -190,11 +251,19 @@ class NginxTests(ProxyCase):
         web = await self.start_bot(settings_of("config_nginx.py"))
         port = port_of(web.listeners, "tcp:0:interface=127.0.0.1")
         http, https = await self.nginx("nginx.conf", {"127.0.0.1:3141": f"127.0.0.1:{port}"})
-        self.check(await self.ask(https, "bot.example.net"))
-        self.check(await self.ask(https, "bot.example.net", headers=()))
+        await self.attack_with_host(https)
         self.assertEqual(await self.ask(http), 308)
         # The client reaches the bot without the proxy.
-        self.check(await self.ask(port), "http://bot.example.net/where")
+        for headers in ATTACKS.values():
+            self.check(await self.ask(port, headers=headers), "http://bot.example.net/where")
+
+    async def test_appended_addresses(self) -> None:
+        """The address that nginx appends to those that the client has sent is the client's."""
+        web = await self.start_bot(settings_of("config_nginx.py"))
+        port = port_of(web.listeners, "tcp:0:interface=127.0.0.1")
+        replaced = {"127.0.0.1:3141": f"127.0.0.1:{port}", "For $remote_addr": "For $proxy_add_x_forwarded_for"}
+        _, https = await self.nginx("nginx.conf", replaced)
+        await self.attack(https)
 
     async def test_below_a_path(self) -> None:
         """Over a Unix socket and below a path, links and redirects lead to the bot, whether nginx removes the path or not."""
@@ -208,8 +277,7 @@ class NginxTests(ProxyCase):
                 "nginx-path.conf",
                 {"unix:/run/errklein/web.sock": f"unix:{path}", "proxy_pass http://errklein;": proxy_pass},
             )
-            found = await self.ask(https, "www.example.net", "/bot/where")
-            self.check(found, "https://www.example.net/bot/where")
+            await self.attack_with_host(https, "https://www.example.net/bot/where")
 
 
 class HAProxyTests(ProxyCase):
@@ -220,11 +288,13 @@ class HAProxyTests(ProxyCase):
     async def haproxy(self, port: int, version: str) -> int:
         """Start HAProxy as in the guide. Return its port for HTTPS."""
         http, https = free_port(), free_port()
+        # The first address is that of an IPv6 socket, as with v4v6.
+        address = f"::ffff:127.0.0.1:{https},::1:{https}" if "::1" in self.clients else f"127.0.0.1:{https}"
         text = replace(
             DEPLOYMENT / "haproxy.cfg",
             {
-                "bind :80": f"bind 127.0.0.1:{http}",
-                "bind :443": f"bind 127.0.0.1:{https}",
+                "bind :::80 v4v6": f"bind 127.0.0.1:{http}",
+                "bind :::443 v4v6": f"bind {address}",
                 "/etc/haproxy/bot.example.net.pem": str(self.bundle),
                 "127.0.0.1:3142 send-proxy-v2 check": f"127.0.0.1:{port} {version} check inter 100ms",
                 # Without a response to its checks, HAProxy forwards nothing.
@@ -241,9 +311,7 @@ class HAProxyTests(ProxyCase):
         web = await self.start_bot(settings_of("config_haproxy.py"), self.endpoint)
         port = port_of(web.listeners, self.endpoint)
         for version in ("send-proxy-v2", "send-proxy"):
-            https = await self.haproxy(port, version)
-            self.check(await self.ask(https, "bot.example.net"))
-            self.check(await self.ask(https, "bot.example.net", headers=()))
+            await self.attack_with_host(await self.haproxy(port, version))
 
     async def test_tls_of_the_bot(self) -> None:
         """HAProxy forwards TLS connections to a bot that has the certificate."""
@@ -260,4 +328,5 @@ class HAProxyTests(ProxyCase):
                 f" server bot 127.0.0.1:{port_of(web.listeners, endpoint)} {version}\n"
             )
             await self.start(proxy)
-            self.check(await self.ask(proxy.port, "bot.example.net"))
+            self.clients = self.clients[:2]
+            await self.attack(proxy.port)
