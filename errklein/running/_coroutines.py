@@ -106,11 +106,31 @@ class _UnusedTask(_Task):
         _Task.__init__(self, later, loop=self.loop, context=self.context)
         if self.steps is not None:
             self.steps.hand_over()
+        elif getcoroutinestate(self.work) == CORO_CLOSED:
+            self.__class__ = _EndedTask  # type: ignore[assignment]
         return getattr(self, name)
 
     def __await__(self) -> Any:
         # A special method is looked up in the class; this expression uses the task, whose class then differs.
         return self.__await__()
+
+
+class _EndedTask(_Task):
+    """A task that is first used after its coroutine has ended. asyncio would regard it as pending until the next turn."""
+
+    __slots__ = ()
+
+    def done(self) -> bool:
+        return True
+
+    def cancel(self, msg: Any = None) -> bool:
+        return False
+
+    def result(self) -> None:
+        return None
+
+    def exception(self) -> None:
+        return None
 
 
 class _Steps(Deferred[Any]):

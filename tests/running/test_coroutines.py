@@ -223,15 +223,27 @@ class StartCoroutineTests(SynchronousTestCase):
         on_a_loop(test())
 
     def test_task_of_a_coroutine_that_has_ended(self) -> None:
-        """A task that is used after its coroutine ended without waiting is done in the next turn."""
+        """A task that is used after its coroutine has ended is done, whether the coroutine has waited or not."""
 
-        async def work() -> asyncio.Task[Any] | None:
+        async def work(awaited: Any) -> asyncio.Task[Any] | None:
+            await awaited
             return asyncio.current_task()
 
         async def test() -> None:
-            task = started(work())
-            await task
-            self.assertTrue(task.done())
+            for use in (
+                lambda task: self.assertTrue(task.done()),
+                lambda task: self.assertFalse(task.cancel()),
+                lambda task: self.assertIsNone(task.result()),
+                lambda task: self.assertIsNone(task.exception()),
+            ):
+                at_once = started(work(succeed(None)))
+                use(at_once)
+                self.assertTrue(at_once.done())
+                await at_once
+                waited = await result_of(started(work(asyncio.sleep(0))))
+                use(waited)
+                self.assertTrue(waited.done())
+                await waited
 
         on_a_loop(test())
 
