@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import lru_cache
 from http.client import responses
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
@@ -26,6 +26,12 @@ _LINGER = 2.0
 _TURN = 0.01
 
 
+@lru_cache(64)
+def _shared(address: IAddress) -> IAddress:
+    """Return the first address that was equal, since all connections to a port have the same local one."""
+    return address
+
+
 class Channel(HTTPChannel):
     """One HTTP/1.1 connection, with a deadline for everything that a client could delay.
 
@@ -38,8 +44,8 @@ class Channel(HTTPChannel):
     transport: Any
     endless = True
 
+    # Twisted's initialiser creates only what its reading side needs.
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
         self.deadline = NEVER
         self.plain = True
         self.has_received_head = False
@@ -61,21 +67,6 @@ class Channel(HTTPChannel):
         self._reading = True
         self._is_producer = False
 
-    # Behind a proxy, the addresses are known after the first bytes; a lost connection no longer has them.
-
-    @cached_property
-    def peer(self) -> IAddress:
-        """The client's address."""
-        peer: Any = self.transport.getPeer()
-        # An endpoint for IPv6 serves IPv4 too, with such addresses.
-        host = getattr(peer, "host", "")
-        return cast(IAddress, address_of(host[7:], peer.port) if host.startswith("::ffff:") else peer)
-
-    @cached_property
-    def host(self) -> IAddress:
-        """The local address to which the client is connected."""
-        return cast(IAddress, self.transport.getHost())
-
     # Events from Twisted.
 
     def connectionMade(self) -> None:
@@ -83,6 +74,11 @@ class Channel(HTTPChannel):
         set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
         if set_no_delay is not None:
             set_no_delay(True)
+        # A lost connection no longer has its addresses. An endpoint for IPv6 serves IPv4 too, with such addresses.
+        peer = self.transport.getPeer()
+        mapped = getattr(peer, "host", "").startswith("::ffff:")
+        self.peer: IAddress = address_of(peer.host[7:], peer.port) if mapped else peer
+        self.host = _shared(self.transport.getHost())
         self.plain = not self.isSecure()  # type: ignore[no-untyped-call]
         self.transport.registerProducer(self, True)
         self._is_producer = True

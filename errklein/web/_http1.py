@@ -7,6 +7,7 @@ interpret differently are rejected, since a proxy in front may have chosen the o
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from errklein.web._error_pages import Problem
@@ -22,7 +23,7 @@ _VALUE = rb"(?:%b|\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-
 # RFC 9112, 3: the target has no `#`, no backslash and no byte above 127.
 _REQUEST_LINE = re.compile(rb"(%b) ([!\"$-\[\]-~]++) HTTP/([0-9]\.[0-9])\r\n" % _TOKEN)
 # RFC 9112, 2.2 and 5: no white space before the colon, no folded lines, no control characters, no other line ends.
-_HEADER = re.compile(rb"(?<=\n)(%b):([^\x00-\x08\x0a-\x1f\x7f]*+)\r\n" % _TOKEN)
+_HEADER = re.compile(rb"(?<=\n)(%b):[\t ]*+([^\x00-\x08\x0a-\x1f\x7f]*(?<![\t ])|)[\t ]*+\r\n" % _TOKEN)
 # RFC 9112, 6: a length without leading zeros; codings in lower case, of which `chunked` is the last one and occurs once.
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 _CODING = rb"(?!chunked[ \t;,])%b(?:[ \t]*;[ \t]*%b[ \t]*=[ \t]*%b)*" % (_TOKEN, _TOKEN, _VALUE)
@@ -30,15 +31,18 @@ _CODINGS = re.compile(rb"((?:%b[ \t]*,[ \t]*)*)chunked" % _CODING)
 # RFC 9112, 7.1: the line end of the previous chunk, the size and extensions of the next one; and the beginning of such a line.
 _CHUNK_LINE = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*%b(?:=%b)?)*\r\n" % (_TOKEN, _VALUE))
 _CHUNK_LINE_BEGIN = re.compile(rb"(?:\r(?:\n[^\n]{0,%d})?)?" % (_MAX_CHUNK_LINE - 3))
+# The requests of a client have the same names of headers; those that wait share them.
+_lower = lru_cache(128)(lambda names: tuple(name.lower() for name in names))
 
 
 class Head(NamedTuple):
-    """A request line and headers, whose names are in lower case. `length` is the body's size in bytes; None if it is chunked."""
+    """A request line, and the lower-case names and the values of headers. `length` is the body's size; None if it is chunked."""
 
     method: bytes
     target: bytes
     version: bytes
-    headers: list[tuple[bytes, bytes]]
+    names: tuple[bytes, ...]
+    values: tuple[bytes, ...]
     length: int | None
     keep_alive: bool
     expects_continue: bool
@@ -66,8 +70,7 @@ def _end_of_headers(data: bytes, begin: int) -> int:
 
 
 def _parse_head(raw: bytes) -> Head:
-    line = _REQUEST_LINE.match(raw)
-    if line is None:
+    if (line := _REQUEST_LINE.match(raw)) is None:
         raise Problem(400, "the request line is malformed")
     method, target, version = line.groups()
     if version not in (b"1.1", b"1.0"):
@@ -75,26 +78,26 @@ def _parse_head(raw: bytes) -> Head:
     count = raw.count(b"\n") - 1
     if count > _MAX_HEADERS:
         raise Problem(431, f"the request has more than {_MAX_HEADERS} headers")
-    headers = [(name.lower(), value.strip(b" \t")) for name, value in _HEADER.findall(raw, line.end())]
+    headers = _HEADER.findall(raw, line.end())
     if len(headers) != count:
         raise Problem(400, "a header is malformed")
-    return Head(method, target, b"HTTP/" + version, headers, *_framing(headers, version == b"1.1"))
+    names, values = zip(*headers, strict=True) if headers else ((), ())
+    names = _lower(names)
+    return Head(method, target, b"HTTP/" + version, names, values, *_framing(names, values, version == b"1.1"))
 
 
-def _framing(headers: list[tuple[bytes, bytes]], modern: bool) -> tuple[int | None, bool, bool]:
+def _framing(names: tuple[bytes, ...], values: tuple[bytes, ...], modern: bool) -> tuple[int | None, bool, bool]:
     """Return `length`, `keep_alive` and `expects_continue` (RFC 9112, 3.2, 6.3 and 9.3; RFC 9110, 10.1.1)."""
-    fields = dict(headers)
-    if len(fields) < len(headers):
-        names = [name for name, _ in headers]
+    fields = dict(zip(names, values, strict=True))
+    if len(fields) < len(names):
         if any(names.count(name) > 1 for name in (b"host", b"content-length", b"content-type")):
             raise Problem(400, "Host, Content-Length or Content-Type occurs twice")
         for joined in fields.keys() & {b"connection", b"transfer-encoding"}:
-            fields[joined] = b",".join(value for name, value in headers if name == joined)
+            fields[joined] = b",".join(value for name, value in zip(names, values, strict=True) if name == joined)
     host = fields.get(b"host")
     if modern if host is None else not is_host(host):
         raise Problem(400, "the Host header is missing or malformed")
-    size = fields.get(b"content-length", b"0")
-    if _LENGTH.fullmatch(size) is None:
+    if _LENGTH.fullmatch(size := fields.get(b"content-length", b"0")) is None:
         raise Problem(400, "Content-Length is malformed")
     length: int | None = int(size)
     if b"transfer-encoding" in fields:
@@ -104,11 +107,9 @@ def _framing(headers: list[tuple[bytes, bytes]], modern: bool) -> tuple[int | No
         if codings[1]:
             raise Problem(501, "the transfer coding is not supported; the only valid one is chunked")
         length = None
-    expect = fields.get(b"expect", b"").lower()
-    if expect not in (b"", b"100-continue"):
+    if (expect := fields.get(b"expect", b"").lower()) not in (b"", b"100-continue"):
         raise Problem(417, "the expectation is not supported; the only valid one is 100-continue")
-    options = fields[b"connection"].lower().split(b",") if b"connection" in fields else []
-    closing = b"close" in [option.strip() for option in options]
+    closing = b"connection" in fields and b"close" in map(bytes.strip, fields[b"connection"].lower().split(b","))
     return length, modern and not closing, modern and bool(expect)
 
 

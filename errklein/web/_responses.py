@@ -89,7 +89,7 @@ def _needs_reactor(value: Any) -> bool:
 
 
 def _apply_after(response: Any, context: RequestContext) -> Any:
-    functions, context.after = context.after, []
+    functions, context.after = context.after, ()
     for function in functions:
         changed = function(response)
         # Flask requires a return value; the examples in errbot's documentation return None.

@@ -42,7 +42,8 @@ class StockRequest:
         headers = [
             (name.lower(), value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values
         ]
-        self.head = Head(request.method, request.uri, request.clientproto, headers, None, True, False)
+        names, values = zip(*headers, strict=True) if headers else ((), ())
+        self.head = Head(request.method, request.uri, request.clientproto, names, values, None, True, False)
         self.bad_target: Problem | None = None
         if site.settings.proxies is not None:
             apply_forwarding(self, site.settings.proxies)

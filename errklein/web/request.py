@@ -61,9 +61,6 @@ class HTTPRequest(server.Request):
         self.client = channel.peer
         self.host = channel.host
         self.queued = False
-        self.notifications: list[Deferred[None]] = []
-        self.cookies: list[bytes] = []
-        self._adapterCache: dict[Any, Any] = {}
         self.head = head
         self.method = head.method
         self.uri = head.target
@@ -86,6 +83,12 @@ class HTTPRequest(server.Request):
         if site.settings.proxies is not None:
             apply_forwarding(self, site.settings.proxies)
 
+    notifications = cached_property[list[Deferred[None]]](lambda _: [])
+    cookies = cached_property[list[bytes]](lambda _: [])
+    prepath = cached_property[list[bytes]](lambda _: [])
+    postpath = cached_property[list[bytes]](lambda _: [])
+    _adapterCache = cached_property[dict[Any, Any]](lambda _: {})  # noqa: N815
+
     def isSecure(self) -> bool:
         """Return whether the client uses HTTPS."""
         return self.secure
@@ -94,7 +97,7 @@ class HTTPRequest(server.Request):
     def requestHeaders(self) -> Headers:  # type: ignore[override]
         """The headers of the request."""
         headers = Headers()
-        for name, value in self.head.headers:
+        for name, value in zip(self.head.names, self.head.values, strict=True):
             headers.addRawHeader(name, value)
         return headers
 
@@ -133,10 +136,8 @@ class HTTPRequest(server.Request):
 
     def first_header(self, name: bytes) -> bytes:
         """Return the value of the first header with this lower-case name; empty if it is missing."""
-        for header, value in self.head.headers:
-            if header == name:
-                return value
-        return b""
+        head = self.head
+        return head.values[head.names.index(name)] if name in head.names else b""
 
     # Receiving.
 
@@ -184,8 +185,6 @@ class HTTPRequest(server.Request):
             if not self.on_disk:
                 self._body = self._file.read()
                 self._file.seek(0)
-        self.prepath = []
-        self.postpath = []
         try:
             self.site.router.handle(self)
         except BaseException:
@@ -307,8 +306,8 @@ class HTTPRequest(server.Request):
         self.site.log_response(self)
         self.drop_body()
         self.channel = None
-        waiting, self.notifications = self.notifications, []
-        for notification in waiting:
+        # The property would create a list.
+        for notification in self.__dict__.pop("notifications", ()):
             notification.callback(None)
 
     def connectionLost(self, reason: Failure) -> None:
@@ -320,8 +319,7 @@ class HTTPRequest(server.Request):
         producer, self.producer = self.producer, None
         if producer is not None:
             producer.stopProducing()
-        waiting, self.notifications = self.notifications, []
-        for notification in waiting:
+        for notification in self.__dict__.pop("notifications", ()):
             notification.errback(reason)
 
 
@@ -329,16 +327,19 @@ def apply_forwarding(request: Any, proxies: TrustedProxies) -> None:
     """Set the client, scheme, host and base path of the request to those that trusted proxies report."""
     head = request.head
     peer, proxy = getattr(request.client, "host", UNIX), getattr(request.transport, "proxy", None)
-    origin = proxies.origin(peer, request.secure, head.headers, proxy)
+    headers = list(zip(head.names, head.values, strict=True))
+    origin = proxies.origin(peer, request.secure, headers, proxy)
     if origin.client is not None:
         request.client = address_of(*origin.client)
     if origin.secure is not None:
         request.secure = origin.secure
     if origin.host is not None:
-        head.headers[:] = [(b"host", origin.host), *(header for header in head.headers if header[0] != b"host")]
+        headers = [(b"host", origin.host), *(header for header in headers if header[0] != b"host")]
+        names, values = zip(*headers, strict=True)
+        request.head = head._replace(names=names, values=values)
     if origin.secure is not None or origin.host is not None:
         # Links of Twisted and Klein have the port of this address.
-        port = port_of(dict(head.headers).get(b"host", b""), request.secure)
+        port = port_of(dict(headers).get(b"host", b""), request.secure)
         request.host = address_of(getattr(request.host, "host", "localhost"), port)
     if origin.base_path is not None:
         request.base_path = origin.base_path

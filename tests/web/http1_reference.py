@@ -16,7 +16,8 @@ HEADER = re.compile(rb"(%b):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)" % TOKEN)
 CODING = re.compile(rb"[ \t]*(%b)((?:[ \t]*;[ \t]*%b[ \t]*=[ \t]*(?:%b|%b))*)[ \t]*" % (TOKEN, TOKEN, TOKEN, QUOTED))
 CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*%b(?:=(?:%b|%b))?)*" % (TOKEN, TOKEN, QUOTED))
 
-Headers = list[tuple[bytes, bytes]]
+Names = tuple[bytes, ...]
+Values = tuple[bytes, ...]
 
 
 class Rejected(Exception):
@@ -33,7 +34,7 @@ def require(condition: object, status: int = 400) -> None:
         raise Rejected(status)
 
 
-def parse_head(raw: bytes) -> tuple[bytes, bytes, bytes, Headers, int | None, bool, bool]:
+def parse_head(raw: bytes) -> tuple[bytes, bytes, bytes, Names, Values, int | None, bool, bool]:
     """Return the fields of `Head` for a request line and headers without the empty line."""
     line, *lines = raw.split(b"\r\n")
     parts = REQUEST_LINE.fullmatch(line)
@@ -61,7 +62,8 @@ def parse_head(raw: bytes) -> tuple[bytes, bytes, bytes, Headers, int | None, bo
     require(all(expect.lower() in (b"", b"100-continue") for expect in expects), 417)
     options = [option.strip() for option in b",".join(values(b"connection")).lower().split(b",")]
     expecting = modern and any(expects)
-    return method, target, b"HTTP/1." + minor, headers, length, modern and b"close" not in options, expecting
+    names, held = tuple(name for name, _ in headers), tuple(value for _, value in headers)
+    return method, target, b"HTTP/1." + minor, names, held, length, modern and b"close" not in options, expecting
 
 
 def parse_header(line: bytes) -> tuple[bytes, bytes]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -192,9 +193,9 @@ class WebCase(SynchronousTestCase):
             self.clock.turn(0.05)
         return self.successResultOf(response)
 
-    def connect(self) -> Connection:
-        """Open a connection."""
-        connection = Connection()
+    def connect(self, **addresses: IAddress) -> Connection:
+        """Open a connection. Its addresses may be given as `hostAddress` and `peerAddress`."""
+        connection = Connection(**addresses)
         connection.channel = self.web.site.buildProtocol(None)
         connection.channel.makeConnection(connection)  # type: ignore[no-untyped-call]
         return connection

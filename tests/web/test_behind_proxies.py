@@ -115,8 +115,7 @@ class WithoutProxiesTests(ProxyCase):
 
     def test_ipv4_on_an_endpoint_for_ipv6(self) -> None:
         """The client has its IPv4 address, as on an endpoint for IPv4."""
-        connection = self.connect()
-        connection.getPeer = lambda: IPv6Address("TCP", "::ffff:192.0.2.1", 1024)  # type: ignore[method-assign,assignment,return-value]
+        connection = self.connect(peerAddress=IPv6Address("TCP", "::ffff:192.0.2.1", 1024))
         self.assertIn(b'"client":"192.0.2.1"', connection.send(request("POST", "/where")))
 
 
@@ -180,8 +179,7 @@ class TrustedProxyTests(ProxyCase):
 
     def test_unix_sockets(self) -> None:
         """The proxy that is connected to a Unix socket is trusted by its own key."""
-        connection = self.connect()
-        connection.getPeer = lambda: UNIXAddress(None)  # type: ignore[method-assign,assignment,return-value]
+        connection = self.connect(peerAddress=UNIXAddress(None))
         headers = [f"{name}: {value}" for name, value in SPOOFED]
         response = connection.send(request("POST", "/where", b"", *headers, "Forwarded: for=192.0.2.1;proto=https"))
         self.assertIn(b'"client":"192.0.2.1"', response)
@@ -192,8 +190,7 @@ class TrustedProxyTests(ProxyCase):
         self.web.routes.replace("Board", (), mounts={"/board": Board()})
         response = self.ask("GET", "/board", headers=[*self.reported[:2], ("X-Forwarded-Host", "bot.example.net:8443")])
         self.assertEqual(response.body, b"https://bot.example.net:8443/board | ")
-        connection = self.connect()
-        connection.getPeer = connection.getHost = lambda: UNIXAddress(None)  # type: ignore[method-assign,assignment,return-value]
+        connection = self.connect(peerAddress=UNIXAddress(None), hostAddress=UNIXAddress(None))
         received = connection.send(request("GET", "/board", b"", "Forwarded: for=192.0.2.1;proto=https"))
         self.assertTrue(received.endswith(b"https://localhost/board | "))
 

@@ -33,7 +33,8 @@ def after_this_request(function: F) -> F:
     :returns: The same function, so that this can be used as a decorator.
     :raises RuntimeError: No request is being handled.
     """
-    current_context("flask.after_this_request").after.append(function)
+    context = current_context("flask.after_this_request")
+    context.after = [*context.after, function]
     return function
 
 

@@ -5,7 +5,7 @@ The handler and everything that it starts run with the request's context as the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from functools import cached_property
@@ -58,6 +58,10 @@ class RequestContext:
     :param captures: The values of the rule's variables.
     """
 
+    after: Sequence[Callable[[Any], Any]] = ()
+    """The functions to call with the response."""
+    _payload: Any = ...
+
     def __init__(
         self, services: WebServices, incoming: WebhookRequest, hook: Hook, captures: Mapping[str, Any]
     ) -> None:
@@ -67,8 +71,6 @@ class RequestContext:
         self.captures = captures
         self.body = b"" if incoming.on_disk else incoming.body()
         """The body; one on disk is read by `decode_ahead`."""
-        self._payload: list[Any] = []
-        self.after: list[Callable[[Any], Any]] = []
 
     # Not a cached property: on Python 3.11, these have one lock for all requests, for which the reactor would wait.
     def payload(self) -> Any:
@@ -79,12 +81,12 @@ class RequestContext:
         declaration = self.hook.declaration
         if declaration.raw:
             return LocalProxy(lambda: self.request)
-        if not self._payload:
+        if self._payload is ...:
             header = self.incoming.first_header
             kind, coding = header(b"content-type").decode("latin-1"), header(b"content-encoding").decode("latin-1")
             form_param = declaration.form_param
-            self._payload.append(decode_payload(self.body, kind, form_param=form_param, content_encoding=coding))
-        return self._payload[0]
+            self._payload = decode_payload(self.body, kind, form_param=form_param, content_encoding=coding)
+        return self._payload
 
     def decode_ahead(self) -> None:
         """Read and decode a large body, so that nothing takes long when the handler uses it. Called in a thread.

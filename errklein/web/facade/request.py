@@ -245,7 +245,7 @@ def make_environ(request: WebhookRequest, body: bytes) -> dict[str, Any]:
         "wsgi.run_once": False,
         "errklein.request_id": request.request_id,
     }
-    for name, value in request.head.headers:
+    for name, value in zip(request.head.names, request.head.values, strict=True):
         key = _environ_key(name)
         if not key:
             continue
