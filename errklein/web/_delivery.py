@@ -242,11 +242,9 @@ class Delivery(Resource):
             self._render(value)
             return None
         if isinstance(value, klein.Response):
-            headers = [
-                (name.lower(), item)
-                for name, items in Headers(cast(dict[str, Any], value.headers)).getAllRawHeaders()
-                for item in items
-            ]
+            values = {name: [item] if isinstance(item, (str, bytes)) else item for name, item in value.headers.items()}
+            encoded = Headers(cast(dict[str, Any], values)).getAllRawHeaders()
+            headers = [(name.lower(), item) for name, items in encoded for item in items]
             return self._with_body(value.body, value.code, headers)
         if IResponse.providedBy(value):
             kinds = value.headers.getRawHeaders(b"Content-Type") or [b"application/octet-stream"]
@@ -254,14 +252,8 @@ class Delivery(Resource):
         return flattenString(cast(IRequest, self.request), value).addCallback(self._proxied, 200, HTML)
 
     def _proxied(self, body: bytes, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        context = self._context
-        assert context is not None
-        if context.after:
-            with context.active():
-                named = [(name.decode(), value.decode("latin-1")) for name, value in headers]
-                self._returned((body, status, named))
-        else:
-            self._send(PreparedResponse(status, headers, body))
+        # The framing headers of other frameworks are left out there.
+        self._returned((body, status, [(name.decode(), value.decode("latin-1")) for name, value in headers]))
 
     def _with_body(self, body: Any, status: int, headers: list[tuple[bytes, bytes]]) -> Any:
         if isinstance(body, (str, bytes)):
