@@ -173,12 +173,20 @@ class ReturningTests(WebCase):
 
     def test_headers_of_klein(self) -> None:
         """A header of Klein's response is text or several, and headers that frame the body are errklein's."""
-        headers = {"X-A": "ab", "X-B": ["c", "d"], "Content-Length": "1", "Transfer-Encoding": "chunked", "Date": "never"}
+        headers = {
+            "X-A": "ab",
+            "X-B": ["c", "d"],
+            "Content-Length": "1",
+            "Transfer-Encoding": "chunked",
+            "Date": "never",
+        }
         self.plugin.value = klein.Response(200, headers, b"body")
         for path in ("/blocking", "/coroutine"):
             response = self.ask("POST", path)
             sent = [(name.lower(), value) for name, value in response.headers]
-            self.assertEqual([value for name, value in sent if name.startswith("x-") and name < "x-c"], ["ab", "c", "d"])
+            self.assertEqual(
+                [value for name, value in sent if name.startswith("x-") and name < "x-c"], ["ab", "c", "d"]
+            )
             self.assertEqual([value for name, value in sent if name == "content-length"], ["4"])
             self.assertNotIn("transfer-encoding", dict(sent))
             self.assertNotIn(("date", "never"), sent)
