@@ -136,9 +136,10 @@ class Webserver(CorePlugin):
     @botcmd
     async def webstatus(self, msg: Message, args: str) -> str:
         """List the webhooks' URLs and the listening addresses."""
+        site = self.bot_config.PUBLIC_URL + self.bot_config.WEBHOOK_BASE_PATH
         routes = [
             {
-                "rule": route.rule,
+                "rule": site + route.rule,
                 "handler": str(route.hook),
                 "methods": sorted(route.methods or route.hook.declaration.methods),
                 "shadowed_by": str(route.shadowed_by or ""),
@@ -147,9 +148,8 @@ class Webserver(CorePlugin):
         ]
         values = {
             "routes": routes,
-            "mounts": [{"path": mount.path, "owner": mount.owner} for mount in self._bot.web.routes.mounts],
+            "mounts": [{"path": site + mount.path, "owner": mount.owner} for mount in self._bot.web.routes.mounts],
             "endpoints": list(self._bot.web.listeners.open_now),
-            "public_url": self.bot_config.PUBLIC_URL and self.bot_config.PUBLIC_URL + self.bot_config.WEBHOOK_BASE_PATH,
         }
         return self._bot.process_template("webstatus", values, self.name)
 

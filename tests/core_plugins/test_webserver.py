@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import tempfile
@@ -11,6 +12,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
+from twisted.web.static import Data
 
 from errklein import BotPlugin, webhook
 from errklein.compat import flask
@@ -414,9 +416,14 @@ class PublicURLTests(PluginTestCase):
     }
 
     def test_status(self) -> None:
-        """`!webstatus` shows the URL of the webhooks."""
+        """`!webstatus` shows the full URLs of webhooks and mounts, which lead to them."""
         self.command("!plugin config Webserver {'HOST': '127.0.0.1', 'PORT': 3141}")
-        self.assertIn("Public URL: https://bot.example.net/bot", self.command("!webstatus"))
+        self.bot.plugin("Mirror").mount("/board", Data(b"the board", "text/plain"))
+        urls = re.findall(r"https://bot\.example\.net/bot/\w+(?= -> )", self.command("!webstatus"))
+        self.assertIn("https://bot.example.net/bot/link", urls)
+        self.assertIn("https://bot.example.net/bot/board", urls)
+        for url in urls:
+            self.assertNotEqual(self.request("OPTIONS", url).status, 404, url)
 
     def test_requests(self) -> None:
         """Handlers get the client's address, and links below the public URL."""
