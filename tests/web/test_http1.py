@@ -111,7 +111,8 @@ class HeadTests(SynchronousTestCase):
             b"Connection: x\r\nConnection: close",
         ):
             self.assertFalse(head_of(b"GET / HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n" % options).keep_alive)
-        self.assertTrue(head_of(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: closed\r\n\r\n").keep_alive)
+        for options in (b"Connection: closed", b"Connection: x\r\nConnection: y\r\nA: close\r\nX: close"):
+            self.assertTrue(head_of(b"GET / HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n" % options).keep_alive)
 
     def test_expectations(self) -> None:
         """A client waits for "100 Continue" only in HTTP/1.1."""
@@ -151,6 +152,7 @@ class HeadTests(SynchronousTestCase):
         self.assertEqual(outcome(read_head, b"GET / HTTP/1.1\r\nA: " + b"x" * 16_384), 431)
         self.assertEqual(outcome(read_head, b"GET /" + b"x" * 16_380), 414)
         self.assertEqual(read_head(b"GET /" + b"x" * 16_379)[0], None)
+        self.assertEqual(outcome(read_head, b"\r\n\r\n\r\n" + b"x" * 16_384), 400)
         headers = b"".join(b"X-%d: 1\r\n" % number for number in range(499))
         self.assertEqual(len(head_of(b"GET / HTTP/1.1\r\nHost: x\r\n%b\r\n" % headers).names), 500)
         self.assertEqual(outcome(read_head, b"GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n%b\r\n" % headers), 431)
@@ -209,6 +211,15 @@ class BodyTests(SynchronousTestCase):
             self.assertEqual(parser.receive(body + trailers), (b"x" * 20_000, None))
             self.assertEqual(parser.receive(end + b"next"), (b"", b"next"))
         self.assertEqual(outcome(ChunkedBody().receive, body + b"X: " + b"y" * 16_384), 431)
+        self.assertEqual(ChunkedBody().receive(body + b"X: 1\r\n" * 300 + b"\r\n")[1], b"")
+
+    @given(st.integers(1, 70_000))
+    def test_the_longest_trailers_after_any_chunk(self, size: int) -> None:
+        """The limit of trailers doesn't depend on where the chunk before them ends."""
+        # The limit includes the line end before the trailers.
+        before = b"%x\r\n%b\r\n0\r\nX: " % (size, b"x" * size)
+        self.assertEqual(ChunkedBody().receive(before + b"y" * 16_379 + b"\r\n\r\n")[1], b"")
+        self.assertEqual(outcome(ChunkedBody().receive, before + b"y" * 16_380 + b"\r\n\r\n"), 431)
 
     def test_bad_chunks(self) -> None:
         """Malformed chunks are rejected, also in pieces."""

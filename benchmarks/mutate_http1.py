@@ -1,0 +1,300 @@
+"""Change the rules of HTTP in many small ways, and count how many of the changes the tests of the rules notice.
+
+Run `pip install cosmic-ray`, and then `python benchmarks/mutate_http1.py [--jobs 2]`. It takes about five minutes of CPU time. The
+changes are of two kinds:
+
+- cosmic-ray's, in the code of `errklein/web/_http1.py`;
+- changes of its patterns, which cosmic-ray doesn't read: each alternative, atom, class, range, quantifier and lookaround is removed,
+  widened, narrowed or negated. Each other byte string is emptied.
+
+No file is changed: each change is loaded in a process of its own. One that can't be loaded, such as an invalid pattern, doesn't count,
+nor does one of an annotation. A test that takes longer than 60 s has noticed the change. Prints both scores, and each change that no
+test notices. Many of those change nothing: a byte that no header may contain is added to white space in a header, or a comparison of
+numbers of lines is replaced by another one with the same result. Exits with 1 if a score is below 90 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import importlib
+import importlib.abc
+import importlib.util
+import io
+import itertools
+import os
+import re
+import signal
+import sys
+import tokenize
+import unittest
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from cosmic_ray import plugins
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from hypothesis import Phase, settings
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+MODULE = "errklein.web._http1"
+TESTS = ("tests.web.test_http1_grammar", "tests.web.test_http1", "tests.web.test_http1_conformance.InMemoryTests")
+EXAMPLES = 100
+LEAST = 0.9
+LIMIT = 60
+SURVIVED, KILLED, INVALID = range(3)
+
+# The parts of a pattern: a quantifier, the beginning of a group, a class, an escape, a placeholder, any other byte.
+PART = re.compile(r"(?:[*+?]|\{\d+,?(?:\d+|%d)?\})\+?|\((?:\?(?:<?[=!]|:))?|\[\^?(?:\\.|[^\]\\])+\]|\\x..|\\.|%[bd]|.")
+ITEM = re.compile(r"(\\x..|\\.|[^\\])(?:-(\\x..|\\.|[^\\]))?")
+QUANTIFIER = re.compile(r"([*+?]|\{(\d+)(?:,(\d+|%d))?\})(\+?)")
+
+
+def main() -> int:
+    """Print the scores and the changes that no test notices."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    jobs = parser.parse_args().jobs
+    source = (ROOT / "errklein" / "web" / "_http1.py").read_text(encoding="utf-8")
+    # The same examples for each change. They aren't made smaller.
+    phases = (Phase.explicit, Phase.generate)
+    settings.register_profile("mutate", deadline=None, derandomize=True, max_examples=EXAMPLES, phases=phases)
+    importlib.import_module("tests")
+    settings.load_profile("mutate")
+    for name in TESTS:
+        unittest.defaultTestLoader.loadTestsFromName(name)
+    if outcomes([source], 1) != [SURVIVED]:
+        print("the tests fail without a change")
+        return 1
+    scores = [
+        report("cosmic-ray", source, list(code_changes(source)), jobs),
+        report("patterns", source, list(byte_changes(source)), jobs),
+    ]
+    return 0 if min(scores) >= LEAST else 1
+
+
+def report(name: str, source: str, changed: Sequence[str], jobs: int) -> float:
+    """Test changed sources, print those that no test notices, and return the share of the others."""
+    found = outcomes(changed, jobs)
+    for mutant, outcome in zip(changed, found, strict=True):
+        if outcome == SURVIVED:
+            lines = list(difflib.unified_diff(source.splitlines(), mutant.splitlines(), lineterm="", n=0))
+            print("\n".join(lines[2:]))
+    score = found.count(KILLED) / max(1, len(found) - found.count(INVALID))
+    counts = f"{found.count(KILLED)} noticed, {found.count(SURVIVED)} not, {found.count(INVALID)} invalid"
+    print(f"{name}: {score:.1%} ({counts})", flush=True)
+    return score
+
+
+# Changes.
+
+
+def code_changes(source: str) -> Iterator[str]:
+    """Yield the source with each change that cosmic-ray makes outside of annotations."""
+    seen = {meaning(source)}
+    for name in sorted(plugins.operator_names()):
+        operator_class = plugins.get_operator(name)
+        if operator_class.arguments():
+            continue
+        operator = operator_class()
+        count = sum(len(list(operator.mutation_positions(node))) for node in ast_nodes(get_ast(source)))
+        for occurrence in range(count):
+            changed = mutate_code(source, operator, occurrence)
+            try:
+                code = meaning(changed)
+            except SyntaxError:
+                continue
+            if code not in seen:
+                seen.add(code)
+                yield changed
+
+
+def meaning(source: str) -> str:
+    """Return the code of a module without positions and annotations."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.arg | ast.AnnAssign):
+            node.annotation = ast.Constant(0)
+    return ast.dump(tree)
+
+
+def byte_changes(source: str) -> Iterator[str]:
+    """Yield the source with each change of a pattern, and with each other byte string emptied."""
+    begins = [0]
+    for line in source.splitlines(keepends=True):
+        begins.append(begins[-1] + len(line))
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.STRING and (quoted := re.fullmatch(r'(r?b")(.*)"', token.string)):
+            begin = begins[token.start[0] - 1] + token.start[1] + len(quoted[1])
+            text = quoted[2]
+            for changed in sorted(pattern_changes(text) if quoted[1] == 'rb"' else {""} - {text}):
+                yield source[:begin] + changed + source[begin + len(text) :]
+
+
+def pattern_changes(pattern: str) -> set[str]:
+    """Return the pattern with each change of one part."""
+    parts = PART.findall(pattern)
+    found = set()
+    for at, part in enumerate(parts):
+        before, after = "".join(parts[:at]), parts[at + 1 :]
+        if quantifier := QUANTIFIER.fullmatch(part):
+            found |= {before + other + "".join(after) for other in quantifiers(quantifier)}
+            continue
+        end = end_of_atom(parts, at)
+        if part not in ("|", ")"):
+            found.add(before + "".join(parts[end:]))
+        if part.startswith("["):
+            found |= {before + other + "".join(after) for other in classes(part)}
+        if part in ("(?!", "(?=", "(?<!", "(?<="):
+            found.add(before + part.translate(str.maketrans("!=", "=!")) + "".join(after))
+        if part.startswith("(") or at == 0:
+            found |= alternatives(parts, at + part.startswith("("))
+    return found - {pattern}
+
+
+def end_of_atom(parts: Sequence[str], at: int) -> int:
+    """Return the index after the atom or group that begins at an index, and after its quantifier."""
+    depth = 0
+    for end in range(at, len(parts)):
+        depth += parts[end].startswith("(") - (parts[end] == ")")
+        if depth <= 0:
+            break
+    end += 1
+    return end + 1 if end < len(parts) and QUANTIFIER.fullmatch(parts[end]) else end
+
+
+def alternatives(parts: Sequence[str], begin: int) -> set[str]:
+    """Return the pattern without each of the alternatives of the group whose contents begin at an index."""
+    depth = 0
+    edges = [begin - 1]
+    for at in range(begin, len(parts)):
+        depth += parts[at].startswith("(") - (parts[at] == ")")
+        if depth < 0:
+            break
+        if depth == 0 and parts[at] == "|":
+            edges.append(at)
+    else:
+        at = len(parts)
+    edges.append(at)
+    if len(edges) == 2:
+        return set()
+    inner = ["".join(parts[one + 1 : other]) for one, other in itertools.pairwise(edges)]
+    return {
+        "".join(parts[:begin]) + "|".join(inner[:gone] + inner[gone + 1 :]) + "".join(parts[at:])
+        for gone in range(len(inner))
+    }
+
+
+def quantifiers(given: re.Match[str]) -> Iterator[str]:
+    """Yield other numbers of repetitions."""
+    sign, least, most, possessive = given.groups()
+    if least is None:
+        yield from {"*": ("", "+"), "+": ("", "*"), "?": ("", "*")}[sign] if not possessive else ("*+", "++")
+        return
+    for lower in (int(least) - 1, int(least) + 1):
+        yield f"{{{lower}{',' + most if most else ''}}}" if lower >= 0 else ""
+    if most and most.isdigit():
+        for upper in (int(most) - 1, int(most) + 1):
+            yield f"{{{least},{upper}}}"
+
+
+def classes(given: str) -> Iterator[str]:
+    """Yield other classes of bytes: negated, without each item, and with each range wider or narrower by one byte at each end."""
+    negation, inner = ("^", given[2:-1]) if given.startswith("[^") else ("", given[1:-1])
+    yield f"[{'' if negation else '^'}{inner}]"
+    items = list(ITEM.finditer(inner))
+    for item in items:
+        first, last = byte_of(item[1]), byte_of(item[2] or item[1])
+        edges = ((first + 1, last), (first, last - 1), (first - 1, last), (first, last + 1))
+        for low, high in (*edges, (1, 0)):
+            if low <= high or (low, high) == (1, 0):
+                range_ = f"\\x{low % 256:02x}-\\x{high % 256:02x}" if low <= high else ""
+                other = f"[{negation}{inner[: item.start()]}{range_}{inner[item.end() :]}]"
+                if matched(other) != matched(given):
+                    yield other
+
+
+def byte_of(item: str) -> int:
+    """Return the byte that an item of a class stands for."""
+    code: int = ast.literal_eval(f'b"{item}"' if item[1:2] in ("x", "t") else f"b{item[-1]!r}")[0]
+    return code
+
+
+def matched(class_: str) -> set[int] | None:
+    """Return the bytes of a class; None if it is invalid."""
+    try:
+        pattern = re.compile(class_.encode("ascii"))
+    except re.error:
+        return None
+    return {byte for byte in range(256) if pattern.match(bytes([byte]))}
+
+
+# Tests.
+
+
+class Changed(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+    """Imports a changed source as the module."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def find_spec(self, name: str, path: object, target: object = None) -> Any:
+        """Find the module."""
+        return importlib.util.spec_from_loader(name, self, is_package=False) if name == MODULE else None
+
+    def get_source(self, name: str) -> str:
+        """Return the changed source."""
+        return self._source
+
+
+def outcomes(sources: Sequence[str], jobs: int) -> list[int]:
+    """Test sources, each in a process, some of them at the same time."""
+    found = [KILLED] * len(sources)
+    running: dict[int, int] = {}
+
+    def wait() -> None:
+        process, status = os.wait()
+        code = os.waitstatus_to_exitcode(status)
+        found[running.pop(process)] = code if code >= 0 else KILLED
+
+    for number, source in enumerate(sources):
+        if len(running) == jobs:
+            wait()
+        process = os.fork()
+        if process == 0:
+            os._exit(outcome(source))
+        running[process] = number
+    while running:
+        wait()
+    return found
+
+
+def outcome(source: str) -> int:
+    """Test a source in this process, which then ends."""
+    signal.alarm(LIMIT)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    for name in list(sys.modules):
+        if name.startswith(("errklein.web.", "tests.web.")) or name == "errklein.web":
+            del sys.modules[name]
+    sys.meta_path.insert(0, Changed(source))
+    try:
+        importlib.import_module(MODULE)
+    except Exception:
+        return INVALID
+    try:
+        tests = unittest.defaultTestLoader.loadTestsFromNames(TESTS)
+        return SURVIVED if unittest.TextTestRunner(failfast=True).run(tests).wasSuccessful() else KILLED
+    except BaseException:
+        return KILLED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
