@@ -110,13 +110,16 @@ class Runner:
         self._in_flight.leave(key)
         return result
 
-    def call_in(self, pool: WorkerPool, prepare: Prepare, *, admitted: bool = False) -> Deferred[Any]:
+    def call_in(
+        self, pool: WorkerPool, prepare: Prepare, *, context: Context | None = None, admitted: bool = False
+    ) -> Deferred[Any]:
         """Call a handler that is placed in a thread, as `run` does.
 
         `prepare` is called on the reactor when a thread of the pool is free, and returns the function to call there, so
-        the handler is chosen at the last moment. `admitted` is as for `WorkerPool.run`.
+        the handler is chosen at the last moment. The `context`, by default a copy of the current one, is used for nothing
+        else. `admitted` is as for `WorkerPool.run`.
         """
-        context = copy_context()
+        context = copy_context() if context is None else context
         call = object()
 
         def prepared() -> Callable[[], Any]:

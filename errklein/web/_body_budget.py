@@ -93,9 +93,7 @@ class Lane:
         self._waiting: dict[Deferred[None], int] = {}
         self._admitting = False
 
-    def run(
-        self, size: int, prepare: Callable[[], Callable[[], T]], handle: Callable[[T], Deferred[Any]]
-    ) -> Deferred[Any]:
+    def run(self, size: int, prepare: Callable[[], Callable[[], T]], handle: Callable[[T], Any]) -> Deferred[Any]:
         """Decode a body, pass the result to `handle`, and return a Deferred of that function's result.
 
         :param size: The size of the body in bytes.

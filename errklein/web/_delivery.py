@@ -87,16 +87,20 @@ class Delivery(Resource):
     # Running.
 
     def _run(self, hook: Hook) -> None:
-        services = self._services
-        context = self._context = RequestContext(services, self.request, hook, self._captures)
-        if self.request.body_size > services.settings.off_reactor_size or self.request.on_disk:
-            self._wait_for(self._decode_first(context))
-        elif self._route.placement is Placement.THREAD:
-            with context.active():
-                running = services.runner.call_in(services.pool, self._prepare)
-            self._wait_for(running)
+        """Run the handler. No Deferred is created if it runs on the reactor and doesn't wait."""
+        context = self._context = RequestContext(self._services, self.request, hook, self._captures)
+        result: Any
+        try:
+            if self.request.body_size > self._services.settings.off_reactor_size or self.request.on_disk:
+                result = self._decode_first(context)
+            else:
+                result = self._call_handler(hook, context)
+        except BaseException:
+            result = Failure()
+        if isinstance(result, Deferred):
+            result.addBoth(self._ended)
         else:
-            self._run_here(hook, context)
+            self._ended(result)
 
     def _decode_first(self, context: RequestContext) -> Deferred[Any]:
         """Read and decode a large body in a thread, and then run the handler."""
@@ -105,45 +109,35 @@ class Delivery(Resource):
             self._current_hook()
             return context.decode_ahead
 
+        def decoded(_: None) -> Any:
+            return self._call_handler(self._current_hook(), context)
+
         request = self.request
         request.hold_body()
-        running = self._services.bodies.lane(request.body_size).run(request.body_size, prepare, self._run_decoded)
+        running = self._services.bodies.lane(request.body_size).run(request.body_size, prepare, decoded)
         return running.addBoth(self._drop_body)
 
-    def _run_decoded(self, _: None) -> Deferred[Any]:
-        hook = self._current_hook()
-        context = self._context
-        assert context is not None
-        with context.active():
-            if self._route.placement is Placement.THREAD:
-                return self._services.runner.call_in(self._services.pool, self._prepare)
-            self.hook = context.hook = hook
-            return self._services.runner.call(hook.handler, context.payload(), **self._captures)
+    def _call_handler(self, hook: Hook, context: RequestContext) -> Any:
+        """Call the handler where it is placed. Return its result, or a Deferred of it."""
+        runner = self._services.runner
+        if self._route.placement is Placement.THREAD:
+            return runner.call_in(self._services.pool, self._prepare, context=context.new_context())
+        self.hook = context.hook = hook
+        return runner.start_in(context.new_context(), hook.handler, (context.payload(),), self._captures)
 
     def _drop_body(self, result: Any) -> Any:
         self.request.drop_body()
         return result
 
-    def _run_here(self, hook: Hook, context: RequestContext) -> None:
-        """Run a handler on the reactor. No Deferred is created if it doesn't wait."""
-        self.hook = hook
+    def _ended(self, result: Any) -> None:
+        """Respond with a handler's result, or to its Failure."""
         try:
-            payload = context.payload()
-            result = self._services.runner.start_in(context.new_context(), hook.handler, (payload,), self._captures)
-        except BaseException:
-            result = Deferred()
-            result.errback(Failure())
-        if isinstance(result, Deferred):
-            self._wait_for(result)
-            return
-        try:
-            self._returned(result)
+            responded = self._failed(result) if isinstance(result, Failure) else self._returned(result)
         except BaseException:
             self._crashed(Failure())
-
-    def _wait_for(self, running: Deferred[Any]) -> None:
-        running.addCallbacks(self._returned, self._failed)
-        running.addErrback(self._crashed)
+        else:
+            if isinstance(responded, Deferred):
+                responded.addErrback(self._crashed)
 
     def _dispatch_again(self) -> None:
         """Leave the request to its present route."""
@@ -350,7 +344,7 @@ class Delivery(Resource):
             self._services.in_flight.leave()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _HandlerCall:
     """The function that runs in a thread: decodes the payload, calls the handler, and prepares the response."""
 
