@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from functools import lru_cache
 from http.client import responses
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,7 @@ class Channel(HTTPChannel):
 
     def connectionMade(self) -> None:
         """Prepare a new connection."""
+        self._context = copy_context()
         set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
         if set_no_delay is not None:
             set_no_delay(True)
@@ -178,7 +180,8 @@ class Channel(HTTPChannel):
             return False
         self._handling = True
         self.deadline = NEVER
-        request.process()
+        # This code may run in the context of other code, which has sent the previous response.
+        self._context.copy().run(request.process)
         return self._request is None and not self._closing and not self._write_paused
 
     def _await_head(self) -> None:

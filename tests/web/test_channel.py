@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 import tempfile
+from contextvars import Context, ContextVar
 from typing import Any
+
+from twisted.web.resource import Resource
 
 from errklein.web import WebSettings
 from errklein.web import _body_budget as body_budget
 from errklein.webhooks import webhook
-from tests.web.kit import Echo, Slow, WebCase, request, status_of
+from tests.web.kit import Echo, Slow, WebCase, hooks_of, request, status_of
+
+user: ContextVar[str] = ContextVar("user", default="nobody")
 
 
 class Pages:
@@ -26,6 +31,24 @@ class Pages:
     @webhook
     async def big(self, payload: Any) -> bytes:
         return b"x" * 1000
+
+
+class Users:
+    """A plugin that returns a context variable."""
+
+    @webhook
+    async def user(self, payload: Any) -> str:
+        return user.get()
+
+
+class Setting(Resource):
+    """A resource that sets the context variable."""
+
+    isLeaf = True
+
+    def render(self, request: Any) -> bytes:
+        user.set("that of the previous request")
+        return b""
 
 
 class PipeliningTests(WebCase):
@@ -47,6 +70,20 @@ class PipeliningTests(WebCase):
         self.plugin.gates[1].callback("two")
         responses = connection.received().split(b"HTTP/1.1 ")
         self.assertEqual([response[:3] for response in responses], [b"", b"200", b"404", b"200"])
+
+    def test_context_variables(self) -> None:
+        """A request sees no context variables of the previous request, or of the code that caused its response."""
+        self.web.routes.replace("Users", hooks_of(Users()), mounts={"/setting": Setting()})
+        connection = self.connect()
+        self.assertIn(b"nobody", connection.send(request("GET", "/setting") + request("GET", "/user")))
+        connection.send(request("GET", "/slow") + request("GET", "/user"))
+        Context().run(self.fire, "that of the firing code")
+        self.assertIn(b"nobody", connection.received())
+
+    def fire(self, value: str) -> None:
+        """Let the slow handler respond, with a context variable of the value."""
+        user.set(value)
+        self.plugin.gates[0].callback("response")
 
     def test_many_pipelined_requests(self) -> None:
         """Thousands of pipelined requests don't exhaust the stack."""
