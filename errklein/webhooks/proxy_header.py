@@ -65,7 +65,8 @@ def _parse_v1(line: bytes) -> ProxyHeader:
         return ProxyHeader(size)
     kinds: dict[bytes, type[IPv4Address | IPv6Address]] = {b"TCP4": IPv4Address, b"TCP6": IPv6Address}
     kind = kinds.get(words[0])
-    if kind is None or len(words) != 5:
+    # Python accepts any text after `%`, as the zone of an address.
+    if kind is None or len(words) != 5 or b"%" in line:
         raise InvalidHeader("the PROXY header is malformed")
     hosts, ports = words[1:3], words[3:]
     try:

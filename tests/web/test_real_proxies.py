@@ -217,6 +217,7 @@ class ProxyCase(TestCase):
                 "host": url.split("/")[2],
                 "path": "/where",
                 "root": root,
+                "url_root": url.removesuffix("where"),
                 "client": client,
                 "route": [client],
                 "link": f"{root}/where",

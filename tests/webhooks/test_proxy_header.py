@@ -70,6 +70,7 @@ INVALID = (
     b"PROXY TCP4 2001:db8::9 198.51.100.1 1 2\r\n",
     b"PROXY TCP6 203.0.113.9 ::1 1 2\r\n",
     b"PROXY TCP4 203.0.113 198.51.100.1 1 2\r\n",
+    b"PROXY TCP6 fe80::1%eth0 ::1 1 2\r\n",
     b"PROXY TCP4 203.0.113.\xe9 198.51.100.1 1 2\r\n",
     b"PROXY UNKNOWN " + b"x" * 93,
     SIGNATURE[:-1] + b"X",
