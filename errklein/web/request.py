@@ -7,12 +7,11 @@ import re
 from functools import cached_property, lru_cache
 from http.client import responses
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
-from urllib.parse import parse_qs
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web import server
-from twisted.web.http import NO_BODY_CODES
+from twisted.web.http import NO_BODY_CODES, parse_qs
 from twisted.web.http_headers import Headers
 
 from errklein.listening import address_of
@@ -93,6 +92,11 @@ class HTTPRequest(server.Request):
         """Return whether the client uses HTTPS."""
         return self.secure
 
+    def getRequestHostname(self) -> bytes:
+        """Return the host of the request; "localhost" if it has no Host header and arrived on a Unix socket."""
+        has_host = self.first_header(b"host") or hasattr(self.host, "host")
+        return cast(bytes, super().getRequestHostname()) if has_host else b"localhost"  # type: ignore[no-untyped-call]
+
     @cached_property
     def requestHeaders(self) -> Headers:  # type: ignore[override]
         """The headers of the request."""
@@ -122,10 +126,10 @@ class HTTPRequest(server.Request):
     @cached_property
     def args(self) -> dict[bytes, list[bytes]]:  # type: ignore[override]
         """The fields of the query, and those of a urlencoded form that is small enough to be parsed on the reactor."""
-        fields = parse_qs(self.query, keep_blank_values=True)
+        fields: dict[bytes, list[bytes]] = parse_qs(self.query, 1)
         is_form = self.first_header(b"content-type").startswith(b"application/x-www-form-urlencoded")
         if is_form and self.body_size <= self.site.settings.off_reactor_size:
-            for name, values in parse_qs(self.body(), keep_blank_values=True).items():
+            for name, values in parse_qs(self.body(), 1).items():
                 fields.setdefault(name, []).extend(values)
         return fields
 

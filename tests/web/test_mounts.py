@@ -6,6 +6,7 @@ from typing import Any
 
 from klein import Klein
 from treq.testing import StubTreq
+from twisted.internet.address import UNIXAddress
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -107,6 +108,21 @@ class MountTests(WebCase):
         self.mount(board=board().resource())
         form = "application/x-www-form-urlencoded"
         self.assertEqual(self.ask("POST", "/board/card/7", b"title=from+a+form", form).text, "card 7 from a form")
+
+    def test_fields_that_are_not_ascii(self) -> None:
+        """Fields of a query and of a form may contain any bytes, escaped or not."""
+        self.mount(board=board().resource())
+        self.assertEqual(self.ask("GET", "/board/card/7?title=%C3%A9").text, "card 7 é")
+        form = "application/x-www-form-urlencoded"
+        for body in ("title=%C3%A9", "title=é"):
+            self.assertEqual(self.ask("POST", "/board/card/7", body.encode(), form).text, "card 7 é")
+
+    def test_unix_socket_without_host(self) -> None:
+        """A Klein application gets a request without a Host header that arrives on a Unix socket."""
+        self.mount(board=board().resource())
+        connection = self.connect()
+        connection.channel.host = UNIXAddress("/run/errklein/web")
+        self.assertIn(b"card 7", connection.send(b"GET /board/card/7 HTTP/1.0\r\n\r\n"))
 
     def test_resource_tree(self) -> None:
         """A mounted tree of resources is entered by the segments of the path, unescaped."""
