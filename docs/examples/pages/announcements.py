@@ -18,24 +18,26 @@ class Announcements(BotPlugin):
 
     def activate(self):
         super().activate()
-        self.number = 0
-        self.latest = deque(maxlen=100)
+        self.latest = deque(self.get("latest", ()), maxlen=100)
         self.arrived = asyncio.Event()
         self.readers = 0
         self.mount("/announcements.html", Data(PAGE, "text/html; charset=utf-8"))
 
     @webhook(methods=["POST"])
     async def announce(self, payload):
-        self.number += 1
-        self.latest.append((self.number, json.dumps(payload)))
+        self.latest.append((self.number() + 1, json.dumps(payload)))
+        self["latest"] = list(self.latest)
         self.arrived.set()
         self.arrived = asyncio.Event()
         return f"readers: {self.readers}\n"
 
     @webhook(methods=["GET"])
     async def announcements(self, payload):
-        last = request.headers.get("Last-Event-ID", self.number, type=int)
+        last = request.headers.get("Last-Event-ID", self.number(), type=int)
         return Response(self.events(last), mimetype="text/event-stream", headers=HEADERS)
+
+    def number(self):
+        return self.latest[-1][0] if self.latest else 0
 
     async def events(self, last):
         self.readers += 1

@@ -38,6 +38,17 @@ class PagesTests(PluginTestCase):
         self.assertEqual(run(anext(events)), 'id: 3\ndata: {"text": "three"}\n\n')
         run(events.aclose())
 
+    def test_reload(self):
+        """After a reload, a browser gets what it has missed."""
+        self.post("/announce", json={"text": "one"})
+        browser = self.bot.get("/announcements")
+        self.command("!plugin reload Announcements")
+        self.failureResultOf(browser, ConnectionBroken)
+        self.post("/announce", json={"text": "two"})
+        events = self.bot.plugin("Announcements").events(1)
+        self.bot.loop.run_until_complete(anext(events))
+        self.assertIn("two", self.bot.loop.run_until_complete(anext(events)))
+
     def test_disconnect(self):
         """A client that disconnects is no longer a reader."""
         client = self.bot.get("/announcements")
