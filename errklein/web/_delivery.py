@@ -75,7 +75,10 @@ class Delivery(Resource):
         services = self._services
         services.in_flight.enter()
         if services.routes.held(self._route.owner):
-            services.routes.when_released(self._route.owner).addCallback(lambda _: self._dispatch_again())
+            # The client may disconnect meanwhile.
+            self.request.hold_body()
+            released = services.routes.when_released(self._route.owner)
+            released.addCallback(lambda _: self._dispatch_again()).addBoth(self._drop_body)
         elif self._route.hook is None:
             self._dispatch_again()
         else:
@@ -92,9 +95,11 @@ class Delivery(Resource):
         result: Any
         try:
             if self.request.body_size > self._services.settings.off_reactor_size or self.request.on_disk:
-                result = self._decode_first(context)
-            else:
-                result = self._call_handler(hook, context)
+                self.request.hold_body()
+                # `_ended` may leave the request to another delivery, which then holds the body.
+                self._decode_first(context).addBoth(self._ended).addBoth(self._drop_body)
+                return
+            result = self._call_handler(hook, context)
         except BaseException:
             result = Failure()
         if isinstance(result, Deferred):
@@ -112,10 +117,8 @@ class Delivery(Resource):
         def decoded(_: None) -> Any:
             return self._call_handler(self._current_hook(), context)
 
-        request = self.request
-        request.hold_body()
-        running = self._services.bodies.lane(request.body_size).run(request.body_size, prepare, decoded)
-        return running.addBoth(self._drop_body)
+        size = self.request.body_size
+        return self._services.bodies.lane(size).run(size, prepare, decoded)
 
     def _call_handler(self, hook: Hook, context: RequestContext) -> Any:
         """Call the handler where it is placed. Return its result, or a Deferred of it."""
@@ -125,9 +128,8 @@ class Delivery(Resource):
         self.hook = context.hook = hook
         return runner.start_in(context.new_context(), hook.handler, (context.payload(),), self._captures)
 
-    def _drop_body(self, result: Any) -> Any:
+    def _drop_body(self, _: object) -> None:
         self.request.drop_body()
-        return result
 
     def _ended(self, result: Any) -> None:
         """Respond with a handler's result, or to its Failure."""

@@ -67,6 +67,7 @@ class Router:
                 match = request.match = self._find(request)
         except Rebuilding as rebuilding:
             self._in_flight.enter()
+            request.hold_body()
             rebuilding.until.addCallback(self._dispatch_again, request)
         except NoRoute as no_route:
             self._refuse(request, no_route)
@@ -80,6 +81,7 @@ class Router:
             self.dispatch(request)
         except BaseException:
             request.processingFailed(Failure())
+        request.drop_body()
         self._in_flight.leave()
 
     def _find(self, request: WebhookRequest) -> Match:

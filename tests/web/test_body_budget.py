@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.running import Overloaded, PoolStopped, WorkerPool
 from errklein.web import WebSettings
 from errklein.web._body_budget import IN_MEMORY, WEIGHT, BodyBudget, BodyFile, Lane
-from errklein.webhooks import webhook
+from errklein.webhooks import Hook, HookDeclaration, webhook
 from tests.clocks import ThreadClock
 from tests.web.kit import Connection, WebCase, request, status_of
 
@@ -266,6 +266,54 @@ class LargeBodyTests(WebCase):
         self.turn_until(2)
         self.plugin.gates[1].callback(None)
         self.assertEqual(self.plugin.got, [3_000_000, 2_000_000])
+
+    def send_and_disconnect(self, path: str, size: int) -> None:
+        """Send a request, and disconnect without reading the response."""
+        connection = self.connect()
+        sent = request("POST", path, self.text(size))
+        # What arrives in one piece stays in memory.
+        connection.send(sent[:200_000])
+        connection.send(sent[200_000:])
+        connection.channel.connectionLost()
+
+    def handle_waiting(self, sizes: list[int]) -> None:
+        """Let handlers handle bodies of these sizes, and check that all memory is given back."""
+        self.turn_until(len(sizes))
+        for gate in self.plugin.gates:
+            gate.callback(None)
+        self.assertEqual(sorted(self.plugin.got), sizes)
+        self.assertEqual(self.web.site.bodies._room, 5_000_000)
+
+    def test_client_disconnects_during_a_reload(self) -> None:
+        """A body that waits for a reload is handled, also if its client has disconnected."""
+        self.web.routes.hold("Hooks")
+        self.send_and_disconnect("/slow", 100_000)
+        self.send_and_disconnect("/slow", 2_000_000)
+        self.web.routes.release("Hooks")
+        self.handle_waiting([100_000, 2_000_000])
+
+    def test_client_disconnects_and_its_plugin_is_reloaded(self) -> None:
+        """A body that waits for a thread, then for a reload, is handled, also if its client has disconnected."""
+        self.send_and_disconnect("/slow", 100_000)
+        self.send_and_disconnect("/slow", 2_000_000)
+        self.web.routes.hold("Hooks")
+        self.clock.turn()
+        self.web.routes.release("Hooks")
+        self.handle_waiting([100_000, 2_000_000])
+
+    def test_client_disconnects_while_routes_are_rebuilt(self) -> None:
+        """A body that waits until the routes are rebuilt is handled, also if its client has disconnected."""
+        many = [Hook("Many", f"{number}", HookDeclaration(f"/many/{number}"), print) for number in range(30)]
+        self.web.routes.replace("Many", [*many, Hook("Many", "slow", HookDeclaration("/<any>"), print)])
+        rest = Hook(
+            "Rest", "slow", HookDeclaration("/many/<number>"), lambda payload, number: self.plugin.slow(payload)
+        )
+        self.web.routes.replace("Rest", [rest])
+        self.web.routes.replace("Many", many[1:])
+        self.send_and_disconnect("/many/0", 100_000)
+        self.send_and_disconnect("/many/0", 2_000_000)
+        self.clock.advance(0)
+        self.handle_waiting([100_000, 2_000_000])
 
     def test_stop_while_a_body_waits(self) -> None:
         """When the server stops, a request whose body waits gets 503, and its handler isn't called."""
