@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -106,6 +107,14 @@ class Connection(StringTransport):
     """The server's end of a client's connection."""
 
     channel: Channel
+    capacity: float = math.inf
+    """With more waiting bytes, the server must pause until the test calls `channel.resumeProducing`."""
+
+    def write(self, data: bytes) -> None:
+        """Collect what the server sends."""
+        super().write(data)
+        if len(self.value()) > self.capacity:
+            self.channel.pauseProducing()
 
     def send(self, data: bytes) -> bytes:
         """Send bytes as the client. Return what the server has sent since the last call."""

@@ -225,14 +225,7 @@ class StreamTests(WebCase):
     def reluctant(self, path: str) -> Connection:
         """Send a request on a connection that reads 10 kB at a time."""
         connection = self.connect()
-        write = connection.write
-
-        def write_and_be_full(data: bytes) -> None:
-            write(data)
-            if len(connection.value()) > 10_000:
-                connection.channel.pauseProducing()
-
-        self.patch(connection, "write", write_and_be_full)
+        connection.capacity = 10_000
         connection.channel.dataReceived(request("GET", path))
         return connection
 
@@ -597,13 +590,7 @@ class EventStreamTests(WebCase):
 
         self.serve(Large())
         connection = self.connect()
-        write = connection.write
-
-        def write_and_be_full(data: bytes) -> None:
-            write(data)
-            connection.channel.pauseProducing()
-
-        self.patch(connection, "write", write_and_be_full)
+        connection.capacity = 0
         connection.channel.dataReceived(request("GET", "/large"))
         self.web.routes.end_streams("Large")
         while connection.channel._write_paused:
