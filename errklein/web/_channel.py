@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _LARGEST_PIPELINE = 16 * 1024
 _LARGEST_MESSAGE = 1024 * 1024
+_LARGEST_PIECE = 4 * 1024
 _LINGER = 2.0
-_TURN = 0.01
 
 
 @lru_cache(64)
@@ -144,16 +144,15 @@ class Channel(HTTPChannel):
         return not (self._handling or self._closing or self._write_paused or self._advancing or self._waits_for_turn)
 
     def _advance(self) -> None:
-        """Read the received bytes. Of many pipelined requests, read as many as the time slice of one turn allows."""
+        """Read the received bytes. All connections share a time slice of each turn for further requests and pieces of chunked bodies."""
         self._set_reading(True)
         self._advancing = True
-        until = self.site.now() + _TURN
         try:
             while self._received and self._read_request():
-                if self._received and self.site.now() >= until:
+                if self._received and not self.site.time_slices.has_time():
                     self._waits_for_turn = True
                     self._set_reading(False)
-                    self.site.call_later(0, self._take_turn)
+                    self.site.time_slices.do(self._take_turn)
                     break
         except Problem as problem:
             self._refuse(problem)
@@ -166,7 +165,7 @@ class Channel(HTTPChannel):
             self._advance()
 
     def _read_request(self) -> bool:
-        """Read a request as far as it has arrived, and handle it when it is complete. Return whether the next one may be read."""
+        """Read a piece of a request, and handle it when it is complete. Return whether what follows may be read."""
         request = self._request
         if request is None:
             head, self._received = read_head(self._received)
@@ -177,7 +176,7 @@ class Channel(HTTPChannel):
             if head.length != 0 and not self._accept_body(request, head):
                 return False
         if (self._left or self._chunks is not None) and not self._read_body(request):
-            return False
+            return True
         self._handling = True
         self.deadline = NEVER
         # This code may run in the context of other code, which has sent the previous response.
@@ -218,8 +217,9 @@ class Channel(HTTPChannel):
             self._left -= len(data)
             complete = self._left == 0
         else:
-            data, rest = self._chunks.receive(received)
-            self._received = rest or b""
+            # Tiny chunks, and long extensions of chunks, take up to a microsecond for each byte.
+            data, rest = self._chunks.receive(received[:_LARGEST_PIECE])
+            self._received = (rest or b"") + received[_LARGEST_PIECE:]
             complete = rest is not None
         try:
             kept = not data or request.receive_body(data)

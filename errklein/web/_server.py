@@ -11,7 +11,7 @@ from twisted.web.resource import IResource
 
 from errklein.listening import Listeners
 from errklein.ports import WebEvents
-from errklein.running import InFlightCounter, Runner, TimeSlices, WorkerPool
+from errklein.running import InFlightCounter, Runner, WorkerPool
 from errklein.web._body_budget import BodyBudget
 from errklein.web._delivery import Delivery
 from errklein.web._memory_client import MemoryClient
@@ -62,7 +62,7 @@ class WebServer:
             runner,
             pool,
             bodies,
-            TimeSlices(reactor),
+            self.site.time_slices,
             self.site.sweeper,
             self._in_flight,
             EventReporter(),

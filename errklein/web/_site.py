@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.web import server
 from twisted.web.http import datetimeToString
 
-from errklein.running import context
+from errklein.running import TimeSlices, context
 from errklein.web._channel import Channel
 from errklein.web._connection_limits import ConnectionLimits
 from errklein.web._error_pages import Problem
@@ -41,7 +41,7 @@ class Site(server.Site):
         self.stopping = False
         self.sweeper = DeadlineSweeper(reactor)
         self.now = reactor.seconds
-        self.call_later = reactor.callLater
+        self.time_slices = TimeSlices(reactor)
         proxies = settings.proxies
         self.limits = ConnectionLimits(settings, self.now, proxies.trusts if proxies else lambda host: False)
         self._prefix = os.urandom(5).hex()

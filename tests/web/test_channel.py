@@ -7,6 +7,7 @@ import tempfile
 from contextvars import Context, ContextVar
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 
 from errklein.web import WebSettings
@@ -31,6 +32,18 @@ class Pages:
     @webhook
     async def big(self, payload: Any) -> bytes:
         return b"x" * 1000
+
+
+class Busy:
+    """A plugin whose handler takes 4 ms of the reactor's time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    @webhook("/busy/<number>")
+    async def busy(self, payload: Any, number: str) -> str:
+        self.clock.rightNow += 0.004
+        return f"<{number}>"
 
 
 class Users:
@@ -92,27 +105,32 @@ class PipeliningTests(WebCase):
         self.assertEqual(responses.count(b"HTTP/1.1 200 OK"), 3000)
 
     def test_pipelined_requests_leave_turns_to_others(self) -> None:
-        """Pipelined requests that take long are handled in several turns, in order."""
-        clock = self.clock
-
-        class Busy:
-            @webhook("/busy/<number>")
-            async def busy(self, payload: Any, number: str) -> str:
-                clock.rightNow += 0.004
-                return f"<{number}>"
-
-        self.serve(Busy())
-        connection = self.connect()
-        responses = connection.send(b"".join(request("POST", f"/busy/{number}") for number in range(10)))
-        self.assertEqual(responses.count(b"HTTP/1.1 200 OK"), 3)
-        other = self.connect()
-        self.assertEqual(status_of(other.send(request("POST", "/quick"))), 200)
-        responses += connection.send(request("POST", "/busy/10"))
-        while self.clock.getDelayedCalls() and responses.count(b"HTTP/1.1 200 OK") < 11:
+        """Pipelined requests that take long are handled in several turns, in order. All connections share the time of a turn."""
+        self.serve(Busy(self.clock))
+        connections = [self.connect(), self.connect()]
+        pipelined = b"".join(request("POST", f"/busy/{number}") for number in range(10))
+        responses = [connection.send(pipelined) for connection in connections]
+        self.assertEqual([each.count(b"HTTP/1.1 200 OK") for each in responses], [4, 1])
+        self.assertEqual(status_of(self.connect().send(request("POST", "/quick"))), 200)
+        for number, connection in enumerate(connections):
+            responses[number] += connection.send(request("POST", "/busy/10"))
+        for _ in range(20):
             self.clock.advance(0)
-            responses += connection.received()
-        self.assertEqual(re.findall(rb"<(\d+)>", responses), [b"%d" % number for number in range(11)])
-        self.assertEqual(connection.producerState, "producing")
+        for response, connection in zip(responses, connections, strict=True):
+            numbers = re.findall(rb"<(\d+)>", response + connection.received())
+            self.assertEqual(numbers, [b"%d" % number for number in range(11)])
+            self.assertEqual(connection.producerState, "producing")
+
+    def test_tiny_chunks_leave_turns_to_others(self) -> None:
+        """A body of thousands of tiny chunks is read in pieces, in the time of a turn that all connections share."""
+        self.serve(Busy(self.clock))
+        self.connect().send(request("POST", "/busy/1") * 4)
+        connection = self.connect()
+        head = request("POST", "/quick", b"", "Transfer-Encoding: chunked")
+        self.assertEqual(connection.send(head + b"1\r\nx\r\n" * 2000 + b"0\r\n\r\n"), b"")
+        self.assertEqual(status_of(self.connect().send(request("POST", "/quick"))), 200)
+        self.clock.advance(0)
+        self.assertEqual(status_of(connection.received()), 200)
 
     def test_a_flood_behind_a_slow_request(self) -> None:
         """The server stops reading until a slow request has its response."""
