@@ -178,6 +178,8 @@ class HTTPRequest(server.Request):
             return
         if self._taken:
             self.site.bodies.give_back(self._taken)
+            # A delivery that waited may hold the body again.
+            self._taken = 0
         if self._file is not None:
             self.site.bodies.discard(self._file)
 

@@ -171,6 +171,28 @@ class ReloadTests(WebCase):
         self.serve(Gated("new", gate), "Gated")
         self.assertEqual(self.response_to(requests[20]).text, "new")
 
+    def test_client_disconnects_before_its_thread_becomes_free(self) -> None:
+        """The new code handles the request, and the memory of its body is given back once."""
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        old, new = Gated("old", gate), Gated("new", gate)
+        self.serve(old, "Gated")
+        memory = self.web.site.bodies._room
+        requests = [self.start("POST", "/hook") for _ in range(20)]
+        old.wait_for(20)
+        connection = self.connect()
+        connection.send(b"POST /hook HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody")
+        connection.channel.connectionLost()
+        self.web.routes.hold("Gated")
+        gate.set()
+        for response in requests:
+            self.response_to(response)
+        while self.clock.turn(0.05):
+            pass
+        self.serve(new, "Gated")
+        new.wait_for(1)
+        self.assertEqual(self.web.site.bodies._room, memory)
+
     def test_removed_route_gets_404_while_waiting(self) -> None:
         """A waiting request whose route is removed gets 404."""
         gate = threading.Event()
