@@ -334,7 +334,6 @@ class Channel(HTTPChannel):
         assert request is not None and request.match is not None
         request.upgraded()
         self.site.router.routes.streams[request.match.route.owner].add(self)
-        self._direct = False
         self._websocket = protocol
         self.dataReceived = self._receive_frames  # type: ignore[method-assign]
         self.write = self._send_frames  # type: ignore[method-assign]
