@@ -41,6 +41,8 @@ from errklein.webhooks.precedence import HookKey, RouteInfo, RoutePrecedence
 _MATCH_CACHE_SIZE = 1024
 _AT_ONCE = 24
 _SLICE = 12
+# Requests that wait keep their captures, which a call creates anew.
+_NO_CAPTURES: Mapping[str, Any] = {}
 
 
 class RuleError(ValueError):
@@ -61,7 +63,7 @@ class Route:
 
     def endpoint(self, request: Any, /, **captures: Any) -> IResource:
         """Return the delivery of a request, whose `render` calls the handler. This is the route's endpoint in Klein."""
-        return self._deliver(self, request, captures)
+        return self._deliver(self, request, captures or _NO_CAPTURES)
 
     def take(self, hook: Hook) -> None:
         """Pass requests to this hook from now on."""
