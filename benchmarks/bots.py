@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ PLUGINS = HERE / "plugins"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 START_LIMIT = 60.0
 """The limit in seconds for the start of a process."""
+IDLE = 0.1
+"""The CPU time in a second up to which a process counts as idle: errklein checks the deadlines of its connections."""
 
 QUIET = "logging.WARNING"
 CONFIG = """
@@ -268,6 +270,14 @@ def cpu_seconds(pid: int) -> float:
     # The name of the program may contain spaces, so fields are counted from the end.
     ticks = sum(int(ticks) for fields in _figures(pid, "stat") for ticks in fields[-39:-35])
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def await_idle(pids: Collection[int]) -> None:
+    """Wait until the processes are nearly idle: they have started completely, or have handled what they got."""
+    used: dict[int, float] = {}
+    while any(cpu_seconds(pid) > used.get(pid, 0.0) + IDLE for pid in pids):
+        used = {pid: cpu_seconds(pid) for pid in pids}
+        time.sleep(1)
 
 
 def _figures(pid: int, file: str) -> Iterator[list[str]]:

@@ -4,7 +4,7 @@ wrk posts 50 bytes of JSON over 32 connections to an `async def` handler. The CP
 requests are repeated while the server's stack is sampled by CPU time. A sample counts for the stage of the innermost function
 that `STAGES` has; library functions without a stage of their own count for their caller.
 
-    python benchmarks/request_stages.py [--seconds 20] [--hook bench_async] [--functions 3] [--before CHECKOUT] [--markdown FILE]
+    python benchmarks/request_stages.py [--seconds 20] [--hook bench_async] [--functions 3] [--before CHECKOUT] [--page FILE]
 
 Only the reactor's thread is sampled, so `--hook` must name a handler that runs on it.
 """
@@ -26,13 +26,20 @@ from types import FrameType
 from typing import Any
 
 from bots import HERE, Bot, cpu_seconds, errklein, free_port, serving
-from web_report import markdown, text
+from web_report import fill, markdown, text
 
 STAGES = {
-    "event loop": ("asyncio.", "selectors", "twisted.internet.", "twisted.python.log:callWith", "twisted.scripts"),
+    "event loop": (
+        "asyncio.",
+        "selectors",
+        "errklein.listening._connections",
+        "twisted.internet.",
+        "twisted.python.log:callWith",
+        "twisted.scripts",
+    ),
     "read": ("twisted.internet.tcp:Connection.doRead", "twisted.internet.tcp:Connection._dataReceived"),
     "parse": ("errklein.web._channel", "errklein.web._http1", "errklein.webhooks.hosts", "httptools"),
-    "request object": ("errklein.web.request", "errklein.listening._addresses", "twisted.web.http"),
+    "request object": ("errklein.web.request", "errklein.listening._haproxy", "twisted.web.http"),
     "limits, deadlines": (
         "errklein.web.resource:WebhookResource.check_headers",
         "errklein.web._connection_limits",
@@ -57,7 +64,11 @@ STAGES = {
         "errklein.web.request:HTTPRequest._head_lines",
         "errklein.web.request:HTTPRequest.send_response",
     ),
-    "send": ("twisted.internet.abstract", "twisted.internet.tcp:Connection.writeSomeData"),
+    "send": (
+        "errklein.listening._connections:_AsyncioConnection.write",
+        "twisted.internet.abstract",
+        "twisted.internet.tcp:Connection.writeSomeData",
+    ),
     "log": ("errklein.web._site:Site._log", "errklein.web._site:Site.log", "errklein.logs", "twisted.logger"),
 }
 """Prefixes of `module:function` by stage; the longest prefix decides. A prefix with a leading colon may be anywhere."""
@@ -90,7 +101,7 @@ def stages(stacks: Stacks, cpu_us: float) -> tuple[dict[str, float], dict[str, C
     return {stage: counted[stage] / total * cpu_us for stage in (*STAGES, OTHER)}, functions
 
 
-def profile(checkout: Path, hook: str, seconds: float) -> tuple[float, Stacks]:
+def profile(checkout: Path, hook: str, seconds: int) -> tuple[float, Stacks]:
     """Return the CPU time in µs per request, without sampling, and the sampled stacks."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         port, path = free_port(), Path(directory, "stacks")
@@ -99,7 +110,7 @@ def profile(checkout: Path, hook: str, seconds: float) -> tuple[float, Stacks]:
         with serving(sampled, port, Path(directory, "log")) as pid:
             _post(port, hook, 2)
             before = cpu_seconds(pid)
-            requests = _post(port, hook, seconds / 2)
+            requests = _post(port, hook, seconds // 2)
             cpu_us = (cpu_seconds(pid) - before) / requests * 1e6
             os.kill(pid, signal.SIGUSR1)
             _post(port, hook, seconds)
@@ -109,9 +120,9 @@ def profile(checkout: Path, hook: str, seconds: float) -> tuple[float, Stacks]:
         return cpu_us, Counter({tuple(stack): samples for stack, samples in json.loads(path.read_text("utf-8"))})
 
 
-def _post(port: int, hook: str, seconds: float) -> int:
+def _post(port: int, hook: str, seconds: int) -> int:
     url = f"http://127.0.0.1:{port}/{hook}"
-    command = ["wrk", "-t1", "-c32", f"-d{seconds:g}s", "-s", str(HERE / "post.lua"), url]
+    command = ["wrk", "-t1", "-c32", f"-d{seconds}s", "-s", str(HERE / "post.lua"), url]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     requests: int = json.loads(output.strip().splitlines()[-1])["requests"]
     return requests
@@ -152,13 +163,13 @@ def main() -> int:
         sample(Path(sys.argv[2]), sys.argv[3:])
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20.0, help="duration of the sampling")
+    parser.add_argument("--seconds", type=int, default=20, help="duration of the sampling")
     parser.add_argument("--hook", default="bench_async", help="the name of a handler in plugins/bench.py")
     parser.add_argument(
         "--functions", type=int, default=0, metavar="N", help="show the first N functions of each stage, too"
     )
     parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="measure the errklein of this checkout, too")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to this file")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the table into this page of docs/")
     options = parser.parse_args()
     checkouts = {"before": options.before} if options.before else {}
     checkouts["after" if checkouts else "µs"] = HERE.parent
@@ -175,8 +186,8 @@ def main() -> int:
     rows += [[stage, *(f"{column[stage]:.1f}" for column in columns.values())] for stage in (*STAGES, OTHER)]
     rows.append(["sum", *(f"{sum(column.values()):.1f}" for column in columns.values())])
     print(text(rows))
-    if options.markdown:
-        options.markdown.write_text(markdown(rows) + "\n", encoding="utf-8")
+    if options.page:
+        fill(options.page, "stages", markdown(rows))
     return 0
 
 

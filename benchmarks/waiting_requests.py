@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bots import cpu_seconds, free_port, resident, serving
+from bots import await_idle, free_port, resident, serving
 from web_peers import Peer, Setup, peers
 from web_report import text
 
@@ -43,8 +43,6 @@ HEADERS = (
 )
 SOURCES = 100
 """The number of addresses from which connections are opened, because servers limit the connections of an address."""
-IDLE = 0.1
-"""The CPU time in a second up to which a server counts as idle: errklein checks the deadlines of its connections."""
 
 
 def request(path: str) -> bytes:
@@ -114,10 +112,7 @@ def _connect(port: int, source: int) -> socket.socket:
 
 def _settled(pid: int) -> float:
     """Wait until the server is nearly idle and return its resident memory in bytes."""
-    used = 0.0
-    while (now := cpu_seconds(pid)) > used + IDLE:
-        used = now
-        time.sleep(1)
+    await_idle([pid])
     return resident(pid) * 1024**2
 
 

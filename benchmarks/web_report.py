@@ -35,9 +35,14 @@ class Target:
 
     def verdict(self, results: Results) -> dict[str, Any]:
         """Return the measured ratio, None if a contender wasn't measured, and whether it meets the target."""
-        ours, theirs = (results.get(case, {}).get(title) for case, title in (self.ours, self.theirs))
+        ours, theirs = (valid(results.get(case, {})).get(title) for case, title in (self.ours, self.theirs))
         ratio = ours[self.figure] / theirs[self.figure] if ours and theirs else None
         return verdict(self.name, ratio, self.bound, self.at_most)
+
+
+def valid(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the figures of the contenders that had no errors. Errors may be faster than responses."""
+    return {title: each for title, each in figures.items() if not each["errors"]}
 
 
 def verdict(name: str, value: float | None, bound: float, at_most: bool) -> dict[str, Any]:
@@ -63,21 +68,27 @@ def full_rows(results: Results, case: str, base: str) -> Rows:
     """
     rows: list[Sequence[str]] = [HEADING]
     for title, figures in results[case].items():
+        if figures["errors"]:
+            rows.append([title, _errors(figures), *["–"] * (len(HEADING) - 2)])
+            continue
         rate = figures["requests_per_second"]
         ratios = []
         for name in RATIOS:
             other = _figures_of(results[case], name) or _figures_of(results[base], name)
             ratios.append(f"{rate / other['requests_per_second']:.2f}" if other else "–")
         times = [f"{figures[key]:,.2f}" for key in ("p50_ms", "p99_ms")]
-        errors = f" ({figures['errors']} errors)" if figures["errors"] else ""
         cells = [f"{rate:,.0f}", f"{figures['cpu_us']:,.0f}", f"{figures['resident_mb']:,.0f}"]
-        rows.append([title + errors, *cells, *times, *ratios])
+        rows.append([title, *cells, *times, *ratios])
     return rows
 
 
 def _figures_of(figures: Mapping[str, Mapping[str, Any]], peer: str) -> Mapping[str, Any] | None:
     """Return the figures of a peer's only or first contender in a case."""
-    return next((each for each in figures.values() if each["peer"] == peer), None)
+    return next((each for each in valid(figures).values() if each["peer"] == peer), None)
+
+
+def _errors(figures: Mapping[str, Any]) -> str:
+    return f"{figures['errors']:,} errors"
 
 
 def dimension_rows(results: Results, columns: Mapping[str, str]) -> Rows:
@@ -85,11 +96,15 @@ def dimension_rows(results: Results, columns: Mapping[str, str]) -> Rows:
     rows = [["", *columns]]
     cases = list(columns.values())
     titles = dict.fromkeys(title for case in cases[1:] for title in results[case])
-    for title in titles:
-        found = [results[case].get(title) for case in cases]
-        cells = [f"{each['requests_per_second']:,.0f} ({each['cpu_us']:,.0f} µs)" if each else "–" for each in found]
-        rows.append([title, *cells])
-    return rows
+    return rows + [[title, *(_cell(results[case].get(title)) for case in cases)] for title in titles]
+
+
+def _cell(figures: Mapping[str, Any] | None) -> str:
+    if figures is None:
+        return "–"
+    if figures["errors"]:
+        return _errors(figures)
+    return f"{figures['requests_per_second']:,.0f} ({figures['cpu_us']:,.0f} µs)"
 
 
 def text(rows: Rows) -> str:
@@ -107,6 +122,15 @@ def markdown(rows: Rows) -> str:
     """Return a table as Markdown."""
     head, *rest = ("| " + " | ".join(row) + " |" for row in rows)
     return "\n".join([head, "|---|" + "---:|" * (len(rows[0]) - 1), *rest])
+
+
+def fill(page: Path, name: str, content: str) -> None:
+    """Replace the lines of a page between the comments `<!-- begin NAME -->` and `<!-- end NAME -->`."""
+    before, begin, rest = page.read_text(encoding="utf-8").partition(f"<!-- begin {name} -->\n")
+    _, end, after = rest.partition(f"<!-- end {name} -->\n")
+    if not end:
+        raise ValueError(f"{page} has no lines between the comments begin {name} and end {name}")
+    page.write_text(f"{before}{begin}\n{content.strip()}\n\n{end}{after}", encoding="utf-8")
 
 
 def plot(title: str, values: Mapping[str, float]) -> str:

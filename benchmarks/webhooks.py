@@ -6,17 +6,18 @@ several rounds, so that other load on the machine affects all alike; the results
 
 - requests per second, and the ratios to aiohttp, Klein and errbot
 - CPU time of the server, in user and system mode, per request
-- resident memory after the last round
+- resident memory, after any other cases of the same server
 - the median and the 99th percentile of the latency; with all connections busy, it is mostly time in a queue
 
 The contender "httptools" is the upper bound: a protocol that parses and responds, and does nothing else.
 
     python benchmarks/webhooks.py                                           errklein and what is installed
     python benchmarks/webhooks.py --contenders errklein,aiohttp --rounds 1 --seconds 1      half a minute
-    python benchmarks/webhooks.py --matrix --markdown tables.md --plot webhooks.svg         half an hour
+    python benchmarks/webhooks.py --matrix --page docs/performance.md       25 minutes; writes the figures into the page
     python benchmarks/webhooks.py --check                                   errklein's targets; exits with 1 if one is missed
 
-Needs wrk and openssl. A contender that isn't installed is skipped, with a line that says how to install it.
+Needs wrk and openssl. A contender that isn't installed is skipped, with a line that says how to install it. One that responds
+with an error, or closes a connection, in any measurement has no figures in that case, but the number of errors.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import waiting_requests
-from bots import HERE, cpu_seconds, free_port, resident, serving
+from bots import HERE, await_idle, cpu_seconds, free_port, resident, serving
 from web_peers import Certificate, Peer, Setup, new_certificate, peers
 from web_report import (
     Results,
@@ -48,10 +49,12 @@ from web_report import (
     Target,
     dimension_rows,
     environment,
+    fill,
     full_rows,
     markdown,
     plot,
     text,
+    valid,
     verdict,
     verdict_rows,
     versions,
@@ -176,8 +179,8 @@ def _serve(
     return port, stack.enter_context(serving(peer.command(setup), port, directory / "log"))
 
 
-def check_response(contender: Contender) -> None:
-    """Post once; raises RuntimeError if the response isn't OK."""
+def responds(contender: Contender) -> bool:
+    """Post once; print the response and return False if it isn't OK."""
     scheme, _, rest = contender.url.partition("://")
     host, _, path = rest.partition("/")
     client = http.client.HTTPConnection(host, timeout=60)
@@ -190,13 +193,15 @@ def check_response(contender: Contender) -> None:
     response = client.getresponse()
     received = response.read()
     client.close()
-    if response.status != 200 or received.strip() != b"OK":
-        raise RuntimeError(f"{contender.title} at {contender.url} responds {response.status} {received[:200]!r}")
+    good = response.status == 200 and received.strip() == b"OK"
+    if not good:
+        print(f"{contender.title} at {contender.url} is skipped: {response.status} {received[:200]!r}", file=sys.stderr)
+    return good
 
 
-def attack(contender: Contender, seconds: float) -> dict[str, Any]:
+def attack(contender: Contender, seconds: int) -> dict[str, Any]:
     """Return the figures of one measurement."""
-    command = ["wrk", "-t1", f"-c{contender.case.connections}", f"-d{seconds:g}s", "--timeout", "60s"]
+    command = ["wrk", "-t1", f"-c{contender.case.connections}", f"-d{seconds}s", "--timeout", "60s"]
     script = ["-s", str(HERE / "post.lua"), contender.url, "--", *contender.arguments]
     before = cpu_seconds(contender.pid)
     output = subprocess.run(
@@ -211,11 +216,12 @@ def attack(contender: Contender, seconds: float) -> dict[str, Any]:
         "cpu_us": used / wrk["requests"] * 1e6,
         "p50_ms": wrk["p50"] / 1000,
         "p99_ms": wrk["p99"] / 1000,
+        "resident_mb": resident(contender.pid),
         "errors": wrk["errors"],
     }
 
 
-def measure(contenders: Sequence[Contender], rounds: int, seconds: float) -> Results:
+def measure(contenders: Sequence[Contender], rounds: int, seconds: int) -> Results:
     """Return the medians and all figures, by case and contender."""
     runs: dict[Contender, list[dict[str, Any]]] = {contender: [] for contender in contenders}
     for contender in contenders:
@@ -227,7 +233,7 @@ def measure(contenders: Sequence[Contender], rounds: int, seconds: float) -> Res
     results: dict[str, dict[str, dict[str, Any]]] = {}
     for contender, figures in runs.items():
         medians = {key: median(run[key] for run in figures) for key in figures[0]}
-        medians |= {"resident_mb": resident(contender.pid), "peer": contender.peer, "rounds": figures}
+        medians |= {"peer": contender.peer, "rounds": figures}
         medians["errors"] = sum(run["errors"] for run in figures)
         results.setdefault(contender.case.title, {})[contender.title] = medians
     return results
@@ -237,7 +243,7 @@ def arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="0 only checks that all contenders respond")
-    parser.add_argument("--seconds", type=float, default=2.0, help="duration of each measurement")
+    parser.add_argument("--seconds", type=int, help="duration of each measurement; default: 2, or 1 with --matrix")
     parser.add_argument("--contenders", help="names of contenders, with commas between them; default: all")
     parser.add_argument("--matrix", action="store_true", help="vary handlers, bodies, connections, routes and TLS")
     parser.add_argument("--access-log", action="store_true", help="all servers log each request to a file")
@@ -246,9 +252,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="measure the errklein of this checkout, too")
     parser.add_argument("--check", action="store_true", help="measure the targets; exit with 1 if one is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables to this file")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write tables and a plot into this page of docs/")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write an SVG image of requests per second")
     options = parser.parse_args()
+    options.seconds = options.seconds or (1 if options.matrix else 2)
     for program in ("openssl", "wrk"):
         if shutil.which(program) is None and (options.rounds or program == "openssl"):
             parser.error(f"{program} isn't installed")
@@ -300,8 +307,9 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         print(f"other programs use the machine; load average: {load:.1f}", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, ExitStack() as stack:
         contenders = list(start(stack, Path(directory), cases, options.access_log))
-        for contender in contenders:
-            check_response(contender)
+        # errbot opens its port before it activates plugins, and a request at that time disables them.
+        await_idle({contender.pid for contender in contenders})
+        contenders = [contender for contender in contenders if responds(contender)]
         if not options.rounds:
             print(f"{len(contenders)} contenders respond")
             return {}
@@ -324,11 +332,15 @@ def main() -> int:
     print("\n\n".join(f"{title}\n{text(rows)}" for title, rows in shown))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    if options.markdown:
-        pieces = [f"### {title}\n\n{markdown(rows)}\n" for title, rows in shown]
-        options.markdown.write_text("\n".join([*pieces, versions(figures["environment"])]), encoding="utf-8")
+    if options.page:
+        pieces = [f"### {title}\n\n{markdown(rows)}\n" for title, rows in shown if title != "Targets"]
+        fill(options.page, "targets", markdown(verdict_rows(figures["targets"])))
+        fill(options.page, "tables", "\n".join(pieces))
+        fill(options.page, "versions", versions(figures["environment"]))
+        options.plot = options.page.parent / "_static" / f"{options.page.stem}.svg"
     if options.plot:
-        rates = {title: each["requests_per_second"] for title, each in figures["results"][BASE.title].items()}
+        base = valid(figures["results"][BASE.title])
+        rates = {title: each["requests_per_second"] for title, each in base.items()}
         options.plot.write_text(plot(f"Requests per second: {BASE.title}", rates), encoding="utf-8")
     return int(options.check and not all(target["met"] for target in figures["targets"]))
 
