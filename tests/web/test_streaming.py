@@ -544,7 +544,7 @@ class EventStreamTests(WebCase):
         self.assertEqual(self.events.failed, [])
         self.successResultOf(self.web.when_idle())
 
-    def test_deactivation(self) -> None:
+    def test_deactivation_ends_streams(self) -> None:
         """When the plugin is deactivated, its streams are aborted and their generators closed, and nothing is logged."""
         connection, _ = self.opened("/coroutine/tuple")
         self.web.routes.end_streams("Other")
@@ -555,7 +555,7 @@ class EventStreamTests(WebCase):
         self.assertEqual(self.events.failed, [])
         self.successResultOf(self.web.when_idle())
 
-    def test_stop(self) -> None:
+    def test_stop_ends_event_streams(self) -> None:
         """When the service stops, it doesn't wait for streams of events, but for others."""
 
         class Progress:
