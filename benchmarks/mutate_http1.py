@@ -42,7 +42,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 MODULE = "errklein.web._http1"
-TESTS = ("tests.web.test_http1_grammar", "tests.web.test_http1", "tests.web.test_http1_conformance.InMemoryTests")
+TESTS = (
+    "tests.web.test_http1_grammar",
+    "tests.web.test_http1",
+    "tests.web.test_http1_llhttp",
+    "tests.web.test_http1_conformance.InMemoryTests",
+)
 EXAMPLES = 100
 LEAST = 0.9
 LIMIT = 60

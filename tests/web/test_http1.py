@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-import httptools
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.web._error_pages import Problem
 from errklein.web._http1 import ChunkedBody, Head, read_head
-from errklein.web._paths import split_target
 from tests.web import http1_reference as reference
 from tests.web.http1_cases import CASES
 
@@ -246,7 +243,7 @@ class BodyTests(SynchronousTestCase):
 
 
 class DifferentialTests(SynchronousTestCase):
-    """The rules compared with two other parsers, on the rows of the conformance table with random changes."""
+    """The rules compared with another implementation, on the rows of the conformance table with random changes."""
 
     @given(st.sampled_from(ROWS), edits)
     def test_reference_reads_the_same_head(self, row: bytes, changes: list[tuple[float, int, bytes]]) -> None:
@@ -275,63 +272,3 @@ class DifferentialTests(SynchronousTestCase):
             self.assertTrue(found == 400 or found[1] is None, raw)
         else:
             self.assertEqual(found, expected, raw)
-
-    @given(st.sampled_from(ROWS), edits)
-    def test_llhttp_reads_the_same_request(self, row: bytes, changes: list[tuple[float, int, bytes]]) -> None:
-        """llhttp, the parser of Node.js, accepts each accepted head, and reads the same head and chunked body.
-
-        It knows fewer methods, rejects a tab after a transfer coding, and keeps some connections in HTTP/1.0.
-        """
-        received = edited(row, changes)
-        try:
-            head, rest = read_head(received)
-            if head is None:
-                return
-            split_target(head.target)
-        except Problem:
-            return
-        raw = received[: len(received) - len(rest)].removeprefix(b"\r\n").removeprefix(head.method)
-        other = Llhttp()
-        other.feed(b"GET" + re.sub(rb"(?i)(chunked)[ \t]+\r", rb"\1\r", raw))
-        self.assertEqual(
-            (other.target, tuple(other.names), tuple(other.values)), (head.target, head.names, head.values)
-        )
-        self.assertGreaterEqual(other.keep_alive, head.keep_alive)
-        if head.length is None:
-            body = outcome(ChunkedBody().receive, rest)
-            if body != 400 and body[1] == b"" and outcome(other.feed, rest) != 400:
-                self.assertEqual(other.body, body[0])
-
-
-class Llhttp:
-    """A request, as llhttp reads it."""
-
-    def __init__(self) -> None:
-        self.target = self.body = b""
-        self.names: list[bytes] = []
-        self.values: list[bytes] = []
-        self.keep_alive = False
-        self._parser = httptools.HttpRequestParser(self)
-
-    def feed(self, data: bytes) -> None:
-        """Read bytes; raise Rejected if they are malformed."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # Bytes after this head would belong to another protocol.
-            pass
-        except httptools.HttpParserError as error:
-            raise reference.Rejected(400) from error
-
-    def on_url(self, url: bytes) -> None:
-        self.target = url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.names.append(name.lower())
-        self.values.append(value.strip(b" \t"))
-
-    def on_headers_complete(self) -> None:
-        self.keep_alive = self._parser.should_keep_alive()
-
-    def on_body(self, body: bytes) -> None:
-        self.body += body
