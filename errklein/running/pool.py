@@ -156,6 +156,8 @@ class WorkerPool:
 
     def stop(self) -> None:
         """Reject new jobs and fail those that wait. Running jobs continue, and their threads end after them."""
+        if self._stopped:
+            return
         self._stopped = True
         for timer in (self._expiry, self._replacing):
             if timer is not None:

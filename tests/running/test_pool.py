@@ -205,6 +205,22 @@ class WorkerPoolTests(SynchronousTestCase):
         self.hang(pool, "a", "b")
         self.assertEqual((pool.running, pool.waiting), (1, 1))
 
+    def test_a_pool_is_stopped_twice(self) -> None:
+        """The second call has no effect, although results of the threads haven't arrived yet."""
+        pool = self.pool(size=1, ahead=2)
+        done = [pool.run(lambda: lambda: "done") for _ in range(2)]
+        begun = threading.Event()
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        last = pool.run(lambda: lambda: begun.set() or gate.wait(10))
+        begun.wait(10)
+        pool.stop()
+        pool.stop()
+        gate.set()
+        while not last.called and self.clock.turn():
+            pass
+        self.assertEqual([self.successResultOf(result) for result in (*done, last)], ["done", "done", True])
+
     def test_a_stopped_pool_refuses(self) -> None:
         """Waiting and new jobs fail when the pool stops."""
         pool = self.pool(size=1)
