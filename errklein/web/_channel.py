@@ -44,6 +44,9 @@ class Channel(HTTPChannel):
     site: Site
     transport: Any
     endless = True
+    _websocket: Any = None
+    _unread = 0
+    """The number of bytes that were written to a WebSocket since its client has stopped reading."""
 
     # Twisted's initialiser creates only what its reading side needs.
     def __init__(self) -> None:
@@ -54,9 +57,6 @@ class Channel(HTTPChannel):
         self._head_begun = False
         self._request: HTTPRequest | None = None
         """The request that is being read or handled."""
-        self._websocket: Any = None
-        self._unread = 0
-        """The number of bytes that were written to a WebSocket since its client has stopped reading."""
         self._chunks: ChunkedBody | None = None
         self._left = 0
         """The number of bytes that are missing from a body which isn't chunked."""
