@@ -72,7 +72,7 @@ class Channel(HTTPChannel):
 
     def connectionMade(self) -> None:
         """Prepare a new connection."""
-        self._context = copy_context()
+        self._variables = copy_context()
         set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
         if set_no_delay is not None:
             set_no_delay(True)
@@ -180,7 +180,7 @@ class Channel(HTTPChannel):
         self._handling = True
         self.deadline = NEVER
         # This code may run in the context of other code, which has sent the previous response.
-        self._context.copy().run(request.process)
+        self._variables.copy().run(request.process)
         return self._request is None and not self._closing and not self._write_paused
 
     def _await_head(self) -> None:
@@ -199,7 +199,7 @@ class Channel(HTTPChannel):
 
     def _accept_body(self, request: HTTPRequest, head: Head) -> bool:
         """Let the router check the headers. Return whether the body is to be read."""
-        problem = self.site.router.check_headers(request, head.length, head.expects_continue)
+        problem = self.site.router.match_head(request, head.length, head.expects_continue)
         if problem is not None:
             self._refuse(problem)
             return False

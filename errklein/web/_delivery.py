@@ -36,7 +36,7 @@ _PIECE = 256 * 1024
 
 
 class _RouteChanged(Exception):
-    """The routes changed while the request waited for a thread."""
+    """The routes have changed since the request was matched."""
 
 
 class Delivery(Resource):
@@ -59,7 +59,9 @@ class Delivery(Resource):
     ) -> None:
         self.request = request
         self.responded = False
+        """Whether a response was sent or has begun, or nothing can be sent."""
         self._settled = False
+        """Whether the request is no longer counted and watched."""
         self.hook: Hook | None = None
         """The webhook that handles the request; None until its handler has started."""
         self._services = services
@@ -134,12 +136,12 @@ class Delivery(Resource):
     def _ended(self, result: Any) -> None:
         """Respond with a handler's result, or to its Failure."""
         try:
-            responded = self._failed(result) if isinstance(result, Failure) else self._returned(result)
+            responded = self._failed(result) if isinstance(result, Failure) else self._respond_with(result)
         except BaseException:
-            self._crashed(Failure())
+            self._conversion_failed(Failure())
         else:
             if isinstance(responded, Deferred):
-                responded.addErrback(self._crashed)
+                responded.addErrback(self._conversion_failed)
 
     def _dispatch_again(self) -> None:
         """Leave the request to its present route."""
@@ -148,7 +150,7 @@ class Delivery(Resource):
             try:
                 self._services.dispatch(self.request)
             except BaseException:
-                self._crashed(Failure())
+                self._conversion_failed(Failure())
                 return
         self._finish()
 
@@ -177,7 +179,7 @@ class Delivery(Resource):
 
     # Responses.
 
-    def _returned(self, value: Any) -> Any:
+    def _respond_with(self, value: Any) -> Any:
         context = self._context
         assert context is not None
         if type(value) is not PreparedResponse:
@@ -233,7 +235,7 @@ class Delivery(Resource):
 
     def _respond_later(self, value: Any) -> Any:
         if isinstance(value, Deferred):
-            return value.addCallback(self._returned)
+            return value.addCallback(self._respond_with)
         if IResource.providedBy(value):
             self._render(value)
             return None
@@ -249,7 +251,7 @@ class Delivery(Resource):
 
     def _proxied(self, body: bytes, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         # The framing headers of other frameworks are left out there.
-        self._returned((body, status, [(name.decode(), value.decode("latin-1")) for name, value in headers]))
+        self._respond_with((body, status, [(name.decode(), value.decode("latin-1")) for name, value in headers]))
 
     def _with_body(self, body: Any, status: int, headers: list[tuple[bytes, bytes]]) -> Any:
         if isinstance(body, (str, bytes)):
@@ -280,16 +282,16 @@ class Delivery(Resource):
         elif isinstance(error, HTTPException):
             # As in `_HandlerCall`.
             failure.cleanFailure()
-            return self._returned(error)
+            return self._respond_with(error)
         else:
             self._handler_failed(failure)
         return None
 
-    def _crashed(self, failure: Failure) -> None:
+    def _conversion_failed(self, failure: Failure) -> None:
         """Respond to an error that occurred while the handler's return value was converted into a response."""
         if isinstance(failure.value, HTTPException):
             try:
-                self._returned(failure.value)
+                self._respond_with(failure.value)
                 return
             except BaseException:
                 failure = Failure()

@@ -20,11 +20,11 @@ _MAX_CHUNK_LINE = 1024
 # RFC 9110, 5.6: a token; a token or a quoted string.
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _VALUE = rb"(?:%b|\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+\")" % _TOKEN
-# RFC 9112, 3: the target has no `#`, no backslash and no byte above 127.
+# RFC 9112, 3: the target has no `#`, no backslash and no byte above 127; RFC 3986 excludes more.
 _REQUEST_LINE = re.compile(rb"(%b) ([!\"$-\[\]-~]++) HTTP/([0-9]\.[0-9])\r\n" % _TOKEN)
-# RFC 9112, 2.2 and 5: no white space before the colon, no folded lines, no control characters, no other line ends.
+# RFC 9112, 2.2 and 5; RFC 9110, 5.5: no white space before the colon, folded lines, control characters, other line ends.
 _HEADER = re.compile(rb"(?<=\n)(%b):[\t ]*+([^\x00-\x08\x0a-\x1f\x7f]*(?<![\t ])|)[\t ]*+\r\n" % _TOKEN)
-# RFC 9112, 6: a length without leading zeros; codings in lower case, of which `chunked` is the last one and occurs once.
+# RFC 9110, 8.6, and stricter: a length without leading zeros. RFC 9112, 6.1: `chunked` is the last coding, and occurs once.
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 _CODING = rb"(?!chunked[ \t;,])%b(?:[ \t]*;[ \t]*%b[ \t]*=[ \t]*%b)*" % (_TOKEN, _TOKEN, _VALUE)
 _CODINGS = re.compile(rb"((?:%b[ \t]*,[ \t]*)*)chunked" % _CODING)
@@ -87,12 +87,12 @@ def _parse_head(raw: bytes) -> Head:
 
 
 def _framing(names: tuple[bytes, ...], values: tuple[bytes, ...], modern: bool) -> tuple[int | None, bool, bool]:
-    """Return `length`, `keep_alive` and `expects_continue` (RFC 9112, 3.2, 6.3 and 9.3; RFC 9110, 10.1.1)."""
+    """Return `length`, `keep_alive` and `expects_continue` (RFC 9112, 3.2, 6.1, 6.3 and 9.3; RFC 9110, 8.6 and 10.1.1)."""
     fields = dict(zip(names, values, strict=True))
     if len(fields) < len(names):
         if any(names.count(name) > 1 for name in (b"host", b"content-length", b"content-type")):
             raise Problem(400, "Host, Content-Length or Content-Type occurs twice")
-        for joined in fields.keys() & {b"connection", b"transfer-encoding"}:
+        for joined in fields.keys() & {b"connection", b"transfer-encoding", b"expect"}:
             fields[joined] = b",".join(value for name, value in zip(names, values, strict=True) if name == joined)
     host = fields.get(b"host")
     if modern if host is None else not is_host(host):

@@ -29,13 +29,13 @@ class Mount:
     owner: str
     path: str
     resource: IResource
-    deliver: Callable[[Mount, Any, Mapping[str, Any]], IResource]
+    create_delivery: Callable[[Mount, Any, Mapping[str, Any]], IResource]
     current: bool = True
     max_body = None
 
     def endpoint(self, request: Any, /) -> IResource:
         """Return the delivery of a request."""
-        return self.deliver(self, request, {})
+        return self.create_delivery(self, request, {})
 
     def has(self, path: str) -> bool:
         """Return whether the mount's path is this path, or a parent of it."""
@@ -54,11 +54,11 @@ class Mount:
 class Mounts:
     """The mounts of all plugins.
 
-    :param deliver: Called with a mount and a request; returns the delivery.
+    :param create_delivery: Called with a mount and a request; returns the delivery.
     """
 
-    def __init__(self, deliver: Callable[[Mount, Any, Mapping[str, Any]], IResource]) -> None:
-        self._deliver = deliver
+    def __init__(self, create_delivery: Callable[[Mount, Any, Mapping[str, Any]], IResource]) -> None:
+        self._create_delivery = create_delivery
         self._mounts: dict[str, list[Mount]] = {}
 
     def __iter__(self) -> Iterator[Mount]:
@@ -70,7 +70,8 @@ class Mounts:
             mount.current = False
         if resources:
             self._mounts[owner] = [
-                Mount(owner, normalise_rule(path), resource, self._deliver) for path, resource in resources.items()
+                Mount(owner, normalise_rule(path), resource, self._create_delivery)
+                for path, resource in resources.items()
             ]
 
     def find(self, path: str) -> Mount | None:

@@ -19,11 +19,14 @@ LONGEST_PATH = 200
 
 
 @lru_cache(512)
-def split_target(target: bytes) -> tuple[bytes, bytes]:
-    """Return the path and the query, still escaped, of a target in origin or absolute form (RFC 9112, 3.2).
+def split_target(target: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return the path and the query, still escaped, and the host of a target in origin or absolute form (RFC 9112, 3.2).
+
+    The host is empty in origin form.
 
     :raises Problem: The target has another form, or an invalid host.
     """
+    authority = b""
     if target[:1] != b"/":
         scheme, separator, rest = target.partition(b"://")
         if not separator or scheme.lower() not in (b"http", b"https"):
@@ -33,7 +36,7 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
             raise Problem(400, "the request target has no valid host")
         target = rest[len(authority) :]
     path, _, query = target.partition(b"?")
-    return path or b"/", query
+    return path or b"/", query, authority
 
 
 def without_base(path: bytes, base: bytes) -> bytes:

@@ -28,8 +28,10 @@ class Router:
         self.routes = routes
         self._in_flight = in_flight
 
-    def check_headers(self, request: HTTPRequest, length: int | None, expects: bool) -> Problem | None:
+    def match_head(self, request: HTTPRequest, length: int | None, expects: bool) -> Problem | None:
         """Find the route of a request before its body is read, and set its `match` and `body_limit`.
+
+        A request without a route is rejected here only if that saves the client from sending the body.
 
         :param length: The size of the body in bytes; None if it is unknown.
         :param expects: The client waits for "100 Continue" before it sends the body.
@@ -38,19 +40,17 @@ class Router:
         if request.site.stopping:
             return _STOPPING
         try:
-            match = request.match = self._find(request)
-            request.body_limit = match.route.max_body or request.body_limit
+            self._match(request)
         except Rebuilding:
-            pass
+            # The route is found when the body has been read, which its limit may permit.
+            request.body_limit = max(request.body_limit, self.routes.largest_body)
         except NoRoute as no_route:
             if expects:
                 return problem_of(no_route, request.path, request.method)
         except Problem as problem:
             if expects:
                 return problem
-        if length is not None and length > request.body_limit:
-            return Problem(413, f"the body is larger than {request.body_limit} bytes")
-        return None
+        return too_large(request.body_limit) if length is not None and length > request.body_limit else None
 
     def handle(self, request: HTTPRequest) -> None:
         """Handle a complete request."""
@@ -64,7 +64,9 @@ class Router:
         match = request.match
         try:
             if match is None or not match.route.current:
-                match = request.match = self._find(request)
+                match = self._match(request)
+                if request.body_size > request.body_limit:
+                    raise too_large(request.body_limit)
         except Rebuilding as rebuilding:
             self._in_flight.enter()
             request.hold_body()
@@ -83,6 +85,12 @@ class Router:
             request.processingFailed(Failure())
         request.drop_body()
         self._in_flight.leave()
+
+    def _match(self, request: WebhookRequest) -> Match:
+        """Find the route for a request, and set the request's `match` and `body_limit`. Raises as `_find`."""
+        match = request.match = self._find(request)
+        request.body_limit = match.route.max_body or request.site.settings.max_body
+        return match
 
     def _find(self, request: WebhookRequest) -> Match:
         """Return the route for a request.
@@ -113,6 +121,11 @@ class Router:
             request.send_response(200, [*HTML, *problem.headers], b"")
         else:
             request.send_error(problem)
+
+
+def too_large(limit: int) -> Problem:
+    """Return the error for a body of more than `limit` bytes."""
+    return Problem(413, f"the body is larger than {limit} bytes")
 
 
 def problem_of(no_route: NoRoute, path: bytes, method: bytes) -> Problem:

@@ -1,6 +1,6 @@
 """The route table, which maps URLs and methods to plugins' webhooks on one Klein application.
 
-The endpoint of each route creates the delivery, a resource that Klein renders.
+The endpoint of each route creates the delivery, a resource. The router renders it; under another site, Klein does.
 
 Werkzeug's map accepts new rules at any time, but can't remove one, and silently prefers the first of two equal rules. So the
 table stores the hooks of each plugin itself, and assigns each URL and method to the hook that claimed it first. When a plugin is
@@ -52,18 +52,18 @@ class RuleError(ValueError):
 class Route:
     """A rule and methods, with the hook that gets their requests. A removed route has no hook, and isn't `current`."""
 
-    def __init__(self, name: str, hook: Hook, methods: frozenset[str], deliver: Deliver) -> None:
+    def __init__(self, name: str, hook: Hook, methods: frozenset[str], create_delivery: CreateDelivery) -> None:
         self.name = name
         self.rule = hook.declaration.rule
         self.methods = methods
         self.owner = hook.owner
         self.hook: Hook | None
-        self._deliver = deliver
+        self._create_delivery = create_delivery
         self.take(hook)
 
     def endpoint(self, request: Any, /, **captures: Any) -> IResource:
         """Return the delivery of a request, whose `render` calls the handler. This is the route's endpoint in Klein."""
-        return self._deliver(self, request, captures or _NO_CAPTURES)
+        return self._create_delivery(self, request, captures or _NO_CAPTURES)
 
     def take(self, hook: Hook) -> None:
         """Pass requests to this hook from now on."""
@@ -95,7 +95,7 @@ class Rebuilding(Exception):
     until: Deferred[None]
 
 
-Deliver = Callable[[Any, Any, Mapping[str, Any]], IResource]
+CreateDelivery = Callable[[Any, Any, Mapping[str, Any]], IResource]
 Shadowed = Callable[[Hook, Hook], None]
 
 
@@ -110,15 +110,15 @@ class RouteApp(Klein):
 class Routes:
     """The routes of all plugins.
 
-    :param deliver: Called with the route or mount, the request and the values of the rule's variables; returns the delivery.
+    :param create_delivery: Called with the route or mount, the request and the values of the rule's variables; returns the delivery.
     :param shadowed: Called with a hook whose URL and method another hook has, and with that hook.
     """
 
-    def __init__(self, reactor: IReactorTime, deliver: Deliver, shadowed: Shadowed) -> None:
+    def __init__(self, reactor: IReactorTime, create_delivery: CreateDelivery, shadowed: Shadowed) -> None:
         self._reactor = reactor
-        self._deliver = deliver
+        self._create_delivery = create_delivery
         self._shadowed = shadowed
-        self.mounts = Mounts(deliver)
+        self.mounts = Mounts(create_delivery)
         """The resources that plugins have mounted."""
         self.streams: defaultdict[str, WeakSet[Any]] = defaultdict(WeakSet)
         """The streams and WebSockets of each plugin."""
@@ -203,6 +203,11 @@ class Routes:
             stream.end(Problem(503, "the service is stopping"))
 
     # Queries.
+
+    @property
+    def largest_body(self) -> int:
+        """The largest limit that a route has for bodies, in bytes; 0 if none has one."""
+        return max((route.max_body or 0 for route in self._routes.values()), default=0)
 
     def held(self, owner: str) -> bool:
         """Return whether requests for the owner's routes must wait."""
@@ -297,7 +302,7 @@ class Routes:
                     self._stale += 1
             if hook is not None and methods:
                 self._number += 1
-                route = Route(f"{hook}#{self._number}", hook, methods, self._deliver)
+                route = Route(f"{hook}#{self._number}", hook, methods, self._create_delivery)
                 self._routes[route.name] = route
                 kept.append(route)
                 added.append(route)

@@ -54,7 +54,7 @@ class WebServer:
         bodies = self.site.bodies = BodyBudget(
             reactor, settings.body_memory, decoding_pool, large_pool or decoding_pool
         )
-        self.routes = Routes(reactor, self._deliver, self._shadowed)
+        self.routes = Routes(reactor, self._create_delivery, self._shadowed)
         self._in_flight = InFlightCounter()
         router = self.site.router = Router(self.routes, self._in_flight)
         self._services = WebServices(
@@ -124,7 +124,7 @@ class WebServer:
         self._services.time_slices.stop()
         return gatherResults([self._closing, self.listeners.close_all()]).addCallback(lambda _: None)
 
-    def _deliver(self, route: Route | Mount, request: Any, captures: Mapping[str, Any]) -> IResource:
+    def _create_delivery(self, route: Route | Mount, request: Any, captures: Mapping[str, Any]) -> IResource:
         if isinstance(route, Mount):
             return MountedDelivery(self._services, route, request)
         if not isinstance(request, (HTTPRequest, StockRequest)):

@@ -43,7 +43,7 @@ class ResponseStream:
     request: WebhookRequest
     response: PreparedResponse
     context: RequestContext
-    web: WebServices
+    services: WebServices
     timeout: float
     begins: Callable[[], bool]
     ended: Callable[[Failure | None], None]
@@ -60,7 +60,7 @@ class ResponseStream:
         source = self.response.source
         if source is not None and not source.direct_passthrough:
             # A generator of the plugin, not a file or a large body.
-            self.web.routes.streams[self.context.hook.owner].add(self)
+            self.services.routes.streams[self.context.hook.owner].add(self)
 
     def pauseProducing(self) -> None:
         """Stop asking for items, since the client doesn't read fast enough."""
@@ -87,8 +87,8 @@ class ResponseStream:
     def _run(self) -> None:
         # A loop rather than recursive callbacks, since an asynchronous generator may yield its next item at once.
         while self._open and not self._paused and not self._pulling:
-            if not self.web.time_slices.has_time():
-                self.web.time_slices.do(self._run)
+            if not self.services.time_slices.has_time():
+                self.services.time_slices.do(self._run)
                 return
             self._pulling = True
             pulled = self._pulled = self._pull()
@@ -105,9 +105,9 @@ class ResponseStream:
                 async def following() -> Any:
                     return self._pulled_item(await anext(items, _END))
 
-                return self.web.runner.call(following)
-            return self.web.runner.call_in(
-                self.web.pool, lambda: lambda: self._pulled_item(next(items, _END)), admitted=True
+                return self.services.runner.call(following)
+            return self.services.runner.call_in(
+                self.services.pool, lambda: lambda: self._pulled_item(next(items, _END)), admitted=True
             )
 
     def _pulled_item(self, item: Any) -> Any:
@@ -188,9 +188,9 @@ class ResponseStream:
 
         with self.context.active():
             if isinstance(items, AsyncIterator):
-                closed = self.web.runner.call(closing)
+                closed = self.services.runner.call(closing)
             else:
-                closed = self.web.runner.call_in(self.web.pool, lambda: close or items.close, admitted=True)
+                closed = self.services.runner.call_in(self.services.pool, lambda: close or items.close, admitted=True)
         closed.addErrback(lambda _: None)
 
 

@@ -72,7 +72,9 @@ class HTTPRequest(server.Request):
         self.secure = not channel.plain
         self.bad_target: Problem | None = None
         try:
-            self.path, self.query = split_target(head.target)
+            self.path, self.query, host = split_target(head.target)
+            if host:
+                self.head = with_host(head, host)
         except Problem as bad:
             self.bad_target = bad
             self.path = self.query = b""
@@ -231,7 +233,7 @@ class HTTPRequest(server.Request):
         if status not in NO_BODY_CODES and not sized and self.clientproto == b"HTTP/1.1":
             self.chunked = 1
             head += b"Transfer-Encoding: chunked\r\n"
-        elif not sized and self.channel is not None:
+        elif status not in NO_BODY_CODES and not sized and self.channel is not None:
             # In HTTP/1.0, only the end of the connection marks the end of such a body.
             self.channel.persistent = False
         self.startedWriting = 1
@@ -340,15 +342,20 @@ def apply_forwarding(request: Any, proxies: TrustedProxies) -> None:
     if origin.secure is not None:
         request.secure = origin.secure
     if origin.host is not None:
-        headers = [(b"host", origin.host), *(header for header in headers if header[0] != b"host")]
-        names, values = zip(*headers, strict=True)
-        request.head = head._replace(names=names, values=values)
+        request.head = with_host(head, origin.host)
     if origin.secure is not None or origin.host is not None:
         # Links of Twisted and Klein have the port of this address.
-        port = port_of(dict(headers).get(b"host", b""), request.secure)
+        port = port_of(request.first_header(b"host"), request.secure)
         request.host = address_of(getattr(request.host, "host", "localhost"), port)
     if origin.base_path is not None:
         request.base_path = origin.base_path
+
+
+def with_host(head: Head, host: bytes) -> Head:
+    """Return the head with this value of Host. That of an absolute target takes precedence (RFC 9112, 3.2.2)."""
+    others = [header for header in zip(head.names, head.values, strict=True) if header[0] != b"host"]
+    names, values = zip((b"host", host), *others, strict=True)
+    return head._replace(names=names, values=values)
 
 
 def wants_json(accept: bytes, content_type: bytes) -> bool:

@@ -403,6 +403,7 @@ HEADERS = (
     Case("Connection: close", _request(b"Connection: close"), 200, False),
     Case("Connection: close in a list", _request(b"Connection: x, Close"), 200, False),
     Case("an unknown expectation", _request(b"Expect: miracles"), 417, False),
+    Case("one of two expectations is unknown", _request(b"Expect: miracles", b"Expect: 100-continue"), 417, False),
 )
 
 CASES = (

@@ -58,7 +58,7 @@ def parse_head(raw: bytes) -> tuple[bytes, bytes, bytes, Names, Values, int | No
     if codings:
         require(check_codings(b",".join(codings).lower()), 501)
         length = None
-    expects = values(b"expect")[-1:]
+    expects = [b",".join(values(b"expect"))]
     require(all(expect.lower() in (b"", b"100-continue") for expect in expects), 417)
     options = [option.strip() for option in b",".join(values(b"connection")).lower().split(b",")]
     expecting = modern and any(expects)

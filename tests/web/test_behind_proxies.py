@@ -97,6 +97,13 @@ class ProxyCase(WebCase):
 class WithoutProxiesTests(ProxyCase):
     """A server without trusted proxies."""
 
+    def test_absolute_target(self) -> None:
+        """The host of a target in absolute form takes precedence over the header Host."""
+        head = b"POST http://bot.example.net:8080/where HTTP/1.1\r\nHost: evil.example\r\n"
+        response = self.connect().send(head + b"Content-Length: 0\r\n\r\n")
+        self.assertIn(b'"url":"http://bot.example.net:8080/where"', response.replace(b": ", b":"))
+        self.assertNotIn(b"evil", response)
+
     def test_spoofed_headers(self) -> None:
         """No forwarding header changes what a handler knows about its request."""
         expected = {

@@ -315,6 +315,21 @@ class LargeBodyTests(WebCase):
         self.clock.advance(0)
         self.handle_waiting([100_000, 2_000_000])
 
+    def test_limit_of_a_route_that_is_found_after_the_body(self) -> None:
+        """While the routes are rebuilt, the limit of a route holds too, be it smaller or larger than that of the server."""
+        many = [Hook("Many", f"{number}", HookDeclaration(f"/many/{number}"), print) for number in range(30)]
+        got: list[str] = []
+        for limit, size, status in ((102, 101, 413), (102, 100, 200), (30_000_000, 26_500_000, 200)):
+            self.web.routes.replace("Many", [*many, Hook("Many", "any", HookDeclaration("/<any>"), print)])
+            declaration = HookDeclaration("/many/<number>", max_body=limit)
+            self.web.routes.replace("Rest", [Hook("Rest", "small", declaration, lambda _, number: got.append(number))])
+            self.web.routes.replace("Many", many[1:])
+            waiting = self.start("POST", "/many/0", self.text(size), JSON)
+            self.assertNoResult(waiting)
+            self.clock.advance(0)
+            self.assertEqual(self.response_to(waiting).status, status)
+        self.assertEqual(got, ["0", "0"])
+
     def test_stop_while_a_body_waits(self) -> None:
         """When the server stops, a request whose body waits gets 503, and its handler isn't called."""
         self.start("POST", "/slow", self.text(3_000_000), JSON)

@@ -92,6 +92,11 @@ class Generators:
     async def slow(self, payload: Any) -> AsyncIterator[str]:
         return self.waiting()
 
+    @webhook
+    async def no_content(self, payload: Any) -> Any:
+        self.limit = 2
+        return self.items("x", "no content"), 204
+
     async def items(self, item: str, name: str, first: str = "") -> AsyncIterator[str]:
         """Yield the item endlessly."""
         try:
@@ -143,6 +148,17 @@ class StreamTests(WebCase):
         connection = self.connect()
         connection.channel.dataReceived(request(method, path))
         return connection
+
+    def test_no_content(self) -> None:
+        """A generator with status 204 is closed, and the connection stays open."""
+        connection = self.begin("/no_content")
+        self.clock.advance(0)
+        response = connection.received()
+        self.assertEqual(status_of(response), 204)
+        self.assertTrue(response.endswith(b"\r\n\r\n"))
+        self.assertNotIn(b"chunked", response)
+        self.assertEqual(self.plugin.ended, ["no content"])
+        self.assertEqual(status_of(connection.send(request("GET", "/quick"))), 200)
 
     def test_a_generator_of_empty_items_leaves_turns_to_others(self) -> None:
         """Other requests are served while an asynchronous generator yields only empty items."""
