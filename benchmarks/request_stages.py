@@ -41,7 +41,7 @@ STAGES = {
     "parse": ("errklein.web._channel", "errklein.web._http1", "errklein.webhooks.hosts", "httptools"),
     "request object": ("errklein.web.request", "errklein.listening._haproxy", "twisted.web.http"),
     "limits, deadlines": (
-        "errklein.web.resource:WebhookResource.check_headers",
+        "errklein.web._router:Router.match_head",
         "errklein.web._connection_limits",
         "errklein.web._shared_timer",
         "errklein.web._channel:Channel._set_deadline",
