@@ -37,14 +37,16 @@ class BodyBudget:
 
     :param limit: The memory in bytes; None if it is unlimited. Bodies in memory get an eighth, the lane of small bodies a quarter, that
         of large ones the rest.
-    :param small_pool: The threads that decode small bodies.
+    :param small_pool: The threads that decode small bodies, and delete files.
     :param large_pool: The threads that decode large bodies; with one thread, others wait least for the interpreter.
     """
 
     def __init__(self, clock: IReactorTime, limit: int | None, small_pool: WorkerPool, large_pool: WorkerPool) -> None:
         total = math.inf if limit is None else limit
+        self.file_opened: Callable[[], None] = lambda: None
+        self.file_closed = self.file_opened
         self._room = total / 8
-        self._large_pool = large_pool
+        self._small_pool = small_pool
         self._small = Lane(clock, small_pool, total / 4)
         self._large = Lane(clock, large_pool, total * 5 / 8)
 
@@ -62,7 +64,8 @@ class BodyBudget:
     def discard(self, file: BodyFile) -> None:
         """Close a file, in a thread if it is on disk: deleting 24 MB takes ten milliseconds."""
         if file.on_disk:
-            self._large_pool.run(lambda: file.close).addErrback(lambda _: file.close())
+            closed = self._small_pool.run(lambda: file.close, admitted=True).addErrback(lambda _: file.close())
+            closed.addCallback(lambda _: self.file_closed())
         else:
             file.close()
 
@@ -171,9 +174,10 @@ class BodyFile(SpooledTemporaryFile[bytes]):
         if fits:
             self._taken += len(data)
         elif not self.on_disk:
-            self.rollover()
-            self._give_back()
+            self._budget.file_opened()
             self.on_disk = True
+            self._give_back()
+            self.rollover()
         self.write(data)
 
     def close(self) -> None:

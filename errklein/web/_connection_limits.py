@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +27,7 @@ _SUSPENDED_CLIENT = (
 )
 _ALL_BUSY = "Refused connections: {number}; all {most} open ones have requests in progress"
 _FULL = "Closed connections: {number}; they waited for their clients, and {most} were open"
+_WEIGHT_WITHOUT_HEAD = 20
 _SUSPENSION = 60.0
 _MOST_SUSPENDED = 10_000
 _ACCEPTED_AT_ONCE = 16
@@ -35,9 +37,10 @@ _TWISTEDS_BACKLOG = 50
 class ConnectionLimits:
     """Knows the open connections, and closes some if there are too many.
 
-    A client beyond its own limit is refused. Beyond the total limit, connections are closed that wait for their clients: first those
-    that have never sent a complete head, oldest first, then those whose deadline is next. A new connection is refused only if all
-    others have requests in progress. So clients that hold connections open don't keep others out.
+    A client beyond its own limit is refused. Beyond the total limit, connections are closed that wait for their clients, those whose
+    deadline is next first. A connection that has never sent a complete head has 3 seconds here, so that silent clients keep no others
+    out, and idle clients no new ones. The time that is left is divided by the number of connections of the client. A new connection is
+    refused only if all others have requests in progress.
 
     A client whose connection was closed without a complete head is then refused for a minute. Otherwise clients that reconnect
     immediately would fill the system's queue, in which others wait.
@@ -50,10 +53,13 @@ class ConnectionLimits:
     log = Logger(namespace="errklein.web")
 
     def __init__(self, settings: WebSettings, now: Callable[[], float], exempt: Callable[[str], bool]) -> None:
-        self.connections: dict[Channel | ProxiedProtocol, str | None] = {}
-        """The open connections, in the order of opening, and their clients."""
+        self.connections: dict[Channel | ProxiedProtocol, tuple[str | None, float]] = {}
+        """The open connections, their clients, and when they were opened."""
+        self._files = 0
         self._most = settings.max_connections
+        self._descriptors = math.inf
         self._most_of_client = settings.max_connections_per_client
+        self._idle_deadline = settings.idle_deadline
         self._now = now
         self._exempt = exempt
         self._of_client: Counter[str | None] = Counter()
@@ -67,7 +73,8 @@ class ConnectionLimits:
         A client may use half of the others. A negative number is no limit.
         """
         if number >= 0:
-            self._most = min(self._most, number - number // 8)
+            self._descriptors = number - number // 8
+            self._most = min(self._most, self._descriptors)
             self._most_of_client = min(self._most_of_client, self._most // 2)
 
     def guard(self, port: Any) -> None:
@@ -106,8 +113,8 @@ class ConnectionLimits:
             connection.abort()
 
     def _add(self, connection: Channel | ProxiedProtocol, client: str | None = None) -> None:
-        if len(self.connections) < self._most or self._make_room():
-            self.connections[connection] = client
+        if self._has_room():
+            self.connections[connection] = client, self._now()
             self._of_client[client] += 1
         else:
             connection.abort()
@@ -116,25 +123,45 @@ class ConnectionLimits:
     def closed(self, connection: Channel | ProxiedProtocol) -> None:
         """Forget a closed connection."""
         if connection in self.connections:
-            client = self.connections.pop(connection)
+            client, _ = self.connections.pop(connection)
             self._of_client[client] -= 1
             if not self._of_client[client]:
                 del self._of_client[client]
 
+    def file_opened(self) -> None:
+        """Count a body's file, which needs a descriptor too. Connections are closed if there are too many."""
+        self._has_room()
+        self._files += 1
+
+    def file_closed(self) -> None:
+        """Forget a body's file."""
+        self._files -= 1
+
+    def _has_room(self) -> bool:
+        number = len(self.connections)
+        return (number < self._most and number + self._files < self._descriptors) or self._make_room()
+
     def _make_room(self) -> bool:
         """Close connections that wait for their clients. Return whether there were any."""
         waiting = [connection for connection in self.connections if connection.deadline < NEVER]
-        # Sorting keeps the order of opening.
-        waiting.sort(key=lambda connection: connection.deadline if connection.has_received_head else 0)
+        waiting.sort(key=self._seconds_left)
         # Since all are examined, several are closed.
         del waiting[len(self.connections) // 64 + 1 :]
         for connection in waiting:
             if not connection.has_received_head:
-                self._suspend(self.connections[connection])
+                self._suspend(self.connections[connection][0])
             self.closed(connection)
             connection.abort()
             self._warn(_FULL)
         return bool(waiting)
+
+    def _seconds_left(self, connection: Channel | ProxiedProtocol) -> float:
+        client, opened = self.connections[connection]
+        if connection.has_received_head:
+            left = connection.deadline - self._now()
+        else:
+            left = self._idle_deadline - _WEIGHT_WITHOUT_HEAD * (self._now() - opened)
+        return left if client is None else left / self._of_client[client]
 
     def _suspend(self, client: str | None) -> None:
         if len(self._suspended) >= _MOST_SUSPENDED:

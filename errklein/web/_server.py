@@ -54,6 +54,7 @@ class WebServer:
         bodies = self.site.bodies = BodyBudget(
             reactor, settings.body_memory, decoding_pool, large_pool or decoding_pool
         )
+        bodies.file_opened, bodies.file_closed = self.site.limits.file_opened, self.site.limits.file_closed
         self.routes = Routes(reactor, self._create_delivery, self._shadowed)
         self._in_flight = InFlightCounter()
         router = self.site.router = Router(self.routes, self._in_flight)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
+import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv6Address as Address
@@ -119,8 +121,10 @@ class TotalTests(LimitsCase):
         """A new client gets the place of the oldest one that has sent no complete head, and nobody else is disturbed."""
         kept = self.open("192.0.2.1", request("GET", "/quick"))
         slow = self.open("192.0.2.2", PARTIAL)
+        self.clock.advance(0.1)
         silent = self.open("192.0.2.3")
         waiting = self.open("192.0.2.4", request("GET", "/slow"))
+        self.clock.advance(0.1)
         new = self.open("192.0.2.5", request("GET", "/quick"))
         self.assertEqual(status_of(new.received()), 200)
         self.assertEqual([one.closed for one in (kept, slow, silent, waiting)], [False, True, False, False])
@@ -128,6 +132,26 @@ class TotalTests(LimitsCase):
         self.assertEqual([one.closed for one in (kept, silent, waiting)], [False, True, False])
         self.plugin.gates[0].callback("done")
         self.assertEqual(status_of(waiting.received()), 200)
+
+    def test_idle_clients_keep_no_new_ones_out(self) -> None:
+        """A new connection isn't closed before its client can have sent a head, but one that has been idle for longer."""
+        idle = [self.open(f"192.0.2.{number}", request("GET", "/quick")) for number in range(3)]
+        self.clock.advance(3)
+        new = self.open("192.0.2.5")
+        self.clock.advance(0.1)
+        others = [self.open(f"192.0.2.{number}", request("GET", "/slow")) for number in (6, 7)]
+        self.assertEqual([one.closed for one in (*idle, new, *others)], [True, True, False, False, False, False])
+        new.channel.dataReceived(request("GET", "/quick"))
+        self.assertEqual(status_of(new.received()), 200)
+
+    def test_client_with_many_connections_loses_one_first(self) -> None:
+        """Of clients that are equally slow, the one with more connections loses one, also if these are newer."""
+        one = self.open("192.0.2.1", request("GET", "/quick"))
+        self.clock.advance(10)
+        many = [self.open("192.0.2.2", request("GET", "/quick")) for _ in range(2)]
+        for number in (3, 4):
+            self.assertFalse(self.open(f"192.0.2.{number}", request("GET", "/slow")).closed)
+        self.assertEqual([each.closed for each in (one, *many)], [False, True, False])
 
     def test_next_deadline_is_closed(self) -> None:
         """If all have sent a request, the one with the next deadline is closed: here one that sends a body slowly."""
@@ -206,6 +230,43 @@ class TotalTests(LimitsCase):
         busy = [self.open(f"198.51.100.{number}", request("GET", "/slow")).closed for number in range(5)]
         self.assertEqual(busy, [False] * 4 + [True])
         self.assertEqual(lines[4:], ["Refused connections: 1; all 4 open ones have requests in progress"])
+
+
+class FileTests(LimitsCase):
+    """The descriptors of bodies in files."""
+
+    settings = WebSettings(body_memory=0)
+
+    def test_files_need_descriptors_too(self) -> None:
+        """If descriptors are needed for bodies, connections whose clients are slow are closed, the one with the next deadline first."""
+        limits = self.web.site.limits
+        limits.use_descriptors(6)
+        kept = self.open("192.0.2.1", request("GET", "/quick"))
+        senders = []
+        for number in range(2, 5):
+            self.clock.advance(1)
+            senders.append(self.open(f"192.0.2.{number}", request("POST", "/quick", b"x" * 100)[:-1]))
+        self.assertEqual([one.closed for one in (kept, *senders)], [False, True, False, False])
+        senders[0].channel.connectionLost()
+        self.let_threads_work(lambda: limits._files == 2)
+        senders[2].channel.dataReceived(b"x")
+        self.let_threads_work(lambda: limits._files == 1)
+        self.assertEqual(status_of(senders[2].received()), 200)
+
+    def test_full_disk(self) -> None:
+        """A file that can't be opened needs no descriptor."""
+        self.patch(tempfile, "tempdir", "/missing")
+        connection = self.open("192.0.2.1", request("POST", "/quick", b"xx")[:-1])
+        self.assertEqual(status_of(connection.received()), 503)
+        self.let_threads_work(lambda: self.web.site.limits._files == 0)
+
+    def let_threads_work(self, done: Callable[[], bool]) -> None:
+        """Let threads work until something is done."""
+        limit = time.monotonic() + 10
+        while not done() and time.monotonic() < limit:
+            self.clock.advance(0)
+            self.clock.turn(0.05)
+        self.assertTrue(done())
 
 
 class ProxyProtocolTests(LimitsCase):
