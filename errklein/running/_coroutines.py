@@ -19,6 +19,7 @@ from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Awaitable, Coroutine, Generator
 from contextvars import Context, copy_context
 from inspect import CORO_CLOSED, getcoroutinestate
+from threading import Event, get_ident
 from types import coroutine
 from typing import Any, TypeVar
 
@@ -100,6 +101,14 @@ class _UnusedTask(_Task):
     __slots__ = ()
 
     def __getattribute__(self, name: str) -> Any:
+        loop = object.__getattribute__(self, "loop")
+        if getattr(loop, "_thread_id", None) not in (None, get_ident()):
+            # The loop may run a step now. It can't answer while it waits for this thread, and then runs no other step.
+            used = Event()
+            loop.call_soon_threadsafe(lambda: (self.done, used.set()))
+            used.wait(1)
+        if type(self) is not _UnusedTask:
+            return getattr(self, name)
         self.__class__ = _Task  # type: ignore[assignment]
         later = _bridge(_later_steps(self, self.work, self.loop))
         later.send(None)
@@ -269,9 +278,6 @@ def _later_steps(
     error: BaseException | None = None
     try:
         yield
-        # If another thread has used the task, the loop may come here before `hand_over` has ended.
-        while not hasattr(task, "awaited") and getcoroutinestate(work) != CORO_CLOSED:
-            yield
     except GeneratorExit:
         work.close()
         raise

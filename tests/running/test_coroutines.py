@@ -174,34 +174,40 @@ class StartCoroutineTests(SynchronousTestCase):
         on_a_loop(test())
 
     def test_task_that_is_used_in_another_thread(self) -> None:
-        """The result arrives although the loop turns before the other thread has handed the coroutine over to its task."""
-        used, turned = threading.Event(), threading.Event()
+        """The loop hands the coroutine over to its task in its own thread, before it waits or later."""
         tasks: list[Any] = []
+        handed: list[int] = []
 
-        class Slow(asyncio.Future[str]):
+        class Noting(asyncio.Future[None]):
             def remove_done_callback(self, callback: Any) -> int:
-                used.set()
-                turned.wait(10)
+                handed.append(threading.get_ident())
                 return super().remove_done_callback(callback)
 
-        async def work(awaited: Any) -> str:
-            tasks.append(asyncio.current_task())
-            return str(await awaited)
+        def cancel() -> threading.Thread:
+            loop = asyncio.get_running_loop()
+            thread = threading.Thread(target=lambda: loop.call_soon_threadsafe(tasks[0].cancel))
+            thread.start()
+            return thread
+
+        async def work(early: bool) -> str:
+            tasks[:] = [asyncio.current_task()]
+            if early:
+                cancel()
+            try:
+                await Noting()
+            except asyncio.CancelledError:
+                return "cancelled"
+            return "not cancelled"
 
         async def test() -> None:
-            future = Slow()
-            running = started(work(future))
-            thread = threading.Thread(target=lambda: tasks[0].get_name())
-            thread.start()
-            used.wait(10)
-            for _ in range(3):
-                await asyncio.sleep(0)
-            turned.set()
-            thread.join(10)
-            future.set_result("done")
-            self.assertEqual(await result_of(running), "done")
+            for early in (True, False):
+                running = started(work(early))
+                if not early:
+                    cancel()
+                self.assertEqual(await result_of(running), "cancelled")
 
         on_a_loop(test())
+        self.assertEqual(handed, [threading.get_ident()] * 2)
 
     def test_task_that_is_cancelled_at_once(self) -> None:
         """A task that is cancelled before the loop turns cancels what its coroutine awaits."""
