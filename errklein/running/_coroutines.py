@@ -105,7 +105,8 @@ class _UnusedTask(_Task):
         if getattr(loop, "_thread_id", None) not in (None, get_ident()):
             # The loop may run a step now. It can't answer while it waits for this thread, and then runs no other step.
             used = Event()
-            loop.call_soon_threadsafe(lambda: (self.done, used.set()))
+            loop.call_soon_threadsafe(getattr, self, name)
+            loop.call_soon_threadsafe(used.set)
             used.wait(1)
         if type(self) is not _UnusedTask:
             return getattr(self, name)
