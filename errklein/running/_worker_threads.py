@@ -61,8 +61,8 @@ class WorkerThreads:
 
     def start_one(self, name: str) -> None:
         """Start another thread."""
-        self.count += 1
         self._start_thread(self._work, name)
+        self.count += 1
 
     def put(self, job: ThreadJob) -> None:
         """Pass a job to the threads."""

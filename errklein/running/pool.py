@@ -174,6 +174,7 @@ class WorkerPool:
     def _begin(self, job: _Job) -> None:
         try:
             job.function = job.prepare()
+            self._start_thread_for(self._running + 1)
         except BaseException:
             job.deferred.errback(Failure())
             return
@@ -181,9 +182,17 @@ class WorkerPool:
         if self.overdue is not None:
             job.since = self.reactor.seconds()
             self._in_threads[job] = None
-        if self._threads.count < self.running:
-            self._threads.start_one(f"errklein {self.name} {self._threads.count + 1}")
         self._threads.put(job)
+
+    def _start_thread_for(self, jobs: int) -> None:
+        if self._threads.count < min(jobs, self.size + self._replaced):
+            try:
+                self._threads.start_one(f"errklein {self.name} {self._threads.count + 1}")
+            except RuntimeError as error:
+                # The system limits the number of threads. The job waits for another one, if there is any.
+                if not self._threads.count:
+                    raise
+                self.log.warn("The {pool} pool has no further thread: {error}", pool=self.name, error=str(error))
 
     def _make_threads(self) -> WorkerThreads:
         loop = loop_of(self.reactor)

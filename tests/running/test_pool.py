@@ -205,6 +205,26 @@ class WorkerPoolTests(SynchronousTestCase):
         self.hang(pool, "a", "b")
         self.assertEqual((pool.running, pool.waiting), (1, 1))
 
+    def test_threads_that_the_system_refuses(self) -> None:
+        """Jobs run in the existing threads if there are any, and fail otherwise. The next job tries again."""
+        pool = self.pool(size=2)
+        start, pool._threads._start_thread = pool._threads._start_thread, self.refuse
+        self.failureResultOf(pool.run(lambda: str), RuntimeError)
+        pool._threads._start_thread = start
+        event = self.blocked(pool, 1)
+        pool._threads._start_thread = self.refuse
+        waiting = pool.run(lambda: lambda: "waited")
+        self.assertEqual(pool._threads.count, 1)
+        event.set()
+        while not waiting.called and self.clock.turn():
+            pass
+        self.assertEqual(self.successResultOf(waiting), "waited")
+        self.assertEqual((pool.running, pool.waiting), (0, 0))
+
+    def refuse(self, target: Any, name: str) -> None:
+        """Start no thread, as Python at the system's limit."""
+        raise RuntimeError("can't start new thread")
+
     def test_a_pool_is_stopped_twice(self) -> None:
         """The second call has no effect, although results of the threads haven't arrived yet."""
         pool = self.pool(size=1, ahead=2)
