@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -133,8 +134,8 @@ class Routes:
         self._match_cache: dict[tuple[bytes, bytes], Match] = {}
         self._stale = 0
         self._building: IDelayedCall | None = None
-        self._rebuilt: list[Deferred[None]] = []
-        self._held: dict[str, list[Deferred[None]]] = {}
+        self._rebuilt: list[tuple[Deferred[None], Context]] = []
+        self._held: dict[str, list[tuple[Deferred[None], Context]]] = {}
 
     # Changes.
 
@@ -189,8 +190,8 @@ class Routes:
 
     def release(self, owner: str) -> None:
         """End a hold."""
-        for waiting in self._held.pop(owner, ()):
-            waiting.callback(None)
+        for waiting, context in self._held.pop(owner, ()):
+            context.run(waiting.callback, None)
 
     def end_streams(self, owner: str) -> None:
         """End the owner's streams and WebSockets, since it is deactivated."""
@@ -214,9 +215,9 @@ class Routes:
         return owner in self._held
 
     def when_released(self, owner: str) -> Deferred[None]:
-        """Return a Deferred that fires when the owner's hold ends. The owner must be held."""
+        """Return a Deferred that fires, in the caller's context, when the owner's hold ends. The owner must be held."""
         waiting: Deferred[None] = Deferred()
-        self._held[owner].append(waiting)
+        self._held[owner].append((waiting, copy_context()))
         return waiting
 
     def hooks(self) -> Sequence[RouteInfo]:
@@ -253,7 +254,7 @@ class Routes:
         if self._stale:
             self._rebuild()
             rebuilt: Deferred[None] = Deferred()
-            self._rebuilt.append(rebuilt)
+            self._rebuilt.append((rebuilt, copy_context()))
             raise Rebuilding(rebuilt)
         raise NoRoute(allowed)
 
@@ -344,8 +345,8 @@ class Routes:
         self._stale = stale
         self._match_cache.clear()
         waiting, self._rebuilt = self._rebuilt, []
-        for rebuilt in waiting:
-            rebuilt.callback(None)
+        for rebuilt, context in waiting:
+            context.run(rebuilt.callback, None)
 
 
 def _add(app: Klein, route: Route) -> None:

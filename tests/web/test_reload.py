@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextvars import Context, ContextVar
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,6 +15,8 @@ from errklein.web import ClientResponse, WebServer
 from errklein.webhooks import webhook
 from tests import takes_long
 from tests.web.kit import WebCase, hooks_of
+
+user: ContextVar[str] = ContextVar("user", default="nobody")
 
 
 class Versioned:
@@ -244,6 +247,24 @@ class ReloadTests(WebCase):
         self.assertEqual(self.events.overdue, [])
         self.web.routes.release("Neighbour")
         self.assertEqual(self.ask("POST", "/neighbour").text, "here")
+
+    def test_context_variables(self) -> None:
+        """A request that waits for a reload doesn't run in the context of the reload, and so isn't a part of it."""
+
+        class Users:
+            @webhook
+            async def user(self, payload: Any) -> str:
+                return user.get()
+
+        def release() -> None:
+            user.set("the reload")
+            self.web.routes.release("Users")
+
+        self.serve(Users())
+        self.web.routes.hold("Users")
+        waiting = self.start("POST", "/user")
+        Context().run(release)
+        self.assertEqual(self.successResultOf(waiting).text, "nobody")
 
     def test_a_release_without_change(self) -> None:
         """After a reload without changes, waiting requests get the same code."""
