@@ -91,10 +91,12 @@ class Channel(HTTPChannel):
         """Inform the request that the connection is lost."""
         self._closing = True
         self.deadline = NEVER
-        self.site.channel_closed(self)
+        self.site.sweeper.forget(self)
         receiver = self._websocket or self._request
         if receiver is not None:
             receiver.connectionLost(reason)
+        if receiver is None or receiver is self._websocket:
+            self.site.limits.closed(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Read requests from received bytes, or keep these until the response to the current request is sent."""

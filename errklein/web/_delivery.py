@@ -33,6 +33,7 @@ from errklein.webhooks.payload import BadPayload
 
 # Larger responses are sent in pieces of this size, so that the deadline for a client that stops reading applies to each piece.
 _PIECE = 256 * 1024
+_MANY_VALUES = 1500
 
 
 class _RouteChanged(Exception):
@@ -76,11 +77,10 @@ class Delivery(Resource):
         """Run the handler, now or when the route is ready."""
         services = self._services
         services.in_flight.enter()
+        # Until the handler has ended, a disconnected client counts with its connection, and the payload with its body.
+        self.request.hold_body()
         if services.routes.held(self._route.owner):
-            # The client may disconnect meanwhile.
-            self.request.hold_body()
-            released = services.routes.when_released(self._route.owner)
-            released.addCallback(lambda _: self._dispatch_again()).addBoth(self._drop_body)
+            services.routes.when_released(self._route.owner).addCallback(lambda _: self._dispatch_again())
         elif self._route.hook is None:
             self._dispatch_again()
         else:
@@ -96,7 +96,7 @@ class Delivery(Resource):
         context = self._context = RequestContext(self._services, self.request, hook, self._captures)
         result: Any
         try:
-            if self.request.body_size > self._services.settings.off_reactor_size or self.request.on_disk:
+            if self._takes_long_to_decode():
                 self.request.hold_body()
                 # `_ended` may leave the request to another delivery, which then holds the body.
                 self._decode_first(context).addBoth(self._ended).addBoth(self._drop_body)
@@ -108,6 +108,13 @@ class Delivery(Resource):
             result.addBoth(self._ended)
         else:
             self._ended(result)
+
+    def _takes_long_to_decode(self) -> bool:
+        size = self.request.body_size
+        if self.request.on_disk or size > self._services.settings.off_reactor_size:
+            return True
+        # 64 KB of `[],` take milliseconds, and more than a megabyte of memory.
+        return size > _MANY_VALUES and sum(map(self.request.body().count, b",[{")) > _MANY_VALUES
 
     def _decode_first(self, context: RequestContext) -> Deferred[Any]:
         """Read and decode a large body in a thread, and then run the handler."""
@@ -346,6 +353,7 @@ class Delivery(Resource):
             self._settled = True
             self._services.sweeper.forget(self)
             self._services.in_flight.leave()
+            self.request.drop_body()
 
 
 @dataclass(eq=False)

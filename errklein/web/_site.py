@@ -84,11 +84,6 @@ class Site(server.Site):
         self.sweeper.watch(channel)
         self.limits.opened(channel)
 
-    def channel_closed(self, channel: Channel) -> None:
-        """Remove a closed connection."""
-        self.sweeper.forget(channel)
-        self.limits.closed(channel)
-
     def begin_stopping(self) -> None:
         """Close idle connections now, and each other one after its current request."""
         self.stopping = True

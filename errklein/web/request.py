@@ -51,6 +51,7 @@ class HTTPRequest(server.Request):
     _file: BodyFile | None = None
     _taken = 0
     _body_users = 1
+    _lost_channel: Channel | None = None
 
     def __init__(self, channel: Channel, site: Site, head: Head, request_id: str) -> None:
         # Twisted's initialisers create five objects that a webhook doesn't need. The properties below create them on first use.
@@ -174,10 +175,12 @@ class HTTPRequest(server.Request):
         self._body_users += 1
 
     def drop_body(self) -> None:
-        """Delete the body, unless it is still held."""
+        """Delete the body, and forget a lost connection, unless the body is still held."""
         self._body_users -= 1
         if self._body_users:
             return
+        if self._lost_channel is not None:
+            self.site.limits.closed(self._lost_channel)
         if self._taken:
             self.site.bodies.give_back(self._taken)
             # A delivery that waited may hold the body again.
@@ -321,7 +324,7 @@ class HTTPRequest(server.Request):
     def connectionLost(self, reason: Failure) -> None:
         """Stop the response, since the client has disconnected. The channel calls this."""
         self._disconnected = True
-        self.channel = None
+        self._lost_channel, self.channel = self.channel, None
         self.finished = 1
         self.drop_body()
         producer, self.producer = self.producer, None

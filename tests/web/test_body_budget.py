@@ -238,6 +238,25 @@ class LargeBodyTests(WebCase):
                 self.assertEqual(self.ask("POST", path, body, JSON).text, str(shown))
         self.assertEqual({name.split(" ")[1] for name in self.plugin.got}, {"webhook"})
 
+    def test_memory_is_taken_until_the_handler_ends(self) -> None:
+        """The memory of a body is free again when its handler has ended, not when its client has disconnected."""
+        room = self.web.site.bodies._room
+        connection = self.connect()
+        connection.send(request("POST", "/slow", self.text(1000)))
+        connection.channel.connectionLost()
+        self.assertEqual(self.web.site.bodies._room, room - 1002)
+        self.plugin.gates[0].callback(None)
+        self.assertEqual(self.web.site.bodies._room, room)
+
+    def test_many_lists_are_decoded_in_a_thread(self) -> None:
+        """JSON with many values waits for memory as a large body does; with few values, it is decoded on the reactor."""
+        connection = self.connect()
+        self.assertEqual(status_of(connection.send(request("POST", "/quick", b"[" + b"[]," * 500 + b"1]"))), 200)
+        self.assertEqual(connection.send(request("POST", "/quick", b"[" + b"[]," * 1000 + b"1]")), b"")
+        while self.clock.turn(0.05):
+            pass
+        self.assertEqual(status_of(connection.received()), 200)
+
     def test_small_bodies_do_not_wait(self) -> None:
         """While large bodies fill the memory, further ones wait and get 503 at last; smaller ones are handled."""
         first = self.start("POST", "/slow", self.text(3_000_000), JSON)

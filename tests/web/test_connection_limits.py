@@ -82,6 +82,20 @@ class ClientTests(LimitsCase):
         self.assertEqual(status_of(again.received()), 200)
         self.assertFalse(second.closed)
 
+    def test_running_handlers_of_lost_connections_count(self) -> None:
+        """A client that disconnects can't start more handlers than it may have connections, until they end or are overdue."""
+        for _ in range(2):
+            self.open("192.0.2.1", request("GET", "/slow")).channel.connectionLost()
+        self.assertTrue(self.open("192.0.2.1").closed)
+        self.assertEqual(status_of(self.open("192.0.2.2", request("GET", "/quick")).received()), 200)
+        self.plugin.gates[0].callback("done")
+        again = self.open("192.0.2.1", request("GET", "/quick"))
+        self.assertEqual(status_of(again.received()), 200)
+        self.assertTrue(self.open("192.0.2.1").closed)
+        for _ in range(61):
+            self.clock.advance(1)
+        self.assertFalse(self.open("192.0.2.1").closed)
+
     def test_ipv6_network_is_one_client(self) -> None:
         """All addresses of an IPv6 network of 64 bits are one client, and an IPv4 address in IPv6 notation is that address."""
         self.open("2001:db8::1")

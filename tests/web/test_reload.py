@@ -194,6 +194,8 @@ class ReloadTests(WebCase):
             pass
         self.serve(new, "Gated")
         new.wait_for(1)
+        while self.clock.turn(0.05):
+            pass
         self.assertEqual(self.web.site.bodies._room, memory)
 
     def test_removed_route_gets_404_while_waiting(self) -> None:
