@@ -43,7 +43,7 @@ STAGES = {
     "limits, deadlines": (
         "errklein.web._router:Router.match_head",
         "errklein.web._connection_limits",
-        "errklein.web._shared_timer",
+        "errklein.running._deadlines",
         "errklein.web._channel:Channel._set_deadline",
         "errklein.running._in_flight",
     ),

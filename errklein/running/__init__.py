@@ -1,6 +1,7 @@
 """Runs handlers of every kind where each may run: on the reactor, or in a thread of a bounded pool."""
 
 from errklein.running._coroutines import install_task_factory, loop_of
+from errklein.running._deadlines import NEVER, DeadlineSweeper
 from errklein.running._in_flight import InFlightCounter
 from errklein.running._keyed_queues import KeyedQueueFull, KeyedQueues, QueuedWork
 from errklein.running._placement import ExplainedPlacement, Placement, explain_placement, on_reactor, place
@@ -20,7 +21,9 @@ from errklein.running.threads import (
 )
 
 __all__ = [
+    "NEVER",
     "Deadline",
+    "DeadlineSweeper",
     "ExplainedPlacement",
     "InFlightCounter",
     "KeyedQueueFull",

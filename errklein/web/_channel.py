@@ -13,9 +13,9 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 from errklein.listening import address_of
+from errklein.running import NEVER
 from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import ChunkedBody, Head, read_head
-from errklein.web._shared_timer import NEVER
 from errklein.web.request import HTTPRequest
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from twisted.internet.tcp import Port
 from twisted.logger import Logger
 
 from errklein.listening import ProxiedFactory, ProxiedProtocol
+from errklein.running import NEVER
 from errklein.running.rate_limit import RateLimit
 from errklein.web._settings import WebSettings
-from errklein.web._shared_timer import NEVER
 
 if TYPE_CHECKING:
     from errklein.web._channel import Channel

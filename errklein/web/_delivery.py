@@ -19,12 +19,11 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.template import flattenString
 from werkzeug.exceptions import HTTPException
 
-from errklein.running import Overloaded, Placement, PoolStopped
+from errklein.running import NEVER, Overloaded, Placement, PoolStopped
 from errklein.web._error_pages import Problem
 from errklein.web._responses import HTML, PreparedResponse, ReactorValue, prepare_response, simple_response, split_body
 from errklein.web._routes import Route
 from errklein.web._services import WebServices
-from errklein.web._shared_timer import NEVER
 from errklein.web._stock_request import WebhookRequest
 from errklein.web._streaming import ResponseStream
 from errklein.web.facade.context import RequestContext

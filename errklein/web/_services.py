@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from twisted.logger import Logger
 
 from errklein.ports import WebEvents
-from errklein.running import InFlightCounter, Runner, TimeSlices, WorkerPool
+from errklein.running import DeadlineSweeper, InFlightCounter, Runner, TimeSlices, WorkerPool
 from errklein.web._body_budget import BodyBudget
 from errklein.web._routes import Routes
 from errklein.web._settings import WebSettings
-from errklein.web._shared_timer import DeadlineSweeper
 from errklein.web.facade import Flask
 
 if TYPE_CHECKING:

@@ -13,12 +13,11 @@ from twisted.logger import Logger
 from twisted.web import server
 from twisted.web.http import datetimeToString
 
-from errklein.running import TimeSlices, context
+from errklein.running import DeadlineSweeper, TimeSlices, context
 from errklein.web._channel import Channel
 from errklein.web._connection_limits import ConnectionLimits
 from errklein.web._error_pages import Problem
 from errklein.web._settings import WebSettings
-from errklein.web._shared_timer import DeadlineSweeper
 from errklein.web.request import HTTPRequest
 
 if TYPE_CHECKING:

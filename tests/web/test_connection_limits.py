@@ -23,10 +23,9 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from errklein.listening import ProxiedFactory
 from errklein.listening.tls import generate_certificate
 from errklein.logs import format_line
-from errklein.running import Runner, WorkerPool
+from errklein.running import NEVER, Runner, WorkerPool
 from errklein.web import WebServer, WebSettings
 from errklein.web._connection_limits import ConnectionLimits, client_of
-from errklein.web._shared_timer import NEVER
 from errklein.webhooks import webhook
 from tests import needs_network
 from tests.web.kit import Connection, Slow, WebCase, hooks_of, port_of, request, status_of

@@ -1,4 +1,4 @@
-"""One timer for the deadlines of all connections and requests.
+"""One timer for many deadlines, such as those of all connections and requests.
 
 A timer for each request costs a quarter of the throughput. Instead, all objects with a deadline are in one set, which is checked
 four times a second while it isn't empty.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.web._shared_timer import NEVER, PERIOD, DeadlineSweeper
+from errklein.running._deadlines import NEVER, PERIOD, DeadlineSweeper
 
 
 class SlowClient:
