@@ -8,8 +8,8 @@ leaves when its handler has ended. Small bodies have a lane of their own, and so
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
-from operator import itemgetter
 from tempfile import SpooledTemporaryFile
 from typing import Any, TypeVar
 
@@ -80,9 +80,10 @@ class BodyBudget:
 
 
 class Lane:
-    """Admits bodies when a thread can decode them, the smallest first, while the sum of their weights is within a limit.
+    """Admits bodies when a thread can decode them, while the sum of their weights is within a limit.
 
-    A body whose weight alone exceeds the limit is admitted when no other is.
+    Clients get the same share: the one with the least weight is next, with its smallest body, and none gets more than half of the
+    limit. A body that exceeds this alone is admitted when no other is.
 
     :param pool: The threads that decode; the longest time to wait for memory is that of the pool.
     """
@@ -92,13 +93,17 @@ class Lane:
         self._pool = pool
         self._limit = limit
         self._used = 0
+        self._of_client: Counter[str] = Counter()
         self._decoding = 0
-        self._waiting: dict[Deferred[None], int] = {}
+        self._waiting: dict[Deferred[None], tuple[str, int]] = {}
         self._admitting = False
 
-    def run(self, size: int, prepare: Callable[[], Callable[[], T]], handle: Callable[[T], Any]) -> Deferred[Any]:
+    def run(
+        self, client: str, size: int, prepare: Callable[[], Callable[[], T]], handle: Callable[[T], Any]
+    ) -> Deferred[Any]:
         """Decode a body, pass the result to `handle`, and return a Deferred of that function's result.
 
+        :param client: The client that has sent the body.
         :param size: The size of the body in bytes.
         :param prepare: Called on the reactor when a thread is free; returns the function that decodes, to be called there.
         :returns: A Deferred that may fail with Overloaded or PoolStopped.
@@ -107,9 +112,9 @@ class Lane:
 
         def decode(_: None) -> Deferred[Any]:
             decoded: Deferred[Any] = self._pool.run(prepare).addBoth(self._decoded)
-            return decoded.addCallback(handle).addBoth(self._leave, weight)
+            return decoded.addCallback(handle).addBoth(self._leave, client, weight)
 
-        return self._admit(weight).addCallback(decode)
+        return self._admit(client, weight).addCallback(decode)
 
     def stop(self) -> None:
         """Reject bodies that wait, and all later ones."""
@@ -118,9 +123,9 @@ class Lane:
         for admitted in waiting:
             admitted.errback(PoolStopped(f"the {self._pool.name} pool has stopped"))
 
-    def _admit(self, weight: int) -> Deferred[None]:
+    def _admit(self, client: str, weight: int) -> Deferred[None]:
         admitted: Deferred[None] = Deferred(self._waiting.__delitem__)
-        self._waiting[admitted] = weight
+        self._waiting[admitted] = client, weight
         self._admit_waiting()
         if not admitted.called and self._pool.wait is not None:
             admitted.addTimeout(self._pool.wait, self._clock, self._overloaded)
@@ -132,22 +137,31 @@ class Lane:
             return
         self._admitting = True
         while self._waiting and self._decoding < self._pool.size:
-            admitted, weight = min(self._waiting.items(), key=itemgetter(1))
-            if self._used and self._used + weight > self._limit:
+            admitted, (client, weight) = min(self._waiting.items(), key=self._turn_of)
+            of_client = self._of_client[client] + weight
+            if self._used and max(self._used + weight, 2 * of_client) > self._limit:
                 break
             del self._waiting[admitted]
             self._used += weight
+            self._of_client[client] = of_client
             self._decoding += 1
             admitted.callback(None)
         self._admitting = False
+
+    def _turn_of(self, waiting: tuple[object, tuple[str, int]]) -> tuple[int, int]:
+        client, weight = waiting[1]
+        return self._of_client[client], weight
 
     def _decoded(self, result: Any) -> Any:
         self._decoding -= 1
         self._admit_waiting()
         return result
 
-    def _leave(self, result: Any, weight: int) -> Any:
+    def _leave(self, result: Any, client: str, weight: int) -> Any:
         self._used -= weight
+        self._of_client[client] -= weight
+        if not self._of_client[client]:
+            del self._of_client[client]
         self._admit_waiting()
         return result
 

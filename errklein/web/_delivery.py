@@ -20,6 +20,7 @@ from twisted.web.template import flattenString
 from werkzeug.exceptions import HTTPException
 
 from errklein.running import NEVER, Overloaded, Placement, PoolStopped
+from errklein.web._connection_limits import client_of
 from errklein.web._error_pages import Problem
 from errklein.web._responses import HTML, PreparedResponse, ReactorValue, prepare_response, simple_response, split_body
 from errklein.web._routes import Route
@@ -126,7 +127,8 @@ class Delivery(Resource):
             return self._call_handler(self._current_hook(), context)
 
         size = self.request.body_size
-        return self._services.bodies.lane(size).run(size, prepare, decoded)
+        client = client_of(getattr(self.request.client, "host", ""))
+        return self._services.bodies.lane(size).run(client, size, prepare, decoded)
 
     def _call_handler(self, hook: Hook, context: RequestContext) -> Any:
         """Call the handler where it is placed. Return its result, or a Deferred of it."""

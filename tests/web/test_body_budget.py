@@ -31,7 +31,7 @@ class LaneTests(SynchronousTestCase):
         self.handled: list[str] = []
         self.ends: dict[str, Deferred[None]] = {}
 
-    def enter(self, name: str, size: int) -> Deferred[Any]:
+    def enter(self, name: str, size: int, client: str = "") -> Deferred[Any]:
         """Let a body enter. It leaves when `ends[name]` fires."""
         self.patch(self.pool, "run", lambda prepare: self._decoded(prepare()()))
 
@@ -40,7 +40,7 @@ class LaneTests(SynchronousTestCase):
             self.ends[value] = Deferred()
             return self.ends[value]
 
-        return self.lane.run(size, lambda: lambda: name, handle)
+        return self.lane.run(client or name, size, lambda: lambda: name, handle)
 
     def _decoded(self, value: str) -> Deferred[str]:
         decoded: Deferred[str] = Deferred()
@@ -62,6 +62,19 @@ class LaneTests(SynchronousTestCase):
         self.assertNoResult(results[2])
         self.clock.advance(100)
 
+    def test_shares_of_clients(self) -> None:
+        """A client whose bodies use less memory is next, also with a larger body, and none may use more than half."""
+        for name in "abc":
+            self.enter(name, 3, client="one")
+        self.assertEqual(self.handled, ["a"])
+        self.enter("d", 4, client="two")
+        self.enter("e", 2, client="one")
+        self.assertEqual(self.handled, ["a", "d", "e"])
+        self.ends["d"].callback(None)
+        self.assertEqual(self.handled, ["a", "d", "e"])
+        self.ends["a"].callback(None)
+        self.assertEqual(self.handled, ["a", "d", "e", "b"])
+
     def test_threads(self) -> None:
         """Only as many bodies are admitted as the threads can decode; one that is smaller than others gets the next thread."""
         self.pool.size = 1
@@ -69,7 +82,7 @@ class LaneTests(SynchronousTestCase):
         self.patch(self.pool, "run", lambda prepare: pending.append(Deferred()) or pending[-1])
         for name in "abc":
             self.lane.run(
-                "cba".index(name) + 1, lambda: lambda: None, lambda name: self.handled.append(name) or Deferred()
+                name, "cba".index(name) + 1, lambda: lambda: None, lambda name: self.handled.append(name) or Deferred()
             )
         for name in "acb":
             pending[-1].callback(name)
@@ -127,7 +140,7 @@ class LaneTests(SynchronousTestCase):
             return failed
 
         self.patch(self.pool, "run", run)
-        results = [self.lane.run(10, ended, lambda _: Deferred()) for _ in range(1000)]
+        results = [self.lane.run("client", 10, ended, lambda _: Deferred()) for _ in range(1000)]
         self.ends["a"].callback(None)
         for result in results:
             self.failureResultOf(result, RuntimeError)
