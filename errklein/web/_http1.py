@@ -23,7 +23,8 @@ _VALUE = rb"(?:%b|\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-
 # RFC 9112, 3: the target has no `#`, no backslash and no byte above 127; RFC 3986 excludes more.
 _REQUEST_LINE = re.compile(rb"(%b) ([!\"$-\[\]-~]++) HTTP/([0-9]\.[0-9])\r\n" % _TOKEN)
 # RFC 9112, 2.2 and 5; RFC 9110, 5.5: no white space before the colon, folded lines, control characters, other line ends.
-_HEADER = re.compile(rb"(?<=\n)(%b):[\t ]*+([^\x00-\x08\x0a-\x1f\x7f]*(?<![\t ])|)[\t ]*+\r\n" % _TOKEN)
+# Names have at most 256 bytes, since Twisted's Headers keep 10,000 of them for ever.
+_HEADER = re.compile(rb"(?<=\n)(?![^:]{257})(%b):[\t ]*+([^\x00-\x08\x0a-\x1f\x7f]*(?<![\t ])|)[\t ]*+\r\n" % _TOKEN)
 # RFC 9110, 8.6, and stricter: a length without leading zeros. RFC 9112, 6.1: `chunked` is the last coding, and occurs once.
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 _CODING = rb"(?!chunked[ \t;,])%b(?:[ \t]*;[ \t]*%b[ \t]*=[ \t]*%b)*" % (_TOKEN, _TOKEN, _VALUE)
@@ -78,9 +79,8 @@ def _parse_head(raw: bytes) -> Head:
     count = raw.count(b"\n") - 1
     if count > _MAX_HEADERS:
         raise Problem(431, f"the request has more than {_MAX_HEADERS} headers")
-    headers = _HEADER.findall(raw, line.end())
-    if len(headers) != count:
-        raise Problem(400, "a header is malformed")
+    if len(headers := _HEADER.findall(raw, line.end())) != count:
+        raise Problem(400, "a header is malformed, or its name is longer than 256 bytes")
     names, values = zip(*headers, strict=True) if headers else ((), ())
     names = _lower(names)
     return Head(method, target, b"HTTP/" + version, names, values, *_framing(names, values, version == b"1.1"))

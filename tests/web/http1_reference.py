@@ -12,7 +12,7 @@ from errklein.webhooks.hosts import is_host
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 QUOTED = rb"\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*\""
 REQUEST_LINE = re.compile(rb"(%b) ([!\"$-\[\]-~]+) HTTP/([0-9])\.([0-9])" % TOKEN)
-HEADER = re.compile(rb"(%b):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)" % TOKEN)
+HEADER = re.compile(rb"(?=[^:]{1,256}:)(%b):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)" % TOKEN)
 CODING = re.compile(rb"[ \t]*(%b)((?:[ \t]*;[ \t]*%b[ \t]*=[ \t]*(?:%b|%b))*)[ \t]*" % (TOKEN, TOKEN, TOKEN, QUOTED))
 CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*%b(?:=(?:%b|%b))?)*" % (TOKEN, TOKEN, QUOTED))
 

@@ -154,6 +154,20 @@ class HeadTests(SynchronousTestCase):
         self.assertEqual(len(head_of(b"GET / HTTP/1.1\r\nHost: x\r\n%b\r\n" % headers).names), 500)
         self.assertEqual(outcome(read_head, b"GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n%b\r\n" % headers), 431)
 
+    def test_the_longest_name(self) -> None:
+        """The name of a header or a trailer has at most 256 bytes. Its value may be longer, and may contain colons or none."""
+        for name, value, status in (
+            (b"a" * 256, b"x" * 300, 200),
+            (b"a" * 256, b":" * 300, 200),
+            (b"a" * 257, b"x", 400),
+        ):
+            line = b"%b: %b\r\n" % (name, value)
+            head = b"GET / HTTP/1.1\r\nHost: x\r\n%bX: 1\r\n\r\n" % line
+            self.assertEqual(outcome(lambda raw: read_head(raw)[0] and 200, head), status)
+            self.assertEqual(
+                outcome(lambda raw: ChunkedBody().receive(raw) and 200, b"0\r\n%bX: 1\r\n\r\n" % line), status
+            )
+
     @given(st.binary(max_size=200))
     def test_no_bytes_do_harm(self, raw: bytes) -> None:
         """Any bytes result in a head or in a rejection."""
