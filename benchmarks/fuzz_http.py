@@ -2,8 +2,9 @@
 
 Run `python benchmarks/fuzz_http.py [--seconds 600] [--tls]`. Exits with 1 if one of these expectations fails:
 
-- The bot responds to each request with a valid response, or closes the connection, within 50 s. (Its own limits are 10 s for a head
-  and 30 s for a body.) No status is 500, except that of a handler that fails deliberately, and none is 504.
+- The bot responds to each request with a valid response, or closes the connection, within 65 s. (Its own limits are 10 s for a head,
+  30 s for a body, and 60 s for a connection without a request.) No status is 500, except that of a handler that fails deliberately,
+  and none is 504.
 - A valid request each second, on a new connection to each endpoint, is answered within 5 s.
 - The log has no traceback and no error, except those of the handler that fails deliberately, and of `WebSocketResource`: Twisted's
   class raises an error if a handshake has no Host header, or a byte above 127 in some headers. Its clients get 500, too.
@@ -40,7 +41,7 @@ from web_peers import new_certificate
 
 PLUGINS = Path(__file__).parent / "plugins_for_fuzzing"
 CLIENTS = 48
-LONGEST = 50.0
+LONGEST = 65.0
 HEALTHY = 5.0
 QUIET = 0.3
 WARM_UP = 60.0
@@ -51,7 +52,7 @@ MOST_PROBLEMS = 20
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2}) [\x20-\x7e]*")
 HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
 CHUNK = re.compile(rb"([0-9A-Fa-f]+)\r\n")
-EXPECTED = re.compile("fails deliberately|_websocket_impl.py")
+EXPECTED = re.compile("fails deliberately|_websocket_impl")
 HEALTHY_REQUEST = b"POST /async HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 7\r\n\r\nhealthy"
 STATE_REQUEST = b"POST /state HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
