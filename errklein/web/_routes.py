@@ -39,7 +39,8 @@ from errklein.web.facade.request import endpoint_of
 from errklein.webhooks import Hook
 from errklein.webhooks.precedence import HookKey, RouteInfo, RoutePrecedence
 
-_MATCH_CACHE_SIZE = 1024
+# Only rules without variables are cached, so a client can add no more than other spellings of their paths.
+_MATCH_CACHE_SIZE = 16 * 1024
 _AT_ONCE = 24
 _SLICE = 12
 # Requests that wait keep their captures, which a call creates anew.
