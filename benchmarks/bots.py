@@ -38,6 +38,7 @@ BOT_LOG_LEVEL = {level}
 TEXT_DEMO_MODE = True
 WEBHOOK_MAX_CONNECTIONS = 20_000
 WEBHOOK_MAX_CONNECTIONS_PER_CLIENT = 2_000
+WEBHOOK_QUEUE = 2_000
 CORE_PLUGINS = ("ACLs", "CommandNotFoundFilter", "Health", "Help", "Plugins", "Utils", "Webserver")
 """
 

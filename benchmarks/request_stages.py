@@ -187,7 +187,7 @@ def main() -> int:
     rows.append(["sum", *(f"{sum(column.values()):.1f}" for column in columns.values())])
     print(text(rows))
     if options.page:
-        fill(options.page, "stages", markdown(rows))
+        fill(options.page, {"stages": markdown(rows)})
     return 0
 
 

@@ -82,6 +82,16 @@ def full_rows(results: Results, case: str, base: str) -> Rows:
     return rows
 
 
+def ratio_rows(figures: Mapping[str, Mapping[str, Any]], *ours: str) -> Rows:
+    """Return a table of the requests per second of these contenders divided by those of each server, apart from the limit."""
+    rows = [["divided by", *ours]]
+    for title, each in figures.items():
+        if each["peer"] not in ("errklein", "before", "httptools"):
+            rate = each["requests_per_second"]
+            rows.append([title, *(f"{figures[name]['requests_per_second'] / rate:.1f}" for name in ours)])
+    return rows
+
+
 def _figures_of(figures: Mapping[str, Mapping[str, Any]], peer: str) -> Mapping[str, Any] | None:
     """Return the figures of a peer's only or first contender in a case."""
     return next((each for each in valid(figures).values() if each["peer"] == peer), None)
@@ -124,13 +134,15 @@ def markdown(rows: Rows) -> str:
     return "\n".join([head, "|---|" + "---:|" * (len(rows[0]) - 1), *rest])
 
 
-def fill(page: Path, name: str, content: str) -> None:
-    """Replace the lines of a page between the comments `<!-- begin NAME -->` and `<!-- end NAME -->`."""
-    before, begin, rest = page.read_text(encoding="utf-8").partition(f"<!-- begin {name} -->\n")
-    _, end, after = rest.partition(f"<!-- end {name} -->\n")
-    if not end:
-        raise ValueError(f"{page} has no lines between the comments begin {name} and end {name}")
-    page.write_text(f"{before}{begin}\n{content.strip()}\n\n{end}{after}", encoding="utf-8")
+def fill(page: Path, sections: Mapping[str, str]) -> None:
+    """Replace the lines of a page between the comments `<!-- begin NAME -->` and `<!-- end NAME -->` for each NAME it has."""
+    content = page.read_text(encoding="utf-8")
+    for name, section in sections.items():
+        before, begin, rest = content.partition(f"<!-- begin {name} -->\n")
+        _, end, after = rest.partition(f"<!-- end {name} -->\n")
+        if end:
+            content = f"{before}{begin}\n{section.strip()}\n\n{end}{after}"
+    page.write_text(content, encoding="utf-8")
 
 
 def plot(title: str, values: Mapping[str, float]) -> str:

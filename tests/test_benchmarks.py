@@ -1,9 +1,12 @@
-"""The benchmarks' servers start and respond; their figures are measured by hand."""
+"""The benchmarks' servers start and respond, and their reports are correct; the figures are measured by hand."""
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -34,3 +37,61 @@ class FuzzingTests(SynchronousTestCase):
         ended = run([sys.executable, script], "--seed", "2", cwd=Path.cwd())
         self.assertIn("HTTP/1.1 400 Bad Request", ended.stdout, ended.stderr)
         self.assertIn("all expectations are met", ended.stdout)
+
+
+def report() -> Any:
+    """Return the module benchmarks/web_report.py, which isn't in a package."""
+    spec = importlib.util.spec_from_file_location("web_report", ROOT / "benchmarks" / "web_report.py")
+    assert spec is not None and spec.loader is not None
+    module = sys.modules["web_report"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def figures(peer: str, rate: float, errors: int = 0) -> dict[str, Any]:
+    """Return the figures of a contender in a case."""
+    shared = {"cpu_us": 50, "resident_mb": 40, "p50_ms": 2, "p99_ms": 4}
+    return {"peer": peer, "requests_per_second": rate, "errors": errors, **shared}
+
+
+class ReportTests(SynchronousTestCase):
+    """Tables and targets."""
+
+    def setUp(self) -> None:
+        """Load the module."""
+        self.report = report()
+
+    def test_errors_are_not_counted(self) -> None:
+        """A server that responded with errors has their number instead of a rate, in no ratio and no target."""
+        results = {"base": {"ours": figures("errklein", 8000), "aiohttp": figures("aiohttp", 20_000, errors=1234)}}
+        rows = {row[0]: row for row in self.report.full_rows(results, "base", "base")}
+        self.assertEqual(rows["aiohttp"][1:3], ["1,234 errors", "–"])
+        self.assertEqual((rows["ours"][1], rows["ours"][6]), ("8,000", "–"))
+        self.assertEqual(self.report.dimension_rows(results, {"a": "base", "b": "base"})[2][1], "1,234 errors")
+        target = self.report.Target("ours / aiohttp", ("base", "ours"), ("base", "aiohttp"), 0.1)
+        self.assertFalse(target.verdict(results)["met"])
+
+    def test_ratios(self) -> None:
+        """Rates are divided by those of each other server, but not by that of the limit."""
+        each = {
+            "ours": figures("errklein", 8000),
+            "aiohttp": figures("aiohttp", 4000),
+            "limit": figures("httptools", 1),
+        }
+        self.assertEqual(self.report.ratio_rows(each, "ours"), [["divided by", "ours"], ["aiohttp", "2.0"]])
+
+    def test_pages_get_the_sections_that_they_have(self) -> None:
+        """The lines between the marks are replaced, and all others stay."""
+        page = Path(self.mktemp())
+        page.write_text("a\n<!-- begin x -->\nold\n<!-- end x -->\nb\n")
+        for _ in range(2):
+            self.report.fill(page, {"x": "new", "y": "other"})
+            self.assertEqual(page.read_text(), "a\n<!-- begin x -->\n\nnew\n\n<!-- end x -->\nb\n")
+
+    def test_marks(self) -> None:
+        """The documentation has the marks at which the benchmarks write their tables."""
+        for page, marks in (("docs/performance.md", "targets tables versions stages"), ("README.md", "ratios")):
+            found = re.findall(
+                r"<!-- begin (\w+) -->\n.*?<!-- end \1 -->\n", (ROOT / page).read_text("utf-8"), re.DOTALL
+            )
+            self.assertEqual(found, marks.split(), page)
