@@ -1,5 +1,6 @@
 """Handlers of each kind, to which fuzz_http.py sends generated requests."""
 
+import ctypes
 import gc
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -10,6 +11,21 @@ from twisted.web.websocket import WebSocketResource, WebSocketTransport
 from errklein import BotPlugin, webhook
 
 METHODS = ["GET", "HEAD", "POST", "PUT"]
+
+
+class MallocInfo(ctypes.Structure):
+    """The result of glibc's `mallinfo2`."""
+
+    _fields_ = [("numbers", ctypes.c_size_t * 10)]
+
+
+def allocated() -> int:
+    """Return the number of kilobytes that `malloc` has given to Python and its libraries, without free ones."""
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = MallocInfo
+    numbers = mallinfo().numbers
+    # Bytes that are mapped for large blocks, and bytes in other blocks.
+    return int(numbers[4] + numbers[7]) // 1024
 
 
 class Echo:
@@ -128,6 +144,7 @@ class Fuzzed(BotPlugin):
             "in flight": web._in_flight.count() - 1,
             "connections": len(web.site.limits.connections) - 1,
             "objects": len(gc.get_objects()),
+            "kB allocated": allocated(),
         }
 
     def _all_of(self, request: Any) -> str:
