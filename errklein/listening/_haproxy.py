@@ -38,6 +38,7 @@ class ProxiedProtocol(ProtocolWrapper):
     # For the limit of connections, which closes one without a head in favour of a new one.
     has_received_head = False
     deadline = 0.0
+    waits_since = 0.0
 
     def __init__(self, factory: ProxiedFactory) -> None:
         super().__init__(factory, None)  # type: ignore[arg-type]

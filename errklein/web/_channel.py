@@ -51,6 +51,7 @@ class Channel(HTTPChannel):
     # Twisted's initialiser creates only what its reading side needs.
     def __init__(self) -> None:
         self.deadline = NEVER
+        self.waits_since = 0.0
         self.plain = True
         self.has_received_head = False
         self._received = b""
@@ -242,7 +243,8 @@ class Channel(HTTPChannel):
                 self.transport.pauseProducing()
 
     def _set_deadline(self, seconds: float) -> None:
-        self.deadline = self.site.now() + seconds
+        self.waits_since = self.site.now()
+        self.deadline = self.waits_since + seconds
 
     # Responses and closing.
 

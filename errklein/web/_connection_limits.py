@@ -27,9 +27,13 @@ _SUSPENDED_CLIENT = (
 )
 _ALL_BUSY = "Refused connections: {number}; all {most} open ones have requests in progress"
 _FULL = "Closed connections: {number}; they waited for their clients, and {most} were open"
+_FEW = 16
 _WEIGHT_WITHOUT_HEAD = 20
+_TURNS = 0.05
+"""The time in which a head that arrives with its connection is read, in seconds."""
 _SUSPENSION = 60.0
-_MOST_SUSPENDED = 10_000
+_MOST_CREDIT = 10
+_MOST_CLIENTS = 10_000
 _ACCEPTED_AT_ONCE = 16
 _TWISTEDS_BACKLOG = 50
 
@@ -37,13 +41,14 @@ _TWISTEDS_BACKLOG = 50
 class ConnectionLimits:
     """Knows the open connections, and closes some if there are too many.
 
-    A client beyond its own limit is refused. Beyond the total limit, connections are closed that wait for their clients, those whose
-    deadline is next first. A connection that has never sent a complete head has 3 seconds here, so that silent clients keep no others
-    out, and idle clients no new ones. The time that is left is divided by the number of connections of the client. A new connection is
-    refused only if all others have requests in progress.
+    A client beyond its own limit is refused. Beyond the total limit, connections are closed that wait for their clients, those that
+    have waited longest first. Without a complete head, the time counts 20 times, so that silent clients keep no others out. For a
+    client with more than 16 connections, it is multiplied by their number. A new connection is refused only if all others have
+    requests in progress.
 
     A client whose connection was closed without a complete head is then refused for a minute. Otherwise clients that reconnect
-    immediately would fill the system's queue, in which others wait.
+    immediately would fill the system's queue, in which others wait. Complete heads earn a client credit, at most 10, and a connection
+    that is closed without one costs a unit: clients with credit have time to send heads, and aren't refused.
 
     :param settings: The limits.
     :param now: Returns the time in seconds.
@@ -59,10 +64,10 @@ class ConnectionLimits:
         self._most = settings.max_connections
         self._descriptors = math.inf
         self._most_of_client = settings.max_connections_per_client
-        self._idle_deadline = settings.idle_deadline
         self._now = now
         self._exempt = exempt
         self._of_client: Counter[str | None] = Counter()
+        self._credit: Counter[str | None] = Counter()
         self._suspended: dict[str | None, float] = {}
         self._warnings = RateLimit(now)
         self._unreported: Counter[str] = Counter()
@@ -127,6 +132,10 @@ class ConnectionLimits:
             self._of_client[client] -= 1
             if not self._of_client[client]:
                 del self._of_client[client]
+            if connection.has_received_head and self._credit[client] < _MOST_CREDIT:
+                if len(self._credit) >= _MOST_CLIENTS:
+                    self._credit.clear()
+                self._credit[client] += 1
 
     def file_opened(self) -> None:
         """Count a body's file, which needs a descriptor too. Connections are closed if there are too many."""
@@ -144,7 +153,7 @@ class ConnectionLimits:
     def _make_room(self) -> bool:
         """Close connections that wait for their clients. Return whether there were any."""
         waiting = [connection for connection in self.connections if connection.deadline < NEVER]
-        waiting.sort(key=self._seconds_left)
+        waiting.sort(key=self._waited, reverse=True)
         # Since all are examined, several are closed.
         del waiting[len(self.connections) // 64 + 1 :]
         for connection in waiting:
@@ -155,16 +164,20 @@ class ConnectionLimits:
             self._warn(_FULL)
         return bool(waiting)
 
-    def _seconds_left(self, connection: Channel | ProxiedProtocol) -> float:
+    def _waited(self, connection: Channel | ProxiedProtocol) -> float:
+        """Return how long a connection has waited for its client, weighted."""
         client, opened = self.connections[connection]
-        if connection.has_received_head:
-            left = connection.deadline - self._now()
+        if connection.has_received_head or (client is not None and self._credit[client]):
+            waited = self._now() - connection.waits_since
         else:
-            left = self._idle_deadline - _WEIGHT_WITHOUT_HEAD * (self._now() - opened)
-        return left if client is None else left / self._of_client[client]
+            waited = _WEIGHT_WITHOUT_HEAD * max(self._now() - opened - _TURNS, 0)
+        return waited * max(_FEW, self._of_client[client] if client is not None else 0)
 
     def _suspend(self, client: str | None) -> None:
-        if len(self._suspended) >= _MOST_SUSPENDED:
+        if self._credit[client]:
+            self._credit[client] -= 1
+            return
+        if len(self._suspended) >= _MOST_CLIENTS:
             self._suspended.clear()
         self._suspended[client] = self._now() + _SUSPENSION
 

@@ -158,24 +158,28 @@ class TotalTests(LimitsCase):
         self.assertEqual(status_of(new.received()), 200)
 
     def test_client_with_many_connections_loses_one_first(self) -> None:
-        """Of clients that are equally slow, the one with more connections loses one, also if these are newer."""
-        one = self.open("192.0.2.1", request("GET", "/quick"))
-        self.clock.advance(10)
-        many = [self.open("192.0.2.2", request("GET", "/quick")) for _ in range(2)]
-        for number in (3, 4):
-            self.assertFalse(self.open(f"192.0.2.{number}", request("GET", "/slow")).closed)
-        self.assertEqual([each.closed for each in (one, *many)], [False, True, False])
+        """Of clients that are about equally slow, one with more than 16 connections loses one, also if these are newer."""
+        limits = self.web.site.limits = ConnectionLimits(
+            WebSettings(max_connections=20), self.clock.seconds, lambda host: False
+        )
+        few = [self.open("192.0.2.1", request("GET", "/quick")) for _ in range(2)]
+        self.clock.advance(1)
+        many = [self.open("192.0.2.2", request("GET", "/quick")) for _ in range(18)]
+        self.assertEqual(len(limits.connections), 20)
+        self.clock.advance(19)
+        self.assertFalse(self.open("192.0.2.3").closed)
+        self.assertEqual([each.closed for each in (*few, *many)], [False, False, True] + [False] * 17)
 
-    def test_next_deadline_is_closed(self) -> None:
-        """If all have sent a request, the one with the next deadline is closed: here one that sends a body slowly."""
+    def test_longest_waiting_connection_is_closed(self) -> None:
+        """If all have sent a request, the one is closed that has waited longest for its client, idle or within a body."""
         idle = self.open("192.0.2.1", request("GET", "/quick"))
         self.clock.advance(1)
         body = self.open("192.0.2.2", request("POST", "/quick", b"12345")[:-1])
         others = [self.open(f"192.0.2.{number}", request("GET", "/slow")) for number in (3, 4)]
         new = self.open("192.0.2.5", request("GET", "/slow"))
-        self.assertEqual([one.closed for one in (idle, body, *others, new)], [False, True, False, False, False])
+        self.assertEqual([one.closed for one in (idle, body, *others, new)], [True, False, False, False, False])
         last = self.open("192.0.2.6", request("GET", "/slow"))
-        self.assertEqual([one.closed for one in (idle, *others, new, last)], [True, False, False, False, False])
+        self.assertEqual([one.closed for one in (body, *others, new, last)], [True, False, False, False, False])
 
     def test_requests_in_progress_are_never_interrupted(self) -> None:
         """If all connections have requests in progress, a new one is refused."""
@@ -199,6 +203,19 @@ class TotalTests(LimitsCase):
         self.assertTrue(self.open("192.0.2.1").closed)
         self.clock.advance(0.2)
         self.assertFalse(self.open("192.0.2.1").closed)
+
+    def test_known_clients_are_not_suspended(self) -> None:
+        """A client that has sent requests before isn't refused because of as many connections that were closed without a head."""
+        for _ in range(2):
+            self.open("192.0.2.1", request("GET", "/quick")).channel.connectionLost()
+        for number in range(3):
+            connection = self.open("192.0.2.1", PARTIAL)
+            self.assertFalse(connection.closed)
+            for other in range(4 - min(number, 1)):
+                self.open(f"198.51.100.{number * 10 + other}", request("GET", "/slow"))
+            self.assertTrue(connection.closed)
+            self.plugin.gates[number].callback("done")
+        self.assertTrue(self.open("192.0.2.1").closed)
 
     def test_few_descriptors(self) -> None:
         """An eighth of the file descriptors stays free, and a client gets half of the others."""
@@ -251,10 +268,10 @@ class FileTests(LimitsCase):
     settings = WebSettings(body_memory=0)
 
     def test_files_need_descriptors_too(self) -> None:
-        """If descriptors are needed for bodies, connections whose clients are slow are closed, the one with the next deadline first."""
+        """If descriptors are needed for bodies, connections whose clients are slow are closed, the longest waiting first."""
         limits = self.web.site.limits
         limits.use_descriptors(6)
-        kept = self.open("192.0.2.1", request("GET", "/quick"))
+        kept = self.open("192.0.2.1", request("GET", "/slow"))
         senders = []
         for number in range(2, 5):
             self.clock.advance(1)
@@ -343,6 +360,7 @@ class FakeChannel:
         self.transport = self
         self.client = client
         self.deadline = NEVER if state == 2 else float(state)
+        self.waits_since = 0.0
         self.has_received_head = state > 0
         self.limits = limits
         self.is_open = True
