@@ -290,6 +290,7 @@ class Delivery(Resource):
         elif isinstance(error, HTTPException):
             # As in `_HandlerCall`.
             failure.cleanFailure()
+            error.__context__ = None
             return self._respond_with(error)
         else:
             self._handler_failed(failure)
@@ -384,8 +385,9 @@ class _HandlerCall:
         try:
             value = self.hook.handler(payload, **self.captures)
         except HTTPException as error:
-            # Its traceback would form a cycle, which keeps the body in memory until the next garbage collection.
+            # Its traceback and its context would form cycles, which keep the body in memory until the next garbage collection.
             value = error.with_traceback(None)
+            error.__context__ = None
         response = prepare_response(value, self.context)
         # The runner continues a Deferred or a coroutine on the reactor.
         return response.value if type(response) is ReactorValue else response
