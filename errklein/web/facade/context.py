@@ -61,6 +61,8 @@ class RequestContext:
     after: Sequence[Callable[[Any], Any]] = ()
     """The functions to call with the response."""
     _payload: Any = ...
+    _environ: dict[str, Any] | None = None
+    _request: Request | None = None
 
     def __init__(
         self, services: WebServices, incoming: WebhookRequest, hook: Hook, captures: Mapping[str, Any]
@@ -72,7 +74,8 @@ class RequestContext:
         self.body = b"" if incoming.on_disk else incoming.body()
         """The body; one on disk is read by `decode_ahead`."""
 
-    # Not a cached property: on Python 3.11, these have one lock for all requests, for which the reactor would wait.
+    # No cached properties: on Python 3.11, these have one lock for all requests, for which the reactor would wait.
+
     def payload(self) -> Any:
         """Return the first argument of the handler. The body is decoded once.
 
@@ -98,18 +101,22 @@ class RequestContext:
             self.request.parse_body()
         self.payload()
 
-    @cached_property
+    @property
     def environ(self) -> dict[str, Any]:
         """The WSGI environment of the request (PEP 3333)."""
-        return make_environ(self.incoming, self.body)
+        if self._environ is None:
+            self._environ = make_environ(self.incoming, self.body)
+        return self._environ
 
-    @cached_property
+    @property
     def request(self) -> Request:
         """The Flask-like request object."""
-        request = Request.of(self.environ, self.hook, self.body)
-        request.view_args = dict(self.captures)
-        request.max_content_length = self.incoming.body_limit
-        return request
+        if self._request is None:
+            request = Request.of(self.environ, self.hook, self.body)
+            request.view_args = dict(self.captures)
+            request.max_content_length = self.incoming.body_limit
+            self._request = request
+        return self._request
 
     @cached_property
     def g(self) -> _Globals:

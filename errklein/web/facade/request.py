@@ -41,7 +41,9 @@ class BodyJSON:
         :raises ValueError: The body is not JSON.
         :raises RequestEntityTooLarge: The body has too many values, or too many keys in an object.
         """
-        text = body.decode(json.detect_encoding(body), "surrogatepass")
+        # The usual case; others are UTF-16, UTF-32, or begin with a byte order mark or white space.
+        plain = body[:1] in (b"{", b"[") and body[1:2] != b"\0"
+        text = body.decode("utf-8" if plain else json.detect_encoding(body), "surrogatepass")
         try:
             return read_json(text)
         except BadPayload as error:
@@ -204,6 +206,7 @@ def _media_type(content_type: str) -> str:
     return parse_options_header(content_type)[0].lower()
 
 
+@lru_cache(64)
 def _number(port: str) -> int | None:
     return int(port) if port.isdecimal() else None
 
@@ -221,13 +224,14 @@ def make_environ(request: WebhookRequest, body: bytes) -> dict[str, Any]:
     """
     peer = request.client
     host = request.host
+    uri = request.uri.decode("latin-1")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method.decode("ascii"),
         "SCRIPT_NAME": request.base_path,
         "PATH_INFO": unquote_to_bytes(request.path).decode("latin-1"),
         "QUERY_STRING": request.query.decode("latin-1"),
-        "REQUEST_URI": request.uri.decode("latin-1"),
-        "RAW_URI": request.uri.decode("latin-1"),
+        "REQUEST_URI": uri,
+        "RAW_URI": uri,
         "REMOTE_ADDR": str(getattr(peer, "host", "")),
         "REMOTE_PORT": str(getattr(peer, "port", "")),
         "SERVER_NAME": str(getattr(host, "host", "localhost")),
