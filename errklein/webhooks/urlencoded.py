@@ -14,7 +14,8 @@ MAX_FIELDS = 1000
 """The maximal number of fields of a form."""
 
 MAX_STRAYS = 5000
-"""The maximal number of invalid escapes and invalid bytes in a form, since each takes time."""
+"""The maximal number of invalid escapes and invalid bytes in a form, and of unescaped parts in another charset than that of the escapes,
+since each takes time."""
 
 SLICE = 64 * 1024
 """The number of bytes that are decoded in one piece."""
@@ -76,6 +77,7 @@ class _FormReader:
         text = StringIO()
         for run in _RUN.finditer(form, start, end):
             ascii_only = run[0].isascii()
+            self._count(not ascii_only)
             text.write(
                 self._decode(self._unquote(*run.span())) if ascii_only else run[0].decode("utf-8", "surrogatepass")
             )

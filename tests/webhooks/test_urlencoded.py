@@ -89,6 +89,12 @@ class TooMuchTests(SynchronousTestCase):
             self.assertEqual(parse_urlencoded(b"a=" + half + b"&b=" + half), [("a", value), ("b", value)])
             self.assertIn("invalid escapes", self.refused(b"a=" + half + b"&b=%" + half))
 
+    def test_text_between_escapes_of_another_charset(self) -> None:
+        """Thousands of unescaped parts, between escapes of another charset than UTF-8, are rejected."""
+        form = "%E9é".encode() * MAX_STRAYS
+        self.assertEqual(parse_urlencoded(form, "latin-1"), [("éé" * MAX_STRAYS, "")])
+        self.assertRaises(BadForm, parse_urlencoded, form + "a%41é".encode(), "latin-1")
+
     def test_bytes_that_are_no_text(self) -> None:
         """The maximal number of invalid bytes is kept as escapes, and one more is rejected."""
         form = b"%ff" * MAX_STRAYS
