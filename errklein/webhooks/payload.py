@@ -38,7 +38,7 @@ from errklein.webhooks.urlencoded import MAX_FIELDS, BadForm, parse_urlencoded
 MAX_DEPTH = 500
 """The maximal nesting of JSON. Python's own limit depends on its version and on the depth of the stack."""
 
-MAX_VALUES = 2_000_000
+MAX_VALUES = 1_500_000
 """The maximal number of values in JSON: its commas and opening brackets, also those in strings, are counted, which is fast. A
 value takes up to a hundred bytes of memory, and slows the garbage collector, during which all threads wait."""
 
