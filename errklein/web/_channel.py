@@ -342,6 +342,8 @@ class Channel(HTTPChannel):
         self.dataReceived = self._receive_frames  # type: ignore[method-assign]
         self.write = self._send_frames  # type: ignore[method-assign]
         protocol.makeConnection(self)
+        # It was paused if the client has sent much before the response, which isn't allowed and isn't read.
+        self._set_reading(True)
 
     def end(self, problem: Problem) -> None:
         """Close the WebSocket. Its plugin is deactivated."""

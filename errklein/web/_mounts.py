@@ -93,7 +93,9 @@ class MountedDelivery(Resource):
         self._request = request
 
     def render(self, request: Any) -> int:
-        """Render the resource."""
+        """Render the resource, unless the client has disconnected while the routes were rebuilt."""
+        if request.finished:
+            return NOT_DONE_YET
         self._services.in_flight.enter()
         self._services.sweeper.watch(self)
         self._services.routes.streams[self._mount.owner].add(self)

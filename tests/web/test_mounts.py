@@ -13,7 +13,7 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.static import Data
 from twisted.web.websocket import WebSocketResource, WebSocketTransport
 
-from errklein.webhooks import webhook
+from errklein.webhooks import Hook, HookDeclaration, webhook
 from tests.web.kit import Connection, WebCase, hooks_of, request
 
 
@@ -247,6 +247,21 @@ class MountTests(WebCase):
             self.assertEqual(self.successResultOf(response.content()), body)
         self.assertEqual(self.successResultOf(stub.get("http://127.0.0.1/unknown")).code, 404)
 
+    def test_client_disconnects_while_routes_are_rebuilt(self) -> None:
+        """A request that waits for the routes isn't rendered after its client has disconnected, and a stop doesn't wait for it."""
+        many = [Hook("Many", f"{number}", HookDeclaration(f"/many/{number}"), print) for number in range(30)]
+        self.web.routes.replace("Many", many)
+        self.web.routes.replace("Many", many[1:])
+        waiting = Waiting()
+        self.mount(board=waiting)
+        connection = self.connect()
+        connection.send(request("GET", "/board"))
+        connection.channel.connectionLost()
+        while self.clock.getDelayedCalls() and self.web.routes._building:
+            self.clock.advance(0)
+        self.assertEqual(waiting.requests, [])
+        self.successResultOf(self.web.when_idle())
+
 
 class WebSocketTests(WebCase):
     """A mounted WebSocket."""
@@ -262,6 +277,15 @@ class WebSocketTests(WebCase):
         connection = self.connect()
         upgrade = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
         return connection, connection.send(request("GET", "/chat", b"", *upgrade, "Sec-WebSocket-Version: 13"))
+
+    def test_bytes_before_the_response(self) -> None:
+        """A client that sends much before its request is handled doesn't stop the server from reading its WebSocket."""
+        self.web.routes.hold("Board")
+        connection, _ = self.open()
+        connection.send(b"x" * 20_000)
+        self.web.routes.release("Board")
+        self.assertIn(b"101 Switching", connection.received())
+        self.assertEqual(connection.producerState, "producing")
 
     def frame(self, data: bytes, beginning: int = 0x81) -> bytes:
         """Return a frame as clients send it. By default it is a text message."""
