@@ -166,9 +166,10 @@ def plot(title: str, values: Mapping[str, float]) -> str:
 
 
 def versions(facts: Mapping[str, Any]) -> str:
-    """Return a sentence with the versions and the machine."""
+    """Return sentences about the measurement, the machine and the versions."""
     packages = ", ".join(f"{name} {number}" for name, number in facts["packages"].items())
-    return f"Python {facts['python']}, {facts['processors']} processors, {packages}.\n"
+    measured = f"Medians of {facts['rounds']} rounds of {facts['seconds']} s; load average before: {facts['load']:.1f}."
+    return f"{measured} Python {facts['python']}, {facts['processors']} processors, {packages}.\n"
 
 
 def environment() -> dict[str, Any]:

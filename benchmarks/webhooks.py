@@ -32,7 +32,6 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -315,7 +314,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     cases = [(case, peer) for case in (MATRIX if options.matrix else [BASE]) for peer in chosen]
     if options.check and not options.matrix:
         cases += [(case, peer) for case in (RAW, ONE_ROUTE, MANY_ROUTES) for peer in chosen if peer.name == "errklein"]
-    began, load = time.monotonic(), os.getloadavg()[0]
+    load = os.getloadavg()[0]
     if load > 0.5:
         print(f"other programs use the machine; load average: {load:.1f}", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, ExitStack() as stack:
@@ -329,7 +328,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         results = measure(contenders, options.rounds, options.seconds)
     waited = waiting_requests.NAMES if options.matrix else ("errklein",) if options.check else ()
     waiting = waiting_requests.measure(chosen, waited)
-    facts = {**environment(), "load": load, "seconds": time.monotonic() - began}
+    facts = {**environment(), "load": load, "rounds": options.rounds, "seconds": options.seconds}
     return {"environment": facts, "results": results, "waiting": waiting, "targets": verdicts(results, waiting)}
 
 
