@@ -33,7 +33,8 @@ from errklein.webhooks.payload import BadPayload
 
 # Larger responses are sent in pieces of this size, so that the deadline for a client that stops reading applies to each piece.
 _PIECE = 256 * 1024
-_MANY_VALUES = 1500
+_MANY_CONTAINERS = 1000
+_QUICK_SIZE = 12 * 1024
 
 
 class _RouteChanged(Exception):
@@ -114,7 +115,7 @@ class Delivery(Resource):
         if self.request.on_disk or size > self._services.settings.off_reactor_size:
             return True
         # 64 KB of `[],` take milliseconds, and more than a megabyte of memory.
-        return size > _MANY_VALUES and sum(map(self.request.body().count, b",[{")) > _MANY_VALUES
+        return size > _QUICK_SIZE and sum(map(self.request.body().count, b"[{")) > _MANY_CONTAINERS
 
     def _decode_first(self, context: RequestContext) -> Deferred[Any]:
         """Read and decode a large body in a thread, and then run the handler."""
