@@ -42,7 +42,7 @@ STAGES = {
     "request object": ("errklein.web.request", "errklein.listening._haproxy", "twisted.web.http"),
     "limits, deadlines": (
         "errklein.web._router:Router.match_head",
-        "errklein.web._connection_limits",
+        "errklein.listening._connection_limits",
         "errklein.running._deadlines",
         "errklein.web._channel:Channel._set_deadline",
         "errklein.running._in_flight",

@@ -1,17 +1,20 @@
-"""The endpoints that the web server listens at: sockets, TLS certificates and the PROXY protocol."""
+"""The endpoints of the web server: sockets, TLS certificates, the PROXY protocol, and the limits of connections."""
 
 from errklein.listening._certificate_expiry import ExpiryWatch
+from errklein.listening._connection_limits import ConnectionLimits, client_of
 from errklein.listening._haproxy import ProxiedFactory, ProxiedProtocol, address_of
 from errklein.listening._listen_errors import in_use_by_another, listen_problem, unix_problem
 from errklein.listening._listeners import ListenError, Listeners, identify, server_endpoint
 
 __all__ = [
+    "ConnectionLimits",
     "ExpiryWatch",
     "ListenError",
     "Listeners",
     "ProxiedFactory",
     "ProxiedProtocol",
     "address_of",
+    "client_of",
     "identify",
     "in_use_by_another",
     "listen_problem",

@@ -19,8 +19,8 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.template import flattenString
 from werkzeug.exceptions import HTTPException
 
+from errklein.listening import client_of
 from errklein.running import NEVER, Overloaded, Placement, PoolStopped
-from errklein.web._connection_limits import client_of
 from errklein.web._error_pages import Problem
 from errklein.web._responses import HTML, PreparedResponse, ReactorValue, prepare_response, simple_response, split_body
 from errklein.web._routes import Route

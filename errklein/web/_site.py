@@ -13,9 +13,9 @@ from twisted.logger import Logger
 from twisted.web import server
 from twisted.web.http import datetimeToString
 
+from errklein.listening import ConnectionLimits
 from errklein.running import DeadlineSweeper, TimeSlices, context
 from errklein.web._channel import Channel
-from errklein.web._connection_limits import ConnectionLimits
 from errklein.web._error_pages import Problem
 from errklein.web._settings import WebSettings
 from errklein.web.request import HTTPRequest
@@ -42,7 +42,12 @@ class Site(server.Site):
         self.now = reactor.seconds
         self.time_slices = TimeSlices(reactor)
         proxies = settings.proxies
-        self.limits = ConnectionLimits(settings, self.now, proxies.trusts if proxies else lambda host: False)
+        self.limits = ConnectionLimits(
+            settings.max_connections,
+            settings.max_connections_per_client,
+            self.now,
+            proxies.trusts if proxies else lambda host: False,
+        )
         self._prefix = os.urandom(5).hex()
         self._numbers = count(1)
         self._date_second = -1

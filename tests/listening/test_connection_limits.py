@@ -21,11 +21,11 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from errklein.listening import ProxiedFactory
+from errklein.listening._connection_limits import ConnectionLimits, client_of
 from errklein.listening.tls import generate_certificate
 from errklein.logs import format_line
 from errklein.running import NEVER, Runner, WorkerPool
 from errklein.web import WebServer, WebSettings
-from errklein.web._connection_limits import ConnectionLimits, client_of
 from errklein.webhooks import webhook
 from tests import needs_network
 from tests.web.kit import Connection, Slow, WebCase, hooks_of, port_of, request, status_of
@@ -108,9 +108,9 @@ class ClientTests(LimitsCase):
     def test_proxies_and_unix_sockets_are_exempt(self) -> None:
         """A trusted proxy and the clients of a Unix socket may use all connections."""
         site = self.web.site
-        site.limits = ConnectionLimits(self.settings, site.now, lambda host: host == "192.0.2.9")
+        site.limits = ConnectionLimits(4, 2, site.now, lambda host: host == "192.0.2.9")
         self.assertEqual([self.open("192.0.2.9").closed for _ in range(4)], [False] * 4)
-        site.limits = ConnectionLimits(self.settings, site.now, lambda host: False)
+        site.limits = ConnectionLimits(4, 2, site.now, lambda host: False)
         for _ in range(4):
             connection = Connection(peerAddress=UNIXAddress(None))  # type: ignore[arg-type]
             connection.channel = site.buildProtocol(None)
@@ -159,9 +159,7 @@ class TotalTests(LimitsCase):
 
     def test_client_with_many_connections_loses_one_first(self) -> None:
         """Of clients that are about equally slow, one with more than 16 connections loses one, also if these are newer."""
-        limits = self.web.site.limits = ConnectionLimits(
-            WebSettings(max_connections=20), self.clock.seconds, lambda host: False
-        )
+        limits = self.web.site.limits = ConnectionLimits(20, 1_000, self.clock.seconds, lambda host: False)
         few = [self.open("192.0.2.1", request("GET", "/quick")) for _ in range(2)]
         self.clock.advance(1)
         many = [self.open("192.0.2.2", request("GET", "/quick")) for _ in range(18)]
@@ -220,7 +218,7 @@ class TotalTests(LimitsCase):
     def test_few_descriptors(self) -> None:
         """An eighth of the file descriptors stays free, and a client gets half of the others."""
         site = self.web.site
-        site.limits = ConnectionLimits(WebSettings(), site.now, lambda host: False)
+        site.limits = ConnectionLimits(10_000, 1_000, site.now, lambda host: False)
         site.limits.use_descriptors(-1)
         site.limits.use_descriptors(16)
         of_one = [self.open("192.0.2.1").closed for _ in range(8)]
@@ -382,8 +380,7 @@ class InvariantTests(SynchronousTestCase):
     def test_limits_hold(self, steps: list[tuple[int, int, bool]]) -> None:
         """The limits are never exceeded, open connections are known, and only those that wait are closed for others."""
         now = 0.0
-        settings = WebSettings(max_connections=5, max_connections_per_client=3)
-        limits = ConnectionLimits(settings, lambda: now, lambda host: host == "192.0.2.3")
+        limits = ConnectionLimits(5, 3, lambda: now, lambda host: host == "192.0.2.3")
         channels: list[Any] = []
         for client, state, closes in steps:
             now += 6

@@ -8,18 +8,14 @@ from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 from socket import SOMAXCONN
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
 
-from errklein.listening import ProxiedFactory, ProxiedProtocol
+from errklein.listening._haproxy import ProxiedFactory
 from errklein.running import NEVER
 from errklein.running.rate_limit import RateLimit
-from errklein.web._settings import WebSettings
-
-if TYPE_CHECKING:
-    from errklein.web._channel import Channel
 
 _FULL_CLIENT = "Refused connections: {number}; their client has {most_of_client} open ones, the last is {client}"
 _SUSPENDED_CLIENT = (
@@ -38,6 +34,24 @@ _ACCEPTED_AT_ONCE = 16
 _TWISTEDS_BACKLOG = 50
 
 
+class LimitedConnection(Protocol):
+    """A connection that may be closed for others: while it waits for its client, it has a deadline."""
+
+    transport: Any
+    deadline: float
+    """The deadline on the reactor's clock, or NEVER."""
+    waits_since: float
+    """The time since which it waits."""
+    has_received_head: bool
+    """Whether the client has sent a complete head of a request."""
+
+    def abort(self) -> None:
+        """Close now."""
+
+    def close_if_idle(self) -> None:
+        """Close now, or after the request that is being read or handled."""
+
+
 class ConnectionLimits:
     """Knows the open connections, and closes some if there are too many.
 
@@ -50,20 +64,21 @@ class ConnectionLimits:
     immediately would fill the system's queue, in which others wait. Complete heads earn a client credit, at most 10, and a connection
     that is closed without one costs a unit: clients with credit have time to send heads, and aren't refused.
 
-    :param settings: The limits.
+    :param most: The limit for all connections.
+    :param most_of_client: The limit for the connections of one client.
     :param now: Returns the time in seconds.
     :param exempt: Returns whether the client with this address has no limit of its own, such as a proxy.
     """
 
     log = Logger(namespace="errklein.web")
 
-    def __init__(self, settings: WebSettings, now: Callable[[], float], exempt: Callable[[str], bool]) -> None:
-        self.connections: dict[Channel | ProxiedProtocol, tuple[str | None, float]] = {}
+    def __init__(self, most: int, most_of_client: int, now: Callable[[], float], exempt: Callable[[str], bool]) -> None:
+        self.connections: dict[LimitedConnection, tuple[str | None, float]] = {}
         """The open connections, their clients, and when they were opened."""
         self._files = 0
-        self._most = settings.max_connections
+        self._most = most
         self._descriptors = math.inf
-        self._most_of_client = settings.max_connections_per_client
+        self._most_of_client = most_of_client
         self._now = now
         self._exempt = exempt
         self._of_client: Counter[str | None] = Counter()
@@ -109,7 +124,7 @@ class ConnectionLimits:
             return False
         return True
 
-    def opened(self, connection: Channel) -> None:
+    def opened(self, connection: LimitedConnection) -> None:
         """Add a new connection. It, or others, are closed if there are too many."""
         address = connection.transport.getPeer()
         if self.accepts(address):
@@ -117,7 +132,7 @@ class ConnectionLimits:
         else:
             connection.abort()
 
-    def _add(self, connection: Channel | ProxiedProtocol, client: str | None = None) -> None:
+    def _add(self, connection: LimitedConnection, client: str | None = None) -> None:
         if self._has_room():
             self.connections[connection] = client, self._now()
             self._of_client[client] += 1
@@ -125,7 +140,7 @@ class ConnectionLimits:
             connection.abort()
             self._warn(_ALL_BUSY)
 
-    def closed(self, connection: Channel | ProxiedProtocol) -> None:
+    def closed(self, connection: LimitedConnection) -> None:
         """Forget a closed connection."""
         if connection in self.connections:
             client, _ = self.connections.pop(connection)
@@ -164,7 +179,7 @@ class ConnectionLimits:
             self._warn(_FULL)
         return bool(waiting)
 
-    def _waited(self, connection: Channel | ProxiedProtocol) -> float:
+    def _waited(self, connection: LimitedConnection) -> float:
         """Return how long a connection has waited for its client, weighted."""
         client, opened = self.connections[connection]
         if connection.has_received_head or (client is not None and self._credit[client]):
