@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from errklein.text import truncated
@@ -18,7 +17,6 @@ LONGEST_PATH = 200
 """The number of characters of a path that an error response has."""
 
 
-@lru_cache(512)
 def split_target(target: bytes) -> tuple[bytes, bytes, bytes]:
     """Return the path and the query, still escaped, and the host of a target in origin or absolute form (RFC 9112, 3.2).
 
