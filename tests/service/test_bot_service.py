@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from pathlib import Path
 from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 from typing import cast
@@ -119,6 +120,13 @@ class BotServiceTests(SynchronousTestCase):
         setrlimit(RLIMIT_NOFILE, (before[1] - 1, before[1]))
         self.service().privilegedStartService()
         self.assertEqual(getrlimit(RLIMIT_NOFILE), (before[1], before[1]))
+
+    def test_threads_that_compute(self) -> None:
+        """While a thread computes, the reactor waits for the interpreter for at most half a millisecond."""
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(0.005)
+        self.service().startService()
+        self.assertAlmostEqual(sys.getswitchinterval(), 0.0005)
 
     def test_life(self) -> None:
         """The service locks the data, listens and starts the bot; at the stop the bot gets the grace period and the lock is released."""
