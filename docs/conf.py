@@ -14,6 +14,8 @@ exclude_patterns = ["_build", "examples"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
+# There are none. From Python 3.13 on, Sphinx would look for them in the wrong file if a class has another __module__.
+autodoc_use_type_comments = False
 # Types of undescribed values, Any among them, add no facts.
 autodoc_typehints_description_target = "documented"
 # Docstrings are plain text that names code in single backticks, as Markdown does.
