@@ -21,6 +21,8 @@ class _AsyncioConnection(tcp.Connection):
     """
 
     log = Logger()
+    _reads = False
+    _writes = False
 
     def __init__(self, *arguments: Any) -> None:
         self._loop = asyncio.get_running_loop()
@@ -29,7 +31,9 @@ class _AsyncioConnection(tcp.Connection):
     def write(self, data: bytes) -> None:
         """Send bytes, after those that wait."""
         waits = self.dataBuffer or self._tempDataBuffer
-        if self.connected and not (waits or self.disconnecting or self._aborting or self.TLS):
+        # When the bytes have been sent, `doWrite` asks a pull producer for more.
+        pulls = self.producer is not None and not self.streamingProducer
+        if self.connected and not (waits or pulls or self.disconnecting or self._aborting or self.TLS):
             try:
                 sent = self.socket.send(data)
             except OSError:
@@ -46,19 +50,28 @@ class _AsyncioConnection(tcp.Connection):
 
     def startReading(self) -> None:
         """Receive from now on."""
-        self._loop.add_reader(self.fileno(), self._call, self.doRead)
+        if not self._reads:
+            self._reads = True
+            self._loop.add_reader(self.fileno(), self._call, self.doRead)
 
     def stopReading(self) -> None:
         """Don't receive until `startReading`."""
-        self._loop.remove_reader(self.fileno())
+        if self._reads:
+            self._reads = False
+            self._loop.remove_reader(self.fileno())
 
     def startWriting(self) -> None:
         """Send waiting bytes when the socket accepts them."""
-        self._loop.add_writer(self.fileno(), self._call, self.doWrite)
+        # To add it again would cancel the call that is due in this turn.
+        if not self._writes:
+            self._writes = True
+            self._loop.add_writer(self.fileno(), self._call, self.doWrite)
 
     def stopWriting(self) -> None:
         """Don't send until `startWriting`."""
-        self._loop.remove_writer(self.fileno())
+        if self._writes:
+            self._writes = False
+            self._loop.remove_writer(self.fileno())
 
     def _call(self, method: Callable[[], object]) -> None:
         try:
@@ -67,6 +80,7 @@ class _AsyncioConnection(tcp.Connection):
             self.log.failure("A connection failed")
             lost = error
         if lost is CONNECTION_DONE and method == self.doRead:
+            self.stopReading()
             self.readConnectionLost(Failure(CONNECTION_DONE))
         elif lost:
             self.connectionLost(Failure(lost))

@@ -241,6 +241,83 @@ class TwistedConnectionTests(SynchronousTestCase):
         self.reactor.callFromThread(self.connections[0].transport.resumeProducing)
         self.assertEqual(client.recv(1), b"2")
 
+    def test_pull_producer(self) -> None:
+        """A pull producer is asked for more when its bytes have been sent."""
+
+        class Pull:
+            def __init__(self, transport: Any) -> None:
+                self.transport = transport
+                self.left = 5
+
+            def resumeProducing(self) -> None:
+                self.left -= 1
+                self.transport.write(b"x")
+                if not self.left:
+                    self.transport.unregisterProducer()
+                    self.transport.loseConnection()
+
+            def stopProducing(self) -> None:
+                """Do nothing."""
+
+        self.on_data = lambda protocol, data: protocol.transport.registerProducer(Pull(protocol.transport), False)
+        client = self.connect()
+        client.sendall(b"go")
+        received = b""
+        while data := client.recv(100):
+            received += data
+        self.assertEqual(received, b"xxxxx")
+
+    def test_writing_in_each_turn(self) -> None:
+        """Waiting bytes are sent although more are written in each turn of the event loop."""
+        arrived = threading.Event()
+
+        def write_often(protocol: Recorder, data: bytes) -> None:
+            protocol.transport.write(LARGE)
+            write_more(protocol, self.reactor.seconds() + 10)
+
+        def write_more(protocol: Recorder, deadline: float) -> None:
+            protocol.transport.write(b"more")
+            if arrived.is_set() or self.reactor.seconds() > deadline:
+                protocol.transport.abortConnection()
+            else:
+                asyncio.get_running_loop().call_soon(write_more, protocol, deadline)
+
+        self.on_data = write_often
+        client = self.connect()
+        client.sendall(b"go")
+        left = len(LARGE)
+        while left > 0:
+            received = client.recv(1_000_000)
+            self.assertTrue(received)
+            left -= len(received)
+        arrived.set()
+        self.wait()
+
+    def test_client_closes_its_side_once(self) -> None:
+        """A protocol that leaves the connection open when the client has closed its side is informed once."""
+        protocols: list[HalfCloseable] = []
+
+        class Patient(HalfCloseable):
+            def readConnectionLost(self) -> None:
+                protocols.append(self)
+                self.case.reactor.callLater(0.02, super().readConnectionLost)
+
+        self.protocol = Patient
+        client = self.connect()
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(client.recv(100), b"after the end")
+        self.wait()
+        self.assertEqual(len(protocols), 1)
+
+    def test_pause_after_the_end(self) -> None:
+        """A lost connection may be paused, as producers are by consumers that don't know yet."""
+        client = self.connect()
+        client.sendall(b"x")
+        self.assertEqual(client.recv(1), b"x")
+        client.close()
+        self.wait()
+        blockingCallFromThread(self.reactor, self.connections[0].transport.pauseProducing)
+
     def test_unix_socket(self) -> None:
         """A Unix socket works alike."""
         # Relative, since the names of sockets are limited to 107 bytes.
