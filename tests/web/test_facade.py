@@ -46,6 +46,26 @@ class RawTests(WebCase):
         self.assertEqual(len(texts), 1, texts)
         return texts.pop()
 
+    def test_environ(self) -> None:
+        """The environment is one object, and a change of it is seen in the headers."""
+
+        def change(request: Any) -> Any:
+            request.environ["HTTP_X_COLOUR"] = "green"
+            return request.headers["X-Colour"], request.environ is request.environ, request.environ["PATH_INFO"][-2:]
+
+        self.assertEqual(self.show(change, "POST"), "('green', True, '/3')")
+
+    def test_unknown_attribute(self) -> None:
+        """An attribute that no request has is an AttributeError with its name."""
+
+        def ask(request: Any) -> Any:
+            try:
+                return request.colour
+            except AttributeError as error:
+                return hasattr(request, "colour"), str(error)
+
+        self.assertEqual(self.show(ask, "POST"), repr((False, "'Request' object has no attribute 'colour'")))
+
     def test_json(self) -> None:
         """JSON is available by all of its names."""
         got = self.show(

@@ -104,6 +104,8 @@ class RequestContext:
     @property
     def environ(self) -> dict[str, Any]:
         """The WSGI environment of the request (PEP 3333)."""
+        if self._request is not None:
+            return self._request.environ
         if self._environ is None:
             self._environ = make_environ(self.incoming, self.body)
         return self._environ
@@ -112,7 +114,9 @@ class RequestContext:
     def request(self) -> Request:
         """The Flask-like request object."""
         if self._request is None:
-            request = Request.of(self.environ, self.hook, self.body)
+            request = Request.of(self.incoming, self.hook, self.body)
+            if self._environ is not None:
+                request.environ = self._environ
             request.view_args = dict(self.captures)
             request.max_content_length = self.incoming.body_limit
             self._request = request

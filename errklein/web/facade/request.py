@@ -136,31 +136,41 @@ class Request(werkzeug.wrappers.Request):
 
     _refusal: str | None = None
     _hook: Hook | None = None
+    _incoming: Any = None
 
     @classmethod
-    def of(cls, environ: dict[str, Any], hook: Hook, body: bytes) -> Request:
-        """Return the request of a webhook with a WSGI environment and a complete body.
+    def of(cls, incoming: WebhookRequest, hook: Hook, body: bytes) -> Request:
+        """Return the request of a webhook with a complete body.
 
-        Werkzeug's constructor would read all this from the environment, which takes longer than most handlers.
+        Werkzeug's constructor would read all this from a WSGI environment, which takes longer than most handlers.
         """
         request = cls.__new__(cls)
-        werkzeug.sansio.request.Request.__init__(
-            request,
-            method=environ["REQUEST_METHOD"],
-            scheme=environ["wsgi.url_scheme"],
-            server=(environ["SERVER_NAME"], _number(environ["SERVER_PORT"])),
-            root_path=environ["SCRIPT_NAME"],
-            path=environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace"),
-            query_string=environ["QUERY_STRING"].encode("latin-1"),
-            headers=EnvironHeaders(environ),
-            remote_addr=environ["REMOTE_ADDR"],
+        request.__dict__.update(
+            method=incoming.method.decode("ascii").upper(),
+            scheme="https" if incoming.secure else "http",
+            server=(getattr(incoming.host, "host", "localhost"), _port_of(incoming)),
+            root_path=incoming.base_path,
+            path="/" + unquote_to_bytes(incoming.path).decode("utf-8", "replace").lstrip("/"),
+            query_string=incoming.query,
+            remote_addr=getattr(incoming.client, "host", ""),
+            shallow=False,
+            _hook=hook,
+            _incoming=incoming,
+            # `get_data` returns it, whatever else is read before.
+            _cached_data=body,
         )
-        request.environ = environ
-        request.shallow = False
-        request._hook = hook
-        # `get_data` returns it, whatever else is read before.
-        request._cached_data = body
         return request
+
+    def __getattr__(self, name: str) -> Any:
+        # Only called for attributes that don't exist yet. Most handlers use neither of the two.
+        if name == "environ":
+            value: Any = make_environ(self._incoming, self._cached_data)
+        elif name == "headers":
+            value = EnvironHeaders(self.environ)
+        else:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        self.__dict__[name] = value
+        return value
 
     @cached_property
     def url_rule(self) -> Rule | None:
@@ -173,7 +183,9 @@ class Request(werkzeug.wrappers.Request):
     @property
     def mimetype(self) -> str:
         """The media type of the body in lower case, without parameters."""
-        return _media_type(self.headers.get("Content-Type", ""))
+        if self._incoming is None:
+            return _media_type(self.headers.get("Content-Type", ""))
+        return _media_type(self._incoming.first_header(b"content-type").decode("latin-1"))
 
     @property
     def access_route(self) -> Sequence[str]:  # type: ignore[override]
@@ -206,9 +218,8 @@ def _media_type(content_type: str) -> str:
     return parse_options_header(content_type)[0].lower()
 
 
-@lru_cache(64)
-def _number(port: str) -> int | None:
-    return int(port) if port.isdecimal() else None
+def _port_of(request: WebhookRequest) -> int:
+    return getattr(request.host, "port", 443 if request.secure else 80)
 
 
 def endpoint_of(hook: Hook) -> str:
@@ -235,7 +246,7 @@ def make_environ(request: WebhookRequest, body: bytes) -> dict[str, Any]:
         "REMOTE_ADDR": str(getattr(peer, "host", "")),
         "REMOTE_PORT": str(getattr(peer, "port", "")),
         "SERVER_NAME": str(getattr(host, "host", "localhost")),
-        "SERVER_PORT": str(getattr(host, "port", 443 if request.secure else 80)),
+        "SERVER_PORT": str(_port_of(request)),
         "SERVER_PROTOCOL": request.clientproto.decode("ascii"),
         "CONTENT_LENGTH": str(len(body)),
         "wsgi.version": (1, 0),
