@@ -2,7 +2,7 @@
 
 from errklein.listening._certificate_expiry import ExpiryWatch
 from errklein.listening._connection_limits import ConnectionLimits, client_of
-from errklein.listening._haproxy import ProxiedFactory, ProxiedProtocol, address_of
+from errklein.listening._haproxy import address_of
 from errklein.listening._listen_errors import in_use_by_another, listen_problem, unix_problem
 from errklein.listening._listeners import ListenError, Listeners, identify, server_endpoint
 
@@ -11,8 +11,6 @@ __all__ = [
     "ExpiryWatch",
     "ListenError",
     "Listeners",
-    "ProxiedFactory",
-    "ProxiedProtocol",
     "address_of",
     "client_of",
     "identify",

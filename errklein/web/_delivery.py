@@ -159,7 +159,7 @@ class Delivery(Resource):
             try:
                 self._services.dispatch(self.request)
             except BaseException:
-                self._conversion_failed(Failure())
+                self._handler_failed(Failure())
                 return
         self._finish()
 
@@ -259,7 +259,7 @@ class Delivery(Resource):
         return flattenString(cast(IRequest, self.request), value).addCallback(self._proxied, 200, HTML)
 
     def _proxied(self, body: bytes, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        # The framing headers of other frameworks are left out there.
+        # As a handler's tuple, so that headers such as Content-Length, which depend on the connection, are left out.
         self._respond_with((body, status, [(name.decode(), value.decode("latin-1")) for name, value in headers]))
 
     def _with_body(self, body: Any, status: int, headers: list[tuple[bytes, bytes]]) -> Any:

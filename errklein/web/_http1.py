@@ -23,7 +23,7 @@ _VALUE = rb"(?:%b|\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-
 # RFC 9112, 3: the target has no `#`, no backslash and no byte above 127; RFC 3986 excludes more.
 _REQUEST_LINE = re.compile(rb"(%b) ([!\"$-\[\]-~]++) HTTP/([0-9]\.[0-9])\r\n" % _TOKEN)
 # RFC 9112, 2.2 and 5; RFC 9110, 5.5: no white space before the colon, folded lines, control characters, other line ends.
-# Names have at most 256 bytes, since Twisted's Headers keep 10,000 of them for ever.
+# Names have at most 256 bytes, since Twisted's Headers keep 10,000 of them forever.
 _HEADER = re.compile(rb"(?<=\n)(?![^:]{257})(%b):[\t ]*+([^\x00-\x08\x0a-\x1f\x7f]*(?<![\t ])|)[\t ]*+\r\n" % _TOKEN)
 # RFC 9110, 8.6, and stricter: a length without leading zeros. RFC 9112, 6.1: `chunked` is the last coding, and occurs once.
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
