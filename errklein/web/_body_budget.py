@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from errklein.listening import ConnectionLimits
 from errklein.running import Overloaded, PoolStopped, WorkerPool
 
 T = TypeVar("T")
@@ -39,12 +40,19 @@ class BodyBudget:
         of large ones the rest.
     :param small_pool: The threads that decode small bodies, and delete files.
     :param large_pool: The threads that decode large bodies; with one thread, others wait least for the interpreter.
+    :param connections: The limits of connections, which count files too.
     """
 
-    def __init__(self, clock: IReactorTime, limit: int | None, small_pool: WorkerPool, large_pool: WorkerPool) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        limit: int | None,
+        small_pool: WorkerPool,
+        large_pool: WorkerPool,
+        connections: ConnectionLimits,
+    ) -> None:
         total = math.inf if limit is None else limit
-        self.file_opened: Callable[[], None] = lambda: None
-        self.file_closed = self.file_opened
+        self.connections = connections
         self._room = total / 8
         self._small_pool = small_pool
         self._small = Lane(clock, small_pool, total / 4)
@@ -65,7 +73,7 @@ class BodyBudget:
         """Close a file, in a thread if it is on disk: deleting 24 MB takes ten milliseconds."""
         if file.on_disk:
             closed = self._small_pool.run(lambda: file.close, admitted=True).addErrback(lambda _: file.close())
-            closed.addCallback(lambda _: self.file_closed())
+            closed.addCallback(lambda _: self.connections.file_closed())
         else:
             file.close()
 
@@ -188,7 +196,7 @@ class BodyFile(SpooledTemporaryFile[bytes]):
         if fits:
             self._taken += len(data)
         elif not self.on_disk:
-            self._budget.file_opened()
+            self._budget.connections.file_opened()
             self.on_disk = True
             self._give_back()
             self.rollover()

@@ -52,9 +52,8 @@ class WebServer:
         self.site = Site(reactor, settings)
         decoding_pool = decoding_pool or pool
         bodies = self.site.bodies = BodyBudget(
-            reactor, settings.body_memory, decoding_pool, large_pool or decoding_pool
+            reactor, settings.body_memory, decoding_pool, large_pool or decoding_pool, self.site.limits
         )
-        bodies.file_opened, bodies.file_closed = self.site.limits.file_opened, self.site.limits.file_closed
         self.routes = Routes(reactor, self._create_delivery, self._shadowed)
         self._in_flight = InFlightCounter()
         router = self.site.router = Router(self.routes, self._in_flight)

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.listening import ConnectionLimits
 from errklein.running import Overloaded, PoolStopped, WorkerPool
 from errklein.web import WebSettings
 from errklein.web._body_budget import IN_MEMORY, WEIGHT, BodyBudget, BodyFile, Lane
@@ -154,7 +155,7 @@ class BudgetTests(SynchronousTestCase):
         clock = ThreadClock()
         pool = WorkerPool(clock, "decoding", 1)
         self.addCleanup(pool.stop)
-        return BodyBudget(clock, limit, pool, pool)
+        return BodyBudget(clock, limit, pool, pool, ConnectionLimits(10, 10, clock.seconds, lambda host: False))
 
     def file(self, budget: BodyBudget, *parts: bytes) -> BodyFile:
         """Return a file to which the parts were added."""
