@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from errklein.chat import Card, Identifier, Message, NameRules, Presence, Reaction, Room, Stream
 from errklein.webhooks import Hook
+from errklein.webhooks.deliveries import DeliveryQuery, Outcome, StoredDelivery
 
 
 class OutboxFull(Exception):
@@ -293,3 +294,86 @@ class WebEvents(Protocol):
 
     def hook_shadowed(self, hook: Hook, by: Hook) -> None:
         """`hook` isn't reachable, since `by` was registered first for the same URL and method."""
+
+
+class Journal(Protocol):
+    """The durable store of webhooks' deliveries. A Deferred fires on the reactor when the change is on disk.
+
+    Every method that returns a Deferred fails with JournalError if the store can't be read or written; nothing is changed then.
+    """
+
+    def next_id(self) -> int:
+        """Return the id of a new delivery."""
+
+    def record(
+        self, delivery: StoredDelivery, *, lease: float = 0.0, window: float = 0.0
+    ) -> Deferred[StoredDelivery | None]:
+        """Store a new delivery, unless its key is known. Both are one transaction.
+
+        :param delivery: The delivery, with its request, in the state RECEIVED. Its sender may have got no response yet.
+        :param lease: Lease it at once for this many seconds; its state is RUNNING then, and its attempt 1.
+        :param window: The seconds for which the key of the delivery is remembered.
+        :returns: None if the delivery was stored. Otherwise the earlier delivery with the same route and key, which is neither
+            DEAD nor FAILED; the new one is stored as a DUPLICATE, without its request.
+        """
+
+    def lease(self, count: int, seconds: float, without: Sequence[str] = ()) -> Deferred[Sequence[StoredDelivery]]:
+        """Return up to `count` deliveries that are due, oldest first, with their requests. Their state becomes RUNNING.
+
+        Nobody else gets them for this many seconds, or until `extend`. Due are deliveries in the state RECEIVED, those in RETRY
+        whose time has come, and those in RUNNING whose lease has ended, which only happens after a crash.
+
+        :param without: Routes that are left out, such as paused ones.
+        """
+
+    def extend(self, ids: Sequence[int], seconds: float) -> Deferred[None]:
+        """Let the leases of these deliveries end in this many seconds."""
+
+    def retry_at(self, id: int, due_at: float, outcome: Outcome) -> Deferred[None]:
+        """End an attempt that failed. The next one may begin at this Unix time."""
+
+    def finish(self, id: int, outcome: Outcome) -> Deferred[None]:
+        """End the last attempt: DONE if it succeeded, else FAILED.
+
+        What only a further attempt needs is removed: the headers that authenticate the sender, and large bodies.
+        """
+
+    def bury(self, id: int, outcome: Outcome) -> Deferred[None]:
+        """End the last attempt of a delivery that is given up: DEAD. Its request stays complete, for a replay."""
+
+    def depth(self) -> Deferred[tuple[int, float]]:
+        """Return the number of deliveries that aren't finished, and the time at which the oldest was received, or 0."""
+
+    def next_due(self, without: Sequence[str] = ()) -> Deferred[float | None]:
+        """Return the Unix time at which `lease` has something to return; None if nothing is waiting."""
+
+    def once(self, id: int, key: str) -> Deferred[bool]:
+        """Return True the first time that it is called for this delivery and key, also in later attempts; False afterwards."""
+
+    def log(self, delivery: StoredDelivery) -> None:
+        """Store a finished delivery soon: one of `ack="after"`, or a refused request.
+
+        Nothing waits for it, so a crash may lose the last second of them. Errors are logged, and never raised.
+        """
+
+    def wake_up(self, function: Callable[[], None]) -> None:
+        """Call the function when deliveries may have become due that another process has changed."""
+
+    def find(self, query: DeliveryQuery) -> Deferred[Sequence[StoredDelivery]]:
+        """Return the deliveries of a query, newest first, without their requests."""
+
+    def get(self, id: int) -> Deferred[StoredDelivery | None]:
+        """Return a delivery with its request and attempts; None if it is unknown."""
+
+    def replay(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
+        """Let deliveries run once more, whatever their state is; their origin becomes "replay".
+
+        :returns: The ids of those that can be replayed: they exist, their request is complete, and they aren't waiting or running.
+        """
+
+    def close(self) -> Deferred[None]:
+        """Write what is pending, and close the store."""
+
+
+class JournalError(Exception):
+    """The journal can't be read or written. The text is one line with the file, the reason and the remedy."""

@@ -25,13 +25,13 @@ FLOORS = (
     ("bot",),
     ("plugins",),
     ("dispatch",),
-    ("backends", "web", "http_client", "storage"),
+    ("backends", "web", "http_client", "journal", "storage"),
     ("database", "listening"),
     ("config", "logs"),
     ("running",),
     ("ports",),
     ("commands", "webhooks"),
-    ("chat", "text"),
+    ("chat", "text", "verify"),
 )
 """From the top. Members of one floor don't import each other."""
 
@@ -45,7 +45,7 @@ ANYWHERE = "_version"
 LOOSE_MODULES = {"tap.py", "ports.py", "wiring.py", "bootstrap.py", "__main__.py", "_version.py", "__init__.py"}
 """The only modules outside the packages."""
 
-PURE = ("chat", "commands", "text", "webhooks")
+PURE = ("chat", "commands", "text", "verify", "webhooks")
 """Packages without Twisted and what is built on it."""
 
 REACTOR_LIBRARIES = ("twisted", "treq", "klein")

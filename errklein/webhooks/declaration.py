@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
+
+from errklein.verify import Verification
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_METHODS = ("POST", "GET")
+
+Ack = Literal["after", "now"]
+"""When the sender gets its response: after the handler has run, or as soon as the request is recorded."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,8 @@ class HookDeclaration:
 
     `rule` has a leading slash and no trailing one. `methods` are in upper case. `threaded` is None where errklein decides
     by the kind of function. `max_body` (bytes) and `timeout` (seconds) are None where the settings apply.
+
+    The others are None or false where nothing was given: see `webhook`.
     """
 
     rule: str
@@ -26,6 +33,13 @@ class HookDeclaration:
     threaded: bool | None = None
     max_body: int | None = None
     timeout: float | None = None
+    verify: Verification | None = None
+    ack: Ack = "after"
+    rate: str | None = None
+    dedupe: str | None = None
+    dedupe_window: float | None = None
+    attempts: int | None = None
+    ordered: bool = False
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> HookDeclaration | None:

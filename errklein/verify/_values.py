@@ -1,0 +1,47 @@
+"""A request as its verification sees it, and the results of a verification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class Refused(Exception):
+    """The request isn't authentic. The text is the reason, for the log; it contains no secret and no expected value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request, as the functions that verify it get it.
+
+    `url` is the address that the sender used, with scheme, host and query. The names of `headers` are in lower case; their
+    values are unchanged. `body` has the bytes that have arrived, `peer` is the client's address or "", and `now` the current
+    Unix time in seconds.
+    """
+
+    method: str
+    url: str
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes
+    peer: str
+    now: float
+
+    def header(self, name: bytes) -> bytes:
+        """Return the value of the header; empty if it is missing.
+
+        :param name: The name in lower case.
+        :raises Refused: The header is repeated, so its value is ambiguous.
+        """
+        values = [value for key, value in self.headers if key == name]
+        if len(values) > 1:
+            raise Refused(f"the header {name.decode()} is repeated")
+        return values[0] if values else b""
+
+
+@dataclass(frozen=True, slots=True)
+class ImmediateResponse:
+    """A response that is part of a scheme, such as to Slack's challenge. The handler isn't called then."""
+
+    status: int
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes

@@ -1,0 +1,129 @@
+"""Deliveries of webhooks as the journal stores them: the request, its state, and the outcome of an attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class DeliveryState(StrEnum):
+    """The state of a delivery.
+
+    With `ack="now"`: RECEIVED, RUNNING, RETRY and RECEIVED again, then DONE or DEAD. With `ack="after"`: RUNNING, then DONE or
+    FAILED. A DUPLICATE was not run, since its id is known. A REFUSED request was not run either; `reason` says why.
+    """
+
+    RECEIVED = "received"
+    RUNNING = "running"
+    RETRY = "retry"
+    DONE = "done"
+    DEAD = "dead"
+    FAILED = "failed"
+    DUPLICATE = "duplicate"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRequest:
+    """A request from which a handler can be called again.
+
+    :param target: The path and the query, as received.
+    :param headers: The headers, with names in lower case.
+    :param body: The body; None if it was left out, so the request can't be replayed.
+    :param client: The client's address, or "".
+    :param secure: Whether the client used HTTPS.
+    :param server: The address and port of the server.
+    :param base_path: The path below which the client reached the webhooks.
+    """
+
+    method: str
+    target: str
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes | None
+    client: str = ""
+    secure: bool = False
+    server: tuple[str, int] = ("localhost", 80)
+    base_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of an attempt: the response's status, 0 if there was none, and the reason if it failed."""
+
+    status: int
+    reason: str = ""
+    seconds: float = 0.0
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the handler has accepted the delivery: a status below 400."""
+        return 0 < self.status < 400
+
+    @property
+    def final(self) -> bool:
+        """Whether another attempt is useless: the handler has succeeded, or rejected the request with a status 4xx."""
+        return 0 < self.status < 500
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An earlier attempt of a delivery: its number, its start as Unix time, and its outcome."""
+
+    number: int
+    began_at: float
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDelivery:
+    """A delivery in the journal. Times are Unix times in seconds.
+
+    :param id: The number of the delivery, which increases with time.
+    :param route: The webhook as "Plugin:method".
+    :param state: The state.
+    :param received_at: The time of the request.
+    :param request_id: The request's id in the log.
+    :param ack: "now" or "after".
+    :param attempt: The number of the present or last attempt; 0 before the first.
+    :param due_at: The time of the next attempt for RETRY, and the end of the lease for RUNNING.
+    :param origin: "" for a request of a client, "test" for `!webhook test`, "replay" for a replayed delivery.
+    :param key: What identifies repeated requests; "" without deduplication.
+    :param outcome: The last outcome, if an attempt has ended.
+    :param request: The request; None in lists.
+    :param attempts: The earlier attempts; empty in lists.
+    """
+
+    id: int
+    route: str
+    state: DeliveryState
+    received_at: float
+    request_id: str = ""
+    ack: str = "after"
+    attempt: int = 0
+    due_at: float = 0.0
+    origin: str = ""
+    key: str = ""
+    outcome: Outcome | None = None
+    request: StoredRequest | None = None
+    attempts: Sequence[Attempt] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryQuery:
+    """A page of a list of deliveries, newest first. Fields that are None don't restrict it.
+
+    :param route: The webhook as "Plugin:method", or a plugin as "Plugin".
+    :param states: The states.
+    :param since: The earliest time of receipt, as Unix time.
+    :param until: The latest time of receipt.
+    :param before: Only deliveries with a lower id, to continue after a page.
+    :param limit: The size of the page.
+    """
+
+    route: str | None = None
+    states: Sequence[DeliveryState] | None = None
+    since: float | None = None
+    until: float | None = None
+    before: int | None = None
+    limit: int = 20
