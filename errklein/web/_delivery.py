@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import klein
 from twisted.internet.defer import Deferred
@@ -41,6 +41,16 @@ class _RouteChanged(Exception):
     """The routes have changed since the request was matched."""
 
 
+class OutcomeRecorder(Protocol):
+    """Gets the outcome of a delivery."""
+
+    def responded(self, delivery: Delivery) -> None:
+        """The delivery has its response. Its handler may still be running, after 504."""
+
+    def ended(self, delivery: Delivery) -> None:
+        """The handler has ended, or was not called."""
+
+
 class Delivery(Resource):
     """Runs the handler of one request, and sends the response.
 
@@ -51,13 +61,19 @@ class Delivery(Resource):
     :param route: The route of the request.
     :param request: The request, whose body is complete.
     :param captures: The values of the rule's variables.
+    :param recorder: Records the outcome.
     """
 
     log = Logger(namespace="errklein.web")
     isLeaf = True
 
     def __init__(
-        self, services: WebServices, route: Route, request: WebhookRequest, captures: Mapping[str, Any]
+        self,
+        services: WebServices,
+        route: Route,
+        request: WebhookRequest,
+        captures: Mapping[str, Any],
+        recorder: OutcomeRecorder | None = None,
     ) -> None:
         self.request = request
         self.responded = False
@@ -66,6 +82,13 @@ class Delivery(Resource):
         """Whether the request is no longer counted and watched."""
         self.hook: Hook | None = None
         """The webhook that handles the request; None until its handler has started."""
+        self.status = 0
+        """The status of the response; 0 until it is known."""
+        self.reason = ""
+        """The reason of an error response."""
+        self.retry_after = 0.0
+        """The seconds after which the handler, which was not called, can be called."""
+        self._recorder = recorder
         self._services = services
         self._route = route
         self._captures = captures
@@ -156,8 +179,9 @@ class Delivery(Resource):
         """Leave the request to its present route."""
         self.hook = None
         if not self.responded:
+            self._recorder = None
             try:
-                self._services.dispatch(self.request)
+                self.request.site.router.dispatch(self.request)
             except BaseException:
                 self._handler_failed(Failure())
                 return
@@ -207,6 +231,8 @@ class Delivery(Resource):
 
     def _send(self, response: PreparedResponse) -> None:
         request = self.request
+        if not self.responded:
+            self.status = response.status
         if len(response.body) > _PIECE:
             response = split_body(response, _PIECE)
         if response.items is not None:
@@ -273,8 +299,13 @@ class Delivery(Resource):
             self._finish()
             return
         request.content.seek(0)
-        request.notifyFinish().addBoth(lambda _: self._finish())
+        request.notifyFinish().addBoth(self._rendered)
         request.render(resource)
+
+    def _rendered(self, _: object) -> None:
+        if not self.responded:
+            self.status = self.request.code
+        self._finish()
 
     # Errors.
 
@@ -323,39 +354,53 @@ class Delivery(Resource):
         )
         if hook is not None:
             self._services.events.report(lambda events: events.handler_failed(hook, request.request_id, failure))
-        request.fail(Problem(500, "the handler failed; the log has the details under this request id"))
-        self._finish()
+        self.reason = self.reason or f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
+        self._send_error(Problem(500, "the handler failed; the log has the details under this request id"))
 
     def deadline_passed(self) -> None:
         """Respond with 504, or with 503 if no handler has started. The sweeper calls this."""
-        self._settle()
-        if self.responded:
-            return
-        self.responded = True
         hook, request = self.hook, self.request
-        if hook is None:
+        if self.responded:
+            self._settle()
+        elif hook is None:
             self._send_unavailable(f"the handler did not start within {self.timeout:g} s", 10.0)
-            return
-        self._services.events.report(lambda events: events.handler_overdue(hook, request.request_id, self.timeout))
-        request.fail(Problem(504, f"the handler did not respond within {self.timeout:g} s; it is still running"))
+        else:
+            self._services.events.report(lambda events: events.handler_overdue(hook, request.request_id, self.timeout))
+            self._respond_to_error(
+                Problem(504, f"the handler did not respond within {self.timeout:g} s; it is still running")
+            )
+            self.responded = True
+            self._settle()
 
     def _send_unavailable(self, detail: str, retry_after: float) -> None:
         seconds = b"%d" % max(1, math.ceil(retry_after))
+        self.retry_after = retry_after
         self._send_error(Problem(503, detail, ((b"Retry-After", seconds),)))
 
     def _send_error(self, problem: Problem) -> None:
-        self.request.fail(problem)
+        self._respond_to_error(problem)
         self._finish()
 
+    def _respond_to_error(self, problem: Problem) -> None:
+        self.status, self.reason = problem.status, self.reason or problem.detail
+        self.request.fail(problem)
+
     def _finish(self) -> None:
+        """Note that the handler has ended."""
         self.responded = True
         self._settle()
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            recorder.ended(self)
 
     def _settle(self) -> None:
+        """Note that the request has its response."""
         if not self._settled:
             self._settled = True
             self._services.sweeper.forget(self)
             self._services.in_flight.leave()
+            if self._recorder is not None:
+                self._recorder.responded(self)
             self.request.drop_body()
 
 

@@ -128,7 +128,7 @@ class MountedDelivery(Resource):
     def _dispatch_again(self, _: object) -> None:
         try:
             if not self._request.finished:
-                self._services.dispatch(self._request)
+                self._request.site.router.dispatch(self._request)
         except Exception:
             self._request.processingFailed(Failure())
 

@@ -56,7 +56,7 @@ class WebServer:
         )
         self.routes = Routes(reactor, self._create_delivery, self._shadowed)
         self._in_flight = InFlightCounter()
-        router = self.site.router = Router(self.routes, self._in_flight)
+        self.site.router = Router(self.routes, self._in_flight)
         self._services = WebServices(
             settings,
             runner,
@@ -67,7 +67,6 @@ class WebServer:
             self._in_flight,
             EventReporter(),
             self.routes,
-            router.dispatch,
         )
         self.listeners = Listeners(reactor, self.site, self.site.limits.guard)
         self._closing: Deferred[None] = succeed(None)

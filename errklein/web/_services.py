@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
@@ -14,9 +13,6 @@ from errklein.web._body_budget import BodyBudget
 from errklein.web._routes import Routes
 from errklein.web._settings import WebSettings
 from errklein.web.facade import Flask
-
-if TYPE_CHECKING:
-    from errklein.web._stock_request import WebhookRequest
 
 
 @dataclass
@@ -39,7 +35,7 @@ class EventReporter:
 class WebServices:
     """What the delivery of a request uses.
 
-    `dispatch` passes a request to its route, for requests whose route has changed while they waited. `pool` has the threads of
+    `pool` has the threads of
     blocking handlers; in those of `bodies`, large bodies are decoded before. Streamed responses share `time_slices`, the time slice of each turn of the reactor. `in_flight` counts the requests without a response.
     """
 
@@ -52,6 +48,5 @@ class WebServices:
     in_flight: InFlightCounter
     events: EventReporter
     routes: Routes
-    dispatch: Callable[[WebhookRequest], None]
     flask: Flask = field(default_factory=Flask)
     """The object behind `flask.current_app`."""
