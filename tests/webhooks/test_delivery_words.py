@@ -1,0 +1,109 @@
+"""Tests for the words that select deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState
+from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, parse_ids, parse_time, parse_words
+
+NOW = 1_800_000_000.0
+HOOKS = {"/github": "Github:notification", "/builds/<int:number>": "Builds:build"}
+
+FIELDS: st.SearchStrategy[DeliveryQuery] = st.builds(
+    DeliveryQuery,
+    route=st.sampled_from([None, "Github", "Github:notification", "Gone:hook"]),
+    states=st.one_of(st.none(), st.lists(st.sampled_from(DeliveryState), min_size=1).map(tuple)),
+    since=st.one_of(st.none(), st.integers(0, 10**9 - 1).map(lambda ago: NOW - ago)),
+    until=st.one_of(st.none(), st.integers(0, 10**9 - 1).map(lambda ago: NOW - ago)),
+    before=st.one_of(st.none(), st.integers(1, 10**18 - 1)),
+    limit=st.integers(1, MAX_COUNT),
+)
+
+
+def groups(query: DeliveryQuery) -> list[list[str]]:
+    """Return the words of a query. Those of one group belong together; the groups may have any order."""
+    named = {"before": query.before, "limit": query.limit}
+    ago = {"since": query.since, "until": query.until}
+    return [
+        *([[query.route]] if query.route else []),
+        [str(state) for state in query.states or ()],
+        *([name, str(value)] for name, value in named.items() if value is not None),
+        *([name, f"{NOW - value:.0f}s"] for name, value in ago.items() if value is not None),
+    ]
+
+
+class ParseWordsTests(SynchronousTestCase):
+    """`parse_words`, `parse_time` and `parse_ids`."""
+
+    def invalid(self, words: str, hooks: dict[str, str] | None = HOOKS) -> str:
+        """Return the error of words."""
+        return str(self.assertRaises(InvalidWords, parse_words, words.split(), NOW, hooks))
+
+    @given(FIELDS, st.data())
+    def test_any_order(self, query: DeliveryQuery, data: st.DataObject) -> None:
+        """The words of a query give that query in any order."""
+        words = [word for group in data.draw(st.permutations(groups(query))) for word in group]
+        self.assertEqual(parse_words(words, NOW, HOOKS), query)
+
+    @given(st.lists(st.one_of(st.text(), st.sampled_from(["since", "until", "limit", "2h", "Github", "failed"]))))
+    def test_any_text(self, words: Sequence[str]) -> None:
+        """Any words give a query or InvalidWords."""
+        for hooks in (HOOKS, None):
+            try:
+                self.assertLessEqual(parse_words(words, NOW, hooks).limit, MAX_COUNT)
+            except InvalidWords as error:
+                self.assertNotIn("\n", str(error))
+
+    @given(st.datetimes(datetime(1980, 1, 1), datetime(2200, 1, 1)))
+    def test_iso_dates(self, time: datetime) -> None:
+        """An ISO date is in the local time zone unless it has one."""
+        self.assertEqual(parse_time(time.isoformat(), NOW), time.timestamp())
+        self.assertEqual(
+            parse_time(f"{time.isoformat()}+02:00", NOW), datetime.fromisoformat(f"{time}+02:00").timestamp()
+        )
+
+    def test_times(self) -> None:
+        """A duration is a time before now; other texts are errors with examples."""
+        for text, seconds in (("45s", 45), ("30m", 1800), ("2h", 7200), ("3d", 259200), ("1w", 604800)):
+            self.assertEqual(parse_time(text, NOW), NOW - seconds)
+        for text in ("", "2", "h", "2 h", "-2h", "2y", "yesterday", "0001-01-01", "٢h", "9" * 5000 + "h"):
+            self.assertIn("examples are 30m, 2h", str(self.assertRaises(InvalidWords, parse_time, text, NOW)))
+
+    def test_urls(self) -> None:
+        """The path of a webhook selects it."""
+        self.assertEqual(parse_words(["/github"], NOW, HOOKS).route, "Github:notification")
+        self.assertIn("unknown word '/gitub'; did you mean '/github'?", self.invalid("/gitub"))
+        self.assertIn("valid are Plugin:method or Plugin,", self.invalid("/github", None))
+
+    def test_unknown_words(self) -> None:
+        """The error for an unknown word has a suggestion and the valid words."""
+        for hooks in (HOOKS, None):
+            error = self.invalid("faild", hooks)
+            self.assertTrue(error.startswith("unknown word 'faild'; did you mean 'failed'? valid are "), error)
+            self.assertIn("received, running, retry, done, dead, failed, duplicate, refused, since TIME", error)
+        self.assertIn("unknown word 'Gitub'; did you mean 'Github'?", self.invalid("Gitub"))
+        self.assertEqual(parse_words(["Gitub"], NOW).route, "Gitub")
+
+    def test_invalid_values(self) -> None:
+        """The error for a missing, repeated or invalid value has the keyword."""
+        for words, error in (
+            ("failed since", "the value after 'since' is missing"),
+            ("since 2h since 3h", "since is given twice; the second is '3h'"),
+            ("Github Builds", "route is given twice; the second is 'Builds'"),
+            ("limit 0", "the value after 'limit' must be a number from 1 to 1000, not '0'"),
+            ("limit 1001", "the value after 'limit' must be a number from 1 to 1000, not '1001'"),
+            ("before x", "the value after 'before' must be the id of a delivery, not 'x'"),
+        ):
+            self.assertEqual(self.invalid(words), error)
+
+    def test_ids(self) -> None:
+        """Ids are recognised only if all words are ids."""
+        self.assertEqual(parse_ids(["7", "12"]), [7, 12])
+        for words in ([], ["7", "failed"], ["-7"], ["7" * 19], ["٧"]):
+            self.assertIsNone(parse_ids(words))
