@@ -1,0 +1,119 @@
+"""Deliveries as text: one line in a list, and JSON for programs and tests."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from errklein.webhooks.deliveries import Outcome, StoredDelivery, StoredRequest
+
+VERSION = 1
+"""The version of the JSON format, which changes if a program that reads it must change."""
+
+
+class InvalidExport(ValueError):
+    """The text isn't an exported delivery with a request. The text of the error is one line with the reason."""
+
+
+def summary(delivery: StoredDelivery) -> str:
+    """Return a delivery as one line of plain text, such as `4711 failed 2026-11-28 18:56:06 Github:notification 500 after 0.2 s`.
+
+    The time is in the local time zone. The reason, which may contain text from outside, is last.
+    """
+    time = datetime.fromtimestamp(delivery.received_at).isoformat(" ", "seconds")
+    origin = f" ({delivery.origin})" if delivery.origin else ""
+    outcome = f" {described(delivery.outcome)}" if delivery.outcome else ""
+    return f"{delivery.id} {delivery.state} {time} {delivery.route}{origin}{outcome}"
+
+
+def described(outcome: Outcome) -> str:
+    """Return an outcome as text, such as `500 after 0.2 s: ValueError`."""
+    status = f"{outcome.status or 'no response'} after {outcome.seconds:.1f} s"
+    return f"{status}: {' '.join(outcome.reason.split())}" if outcome.reason else status
+
+
+def as_values(delivery: StoredDelivery) -> dict[str, Any]:
+    """Return a delivery as values for JSON, with its request if it has one. Times are in ISO 8601, in UTC."""
+    values = {
+        "version": VERSION,
+        "id": delivery.id,
+        "route": delivery.route,
+        "state": str(delivery.state),
+        "received_at": _iso(delivery.received_at),
+        "request_id": delivery.request_id,
+        "ack": delivery.ack,
+        "attempt": delivery.attempt,
+        "origin": delivery.origin,
+        "key": delivery.key,
+        "outcome": asdict(delivery.outcome) if delivery.outcome else None,
+    }
+    if delivery.request is None:
+        return values
+    attempts = [
+        {"number": attempt.number, "began_at": _iso(attempt.began_at), **asdict(attempt.outcome)}
+        for attempt in delivery.attempts
+    ]
+    return {**values, "attempts": attempts, "request": _request_values(delivery.request)}
+
+
+def read_request(text: str | bytes) -> tuple[str, StoredRequest]:
+    """Return the route and the request of an exported delivery.
+
+    :raises InvalidExport: The text is something else, of another version, or has no body.
+    """
+    try:
+        values = json.loads(text)
+        if values["version"] != VERSION:
+            raise InvalidExport(f"version {values['version']!r} isn't supported; export the delivery again")
+        request = values["request"]
+        body = b64decode(request["body_base64"]) if "body_base64" in request else request["body"].encode()
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request["headers"]]
+        return str(values["route"]), StoredRequest(
+            request["method"],
+            request["target"],
+            headers,
+            body,
+            request["client"],
+            request["secure"],
+            (request["server"][0], request["server"][1]),
+            request["base_path"],
+        )
+    except InvalidExport:
+        raise
+    except KeyError as error:
+        raise InvalidExport(
+            f"{error.args[0]!r} is missing; it isn't a delivery that was exported with its body"
+        ) from None
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise InvalidExport(f"it isn't an exported delivery: {error}") from None
+
+
+def _request_values(request: StoredRequest) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "method": request.method,
+        "target": request.target,
+        "headers": _decoded(request.headers),
+        "client": request.client,
+        "secure": request.secure,
+        "server": list(request.server),
+        "base_path": request.base_path,
+    }
+    if request.body is None:
+        return values
+    try:
+        return {**values, "body": request.body.decode()}
+    except UnicodeDecodeError:
+        return {**values, "body_base64": b64encode(request.body).decode()}
+
+
+def _decoded(headers: Sequence[tuple[bytes, bytes]]) -> list[list[str]]:
+    # Latin-1 keeps every byte, and shows those that senders use.
+    return [[name.decode("latin-1"), value.decode("latin-1")] for name, value in headers]
+
+
+def _iso(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,95 @@
+"""Tests for deliveries as lines and as JSON."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.webhooks.deliveries import Attempt, DeliveryState, Outcome, StoredDelivery, StoredRequest
+from errklein.webhooks.exported import InvalidExport, as_values, read_request, summary
+
+RECEIVED_AT = datetime(2026, 11, 28, 18, 56, 6).timestamp()
+REQUEST = StoredRequest("POST", "/github?a=1", [(b"x-event", b"push")], b'{"zen": 1}', "198.51.100.7")
+
+REQUESTS = st.builds(
+    StoredRequest,
+    method=st.sampled_from(["POST", "PUT"]),
+    target=st.text(st.characters(min_codepoint=33, max_codepoint=126)),
+    headers=st.lists(st.tuples(st.binary(), st.binary())),
+    body=st.binary(),
+    client=st.text(),
+    secure=st.booleans(),
+    server=st.tuples(st.text(), st.integers(0, 65535)),
+    base_path=st.text(),
+)
+
+
+class SummaryTests(SynchronousTestCase):
+    """`summary`."""
+
+    def test_failed(self) -> None:
+        """A line has the id, state, time, route, status, duration and reason."""
+        outcome = Outcome(500, "ValueError: bad\nthing", 0.2)
+        delivery = StoredDelivery(4711, "Github:notification", DeliveryState.FAILED, RECEIVED_AT, outcome=outcome)
+        line = "4711 failed 2026-11-28 18:56:06 Github:notification 500 after 0.2 s: ValueError: bad thing"
+        self.assertEqual(summary(delivery), line)
+
+    def test_origin(self) -> None:
+        """Tests and replays are marked, and an attempt without a response is described."""
+        delivery = StoredDelivery(
+            1, "Github:notification", DeliveryState.DEAD, RECEIVED_AT, origin="replay", outcome=Outcome(0, "", 60)
+        )
+        line = "1 dead 2026-11-28 18:56:06 Github:notification (replay) no response after 60.0 s"
+        self.assertEqual(summary(delivery), line)
+
+
+class JSONTests(SynchronousTestCase):
+    """`as_values` and `read_request`."""
+
+    def values(self, body: bytes | None) -> dict[str, object]:
+        """Return the values of a delivery with this body."""
+        request = StoredRequest(REQUEST.method, REQUEST.target, REQUEST.headers, body)
+        attempts = [Attempt(1, RECEIVED_AT, Outcome(500, "no", 0.5))]
+        delivery = StoredDelivery(
+            7, "Github:notification", DeliveryState.DEAD, 0.25, attempt=2, request=request, attempts=attempts
+        )
+        values: dict[str, object] = json.loads(json.dumps(as_values(delivery)))
+        return values
+
+    @given(REQUESTS)
+    def test_requests_are_preserved(self, request: StoredRequest) -> None:
+        """A request that was written as JSON is read unchanged, whatever its bytes are."""
+        delivery = StoredDelivery(7, "Github:notification", DeliveryState.DONE, 0, request=request)
+        self.assertEqual(read_request(json.dumps(as_values(delivery))), ("Github:notification", request))
+
+    def test_readable(self) -> None:
+        """Times are ISO dates in UTC, and a body in UTF-8 is text."""
+        values = self.values("naïve".encode())
+        self.assertEqual(values["received_at"], "1970-01-01T00:00:00.250+00:00")
+        self.assertIn('"body": "na\\u00efve"', json.dumps(values))
+        self.assertIn('"body_base64": "/w=="', json.dumps(self.values(b"\xff")))
+        self.assertIn('"reason": "no", "seconds": 0.5', json.dumps(values["attempts"]))
+
+    def test_lists_have_no_requests(self) -> None:
+        """A delivery of a list has neither request nor attempts."""
+        values = as_values(StoredDelivery(7, "Github:notification", DeliveryState.DONE, 0))
+        self.assertEqual({"request", "attempts"} & values.keys(), set())
+
+    def test_invalid_files(self) -> None:
+        """The error for another text, version or a delivery without a body has the reason."""
+        for text, reason in (
+            ("{", "it isn't an exported delivery: "),
+            ("[]", "it isn't an exported delivery: "),
+            ("7", "it isn't an exported delivery: "),
+            ("[" * 100_000, "it isn't an exported delivery: "),
+            ("{}", "'version' is missing; it isn't a delivery that was exported with its body"),
+            ('{"version": 2}', "version 2 isn't supported; export the delivery again"),
+            (json.dumps(self.values(None)), "'body' is missing; it isn't a delivery"),
+            (json.dumps({**self.values(b""), "request": {"body": 7}}), "it isn't an exported delivery: "),
+        ):
+            error = self.assertRaises(InvalidExport, read_request, text)
+            self.assertTrue(str(error).startswith(reason), str(error))
