@@ -317,20 +317,26 @@ class Journal(Protocol):
             DEAD nor FAILED; the new one is stored as a DUPLICATE, without its request.
         """
 
-    def lease(self, count: int, seconds: float, without: Sequence[str] = ()) -> Deferred[Sequence[StoredDelivery]]:
-        """Return up to `count` deliveries that are due, oldest first, with their requests. Their state becomes RUNNING.
+    def lease(
+        self, route: str, count: int, seconds: float, ordered: bool = False
+    ) -> Deferred[Sequence[StoredDelivery]]:
+        """Return up to `count` deliveries of a route that are due, oldest first, with their requests.
 
-        Nobody else gets them for this many seconds, or until `extend`. Due are deliveries in the state RECEIVED, those in RETRY
-        whose time has come, and those in RUNNING whose lease has ended, which only happens after a crash.
+        Their state becomes RUNNING, and their attempt one higher. Nobody else gets them for this many seconds, or until `extend`.
+        Due are deliveries in the state RECEIVED, those in RETRY whose time has come, and those in RUNNING whose lease has ended,
+        which only happens after a crash. A store that only one process uses ends the leases of an earlier process when it is opened.
 
-        :param without: Routes that are left out, such as paused ones.
+        :param ordered: Only the oldest unfinished delivery of the route is considered, whether it is due or not.
         """
 
     def extend(self, ids: Sequence[int], seconds: float) -> Deferred[None]:
         """Let the leases of these deliveries end in this many seconds."""
 
-    def retry_at(self, id: int, due_at: float, outcome: Outcome) -> Deferred[None]:
-        """End an attempt that failed. The next one may begin at this Unix time."""
+    def retry_at(self, id: int, due_at: float, outcome: Outcome | None) -> Deferred[None]:
+        """End an attempt that failed, or that was not begun if the outcome is None: it isn't counted then.
+
+        The next one may begin at this Unix time; the state is RETRY.
+        """
 
     def finish(self, id: int, outcome: Outcome) -> Deferred[None]:
         """End the last attempt: DONE if it succeeded, else FAILED.
@@ -344,8 +350,20 @@ class Journal(Protocol):
     def depth(self) -> Deferred[tuple[int, float]]:
         """Return the number of deliveries that aren't finished, and the time at which the oldest was received, or 0."""
 
-    def next_due(self, without: Sequence[str] = ()) -> Deferred[float | None]:
-        """Return the Unix time at which `lease` has something to return; None if nothing is waiting."""
+    def waiting(self) -> Deferred[Sequence[str]]:
+        """Return the routes with deliveries in the states RECEIVED, RETRY or RUNNING."""
+
+    def next_due(self, route: str, ordered: bool = False) -> Deferred[float | None]:
+        """Return the Unix time at which `lease` has something to return for the route; None if nothing is waiting.
+
+        Deliveries in the state RUNNING aren't waiting. With `ordered`, it is the time of the oldest unfinished delivery.
+        """
+
+    def pause(self, route: str, paused: bool) -> Deferred[None]:
+        """Store that the deliveries of the route wait, or don't any more. `lease` and `next_due` ignore it."""
+
+    def paused(self) -> Deferred[Sequence[str]]:
+        """Return the routes that `pause` has stored as paused."""
 
     def once(self, id: int, key: str) -> Deferred[bool]:
         """Return True the first time that it is called for this delivery and key, also in later attempts; False afterwards."""
