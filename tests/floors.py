@@ -31,7 +31,8 @@ FLOORS = (
     ("running",),
     ("ports",),
     ("commands", "webhooks"),
-    ("chat", "text", "verify"),
+    ("verify",),
+    ("chat", "text"),
 )
 """From the top. Members of one floor don't import each other."""
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+Header = tuple[bytes, bytes]
+"""The name of a header in lower case, and its value."""
+
 
 class Refused(Exception):
     """The request isn't authentic. The text is the reason, for the log; it contains no secret and no expected value."""
@@ -21,7 +24,7 @@ class Received:
 
     method: str
     url: str
-    headers: Sequence[tuple[bytes, bytes]]
+    headers: Sequence[Header]
     body: bytes
     peer: str
     now: float
@@ -43,5 +46,5 @@ class ImmediateResponse:
     """A response that is part of a scheme, such as to Slack's challenge. The handler isn't called then."""
 
     status: int
-    headers: Sequence[tuple[bytes, bytes]]
+    headers: Sequence[Header]
     body: bytes

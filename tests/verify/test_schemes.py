@@ -1,0 +1,75 @@
+"""The table of schemes, from which settings choose."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.verify import SCHEMES, Verification, verification
+
+
+class VerificationByNameTests(SynchronousTestCase):
+    """`verification` with the name of a scheme and its options."""
+
+    def rejected(self, *scheme: object, **options: object) -> str:
+        """Return the text of the ValueError."""
+        return str(self.assertRaises(ValueError, verification, *scheme, **options))
+
+    def test_known_scheme(self) -> None:
+        """The name and the options give the same verification as the function."""
+        found = verification("github", secret="env:GH_SECRET")
+        self.assertIsInstance(found, Verification)
+        self.assertEqual((found.scheme, found.secrets), ("github", ("env:GH_SECRET",)))
+
+    def test_unknown_scheme(self) -> None:
+        """The error names the scheme, the valid ones and a suggestion."""
+        text = self.rejected("githup", secret="env:GH_SECRET")
+        self.assertIn("unknown verification: 'githup'; expected one of ", text)
+        self.assertIn(", ".join(sorted(SCHEMES)), text)
+        self.assertTrue(text.endswith("; did you mean 'github'?"), text)
+        self.assertIn("unknown verification: 5", self.rejected(5))
+
+    def test_unknown_option(self) -> None:
+        """The error names the option, the valid ones and a suggestion."""
+        self.assertEqual(
+            self.rejected("slack", secret="env:S", tolerence=5),
+            "unknown option of the verification slack: 'tolerence'; expected secret, tolerance; did you mean 'tolerance'?",
+        )
+
+    def test_missing_option(self) -> None:
+        """The error names the missing option."""
+        self.assertEqual(self.rejected("github"), "the verification github needs the option 'secret'")
+
+    def test_invalid_tolerance(self) -> None:
+        """A tolerance that isn't a positive number is an error."""
+        for tolerance in (0, -1, float("nan"), float("inf"), "5", None, True):
+            self.assertIn("invalid tolerance: ", self.rejected("slack", secret="env:S", tolerance=tolerance))
+
+
+class ReferenceTests(SynchronousTestCase):
+    """References to secrets, in the configuration of each scheme."""
+
+    def test_rotation(self) -> None:
+        """Several references are accepted."""
+        self.assertEqual(verification("github", secret=["env:NEW", "file:/old"]).secrets, ("env:NEW", "file:/old"))
+
+    def test_value_instead_of_a_reference(self) -> None:
+        """The value of a secret is an error, which doesn't repeat it."""
+        for secret in (
+            "hunter2hunter2",
+            ["env:GH", "hunter2hunter2"],
+            "env:hunter2-hunter2",
+            "file:hunter2",
+            b"hunter2",
+        ):
+            text = str(self.assertRaises(ValueError, verification, "github", secret=secret))
+            self.assertNotIn("hunter2", text)
+            self.assertIn("'env:NAME', 'file:/path' or 'credential:NAME'", text)
+
+    def test_no_secret(self) -> None:
+        """No reference, or an empty one, is an error."""
+        for secret in ("", None, 5, [], [""], ["env:"], "credential:../x"):
+            self.assertRaises(ValueError, verification, "github", secret=secret)
+
+    def test_own_verification(self) -> None:
+        """A verification that a plugin defines itself takes references, too."""
+        self.assertRaises(ValueError, Verification, "own", lambda *_: None, ("hunter2",))
