@@ -2,6 +2,7 @@
 
 from errklein.config._loading import Config, load_config, located_errors, network_prefix
 from errklein.config._settings import BACKENDS, SETTINGS, STORAGES, ConfigError
+from errklein.config.secrets import SecretError, read_secret
 from errklein.config.warnings import configuration_warnings
 
 __all__ = [
@@ -10,8 +11,10 @@ __all__ = [
     "STORAGES",
     "Config",
     "ConfigError",
+    "SecretError",
     "configuration_warnings",
     "load_config",
     "located_errors",
     "network_prefix",
+    "read_secret",
 ]

@@ -1,0 +1,74 @@
+"""Secrets that a configuration names by reference: in the environment, in a file, or as a credential of systemd."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+
+from errklein.text.masking import masker
+from errklein.verify import parse_reference
+
+MOST_BYTES = 64 * 1024
+
+_read: set[str] = set()
+"""All secrets that this process has read. They stay masked, as an old one may still be in use."""
+
+
+class SecretError(Exception):
+    """A secret is missing or empty, or can't be read safely. The text names the reference and the remedy, never the value."""
+
+
+def read_secret(reference: str, environment: Mapping[str, str] = os.environ) -> bytes:
+    """Return a secret, and let the masker replace it in all texts.
+
+    One line end at the end of a file is removed. A file must be a regular one that only its owner may write, since whoever
+    writes it can forge requests. Others may read it: Docker and Kubernetes mount secrets in this way.
+
+    :param reference: "env:NAME", "file:/path" or "credential:NAME". The last is a file in the directory that systemd names in
+        CREDENTIALS_DIRECTORY, for a service with LoadCredential= or SetCredential=.
+    :param environment: The variables of the environment.
+    :raises SecretError: The secret is missing, empty, or can be changed by others.
+    """
+    try:
+        kind, name = parse_reference(reference)
+    except ValueError as error:
+        raise SecretError(str(error)) from None
+    if kind == "env":
+        secret = os.fsencode(environment.get(name, ""))
+        remedy = f"set the variable {name} in the environment of errklein"
+    elif kind == "file":
+        secret = _content(reference, name)
+        remedy = f"write the secret to {name}"
+    else:
+        directory = environment.get("CREDENTIALS_DIRECTORY")
+        if not directory:
+            raise SecretError(
+                f"{reference}: systemd has given no credentials; add LoadCredential={name}:/path to the unit"
+            )
+        secret = _content(reference, f"{directory}/{name}")
+        remedy = f"write the secret to the file that LoadCredential={name}:/path names"
+    if not secret:
+        raise SecretError(f"{reference}: the secret is missing or empty; {remedy}")
+    _read.add(secret.decode("utf-8", "backslashreplace"))
+    masker.learn(masker, "secrets by reference", _read)
+    return secret
+
+
+def _content(reference: str, path: str) -> bytes:
+    try:
+        # A pipe without a writer would block.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(MOST_BYTES + 1) if stat.S_ISREG(mode) else b""
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise SecretError(f"{reference}: {path} can't be read: {error.strerror}") from None
+    if not stat.S_ISREG(mode):
+        raise SecretError(f"{reference}: {path} isn't a regular file")
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise SecretError(f"{reference}: others than the owner may write {path}; run chmod go-w {path}")
+    if len(content) > MOST_BYTES:
+        raise SecretError(f"{reference}: {path} is larger than {MOST_BYTES // 1024} KiB")
+    return content.removesuffix(b"\n").removesuffix(b"\r")
