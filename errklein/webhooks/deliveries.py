@@ -67,6 +67,14 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Postponed:
+    """The handler was not called, for this reason; the attempt doesn't count. It may be called in this many seconds."""
+
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """An earlier attempt of a delivery: its number, its start as Unix time, and its outcome."""
 
