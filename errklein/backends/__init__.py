@@ -4,6 +4,6 @@ Each backend implements `ports.Backend` in a module or package of its own, and i
 classes of networks inside this process (`base`) and the queue of outgoing messages (`outbox`).
 """
 
-from errklein.backends.outbox import NotConfirmed, Outbox, TokenBucket
+from errklein.backends.outbox import NotConfirmed, Outbox
 
-__all__ = ["NotConfirmed", "Outbox", "TokenBucket"]
+__all__ = ["NotConfirmed", "Outbox"]

@@ -46,34 +46,6 @@ class NotConfirmed(Exception):
     """The connection broke before the network confirmed a part. The outbox sends the part again."""
 
 
-class TokenBucket:
-    """A rate limit by the token bucket algorithm, for parts of any kind.
-
-    :param seconds: Returns the current time in seconds, such as `reactor.seconds`.
-    :param interval: Seconds until the next part may be sent. Zero for no limit.
-    :param burst: Number of parts that may be sent at once after a pause.
-    """
-
-    def __init__(self, seconds: Callable[[], float], interval: float, burst: int) -> None:
-        self.interval = interval
-        self.burst = burst
-        self._seconds = seconds
-        self._tokens = float(burst)
-        self._since = seconds()
-
-    def take(self, part: object) -> float:
-        """Take a token and return 0.0 if the part may be sent now; else return the seconds until the next token."""
-        now = self._seconds()
-        if self.interval > 0:
-            self._tokens = min(self.burst, self._tokens + (now - self._since) / self.interval)
-            self._since = now
-            # Rounding leaves sums of fractions slightly below one.
-            if self._tokens < 1 - 1e-6:
-                return (1 - self._tokens) * self.interval
-            self._tokens = max(0.0, self._tokens - 1)
-        return 0.0
-
-
 @dataclass(slots=True)
 class _Entry(Generic[P]):
     parts: Sequence[P]

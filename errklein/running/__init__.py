@@ -9,6 +9,7 @@ from errklein.running._runner import PooledRunner, Runner, RunningMethod
 from errklein.running._serial_queue import SerialQueue
 from errklein.running._time_slices import TimeSlices
 from errklein.running._timeouts import Deadline, TimedOut, result_within
+from errklein.running._token_buckets import TokenBucket, TokenBuckets
 from errklein.running._worker_threads import start_daemon_thread
 from errklein.running.pool import Overloaded, PoolStopped, WorkerPool
 from errklein.running.threads import (
@@ -39,6 +40,8 @@ __all__ = [
     "ThreadWaits",
     "TimeSlices",
     "TimedOut",
+    "TokenBucket",
+    "TokenBuckets",
     "WorkerPool",
     "blocking_in_place",
     "explain_placement",

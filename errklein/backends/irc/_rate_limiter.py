@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from errklein.backends.outbox import TokenBucket
+from errklein.running import TokenBucket
 
 INTERVAL = 1 / 3
 """Default number of seconds between two lines.

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TextIO
 from twisted.internet.defer import Deferred, DeferredList, succeed
 
 from errklein.backends.base import LocalBackend, LocalPerson, LocalRoom
-from errklein.backends.outbox import Outbox, TokenBucket
+from errklein.backends.outbox import Outbox
 from errklein.backends.text._completion import completions
 from errklein.backends.text._console import Console
 from errklein.backends.text._greeting import command_hint, farewell, greeting, hint
@@ -21,7 +21,7 @@ from errklein.backends.text._lines import LineConsole
 from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoom
 from errklein.chat import ONLINE, Identifier, Message, Presence, Stream
 from errklein.ports import BackendEvents, BotOverview
-from errklein.running import TimeSlices
+from errklein.running import TimeSlices, TokenBucket
 from errklein.text import code, plain, sanitize, split_message, to_ansi, to_imtext, to_md, to_plain, to_xhtml
 
 HISTORY = "text-history"

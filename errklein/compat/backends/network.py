@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from errklein.backends import Outbox, TokenBucket
+from errklein.backends import Outbox
 from errklein.bot import Bot
 from errklein.chat import Card, Identifier, Message, Room, Stream
 from errklein.compat.backends._stamps import NetworkStamp, ask_beforehand
@@ -29,7 +29,7 @@ from errklein.compat.backends._thread import NetworkThread
 from errklein.compat.backends.errbot import EVENTS, ErrBot, for_a_bot, parts_of
 from errklein.dispatch import process_template
 from errklein.ports import BackendEvents
-from errklein.running import TimedOut, WorkerPool, on_reactor_soon, result_within, start_daemon_thread
+from errklein.running import TimedOut, TokenBucket, WorkerPool, on_reactor_soon, result_within, start_daemon_thread
 from errklein.running.context import assigned, sent_by_bot
 
 Part = Callable[[], object]
