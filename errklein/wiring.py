@@ -59,6 +59,7 @@ def wire(
     from errklein.running.workers import Workers
     from errklein.web import WebServer, WebSettings
     from errklein.webhooks.forwarding import TrustedProxies
+    from errklein.webhooks.rates import Rate
 
     pool = make_pool or WorkerPool
     runner = Runner(reactor)
@@ -78,6 +79,12 @@ def wire(
             max_connections=config.WEBHOOK_MAX_CONNECTIONS,
             max_connections_per_client=config.WEBHOOK_MAX_CONNECTIONS_PER_CLIENT,
             body_memory=config.WEBHOOK_BODY_MEMORY,
+            default_methods=config.WEBHOOK_METHODS,
+            client_rate=Rate.of(config.WEBHOOK_CLIENT_RATE) if config.WEBHOOK_CLIENT_RATE else None,
+            delivery_log=config.WEBHOOK_LOG,
+            masked_fields=config.WEBHOOK_LOG_MASK,
+            log_days=config.WEBHOOK_LOG_DAYS,
+            log_size=config.WEBHOOK_LOG_SIZE,
         ),
         # Decoding is limited by the processor: more threads would only slow down the reactor's thread.
         decoding_pool=pool(reactor, "decoding", 2, **waiting),

@@ -52,7 +52,9 @@ class RunningBots:
         Raises ValueError or LookupError for an invalid rule.
         """
         Map([Rule(normalise_rule(rule), methods=normalise_methods(methods))])
-        declaration = HookDeclaration(normalise_rule(rule), normalise_methods(methods), raw=True, threaded=True)
+        declaration = HookDeclaration(
+            normalise_rule(rule), normalise_methods(methods), raw=True, threaded=True, methods_given=True
+        )
         self.put(owner, [*self._hooks.get(owner, ()), Hook(owner, name, declaration, handler)])
 
     def put(self, owner: str, hooks: Iterable[Hook]) -> None:

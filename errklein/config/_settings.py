@@ -7,14 +7,19 @@ import errno
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from errklein.commands import InvalidValue, check_rule, check_rules
+from errklein.webhooks.declaration import DEFAULT_METHODS
+from errklein.webhooks.errors import InvalidOption
 from errklein.webhooks.forwarding import InvalidProxies, TrustedProxies
 from errklein.webhooks.hosts import is_base_path, is_host
+from errklein.webhooks.option_checks import check_methods
+from errklein.webhooks.rates import Rate
 
 BACKENDS: Mapping[str, tuple[str, ...]] = {"IRC": ("nickname", "server"), "Null": (), "Test": (), "Text": ()}
 """The backends that errklein includes, each with the required keys of BOT_IDENTITY."""
@@ -243,6 +248,32 @@ def _trusted_proxies(value: Any) -> Any:
     return value
 
 
+_log_parts = _where(lambda value: value in ("bodies", "heads", "off"), "'bodies', 'heads' or 'off'")
+_log_days = _where(
+    lambda value: _is_number(value, (int, float)) and 0 < value <= 10_000, "a number of days, at most 10000"
+)
+
+
+def _rate(value: Any) -> Any:
+    with _option_errors():
+        Rate.of(value)
+    return value
+
+
+def _methods(value: Any) -> Any:
+    with _option_errors():
+        return check_methods(value)
+
+
+@contextmanager
+def _option_errors() -> Iterator[None]:
+    """Raise the errors about options of webhooks as errors about a setting."""
+    try:
+        yield
+    except InvalidOption as error:
+        raise InvalidValue(*error.args) from None
+
+
 def _base_path(value: Any) -> Any:
     path = value.rstrip("/") if isinstance(value, str) else None
     if path is None or (path and not is_base_path(path)):
@@ -332,6 +363,12 @@ SETTINGS: Mapping[str, Setting] = {
     "PUBLIC_URL": Setting("", _optional(_public_url, "")),
     "WEBHOOK_MAX_CONNECTIONS": Setting(10_000, _whole(1)),
     "WEBHOOK_MAX_CONNECTIONS_PER_CLIENT": Setting(1_000, _whole(1)),
+    "WEBHOOK_METHODS": Setting(DEFAULT_METHODS, _methods),
+    "WEBHOOK_CLIENT_RATE": Setting("100/s", _optional(_rate)),
+    "WEBHOOK_LOG": Setting("bodies", _log_parts),
+    "WEBHOOK_LOG_MASK": Setting((), _strings),
+    "WEBHOOK_LOG_DAYS": Setting(7, _log_days),
+    "WEBHOOK_LOG_SIZE": Setting(1_000_000_000, _whole(1)),
     "WEBHOOK_BODY_MEMORY": Setting(256 * 1024 * 1024, _optional(_whole(0))),
     "GRACE_PERIOD": Setting(10.0, _seconds),
     "OUTBOX_LIMIT": Setting(10_000, _whole(1)),

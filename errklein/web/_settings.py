@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+from errklein.webhooks.declaration import DEFAULT_METHODS
 from errklein.webhooks.forwarding import TrustedProxies
+from errklein.webhooks.rates import Rate
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,27 @@ class WebSettings:
 
     public_url: str = ""
     """The scheme and host of links to webhooks, such as "https://bot.example.net"; by default those of the request."""
+
+    hooks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The operator's options of webhooks, by their names such as "Github:notification"; see `errklein.webhooks.options`."""
+
+    default_methods: Sequence[str] = DEFAULT_METHODS
+    """The methods of webhooks for which neither the plugin nor the operator names any."""
+
+    client_rate: Rate | None = None
+    """The limit of requests of one client that their verification hasn't accepted; None if it is unlimited."""
+
+    delivery_log: str = "bodies"
+    """The stored part of requests: "bodies", "heads" for all except bodies, or "off"."""
+
+    masked_fields: Sequence[str] = ()
+    """The names of fields whose values are replaced before a request is stored."""
+
+    log_days: float = 7.0
+    """The days for which requests are stored."""
+
+    log_size: int = 1_000_000_000
+    """The maximal size of stored requests."""
 
     access_log: bool = True
     """Log a line per response, at the level INFO."""

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, overload
 
 from errklein.verify import Verification
+from errklein.webhooks.errors import InvalidOption
+from errklein.webhooks.option_checks import check_option, check_together
+from errklein.webhooks.rates import Rate
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_METHODS = ("POST", "GET")
+
+ID_WINDOW = 3 * 86400.0
+"""The seconds for which ids of deliveries are remembered: GitHub and Stripe send a delivery again for three days."""
+
+CONTENT_WINDOW = 300.0
+"""The seconds for which the content of deliveries is remembered, since equal content may be a new event."""
 
 Ack = Literal["after", "now"]
 """When the sender gets its response: after the handler has run, or as soon as the request is recorded."""
@@ -23,7 +32,8 @@ class HookDeclaration:
     `rule` has a leading slash and no trailing one. `methods` are in upper case. `threaded` is None where errklein decides
     by the kind of function. `max_body` (bytes) and `timeout` (seconds) are None where the settings apply.
 
-    The others are None or false where nothing was given: see `webhook`.
+    The others are None or false where nothing was given: see `webhook`. `methods_given` is whether the plugin or the operator
+    has named the methods.
     """
 
     rule: str
@@ -35,11 +45,12 @@ class HookDeclaration:
     timeout: float | None = None
     verify: Verification | None = None
     ack: Ack = "after"
-    rate: str | None = None
+    rate: Rate | None = None
     dedupe: str | None = None
     dedupe_window: float | None = None
     attempts: int | None = None
     ordered: bool = False
+    methods_given: bool = False
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> HookDeclaration | None:
@@ -50,15 +61,25 @@ class HookDeclaration:
         rule = getattr(function, "_err_webhook_uri_rule", None)
         if rule is None:
             return None
+        methods = tuple(getattr(function, "_err_webhook_methods", DEFAULT_METHODS))
         return cls(
             rule=rule,
-            methods=tuple(getattr(function, "_err_webhook_methods", DEFAULT_METHODS)),
+            methods=methods,
             form_param=getattr(function, "_err_webhook_form_param", None),
             raw=bool(getattr(function, "_err_webhook_raw", False)),
             threaded=getattr(function, "_errklein_threaded", None),
             max_body=getattr(function, "_errklein_max_body", None),
             timeout=getattr(function, "_errklein_timeout", None),
+            methods_given=getattr(function, "_errklein_methods_given", False) or methods != DEFAULT_METHODS,
+            **getattr(function, "_errklein_webhook_options", {}),
         )
+
+    @property
+    def window(self) -> float:
+        """The seconds for which the key of a delivery is remembered; 0 without deduplication."""
+        if self.dedupe is None:
+            return 0.0
+        return self.dedupe_window or (CONTENT_WINDOW if self.dedupe == "content" else ID_WINDOW)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +99,11 @@ class Hook:
         """The identity of the webhook, which stays the same when the plugin is reloaded: owner and name."""
         return (self.owner, self.name)
 
+    @property
+    def route(self) -> str:
+        """The name of the webhook in settings and in the journal, such as "Github:notification"."""
+        return f"{self.owner}:{self.name}"
+
     def __str__(self) -> str:
         return f"{self.owner}.{self.name}"
 
@@ -90,24 +116,38 @@ def webhook(uri_rule: F, /) -> F: ...
 def webhook(
     uri_rule: str | None = None,
     *,
-    methods: Sequence[str] | str = DEFAULT_METHODS,
+    methods: Sequence[str] | str | None = None,
     form_param: str | None = None,
     raw: bool = False,
     threaded: bool | None = None,
     max_body: int | None = None,
     timeout: float | None = None,
+    verify: Verification | None = None,
+    ack: Ack = "after",
+    rate: str | None = None,
+    dedupe: str | None = None,
+    dedupe_window: float | str | None = None,
+    attempts: int | None = None,
+    ordered: bool = False,
 ) -> Callable[[F], F]: ...
 
 
 def webhook(
     uri_rule: Any = None,
     *,
-    methods: Sequence[str] | str = DEFAULT_METHODS,
+    methods: Sequence[str] | str | None = None,
     form_param: str | None = None,
     raw: bool = False,
     threaded: bool | None = None,
     max_body: int | None = None,
     timeout: float | None = None,
+    verify: Verification | None = None,
+    ack: Ack = "after",
+    rate: str | None = None,
+    dedupe: str | None = None,
+    dedupe_window: float | str | None = None,
+    attempts: int | None = None,
+    ordered: bool = False,
 ) -> Any:
     """Make a plugin's method the handler of a URL.
 
@@ -141,7 +181,7 @@ def webhook(
 
     :param uri_rule: The path, in the syntax of Werkzeug's rules: the values of `<name>`, `<int:name>`, `<path:name>` and
         other variables are passed by keyword. Without it, the path is the method's name.
-    :param methods: The HTTP methods, by default POST and GET. GET includes HEAD.
+    :param methods: The HTTP methods, by default WEBHOOK_METHODS, which is POST and GET. GET includes HEAD.
     :param form_param: The name of a form field that is the payload, decoded if it is JSON. Requests without it get 400.
     :param raw: Pass the request instead of the payload.
     :param threaded: True runs the handler in a thread, False on the reactor, where it must not block. By default, the kind
@@ -149,9 +189,29 @@ def webhook(
     :param max_body: The maximal size of the body in bytes for this handler; by default WEBHOOK_MAX_BODY. Larger bodies get
         413.
     :param timeout: The time in seconds until the client gets 504; by default WEBHOOK_TIMEOUT. The handler runs to its end.
+    :param verify: How the sender is verified, such as `errklein.verify.github(secret="env:GH_SECRET")`; by default it isn't.
+    :param ack: "after": the sender gets the response of the handler. "now": it gets 202 when the request is on disk. Then the
+        handler runs, and again if it fails.
+    :param rate: The limit of requests that pass verification, such as "10/s", "100/min" or "1000/h". Further ones get 429.
+    :param dedupe: What repeated requests have in common: "id" (the sender's id of the delivery, which `verify` knows),
+        "content" (the body) or "header:NAME". A repeated request doesn't run again.
+    :param dedupe_window: The time for which requests are remembered: seconds, or a text such as "3d"; by default 3 days, and 300
+        s for "content".
+    :param attempts: With `ack="now"`, the number of attempts until a delivery is given up.
+    :param ordered: With `ack="now"`, run the deliveries in their order, one at a time.
     :returns: The function itself, which can still be called directly.
     :raises TypeError: Both `form_param` and `raw` are given.
+    :raises ValueError: An option is invalid. The text names the method, the option and the valid values.
     """
+    options = {
+        "verify": verify,
+        "ack": ack,
+        "rate": rate,
+        "dedupe": dedupe,
+        "dedupe_window": dedupe_window,
+        "attempts": attempts,
+        "ordered": ordered,
+    }
 
     def declare(function: F, rule: str | None) -> F:
         if form_param is not None and raw:
@@ -160,18 +220,35 @@ def webhook(
                 "remove one of them (a raw handler reads the field from request.form)"
             )
         function._err_webhook_uri_rule = normalise_rule(function.__name__ if rule is None else rule)  # type: ignore[attr-defined]
-        function._err_webhook_methods = normalise_methods(methods)  # type: ignore[attr-defined]
+        function._err_webhook_methods = normalise_methods(methods or DEFAULT_METHODS)  # type: ignore[attr-defined]
+        function._errklein_methods_given = methods is not None  # type: ignore[attr-defined]
         function._err_webhook_form_param = form_param  # type: ignore[attr-defined]
         function._err_webhook_raw = raw  # type: ignore[attr-defined]
         if threaded is not None:
             function._errklein_threaded = threaded  # type: ignore[attr-defined]
         function._errklein_max_body = max_body  # type: ignore[attr-defined]
         function._errklein_timeout = timeout  # type: ignore[attr-defined]
+        function._errklein_webhook_options = _checked(function.__qualname__, options)  # type: ignore[attr-defined]
         return function
 
     if callable(uri_rule):
         return declare(uri_rule, None)
     return lambda function: declare(function, uri_rule)
+
+
+def _checked(method: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the options as fields of a HookDeclaration; raise ValueError."""
+    checked: dict[str, Any] = {}
+    for name, value in options.items():
+        try:
+            checked[name] = check_option(name, value)
+        except InvalidOption as error:
+            raise ValueError(f"@webhook on {method}: {name}: {error}") from None
+    try:
+        check_together(checked)
+    except InvalidOption as error:
+        raise ValueError(f"@webhook on {method}: {error}") from None
+    return checked
 
 
 def normalise_rule(rule: str) -> str:

@@ -204,6 +204,24 @@ DIVERT_TO_THREAD = ()
 # The maximum size of a request body (bytes).
 # WEBHOOK_MAX_BODY = 25 * 1024 * 1024
 
+# The HTTP methods of webhooks for which neither the plugin nor the operator names any.
+# WEBHOOK_METHODS = ("POST", "GET")
+
+# The limit of requests of one client that the verification of a webhook hasn't accepted. None: unlimited.
+# WEBHOOK_CLIENT_RATE = "100/s"
+
+# The stored part of each request to a webhook: "bodies", "heads" for all except the body, or "off".
+# WEBHOOK_LOG = "bodies"
+
+# The names of fields whose values are masked in stored requests.
+# WEBHOOK_LOG_MASK = ()
+
+# The days for which requests are stored.
+# WEBHOOK_LOG_DAYS = 7
+
+# The maximum size of all stored requests (bytes).
+# WEBHOOK_LOG_SIZE = 1_000_000_000
+
 # The proxies in front of the bot, each with the forwarding headers that it overwrites. Other forwarding headers are ignored.
 # TRUSTED_PROXIES = {}
 #     TRUSTED_PROXIES = {"127.0.0.1": ["X-Forwarded-For", "X-Forwarded-Proto"]}

@@ -1,0 +1,117 @@
+"""Checks of the options of webhooks, for the decorator and for the operator's settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from errklein.text.suggestions import did_you_mean
+from errklein.verify import Verification
+from errklein.webhooks.errors import InvalidOption
+from errklein.webhooks.rates import Rate
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+_HEADER = re.compile(r"header:[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_WINDOW = re.compile(r"([1-9][0-9]{0,8})(s|min|h|d)")
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+_MOST_SECONDS = 366 * 86400
+
+
+def check_methods(value: Any) -> tuple[str, ...]:
+    """Return HTTP methods in upper case. A string is one method."""
+    given = (value,) if isinstance(value, str) else value
+    if not isinstance(given, (tuple, list, set, frozenset)) or not given:
+        raise InvalidOption("HTTP methods such as ('POST',)", value)
+    for method in given:
+        if not isinstance(method, str) or method.upper() not in METHODS:
+            hint = did_you_mean(method, METHODS) if isinstance(method, str) else ""
+            raise InvalidOption(f"HTTP methods among {', '.join(METHODS)}", method, hint)
+    return tuple(dict.fromkeys(method.upper() for method in given))
+
+
+def _verify(value: Any) -> Verification:
+    if not isinstance(value, Verification):
+        # The value may be the secret itself.
+        raise InvalidOption("a verification such as errklein.verify.github(secret='env:NAME')", type(value))
+    return value
+
+
+def _ack(value: Any) -> Any:
+    if value not in ("after", "now"):
+        raise InvalidOption("'after' or 'now'", value)
+    return value
+
+
+def _dedupe(value: Any) -> Any:
+    if value not in ("id", "content") and not (isinstance(value, str) and _HEADER.fullmatch(value)):
+        raise InvalidOption("'id', 'content' or 'header:NAME'", value)
+    return value
+
+
+def _window(value: Any) -> float:
+    match = _WINDOW.fullmatch(value) if isinstance(value, str) else None
+    seconds = int(match[1]) * _SECONDS[match[2]] if match else value
+    if not _is_number(seconds, (int, float)) or not 0 < seconds <= _MOST_SECONDS:
+        raise InvalidOption("seconds, or a text such as '300s', '10min', '12h' or '3d', at most 366 days", value)
+    return float(seconds)
+
+
+def _timeout(value: Any) -> float:
+    if not _is_number(value, (int, float)) or not 0 < value < float("inf"):
+        raise InvalidOption("a number of seconds, more than 0", value)
+    return float(value)
+
+
+def _whole(value: Any) -> Any:
+    if not _is_number(value, int) or value < 1:
+        raise InvalidOption("a whole number, at least 1", value)
+    return value
+
+
+def _ordered(value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise InvalidOption("True or False", value)
+    return value
+
+
+def _is_number(value: Any, kinds: Any) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "ack": _ack,
+    "attempts": _whole,
+    "dedupe": _dedupe,
+    "dedupe_window": _window,
+    "max_body": _whole,
+    "methods": check_methods,
+    "ordered": _ordered,
+    "rate": Rate.of,
+    "timeout": _timeout,
+    "verify": _verify,
+}
+"""The options that an operator may set too. Each check returns the value as it is used, or raises InvalidOption."""
+
+_NEVER_NONE = frozenset({"ack", "methods", "ordered"})
+
+
+def check_option(name: str, value: Any) -> Any:
+    """Return an option's value as it is used; None where that means the default. Raises InvalidOption."""
+    return None if value is None and name not in _NEVER_NONE else CHECKS[name](value)
+
+
+def check_together(options: Mapping[str, Any]) -> None:
+    """Check options, with checked values, that require others. Raises InvalidOption."""
+    given: Callable[[str], Any] = options.get
+    needs_now: Sequence[str] = [name for name in ("attempts", "ordered") if given(name)]
+    if needs_now and given("ack") != "now":
+        raise InvalidOption(f"ack='now' for {needs_now[0]}", given("ack"))
+    if given("dedupe_window") and not given("dedupe"):
+        raise InvalidOption("dedupe='id', 'content' or 'header:NAME' for dedupe_window", given("dedupe"))
+    verify = given("verify")
+    if given("dedupe") == "id" and (verify is None or verify.delivery_id is None):
+        raise InvalidOption(
+            "a verification of a sender that gives its deliveries ids, for dedupe='id'", verify and verify.scheme
+        )
