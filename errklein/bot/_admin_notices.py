@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from errklein.chat import Message
+from errklein.bot._missed_notices import MOST, MissedNotices
+from errklein.chat import Identifier, Message, Person, matches_any, rules_of
 from errklein.dispatch import Disclosure, Networks
 from errklein.dispatch.disclosure import new_error_id, with_id
 from errklein.dispatch.replies import Deliver
-from errklein.ports import Backend, CallsInOrder
+from errklein.ports import Backend, CallsInOrder, KnowsHolders
+from errklein.running import on_reactor_soon
 from errklein.text import plain
 from errklein.text.masking import masker
 
@@ -16,15 +23,23 @@ from errklein.text.masking import masker
 class AdminNotices:
     """Sends notices to the recipients in BOT_ADMINS_NOTIFICATIONS of each network, and logs them.
 
-    The methods may be called from any thread. A notice that can't be sent to one recipient is logged, and the others get it.
+    `warn_admins` and `tell_admins` may be called from any thread. A notice that can't be sent to one recipient is logged, and
+    the others get it. The person gets it as soon as `person_seen` is called.
+
+    :param missed: Keeps the notices that a person has missed: the network rejected the message, or it has no reliable names
+        and the recipient isn't known to be an administrator.
     """
 
     log = Logger()
 
-    def __init__(self, networks: Networks, deliver: Deliver, disclosure: Disclosure) -> None:
+    def __init__(
+        self, reactor: Any, networks: Networks, deliver: Deliver, disclosure: Disclosure, missed: MissedNotices
+    ) -> None:
+        self._reactor = reactor
         self._networks = networks
         self._deliver = deliver
         self._disclosure = disclosure
+        self._missed = missed
 
     def warn_admins(self, warning: str) -> None:
         """Send a notice in Markdown."""
@@ -44,6 +59,33 @@ class AdminNotices:
         error_id = new_error_id()
         self._notify(with_id(text, error_id), plain(text), plain(with_id(summary, error_id)))
 
+    def person_seen(self, backend: Backend, person: Identifier | None) -> None:
+        """Send the notices that the person has missed, if a message to the person reaches an administrator now."""
+        recipients = self._missed.recipients(backend.network)
+        if not recipients or not isinstance(person, Person) or not self._disclosure.is_admin(backend, person):
+            return
+        names = {str(person), str(person.person), str(person.nick), str(person.aclattr)}
+        for admin in recipients:
+            if any(matches_any(rules_of(person), name, (admin,)) for name in names):
+                self._send_missed(backend, admin, person)
+
+    def _send_missed(self, backend: Backend, admin: str, person: Person) -> None:
+        notices = self._missed.take(backend.network, admin)
+        older = "; older ones are in the log" if len(notices) == MOST else ""
+        lines = [f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}: {text}" for at, text in notices]
+        body = "\n\n".join([f"Notices that you have missed{older}:", *lines])
+        keep = partial(self._missed.keep, backend.network, admin, notices)
+        try:
+            sent = self._deliver(backend, Message(body, frm=backend.bot_identifier, to=person)) if notices else None
+        except Exception as error:
+            self._not_sent(backend, admin, error)
+            keep()
+            return
+        if isinstance(sent, Deferred):
+            sent.addCallbacks(lambda _: self._missed.changed(), lambda _: keep())
+        else:
+            self._missed.changed()
+
     def _notify(self, text: str, notice: str, summary: str = "") -> None:
         self.log.warn("Notifying administrators: {text}", text=text)
         for backend in self._networks.backends.values():
@@ -54,18 +96,27 @@ class AdminNotices:
                         details = (backend, admin, notice, summary)
                         backend.call_in_order(self._send, *details, recipient=str(admin), text=text)
                     else:
-                        self._send(backend, admin, notice, summary)
+                        on_reactor_soon(self._reactor, self._send, backend, admin, notice, summary)
                 except Exception as error:
                     self._not_sent(backend, admin, error)
 
     def _send(self, backend: Backend, admin: str, notice: str, summary: str) -> None:
+        keep = partial(on_reactor_soon, self._reactor, self._missed.add, backend.network, admin, notice)
         try:
             recipient = backend.build_identifier(admin)
-            if summary and not self._disclosure.is_admin(backend, recipient):
-                notice = summary
-            self._deliver(backend, Message(notice, frm=backend.bot_identifier, to=recipient))
+            is_admin = self._disclosure.is_admin(backend, recipient)
+            text = summary if summary and not is_admin else notice
+            sent = self._deliver(backend, Message(text, frm=backend.bot_identifier, to=recipient))
         except Exception as error:
             self._not_sent(backend, admin, error)
+            keep()
+            return
+        if not isinstance(recipient, Person):
+            return
+        if isinstance(backend, KnowsHolders) and not is_admin:
+            keep()
+        elif isinstance(sent, Deferred):
+            sent.addErrback(lambda _: keep())
 
     def _not_sent(self, backend: Backend, admin: str, error: Exception) -> None:
         self.log.warn(

@@ -15,6 +15,7 @@ from errklein.bot._admin_notices import AdminNotices
 from errklein.bot._callbacks import Callbacks
 from errklein.bot._collaborators import Adapters, PluginSources, ProcessCalls
 from errklein.bot._events import Events
+from errklein.bot._missed_notices import MissedNotices
 from errklein.bot._registration import Registration
 from errklein.bot._sending import Sending
 from errklein.bot._stop_sequence import StopSequence, StopSteps
@@ -73,7 +74,8 @@ class Bot:
         self.dispatcher, self.registry, self.filters = dispatcher, dispatcher.registry, dispatcher.filters
         self.disclosure, self.unknown_command = dispatcher.disclosure, dispatcher.unknown_commands.text
         self.conversations, self.flow_executor = dispatcher.conversations, dispatcher.flow_executor
-        notices = AdminNotices(networks, sending.deliver, self.disclosure)
+        missed = MissedNotices(self.plugin_manager, workers.others.pool)
+        notices = AdminNotices(reactor, networks, sending.deliver, self.disclosure, missed)
         self.tell_admins, self.warn_admins = notices.tell_admins, notices.warn_admins
         self.plugins_directory = Path(config.BOT_DATA_DIR) / "plugins"
         downloads = Downloads(self.http_clients, self.waits)
@@ -81,12 +83,12 @@ class Bot:
         self.repo_manager = BotRepoManager(self.storage, self.plugins_directory, indexes, downloads)
         streams = Streams(reactor, self.runner, self.callbacks.find)
         end = partial(self._end_when_quiet, process.ended)
-        self.events = Events(reactor, self.backends, dispatcher, self.callbacks, streams, end)
+        self.events = Events(reactor, self.backends, dispatcher, self.callbacks, streams, notices.person_seen, end)
         self.web.report_to(WebhookWarnings(reactor, self.tell_admins, self.plugin_manager.plugin))
         self._expiry = ExpiryWatch(reactor, self.web.listeners, self.tell_admins)
         intake = (self._expiry.stop, self.events.stop, self.conversations.stop)
         work = (self.waits.end_all, self.queues.stop, dispatcher.execution.stop, streams.stop, self.command_pool.stop)
-        steps = StopSteps(intake, work, services=(self.waits.stop, self.plugin_pool.stop))
+        steps = StopSteps(intake, work, services=(self.waits.stop, self.plugin_pool.stop, missed.stop))
         self._stop = StopSequence(reactor, adapters, self.when_quiet, self.plugin_manager.stop, steps)
 
         # Methods of the parts that plugins call.

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from errklein.bot._callbacks import Callbacks
 from errklein.bot._streams import Streams
-from errklein.chat import Identifier, Message, Presence, Reaction, Room, Stream
+from errklein.chat import ONLINE, Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.dispatch import Dispatcher
 from errklein.ports import Backend
 from errklein.running import TimeSlices
@@ -21,6 +21,7 @@ class Events:
     """Implements `ports.BackendEvents`: runs commands and calls plugins' callbacks.
 
     :param networks: The names of the networks.
+    :param person_seen: Called with a person who has come online or sent a direct message.
     :param all_ended: Called when all networks have ended.
     """
 
@@ -33,6 +34,7 @@ class Events:
         dispatcher: Dispatcher,
         callbacks: Callbacks,
         streams: Streams,
+        person_seen: Callable[[Backend, Identifier | None], None],
         all_ended: Callable[[], object],
     ) -> None:
         self._slices = TimeSlices(reactor)
@@ -40,6 +42,7 @@ class Events:
         self._callbacks = callbacks
         self._streams = streams
         self._open_networks = set(networks)
+        self._person_seen = person_seen
         self._all_ended = all_ended
         self._stopped = False
 
@@ -89,6 +92,8 @@ class Events:
 
     def presence_changed(self, backend: Backend, presence: Presence) -> None:
         """Call `callback_presence`."""
+        if presence.status == ONLINE:
+            self._person_seen(backend, presence.identifier)
         self._callbacks.call(backend, "callback_presence", presence)
 
     def reaction_changed(self, backend: Backend, reaction: Reaction) -> None:
@@ -130,5 +135,7 @@ class Events:
         # Clients must not reply to notices automatically, since two bots could do so endlessly (RFC 2812, 3.3.2).
         if self._stopped or (isinstance(message.extras, Mapping) and message.extras.get("notice")):
             return True
+        if message.is_direct:
+            self._person_seen(backend, message.frm)
         with assigned(handled_network, backend.network):
             return self._dispatcher.dispatch(backend, message)

@@ -49,6 +49,7 @@ _CORE_NAMESPACES = ("core", "repomgr")
 _REQUIRED_TYPES: Mapping[tuple[str, str], type | tuple[type, ...]] = {
     ("core", "configs"): dict,
     ("core", "bl_plugins"): (list, tuple, set),
+    ("core", "missed_notices"): dict,
     ("core", "requirements"): dict,
     ("repomgr", "installed_repos"): dict,
     ("repomgr", "repo_index"): dict,
