@@ -1,3 +1,6 @@
 """The journal of webhooks: received deliveries, their outcome, and what is still to be run."""
 
-__all__: list[str] = []
+from errklein.journal._queue import DeliveryQueue
+from errklein.journal._retry_policy import RetryPolicy
+
+__all__ = ["DeliveryQueue", "RetryPolicy"]

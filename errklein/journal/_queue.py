@@ -1,0 +1,364 @@
+"""Runs the deliveries that the journal has recorded: attempts, retries, order and pauses."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.journal._retry_policy import RetryPolicy
+from errklein.ports import Journal
+from errklein.webhooks.deliveries import DeliveryState, Outcome, Postponed, StoredDelivery
+
+CAPACITY = 128
+"""The number of deliveries in memory. A route alone gets half of it."""
+
+LEASE = 60.0
+"""The seconds of a lease. It is extended twice within that time."""
+
+LONGEST_WAIT = 60.0
+"""The seconds after which a due time is compared with the wall clock again, since that may be set. Also those between two
+attempts to use a journal with errors."""
+
+_NEVER = float("inf")
+
+_log = Logger()
+
+
+class DeliveryQueue:
+    """Runs deliveries, each at most once at a time, until it is done or given up.
+
+    The journal holds the deliveries. In memory are only those that run, up to `capacity`; a route gets half of the places that
+    other routes leave. All decisions are made in `_turn`, which one delayed call starts when the next decision is due.
+
+    Due times are Unix times, since they survive a restart. Other times are those of the reactor's clock, which is never set.
+
+    :param run: Calls the handler. Fires when the handler has ended, whether or not it has exceeded its time limit.
+    :param policy: Returns the policy of a route, also while its plugin is inactive.
+    :param dead: Called for each delivery that is given up, without its request, after it was stored as DEAD.
+    :param now: Returns the Unix time.
+    :param chance: Returns a random number from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        journal: Journal,
+        run: Callable[[StoredDelivery], Deferred[Outcome | Postponed]],
+        policy: Callable[[str], RetryPolicy],
+        dead: Callable[[StoredDelivery, Outcome], object],
+        capacity: int = CAPACITY,
+        now: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._reactor = reactor
+        self._journal = journal
+        self._run = run
+        self._policy = policy
+        self._dead = dead
+        self._capacity = capacity
+        self._now = now
+        self._chance = chance
+        self._running = self._closed = False
+        self._timer: IDelayedCall | None = None
+        self._waiting_for_idle: list[Deferred[None]] = []
+        # The places in memory that are taken, by route.
+        self._places: Counter[str] = Counter()
+        # The routes of the deliveries that nobody else may run: until their result is on disk.
+        self._held: dict[int, str] = {}
+        self._extend_at = _NEVER
+        self._leased: list[StoredDelivery] = []
+        # Routes with deliveries that only the journal has, and when the first of them is due, as Unix time.
+        self._due: dict[str, float] = {}
+        self._outdated = True
+        self._loading = False
+        self._leasing: set[str] = set()
+        self._paused: frozenset[str] = frozenset()
+        self._postponed: dict[str, float] = {}
+        self._unwritten: list[Callable[[], None]] = []
+        self._journal_errors = 0
+        self._journal_again_at = 0.0
+
+    @property
+    def running(self) -> int:
+        """The number of deliveries that are running or about to run."""
+        return self._places.total()
+
+    @property
+    def paused(self) -> frozenset[str]:
+        """The routes that are paused."""
+        return self._paused
+
+    def start(self) -> None:
+        """Run what the journal has, and what is accepted."""
+        self._running = True
+        self._journal.wake_up(self.look)
+        self._soon()
+
+    def stop(self) -> None:
+        """Begin no more attempts. What is accepted is only recorded. Results of running handlers are still stored."""
+        self._running = False
+        self._soon()
+
+    def close(self) -> None:
+        """Forget what is running. It runs again after the next start of the process."""
+        self._running, self._closed = False, True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def when_idle(self) -> Deferred[None]:
+        """Return a Deferred that fires when nothing runs, and nothing that is due could begin."""
+        idle: Deferred[None] = Deferred()
+        self._waiting_for_idle.append(idle)
+        self._soon()
+        return idle
+
+    def accept(self, delivery: StoredDelivery, window: float = 0.0) -> Deferred[StoredDelivery | None]:
+        """Record a new delivery as `Journal.record` does, and run it in a later turn of the reactor.
+
+        It is leased in the same transaction if it can run at once, and not read again.
+
+        :param window: The seconds for which the key of the delivery is remembered.
+        """
+        route = delivery.route
+        at_once = self._may_begin(route)
+        if at_once:
+            self._places[route] += 1
+            self._hold(delivery)
+
+        def recorded(earlier: StoredDelivery | None) -> StoredDelivery | None:
+            if earlier is not None:
+                release()
+            elif at_once:
+                self._leased.append(replace(delivery, state=DeliveryState.RUNNING, attempt=1))
+            else:
+                self._note_due(route, 0.0)
+            self._soon()
+            return earlier
+
+        def failed(failure: Failure) -> Failure:
+            release()
+            self._soon()
+            return failure
+
+        def release() -> None:
+            if at_once:
+                self._places[route] -= 1
+                self._held.pop(delivery.id, None)
+
+        lease = LEASE if at_once else 0.0
+        return self._journal.record(delivery, lease=lease, window=window).addCallbacks(recorded, failed)
+
+    def pause(self, route: str) -> Deferred[None]:
+        """Begin no more attempts of the route's deliveries, also after a restart, until `resume`."""
+        return self._journal.pause(route, True).addCallback(self._changed)
+
+    def resume(self, route: str) -> Deferred[None]:
+        """Run the deliveries of a paused route again."""
+        return self._journal.pause(route, False).addCallback(self._changed)
+
+    def look(self) -> None:
+        """Look for deliveries that can run now: others have changed the journal, or a plugin was activated."""
+        self._postponed.clear()
+        self._changed(None)
+
+    def _changed(self, result: Any) -> Any:
+        self._outdated = True
+        self._soon()
+        return result
+
+    def _soon(self) -> None:
+        self._wake_at(self._reactor.seconds())
+
+    def _wake_at(self, at: float) -> None:
+        seconds = max(0.0, at - self._reactor.seconds())
+        if self._closed or at == _NEVER:
+            return
+        if self._timer is None:
+            self._timer = self._reactor.callLater(seconds, self._turn)
+        elif at < self._timer.getTime():
+            self._timer.reset(seconds)
+
+    def _turn(self) -> None:
+        self._timer = None
+        leased, self._leased = self._leased, []
+        for delivery in leased:
+            self._begin(delivery)
+        now = self._reactor.seconds()
+        if not self._held:
+            self._extend_at = _NEVER
+        elif now >= self._extend_at:
+            self._extend_at = now + LEASE / 3
+            self._journal.extend(list(self._held), LEASE).addErrback(self._journal_failed)
+        if now >= self._journal_again_at:
+            unwritten, self._unwritten = self._unwritten, []
+            for write in unwritten:
+                write()
+            if self._running:
+                self._read(now)
+        next_read = self._next_read_at()
+        self._wake_at(min(self._extend_at, next_read, self._journal_again_at if self._unwritten else _NEVER))
+        if not (self._held or self._loading or self._leasing or next_read <= now):
+            waiting, self._waiting_for_idle = self._waiting_for_idle, []
+            for idle in waiting:
+                idle.callback(None)
+
+    # From the journal into memory.
+
+    def _next_read_at(self) -> float:
+        if not self._running or self._loading:
+            return _NEVER
+        if self._outdated:
+            return self._journal_again_at
+        return min(map(self._lease_at, self._due), default=_NEVER)
+
+    def _read(self, now: float) -> None:
+        if self._outdated and not self._loading:
+            Deferred.fromCoroutine(self._load()).addErrback(self._journal_failed)
+        elif not self._loading:
+            for route in [route for route in self._due if self._lease_at(route) <= now]:
+                Deferred.fromCoroutine(self._lease(route)).addErrback(self._journal_failed)
+
+    async def _load(self) -> None:
+        self._loading = True
+        self._outdated = False
+        try:
+            self._paused = frozenset(await self._journal.paused())
+            for route in await self._journal.waiting():
+                self._due[route] = 0.0
+        except BaseException:
+            self._outdated = True
+            raise
+        finally:
+            self._loading = False
+            self._soon()
+
+    def _lease_at(self, route: str) -> float:
+        """Return when to lease waiting deliveries of the route, on the reactor's clock."""
+        wait = min(max(0.0, self._due[route] - self._now()), LONGEST_WAIT)
+        return max(self._free_at(route), self._reactor.seconds() + wait)
+
+    def _free_at(self, route: str) -> float:
+        """Return when a delivery of the route may begin if it is due."""
+        if route in self._paused or route in self._leasing or not self._room(route):
+            return _NEVER
+        return max(self._postponed.get(route, 0.0), self._journal_again_at)
+
+    def _room(self, route: str) -> int:
+        """Return the number of deliveries of the route that may be leased."""
+        free = self._capacity - self._places.total()
+        if self._policy(route).ordered:
+            return 0 if self._places[route] or route in self._held.values() else min(1, free)
+        return max(0, (free - self._places[route] + 1) // 2)
+
+    def _may_begin(self, route: str) -> bool:
+        """Return whether a new delivery of the route may begin at once: nothing older waits for its turn."""
+        if not self._running or self._outdated or self._loading:
+            return False
+        waiting = route in self._due and (self._policy(route).ordered or self._due[route] <= self._now())
+        return not waiting and self._free_at(route) <= self._reactor.seconds()
+
+    async def _lease(self, route: str) -> None:
+        count = left = self._room(route)
+        ordered = self._policy(route).ordered
+        due: float | None = self._due.pop(route)
+        self._places[route] += count
+        self._leasing.add(route)
+        try:
+            leased = await self._journal.lease(route, count, LEASE, ordered)
+            for delivery in leased:
+                # The wall clock may have been set, so that the lease of a running delivery seems to have ended.
+                if delivery.id not in self._held:
+                    left -= 1
+                    self._hold(delivery)
+                    self._leased.append(delivery)
+            if len(leased) < count:
+                due = await self._journal.next_due(route, ordered)
+        finally:
+            self._leasing.remove(route)
+            self._places[route] -= left
+            if due is not None:
+                self._note_due(route, due)
+            self._soon()
+
+    def _note_due(self, route: str, due_at: float) -> None:
+        self._due[route] = min(due_at, self._due.get(route, due_at))
+
+    def _hold(self, delivery: StoredDelivery) -> None:
+        if not self._held:
+            self._extend_at = self._reactor.seconds() + LEASE / 3
+        self._held[delivery.id] = delivery.route
+
+    # From a handler's result to the journal.
+
+    def _begin(self, delivery: StoredDelivery) -> None:
+        result = maybeDeferred(self._run, delivery) if self._running else succeed(Postponed("the bot is stopping", 0.0))
+        result.addErrback(self._run_failed).addCallback(self._ended, delivery).addErrback(_log_failure)
+
+    def _run_failed(self, failure: Failure) -> Outcome:
+        _log.failure("A webhook's delivery could not be run.", failure=failure)
+        return Outcome(0, failure.getErrorMessage())
+
+    def _ended(self, result: Outcome | Postponed, delivery: StoredDelivery) -> None:
+        number, route = delivery.id, delivery.route
+        delivery = replace(delivery, request=None)
+        policy = self._policy(route)
+        self._places[route] -= 1
+        if isinstance(result, Postponed):
+            self._postponed[route] = self._reactor.seconds() + result.seconds
+            # Due at once, since the reason for the wait ends with the process, or before `look`.
+            self._retry_at(delivery, self._now(), None)
+        elif result.succeeded or delivery.ack != "now":
+            self._write(number, partial(self._journal.finish, number, result), lambda: None)
+        elif result.final or delivery.attempt >= policy.attempts:
+            self._write(number, partial(self._journal.bury, number, result), partial(self._dead, delivery, result))
+        else:
+            self._retry_at(delivery, self._now() + policy.wait_after(delivery.attempt, self._chance), result)
+        self._soon()
+
+    def _retry_at(self, delivery: StoredDelivery, due_at: float, outcome: Outcome | None) -> None:
+        self._write(
+            delivery.id,
+            partial(self._journal.retry_at, delivery.id, due_at, outcome),
+            partial(self._note_due, delivery.route, due_at),
+        )
+
+    def _write(self, id: int, write: Callable[[], Deferred[None]], then: Callable[[], object]) -> None:
+        """Write a result until the journal has it. The delivery is held until then, so that it doesn't run again."""
+
+        def written(_: None) -> None:
+            if self._journal_errors:
+                _log.info("The journal of webhooks can be used again.")
+            self._journal_errors, self._journal_again_at = 0, 0.0
+            self._held.pop(id, None)
+            then()
+            self._soon()
+
+        def failed(failure: Failure) -> None:
+            self._unwritten.append(partial(self._write, id, write, then))
+            self._journal_failed(failure)
+
+        write().addCallbacks(written, failed).addErrback(_log_failure)
+
+    def _journal_failed(self, failure: Failure) -> None:
+        now = self._reactor.seconds()
+        if now >= self._journal_again_at:
+            if not self._journal_errors:
+                _log.warn("Deliveries of webhooks wait: {error}", error=failure.getErrorMessage())
+            self._journal_again_at = now + min(LONGEST_WAIT, 2.0**self._journal_errors)
+            self._journal_errors += 1
+        self._soon()
+
+
+def _log_failure(failure: Failure) -> None:
+    _log.failure("The queue of webhooks has failed.", failure=failure)
