@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -35,6 +35,8 @@ class StoredRequest:
     :param secure: Whether the client used HTTPS.
     :param server: The address and port of the server.
     :param base_path: The path below which the client reached the webhooks.
+    :param secret_headers: The lower-case names of headers that the journal's log must leave out, beside those that it knows. They
+        aren't stored.
     """
 
     method: str
@@ -45,6 +47,7 @@ class StoredRequest:
     secure: bool = False
     server: tuple[str, int] = ("localhost", 80)
     base_path: str = ""
+    secret_headers: frozenset[bytes] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

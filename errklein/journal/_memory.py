@@ -1,0 +1,299 @@
+"""The journal in memory, for tests and for bots with `STORAGE = "Memory"`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from twisted.internet.defer import Deferred, succeed
+
+from errklein.journal._bounds import bounded, bounded_outcome
+from errklein.journal._redaction import Redaction
+from errklein.webhooks.deliveries import (
+    Attempt,
+    DeliveryQuery,
+    DeliveryState,
+    Outcome,
+    StoredDelivery,
+    StoredRequest,
+)
+
+UNFINISHED = (DeliveryState.RECEIVED, DeliveryState.RUNNING, DeliveryState.RETRY)
+GIVEN_UP = (DeliveryState.DEAD, DeliveryState.FAILED)
+
+
+@dataclass(eq=False)
+class _KeptDelivery:
+    """A delivery without its request and attempts.
+
+    `logged` is the redacted request. `whole` is the request of a delivery with `ack="now"` until it is done.
+    """
+
+    delivery: StoredDelivery
+    logged: StoredRequest | None
+    whole: StoredRequest | None = None
+    began_at: float = 0.0
+    attempts: list[Attempt] = field(default_factory=list)
+
+    def change(self, **changes: object) -> None:
+        """Replace fields of the delivery."""
+        self.delivery = replace(self.delivery, **changes)  # type: ignore[arg-type]
+
+    def complete_request(self) -> StoredRequest | None:
+        """Return the request for a handler; None if its body was left out."""
+        request = self.whole or self.logged
+        return request if request is not None and request.body is not None else None
+
+    @property
+    def size(self) -> int:
+        """The approximate number of bytes in memory."""
+        return 1000 + sum(len(one.body or b"") for one in (self.logged, self.whole) if one is not None)
+
+
+class MemoryJournal:
+    """Implements `errklein.ports.Journal`. Each Deferred has already fired.
+
+    :param now: Returns the Unix time in seconds.
+    :param redaction: What is stored of requests.
+    :param max_bytes: The approximate size of finished deliveries; the oldest are dropped. Refused requests have a tenth of it.
+    """
+
+    def __init__(
+        self, now: Callable[[], float], redaction: Redaction | None = None, max_bytes: int = 32_000_000
+    ) -> None:
+        self._now = now
+        self._redaction = redaction or Redaction()
+        self._entries: dict[int, _KeptDelivery] = {}
+        self._finished = _Budget(max_bytes)
+        self._refused = _Budget(max_bytes // 10)
+        self._keys: dict[tuple[str, str], tuple[int, float]] = {}
+        self._once: dict[int, set[str]] = {}
+        self._paused: set[str] = set()
+        self._last_id = 0
+
+    def next_id(self) -> int:
+        """See `Journal.next_id`."""
+        self._last_id += 1
+        return self._last_id
+
+    def record(
+        self, delivery: StoredDelivery, *, lease: float = 0.0, window: float = 0.0
+    ) -> Deferred[StoredDelivery | None]:
+        """See `Journal.record`."""
+        delivery = bounded(delivery)
+        known = self._known(delivery) if delivery.key else None
+        if known is not None:
+            self._add(replace(delivery, state=DeliveryState.DUPLICATE, request=None))
+            return succeed(known)
+        if delivery.key:
+            self._keys[delivery.route, delivery.key] = (delivery.id, self._now() + window)
+        entry = self._add(delivery)
+        if lease:
+            self._begin(entry, lease)
+        return succeed(None)
+
+    def _known(self, delivery: StoredDelivery) -> StoredDelivery | None:
+        now = self._now()
+        # Keys are remembered in the order of their arrival, so most of those that have expired come first.
+        while self._keys and next(iter(self._keys.values()))[1] <= now:
+            del self._keys[next(iter(self._keys))]
+        number, expires = self._keys.get((delivery.route, delivery.key), (0, 0.0))
+        if expires <= now:
+            return None
+        entry = self._entries.get(number)
+        if entry is None:
+            return replace(delivery, id=number, state=DeliveryState.DONE, request=None, outcome=Outcome(200))
+        return None if entry.delivery.state in GIVEN_UP else entry.delivery
+
+    def _add(self, delivery: StoredDelivery) -> _KeptDelivery:
+        request = delivery.request
+        refused = delivery.state is DeliveryState.REFUSED
+        entry = _KeptDelivery(
+            replace(delivery, request=None, attempts=()),
+            None if request is None else self._redaction.redact(request, with_body=not refused),
+            request if delivery.ack == "now" and delivery.state in UNFINISHED else None,
+        )
+        self._entries[delivery.id] = entry
+        self._count(entry)
+        return entry
+
+    def _count(self, entry: _KeptDelivery) -> None:
+        """Drop the oldest finished deliveries if there are too many with this one."""
+        state = entry.delivery.state
+        if state not in UNFINISHED:
+            budget = self._refused if state is DeliveryState.REFUSED else self._finished
+            for number in budget.add(entry.delivery.id, entry.size):
+                dropped = self._entries.pop(number).delivery
+                self._once.pop(number, None)
+                if dropped.state in GIVEN_UP and self._keys.get((dropped.route, dropped.key), (0,))[0] == number:
+                    del self._keys[dropped.route, dropped.key]
+
+    def lease(
+        self, route: str, count: int, seconds: float, ordered: bool = False
+    ) -> Deferred[Sequence[StoredDelivery]]:
+        """See `Journal.lease`."""
+        waiting = self._unfinished(route)[: 1 if ordered else None]
+        due = [entry for entry in waiting if self._due_at(entry) <= self._now()][:count]
+        for entry in due:
+            self._begin(entry, seconds)
+        return succeed([replace(entry.delivery, request=entry.complete_request()) for entry in due])
+
+    def _begin(self, entry: _KeptDelivery, seconds: float) -> None:
+        entry.began_at = self._now()
+        due_at = entry.began_at + seconds if entry.delivery.ack == "now" else 0.0
+        entry.change(state=DeliveryState.RUNNING, attempt=entry.delivery.attempt + 1, due_at=due_at)
+
+    def _due_at(self, entry: _KeptDelivery) -> float:
+        delivery = entry.delivery
+        # The lease of a delivery with `ack="after"` doesn't end: its sender has no promise of another attempt.
+        never = delivery.state is DeliveryState.RUNNING and delivery.ack != "now"
+        return float("inf") if never else delivery.due_at
+
+    def _unfinished(self, route: str | None = None) -> list[_KeptDelivery]:
+        return [
+            entry
+            for _, entry in sorted(self._entries.items())
+            if entry.delivery.state in UNFINISHED and route in (None, entry.delivery.route)
+        ]
+
+    def extend(self, ids: Sequence[int], seconds: float) -> Deferred[None]:
+        """See `Journal.extend`."""
+        for entry in self._known_entries(ids):
+            if entry.delivery.state is DeliveryState.RUNNING and entry.delivery.ack == "now":
+                entry.change(due_at=self._now() + seconds)
+        return succeed(None)
+
+    def retry_at(self, id: int, due_at: float, outcome: Outcome | None) -> Deferred[None]:
+        """See `Journal.retry_at`."""
+        for entry in self._known_entries([id]):
+            if outcome is None:
+                entry.change(state=DeliveryState.RETRY, due_at=due_at, attempt=entry.delivery.attempt - 1)
+            else:
+                self._end(entry, DeliveryState.RETRY, outcome, due_at)
+        return succeed(None)
+
+    def finish(self, id: int, outcome: Outcome) -> Deferred[None]:
+        """See `Journal.finish`."""
+        for entry in self._known_entries([id]):
+            entry.whole = None
+            self._end(entry, DeliveryState.DONE if outcome.succeeded else DeliveryState.FAILED, outcome)
+        return succeed(None)
+
+    def bury(self, id: int, outcome: Outcome) -> Deferred[None]:
+        """See `Journal.bury`."""
+        for entry in self._known_entries([id]):
+            self._end(entry, DeliveryState.DEAD, outcome)
+        return succeed(None)
+
+    def _end(self, entry: _KeptDelivery, state: DeliveryState, outcome: Outcome, due_at: float = 0.0) -> None:
+        outcome = bounded_outcome(outcome)
+        entry.attempts.append(Attempt(entry.delivery.attempt, entry.began_at, outcome))
+        entry.change(state=state, due_at=due_at, outcome=outcome)
+        self._count(entry)
+
+    def _known_entries(self, ids: Sequence[int]) -> list[_KeptDelivery]:
+        return [self._entries[number] for number in ids if number in self._entries]
+
+    def depth(self) -> Deferred[tuple[int, float]]:
+        """See `Journal.depth`."""
+        received = [entry.delivery.received_at for entry in self._unfinished()]
+        return succeed((len(received), min(received, default=0.0)))
+
+    def waiting(self) -> Deferred[Sequence[str]]:
+        """See `Journal.waiting`."""
+        return succeed(sorted({entry.delivery.route for entry in self._unfinished()}))
+
+    def next_due(self, route: str, ordered: bool = False) -> Deferred[float | None]:
+        """See `Journal.next_due`."""
+        times = [
+            entry.delivery.due_at
+            for entry in self._unfinished(route)[: 1 if ordered else None]
+            if entry.delivery.state is not DeliveryState.RUNNING
+        ]
+        return succeed(min(times, default=None))
+
+    def pause(self, route: str, paused: bool) -> Deferred[None]:
+        """See `Journal.pause`."""
+        (self._paused.add if paused else self._paused.discard)(route)
+        return succeed(None)
+
+    def paused(self) -> Deferred[Sequence[str]]:
+        """See `Journal.paused`."""
+        return succeed(sorted(self._paused))
+
+    def once(self, id: int, key: str) -> Deferred[bool]:
+        """See `Journal.once`."""
+        keys = self._once.setdefault(id, set())
+        is_first = key not in keys
+        keys.add(key)
+        return succeed(is_first)
+
+    def log(self, delivery: StoredDelivery) -> None:
+        """See `Journal.log`."""
+        if self._redaction.level != "off":
+            self._add(bounded(delivery))
+
+    def wake_up(self, function: Callable[[], None]) -> None:
+        """Do nothing, since no other process can change these deliveries."""
+
+    def find(self, query: DeliveryQuery) -> Deferred[Sequence[StoredDelivery]]:
+        """See `Journal.find`."""
+        found = [entry.delivery for _, entry in sorted(self._entries.items(), reverse=True)]
+        return succeed([delivery for delivery in found if _matches(query, delivery)][: query.limit])
+
+    def get(self, id: int) -> Deferred[StoredDelivery | None]:
+        """See `Journal.get`."""
+        entry = self._entries.get(id)
+        if entry is None:
+            return succeed(None)
+        earlier = [attempt for attempt in entry.attempts if attempt.number < entry.delivery.attempt]
+        return succeed(replace(entry.delivery, request=entry.logged, attempts=earlier))
+
+    def replay(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
+        """See `Journal.replay`."""
+        replayed = [
+            entry
+            for entry in self._known_entries(ids)
+            if entry.delivery.state not in UNFINISHED and entry.complete_request() is not None
+        ]
+        for entry in replayed:
+            self._finished.remove(entry.delivery.id)
+            entry.change(state=DeliveryState.RECEIVED, origin="replay", due_at=0.0)
+        return succeed([entry.delivery.id for entry in replayed])
+
+    def close(self) -> Deferred[None]:
+        """Do nothing."""
+        return succeed(None)
+
+
+class _Budget:
+    """The sizes of finished deliveries, oldest first."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._sizes: dict[int, int] = {}
+        self._bytes = 0
+
+    def add(self, id: int, size: int) -> list[int]:
+        """Add a delivery, and return the oldest ones if there are too many bytes; they are removed."""
+        self._sizes[id] = size
+        self._bytes += size
+        dropped = []
+        while self._bytes > self._max_bytes and len(self._sizes) > 1:
+            dropped.append(next(iter(self._sizes)))
+            self.remove(dropped[-1])
+        return dropped
+
+    def remove(self, id: int) -> None:
+        """Remove a delivery."""
+        self._bytes -= self._sizes.pop(id, 0)
+
+
+def _matches(query: DeliveryQuery, delivery: StoredDelivery) -> bool:
+    return (
+        (query.route is None or delivery.route == query.route or delivery.route.startswith(query.route + ":"))
+        and (query.states is None or delivery.state in query.states)
+        and (query.since is None or delivery.received_at >= query.since)
+        and (query.until is None or delivery.received_at <= query.until)
+        and (query.before is None or delivery.id < query.before)
+    )

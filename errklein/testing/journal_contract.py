@@ -1,0 +1,434 @@
+"""`JournalContract`: the tests that every journal must pass, as a mixin for a `SynchronousTestCase`."""
+
+# Trial's assertions have no annotations.
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from errklein.testing._journal_case import ERROR, LOGGED, OK, REQUEST, JournalCase
+from errklein.webhooks.deliveries import Attempt, DeliveryQuery, DeliveryState, Outcome, StoredDelivery
+
+
+class JournalContract(JournalCase):
+    """Tests of the guarantees of `errklein.ports.Journal`.
+
+    The test case implements `make_journal`, and `settle` if the Deferreds or the log need it::
+
+        class MyJournalTests(JournalContract, SynchronousTestCase):
+            def make_journal(self, now):
+                return MyJournal(self.mktemp(), now)
+    """
+
+    def test_ids_increase(self) -> None:
+        """Each id is higher than the one before."""
+        ids = [self.journal.next_id() for _ in range(5)]
+        self.assertEqual(ids, sorted(set(ids)))
+        self.assertGreater(ids[0], 0)
+
+    def test_recorded_delivery_waits_for_its_first_attempt(self) -> None:
+        """A recorded delivery is RECEIVED. `lease` returns it with its complete request, and it is RUNNING."""
+        number = self.record()
+        stored = self.get(number)
+        self.assertEqual((stored.state, stored.attempt, stored.outcome), (DeliveryState.RECEIVED, 0, None))
+        (leased,) = self.lease()
+        self.assertEqual(
+            leased,
+            StoredDelivery(
+                number, "Builds:build", DeliveryState.RUNNING, 1000.0, "r1", "now", 1, due_at=1060.0, request=REQUEST
+            ),
+        )
+        self.assertEqual(self.state(number), DeliveryState.RUNNING)
+
+    def test_recorded_with_lease(self) -> None:
+        """A delivery that is leased when it is recorded is RUNNING with attempt 1, and isn't leased again."""
+        stored = self.get(self.record(lease=30))
+        self.assertEqual((stored.state, stored.attempt, stored.due_at), (DeliveryState.RUNNING, 1, 1030.0))
+        self.assertEqual(self.leased_ids(), [])
+
+    def test_get_has_no_secrets(self) -> None:
+        """`get` returns the request without secrets, also of a delivery that is stored whole."""
+        self.assertEqual(self.get(self.record()).request, LOGGED)
+
+    def test_secret_headers_of_the_verification(self) -> None:
+        """A header that the request declares as secret is left out."""
+        request = replace(REQUEST, headers=[(b"x-check", b"5ecre7")], secret_headers=frozenset({b"x-check"}))
+        number = self.record(request=request)
+        stored = self.get(number).request
+        assert stored is not None
+        self.assertEqual(stored.headers, [])
+        self.assertEqual(self.lease()[0].request, request)
+
+    def test_request_with_any_bytes(self) -> None:
+        """Bodies and headers keep their bytes; an empty body is a body; texts keep lone surrogates."""
+        request = replace(REQUEST, target="/\udc80ä", headers=[(b"a", b"\xff\0"), (b"b", b""), (b"a", b" ")], body=b"")
+        self.record(request=request, route="Builds:build")
+        self.assertEqual(self.lease()[0].request, request)
+        self.record(request=replace(request, headers=[], body=b"\0\xff" * 9))
+        self.assertEqual(self.lease()[0].request, replace(request, headers=[], body=b"\0\xff" * 9))
+
+    def test_unknown_delivery(self) -> None:
+        """An unknown id has no delivery, and changes of it have no effect."""
+        self.assertIsNone(self.result_of(self.journal.get(99)))
+        for change in (self.journal.finish(99, OK), self.journal.bury(99, OK), self.journal.retry_at(99, 1.0, OK)):
+            self.assertIsNone(self.result_of(change))
+        self.assertIsNone(self.result_of(self.journal.get(99)))
+
+    def test_lease_in_order_of_age(self) -> None:
+        """`lease` returns the oldest deliveries of the route, at most `count`."""
+        ids = [self.record() for _ in range(3)]
+        self.record(route="Builds:other")
+        self.assertEqual(self.leased_ids(count=2), ids[:2])
+        self.assertEqual(self.leased_ids(count=2), ids[2:])
+        self.assertEqual(self.leased_ids(count=2), [])
+
+    def test_end_of_a_lease(self) -> None:
+        """A RUNNING delivery is due again when its lease has ended, which `extend` delays; the attempt counts."""
+        number = self.record(lease=30)
+        self.time += 29
+        self.assertIsNone(self.result_of(self.journal.extend([number, 99], 30)))
+        self.time += 29
+        self.assertEqual(self.leased_ids(), [])
+        self.time += 1
+        self.assertEqual([(leased.id, leased.attempt) for leased in self.lease()], [(number, 2)])
+
+    def test_extend_only_extends_leases(self) -> None:
+        """`extend` has no effect on a delivery that isn't running."""
+        number = self.record(lease=30)
+        self.result_of(self.journal.retry_at(number, 1010.0, ERROR))
+        self.result_of(self.journal.extend([number], 100))
+        self.assertEqual(self.get(number).due_at, 1010.0)
+
+    def test_runs_of_ack_after_have_no_second_attempt(self) -> None:
+        """A RUNNING delivery with `ack="after"` isn't leased, even when its lease has ended."""
+        self.record(ack="after", lease=30)
+        self.time += 31
+        self.assertEqual(self.leased_ids(), [])
+
+    def test_retry(self) -> None:
+        """After `retry_at`, the delivery is RETRY with the outcome. At that time it is due, and the outcome is an attempt."""
+        number = self.record(lease=30)
+        self.time += 5
+        self.assertIsNone(self.result_of(self.journal.retry_at(number, 1020.5, ERROR)))
+        stored = self.get(number)
+        self.assertEqual(
+            (stored.state, stored.due_at, stored.attempt, stored.outcome), (DeliveryState.RETRY, 1020.5, 1, ERROR)
+        )
+        self.assertEqual(stored.attempts, [])
+        self.assertEqual(self.leased_ids(), [])
+        self.time = 1020.5
+        self.assertEqual([(leased.id, leased.attempt) for leased in self.lease()], [(number, 2)])
+        self.assertEqual(self.get(number).attempts, [Attempt(1, 1000.0, ERROR)])
+        self.result_of(self.journal.retry_at(number, 1030.0, Outcome(502)))
+        self.time = 1030.0
+        self.lease()
+        self.assertEqual(self.get(number).attempts, [Attempt(1, 1000.0, ERROR), Attempt(2, 1020.5, Outcome(502))])
+
+    def test_attempt_that_was_not_begun(self) -> None:
+        """`retry_at` without an outcome doesn't count the attempt, and keeps the outcome of the one before."""
+        number = self.record(lease=30)
+        self.result_of(self.journal.retry_at(number, 1000.0, ERROR))
+        self.lease()
+        self.result_of(self.journal.retry_at(number, 1001.0, None))
+        stored = self.get(number)
+        self.assertEqual(
+            (stored.state, stored.attempt, stored.due_at, stored.outcome), (DeliveryState.RETRY, 1, 1001.0, ERROR)
+        )
+        self.time += 1
+        self.assertEqual([leased.attempt for leased in self.lease()], [2])
+
+    def test_finish(self) -> None:
+        """A finished delivery is DONE if its status is below 400, else FAILED, and isn't leased."""
+        ids = [self.record(lease=1) for _ in range(3)]
+        for number, outcome in zip(ids, (OK, Outcome(399), ERROR), strict=True):
+            self.assertIsNone(self.result_of(self.journal.finish(number, outcome)))
+        stored = [self.get(number) for number in ids]
+        self.assertEqual(
+            [(one.state, one.outcome, one.due_at) for one in stored],
+            [
+                (DeliveryState.DONE, OK, 0.0),
+                (DeliveryState.DONE, Outcome(399), 0.0),
+                (DeliveryState.FAILED, ERROR, 0.0),
+            ],
+        )
+        self.time += 100
+        self.assertEqual(self.leased_ids(), [])
+
+    def test_finished_request_has_no_secrets(self) -> None:
+        """A replay of a finished delivery has the body, and no secrets."""
+        number = self.record(lease=1)
+        self.result_of(self.journal.finish(number, ERROR))
+        self.result_of(self.journal.replay([number]))
+        self.assertEqual(self.lease()[0].request, LOGGED)
+
+    def test_bury(self) -> None:
+        """A buried delivery is DEAD, isn't leased, and keeps its complete request."""
+        number = self.record(lease=1)
+        self.assertIsNone(self.result_of(self.journal.bury(number, ERROR)))
+        stored = self.get(number)
+        self.assertEqual((stored.state, stored.outcome), (DeliveryState.DEAD, ERROR))
+        self.time += 100
+        self.assertEqual(self.leased_ids(), [])
+        self.result_of(self.journal.replay([number]))
+        self.assertEqual(self.lease()[0].request, REQUEST)
+
+    def test_large_bodies(self) -> None:
+        """A body over 1 MB is kept until the delivery is done, and not longer; a dead delivery keeps it."""
+        request = replace(REQUEST, body=b"x" * 1_000_001)
+        done, dead = (self.record(lease=1, request=request) for _ in range(2))
+        self.result_of(self.journal.finish(done, ERROR))
+        self.result_of(self.journal.bury(dead, ERROR))
+        self.assertEqual(self.get(done).request, replace(LOGGED, body=None))
+        self.assertEqual(self.result_of(self.journal.replay([done, dead])), [dead])
+        self.assertEqual(self.lease()[0].request, request)
+
+    def test_replay(self) -> None:
+        """A replayed delivery is RECEIVED and due, with the origin "replay"; its next attempt follows the last one."""
+        number = self.record(lease=1)
+        self.result_of(self.journal.finish(number, ERROR))
+        self.assertEqual(self.result_of(self.journal.replay([number])), [number])
+        self.assertEqual(self.result_of(self.journal.next_due("Builds:build")), 0.0)
+        stored = self.get(number)
+        self.assertEqual(
+            (stored.state, stored.origin, stored.attempt, stored.due_at), (DeliveryState.RECEIVED, "replay", 1, 0.0)
+        )
+        self.assertEqual(
+            [(leased.id, leased.attempt, leased.origin) for leased in self.lease()], [(number, 2, "replay")]
+        )
+        self.result_of(self.journal.finish(number, OK))
+        stored = self.get(number)
+        self.assertEqual((stored.state, stored.outcome), (DeliveryState.DONE, OK))
+        self.assertEqual(stored.attempts, [Attempt(1, 1000.0, ERROR)])
+
+    def test_only_complete_finished_deliveries_are_replayed(self) -> None:
+        """Unknown, waiting and running deliveries, and those without a request, aren't replayed."""
+        done, waiting, running = self.record(lease=1), self.record(), self.record(lease=1)
+        self.result_of(self.journal.finish(done, OK))
+        logged = [
+            self.log(DeliveryState.FAILED),
+            self.log(DeliveryState.REFUSED),
+            self.log(DeliveryState.FAILED, request=replace(REQUEST, body=None)),
+        ]
+        replayed = self.result_of(self.journal.replay([99, waiting, *logged, running, done]))
+        self.assertEqual(sorted(replayed), [done, logged[0]])
+
+    def test_replay_of_ack_after_runs_once(self) -> None:
+        """A replayed delivery with `ack="after"` is leased, and its lease doesn't end."""
+        number = self.log(DeliveryState.FAILED)
+        self.result_of(self.journal.replay([number]))
+        self.assertEqual(self.leased_ids(seconds=30), [number])
+        self.time += 31
+        self.assertEqual(self.leased_ids(), [])
+
+    def test_repeated_key_is_a_duplicate(self) -> None:
+        """`record` returns the earlier delivery with the key; the new one is a DUPLICATE without a request."""
+        first = self.record(lease=1, key="k", window=60)
+        self.result_of(self.journal.finish(first, Outcome(201)))
+        again = self.delivery(key="k")
+        earlier = self.result_of(self.journal.record(again, lease=1, window=60))
+        self.assertEqual((earlier.id, earlier.state, earlier.outcome), (first, DeliveryState.DONE, Outcome(201)))
+        stored = self.get(again.id)
+        self.assertEqual((stored.state, stored.request, stored.key), (DeliveryState.DUPLICATE, None, "k"))
+        self.assertEqual(self.result_of(self.journal.depth()), (0, 0.0))
+
+    def test_duplicates_at_once(self) -> None:
+        """Of several records with one key that don't wait for each other, one is stored."""
+        deliveries = [self.delivery(key="k") for _ in range(5)]
+        results = [self.journal.record(delivery, window=60) for delivery in deliveries]
+        earlier = [self.result_of(result) for result in results]
+        self.assertIsNone(earlier[0])
+        self.assertEqual([(one.id, one.state) for one in earlier[1:]], [(deliveries[0].id, DeliveryState.RECEIVED)] * 4)
+        self.assertEqual(self.leased_ids(), [deliveries[0].id])
+
+    def test_keys_belong_to_routes(self) -> None:
+        """Deliveries of different routes, or with different keys, aren't duplicates, nor those without a key."""
+        self.record(key="k", window=60)
+        self.record(key="k", window=60, route="Builds:other")
+        self.record(key="K", window=60)
+        self.record(key="x" * 300, window=60)
+        self.record(key="x" * 301, window=60)
+        self.record(key="", window=60)
+        self.record(key="", window=60)
+
+    def test_end_of_the_window(self) -> None:
+        """A key is forgotten at the end of its window."""
+        self.record(key="k", window=60)
+        self.time += 59
+        self.assertIsNotNone(self.result_of(self.journal.record(self.delivery(key="k"), window=60)))
+        self.time += 1
+        self.record(key="k", window=60)
+        self.time += 59
+        self.assertIsNotNone(self.result_of(self.journal.record(self.delivery(key="k"), window=60)))
+
+    def test_given_up_deliveries_have_no_duplicates(self) -> None:
+        """After a DEAD or FAILED delivery, its key may be recorded again, and the key is the new delivery's."""
+        dead, failed = self.record(lease=1, key="d", window=60), self.record(lease=1, key="f", window=60)
+        self.result_of(self.journal.bury(dead, ERROR))
+        self.result_of(self.journal.finish(failed, ERROR))
+        for key in ("d", "f"):
+            number = self.record(key=key, window=60)
+            earlier = self.result_of(self.journal.record(self.delivery(key=key), window=60))
+            self.assertEqual(earlier.id, number)
+
+    def test_ordered_lease(self) -> None:
+        """An ordered lease returns only the oldest unfinished delivery of the route, and nothing before that is due."""
+        first, second = self.record(lease=30), self.record()
+        self.assertEqual(self.leased_ids(ordered=True), [])
+        self.assertIsNone(self.result_of(self.journal.next_due("Builds:build", ordered=True)))
+        self.result_of(self.journal.retry_at(first, 1010.0, ERROR))
+        self.assertEqual(self.result_of(self.journal.next_due("Builds:build", ordered=True)), 1010.0)
+        self.assertEqual(self.leased_ids(ordered=True), [])
+        self.time = 1010.0
+        self.assertEqual(self.leased_ids(ordered=True), [first])
+        self.result_of(self.journal.finish(first, OK))
+        self.assertEqual(self.leased_ids(ordered=True), [second])
+
+    def test_next_due(self) -> None:
+        """`next_due` is the earliest time at which a delivery of the route is due, without those that run."""
+        self.assertIsNone(self.result_of(self.journal.next_due("Builds:build")))
+        first, second, _ = self.record(lease=5), self.record(lease=5), self.record(lease=5)
+        self.record(route="Builds:other")
+        self.assertIsNone(self.result_of(self.journal.next_due("Builds:build")))
+        self.result_of(self.journal.retry_at(first, 1500.0, ERROR))
+        self.result_of(self.journal.retry_at(second, 1400.0, ERROR))
+        self.assertEqual(self.result_of(self.journal.next_due("Builds:build")), 1400.0)
+        self.record()
+        self.assertLessEqual(self.result_of(self.journal.next_due("Builds:build")), self.time)
+
+    def test_waiting_routes_and_depth(self) -> None:
+        """`waiting` returns the routes with unfinished deliveries, `depth` their number and the time of the oldest."""
+        self.assertEqual(self.result_of(self.journal.waiting()), [])
+        self.assertEqual(self.result_of(self.journal.depth()), (0, 0.0))
+        first = self.record(lease=5)
+        self.time += 10
+        self.record(route="A:b")
+        self.result_of(self.journal.retry_at(self.record(lease=5), 2000.0, ERROR))
+        self.assertEqual(sorted(self.result_of(self.journal.waiting())), ["A:b", "Builds:build"])
+        self.assertEqual(self.result_of(self.journal.depth()), (3, 1000.0))
+        self.result_of(self.journal.finish(first, OK))
+        self.assertEqual(self.result_of(self.journal.depth()), (2, 1010.0))
+
+    def test_paused_routes(self) -> None:
+        """`paused` returns the routes that `pause` has paused, and which weren't resumed. `lease` ignores it."""
+        for route, paused in (("A:a", True), ("Builds:build", True), ("A:a", True), ("A:a", False), ("A:b", False)):
+            self.assertIsNone(self.result_of(self.journal.pause(route, paused)))
+        self.assertEqual(self.result_of(self.journal.paused()), ["Builds:build"])
+        number = self.record()
+        self.assertEqual(self.leased_ids(), [number])
+
+    def test_once(self) -> None:
+        """`once` is true for the first call with a delivery and key, also across attempts."""
+        first, second = self.record(lease=5), self.record(lease=5)
+        calls = ((first, "mail"), (first, "mail"), (first, "chat"), (second, "mail"))
+        self.assertEqual(
+            [self.result_of(self.journal.once(*call)) for call in calls],
+            [True, False, True, True],
+        )
+        self.result_of(self.journal.retry_at(first, 0.0, ERROR))
+        self.lease()
+        self.assertFalse(self.result_of(self.journal.once(first, "mail")))
+
+    def test_log(self) -> None:
+        """A logged delivery is stored without its secrets."""
+        number = self.log(DeliveryState.FAILED)
+        self.assertEqual(
+            self.get(number),
+            StoredDelivery(
+                number,
+                "Builds:build",
+                DeliveryState.FAILED,
+                1000.0,
+                "r1",
+                "after",
+                1,
+                outcome=ERROR,
+                request=LOGGED,
+                attempts=[],
+            ),
+        )
+        self.assertEqual(self.leased_ids(), [])
+
+    def test_refused_requests_have_no_body(self) -> None:
+        """A REFUSED request is stored with its reason, and without its body and secrets."""
+        number = self.log(DeliveryState.REFUSED, Outcome(401, "wrong signature"), ack="now")
+        stored = self.get(number)
+        self.assertEqual((stored.state, stored.outcome), (DeliveryState.REFUSED, Outcome(401, "wrong signature")))
+        self.assertEqual(stored.request, replace(LOGGED, body=None))
+
+    def test_bounded_texts(self) -> None:
+        """Reasons, keys and logged targets and headers of any length are stored shortened."""
+        request = replace(REQUEST, target="/" + "x" * 100_000, headers=[(b"a", b"x" * 100_000)] * 1000)
+        number = self.log(DeliveryState.FAILED, Outcome(500, "x" * 100_000), request=request, key="x" * 100_000)
+        stored = self.get(number)
+        assert stored.request is not None
+        assert stored.outcome is not None
+        self.assertEqual(stored.outcome.reason, "x" * 500)
+        self.assertLessEqual(len(stored.key), 100)
+        self.assertEqual((len(stored.request.target), len(stored.request.headers)), (4000, 200))
+        self.assertEqual({len(value) for _, value in stored.request.headers}, {4000})
+        other = self.record(lease=5)
+        self.result_of(self.journal.finish(other, Outcome(500, "x" * 100_000)))
+        self.assertEqual(self.get(other).outcome, Outcome(500, "x" * 500))
+
+    def test_find_newest_first(self) -> None:
+        """A page has the newest deliveries without their requests; `before` continues it."""
+        ids = [self.record(), self.log(DeliveryState.DONE, OK), self.record(lease=5), self.log(DeliveryState.REFUSED)]
+        self.assertEqual(self.find(), ids[::-1])
+        self.assertEqual(self.find(limit=3), ids[:0:-1])
+        self.assertEqual(self.find(before=ids[2]), ids[1::-1])
+        self.assertEqual(self.find(before=ids[0]), [])
+        for delivery in self.result_of(self.journal.find(DeliveryQuery())):
+            self.assertEqual(delivery, replace(self.get(delivery.id), request=None, attempts=()))
+
+    def test_find_by_route(self) -> None:
+        """A page of a route, or of all routes of a plugin."""
+        first = self.record(route="Builds:build")
+        second = self.record(route="Builds:other")
+        third = self.record(route="BuildsMore:build")
+        self.log(DeliveryState.DONE, route="Bui")
+        done = self.log(DeliveryState.DONE, route="Builds:other")
+        self.assertEqual(self.find(route="Builds"), [done, second, first])
+        self.assertEqual(self.find(route="Builds:other"), [done, second])
+        self.assertEqual(self.find(route="BuildsMore"), [third])
+        self.assertEqual(self.find(route="Builds", limit=2), [done, second])
+        self.assertEqual(self.find(route="Builds", before=done), [second, first])
+        self.assertEqual(self.find(route="None"), [])
+        self.assertEqual(self.find(route="Builds%"), [])
+
+    def test_find_by_state(self) -> None:
+        """A page of states, combined with routes."""
+        received, running = self.record(), self.record(lease=5)
+        retry, dead, done = self.record(lease=5), self.record(lease=5), self.record(lease=5, route="A:a")
+        self.result_of(self.journal.retry_at(retry, 2000.0, ERROR))
+        self.result_of(self.journal.bury(dead, ERROR))
+        self.result_of(self.journal.finish(done, OK))
+        states = {
+            DeliveryState.RECEIVED: received,
+            DeliveryState.RUNNING: running,
+            DeliveryState.RETRY: retry,
+            DeliveryState.DEAD: dead,
+            DeliveryState.DONE: done,
+            DeliveryState.FAILED: self.log(DeliveryState.FAILED),
+            DeliveryState.REFUSED: self.log(DeliveryState.REFUSED),
+        }
+        for state, number in states.items():
+            self.assertEqual(self.find(states=[state]), [number])
+        self.assertEqual(self.find(states=list(states)), sorted(states.values(), reverse=True))
+        self.assertEqual(self.find(states=[DeliveryState.DEAD, DeliveryState.RECEIVED]), [dead, received])
+        self.assertEqual(self.find(states=[DeliveryState.DONE, DeliveryState.DEAD], route="Builds"), [dead])
+        self.assertEqual(self.find(states=[DeliveryState.DUPLICATE]), [])
+        self.assertEqual(self.find(states=[]), [])
+
+    def test_find_by_time(self) -> None:
+        """A page of a range of times, both ends included."""
+        ids = []
+        for _ in range(6):
+            ids.append(self.record())
+            self.time += 10
+        self.assertEqual(self.find(since=1020.0), ids[:1:-1])
+        self.assertEqual(self.find(since=1020.5), ids[:2:-1])
+        self.assertEqual(self.find(until=1020.0), ids[2::-1])
+        self.assertEqual(self.find(since=1010.0, until=1030.0, route="Builds"), ids[3:0:-1])
+        self.assertEqual(self.find(since=1060.0), [])
+        self.assertEqual(self.find(until=999.0), [])
