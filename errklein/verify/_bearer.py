@@ -1,7 +1,8 @@
-"""Bearer tokens: RFC 6750, section 2.1."""
+"""Bearer tokens, RFC 6750, section 2.1, and HTTP's Basic authentication, RFC 7617."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 
 from errklein.verify._references import Secrets, references
@@ -9,14 +10,32 @@ from errklein.verify._signed_body import match, required
 from errklein.verify._values import Received, Refused
 from errklein.verify._verification import Verification
 
+_HEADER = b"authorization"
+
 
 def bearer(*, secret: Secrets) -> Verification:
-    """Return the verification by the header `Authorization: Bearer TOKEN`."""
-    return Verification("bearer", _check, references(secret), secret_headers=frozenset({b"authorization"}))
+    """Return the verification by the header `Authorization: Bearer TOKEN`. The secret is the token."""
+
+    def check(received: Received, secrets: Sequence[bytes]) -> None:
+        match([_credentials(received, b"bearer")], secrets)
+
+    return Verification("bearer", check, references(secret), secret_headers=frozenset({_HEADER}))
 
 
-def _check(received: Received, secrets: Sequence[bytes]) -> None:
-    kind, _, token = required(received, b"authorization").partition(b" ")
-    if kind.lower() != b"bearer":
-        raise Refused("the header authorization has no bearer token")
-    match([token.strip(b" ")], secrets)
+def basic(*, user: str, secret: Secrets) -> Verification:
+    """Return the verification by the header `Authorization: Basic …`, with a user name and, as the secret, a password."""
+    if not isinstance(user, str) or ":" in user:
+        raise ValueError(f"invalid user name: {user!r}; expected a text without a colon")
+
+    def check(received: Received, secrets: Sequence[bytes]) -> None:
+        expected = [b64encode(user.encode() + b":" + password) for password in secrets]
+        match([_credentials(received, b"basic")], expected)
+
+    return Verification("basic", check, references(secret), secret_headers=frozenset({_HEADER}))
+
+
+def _credentials(received: Received, kind: bytes) -> bytes:
+    given, _, credentials = required(received, _HEADER).partition(b" ")
+    if given.lower() != kind:
+        raise Refused(f"the header authorization has no {kind.decode()} credentials")
+    return credentials.strip(b" ")

@@ -7,12 +7,48 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from errklein.text.suggestions import did_you_mean
-from errklein.verify._bearer import bearer
+from errklein.verify._addresses import addresses
+from errklein.verify._bearer import basic, bearer
+from errklein.verify._bitbucket import bitbucket
+from errklein.verify._discord import discord
+from errklein.verify._gitea import gitea
 from errklein.verify._github import github
+from errklein.verify._gitlab import gitlab
+from errklein.verify._hmac_signature import hmac_signature
+from errklein.verify._linear import linear
+from errklein.verify._pagerduty import pagerduty
+from errklein.verify._sentry import sentry
+from errklein.verify._shopify import shopify
 from errklein.verify._slack import slack
+from errklein.verify._standard_webhooks import standard_webhooks
+from errklein.verify._stripe import stripe
+from errklein.verify._telegram import telegram
+from errklein.verify._twilio import twilio
 from errklein.verify._verification import Verification
 
-SCHEMES: Mapping[str, Callable[..., Verification]] = {scheme.__name__: scheme for scheme in (bearer, github, slack)}
+SCHEMES: Mapping[str, Callable[..., Verification]] = {
+    scheme.__name__: scheme
+    for scheme in (
+        addresses,
+        basic,
+        bearer,
+        bitbucket,
+        discord,
+        gitea,
+        github,
+        gitlab,
+        hmac_signature,
+        linear,
+        pagerduty,
+        sentry,
+        shopify,
+        slack,
+        standard_webhooks,
+        stripe,
+        telegram,
+        twilio,
+    )
+}
 """The functions that return a verification, by the name of the scheme."""
 
 

@@ -17,22 +17,26 @@ from errklein.verify._verification import Verification
 _TIMESTAMP = re.compile(rb"[0-9]{1,12}")
 ENCODINGS: dict[str, Callable[[bytes], bytes]] = {"base64": b64encode, "hex": hexlify}
 ALGORITHMS = ("sha1", "sha256", "sha384", "sha512")
+NO_MATCH = "the signature or token doesn't match"
 BODY, TIMESTAMP = b"{body}", b"{timestamp}"
 
 
-def match(given: Sequence[bytes], expected: Iterable[bytes]) -> None:
-    """Return if one of the given values is one of the expected ones. The time doesn't depend on where they differ.
+def matches(given: Sequence[bytes], expected: Iterable[bytes]) -> bool:
+    """Return whether one of the given values is one of the expected ones. The time doesn't depend on where they differ.
 
     The encoded values are compared, so that there is one spelling of each signature.
-
-    :raises Refused: None of them is.
     """
     found = False
     for value in expected:
         for one in given:
             found |= hmac.compare_digest(one, value)
-    if not found:
-        raise Refused("the signature doesn't match")
+    return found
+
+
+def match(given: Sequence[bytes], expected: Iterable[bytes]) -> None:
+    """Raise Refused unless `matches`."""
+    if not matches(given, expected):
+        raise Refused(NO_MATCH)
 
 
 def check_time(timestamp: bytes, now: float, tolerance: float) -> None:
