@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from errklein.bot._admin_notices import AdminNotices
 from errklein.bot._callbacks import Callbacks
 from errklein.bot._collaborators import Adapters, PluginSources, ProcessCalls
+from errklein.bot._dead_deliveries import DeadDeliveries
 from errklein.bot._events import Events
 from errklein.bot._missed_notices import MissedNotices
 from errklein.bot._registration import Registration
@@ -85,9 +86,18 @@ class Bot:
         end = partial(self._end_when_quiet, process.ended)
         self.events = Events(reactor, self.backends, dispatcher, self.callbacks, streams, notices.person_seen, end)
         self.web.report_to(WebhookWarnings(reactor, self.tell_admins, self.plugin_manager.plugin))
+        dead = DeadDeliveries(reactor, self.tell_admins, config.BOT_PREFIX)
+        self.announce_dead = dead.announce
         self._expiry = ExpiryWatch(reactor, self.web.listeners, self.tell_admins)
         intake = (self._expiry.stop, self.events.stop, self.conversations.stop)
-        work = (self.waits.end_all, self.queues.stop, dispatcher.execution.stop, streams.stop, self.command_pool.stop)
+        work = (
+            dead.stop,
+            self.waits.end_all,
+            self.queues.stop,
+            dispatcher.execution.stop,
+            streams.stop,
+            self.command_pool.stop,
+        )
         steps = StopSteps(intake, work, services=(self.waits.stop, self.plugin_pool.stop, missed.stop))
         self._stop = StopSequence(reactor, adapters, self.when_quiet, self.plugin_manager.stop, steps)
 

@@ -1,0 +1,62 @@
+"""Tests for notices about dead deliveries."""
+
+from __future__ import annotations
+
+from errklein.bot._dead_deliveries import INTERVAL
+from errklein.testing import PluginTestCase
+from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery
+
+DEAD = "The delivery 7 of Github:notification is dead after 3 attempts"
+
+
+class AnnouncementTests(PluginTestCase):
+    """Deliveries that are given up."""
+
+    config = {"BOT_ADMINS_NOTIFICATIONS": ("@admin", "#ops")}
+
+    def die(self, *ids: int, route: str = "Github:notification") -> None:
+        """Give deliveries up."""
+        for number in ids:
+            delivery = StoredDelivery(number, route, DeliveryState.DEAD, 0.0, attempt=3)
+            self.bot.bot.announce_dead(delivery, Outcome(500, "ValueError: token=abcdef *x*", 0.2))
+
+    def test_announced_once(self) -> None:
+        """Administrators get the route, the id and the reason; rooms don't get the reason."""
+        self.die(7)
+        self.assertEqual(
+            self.bot.sent_to("@admin"),
+            [f"{DEAD}: 500 after 0.2 s: ValueError: token=••• *x*. See !delivery 7"],
+        )
+        [notice] = self.bot.sent_to("#ops")
+        self.assertRegex(
+            notice,
+            rf"^{DEAD}, see !delivery 7 \(error \w{8}\)\.$",
+        )
+        self.bot.advance(3 * INTERVAL)
+        self.assertEqual(len(self.bot.messages), 2)
+
+    def test_many(self) -> None:
+        """Further deliveries of a route are counted, and announced together each minute; those of another route at once."""
+        self.die(*range(1000))
+        self.die(5000, route="Builds:build")
+        self.assertEqual(len(self.bot.sent_to("#ops")), 2)
+        self.bot.advance(INTERVAL)
+        self.die(1001)
+        self.bot.advance(INTERVAL)
+        self.die(1002)
+        self.assertEqual(
+            self.bot.sent_to("#ops")[2:],
+            [
+                "999 more deliveries of Github:notification became dead. See !deliveries Github:notification dead",
+                "1 more delivery of Github:notification became dead. See !deliveries Github:notification dead",
+            ],
+        )
+        self.bot.advance(2 * INTERVAL)
+        self.die(1003)
+        self.assertIn("The delivery 1003 of", self.bot.sent_to("#ops")[-1])
+
+    def test_stop(self) -> None:
+        """When the bot stops, the number of deliveries that weren't announced is."""
+        self.die(1, 2)
+        self.bot.stop()
+        self.assertIn("1 more delivery of", self.bot.sent_to("@admin")[-1])
