@@ -30,7 +30,7 @@ class AnnouncementTests(PluginTestCase):
         [notice] = self.bot.sent_to("#ops")
         self.assertRegex(
             notice,
-            rf"^{DEAD}, see !delivery 7 \(error \w{8}\)\.$",
+            rf"^{DEAD}, see !delivery 7 \(error \w{{8}}\)\.$",
         )
         self.bot.advance(3 * INTERVAL)
         self.assertEqual(len(self.bot.messages), 2)
