@@ -310,6 +310,8 @@ class DeliveryQueue:
         return Outcome(0, failure.getErrorMessage())
 
     def _ended(self, result: Outcome | Postponed, delivery: StoredDelivery) -> None:
+        if self._closed:
+            return
         number, route = delivery.id, delivery.route
         delivery = replace(delivery, request=None)
         policy = self._policy(route)

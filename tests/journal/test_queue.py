@@ -1,0 +1,667 @@
+"""The queue that runs recorded deliveries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.journal import DeliveryQueue, MemoryJournal, RetryPolicy
+from errklein.ports import JournalError
+from errklein.webhooks.deliveries import DeliveryState, Outcome, Postponed, StoredDelivery, StoredRequest
+
+DONE = Outcome(200)
+FAILED = Outcome(500, "ValueError")
+REJECTED = Outcome(422, "unknown event")
+
+WRITES = {"record", "lease", "extend", "retry_at", "finish", "bury", "pause", "replay"}
+
+
+class UnreliableJournal:
+    """A journal some of whose verbs fail, or report their result late."""
+
+    def __init__(self, journal, now):
+        self._journal = journal
+        self._now = now
+        self.failures = []
+        self.failing = set()
+        self.late = set()
+        self._results = []
+
+    def __getattr__(self, verb):
+        method = getattr(self._journal, verb)
+
+        def call(*args, **options):
+            if verb in self.failing:
+                self.failures.append((verb, self._now()))
+                return fail(JournalError("deliveries.sqlite: the disk is full"))
+            if verb not in self.late:
+                return method(*args, **options)
+            later = Deferred()
+            self._results.append((later, method(*args, **options)))
+            return later
+
+        return call
+
+    def report(self):
+        """Report the late results."""
+        results, self._results = self._results, []
+        for later, result in results:
+            result.chainDeferred(later)
+
+
+class Handler:
+    """Records the runs, and ends them at once with the next result, or when the test says so."""
+
+    def __init__(self):
+        self.runs = []
+        self.running = {}
+        self.results = {}
+        self.waits = False
+
+    def run(self, delivery):
+        assert delivery.id not in self.running, "a delivery runs twice at the same time"
+        self.runs.append(delivery)
+        if not self.waits:
+            results = self.results.get(delivery.id)
+            result = results.pop(0) if results else DONE
+            return fail(result) if isinstance(result, Exception) else succeed(result)
+        self.running[delivery.id] = Deferred()
+        return self.running[delivery.id]
+
+    def end(self, number, result=DONE):
+        self.running.pop(number).callback(result)
+
+    @property
+    def ids(self):
+        return [delivery.id for delivery in self.runs]
+
+
+class QueueCase(SynchronousTestCase):
+    """A queue with a memory journal, a clock, and a wall clock that a test may set."""
+
+    capacity = 8
+    policies: dict[str, RetryPolicy] = {}
+
+    def setUp(self):
+        self.clock = Clock()
+        self.wall = 1_000_000.0
+        self.journal = UnreliableJournal(MemoryJournal(self.now), self.now)
+        self.dead = []
+        self.queue = None
+        self.restart()
+
+    def now(self):
+        return self.wall + self.clock.seconds()
+
+    def restart(self):
+        """Create another queue on the same journal, as a new process does."""
+        if self.queue is not None:
+            self.queue.close()
+        self.handler = Handler()
+        self.queue = DeliveryQueue(
+            self.clock,
+            self.journal,
+            self.handler.run,
+            policy=lambda route: self.policies.get(route, RetryPolicy(attempts=3)),
+            dead=lambda delivery, outcome: self.dead.append((delivery.id, outcome)),
+            capacity=self.capacity,
+            now=self.now,
+            chance=lambda: 1.0,
+        )
+        self.queue.start()
+        self.turn()
+
+    def turn(self):
+        """Run what is due now."""
+        self.clock.pump([0.0] * 10)
+
+    def delivery(self, route="Plugin:hook", **fields):
+        return StoredDelivery(
+            self.journal._journal.next_id(),
+            route,
+            DeliveryState.RECEIVED,
+            self.now(),
+            ack="now",
+            request=StoredRequest("POST", "/hook", (), b"body"),
+            **fields,
+        )
+
+    def accept(self, route="Plugin:hook", results=(), **fields):
+        """Accept a delivery whose attempts have these results, and return its id."""
+        delivery = self.delivery(route, **fields)
+        self.handler.results[delivery.id] = list(results)
+        self.assertIsNone(self.successResultOf(self.queue.accept(delivery)))
+        return delivery.id
+
+    def state(self, number):
+        return self.successResultOf(self.journal._journal.get(number)).state
+
+
+class AcceptTests(QueueCase):
+    """Accepted deliveries."""
+
+    def test_handler_runs_after_the_response(self):
+        """The handler isn't called before the caller's callbacks, which write the response, have run."""
+        self.accept()
+        self.assertEqual(self.handler.runs, [])
+        self.turn()
+        self.assertEqual(len(self.handler.runs), 1)
+
+    def test_handler_gets_the_running_delivery(self):
+        """The handler gets the request that was accepted, and the number of the attempt."""
+        delivery = self.delivery()
+        self.queue.accept(delivery)
+        self.turn()
+        [run] = self.handler.runs
+        self.assertIs(run.request, delivery.request)
+        self.assertEqual((run.state, run.attempt), (DeliveryState.RUNNING, 1))
+
+    def test_delivery_that_runs_at_once_is_not_read_again(self):
+        """A delivery that can run at once is leased in the transaction that records it."""
+        self.journal.failing.add("lease")
+        number = self.accept()
+        self.turn()
+        self.assertEqual(self.state(number), DeliveryState.DONE)
+
+    def test_success_is_stored(self):
+        """A delivery is DONE when its handler has succeeded, and RUNNING before."""
+        self.handler.waits = True
+        number = self.accept()
+        self.turn()
+        self.assertEqual(self.state(number), DeliveryState.RUNNING)
+        self.handler.end(number)
+        self.assertEqual(self.state(number), DeliveryState.DONE)
+
+    def test_repeated_delivery_does_not_run(self):
+        """The caller gets the earlier delivery with the same key, and the handler isn't called again."""
+        first = self.delivery(key="1")
+        self.queue.accept(first, window=60.0)
+        self.turn()
+        earlier = self.successResultOf(self.queue.accept(self.delivery(key="1"), window=60.0))
+        self.turn()
+        self.assertEqual(earlier.id, first.id)
+        self.assertEqual(self.handler.ids, [first.id])
+
+    def test_delivery_that_could_not_be_recorded_does_not_run(self):
+        """The caller gets the error of the journal, and the handler isn't called."""
+        self.journal.failing.add("record")
+        self.failureResultOf(self.queue.accept(self.delivery()), JournalError)
+        self.turn()
+        self.assertEqual(self.handler.runs, [])
+        self.assertEqual(self.queue.running, 0)
+
+    def test_memory_is_bounded(self):
+        """At most half of the capacity runs for one route. The rest waits in the journal, and runs in order of receipt."""
+        self.handler.waits = True
+        numbers = [self.accept() for _ in range(20)]
+        self.turn()
+        self.assertEqual(self.handler.ids, numbers[:4])
+        self.assertEqual(self.queue.running, 4)
+        while self.handler.running:
+            self.handler.end(next(iter(self.handler.running)))
+            self.turn()
+            self.assertLessEqual(self.queue.running, 4)
+        self.assertEqual(self.handler.ids, numbers)
+
+    def test_flood_does_not_delay_other_routes(self):
+        """While hundreds of deliveries of one route wait, one of another route runs at once."""
+        self.handler.waits = True
+        for _ in range(200):
+            self.accept("Noisy:hook")
+        self.turn()
+        number = self.accept("Quiet:hook")
+        self.turn()
+        self.assertIn(number, self.handler.running)
+
+    def test_no_call_is_left_over(self):
+        """Without deliveries that wait, nothing is scheduled: neither after the start, nor after a delivery."""
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.accept(results=[FAILED])
+        self.turn()
+        self.clock.advance(10.0)
+        self.turn()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class AttemptTests(QueueCase):
+    """Attempts that fail."""
+
+    def test_failure_is_retried(self):
+        """After a status 5xx or an exception, the handler is called again. The waits double."""
+        self.accept(results=[FAILED, Outcome(0, "raised")])
+        self.turn()
+        for wait in (10.0, 20.0):
+            count = len(self.handler.runs)
+            self.clock.advance(wait - 1.0)
+            self.assertEqual(len(self.handler.runs), count)
+            self.clock.advance(1.0)
+            self.turn()
+            self.assertEqual(len(self.handler.runs), count + 1)
+        self.assertEqual([run.attempt for run in self.handler.runs], [1, 2, 3])
+
+    def test_one_call_waits_for_all_retries(self):
+        """Many deliveries that wait for their next attempt need one delayed call."""
+        for route in range(3):
+            self.accept(f"Plugin:{route}", results=[FAILED])
+        self.turn()
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_rejection_is_final(self):
+        """After a status 4xx, the delivery is dead, and reported."""
+        number = self.accept(results=[REJECTED])
+        self.turn()
+        self.assertEqual(self.state(number), DeliveryState.DEAD)
+        self.assertEqual(self.dead, [(number, REJECTED)])
+
+    def test_last_attempt(self):
+        """After the last attempt of the route's policy, the delivery is dead, and reported once."""
+        number = self.accept(results=[FAILED] * 3)
+        for _ in range(10):
+            self.turn()
+            self.clock.advance(60.0)
+        self.assertEqual(len(self.handler.runs), 3)
+        self.assertEqual(self.state(number), DeliveryState.DEAD)
+        self.assertEqual(self.dead, [(number, FAILED)])
+
+    def test_defect_of_the_caller_is_a_failed_attempt(self):
+        """An exception outside of the handler is logged, and the delivery is retried."""
+        number = self.accept(results=[RuntimeError("defect")])
+        self.turn()
+        self.assertEqual(self.state(number), DeliveryState.RETRY)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_postponed_attempt_is_not_counted(self):
+        """A delivery whose handler could not be called runs after the wait, as its first attempt."""
+        self.accept(results=[Postponed("all threads are busy", 5.0)] * 10)
+        self.turn()
+        for _ in range(10):
+            self.clock.advance(5.0)
+            self.turn()
+        self.assertEqual([run.attempt for run in self.handler.runs], [1] * 11)
+
+    def test_route_is_postponed(self):
+        """When one delivery was postponed, those of other routes run, but those of its route wait too."""
+        self.accept(results=[Postponed("all threads are busy", 5.0)])
+        self.turn()
+        later, other = self.accept(), self.accept("Other:hook")
+        self.turn()
+        self.assertEqual(self.handler.ids[1:], [other])
+        self.clock.advance(5.0)
+        self.turn()
+        self.assertIn(later, self.handler.ids)
+
+    def test_look_ends_the_wait(self):
+        """When a plugin was activated, its postponed deliveries run at once."""
+        number = self.accept(results=[Postponed("the webhook is not active", 60.0)])
+        self.turn()
+        self.queue.look()
+        self.turn()
+        self.assertEqual(self.handler.ids, [number, number])
+
+    def test_replayed_delivery_of_after(self):
+        """A delivery with `ack="after"` that is replayed isn't retried, since its sender knows the result."""
+        delivery = replace(self.delivery(), ack="after", state=DeliveryState.FAILED, attempt=1, outcome=FAILED)
+        self.journal.log(delivery)
+        self.successResultOf(self.journal.replay([delivery.id]))
+        self.handler.results[delivery.id] = [FAILED]
+        self.queue.look()
+        self.turn()
+        self.assertEqual(self.handler.ids, [delivery.id])
+        self.assertEqual(self.state(delivery.id), DeliveryState.FAILED)
+        self.assertEqual(self.dead, [])
+
+    def test_replay_of_a_dead_delivery(self):
+        """A dead delivery that is replayed runs once more."""
+        number = self.accept(results=[REJECTED])
+        self.turn()
+        self.successResultOf(self.journal.replay([number]))
+        self.queue.look()
+        self.turn()
+        self.assertEqual(self.handler.ids, [number, number])
+        self.assertEqual(self.state(number), DeliveryState.DONE)
+
+
+class ClockTests(QueueCase):
+    """Handlers that run for long, and a wall clock that is set."""
+
+    def setUp(self):
+        """Let handlers run until the test ends them."""
+        super().setUp()
+        self.handler.waits = True
+
+    def test_lease_of_a_running_handler_is_extended(self):
+        """However long a handler runs, nobody else can lease its delivery."""
+        self.accept()
+        self.turn()
+        for _ in range(20):
+            self.clock.advance(20.0)
+            self.assertEqual(self.successResultOf(self.journal.lease("Plugin:hook", 1, 60.0)), [])
+
+    def test_clock_set_forward(self):
+        """A delivery that runs doesn't run a second time when the clock is set after the end of its lease."""
+        number = self.accept()
+        self.turn()
+        self.wall += 3600.0
+        self.queue.look()
+        self.turn()
+        self.assertEqual(self.handler.ids, [number])
+        self.handler.end(number)
+        self.turn()
+        self.assertEqual(self.state(number), DeliveryState.DONE)
+
+    def test_clock_set_back(self):
+        """A retry happens when the clock has reached its time. Deliveries that are received meanwhile run at once."""
+        self.handler.waits = False
+        retried = self.accept(results=[FAILED])
+        self.turn()
+        self.wall -= 100.0
+        other = self.accept()
+        self.turn()
+        self.assertEqual(self.handler.ids, [retried, other])
+        self.clock.advance(60.0)
+        self.clock.advance(50.0)
+        self.turn()
+        self.assertEqual(self.handler.ids, [retried, other, retried])
+
+    def test_clock_set_forward_while_waiting(self):
+        """A retry whose time has come, since the clock was set, begins within a minute."""
+        self.handler.waits = False
+        self.policies = {"Plugin:hook": RetryPolicy(first=3600.0)}
+        number = self.accept(results=[FAILED])
+        self.turn()
+        self.wall += 3600.0
+        self.clock.advance(60.0)
+        self.turn()
+        self.assertEqual(self.handler.ids, [number, number])
+
+
+class JournalErrorTests(QueueCase):
+    """A journal that can't be written, for example since the disk is full."""
+
+    def test_result_is_kept(self):
+        """A result that can't be stored is stored later. The handler isn't called again."""
+        number = self.accept()
+        self.journal.failing |= WRITES
+        for _ in range(30):
+            self.turn()
+            self.clock.advance(20.0)
+        self.assertEqual(self.state(number), DeliveryState.RUNNING)
+        self.journal.failing.clear()
+        self.clock.advance(60.0)
+        self.turn()
+        self.assertEqual(self.state(number), DeliveryState.DONE)
+        self.assertEqual(self.handler.ids, [number])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_waits_grow(self):
+        """The journal is tried again after 1, 2, 4 seconds and so on, at least once a minute."""
+        self.accept()
+        self.journal.failing |= WRITES
+        self.turn()
+        for _ in range(200):
+            self.clock.advance(1.0)
+        times = [at for verb, at in self.journal.failures if verb == "finish"]
+        self.assertEqual([later - at for at, later in pairwise(times)], [1, 2, 4, 8, 16, 32, 60, 60])
+
+    def test_deliveries_wait_for_the_journal(self):
+        """Deliveries that can't be leased run when the journal can be written again."""
+        self.handler.waits = True
+        numbers = [self.accept() for _ in range(5)]
+        self.turn()
+        self.journal.failing.add("lease")
+        self.handler.end(numbers[0])
+        self.turn()
+        self.journal.failing.clear()
+        self.clock.advance(1.0)
+        self.turn()
+        self.assertEqual(self.handler.ids, numbers)
+
+    def test_start_with_an_unreadable_journal(self):
+        """A queue whose journal can't be read at the start begins when it can."""
+        self.queue.stop()
+        number = self.accept()
+        self.journal.failing |= {"waiting", "paused"}
+        self.restart()
+        other = self.accept()
+        self.turn()
+        self.assertEqual(self.handler.ids, [])
+        self.journal.failing.clear()
+        self.clock.advance(1.0)
+        self.turn()
+        self.assertEqual(self.handler.ids, [number, other])
+
+
+class OrderTests(QueueCase):
+    """Routes with `ordered=True`."""
+
+    policies = {"Plugin:hook": RetryPolicy(attempts=3, ordered=True)}
+
+    def test_one_at_a_time(self):
+        """The next delivery runs when the one before has ended."""
+        self.handler.waits = True
+        numbers = [self.accept() for _ in range(5)]
+        self.turn()
+        for index, number in enumerate(numbers):
+            self.assertEqual(self.handler.ids, numbers[: index + 1])
+            self.handler.end(number)
+            self.turn()
+
+    def test_retry_delays_later_deliveries(self):
+        """A delivery that is retried blocks those that were received later, until it is done."""
+        first = self.accept(results=[FAILED])
+        second = self.accept()
+        self.turn()
+        third = self.accept()
+        self.turn()
+        self.assertEqual(self.handler.ids, [first])
+        self.clock.advance(10.0)
+        self.turn()
+        self.assertEqual(self.handler.ids, [first, first, second, third])
+
+    def test_dead_delivery_does_not_block(self):
+        """When a delivery is given up, the next one runs."""
+        first = self.accept(results=[REJECTED])
+        second = self.accept()
+        self.turn()
+        self.assertEqual(self.handler.ids, [first, second])
+
+    def test_order_survives_a_restart(self):
+        """After a restart, a delivery whose retry isn't due still blocks the later ones."""
+        first = self.accept(results=[FAILED])
+        second = self.accept()
+        self.turn()
+        self.restart()
+        third = self.accept()
+        self.turn()
+        self.assertEqual(self.handler.ids, [])
+        self.clock.advance(10.0)
+        self.turn()
+        self.assertEqual(self.handler.ids, [first, second, third])
+
+    def test_unwritten_result_blocks(self):
+        """The next delivery waits until the result of the one before is stored."""
+        self.accept()
+        second = self.accept()
+        self.journal.failing.add("finish")
+        self.turn()
+        self.assertEqual(len(self.handler.runs), 1)
+        self.journal.failing.clear()
+        self.clock.advance(1.0)
+        self.turn()
+        self.assertEqual(self.handler.ids[1:], [second])
+
+    def test_delivery_received_during_a_lease(self):
+        """A delivery that is received while an earlier one is read from the journal runs after it."""
+        self.handler.waits = True
+        first, second = self.accept(), self.accept()
+        self.turn()
+        self.journal.late.add("lease")
+        self.handler.end(first)
+        self.turn()
+        third = self.accept()
+        self.turn()
+        self.assertEqual(self.handler.ids, [first])
+        self.journal.late.clear()
+        self.journal.report()
+        self.turn()
+        self.handler.end(second)
+        self.turn()
+        self.assertEqual(self.handler.ids, [first, second, third])
+
+    def test_delivery_received_before_the_next_due_time_is_known(self):
+        """A delivery that is received while the time of an earlier one's retry is read runs after it."""
+        first = self.accept(results=[FAILED])
+        self.turn()
+        self.journal.late.add("next_due")
+        self.queue.look()
+        self.turn()
+        second = self.accept()
+        self.turn()
+        self.assertEqual(self.handler.ids, [first])
+        self.journal.late.clear()
+        self.journal.report()
+        self.clock.advance(10.0)
+        self.turn()
+        self.assertEqual(self.handler.ids, [first, first, second])
+
+
+class PauseTests(QueueCase):
+    """Paused routes."""
+
+    def test_paused_deliveries_are_recorded(self):
+        """Deliveries of a paused route are recorded, and run after `resume`. Others run at once."""
+        self.successResultOf(self.queue.pause("Plugin:hook"))
+        self.turn()
+        number, other = self.accept(), self.accept("Other:hook")
+        self.turn()
+        self.assertEqual(self.handler.ids, [other])
+        self.assertEqual(self.queue.paused, {"Plugin:hook"})
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.successResultOf(self.queue.resume("Plugin:hook"))
+        self.turn()
+        self.assertEqual(self.handler.ids, [other, number])
+
+    def test_pause_holds_at_once(self):
+        """A delivery that is accepted right after `pause` doesn't run."""
+        self.queue.pause("Plugin:hook")
+        self.accept()
+        self.turn()
+        self.assertEqual(self.handler.ids, [])
+
+    def test_pause_survives_a_restart(self):
+        """A paused route is still paused after a restart."""
+        self.queue.pause("Plugin:hook")
+        self.accept()
+        self.restart()
+        self.accept()
+        self.turn()
+        self.assertEqual(self.handler.ids, [])
+        self.queue.resume("Plugin:hook")
+        self.turn()
+        self.assertEqual(len(self.handler.ids), 2)
+
+    def test_pause_that_can_not_be_stored(self):
+        """If the pause can't be stored, the caller gets the error."""
+        self.journal.failing.add("pause")
+        self.failureResultOf(self.queue.pause("Plugin:hook"), JournalError)
+
+
+class StopTests(QueueCase):
+    """The end of the process, and the next start."""
+
+    def test_stop_begins_nothing(self):
+        """After `stop`, deliveries are recorded and wait for the next start."""
+        self.queue.stop()
+        number = self.accept()
+        self.turn()
+        self.assertEqual(self.handler.ids, [])
+        self.restart()
+        self.assertEqual(self.handler.ids, [number])
+
+    def test_delivery_that_was_about_to_run(self):
+        """A delivery that was leased, but not begun when the queue was stopped, is given back. No attempt is counted."""
+        number = self.accept()
+        self.queue.stop()
+        self.turn()
+        self.assertEqual(self.state(number), DeliveryState.RETRY)
+        self.restart()
+        self.assertEqual([(run.id, run.attempt) for run in self.handler.runs], [(number, 1)])
+
+    def test_idle_when_running_handlers_have_ended(self):
+        """After `stop`, `when_idle` fires when the results of running handlers are stored."""
+        self.handler.waits = True
+        number = self.accept()
+        self.turn()
+        self.queue.stop()
+        self.journal.late.add("finish")
+        idle = self.queue.when_idle()
+        self.turn()
+        self.assertNoResult(idle)
+        self.handler.end(number)
+        self.turn()
+        self.assertNoResult(idle)
+        self.journal.report()
+        self.turn()
+        self.successResultOf(idle)
+        self.assertEqual(self.state(number), DeliveryState.DONE)
+
+    def test_idle_waits_for_what_is_due(self):
+        """While the queue runs, `when_idle` fires when all deliveries that are due have run, not those of later."""
+        for _ in range(10):
+            self.accept(results=[FAILED])
+        idle = self.queue.when_idle()
+        self.assertNoResult(idle)
+        self.turn()
+        self.successResultOf(idle)
+        self.assertEqual(len(self.handler.runs), 10)
+
+    def test_running_handler_at_the_end(self):
+        """A delivery whose handler hasn't ended runs again after the restart. Its late end changes nothing."""
+        self.handler.waits = True
+        number = self.accept()
+        self.turn()
+        self.queue.stop()
+        self.turn()
+        self.queue.close()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.handler.end(number)
+        self.assertEqual(self.state(number), DeliveryState.RUNNING)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.clock.advance(60.0)
+        self.restart()
+        self.assertEqual([(run.id, run.attempt) for run in self.handler.runs], [(number, 2)])
+
+    def test_start_runs_what_is_left(self):
+        """After a restart, deliveries run that were received or retried before."""
+        self.queue.stop()
+        received = self.accept()
+        self.restart()
+        retried = self.accept(results=[FAILED])
+        self.turn()
+        self.restart()
+        self.clock.advance(10.0)
+        self.turn()
+        self.assertEqual(self.handler.ids, [retried])
+        self.assertEqual(self.state(received), DeliveryState.DONE)
+
+
+class RetryPolicyTests(SynchronousTestCase):
+    """The waits between attempts."""
+
+    @given(
+        st.integers(1, 10_000), st.floats(0.1, 60.0), st.floats(60.0, 86400.0), st.floats(0.0, 1.0, exclude_max=True)
+    )
+    def test_wait_is_bounded(self, attempt, first, longest, chance):
+        """A wait is between 0 and its maximum, which doubles up to the longest wait."""
+        policy = RetryPolicy(first=first, longest=longest)
+        wait = policy.wait_after(attempt, lambda: chance)
+        maximum = policy.wait_after(attempt, lambda: 1.0)
+        self.assertTrue(0.0 <= wait <= maximum <= longest)
+        self.assertEqual(policy.wait_after(1, lambda: 1.0), first)
+        self.assertEqual(policy.wait_after(attempt + 1, lambda: 1.0), min(longest, 2 * maximum))
