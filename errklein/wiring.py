@@ -59,6 +59,7 @@ def wire(
     from errklein.running.workers import Workers
     from errklein.web import WebServer, WebSettings
     from errklein.webhooks.forwarding import TrustedProxies
+    from errklein.webhooks.options import hook_options
     from errklein.webhooks.rates import Rate
 
     pool = make_pool or WorkerPool
@@ -79,6 +80,7 @@ def wire(
             max_connections=config.WEBHOOK_MAX_CONNECTIONS,
             max_connections_per_client=config.WEBHOOK_MAX_CONNECTIONS_PER_CLIENT,
             body_memory=config.WEBHOOK_BODY_MEMORY,
+            hooks=hook_options(config.WEBHOOKS),
             default_methods=config.WEBHOOK_METHODS,
             client_rate=Rate.of(config.WEBHOOK_CLIENT_RATE) if config.WEBHOOK_CLIENT_RATE else None,
             delivery_log=config.WEBHOOK_LOG,

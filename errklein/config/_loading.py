@@ -225,7 +225,8 @@ def secrets_of(config: Config) -> frozenset[str]:
     found: set[str] = set()
     for view in (config, *config.networks.values()):
         for name, value in vars(view).items():
-            if not name.startswith("_"):
+            # WEBHOOKS has only references to secrets.
+            if not name.startswith("_") and name != "WEBHOOKS":
                 # Known settings have no secret values, although the name DIVERT_TO_PRIVATE looks like a secret's.
                 found |= secrets_in(value if name in SETTINGS else {name: value})
         rooms = [room for room in view.CHATROOM_PRESENCE if isinstance(room, (tuple, list))]

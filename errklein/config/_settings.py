@@ -7,19 +7,15 @@ import errno
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from errklein.commands import InvalidValue, check_rule, check_rules
+from errklein.config._webhook_checks import base_path, client_rate, methods, public_url, trusted_proxies
 from errklein.webhooks.declaration import DEFAULT_METHODS
-from errklein.webhooks.errors import InvalidOption
-from errklein.webhooks.forwarding import InvalidProxies, TrustedProxies
-from errklein.webhooks.hosts import is_base_path, is_host
-from errklein.webhooks.option_checks import check_methods
-from errklein.webhooks.rates import Rate
+from errklein.webhooks.options import HookOptionsError, hook_options
 
 BACKENDS: Mapping[str, tuple[str, ...]] = {"IRC": ("nickname", "server"), "Null": (), "Test": (), "Text": ()}
 """The backends that errklein includes, each with the required keys of BOT_IDENTITY."""
@@ -240,55 +236,19 @@ def _pattern(value: Any) -> Any:
     raise InvalidValue("a format string with no other fields than {nick}, {user} and {host}")
 
 
-def _trusted_proxies(value: Any) -> Any:
+def _webhooks(value: Any) -> Any:
     try:
-        TrustedProxies(value)
-    except InvalidProxies as error:
-        raise InvalidValue(*error.args) from None
+        hook_options(value)
+    except HookOptionsError as error:
+        raise ConfigError(str(error), "WEBHOOKS") from None
     return value
 
 
 _log_parts = _where(lambda value: value in ("bodies", "heads", "off"), "'bodies', 'heads' or 'off'")
 _log_days = _where(
-    lambda value: _is_number(value, (int, float)) and 0 < value <= 10_000, "a number of days, at most 10000"
+    lambda value: _is_number(value, (int, float)) and 0 < value <= 10_000,
+    "a number of days, more than 0 and at most 10000",
 )
-
-
-def _rate(value: Any) -> Any:
-    with _option_errors():
-        Rate.of(value)
-    return value
-
-
-def _methods(value: Any) -> Any:
-    with _option_errors():
-        return check_methods(value)
-
-
-@contextmanager
-def _option_errors() -> Iterator[None]:
-    """Raise the errors about options of webhooks as errors about a setting."""
-    try:
-        yield
-    except InvalidOption as error:
-        raise InvalidValue(*error.args) from None
-
-
-def _base_path(value: Any) -> Any:
-    path = value.rstrip("/") if isinstance(value, str) else None
-    if path is None or (path and not is_base_path(path)):
-        raise InvalidValue("a path such as '/bot', of letters, digits, '-', '.', '_' and '~'")
-    return path
-
-
-def _public_url(value: Any) -> Any:
-    scheme, _, rest = value.partition("://") if isinstance(value, str) else ("", "", "")
-    host, _, path = rest.partition("/")
-    if value and (scheme not in ("http", "https") or not is_host(host.encode("utf-8", "replace"))):
-        raise InvalidValue("a URL such as 'https://bot.example.net'")
-    if path:
-        raise InvalidValue("a URL without a path, which is the setting WEBHOOK_BASE_PATH")
-    return value.rstrip("/") if value else ""
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -358,13 +318,14 @@ SETTINGS: Mapping[str, Setting] = {
     "WEBHOOK_QUEUE": Setting(200, _whole(0)),
     "WEBHOOK_QUEUE_WAIT": Setting(10.0, _some_seconds),
     "WEBHOOK_MAX_BODY": Setting(25 * 1024 * 1024, _whole(1)),
-    "WEBHOOK_BASE_PATH": Setting("", _optional(_base_path, "")),
-    "TRUSTED_PROXIES": Setting({}, _optional(_trusted_proxies, {})),
-    "PUBLIC_URL": Setting("", _optional(_public_url, "")),
+    "WEBHOOK_BASE_PATH": Setting("", _optional(base_path, "")),
+    "TRUSTED_PROXIES": Setting({}, _optional(trusted_proxies, {})),
+    "PUBLIC_URL": Setting("", _optional(public_url, "")),
     "WEBHOOK_MAX_CONNECTIONS": Setting(10_000, _whole(1)),
     "WEBHOOK_MAX_CONNECTIONS_PER_CLIENT": Setting(1_000, _whole(1)),
-    "WEBHOOK_METHODS": Setting(DEFAULT_METHODS, _methods),
-    "WEBHOOK_CLIENT_RATE": Setting("100/s", _optional(_rate)),
+    "WEBHOOKS": Setting({}, _optional(_webhooks, {})),
+    "WEBHOOK_METHODS": Setting(DEFAULT_METHODS, methods),
+    "WEBHOOK_CLIENT_RATE": Setting("100/s", _optional(client_rate)),
     "WEBHOOK_LOG": Setting("bodies", _log_parts),
     "WEBHOOK_LOG_MASK": Setting((), _strings),
     "WEBHOOK_LOG_DAYS": Setting(7, _log_days),

@@ -114,12 +114,20 @@ class Routes:
 
     :param create_delivery: Called with the route or mount, the request and the values of the rule's variables; returns the delivery.
     :param shadowed: Called with a hook whose URL and method another hook has, and with that hook.
+    :param configure: Returns a hook of a plugin as the operator has configured it, or raises ValueError.
     """
 
-    def __init__(self, reactor: IReactorTime, create_delivery: CreateDelivery, shadowed: Shadowed) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        create_delivery: CreateDelivery,
+        shadowed: Shadowed,
+        configure: Callable[[Hook], Hook] = lambda hook: hook,
+    ) -> None:
         self._reactor = reactor
         self._create_delivery = create_delivery
         self._shadowed = shadowed
+        self.configure = configure
         self.mounts = Mounts(create_delivery)
         """The resources that plugins have mounted."""
         self.streams: defaultdict[str, WeakSet[Any]] = defaultdict(WeakSet)
@@ -165,8 +173,9 @@ class Routes:
         :param place: The owner's number in the order of activation, by default the next one. It is ignored if the owner has
             hooks already; what these don't claim is then queued last.
         :param mounts: The owner's mounted resources, by path.
-        :raises RuleError: A rule is invalid. Nothing is changed.
+        :raises ValueError: A rule is invalid, or the operator's options for a hook. Nothing is changed.
         """
+        hooks = [self.configure(hook) for hook in hooks]
         old = self._precedence.of(owner)
         try:
             self._install(owner, hooks, place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from klein import Klein
@@ -25,6 +26,7 @@ from errklein.web._stock_request import StockRequest
 from errklein.web.facade import Flask
 from errklein.web.request import HTTPRequest
 from errklein.webhooks import Hook
+from errklein.webhooks.options import configured
 
 
 class WebServer:
@@ -54,7 +56,8 @@ class WebServer:
         bodies = self.site.bodies = BodyBudget(
             reactor, settings.body_memory, decoding_pool, large_pool or decoding_pool, self.site.limits
         )
-        self.routes = Routes(reactor, self._create_delivery, self._shadowed)
+        configure = partial(configured, options=settings.hooks, default_methods=settings.default_methods)
+        self.routes = Routes(reactor, self._create_delivery, self._shadowed, configure)
         self._in_flight = InFlightCounter()
         self.site.router = Router(self.routes, self._in_flight)
         self._services = WebServices(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from errklein.webhooks.declaration import DEFAULT_METHODS
 from errklein.webhooks.forwarding import TrustedProxies
+from errklein.webhooks.options import HookOptions
 from errklein.webhooks.rates import Rate
 
 
@@ -54,8 +54,8 @@ class WebSettings:
     public_url: str = ""
     """The scheme and host of links to webhooks, such as "https://bot.example.net"; by default those of the request."""
 
-    hooks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The operator's options of webhooks, by their names such as "Github:notification"; see `errklein.webhooks.options`."""
+    hooks: Mapping[str, HookOptions] = field(default_factory=dict)
+    """The operator's options of webhooks, by their names such as "Github:notification"."""
 
     default_methods: Sequence[str] = DEFAULT_METHODS
     """The methods of webhooks for which neither the plugin nor the operator names any."""

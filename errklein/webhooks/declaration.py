@@ -238,13 +238,8 @@ def webhook(
 
 def _checked(method: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the options as fields of a HookDeclaration; raise ValueError."""
-    checked: dict[str, Any] = {}
-    for name, value in options.items():
-        try:
-            checked[name] = check_option(name, value)
-        except InvalidOption as error:
-            raise ValueError(f"@webhook on {method}: {name}: {error}") from None
     try:
+        checked = {name: check_option(name, value) for name, value in options.items()}
         check_together(checked)
     except InvalidOption as error:
         raise ValueError(f"@webhook on {method}: {error}") from None

@@ -10,6 +10,9 @@ class InvalidOption(ValueError):
     :param hint: Text that follows, such as a suggestion.
     """
 
+    option = ""
+    """The name of the option, with which the text begins."""
+
     def __init__(self, expected: str, given: object, hint: str = "") -> None:
         kind = given if isinstance(given, type) else type(given)
         shown = repr(given) if isinstance(given, (str, int, float, type(None))) else f"a {kind.__name__}"
@@ -17,4 +20,4 @@ class InvalidOption(ValueError):
 
     def __str__(self) -> str:
         expected, given = self.args
-        return f"expected {expected}, not {given}"
+        return f"{self.option and self.option + ': '}expected {expected}, not {given}"

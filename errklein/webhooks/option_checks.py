@@ -99,7 +99,13 @@ _NEVER_NONE = frozenset({"ack", "methods", "ordered"})
 
 def check_option(name: str, value: Any) -> Any:
     """Return an option's value as it is used; None where that means the default. Raises InvalidOption."""
-    return None if value is None and name not in _NEVER_NONE else CHECKS[name](value)
+    if value is None and name not in _NEVER_NONE:
+        return None
+    try:
+        return CHECKS[name](value)
+    except InvalidOption as error:
+        error.option = name
+        raise
 
 
 def check_together(options: Mapping[str, Any]) -> None:

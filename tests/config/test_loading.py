@@ -88,6 +88,14 @@ class OneNetwork(ConfigCase):
         config = self.load("BACKEND = 'Null'\nWEBHOOK_BASE_PATH = '/'\nPUBLIC_URL = None\nTRUSTED_PROXIES = None\n")
         self.assertEqual((config.WEBHOOK_BASE_PATH, config.PUBLIC_URL, config.TRUSTED_PROXIES), ("", "", {}))
 
+    def test_options_of_webhooks(self) -> None:
+        """The options are the dict in the file, and methods are in upper case."""
+        config = self.load("BACKEND = 'Null'\nWEBHOOKS = {'A:b': {'rate': '1/s'}}\nWEBHOOK_METHODS = ['post', 'Put']\n")
+        self.assertEqual(config.WEBHOOKS, {"A:b": {"rate": "1/s"}})
+        self.assertEqual(config.WEBHOOK_METHODS, ("POST", "PUT"))
+        config = self.load("BACKEND = 'Null'\nWEBHOOKS = None\nWEBHOOK_CLIENT_RATE = None\n")
+        self.assertEqual((config.WEBHOOKS, config.WEBHOOK_CLIENT_RATE), ({}, None))
+
     def test_network_is_named_after_its_backend(self) -> None:
         """The view of the only network follows the whole configuration, also after a change."""
         config = self.load(IRC)
@@ -372,6 +380,13 @@ class Mistakes(ConfigCase):
             ("TRUSTED_PROXIES = ['10.0.0.1']", "TRUSTED_PROXIES", "a dict of proxies", "not a list"),
             ("TRUSTED_PROXIES = {'10.0.0.1/8': []}", "TRUSTED_PROXIES", "'10.0.0.0/8', not '10.0.0.1/8'"),
             ("TRUSTED_PROXIES = {'unix': ['X-For']}", "TRUSTED_PROXIES", "X-Real-IP", "not 'X-For' for 'unix'"),
+            ("WEBHOOKS = ['A:b']", "WEBHOOKS: expected a dict of webhooks, not a list"),
+            ("WEBHOOKS = {'A:b': {'rat': 1}}", "WEBHOOKS['A:b']: unknown option 'rat'; did you mean 'rate'?"),
+            ("WEBHOOK_METHODS = 'PSOT'", "WEBHOOK_METHODS: expected HTTP methods", "'PSOT'; did you mean 'POST'?"),
+            ("WEBHOOK_METHODS = ()", "WEBHOOK_METHODS: expected HTTP methods such as ('POST',), not a tuple"),
+            ("WEBHOOK_CLIENT_RATE = 100", "WEBHOOK_CLIENT_RATE: expected a rate such as '10/s', ", "not 100"),
+            ("WEBHOOK_LOG = 'all'", "WEBHOOK_LOG: expected 'bodies', 'heads' or 'off', not 'all'"),
+            ("WEBHOOK_LOG_DAYS = 0", "WEBHOOK_LOG_DAYS: expected a number of days, more than 0 and at most 10000"),
             ("GRACE_PERIOD = '10'", "GRACE_PERIOD", "seconds", "'10'"),
             ("BOT_IDENTITY = 'x'", "BOT_IDENTITY", "a dict"),
             ("BOT_LOG_FORMATTER = '%(message)s'", "BOT_LOG_FORMATTER", "a logging.Formatter", "'%(message)s'"),
@@ -407,6 +422,7 @@ class Mistakes(ConfigCase):
         for name in ("BOT_IDENTITY", "STORAGE_CONFIG"):
             self.assertNotIn("hunter2", self.refusal(f"{name} = 'hunter2'"))
         self.assertNotIn("hunter2", self.refusal("SENTRY_DSN = b'hunter2'"))
+        self.assertNotIn("hunter2", self.refusal("WEBHOOKS = {'A:b': {'verify': 'github', 'secret': 'hunter2'}}"))
 
     def test_line_of_a_setting(self) -> None:
         """The error ends with the line of the setting, also of one in BACKENDS; not if the command line has set it."""
@@ -536,6 +552,8 @@ class SecretsTests(SynchronousTestCase):
             "BOT_PREFIX": "secret",
             "DIVERT_TO_PRIVATE": ("render_test",),
             "HTTPS_PROXY": "me:let-me-in@proxy:3128",
+            # References must be readable in errors about them.
+            "WEBHOOKS": {"Github:notification": {"verify": "github", "secret": "env:GH_SECRET"}},
         }
         self.assertEqual(
             secrets_of(load_config(None, settings)), {"xoxb-1", "sesame", "12345", "ghp_1", "ghp_2", "let-me-in"}

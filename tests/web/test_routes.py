@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import re
 import time
+from functools import partial
 from typing import Any
 
 from hypothesis import given
@@ -15,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.web._routes import NoRoute, Rebuilding, Routes, RuleError
 from errklein.webhooks import Hook, HookDeclaration, webhook
+from errklein.webhooks.options import HookOptionsError, configured, hook_options
 from tests import takes_long
 from tests.web.kit import WebCase
 
@@ -85,6 +87,17 @@ class RoutesTests(RoutesCase):
             self.assertEqual(self.routes.refused([hook("A", "b", "/b"), hook("A", "c", rule)]), [str(error)])
         self.assertEqual(self.found("/a"), "A.a")
         self.assertEqual(self.found("/b"), "404")
+
+    def test_configured(self) -> None:
+        """A plugin's hooks are routed as the operator has configured them; contradictory options change nothing."""
+        configure = partial(configured, options=hook_options({"A:a": {"methods": "PUT"}, "A:c": {"attempts": 2}}))
+        routes = Routes(self.clock, lambda *_: None, lambda *_: None, partial(configure, default_methods=("POST",)))
+        routes.replace("A", [hook("A", "a", "/a"), hook("A", "b", "/b")])
+        self.assertEqual(
+            [(str(info.hook), info.methods) for info in routes.hooks()], [("A.a", ("PUT",)), ("A.b", ("POST",))]
+        )
+        self.assertRaises(HookOptionsError, routes.replace, "A", [hook("A", "c", "/c")])
+        self.assertEqual([str(info.hook) for info in routes.hooks()], ["A.a", "A.b"])
 
     def test_reasons_of_bad_rules(self) -> None:
         """The error names the converter that was meant, and lists all; or it shows how a variable is written."""

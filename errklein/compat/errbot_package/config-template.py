@@ -204,6 +204,12 @@ DIVERT_TO_THREAD = ()
 # The maximum size of a request body (bytes).
 # WEBHOOK_MAX_BODY = 25 * 1024 * 1024
 
+# Options of webhooks, by plugin and method. They take precedence over those of the plugin.
+#     WEBHOOKS = {
+#         "Github:notification": {"verify": "github", "secret": "env:GH_SECRET", "ack": "now", "methods": ["POST"]},
+#     }
+# WEBHOOKS = {}
+
 # The HTTP methods of webhooks for which neither the plugin nor the operator names any.
 # WEBHOOK_METHODS = ("POST", "GET")
 

@@ -1,0 +1,100 @@
+"""The operator's options of webhooks, which take precedence over those of plugins: the setting WEBHOOKS."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from errklein.text.suggestions import did_you_mean
+from errklein.verify import SCHEMES, verification
+from errklein.webhooks.declaration import DEFAULT_METHODS, Hook
+from errklein.webhooks.errors import InvalidOption
+from errklein.webhooks.option_checks import CHECKS, check_option, check_together
+
+HookOptions = Mapping[str, Any]
+"""The options of one webhook, as fields of its declaration."""
+
+
+class HookOptionsError(ValueError):
+    """The options of a webhook are invalid. The text is one line that begins with "WEBHOOKS", and contains no secret."""
+
+
+def hook_options(setting: Any) -> Mapping[str, HookOptions]:
+    """Return the options in the value of WEBHOOKS, by the names of webhooks.
+
+    The value is a dict such as `{"Github:notification": {"verify": "github", "secret": "env:GH_SECRET", "rate": "10/s"}}`. The
+    keys of an inner dict are options of the decorator, and those of the verification.
+
+    :raises HookOptionsError: A name, a key or a value is invalid.
+    """
+    if not isinstance(setting, Mapping):
+        raise HookOptionsError(f"WEBHOOKS: expected a dict of webhooks, not a {type(setting).__name__}")
+    for route in setting:
+        plugin, _, method = route.rpartition(":") if isinstance(route, str) else ("", "", "")
+        if not plugin.strip() or not method.isidentifier():
+            raise HookOptionsError(
+                f"WEBHOOKS: expected names such as 'Github:notification', of a plugin and its method, not {route!r}"
+            )
+    return {route: _options_of(route, options) for route, options in setting.items()}
+
+
+def configured(hook: Hook, options: Mapping[str, HookOptions], default_methods: Sequence[str]) -> Hook:
+    """Return the webhook as the operator has configured it.
+
+    :param options: The options by the names of webhooks.
+    :param default_methods: The methods for webhooks without any.
+    :raises HookOptionsError: The options contradict those of the plugin.
+    """
+    own = options.get(hook.route, {})
+    fields = dict(own)
+    if "methods" in own:
+        fields["methods_given"] = True
+    elif not hook.declaration.methods_given and hook.declaration.methods == DEFAULT_METHODS:
+        fields["methods"] = tuple(default_methods)
+    declaration = replace(hook.declaration, **fields)
+    try:
+        if own:
+            check_together(vars(declaration))
+    except InvalidOption as error:
+        raise HookOptionsError(f"WEBHOOKS[{hook.route!r}]: {error}") from None
+    return replace(hook, declaration=declaration)
+
+
+def unknown_hooks(options: Iterable[str], methods: Mapping[str, Iterable[str] | None]) -> Iterator[str]:
+    """Yield an error for each name of a webhook that doesn't exist.
+
+    :param options: The names, such as "Github:notification".
+    :param methods: The webhooks of each plugin; None for a plugin that can't be loaded, whose webhooks are unknown.
+    """
+    for route in options:
+        plugin, _, method = route.rpartition(":")
+        if plugin not in methods:
+            yield f"WEBHOOKS[{route!r}]: unknown plugin {plugin!r}{did_you_mean(plugin, methods)}"
+        elif (known := methods[plugin]) is not None and method not in (names := sorted(known)):
+            hint = did_you_mean(method, names) or (f"; it has {', '.join(names)}" if names else "; it has none")
+            yield f"WEBHOOKS[{route!r}]: the plugin {plugin} has no webhook {method!r}{hint}"
+
+
+def _options_of(route: str, given: Any) -> HookOptions:
+    try:
+        if not isinstance(given, Mapping):
+            raise ValueError(f"expected a dict of options, not a {type(given).__name__}")
+        options, scheme = dict(given), given.get("verify")
+        if isinstance(scheme, str):
+            # An unknown scheme is reported before its options.
+            names = inspect.signature(SCHEMES[scheme]).parameters if scheme in SCHEMES else {}
+            _check_names(options if names else (), (*CHECKS, *names))
+            options["verify"] = verification(scheme, **{name: options.pop(name) for name in names if name in options})
+        _check_names(options, CHECKS)
+        return {name: check_option(name, value) for name, value in options.items()}
+    except ValueError as error:
+        raise HookOptionsError(f"WEBHOOKS[{route!r}]: {error}") from None
+
+
+def _check_names(options: Iterable[Any], known: Collection[str]) -> None:
+    for name in options:
+        if name not in known:
+            hint = did_you_mean(str(name), known) or f"; expected one of {', '.join(sorted(known))}"
+            raise ValueError(f"unknown option {name!r}{hint}")

@@ -1,0 +1,215 @@
+"""The setting WEBHOOKS: its check, and how it changes the declarations of plugins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.verify import github
+from errklein.webhooks import Hook, HookDeclaration
+from errklein.webhooks.options import HookOptionsError, configured, hook_options, unknown_hooks
+from errklein.webhooks.rates import Rate
+
+ROUTE = "Github:notification"
+PLAIN = HookDeclaration("/github")
+METHODS = ("POST", "GET")
+
+
+def invalid(setting: Any) -> str:
+    """Return the error of an invalid value of WEBHOOKS."""
+    try:
+        hook_options(setting)
+    except HookOptionsError as error:
+        return str(error)
+    raise AssertionError("the setting is valid")
+
+
+def with_options(declaration: HookDeclaration, **options: Any) -> HookDeclaration:
+    """Return the declaration of a webhook for which the operator has set options."""
+    hook = Hook("Github", "notification", declaration, print)
+    return configured(hook, hook_options({ROUTE: options}), METHODS).declaration
+
+
+class HookOptionsTests(SynchronousTestCase):
+    """The check of the setting."""
+
+    def test_example(self) -> None:
+        """Options of the webhook and of its verification are in one dict."""
+        options = {
+            "verify": "github",
+            "secret": "env:GH_SECRET",
+            "ack": "now",
+            "rate": "10/s",
+            "methods": ["post"],
+            "dedupe": "id",
+            "dedupe_window": "1d",
+        }
+        checked = hook_options({ROUTE: options})[ROUTE]
+        verify = checked["verify"]
+        self.assertEqual((verify.scheme, verify.secrets), ("github", ("env:GH_SECRET",)))
+        self.assertEqual((checked["ack"], checked["rate"], checked["methods"]), ("now", Rate(10, 1), ("POST",)))
+        self.assertEqual((checked["dedupe"], checked["dedupe_window"]), ("id", 86400.0))
+        self.assertEqual(hook_options({}), {})
+
+    def test_verification_as_a_value(self) -> None:
+        """config.py may create the verification itself."""
+        verify = github(secret="env:GH_SECRET")
+        self.assertIs(hook_options({ROUTE: {"verify": verify}})[ROUTE]["verify"], verify)
+
+    def test_names(self) -> None:
+        """A webhook is named by its plugin and its method."""
+        for name in ("Github", "Github.notification", ":x", "Github:", "Github:a b", 3, None):
+            self.assertEqual(
+                invalid({name: {}}),
+                f"WEBHOOKS: expected names such as 'Github:notification', of a plugin and its method, not {name!r}",
+            )
+
+    def test_structure(self) -> None:
+        """A collection of another kind isn't shown, since it may contain secrets."""
+        self.assertEqual(invalid(["secret"]), "WEBHOOKS: expected a dict of webhooks, not a list")
+        self.assertEqual(
+            invalid({ROUTE: ["secret"]}), "WEBHOOKS['Github:notification']: expected a dict of options, not a list"
+        )
+
+    def test_errors(self) -> None:
+        """An error names the webhook, the option and valid values, with a suggestion for a misspelt name."""
+        for options, text in (
+            ({"rat": "10/s"}, "unknown option 'rat'; did you mean 'rate'?"),
+            ({"verify": "github", "secert": "x"}, "unknown option 'secert'; did you mean 'secret'?"),
+            ({"raw": True}, "unknown option 'raw'; expected one of ack, attempts, dedupe, dedupe_window, max_body, "),
+            ({"secret": "env:X"}, "unknown option 'secret'; expected one of ack, "),
+            ({1: 2}, "unknown option 1; expected one of ack, "),
+            ({"rate": "10/d"}, "rate: expected a rate such as '10/s', '100/min' or '1000/h', not '10/d'"),
+            ({"ack": None}, "ack: expected 'after' or 'now', not None"),
+            (
+                {"methods": "PSOT"},
+                "methods: expected HTTP methods among GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, not ",
+            ),
+            (
+                {"methods": ["PSOT"]},
+                "methods: expected HTTP methods among GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, not 'PSOT'; did you mean 'POST'?",
+            ),
+            ({"methods": []}, "methods: expected HTTP methods such as ('POST',), not a list"),
+            ({"timeout": 0}, "timeout: expected a number of seconds, more than 0, not 0"),
+            ({"max_body": "1 MB"}, "max_body: expected a whole number, at least 1, not '1 MB'"),
+            ({"verify": "gihub", "secret": "env:X"}, "unknown verification: 'gihub'; expected one of "),
+            ({"verify": "github"}, "the verification github needs the option 'secret'"),
+            (
+                {"verify": True},
+                "verify: expected a verification such as errklein.verify.github(secret='env:NAME'), not a bool",
+            ),
+        ):
+            self.assertTrue(
+                invalid({ROUTE: options}).startswith(f"WEBHOOKS[{ROUTE!r}]: {text}"), invalid({ROUTE: options})
+            )
+        self.assertTrue(invalid({ROUTE: {"verify": "gihub"}}).endswith("; did you mean 'github'?"))
+
+    def test_no_secret_in_errors(self) -> None:
+        """A secret that is given as a value is an error, which doesn't repeat it."""
+        for options in (
+            {"verify": "github", "secret": "hunter2"},
+            {"verify": "github", "secret": ["env:OLD", "hunter2"]},
+            {"verify": "github", "secret": b"hunter2"},
+            {"verify": b"hunter2"},
+            {"verify": ["github", "hunter2"]},
+        ):
+            self.assertNotIn("hunter2", invalid({ROUTE: options}))
+
+    @given(
+        st.recursive(
+            st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.sampled_from(("github", "now", ROUTE)),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from((ROUTE, "verify", "ack", "rate", "secret", "methods", "dedupe")), inner
+                )
+            ),
+        )
+    )
+    @example({ROUTE: {"verify": "github", "secret": {}}})
+    @example({ROUTE: {"methods": {"POST"}}})
+    def test_any_value(self, setting: Any) -> None:
+        """Any other value is an error with the name of the setting, in one line, and nothing else is raised."""
+        try:
+            hook_options(setting)
+        except HookOptionsError as error:
+            self.assertTrue(str(error).startswith("WEBHOOKS"))
+            self.assertEqual(len(str(error).splitlines()), 1)
+
+
+class ConfiguredTests(SynchronousTestCase):
+    """The merging of the operator's options with those of the plugin."""
+
+    def test_precedence(self) -> None:
+        """The operator's options replace those of the plugin; the others stay."""
+        author = HookDeclaration("/github", ("PUT",), raw=True, max_body=10, ack="now", attempts=3, rate=Rate(1, 1))
+        hook = with_options(author, attempts=7, rate=None, max_body=20)
+        self.assertEqual((hook.attempts, hook.rate, hook.max_body), (7, None, 20))
+        self.assertEqual((hook.raw, hook.ack, hook.methods), (True, "now", ("PUT",)))
+
+    def test_verification_switched_off(self) -> None:
+        """A verification of the plugin is only switched off by None."""
+        verified = HookDeclaration("/github", verify=github(secret="env:GH_SECRET"))
+        self.assertEqual(with_options(verified, ack="now").verify, verified.verify)
+        self.assertIsNone(with_options(verified, verify=None).verify)
+
+    def test_methods(self) -> None:
+        """The operator's methods apply first, then those of the plugin, then the default ones."""
+        given = HookDeclaration("/github", ("PUT",), methods_given=True)
+        hook = Hook("Github", "notification", PLAIN, print)
+        self.assertEqual(configured(hook, {}, ("POST",)).declaration.methods, ("POST",))
+        self.assertFalse(configured(hook, {}, ("POST",)).declaration.methods_given)
+        self.assertEqual(configured(Hook("Github", "x", given, print), {}, ("POST",)).declaration.methods, ("PUT",))
+        self.assertEqual(with_options(given, methods="get").methods, ("GET",))
+        self.assertTrue(with_options(PLAIN, methods="get").methods_given)
+
+    def test_other_hooks(self) -> None:
+        """Options of one webhook don't change others, not even of the same method in another plugin."""
+        options = hook_options({ROUTE: {"rate": "1/s"}})
+        for owner, name in (("Github", "other"), ("Gitlab", "notification")):
+            self.assertIsNone(configured(Hook(owner, name, PLAIN, print), options, METHODS).declaration.rate)
+
+    def test_contradictions(self) -> None:
+        """Options that require others, which neither the operator nor the plugin has set, are an error."""
+        for options, text in (
+            ({"attempts": 3}, "expected ack='now' for attempts, not 'after'"),
+            ({"ordered": True}, "expected ack='now' for ordered, not 'after'"),
+            (
+                {"dedupe": "id"},
+                "expected a verification of a sender that gives its deliveries ids, for dedupe='id', not None",
+            ),
+        ):
+            error = self.assertRaises(HookOptionsError, with_options, PLAIN, **options)
+            self.assertEqual(str(error), f"WEBHOOKS[{ROUTE!r}]: {text}")
+        self.assertEqual(with_options(HookDeclaration("/github", ack="now"), attempts=3).attempts, 3)
+
+
+class UnknownHooksTests(SynchronousTestCase):
+    """Names in the setting that don't exist."""
+
+    def unknown(self, *names: str) -> list[str]:
+        """Return the errors about names, each without the name with which it begins."""
+        methods = {"Github": ["notification", "ping"], "Broken": None, "Chat": []}
+        errors = list(unknown_hooks(names, methods))
+        for error in errors:
+            self.assertTrue(error.startswith("WEBHOOKS["))
+        return [error.partition("]: ")[2] for error in errors]
+
+    def test_known(self) -> None:
+        """A webhook that exists is no error, nor is one of a plugin that can't be loaded."""
+        self.assertEqual(self.unknown("Github:notification", "Broken:anything"), [])
+
+    def test_unknown(self) -> None:
+        """An unknown plugin or method is an error with a suggestion, or else with the names of the plugin's webhooks."""
+        self.assertEqual(
+            self.unknown("Gihub:notification", "Github:notificaton", "Github:x", "Chat:x"),
+            [
+                "unknown plugin 'Gihub'; did you mean 'Github'?",
+                "the plugin Github has no webhook 'notificaton'; did you mean 'notification'?",
+                "the plugin Github has no webhook 'x'; it has notification, ping",
+                "the plugin Chat has no webhook 'x'; it has none",
+            ],
+        )
