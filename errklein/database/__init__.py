@@ -2,6 +2,6 @@
 
 from errklein.database._connection import Database
 from errklein.database._errors import DatabaseError
-from errklein.database._migrations import Migration
+from errklein.database._migrations import Migration, read_migrations
 
-__all__ = ["Database", "DatabaseError", "Migration"]
+__all__ = ["Database", "DatabaseError", "Migration", "read_migrations"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from errklein.database._errors import DatabaseError, explained
-from errklein.database._migrations import Migration, upgrade
+from errklein.database._migrations import Migration, apply_migrations, check_version
 
 BUSY_TIMEOUT = 2.0
 """The seconds that a write waits for another program, such as a backup, to release the file."""
@@ -24,20 +24,25 @@ class Database:
 
     :param path: the file.
     :param migrations: the schema; the constructor upgrades an older file.
+    :param upgrade: False neither creates nor upgrades the file: then a missing or older one is an error. This is for processes
+        that use the file of a running bot.
     """
 
-    def __init__(self, path: Path, migrations: Sequence[Migration]) -> None:
+    def __init__(self, path: Path, migrations: Sequence[Migration], *, upgrade: bool = True) -> None:
         self.path = path
         self.closed = False
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
-        _make_private(path)
+        if upgrade:
+            _make_private(path)
+        elif not path.exists():
+            raise DatabaseError(f"{path} doesn't exist")
         with self._errors_explained():
             self._writer = _connect(path)
             try:
                 self._writer.execute("PRAGMA journal_mode = WAL")
                 self._writer.execute("PRAGMA synchronous = FULL")
-                upgrade(self._writer, path, migrations)
+                (apply_migrations if upgrade else check_version)(self._writer, path, migrations)
                 self._reader = _connect(path)
             except BaseException:
                 self._writer.close()

@@ -8,12 +8,12 @@ from an errbot shelf, which `SQLiteStorage.put` stores, is restricted until the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from errklein.database import Database, Migration
+from errklein.database import Database, read_migrations
 from errklein.storage._errors import StorageError, UnreadableValue, UnstorableValue, database_errors
 from errklein.storage._restricted_pickling import DEFAULT_READER, ValueReader
 from errklein.storage.pickling import dumps
@@ -21,23 +21,7 @@ from errklein.storage.pickling import dumps
 DATABASE = "errklein.sqlite"
 """The file name of the database in BOT_DATA_DIR."""
 
-# A key is bytes (UTF-8 that may contain lone surrogates), since SQLite's text can't represent every Python string. The
-# table keeps its rowid, so that the primary key is a separate index, and listing keys doesn't read the values.
-MIGRATIONS: Sequence[Migration] = (
-    (
-        """
-        CREATE TABLE stored (
-            namespace BLOB NOT NULL,
-            key BLOB NOT NULL,
-            value BLOB NOT NULL,
-            PRIMARY KEY (namespace, key)
-        )
-        """,
-    ),
-    # NULL if the bot has stored the value itself. Otherwise the value is from a backup or a shelf, and this is a JSON
-    # array of the additional names that the operator has trusted.
-    ("ALTER TABLE stored ADD COLUMN trusted TEXT",),
-)
+MIGRATIONS = read_migrations(Path(__file__).parent / "migrations")
 
 _SET = (
     "INSERT INTO stored (namespace, key, value, trusted) VALUES (?, ?, ?, ?) "

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.database import Database, DatabaseError
 
-MIGRATIONS = (["CREATE TABLE t (a UNIQUE)"],)
+MIGRATIONS = ("CREATE TABLE t (a UNIQUE);",)
 
 
 class DatabaseTests(SynchronousTestCase):

@@ -342,7 +342,7 @@ class OriginTests(SQLiteCase):
         """Values in a file with the older schema count as the bot's own."""
         path = Path(self.mktemp())
         with closing(sqlite3.connect(path, isolation_level=None)) as older:
-            migrations.upgrade(older, path, MIGRATIONS[:1])
+            migrations.apply_migrations(older, path, MIGRATIONS[:1])
             older.execute("INSERT INTO stored VALUES (?, ?, ?)", (b"Greeter", b"a", self.DATA))
         with closing(SQLiteStorage(path)) as storage:
             self.assertIs(storage.open("Greeter").get("a"), os.getcwd)
