@@ -25,12 +25,13 @@ from errklein.bot._webhook_warnings import WebhookWarnings
 from errklein.chat import Identifier
 from errklein.config import Config, configuration_warnings
 from errklein.dispatch import Dispatcher, Networks, process_template
+from errklein.journal import DeliveryQueue
 from errklein.listening import ExpiryWatch
 from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.repos import BotRepoManager, Downloads
 from errklein.plugins.unknown_names import settings_read, unknown_names
-from errklein.ports import Backend
+from errklein.ports import Backend, Journal
 from errklein.running.workers import Workers
 
 
@@ -99,6 +100,10 @@ class Bot:
             self.command_pool.stop,
         )
         steps = StopSteps(intake, work, services=(self.waits.stop, self.plugin_pool.stop, missed.stop))
+        self.journal: Journal | None = None
+        """The journal of webhooks; None until `wiring` has set it."""
+        self.delivery_queue: DeliveryQueue | None = None
+        """The queue that runs the journal's deliveries; None until `wiring` has set it."""
         self._stop = StopSequence(reactor, adapters, self.when_quiet, self.plugin_manager.stop, steps)
 
         # Methods of the parts that plugins call.

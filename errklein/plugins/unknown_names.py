@@ -14,8 +14,8 @@ from errklein.plugins.botplugin import BotPlugin, handlers_once_active
 from errklein.text.suggestions import did_you_mean
 
 _CORE_PLUGINS = (
-    "ACLs, Backup, ChatRoom, CommandNotFoundFilter, Flows, Health, Help, Plugins, TextCmds, Utils, VersionChecker, "
-    "Webserver"
+    "ACLs, Backup, ChatRoom, CommandNotFoundFilter, Deliveries, Flows, Health, Help, Plugins, TextCmds, Utils, "
+    "VersionChecker, Webserver"
 )
 
 _SETTING = re.compile(r"config(?:\.|\[[\"']|,\s*[\"'])([A-Z][A-Z0-9_]*)\b")

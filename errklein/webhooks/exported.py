@@ -24,16 +24,20 @@ def summary(delivery: StoredDelivery) -> str:
 
     The time is in the local time zone. The reason, which may contain text from outside, is last.
     """
-    time = datetime.fromtimestamp(delivery.received_at).isoformat(" ", "seconds")
     origin = f" ({delivery.origin})" if delivery.origin else ""
     outcome = f" {described(delivery.outcome)}" if delivery.outcome else ""
-    return f"{delivery.id} {delivery.state} {time} {delivery.route}{origin}{outcome}"
+    return f"{delivery.id} {delivery.state} {shown_time(delivery.received_at)} {delivery.route}{origin}{outcome}"
 
 
 def described(outcome: Outcome) -> str:
     """Return an outcome as text, such as `500 after 0.2 s: ValueError`."""
     status = f"{outcome.status or 'no response'} after {outcome.seconds:.1f} s"
     return f"{status}: {' '.join(outcome.reason.split())}" if outcome.reason else status
+
+
+def shown_time(time: float) -> str:
+    """Return a Unix time as text in the local time zone, such as `2026-11-28 18:56:06`."""
+    return datetime.fromtimestamp(time).isoformat(" ", "seconds")
 
 
 def as_values(delivery: StoredDelivery) -> dict[str, Any]:

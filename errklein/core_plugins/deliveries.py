@@ -1,0 +1,220 @@
+"""The commands `!deliveries`, `!delivery`, `!delivery replay`, `!webhook pause` and `!webhook resume`."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from errklein.chat import Message
+from errklein.commands import CommandError, admin_by_default, botcmd
+from errklein.core_plugins import CorePlugin
+from errklein.journal import DeliveryQueue
+from errklein.ports import Journal, JournalError
+from errklein.text import code, fenced, plain, truncated
+from errklein.text.masking import masker
+from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
+from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, parse_ids, parse_words
+from errklein.webhooks.exported import described, shown_time, summary
+
+T = TypeVar("T")
+
+_LINE = 300
+_SHOWN = 2000
+_HEADERS = 50
+
+
+class Deliveries(CorePlugin):
+    """List, show and replay the deliveries of webhooks."""
+
+    @admin_by_default
+    @botcmd(syntax="[ROUTE] [STATE …] [since TIME] [until TIME] [limit COUNT] [before ID]")
+    async def deliveries(self, msg: Message, args: str) -> str:
+        """List the latest deliveries of webhooks.
+
+        Usage: !deliveries [ROUTE] [STATE …] [since TIME] [until TIME] [limit COUNT] [before ID]
+
+        ROUTE is Plugin:method, Plugin or the path of a webhook. A state is received, running, retry, done, dead, failed,
+        duplicate or refused. A time is a duration such as 30m, 2h or 3d, or an ISO date.
+        """
+        words = _split(args)
+        query = self._query(words)
+        found = await _read(self._journal.find(query))
+        if not found:
+            return "No delivery matches."
+        lines = _shown([summary(self._disclosed(msg, one)) for one in found])
+        if len(found) == query.limit:
+            lines.append(f"Older ones: {code(self._next_page(words, found[-1].id))}")
+        return "\n".join(lines)
+
+    @admin_by_default
+    @botcmd(syntax="ID")
+    async def delivery(self, msg: Message, args: str) -> str:
+        """Show a delivery with its attempts, headers and body.
+
+        Usage: !delivery ID
+        """
+        ids = parse_ids(args.split())
+        if ids is None or len(ids) != 1:
+            raise CommandError(f"{plain(truncated(args, _LINE)) or 'Nothing'} is not the id of a delivery.")
+        found = await _read(self._journal.get(ids[0]))
+        if found is None:
+            raise CommandError(f"There is no delivery {ids[0]}.")
+        return "\n".join(_details(self._disclosed(msg, found)))
+
+    @admin_by_default
+    @botcmd(syntax="ID … | [ROUTE] [STATE …] [since TIME] [until TIME]")
+    async def delivery_replay(self, msg: Message, args: str) -> str:
+        """Run deliveries once more.
+
+        Usage: !delivery replay ID …
+        !delivery replay [ROUTE] [STATE …] [since TIME] [until TIME]
+
+        The words of the second form are those of !deliveries. Without a state, failed and dead deliveries run. At most 1000
+        run at a time, the latest ones.
+        """
+        words = _split(args)
+        ids = parse_ids(words)
+        if not words:
+            raise CommandError("Name ids of deliveries, a route, a state or a time.")
+        if ids is None:
+            query = self._query(words)
+            states = query.states or (DeliveryState.FAILED, DeliveryState.DEAD)
+            limit = query.limit if "limit" in words else MAX_COUNT
+            found = await _read(self._journal.find(replace(query, states=states, limit=limit)))
+            ids = [one.id for one in found]
+        replayed = await _read(self._journal.replay(ids[:MAX_COUNT]))
+        others = [str(one) for one in ids if one not in set(replayed)]
+        text = f"Replaying {_counted(len(replayed))}."
+        if others:
+            listed = ", ".join(others[:20]) + (" …" if len(others) > 20 else "")
+            text += (
+                f" {_counted(len(others))} can't be replayed, since the request isn't stored completely, or waits or runs "
+                f"already: {listed}"
+            )
+        return text
+
+    @admin_by_default
+    @botcmd(syntax="[ROUTE]")
+    async def webhook_pause(self, msg: Message, args: str) -> str:
+        """Let the deliveries of a webhook wait.
+
+        Usage: !webhook pause [ROUTE]
+
+        Without a route, the paused webhooks are listed. Only deliveries with ack="now" wait: requests are recorded and get 202. They run after !webhook resume, also if the bot restarts meanwhile.
+        """
+        if not args.strip():
+            return f"Paused: {plain(', '.join(sorted(self._queue.paused))) or 'none'}."
+        routes = self._routes(args)
+        for route in routes:
+            await _read(self._queue.pause(route))
+        return f"Paused {plain(', '.join(routes))}."
+
+    @admin_by_default
+    @botcmd(syntax="ROUTE")
+    async def webhook_resume(self, msg: Message, args: str) -> str:
+        """Run the deliveries of a paused webhook.
+
+        Usage: !webhook resume ROUTE
+        """
+        routes = self._routes(args)
+        for route in routes:
+            await _read(self._queue.resume(route))
+        return f"Resumed {plain(', '.join(routes))}."
+
+    @property
+    def _journal(self) -> Journal:
+        return _present(self._bot.journal)
+
+    @property
+    def _queue(self) -> DeliveryQueue:
+        return _present(self._bot.delivery_queue)
+
+    def _routes(self, args: str) -> list[str]:
+        """Return the routes of a route, plugin or path. A route may be that of an inactive plugin."""
+        name = self._query(_split(args)).route
+        if name is None:
+            raise CommandError("Name a webhook, as Plugin:method, or a plugin.")
+        known = {*self._hooks().values(), *self._queue.paused}
+        return sorted(route for route in known if f"{route}:".startswith(f"{name}:")) or [name]
+
+    def _hooks(self) -> dict[str, str]:
+        return {route.rule: f"{route.hook.owner}:{route.hook.name}" for route in self._bot.web.routes.hooks()}
+
+    def _query(self, words: Sequence[str]) -> DeliveryQuery:
+        try:
+            return parse_words(words, time.time(), self._hooks())
+        except InvalidWords as error:
+            raise CommandError(plain(truncated(str(error), 2 * _LINE))) from error
+
+    def _disclosed(self, msg: Message, delivery: StoredDelivery) -> StoredDelivery:
+        """Return the delivery without reasons, which may be texts of exceptions, unless only an administrator reads the reply."""
+        if self._bot.disclosure.allowed(self._bot.backend, msg) or delivery.outcome is None:
+            return delivery
+        attempts = [replace(one, outcome=replace(one.outcome, reason="")) for one in delivery.attempts]
+        return replace(delivery, outcome=replace(delivery.outcome, reason=""), attempts=attempts)
+
+    def _next_page(self, words: list[str], last: int) -> str:
+        if "before" in words:
+            del words[(at := words.index("before")) : at + 2]
+        return f"{self._bot.prefix}{shlex.join(['deliveries', *words, 'before', str(last)])}"
+
+
+def _present(part: T | None) -> T:
+    if part is None:
+        raise CommandError("This bot records no deliveries.")
+    return part
+
+
+async def _read(result: Awaitable[T]) -> T:
+    """Return the result of the journal. Raises CommandError with the error's text."""
+    try:
+        return await result
+    except JournalError as error:
+        raise CommandError(plain(str(error))) from error
+
+
+def _split(args: str) -> list[str]:
+    try:
+        return shlex.split(args)
+    except ValueError as error:
+        raise CommandError(f"{plain(str(error))}.") from error
+
+
+def _counted(count: int) -> str:
+    return f"{count} delivery" if count == 1 else f"{count} deliveries"
+
+
+def _details(delivery: StoredDelivery) -> list[str]:
+    """Return a delivery as Markdown lines. Texts from outside are masked, shortened and escaped."""
+    lines = [summary(delivery)]
+    facts = {"request": delivery.request_id, "ack": delivery.ack, "attempt": delivery.attempt, "key": delivery.key}
+    if delivery.state in (DeliveryState.RETRY, DeliveryState.RUNNING) and delivery.due_at:
+        facts["next attempt" if delivery.state is DeliveryState.RETRY else "lease until"] = shown_time(delivery.due_at)
+    lines.append(", ".join(f"{name} {value}" for name, value in facts.items() if value != ""))
+    lines.extend(
+        f"attempt {attempt.number} {shown_time(attempt.began_at)} {described(attempt.outcome)}"
+        for attempt in delivery.attempts
+    )
+    request = delivery.request
+    if request is None:
+        return _shown(lines)
+    lines.append(f"{request.method} {request.target} from {request.client or 'an unknown address'}")
+    lines.extend(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in request.headers[:_HEADERS])
+    return [*_shown(lines), _body(request.body)]
+
+
+def _shown(lines: Sequence[str]) -> list[str]:
+    return [plain(truncated(masker(line), _LINE)) for line in lines]
+
+
+def _body(body: bytes | None) -> str:
+    if body is None:
+        return "The body is not stored."
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return f"The body has {len(body)} bytes, which aren't text in UTF-8."
+    return f"Body ({len(body)} bytes):\n{fenced(truncated(masker(text[: 2 * _SHOWN]), _SHOWN))}"

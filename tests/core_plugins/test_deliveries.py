@@ -1,0 +1,240 @@
+"""Tests for `!deliveries`, `!delivery …` and `!webhook pause`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+
+from errklein import BotPlugin, webhook
+from errklein.journal import DeliveryQueue, MemoryJournal, RetryPolicy
+from errklein.ports import JournalError
+from errklein.testing import PluginTestCase
+from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, Postponed, StoredDelivery, StoredRequest
+
+RECEIVED_AT = datetime(2026, 11, 28, 18, 56, 6).timestamp()
+BODY = b'{"action": "opened"}'
+HEADERS = [(b"x-github-event", b"issues"), (b"user-agent", b"*hook* `x`")]
+REQUEST = StoredRequest("POST", "/github?a=1", HEADERS, BODY, "198.51.100.7")
+
+
+class Github(BotPlugin):
+    """Has a webhook."""
+
+    @webhook("/github")
+    def notification(self, payload: Any) -> str:
+        return "noted"
+
+
+class DeliveriesCase(PluginTestCase):
+    """A test with a journal in memory."""
+
+    plugins = (Github,)
+
+    def setUp(self) -> None:
+        """Replace the bot's journal."""
+        super().setUp()
+        self.journal = self.bot.bot.journal = MemoryJournal(lambda: RECEIVED_AT)
+
+    def add(
+        self, state: DeliveryState = DeliveryState.FAILED, reason: str = "ValueError: *bad*", **fields: Any
+    ) -> StoredDelivery:
+        """Store a finished delivery, and return it."""
+        status = {DeliveryState.DONE: 200, DeliveryState.REFUSED: 401}.get(state, 500)
+        number = self.journal.next_id()
+        delivery = StoredDelivery(
+            number, "Github:notification", state, RECEIVED_AT, outcome=Outcome(status, reason, 0.2), request=REQUEST
+        )
+        self.journal.log(replace(delivery, **fields))
+        return delivery
+
+    def states(self) -> list[str]:
+        """Return the states of all deliveries, oldest first."""
+        found = self.successResultOf(self.journal.find(DeliveryQuery(limit=1000)))
+        return [str(delivery.state) for delivery in reversed(found)]
+
+
+class ListTests(DeliveriesCase):
+    """`!deliveries`."""
+
+    def test_lines(self) -> None:
+        """Each delivery is one line, the latest first."""
+        self.add()
+        self.add(DeliveryState.DONE, "", route="Builds:build")
+        self.assertEqual(
+            self.command("!deliveries"),
+            "2 done 2026-11-28 18:56:06 Builds:build 200 after 0.2 s\n"
+            "1 failed 2026-11-28 18:56:06 Github:notification 500 after 0.2 s: ValueError: *bad*",
+        )
+
+    def test_filters(self) -> None:
+        """A plugin, a webhook, its path, states and times select deliveries."""
+        self.add()
+        self.add(DeliveryState.DONE, route="Builds:build")
+        self.add(DeliveryState.REFUSED)
+        for words, ids in (
+            ("Github", "31"),
+            ("Github:notification failed", "1"),
+            ("/github refused", "3"),
+            ("done refused", "32"),
+            ("until 2026-11-28T18:56", ""),
+            ("limit 4 since 2026-11-28", "321"),
+            ("before 3", "21"),
+        ):
+            reply = self.command(f"!deliveries {words}")
+            self.assertEqual("".join(line[0] for line in reply.splitlines()) if ids else "", ids, reply)
+        self.assertEqual(self.command("!deliveries dead"), "No delivery matches.")
+
+    def test_pages(self) -> None:
+        """A full page ends with the command for the next one."""
+        for _ in range(5):
+            self.add()
+        self.assertTrue(self.command("!deliveries failed limit 2").endswith("!deliveries failed limit 2 before 4"))
+        reply = self.command("!deliveries failed before 4 limit 2")
+        self.assertTrue(reply.endswith("!deliveries failed limit 2 before 2"), reply)
+
+    def test_errors(self) -> None:
+        """Unknown words and a journal that can't be read are errors with a reason."""
+        self.assertIn("unknown word 'faild'; did you mean 'failed'?", self.command("!deliveries faild"))
+        self.assertEqual(self.command("!deliveries 'a"), "No closing quotation.")
+
+        def find(query: DeliveryQuery) -> Deferred[Any]:
+            return fail(JournalError("journal.db: the disk is full"))
+
+        self.patch(self.journal, "find", find)
+        self.assertEqual(self.command("!deliveries"), "journal.db: the disk is full")
+
+    def test_others(self) -> None:
+        """Only administrators list deliveries; where a rule admits others, they don't see texts of exceptions."""
+        self.add()
+        self.assertIn("requires bot-admin", self.command("!deliveries", frm="@bob"))
+        self.bot.config.ACCESS_CONTROLS = {"deliveries": {"allowusers": ("*",), "allowmuc": True}}
+        for reply in (self.command("!deliveries", frm="@bob"), *self.bot.say("!deliveries", room="#ops")):
+            self.assertTrue(reply.endswith("Github:notification 500 after 0.2 s"), reply)
+
+    def test_texts_from_outside(self) -> None:
+        """A reason is shown literally, on one line, shortened, without secrets."""
+        self.add(reason=f"**b** | https://me:pw@host\n# {'x' * 1000}")
+        reply = self.command("!deliveries")
+        self.assertIn("**b** | https://•••@host # xxx", reply)
+        self.assertLess(len(reply), 320)
+
+
+class ShowTests(DeliveriesCase):
+    """`!delivery`."""
+
+    def test_parts(self) -> None:
+        """The reply has the attempts, the request, its headers and its body."""
+        self.add(request_id="abc-7", attempt=2)
+        self.assertEqual(
+            self.command("!delivery 1"),
+            "1 failed 2026-11-28 18:56:06 Github:notification 500 after 0.2 s: ValueError: *bad*\n"
+            "request abc-7, ack after, attempt 2\n"
+            "POST /github?a=1 from 198.51.100.7\n"
+            "x-github-event: issues\n"
+            "user-agent: *hook* `x`\n"
+            "Body (20 bytes):\n"
+            ' {"action": "opened"}',
+        )
+
+    def test_attempts(self) -> None:
+        """Earlier attempts and the time of the next one are shown."""
+        delivery = replace(self.add(), id=7, state=DeliveryState.RECEIVED, ack="now")
+        self.journal.record(delivery)
+        for reason, due in (("first", 0), ("second", 60)):
+            self.journal.lease(delivery.route, 1, 60)
+            self.journal.retry_at(7, RECEIVED_AT + due, Outcome(500, reason, 1.5))
+        reply = self.command("!delivery 7")
+        self.assertIn("attempt 2, next attempt 2026-11-28 18:57:06\n", reply)
+        self.assertIn("\nattempt 1 2026-11-28 18:56:06 500 after 1.5 s: first\n", reply)
+
+    def test_bodies(self) -> None:
+        """A long body is shortened; one that isn't text or isn't stored is described."""
+        for body, shown in (
+            (b"x" * 5000, f"Body (5000 bytes):\n{'x' * 2000}…"),
+            (b"\xff\x00", "The body has 2 bytes, which aren't text in UTF-8."),
+            (b"```\n# no *end*", "Body (14 bytes):\n```\n# no *end*"),
+            (None, "The body is not stored."),
+        ):
+            number = self.add(request=replace(REQUEST, body=body)).id
+            self.assertTrue(self.command(f"!delivery {number}").replace("\n ", "\n").endswith(shown), shown)
+
+    def test_unknown_ids(self) -> None:
+        """An unknown id, and a word that is none, are errors."""
+        self.assertEqual(self.command("!delivery 99"), "There is no delivery 99.")
+        self.assertEqual(self.command("!delivery *x*"), "*x* is not the id of a delivery.")
+        self.assertEqual(self.command("!delivery"), "Nothing is not the id of a delivery.")
+
+
+class ReplayTests(DeliveriesCase):
+    """`!delivery replay`."""
+
+    def test_ids(self) -> None:
+        """Deliveries run once more by their ids; the reply names those that can't."""
+        self.add()
+        self.add(DeliveryState.DONE)
+        self.add(request=None)
+        reply = self.command("!delivery replay 1 2 3 99")
+        self.assertTrue(reply.startswith("Replaying 2 deliveries. 2 deliveries can't be replayed"), reply)
+        self.assertTrue(reply.endswith(": 3, 99"), reply)
+        self.assertEqual(self.states(), ["received", "received", "failed"])
+
+    def test_ranges(self) -> None:
+        """A route, states and times select deliveries, by default failed and dead ones."""
+        for state in (DeliveryState.FAILED, DeliveryState.DONE, DeliveryState.DEAD):
+            self.add(state)
+        self.assertEqual(self.command("!delivery replay Github until 2026-11-28"), "Replaying 0 deliveries.")
+        self.assertEqual(self.command("!delivery replay Github since 2026-11-28 limit 1"), "Replaying 1 delivery.")
+        self.assertEqual(self.states(), ["failed", "done", "received"])
+        self.assertEqual(self.command("!delivery replay /github done"), "Replaying 1 delivery.")
+        self.assertEqual(self.states(), ["failed", "received", "received"])
+
+    def test_nothing(self) -> None:
+        """Without words, nothing is replayed."""
+        self.add()
+        self.assertIn("Name ids", self.command("!delivery replay"))
+        self.assertEqual(self.states(), ["failed"])
+
+
+class PauseTests(DeliveriesCase):
+    """`!webhook pause` and `!webhook resume`."""
+
+    def setUp(self) -> None:
+        """Give the bot a queue."""
+        super().setUp()
+
+        def run(delivery: StoredDelivery) -> Deferred[Outcome | Postponed]:
+            raise AssertionError("the queue wasn't started")
+
+        self.queue = self.bot.bot.delivery_queue = DeliveryQueue(
+            self.bot.reactor, self.journal, run, lambda route: RetryPolicy(), lambda delivery, outcome: None
+        )
+        self.addCleanup(self.queue.close)
+
+    def paused(self) -> list[str]:
+        """Return the paused routes that the journal keeps."""
+        return list(self.successResultOf(self.journal.paused()))
+
+    def test_pause(self) -> None:
+        """The path of a webhook, or its plugin, pauses and resumes it; without a route, the paused ones are listed."""
+        for route in ("Github", "/github", "Github:notification"):
+            self.assertEqual(self.command(f"!webhook pause {route}"), "Paused Github:notification.")
+            self.assertEqual(self.paused(), ["Github:notification"])
+            self.assertEqual(self.command(f"!webhook resume {route}"), "Resumed Github:notification.")
+            self.assertEqual(self.paused(), [])
+        self.assertEqual(self.command("!webhook pause"), "Paused: none.")
+
+    def test_inactive_plugins(self) -> None:
+        """A webhook of an inactive plugin can be paused."""
+        self.assertEqual(self.command("!webhook pause Gone:hook"), "Paused Gone:hook.")
+        self.assertEqual(self.paused(), ["Gone:hook"])
+
+    def test_errors(self) -> None:
+        """An unknown route, and a bot without a journal, are errors."""
+        self.assertIn("unknown word '/gitub'; did you mean", self.command("!webhook pause /gitub"))
+        self.assertIn("Name a webhook", self.command("!webhook resume"))
+        self.bot.bot.delivery_queue = self.bot.bot.journal = None
+        for command in ("!webhook pause Github", "!deliveries", "!delivery 7"):
+            self.assertEqual(self.command(command), "This bot records no deliveries.")
