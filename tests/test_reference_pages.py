@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import io
 import json
+import os
 import re
+import shlex
+import sys
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import succeed
+from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.static import Data
 from twisted.web.template import tags
 
-from errklein import BotPlugin, webhook
+from errklein import BotPlugin, cli, webhook
 from errklein.commands import CommandDeclaration, is_admin_by_default
 from errklein.plugins.botplugin import handlers_once_active
 from errklein.testing import PluginTestCase
 from errklein.testing._bot import TestBot
+from errklein.verify import SCHEMES, verification
 from errklein.web import facade
 from tests.processes import ROOT
 
@@ -61,6 +70,75 @@ class FlaskNameTests(PluginTestCase):
         page = (REFERENCE / "webhooks.md").read_text("utf-8")
         missing = [name for name in facade.__all__ if name not in OWN_NAMES and not re.search(rf"`{name}\b", page)]
         self.assertEqual(missing, [])
+
+
+class VerificationPageTests(SynchronousTestCase):
+    """docs/reference/verification.md."""
+
+    def setUp(self) -> None:
+        """Read the page."""
+        self.page = (REFERENCE / "verification.md").read_text("utf-8")
+
+    def rows(self, heading: str) -> dict[str, list[str]]:
+        """Return the rows of the first table after a heading whose first column has this name, by the first cell."""
+        table = self.page.partition(f"\n| {heading} |")[2].partition("\n\n")[0]
+        cells = [line.strip("|").split("|") for line in table.splitlines()[2:]]
+        return {row[0].strip(" `"): [cell.strip() for cell in row[1:]] for row in cells}
+
+    def test_schemes(self) -> None:
+        """Each scheme has a row with its options, its time window, and whether deliveries have an id."""
+        rows = self.rows("scheme")
+        self.assertEqual(list(rows), sorted(SCHEMES))
+        needed = {"allowed": "192.0.2.1", "user": "x", "header": "X-A", "secret": "env:A", "public_key": "ab" * 32}
+        for name, (_, _, window, ident, options) in rows.items():
+            parameters = inspect.signature(SCHEMES[name]).parameters
+            if name != "hmac_signature":
+                self.assertEqual(re.findall("`(.*?)`", options), list(parameters), name)
+            tolerance = parameters.get("tolerance")
+            self.assertEqual(re.findall(r"(\d+) s", window), [f"{tolerance.default:g}"] if tolerance else [], name)
+            required = {key: needed[key] for key, value in parameters.items() if value.default is value.empty}
+            made = verification(name, **{"secret": "env:A", **required} if "secret" in parameters else required)
+            self.assertEqual(ident != "none", name == "hmac_signature" or made.delivery_id is not None, name)
+
+    def test_options(self) -> None:
+        """Each option is explained, with its default."""
+        common = set(self.rows("option"))
+        generic = {name: cells[0] for name, cells in self.rows_of_hmac().items()}
+        for name, scheme in SCHEMES.items():
+            parameters = inspect.signature(scheme).parameters
+            if name != "hmac_signature":
+                self.assertEqual(set(parameters) - common, set(), name)
+                continue
+            self.assertEqual(list(generic), list(parameters))
+            for key, parameter in parameters.items():
+                if parameter.default is parameter.empty:
+                    self.assertEqual(generic[key], "required", key)
+                elif parameter.default is not None:
+                    self.assertEqual(ast.literal_eval(generic[key].strip("`")), parameter.default, key)
+
+    def rows_of_hmac(self) -> dict[str, list[str]]:
+        """Return the rows of the options of hmac_signature."""
+        self.page = self.page.partition("### Other senders")[2]
+        return self.rows("option")
+
+    def test_signed_request(self) -> None:
+        """The example of `errklein sign` prints what the page shows."""
+        console = self.page.partition("```console\n")[2].partition("```")[0]
+        secret = re.search('GH_SECRET="(.*)"', console)
+        body = re.search("echo '(.*)' > push.json", console)
+        command, _, output = console.partition("$ errklein ")[2].partition("\n")
+        assert secret is not None and body is not None
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        (directory / "push.json").write_text(f"{body[1]}\n")
+        os.environ["GH_SECRET"] = secret[1]
+        self.addCleanup(os.environ.pop, "GH_SECRET")
+        here = Path.cwd()
+        self.addCleanup(os.chdir, here)
+        os.chdir(directory)
+        self.patch(sys, "stdout", io.StringIO())
+        cli.main(shlex.split(command))
+        self.assertEqual(sys.stdout.getvalue(), output)
 
 
 FORM = "application/x-www-form-urlencoded"

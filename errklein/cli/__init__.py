@@ -6,6 +6,7 @@ import argparse
 import re
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -80,6 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check(known)
     if known.command == "backends":
         return backends(known.config)
+    if known.command == "sign":
+        from errklein.cli._sign import sign
+
+        return sign(known, time.time())
     return work_on_data(known)
 
 

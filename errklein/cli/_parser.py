@@ -43,6 +43,7 @@ def make_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     _add_new_files(commands)
     _add_running(commands)
+    _add_sign(commands)
     _add_data(commands)
     return parser
 
@@ -157,6 +158,38 @@ def _add_running(commands: argparse._SubParsersAction[Any]) -> None:
         """,
         config,
     )
+
+
+def _add_sign(commands: argparse._SubParsersAction[Any]) -> None:
+    sign = _add(
+        commands,
+        "sign",
+        "sign a request, to test a webhook that verifies its sender",
+        """\
+        Print a curl command that posts the file with the signature of a sender such as github. The
+        command has the signature, and not the secret. Many senders sign the time, too: use the
+        command within five minutes.
+
+        examples:
+          errklein sign github push.json --secret env:GH_SECRET --header "X-GitHub-Event: push"
+          errklein sign stripe event.json --secret file:/etc/errklein/stripe --url http://127.0.0.1:3141/stripe
+          errklein sign hmac_signature data --secret env:KEY --option header=X-Signature --json
+        """,
+    )
+    sign.add_argument("scheme", metavar="SCHEME", help="the name of the scheme, such as github or standard_webhooks")
+    sign.add_argument("file", metavar="FILE", help="the file with the body")
+    sign.add_argument("--secret", metavar="REF", help="the secret: env:NAME, file:/path or credential:NAME")
+    sign.add_argument(
+        "--url",
+        default="http://127.0.0.1:3141/",
+        help="the URL of the webhook, which Twilio signs (default: %(default)s)",
+    )
+    for option, metavar, help_text in (
+        ("--header", "'NAME: VALUE'", "a header of the request; may be given several times"),
+        ("--option", "NAME=VALUE", "an option of the scheme; may be given several times"),
+    ):
+        sign.add_argument(option, metavar=metavar, action="append", default=[], help=help_text)
+    sign.add_argument("--json", action="store_true", help="print the headers as JSON instead of a command")
 
 
 def _add_data(commands: argparse._SubParsersAction[Any]) -> None:

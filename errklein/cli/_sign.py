@@ -1,0 +1,72 @@
+"""The command `errklein sign`: signs a request as a sender would, to test a webhook."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from errklein.config import SecretError, read_secret
+from errklein.verify import Header, Received, verification
+
+
+def sign(known: argparse.Namespace, now: float) -> int:
+    """Print a curl command with a signed request, or its headers as JSON. It has the signature, and not the secret.
+
+    :param known: The arguments: scheme, file, secret, url, header, option, json.
+    :param now: The present Unix time, for schemes that sign the time.
+    :raises SystemExit: An argument is invalid, or the file or the secret can't be read.
+    """
+    options = dict(_option(text) for text in known.option)
+    if known.secret is not None:
+        options["secret"] = known.secret
+    try:
+        scheme = verification(known.scheme, **options)
+        headers = [_header(text) for text in known.header]
+        body = Path(known.file).read_bytes()
+        if not any(name == b"content-type" for name, _ in headers):
+            headers.append((b"content-type", _content_type(body)))
+        secret = read_secret(scheme.secrets[0]) if scheme.signer and scheme.secrets else b""
+        headers += scheme.sign(Received("POST", known.url, headers, body, "", now), secret)
+    except ValueError as error:
+        known.parser.error(str(error))
+    except SecretError as error:
+        raise SystemExit(f"errklein: {error}") from None
+    except OSError as error:
+        raise SystemExit(f"errklein: {known.file} can't be read: {error.strerror}") from None
+    texts = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+    sys.stdout.write(json.dumps(dict(texts)) + "\n" if known.json else _curl(known.url, texts, known.file))
+    return 0
+
+
+def _curl(url: str, headers: Sequence[tuple[str, str]], file: str) -> str:
+    lines = [shlex.join(["curl", url]), *(shlex.join(["-H", f"{name}: {value}"]) for name, value in headers)]
+    return " \\\n  ".join([*lines, shlex.join(["--data-binary", f"@{file}"])]) + "\n"
+
+
+def _content_type(body: bytes) -> bytes:
+    try:
+        json.loads(body)
+    except ValueError:
+        return b"application/x-www-form-urlencoded"
+    return b"application/json"
+
+
+def _header(text: str) -> Header:
+    name, colon, value = text.partition(":")
+    if not name or not colon:
+        raise ValueError(f"invalid header: {text!r}; expected 'Name: value'")
+    return name.strip().lower().encode(), value.strip().encode()
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
