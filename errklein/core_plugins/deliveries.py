@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -15,15 +15,15 @@ from errklein.journal import DeliveryQueue
 from errklein.ports import Journal, JournalError
 from errklein.text import code, fenced, plain, truncated
 from errklein.text.masking import masker
-from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
-from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, parse_ids, parse_words
-from errklein.webhooks.exported import described, shown_time, summary
+from errklein.webhooks.deliveries import DeliveryQuery, StoredDelivery
+from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, parse_ids, parse_replay, parse_words
+from errklein.webhooks.exported import body_text, details, summary
 
 T = TypeVar("T")
 
 _LINE = 300
 _SHOWN = 2000
-_HEADERS = 50
+_MOST_LINES = 100
 
 
 class Deliveries(CorePlugin):
@@ -40,7 +40,7 @@ class Deliveries(CorePlugin):
         duplicate or refused. A time is a duration such as 30m, 2h or 3d, or an ISO date.
         """
         words = _split(args)
-        query = self._query(words)
+        query = self._parsed(parse_words, words)
         found = await _read(self._journal.find(query))
         if not found:
             return "No delivery matches."
@@ -62,7 +62,11 @@ class Deliveries(CorePlugin):
         found = await _read(self._journal.get(ids[0]))
         if found is None:
             raise CommandError(f"There is no delivery {ids[0]}.")
-        return "\n".join(_details(self._disclosed(msg, found)))
+        lines = _shown(details(self._disclosed(msg, found))[:_MOST_LINES])
+        if found.request is not None:
+            description, text = body_text(found.request)
+            lines += [description, *([fenced(truncated(masker(text[: 2 * _SHOWN]), _SHOWN))] if text else ())]
+        return "\n".join(lines)
 
     @admin_by_default
     @botcmd(syntax="ID … | [ROUTE] [STATE …] [since TIME] [until TIME]")
@@ -77,14 +81,9 @@ class Deliveries(CorePlugin):
         """
         words = _split(args)
         ids = parse_ids(words)
-        if not words:
-            raise CommandError("Name ids of deliveries, a route, a state or a time.")
         if ids is None:
-            query = self._query(words)
-            states = query.states or (DeliveryState.FAILED, DeliveryState.DEAD)
-            limit = query.limit if "limit" in words else MAX_COUNT
-            found = await _read(self._journal.find(replace(query, states=states, limit=limit)))
-            ids = [one.id for one in found]
+            query = self._parsed(parse_replay, words)
+            ids = [one.id for one in await _read(self._journal.find(query))]
         replayed = await _read(self._journal.replay(ids[:MAX_COUNT]))
         others = [str(one) for one in ids if one not in set(replayed)]
         text = f"Replaying {_counted(len(replayed))}."
@@ -134,7 +133,7 @@ class Deliveries(CorePlugin):
 
     def _routes(self, args: str) -> list[str]:
         """Return the routes of a route, plugin or path. A route may be that of an inactive plugin."""
-        name = self._query(_split(args)).route
+        name = self._parsed(parse_words, _split(args)).route
         if name is None:
             raise CommandError("Name a webhook, as Plugin:method, or a plugin.")
         known = {*self._hooks().values(), *self._queue.paused}
@@ -143,11 +142,11 @@ class Deliveries(CorePlugin):
     def _hooks(self) -> dict[str, str]:
         return {route.rule: f"{route.hook.owner}:{route.hook.name}" for route in self._bot.web.routes.hooks()}
 
-    def _query(self, words: Sequence[str]) -> DeliveryQuery:
+    def _parsed(self, parse: Callable[..., DeliveryQuery], words: Sequence[str]) -> DeliveryQuery:
         try:
-            return parse_words(words, time.time(), self._hooks())
+            return parse(words, time.time(), self._hooks())
         except InvalidWords as error:
-            raise CommandError(plain(truncated(str(error), 2 * _LINE))) from error
+            raise CommandError(f"{plain(truncated(str(error), 2 * _LINE))}.") from error
 
     def _disclosed(self, msg: Message, delivery: StoredDelivery) -> StoredDelivery:
         """Return the delivery without reasons, which may be texts of exceptions, unless only an administrator reads the reply."""
@@ -187,34 +186,6 @@ def _counted(count: int) -> str:
     return f"{count} delivery" if count == 1 else f"{count} deliveries"
 
 
-def _details(delivery: StoredDelivery) -> list[str]:
-    """Return a delivery as Markdown lines. Texts from outside are masked, shortened and escaped."""
-    lines = [summary(delivery)]
-    facts = {"request": delivery.request_id, "ack": delivery.ack, "attempt": delivery.attempt, "key": delivery.key}
-    if delivery.state in (DeliveryState.RETRY, DeliveryState.RUNNING) and delivery.due_at:
-        facts["next attempt" if delivery.state is DeliveryState.RETRY else "lease until"] = shown_time(delivery.due_at)
-    lines.append(", ".join(f"{name} {value}" for name, value in facts.items() if value != ""))
-    lines.extend(
-        f"attempt {attempt.number} {shown_time(attempt.began_at)} {described(attempt.outcome)}"
-        for attempt in delivery.attempts
-    )
-    request = delivery.request
-    if request is None:
-        return _shown(lines)
-    lines.append(f"{request.method} {request.target} from {request.client or 'an unknown address'}")
-    lines.extend(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in request.headers[:_HEADERS])
-    return [*_shown(lines), _body(request.body)]
-
-
 def _shown(lines: Sequence[str]) -> list[str]:
+    """Return lines as Markdown. Texts from outside are masked, shortened and escaped."""
     return [plain(truncated(masker(line), _LINE)) for line in lines]
-
-
-def _body(body: bytes | None) -> str:
-    if body is None:
-        return "The body is not stored."
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        return f"The body has {len(body)} bytes, which aren't text in UTF-8."
-    return f"Body ({len(body)} bytes):\n{fenced(truncated(masker(text[: 2 * _SHOWN]), _SHOWN))}"

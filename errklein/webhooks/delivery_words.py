@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -65,6 +66,20 @@ def parse_words(words: Iterable[str], now: float, hooks: Mapping[str, str] | Non
             raise InvalidWords(f"{name} is given twice; the second is {value!r}")
         fields[name] = read
     return DeliveryQuery(**fields, states=tuple(states) or None)
+
+
+def parse_replay(words: Sequence[str], now: float, hooks: Mapping[str, str] | None = None) -> DeliveryQuery:
+    """Return the query of deliveries to replay; see `parse_words`.
+
+    Without a state, they are those that are failed or dead. The limit is by default MAX_COUNT.
+
+    :raises InvalidWords: There are no words, or they are invalid.
+    """
+    if not words:
+        raise InvalidWords("name ids of deliveries, a route, a state or a time")
+    query = parse_words(words, now, hooks)
+    states = query.states or (DeliveryState.FAILED, DeliveryState.DEAD)
+    return replace(query, states=states, limit=query.limit if "limit" in words else MAX_COUNT)
 
 
 def parse_ids(words: Iterable[str]) -> list[int] | None:

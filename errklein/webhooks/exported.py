@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from errklein.webhooks.deliveries import Outcome, StoredDelivery, StoredRequest
+from errklein.text.masking import masker
+from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
 
 VERSION = 1
 """The version of the JSON format, which changes if a program that reads it must change."""
@@ -35,13 +35,43 @@ def described(outcome: Outcome) -> str:
     return f"{status}: {' '.join(outcome.reason.split())}" if outcome.reason else status
 
 
+def details(delivery: StoredDelivery) -> list[str]:
+    """Return a delivery as lines of plain text without its body: the summary, further facts, the attempts, the request, its headers."""
+    facts = {"request": delivery.request_id, "ack": delivery.ack, "attempt": delivery.attempt, "key": delivery.key}
+    if delivery.due_at and delivery.state is DeliveryState.RETRY:
+        facts["next attempt"] = shown_time(delivery.due_at)
+    attempts = (
+        f"attempt {attempt.number} {shown_time(attempt.began_at)} {described(attempt.outcome)}"
+        for attempt in delivery.attempts
+    )
+    lines = [summary(delivery), ", ".join(f"{name} {value}" for name, value in facts.items() if value != ""), *attempts]
+    request = delivery.request
+    if request is None:
+        return [*lines, "The request is not stored."]
+    sent = f"{request.method} {request.target} from {request.client or 'an unknown address'}"
+    return [*lines, sent, *(f"{name}: {value}" for name, value in _decoded(request.headers))]
+
+
+def body_text(request: StoredRequest) -> tuple[str, str]:
+    """Return a description of the body, and the body if it is text in UTF-8."""
+    if request.body is None:
+        return "The body is not stored.", ""
+    try:
+        return f"Body ({len(request.body)} bytes):", request.body.decode()
+    except UnicodeDecodeError:
+        return f"The body has {len(request.body)} bytes, which aren't text in UTF-8.", ""
+
+
 def shown_time(time: float) -> str:
     """Return a Unix time as text in the local time zone, such as `2026-11-28 18:56:06`."""
     return datetime.fromtimestamp(time).isoformat(" ", "seconds")
 
 
 def as_values(delivery: StoredDelivery) -> dict[str, Any]:
-    """Return a delivery as values for JSON, with its request if it has one. Times are in ISO 8601, in UTC."""
+    """Return a delivery as values for JSON, with its request if it has one.
+
+    Times are in ISO 8601, in UTC. Secrets in the texts of exceptions are masked.
+    """
     values = {
         "version": VERSION,
         "id": delivery.id,
@@ -53,19 +83,19 @@ def as_values(delivery: StoredDelivery) -> dict[str, Any]:
         "attempt": delivery.attempt,
         "origin": delivery.origin,
         "key": delivery.key,
-        "outcome": asdict(delivery.outcome) if delivery.outcome else None,
+        "outcome": _outcome_values(delivery.outcome) if delivery.outcome else None,
     }
     if delivery.request is None:
         return values
     attempts = [
-        {"number": attempt.number, "began_at": _iso(attempt.began_at), **asdict(attempt.outcome)}
+        {"number": attempt.number, "began_at": _iso(attempt.began_at), **_outcome_values(attempt.outcome)}
         for attempt in delivery.attempts
     ]
     return {**values, "attempts": attempts, "request": _request_values(delivery.request)}
 
 
-def read_request(text: str | bytes) -> tuple[str, StoredRequest]:
-    """Return the route and the request of an exported delivery.
+def read_request(text: str | bytes) -> StoredRequest:
+    """Return the request of an exported delivery.
 
     :raises InvalidExport: The text is something else, of another version, or has no body.
     """
@@ -76,7 +106,7 @@ def read_request(text: str | bytes) -> tuple[str, StoredRequest]:
         request = values["request"]
         body = b64decode(request["body_base64"]) if "body_base64" in request else request["body"].encode()
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request["headers"]]
-        return str(values["route"]), StoredRequest(
+        return StoredRequest(
             request["method"],
             request["target"],
             headers,
@@ -94,6 +124,10 @@ def read_request(text: str | bytes) -> tuple[str, StoredRequest]:
         ) from None
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise InvalidExport(f"it isn't an exported delivery: {error}") from None
+
+
+def _outcome_values(outcome: Outcome) -> dict[str, Any]:
+    return {"status": outcome.status, "reason": masker(outcome.reason), "seconds": outcome.seconds}
 
 
 def _request_values(request: StoredRequest) -> dict[str, Any]:

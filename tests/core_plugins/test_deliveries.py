@@ -194,7 +194,7 @@ class ReplayTests(DeliveriesCase):
     def test_nothing(self) -> None:
         """Without words, nothing is replayed."""
         self.add()
-        self.assertIn("Name ids", self.command("!delivery replay"))
+        self.assertIn("name ids", self.command("!delivery replay"))
         self.assertEqual(self.states(), ["failed"])
 
 
