@@ -292,6 +292,9 @@ class WebEvents(Protocol):
     def handler_overdue(self, hook: Hook, request_id: str, seconds: float) -> None:
         """The response was 504 after `seconds`; the handler is still running."""
 
+    def hook_unusable(self, hook: Hook, reason: str) -> None:
+        """Requests for the hook get 503, since its secret is missing."""
+
     def hook_shadowed(self, hook: Hook, by: Hook) -> None:
         """`hook` isn't reachable, since `by` was registered first for the same URL and method."""
 

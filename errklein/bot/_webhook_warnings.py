@@ -66,6 +66,10 @@ class WebhookWarnings:
                 f"and the handler is still running (request {request_id})."
             )
 
+    def hook_unusable(self, hook: Hook, reason: str) -> None:
+        """Send a notice that the requests for a webhook get 503, and the reason."""
+        self._tell_admins(f"The webhook {hook} ({hook.declaration.rule}) responds with 503 to all requests: {reason}")
+
     def hook_shadowed(self, hook: Hook, by: Hook) -> None:
         """Send a notice that two plugins declare the same URL, and which of them gets its requests."""
         self._tell_admins(

@@ -167,18 +167,19 @@ class Webserver(CorePlugin):
         content_type = _guess_content_type(content)
         body = content.encode("utf-8", "surrogateescape")
         try:
-            response = await self._bot.web.client().request("POST", url, {"Content-Type": content_type}, body)
+            headers = {"Content-Type": content_type}
+            response = await self._bot.web.client().request("POST", url, headers, body, origin="test")
         except ConnectionBroken as error:
             raise CommandError(f"The request got no response: {plain(str(error))}.") from error
         shown = f"\n{fenced(content)}" if "\n" in content else code(content) if content else ""
-        headers = "\n".join(f"{name}: {value}" for name, value in response.headers)
+        lines = "\n".join(f"{name}: {value}" for name, value in response.headers)
         return (
             "*** Test Report\n\n"
             f"URL: {code(url)}\n\n"
             f"Content: {shown}\n\n"
             f"Detected your post as: {content_type}\n\n"
             f"Status code: {response.status} {response.reason}\n\n"
-            f"Headers:\n{fenced(headers)}\n\n"
+            f"Headers:\n{fenced(lines)}\n\n"
             f"Body:\n{fenced(response.text)}"
         )
 

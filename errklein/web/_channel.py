@@ -44,6 +44,8 @@ class Channel(HTTPChannel):
     site: Site
     transport: Any
     endless = True
+    origin = ""
+    """The origin of the requests, as in `StoredDelivery`."""
     _websocket: Any = None
     _unread = 0
     """The number of bytes that were written to a WebSocket since its client has stopped reading."""

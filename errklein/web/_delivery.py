@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import klein
@@ -21,7 +19,8 @@ from werkzeug.exceptions import HTTPException
 
 from errklein.listening import client_of
 from errklein.running import NEVER, Overloaded, Placement, PoolStopped
-from errklein.web._error_pages import Problem
+from errklein.web._error_pages import Problem, retry_after
+from errklein.web._handler_call import HandlerCall, RouteChanged
 from errklein.web._responses import HTML, PreparedResponse, ReactorValue, prepare_response, simple_response, split_body
 from errklein.web._routes import Route
 from errklein.web._services import WebServices
@@ -35,10 +34,6 @@ from errklein.webhooks.payload import BadPayload
 _PIECE = 256 * 1024
 _MANY_CONTAINERS = 1000
 _QUICK_SIZE = 12 * 1024
-
-
-class _RouteChanged(Exception):
-    """The routes have changed since the request was matched."""
 
 
 class OutcomeRecorder(Protocol):
@@ -112,6 +107,17 @@ class Delivery(Resource):
         if not self.responded:
             services.sweeper.watch(self)
         return NOT_DONE_YET
+
+    @property
+    def matched(self) -> Hook | None:
+        """The webhook for which the request was meant; None if its plugin was deactivated before the handler started."""
+        return self.hook or (self._route.hook if self._context is None else self._context.hook)
+
+    def body(self) -> bytes | None:
+        """Return the body of the request; None if it is on disk and was not read."""
+        return (
+            self._context.body if self._context is not None else None if self.request.on_disk else self.request.body()
+        )
 
     # Running.
 
@@ -192,22 +198,22 @@ class Delivery(Resource):
         assert self._context is not None
         hook = self._current_hook()
         if self._route.placement is not Placement.THREAD:
-            raise _RouteChanged
+            raise RouteChanged
         self.hook = self._context.hook = hook
-        return _HandlerCall(self, self._context, hook, self._captures)
+        return HandlerCall(self, self._context, hook, self._captures)
 
     def still_runs(self, hook: Hook) -> bool:
         """Return whether the hook is still that of the route. May be called in any thread."""
         return self._route.hook is hook and not self._services.routes.held(self._route.owner)
 
     def _current_hook(self) -> Hook:
-        """Return the hook of the matched route; raises _RouteChanged if the request must be matched again."""
+        """Return the hook of the matched route; raises RouteChanged if the request must be matched again."""
         hook = self._route.hook
         assert self._context is not None
         if self.responded or hook is None or self._services.routes.held(self._route.owner):
-            raise _RouteChanged
+            raise RouteChanged
         if hook.declaration != self._context.hook.declaration:
-            raise _RouteChanged
+            raise RouteChanged
         return hook
 
     # Responses.
@@ -311,7 +317,7 @@ class Delivery(Resource):
 
     def _failed(self, failure: Failure) -> Any:
         error = failure.value
-        if isinstance(error, _RouteChanged):
+        if isinstance(error, RouteChanged):
             self._dispatch_again()
         elif isinstance(error, BadPayload):
             self._send_error(Problem(error.status, error.detail))
@@ -320,7 +326,7 @@ class Delivery(Resource):
         elif isinstance(error, PoolStopped) and self.hook is None:
             self._send_unavailable("the service is stopping", 10.0)
         elif isinstance(error, HTTPException):
-            # As in `_HandlerCall`.
+            # As in `HandlerCall`.
             failure.cleanFailure()
             error.__context__ = None
             return self._respond_with(error)
@@ -340,9 +346,7 @@ class Delivery(Resource):
 
     def _handler_failed(self, failure: Failure) -> None:
         request = self.request
-        hook = self.hook
-        if hook is None and self._context is not None:
-            hook = self._context.hook
+        hook = self.matched
         self.log.failure(
             "{plugin}.{handler} failed on {method} {path} (request {request_id})",
             failure=failure,
@@ -372,10 +376,9 @@ class Delivery(Resource):
             self.responded = True
             self._settle()
 
-    def _send_unavailable(self, detail: str, retry_after: float) -> None:
-        seconds = b"%d" % max(1, math.ceil(retry_after))
-        self.retry_after = retry_after
-        self._send_error(Problem(503, detail, ((b"Retry-After", seconds),)))
+    def _send_unavailable(self, detail: str, seconds: float) -> None:
+        self.retry_after = seconds
+        self._send_error(Problem(503, detail, retry_after(seconds)))
 
     def _send_error(self, problem: Problem) -> None:
         self._respond_to_error(problem)
@@ -402,38 +405,3 @@ class Delivery(Resource):
             if self._recorder is not None:
                 self._recorder.responded(self)
             self.request.drop_body()
-
-
-@dataclass(eq=False)
-class _HandlerCall:
-    """The function that runs in a thread: decodes the payload, calls the handler, and prepares the response."""
-
-    delivery: Delivery
-    context: RequestContext
-    hook: Hook
-    captures: Mapping[str, Any]
-
-    @property
-    def __self__(self) -> object:
-        """The plugin's instance, by which the runner counts running handlers."""
-        return getattr(self.hook.handler, "__self__", None)
-
-    @property
-    def __name__(self) -> str:
-        """The name of the handler, as `!status plugins` shows it while it runs."""
-        return self.hook.name
-
-    def __call__(self) -> Any:
-        payload = self.context.payload()
-        # The plugin may have been reloaded since the thread was chosen.
-        if not self.delivery.still_runs(self.hook):
-            raise _RouteChanged
-        try:
-            value = self.hook.handler(payload, **self.captures)
-        except HTTPException as error:
-            # Its traceback and its context would form cycles, which keep the body in memory until the next garbage collection.
-            value = error.with_traceback(None)
-            error.__context__ = None
-        response = prepare_response(value, self.context)
-        # The runner continues a Deferred or a coroutine on the reactor.
-        return response.value if type(response) is ReactorValue else response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from html import escape
 from http.client import responses
@@ -22,6 +23,11 @@ class Problem(Exception):
     status: int
     detail: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def retry_after(seconds: float) -> tuple[tuple[bytes, bytes]]:
+    """Return the header that tells a client to wait for this time."""
+    return ((b"Retry-After", b"%d" % max(1, math.ceil(seconds))),)
 
 
 def error_page(problem: Problem, request_id: str, as_json: bool) -> tuple[Headers, bytes]:

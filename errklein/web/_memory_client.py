@@ -88,16 +88,23 @@ class MemoryClient:
         self._site = site
 
     def request(
-        self, method: str, url: str, headers: Mapping[str, str] | HeaderPairs = (), body: bytes = b""
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | HeaderPairs = (),
+        body: bytes = b"",
+        origin: str = "",
     ) -> Deferred[ClientResponse]:
         """Send a request.
 
+        :param origin: "test" for a request whose sender isn't verified, and which runs at once.
         :returns: A Deferred that fires with the response, or fails with ConnectionBroken.
         :raises ValueError: The method is invalid, or a header has more than one line.
         """
         request = request_bytes(method, url, headers, body)
         transport = _MemoryTransport(method.upper())
         channel = self._site.buildProtocol(transport.getPeer())
+        channel.origin = origin
         transport.protocol = channel
         channel.makeConnection(transport)  # type: ignore[no-untyped-call]
         channel.dataReceived(request)

@@ -71,7 +71,10 @@ class Route:
         """Pass requests to this hook from now on."""
         self.hook = hook
         self.current = True
-        self.max_body = hook.declaration.max_body
+        declaration = hook.declaration
+        self.max_body = declaration.max_body
+        has_checks = declaration.verify or declaration.rate or declaration.dedupe
+        self.is_plain = not has_checks and declaration.ack == "after"
         self.placement = place(hook.handler)
 
 
@@ -115,6 +118,7 @@ class Routes:
     :param create_delivery: Called with the route or mount, the request and the values of the rule's variables; returns the delivery.
     :param shadowed: Called with a hook whose URL and method another hook has, and with that hook.
     :param configure: Returns a hook of a plugin as the operator has configured it, or raises ValueError.
+    :param prepare: Called with each hook before its requests.
     """
 
     def __init__(
@@ -123,11 +127,13 @@ class Routes:
         create_delivery: CreateDelivery,
         shadowed: Shadowed,
         configure: Callable[[Hook], Hook] = lambda hook: hook,
+        prepare: Callable[[Hook], None] = lambda hook: None,
     ) -> None:
         self._reactor = reactor
         self._create_delivery = create_delivery
         self._shadowed = shadowed
         self.configure = configure
+        self._prepare = prepare
         self.mounts = Mounts(create_delivery)
         """The resources that plugins have mounted."""
         self.streams: defaultdict[str, WeakSet[Any]] = defaultdict(WeakSet)
@@ -184,6 +190,8 @@ class Routes:
             raise
         for hook, by in self._precedence.newly_shadowed(hooks, old):
             self._shadowed(hook, by)
+        for hook in hooks:
+            self._prepare(hook)
         self.mounts.replace(owner, mounts)
         self.release(owner)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,12 +13,16 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.web.resource import IResource
 
 from errklein.listening import Listeners
-from errklein.ports import WebEvents
-from errklein.running import InFlightCounter, Runner, WorkerPool
+from errklein.ports import Journal, WebEvents
+from errklein.running import InFlightCounter, Runner, ThreadWaits, WorkerPool
 from errklein.web._body_budget import BodyBudget
+from errklein.web._checks import Checks
 from errklein.web._delivery import Delivery
+from errklein.web._intake import Intake
 from errklein.web._memory_client import MemoryClient
 from errklein.web._mounts import Mount, MountedDelivery
+from errklein.web._recorded import RecordedRequest
+from errklein.web._recording import Accept, Recording
 from errklein.web._router import Router
 from errklein.web._routes import Route, Routes
 from errklein.web._services import EventReporter, WebServices
@@ -26,6 +32,7 @@ from errklein.web._stock_request import StockRequest
 from errklein.web.facade import Flask
 from errklein.web.request import HTTPRequest
 from errklein.webhooks import Hook
+from errklein.webhooks.deliveries import Outcome, Postponed, StoredDelivery
 from errklein.webhooks.options import configured
 
 
@@ -38,6 +45,7 @@ class WebServer:
     :param decoding_pool: The threads that decode bodies above 64 KiB, which then don't wait for blocking handlers; by default `pool`.
     :param large_pool: The threads that decode bodies above 256 KiB, so that smaller ones don't wait for them; by default
         `decoding_pool`.
+    :param now: Returns the Unix time in seconds.
     """
 
     def __init__(
@@ -49,6 +57,7 @@ class WebServer:
         *,
         decoding_pool: WorkerPool | None = None,
         large_pool: WorkerPool | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         settings = settings or WebSettings()
         self.site = Site(reactor, settings)
@@ -57,9 +66,10 @@ class WebServer:
             reactor, settings.body_memory, decoding_pool, large_pool or decoding_pool, self.site.limits
         )
         configure = partial(configured, options=settings.hooks, default_methods=settings.default_methods)
-        self.routes = Routes(reactor, self._create_delivery, self._shadowed, configure)
+        self.routes = Routes(reactor, self._create_delivery, self._shadowed, configure, self._prepare)
         self._in_flight = InFlightCounter()
         self.site.router = Router(self.routes, self._in_flight)
+        events = EventReporter()
         self._services = WebServices(
             settings,
             runner,
@@ -68,9 +78,12 @@ class WebServer:
             self.site.time_slices,
             self.site.sweeper,
             self._in_flight,
-            EventReporter(),
+            events,
             self.routes,
+            Checks(settings, bodies, events, reactor.seconds, now),
+            Recording(now),
         )
+        self._now = now
         self.listeners = Listeners(reactor, self.site, self.site.limits.guard)
         self._closing: Deferred[None] = succeed(None)
 
@@ -87,6 +100,21 @@ class WebServer:
     def report_to(self, events: WebEvents) -> None:
         """Report the failures of plugins' handlers to `events` from now on."""
         self._services.events.events = events
+
+    def use_journal(self, journal: Journal, accept: Accept, waits: ThreadWaits) -> None:
+        """Record deliveries in the journal from now on.
+
+        :param accept: Records a delivery of `ack="now"`, and passes it to `run` later.
+        :param waits: Lets plugins' threads wait for the journal.
+        """
+        recording = Recording(self._now, journal, accept, waits, self._services.settings.delivery_log)
+        self._services = replace(self._services, recording=recording)
+
+    def run(self, delivery: StoredDelivery) -> Deferred[Outcome | Postponed]:
+        """Call the handler of a recorded delivery. The Deferred fires when the handler has ended."""
+        request = RecordedRequest(self.site, delivery)
+        self.site.router.dispatch(request)
+        return request.outcome
 
     def url_for(self, owner: str, endpoint: str, values: Mapping[str, Any]) -> str:
         """Return the URL of a webhook; see `BotPlugin.webhook_url`."""
@@ -127,11 +155,20 @@ class WebServer:
         return gatherResults([self._closing, self.listeners.close_all()]).addCallback(lambda _: None)
 
     def _create_delivery(self, route: Route | Mount, request: Any, captures: Mapping[str, Any]) -> IResource:
+        services = self._services
         if isinstance(route, Mount):
-            return MountedDelivery(self._services, route, request)
+            return MountedDelivery(services, route, request)
         if not isinstance(request, (HTTPRequest, StockRequest)):
             request = StockRequest(request, self.site, route.max_body or self.site.settings.max_body)
-        return Delivery(self._services, route, request, captures)
+        hook = route.hook
+        if isinstance(request, RecordedRequest):
+            return request.delivery(services, route, captures)
+        if route.is_plain or hook is None or request.origin or request.admitted == hook.declaration:
+            return Delivery(services, route, request, captures, services.recording.plain())
+        return Intake(services, route, hook, request, captures)
+
+    def _prepare(self, hook: Hook) -> None:
+        self._services.checks.prepare(hook)
 
     def _shadowed(self, hook: Hook, by: Hook) -> None:
         self._services.events.report(lambda events: events.hook_shadowed(hook, by))

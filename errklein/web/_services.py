@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
@@ -13,6 +14,10 @@ from errklein.web._body_budget import BodyBudget
 from errklein.web._routes import Routes
 from errklein.web._settings import WebSettings
 from errklein.web.facade import Flask
+
+if TYPE_CHECKING:
+    from errklein.web._checks import Checks
+    from errklein.web._recording import Recording
 
 
 @dataclass
@@ -36,7 +41,7 @@ class WebServices:
     """What the delivery of a request uses.
 
     `pool` has the threads of
-    blocking handlers; in those of `bodies`, large bodies are decoded before. Streamed responses share `time_slices`, the time slice of each turn of the reactor. `in_flight` counts the requests without a response.
+    blocking handlers; in those of `bodies`, large bodies are decoded before. Streamed responses share `time_slices`, the time slice of each turn of the reactor. `in_flight` counts the requests without a response. `checks` and `recording` are the steps of the pipeline in `_intake`.
     """
 
     settings: WebSettings
@@ -48,5 +53,7 @@ class WebServices:
     in_flight: InFlightCounter
     events: EventReporter
     routes: Routes
+    checks: Checks
+    recording: Recording
     flask: Flask = field(default_factory=Flask)
     """The object behind `flask.current_app`."""

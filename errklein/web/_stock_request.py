@@ -11,6 +11,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import Head
 from errklein.web.request import HTTPRequest, apply_forwarding, encoded_head, wants_json
+from errklein.webhooks import HookDeclaration
+from errklein.webhooks.deliveries import StoredDelivery
 
 if TYPE_CHECKING:
     from errklein.web._routes import Match
@@ -29,6 +31,10 @@ class StockRequest:
     match: Match | None = None
     base_path = ""
     on_disk = False
+    origin = ""
+    admitted: HookDeclaration | None = None
+    recorded: StoredDelivery | None = None
+    delivery_id = 0
 
     def __init__(self, request: Any, site: Site, limit: int) -> None:
         self._request = request

@@ -19,6 +19,8 @@ from errklein.web._body_budget import BodyFile
 from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import Head
 from errklein.web._paths import split_target, without_base
+from errklein.webhooks import HookDeclaration
+from errklein.webhooks.deliveries import StoredDelivery
 from errklein.webhooks.forwarding import UNIX, TrustedProxies
 from errklein.webhooks.hosts import port_of
 
@@ -48,6 +50,12 @@ class HTTPRequest(server.Request):
     """The path below which the client reaches the webhooks. `path` is without it."""
     on_disk = False
     """Whether the body is in a temporary file."""
+    admitted: HookDeclaration | None = None
+    """The declaration of the webhook that has accepted the request."""
+    recorded: StoredDelivery | None = None
+    """The delivery of a request that was received earlier."""
+    delivery_id = 0
+    """The id of the delivery; 0 until it is needed."""
     _file: BodyFile | None = None
     _taken = 0
     _body_users = 1
@@ -66,6 +74,7 @@ class HTTPRequest(server.Request):
         self.uri = head.target
         self.clientproto = head.version
         self.request_id = request_id
+        self.origin = channel.origin
         self.begun = site.now()
         self.body_limit = site.settings.max_body
         self.body_size = 0
@@ -314,12 +323,15 @@ class HTTPRequest(server.Request):
 
     def _end(self) -> None:
         self.finished = 1
-        self.site.log_response(self)
+        self._log_response()
         self.drop_body()
         self.channel = None
         # The property would create a list.
         for notification in self.__dict__.pop("notifications", ()):
             notification.callback(None)
+
+    def _log_response(self) -> None:
+        self.site.log_response(self)
 
     def connectionLost(self, reason: Failure) -> None:
         """Stop the response, since the client has disconnected. The channel calls this."""

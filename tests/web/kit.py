@@ -30,12 +30,16 @@ class Recorder:
         self.failed: list[tuple[str, str, Failure]] = []
         self.overdue: list[tuple[str, str, float]] = []
         self.shadowed: list[tuple[str, str]] = []
+        self.unusable: list[tuple[str, str]] = []
 
     def handler_failed(self, hook: Hook, request_id: str, failure: Failure) -> None:
         self.failed.append((str(hook), request_id, failure))
 
     def handler_overdue(self, hook: Hook, request_id: str, seconds: float) -> None:
         self.overdue.append((str(hook), request_id, seconds))
+
+    def hook_unusable(self, hook: Hook, reason: str) -> None:
+        self.unusable.append((str(hook), reason))
 
     def hook_shadowed(self, hook: Hook, by: Hook) -> None:
         self.shadowed.append((str(hook), str(by)))

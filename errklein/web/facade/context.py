@@ -114,7 +114,7 @@ class RequestContext:
     def request(self) -> Request:
         """The Flask-like request object."""
         if self._request is None:
-            request = Request.of(self.incoming, self.hook, self.body)
+            request = Request.of(self.services, self.incoming, self.hook, self.body)
             if self._environ is not None:
                 request.environ = self._environ
             request.view_args = dict(self.captures)

@@ -19,6 +19,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 from werkzeug.routing import Rule
 
+from errklein.web.facade.delivery import DeliveryInfo
 from errklein.web.facade.json_text import dumps
 from errklein.webhooks import Hook
 from errklein.webhooks.multipart import check_multipart
@@ -26,6 +27,7 @@ from errklein.webhooks.payload import UNNAMED_PART, BadPayload, read_json
 from errklein.webhooks.urlencoded import BadForm, parse_urlencoded
 
 if TYPE_CHECKING:
+    from errklein.web._services import WebServices
     from errklein.web._stock_request import WebhookRequest
 
 
@@ -137,9 +139,10 @@ class Request(werkzeug.wrappers.Request):
     _refusal: str | None = None
     _hook: Hook | None = None
     _incoming: Any = None
+    _services: WebServices | None = None
 
     @classmethod
-    def of(cls, incoming: WebhookRequest, hook: Hook, body: bytes) -> Request:
+    def of(cls, services: WebServices, incoming: WebhookRequest, hook: Hook, body: bytes) -> Request:
         """Return the request of a webhook with a complete body.
 
         Werkzeug's constructor would read all this from a WSGI environment, which takes longer than most handlers.
@@ -156,6 +159,7 @@ class Request(werkzeug.wrappers.Request):
             shallow=False,
             _hook=hook,
             _incoming=incoming,
+            _services=services,
             # `get_data` returns it, whatever else is read before.
             _cached_data=body,
         )
@@ -191,6 +195,13 @@ class Request(werkzeug.wrappers.Request):
     def access_route(self) -> Sequence[str]:  # type: ignore[override]
         """The client's address, as `remote_addr`. Werkzeug's property believes any client's `X-Forwarded-For`."""
         return [self.remote_addr] if self.remote_addr else []
+
+    @property
+    def delivery(self) -> DeliveryInfo:
+        """The delivery: its `id`, the number of the `attempt`, `received_at`, and `once`, for effects that must not be repeated."""
+        if self._services is None:
+            raise RuntimeError("this request was not received by the web server, so it has no delivery")
+        return self._services.recording.info(self._incoming)
 
     def parse_body(self) -> None:
         """Parse the body, so that `get_json`, `form`, `files` and `values` return at once. May be called in a thread."""

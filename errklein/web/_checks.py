@@ -1,0 +1,138 @@
+"""The checks of a request for a webhook: limits of rates, and the verification of its sender."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+from twisted.logger import Logger
+
+from errklein.config.secrets import SecretError, read_secret
+from errklein.listening import client_of
+from errklein.running import Overloaded, TokenBucket, TokenBuckets
+from errklein.running.rate_limit import RateLimit
+from errklein.verify import ImmediateResponse, Received, Refused
+from errklein.web._body_budget import BodyBudget
+from errklein.web._error_pages import Problem, retry_after
+from errklein.web._services import EventReporter
+from errklein.web._settings import WebSettings
+from errklein.web._stock_request import WebhookRequest
+from errklein.webhooks import Hook
+
+_CHALLENGES = {"basic": b'Basic realm="errklein"', "bearer": b"Bearer"}
+
+
+class Checks:
+    """Checks the requests for webhooks that have a verification or a limit. Each check raises Problem.
+
+    :param clock: Returns the time of the reactor in seconds.
+    :param now: Returns the Unix time in seconds.
+    """
+
+    log = Logger(namespace="errklein.web")
+
+    def __init__(
+        self,
+        settings: WebSettings,
+        bodies: BodyBudget,
+        events: EventReporter,
+        clock: Callable[[], float],
+        now: Callable[[], float],
+    ) -> None:
+        self._public_url = settings.public_url
+        self._large = settings.off_reactor_size
+        self._bodies = bodies
+        self._events = events
+        self._clock = clock
+        self._now = now
+        rate = settings.client_rate
+        self._clients = None if rate is None else TokenBuckets(clock, rate.interval, rate.count)
+        self._rates: WeakKeyDictionary[Hook, TokenBucket] = WeakKeyDictionary()
+        self._secrets: WeakKeyDictionary[Hook, list[bytes]] = WeakKeyDictionary()
+        self._warnings = RateLimit(clock)
+
+    def prepare(self, hook: Hook) -> None:
+        """Read the secrets of a webhook that is being installed. Administrators are notified of missing ones."""
+        declaration = hook.declaration
+        rate = declaration.rate
+        if rate is not None:
+            self._rates[hook] = TokenBucket(self._clock, rate.interval, rate.count)
+        if declaration.verify is None:
+            return
+        try:
+            self._secrets[hook] = [read_secret(reference) for reference in declaration.verify.secrets]
+        except SecretError as error:
+            reason = str(error)
+            self._events.report(lambda events: events.hook_unusable(hook, reason))
+
+    def client_rate(self, hook: Hook, request: WebhookRequest) -> None:
+        """Limit the requests of a client that aren't verified. `verify` gives a token back."""
+        if self._clients is not None and hook.declaration.verify is not None:
+            _limit(self._clients.bucket(client_of(_host(request))))
+
+    def route_rate(self, hook: Hook) -> None:
+        """Limit the requests of all clients that may be handled."""
+        bucket = self._rates.get(hook)
+        if bucket is not None:
+            _limit(bucket)
+
+    async def verify(self, hook: Hook, request: WebhookRequest) -> tuple[Received, ImmediateResponse | None]:
+        """Verify the sender of a request.
+
+        :returns: The request with its body, and the response that the scheme requires instead of the handler's, if any.
+        """
+        verification = hook.declaration.verify
+        secrets = self._secrets.get(hook, [])
+        if verification is not None and verification.secrets and not secrets:
+            raise Problem(503, "the secret of this webhook is not available; the log has the details")
+
+        def check() -> tuple[Received, ImmediateResponse | None]:
+            received = self._received(request)
+            return received, None if verification is None else verification.verify(received, secrets)
+
+        size = request.body_size
+        try:
+            if not request.on_disk and size <= self._large:
+                checked = check()
+            else:
+                client = client_of(_host(request))
+                checked = await self._bodies.lane(size).run(client, size, lambda: check, lambda result: result)
+        except Refused as refused:
+            raise self._refused(hook, request, str(refused)) from None
+        except Overloaded as overloaded:
+            raise Problem(503, str(overloaded), retry_after(overloaded.retry_after)) from None
+        if self._clients is not None and verification is not None:
+            self._clients.bucket(client_of(_host(request))).give_back()
+        return checked
+
+    def _received(self, request: WebhookRequest) -> Received:
+        scheme, host = "https" if request.secure else "http", request.first_header(b"host").decode("latin-1")
+        site = self._public_url or f"{scheme}://{host}"
+        headers = tuple(zip(request.head.names, request.head.values, strict=True))
+        url = site + request.uri.decode("latin-1")
+        return Received(request.method.decode("ascii"), url, headers, request.body(), _host(request), self._now())
+
+    def _refused(self, hook: Hook, request: WebhookRequest, reason: str) -> Problem:
+        if self._warnings.allows((hook.key, reason)):
+            self.log.warn(
+                "A request for {hook} from {client} was refused: {reason} (request {request_id}; others within a minute "
+                "are not logged)",
+                hook=str(hook),
+                client=_host(request),
+                reason=reason,
+                request_id=request.request_id,
+            )
+        verification = hook.declaration.verify
+        challenge = None if verification is None else _CHALLENGES.get(verification.scheme)
+        headers = () if challenge is None else ((b"WWW-Authenticate", challenge),)
+        return Problem(401, f"the sender could not be verified: {reason}", headers)
+
+
+def _host(request: WebhookRequest) -> str:
+    return str(getattr(request.client, "host", ""))
+
+
+def _limit(bucket: TokenBucket) -> None:
+    seconds = bucket.take()
+    if seconds:
+        raise Problem(429, "too many requests", retry_after(seconds))

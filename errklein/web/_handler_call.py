@@ -1,0 +1,55 @@
+"""The call of a blocking handler in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.exceptions import HTTPException
+
+from errklein.web._responses import ReactorValue, prepare_response
+from errklein.webhooks import Hook
+
+if TYPE_CHECKING:
+    from errklein.web._delivery import Delivery
+    from errklein.web.facade.context import RequestContext
+
+
+class RouteChanged(Exception):
+    """The routes have changed since the request was matched."""
+
+
+@dataclass(eq=False)
+class HandlerCall:
+    """The function that runs in a thread: decodes the payload, calls the handler, and prepares the response."""
+
+    delivery: Delivery
+    context: RequestContext
+    hook: Hook
+    captures: Mapping[str, Any]
+
+    @property
+    def __self__(self) -> object:
+        """The plugin's instance, by which the runner counts running handlers."""
+        return getattr(self.hook.handler, "__self__", None)
+
+    @property
+    def __name__(self) -> str:
+        """The name of the handler, as `!status plugins` shows it while it runs."""
+        return self.hook.name
+
+    def __call__(self) -> Any:
+        payload = self.context.payload()
+        # The plugin may have been reloaded since the thread was chosen.
+        if not self.delivery.still_runs(self.hook):
+            raise RouteChanged
+        try:
+            value = self.hook.handler(payload, **self.captures)
+        except HTTPException as error:
+            # Its traceback and its context would form cycles, which keep the body in memory until the next garbage collection.
+            value = error.with_traceback(None)
+            error.__context__ = None
+        response = prepare_response(value, self.context)
+        # The runner continues a Deferred or a coroutine on the reactor.
+        return response.value if type(response) is ReactorValue else response

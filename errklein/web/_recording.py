@@ -1,0 +1,221 @@
+"""The records of deliveries: what a request and its outcome become in the journal."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from errklein.ports import Journal, JournalError
+from errklein.running.threads import ThreadWaits
+from errklein.verify import ImmediateResponse, Received
+from errklein.web._delivery import Delivery, OutcomeRecorder
+from errklein.web._error_pages import Problem, retry_after
+from errklein.web._stock_request import WebhookRequest
+from errklein.web.facade.delivery import DeliveryInfo
+from errklein.webhooks import Hook
+from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
+
+Accept = Callable[[StoredDelivery, float], Deferred[StoredDelivery | None]]
+"""Records a delivery of `ack="now"`, and runs it later; see `DeliveryQueue.accept`."""
+
+_LARGEST_LOGGED_BODY = 1024 * 1024
+_RETRY_AFTER = 10.0
+_FOREVER = 1e9
+"""The lease of a delivery that only this process can end, in seconds."""
+
+
+class Recording:
+    """Writes the deliveries of requests to the journal.
+
+    :param journal: The journal; without it, nothing is recorded, and requests that must be recorded get 503.
+    :param accept: Records a delivery of `ack="now"`, and runs it later.
+    :param waits: Lets plugins' threads wait for the journal.
+    :param now: Returns the Unix time in seconds.
+    :param level: The setting WEBHOOK_LOG.
+    """
+
+    log = Logger(namespace="errklein.web")
+
+    def __init__(
+        self,
+        now: Callable[[], float],
+        journal: Journal | None = None,
+        accept: Accept | None = None,
+        waits: ThreadWaits | None = None,
+        level: str = "off",
+    ) -> None:
+        self._journal = journal
+        self._accept = accept
+        self._waits = waits
+        self._now = now
+        self._with_bodies = level == "bodies"
+        self._logged = _Logged(self) if journal is not None and level != "off" else None
+
+    def plain(self) -> OutcomeRecorder | None:
+        """Return the recorder for a delivery that is only logged."""
+        return self._logged
+
+    async def accept(self, hook: Hook, request: WebhookRequest, received: Received) -> ImmediateResponse:
+        """Record a request whose handler runs later, and return the response.
+
+        A request with a known key is recorded as a duplicate, and gets the same response.
+
+        :raises Problem: The request can't be recorded.
+        """
+        if self._accept is None:
+            raise Problem(503, "the journal is not available", retry_after(_RETRY_AFTER))
+        delivery = self._delivery(hook, request, DeliveryState.RECEIVED, received.body, _key(hook, received))
+        try:
+            await self._accept(delivery, hook.declaration.window)
+        except JournalError as error:
+            raise self._unavailable(error) from None
+        return ImmediateResponse(202, ((b"X-Delivery-Id", b"%d" % delivery.id),), b"")
+
+    async def begin(
+        self, hook: Hook, request: WebhookRequest, received: Received
+    ) -> OutcomeRecorder | ImmediateResponse | None:
+        """Return the recorder for a delivery that runs now, or the response to a repeated request.
+
+        :raises Problem: The first request with the key is still being handled, or the request can't be recorded.
+        """
+        key = _key(hook, received)
+        if not key or self._journal is None:
+            return self._logged
+        delivery = self._delivery(hook, request, DeliveryState.RECEIVED, received.body, key)
+        try:
+            earlier = await self._journal.record(delivery, lease=_FOREVER, window=hook.declaration.window)
+        except JournalError as error:
+            raise self._unavailable(error) from None
+        if earlier is None:
+            return _Claim(self._journal, delivery.id)
+        if earlier.outcome is None or earlier.state is not DeliveryState.DONE:
+            raise Problem(409, "the same delivery is still being handled", retry_after(_RETRY_AFTER))
+        return ImmediateResponse(earlier.outcome.status, (), b"")
+
+    def refuse(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
+        """Log a request that is refused. Its body isn't kept."""
+        if self._journal is not None and self._logged is not None and problem.status != 409:
+            outcome = Outcome(problem.status, problem.detail)
+            self._journal.log(self._delivery(hook, request, DeliveryState.REFUSED, None, outcome=outcome))
+
+    def responded(self, delivery: Delivery, hook: Hook) -> None:
+        """Log a delivery that has its response."""
+        request, journal = delivery.request, self._journal
+        assert journal is not None
+        outcome = Outcome(delivery.status, delivery.reason, request.site.now() - request.begun)
+        state = DeliveryState.DONE if outcome.succeeded else DeliveryState.FAILED
+        body = delivery.body() if self._with_bodies and request.body_size <= _LARGEST_LOGGED_BODY else None
+        journal.log(self._delivery(hook, request, state, body, outcome=outcome))
+
+    def info(self, request: WebhookRequest) -> DeliveryInfo:
+        """Return the delivery of a request, for its handler."""
+        recorded = request.recorded
+        attempt, at = (1, self._received_at(request)) if recorded is None else (recorded.attempt, recorded.received_at)
+        number, time = self._id(request), datetime.fromtimestamp(at, UTC)
+        return DeliveryInfo(number, attempt, time, request.origin, partial(self._once, number))
+
+    def _once(self, delivery_id: int, key: str) -> Any:
+        if self._journal is None or self._waits is None:
+            raise JournalError("the journal is not available")
+        return self._waits.result_of(self._journal.once, delivery_id, key)
+
+    def _id(self, request: WebhookRequest) -> int:
+        if not request.delivery_id and self._journal is not None:
+            request.delivery_id = self._journal.next_id()
+        return request.delivery_id
+
+    def _received_at(self, request: WebhookRequest) -> float:
+        waited: float = request.site.now() - request.begun
+        return self._now() - waited
+
+    def _delivery(
+        self,
+        hook: Hook,
+        request: WebhookRequest,
+        state: DeliveryState,
+        body: bytes | None,
+        key: str = "",
+        outcome: Outcome | None = None,
+    ) -> StoredDelivery:
+        head, server, verification = request.head, request.host, hook.declaration.verify
+        return StoredDelivery(
+            id=self._id(request),
+            route=hook.route,
+            state=state,
+            received_at=self._received_at(request),
+            request_id=request.request_id,
+            ack=hook.declaration.ack,
+            attempt=0 if outcome is None or state is DeliveryState.REFUSED else 1,
+            origin=request.origin,
+            key=key,
+            outcome=outcome,
+            request=StoredRequest(
+                method=request.method.decode("ascii"),
+                target=request.uri.decode("ascii", "replace"),
+                headers=tuple(zip(head.names, head.values, strict=True)),
+                body=body,
+                client=str(getattr(request.client, "host", "")),
+                secure=request.secure,
+                server=(str(getattr(server, "host", "localhost")), int(getattr(server, "port", 0))),
+                base_path=request.base_path,
+                secret_headers=frozenset() if verification is None else verification.secret_headers,
+            ),
+        )
+
+    def _unavailable(self, error: JournalError) -> Problem:
+        self.log.error("A webhook could not be recorded: {reason}", reason=str(error))
+        return Problem(503, "the request could not be recorded", retry_after(_RETRY_AFTER))
+
+
+class _Logged:
+    """Logs deliveries when they have their response."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+
+    def responded(self, delivery: Delivery) -> None:
+        hook = delivery.matched
+        if hook is not None:
+            self._recording.responded(delivery, hook)
+
+    def ended(self, delivery: Delivery) -> None:
+        pass
+
+
+class _Claim:
+    """Records the outcome of a delivery whose key was recorded at its begin."""
+
+    log = Logger(namespace="errklein.web")
+
+    def __init__(self, journal: Journal, delivery_id: int) -> None:
+        self._journal = journal
+        self._id = delivery_id
+
+    def responded(self, delivery: Delivery) -> None:
+        pass
+
+    def ended(self, delivery: Delivery) -> None:
+        request = delivery.request
+        outcome = Outcome(delivery.status, delivery.reason, request.site.now() - request.begun)
+        finished = self._journal.finish(self._id, outcome)
+        finished.addErrback(lambda failure: self.log.failure("The outcome of a webhook could not be recorded", failure))
+
+
+def _key(hook: Hook, received: Received) -> str:
+    """Return what identifies repeated requests; empty without deduplication, or if the request has no id."""
+    dedupe, verification = hook.declaration.dedupe, hook.declaration.verify
+    if dedupe == "content":
+        return hashlib.sha256(
+            b"%b %b\n%b" % (received.method.encode(), received.url.encode(), received.body)
+        ).hexdigest()
+    if dedupe == "id" and verification is not None and verification.delivery_id is not None:
+        return verification.delivery_id(received) or ""
+    if dedupe is not None and dedupe.startswith("header:"):
+        return received.header(dedupe.removeprefix("header:").lower().encode()).decode("latin-1")
+    return ""

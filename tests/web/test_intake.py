@@ -1,0 +1,342 @@
+"""The pipeline of webhooks: verification, limits, deduplication, the journal, and later attempts."""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+
+from errklein.journal import DeliveryQueue, MemoryJournal, RetryPolicy
+from errklein.ports import JournalError
+from errklein.running import ThreadWaits, register_reactor_thread
+from errklein.verify import github, slack
+from errklein.web import ClientResponse, WebSettings
+from errklein.webhooks import webhook
+from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
+from errklein.webhooks.rates import Rate
+from tests.web.kit import WebCase
+
+SECRET = "correct horse"
+SIGNED = "env:TEST_INTAKE_SECRET"
+
+
+def signed(body: bytes, id: str = "1", secret: str = SECRET) -> Mapping[str, str]:
+    """Return the headers that GitHub would send with the body."""
+    digest = hmac.new(secret.encode(), body, "sha256").hexdigest()
+    return {"X-Hub-Signature-256": f"sha256={digest}", "X-GitHub-Delivery": id}
+
+
+class Receiver:
+    """A plugin with webhooks of each kind, whose handlers return or raise `result`."""
+
+    def __init__(self) -> None:
+        self.got: list[Any] = []
+        self.result: Any = "OK"
+
+    async def handle(self, payload: Any) -> Any:
+        self.got.append(payload)
+        if isinstance(self.result, Exception):
+            raise self.result
+        return await self.result if isinstance(self.result, Deferred) else self.result
+
+    @webhook
+    async def plain(self, payload: Any) -> Any:
+        return await self.handle(payload)
+
+    @webhook(verify=github(secret=SIGNED))
+    async def verified(self, payload: Any) -> Any:
+        return await self.handle(payload)
+
+    @webhook(verify=github(secret="env:TEST_INTAKE_MISSING"))
+    async def unusable(self, payload: Any) -> Any:
+        return await self.handle(payload)
+
+    @webhook(verify=slack(secret=SIGNED))
+    async def slack(self, payload: Any) -> Any:
+        return await self.handle(payload)
+
+    @webhook(ack="now", verify=github(secret=SIGNED), dedupe="id")
+    async def durable(self, payload: Any) -> Any:
+        return await self.handle(payload)
+
+    @webhook(verify=github(secret=SIGNED), dedupe="id")
+    async def once(self, payload: Any) -> Any:
+        return await self.handle(payload)
+
+    @webhook(rate="2/s")
+    async def limited(self, payload: Any) -> Any:
+        return await self.handle(payload)
+
+    @webhook(ack="now", raw=True)
+    async def raw(self, request: Any) -> Any:
+        delivery = request.delivery
+        once = await delivery.once("mail")
+        self.got.append(
+            (request.method, request.full_path, request.get_json(), request.remote_addr, delivery.attempt, once)
+        )
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+class IntakeCase(WebCase):
+    """A web server with a journal and a queue in memory."""
+
+    def setUp(self) -> None:
+        """Start the server, the queue, and a plugin."""
+        super().setUp()
+        os.environ["TEST_INTAKE_SECRET"] = SECRET
+        self.addCleanup(os.environ.pop, "TEST_INTAKE_SECRET")
+        register_reactor_thread(self.clock)
+        self.journal = MemoryJournal(self.clock.seconds)
+        self.dead: list[int] = []
+        self.queue = DeliveryQueue(
+            self.clock,
+            self.journal,
+            self.web.run,
+            lambda route: RetryPolicy(attempts=3, first=10.0, longest=60.0),
+            lambda delivery, outcome: self.dead.append(delivery.id),
+            now=self.clock.seconds,
+            chance=lambda: 1.0,
+        )
+        self.web.use_journal(self.journal, self.queue.accept, ThreadWaits(self.clock))
+        self.queue.start()
+        self.plugin = Receiver()
+        self.serve(self.plugin)
+        self.clock.advance(0)
+
+    def post(self, path: str, body: bytes = b"{}", headers: Mapping[str, str] | None = None) -> ClientResponse:
+        """Send JSON, and return the response."""
+        return self.successResultOf(self.start("POST", path, body, "application/json", headers or {}))
+
+    def deliveries(self, **query: Any) -> Sequence[StoredDelivery]:
+        """Return the deliveries in the journal, oldest first."""
+        return self.successResultOf(self.journal.find(DeliveryQuery(**query)))[::-1]
+
+    def states(self) -> list[str]:
+        """Return the states of all deliveries, oldest first."""
+        return [str(delivery.state) for delivery in self.deliveries()]
+
+
+class VerificationTests(IntakeCase):
+    """Requests whose sender is verified."""
+
+    def test_signed(self) -> None:
+        """A request with the right signature reaches the handler."""
+        response = self.post("/verified", b'{"a": 1}', signed(b'{"a": 1}'))
+        self.assertEqual((response.status, response.text, self.plugin.got), (200, "OK", [{"a": 1}]))
+
+    def test_forged(self) -> None:
+        """Any other request gets 401. The response doesn't contain the signature that was expected."""
+        for headers in ({}, signed(b"{} "), signed(b"{}", secret="wrong"), {"X-Hub-Signature-256": "\xff"}):
+            response = self.post("/verified", b"{}", headers)
+            self.assertEqual(response.status, 401)
+            self.assertNotIn(signed(b"{}")["X-Hub-Signature-256"].removeprefix("sha256="), response.text)
+        self.assertEqual(self.plugin.got, [])
+
+    def test_missing_secret(self) -> None:
+        """Without its secret a webhook responds with 503, administrators are notified, and other webhooks work."""
+        self.assertEqual(self.post("/unusable", b"{}", signed(b"{}")).status, 503)
+        [(hook, reason)] = self.events.unusable
+        self.assertEqual(hook, "Receiver.unusable")
+        self.assertIn("env:TEST_INTAKE_MISSING", reason)
+        self.assertEqual(self.post("/plain").status, 200)
+
+    def test_test_requests(self) -> None:
+        """`!webhook test` needs no signature, and its delivery is marked."""
+        response = self.successResultOf(self.web.client().request("POST", "/verified", {}, b"x", origin="test"))
+        self.assertEqual((response.status, self.plugin.got), (200, ["x"]))
+        self.assertEqual([delivery.origin for delivery in self.deliveries()], ["test"])
+
+    def test_large_body(self) -> None:
+        """A large body is verified in a thread, and reaches the handler."""
+
+
+class LimitTests(IntakeCase):
+    """Limits of rates."""
+
+    settings = WebSettings(client_rate=Rate.of("2/s"))
+
+    def test_route(self) -> None:
+        """Requests beyond the rate of a webhook get 429, until time has passed."""
+        statuses = [self.post("/limited").status for _ in range(3)]
+        refused = self.post("/limited")
+        self.assertEqual((statuses, refused.status, refused.header("Retry-After")), ([200, 200, 429], 429, "1"))
+        self.clock.advance(1)
+        self.assertEqual(self.post("/limited").status, 200)
+
+    def test_forgers(self) -> None:
+        """A client that sends forged requests is limited, and verified requests don't count."""
+        good = signed(b"{}")
+        self.assertEqual([self.post("/verified", b"{}", good).status for _ in range(5)], [200] * 5)
+        self.assertEqual([self.post("/verified").status for _ in range(4)], [401, 401, 429, 429])
+
+
+class LogTests(IntakeCase):
+    """The log of deliveries to plugins without options."""
+
+    def test_done(self) -> None:
+        """A delivery is logged with its request and its status."""
+        self.post("/plain?x=1", b'{"a": 1}')
+        [delivery] = self.deliveries()
+        self.assertEqual(
+            (delivery.state, delivery.route, delivery.ack), (DeliveryState.DONE, "Receiver:plain", "after")
+        )
+        assert delivery.outcome is not None
+        self.assertEqual(delivery.outcome.status, 200)
+        whole = self.successResultOf(self.journal.get(delivery.id))
+        assert whole is not None and whole.request is not None
+        self.assertEqual((whole.request.target, whole.request.body), ("/plain?x=1", b'{"a": 1}'))
+
+    def test_failed(self) -> None:
+        """A delivery whose handler raises is logged with the reason, and can be replayed."""
+        self.plugin.result = ValueError("no such room")
+        self.post("/plain", b'{"a": 1}')
+        self.flushLoggedErrors(ValueError)
+        [delivery] = self.deliveries(states=[DeliveryState.FAILED])
+        assert delivery.outcome is not None
+        self.assertEqual((delivery.outcome.status, delivery.outcome.reason), (500, "ValueError: no such room"))
+        self.plugin.result = "OK"
+        self.successResultOf(self.queue.replay([delivery.id]))
+        self.clock.advance(0)
+        self.assertEqual(self.plugin.got, [{"a": 1}, {"a": 1}])
+        [delivery] = self.deliveries()
+        self.assertEqual((delivery.state, delivery.origin, delivery.attempt), (DeliveryState.DONE, "replay", 2))
+
+    def test_refused(self) -> None:
+        """A refused request is logged with the reason, without its body."""
+        self.post("/verified", b'{"a": 1}')
+        [delivery] = self.deliveries(states=[DeliveryState.REFUSED])
+        whole = self.successResultOf(self.journal.get(delivery.id))
+        assert whole is not None and whole.outcome is not None and whole.request is not None
+        self.assertEqual((whole.outcome.status, whole.request.body), (401, None))
+
+    def test_overdue(self) -> None:
+        """A handler that exceeds the time limit is logged when its client has got 504."""
+        self.plugin.result = Deferred()
+        waiting = self.start("POST", "/plain")
+        self.pass_time(61)
+        self.assertEqual(self.successResultOf(waiting).status, 504)
+        self.assertEqual(self.states(), ["failed"])
+        self.plugin.result.callback("late")
+        self.assertEqual(self.states(), ["failed"])
+
+
+class AcknowledgedTests(IntakeCase):
+    """Webhooks with `ack="now"`."""
+
+    def test_response_before_the_handler(self) -> None:
+        """The sender gets 202 before the handler runs."""
+        response = self.post("/durable", b'{"a": 1}', signed(b'{"a": 1}'))
+        self.assertEqual((response.status, response.body, self.plugin.got), (202, b"", []))
+        self.clock.advance(0)
+        self.assertEqual((self.plugin.got, self.states()), ([{"a": 1}], ["done"]))
+
+    def test_repeated_id(self) -> None:
+        """A repeated id gets 202, and runs once."""
+        for _ in range(3):
+            self.assertEqual(self.post("/durable", b"{}", signed(b"{}")).status, 202)
+            self.clock.advance(0)
+        self.assertEqual((self.plugin.got, self.states()), ([{}], ["done", "duplicate", "duplicate"]))
+
+    def test_retries(self) -> None:
+        """A handler that raises, or responds with 5xx, is called again; after the last attempt the delivery is dead."""
+        self.plugin.result = ("busy", 503)
+        self.post("/durable", b"{}", signed(b"{}"))
+        self.clock.advance(0)
+        self.assertEqual((len(self.plugin.got), self.states()), (1, ["retry"]))
+        self.clock.advance(10)
+        self.plugin.result = ValueError("no")
+        self.pass_time(60)
+        self.flushLoggedErrors(ValueError)
+        self.assertEqual((len(self.plugin.got), self.states(), self.dead), (3, ["dead"], [1]))
+
+    def test_rejected(self) -> None:
+        """A status 4xx isn't retried."""
+        self.plugin.result = ("unknown event", 422)
+        self.post("/durable", b"{}", signed(b"{}"))
+        self.pass_time(60)
+        self.assertEqual((len(self.plugin.got), self.states()), (1, ["dead"]))
+
+    def test_dead_id_runs_again(self) -> None:
+        """The id of a dead delivery is accepted again."""
+        self.plugin.result = ("no", 400)
+        self.post("/durable", b"{}", signed(b"{}"))
+        self.clock.advance(0)
+        self.plugin.result = "OK"
+        self.post("/durable", b"{}", signed(b"{}"))
+        self.clock.advance(0)
+        self.assertEqual(self.states(), ["dead", "done"])
+
+    def test_request_is_rebuilt(self) -> None:
+        """In each attempt a raw handler gets the request as it was received."""
+        self.plugin.result = ValueError("no")
+        self.post("/raw?b=2", b'{"a": 1}')
+        self.clock.advance(0)
+        self.plugin.result = "OK"
+        self.pass_time(11)
+        self.flushLoggedErrors(ValueError)
+        first = ("POST", "/raw?b=2", {"a": 1}, "127.0.0.1")
+        self.assertEqual(self.plugin.got, [(*first, 1, True), (*first, 2, False)])
+
+    def test_overdue(self) -> None:
+        """A timeout is a failure when the handler has ended, so that it never runs twice at the same time."""
+        self.plugin.result = hanging = Deferred()
+        self.post("/durable", b"{}", signed(b"{}"))
+        self.pass_time(300)
+        self.assertEqual((len(self.plugin.got), self.states()), (1, ["running"]))
+        hanging.callback("OK")
+        self.clock.advance(0)
+        self.assertEqual(self.states(), ["retry"])
+
+    def test_inactive_plugin(self) -> None:
+        """A delivery waits while its plugin is inactive, and no attempt is counted."""
+        self.post("/durable", b"{}", signed(b"{}"))
+        self.web.routes.remove("Receiver")
+        self.pass_time(600)
+        self.serve(self.plugin)
+        self.pass_time(120)
+        [delivery] = self.deliveries()
+        self.assertEqual((delivery.state, delivery.attempt, len(self.plugin.got)), (DeliveryState.DONE, 1, 1))
+
+    def test_journal_error(self) -> None:
+        """A request that can't be recorded gets 503, and doesn't run."""
+        self.patch(self.journal, "record", lambda *args, **kwargs: fail(JournalError("the disk is full")))
+        response = self.post("/durable", b"{}", signed(b"{}"))
+        self.clock.advance(0)
+        self.assertEqual((response.status, response.header("Retry-After"), self.plugin.got), (503, "10", []))
+
+
+class DeduplicatedTests(IntakeCase):
+    """Webhooks with `ack="after"` whose repeated requests are recognised."""
+
+    def test_repeated_while_running(self) -> None:
+        """While the first request runs, a repeated one gets 409 with Retry-After, also after 504."""
+        self.plugin.result = running = Deferred()
+        waiting = self.start("POST", "/once", b"{}", "application/json", signed(b"{}"))
+        repeated = self.post("/once", b"{}", signed(b"{}"))
+        self.assertEqual((repeated.status, repeated.header("Retry-After")), (409, "10"))
+        self.pass_time(61)
+        self.assertEqual(self.successResultOf(waiting).status, 504)
+        self.assertEqual(self.post("/once", b"{}", signed(b"{}")).status, 409)
+        running.callback("OK")
+        self.assertEqual(len(self.plugin.got), 1)
+
+    def test_repeated_when_done(self) -> None:
+        """When the first request is done, a repeated one gets its status."""
+        self.plugin.result = ("made", 201)
+        for _ in range(2):
+            self.assertEqual(self.post("/once", b"{}", signed(b"{}")).status, 201)
+        self.assertEqual(len(self.plugin.got), 1)
+
+    def test_repeated_when_failed(self) -> None:
+        """When the first request has failed, a repeated one runs."""
+        self.plugin.result = ValueError("no")
+        self.assertEqual(self.post("/once", b"{}", signed(b"{}")).status, 500)
+        self.flushLoggedErrors(ValueError)
+        self.plugin.result = "OK"
+        self.assertEqual(self.post("/once", b"{}", signed(b"{}")).status, 200)
+        self.assertEqual(len(self.plugin.got), 2)
