@@ -39,6 +39,13 @@ class FuzzingTests(SynchronousTestCase):
         self.assertIn("all expectations are met", ended.stdout)
 
 
+    def test_malformed_signed_requests(self) -> None:
+        """Generated malformed requests are verified without an error."""
+        ended = run([sys.executable, str(ROOT / "benchmarks" / "fuzz_verify.py")], "--check", cwd=Path.cwd())
+        self.assertIn("3,000 requests", ended.stdout, ended.stderr)
+        self.assertIn(" 0 failed expectations", ended.stdout)
+
+
 def report() -> Any:
     """Return the module benchmarks/web_report.py, which isn't in a package."""
     spec = importlib.util.spec_from_file_location("web_report", ROOT / "benchmarks" / "web_report.py")

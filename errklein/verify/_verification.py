@@ -56,8 +56,11 @@ class Verification:
     def sign(self, received: Received, secret: bytes) -> Sequence[Header]:
         """Return the headers with which a request becomes authentic.
 
-        :raises ValueError: The scheme has no signature, or a private key.
+        :raises ValueError: The scheme has no signature, or a private key; or the request or the secret is unsuitable.
         """
         if self.signer is None:
             raise ValueError(f"requests can't be signed for {self.scheme}: it has no signature, or a private key")
-        return self.signer(received, secret, **self.options)
+        try:
+            return self.signer(received, secret, **self.options)
+        except Refused as refused:
+            raise ValueError(f"the request can't be signed for {self.scheme}: {refused}") from None
