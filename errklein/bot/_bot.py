@@ -30,7 +30,7 @@ from errklein.listening import ExpiryWatch
 from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.repos import BotRepoManager, Downloads
-from errklein.plugins.unknown_names import settings_read, unknown_names
+from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks
 from errklein.ports import Backend, Journal
 from errklein.running.workers import Workers
 
@@ -86,7 +86,8 @@ class Bot:
         streams = Streams(reactor, self.runner, self.callbacks.find)
         end = partial(self._end_when_quiet, process.ended)
         self.events = Events(reactor, self.backends, dispatcher, self.callbacks, streams, notices.person_seen, end)
-        self.web.report_to(WebhookWarnings(reactor, self.tell_admins, self.plugin_manager.plugin))
+        self._webhook_warnings = WebhookWarnings(reactor, self.tell_admins, self.plugin_manager.plugin)
+        self.web.report_to(self._webhook_warnings)
         dead = DeadDeliveries(reactor, self.tell_admins, config.BOT_PREFIX)
         self.announce_dead = dead.announce
         self._expiry = ExpiryWatch(reactor, self.web.listeners, self.tell_admins)
@@ -127,6 +128,8 @@ class Bot:
         for warning in await self.plugin_pool.run(lambda: partial(directory_warnings, config, paths)):
             self.tell_admins(warning)
         found = [(plugin.name, plugin.instance) for plugin in self.plugin_manager.found]
+        self._check_webhooks()
+        self.plugin_manager.call_after_changes(self._check_webhooks)
         for warning in (
             *configuration_warnings(config, partial(settings_read, found)),
             *unknown_names(config, found, self.registry),
@@ -136,6 +139,13 @@ class Bot:
             for backend in self.backends.values():
                 backend.connect(self.events)
             self._expiry.start()
+
+    def _check_webhooks(self) -> None:
+        """Notify administrators of unknown names in WEBHOOKS."""
+        found = [(plugin.name, plugin.instance) for plugin in self.plugin_manager.found]
+        if not self._stopping:
+            routed = [route.hook for route in self.web.routes.hooks()]
+            self._webhook_warnings.hooks_unknown(unknown_webhooks(self.bot_config, found, routed))
 
     async def stop(self, grace: float) -> None:
         """Stop within `grace` seconds. Handlers, replies and queues may end until then; see `StopSequence.run`."""

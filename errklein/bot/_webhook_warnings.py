@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Protocol
 
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.plugins.load_errors import described_error, error_place
@@ -40,10 +41,13 @@ class WebhookWarnings:
     :param plugin: Returns the plugin of a name; raises UnknownPlugin.
     """
 
+    log = Logger()
+
     def __init__(self, reactor: Any, tell_admins: TellAdmins, plugin: Callable[[str], Plugin]) -> None:
         self._tell_admins = tell_admins
         self._plugin = plugin
         self._limit = RateLimit(reactor.seconds, most=MOST_NOTICES)
+        self._unknown: Collection[str] = ()
 
     def handler_failed(self, hook: Hook, request_id: str, failure: Failure) -> None:
         """Send the file, the line and the exception's text, which only administrators get, and only in private."""
@@ -76,6 +80,18 @@ class WebhookWarnings:
             f"{hook.owner} and {by.owner} both declare the URL {hook.declaration.rule}. Requests go to {by}; they go to "
             f"{hook} when {by.owner} is deactivated."
         )
+
+    def hooks_unknown(self, errors: Collection[str]) -> None:
+        """Send one notice of names in WEBHOOKS that don't exist. A name causes no further one until it has existed.
+
+        :param errors: The errors about all such names, in one line each. They are logged, too.
+        """
+        new = [error for error in errors if error not in self._unknown]
+        self._unknown = errors
+        for error in new:
+            self.log.error("{text}", text=error)
+        if new:
+            self._tell_admins("\n".join(["Options of webhooks have no effect:", *new]))
 
     def _place(self, hook: Hook, error: BaseException) -> str:
         """Return the file and line of the plugin or application that failed, or else the file or the handler's class."""

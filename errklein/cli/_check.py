@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
 
+from errklein.cli._webhook_checks import configured_hooks, secret_problems, webhook_warnings
 from errklein.commands import CommandDeclaration, CommandRegistry, is_admin_by_default
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages import database_of, shelves_to_import
@@ -22,13 +23,13 @@ from errklein.plugins.loading import reactor_warnings
 from errklein.plugins.method_checks import check_methods
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plugin import State
-from errklein.plugins.unknown_names import settings_read, unknown_names
+from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks
 from errklein.running import Placement, explain_placement
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import DataDirectory, errors_end_program, load_with_options
 from errklein.service.log_setup import check_log_file
 from errklein.service.startup_checks import check_config
-from errklein.webhooks import HookDeclaration
+from errklein.webhooks import Hook
 from errklein.wiring import wire
 
 _PLACES = {Placement.REACTOR: "on the reactor", Placement.THREAD: "in a thread"}
@@ -82,18 +83,21 @@ async def _check_plugins(reactor: Any, config: Config, data_dir: str | None, fou
         if not found_before:
             raise
         raise SystemExit(f"errklein: no further checks were possible: {type(error).__name__}: {error}") from error
+    configure = bot.web.routes.configure
     problems = await bot.plugin_manager.load(bot.plugin_roots)
     problems += PackageDirectory(Path(config.BOT_DATA_DIR)).problems()
     lines = [f"{config.path or 'built-in configuration'}: {', '.join(config.networks)}", ""]
     for plugin in bot.plugin_manager.found:
         lines.append(f"{plugin.name}: {_STATES[bot.plugin_manager.status.state(plugin)]}")
         if plugin.instance is not None:
-            lines += [f"    {line}" for line in describe(plugin.instance, config.BOT_PREFIX)]
+            lines += [f"    {line}" for line in describe(plugin.instance, config.BOT_PREFIX, configure)]
     config.STORAGE = storage
     unimported = shelves_to_import(config, bot.storage, data_dir)
     problems += [unimported] if unimported is not None else []
     found = [(plugin.name, plugin.instance) for plugin in bot.plugin_manager.found]
     instances = [instance for _, instance in found if instance is not None]
+    hooks = [hook for instance in instances for hook in configured_hooks(instance, configure)]
+    problems += [*unknown_webhooks(config, found), *secret_problems(hooks)]
     mistakes = [mistake for instance in instances for mistake in check_methods(instance)]
     problems += [str(mistake) for mistake in mistakes if mistake.is_error]
     sources = {plugin.problem: plugin.source for plugin in bot.plugin_manager.found if plugin.source}
@@ -104,6 +108,7 @@ async def _check_plugins(reactor: Any, config: Config, data_dir: str | None, fou
         *directory_warnings(config),
         *configuration_warnings(config, partial(settings_read, found)),
         *unknown_names(config, found),
+        *webhook_warnings(instances, configure),
     )
     warnings = (*clashes(bot.plugin_manager), *of_settings, *blocking, *doubtful)
     lines += ["", *(f"warning: {escape(warning)}" for warning in warnings)] if warnings else []
@@ -132,12 +137,16 @@ def clashes(manager: BotPluginManager) -> Iterator[str]:
             yield from registry.add(name, [handler for _, handler in handlers_once_active(instance)])
 
 
-def describe(plugin: BotPlugin, prefix: str) -> Iterator[str]:
-    """Yield a line for each command, filter and route of the plugin: the method, where it runs, and why."""
+def describe(plugin: BotPlugin, prefix: str, configure: Callable[[Hook], Hook] = lambda hook: hook) -> Iterator[str]:
+    """Yield a line for each command, filter and route of the plugin: the method, where it runs, and why.
+
+    :param configure: Returns a webhook as the operator has configured it.
+    """
+    hooks = {hook.name: hook.declaration for hook in configured_hooks(plugin, configure)}
     for name, handler in handlers_once_active(plugin):
         decided = explain_placement(handler)
         where = f"{_PLACES[decided.placement]} ({decided.reason})"
-        command, hook = CommandDeclaration.of(handler), HookDeclaration.of(handler)
+        command, hook = CommandDeclaration.of(handler), hooks.get(name)
         if command is not None:
             admin = ", for administrators" if command.admin_only or is_admin_by_default(handler) else ""
             begin = prefix if command.prefixed else ""
@@ -146,4 +155,4 @@ def describe(plugin: BotPlugin, prefix: str) -> Iterator[str]:
         if getattr(handler, "_err_command_filter", False):
             yield f"filter of commands: {name}, {where}"
         if hook is not None:
-            yield f"{', '.join(hook.methods)} {hook.rule}: {name}, {where}"
+            yield f"{', '.join(hook.methods)} {hook.rule}: {name}, {where}, {hook.summary}"

@@ -143,6 +143,7 @@ class Webserver(CorePlugin):
                 "handler": str(route.hook),
                 "methods": sorted(route.methods or route.hook.declaration.methods),
                 "shadowed_by": str(route.shadowed_by or ""),
+                "summary": route.hook.declaration.summary,
             }
             for route in self._bot.web.routes.hooks()
         ]

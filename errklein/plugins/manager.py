@@ -129,6 +129,10 @@ class PluginManager(StoreMixin):
         if plugin.is_activated:
             self._routes.mounts.replace(plugin.name, mounts_of(plugin))
 
+    def call_after_changes(self, function: Callable[[], None]) -> None:
+        """Call the function after each change from now on. It must not raise an exception."""
+        self._changes.after = function
+
     def place(self) -> int:
         """Return the number in the order of activation for what a plugin registers now. For any thread."""
         return self._activations.place()

@@ -25,6 +25,8 @@ class Changes:
     def __init__(self, reactor: Any) -> None:
         self._turns = SerialQueue(reactor)
         self._current: object = None
+        self.after: Callable[[], None] = lambda: None
+        """Called after each change that no other change has requested."""
 
     def make(self, change: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
         """Make the change, now or after those before it. The Deferred fires with its result."""
@@ -40,6 +42,7 @@ class Changes:
             return await change()
         finally:
             self._current = None
+            self.after()
 
 
 class Changing(Protocol):

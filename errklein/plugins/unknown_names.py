@@ -12,6 +12,8 @@ from errklein.commands import RegisteredCommand, unmatched
 from errklein.config import Config
 from errklein.plugins.botplugin import BotPlugin, handlers_once_active
 from errklein.text.suggestions import did_you_mean
+from errklein.webhooks import Hook, HookDeclaration
+from errklein.webhooks.options import unknown_hooks
 
 _CORE_PLUGINS = (
     "ACLs, Backup, ChatRoom, CommandNotFoundFilter, Deliveries, Flows, Health, Help, Plugins, TextCmds, Utils, "
@@ -57,6 +59,21 @@ def _in_settings(
             yield f"{where}CORE_PLUGINS: unknown plugin {name!r}; valid names: {_CORE_PLUGINS}"
 
 
+def unknown_webhooks(
+    config: Config, plugins: Iterable[tuple[str, BotPlugin | None]], others: Iterable[Hook] = ()
+) -> list[str]:
+    """Return an error for each name in WEBHOOKS that isn't a webhook.
+
+    `plugins` are all plugins found, active or not, and `others` are webhooks that may belong to other objects.
+    """
+    methods = {name: None if instance is None else set(_webhooks_of(instance)) for name, instance in plugins}
+    for hook in others:
+        known = methods.setdefault(hook.owner, set())
+        if known is not None:
+            known.add(hook.name)
+    return list(unknown_hooks(config.WEBHOOKS, methods))
+
+
 def settings_read(plugins: Iterable[tuple[str, BotPlugin | None]]) -> set[str]:
     """Return the names of settings that the plugins' source reads, as `self.bot_config.NAME` for example."""
     classes = {cls for _, instance in plugins for cls in type(instance).__mro__ if cls not in BotPlugin.__mro__}
@@ -65,6 +82,10 @@ def settings_read(plugins: Iterable[tuple[str, BotPlugin | None]]) -> set[str]:
         with suppress(OSError, TypeError, SyntaxError):
             names.update(_SETTING.findall("".join(inspect.findsource(cls)[0])))
     return names
+
+
+def _webhooks_of(instance: BotPlugin) -> Iterator[str]:
+    return (name for name, handler in handlers_once_active(instance) if HookDeclaration.of(handler) is not None)
 
 
 def _commands_of(instance: BotPlugin | None) -> Iterator[str]:

@@ -154,14 +154,14 @@ class Routes:
 
     # Changes.
 
-    @staticmethod
-    def refused(hooks: Iterable[Hook]) -> list[str]:
-        """Return the errors that `replace` would raise for the hooks' rules, in one line each."""
+    def refused(self, hooks: Iterable[Hook]) -> list[str]:
+        """Return the errors that `replace` would raise for the hooks, in one line each."""
         errors = []
         for hook in hooks:
             try:
-                _bind(Klein(), hook, hook.declaration.rule, hook.declaration.methods, hook.name, hook.handler)
-            except RuleError as error:
+                declared = self.configure(hook).declaration
+                _bind(Klein(), hook, declared.rule, declared.methods, hook.name, hook.handler)
+            except ValueError as error:
                 errors.append(str(error))
         return errors
 

@@ -81,6 +81,14 @@ class HookDeclaration:
             return 0.0
         return self.dedupe_window or (CONTENT_WINDOW if self.dedupe == "content" else ID_WINDOW)
 
+    @property
+    def summary(self) -> str:
+        """The verification, and the response and the rate unless they are the default, for operators."""
+        parts = [f"verified by {self.verify.scheme}" if self.verify is not None else "not verified"]
+        parts += ['ack="now"'] if self.ack == "now" else []
+        parts += [f"at most {self.rate}"] if self.rate is not None else []
+        return ", ".join(parts)
+
 
 @dataclass(frozen=True, eq=False)
 class Hook:

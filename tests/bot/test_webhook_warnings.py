@@ -55,6 +55,17 @@ class WebhookWarningsTests(SynchronousTestCase):
         except (ValueError, KeyError):
             self.warnings.handler_failed(hook, "r1", Failure())
 
+    def test_unknown_names(self) -> None:
+        """One notice has all unknown names in WEBHOOKS; a name causes another one only after it has existed."""
+        self.warnings.hooks_unknown(["WEBHOOKS['A:b']: …", "WEBHOOKS['A:c']: …"])
+        self.assertEqual(
+            self.notices, [("Options of webhooks have no effect:\nWEBHOOKS['A:b']: …\nWEBHOOKS['A:c']: …", "")]
+        )
+        self.warnings.hooks_unknown(["WEBHOOKS['A:c']: …"])
+        self.assertEqual(len(self.notices), 1)
+        self.warnings.hooks_unknown(["WEBHOOKS['A:b']: …", "WEBHOOKS['A:c']: …"])
+        self.assertEqual(self.notices[1:], [("Options of webhooks have no effect:\nWEBHOOKS['A:b']: …", "")])
+
     def test_handler_of_an_application(self) -> None:
         """The failure of a handler that belongs to no plugin, such as a Flask application's, has its file and line too."""
         self.fail("1")

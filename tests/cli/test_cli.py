@@ -27,7 +27,7 @@ VERSION = """
     from errklein import BotPlugin, webhook
 
     class Version(BotPlugin):
-        @webhook
+        @webhook(methods=["GET"])
         async def version(self, request):
             return "{}"
 """
@@ -257,7 +257,7 @@ class Processes(SynchronousTestCase):
         self.assertEqual(
             lines[at + 1 : at + 3],
             [
-                "    POST /example: example, in a thread (plain function)",
+                "    POST /example: example, in a thread (plain function), not verified",
                 "    !hello: hello, in a thread (plain function)",
             ],
         )
@@ -281,7 +281,8 @@ class Processes(SynchronousTestCase):
         result = run(ERRKLEIN, "check", cwd=self.directory)
         self.assertEqual(result.returncode, 1)
         self.assertIn(
-            "Good: can be activated\n    POST, GET /version: version, on the reactor (async def)\n", result.stdout
+            "Good: can be activated\n    GET /version: version, on the reactor (async def), not verified\n",
+            result.stdout,
         )
         self.assertIn("Bad: broken", result.stdout)
         problems = [line for line in result.stdout.splitlines() if line.startswith("problem: ")]
@@ -325,7 +326,7 @@ class Processes(SynchronousTestCase):
         result = run(ERRKLEIN, "check", cwd=self.directory)
         self.assertEqual(result.returncode, 0, result.stdout)
         reason = "names treq at line 13 in _notify"
-        self.assertIn(f"    POST, GET /mixed: mixed, on the reactor ({reason})\n", result.stdout)
+        self.assertIn(f"    POST, GET /mixed: mixed, on the reactor ({reason}), not verified\n", result.stdout)
         self.assertIn(
             f"warning: Mixed.mixed runs on the reactor, since it {reason}, and would block it: it uses time.sleep at line 9. ",
             result.stdout,

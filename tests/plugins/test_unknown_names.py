@@ -7,8 +7,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein import BotPlugin, botcmd
-from errklein.testing import PluginTestCase
+from errklein import BotPlugin, botcmd, webhook
+from errklein.testing import ADMIN, PluginTestCase
 from tests.processes import ERRKLEIN, run, write_config, write_plugin
 
 SHOP = """
@@ -75,6 +75,44 @@ class NetworkTests(PluginTestCase):
         """The warning names the network."""
         (line,) = [line for line in self.bot.log if "ACCESS_CONTROLS" in line]
         self.assertTrue(line.startswith("BACKENDS['one']: ACCESS_CONTROLS: the pattern 'dance'"), line)
+
+
+class Hooked(BotPlugin):
+    """Has a webhook."""
+
+    @webhook(methods=["POST"])
+    def order(self, payload: Any) -> None:
+        """Get an order."""
+
+
+class WebhooksTests(PluginTestCase):
+    """Names in WEBHOOKS."""
+
+    plugins = (Hooked,)
+    config = {"WEBHOOKS": {"Hooked:order": {"methods": "PUT"}, "Hooked:ordr": {"rate": "1/s"}, "Hookd:order": {}}}
+
+    def test_start_and_changes(self) -> None:
+        """Administrators get one notice of the unknown names, and none after a change of plugins that doesn't affect them."""
+        notices = [text for text in self.bot.sent_to(ADMIN) if "WEBHOOKS" in text]
+        self.assertEqual(len(notices), 1)
+        for error in (
+            "WEBHOOKS['Hooked:ordr']: the plugin Hooked has no webhook 'ordr'; did you mean 'order'?",
+            "WEBHOOKS['Hookd:order']: unknown plugin 'Hookd'; did you mean 'Hooked'?",
+        ):
+            self.assertIn(error, notices[0])
+            self.assertIn(error, self.bot.log)
+        self.assertEqual(self.put("/order").status, 200)
+        self.assertEqual(self.post("/order").status, 405)
+        self.command("!plugin reload Hooked")
+        self.assertEqual(self.put("/order").status, 200)
+        self.assertEqual(len([text for text in self.bot.sent_to(ADMIN) if "WEBHOOKS" in text]), 1)
+
+    def test_removed_plugin(self) -> None:
+        """A name that becomes unknown causes a notice."""
+        self.bot.bot.plugin_manager.remove(["Hooked"])  # type: ignore[attr-defined]
+        self.bot.advance(1)
+        [_, notice] = [text for text in self.bot.sent_to(ADMIN) if "WEBHOOKS" in text]
+        self.assertIn("WEBHOOKS['Hooked:order']: unknown plugin 'Hooked'", notice)
 
 
 class CheckTests(SynchronousTestCase):

@@ -1,0 +1,127 @@
+"""The problems and warnings of `errklein check` about webhooks."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import BotPlugin, webhook
+from errklein.cli._check import describe
+from errklein.cli._webhook_checks import configured_hooks, secret_problems, webhook_warnings
+from errklein.testing import PluginTestCase
+from errklein.verify import github
+from errklein.webhooks.options import configured, hook_options
+from tests.processes import ERRKLEIN, run, write_config, write_plugin
+
+METHODS = ("POST", "GET")
+
+
+class Builds(BotPlugin):
+    """Has webhooks with and without options."""
+
+    @webhook
+    def bare(self, payload: Any) -> None: ...
+
+    @webhook(methods=["GET"])
+    def chosen(self, payload: Any) -> None: ...
+
+    @webhook(verify=github(secret=["env:BUILDS_OLD", "env:BUILDS_NEW"]), ack="now", rate="10/s")
+    def verified(self, payload: Any) -> None: ...
+
+
+class PluginChecks(PluginTestCase):
+    """The checks of one plugin."""
+
+    plugins = (Builds,)
+
+    def warnings(self, setting: Any = None, default_methods: Any = METHODS) -> list[str]:
+        """Return the warnings about the plugin and a core plugin with a value of WEBHOOKS."""
+        configure = partial(configured, options=hook_options(setting or {}), default_methods=default_methods)
+        return list(webhook_warnings([self.bot.plugin("Builds"), self.bot.plugin("Webserver")], configure))
+
+    def test_hooks_that_accept_get_by_default(self) -> None:
+        """One warning names the webhooks whose methods nobody has chosen, unless they are verified or of a core plugin."""
+        [warning] = self.warnings()
+        self.assertEqual(
+            warning,
+            "the preview of a posted link calls these webhooks, since they accept GET by default: Builds:bare; "
+            "set WEBHOOK_METHODS = ('POST',), or the methods of each webhook",
+        )
+
+    def test_chosen_methods(self) -> None:
+        """There is no warning if the operator has chosen the methods, also GET, or a default without GET."""
+        self.assertEqual(self.warnings({"Builds:bare": {"methods": ["POST", "GET"]}}), [])
+        self.assertEqual(self.warnings(default_methods=("POST",)), [])
+
+    def test_verification_switched_off(self) -> None:
+        """There is a warning if the operator has switched off the verification of a plugin."""
+        warnings = self.warnings({"Builds:verified": {"verify": None}}, ("POST",))
+        self.assertEqual(
+            warnings,
+            ["WEBHOOKS['Builds:verified']: anyone can call this webhook, since its verification is switched off"],
+        )
+
+    def test_secrets(self) -> None:
+        """Each missing secret is an error, with the webhook and the reference; one that is there is none."""
+        self.enterContext(mock.patch.dict(os.environ, {"BUILDS_NEW": "a secret of the test"}))
+        hooks = list(configured_hooks(self.bot.plugin("Builds"), lambda hook: hook))
+        [problem] = secret_problems(hooks)
+        self.assertIn(
+            "Builds:verified responds with 503, since its requests can't be verified: env:BUILDS_OLD: ", problem
+        )
+
+    def test_description(self) -> None:
+        """Each webhook is shown as the operator has configured it."""
+        options = hook_options({"Builds:bare": {"methods": "PUT", "verify": "github", "secret": "env:X"}})
+        configure = partial(configured, options=options, default_methods=METHODS)
+        self.assertEqual(
+            list(describe(self.bot.plugin("Builds"), "!", configure)),
+            [
+                "PUT /bare: bare, in a thread (plain function), verified by github",
+                "GET /chosen: chosen, in a thread (plain function), not verified",
+                'POST, GET /verified: verified, in a thread (plain function), verified by github, ack="now", at most 10/s',
+            ],
+        )
+
+
+class CheckTests(SynchronousTestCase):
+    """`errklein check` in a process of its own."""
+
+    def test_problems(self) -> None:
+        """An unknown webhook, contradictory options and a missing secret are problems, with exit status 1."""
+        directory = Path(self.mktemp()).absolute()
+        source = (
+            "from errklein import BotPlugin, webhook\nclass Shop(BotPlugin):\n"
+            "    @webhook\n    def order(self, payload): pass\n"
+            "    @webhook(methods=['POST'])\n    def paid(self, payload): pass\n"
+        )
+        write_plugin(directory / "plugins", "Shop", source)
+        settings = {
+            "Shop:ordr": {"ack": "now"},
+            "Shop:order": {"verify": "github", "secret": "env:NO_SUCH_SECRET"},
+            "Shop:paid": {"attempts": 3},
+        }
+        write_config(
+            directory,
+            {"BOT_EXTRA_PLUGIN_DIR": str(directory / "plugins"), "WEBHOOKS": settings, "WEBHOOK_METHODS": ("POST",)},
+        )
+        done = run(ERRKLEIN, "check", cwd=directory)
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        problems = [line for line in done.stdout.splitlines() if line.startswith("problem: ")]
+        for problem, beginning in zip(
+            sorted(problems),
+            (
+                "problem: Shop:order responds with 503, since its requests can't be verified: env:NO_SUCH_SECRET: ",
+                "problem: WEBHOOKS['Shop:ordr']: the plugin Shop has no webhook 'ordr'; did you mean 'order'?",
+                "problem: WEBHOOKS['Shop:paid']: expected ack='now' for attempts, not 'after'",
+            ),
+            strict=True,
+        ):
+            self.assertTrue(problem.startswith(beginning), problem)
+        self.assertIn("    POST /order: order, in a thread (plain function), verified by github\n", done.stdout)
+        self.assertTrue(done.stdout.endswith("Found 3 problems and no warnings.\n"), done.stdout)
