@@ -83,7 +83,18 @@ setup(
             "legacy-cgi>=2.6.4; python_version >= '3.13'",
             "setuptools>=78.1.1",
         ],
-        "test": ["httptools>=0.7", "hypothesis>=6.100", "pytest>=8", "requests>=2.31", "sentry-sdk>=2", "wsproto>=1.2"],
+        "test": [
+            "httptools>=0.7",
+            "hypothesis>=6.100",
+            "pytest>=8",
+            "requests>=2.31",
+            "sentry-sdk>=2",
+            "wsproto>=1.2",
+            # The senders' own libraries, as a second opinion about signatures.
+            "slack_sdk>=3.30",
+            "standardwebhooks>=1.1",
+            "stripe>=12",
+        ],
         "lint": [
             "ruff>=0.17,<0.18",
             "mypy>=2.4,<2.5",

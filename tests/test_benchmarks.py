@@ -38,7 +38,6 @@ class FuzzingTests(SynchronousTestCase):
         self.assertIn("HTTP/1.1 400 Bad Request", ended.stdout, ended.stderr)
         self.assertIn("all expectations are met", ended.stdout)
 
-
     def test_malformed_signed_requests(self) -> None:
         """Generated malformed requests are verified without an error."""
         ended = run([sys.executable, str(ROOT / "benchmarks" / "fuzz_verify.py")], "--check", cwd=Path.cwd())
