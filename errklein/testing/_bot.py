@@ -320,7 +320,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
     def _send_request(self, method: str, url: str, **request: Any) -> Deferred[ClientResponse]:
         self._begin()
-        sent: Deferred[ClientResponse] = self._call(self._client.request, method, url, **request)
+        sent: Deferred[ClientResponse] = self._call(self._client._send_request, method, url, **request)
         self._requests[sent] = f"{method} {url}"
         sent.addBoth(self._ended, sent)
         return sent.addCallback(self._explain, method, url)

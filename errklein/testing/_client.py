@@ -11,8 +11,12 @@ from twisted.internet.defer import Deferred
 
 from errklein.testing._requests import Requests
 from errklein.web import ClientResponse, MemoryClient
+from errklein.webhooks.deliveries import StoredRequest
 
 _UNSET: Any = object()
+
+_OF_THE_CONNECTION = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding", b"upgrade"})
+"""Headers that describe the connection on which a recorded request arrived, and how its body was sent."""
 
 
 class WebhookClient(Requests[Deferred[ClientResponse]]):
@@ -75,5 +79,17 @@ class WebhookClient(Requests[Deferred[ClientResponse]]):
             url += ("&" if "?" in url else "?") + urlencode(params)
         return self._client.request(method, url, headers=sent, body=body)
 
-    def _send_request(self, method: str, url: str, **request: Any) -> Deferred[ClientResponse]:
-        return self.request(method, url, **request)
+    def _send_request(
+        self, method: str, url: str, *, recorded: StoredRequest | None = None, **request: Any
+    ) -> Deferred[ClientResponse]:
+        if recorded is None:
+            return self.request(method, url, **request)
+        # `surrogateescape` keeps the bytes. The body may have another length than the original, if it is masked.
+        headers = [
+            (name.decode(), value.decode("utf-8", "surrogateescape"))
+            for name, value in recorded.headers
+            if name not in _OF_THE_CONNECTION
+        ]
+        below = url.removeprefix(recorded.base_path)
+        url = below if below.startswith("/") else url
+        return self._client.request(method, url, headers, recorded.body or b"", origin="replay")

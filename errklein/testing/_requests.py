@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from errklein.webhooks.exported import InvalidExport, read_request
+
 R_co = TypeVar("R_co", covariant=True)
+
+_STARTED_IN = Path.cwd()
+"""The current directory when tests are imported. trial changes it later, and the names of files may be relative to it."""
 
 
 class Requests(Generic[R_co]):
@@ -31,6 +38,28 @@ class Requests(Generic[R_co]):
         :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
         """
         return self._send_request(method, url, **request)
+
+    def replay(self, file: Path | str) -> R_co:
+        """Send the request of a delivery that `errklein deliveries export` has written.
+
+        ::
+
+            def test_unknown_action(self):
+                self.assertEqual(self.bot.replay("delivery-4711.json").status, 200)
+
+        The sender isn't verified, and the handler runs before the response, also with `ack="now"`. The origin of
+        `request.delivery` is "replay".
+
+        :param file: The file. A relative path begins in the directory of the calling test.
+        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
+        :raises ValueError: The file isn't an exported delivery, or the request's body isn't in it.
+        """
+        path = _directory_of_caller() / file
+        try:
+            request = read_request(path.read_bytes())
+        except InvalidExport as error:
+            raise ValueError(f"{path}: {error}") from None
+        return self._send_request(request.method, request.target, recorded=request)
 
     def _send_request(self, method: str, url: str, **request: Any) -> R_co:
         raise NotImplementedError
@@ -97,3 +126,11 @@ class Requests(Generic[R_co]):
         :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
         """
         return self._send_request("OPTIONS", url, **request)
+
+
+def _directory_of_caller() -> Path:
+    """Return the directory of the file that has called a method of this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and Path(frame.f_code.co_filename).parent == Path(__file__).parent:
+        frame = frame.f_back
+    return _STARTED_IN / Path(frame.f_code.co_filename).parent

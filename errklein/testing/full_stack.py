@@ -254,7 +254,7 @@ class BlockingTestBot(Requests[ClientResponse]):
 
     def _send_request(self, method: str, url: str, *, timeout: float = REPLY_TIMEOUT, **request: Any) -> ClientResponse:
         client = WebhookClient(self.bot.web.client())
-        send = partial(client.request, method, url, **request)
+        send = partial(client._send_request, method, url, **request)
         response: ClientResponse = _reactor_thread.wait(send, timeout=timeout, what=f"the response to {method} {url}")
         return response
 

@@ -48,7 +48,7 @@ def parse_words(words: Iterable[str], now: float, hooks: Mapping[str, str] | Non
 
     :param now: The present Unix time.
     :param hooks: The webhooks as "Plugin:method", by URL path. Unknown paths and plugins are errors then. With None, paths are,
-        and words that resemble a state or keyword.
+        and lower-case words that resemble a state or keyword.
     :raises InvalidWords: A word is unknown or repeated, or a value is missing or invalid.
     """
     states: list[DeliveryState] = []
@@ -105,7 +105,7 @@ def _route(word: str, hooks: Mapping[str, str] | None) -> str:
     if word in given or word in plugins or (":" in word and not word.startswith("/")):
         return given.get(word, word)
     suggestion = did_you_mean(word, (*_STATES, *_KEYWORDS, *plugins, *given))
-    if hooks is None and not suggestion and not word.startswith("/"):
+    if hooks is None and not word.startswith("/") and not (suggestion and word.islower()):
         return word
     routes = "Plugin:method or Plugin" if hooks is None else "Plugin:method, Plugin or the path of a webhook"
     raise InvalidWords(

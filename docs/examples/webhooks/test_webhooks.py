@@ -51,6 +51,10 @@ class WebhookTests(PluginTestCase):
             self.assertEqual(self.post("/github", data={"payload": payload}).status, 400)
         self.assertEqual(self.bot.sent_to("#builds"), [])
 
+    def test_recorded_delivery(self):
+        """A delivery that failed in service is rejected now."""
+        self.assertEqual(self.replay("delivery-4711.json").status, 400)
+
     def test_agent(self):
         """A raw handler gets the request."""
         response = self.post("/agent", data="abc", headers={"User-Agent": "probe"})
