@@ -52,6 +52,16 @@ SCHEMES: Mapping[str, Callable[..., Verification]] = {
 """The functions that return a verification, by the name of the scheme."""
 
 
+_TYPES: Mapping[str, tuple[str, tuple[type, ...]]] = {
+    "bool": ("True or False", (bool,)),
+    "float": ("a number", (int, float)),
+    "str": ("a string", (str,)),
+    "str | None": ("a string or None", (str, type(None))),
+    "str | Sequence[str]": ("a string or a list of strings", (str, list, tuple)),
+}
+"""The values of the annotations of options, with their description. `references` checks the type of secrets."""
+
+
 def verification(scheme: str, /, **options: Any) -> Verification:
     """Return the verification of a scheme with these options, as `github(secret="env:GH_SECRET")` does.
 
@@ -73,4 +83,15 @@ def verification(scheme: str, /, **options: Any) -> Verification:
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in options:
             raise ValueError(f"the verification {scheme} needs the option {name!r}")
+        if name in options and not _is_of_type(options[name], parameter.annotation):
+            expected = _TYPES[parameter.annotation][0]
+            given = type(options[name]).__name__
+            raise ValueError(f"the option {name!r} of the verification {scheme} must be {expected}, not a {given}")
     return factory(**options)
+
+
+def _is_of_type(value: object, annotation: str) -> bool:
+    items = value if isinstance(value, (list, tuple)) else ()
+    return annotation not in _TYPES or (
+        isinstance(value, _TYPES[annotation][1]) and all(isinstance(item, str) for item in items)
+    )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.verify import SCHEMES, Verification, verification
@@ -39,10 +42,40 @@ class VerificationByNameTests(SynchronousTestCase):
         """The error names the missing option."""
         self.assertEqual(self.rejected("github"), "the verification github needs the option 'secret'")
 
+    def test_values_of_other_types(self) -> None:
+        """Any value of an option makes a verification or is an error; one of another type is named with its option."""
+        options = {"secret": "env:A", "user": "u", "allowed": "10.0.0.0/8", "header": "X-Sig", "public_key": "00" * 32}
+        values = (
+            None,
+            True,
+            1,
+            -1.5,
+            float("nan"),
+            "",
+            "x",
+            "\udc80",
+            b"hunter2",
+            [],
+            ["hunter2", 3],
+            {"hunter2": 1},
+            [[]],
+        )
+        for scheme, factory in SCHEMES.items():
+            names = inspect.signature(factory).parameters
+            for name in names:
+                for value in values:
+                    given = {key: option for key, option in options.items() if key in names} | {name: value}
+                    with contextlib.suppress(ValueError):
+                        self.assertEqual(verification(scheme, **given).scheme, scheme)
+        error = self.assertRaises(ValueError, verification, "hmac_signature", secret="env:A", header=b"hunter2")
+        self.assertEqual(
+            str(error), "the option 'header' of the verification hmac_signature must be a string, not a bytes"
+        )
+
     def test_invalid_tolerance(self) -> None:
         """A tolerance that isn't a positive number is an error."""
         for tolerance in (0, -1, float("nan"), float("inf"), "5", None, True):
-            self.assertIn("invalid tolerance: ", self.rejected("slack", secret="env:S", tolerance=tolerance))
+            self.assertIn("tolerance", self.rejected("slack", secret="env:S", tolerance=tolerance))
 
 
 class ReferenceTests(SynchronousTestCase):

@@ -14,6 +14,7 @@ from errklein.webhooks.options import HookOptionsError, configured, hook_options
 from errklein.webhooks.rates import Rate
 
 ROUTE = "Github:notification"
+KEYS = (ROUTE, "verify", "ack", "rate", "secret", "methods", "dedupe", "dedupe_window", "allowed", "header", "prefix")
 PLAIN = HookDeclaration("/github")
 METHODS = ("POST", "GET")
 
@@ -120,13 +121,12 @@ class HookOptionsTests(SynchronousTestCase):
 
     @given(
         st.recursive(
-            st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.sampled_from(("github", "now", ROUTE)),
-            lambda inner: (
-                st.lists(inner, max_size=3)
-                | st.dictionaries(
-                    st.sampled_from((ROUTE, "verify", "ack", "rate", "secret", "methods", "dedupe")), inner
-                )
-            ),
+            st.none()
+            | st.booleans()
+            | st.floats()
+            | st.text(max_size=5)
+            | st.sampled_from(("github", "hmac_signature", "addresses", "now", ROUTE)),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner),
         )
     )
     @example({ROUTE: {"verify": "github", "secret": {}}})
