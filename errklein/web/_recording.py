@@ -217,5 +217,7 @@ def _key(hook: Hook, received: Received) -> str:
     if dedupe == "id" and verification is not None and verification.delivery_id is not None:
         return verification.delivery_id(received) or ""
     if dedupe is not None and dedupe.startswith("header:"):
-        return received.header(dedupe.removeprefix("header:").lower().encode()).decode("latin-1")
+        name = dedupe.removeprefix("header:").lower().encode()
+        # If the header is repeated, its values are the key together.
+        return b",".join(value for key, value in received.headers if key == name).decode("latin-1")
     return ""

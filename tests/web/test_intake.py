@@ -66,6 +66,10 @@ class Receiver:
     async def once(self, payload: Any) -> Any:
         return await self.handle(payload)
 
+    @webhook(ack="now", dedupe="header:X-Event")
+    async def by_header(self, payload: Any) -> Any:
+        return await self.handle(payload)
+
     @webhook(rate="2/s")
     async def limited(self, payload: Any) -> Any:
         return await self.handle(payload)
@@ -241,6 +245,15 @@ class AcknowledgedTests(IntakeCase):
             self.assertEqual(self.post("/durable", b"{}", signed(b"{}")).status, 202)
             self.clock.advance(0)
         self.assertEqual((self.plugin.got, self.states()), ([{}], ["done", "duplicate", "duplicate"]))
+
+    def test_repeated_header(self) -> None:
+        """Requests with the same values of a header run once, also of one that occurs twice; those without it always run."""
+        for event in (["1"], ["1", "2"], ["1"], ["1", "2"], [], []):
+            headers = [("X-Event", value) for value in event]
+            sent = self.start("POST", "/by_header", b"{}", "application/json", headers)
+            self.assertEqual(self.successResultOf(sent).status, 202)
+            self.clock.advance(0)
+        self.assertEqual(self.states(), ["done", "done", "duplicate", "duplicate", "done", "done"])
 
     def test_retries(self) -> None:
         """A handler that raises, or responds with 5xx, is called again; after the last attempt the delivery is dead."""
