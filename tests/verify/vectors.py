@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 
 from errklein.verify import ImmediateResponse, Received, Verification, verification
@@ -57,7 +58,7 @@ class Vector:
         """The name of the scheme."""
         return self.name.partition(",")[0]
 
-    @property
+    @cached_property
     def verification(self) -> Verification:
         """The verification."""
         return verification(self.scheme, **({"secret": "env:A"} if self.secret else {}) | self.options)

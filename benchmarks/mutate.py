@@ -1,11 +1,11 @@
-"""Change the rules of HTTP in many small ways, and count how many of the changes the tests of the rules notice.
+"""Change modules in many small ways, and count how many of the changes their tests notice.
 
-Run `pip install cosmic-ray`, and then `python benchmarks/mutate_http1.py [--jobs 2]`. It takes about five minutes of CPU time. The
-changes are of two kinds:
+Run `pip install cosmic-ray`, and then `python benchmarks/mutate.py TARGET [--jobs 2]`. The targets are `http1`, the rules of HTTP,
+which take about five minutes of CPU time, and `verify`, the verification of webhooks' senders. The changes are of two kinds:
 
-- cosmic-ray's, in the code of `errklein/web/_http1.py`;
-- changes of its patterns, which cosmic-ray doesn't read: each alternative, atom, class, range, quantifier and lookaround is removed,
-  widened, narrowed or negated. Each other byte string is emptied.
+- cosmic-ray's, in the code;
+- changes of patterns of bytes, which cosmic-ray doesn't read: each alternative, atom, class, range, quantifier and lookaround is
+  removed, widened, narrowed or negated. Each other byte string is emptied.
 
 No file is changed: each change is loaded in a process of its own. One that can't be loaded, such as an invalid pattern, doesn't count,
 nor does one of an annotation. A test that takes longer than 60 s has noticed the change. Prints both scores, and each change that no
@@ -29,7 +29,8 @@ import signal
 import sys
 import tokenize
 import unittest
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,46 @@ from hypothesis import Phase, settings
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-MODULE = "errklein.web._http1"
-TESTS = (
-    "tests.web.test_http1_grammar",
-    "tests.web.test_http1",
-    "tests.web.test_http1_llhttp",
-    "tests.web.test_http1_conformance.InMemoryTests",
-)
-EXAMPLES = 100
+
+@dataclass(frozen=True)
+class Target:
+    """Modules of a package, their tests, and the number of examples of a property test."""
+
+    package: str
+    modules: str
+    tests: tuple[str, ...]
+    examples: int
+
+    def sources(self) -> dict[str, str]:
+        """Return the text of each module."""
+        files = sorted((ROOT / "errklein" / self.package).glob(self.modules))
+        return {f"errklein.{self.package}.{file.stem}": file.read_text(encoding="utf-8") for file in files}
+
+
+TARGETS = {
+    "http1": Target(
+        "web",
+        "_http1.py",
+        (
+            "tests.web.test_http1_grammar",
+            "tests.web.test_http1",
+            "tests.web.test_http1_llhttp",
+            "tests.web.test_http1_conformance.InMemoryTests",
+        ),
+        100,
+    ),
+    "verify": Target(
+        "verify",
+        "_[a-z]*.py",
+        (
+            "tests.verify.test_vectors",
+            "tests.verify.test_schemes",
+            "tests.verify.test_malformed",
+            "tests.verify.test_oracles",
+        ),
+        20,
+    ),
+}
 LEAST = 0.9
 LIMIT = 60
 SURVIVED, KILLED, INVALID = range(3)
@@ -62,33 +95,42 @@ QUANTIFIER = re.compile(r"([*+?]|\{(\d+)(?:,(\d+|%d))?\})(\+?)")
 def main() -> int:
     """Print the scores and the changes that no test notices."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", choices=sorted(TARGETS))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    jobs = parser.parse_args().jobs
-    source = (ROOT / "errklein" / "web" / "_http1.py").read_text(encoding="utf-8")
+    arguments = parser.parse_args()
+    target = TARGETS[arguments.target]
     # The same examples for each change. They aren't made smaller.
     phases = (Phase.explicit, Phase.generate)
-    settings.register_profile("mutate", deadline=None, derandomize=True, max_examples=EXAMPLES, phases=phases)
+    settings.register_profile("mutate", deadline=None, derandomize=True, max_examples=target.examples, phases=phases)
     importlib.import_module("tests")
     settings.load_profile("mutate")
-    for name in TESTS:
+    for name in target.tests:
         unittest.defaultTestLoader.loadTestsFromName(name)
-    if outcomes([source], 1) != [SURVIVED]:
+    sources = target.sources()
+    if outcomes(target, list(sources.items())[:1], 1) != [SURVIVED]:
         print("the tests fail without a change")
         return 1
     scores = [
-        report("cosmic-ray", source, list(code_changes(source)), jobs),
-        report("patterns", source, list(byte_changes(source)), jobs),
+        report("cosmic-ray", target, sources, code_changes, arguments.jobs),
+        report("patterns", target, sources, byte_changes, arguments.jobs),
     ]
     return 0 if min(scores) >= LEAST else 1
 
 
-def report(name: str, source: str, changed: Sequence[str], jobs: int) -> float:
+def report(
+    name: str,
+    target: Target,
+    sources: Mapping[str, str],
+    changes: Callable[[str], Iterator[str]],
+    jobs: int,
+) -> float:
     """Test changed sources, print those that no test notices, and return the share of the others."""
-    found = outcomes(changed, jobs)
-    for mutant, outcome in zip(changed, found, strict=True):
+    mutants = [(module, changed) for module, source in sources.items() for changed in changes(source)]
+    found = outcomes(target, mutants, jobs)
+    for (module, mutant), outcome in zip(mutants, found, strict=True):
         if outcome == SURVIVED:
-            lines = list(difflib.unified_diff(source.splitlines(), mutant.splitlines(), lineterm="", n=0))
-            print("\n".join(lines[2:]))
+            lines = difflib.unified_diff(sources[module].splitlines(), mutant.splitlines(), lineterm="", n=0)
+            print("\n".join([module, *list(lines)[2:]]))
     score = found.count(KILLED) / max(1, len(found) - found.count(INVALID))
     counts = f"{found.count(KILLED)} noticed, {found.count(SURVIVED)} not, {found.count(INVALID)} invalid"
     print(f"{name}: {score:.1%} ({counts})", flush=True)
@@ -246,21 +288,22 @@ def matched(class_: str) -> set[int] | None:
 class Changed(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     """Imports a changed source as the module."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, module: str, source: str) -> None:
+        self._module = module
         self._source = source
 
     def find_spec(self, name: str, path: object, target: object = None) -> Any:
         """Find the module."""
-        return importlib.util.spec_from_loader(name, self, is_package=False) if name == MODULE else None
+        return importlib.util.spec_from_loader(name, self, is_package=False) if name == self._module else None
 
     def get_source(self, name: str) -> str:
         """Return the changed source."""
         return self._source
 
 
-def outcomes(sources: Sequence[str], jobs: int) -> list[int]:
-    """Test sources, each in a process, some of them at the same time."""
-    found = [KILLED] * len(sources)
+def outcomes(target: Target, mutants: Sequence[tuple[str, str]], jobs: int) -> list[int]:
+    """Test changed sources of modules, each in a process, some of them at the same time."""
+    found = [KILLED] * len(mutants)
     running: dict[int, int] = {}
 
     def wait() -> None:
@@ -268,34 +311,35 @@ def outcomes(sources: Sequence[str], jobs: int) -> list[int]:
         code = os.waitstatus_to_exitcode(status)
         found[running.pop(process)] = code if code >= 0 else KILLED
 
-    for number, source in enumerate(sources):
+    for number, (module, source) in enumerate(mutants):
         if len(running) == jobs:
             wait()
         process = os.fork()
         if process == 0:
-            os._exit(outcome(source))
+            os._exit(outcome(target, module, source))
         running[process] = number
     while running:
         wait()
     return found
 
 
-def outcome(source: str) -> int:
-    """Test a source in this process, which then ends."""
+def outcome(target: Target, module: str, source: str) -> int:
+    """Test a changed source in this process, which then ends."""
     signal.alarm(LIMIT)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
+    package = f"errklein.{target.package}"
     for name in list(sys.modules):
-        if name.startswith(("errklein.web.", "tests.web.")) or name == "errklein.web":
+        if f"{name}.".startswith((f"{package}.", f"tests.{target.package}.")):
             del sys.modules[name]
-    sys.meta_path.insert(0, Changed(source))
+    sys.meta_path.insert(0, Changed(module, source))
     try:
-        importlib.import_module(MODULE)
+        importlib.import_module(module)
     except Exception:
         return INVALID
     try:
-        tests = unittest.defaultTestLoader.loadTestsFromNames(TESTS)
+        tests = unittest.defaultTestLoader.loadTestsFromNames(target.tests)
         return SURVIVED if unittest.TextTestRunner(failfast=True).run(tests).wasSuccessful() else KILLED
     except BaseException:
         return KILLED
