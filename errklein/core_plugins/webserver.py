@@ -135,15 +135,17 @@ class Webserver(CorePlugin):
 
     @botcmd
     async def webstatus(self, msg: Message, args: str) -> str:
-        """List the webhooks' URLs and the listening addresses."""
+        """List the webhooks' URLs and verification, and the listening addresses."""
         site = self.bot_config.PUBLIC_URL + self.bot_config.WEBHOOK_BASE_PATH
+        queue = self._bot.delivery_queue
+        paused = queue.paused if queue is not None else frozenset()
         routes = [
             {
                 "rule": site + route.rule,
                 "handler": str(route.hook),
                 "methods": sorted(route.methods or route.hook.declaration.methods),
                 "shadowed_by": str(route.shadowed_by or ""),
-                "summary": route.hook.declaration.summary,
+                "summary": route.hook.declaration.summary + (", paused" if route.hook.route in paused else ""),
             }
             for route in self._bot.web.routes.hooks()
         ]

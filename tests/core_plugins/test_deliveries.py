@@ -226,6 +226,17 @@ class PauseTests(DeliveriesCase):
             self.assertEqual(self.paused(), [])
         self.assertEqual(self.command("!webhook pause"), "Paused: none.")
 
+    def test_status(self) -> None:
+        """`!webstatus` shows which webhooks are paused."""
+        self.command("!plugin config Webserver {'HOST': '127.0.0.1', 'PORT': 3141}")
+        self.command("!webhook pause Github")
+        self.queue.start()
+        self.bot.advance(0)
+        self.assertRegex(self.command("!webstatus"), r"/github -> Github\.notification \[.*\], not verified, paused\n")
+        self.command("!webhook resume Github")
+        self.bot.advance(0)
+        self.assertNotIn("paused", self.command("!webstatus"))
+
     def test_inactive_plugins(self) -> None:
         """A webhook of an inactive plugin can be paused."""
         self.assertEqual(self.command("!webhook pause Gone:hook"), "Paused Gone:hook.")

@@ -431,6 +431,23 @@ class PublicURLTests(PluginTestCase):
         self.assertEqual(response.text, "192.0.2.1 https://bot.example.net/bot/link")
 
 
+class VerificationTests(PluginTestCase):
+    """Webhooks with options."""
+
+    plugins = (Mirror,)
+    config = {
+        "WEBHOOKS": {"Mirror:link": {"verify": "bearer", "secret": "env:NO_SUCH_SECRET", "ack": "now", "rate": "9/min"}}
+    }
+
+    def test_status(self) -> None:
+        """`!webstatus` shows the verification and the limits of each webhook."""
+        self.command("!plugin config Webserver {'HOST': '127.0.0.1', 'PORT': 3141}")
+        options = 'verified by bearer, ack="now", at most 9/min'
+        shown = self.command("!webstatus")
+        self.assertRegex(shown, rf"/link -> Mirror\.link \[.*\], {options}\n")
+        self.assertRegex(shown, r"/echo -> Webserver\.echo \[.*\], not verified\n")
+
+
 class EndpointsTests(PluginTestCase):
     """Endpoint strings of a configuration."""
 
