@@ -1,7 +1,20 @@
-"""SQLite files: connections, transactions, migrations and errors, independent of the tables."""
+"""SQLite files: connections, transactions, group commit, migrations and errors, independent of the tables."""
 
 from errklein.database._connection import Database
 from errklein.database._errors import DatabaseError
+from errklein.database._group_commit import GroupCommit, Run
+from errklein.database._job_thread import JobThread, ThreadReactor
 from errklein.database._migrations import Migration, read_migrations
+from errklein.database._statements import execute_rows
 
-__all__ = ["Database", "DatabaseError", "Migration", "read_migrations"]
+__all__ = [
+    "Database",
+    "DatabaseError",
+    "GroupCommit",
+    "JobThread",
+    "Migration",
+    "Run",
+    "ThreadReactor",
+    "execute_rows",
+    "read_migrations",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Database:
                 self._writer.close()
                 raise
 
-    def read(self, query: str, parameters: Sequence[object] = ()) -> list[Any]:
+    def read(self, query: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[Any]:
         """Return all rows of the query, as of the last completed transaction."""
         with self._read_lock, self._errors_explained():
             # All rows at once, since an open query prevents a checkpoint of the write-ahead log.

@@ -1,8 +1,21 @@
 """The journal of webhooks: received deliveries, their outcome, and what is still to be run."""
 
+from errklein.journal._archive import JournalArchive, open_archive
 from errklein.journal._memory import MemoryJournal
 from errklein.journal._queue import DeliveryQueue
 from errklein.journal._redaction import Redaction
+from errklein.journal._retention import Retention
 from errklein.journal._retry_policy import RetryPolicy
+from errklein.journal._sqlite import DATABASE, SQLiteJournal
 
-__all__ = ["DeliveryQueue", "MemoryJournal", "Redaction", "RetryPolicy"]
+__all__ = [
+    "DATABASE",
+    "DeliveryQueue",
+    "JournalArchive",
+    "MemoryJournal",
+    "Redaction",
+    "Retention",
+    "RetryPolicy",
+    "SQLiteJournal",
+    "open_archive",
+]

@@ -1,4 +1,4 @@
-"""Sizes of texts from outside that the journal stores."""
+"""Texts from outside, as the journal stores them: of limited size, and valid Unicode."""
 
 from __future__ import annotations
 
@@ -11,18 +11,29 @@ MAX_TEXT = 500
 """The largest stored size of a reason, in characters."""
 
 MAX_KEY = 100
-"""The largest size of a key that is stored itself; of a longer one, its hash is."""
+"""The largest size of a key that is stored itself; of a longer one, its hash is. Also that of a request's id."""
 
 
 def bounded(delivery: StoredDelivery) -> StoredDelivery:
-    """Return the delivery with a key and a reason of limited size."""
-    if len(delivery.key) > MAX_KEY:
-        delivery = replace(delivery, key=sha256(delivery.key.encode("utf-8", "surrogatepass")).hexdigest())
-    if delivery.outcome is not None and len(delivery.outcome.reason) > MAX_TEXT:
-        delivery = replace(delivery, outcome=bounded_outcome(delivery.outcome))
+    """Return the delivery with texts that can be stored."""
+    key = delivery.key
+    if len(key) > MAX_KEY or not key.isascii():
+        delivery = replace(delivery, key=sha256(key.encode("utf-8", "surrogatepass")).hexdigest())
+    if len(delivery.request_id) > MAX_KEY or not delivery.request_id.isascii():
+        delivery = replace(delivery, request_id=_bounded_text(delivery.request_id, MAX_KEY))
+    if delivery.outcome is not None:
+        outcome = bounded_outcome(delivery.outcome)
+        delivery = delivery if outcome is delivery.outcome else replace(delivery, outcome=outcome)
     return delivery
 
 
 def bounded_outcome(outcome: Outcome) -> Outcome:
-    """Return the outcome with a reason of at most MAX_TEXT characters."""
-    return outcome if len(outcome.reason) <= MAX_TEXT else replace(outcome, reason=outcome.reason[:MAX_TEXT])
+    """Return the outcome with a reason that can be stored."""
+    reason = outcome.reason
+    if len(reason) <= MAX_TEXT and reason.isascii():
+        return outcome
+    return replace(outcome, reason=_bounded_text(reason, MAX_TEXT))
+
+
+def _bounded_text(text: str, size: int) -> str:
+    return text[:size].encode("utf-8", "replace").decode("utf-8")

@@ -59,19 +59,14 @@ class Redaction:
         """
         if self.level == "off":
             return None
-        secret = request.secret_headers
-        headers = [
-            (name, _redact_urls(value)[:MAX_TARGET])
-            for name, value in request.headers[:MAX_HEADERS]
-            if name not in secret and not is_secret_header(name)
-        ]
-        body = request.body if with_body and self.level == "bodies" else None
-        if body is not None:
-            body = None if len(body) > MAX_BODY else self._mask(body)
-        target = request.target
-        if "?" in target or "@" in target:
-            target = _redact_urls(target.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
-        return replace(request, target=target[:MAX_TARGET], headers=headers, body=body)
+        target, headers = redacted_head(request)
+        return replace(request, target=target, headers=headers, body=self.body(request.body if with_body else None))
+
+    def body(self, body: bytes | None) -> bytes | None:
+        """Return the body as it is stored; None if it is left out."""
+        if body is None or len(body) > MAX_BODY or self.level != "bodies":
+            return None
+        return self._mask(body)
 
     def _mask(self, body: bytes) -> bytes | None:
         if not self.mask_fields or not body:
@@ -88,6 +83,20 @@ class Redaction:
 
 
 _FORM = re.compile(rb"[!-~]*=[!-~]*")
+
+
+def redacted_head(request: StoredRequest) -> tuple[str, list[tuple[bytes, bytes]]]:
+    """Return the target and the headers without secrets, and bounded."""
+    secret = request.secret_headers
+    headers = [
+        (name, _redact_urls(value)[:MAX_TARGET])
+        for name, value in request.headers[:MAX_HEADERS]
+        if name not in secret and not is_secret_header(name)
+    ]
+    target = request.target
+    if "?" in target or "@" in target:
+        target = _redact_urls(target.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+    return target[:MAX_TARGET], headers
 
 
 @lru_cache(1024)

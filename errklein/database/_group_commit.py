@@ -1,0 +1,102 @@
+"""Writes of many callers, several in one transaction, off the reactor's thread."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred, fail
+
+from errklein.database._connection import Database
+from errklein.database._errors import DatabaseError
+
+Operation = Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]]
+"""Makes the changes for several arguments at once, and returns the result of each."""
+
+Run = Callable[[Callable[[], Any]], Deferred[Any]]
+"""Calls a function in a thread, or inline. Returns a Deferred that fires on the reactor with its result."""
+
+
+class _Write(NamedTuple):
+    operation: Operation
+    argument: Any
+    done: Deferred[Any]
+
+
+class GroupCommit:
+    """Runs operations on a database in transactions, one after the other, and fires a Deferred for each on the reactor.
+
+    Synchronizing the disk takes as long for many changes as for one. So all operations that arrive during a transaction form the
+    next one, in which those with the same function are called together. Their order isn't defined: a caller that depends on
+    it waits for the Deferred. A transaction wakes the reactor once.
+
+    If an operation fails, the transaction is undone, and each of its operations is repeated in a transaction of its own.
+
+    :param run: Calls a function in a thread. The functions of one database must run one after the other.
+    :param explain: Called in the thread with the error of an operation; returns the one that its caller gets.
+    """
+
+    def __init__(
+        self, database: Database, run: Run, explain: Callable[[Exception], Exception] = lambda error: error
+    ) -> None:
+        self._database = database
+        self._run = run
+        self._explain = explain
+        self._pending: list[_Write] = []
+        self._committing = False
+        self._closed: Deferred[None] | None = None
+
+    def submit(self, operation: Operation, argument: Any) -> Deferred[Any]:
+        """Call the operation with this argument, and others. The Deferred fires with its result when the change is on disk."""
+        if self._closed is not None:
+            return fail(self._explain(DatabaseError(f"{self._database.path}: the database is closed")))
+        write = _Write(operation, argument, Deferred())
+        self._pending.append(write)
+        if not self._committing:
+            self._begin()
+        return write.done
+
+    def close(self) -> Deferred[None]:
+        """Refuse further operations. The Deferred fires when those that were submitted have ended."""
+        self._closed = Deferred()
+        if not self._committing:
+            self._closed.callback(None)
+        return self._closed
+
+    def _begin(self) -> None:
+        batch, self._pending = self._pending, []
+        self._committing = True
+        self._run(partial(self._write, batch)).addCallback(self._end, batch)
+
+    def _write(self, batch: Sequence[_Write]) -> Sequence[Any]:
+        """Return the result of each operation, or its error."""
+        results: list[Any] = [None] * len(batch)
+        groups: dict[Operation, list[int]] = {}
+        for place, write in enumerate(batch):
+            groups.setdefault(write.operation, []).append(place)
+        try:
+            with self._database.transaction() as connection:
+                for operation, places in groups.items():
+                    some = operation(connection, [batch[place].argument for place in places])
+                    for place, result in zip(places, some, strict=True):
+                        results[place] = result
+        except Exception as error:
+            if len(batch) == 1:
+                return [self._explain(error)]
+            return [self._write([write])[0] for write in batch]
+        return results
+
+    def _end(self, results: Sequence[Any], batch: Sequence[_Write]) -> None:
+        self._committing = False
+        if self._pending:
+            # Before the callbacks, so that the disk doesn't wait for them.
+            self._begin()
+        for write, result in zip(batch, results, strict=True):
+            if isinstance(result, Exception):
+                write.done.errback(result)
+            else:
+                write.done.callback(result)
+        if self._closed is not None and not self._committing and not self._closed.called:
+            self._closed.callback(None)

@@ -1,0 +1,65 @@
+"""The journal's file for other processes than the bot, such as the command line, also while the bot runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from errklein.database import Database, DatabaseError
+from errklein.journal import _reading
+from errklein.journal._sqlite import MIGRATIONS
+from errklein.journal._writing import REPLAYABLE
+from errklein.ports import JournalError
+from errklein.webhooks.deliveries import DeliveryQuery, StoredDelivery
+
+
+class JournalArchive:
+    """The deliveries in a file. All methods wait for the disk, and raise JournalError if the file can't be read or written."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, query: DeliveryQuery) -> Sequence[StoredDelivery]:
+        """Return the deliveries of a query, newest first, without their requests."""
+        with _journal_errors():
+            return _reading.find(self._database, query)
+
+    def get(self, id: int) -> StoredDelivery | None:
+        """Return a delivery with its request, as `Journal.get` does; None if it is unknown."""
+        with _journal_errors():
+            return _reading.get(self._database, id)
+
+    def replay(self, ids: Sequence[int]) -> Sequence[int]:
+        """Let the bot run deliveries once more: a running bot within about a second, otherwise when it is started.
+
+        :returns: The ids of those that can be replayed; see `Journal.replay`.
+        """
+        with _journal_errors(), self._database.transaction() as connection:
+            rows = connection.execute(
+                "INSERT INTO replays SELECT id FROM deliveries WHERE id IN (SELECT value FROM json_each(?)) "
+                f"AND {REPLAYABLE} ON CONFLICT DO UPDATE SET id = id RETURNING id",
+                (_reading.as_ids(ids),),
+            )
+            return [number for (number,) in rows.fetchall()]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+
+def open_archive(path: Path) -> JournalArchive:
+    """Open the file of a journal, which must exist and have the schema of this errklein.
+
+    :raises JournalError: The file is missing, can't be read, or has another schema.
+    """
+    with _journal_errors():
+        return JournalArchive(Database(path, MIGRATIONS, upgrade=False))
+
+
+@contextmanager
+def _journal_errors() -> Iterator[None]:
+    try:
+        yield
+    except DatabaseError as error:
+        raise JournalError(str(error)) from error

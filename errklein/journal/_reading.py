@@ -1,0 +1,149 @@
+"""Queries of the journal's database. Each is one statement, so its result is of one moment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from math import inf, nextafter
+from typing import Any
+
+from errklein.database import Database
+from errklein.journal._rows import DELIVERY, NUMBERS, STATES, delivery_of, request_of
+from errklein.webhooks.deliveries import Attempt, DeliveryQuery, Outcome, StoredDelivery
+
+FIRST_ID = """
+    WITH RECURSIVE search (low, high) AS (
+        SELECT 0, coalesce((SELECT max(id) FROM deliveries), 0) + 1
+        UNION ALL
+        SELECT
+            iif((SELECT received_at FROM deliveries WHERE id >= (low + high) / 2 ORDER BY id LIMIT 1) < {time}, (low + high) / 2, low),
+            iif((SELECT received_at FROM deliveries WHERE id >= (low + high) / 2 ORDER BY id LIMIT 1) < {time}, high, (low + high) / 2)
+        FROM search WHERE high - low > 1
+    )
+    SELECT min(high) FROM search
+"""
+"""A query of an id: lower ones were received before this time, others not. Ids increase with time, so it is a binary search."""
+
+_UNFINISHED = "SELECT id FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = {route} AND {range} {states}"
+_FINISHED = (
+    "SELECT id FROM deliveries INDEXED BY finished WHERE state >= 3 AND route = {route} AND {range} AND state = {state}"
+)
+
+_MOST_TERMS = 400
+"""The number of SELECTs in a query of ids; SQLite's limit is 500."""
+
+
+def find(database: Database, query: DeliveryQuery) -> Sequence[StoredDelivery]:
+    """Return the deliveries of a page."""
+    numbers = None if query.states is None else {NUMBERS[state] for state in query.states}
+    parameters = {
+        "before": query.before or 2**62,
+        "since": -inf if query.since is None else query.since,
+        "until": inf if query.until is None else nextafter(query.until, inf),
+        "limit": query.limit,
+    }
+    bounds = "id < :before"
+    if query.since is not None:
+        bounds += f" AND id >= ({FIRST_ID.format(time=':since')})"
+    if query.until is not None:
+        bounds += f" AND id < ({FIRST_ID.format(time=':until')})"
+    if query.route is None and numbers is None:
+        return _page(database, f"SELECT id FROM deliveries WHERE {bounds} ORDER BY id DESC LIMIT :limit", parameters)
+    routes = [
+        route
+        for route, name in database.read("SELECT id, name FROM routes")
+        if query.route is None or name == query.route or name.startswith(query.route + ":")
+    ]
+    if numbers is None:
+        numbers = set(range(len(STATES)))
+    unfinished = ",".join(str(number) for number in sorted(numbers) if number < 3)
+    terms = [
+        _FINISHED.format(route=route, range=bounds, state=state)
+        for route, state in product(routes, (number for number in sorted(numbers) if number >= 3))
+    ]
+    if unfinished:
+        terms += [
+            _UNFINISHED.format(route=route, range=bounds, states=f"AND state IN ({unfinished})") for route in routes
+        ]
+    found: list[StoredDelivery] = []
+    for start in range(0, len(terms), _MOST_TERMS):
+        ids = " UNION ALL ".join(
+            f"SELECT id FROM ({term} ORDER BY id DESC LIMIT :limit)" for term in terms[start : start + _MOST_TERMS]
+        )
+        found += _page(database, ids, parameters)
+    return sorted(found, key=lambda delivery: delivery.id, reverse=True)[: query.limit]
+
+
+def _page(database: Database, ids: str, parameters: dict[str, Any]) -> list[StoredDelivery]:
+    rows = database.read(
+        f"SELECT {DELIVERY} FROM deliveries d JOIN routes r ON r.id = d.route WHERE d.id IN ({ids}) "
+        "ORDER BY d.id DESC LIMIT :limit",
+        parameters,
+    )
+    return [delivery_of(row) for row in rows]
+
+
+def get(database: Database, id: int) -> StoredDelivery | None:
+    """Return a delivery with its logged request and its attempts; None if it is unknown."""
+    rows = database.read(
+        f"SELECT c.head, c.body, {DELIVERY} FROM deliveries d JOIN routes r ON r.id = d.route "
+        "LEFT JOIN contents c ON c.id = d.id WHERE d.id = ?",
+        (id,),
+    )
+    if not rows:
+        return None
+    ((head, body, *row),) = rows
+    delivery = delivery_of(row, request_of(head, body))
+    earlier = database.read(
+        "SELECT number, began_at, status, reason, seconds FROM attempts WHERE id = ? AND number < ? ORDER BY number",
+        (id, delivery.attempt),
+    )
+    return replace(
+        delivery, attempts=[Attempt(number, began_at, Outcome(*outcome)) for number, began_at, *outcome in earlier]
+    )
+
+
+def depth(database: Database) -> tuple[int, float]:
+    """Return the number of unfinished deliveries, and the time of the oldest or 0."""
+    ((number, received_at),) = database.read(
+        "SELECT number, (SELECT received_at FROM deliveries WHERE id = oldest) FROM "
+        "(SELECT count(*) AS number, min(id) AS oldest FROM deliveries INDEXED BY unfinished WHERE state < 3)"
+    )
+    return number, received_at or 0.0
+
+
+def waiting(database: Database) -> Sequence[str]:
+    """Return the routes with unfinished deliveries."""
+    return _names(
+        database,
+        "EXISTS (SELECT 1 FROM deliveries INDEXED BY unfinished WHERE state < 3 AND deliveries.route = routes.id)",
+    )
+
+
+def paused(database: Database) -> Sequence[str]:
+    """Return the routes that are paused."""
+    return _names(database, "paused")
+
+
+def _names(database: Database, condition: str) -> list[str]:
+    return [name for (name,) in database.read(f"SELECT name FROM routes WHERE {condition} ORDER BY name")]
+
+
+def next_due(database: Database, route: str, ordered: bool) -> float | None:
+    """Return when a delivery of the route is due that doesn't run; None if there is none."""
+    waiting = (
+        "SELECT due_at, state FROM deliveries INDEXED BY unfinished "
+        "WHERE state < 3 AND route = (SELECT id FROM routes WHERE name = ?) ORDER BY id"
+    )
+    ((due_at,),) = database.read(
+        f"SELECT min(due_at) FROM ({waiting} {'LIMIT 1' if ordered else ''}) WHERE state <> 1",
+        (route,),
+    )
+    return due_at  # type: ignore[no-any-return]
+
+
+def as_ids(ids: Sequence[int]) -> str:
+    """Return the ids as the parameter of `json_each(?)`, which may have any number."""
+    return json.dumps(list(ids))

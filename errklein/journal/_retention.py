@@ -1,0 +1,79 @@
+"""The removal of old deliveries from the journal's database, in slices."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from errklein.journal._reading import FIRST_ID
+
+SLICE = 256
+"""The number of deliveries that one transaction removes, so that others don't wait for long."""
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long deliveries are kept. Those that wait or run are never removed.
+
+    :param seconds: The time for which deliveries are kept after their receipt.
+    :param max_bytes: The size of the used part of the file. Above it, the oldest deliveries are removed, and DEAD ones, which
+        were promised to their senders, only when no others are left.
+    :param refused_bytes: The size of refused requests, so that many of them don't displace others.
+    """
+
+    seconds: float = 7 * 24 * 3600.0
+    max_bytes: int = 1_000_000_000
+    refused_bytes: int = 10_000_000
+
+
+class Pruner:
+    """Removes what the retention doesn't keep."""
+
+    def __init__(self, retention: Retention) -> None:
+        self._retention = retention
+        self._after = 0
+
+    def prune(self, connection: sqlite3.Connection, now: float) -> bool:
+        """Remove a slice, and return whether there may be more to remove."""
+        limits = self._retention
+        removed = [
+            self._remove(
+                connection, f"state >= 3 AND id < ({FIRST_ID.format(time=':time')})", {"time": now - limits.seconds}
+            ),
+            connection.execute(
+                "DELETE FROM dedupe WHERE (route, key) IN "
+                "(SELECT route, key FROM dedupe INDEXED BY expiring WHERE expires <= ? LIMIT ?)",
+                (now, SLICE),
+            ).rowcount,
+        ]
+        if _number(connection, "SELECT sum(size) FROM deliveries WHERE state = 7") > limits.refused_bytes:
+            removed.append(self._remove(connection, "state = 7"))
+        if _number(connection, _USED) > limits.max_bytes:
+            removed.append(self._remove_oldest(connection))
+        return SLICE in removed
+
+    def _remove_oldest(self, connection: sqlite3.Connection) -> int:
+        # A search from the first id would pass those that are kept each time.
+        condition = f"state IN (3, 5, 6, 7) AND id > {self._after}"
+        self._after = _number(connection, f"SELECT max(id) FROM ({_OLDEST.format(condition=condition)})")
+        return self._remove(connection, condition) or self._remove(connection, "state = 4")
+
+    def _remove(
+        self, connection: sqlite3.Connection, condition: str, parameters: Mapping[str, float] = MappingProxyType({})
+    ) -> int:
+        oldest = _OLDEST.format(condition=condition)
+        return connection.execute(f"DELETE FROM deliveries WHERE id IN ({oldest})", parameters).rowcount
+
+
+def _number(connection: sqlite3.Connection, query: str) -> int:
+    return connection.execute(query).fetchone()[0] or 0
+
+
+_OLDEST = f"SELECT id FROM deliveries WHERE {{condition}} ORDER BY id LIMIT {SLICE}"
+
+_USED = (
+    "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+)
+"""A query of the bytes in use; the rest of the file is used for new rows."""

@@ -1,0 +1,267 @@
+"""The journal in a SQLite file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.database import Database, DatabaseError, GroupCommit, JobThread, Run, read_migrations
+from errklein.journal import _reading
+from errklein.journal._redaction import Redaction
+from errklein.journal._retention import SLICE, Pruner, Retention
+from errklein.journal._writing import End, Extension, JournalWriter, Lease, NewDelivery
+from errklein.ports import JournalError
+from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, StoredDelivery
+
+DATABASE = "journal.sqlite"
+"""The file name of the database in BOT_DATA_DIR."""
+
+MIGRATIONS = read_migrations(Path(__file__).parent / "migrations")
+
+LOG_DELAY = 0.25
+"""The seconds after which logged deliveries are written."""
+
+LOG_SIZE = 1_000_000
+"""The bytes of logged deliveries that are written at once, without that delay."""
+
+LOG_LIMIT = 32_000_000
+"""The bytes of logged deliveries that may wait for the disk. Above it, they are dropped."""
+
+_ENTRY_SIZE = 2000
+
+_log = Logger()
+
+T = TypeVar("T")
+
+
+class JournalReactor(Protocol):
+    """The part of a reactor that the journal uses."""
+
+    def callFromThread(self, callable: Callable[..., Any], *args: object) -> None:
+        """Call the function on the reactor soon. May be called in any thread."""
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall:
+        """Call the function after `delay` seconds."""
+
+
+class SQLiteJournal:
+    """Implements `errklein.ports.Journal`. One process at a time may use a file so; others use `open_archive`.
+
+    A thread writes, and another one reads, so lists don't wait for writes.
+
+    :param path: The file. A missing one is created, with mode 0600.
+    :param now: Returns the Unix time in seconds; called in threads.
+    :param threads: Returns the functions that run writes and reads, and one that ends their threads; for tests.
+    :raises DatabaseError: The file can't be read, or was made by a newer errklein.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        reactor: JournalReactor,
+        now: Callable[[], float],
+        redaction: Redaction | None = None,
+        retention: Retention | None = None,
+        threads: Callable[[JournalReactor, Callable[[], bool]], Threads] | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._now = now
+        self._writer = JournalWriter(now, redaction or Redaction())
+        self._logs = redaction is None or redaction.level != "off"
+        self._pruner = Pruner(retention or Retention())
+        self._database = Database(path, MIGRATIONS)
+        with self._database.transaction() as connection:
+            self._writer.recover(connection)
+        self._last_id: int = self._database.read("SELECT coalesce(max(id), 0) FROM deliveries")[0][0]
+        self._woken: Callable[[], None] = lambda: None
+        self._threads = (threads or Threads)(reactor, self.maintain)
+        self._commits = GroupCommit(self._database, self._threads.write, self._explained)
+        self._buffer: list[StoredDelivery] = []
+        self._buffer_size = self._waiting_size = self._dropped = 0
+        self._maintenance_failed = False
+
+    def next_id(self) -> int:
+        """See `Journal.next_id`."""
+        self._last_id += 1
+        return self._last_id
+
+    def record(
+        self, delivery: StoredDelivery, *, lease: float = 0.0, window: float = 0.0
+    ) -> Deferred[StoredDelivery | None]:
+        """See `Journal.record`."""
+        return self._commits.submit(self._writer.record, NewDelivery(delivery, lease, window))
+
+    def lease(
+        self, route: str, count: int, seconds: float, ordered: bool = False
+    ) -> Deferred[Sequence[StoredDelivery]]:
+        """See `Journal.lease`."""
+        return self._commits.submit(self._writer.lease, Lease(route, count, seconds, ordered))
+
+    def extend(self, ids: Sequence[int], seconds: float) -> Deferred[None]:
+        """See `Journal.extend`."""
+        return self._commits.submit(self._writer.extend, Extension(ids, seconds))
+
+    def retry_at(self, id: int, due_at: float, outcome: Outcome | None) -> Deferred[None]:
+        """See `Journal.retry_at`."""
+        return self._commits.submit(self._writer.end, End(id, DeliveryState.RETRY, outcome, due_at))
+
+    def finish(self, id: int, outcome: Outcome) -> Deferred[None]:
+        """See `Journal.finish`."""
+        state = DeliveryState.DONE if outcome.succeeded else DeliveryState.FAILED
+        return self._commits.submit(self._writer.end, End(id, state, outcome))
+
+    def bury(self, id: int, outcome: Outcome) -> Deferred[None]:
+        """See `Journal.bury`."""
+        return self._commits.submit(self._writer.end, End(id, DeliveryState.DEAD, outcome))
+
+    def pause(self, route: str, paused: bool) -> Deferred[None]:
+        """See `Journal.pause`."""
+        return self._commits.submit(self._writer.pause, (route, paused))
+
+    def once(self, id: int, key: str) -> Deferred[bool]:
+        """See `Journal.once`."""
+        return self._commits.submit(self._writer.once, (id, key))
+
+    def replay(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
+        """See `Journal.replay`."""
+        return self._commits.submit(self._writer.replay, ids)
+
+    def depth(self) -> Deferred[tuple[int, float]]:
+        """See `Journal.depth`."""
+        return self._read(_reading.depth)
+
+    def waiting(self) -> Deferred[Sequence[str]]:
+        """See `Journal.waiting`."""
+        return self._read(_reading.waiting)
+
+    def next_due(self, route: str, ordered: bool = False) -> Deferred[float | None]:
+        """See `Journal.next_due`."""
+        return self._read(_reading.next_due, route, ordered)
+
+    def paused(self) -> Deferred[Sequence[str]]:
+        """See `Journal.paused`."""
+        return self._read(_reading.paused)
+
+    def find(self, query: DeliveryQuery) -> Deferred[Sequence[StoredDelivery]]:
+        """See `Journal.find`."""
+        return self._read(_reading.find, query)
+
+    def get(self, id: int) -> Deferred[StoredDelivery | None]:
+        """See `Journal.get`."""
+        return self._read(_reading.get, id)
+
+    def wake_up(self, function: Callable[[], None]) -> None:
+        """See `Journal.wake_up`."""
+        self._woken = function
+
+    def log(self, delivery: StoredDelivery) -> None:
+        """See `Journal.log`."""
+        if not self._logs:
+            return
+        request = delivery.request
+        size = _ENTRY_SIZE + (len(request.body) if request is not None and request.body is not None else 0)
+        if self._waiting_size + size > LOG_LIMIT:
+            self._drop(1, "the disk is too slow")
+            return
+        if not self._buffer:
+            self._reactor.callLater(LOG_DELAY, self.flush)
+        self._buffer.append(delivery)
+        self._buffer_size += size
+        self._waiting_size += size
+        if self._buffer_size > LOG_SIZE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Begin to write the logged deliveries."""
+        buffer, size = self._buffer, self._buffer_size
+        if not buffer:
+            return
+        self._buffer, self._buffer_size = [], 0
+
+        def written(_: None) -> None:
+            self._waiting_size -= size
+            if self._dropped:
+                _log.info("Deliveries of webhooks are logged again; {count} were not.", count=self._dropped)
+                self._dropped = 0
+
+        def failed(failure: Failure) -> None:
+            self._waiting_size -= size
+            self._drop(len(buffer), failure.getErrorMessage())
+
+        self._commits.submit(self._writer.log, buffer).addCallbacks(written, failed)
+
+    def _drop(self, count: int, reason: str) -> None:
+        if not self._dropped:
+            _log.warn("Deliveries of webhooks are not logged: {reason}", reason=reason)
+        self._dropped += count
+
+    def maintain(self) -> bool:
+        """Look for replays that another process has requested, and remove old deliveries. Called in the thread that writes.
+
+        :returns: Whether there is more to do.
+        """
+        try:
+            with self._database.transaction() as connection:
+                replays = self._writer.take_replays(connection, SLICE)
+                has_more = self._pruner.prune(connection, self._now())
+        except DatabaseError as error:
+            if not self._maintenance_failed:
+                self._reactor.callFromThread(self._warn, error)
+            self._maintenance_failed = True
+            return False
+        self._maintenance_failed = False
+        if replays:
+            self._reactor.callFromThread(self._wake)
+        return has_more or replays == SLICE
+
+    def _warn(self, error: DatabaseError) -> None:
+        _log.warn("Old deliveries of webhooks are kept: {error}", error=str(error))
+
+    def _wake(self) -> None:
+        self._woken()
+
+    def close(self) -> Deferred[None]:
+        """See `Journal.close`."""
+        self.flush()
+        return (
+            self._commits.close()
+            .addCallback(lambda _: self._threads.write(self._database.close))
+            .addCallback(self._end)
+        )
+
+    def _end(self, _: None) -> None:
+        self._threads.stop()
+
+    def _read(self, function: Callable[..., T], *args: Any) -> Deferred[T]:
+        return self._threads.read(partial(function, self._database, *args)).addErrback(_as_journal_error)
+
+    def _explained(self, error: Exception) -> Exception:
+        self._writer.forget()
+        return JournalError(str(error)) if isinstance(error, DatabaseError) else error
+
+
+def _as_journal_error(failure: Failure) -> Any:
+    failure.trap(DatabaseError)
+    raise JournalError(failure.getErrorMessage()) from failure.value
+
+
+class Threads:
+    """The two threads of a journal."""
+
+    def __init__(self, reactor: JournalReactor, maintain: Callable[[], bool]) -> None:
+        self._writing = JobThread(reactor, "journal writes", maintain)
+        self._reading = JobThread(reactor, "journal reads")
+        self.write: Run = self._writing.run
+        self.read: Run = self._reading.run
+
+    def stop(self) -> None:
+        """End the threads after the functions that were passed to them."""
+        self._writing.stop()
+        self._reading.stop()

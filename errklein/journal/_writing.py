@@ -1,0 +1,267 @@
+"""Changes of the journal's database, for `GroupCommit`: each for many deliveries at once, called in the thread that writes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from errklein.database import execute_rows
+from errklein.journal._bounds import bounded, bounded_outcome
+from errklein.journal._reading import as_ids
+from errklein.journal._redaction import Redaction, redacted_head
+from errklein.journal._rows import DELIVERY, NUMBERS, delivery_of, delivery_row, head_of, request_of
+from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery
+
+PROCESS_ENDED = "the process ended"
+"""The reason of an attempt during which the process ended."""
+
+REPLAYABLE = (
+    "state >= 3 AND (EXISTS (SELECT 1 FROM contents c WHERE c.id = deliveries.id AND c.body IS NOT NULL) "
+    "OR EXISTS (SELECT 1 FROM private p WHERE p.id = deliveries.id AND (p.body IS NOT NULL)))"
+)
+"""The condition for a delivery that can run once more: it has ended, and its body is stored."""
+
+REPLAY = f"UPDATE deliveries SET state = 0, due_at = 0, origin = 'replay' WHERE {REPLAYABLE} AND id IN "
+
+_KNOWN = f"""
+    SELECT k.route, k.key, k.id, {DELIVERY}
+    FROM (VALUES {{}}) AS v CROSS JOIN dedupe k ON k.route = v.column1 AND k.key = v.column2 AND k.expires > v.column3
+    LEFT JOIN deliveries d ON d.id = k.id LEFT JOIN routes r ON r.id = d.route
+    WHERE d.state IS NULL OR d.state NOT IN (4, 5)
+"""
+
+_END = """
+    UPDATE deliveries SET
+        state = v.column2, due_at = v.column3,
+        attempt = attempt - (v.column4 IS NULL),
+        status = coalesce(v.column4, status), reason = coalesce(v.column5, reason), seconds = coalesce(v.column6, seconds)
+    FROM (VALUES {}) AS v WHERE deliveries.id = v.column1
+"""
+
+_DUE = "SELECT id, due_at FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = :route {due} ORDER BY id LIMIT :count"
+
+
+class NewDelivery(NamedTuple):
+    """The arguments of `Journal.record`."""
+
+    delivery: StoredDelivery
+    lease: float
+    window: float
+
+
+class End(NamedTuple):
+    """The end of an attempt, and the state after it. Without an outcome, the attempt isn't counted."""
+
+    id: int
+    state: DeliveryState
+    outcome: Outcome | None
+    due_at: float = 0.0
+
+
+class Lease(NamedTuple):
+    """The arguments of `Journal.lease`."""
+
+    route: str
+    limit: int
+    seconds: float
+    ordered: bool
+
+
+class Extension(NamedTuple):
+    """The arguments of `Journal.extend`."""
+
+    ids: Sequence[int]
+    seconds: float
+
+
+class JournalWriter:
+    """The operations of the journal.
+
+    :param now: Returns the Unix time; called in the thread that writes.
+    """
+
+    def __init__(self, now: Callable[[], float], redaction: Redaction) -> None:
+        self._now = now
+        self._redaction = redaction
+        self._routes: dict[str, int] = {}
+
+    def forget(self) -> None:
+        """Forget the ids of routes: a transaction that may have added them was undone."""
+        self._routes.clear()
+
+    def recover(self, connection: sqlite3.Connection) -> None:
+        """End the attempts of an earlier process. Those with `ack="now"` are due at once, others have failed."""
+        for state, durable in ((DeliveryState.RETRY, True), (DeliveryState.FAILED, False)):
+            connection.execute(
+                "UPDATE deliveries INDEXED BY unfinished SET state = ?, due_at = 0, status = 0, reason = ?, seconds = 0 "
+                "WHERE state < 3 AND state = 1 AND durable = ?",
+                (NUMBERS[state], PROCESS_ENDED, durable),
+            )
+
+    def record(
+        self, connection: sqlite3.Connection, arguments: Sequence[NewDelivery]
+    ) -> Sequence[StoredDelivery | None]:
+        """See `Journal.record`."""
+        now = self._now()
+        rows = _Rows()
+        results: list[StoredDelivery | None] = []
+        new = [argument._replace(delivery=bounded(argument.delivery)) for argument in arguments]
+        known = self._known(connection, [one.delivery for one in new if one.delivery.key], now)
+        for delivery, lease, window in new:
+            route = self._route(connection, delivery.route)
+            earlier = known.get((route, delivery.key))
+            results.append(earlier)
+            if earlier is not None:
+                self._add(rows, replace(delivery, state=DeliveryState.DUPLICATE, request=None), route)
+                continue
+            if lease:
+                delivery = replace(delivery, state=DeliveryState.RUNNING, attempt=1, due_at=now + lease)
+            self._add(rows, delivery, route, now)
+            if delivery.key:
+                known[route, delivery.key] = replace(delivery, request=None)
+                rows.dedupe.append((route, delivery.key, delivery.id, now + window))
+        rows.insert(connection)
+        return results
+
+    def _known(
+        self, connection: sqlite3.Connection, deliveries: Sequence[StoredDelivery], now: float
+    ) -> dict[tuple[int, str], StoredDelivery]:
+        """Return the deliveries whose keys are remembered, by route and key."""
+        keys = {(self._route(connection, delivery.route), delivery.key): delivery for delivery in deliveries}
+        known = {}
+        for cursor in execute_rows(connection, _KNOWN, [(*key, now) for key in keys]):
+            for route, key, number, *row in cursor.fetchall():
+                if row[0] is not None:
+                    known[route, key] = delivery_of(row)
+                else:
+                    # Retention has removed it. The keys of deliveries that were given up are removed with them.
+                    known[route, key] = replace(
+                        keys[route, key], id=number, state=DeliveryState.DONE, request=None, outcome=Outcome(200)
+                    )
+        return known
+
+    def log(self, connection: sqlite3.Connection, arguments: Sequence[Sequence[StoredDelivery]]) -> Sequence[None]:
+        """See `Journal.log`; for lists of deliveries."""
+        rows = _Rows()
+        for deliveries in arguments:
+            for delivery in deliveries:
+                self._add(rows, bounded(delivery), self._route(connection, delivery.route))
+        rows.insert(connection)
+        return [None] * len(arguments)
+
+    def _add(self, rows: _Rows, delivery: StoredDelivery, route: int, began_at: float = 0.0) -> None:
+        request, size = delivery.request, 0
+        if request is not None:
+            durable = delivery.ack == "now" and delivery.state in (DeliveryState.RECEIVED, DeliveryState.RUNNING)
+            target, headers = redacted_head(request)
+            body = None if delivery.state is DeliveryState.REFUSED else self._redaction.body(request.body)
+            logged = self._redaction.level != "off"
+            if logged:
+                head = head_of(request, target, headers)
+                size = len(head) + len(body or b"")
+                rows.contents.append((delivery.id, head, body))
+            same_body = logged and body is request.body
+            if durable and not (same_body and target == request.target and headers == list(request.headers)):
+                whole = head_of(request, request.target, request.headers)
+                rows.private.append((delivery.id, whole, None if same_body else request.body))
+        rows.deliveries.append(delivery_row(delivery, route, began_at, size))
+
+    def end(self, connection: sqlite3.Connection, arguments: Sequence[End]) -> Sequence[None]:
+        """See `Journal.retry_at`, `Journal.finish` and `Journal.bury`."""
+        rows = []
+        for number, state, outcome, due_at in arguments:
+            if outcome is None:
+                result: tuple[object, ...] = (None, None, None)
+            else:
+                outcome = bounded_outcome(outcome)
+                result = (outcome.status, outcome.reason, outcome.seconds)
+            rows.append((number, NUMBERS[state], due_at, *result))
+        execute_rows(connection, _END, rows)
+        return [None] * len(arguments)
+
+    def lease(self, connection: sqlite3.Connection, arguments: Sequence[Lease]) -> Sequence[Sequence[StoredDelivery]]:
+        """See `Journal.lease`."""
+        return [self._lease(connection, argument) for argument in arguments]
+
+    def _lease(self, connection: sqlite3.Connection, argument: Lease) -> Sequence[StoredDelivery]:
+        now = self._now()
+        parameters = {
+            "route": self._route(connection, argument.route),
+            "count": 1 if argument.ordered else argument.limit,
+            "now": now,
+        }
+        due = _DUE.format(due="" if argument.ordered else "AND due_at <= :now")
+        rows = connection.execute(f"SELECT id FROM ({due}) WHERE due_at <= :now", parameters).fetchall()
+        ids = as_ids([number for (number,) in rows])
+        connection.execute(
+            "UPDATE deliveries SET state = 1, attempt = attempt + 1, began_at = ?, due_at = iif(durable, ?, NULL) "
+            "WHERE id IN (SELECT value FROM json_each(?))",
+            (now, now + argument.seconds, ids),
+        )
+        leased = connection.execute(
+            "SELECT coalesce(p.head, c.head), coalesce(p.body, c.body), " + DELIVERY + " FROM deliveries d "
+            "JOIN routes r ON r.id = d.route LEFT JOIN contents c ON c.id = d.id LEFT JOIN private p ON p.id = d.id "
+            "WHERE d.id IN (SELECT value FROM json_each(?)) ORDER BY d.id",
+            (ids,),
+        ).fetchall()
+        return [delivery_of(row, request_of(head, body)) for head, body, *row in leased]
+
+    def extend(self, connection: sqlite3.Connection, arguments: Sequence[Extension]) -> Sequence[None]:
+        """See `Journal.extend`."""
+        for ids, seconds in arguments:
+            connection.execute(
+                "UPDATE deliveries SET due_at = ? "
+                "WHERE id IN (SELECT value FROM json_each(?)) AND state = 1 AND due_at IS NOT NULL",
+                (self._now() + seconds, as_ids(ids)),
+            )
+        return [None] * len(arguments)
+
+    def pause(self, connection: sqlite3.Connection, arguments: Sequence[tuple[str, bool]]) -> Sequence[None]:
+        """See `Journal.pause`."""
+        for route, paused in arguments:
+            number = self._route(connection, route)
+            connection.execute("UPDATE routes SET paused = ? WHERE id = ?", (paused, number))
+        return [None] * len(arguments)
+
+    def once(self, connection: sqlite3.Connection, arguments: Sequence[tuple[int, str]]) -> Sequence[bool]:
+        """See `Journal.once`."""
+        statement = "INSERT OR IGNORE INTO once VALUES (?, ?)"
+        return [connection.execute(statement, argument).rowcount == 1 for argument in arguments]
+
+    def replay(self, connection: sqlite3.Connection, arguments: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+        """See `Journal.replay`."""
+        statement = REPLAY + "(SELECT value FROM json_each(?)) RETURNING id"
+        return [[number for (number,) in connection.execute(statement, (as_ids(ids),)).fetchall()] for ids in arguments]
+
+    def take_replays(self, connection: sqlite3.Connection, count: int) -> int:
+        """Let up to `count` deliveries run once more that another process has requested, and return their number."""
+        ids = [number for (number,) in connection.execute("SELECT id FROM replays LIMIT ?", (count,)).fetchall()]
+        if ids:
+            connection.execute(REPLAY + "(SELECT value FROM json_each(?))", (as_ids(ids),))
+            connection.execute("DELETE FROM replays WHERE id IN (SELECT value FROM json_each(?))", (as_ids(ids),))
+        return len(ids)
+
+    def _route(self, connection: sqlite3.Connection, name: str) -> int:
+        if name not in self._routes:
+            connection.execute("INSERT OR IGNORE INTO routes (name) VALUES (?)", (name,))
+            ((self._routes[name],),) = connection.execute("SELECT id FROM routes WHERE name = ?", (name,)).fetchall()
+        return self._routes[name]
+
+
+class _Rows:
+    """New rows by table."""
+
+    def __init__(self) -> None:
+        self.deliveries: list[Sequence[Any]] = []
+        self.contents: list[Sequence[Any]] = []
+        self.private: list[Sequence[Any]] = []
+        self.dedupe: list[Sequence[Any]] = []
+
+    def insert(self, connection: sqlite3.Connection) -> None:
+        """Insert the rows."""
+        execute_rows(connection, "INSERT INTO deliveries VALUES {}", self.deliveries)
+        execute_rows(connection, "INSERT INTO contents VALUES {}", self.contents)
+        execute_rows(connection, "INSERT INTO private VALUES {}", self.private)
+        execute_rows(connection, "INSERT OR REPLACE INTO dedupe VALUES {}", self.dedupe)
