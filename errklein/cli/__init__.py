@@ -85,6 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from errklein.cli._sign import sign
 
         return sign(known, time.time())
+    if known.command == "deliveries":
+        from errklein.cli._deliveries import work_on_deliveries
+
+        return work_on_deliveries(known)
     return work_on_data(known)
 
 

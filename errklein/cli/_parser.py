@@ -44,6 +44,7 @@ def make_parser() -> Parser:
     _add_new_files(commands)
     _add_running(commands)
     _add_sign(commands)
+    _add_deliveries(commands)
     _add_data(commands)
     return parser
 
@@ -190,6 +191,49 @@ def _add_sign(commands: argparse._SubParsersAction[Any]) -> None:
     ):
         sign.add_argument(option, metavar=metavar, action="append", default=[], help=help_text)
     sign.add_argument("--json", action="store_true", help="print the headers as JSON instead of a command")
+
+
+def _add_deliveries(commands: argparse._SubParsersAction[Any]) -> None:
+    config, data, as_json = _config_option(), _data_option(), argparse.ArgumentParser(add_help=False)
+    as_json.add_argument("--json", action="store_true", help="print each delivery as a line of JSON")
+    ids = argparse.ArgumentParser(add_help=False)
+    ids.add_argument("ids", metavar="ID", nargs="+", type=int, help="the id of a delivery")
+    deliveries = _add(
+        commands,
+        "deliveries",
+        "list, show, replay or export the deliveries of webhooks",
+        """\
+        Work on the recorded requests for webhooks, also while the bot runs. The words that select
+        deliveries are those of the chat command !deliveries, in any order.
+
+        examples:
+          errklein deliveries list
+          errklein deliveries list Github:notification failed since 2h --json
+          errklein deliveries show 4711
+          errklein deliveries replay Github failed dead since 3d
+          errklein deliveries export 4711 --directory tests
+        """,
+    )
+    actions: Any = deliveries.add_subparsers(dest="what", required=True, metavar="ACTION", title="actions")
+
+    def add(name: str, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        description = f"{text[0].upper()}{text[1:]}."
+        action: argparse.ArgumentParser = actions.add_parser(
+            name, help=text, description=description, parents=[*parents, config, data]
+        )
+        return action
+
+    words = "Plugin:method or Plugin; states; since TIME, until TIME, before ID, limit COUNT"
+    listing = add("list", "print the latest deliveries, each in one line", as_json)
+    listing.add_argument("words", metavar="WORD", nargs="*", help=words)
+    add("show", "print deliveries with their attempts, headers and bodies", ids, as_json)
+    replay = add("replay", "run deliveries once more, and wait for their outcome")
+    replay.add_argument("words", metavar="ID|WORD", nargs="+", help=f"ids of deliveries, or {words}")
+    replay.add_argument(
+        "--wait", metavar="SECONDS", type=float, default=10.0, help="the time to wait for the outcome (default: 10)"
+    )
+    export = add("export", "write deliveries to files delivery-ID.json, which tests can replay", ids)
+    export.add_argument("--directory", metavar="DIR", default=".", help="the directory (default: the current one)")
 
 
 def _add_data(commands: argparse._SubParsersAction[Any]) -> None:

@@ -41,6 +41,14 @@ class DataDirectory:
             if (self.path / LOCK_NAME).exists():
                 os.close(self._open_lock(os.O_RDWR))
 
+    def is_used(self) -> bool:
+        """Return whether another process has locked the directory."""
+        try:
+            self.check()
+        except DataDirectoryError:
+            return True
+        return False
+
     def check_exists(self) -> None:
         """Raise DataDirectoryError if the directory is missing."""
         # `check_access` has the error for a directory above that can't be entered.

@@ -1,0 +1,163 @@
+"""The command `errklein deliveries`, which also works while the bot runs, since it doesn't lock the data directory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from errklein.cli._argument_errors import Parser
+from errklein.journal import DATABASE, JournalArchive, open_archive
+from errklein.logs import escape
+from errklein.ports import JournalError
+from errklein.service import DataDirectory, errors_end_program, load_with_options
+from errklein.text.masking import masker
+from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
+from errklein.webhooks.delivery_words import InvalidWords, parse_ids, parse_replay, parse_words
+from errklein.webhooks.exported import as_values, body_text, details, summary
+
+POLL = 0.1
+"""The seconds between two looks at replayed deliveries."""
+
+_WAITING = (DeliveryState.RECEIVED, DeliveryState.RUNNING)
+
+
+def work_on_deliveries(known: argparse.Namespace) -> int:
+    """Run `errklein deliveries` for the bot of a configuration, and return the exit status."""
+    with errors_end_program():
+        config = load_with_options(known.config, data_dir=known.data_dir)
+        data = DataDirectory(Path(config.BOT_DATA_DIR))
+        data.check_exists()
+    try:
+        with closing(open_archive(data.path / DATABASE)) as archive:
+            return run_action(archive, known, data.is_used)
+    except InvalidWords as error:
+        parser: Parser = known.parser
+        parser.error(str(error))
+    except JournalError as error:
+        raise SystemExit(f"errklein: {error}") from None
+
+
+def run_action(archive: JournalArchive, known: argparse.Namespace, is_running: Callable[[], bool]) -> int:
+    """Run list, show, replay or export, and return the exit status.
+
+    :param known: The parsed command line.
+    :param is_running: Returns whether a bot uses the data directory.
+    :raises JournalError: The deliveries can't be read or written.
+    :raises InvalidWords: The words of list or replay are invalid.
+    """
+    if known.what == "list":
+        return _list(archive, known.words, known.json)
+    if known.what == "replay":
+        return _replay(archive, known.words, known.wait, is_running)
+    if known.what == "export":
+        return _each(archive, known.ids, lambda delivery: _export(delivery, Path(known.directory)))
+    return _each(archive, known.ids, _print_json if known.json else _print_details)
+
+
+def _list(archive: JournalArchive, words: Sequence[str], as_json: bool) -> int:
+    query = parse_words(words, time.time())
+    found = archive.find(query)
+    if as_json:
+        for delivery in found:
+            _print_json(delivery)
+        return 0
+    _print(summary(delivery) for delivery in found)
+    if len(found) == query.limit:
+        kept = [*words]
+        if "before" in kept:
+            del kept[(at := kept.index("before")) : at + 2]
+        _complain(f"older ones: errklein deliveries list {shlex.join([*kept, 'before', str(found[-1].id)])}")
+    return 0
+
+
+def _replay(archive: JournalArchive, words: Sequence[str], wait: float, is_running: Callable[[], bool]) -> int:
+    """Let deliveries run, and print their outcome, or what they wait for. Return 0 if each has succeeded, or can't run yet."""
+    ids = parse_ids(words)
+    if ids is None:
+        ids = [delivery.id for delivery in archive.find(parse_replay(words, time.time()))]
+    before = {number: _attempt(_current(archive, number)) for number in ids}
+    left = list(archive.replay(ids))
+    refused = [number for number in ids if number not in set(left)]
+    for number in refused:
+        _complain(
+            f"{number} can't be replayed: it is unknown, waits or runs already, or its request isn't stored completely"
+        )
+    if left and not is_running():
+        _print([f"no bot is running; it replays {', '.join(map(str, left))} at its next start"])
+        return 1 if refused else 0
+    succeeded = not refused
+    end = time.monotonic() + wait
+    while left:
+        now = {number: _current(archive, number) for number in left}
+        # The bot takes the request later, so the states may still be those of the attempt before.
+        ended = [one for one in now.values() if one and one.attempt > before[one.id] and one.state not in _WAITING]
+        _print(summary(delivery) for delivery in ended)
+        succeeded = succeeded and all(delivery.state is DeliveryState.DONE for delivery in ended)
+        left = [number for number, one in now.items() if one is not None and one not in ended]
+        if left and time.monotonic() >= end:
+            _complain(f"not finished after {wait:g} s: {', '.join(map(str, left))}")
+            return 1
+        time.sleep(POLL if left else 0)
+    return 0 if succeeded else 1
+
+
+def _current(archive: JournalArchive, number: int) -> StoredDelivery | None:
+    """Return a delivery without its request, which may be large; None if it is unknown."""
+    return next((one for one in archive.find(DeliveryQuery(before=number + 1, limit=1)) if one.id == number), None)
+
+
+def _attempt(delivery: StoredDelivery | None) -> int:
+    return delivery.attempt if delivery is not None else 0
+
+
+def _each(archive: JournalArchive, ids: Sequence[int], work: Callable[[StoredDelivery], bool | None]) -> int:
+    """Call `work` with each delivery. Return 1 if one is unknown, or if `work` returns False for one."""
+    status = 0
+    for number in ids:
+        delivery = archive.get(number)
+        if delivery is None:
+            _complain(f"there is no delivery {number}")
+        if delivery is None or work(delivery) is False:
+            status = 1
+    return status
+
+
+def _print_details(delivery: StoredDelivery) -> None:
+    description, body = body_text(delivery.request) if delivery.request else ("", "")
+    _print([*details(delivery), *([description] if description else ()), *body.splitlines()])
+
+
+def _print_json(delivery: StoredDelivery) -> None:
+    sys.stdout.write(f"{json.dumps(as_values(delivery))}\n")
+
+
+def _export(delivery: StoredDelivery, directory: Path) -> bool:
+    path = directory / f"delivery-{delivery.id}.json"
+    text = json.dumps(as_values(delivery), indent=2, ensure_ascii=False)
+    try:
+        with os.fdopen(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(f"{text}\n")
+    except OSError as error:
+        _complain(f"{path}: {error.strerror}")
+        return False
+    _print([str(path)])
+    if delivery.request is None or delivery.request.body is None:
+        _complain(f"{path}: the body isn't stored, so the delivery can't be replayed")
+    return True
+
+
+def _print(lines: Iterable[str]) -> None:
+    sys.stdout.write("".join(f"{escape(masker(line))}\n" for line in lines))
+
+
+def _complain(line: str) -> None:
+    sys.stderr.write(f"errklein: {escape(line)}\n")

@@ -1,0 +1,241 @@
+"""Tests for `errklein deliveries`."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import cli
+from errklein.cli import _deliveries
+from errklein.cli._parser import make_parser
+from errklein.journal import DATABASE, SQLiteJournal, open_archive
+from errklein.service import DataDirectory
+from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
+from errklein.webhooks.exported import read_request
+from tests.journal.inline import InlineReactor, InlineThreads
+
+RECEIVED_AT = datetime(2026, 11, 28, 18, 56, 6).timestamp()
+REQUEST = StoredRequest("POST", "/github", [(b"x-github-event", b"issues")], b'{"action": "opened"}', "198.51.100.7")
+LINE = "failed 2026-11-28 18:56:06 Github:notification 500 after 0.2 s: ValueError"
+
+
+class DeliveriesCase(SynchronousTestCase):
+    """A test of the command, with a journal in a file, a bot that runs replays, and the output in `self.out` and `self.err`.
+
+    `outcomes` are those of the bot's attempts by the id of the delivery; the bot leaves out others.
+    """
+
+    def setUp(self) -> None:
+        """Create the journal."""
+        self.outcomes: dict[int, Outcome] = {}
+        self.running = True
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.reactor = InlineReactor()
+        path = self.directory / DATABASE
+        self.journal = SQLiteJournal(path, self.reactor, lambda: RECEIVED_AT, threads=InlineThreads)
+        self.archive = open_archive(path)
+        self.addCleanup(self.journal.close)
+        self.addCleanup(self.archive.close)
+        self.out, self.err = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdout", self.out)
+        self.patch(sys, "stderr", self.err)
+        self.now = 0.0
+        self.patch(_deliveries.time, "sleep", self.sleep)
+        self.patch(_deliveries.time, "monotonic", lambda: self.now)
+        self.patch(_deliveries.time, "time", lambda: RECEIVED_AT)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass, and the bot run its deliveries."""
+        self.now += seconds
+        self.journal.maintain()
+        for delivery in self.successResultOf(self.journal.lease("Github:notification", 100, 60)):
+            if delivery.id in self.outcomes:
+                self.journal.finish(delivery.id, self.outcomes[delivery.id])
+
+    def add(self, state: DeliveryState = DeliveryState.FAILED, **fields: Any) -> int:
+        """Store a delivery, and return its id."""
+        delivery = StoredDelivery(
+            self.journal.next_id(),
+            "Github:notification",
+            state,
+            RECEIVED_AT,
+            ack="now",
+            attempt=1,
+            outcome=Outcome(500, "ValueError", 0.2),
+            request=REQUEST,
+        )
+        self.journal.log(replace(delivery, **fields))
+        self.reactor.advance(1)
+        return delivery.id
+
+    def deliveries(self, *arguments: str) -> tuple[int, str, str]:
+        """Return the exit status, the output and the errors of the command."""
+        known = make_parser().parse_args(["deliveries", *arguments])
+        status = _deliveries.run_action(self.archive, known, lambda: self.running)
+        results = status, self.out.getvalue(), self.err.getvalue()
+        for stream in (self.out, self.err):
+            stream.seek(0)
+            stream.truncate()
+        return results
+
+
+class ListTests(DeliveriesCase):
+    """`list` and `show`."""
+
+    def test_list(self) -> None:
+        """Each delivery is a line, the latest first; a full page ends with the command for the next one."""
+        for _ in range(3):
+            self.add()
+        self.add(DeliveryState.DONE)
+        status, out, err = self.deliveries("list", "Github", "failed", "since", "2h", "limit", "2")
+        self.assertEqual((status, out), (0, f"3 {LINE}\n2 {LINE}\n"))
+        self.assertEqual(
+            err, "errklein: older ones: errklein deliveries list Github failed since 2h limit 2 before 2\n"
+        )
+        self.assertEqual(self.deliveries("list", "Gone"), (0, "", ""))
+
+    def test_json(self) -> None:
+        """With --json each line is the JSON of a delivery."""
+        self.add()
+        self.add(outcome=Outcome(500, "https://me:pw@host"))
+        _, out, _ = self.deliveries("list", "--json")
+        values = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual([value["id"] for value in values], [2, 1])
+        self.assertEqual(values[0]["outcome"]["reason"], "https://•••@host")
+        self.assertNotIn("request", values[0])
+        _, out, _ = self.deliveries("show", "1", "--json")
+        self.assertEqual(json.loads(out)["request"]["body"], '{"action": "opened"}')
+
+    def test_show(self) -> None:
+        """A delivery is shown with headers and body; control characters of senders are escaped."""
+        self.add()
+        self.add(request=replace(REQUEST, body=b"\x1b[2J"))
+        status, out, err = self.deliveries("show", "1", "2", "9")
+        self.assertEqual((status, err), (1, "errklein: there is no delivery 9\n"))
+        self.assertIn(
+            f"1 {LINE}\nack now, attempt 1\nPOST /github from 198.51.100.7\nx-github-event: issues\n"
+            'Body (20 bytes):\n{"action": "opened"}\n2 failed',
+            out,
+        )
+        self.assertNotIn("\x1b", out)
+
+
+class ReplayTests(DeliveriesCase):
+    """`replay`."""
+
+    def test_outcome(self) -> None:
+        """The command waits for the outcomes, and fails if one does."""
+        self.add()
+        self.add()
+        self.outcomes = {1: Outcome(200, "", 0.1), 2: Outcome(400, "bad", 0.1)}
+        status, out, err = self.deliveries("replay", "1")
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(out, "1 done 2026-11-28 18:56:06 Github:notification (replay) 200 after 0.1 s\n")
+        status, out, _ = self.deliveries("replay", "2")
+        self.assertEqual(status, 1)
+        self.assertIn("(replay) 400 after 0.1 s: bad", out)
+
+    def test_ranges(self) -> None:
+        """A route, states and times select deliveries; by default failed and dead ones."""
+        self.add()
+        self.add(DeliveryState.DONE)
+        self.add(DeliveryState.DEAD)
+        self.outcomes = {1: Outcome(200), 3: Outcome(200)}
+        status, out, _ = self.deliveries("replay", "Github", "since", "2h")
+        self.assertEqual((status, sorted(line[0] for line in out.splitlines())), (0, ["1", "3"]))
+
+    def test_time_limit(self) -> None:
+        """A delivery that isn't finished in time is named, and the status is 1."""
+        self.add()
+        status, out, err = self.deliveries("replay", "1", "--wait", "3")
+        self.assertEqual((status, out, err), (1, "", "errklein: not finished after 3 s: 1\n"))
+        self.assertAlmostEqual(self.now, 3, delta=0.2)
+
+    def test_stopped_bot(self) -> None:
+        """Without a bot, the command states that the delivery runs at the next start, and doesn't wait."""
+        self.add()
+        self.running = False
+        self.assertEqual(self.deliveries("replay", "1"), (0, "no bot is running; it replays 1 at its next start\n", ""))
+        self.assertEqual(self.now, 0)
+        status, _, err = self.deliveries("replay", "1", "9")
+        self.assertEqual(status, 1)
+        self.assertTrue(err.startswith("errklein: 9 can't be replayed: it is unknown, waits or runs already"), err)
+
+
+class ExportTests(DeliveriesCase):
+    """`export`."""
+
+    def test_file(self) -> None:
+        """The file is private, and has the request for a test; an existing file isn't overwritten."""
+        self.add(request=replace(REQUEST, body="naïve".encode()))
+        path = self.directory / "delivery-1.json"
+        export = ("export", "1", "--directory", str(self.directory))
+        self.assertEqual(self.deliveries(*export), (0, f"{path}\n", ""))
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        self.assertIn('"body": "naïve"', path.read_text("utf-8"))
+        self.assertEqual(read_request(path.read_bytes()).body, "naïve".encode())
+        before = path.read_bytes()
+        self.assertEqual(self.deliveries(*export), (1, "", f"errklein: {path}: File exists\n"))
+        self.assertEqual(path.read_bytes(), before)
+
+    def test_no_body(self) -> None:
+        """The command warns about a delivery that can't be replayed."""
+        self.add(request=replace(REQUEST, body=None))
+        status, _, err = self.deliveries("export", "1", "--directory", str(Path.cwd()))
+        self.assertEqual(status, 0)
+        self.assertIn("delivery-1.json: the body isn't stored, so the delivery can't be replayed", err)
+
+
+class CommandLineTests(DeliveriesCase):
+    """The whole command."""
+
+    def main(self, *arguments: str, data: Path | None = None) -> tuple[int | str | None, str]:
+        """Return the status or message of the command, and what it has written to standard error."""
+        try:
+            status: int | str | None = cli.main(["deliveries", *arguments, "--data-dir", str(data or self.directory)])
+        except SystemExit as ended:
+            status = ended.code
+        return status, self.err.getvalue()
+
+    def test_data_directory(self) -> None:
+        """The journal is that of the data directory, which isn't locked."""
+        self.add()
+        lock = DataDirectory(self.directory)
+        lock.lock()
+        self.addCleanup(lock.unlock)
+        self.assertEqual(self.main("list"), (0, ""))
+        self.assertEqual(self.out.getvalue(), f"1 {LINE}\n")
+        self.outcomes = {1: Outcome(200)}
+        self.assertEqual(self.main("replay", "1")[0], 0)
+        self.assertIn("1 done", self.out.getvalue())
+
+    def test_stopped(self) -> None:
+        """Without a lock of the data directory, no bot runs."""
+        self.add()
+        self.assertEqual(self.main("replay", "1"), (0, ""))
+        self.assertIn("no bot is running", self.out.getvalue())
+
+    def test_errors(self) -> None:
+        """An invalid word is an error of the command line; a missing journal or directory is an error with its path."""
+        status, error = self.main("list", "faild")
+        self.assertEqual(status, 2)
+        self.assertTrue(
+            error.startswith("errklein deliveries list: unknown word 'faild'; did you mean 'failed'?"), error
+        )
+        missing = self.directory.absolute() / "missing"
+        status, _ = self.main("list", data=missing)
+        self.assertEqual(
+            status,
+            f"errklein: BOT_DATA_DIR {missing}: the directory doesn't exist; name the bot's configuration with --config",
+        )
+        missing.mkdir()
+        status, _ = self.main("list", data=missing)
+        self.assertTrue(str(status).startswith(f"errklein: {missing}/{DATABASE} "), status)
