@@ -73,7 +73,7 @@ class AdminNotices:
         notices = self._missed.take(backend.network, admin)
         older = "; older ones are in the log" if len(notices) == MOST else ""
         lines = [f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}: {text}" for at, text in notices]
-        body = "\n\n".join([f"Notices that you have missed{older}:", *lines])
+        body = "\n\n".join([f"Notices that you may have missed{older}:", *lines])
         keep = partial(self._missed.keep, backend.network, admin, notices)
         try:
             sent = self._deliver(backend, Message(body, frm=backend.bot_identifier, to=person)) if notices else None

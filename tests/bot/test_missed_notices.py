@@ -115,7 +115,7 @@ class NetworkTests(PluginTestCase):
         for _ in range(2):
             self.bot.say("hello")
         [text] = self.bot.sent_to("@admin")
-        self.assertRegex(text, r"^Notices that you have missed:\s+\d{4}-\d\d-\d\d \d\d:\d\d:\d\d: careful$")
+        self.assertRegex(text, r"^Notices that you may have missed:\s+\d{4}-\d\d-\d\d \d\d:\d\d:\d\d: careful$")
 
     def test_presence(self) -> None:
         """It is sent when the administrator comes online."""
@@ -156,7 +156,7 @@ class IRCTests(WholeBotCase):
         self.assertNotIn("x1", str(self.notify()))
         self.server.say(":boss!b@trusted PRIVMSG errklein :hello")
         header, text = self.lines()
-        self.assertEqual(header, "PRIVMSG boss :Notices that you have missed:")
+        self.assertEqual(header, "PRIVMSG boss :Notices that you may have missed:")
         self.assertRegex(text, r"^PRIVMSG boss :\d{4}-\d\d-\d\d \d\d:\d\d:\d\d: A plugin failed: KeyError: 'x1'$")
 
     def test_join(self) -> None:
