@@ -321,7 +321,7 @@ class Journal(Protocol):
         """
 
     def lease(
-        self, route: str, count: int, seconds: float, ordered: bool = False
+        self, route: str, count: int, seconds: float, ordered: bool = False, held: Sequence[int] = ()
     ) -> Deferred[Sequence[StoredDelivery]]:
         """Return up to `count` deliveries of a route that are due, oldest first, with their requests.
 
@@ -330,6 +330,8 @@ class Journal(Protocol):
         which only happens after a crash. A store that only one process uses ends the leases of an earlier process when it is opened.
 
         :param ordered: Only the oldest unfinished delivery of the route is considered, whether it is due or not.
+        :param held: Deliveries that the caller is still busy with, and which aren't returned: their lease may seem to have ended,
+            since the clock was set, or `retry_at` may have taken effect without the caller knowing.
         """
 
     def extend(self, ids: Sequence[int], seconds: float) -> Deferred[None]:

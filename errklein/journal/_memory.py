@@ -129,11 +129,13 @@ class MemoryJournal:
                     del self._keys[dropped.route, dropped.key]
 
     def lease(
-        self, route: str, count: int, seconds: float, ordered: bool = False
+        self, route: str, count: int, seconds: float, ordered: bool = False, held: Sequence[int] = ()
     ) -> Deferred[Sequence[StoredDelivery]]:
         """See `Journal.lease`."""
         waiting = self._unfinished(route)[: 1 if ordered else None]
-        due = [entry for entry in waiting if self._due_at(entry) <= self._now()][:count]
+        due = [entry for entry in waiting if self._due_at(entry) <= self._now() and entry.delivery.id not in held][
+            :count
+        ]
         for entry in due:
             self._begin(entry, seconds)
         return succeed([replace(entry.delivery, request=entry.complete_request()) for entry in due])

@@ -275,17 +275,16 @@ class DeliveryQueue:
     async def _lease(self, route: str) -> None:
         count = left = self._room(route)
         ordered = self._policy(route).ordered
+        held = [number for number, other in self._held.items() if other == route]
         due: float | None = self._due.pop(route)
         self._places[route] += count
         self._leasing.add(route)
         try:
-            leased = await self._journal.lease(route, count, LEASE, ordered)
+            leased = await self._journal.lease(route, count, LEASE, ordered, held)
             for delivery in leased:
-                # The wall clock may have been set, so that the lease of a running delivery seems to have ended.
-                if delivery.id not in self._held:
-                    left -= 1
-                    self._hold(delivery)
-                    self._leased.append(delivery)
+                self._hold(delivery)
+            self._leased += leased
+            left -= len(leased)
             if len(leased) < count:
                 due = await self._journal.next_due(route, ordered)
         finally:

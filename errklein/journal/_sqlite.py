@@ -99,10 +99,10 @@ class SQLiteJournal:
         return self._commits.submit(self._writer.record, NewDelivery(delivery, lease, window))
 
     def lease(
-        self, route: str, count: int, seconds: float, ordered: bool = False
+        self, route: str, count: int, seconds: float, ordered: bool = False, held: Sequence[int] = ()
     ) -> Deferred[Sequence[StoredDelivery]]:
         """See `Journal.lease`."""
-        return self._commits.submit(self._writer.lease, Lease(route, count, seconds, ordered))
+        return self._commits.submit(self._writer.lease, Lease(route, count, seconds, ordered, held))
 
     def extend(self, ids: Sequence[int], seconds: float) -> Deferred[None]:
         """See `Journal.extend`."""

@@ -40,7 +40,7 @@ _END = """
     FROM (VALUES {}) AS v WHERE deliveries.id = v.column1
 """
 
-_DUE = "SELECT id, due_at FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = :route {due} ORDER BY id LIMIT :count"
+_CANDIDATES = "SELECT id, due_at FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = :route {due} ORDER BY id LIMIT :count"
 
 
 class NewDelivery(NamedTuple):
@@ -67,6 +67,7 @@ class Lease(NamedTuple):
     limit: int
     seconds: float
     ordered: bool
+    held: Sequence[int]
 
 
 class Extension(NamedTuple):
@@ -191,9 +192,11 @@ class JournalWriter:
             "route": self._route(connection, argument.route),
             "count": 1 if argument.ordered else argument.limit,
             "now": now,
+            "held": as_ids(argument.held),
         }
-        due = _DUE.format(due="" if argument.ordered else "AND due_at <= :now")
-        rows = connection.execute(f"SELECT id FROM ({due}) WHERE due_at <= :now", parameters).fetchall()
+        due = "due_at <= :now AND id NOT IN (SELECT value FROM json_each(:held))"
+        candidates = _CANDIDATES.format(due="" if argument.ordered else f"AND {due}")
+        rows = connection.execute(f"SELECT id FROM ({candidates}) WHERE {due}", parameters).fetchall()
         ids = as_ids([number for (number,) in rows])
         connection.execute(
             "UPDATE deliveries SET state = 1, attempt = attempt + 1, began_at = ?, due_at = iif(durable, ?, NULL) "

@@ -284,6 +284,16 @@ class JournalContract(JournalCase):
         self.result_of(self.journal.finish(first, OK))
         self.assertEqual(self.leased_ids(ordered=True), [second])
 
+    def test_held_deliveries_are_not_leased(self) -> None:
+        """`lease` leaves out the deliveries that the caller holds, although they are due. Ordered, it returns no later one."""
+        first, second, third = (self.record() for _ in range(3))
+        self.assertEqual(self.result_of(self.journal.lease("Builds:build", 1, 60.0, True, [first])), [])
+        leased = self.result_of(self.journal.lease("Builds:build", 1, 60.0, False, [first]))
+        self.assertEqual([delivery.id for delivery in leased], [second])
+        self.time += 61
+        leased = self.result_of(self.journal.lease("Builds:build", 9, 60.0, False, [second]))
+        self.assertEqual([delivery.id for delivery in leased], [first, third])
+
     def test_next_due(self) -> None:
         """`next_due` is the earliest time at which a delivery of the route is due, without those that run."""
         self.assertIsNone(self.result_of(self.journal.next_due("Builds:build")))

@@ -296,6 +296,20 @@ class AttemptTests(QueueCase):
         self.turn()
         self.assertIn(later, self.handler.ids)
 
+    def test_retry_that_is_due_before_it_is_known_to_be_stored(self):
+        """A delivery whose retry is due at once isn't lost if another lease happens before the queue knows that it is stored."""
+        self.handler.waits = True
+        numbers = [self.accept() for _ in range(5)]
+        self.turn()
+        self.journal.late.add("retry_at")
+        self.handler.end(numbers[0], Postponed("all threads are busy", 0.0))
+        self.turn()
+        self.journal.late.clear()
+        self.journal.report()
+        self.handler.end(numbers[1])
+        self.turn()
+        self.assertEqual(self.handler.ids, [*numbers, numbers[0]])
+
     def test_look_ends_the_wait(self):
         """When a plugin was activated, its postponed deliveries run at once."""
         number = self.accept(results=[Postponed("the webhook is not active", 60.0)])
