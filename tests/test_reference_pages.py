@@ -25,6 +25,8 @@ from errklein.testing import PluginTestCase
 from errklein.testing._bot import TestBot
 from errklein.verify import SCHEMES, verification
 from errklein.web import facade
+from errklein.webhooks.option_checks import CHECKS
+from errklein.webhooks.options import hook_options
 from tests.processes import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -70,6 +72,32 @@ class FlaskNameTests(PluginTestCase):
         page = (REFERENCE / "webhooks.md").read_text("utf-8")
         missing = [name for name in facade.__all__ if name not in OWN_NAMES and not re.search(rf"`{name}\b", page)]
         self.assertEqual(missing, [])
+
+
+class WebhookOptionsTests(SynchronousTestCase):
+    """The options of webhooks in docs/reference/webhooks.md."""
+
+    def setUp(self) -> None:
+        """Read the page."""
+        self.page = (REFERENCE / "webhooks.md").read_text("utf-8")
+
+    def names(self, heading: str) -> list[str]:
+        """Return the names in the first column of the table whose first column has this heading."""
+        table = self.page.partition(f"\n| {heading} |")[2].partition("\n\n")[0]
+        return [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+
+    def test_parameters(self) -> None:
+        """The tables have each parameter of the decorator, and each option of the operator."""
+        self.assertEqual(self.names("parameter"), list(inspect.signature(webhook).parameters))
+        self.assertEqual(sorted(self.names("key")), sorted((*CHECKS, "secret")))
+
+    def test_examples(self) -> None:
+        """The example of the setting is valid, and that of an error is the text of an error."""
+        [setting] = re.findall(r"```python\nWEBHOOKS = (.*?)```", self.page, re.DOTALL)
+        self.assertEqual(list(hook_options(ast.literal_eval(setting))), ["Github:notification"])
+        [shown] = re.findall(r"^ValueError: @webhook on Github.notification: (.*)$", self.page, re.MULTILINE)
+        error = self.assertRaises(ValueError, webhook(rate="10/d"), lambda self, payload: None)
+        self.assertTrue(str(error).endswith(f"<lambda>: {shown}"), error)
 
 
 class VerificationPageTests(SynchronousTestCase):

@@ -10,6 +10,7 @@ from errklein.core_plugins import CorePlugin
 from errklein.plugins import BotPlugin
 from errklein.plugins.botplugin import handlers_once_active
 from errklein.webhooks import Hook, HookDeclaration
+from errklein.webhooks.errors import HookError
 
 
 def configured_hooks(plugin: BotPlugin, configure: Callable[[Hook], Hook]) -> Iterator[Hook]:
@@ -18,7 +19,7 @@ def configured_hooks(plugin: BotPlugin, configure: Callable[[Hook], Hook]) -> It
         declaration = HookDeclaration.of(handler)
         if declaration is not None:
             hook = Hook(plugin.name, name, declaration, handler)
-            with suppress(ValueError):
+            with suppress(HookError):
                 hook = configure(hook)
             yield hook
 

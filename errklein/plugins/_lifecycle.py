@@ -28,6 +28,7 @@ from errklein.plugins.plugin import (
 from errklein.plugins.running_activations import Activations, circle, missing
 from errklein.running import InFlightCounter, TimedOut, result_within
 from errklein.webhooks import Hook, HookDeclaration
+from errklein.webhooks.errors import HookError
 
 if TYPE_CHECKING:
     from errklein.web import Routes
@@ -137,10 +138,9 @@ class Lifecycle:
                 self.log.failure("{plugin} could not be activated: {method}", plugin=plugin.name, method=method)
                 self._routes.remove(plugin.name)
                 await self._end_quietly(plugin, instance)
-                problem = (
-                    f"{plugin.name} could not be activated: {method} failed at {located_error(plugin.plug, error)}"
-                )
-                raise PluginActivationException(problem) from error
+                failed = f"{method} failed at {located_error(plugin.plug, error)}"
+                reason = str(error) if isinstance(error, HookError) else failed
+                raise PluginActivationException(f"{plugin.name} could not be activated: {reason}") from error
             text = "{plugin}.{method}, which was given up, raised {error}"
             self.log.info(text, plugin=plugin.name, method=method, error=error)
         if activation.ended:

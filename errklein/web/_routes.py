@@ -37,6 +37,7 @@ from errklein.web._mounts import Mount, Mounts
 from errklein.web._paths import clean_path
 from errklein.web.facade.request import endpoint_of
 from errklein.webhooks import Hook
+from errklein.webhooks.errors import HookError
 from errklein.webhooks.precedence import HookKey, RouteInfo, RoutePrecedence
 
 # Only rules without variables are cached, so a client can add no more than other spellings of their paths.
@@ -47,8 +48,8 @@ _SLICE = 12
 _NO_CAPTURES: Mapping[str, Any] = {}
 
 
-class RuleError(ValueError):
-    """A hook's rule is invalid. `str()` is one line that names the hook."""
+class RuleError(HookError):
+    """A hook's rule is invalid."""
 
 
 class Route:
@@ -117,7 +118,7 @@ class Routes:
 
     :param create_delivery: Called with the route or mount, the request and the values of the rule's variables; returns the delivery.
     :param shadowed: Called with a hook whose URL and method another hook has, and with that hook.
-    :param configure: Returns a hook of a plugin as the operator has configured it, or raises ValueError.
+    :param configure: Returns a hook of a plugin as the operator has configured it, or raises HookError.
     :param prepare: Called with each hook before its requests.
     """
 
@@ -161,7 +162,7 @@ class Routes:
             try:
                 declared = self.configure(hook).declaration
                 _bind(Klein(), hook, declared.rule, declared.methods, hook.name, hook.handler)
-            except ValueError as error:
+            except HookError as error:
                 errors.append(str(error))
         return errors
 
@@ -179,7 +180,7 @@ class Routes:
         :param place: The owner's number in the order of activation, by default the next one. It is ignored if the owner has
             hooks already; what these don't claim is then queued last.
         :param mounts: The owner's mounted resources, by path.
-        :raises ValueError: A rule is invalid, or the operator's options for a hook. Nothing is changed.
+        :raises HookError: A rule is invalid, or the operator's options for a hook. Nothing is changed.
         """
         hooks = [self.configure(hook) for hook in hooks]
         old = self._precedence.of(owner)

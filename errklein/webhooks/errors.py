@@ -1,6 +1,10 @@
-"""The error about an option of a webhook."""
+"""The errors about webhooks that can't be served, and about their options."""
 
 from __future__ import annotations
+
+
+class HookError(ValueError):
+    """A webhook can't be served. The text is one line that names it, and contains no secret."""
 
 
 class InvalidOption(ValueError):

@@ -10,15 +10,15 @@ from typing import Any
 from errklein.text.suggestions import did_you_mean
 from errklein.verify import SCHEMES, verification
 from errklein.webhooks.declaration import DEFAULT_METHODS, Hook
-from errklein.webhooks.errors import InvalidOption
+from errklein.webhooks.errors import HookError, InvalidOption
 from errklein.webhooks.option_checks import CHECKS, check_option, check_together
 
 HookOptions = Mapping[str, Any]
 """The options of one webhook, as fields of its declaration."""
 
 
-class HookOptionsError(ValueError):
-    """The options of a webhook are invalid. The text is one line that begins with "WEBHOOKS", and contains no secret."""
+class HookOptionsError(HookError):
+    """The options of a webhook are invalid. The text begins with "WEBHOOKS"."""
 
 
 def hook_options(setting: Any) -> Mapping[str, HookOptions]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from json import JSONDecodeError
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein import BotPlugin, webhook
 from errklein.plugins.load_errors import located_error
 from errklein.plugins.plug_file import PlugFile
 from errklein.testing import TestBot
@@ -188,3 +190,25 @@ class ForeseenTests(SynchronousTestCase):
         self.assertIn("no_such_module", told)
         self.assertFalse(bot.plugin_manager.flows["Sound"].is_activated)
         self.flushLoggedErrors()
+
+
+class Hooked(BotPlugin):
+    """Has a webhook."""
+
+    @webhook
+    def order(self, payload: Any) -> None: ...
+
+
+class HookOptionsTests(SynchronousTestCase):
+    """Options in WEBHOOKS that contradict those of a plugin."""
+
+    def test_activation(self) -> None:
+        """The plugin isn't activated, and the error names the setting instead of a line of the plugin."""
+        bot = TestBot([Hooked], config={"WEBHOOKS": {"Hooked:order": {"attempts": 3}}})
+        self.addCleanup(bot.stop)
+        error = self.assertRaises(AssertionError, bot.start)
+        self.flushLoggedErrors()
+        self.assertEqual(
+            str(error),
+            "Hooked could not be activated: WEBHOOKS['Hooked:order']: expected ack='now' for attempts, not 'after'",
+        )
