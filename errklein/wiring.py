@@ -6,6 +6,7 @@ Modules that import the reactor are imported late, since the caller chooses the 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from errklein.compat.plugin_manager import BotPluginManager
     from errklein.plugins import BotPlugin
     from errklein.plugins.packages import PackageDirectory
-    from errklein.ports import Backend, Storage
+    from errklein.ports import Backend, Journal, Storage
     from errklein.running import WorkerPool
     from errklein.web import WebServer
 
@@ -43,6 +44,7 @@ def wire(
     restart: Callable[[], None] = cannot_restart,
     plugin_classes: Iterable[type[BotPlugin]] = (),
     make_pool: Callable[..., WorkerPool] | None = None,
+    now: Callable[[], float] = time.time,
 ) -> tuple[WebServer, Callable[[], ErrbotBot]]:
     """Return the web server, and a function that creates the bot, to be called when its data may be opened.
 
@@ -54,6 +56,7 @@ def wire(
     :param restart: restarts the process; by default it raises CannotRestart.
     :param plugin_classes: plugins in addition to those in directories.
     :param make_pool: called instead of WorkerPool.
+    :param now: returns the Unix time in seconds.
     """
     from errklein.running import KeyedQueues, PooledRunner, Runner, ThreadWaits, WorkerPool
     from errklein.running.workers import Workers
@@ -84,13 +87,11 @@ def wire(
             default_methods=config.WEBHOOK_METHODS,
             client_rate=Rate.of(config.WEBHOOK_CLIENT_RATE) if config.WEBHOOK_CLIENT_RATE else None,
             delivery_log=config.WEBHOOK_LOG,
-            masked_fields=config.WEBHOOK_LOG_MASK,
-            log_days=config.WEBHOOK_LOG_DAYS,
-            log_size=config.WEBHOOK_LOG_SIZE,
         ),
         # Decoding is limited by the processor: more threads would only slow down the reactor's thread.
         decoding_pool=pool(reactor, "decoding", 2, **waiting),
         large_pool=pool(reactor, "large bodies", 1, wait=config.WEBHOOK_QUEUE_WAIT),
+        now=now,
     )
 
     def make_bot() -> ErrbotBot:
@@ -125,10 +126,10 @@ def wire(
         bot = (bot_class or ErrbotBot)(
             reactor,
             config,
-            Adapters(backends, storage, web, HTTPClients(reactor)),
+            Adapters(backends, storage, web, HTTPClients(reactor), make_journal(config, now)),
             workers,
             PluginSources(partial(_make_plugin_manager, packages), roots, plugin_classes),
-            ProcessCalls(ended or reactor.stop, restart),
+            ProcessCalls(ended or reactor.stop, restart, now),
         )
         _set_limits(config, backends.values())
         for backend in backends.values():
@@ -137,6 +138,14 @@ def wire(
         return bot
 
     return web, make_bot
+
+
+def make_journal(config: Config, now: Callable[[], float]) -> Journal:
+    """Return the journal of webhooks: in the data directory, or in memory if the values of plugins are."""
+    from errklein.journal import MemoryJournal, Redaction
+
+    redaction = Redaction(config.WEBHOOK_LOG, frozenset(config.WEBHOOK_LOG_MASK))
+    return MemoryJournal(now, redaction)
 
 
 def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManager:

@@ -25,13 +25,13 @@ from errklein.bot._webhook_warnings import WebhookWarnings
 from errklein.chat import Identifier
 from errklein.config import Config, configuration_warnings
 from errklein.dispatch import Dispatcher, Networks, process_template
-from errklein.journal import DeliveryQueue
+from errklein.journal import DeliveryQueue, RetryPolicy
 from errklein.listening import ExpiryWatch
 from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.repos import BotRepoManager, Downloads
 from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks
-from errklein.ports import Backend, Journal
+from errklein.ports import Backend
 from errklein.running.workers import Workers
 
 
@@ -89,10 +89,15 @@ class Bot:
         self._webhook_warnings = WebhookWarnings(reactor, self.tell_admins, self.plugin_manager.plugin)
         self.web.report_to(self._webhook_warnings)
         dead = DeadDeliveries(reactor, self.tell_admins, config.BOT_PREFIX)
-        self.announce_dead = dead.announce
+        self.journal = adapters.journal
+        self.delivery_queue = queue = DeliveryQueue(
+            reactor, self.journal, self.web.run, self._retry_policy, dead.announce, now=process.now
+        )
+        self.web.use_journal(self.journal, queue.accept, self.waits)
         self._expiry = ExpiryWatch(reactor, self.web.listeners, self.tell_admins)
-        intake = (self._expiry.stop, self.events.stop, self.conversations.stop)
+        intake = (self._expiry.stop, queue.stop, self.events.stop, self.conversations.stop)
         work = (
+            queue.close,
             dead.stop,
             self.waits.end_all,
             self.queues.stop,
@@ -101,10 +106,6 @@ class Bot:
             self.command_pool.stop,
         )
         steps = StopSteps(intake, work, services=(self.waits.stop, self.plugin_pool.stop, missed.stop))
-        self.journal: Journal | None = None
-        """The journal of webhooks; None until `wiring` has set it."""
-        self.delivery_queue: DeliveryQueue | None = None
-        """The queue that runs the journal's deliveries; None until `wiring` has set it."""
         self._stop = StopSequence(reactor, adapters, self.when_quiet, self.plugin_manager.stop, steps)
 
         # Methods of the parts that plugins call.
@@ -139,6 +140,7 @@ class Bot:
             for backend in self.backends.values():
                 backend.connect(self.events)
             self._expiry.start()
+            self.delivery_queue.start()
 
     def _check_webhooks(self) -> None:
         """Notify administrators of unknown names in WEBHOOKS."""
@@ -154,8 +156,14 @@ class Bot:
 
     def when_quiet(self) -> Deferred[Any]:
         """Return a Deferred that fires when no handler runs, no reply is pending, and every flow waits for a command."""
-        parts = (self.runner, self.queues, self.dispatcher, self.flow_executor)
+        parts = (self.runner, self.queues, self.dispatcher, self.flow_executor, self.delivery_queue)
         return DeferredList([part.when_idle() for part in parts])
+
+    def _retry_policy(self, route: str) -> RetryPolicy:
+        declaration = self.web.routes.declaration(route)
+        if declaration is None:
+            return RetryPolicy()
+        return RetryPolicy(declaration.attempts or RetryPolicy.attempts, ordered=declaration.ordered)
 
     def _end_when_quiet(self, ended: Callable[[], None]) -> None:
         """Call `ended` after the last reply, unless webhooks may still be called."""

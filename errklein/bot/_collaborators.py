@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from errklein.http_client import HTTPClients
 from errklein.plugins import BotPlugin
 from errklein.plugins.manager import PluginManager
-from errklein.ports import Backend, Storage
+from errklein.ports import Backend, Journal, Storage
 from errklein.web import WebServer
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Adapters:
     storage: Storage
     web: WebServer
     http_clients: HTTPClients
+    journal: Journal
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class ProcessCalls:
 
     `ended` is called when all networks have ended, the web server does not listen, and no reply is pending. `restart` stops
     the bot in order and starts the process again; it may be called from any thread, and raises CannotRestart where a restart
-    is impossible.
+    is impossible. `now` returns the Unix time in seconds.
     """
 
     ended: Callable[[], None]
     restart: Callable[[], None]
+    now: Callable[[], float]

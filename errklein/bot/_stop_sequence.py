@@ -77,6 +77,7 @@ class StopSequence:
         _call(self._steps.services)
         await self._adapters.http_clients.close()
         await web.close()
+        await self._adapters.journal.close()
         self._adapters.storage.close()
 
     async def _at_most(self, seconds: float, awaited: Deferred[Any]) -> None:

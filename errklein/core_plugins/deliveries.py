@@ -125,11 +125,11 @@ class Deliveries(CorePlugin):
 
     @property
     def _journal(self) -> Journal:
-        return _present(self._bot.journal)
+        return self._bot.journal
 
     @property
     def _queue(self) -> DeliveryQueue:
-        return _present(self._bot.delivery_queue)
+        return self._bot.delivery_queue
 
     def _routes(self, args: str) -> list[str]:
         """Return the routes of a route, plugin or path. A route may be that of an inactive plugin."""
@@ -159,12 +159,6 @@ class Deliveries(CorePlugin):
         if "before" in words:
             del words[(at := words.index("before")) : at + 2]
         return f"{self._bot.prefix}{shlex.join(['deliveries', *words, 'before', str(last)])}"
-
-
-def _present(part: T | None) -> T:
-    if part is None:
-        raise CommandError("This bot records no deliveries.")
-    return part
 
 
 async def _read(result: Awaitable[T]) -> T:

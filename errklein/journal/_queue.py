@@ -118,6 +118,8 @@ class DeliveryQueue:
 
     def when_idle(self) -> Deferred[None]:
         """Return a Deferred that fires when nothing runs, and nothing that is due could begin."""
+        if self._is_idle():
+            return succeed(None)
         idle: Deferred[None] = Deferred()
         self._waiting_for_idle.append(idle)
         self._soon()
@@ -212,10 +214,14 @@ class DeliveryQueue:
                 self._read(now)
         next_read = self._next_read_at()
         self._wake_at(min(self._extend_at, next_read, self._journal_again_at if self._unwritten else _NEVER))
-        if not (self._held or self._loading or self._leasing or next_read <= now):
+        if self._is_idle():
             waiting, self._waiting_for_idle = self._waiting_for_idle, []
             for idle in waiting:
                 idle.callback(None)
+
+    def _is_idle(self) -> bool:
+        due = self._next_read_at() <= self._reactor.seconds()
+        return not (self._held or self._loading or self._leasing or due)
 
     # From the journal into memory.
 

@@ -121,7 +121,14 @@ class TestBot(Requests[Deferred[ClientResponse]]):
             settings["BACKENDS"] = {name: {"BACKEND": "Test", **own} for name, own in networks.items()}
         settings |= config or {}
         self.config = load_config(None, settings, plugin_dirs=list(map(str, roots)), plugin_dirs_source="plugin_dirs")
-        web, make_bot = wire(self.reactor, self.config, ended=self._end, plugin_classes=plugins, make_pool=InlinePool)
+        web, make_bot = wire(
+            self.reactor,
+            self.config,
+            ended=self._end,
+            plugin_classes=plugins,
+            make_pool=InlinePool,
+            now=self.reactor.seconds,
+        )
         self.bot = make_bot()
         self.http = http or StubHTTP()
         """The network of `self.http` in plugins."""

@@ -36,7 +36,7 @@ from errklein.web._invalid_rules import rule_error
 from errklein.web._mounts import Mount, Mounts
 from errklein.web._paths import clean_path
 from errklein.web.facade.request import endpoint_of
-from errklein.webhooks import Hook
+from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.errors import HookError
 from errklein.webhooks.precedence import HookKey, RouteInfo, RoutePrecedence
 
@@ -242,6 +242,11 @@ class Routes:
     def hooks(self) -> Sequence[RouteInfo]:
         """Return all hooks with their current methods, by plugin in the order of activation."""
         return [self._precedence.info(hook) for hook in self._precedence.hooks()]
+
+    def declaration(self, route: str) -> HookDeclaration | None:
+        """Return the declaration of a webhook that is named as "Plugin:method"; None if it is not active."""
+        owner, _, name = route.partition(":")
+        return next((hook.declaration for hook in self._precedence.of(owner) if hook.name == name), None)
 
     def cached_match(self, path: bytes, method: bytes) -> Match | None:
         """Return the cached match of an escaped path, if a rule without variables has matched it before."""

@@ -66,14 +66,5 @@ class WebSettings:
     delivery_log: str = "bodies"
     """The stored part of requests: "bodies", "heads" for all except bodies, or "off"."""
 
-    masked_fields: Sequence[str] = ()
-    """The names of fields whose values are replaced before a request is stored."""
-
-    log_days: float = 7.0
-    """The days for which requests are stored."""
-
-    log_size: int = 1_000_000_000
-    """The maximal size of stored requests."""
-
     access_log: bool = True
     """Log a line per response, at the level INFO."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errklein.bot._dead_deliveries import INTERVAL
+from errklein.bot._dead_deliveries import INTERVAL, DeadDeliveries
 from errklein.testing import PluginTestCase
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery
 
@@ -14,11 +14,17 @@ class AnnouncementTests(PluginTestCase):
 
     config = {"BOT_ADMINS_NOTIFICATIONS": ("@admin", "#ops")}
 
+    def setUp(self) -> None:
+        """Create the part that announces dead deliveries."""
+        super().setUp()
+        self.dead = DeadDeliveries(self.bot.reactor, self.bot.bot.tell_admins, "!")
+        self.addCleanup(self.dead.stop)
+
     def die(self, *ids: int, route: str = "Github:notification") -> None:
         """Give deliveries up."""
         for number in ids:
             delivery = StoredDelivery(number, route, DeliveryState.DEAD, 0.0, attempt=3)
-            self.bot.bot.announce_dead(delivery, Outcome(500, "ValueError: token=abcdef *x*", 0.2))
+            self.dead.announce(delivery, Outcome(500, "ValueError: token=abcdef *x*", 0.2))
 
     def test_announced_once(self) -> None:
         """Administrators get the route, the id and the reason; rooms don't get the reason."""
@@ -58,5 +64,5 @@ class AnnouncementTests(PluginTestCase):
     def test_stop(self) -> None:
         """When the bot stops, the number of deliveries that weren't announced is."""
         self.die(1, 2)
-        self.bot.stop()
+        self.dead.stop()
         self.assertIn("1 more delivery of", self.bot.sent_to("@admin")[-1])
