@@ -75,6 +75,7 @@ TARGETS = {
         "_[a-z]*.py",
         (
             "tests.verify.test_vectors",
+            "tests.verify.test_senders",
             "tests.verify.test_schemes",
             "tests.verify.test_malformed",
             "tests.verify.test_oracles",
@@ -107,7 +108,7 @@ def main() -> int:
     for name in target.tests:
         unittest.defaultTestLoader.loadTestsFromName(name)
     sources = target.sources()
-    if outcomes(target, list(sources.items())[:1], 1) != [SURVIVED]:
+    if dict(outcomes(target, list(sources.items())[:1], 1)) != {0: SURVIVED}:
         print("the tests fail without a change")
         return 1
     scores = [
@@ -126,11 +127,13 @@ def report(
 ) -> float:
     """Test changed sources, print those that no test notices, and return the share of the others."""
     mutants = [(module, changed) for module, source in sources.items() for changed in changes(source)]
-    found = outcomes(target, mutants, jobs)
-    for (module, mutant), outcome in zip(mutants, found, strict=True):
+    found = []
+    for number, outcome in outcomes(target, mutants, jobs):
+        found.append(outcome)
         if outcome == SURVIVED:
+            module, mutant = mutants[number]
             lines = difflib.unified_diff(sources[module].splitlines(), mutant.splitlines(), lineterm="", n=0)
-            print("\n".join([module, *list(lines)[2:]]))
+            print("\n".join([module, *list(lines)[2:]]), flush=True)
     score = found.count(KILLED) / max(1, len(found) - found.count(INVALID))
     counts = f"{found.count(KILLED)} noticed, {found.count(SURVIVED)} not, {found.count(INVALID)} invalid"
     print(f"{name}: {score:.1%} ({counts})", flush=True)
@@ -301,26 +304,24 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return self._source
 
 
-def outcomes(target: Target, mutants: Sequence[tuple[str, str]], jobs: int) -> list[int]:
-    """Test changed sources of modules, each in a process, some of them at the same time."""
-    found = [KILLED] * len(mutants)
+def outcomes(target: Target, mutants: Sequence[tuple[str, str]], jobs: int) -> Iterator[tuple[int, int]]:
+    """Test changed sources of modules, each in a process, some of them at the same time. Yield their indices and outcomes."""
     running: dict[int, int] = {}
-
-    def wait() -> None:
-        process, status = os.wait()
-        code = os.waitstatus_to_exitcode(status)
-        found[running.pop(process)] = code if code >= 0 else KILLED
-
     for number, (module, source) in enumerate(mutants):
-        if len(running) == jobs:
-            wait()
         process = os.fork()
         if process == 0:
             os._exit(outcome(target, module, source))
         running[process] = number
+        if len(running) == jobs:
+            yield _ended(running)
     while running:
-        wait()
-    return found
+        yield _ended(running)
+
+
+def _ended(running: dict[int, int]) -> tuple[int, int]:
+    process, status = os.wait()
+    code = os.waitstatus_to_exitcode(status)
+    return running.pop(process), code if code >= 0 else KILLED
 
 
 def outcome(target: Target, module: str, source: str) -> int:

@@ -46,7 +46,7 @@ def check_time(timestamp: bytes, now: float, tolerance: float) -> None:
     """
     if not _TIMESTAMP.fullmatch(timestamp):
         raise Refused("the timestamp is missing or invalid")
-    if abs(now - int(timestamp)) > tolerance:
+    if not abs(now - int(timestamp)) <= tolerance:
         raise Refused(f"the timestamp is more than {tolerance:g} s from the present time")
 
 

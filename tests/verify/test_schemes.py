@@ -74,8 +74,51 @@ class VerificationByNameTests(SynchronousTestCase):
 
     def test_invalid_tolerance(self) -> None:
         """A tolerance that isn't a positive number is an error."""
+        self.assertEqual(verification("stripe", secret="env:S", tolerance=0.5).options, {"tolerance": 0.5})
+        verification("slack", secret="env:S", tolerance=0.5)
         for tolerance in (0, -1, float("nan"), float("inf"), "5", None, True):
             self.assertIn("tolerance", self.rejected("slack", secret="env:S", tolerance=tolerance))
+
+    def test_invalid_values(self) -> None:
+        """The errors name the invalid value, and what is expected."""
+        for options, text in (
+            ({"allowed": "192.0.2.7/24"}, "invalid address or range: 192.0.2.7/24 has host bits set"),
+            ({"allowed": []}, "no address is allowed; name addresses or ranges, such as '198.51.100.0/24'"),
+            ({"user": "a:b"}, "invalid user name: 'a:b'; expected a text without a colon"),
+            ({"public_key": "ab"}, "invalid public key: 'ab'; expected 32 bytes, encoded as the sender shows them"),
+            ({"algorithm": "md5"}, "invalid algorithm: 'md5'; expected 'sha1' or 'sha256'"),
+            ({"prefix": "é"}, "invalid prefix of headers: 'é'; expected 'webhook' or 'svix'"),
+            ({"header": "X: y"}, "invalid name of a header: 'X: y'"),
+            ({"header": "X", "timestamp_header": "é"}, "invalid name of a header: 'é'"),
+            (
+                {"header": "X", "algorithm": "md5"},
+                "invalid algorithm: 'md5'; expected one of sha1, sha256, sha384, sha512",
+            ),
+            ({"header": "X", "encoding": "HEX"}, "invalid encoding: 'HEX'; expected one of base64, hex"),
+            (
+                {"header": "X", "signed": "x"},
+                "invalid signed text: 'x'; expected {body}, and {timestamp} with a timestamp_header",
+            ),
+            ({"header": "X", "signed": "{body}{body}"}, "invalid signed text: '{body}{body}'; expected {body}"),
+            (
+                {"header": "X", "signed": "{timestamp}{body}"},
+                "invalid signed text: '{timestamp}{body}'; expected {body}",
+            ),
+            (
+                {"header": "X", "timestamp_header": "Y", "signed": "{body}"},
+                "invalid signed text: '{body}'; expected {body}",
+            ),
+        ):
+            found = []
+            for name, scheme in SCHEMES.items():
+                parameters = inspect.signature(scheme).parameters
+                if set(options) <= set(parameters):
+                    secret = {"secret": "env:A"} if "secret" in parameters else {}
+                    try:
+                        verification(name, **secret, **options)
+                    except ValueError as error:
+                        found.append(str(error))
+            self.assertTrue(any(one.startswith(text) for one in found), (options, found))
 
 
 class ReferenceTests(SynchronousTestCase):

@@ -38,6 +38,17 @@ class AuthenticTests(SynchronousTestCase):
             find = vector.verification.delivery_id
             self.assertEqual(find and find(vector.received), vector.delivery_id, vector.name)
 
+    def test_signed_again(self) -> None:
+        """A request that is signed at the same time gets the same signature."""
+        for vector in VECTORS:
+            if vector.secret and "port" not in vector.name:
+                received = replace(
+                    vector.received, headers=[*(vector.signed or {}).items(), *(vector.others or {}).items()]
+                )
+                headers = vector.verification.sign(received, vector.secret)
+                self.assertEqual(headers[-1][1], *vector.signature.values(), vector.name)
+                self.assertLessEqual({*headers[:-1]}, {*(vector.signed or {}).items()}, vector.name)
+
     def test_rotation(self) -> None:
         """Each of several secrets is accepted."""
         for vector in [*VECTORS, *TOKENS]:
@@ -70,6 +81,13 @@ class AuthenticTests(SynchronousTestCase):
                     self.assertIs(accepted(changed), inside, f"{vector.name} {sign} {seconds}")
                 wider = replace(vector, now=vector.now + sign * 1000, options={**vector.options, "tolerance": 1000})
                 self.assertTrue(accepted(wider), vector.name)
+
+    def test_default_window(self) -> None:
+        """The window of a timestamp in a header of any name is 300 s by default."""
+        [vector] = [vector for vector in VECTORS if vector.name == "hmac_signature, all options"]
+        options = {name: value for name, value in vector.options.items() if name != "tolerance"}
+        for seconds, inside in ((300, True), (301, False)):
+            self.assertIs(accepted(replace(vector, options=options, now=vector.now + seconds)), inside)
 
     def test_signed_headers_are_not_stored(self) -> None:
         """The headers of the signature are those that the log leaves out."""
