@@ -63,7 +63,7 @@ class Bot:
         self.http_clients = adapters.http_clients
         self.runner = workers.commands.runner
         self.command_pool, self.plugin_pool = workers.commands.pool, workers.others.pool
-        self.restart = process.restart
+        self.restart, self.now = process.restart, process.now
         self._sources, self._stopping = plugins, False
         self.queues, self.waits = workers.queues, workers.waits
 
@@ -76,7 +76,7 @@ class Bot:
         self.dispatcher, self.registry, self.filters = dispatcher, dispatcher.registry, dispatcher.filters
         self.disclosure, self.unknown_command = dispatcher.disclosure, dispatcher.unknown_commands.text
         self.conversations, self.flow_executor = dispatcher.conversations, dispatcher.flow_executor
-        missed = MissedNotices(self.plugin_manager, workers.others.pool)
+        missed = MissedNotices(self.plugin_manager, workers.others.pool, process.now)
         notices = AdminNotices(reactor, networks, sending.deliver, self.disclosure, missed)
         self.tell_admins, self.warn_admins = notices.tell_admins, notices.warn_admins
         self.plugins_directory = Path(config.BOT_DATA_DIR) / "plugins"

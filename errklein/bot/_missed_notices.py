@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping, Sequence
 from functools import partial
-from time import time
 from typing import Any
 
 from twisted.logger import Logger
@@ -38,7 +37,7 @@ class MissedNotices:
 
     log = Logger()
 
-    def __init__(self, store: MutableMapping[str, Any], pool: WorkerPool, now: Callable[[], float] = time) -> None:
+    def __init__(self, store: MutableMapping[str, Any], pool: WorkerPool, now: Callable[[], float]) -> None:
         self._store = store
         self._pool = pool
         self._now = now

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -85,6 +84,7 @@ class Deliveries(CorePlugin):
             query = self._parsed(parse_replay, words)
             ids = [one.id for one in await _read(self._journal.find(query))]
         replayed = await _read(self._journal.replay(ids[:MAX_COUNT]))
+        self._bot.delivery_queue.look()
         others = [str(one) for one in ids if one not in set(replayed)]
         text = f"Replaying {_counted(len(replayed))}."
         if others:
@@ -144,7 +144,7 @@ class Deliveries(CorePlugin):
 
     def _parsed(self, parse: Callable[..., DeliveryQuery], words: Sequence[str]) -> DeliveryQuery:
         try:
-            return parse(words, time.time(), self._hooks())
+            return parse(words, self._bot.now(), self._hooks())
         except InvalidWords as error:
             raise CommandError(f"{plain(truncated(str(error), 2 * _LINE))}.") from error
 

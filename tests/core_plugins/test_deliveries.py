@@ -246,3 +246,48 @@ class PauseTests(DeliveriesCase):
         """An unknown route is an error, and so is a missing one."""
         self.assertIn("unknown word '/gitub'; did you mean", self.command("!webhook pause /gitub"))
         self.assertIn("Name a webhook", self.command("!webhook resume"))
+
+
+class Broken(BotPlugin):
+    """Has webhooks that fail until `works` is true."""
+
+    works = False
+
+    @webhook
+    def after(self, payload: Any) -> str:
+        if not self.works:
+            raise ValueError("unknown action")
+        return str(payload["number"])
+
+    @webhook(ack="now", attempts=1)
+    async def now(self, payload: Any) -> str:
+        return self.after(payload)
+
+
+class ReplayedTests(PluginTestCase):
+    """Deliveries that the bot has received itself."""
+
+    plugins = (Broken,)
+
+    def test_failed_deliveries(self) -> None:
+        """A failed delivery is found by its time, and runs again after the plugin was repaired."""
+        self.bot.advance(1000)
+        for hook in ("after", "now"):
+            self.post(f"/{hook}", json={"number": 7})
+        self.bot.advance(1)
+        self.flushLoggedErrors(ValueError)
+        self.assertIn("The delivery 2 of Broken:now is dead after 1 attempt: 500", str(self.bot.sent_to("@admin")))
+        self.bot.advance(60)
+        self.assertEqual(self.command("!deliveries since 1m"), "No delivery matches.")
+        self.assertRegex(
+            self.command("!deliveries since 2m"),
+            r"^2 dead .* Broken:now 500 after 0\.0 s: ValueError: unknown action\n"
+            r"1 failed .* Broken:after 500 after 0\.0 s: ValueError: unknown action$",
+        )
+        self.bot.plugin("Broken").works = True
+        self.assertEqual(self.command("!delivery replay Broken since 2m"), "Replaying 2 deliveries.")
+        self.bot.advance(1)
+        self.assertRegex(
+            self.command("!deliveries"),
+            r"^2 done .* Broken:now \(replay\) 200 after 0\.0 s\n1 done .* Broken:after \(replay\) 200 after 0\.0 s$",
+        )
