@@ -126,7 +126,7 @@ def wire(
         bot = (bot_class or ErrbotBot)(
             reactor,
             config,
-            Adapters(backends, storage, web, HTTPClients(reactor), make_journal(config, now)),
+            Adapters(backends, storage, web, HTTPClients(reactor), make_journal(reactor, config, now)),
             workers,
             PluginSources(partial(_make_plugin_manager, packages), roots, plugin_classes),
             ProcessCalls(ended or reactor.stop, restart, now),
@@ -140,12 +140,15 @@ def wire(
     return web, make_bot
 
 
-def make_journal(config: Config, now: Callable[[], float]) -> Journal:
+def make_journal(reactor: Any, config: Config, now: Callable[[], float]) -> Journal:
     """Return the journal of webhooks: in the data directory, or in memory if the values of plugins are."""
-    from errklein.journal import MemoryJournal, Redaction
+    from errklein.journal import DATABASE, MemoryJournal, Redaction, Retention, SQLiteJournal
 
     redaction = Redaction(config.WEBHOOK_LOG, frozenset(config.WEBHOOK_LOG_MASK))
-    return MemoryJournal(now, redaction)
+    if config.STORAGE == "Memory":
+        return MemoryJournal(now, redaction)
+    retention = Retention(config.WEBHOOK_LOG_DAYS * 86400, config.WEBHOOK_LOG_SIZE)
+    return SQLiteJournal(Path(config.BOT_DATA_DIR) / DATABASE, reactor, now, redaction, retention)
 
 
 def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManager:

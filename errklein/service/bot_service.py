@@ -88,6 +88,7 @@ class BotService(Service):
         self._bot: ManagedBot | None = None
         self._listened = False
         self._on_terminal = False
+        self._stopping = False
 
     def privilegedStartService(self) -> None:
         """Create the data directory and listen, while the process is still root if it was started so. Called by twistd."""
@@ -105,6 +106,7 @@ class BotService(Service):
     def stopService(self) -> Deferred[None]:
         """Stop the bot; fires when it has stopped. The process ends at most 1 s after the grace period. Called by twistd."""
         Service.stopService(self)
+        self._stopping = True
         # The signal that stopped the reactor, if one did.
         self._process_exit.within(self._options.grace + 1, getattr(self._reactor, "_exitSignal", None))
         self.log.info(
@@ -190,7 +192,10 @@ class BotService(Service):
             raise SystemExit(1) from None
 
     def _fail(self, failure: Failure) -> None:
-        """Stop the reactor, and exit with status 1."""
+        """Stop the reactor, and exit with status 1. A start that a stop has interrupted is no failure."""
+        if self._stopping:
+            self.log.info("The start was interrupted: {reason}", reason=failure.getErrorMessage())
+            return
         self.log.critical("errklein can't start: {reason}", reason=failure.getErrorMessage(), log_failure=failure)
         if not self._options.daemon:
             _write_to_terminal(masker(failure.getErrorMessage()))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errklein.config import BACKENDS, Config, ConfigError, load_config, located_errors
+from errklein.database import DatabaseError
 from errklein.plugins.environment import environment_problems
 from errklein.service._data_directory import DataDirectory, DataDirectoryError, acting_as, user_name
 from errklein.service.sentry import check_sentry
@@ -21,7 +22,7 @@ from errklein.storage import StorageError
 if TYPE_CHECKING:
     from errklein.bot import Bot
 
-START_ERRORS = (ConfigError, DataDirectoryError, StorageError)
+START_ERRORS = (ConfigError, DatabaseError, DataDirectoryError, StorageError)
 """Errors of the operator's configuration or data, with a text of one line."""
 
 
