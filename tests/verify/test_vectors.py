@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.verify import SCHEMES, ImmediateResponse, Refused
+from errklein.verify import SCHEMES, ImmediateResponse, Refused, Verification
 from errklein.verify._ed25519 import load_key, verifies
 from tests.verify.vectors import ED25519_KEY, EVERY, TOKENS, VECTORS, Vector, flipped, with_flipped_bits
 
@@ -18,10 +18,10 @@ def verified(vector: Vector) -> ImmediateResponse | None:
     return vector.verification.verify(vector.received, vector.secrets)
 
 
-def accepted(vector: Vector) -> bool:
-    """Return whether the request of a vector is accepted."""
+def accepted(vector: Vector, verification: Verification | None = None) -> bool:
+    """Return whether the request of a vector is accepted, by default by its own verification."""
     try:
-        verified(vector)
+        (verification or vector.verification).verify(vector.received, vector.secrets)
     except Refused:
         return False
     return True
@@ -102,12 +102,13 @@ class ChangedTests(SynchronousTestCase):
         """With any bit of the signature, the signed headers, the body or the secret flipped, the request is refused."""
         for vector in VECTORS:
             number = 0
+            verification = vector.verification
             for changed in flipped(vector):
                 # Two spellings of a form are the same form.
                 if vector.scheme == "twilio" and changed.body != vector.body and fields(changed) == fields(vector):
                     continue
                 number += 1
-                self.assertFalse(accepted(changed), changed)
+                self.assertFalse(accepted(changed, verification), changed)
             self.assertGreater(number, 200, vector.name)
 
     def test_each_bit_of_a_token(self) -> None:
