@@ -255,8 +255,9 @@ class DeliveryQueue:
 
     def _lease_at(self, route: str) -> float:
         """Return when to lease waiting deliveries of the route, on the reactor's clock."""
-        wait = min(max(0.0, self._due[route] - self._now()), LONGEST_WAIT)
-        return max(self._free_at(route), self._reactor.seconds() + wait)
+        wait = min(self._due[route] - self._now(), LONGEST_WAIT)
+        # Time passes between two calls, so what is due now must not be due in zero seconds.
+        return max(self._free_at(route), self._reactor.seconds() + wait if wait > 0 else 0.0)
 
     def _free_at(self, route: str) -> float:
         """Return when a delivery of the route may begin if it is due."""

@@ -87,9 +87,10 @@ class QueueCase(SynchronousTestCase):
 
     capacity = 8
     policies: dict[str, RetryPolicy] = {}
+    clock_type = Clock
 
     def setUp(self):
-        self.clock = Clock()
+        self.clock = self.clock_type()
         self.wall = 1_000_000.0
         self.journal = UnreliableJournal(MemoryJournal(self.now), self.now)
         self.dead = []
@@ -226,6 +227,28 @@ class AcceptTests(QueueCase):
         self.turn()
         self.clock.advance(10.0)
         self.turn()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class PassingClock(Clock):
+    """A clock on which time passes between two calls, as on every real one."""
+
+    def seconds(self):
+        self.rightNow += 1e-6
+        return self.rightNow
+
+
+class PassingTimeTests(QueueCase):
+    """A queue on a clock that doesn't stand still."""
+
+    clock_type = PassingClock
+
+    def test_waiting_deliveries_run(self):
+        """Deliveries of an earlier process run after the start, and nothing is called when they have ended."""
+        self.queue.stop()
+        self.accept()
+        self.restart()
+        self.assertEqual(self.handler.ids, [1])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
