@@ -137,8 +137,7 @@ class Webserver(CorePlugin):
     async def webstatus(self, msg: Message, args: str) -> str:
         """List the webhooks' URLs and verification, and the listening addresses."""
         site = self.bot_config.PUBLIC_URL + self.bot_config.WEBHOOK_BASE_PATH
-        queue = self._bot.delivery_queue
-        paused = queue.paused if queue is not None else frozenset()
+        paused = self._bot.delivery_queue.paused
         routes = [
             {
                 "rule": site + route.rule,

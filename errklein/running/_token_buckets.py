@@ -42,7 +42,7 @@ class TokenBucket:
 
     def give_back(self) -> None:
         """Put a token back that was taken."""
-        self._tokens = min(self.burst, self._tokens + 1)
+        self._tokens += 1
 
 
 class TokenBuckets:

@@ -33,6 +33,17 @@ class TokenBucketTests(SynchronousTestCase):
         self.assertEqual((bucket.take(), bucket.take()), (0.0, 60.0))
         bucket.give_back()
         self.assertEqual((bucket.take(), bucket.take()), (0.0, 60.0))
+        larger = TokenBucket(Clock().seconds, 60.0, 3)
+        self.assertEqual(sum(larger.take() for _ in range(3)), 0.0)
+        larger.give_back()
+        self.assertEqual((larger.take(), larger.take()), (0.0, 60.0))
+
+    def test_long_pause(self) -> None:
+        """After a pause of any length, a bucket has no more tokens than its burst."""
+        clock = Clock()
+        bucket = TokenBucket(clock.seconds, 20.0, 3)
+        clock.advance(1e6)
+        self.assertEqual([bucket.take() for _ in range(4)], [0.0, 0.0, 0.0, 20.0])
 
     def test_clock_set_back(self) -> None:
         """A clock that is set back neither adds nor removes tokens."""

@@ -51,6 +51,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(declared(dedupe="header:X-Delivery").window, 259200.0)
         self.assertEqual(declared(dedupe="content").window, 300.0)
         self.assertEqual(declared(dedupe="content", dedupe_window=1.5).window, 1.5)
+        self.assertEqual(declared(dedupe="content", dedupe_window="366d").window, 31622400.0)
 
     def test_methods_given(self) -> None:
         """Methods are the author's choice if they are in the decorator, also if they are the default ones."""
@@ -96,7 +97,22 @@ class InvalidOptionsTests(SynchronousTestCase):
 
     def test_windows(self) -> None:
         """A window is a positive number of seconds, or a number with a unit."""
-        for window in (0, -1, float("nan"), float("inf"), True, "3", "0d", "3 d", "1.5d", "3w", "400d", [3]):
+        for window in (
+            0,
+            -1,
+            float("nan"),
+            float("inf"),
+            True,
+            "3",
+            "0d",
+            "3 d",
+            "1.5d",
+            "3w",
+            "3days",
+            "3d\n",
+            "367d",
+            [3],
+        ):
             self.assertIn(
                 "dedupe_window: expected seconds, or a text such as '300s', '10min', '12h' or '3d', at most 366 days, not ",
                 self.invalid(dedupe="content", dedupe_window=window),

@@ -148,6 +148,8 @@ class ConfiguredTests(SynchronousTestCase):
         author = HookDeclaration("/github", ("PUT",), raw=True, max_body=10, ack="now", attempts=3, rate=Rate(1, 1))
         hook = with_options(author, attempts=7, rate=None, max_body=20)
         self.assertEqual((hook.attempts, hook.rate, hook.max_body), (7, None, 20))
+        hook = with_options(author, attempts=1, max_body=1, timeout=2)
+        self.assertEqual((hook.attempts, hook.max_body, hook.timeout), (1, 1, 2.0))
         self.assertEqual((hook.raw, hook.ack, hook.methods), (True, "now", ("PUT",)))
 
     def test_verification_switched_off(self) -> None:
@@ -164,6 +166,7 @@ class ConfiguredTests(SynchronousTestCase):
         self.assertFalse(configured(hook, {}, ("POST",)).declaration.methods_given)
         self.assertEqual(configured(Hook("Github", "x", given, print), {}, ("POST",)).declaration.methods, ("PUT",))
         self.assertEqual(with_options(given, methods="get").methods, ("GET",))
+        self.assertEqual(with_options(given, methods=["get", "POST", "GET"]).methods, ("GET", "POST"))
         self.assertTrue(with_options(PLAIN, methods="get").methods_given)
 
     def test_other_hooks(self) -> None:
