@@ -66,7 +66,12 @@ def unknown_webhooks(
 
     `plugins` are all plugins found, active or not, and `others` are webhooks that may belong to other objects.
     """
-    methods = {name: None if instance is None else set(_webhooks_of(instance)) for name, instance in plugins}
+    # The methods of other plugins aren't looked at, since this is called after each change of plugins.
+    named = {route.rpartition(":")[0] for route in config.WEBHOOKS}
+    methods = {
+        name: None if instance is None else set(_webhooks_of(instance) if name in named else ())
+        for name, instance in plugins
+    }
     for hook in others:
         known = methods.setdefault(hook.owner, set())
         if known is not None:
