@@ -92,7 +92,10 @@ class Database:
 
 def _connect(path: Path) -> sqlite3.Connection:
     # Without an isolation level, the sqlite3 module begins no transactions, and each statement is one.
-    return sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    # Statements that `execute_rows` runs with different numbers of rows stay prepared.
+    return sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
 
 
 def _make_private(path: Path) -> None:

@@ -78,7 +78,7 @@ class SQLiteJournal:
         self._pruner = Pruner(retention or Retention())
         self._database = Database(path, MIGRATIONS)
         with self._database.transaction() as connection:
-            self._writer.recover(connection)
+            self._writer.begin(connection)
         self._last_id: int = self._database.read("SELECT coalesce(max(id), 0) FROM deliveries")[0][0]
         self._woken: Callable[[], None] = lambda: None
         self._threads = (threads or Threads)(reactor, self.maintain)

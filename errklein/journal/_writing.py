@@ -17,6 +17,12 @@ from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery
 PROCESS_ENDED = "the process ended"
 """The reason of an attempt during which the process ended."""
 
+CACHE = 16_000
+"""The size of the cache of pages, in KiB."""
+
+LOG_FILE_SIZE = 64_000_000
+"""The size in bytes to which the write-ahead log is cut after it has been larger."""
+
 REPLAYABLE = (
     "state >= 3 AND (EXISTS (SELECT 1 FROM contents c WHERE c.id = deliveries.id AND c.body IS NOT NULL) "
     "OR EXISTS (SELECT 1 FROM private p WHERE p.id = deliveries.id AND (p.body IS NOT NULL)))"
@@ -92,8 +98,15 @@ class JournalWriter:
         """Forget the ids of routes: a transaction that may have added them was undone."""
         self._routes.clear()
 
-    def recover(self, connection: sqlite3.Connection) -> None:
-        """End the attempts of an earlier process. Those with `ack="now"` are due at once, others have failed."""
+    def begin(self, connection: sqlite3.Connection) -> None:
+        """Set the connection up, and end the attempts of an earlier process.
+
+        Deliveries with `ack="now"` are due at once then, others have failed.
+        """
+        # Secrets that are removed are overwritten. Not all builds of SQLite do so by default.
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute(f"PRAGMA cache_size = -{CACHE}")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_FILE_SIZE}")
         for state, durable in ((DeliveryState.RETRY, True), (DeliveryState.FAILED, False)):
             connection.execute(
                 "UPDATE deliveries INDEXED BY unfinished SET state = ?, due_at = 0, status = 0, reason = ?, seconds = 0 "
@@ -108,21 +121,22 @@ class JournalWriter:
         now = self._now()
         rows = _Rows()
         results: list[StoredDelivery | None] = []
-        new = [argument._replace(delivery=bounded(argument.delivery)) for argument in arguments]
-        known = self._known(connection, [one.delivery for one in new if one.delivery.key], now)
-        for delivery, lease, window in new:
+        deliveries = [bounded(argument.delivery) for argument in arguments]
+        known = self._known(connection, [delivery for delivery in deliveries if delivery.key], now)
+        for delivery, (_, lease, window) in zip(deliveries, arguments, strict=True):
             route = self._route(connection, delivery.route)
-            earlier = known.get((route, delivery.key))
-            results.append(earlier)
-            if earlier is not None:
+            place = (route, delivery.key)
+            if place in known:
+                results.append(replace(known[place], request=None))
                 self._add(rows, replace(delivery, state=DeliveryState.DUPLICATE, request=None), route)
                 continue
+            results.append(None)
             if lease:
                 delivery = replace(delivery, state=DeliveryState.RUNNING, attempt=1, due_at=now + lease)
             self._add(rows, delivery, route, now)
             if delivery.key:
-                known[route, delivery.key] = replace(delivery, request=None)
-                rows.dedupe.append((route, delivery.key, delivery.id, now + window))
+                known[place] = delivery
+                rows.dedupe.append((*place, delivery.id, now + window))
         rows.insert(connection)
         return results
 
