@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from errklein.journal._reading import FIRST_ID
 
@@ -40,7 +38,7 @@ class Pruner:
         limits = self._retention
         removed = [
             self._remove(
-                connection, f"state >= 3 AND id < ({FIRST_ID.format(time=':time')})", {"time": now - limits.seconds}
+                connection, f"state >= 3 AND id < ({FIRST_ID.format(time=':time')})", time=now - limits.seconds
             ),
             connection.execute(
                 "DELETE FROM dedupe WHERE (route, key) IN "
@@ -50,9 +48,10 @@ class Pruner:
         ]
         if _number(connection, "SELECT sum(size) FROM deliveries WHERE state = 7") > limits.refused_bytes:
             removed.append(self._remove(connection, "state = 7"))
-        if _number(connection, _USED) > limits.max_bytes:
-            removed.append(self._remove_oldest(connection))
-        return SLICE in removed
+        if _number(connection, _USED) <= limits.max_bytes:
+            self._after = 0
+            return SLICE in removed
+        return self._remove_oldest(connection) > 0 or SLICE in removed
 
     def _remove_oldest(self, connection: sqlite3.Connection) -> int:
         # A search from the first id would pass those that are kept each time.
@@ -60,9 +59,7 @@ class Pruner:
         self._after = _number(connection, f"SELECT max(id) FROM ({_OLDEST.format(condition=condition)})")
         return self._remove(connection, condition) or self._remove(connection, "state = 4")
 
-    def _remove(
-        self, connection: sqlite3.Connection, condition: str, parameters: Mapping[str, float] = MappingProxyType({})
-    ) -> int:
+    def _remove(self, connection: sqlite3.Connection, condition: str, **parameters: float) -> int:
         oldest = _OLDEST.format(condition=condition)
         return connection.execute(f"DELETE FROM deliveries WHERE id IN ({oldest})", parameters).rowcount
 

@@ -1,0 +1,232 @@
+"""The removal of old deliveries."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.journal import MemoryJournal, Retention, _retention
+from errklein.testing._journal_case import ERROR, OK, REQUEST, JournalCase
+from errklein.webhooks.deliveries import DeliveryState, Outcome
+from tests.journal.test_sqlite import FileCase
+
+DAY = 24 * 3600.0
+
+
+class RetentionCase(FileCase):
+    def maintain(self) -> int:
+        """Remove what the retention doesn't keep, and return the number of transactions."""
+        count = 1
+        while self.journal.maintain():
+            count += 1
+        return count
+
+    def fill(
+        self, count: int, state: DeliveryState = DeliveryState.DONE, body: int = 10_000, apart: float = 0.0
+    ) -> list[int]:
+        """Log deliveries with bodies of this size, these seconds apart, and return their ids."""
+        ids = []
+        for _ in range(count):
+            delivery = replace(self.delivery(request=replace(REQUEST, body=b"x" * body)), state=state, outcome=OK)
+            self.journal.log(delivery)
+            ids.append(delivery.id)
+            self.time += apart
+        self.settle()
+        return ids
+
+    def tables(self) -> dict[str, int]:
+        """Return the number of rows of each table with deliveries."""
+        names = ("deliveries", "contents", "private", "attempts", "once", "dedupe")
+        with closing(sqlite3.connect(self.path)) as connection:
+            return {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names}
+
+
+class AgeTests(RetentionCase):
+    def test_old_deliveries_are_removed_completely(self) -> None:
+        """After seven days, nothing is left of a delivery that has ended, whatever its state is."""
+        dead = self.record(lease=60, key="d", window=20 * DAY)
+        self.result_of(self.journal.once(dead, "mail"))
+        self.result_of(self.journal.retry_at(dead, 0.0, ERROR))
+        self.lease()
+        self.result_of(self.journal.bury(dead, ERROR))
+        failed = self.record(lease=60, key="f", window=20 * DAY)
+        self.result_of(self.journal.finish(failed, ERROR))
+        self.log(DeliveryState.REFUSED)
+        self.assertEqual(
+            self.tables(), {"deliveries": 3, "contents": 3, "private": 1, "attempts": 1, "once": 1, "dedupe": 2}
+        )
+        self.time += 7 * DAY
+        self.maintain()
+        self.assertEqual(self.tables()["deliveries"], 3)
+        self.time += 0.001
+        self.assertEqual(self.maintain(), 1)
+        self.assertEqual(set(self.tables().values()), {0})
+        # Given-up deliveries don't make others duplicates, even when they were removed.
+        self.record(key="d", window=20 * DAY)
+
+    def test_unfinished_deliveries_are_kept(self) -> None:
+        """Deliveries that wait or run are never removed, and can be run with their requests."""
+        waiting, running, retry = self.record(), self.record(lease=60), self.record(lease=60)
+        self.result_of(self.journal.retry_at(retry, 1e9, ERROR))
+        self.time += 365 * DAY
+        newer = self.log(DeliveryState.DONE, OK)
+        self.maintain()
+        self.assertEqual(self.find(), [newer, retry, running, waiting])
+        self.time += 8 * DAY
+        self.maintain()
+        self.assertEqual(self.find(), [retry, running, waiting])
+        self.assertEqual([delivery.request for delivery in self.lease()], [REQUEST, REQUEST])
+
+    def test_only_old_ones(self) -> None:
+        """Of many deliveries, exactly the old ones are removed, in several transactions."""
+        ids = self.fill(600, body=10, apart=1.0)
+        self.time += 7 * DAY - 100
+        self.assertEqual(self.maintain(), 2)
+        self.assertEqual(self.find(limit=1000), ids[:499:-1])
+
+    def test_keys_outlive_deliveries(self) -> None:
+        """The key of a done delivery is remembered for its window, even if the delivery was removed before."""
+        done = self.record(lease=60, key="k", window=10 * DAY)
+        self.result_of(self.journal.finish(done, OK))
+        self.time += 8 * DAY
+        self.maintain()
+        self.assertEqual(self.find(), [])
+        again = self.delivery(key="k")
+        earlier = self.result_of(self.journal.record(again, window=10 * DAY))
+        self.assertEqual(earlier, replace(again, id=done, state=DeliveryState.DONE, request=None, outcome=Outcome(200)))
+        self.time += 2 * DAY
+        self.maintain()
+        self.assertEqual(self.tables()["dedupe"], 0)
+        self.record(key="k", window=10 * DAY)
+
+    def test_expired_keys_are_removed_in_slices(self) -> None:
+        """Expired keys are removed, others are kept."""
+        for number in range(300):
+            self.journal.record(self.delivery(key=str(number)), window=60 if number else 120)
+        self.time += 60
+        self.assertEqual(self.maintain(), 2)
+        self.assertEqual(self.tables()["dedupe"], 1)
+
+
+class SizeTests(RetentionCase):
+    retention = Retention(max_bytes=3_000_000)
+
+    def size(self) -> int:
+        """Return the used bytes of the file."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            used: int = connection.execute(_retention._USED).fetchone()[0]
+            return used
+
+    def test_oldest_are_removed_above_the_size(self) -> None:
+        """Above the size, the oldest deliveries are removed until it fits, and the newest are kept."""
+        self.fill(400)
+        self.maintain()
+        self.assertLess(self.size(), 3_000_000)
+        found = self.find(limit=1000)
+        self.assertEqual(found, list(range(400, 400 - len(found), -1)))
+        self.assertEqual(len(found), 400 - 256)
+        for _ in range(8):
+            self.fill(50)
+            self.maintain()
+            self.assertLess(self.size(), 3_000_000)
+
+    def test_dead_ones_are_removed_last(self) -> None:
+        """DEAD deliveries are removed for size only when there are no others; those that wait, never."""
+        large = replace(REQUEST, body=b"x" * 100_000)
+        dead = [self.record(lease=60) for _ in range(20)]
+        for number in dead:
+            self.result_of(self.journal.bury(number, ERROR))
+        waiting = [self.record(request=large) for _ in range(10)]
+        self.fill(300)
+        self.maintain()
+        self.assertEqual(self.find(states=[DeliveryState.DEAD], limit=1000), dead[::-1])
+        self.assertGreater(len(self.find(states=[DeliveryState.DONE], limit=1000)), 0)
+        waiting += [self.record(request=large) for _ in range(21)]
+        self.maintain()
+        self.assertEqual(self.find(limit=1000), waiting[::-1])
+        for number in waiting:
+            self.result_of(self.journal.finish(number, OK))
+        self.maintain()
+        self.assertLess(self.size(), 3_000_000)
+
+    def test_deliveries_that_ended_late_are_removed(self) -> None:
+        """A delivery that waited while newer ones were removed is removed after it has ended."""
+        request = replace(REQUEST, body=b"x" * 10_000)
+        late = self.record(lease=60, request=request)
+        for _ in range(2):
+            self.fill(400)
+            self.maintain()
+            self.assertIn(late, self.find(limit=1000))
+        self.result_of(self.journal.finish(late, OK))
+        for _ in range(4):
+            self.fill(400)
+            self.maintain()
+        self.assertNotIn(late, self.find(limit=1000))
+
+
+class RefusedTests(RetentionCase):
+    retention = Retention(refused_bytes=200_000)
+
+    def test_refused_requests_have_a_budget(self) -> None:
+        """A flood of refused requests removes older refused ones, and no other delivery."""
+        done = self.fill(300, body=10)
+        refused = self.fill(1000, DeliveryState.REFUSED)
+        self.maintain()
+        kept = self.find(states=[DeliveryState.REFUSED], limit=10_000)
+        self.assertEqual(kept, refused[: -len(kept) - 1 : -1])
+        self.assertGreater(len(kept), 200)
+        self.assertLess(len(kept), 700)
+        self.assertEqual(self.find(states=[DeliveryState.DONE], limit=1000), done[::-1])
+
+
+class ErrorTests(RetentionCase):
+    def test_error_is_logged_once(self) -> None:
+        """If the file is locked, one warning is logged; later calls work."""
+        other = sqlite3.connect(self.path, isolation_level=None)
+        self.addCleanup(other.close)
+        self.journal._database._writer.execute("PRAGMA busy_timeout = 0")
+        number = self.log(DeliveryState.DONE, OK)
+        self.time += 8 * DAY
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(3):
+            self.assertFalse(self.journal.maintain())
+        self.assertEqual(len(self.warnings), 1)
+        self.assertIn("Old deliveries of webhooks are kept: ", self.warnings[0])
+        self.assertEqual(self.find(), [number])
+        other.execute("ROLLBACK")
+        self.maintain()
+        self.assertEqual(self.find(), [])
+
+
+class MemoryTests(JournalCase, SynchronousTestCase):
+    def make_journal(self, now):
+        """Return a small journal in memory."""
+        return MemoryJournal(now, max_bytes=100_000)
+
+    def test_oldest_are_dropped(self) -> None:
+        """The oldest deliveries that have ended are dropped; those that wait aren't, and neither are they by refused ones."""
+        waiting = self.record()
+        request = replace(REQUEST, body=b"x" * 10_000)
+        done = [self.log(DeliveryState.DONE, OK, request=request) for _ in range(30)]
+        for _ in range(200):
+            self.log(DeliveryState.REFUSED)
+        self.assertEqual(self.find(states=[DeliveryState.DONE], limit=100), done[:-10:-1])
+        self.assertEqual(len(self.find(states=[DeliveryState.REFUSED], limit=1000)), 10)
+        self.assertEqual(self.leased_ids(), [waiting])
+
+    def test_keys_outlive_deliveries(self) -> None:
+        """The key of a dropped delivery is remembered, unless the delivery was given up."""
+        for key, outcome in (("k", OK), ("f", ERROR)):
+            self.result_of(self.journal.finish(self.record(key=key, window=60, lease=5), outcome))
+        self.result_of(self.journal.once(1, "mail"))
+        for _ in range(10):
+            self.log(DeliveryState.DONE, OK, request=replace(REQUEST, body=b"x" * 50_000))
+        again = self.delivery(key="k")
+        earlier = self.result_of(self.journal.record(again, window=60))
+        self.assertEqual(earlier, replace(again, id=1, state=DeliveryState.DONE, request=None, outcome=Outcome(200)))
+        self.record(key="f", window=60)
+        self.time += 60
+        self.record(key="k", window=60)

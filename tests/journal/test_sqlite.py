@@ -1,0 +1,397 @@
+"""The journal's file: crashes, restarts, secrets, full disks, threads and errors."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.database import DatabaseError
+from errklein.journal import Redaction, Retention, SQLiteJournal, _sqlite
+from errklein.ports import Journal, JournalError
+from errklein.testing._journal_case import ERROR, LOGGED, OK, REQUEST, JournalCase
+from errklein.webhooks.deliveries import Attempt, DeliveryQuery, DeliveryState, Outcome, StoredDelivery, StoredRequest
+from tests import takes_long
+from tests.clocks import ThreadClock
+from tests.journal.crash import kill_during_deliveries
+from tests.journal.inline import InlineReactor, InlineThreads
+
+
+class FileCase(JournalCase, SynchronousTestCase):
+    journal: SQLiteJournal
+    redaction = Redaction()
+    retention = Retention()
+
+    def make_journal(self, now: Callable[[], float]) -> Journal:
+        """Return a journal with a new file in an empty directory."""
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.path = self.directory / "journal.sqlite"
+        self.reactor = InlineReactor()
+        self.warnings: list[str] = []
+        globalLogPublisher.addObserver(self.observe)
+        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+        return self.open()
+
+    def observe(self, event: dict[str, Any]) -> None:
+        """Record a line of the log."""
+        if event["log_level"] in (LogLevel.warn, LogLevel.info) and event["log_namespace"] == _sqlite.__name__:
+            self.warnings.append(event["log_format"].format(**event))
+
+    def open(self) -> SQLiteJournal:
+        """Return a journal on the file."""
+        self.journal = SQLiteJournal(
+            self.path, self.reactor, lambda: self.time, self.redaction, self.retention, InlineThreads
+        )
+        return self.journal
+
+    def settle(self) -> None:
+        """Let the log be written."""
+        self.reactor.advance(1)
+
+    def restart(self) -> None:
+        """Close the journal, and open it again."""
+        self.result_of(self.journal.close())
+        self.open()
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query of another program."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            return connection.execute(query).fetchall()
+
+
+class RestartTests(FileCase):
+    def test_kept_over_a_restart(self) -> None:
+        """Deliveries, keys, pauses and `once` are the same after a restart, and new ids are higher."""
+        number = self.record(key="k", window=60)
+        self.result_of(self.journal.pause("A:a", True))
+        self.result_of(self.journal.once(number, "mail"))
+        stored = self.get(number)
+        self.restart()
+        self.assertEqual(self.get(number), stored)
+        self.assertEqual(self.journal.next_id(), number + 1)
+        self.assertIsNotNone(self.result_of(self.journal.record(self.delivery(key="k"), window=60)))
+        self.assertEqual(self.result_of(self.journal.paused()), ["A:a"])
+        self.assertFalse(self.result_of(self.journal.once(number, "mail")))
+        self.assertEqual(self.lease()[0].request, REQUEST)
+
+    def test_running_deliveries_of_an_earlier_process(self) -> None:
+        """After a restart, a RUNNING delivery with `ack="now"` is due at once, and its attempt counts; others have FAILED."""
+        now, after = self.record(lease=60), self.record(ack="after", lease=60)
+        waiting = self.record()
+        self.restart()
+        self.assertEqual(self.result_of(self.journal.next_due("Builds:build")), 0.0)
+        stored = self.get(after)
+        ended = Outcome(0, "the process ended")
+        self.assertEqual((stored.state, stored.outcome, stored.request), (DeliveryState.FAILED, ended, LOGGED))
+        self.assertEqual([(one.id, one.attempt) for one in self.lease()], [(now, 2), (waiting, 1)])
+        self.assertEqual(self.get(now).attempts, [Attempt(1, 1000.0, ended)])
+        self.assertEqual(self.result_of(self.journal.replay([after])), [after])
+
+    def test_logged_deliveries_are_written_on_close(self) -> None:
+        """What was logged is in the file when the journal is closed; a closed journal is an error."""
+        delivery = replace(self.delivery(), state=DeliveryState.FAILED)
+        self.journal.log(delivery)
+        self.assertEqual(self.find(), [])
+        self.restart()
+        self.assertEqual(self.find(), [delivery.id])
+        self.result_of(self.journal.close())
+        for call in (self.journal.finish(1, OK), self.journal.depth(), self.journal.find(DeliveryQuery())):
+            self.assertIn("is closed", self.failureResultOf(call, JournalError).getErrorMessage())
+        self.open()
+
+
+class CrashTests(SynchronousTestCase):
+    def test_kill_9_loses_nothing_that_was_acknowledged(self) -> None:
+        """After SIGKILL, each recorded delivery is there and due with its request, unless its end was acknowledged."""
+        takes_long()
+        for kill_after in (50, 400):
+            path = Path(self.mktemp())
+            acknowledged = kill_during_deliveries(path, kill_after)
+            self.assertEqual(acknowledged.integrity, "ok")
+            self.assertGreaterEqual(len(acknowledged.recorded) + len(acknowledged.ended), kill_after)
+            reactor = InlineReactor()
+            journal = SQLiteJournal(path, reactor, lambda: 2e9, retention=Retention(seconds=1e9), threads=InlineThreads)
+            due = self.successResultOf(journal.lease("A:a", 100_000, 60.0))
+            states = {
+                delivery.id: delivery.state
+                for delivery in self.successResultOf(journal.find(DeliveryQuery(limit=10**6)))
+            }
+            self.assertLessEqual(acknowledged.recorded, set(states))
+            self.assertEqual({delivery.id for delivery in due} & acknowledged.ended, set())
+            self.assertLessEqual(
+                acknowledged.recorded - acknowledged.ended - {delivery.id for delivery in due},
+                {number for number, state in states.items() if state in (DeliveryState.DONE, DeliveryState.DEAD)},
+            )
+            for delivery in due:
+                self.assertEqual((delivery.attempt, delivery.request.headers), (2, [(b"authorization", b"5ecre7")]))
+                self.assertEqual(len(delivery.request.body), int(delivery.request.target[1:]) * 37 % 3000)
+            self.successResultOf(journal.close())
+
+
+class SecretsTests(FileCase):
+    def in_file(self, secret: bytes) -> bool:
+        """Return whether the closed file contains the bytes."""
+        self.result_of(self.journal.close())
+        found = secret in self.path.read_bytes()
+        self.open()
+        return found
+
+    def test_removed_secrets_are_overwritten(self) -> None:
+        """The secrets of a delivery are in the file until it is done, and no bytes of them afterwards."""
+        number = self.record(lease=60)
+        self.assertTrue(self.in_file(b"5ecre7"))
+        self.lease()
+        self.result_of(self.journal.finish(number, OK))
+        self.assertFalse(self.in_file(b"5ecre7"))
+        self.assertFalse(self.in_file(b"T0k3n"))
+        self.assertEqual(self.get(number).request, LOGGED)
+
+    def test_logged_secrets_are_never_written(self) -> None:
+        """Secrets of deliveries with `ack="after"`, and of refused requests, aren't in the file."""
+        self.log(DeliveryState.FAILED)
+        self.log(DeliveryState.REFUSED, ack="now")
+        self.record(ack="after", lease=60)
+        self.assertFalse(self.in_file(b"5ecre7"))
+        self.assertFalse(self.in_file(b"T0k3n"))
+
+    def test_request_without_secrets_is_stored_once(self) -> None:
+        """A request from which nothing is left out has no second copy, and is complete."""
+        request = replace(LOGGED, target="/build")
+        self.record(request=request)
+        self.assertEqual(self.rows("SELECT count(*) FROM private"), [(0,)])
+        self.assertEqual(self.lease()[0].request, request)
+
+    def test_masked_fields(self) -> None:
+        """Fields are masked in the log and after the end; the handler gets them."""
+        self.redaction = Redaction(mask_fields=frozenset({"pin"}))
+        self.restart()
+        request = replace(REQUEST, body=b'{"pin": 1234}')
+        number = self.record(request=request)
+        stored = self.get(number).request
+        assert stored is not None
+        self.assertEqual(stored.body, b'{"pin": "***"}')
+        self.assertEqual(self.lease()[0].request, request)
+        self.result_of(self.journal.finish(number, ERROR))
+        self.assertFalse(self.in_file(b"1234"))
+
+    def test_heads(self) -> None:
+        """With the level "heads", no body is stored after the end, and a dead delivery can still be replayed."""
+        self.redaction = Redaction("heads")
+        self.restart()
+        logged = self.log(DeliveryState.FAILED)
+        done, dead = self.record(lease=60), self.record(lease=60)
+        self.result_of(self.journal.finish(done, ERROR))
+        self.result_of(self.journal.bury(dead, ERROR))
+        self.assertEqual(
+            [self.get(number).request for number in (logged, done, dead)], [replace(LOGGED, body=None)] * 3
+        )
+        self.assertEqual(self.result_of(self.journal.replay([logged, done, dead])), [dead])
+        self.assertEqual(self.lease()[0].request, REQUEST)
+
+    def test_off(self) -> None:
+        """With the level "off", nothing is logged; a delivery with `ack="now"` is kept without its request."""
+        self.redaction = Redaction("off")
+        self.restart()
+        self.log(DeliveryState.FAILED)
+        done = self.record(lease=60)
+        waiting = self.record()
+        self.result_of(self.journal.finish(done, ERROR))
+        self.assertEqual(self.find(), [waiting, done])
+        self.assertIsNone(self.get(done).request)
+        self.assertEqual(self.lease()[0].request, REQUEST)
+
+
+class FilePermissionTests(FileCase):
+    def test_private(self) -> None:
+        """The file and its side files have mode 0600."""
+        self.record()
+        files = {file.name: stat.S_IMODE(file.stat().st_mode) for file in self.directory.iterdir()}
+        self.assertEqual(files, {f"journal.sqlite{end}": 0o600 for end in ("", "-wal", "-shm")})
+
+    def test_unusable_files(self) -> None:
+        """A damaged file, one of a newer errklein, and one of another program are errors that name the file."""
+        self.result_of(self.journal.close())
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.execute("PRAGMA user_version = 99")
+        self.assertIn("newer errklein (schema 99", str(self.assertRaises(DatabaseError, self.open)))
+        self.path.write_bytes(b"x" * 10_000)
+        self.assertIn(f"{self.path}: the file is damaged", str(self.assertRaises(DatabaseError, self.open)))
+        self.path.unlink()
+        self.open()
+
+
+class FullDiskTests(FileCase):
+    def setUp(self) -> None:
+        """Limit the size of the file."""
+        connect = sqlite3.connect
+        self.connections: list[sqlite3.Connection] = []
+
+        def connect_to_small_disk(*args: Any, **options: Any) -> sqlite3.Connection:
+            connection = connect(*args, **options)
+            connection.execute("PRAGMA max_page_count = 60")
+            self.connections.append(connection)
+            return connection
+
+        self.patch(sqlite3, "connect", connect_to_small_disk)
+        super().setUp()
+
+    def test_full_disk(self) -> None:
+        """`record` fails and stores nothing, `log` writes one warning; both work when there is space again."""
+        first = self.record()
+        big = self.delivery(request=replace(REQUEST, body=b"x" * 500_000))
+        small = self.delivery()
+        results = [self.journal.record(big), self.journal.record(small)]
+        self.assertIn("the disk is full", self.failureResultOf(results[0], JournalError).getErrorMessage())
+        self.assertIsNone(self.result_of(results[1]))
+        for _ in range(3):
+            self.log(DeliveryState.FAILED, request=big.request)
+        self.assertEqual(len(self.warnings), 1)
+        self.assertIn("Deliveries of webhooks are not logged: ", self.warnings[0])
+        self.assertIn("the disk is full", self.warnings[0])
+        self.assertEqual(self.find(), [small.id, first])
+        self.connections[0].execute("PRAGMA max_page_count = 100000")
+        logged = self.log(DeliveryState.FAILED, request=big.request)
+        self.assertEqual(self.warnings[1:], ["Deliveries of webhooks are logged again; 3 were not."])
+        self.assertIsNone(self.result_of(self.journal.record(big)))
+        self.assertEqual(self.find(), [logged, small.id, big.id, first])
+        self.log(DeliveryState.FAILED)
+        self.assertEqual(len(self.warnings), 2)
+
+    def test_routes_after_an_error(self) -> None:
+        """A route whose first delivery couldn't be stored can be used later."""
+        big = replace(REQUEST, body=b"x" * 500_000)
+        self.failureResultOf(self.journal.record(self.delivery(route="New:new", request=big)), JournalError)
+        number = self.record(route="New:new")
+        self.assertEqual(self.get(number).route, "New:new")
+
+
+class LogTests(FileCase):
+    def failed(self, size: int = 0) -> StoredDelivery:
+        """Return a delivery to log."""
+        return replace(self.delivery(request=replace(REQUEST, body=b"x" * size)), state=DeliveryState.FAILED)
+
+    def test_written_after_a_moment(self) -> None:
+        """Logged deliveries are written together, a quarter of a second after the first one."""
+        self.journal.log(self.failed())
+        self.reactor.advance(0.2)
+        self.journal.log(self.failed())
+        self.assertEqual(self.rows("SELECT count(*) FROM deliveries"), [(0,)])
+        self.reactor.advance(0.05)
+        self.assertEqual(self.rows("SELECT count(*) FROM deliveries"), [(2,)])
+        self.journal.log(self.failed())
+        self.reactor.advance(0.25)
+        self.assertEqual(self.rows("SELECT count(*) FROM deliveries"), [(3,)])
+
+    def test_many_are_written_at_once(self) -> None:
+        """A megabyte of logged deliveries is written without a delay."""
+        self.journal.log(self.failed(900_000))
+        self.assertEqual(self.rows("SELECT count(*) FROM deliveries"), [(0,)])
+        self.journal.log(self.failed(100_000))
+        self.assertEqual(self.rows("SELECT count(*) FROM deliveries"), [(2,)])
+        for _ in range(501):
+            self.journal.log(replace(self.failed(), request=None))
+        self.assertEqual(self.rows("SELECT count(*) FROM deliveries"), [(503,)])
+        self.reactor.advance(1)
+
+
+class SlowDiskTests(FileCase):
+    def open(self) -> SQLiteJournal:
+        """Return a journal whose thread waits until the test runs it."""
+        self.waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+        def write(function: Callable[[], Any]) -> Deferred[Any]:
+            self.waiting.append((function, Deferred()))
+            return self.waiting[-1][1]
+
+        def threads(*arguments: Any) -> InlineThreads:
+            inline = InlineThreads(*arguments)
+            inline.write = write  # type: ignore[method-assign]
+            return inline
+
+        self.journal = SQLiteJournal(self.path, self.reactor, lambda: self.time, threads=threads)  # type: ignore[arg-type]
+        return self.journal
+
+    def settle(self) -> None:
+        """Let the thread work until nothing is left."""
+        self.reactor.advance(1)
+        while self.waiting:
+            function, done = self.waiting.pop(0)
+            done.callback(function())
+
+    def test_log_is_bounded(self) -> None:
+        """If the disk is too slow, logged deliveries above 32 MB are dropped with one warning; `ack="now"` is stored."""
+        deliveries = [
+            replace(self.delivery(request=replace(REQUEST, body=b"x" * 998_000)), state=DeliveryState.FAILED)
+            for _ in range(40)
+        ]
+        for delivery in deliveries:
+            self.journal.log(delivery)
+        new = self.delivery()
+        recorded = self.journal.record(new)
+        self.assertEqual(self.warnings, ["Deliveries of webhooks are not logged: the disk is too slow"])
+        self.assertIsNone(self.result_of(recorded))
+        self.assertEqual(self.find(limit=100), [new.id, *(delivery.id for delivery in deliveries[31::-1])])
+        self.assertEqual(self.warnings[1:], ["Deliveries of webhooks are logged again; 8 were not."])
+        self.journal.log(deliveries[-1])
+        self.settle()
+        self.assertEqual(len(self.find(limit=100)), 34)
+
+
+class ThreadTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        """Open a journal with threads."""
+        self.clock = ThreadClock()
+        self.path = Path(self.mktemp())
+        self.journal = SQLiteJournal(self.path, self.clock, lambda: 1000.0)
+        self.addCleanup(lambda: self.wait(self.journal.close()))
+
+    def wait(self, deferred: Deferred[Any]) -> Any:
+        """Return the result of a Deferred that fires after calls from threads."""
+        results: list[Any] = []
+        deferred.addBoth(results.append)
+        while not results:
+            self.assertTrue(self.clock.turn())
+        return results[0]
+
+    def test_reads_do_not_wait_for_writes(self) -> None:
+        """Lists are read while a write waits for another program, and the write follows."""
+        first = self.delivery()
+        self.assertIsNone(self.wait(self.journal.record(first)))
+        other = sqlite3.connect(self.path, isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN IMMEDIATE")
+        second = self.journal.record(self.delivery())
+        self.assertEqual([one.id for one in self.wait(self.journal.find(DeliveryQuery()))], [first.id])
+        self.assertEqual(self.wait(self.journal.depth()), (1, 1000.0))
+        self.assertNoResult(second)
+        other.execute("ROLLBACK")
+        self.assertIsNone(self.wait(second))
+
+    def delivery(self) -> StoredDelivery:
+        """Return a new delivery."""
+        request = StoredRequest("POST", "/", [], b"x")
+        return StoredDelivery(self.journal.next_id(), "A:a", DeliveryState.RECEIVED, 1000.0, ack="now", request=request)
+
+    def test_many_at_once(self) -> None:
+        """Hundreds of operations at once all succeed, and none runs in the reactor's thread."""
+        deliveries = [self.delivery() for _ in range(300)]
+        results = [self.journal.record(delivery, lease=60.0) for delivery in deliveries]
+        self.assertEqual([self.wait(result) for result in results], [None] * 300)
+        ends = [self.journal.finish(delivery.id, OK) for delivery in deliveries]
+        self.assertEqual([self.wait(end) for end in ends], [None] * 300)
+        found = self.wait(self.journal.find(DeliveryQuery(states=[DeliveryState.DONE], limit=1000)))
+        self.assertEqual(len(found), 300)
+        self.assertEqual(
+            {thread.name for thread in threading.enumerate() if thread.name.startswith("journal")},
+            {"journal writes", "journal reads"},
+        )
