@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState
-from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, parse_ids, parse_time, parse_words
+from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, parse_ids, parse_replay, parse_time, parse_words
 
 NOW = 1_800_000_000.0
 HOOKS = {"/github": "Github:notification", "/builds/<int:number>": "Builds:build"}
@@ -88,7 +88,8 @@ class ParseWordsTests(SynchronousTestCase):
             self.assertTrue(error.startswith("unknown word 'faild'; did you mean 'failed'? valid are "), error)
             self.assertIn("received, running, retry, done, dead, failed, duplicate, refused, since TIME", error)
         self.assertIn("unknown word 'Gitub'; did you mean 'Github'?", self.invalid("Gitub"))
-        self.assertEqual(parse_words(["Gitub"], NOW).route, "Gitub")
+        for word in ("Gitub", "github", "Gone"):
+            self.assertEqual(parse_words([word], NOW).route, word)
 
     def test_invalid_values(self) -> None:
         """The error for a missing, repeated or invalid value has the keyword."""
@@ -101,6 +102,15 @@ class ParseWordsTests(SynchronousTestCase):
             ("before x", "the value after 'before' must be the id of a delivery, not 'x'"),
         ):
             self.assertEqual(self.invalid(words), error)
+
+    def test_replays(self) -> None:
+        """Without a state, failed and dead deliveries are replayed, as many as possible without a limit."""
+        failed = (DeliveryState.FAILED, DeliveryState.DEAD)
+        self.assertEqual(parse_replay(["Github"], NOW, HOOKS), DeliveryQuery("Github", failed, limit=MAX_COUNT))
+        done = DeliveryQuery(states=(DeliveryState.DONE,), limit=1000)
+        self.assertEqual(parse_replay(["done", "limit", "1000"], NOW, HOOKS), done)
+        self.assertEqual(parse_replay(["done", "limit", "7"], NOW, HOOKS).limit, 7)
+        self.assertIn("name ids", str(self.assertRaises(InvalidWords, parse_replay, [], NOW)))
 
     def test_ids(self) -> None:
         """Ids are recognised only if all words are ids."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.webhooks.deliveries import Attempt, DeliveryState, Outcome, StoredDelivery, StoredRequest
-from errklein.webhooks.exported import InvalidExport, as_values, read_request, summary
+from errklein.webhooks.exported import InvalidExport, as_values, body_text, details, read_request, summary
 
 RECEIVED_AT = datetime(2026, 11, 28, 18, 56, 6).timestamp()
 REQUEST = StoredRequest("POST", "/github?a=1", [(b"x-event", b"push")], b'{"zen": 1}', "198.51.100.7")
@@ -45,6 +46,55 @@ class SummaryTests(SynchronousTestCase):
         )
         line = "1 dead 2026-11-28 18:56:06 Github:notification (replay) no response after 60.0 s"
         self.assertEqual(summary(delivery), line)
+
+
+class DetailsTests(SynchronousTestCase):
+    """`details` and `body_text`."""
+
+    def test_all_facts(self) -> None:
+        """The lines have the facts that are known, the earlier attempts, the request and its headers."""
+        delivery = StoredDelivery(
+            7,
+            "Github:notification",
+            DeliveryState.RETRY,
+            RECEIVED_AT,
+            request_id="abc",
+            ack="now",
+            attempt=2,
+            due_at=RECEIVED_AT + 60,
+            key="d-1",
+            outcome=Outcome(500, "no", 0.5),
+            request=REQUEST,
+            attempts=[Attempt(1, RECEIVED_AT, Outcome(0, "", 60.0))],
+        )
+        self.assertEqual(
+            details(delivery),
+            [
+                "7 retry 2026-11-28 18:56:06 Github:notification 500 after 0.5 s: no",
+                "request abc, ack now, attempt 2, key d-1, next attempt 2026-11-28 18:57:06",
+                "attempt 1 2026-11-28 18:56:06 no response after 60.0 s",
+                "POST /github?a=1 from 198.51.100.7",
+                "x-event: push",
+            ],
+        )
+
+    def test_few_facts(self) -> None:
+        """Unknown facts are left out; the time of a lease isn't one of a next attempt."""
+        delivery = StoredDelivery(7, "Github:notification", DeliveryState.RUNNING, RECEIVED_AT, due_at=RECEIVED_AT)
+        first = "7 running 2026-11-28 18:56:06 Github:notification"
+        self.assertEqual(details(delivery), [first, "ack after, attempt 0", "The request is not stored."])
+        waiting = replace(delivery, state=DeliveryState.RETRY, due_at=0.0, request=replace(REQUEST, client=""))
+        self.assertEqual(details(waiting)[1:3], ["ack after, attempt 0", "POST /github?a=1 from an unknown address"])
+
+    def test_bodies(self) -> None:
+        """Only text is shown."""
+        for body, shown in (
+            (None, ("The body is not stored.", "")),
+            (b"", ("Body (0 bytes):", "")),
+            ("naïve".encode(), ("Body (6 bytes):", "naïve")),
+            (b"\xff", ("The body has 1 bytes, which aren't text in UTF-8.", "")),
+        ):
+            self.assertEqual(body_text(replace(REQUEST, body=body)), shown)
 
 
 class JSONTests(SynchronousTestCase):
@@ -87,6 +137,7 @@ class JSONTests(SynchronousTestCase):
             ("7", "it isn't an exported delivery: "),
             ("[" * 100_000, "it isn't an exported delivery: "),
             ("{}", "'version' is missing; it isn't a delivery that was exported with its body"),
+            ('{"version": 0}', "version 0 isn't supported; export the delivery again"),
             ('{"version": 2}', "version 2 isn't supported; export the delivery again"),
             (json.dumps(self.values(None)), "'body' is missing; it isn't a delivery"),
             (json.dumps({**self.values(b""), "request": {"body": 7}}), "it isn't an exported delivery: "),
