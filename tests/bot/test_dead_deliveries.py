@@ -62,7 +62,11 @@ class AnnouncementTests(PluginTestCase):
         self.assertIn("The delivery 1003 of", self.bot.sent_to("#ops")[-1])
 
     def test_stop(self) -> None:
-        """When the bot stops, the number of deliveries that weren't announced is."""
+        """When the bot stops, the number of deliveries that weren't announced is; no timer remains."""
         self.die(1, 2)
         self.dead.stop()
         self.assertIn("1 more delivery of", self.bot.sent_to("@admin")[-1])
+        self.bot.advance(2 * INTERVAL)
+        self.die(3)
+        self.assertIn("The delivery 3 of", self.bot.sent_to("@admin")[-1])
+        self.dead.stop()

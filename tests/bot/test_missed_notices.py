@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.bot._missed_notices import LIFETIME, LONGEST, MOST, MissedNotices
@@ -12,6 +14,25 @@ from errklein.testing import PluginTestCase
 from errklein.testing._pool import InlinePool
 from errklein.testing._reactor import TestReactor
 from tests.backends.irc.whole_bot import WholeBotCase
+
+
+class SlowPool(InlinePool):
+    """Runs its jobs in `work`."""
+
+    def __init__(self) -> None:
+        super().__init__(TestReactor(), "test", 1)
+        self.jobs: list[tuple[Callable[[], Callable[[], Any]], Deferred[Any]]] = []
+
+    def run(self, prepare: Callable[[], Callable[[], Any]], **options: object) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self.jobs.append((prepare, done))
+        return done
+
+    def work(self) -> None:
+        """Run the jobs, also those that they cause."""
+        while self.jobs:
+            prepare, done = self.jobs.pop(0)
+            done.callback(prepare()())
 
 
 class KeptTests(SynchronousTestCase):
@@ -51,10 +72,10 @@ class KeptTests(SynchronousTestCase):
     def test_lifetime(self) -> None:
         """Old notices are removed."""
         self.missed.add("libera", "alice", "old")
-        self.now += LIFETIME
+        self.now += LIFETIME + 1
         self.missed.add("libera", "bob", "new")
         self.assertEqual(self.opened().recipients("libera"), ["bob"])
-        self.now += LIFETIME
+        self.now += LIFETIME + 1
         self.assertEqual(self.missed.take("libera", "bob"), [])
 
     def test_order(self) -> None:
@@ -65,6 +86,23 @@ class KeptTests(SynchronousTestCase):
         self.missed.add("libera", "alice", "second")
         self.missed.keep("libera", "alice", taken)
         self.assertEqual(self.missed.take("libera", "alice"), [(1000.0, "first"), (1001.0, "second")])
+
+    def test_slow_storage(self) -> None:
+        """Notices that are added while others are being stored are stored afterwards."""
+        pool = SlowPool()
+        missed = MissedNotices(self.store, pool, lambda: self.now)
+        for text in ("one", "two", "three"):
+            missed.add("libera", "alice", text)
+        self.assertEqual(len(pool.jobs), 1)
+        pool.work()
+        self.assertEqual(len(self.opened().take("libera", "alice")), 3)
+        missed.add("libera", "bob", "four")
+        missed.stop()
+        self.assertEqual(self.opened().recipients("libera"), ["alice", "bob"])
+        pool.work()
+        self.store.clear()
+        missed.stop()
+        self.assertEqual(self.store, {})
 
     def test_storage_that_fails(self) -> None:
         """Notices are stored at the end if they could not be stored before."""
@@ -125,6 +163,18 @@ class NetworkTests(PluginTestCase):
         self.assertEqual(self.bot.messages, [])
         self.bot.bot.events.presence_changed(self.bot.backend, Presence(admin, ONLINE))
         self.assertIn("careful", self.bot.sent_to("@admin")[0])
+
+    def test_many(self) -> None:
+        """If there are more notices than are kept, the message says where the others are."""
+        refusing = self.fail_to_send()
+        for number in range(MOST):
+            self.bot.bot.warn_admins(f"problem {number}")
+        refusing.restore()
+        self.bot.say("hello")
+        [text] = self.bot.sent_to("@admin")
+        self.assertTrue(text.startswith("Notices that you may have missed; older ones are in the log:"), text)
+        self.assertNotIn("careful", text)
+        self.assertIn("problem 0", text)
 
     def test_repeated_failure(self) -> None:
         """It is kept if it can't be sent again."""
