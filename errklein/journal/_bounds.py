@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from hashlib import sha256
 
+from errklein.text.masking import masker
 from errklein.webhooks.deliveries import Outcome, StoredDelivery
 
 MAX_TEXT = 500
@@ -28,10 +29,11 @@ def bounded(delivery: StoredDelivery) -> StoredDelivery:
 
 
 def bounded_outcome(outcome: Outcome) -> Outcome:
-    """Return the outcome with a reason that can be stored."""
-    reason = outcome.reason
-    if len(reason) <= MAX_TEXT and reason.isascii():
+    """Return the outcome with a reason that can be stored: with masked secrets, on one line."""
+    if not outcome.reason:
         return outcome
+    # Masked before it is cut, since a part of a secret wouldn't be recognised. An exception may contain a whole body.
+    reason = " ".join(masker(outcome.reason[: 10 * MAX_TEXT]).split())
     return replace(outcome, reason=_bounded_text(reason, MAX_TEXT))
 
 

@@ -66,6 +66,21 @@ _COLORS: Mapping[str, Mapping[int, str]] = {
 """The colours (ECMA-48 SGR) by level number. The light ones suit dark terminals, the dark ones light terminals."""
 
 
+LONGEST = 32 * 1024
+"""The number of characters of a message or a traceback that are logged. A sender may decide its length: a plugin may log a body
+of 25 MB, and an exception may contain one."""
+
+
+def shown(text: str) -> str:
+    """Return the text with masked secrets; without its middle if it is too long."""
+    if len(text) <= LONGEST:
+        return masker(text)
+    # Masked before it is cut, since a part of a secret wouldn't be recognised.
+    half = LONGEST // 2
+    begin, end = masker(text[:LONGEST])[:half], masker(text[-LONGEST:])[-half:]
+    return f"{begin} … ({len(text) - LONGEST} characters left out) … {end}"
+
+
 def format_line(event: LogEvent, theme: str = "") -> str | None:
     """Return the event as it is logged: a line, followed by the indented traceback of a failure. None if it has no text.
 
@@ -83,14 +98,14 @@ def format_line(event: LogEvent, theme: str = "") -> str | None:
     if theme in _COLORS:
         source = f"\x1b[{_COLORS[theme][level_number(event)]}m{source}\x1b[m"
     request = "" if request_id.get() == "-" else f"({escape(request_id.get())}) "
-    line = f"{formatTime(event.get('log_time'))} {source} {request}{escape(masker(text)) if text else 'a failure'}\n"
+    line = f"{formatTime(event.get('log_time'))} {source} {request}{escape(shown(text)) if text else 'a failure'}\n"
     return f"{line}{indented_traceback(failure)}\n" if isinstance(failure, Failure) else line
 
 
 def indented_traceback(failure: Failure) -> str:
     """Return the failure's traceback with masked secrets; each line is escaped and indented by a tab."""
     try:
-        text = masker(failure.getTraceback())
+        text = shown(failure.getTraceback())
     except Exception as error:
         text = f"(the traceback can't be shown: {type(error).__name__})"
     return "\n".join("\t" + escape(line) for line in text.splitlines())

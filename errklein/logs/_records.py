@@ -11,7 +11,15 @@ from typing import Any
 from twisted.logger import LogEvent, formatEvent
 from twisted.python.failure import Failure
 
-from errklein.logs._output import FROM_STDLIB, FROM_TWISTED, escape, format_line, indented_traceback, level_number
+from errklein.logs._output import (
+    FROM_STDLIB,
+    FROM_TWISTED,
+    escape,
+    format_line,
+    indented_traceback,
+    level_number,
+    shown,
+)
 from errklein.running.context import request_id
 from errklein.text.masking import masker
 
@@ -33,7 +41,7 @@ def record_of(event: LogEvent) -> logging.LogRecord:
     for name, value in vars(record).items():
         if isinstance(value, str):
             setattr(record, name, escape(value))
-    record.msg, record.args, record.stack_info = escape(masker(formatEvent(event))), None, None
+    record.msg, record.args, record.stack_info = escape(shown(formatEvent(event))), None, None
     record.exc_info = record.exc_text = None
     failure = event.get("log_failure")
     if isinstance(failure, Failure) and isinstance(failure.value, BaseException):

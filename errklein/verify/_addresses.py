@@ -12,7 +12,7 @@ from errklein.verify._verification import Verification
 def addresses(*, allowed: str | Sequence[str]) -> Verification:
     """Return the verification by the client's address, which must be in one of the ranges.
 
-    Behind a proxy, the address is the one that trusted proxies report; see WEBHOOK_TRUSTED_PROXIES.
+    Behind a proxy, the address is the one that trusted proxies report; see TRUSTED_PROXIES.
 
     :param allowed: Addresses and ranges, such as "192.0.2.7", "198.51.100.0/24" and "2001:db8::/32".
     """

@@ -297,7 +297,7 @@ class Channel(HTTPChannel):
         self._closing = True
         self._received = b""
         if self._request is not None:
-            self._request.send_error(problem)
+            self.site.router.refuse_early(self._request, problem)
             return
         # The request could not be parsed, so nothing is known about the formats that the client accepts.
         request_id = self.site.next_request_id()

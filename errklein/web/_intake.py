@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
@@ -24,21 +23,22 @@ from errklein.webhooks import Hook
 
 
 class Intake(Resource):
-    """A request for a webhook that has options, on its way to its response."""
+    """A request for a webhook that has options."""
 
     isLeaf = True
 
     def __init__(
         self, services: WebServices, route: Route, hook: Hook, request: WebhookRequest, captures: Mapping[str, Any]
     ) -> None:
-        self._services, self._route, self._hook = services, route, hook
-        self._request, self._captures = request, captures
+        self._services, self._route, self._hook, self._request = services, route, hook, request
+        self._captures = captures
 
     def render(self, request: object) -> int:
         """Handle the request. A stop of the service waits for it."""
         self._services.in_flight.enter()
         self._request.hold_body()
-        Deferred.fromCoroutine(self._receive()).addBoth(self._received)
+        received = Deferred.fromCoroutine(self._receive()).addErrback(self._request.processingFailed)
+        received.addBoth(lambda _: self._request.drop_body()).addBoth(lambda _: self._services.in_flight.leave())
         return NOT_DONE_YET
 
     async def _receive(self) -> None:
@@ -52,17 +52,9 @@ class Intake(Resource):
             begun = answer or await recording.begin(hook, request, received)
         except Problem as problem:
             recording.refuse(hook, request, problem)
-            request.send_error(problem)
             return
         if isinstance(begun, ImmediateResponse):
             request.send_response(begun.status, list(begun.headers), begun.body)
-            return
-        request.admitted = hook.declaration
-        Delivery(self._services, self._route, request, self._captures, begun).render(request)
-
-    def _received(self, result: Failure | None) -> None:
-        if isinstance(result, Failure):
-            self._services.events.log.failure("Request {id} failed", result, id=self._request.request_id)
-            self._request.fail(Problem(500, "the request could not be handled; the log has the details"))
-        self._request.drop_body()
-        self._services.in_flight.leave()
+        else:
+            request.admitted = hook.declaration
+            Delivery(self._services, self._route, request, self._captures, begun).render(request)

@@ -99,10 +99,11 @@ class Recording:
         return ImmediateResponse(earlier.outcome.status, (), b"")
 
     def refuse(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
-        """Log a request that is refused. Its body isn't kept."""
+        """Respond with an error, and log the request without its body."""
         if self._journal is not None and self._logged is not None and problem.status != 409:
             outcome = Outcome(problem.status, problem.detail)
             self._journal.log(self._delivery(hook, request, DeliveryState.REFUSED, None, outcome=outcome))
+        request.send_error(problem)
 
     def responded(self, delivery: Delivery, hook: Hook) -> None:
         """Log a delivery that has its response."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.python.failure import Failure
 
 from errklein.running import InFlightCounter
 from errklein.web._error_pages import Problem
 from errklein.web._paths import clean_path, not_found
 from errklein.web._responses import HTML
-from errklein.web._routes import Match, NoRoute, Rebuilding, Routes
+from errklein.web._routes import Match, NoRoute, Rebuilding, Route, Routes
 from errklein.web._stock_request import WebhookRequest
 from errklein.web.request import HTTPRequest
+from errklein.webhooks import Hook
 
 _STOPPING = Problem(503, "the service is stopping", ((b"Retry-After", b"10"),))
 
@@ -22,11 +25,23 @@ class Router:
     resource creates four Deferreds for each request, and a mapper bound to the request's host.
 
     :param in_flight: Counts the requests that wait for their route.
+    :param refuse_hook: Responds to a webhook's request with an error.
     """
 
-    def __init__(self, routes: Routes, in_flight: InFlightCounter) -> None:
+    def __init__(
+        self, routes: Routes, in_flight: InFlightCounter, refuse_hook: Callable[[Hook, HTTPRequest, Problem], None]
+    ) -> None:
         self.routes = routes
         self._in_flight = in_flight
+        self._refuse_hook = refuse_hook
+
+    def refuse_early(self, request: HTTPRequest, problem: Problem) -> None:
+        """Respond with an error before the body is complete, since it is too large or too late."""
+        route = None if request.match is None else request.match.route
+        if isinstance(route, Route) and route.hook is not None:
+            self._refuse_hook(route.hook, request, problem)
+        else:
+            request.send_error(problem)
 
     def match_head(self, request: HTTPRequest, length: int | None, expects: bool) -> Problem | None:
         """Find the route of a request before its body is read, and set its `match` and `body_limit`.

@@ -18,6 +18,7 @@ from errklein.running import InFlightCounter, Runner, ThreadWaits, WorkerPool
 from errklein.web._body_budget import BodyBudget
 from errklein.web._checks import Checks
 from errklein.web._delivery import Delivery
+from errklein.web._error_pages import Problem
 from errklein.web._intake import Intake
 from errklein.web._memory_client import MemoryClient
 from errklein.web._mounts import Mount, MountedDelivery
@@ -68,7 +69,7 @@ class WebServer:
         configure = partial(configured, options=settings.hooks, default_methods=settings.default_methods)
         self.routes = Routes(reactor, self._create_delivery, self._shadowed, configure, self._prepare)
         self._in_flight = InFlightCounter()
-        self.site.router = Router(self.routes, self._in_flight)
+        self.site.router = Router(self.routes, self._in_flight, self._refuse)
         events = EventReporter()
         self._services = WebServices(
             settings,
@@ -166,6 +167,9 @@ class WebServer:
         if route.is_plain or hook is None or request.origin or request.admitted == hook.declaration:
             return Delivery(services, route, request, captures, services.recording.plain())
         return Intake(services, route, hook, request, captures)
+
+    def _refuse(self, hook: Hook, request: HTTPRequest, problem: Problem) -> None:
+        self._services.recording.refuse(hook, request, problem)
 
     def _prepare(self, hook: Hook) -> None:
         self._services.checks.prepare(hook)

@@ -26,6 +26,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import logs
 from errklein.logs import Destinations, LevelFilter, bridge_stdlib, escape, format_line
+from errklein.logs._output import LONGEST
 from errklein.logs import _output as output
 from errklein.running.context import request_id
 from errklein.text.masking import masker
@@ -61,6 +62,20 @@ class Lines(LogCase):
         self.assertEqual(len(self.out.getvalue().split("\n")), 2)
         [line] = self.out.getvalue().splitlines()
         self.assertTrue(line.endswith(r"x\r\n2026-01-01 [bot] admin\x1b[2J\u2028\u202egnp.\x9b"))
+
+    def test_long_texts(self) -> None:
+        """A sender who decides the length of a text doesn't fill the log: its begin and its end are logged, with masked secrets."""
+        text = "begin " + "x" * 100_000 + " token=abcdef123456 end"
+        self.logger.warn("{text}", text=text)
+        try:
+            raise ValueError(text)
+        except ValueError:
+            self.logger.failure("failed")
+        logged = self.out.getvalue()
+        self.assertLess(len(logged), 2 * LONGEST + 2000)
+        for part in ("begin xxx", "characters left out", " end", "ValueError: begin"):
+            self.assertIn(part, logged)
+        self.assertNotIn("abcdef123456", logged)
 
     def test_namespace_is_escaped_too(self) -> None:
         """A plugin's logger may have any name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import os
 from collections.abc import Mapping, Sequence
+from time import time as now
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -12,7 +13,7 @@ from twisted.internet.defer import Deferred, fail
 from errklein.journal import DeliveryQueue, MemoryJournal, RetryPolicy
 from errklein.ports import JournalError
 from errklein.running import ThreadWaits, register_reactor_thread
-from errklein.verify import github, slack
+from errklein.verify import addresses, github, slack
 from errklein.web import ClientResponse, WebSettings
 from errklein.webhooks import webhook
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
@@ -56,6 +57,14 @@ class Receiver:
 
     @webhook(verify=slack(secret=SIGNED))
     async def slack(self, payload: Any) -> Any:
+        return await self.handle(payload)
+
+    @webhook(verify=addresses(allowed=["127.0.0.0/8"]))
+    async def local(self, payload: Any) -> Any:
+        return await self.handle(payload)
+
+    @webhook(verify=addresses(allowed=["192.0.2.0/24"]))
+    async def remote(self, payload: Any) -> Any:
         return await self.handle(payload)
 
     @webhook(ack="now", verify=github(secret=SIGNED), dedupe="id")
@@ -156,7 +165,24 @@ class VerificationTests(IntakeCase):
         self.assertEqual([delivery.origin for delivery in self.deliveries()], ["test"])
 
     def test_large_body(self) -> None:
-        """A large body is verified in a thread, and reaches the handler."""
+        """A large body is verified too, in a thread."""
+        body = b'["%b"]' % (b"x" * 300_000)
+        self.assertEqual(self.ask("POST", "/verified", body, "application/json", signed(body + b" ")).status, 401)
+        self.assertEqual(self.ask("POST", "/verified", body, "application/json", signed(body)).status, 200)
+        self.assertEqual(len(self.plugin.got[0][0]), 300_000)
+
+    def test_challenge(self) -> None:
+        """Slack gets the response to its challenge, and the handler isn't called."""
+        body = b'{"type": "url_verification", "challenge": "3eZbrw1aB"}'
+        stamp = str(int(now()))
+        digest = hmac.new(SECRET.encode(), f"v0:{stamp}:".encode() + body, "sha256").hexdigest()
+        headers = {"X-Slack-Signature": f"v0={digest}", "X-Slack-Request-Timestamp": stamp}
+        response = self.post("/slack", body, headers)
+        self.assertEqual((response.status, response.text, self.plugin.got), (200, "3eZbrw1aB", []))
+
+    def test_addresses(self) -> None:
+        """A webhook for some addresses refuses the others."""
+        self.assertEqual([self.post("/local").status, self.post("/remote").status], [200, 401])
 
 
 class LimitTests(IntakeCase):
@@ -217,6 +243,14 @@ class LogTests(IntakeCase):
         whole = self.successResultOf(self.journal.get(delivery.id))
         assert whole is not None and whole.outcome is not None and whole.request is not None
         self.assertEqual((whole.outcome.status, whole.request.body), (401, None))
+
+    def test_too_large(self) -> None:
+        """A body that is too large is refused, and logged."""
+        connection = self.connect()
+        connection.send(b"POST /plain HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")
+        [delivery] = self.deliveries(states=[DeliveryState.REFUSED])
+        assert delivery.outcome is not None
+        self.assertEqual((delivery.route, delivery.outcome.status), ("Receiver:plain", 413))
 
     def test_overdue(self) -> None:
         """A handler that exceeds the time limit is logged when its client has got 504."""
