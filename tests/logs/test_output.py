@@ -26,8 +26,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import logs
 from errklein.logs import Destinations, LevelFilter, bridge_stdlib, escape, format_line
-from errklein.logs._output import LONGEST
 from errklein.logs import _output as output
+from errklein.logs._output import LONGEST
 from errklein.running.context import request_id
 from errklein.text.masking import masker
 
