@@ -19,5 +19,5 @@ def gitlab(*, secret: Secrets, signed: bool = False, tolerance: float = 300.0) -
     :param tolerance: The greatest difference of the signed time to the present time, in seconds.
     """
     if signed:
-        return StandardWebhooks(tolerance=tolerance).verification("gitlab", secret)
+        return StandardWebhooks(tolerance).verification("gitlab", secret)
     return token_in_header("gitlab", b"x-gitlab-token", secret, id_in_header(b"idempotency-key"))

@@ -33,15 +33,15 @@ def standard_webhooks(
         raise ValueError(f"invalid prefix of headers: {prefix!r}; expected 'webhook' or 'svix'")
     given = (public_key,) if isinstance(public_key, str) else public_key
     keys = tuple(load_key(b64decode, key.removeprefix("whpk_")) for key in given)
-    return StandardWebhooks(prefix.lower().encode(), tolerance, keys).verification("standard_webhooks", secret)
+    return StandardWebhooks(tolerance, prefix.lower().encode(), keys).verification("standard_webhooks", secret)
 
 
 @dataclass(frozen=True)
 class StandardWebhooks:
-    """The form of the signature: the prefix of the headers, the tolerance in seconds, and keys for v1a."""
+    """The form of the signature: the tolerance in seconds, the prefix of the headers, and keys for v1a."""
 
+    tolerance: float
     prefix: bytes = b"webhook"
-    tolerance: float = 300.0
     keys: tuple[PublicKey, ...] = ()
 
     def __post_init__(self) -> None:

@@ -19,9 +19,11 @@ from errklein.verify import (
     basic,
     bearer,
     discord,
+    gitea,
     github,
     linear,
     pagerduty,
+    shopify,
     slack,
     standard_webhooks,
     stripe,
@@ -104,6 +106,7 @@ class SlackTests(SenderCase):
         """Other bodies are for the handler, even if they contain a challenge."""
         for body in (
             b'{"type":"event_callback","challenge":"url_verification"}',
+            b'{"type":"url_verified","challenge":"url_verification"}',
             b'{"type":"url_verification"}',
             b'{"type":"url_verification","challenge":5}',
             b'["url_verification"]',
@@ -287,6 +290,15 @@ class StandardWebhooksTests(SenderCase):
         self.assertTrue(self.accepted(self.ed25519, **both))
         self.assertTrue(self.accepted(self.other, **both))
 
+    def test_padding_of_the_secret(self) -> None:
+        """The padding of a secret in Base64 may be missing."""
+        for length in range(1, 7):
+            key = bytes(range(length))
+            secret = b"whsec_" + b64encode(key).rstrip(b"=")
+            signature = b"v1," + b64encode(hmac.digest(key, b"1.1700000000.", "sha256"))
+            received = request(webhook_id=b"1", webhook_timestamp=b"1700000000", webhook_signature=signature)
+            self.assertIsNone(standard_webhooks(secret="env:A").verify(received, [secret]))
+
     def test_full_stop_in_the_id(self) -> None:
         """An id with a full stop is refused, since the signed text could be divided in another way."""
         signature = b"v1," + b64encode(hmac.digest(b"key", b"msg.1.1700000000.{}", "sha256"))
@@ -385,6 +397,24 @@ class TwilioTests(SenderCase):
         """A digest of another body is refused, although it is signed."""
         url = "https://h/?bodySHA256=" + "0" * 64
         self.assertFalse(self.accepted(url, url, b"{}", b"application/json"))
+
+
+class HeaderNameTests(SenderCase):
+    """Schemes whose signature has several names of headers."""
+
+    def test_names(self) -> None:
+        """The first name is used for signing, and in the reason if all are missing."""
+        for scheme, name in ((gitea, "x-gitea-signature"), (shopify, "x-shopify-hmac-sha256")):
+            verification = scheme(secret="env:A")
+            self.assertEqual(self.refused(verification, request(), b"key"), f"the header {name} is missing")
+            self.assertEqual([one for one, _ in verification.sign(request(), b"key")], [name.encode()])
+
+    def test_first_counts(self) -> None:
+        """With several signatures under different names, the first one that is present counts."""
+        fits = hmac.new(b"key", b"", "sha256").hexdigest().encode()
+        verification = gitea(secret="env:A")
+        self.assertIsNone(verification.verify(request(x_gogs_signature=b"x", x_gitea_signature=fits), [b"key"]))
+        self.refused(verification, request(x_gogs_signature=fits, x_gitea_signature=b"x"), b"key")
 
 
 class DeliveryIdTests(SynchronousTestCase):
