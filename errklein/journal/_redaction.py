@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
-from urllib.parse import unquote_plus
+from urllib.parse import quote_plus, unquote_plus
 
 from errklein.text.masking import is_secret
 from errklein.webhooks.deliveries import StoredRequest
@@ -22,18 +22,21 @@ MAX_BODY = 1_000_000
 MAX_TARGET = 4000
 """The largest stored size of a target, and of the value of a header."""
 
+MAX_NAME = 100
+"""The size of the longest name of a header or parameter that is examined. Longer ones count as secret."""
+
 MAX_HEADERS = 200
 """The number of headers that are stored."""
 
 Level = Literal["off", "heads", "bodies"]
 
 _SECRET_HEADER = re.compile(
-    r"token|secret|signature|hmac|passw|passphrase|credential|cookie|jwt|api-?key|access-?key|private-?key|(?:^|[-_])sign(?:ed)?$"
+    r"token|secret|signature|hmac|passw|passphrase|credential|cookie|session|jwt|oidc|api-?key|access-?key|private-?key|(?:^|[-_])sign(?:ed)?$"
     r"|(?:^|[-_])(?:auth|authorization|authentication)(?:$|[-_])"
 )
 """Names of headers that authenticate. Others that end with "key" don't: X-Event-Key of Bitbucket, Idempotency-Key."""
 
-_SIGNATURE = re.compile(r"signature|hmac|^sig$|^code$", re.IGNORECASE)
+_SIGNATURE = re.compile(r"signature|hmac|\b(?:sig|code)\b", re.IGNORECASE)
 _USER_INFO = re.compile(rb"(//)[^/?#\s]*@")
 _PARAMETER = re.compile(rb"(?<=[?&;#])([^=&;#\s]+)=([^&;#\s]+)")
 
@@ -71,18 +74,73 @@ class Redaction:
     def _mask(self, body: bytes) -> bytes | None:
         if not self.mask_fields or not body:
             return body
-        names = frozenset(name.lower() for name in self.mask_fields)
+        fields = _Fields(self.mask_fields)
+        if not fields.may_be_in(body):
+            return body
         try:
-            return _masked_json(body, names)
+            return fields.masked_json(body)
         except (ValueError, RecursionError):
-            pass
-        if _FORM.fullmatch(body):
-            return _masked_form(body, names)
-        small = body.lower()
-        return None if any(name.encode() in small for name in names) else body
+            return fields.masked_form(body) if _FORM.fullmatch(body.strip()) else None
 
 
-_FORM = re.compile(rb"[!-~]*=[!-~]*")
+_FORM = re.compile(rb"""[^\0- "<>\\{}\x7f-\xff]*=[^\0- "<>\\{}\x7f-\xff]*""")
+_ENCODED = re.compile(r"\0|\\u|%")
+_NAME_PARTS = re.compile(r"[\[\].]")
+
+
+class _Fields:
+    """Masks fields in bodies. Names in upper case or within brackets are the same."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(name.lower() for name in names)
+        self._changed = False
+
+    def may_be_in(self, body: bytes) -> bool:
+        """Return whether the body contains one of the names, or could do so in an encoding."""
+        try:
+            text = body.decode("utf-8").lower()
+        except UnicodeDecodeError:
+            return True
+        return _ENCODED.search(text) is not None or any(name in text for name in self._names)
+
+    def masked_json(self, body: bytes) -> bytes:
+        """Return the JSON with the values of the fields masked; unchanged without them."""
+        self._changed = False
+        value = self._masked(json.loads(body))
+        return json.dumps(value).encode() if self._changed else body
+
+    def masked_form(self, body: bytes) -> bytes:
+        """Return the urlencoded form with the values of the fields masked, also those in fields with JSON."""
+        pairs = (field.partition(b"=") for field in body.split(b"&"))
+        return b"&".join(name + sign + self._masked_value(name, value) for name, sign, value in pairs)
+
+    def _masked_value(self, name: bytes, value: bytes) -> bytes:
+        if self._has(unquote_plus(name.decode())):
+            return MASK.encode()
+        text = unquote_plus(value.decode())
+        if not text.lstrip().startswith(("{", "[")):
+            return value
+        try:
+            masked = self.masked_json(text.encode())
+        except (ValueError, RecursionError):
+            return MASK.encode() if self.may_be_in(text.encode()) else value
+        return quote_plus(masked).encode() if self._changed else value
+
+    def _masked(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._masked_field(key, item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._masked(item) for item in value]
+        return value
+
+    def _masked_field(self, name: str, value: Any) -> Any:
+        if self._has(name):
+            self._changed = True
+            return MASK
+        return self._masked(value)
+
+    def _has(self, name: str) -> bool:
+        return not self._names.isdisjoint(_NAME_PARTS.split(name.lower()))
 
 
 def redacted_head(request: StoredRequest) -> tuple[str, list[tuple[bytes, bytes]]]:
@@ -102,7 +160,7 @@ def redacted_head(request: StoredRequest) -> tuple[str, list[tuple[bytes, bytes]
 @lru_cache(1024)
 def is_secret_header(name: bytes) -> bool:
     """Return whether a header of that lower-case name authenticates its sender."""
-    return _SECRET_HEADER.search(name.decode("latin-1")) is not None
+    return len(name) > MAX_NAME or _SECRET_HEADER.search(name.decode("latin-1")) is not None
 
 
 def _redact_urls(value: bytes) -> bytes:
@@ -120,41 +178,4 @@ def _masked_parameter(found: re.Match[bytes]) -> bytes:
 @lru_cache(1024)
 def _is_secret_parameter(name: bytes) -> bool:
     text = unquote_plus(name.decode("utf-8", "replace"))
-    return is_secret(text) or _SIGNATURE.search(text) is not None
-
-
-def _masked_json(body: bytes, names: frozenset[str]) -> bytes:
-    masked = _Masked(names)
-    value = masked.value(json.loads(body))
-    return json.dumps(value).encode() if masked.changed else body
-
-
-def _masked_form(body: bytes, names: frozenset[str]) -> bytes:
-    fields = body.split(b"&")
-    for place, field in enumerate(fields):
-        name, sign, _ = field.partition(b"=")
-        if unquote_plus(name.decode()).lower() in names:
-            fields[place] = name + sign + MASK.encode()
-    return b"&".join(fields)
-
-
-class _Masked:
-    """Replaces the values of masked fields."""
-
-    def __init__(self, names: frozenset[str]) -> None:
-        self._names = names
-        self.changed = False
-
-    def value(self, value: Any) -> Any:
-        """Return the value with the fields masked."""
-        if isinstance(value, Mapping):
-            return {key: self._field(key, item) for key, item in value.items()}
-        if isinstance(value, Sequence) and not isinstance(value, str):
-            return [self.value(item) for item in value]
-        return value
-
-    def _field(self, key: str, value: Any) -> Any:
-        if key.lower() in self._names:
-            self.changed = True
-            return MASK
-        return self.value(value)
+    return len(name) > MAX_NAME or is_secret(text) or _SIGNATURE.search(text) is not None

@@ -1,0 +1,240 @@
+"""Redaction of logged requests."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl, quote_plus, urlencode
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.journal._redaction import MASK, MAX_BODY, Redaction, is_secret_header, redacted_head
+from errklein.journal._rows import head_of, request_of
+from errklein.webhooks.deliveries import StoredRequest
+
+SECRET_HEADERS = (
+    *(
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "set-cookie",
+        "x-api-key",
+        "api-key",
+        "x-apikey",
+        "x-auth-token",
+    ),
+    *("x-hub-signature", "x-hub-signature-256", "stripe-signature", "x-slack-signature", "webhook-signature"),
+    *("svix-signature", "x-gitea-signature", "x-gogs-signature", "x-gitlab-token", "x-telegram-bot-api-secret-token"),
+    *(
+        "x-signature-ed25519",
+        "x-pagerduty-signature",
+        "sentry-hook-signature",
+        "x-twilio-signature",
+        "linear-signature",
+    ),
+    *("x-shopify-hmac-sha256", "x-password", "x-client-secret", "x-csrf-token", "cf-access-jwt-assertion", "x-sign"),
+    *("x-amzn-oidc-data", "x-session-id", "x-private-key", "x-aws-access-key", "x_auth", "auth", "x" * 101),
+)
+
+OTHER_HEADERS = (
+    *("host", "user-agent", "accept", "content-type", "content-length", "x-github-event", "x-github-delivery"),
+    *("x-event-key", "idempotency-key", "x-gitlab-event", "x-slack-request-timestamp", "webhook-id", "x-author"),
+    *("webhook-timestamp", "x-request-id", "x-forwarded-for", "design", "x-key-id", "x-authority", "x" * 100),
+)
+
+TEXT = st.text(max_size=8)
+NAMES = frozenset({"pin", "Answer"})
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXT,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(TEXT | st.sampled_from(["Pin", "answer"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+SECRET = "5ecre7"
+
+
+def request(target: str = "/", body: bytes | None = b"", **headers: str) -> StoredRequest:
+    """Return a request with these headers."""
+    return StoredRequest("POST", target, [(name.encode(), value.encode()) for name, value in headers.items()], body)
+
+
+def with_masks(value: Any) -> Any:
+    """Return the JSON value as it is expected."""
+    if isinstance(value, dict):
+        return {key: MASK if key.lower() in ("pin", "answer") else with_masks(item) for key, item in value.items()}
+    return [with_masks(item) for item in value] if isinstance(value, list) else value
+
+
+def masked(body: bytes) -> bytes | None:
+    """Return the body with its fields masked."""
+    return Redaction(mask_fields=NAMES).body(body)
+
+
+class HeaderTests(SynchronousTestCase):
+    def test_names(self) -> None:
+        """Headers that authenticate are recognised by their names, and others kept."""
+        self.assertEqual([name for name in SECRET_HEADERS if not is_secret_header(name.encode())], [])
+        self.assertEqual([name for name in OTHER_HEADERS if is_secret_header(name.encode())], [])
+
+    @given(st.lists(st.tuples(st.sampled_from(SECRET_HEADERS + OTHER_HEADERS + ("x-check",)), st.binary(max_size=9))))
+    def test_only_secret_headers_are_left_out(self, headers: list[tuple[str, bytes]]) -> None:
+        """The other headers keep their order and values, repeated ones too."""
+        values = [(name.encode(), value.replace(b"?", b"").replace(b"@", b"")) for name, value in headers]
+        stored = StoredRequest("POST", "/", values, b"", secret_headers=frozenset({b"x-check"}))
+        expected = [(name, value) for name, value in values if name.decode() in OTHER_HEADERS]
+        self.assertEqual(redacted_head(stored)[1], expected)
+
+    def test_urls_in_headers(self) -> None:
+        """Secrets in URLs are masked in every header."""
+        headers = {"referer": f"https://ann:{SECRET}@host/a?token={SECRET}&b=1", "x-original-uri": f"/a?key={SECRET}"}
+        values = [value.decode() for _, value in redacted_head(request(**headers))[1]]
+        self.assertEqual(values, [f"https://{MASK}@host/a?token={MASK}&b=1", f"/a?key={MASK}"])
+
+
+class TargetTests(SynchronousTestCase):
+    def target(self, target: str) -> str:
+        """Return the redacted target."""
+        return redacted_head(request(target))[0]
+
+    def test_secret_parameters(self) -> None:
+        """Values of secret parameters are masked, however the name is written; others are unchanged."""
+        for name in (
+            "token",
+            "access_token",
+            "api_key",
+            "key",
+            "secret",
+            "password",
+            "sig",
+            "Signature",
+            "hmac",
+            "code",
+        ):
+            for written in (name, name.upper(), "%" + f"{ord(name[0]):x}" + name[1:], f"hook[{name}]"):
+                target = f"/hook?a=1&{written}={SECRET}&b=2;{written}={SECRET}&c"
+                expected = f"/hook?a=1&{written}={MASK}&b=2;{written}={MASK}&c"
+                self.assertEqual(self.target(target), expected)
+        for target in ("/a?page=1&sort=name&ref=refs/heads/a", "/@user?a", "/token=1", "/a?=&&=", "/a?tokens", "*"):
+            self.assertEqual(self.target(target), target)
+        self.assertEqual(self.target("/?" + "x" * 101 + f"={SECRET}"), "/?" + "x" * 101 + f"={MASK}")
+
+    def test_user_and_password(self) -> None:
+        """User and password of an absolute target are masked."""
+        self.assertEqual(self.target(f"http://ann:{SECRET}@host/a@b"), f"http://{MASK}@host/a@b")
+        self.assertEqual(self.target(f"http://{SECRET}@x@host/"), f"http://{MASK}@host/")
+
+    @given(st.text(max_size=20), st.text("&;#?=/@:%ab", max_size=20), st.sampled_from(["token", "api_key", "sig"]))
+    def test_no_secret_is_left(self, other: str, signs: str, name: str) -> None:
+        """The value of a secret parameter isn't in the result, whatever surrounds it; a second redaction changes nothing."""
+        target = f"/{other}?{signs}&{name}={SECRET}&{signs}"
+        result = self.target(target)
+        self.assertNotIn(SECRET, result)
+        self.assertEqual(self.target(result), result)
+
+
+class BodyTests(SynchronousTestCase):
+    def test_size(self) -> None:
+        """Bodies over a megabyte are left out."""
+        self.assertEqual(Redaction().body(b"x" * MAX_BODY), b"x" * MAX_BODY)
+        self.assertIsNone(Redaction().body(b"x" * (MAX_BODY + 1)))
+        self.assertIsNone(Redaction().body(None))
+
+    def test_levels(self) -> None:
+        """With "heads", bodies are left out; with "off", there is no request."""
+        full = request("/?token=x", b"body", cookie="a", host="b")
+        expected = replace(full, target=f"/?token={MASK}", headers=[(b"host", b"b")])
+        self.assertEqual(Redaction().redact(full), expected)
+        self.assertEqual(Redaction().redact(full, with_body=False), replace(expected, body=None))
+        self.assertEqual(Redaction("heads").redact(full), replace(expected, body=None))
+        self.assertIsNone(Redaction("off").redact(full))
+
+    @given(ANY_JSON)
+    def test_json_fields(self, value: Any) -> None:
+        """In JSON, the values of masked fields are replaced at any depth; everything else is equal."""
+        body = json.dumps(value).encode()
+        result = masked(body)
+        assert result is not None
+        self.assertEqual(json.loads(result), with_masks(value))
+        if with_masks(value) == value:
+            self.assertEqual(result, body)
+
+    @given(st.lists(st.tuples(TEXT | st.sampled_from(["PIN", "a[pin]", "answer", "x.pin"]), TEXT), min_size=1))
+    def test_form_fields(self, fields: list[tuple[str, str]]) -> None:
+        """In an urlencoded form, the values of masked fields are replaced, those in brackets too."""
+        result = masked(urlencode(fields).encode())
+        assert result is not None
+        secret = ("pin", "answer", "a[pin]", "x.pin")
+        expected = [(name, MASK if name.lower() in secret else value) for name, value in fields]
+        self.assertEqual(parse_qsl(result.decode(), keep_blank_values=True), expected)
+
+    def test_json_in_a_form(self) -> None:
+        """JSON in a field of a form is masked; JSON that can't be read is masked as a whole."""
+        result = masked(b"payload=" + quote_plus(json.dumps({"a": [{"pin": SECRET}], "b": "+&"})).encode() + b"&c=1")
+        assert result is not None
+        self.assertEqual(dict(parse_qsl(result.decode()))["payload"], '{"a": [{"pin": "***"}], "b": "+&"}')
+        self.assertTrue(result.endswith(b"&c=1"))
+        self.assertEqual(masked(b"payload=%7B%22pin%22%3A1&c=%7B1"), b"payload=***&c=%7B1")
+        self.assertEqual(masked(b"payload=%7B%22a%22%3A1%7D&pin=1"), b"payload=%7B%22a%22%3A1%7D&pin=***")
+
+    def test_other_bodies(self) -> None:
+        """A body that may have a masked field, and is neither JSON nor a form, is left out; others are unchanged."""
+        left_out = (
+            b'{"pin": 1, "u": "a=b"',
+            b'{"pin":1,"u":"a=b"',
+            b'{"\\u0070in": 1',
+            b'--x\r\nContent-Disposition: form-data; name="pin"\r\n\r\n1\r\n--x--',
+            b"<pin>1</pin>",
+            b"\x1f\x8b\xff",
+            '{"a": '.encode("utf-16") + b"\xff",
+            b"[" * 100_000 + b'{"pin": 1}',
+            b"my PIN = 1",
+            b"p%69n = 1",
+        )
+        self.assertEqual([body for body in left_out if masked(body) is not None], [])
+        for body in (b"", b"5", b"text", b'{"a": 1', b"<a>1</a>", "Grüße".encode()):
+            self.assertEqual(masked(body), body)
+        self.assertEqual(masked('{"pin": 1}'.encode("utf-16")), b'{"pin": "***"}')
+        self.assertEqual(masked(b"pin=1\n"), b"pin=***")
+        self.assertEqual(masked(b'{"p\\u0069n": 1}'), b'{"pin": "***"}')
+        self.assertEqual(Redaction().body(b'{"pin": 1'), b'{"pin": 1')
+
+
+LATIN = st.binary(max_size=10).map(lambda data: data.replace(b"\n", b" "))
+LINE = st.text(st.characters(exclude_characters="\n", exclude_categories=()), max_size=10)
+
+
+class HeadTests(SynchronousTestCase):
+    @given(
+        LINE,
+        LINE,
+        st.lists(st.tuples(LATIN, LATIN), max_size=5),
+        LINE,
+        st.booleans(),
+        LINE,
+        st.integers(0, 65535),
+        LINE,
+    )
+    def test_round_trip(
+        self,
+        method: str,
+        target: str,
+        headers: list[tuple[bytes, bytes]],
+        client: str,
+        secure: bool,
+        host: str,
+        port: int,
+        base: str,
+    ) -> None:
+        """Any request without line ends is read as it was stored."""
+        stored = StoredRequest(method, target, headers, b"x", client, secure, (host, port), base)
+        self.assertEqual(request_of(head_of(stored, target, headers), b"x"), stored)
+
+    def test_line_ends(self) -> None:
+        """Line ends within fields become spaces, and don't move other fields."""
+        stored = StoredRequest("GET\n", "/\n", [(b"a\nb", b"c\n"), (b"d", b"e")], None)
+        found = request_of(head_of(stored, stored.target, stored.headers), None)
+        self.assertEqual(found, StoredRequest("GET ", "/ ", [(b"a b", b"c "), (b"d", b"e")], None))
