@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.journal._retry_policy import RetryPolicy
+from errklein.journal._writing import PROCESS_ENDED
 from errklein.ports import Journal
 from errklein.webhooks.deliveries import DeliveryState, Outcome, Postponed, StoredDelivery
 
@@ -312,7 +313,14 @@ class DeliveryQueue:
     # From a handler's result to the journal.
 
     def _begin(self, delivery: StoredDelivery) -> None:
-        result = maybeDeferred(self._run, delivery) if self._running else succeed(Postponed("the bot is stopping", 0.0))
+        last = delivery.outcome
+        if not self._running:
+            result = succeed(Postponed("the bot is stopping", 0.0))
+        elif last and last.reason == PROCESS_ENDED and delivery.attempt > self._policy(delivery.route).attempts:
+            # It may be what ends the process each time.
+            result = succeed(Outcome(0, "the process ended during the last attempt"))
+        else:
+            result = maybeDeferred(self._run, delivery)
         result.addErrback(self._run_failed).addCallback(self._ended, delivery).addErrback(_log_failure)
 
     def _run_failed(self, failure: Failure) -> Outcome:

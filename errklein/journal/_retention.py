@@ -45,6 +45,12 @@ class Pruner:
                 "(SELECT route, key FROM dedupe INDEXED BY expiring WHERE expires <= ? LIMIT ?)",
                 (now, SLICE),
             ).rowcount,
+            # Those of deliveries that were never stored.
+            connection.execute(
+                "DELETE FROM once WHERE (id, key) IN "
+                "(SELECT id, key FROM once WHERE id < (SELECT min(id) FROM deliveries) LIMIT ?)",
+                (SLICE,),
+            ).rowcount,
         ]
         if _number(connection, "SELECT sum(size) FROM deliveries WHERE state = 7") > limits.refused_bytes:
             removed.append(self._remove(connection, "state = 7"))

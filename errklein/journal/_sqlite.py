@@ -79,7 +79,10 @@ class SQLiteJournal:
         self._database = Database(path, MIGRATIONS)
         with self._database.transaction() as connection:
             self._writer.begin(connection)
-        self._last_id: int = self._database.read("SELECT coalesce(max(id), 0) FROM deliveries")[0][0]
+        # A delivery that a crash has kept from the log may have used its id in `once`.
+        self._last_id: int = self._database.read(
+            "SELECT max(coalesce(max(id), 0), coalesce((SELECT max(id) FROM once), 0)) FROM deliveries"
+        )[0][0]
         self._woken: Callable[[], None] = lambda: None
         self._threads = (threads or Threads)(reactor, self.maintain)
         self._commits = GroupCommit(self._database, self._threads.write, self._explained)

@@ -364,6 +364,25 @@ class AttemptTests(QueueCase):
         self.assertEqual(self.state(number), DeliveryState.DONE)
 
 
+class CrashTests(QueueCase):
+    """Deliveries during which the process ends each time."""
+
+    def test_given_up(self):
+        """A delivery whose last attempt has ended the process is given up without a further one, and may be replayed."""
+        interrupted = Outcome(0, "the process ended")
+        journal = self.journal._journal
+        journal.record(self.delivery())
+        for _ in range(3):
+            journal.lease("Plugin:hook", 1, 60.0)
+            journal.retry_at(1, 0.0, interrupted)
+        self.restart()
+        self.assertEqual(self.handler.ids, [])
+        self.assertEqual([number for number, _ in self.dead], [1])
+        self.queue.replay([1])
+        self.turn()
+        self.assertEqual(self.handler.ids, [1])
+
+
 class ClockTests(QueueCase):
     """Handlers that run for long, and a wall clock that is set."""
 

@@ -97,6 +97,13 @@ class RestartTests(FileCase):
         self.assertEqual(self.get(now).attempts, [Attempt(1, 1000.0, ended)])
         self.assertEqual(self.result_of(self.journal.replay([after])), [after])
 
+    def test_ids_of_a_lost_log_are_not_used_again(self) -> None:
+        """A delivery that a crash keeps from the log may have used `once`, so its id isn't given to another one."""
+        number = self.journal.next_id()
+        self.assertTrue(self.result_of(self.journal.once(number, "mail")))
+        self.restart()
+        self.assertTrue(self.result_of(self.journal.once(self.journal.next_id(), "mail")))
+
     def test_logged_deliveries_are_written_on_close(self) -> None:
         """What was logged is in the file when the journal is closed; a closed journal is an error."""
         delivery = replace(self.delivery(), state=DeliveryState.FAILED)
