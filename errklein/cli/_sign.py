@@ -45,7 +45,7 @@ def sign(known: argparse.Namespace, now: float) -> int:
 
 
 def _curl(url: str, headers: Sequence[tuple[str, str]], file: str) -> str:
-    lines = [shlex.join(["curl", url]), *(shlex.join(["-H", f"{name}: {value}"]) for name, value in headers)]
+    lines = [shlex.join(["curl", "-i", url]), *(shlex.join(["-H", f"{name}: {value}"]) for name, value in headers)]
     return " \\\n  ".join([*lines, shlex.join(["--data-binary", f"@{file}"])]) + "\n"
 
 

@@ -77,7 +77,7 @@ class SignTests(SynchronousTestCase):
         given = shlex.split(written.replace("\\\n", ""))
         signature = json.loads(self.sign(*arguments, "--json"))[name]
         headers = ["-H", "x-a: 'b", "-H", "content-type: application/json", "-H", f"{name}: {signature}"]
-        self.assertEqual(given, ["curl", "http://x/?a&b", *headers, "--data-binary", f"@{self.body}"])
+        self.assertEqual(given, ["curl", "-i", "http://x/?a&b", *headers, "--data-binary", f"@{self.body}"])
 
     def test_content_type(self) -> None:
         """A body that isn't JSON is a form, unless a header says otherwise."""
