@@ -1,0 +1,12 @@
+BACKEND = "Text"
+
+WEBHOOKS = {
+    "Github:notification": {
+        "verify": "github",
+        "secret": "env:GH_SECRET",
+        "ack": "now",
+        "rate": "10/s",
+        "methods": ["POST"],
+    },
+    "Orders:push": {"verify": "github", "secret": ["env:GH_SECRET_NEW", "env:GH_SECRET"]},
+}
