@@ -314,6 +314,7 @@ class DeliveryQueue:
 
     def _begin(self, delivery: StoredDelivery) -> None:
         last = delivery.outcome
+        result: Deferred[Outcome | Postponed]
         if not self._running:
             result = succeed(Postponed("the bot is stopping", 0.0))
         elif last and last.reason == PROCESS_ENDED and delivery.attempt > self._policy(delivery.route).attempts:
