@@ -36,8 +36,10 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": ""}
 
 
-def run(command: Sequence[str], *arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the program until it ends."""
+def run(
+    command: Sequence[str], *arguments: str, cwd: Path, stdin: str = "", limit: float = LIMIT
+) -> subprocess.CompletedProcess[str]:
+    """Run the program until it ends, at most `limit` seconds."""
     needs_network()
     return subprocess.run(
         [*command, *arguments],
@@ -46,7 +48,7 @@ def run(command: Sequence[str], *arguments: str, cwd: Path, stdin: str = "") -> 
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=LIMIT,
+        timeout=limit,
         check=False,
     )
 

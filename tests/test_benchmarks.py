@@ -45,6 +45,19 @@ class FuzzingTests(SynchronousTestCase):
         self.assertIn(" 0 failed expectations", ended.stdout)
 
 
+class IntakeTests(SynchronousTestCase):
+    """Webhooks that are acknowledged before their handlers run."""
+
+    timeout = 180
+
+    def test_killed_bots_run_what_they_acknowledged(self) -> None:
+        """A bot that is killed and started again runs each delivery that got 202, and none again that was recorded as done."""
+        script = str(ROOT / "benchmarks" / "kill_intake.py")
+        ended = run([sys.executable, script], "--check", cwd=Path.cwd(), limit=170)
+        self.assertIn("100 ids sent 5 times each", ended.stdout, ended.stderr)
+        self.assertIn("all expectations are met", ended.stdout)
+
+
 def report() -> Any:
     """Return the module benchmarks/web_report.py, which isn't in a package."""
     spec = importlib.util.spec_from_file_location("web_report", ROOT / "benchmarks" / "web_report.py")
