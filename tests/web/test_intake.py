@@ -280,7 +280,7 @@ class AcknowledgedTests(IntakeCase):
             self.clock.advance(0)
         self.assertEqual((self.plugin.got, self.states()), ([{}], ["done", "duplicate", "duplicate"]))
 
-    def test_repeated_header(self) -> None:
+    def test_same_header_runs_once(self) -> None:
         """Requests with the same values of a header run once, also of one that occurs twice; those without it always run."""
         for event in (["1"], ["1", "2"], ["1"], ["1", "2"], [], []):
             headers = [("X-Event", value) for value in event]
