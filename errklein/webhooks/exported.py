@@ -127,7 +127,7 @@ def read_request(text: str | bytes) -> StoredRequest:
 
 
 def _outcome_values(outcome: Outcome) -> dict[str, Any]:
-    return {"status": outcome.status, "reason": masker(outcome.reason), "seconds": outcome.seconds}
+    return {"status": outcome.status, "reason": masker(outcome.reason), "seconds": round(outcome.seconds, 6)}
 
 
 def _request_values(request: StoredRequest) -> dict[str, Any]:

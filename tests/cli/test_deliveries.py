@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -20,6 +22,8 @@ from errklein.service import DataDirectory
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
 from errklein.webhooks.exported import read_request
 from tests.journal.inline import InlineReactor, InlineThreads
+from tests.processes import ERRKLEIN, Program, free_port, run, write_config, write_plugin
+from tests.service.test_daemon import CONNECTED, get
 
 RECEIVED_AT = datetime(2026, 11, 28, 18, 56, 6).timestamp()
 REQUEST = StoredRequest("POST", "/github", [(b"x-github-event", b"issues")], b'{"action": "opened"}', "198.51.100.7")
@@ -239,3 +243,48 @@ class CommandLineTests(DeliveriesCase):
         missing.mkdir()
         status, _ = self.main("list", data=missing)
         self.assertTrue(str(status).startswith(f"errklein: {missing}/{DATABASE} "), status)
+
+
+SHOP = """
+    from pathlib import Path
+    from errklein import BotPlugin, webhook
+
+    class Shop(BotPlugin):
+        @webhook(ack="now", attempts=1)
+        def order(self, payload):
+            if not Path(__file__).with_name("works").exists():
+                return "broken", 400
+            self.log.info("handled the order")
+"""
+
+
+class RunningBotTests(SynchronousTestCase):
+    """The command beside a running bot, in processes of their own."""
+
+    def test_replay(self) -> None:
+        """A dead delivery is listed, and runs again while the bot runs; after its end, at the next start."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        write_plugin(directory, "Shop", dedent(SHOP))
+        write_config(directory, {"BOT_EXTRA_PLUGIN_DIR": str(directory)})
+        port = free_port()
+        bot = self.start(directory, port)
+        self.assertEqual(get(port, "/order")[0], 202)
+        bot.wait_for("The delivery 1 of Shop:order is dead after 1 attempt")
+        self.assertIn("1 dead", run(ERRKLEIN, "deliveries", "list", "Shop", cwd=directory).stdout)
+        (directory / "shop" / "works").touch()
+        replayed = run(ERRKLEIN, "deliveries", "replay", "dead", "--wait", "30", cwd=directory)
+        self.assertEqual((replayed.returncode, replayed.stderr), (0, ""))
+        self.assertRegex(replayed.stdout, r"^1 done .* Shop:order \(replay\) 200 after ")
+        bot.signal(signal.SIGTERM)
+        bot.wait()
+        replayed = run(ERRKLEIN, "deliveries", "replay", "1", cwd=directory)
+        self.assertEqual(replayed.stdout, "no bot is running; it replays 1 at its next start\n")
+        self.start(directory, port).wait_for("handled the order")
+
+    def start(self, directory: Path, port: int) -> Program:
+        """Start the bot."""
+        bot = Program(ERRKLEIN, "run", "--web", f"tcp:{port}:interface=127.0.0.1", cwd=directory)
+        self.addCleanup(bot.kill)
+        bot.wait_for(CONNECTED)
+        return bot
