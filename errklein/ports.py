@@ -6,7 +6,7 @@ reactor's thread unless a docstring states otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
@@ -396,6 +396,17 @@ class Journal(Protocol):
 
     def close(self) -> Deferred[None]:
         """Write what is pending, and close the store."""
+
+
+class LaterDeliveries(Protocol):
+    """Runs the deliveries whose sender has got 202."""
+
+    @property
+    def paused(self) -> Collection[str]:
+        """The routes that are paused: their deliveries are recorded, and run later."""
+
+    def accept(self, delivery: StoredDelivery, window: float) -> Deferred[StoredDelivery | None]:
+        """Record a delivery as `Journal.record` does, and run it later."""
 
 
 class JournalError(Exception):

@@ -93,7 +93,7 @@ class Bot:
         self.delivery_queue = queue = DeliveryQueue(
             reactor, self.journal, self.web.run, self._retry_policy, dead.announce, now=process.now
         )
-        self.web.use_journal(self.journal, queue.accept, self.waits)
+        self.web.use_journal(self.journal, queue, self.waits)
         self._expiry = ExpiryWatch(reactor, self.web.listeners, self.tell_admins)
         intake = (self._expiry.stop, queue.stop, self.events.stop, self.conversations.stop)
         work = (

@@ -47,7 +47,7 @@ class Intake(Resource):
             checks.client_rate(hook, request)
             received, answer = await checks.verify(hook, request)
             checks.route_rate(hook)
-            if answer is None and hook.declaration.ack == "now":
+            if answer is None and recording.runs_later(hook):
                 answer = await recording.accept(hook, request, received)
             begun = answer or await recording.begin(hook, request, received)
         except Problem as problem:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from errklein.ports import Journal, JournalError
+from errklein.ports import Journal, JournalError, LaterDeliveries
+from errklein.running.rate_limit import RateLimit
 from errklein.running.threads import ThreadWaits
 from errklein.verify import ImmediateResponse, Received
 from errklein.web._delivery import Delivery, OutcomeRecorder
@@ -20,9 +21,6 @@ from errklein.web._stock_request import WebhookRequest
 from errklein.web.facade.delivery import DeliveryInfo
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
-
-Accept = Callable[[StoredDelivery, float], Deferred[StoredDelivery | None]]
-"""Records a delivery of `ack="now"`, and runs it later; see `DeliveryQueue.accept`."""
 
 _LARGEST_LOGGED_BODY = 1024 * 1024
 _RETRY_AFTER = 10.0
@@ -34,7 +32,7 @@ class Recording:
     """Writes the deliveries of requests to the journal.
 
     :param journal: The journal; without it, nothing is recorded, and requests that must be recorded get 503.
-    :param accept: Records a delivery of `ack="now"`, and runs it later.
+    :param later: Runs the deliveries of `ack="now"`.
     :param waits: Lets plugins' threads wait for the journal.
     :param now: Returns the Unix time in seconds.
     :param level: The setting WEBHOOK_LOG.
@@ -46,20 +44,25 @@ class Recording:
         self,
         now: Callable[[], float],
         journal: Journal | None = None,
-        accept: Accept | None = None,
+        later: LaterDeliveries | None = None,
         waits: ThreadWaits | None = None,
         level: str = "off",
     ) -> None:
         self._journal = journal
-        self._accept = accept
+        self._later = later
         self._waits = waits
         self._now = now
+        self._warnings = RateLimit(now)
         self._with_bodies = level == "bodies"
         self._logged = _Logged(self) if journal is not None and level != "off" else None
 
     def plain(self) -> OutcomeRecorder | None:
         """Return the recorder for a delivery that is only logged."""
         return self._logged
+
+    def runs_later(self, hook: Hook) -> bool:
+        """Return whether the sender gets its response before the handler runs."""
+        return hook.declaration.ack == "now" or (self._later is not None and hook.route in self._later.paused)
 
     async def accept(self, hook: Hook, request: WebhookRequest, received: Received) -> ImmediateResponse:
         """Record a request whose handler runs later, and return the response.
@@ -68,11 +71,12 @@ class Recording:
 
         :raises Problem: The request can't be recorded.
         """
-        if self._accept is None:
+        if self._later is None:
             raise Problem(503, "the journal is not available", retry_after(_RETRY_AFTER))
         delivery = self._delivery(hook, request, DeliveryState.RECEIVED, received.body, _key(hook, received))
         try:
-            await self._accept(delivery, hook.declaration.window)
+            # A delivery of a paused webhook has the same promise.
+            await self._later.accept(replace(delivery, ack="now"), hook.declaration.window)
         except JournalError as error:
             raise self._unavailable(error) from None
         return ImmediateResponse(202, ((b"X-Delivery-Id", b"%d" % delivery.id),), b"")
@@ -170,7 +174,8 @@ class Recording:
         )
 
     def _unavailable(self, error: JournalError) -> Problem:
-        self.log.error("A webhook could not be recorded: {reason}", reason=str(error))
+        if self._warnings.allows(str(error)):
+            self.log.warn("Webhooks can't be recorded, and get 503: {reason}", reason=str(error))
         return Problem(503, "the request could not be recorded", retry_after(_RETRY_AFTER))
 
 

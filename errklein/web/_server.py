@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.web.resource import IResource
 
 from errklein.listening import Listeners
-from errklein.ports import Journal, WebEvents
+from errklein.ports import Journal, LaterDeliveries, WebEvents
 from errklein.running import InFlightCounter, Runner, ThreadWaits, WorkerPool
 from errklein.web._body_budget import BodyBudget
 from errklein.web._checks import Checks
@@ -23,7 +23,7 @@ from errklein.web._intake import Intake
 from errklein.web._memory_client import MemoryClient
 from errklein.web._mounts import Mount, MountedDelivery
 from errklein.web._recorded import RecordedRequest
-from errklein.web._recording import Accept, Recording
+from errklein.web._recording import Recording
 from errklein.web._router import Router
 from errklein.web._routes import Route, Routes
 from errklein.web._services import EventReporter, WebServices
@@ -102,13 +102,13 @@ class WebServer:
         """Report the failures of plugins' handlers to `events` from now on."""
         self._services.events.events = events
 
-    def use_journal(self, journal: Journal, accept: Accept, waits: ThreadWaits) -> None:
+    def use_journal(self, journal: Journal, later: LaterDeliveries, waits: ThreadWaits) -> None:
         """Record deliveries in the journal from now on.
 
-        :param accept: Records a delivery of `ack="now"`, and passes it to `run` later.
+        :param later: Records the deliveries of `ack="now"`, and passes them to `run` later.
         :param waits: Lets plugins' threads wait for the journal.
         """
-        recording = Recording(self._now, journal, accept, waits, self._services.settings.delivery_log)
+        recording = Recording(self._now, journal, later, waits, self._services.settings.delivery_log)
         self._services = replace(self._services, recording=recording)
 
     def run(self, delivery: StoredDelivery) -> Deferred[Outcome | Postponed]:
@@ -164,8 +164,10 @@ class WebServer:
         hook = route.hook
         if isinstance(request, RecordedRequest):
             return request.delivery(services, route, captures)
-        if route.is_plain or hook is None or request.origin or request.admitted == hook.declaration:
-            return Delivery(services, route, request, captures, services.recording.plain())
+        recording = services.recording
+        is_plain = route.is_plain and hook is not None and not recording.runs_later(hook)
+        if is_plain or hook is None or request.origin or request.admitted == hook.declaration:
+            return Delivery(services, route, request, captures, recording.plain())
         return Intake(services, route, hook, request, captures)
 
     def _refuse(self, hook: Hook, request: HTTPRequest, problem: Problem) -> None:

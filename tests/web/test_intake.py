@@ -9,6 +9,7 @@ from time import time as now
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import formatEvent, globalLogPublisher
 
 from errklein.journal import DeliveryQueue, MemoryJournal, RetryPolicy
 from errklein.ports import JournalError
@@ -115,7 +116,7 @@ class IntakeCase(WebCase):
             now=self.clock.seconds,
             chance=lambda: 1.0,
         )
-        self.web.use_journal(self.journal, self.queue.accept, ThreadWaits(self.clock))
+        self.web.use_journal(self.journal, self.queue, ThreadWaits(self.clock))
         self.queue.start()
         self.plugin = Receiver()
         self.serve(self.plugin)
@@ -350,11 +351,31 @@ class AcknowledgedTests(IntakeCase):
         self.assertEqual((delivery.state, delivery.attempt, len(self.plugin.got)), (DeliveryState.DONE, 1, 1))
 
     def test_journal_error(self) -> None:
-        """A request that can't be recorded gets 503, and doesn't run."""
+        """A request that can't be recorded gets 503, and doesn't run. Others do, and the log has one warning."""
+        warnings: list[str] = []
+        globalLogPublisher.addObserver(observer := lambda event: warnings.append(formatEvent(event)))
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         self.patch(self.journal, "record", lambda *args, **kwargs: fail(JournalError("the disk is full")))
-        response = self.post("/durable", b"{}", signed(b"{}"))
+        for _ in range(3):
+            response = self.post("/durable", b"{}", signed(b"{}"))
+            self.clock.advance(0)
+            self.assertEqual((response.status, response.header("Retry-After"), self.plugin.got), (503, "10", []))
+        self.assertEqual(self.post("/plain").status, 200)
+        self.assertEqual(
+            [line for line in warnings if "disk" in line], ["Webhooks can't be recorded, and get 503: the disk is full"]
+        )
+
+    def test_paused(self) -> None:
+        """While any webhook is paused, requests are recorded and get 202; they run when it is resumed."""
+        self.successResultOf(self.queue.pause("Receiver:plain"))
         self.clock.advance(0)
-        self.assertEqual((response.status, response.header("Retry-After"), self.plugin.got), (503, "10", []))
+        self.assertEqual(self.post("/plain").status, 202)
+        self.pass_time(600)
+        self.assertEqual((self.plugin.got, self.states()), ([], ["received"]))
+        self.successResultOf(self.queue.resume("Receiver:plain"))
+        self.clock.advance(0)
+        self.assertEqual((self.plugin.got, self.states()), ([{}], ["done"]))
+        self.assertEqual(self.post("/plain").status, 200)
 
 
 class DeduplicatedTests(IntakeCase):
