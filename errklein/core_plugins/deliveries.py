@@ -83,9 +83,9 @@ class Deliveries(CorePlugin):
         if ids is None:
             query = self._parsed(parse_replay, words)
             ids = [one.id for one in await _read(self._journal.find(query))]
-        replayed = await _read(self._journal.replay(ids[:MAX_COUNT]))
+        replayed = set(await _read(self._journal.replay(ids[:MAX_COUNT])))
         self._bot.delivery_queue.look()
-        others = [str(one) for one in ids if one not in set(replayed)]
+        others = [str(one) for one in ids if one not in replayed]
         text = f"Replaying {_counted(len(replayed))}."
         if others:
             listed = ", ".join(others[:20]) + (" …" if len(others) > 20 else "")
@@ -102,14 +102,20 @@ class Deliveries(CorePlugin):
 
         Usage: !webhook pause [ROUTE]
 
-        Without a route, the paused webhooks are listed. Only deliveries with ack="now" wait: requests are recorded and get 202. They run after !webhook resume, also if the bot restarts meanwhile.
+        Without a route, the paused webhooks are listed. Only deliveries with ack="now" wait: requests are recorded and get
+        202. They run after !webhook resume, also if the bot restarts meanwhile.
         """
         if not args.strip():
             return f"Paused: {plain(', '.join(sorted(self._queue.paused))) or 'none'}."
         routes = self._routes(args)
         for route in routes:
             await _read(self._queue.pause(route))
-        return f"Paused {plain(', '.join(routes))}."
+        text = f"Paused {plain(', '.join(routes))}."
+        hooks = (route.hook for route in self._bot.web.routes.hooks())
+        others = sorted({hook.route for hook in hooks if hook.route in routes and hook.declaration.ack != "now"})
+        if others:
+            text += f' Requests for {plain(", ".join(others))} still run at once, since it has no ack="now".'
+        return text
 
     @admin_by_default
     @botcmd(syntax="ROUTE")
@@ -140,7 +146,7 @@ class Deliveries(CorePlugin):
         return sorted(route for route in known if f"{route}:".startswith(f"{name}:")) or [name]
 
     def _hooks(self) -> dict[str, str]:
-        return {route.rule: f"{route.hook.owner}:{route.hook.name}" for route in self._bot.web.routes.hooks()}
+        return {route.rule: route.hook.route for route in self._bot.web.routes.hooks()}
 
     def _parsed(self, parse: Callable[..., DeliveryQuery], words: Sequence[str]) -> DeliveryQuery:
         try:

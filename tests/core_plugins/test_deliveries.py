@@ -23,15 +23,27 @@ REQUEST = StoredRequest("POST", "/github?a=1", HEADERS, BODY, "198.51.100.7")
 class Github(BotPlugin):
     """Has a webhook."""
 
-    @webhook("/github")
+    @webhook("/github", ack="now")
     def notification(self, payload: Any) -> str:
+        return "noted"
+
+
+class Builds(BotPlugin):
+    """Has two webhooks."""
+
+    @webhook(ack="now")
+    def build(self, payload: Any) -> str:
+        return "noted"
+
+    @webhook
+    def status(self, payload: Any) -> str:
         return "noted"
 
 
 class DeliveriesCase(PluginTestCase):
     """A test with a journal in memory."""
 
-    plugins = (Github,)
+    plugins = (Github, Builds)
 
     def setUp(self) -> None:
         """Replace the bot's journal."""
@@ -232,10 +244,17 @@ class PauseTests(DeliveriesCase):
         self.command("!webhook pause Github")
         self.queue.start()
         self.bot.advance(0)
-        self.assertRegex(self.command("!webstatus"), r"/github -> Github\.notification \[.*\], not verified, paused\n")
+        self.assertRegex(self.command("!webstatus"), r"/github -> Github\.notification \[.*\], not verified, ack="now", paused\n")
         self.command("!webhook resume Github")
         self.bot.advance(0)
         self.assertNotIn("paused", self.command("!webstatus"))
+
+    def test_other_webhooks(self) -> None:
+        """The reply says that requests of a webhook without ack="now" don't wait."""
+        self.assertEqual(
+            self.command("!webhook pause Builds"),
+            'Paused Builds:build, Builds:status. Requests for Builds:status still run at once, since it has no ack="now".',
+        )
 
     def test_inactive_plugins(self) -> None:
         """A webhook of an inactive plugin can be paused."""
