@@ -18,18 +18,20 @@ FIRST_ID = """
         SELECT 0, coalesce((SELECT max(id) FROM deliveries), 0) + 1
         UNION ALL
         SELECT
-            iif((SELECT received_at FROM deliveries WHERE id >= (low + high) / 2 ORDER BY id LIMIT 1) < {time}, (low + high) / 2, low),
-            iif((SELECT received_at FROM deliveries WHERE id >= (low + high) / 2 ORDER BY id LIMIT 1) < {time}, high, (low + high) / 2)
+            iif((SELECT received_at FROM deliveries WHERE id >= (low + high) / 2 ORDER BY id LIMIT 1) < :time, (low + high) / 2, low),
+            iif((SELECT received_at FROM deliveries WHERE id >= (low + high) / 2 ORDER BY id LIMIT 1) < :time, high, (low + high) / 2)
         FROM search WHERE high - low > 1
     )
     SELECT min(high) FROM search
 """
-"""A query of an id: lower ones were received before this time, others not. Ids increase with time, so it is a binary search."""
+"""A query of an id: lower ones were received before `:time`, others not. Ids increase with time, so it is a binary search."""
 
 _UNFINISHED = "SELECT id FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = {route} AND {range} {states}"
 _FINISHED = (
     "SELECT id FROM deliveries INDEXED BY finished WHERE state >= 3 AND route = {route} AND {range} AND state = {state}"
 )
+
+_MAX_ID = 2**62
 
 _MOST_TERMS = 400
 """The number of SELECTs in a query of ids; SQLite's limit is 500."""
@@ -39,16 +41,14 @@ def find(database: Database, query: DeliveryQuery) -> Sequence[StoredDelivery]:
     """Return the deliveries of a page."""
     numbers = None if query.states is None else {NUMBERS[state] for state in query.states}
     parameters = {
-        "before": query.before or 2**62,
-        "since": -inf if query.since is None else query.since,
-        "until": inf if query.until is None else nextafter(query.until, inf),
+        "low": _first_id(database, query.since) if query.since is not None else 0,
+        "high": min(
+            query.before or _MAX_ID,
+            _first_id(database, nextafter(query.until, inf)) if query.until is not None else _MAX_ID,
+        ),
         "limit": query.limit,
     }
-    bounds = "id < :before"
-    if query.since is not None:
-        bounds += f" AND id >= ({FIRST_ID.format(time=':since')})"
-    if query.until is not None:
-        bounds += f" AND id < ({FIRST_ID.format(time=':until')})"
+    bounds = "id >= :low AND id < :high"
     if query.route is None and numbers is None:
         return _page(database, f"SELECT id FROM deliveries WHERE {bounds} ORDER BY id DESC LIMIT :limit", parameters)
     routes = [
@@ -74,6 +74,10 @@ def find(database: Database, query: DeliveryQuery) -> Sequence[StoredDelivery]:
         )
         found += _page(database, ids, parameters)
     return sorted(found, key=lambda delivery: delivery.id, reverse=True)[: query.limit]
+
+
+def _first_id(database: Database, time: float) -> int:
+    return database.read(FIRST_ID, {"time": time})[0][0]  # type: ignore[no-any-return]
 
 
 def _page(database: Database, ids: str, parameters: dict[str, Any]) -> list[StoredDelivery]:

@@ -37,9 +37,7 @@ class Pruner:
         """Remove a slice, and return whether there may be more to remove."""
         limits = self._retention
         removed = [
-            self._remove(
-                connection, f"state >= 3 AND id < ({FIRST_ID.format(time=':time')})", time=now - limits.seconds
-            ),
+            self._remove(connection, f"state >= 3 AND id < ({FIRST_ID})", time=now - limits.seconds),
             connection.execute(
                 "DELETE FROM dedupe WHERE (route, key) IN "
                 "(SELECT route, key FROM dedupe INDEXED BY expiring WHERE expires <= ? LIMIT ?)",

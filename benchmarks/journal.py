@@ -1,0 +1,326 @@
+"""The journal of webhooks: cost of a delivery, lists and removal with a million deliveries, memory, and the disk's limit.
+
+    python benchmarks/journal.py [cost] [lists] [memory] [disk] [--rows 1000000] [--deliveries 200000] [--dir DIR] [--check]
+
+- cost: CPU time of `record` and `finish`, and of `log`, in the reactor's thread and in the thread that writes. They are
+  measured for 32 deliveries at once, and don't depend on other programs as times of a clock do.
+- lists: the time of a page by route, plugin, state, time and id, then the removal of all deliveries, each with the longest
+  pause of the reactor, and the longest `record` during the removal.
+- memory: the resident memory after each tenth of the deliveries.
+- disk: synchronized writes per second, which is the limit of transactions per second.
+
+Without a name, all of them are measured. --check uses few deliveries, and exits with 1 if a page takes 100 ms or the reactor
+pauses for 20 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bots import resident
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
+
+from errklein.database import Database
+from errklein.journal import Redaction, Retention, SQLiteJournal
+from errklein.journal._sqlite import MIGRATIONS, Threads
+from errklein.journal._writing import JournalWriter
+from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, StoredDelivery, StoredRequest
+
+DAY = 24 * 3600.0
+OK = Outcome(200, "", 0.01)
+HEADERS = [
+    (b"host", b"bot.example.org"),
+    (b"user-agent", b"GitHub-Hookshot/044aadd"),
+    (b"content-type", b"application/json"),
+    (b"x-github-event", b"push"),
+    (b"x-github-delivery", b"72d3162e-cc78-11e3-81ab-4c9367dc0958"),
+    (b"x-hub-signature-256", b"sha256=" + b"a" * 64),
+    (b"content-length", b"1500"),
+]
+STATES = [
+    *[DeliveryState.DONE] * 90,
+    *[DeliveryState.FAILED] * 4,
+    *[DeliveryState.DUPLICATE] * 2,
+    *[DeliveryState.REFUSED] * 2,
+    DeliveryState.DEAD,
+    DeliveryState.RETRY,
+]
+ROUTES = [f"Plugin{plugin}:hook{hook}" for plugin in range(10) for hook in range(5)]
+
+
+def new_delivery(number: int, body: int = 1500, **fields: Any) -> StoredDelivery:
+    """Return a delivery as a sender such as GitHub makes it."""
+    request = StoredRequest("POST", "/github?source=1", HEADERS, b"x" * body, "192.0.2.1", True)
+    fields = {"route": ROUTES[0], "state": DeliveryState.RECEIVED, "received_at": time.time(), "ack": "now", **fields}
+    return StoredDelivery(number, request_id=f"r{number}", request=request, **fields)
+
+
+class Opened:
+    """A journal with its threads."""
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        self.journal = SQLiteJournal(path, reactor, time.time, threads=self.start, **options)
+
+    def start(self, *arguments: Any) -> Threads:
+        """Start the threads."""
+        self.threads = Threads(*arguments)
+        return self.threads
+
+
+class Pauses:
+    """Measures the longest time for which the reactor calls nothing."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._last = time.perf_counter()
+        self._again()
+
+    def _again(self) -> None:
+        now = time.perf_counter()
+        self.longest = max(self.longest, now - self._last - 0.001)
+        self._last = now
+        self._call = reactor.callLater(0.001, self._again)
+
+    def stop(self) -> float:
+        """Return the longest pause in milliseconds."""
+        self._call.cancel()
+        return self.longest * 1000
+
+
+async def in_parallel(jobs: Iterable[Callable[[], Deferred[Any]]], width: int) -> None:
+    """Run the jobs, `width` of them at once."""
+    waiting = iter(jobs)
+
+    async def work() -> None:
+        for job in waiting:
+            await job()
+
+    await DeferredList([Deferred.fromCoroutine(work()) for _ in range(width)], fireOnOneErrback=True)
+
+
+async def measure_cost(directory: Path, deliveries: int) -> bool:
+    """Print the CPU time of a delivery by thread."""
+    opened = Opened(directory / "cost.sqlite")
+    journal = opened.journal
+
+    def run() -> Deferred[Any]:
+        delivery = new_delivery(journal.next_id())
+        recorded = journal.record(delivery, lease=60.0)
+        return recorded.addCallback(lambda _: journal.finish(delivery.id, OK))
+
+    def log() -> Deferred[Any]:
+        for _ in range(20):
+            journal.log(new_delivery(journal.next_id(), state=DeliveryState.DONE, ack="after", outcome=OK))
+        return deferLater(reactor, 0)
+
+    for name, job, each in (("record and finish", run, 1), ("log", log, 20)):
+        count = deliveries // each
+        writer = await opened.threads.write(time.thread_time)
+        began = time.thread_time()
+        await in_parallel((job for _ in range(count)), 32)
+        journal.flush()
+        writer = await opened.threads.write(time.thread_time) - writer
+        ours = time.thread_time() - began
+        per = 1e6 / count / each
+        print(f"{name}: {ours * per:.1f} µs on the reactor, {writer * per:.1f} µs in the thread that writes")
+    await journal.close()
+    return True
+
+
+def fill(path: Path, rows: int) -> None:
+    """Create a file with deliveries of the last week, as the journal writes them."""
+    database = Database(path, MIGRATIONS)
+    now = time.time()
+    writer = JournalWriter(time.time, Redaction())
+    for start in range(1, rows + 1, 5000):
+        deliveries = [
+            new_delivery(
+                number,
+                100,
+                route=ROUTES[(number * 7919 >> 4) % len(ROUTES)],
+                state=STATES[number % len(STATES)],
+                received_at=now - 6 * DAY * (1 - number / rows),
+                outcome=OK,
+                due_at=now + DAY if STATES[number % len(STATES)] is DeliveryState.RETRY else 0.0,
+            )
+            for number in range(start, min(start + 5000, rows + 1))
+        ]
+        with database.transaction() as connection:
+            writer.log(connection, [deliveries])
+    database.close()
+
+
+def queries(rows: int) -> Iterator[tuple[str, DeliveryQuery]]:
+    """Yield pages with their names."""
+    now = time.time()
+    yield "newest", DeliveryQuery()
+    yield "id", DeliveryQuery(before=rows // 2)
+    yield "route", DeliveryQuery(route=ROUTES[1])
+    yield "route, old", DeliveryQuery(route=ROUTES[4], before=rows // 100)
+    yield "plugin", DeliveryQuery(route="Plugin3")
+    for state in DeliveryState:
+        yield state, DeliveryQuery(states=[state])
+    yield "all states", DeliveryQuery(states=list(DeliveryState))
+    yield (
+        "failed or dead of a plugin",
+        DeliveryQuery(route="Plugin3", states=[DeliveryState.FAILED, DeliveryState.DEAD], limit=100),
+    )
+    yield "time", DeliveryQuery(since=now - 4 * DAY, until=now - 3 * DAY)
+    yield "failed, by time", DeliveryQuery(states=[DeliveryState.FAILED], since=now - 4 * DAY, until=now - 3 * DAY)
+    yield "route, by time", DeliveryQuery(route=ROUTES[1], until=now - 5 * DAY)
+
+
+async def measure_lists(directory: Path, rows: int) -> bool:
+    """Print the time of pages and of the removal of all deliveries, and return whether they are short."""
+    path = directory / "lists.sqlite"
+    began = time.perf_counter()
+    fill(path, rows)
+    print(f"{rows:,} deliveries, {path.stat().st_size / 1e6:,.0f} MB, created in {time.perf_counter() - began:.0f} s")
+    opened = Opened(path, retention=Retention(max_bytes=10**12, refused_bytes=10**12))
+    slowest = 0.0
+    pauses = Pauses()
+    for name, query in queries(rows):
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            found = await opened.journal.find(query)
+            times.append((time.perf_counter() - began) * 1000)
+        print(f"  {name:28} {len(found):4} deliveries  {min(times):6.1f} ms, at first {times[0]:6.1f} ms")
+        slowest = max(slowest, *times)
+    for name, call in (("delivery", lambda: opened.journal.get(rows // 2)), ("depth", opened.journal.depth)):
+        began = time.perf_counter()
+        await call()
+        print(f"  {name:28} {'':15}  {(time.perf_counter() - began) * 1000:6.1f} ms")
+    longest = pauses.stop()
+    print(f"slowest page {slowest:.1f} ms; the reactor paused for {longest:.1f} ms")
+    await opened.journal.close()
+    return await measure_removal(path, rows) and slowest < 100 and longest < 20
+
+
+async def measure_removal(path: Path, rows: int) -> bool:
+    """Remove all finished deliveries, and return whether the reactor had no long pause."""
+    opened = Opened(path, retention=Retention(seconds=0.0))
+    pauses = Pauses()
+    began = time.perf_counter()
+    slowest = 0.0
+    recorded = 0
+    while (await opened.journal.find(DeliveryQuery(states=[DeliveryState.DONE], limit=1, before=rows)))[:1]:
+        delivery = new_delivery(opened.journal.next_id())
+        start = time.perf_counter()
+        await opened.journal.record(delivery)
+        slowest = max(slowest, time.perf_counter() - start)
+        recorded += 1
+        await deferLater(reactor, 0.005)
+    longest = pauses.stop()
+    seconds = time.perf_counter() - began
+    print(
+        f"removed in {seconds:.0f} s; the reactor paused for {longest:.1f} ms; "
+        f"the slowest of {recorded} records took {slowest * 1000:.1f} ms"
+    )
+    await opened.journal.close()
+    return longest < 20
+
+
+async def measure_memory(directory: Path, deliveries: int) -> bool:
+    """Print the resident memory during many deliveries."""
+    opened = Opened(directory / "memory.sqlite", retention=Retention(max_bytes=100_000_000))
+    journal = opened.journal
+
+    def run() -> Deferred[Any]:
+        delivery = new_delivery(journal.next_id(), key=str(time.perf_counter()))
+        recorded = journal.record(delivery, lease=60.0, window=3600.0)
+        journal.log(new_delivery(journal.next_id(), state=DeliveryState.DONE, ack="after", outcome=OK))
+        return recorded.addCallback(lambda _: journal.finish(delivery.id, OK))
+
+    sizes = []
+    for _ in range(10):
+        began = time.perf_counter()
+        await in_parallel((run for _ in range(deliveries // 10)), 64)
+        sizes.append(resident(os.getpid()))
+        rate = deliveries / 10 / (time.perf_counter() - began)
+        print(
+            f"  {sizes[-1]:.1f} MB after {deliveries // 10 * len(sizes):,} deliveries, {rate:,.0f} per second",
+            flush=True,
+        )
+    size = (directory / "memory.sqlite").stat().st_size
+    print(f"the file has {size / 1e6:.0f} MB, with a limit of 100 MB")
+    await journal.close()
+    return True
+
+
+async def measure_disk(directory: Path, writes: int) -> bool:
+    """Print the number of synchronized writes per second."""
+    file = os.open(directory / "disk", os.O_CREAT | os.O_WRONLY, 0o600)
+    began = time.perf_counter()
+    for number in range(writes):
+        os.pwrite(file, b"x" * 65536, number * 65536)
+        os.fdatasync(file)
+    print(f"{writes / (time.perf_counter() - began):,.0f} synchronized writes of 64 KiB per second")
+    os.close(file)
+    return True
+
+
+@contextmanager
+def work_directory(parent: Path | None) -> Iterator[Path]:
+    """Return a context with a temporary directory."""
+    with tempfile.TemporaryDirectory(dir=parent) as name:
+        yield Path(name)
+
+
+async def measure(options: argparse.Namespace) -> int:
+    """Run the measurements that were chosen, and return the exit status."""
+    scale = 50 if options.check else 1
+    measurements = {
+        "cost": (measure_cost, options.deliveries // 10 // scale),
+        "lists": (measure_lists, options.rows // scale),
+        "memory": (measure_memory, options.deliveries // scale),
+        "disk": (measure_disk, 200),
+    }
+    results = []
+    for name in options.names or measurements:
+        function, count = measurements[name]
+        with work_directory(options.dir) as directory:
+            results.append(await function(directory, count))
+    print("all within the limits" if all(results) else "a limit is exceeded")
+    return 1 if options.check and not all(results) else 0
+
+
+def main() -> int:
+    """Run the reactor until everything is measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=["cost", "lists", "memory", "disk", []], metavar="NAME")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--deliveries", type=int, default=200_000)
+    parser.add_argument("--dir", type=Path, help="the directory for the files (default: the temporary directory)")
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    # As in a running bot.
+    sys.setswitchinterval(0.0005)
+    status: list[int] = []
+
+    def ended(result: Any) -> None:
+        if isinstance(result, int):
+            status.append(result)
+        else:
+            result.printTraceback()
+        reactor.stop()
+
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(measure(options)).addBoth(ended))
+    reactor.run()
+    return status[0] if status else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
