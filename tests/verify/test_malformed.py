@@ -84,6 +84,7 @@ class MalformedTests(SynchronousTestCase):
             b"1e0",
             b"0x1",
             b"1_0",
+            b"1/0",
             b"NaN",
             b"inf",
             b"1" * 13,

@@ -18,6 +18,7 @@ from errklein.verify import (
     addresses,
     basic,
     bearer,
+    bitbucket,
     discord,
     gitea,
     github,
@@ -309,6 +310,11 @@ class StandardWebhooksTests(SenderCase):
         self.assertRaises(ValueError, standard_webhooks)
         self.assertEqual(standard_webhooks(**self.public).secrets, ())
 
+    def test_unsuitable_secret(self) -> None:
+        """A request can't be signed with a secret that isn't in Base64."""
+        error = self.assertRaises(ValueError, standard_webhooks(secret="env:A").sign, request(), b"\xff")
+        self.assertIn("can't be signed for standard_webhooks: the secret isn't in Base64", str(error))
+
     def test_prefix(self) -> None:
         """With another prefix, the names of all headers have it, in requests that are signed, too."""
         verification = standard_webhooks(secret="env:A", prefix="Svix")
@@ -428,6 +434,12 @@ class DeliveryIdTests(SynchronousTestCase):
             self.assertEqual(find_in_header(request(x_github_delivery=ident.encode("latin-1"))), expected)
             self.assertEqual(find_in_json(request(json.dumps({"update_id": ident}).encode())), expected)
 
+    def test_other_header(self) -> None:
+        """Jira's and Bitbucket Server's ids are in another header than Bitbucket Cloud's."""
+        find = bitbucket(secret="env:A").delivery_id
+        assert find is not None
+        self.assertEqual(find(request(x_request_id=b"5")), "5")
+
     def test_repeated_header(self) -> None:
         """A repeated header has one id, of all its values."""
         find = github(secret="env:A").delivery_id
@@ -464,6 +476,16 @@ class DeliveryIdTests(SynchronousTestCase):
             b"9" * 5000,
         ):
             self.assertEqual((find(request(body)), nested(request(body))), (None, None))
+
+
+class TimestampTests(SenderCase):
+    """Unix times in headers."""
+
+    def test_twelve_digits(self) -> None:
+        """A time may have twelve digits."""
+        verification = slack(secret="env:A")
+        received = replace(request(), now=999_999_999_999.0)
+        self.assertIsNone(verification.verify(signed(verification, received), [b"a2V5"]))
 
 
 class LinearTests(SenderCase):
