@@ -23,6 +23,7 @@ T = TypeVar("T")
 _LINE = 300
 _SHOWN = 2000
 _MOST_LINES = 100
+"""The number of lines of a reply. More would hold the reactor for too long."""
 
 
 class Deliveries(CorePlugin):
@@ -40,6 +41,7 @@ class Deliveries(CorePlugin):
         """
         words = _split(args)
         query = self._parsed(parse_words, words)
+        query = replace(query, limit=min(query.limit, _MOST_LINES))
         found = await _read(self._journal.find(query))
         if not found:
             return "No delivery matches."

@@ -107,6 +107,13 @@ class ListTests(DeliveriesCase):
         reply = self.command("!deliveries failed before 4 limit 2")
         self.assertTrue(reply.endswith("!deliveries failed limit 2 before 2"), reply)
 
+    def test_large_pages(self) -> None:
+        """A reply has at most a hundred deliveries."""
+        for _ in range(101):
+            self.add()
+        lines = self.command("!deliveries limit 1000").splitlines()
+        self.assertEqual((len(lines), lines[-1]), (101, "Older ones: !deliveries limit 1000 before 2"))
+
     def test_errors(self) -> None:
         """Unknown words and a journal that can't be read are errors with a reason."""
         self.assertIn("unknown word 'faild'; did you mean 'failed'?", self.command("!deliveries faild"))
