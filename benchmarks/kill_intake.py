@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
-import hmac
 import json
 import os
 import random
@@ -37,24 +35,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from bots import ENVIRONMENT, HERE, Bot, errklein, free_port, serving
+from bots import ENVIRONMENT, free_port, serving
+from intake_bot import LIMIT, UNFINISHED, IntakeBot, signature
 from web_report import text
-
-sys.path.insert(0, str(HERE.parent))
 
 from errklein.journal import DATABASE, open_archive
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState
 
-PLUGINS = HERE / "plugins_for_intake"
-SECRET = "a secret of 32 bytes or more, as text"
 CONNECTIONS = 32
 MOST_WAITING = 500
 """The number of acknowledged deliveries without a successful run above which the client waits."""
 FIRST_REPEATED = 1_000_000
 TIMES = 5
-LIMIT = 300.0
-"""The seconds within which the bot must have run everything."""
-UNFINISHED = (DeliveryState.RECEIVED, DeliveryState.RUNNING, DeliveryState.RETRY)
 Run = tuple[str, int, int]
 
 
@@ -72,7 +64,7 @@ def request(number: int) -> bytes:
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
         f"X-GitHub-Delivery: {number}",
-        f"X-Hub-Signature-256: sha256={hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()}",
+        f"X-Hub-Signature-256: {signature(body)}",
     )
     return "\r\n".join([*head, "", ""]).encode() + body
 
@@ -119,7 +111,8 @@ class Client:
             except (OSError, EOFError) as error:
                 status, streams = "refused" if isinstance(error, ConnectionRefusedError) else "no response", None
                 await asyncio.sleep(0.05)
-            self.statuses[status] += status != "refused"
+            if status != "refused":
+                self.statuses[status] += 1
             if status == "202":
                 self._acknowledged += 1
             else:
@@ -157,11 +150,9 @@ class Experiment:
     """For each kill: the number of bytes of the file with the runs, and the deliveries that the journal had as done."""
 
     def __post_init__(self) -> None:
-        self.runs = self.directory / "runs"
-        self.runs.touch()
-        bot = errklein(self.directory / "bot", "Null", self.port, PLUGINS)
-        self._bot = Bot(bot.command, {**bot.environment, "INTAKE_RUNS": str(self.runs), "INTAKE_SECRET": SECRET})
-        self._journal = self.directory / "bot" / "data" / DATABASE
+        self._bot = IntakeBot(self.directory / "bot", self.port)
+        self._command = self._bot.setup()
+        self.runs = self._bot.runs
 
     def starts(self, kill_at: Sequence[int], numbers: Sequence[int]) -> dict[str, Any]:
         """Send deliveries, and kill the bot each time that as many of them have run. Return the client's figures."""
@@ -177,7 +168,7 @@ class Experiment:
                 self._note_kill()
             with self._serving():
                 output, _ = process.communicate(timeout=LIMIT)
-                self.await_empty()
+                self._bot.await_empty()
         figures: dict[str, Any] = json.loads(output)
         return figures
 
@@ -189,32 +180,22 @@ class Experiment:
         for place in range(TIMES):
             with self._serving() as pid, sending(self.port, self.runs, sent[place::TIMES]) as process:
                 output, _ = process.communicate(timeout=LIMIT)
-                self.await_empty()
+                self._bot.await_empty()
                 os.kill(pid, signal.SIGKILL)
             statuses.update(json.loads(output)["statuses"])
         return {"statuses": statuses}
 
     @contextmanager
     def _serving(self) -> Iterator[int]:
-        with serving(self._bot, self.port, self.directory / "log") as pid:
+        with serving(self._command, self.port, self.directory / "log") as pid:
             yield pid
-
-    def await_empty(self) -> None:
-        """Wait until the journal has no delivery that is to be run."""
-        archive = open_archive(self._journal)
-        limit = time.monotonic() + LIMIT
-        while archive.find(DeliveryQuery(states=UNFINISHED, limit=1)):
-            if time.monotonic() > limit:
-                raise RuntimeError(f"deliveries are still to be run after {LIMIT:g} s")
-            time.sleep(0.1)
-        archive.close()
 
     def states(self) -> dict[DeliveryState, set[int]]:
         """Return the ids of the deliveries in the journal's file, by state."""
         # A copy, since opening the file would already repair what the kill has left.
         copy = self.directory / "copy"
         copy.mkdir()
-        for file in self._journal.parent.glob(f"{DATABASE}*"):
+        for file in self._bot.journal.parent.glob(f"{DATABASE}*"):
             shutil.copy(file, copy)
         archive = open_archive(copy / DATABASE)
         found: dict[DeliveryState, set[int]] = {state: set() for state in DeliveryState}

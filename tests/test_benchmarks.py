@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.processes import ROOT, run
 
@@ -56,6 +57,13 @@ class IntakeTests(SynchronousTestCase):
         ended = run([sys.executable, script], "--check", cwd=Path.cwd(), limit=170)
         self.assertIn("100 ids sent 5 times each", ended.stdout, ended.stderr)
         self.assertIn("all expectations are met", ended.stdout)
+
+    def test_acknowledged_requests_succeed(self) -> None:
+        """The measured requests get a response without an error, also while other handlers block all threads."""
+        if shutil.which("wrk") is None:
+            raise SkipTest("wrk isn't installed")
+        ended = run([sys.executable, str(ROOT / "benchmarks" / "intake.py")], "--check", cwd=Path.cwd(), limit=170)
+        self.assertIn("all requests have succeeded", ended.stdout, ended.stderr)
 
 
 def report() -> Any:
