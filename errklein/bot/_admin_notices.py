@@ -96,7 +96,7 @@ class AdminNotices:
                         details = (backend, admin, notice, summary)
                         backend.call_in_order(self._send, *details, recipient=str(admin), text=text)
                     else:
-                        on_reactor_soon(self._reactor, self._send, backend, admin, notice, summary)
+                        self._send(backend, admin, notice, summary)
                 except Exception as error:
                     self._not_sent(backend, admin, error)
 
