@@ -94,31 +94,47 @@ class AdminNotices:
                     # On some networks, build_identifier waits for a server.
                     if isinstance(backend, CallsInOrder):
                         details = (backend, admin, notice, summary)
-                        backend.call_in_order(self._send, *details, recipient=str(admin), text=text)
+                        backend.call_in_order(self._address, *details, recipient=str(admin), text=text)
                     else:
-                        self._send(backend, admin, notice, summary)
+                        self._address(backend, admin, notice, summary)
                 except Exception as error:
-                    self._not_sent(backend, admin, error)
+                    self._not_sent(backend, admin, error, notice)
 
-    def _send(self, backend: Backend, admin: str, notice: str, summary: str) -> None:
-        keep = partial(on_reactor_soon, self._reactor, self._missed.add, backend.network, admin, notice)
+    def _address(self, backend: Backend, admin: str, notice: str, summary: str) -> None:
+        """Send the notice, or its summary, to the recipient of that name. May be called in any thread."""
         try:
             recipient = backend.build_identifier(admin)
             is_admin = self._disclosure.is_admin(backend, recipient)
-            text = summary if summary and not is_admin else notice
-            sent = self._deliver(backend, Message(text, frm=backend.bot_identifier, to=recipient))
         except Exception as error:
-            self._not_sent(backend, admin, error)
-            keep()
+            self._not_sent(backend, admin, error, notice)
             return
-        if not isinstance(recipient, Person):
+        text = summary if summary and not is_admin else notice
+        message = Message(text, frm=backend.bot_identifier, to=recipient)
+        is_reliable = is_admin or not isinstance(backend, KnowsHolders)
+        send = partial(self._send, backend, admin, message, notice, is_reliable)
+        if isinstance(backend, CallsInOrder):
+            # On the reactor, the result shows whether the network has taken the message.
+            on_reactor_soon(self._reactor, send)
+        else:
+            # In this thread, so that it isn't overtaken by the thread's next messages.
+            send()
+
+    def _send(self, backend: Backend, admin: str, message: Message, notice: str, is_reliable: bool) -> None:
+        keep = partial(on_reactor_soon, self._reactor, self._missed.add, backend.network, admin, notice)
+        try:
+            sent = self._deliver(backend, message)
+        except Exception as error:
+            self._not_sent(backend, admin, error, notice)
             return
-        if isinstance(backend, KnowsHolders) and not is_admin:
+        if isinstance(message.to, Person) and not is_reliable:
             keep()
-        elif isinstance(sent, Deferred):
+        elif isinstance(message.to, Person) and isinstance(sent, Deferred):
             sent.addErrback(lambda _: keep())
 
-    def _not_sent(self, backend: Backend, admin: str, error: Exception) -> None:
+    def _not_sent(self, backend: Backend, admin: str, error: Exception, notice: str = "") -> None:
+        """Log the error, and keep the notice if there is one."""
         self.log.warn(
             "Could not notify {admin} on {network}: {error}", admin=admin, network=backend.network, error=str(error)
         )
+        if notice:
+            on_reactor_soon(self._reactor, self._missed.add, backend.network, admin, notice)

@@ -145,6 +145,24 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertEqual(self.legacy.sent, [("alice", "beware")])
         self.assertNotIn(threading.current_thread(), told_in)
 
+    def test_missed_notices(self) -> None:
+        """A warning that the backend couldn't send is sent when the administrator comes online."""
+        send, refused = self.legacy.send_message, []
+
+        def refuse(message: Any) -> None:
+            refused.append(message.body)
+            raise OSError("no connection")
+
+        self.legacy.send_message = refuse
+        self.bot.warn_admins("beware")
+        self.until(lambda: self.bot.plugin_manager.get("missed_notices"))
+        self.legacy.send_message = send
+        self.legacy.wire.put(lambda legacy: legacy.come_online("alice"))
+        self.until(lambda: len(self.legacy.sent) == 2)
+        self.assertEqual(refused, ["beware"])
+        self.assertEqual(self.legacy.sent[0], ("alice", "Notices that you may have missed:"))
+        self.assertTrue(self.legacy.sent[1][1].endswith(": beware"), self.legacy.sent)
+
     def test_reactions_and_streams(self) -> None:
         """Reactions are sent in order with messages; files are sent by the backend itself."""
         self.until(lambda: self.legacy.connections)
