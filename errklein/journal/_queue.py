@@ -74,6 +74,8 @@ class DeliveryQueue:
         self._waiting_for_idle: list[Deferred[None]] = []
         # The places in memory that are taken, by route.
         self._places: Counter[str] = Counter()
+        # The number of deliveries, by route, that are being recorded and will wait.
+        self._recording: Counter[str] = Counter()
         # The routes of the deliveries that nobody else may run: until their result is on disk.
         self._held: dict[int, str] = {}
         self._extend_at = _NEVER
@@ -138,29 +140,24 @@ class DeliveryQueue:
         if at_once:
             self._places[route] += 1
             self._hold(delivery)
+        else:
+            self._recording[route] += 1
 
-        def recorded(earlier: StoredDelivery | None) -> StoredDelivery | None:
-            if earlier is not None:
-                release()
-            elif at_once:
+        def recorded(result: StoredDelivery | Failure | None) -> StoredDelivery | Failure | None:
+            if not at_once:
+                self._recording[route] -= 1
+                if result is None:
+                    self._note_due(route, 0.0)
+            elif result is None:
                 self._leased.append(replace(delivery, state=DeliveryState.RUNNING, attempt=1))
             else:
-                self._note_due(route, 0.0)
-            self._soon()
-            return earlier
-
-        def failed(failure: Failure) -> Failure:
-            release()
-            self._soon()
-            return failure
-
-        def release() -> None:
-            if at_once:
                 self._places[route] -= 1
                 self._held.pop(delivery.id, None)
+            self._soon()
+            return result
 
         lease = LEASE if at_once else 0.0
-        return self._journal.record(delivery, lease=lease, window=window).addCallbacks(recorded, failed)
+        return self._journal.record(delivery, lease=lease, window=window).addBoth(recorded)
 
     def pause(self, route: str) -> Deferred[None]:
         """Begin no more attempts of the route's deliveries, also after a restart, until `resume`."""
@@ -275,7 +272,7 @@ class DeliveryQueue:
 
     def _may_begin(self, route: str) -> bool:
         """Return whether a new delivery of the route may begin at once: nothing older waits for its turn."""
-        if not self._running or self._outdated or self._loading:
+        if not self._running or self._outdated or self._loading or self._recording[route]:
             return False
         waiting = route in self._due and (self._policy(route).ordered or self._due[route] <= self._now())
         return not waiting and self._free_at(route) <= self._reactor.seconds()

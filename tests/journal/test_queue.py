@@ -570,6 +570,24 @@ class OrderTests(QueueCase):
         self.turn()
         self.assertEqual(self.handler.ids, [first, second, third])
 
+    def test_delivery_received_while_an_earlier_one_is_recorded(self):
+        """A delivery that is received while an earlier one is being recorded, which will wait, runs after it."""
+        self.handler.waits = True
+        first = self.accept()
+        self.turn()
+        self.journal.late.add("record")
+        second, third = self.delivery(), self.delivery()
+        self.queue.accept(second)
+        self.handler.end(first)
+        self.queue.accept(third)
+        self.journal.late.clear()
+        self.journal.report()
+        self.turn()
+        self.assertEqual(self.handler.ids, [first, second.id])
+        self.handler.end(second.id)
+        self.turn()
+        self.assertEqual(self.handler.ids, [first, second.id, third.id])
+
     def test_delivery_received_before_the_next_due_time_is_known(self):
         """A delivery that is received while the time of an earlier one's retry is read runs after it."""
         first = self.accept(results=[FAILED])
