@@ -41,7 +41,7 @@ class AnnouncementTests(PluginTestCase):
         self.bot.advance(3 * INTERVAL)
         self.assertEqual(len(self.bot.messages), 2)
 
-    def test_many(self) -> None:
+    def test_thousand_dead_deliveries(self) -> None:
         """Further deliveries of a route are counted, and announced together each minute; those of another route at once."""
         self.die(*range(1000))
         self.die(5000, route="Builds:build")

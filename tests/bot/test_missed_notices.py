@@ -48,7 +48,7 @@ class KeptTests(SynchronousTestCase):
         """Return the notices as a bot has them after its start."""
         return MissedNotices(self.store, InlinePool(TestReactor(), "test", 1), lambda: self.now)
 
-    def test_survives_a_restart(self) -> None:
+    def test_kept_notices_survive_a_restart(self) -> None:
         """Notices are stored, by network and recipient, until they are delivered."""
         self.missed.add("libera", "alice", "one")
         self.missed.add("libera", "bob", "two")
@@ -201,7 +201,7 @@ class IRCTests(WholeBotCase):
         self.bot.tell_admins("A plugin failed: KeyError: 'x1'", "A plugin failed")
         return self.lines()
 
-    def test_offline(self) -> None:
+    def test_offline_administrator(self) -> None:
         """An administrator who was offline gets the notice, with the exception's text, after a message to the bot."""
         self.assertNotIn("x1", str(self.notify()))
         self.server.say(":boss!b@trusted PRIVMSG errklein :hello")
@@ -217,7 +217,7 @@ class IRCTests(WholeBotCase):
         self.server.say(":boss!b@trusted PRIVMSG errklein :hello")
         self.assertEqual(self.lines(), [])
 
-    def test_strangers(self) -> None:
+    def test_stranger_with_the_nick(self) -> None:
         """Another person with the administrator's nick gets no missed notice."""
         self.notify()
         self.server.say(":boss!b@evil JOIN #ops", ":boss!b@evil PRIVMSG errklein :hello")

@@ -297,7 +297,7 @@ class ReplayedTests(PluginTestCase):
 
     plugins = (Broken,)
 
-    def test_failed_deliveries(self) -> None:
+    def test_failed_deliveries_run_again(self) -> None:
         """A failed delivery is found by its time, and runs again after the plugin was repaired."""
         self.bot.advance(1000)
         for hook in ("after", "now"):
