@@ -6,18 +6,15 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests import needs_network
 from tests.processes import ERRKLEIN, LIMIT, ROOT, Program, environment, free_port
-from tests.test_webhooks_guide import split_console
+from tests.test_webhooks_guide import PRELUDE, split_console
 
 PAGE = (ROOT / "docs" / "guides" / "trusted-webhooks.md").read_text("utf-8")
-PYTHON = shlex.quote(sys.executable)
-PRELUDE = f'errklein() {{ {PYTHON} -m errklein "$@"; }}; trial() {{ {PYTHON} -m twisted.trial "$@"; }}\n'
 
 # Parts of the output that differ each time.
 _VOLATILE = re.compile(

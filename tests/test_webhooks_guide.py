@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,10 +15,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.testing import PluginTestCase
 from errklein.text import to_ansi
 from tests import needs_network
-from tests.processes import ERRKLEIN, LIMIT, ROOT, Program, free_port
+from tests.processes import ERRKLEIN, LIMIT, ROOT, Program, environment, free_port
 
 PAGE = ROOT / "docs" / "guides" / "webhooks.md"
 EXAMPLES = ROOT / "docs" / "examples" / "webhooks"
+
+PYTHON = shlex.quote(sys.executable)
+PRELUDE = f'errklein() {{ {PYTHON} -m errklein "$@"; }}; trial() {{ {PYTHON} -m twisted.trial "$@"; }}\n'
+"""Lets scripts of a page call these commands."""
 
 # Parts of the output that differ each time.
 _VOLATILE = re.compile(r"(?<=Date: )[^\r\n]*|\b[0-9a-f]{10}-[0-9a-f]{6}\b")
@@ -53,9 +60,12 @@ class WebhooksGuideTests(SynchronousTestCase):
         self.directory = examples.parent.parent.parent
         consoles = [split_console(block) for block in blocks("console")]
         [start, *self.consoles] = [console for console in consoles if not console[0].startswith("trial ")]
-        arguments = start[0].replace("3141", self.port).split()
-        self.assertEqual(arguments[0], "errklein")
-        self.bot = Program(ERRKLEIN, *arguments[1:], cwd=self.directory, stdin=subprocess.PIPE)
+        _, secret, errklein, *arguments = start[0].replace("3141", self.port).split()
+        self.assertEqual(errklein, "errklein")
+        name, _, value = secret.partition("=")
+        os.environ[name] = value
+        self.addCleanup(os.environ.pop, name)
+        self.bot = Program(ERRKLEIN, *arguments, cwd=self.directory, stdin=subprocess.PIPE)
         self.addCleanup(self.bot.kill)
         self.bot.wait_for("Connected to text")
 
@@ -67,21 +77,28 @@ class WebhooksGuideTests(SynchronousTestCase):
 
     def test_commands(self) -> None:
         """Each command prints what the page shows below it."""
-        configuration = [block for block in blocks("text") if block.startswith("!plugin config")]
-        self.say(configuration[0])
-        self.bot.wait_for("Plugin configuration done.")
         for script, output in self.consoles:
             ended = subprocess.run(
-                ["bash", "-c", script.replace("3141", self.port)],
+                ["bash", "-c", PRELUDE + script.replace("3141", self.port)],
                 capture_output=True,
                 text=True,
                 timeout=LIMIT,
                 check=False,
+                cwd=self.directory,
+                env=environment(),
             )
             self.assertEqual(comparable(ended.stdout), comparable(output), script)
         failure = "responses.py, line 26: ValueError: invalid literal for int() with base 10: 'many'"
         for message in ("Deployed shop", "Commit on website!", failure):
             self.bot.wait_for(message)
+        [failed] = [block for block in blocks("text") if block.startswith("!deliveries")]
+        typed, _, shown = failed.partition("\n")
+        times = 0
+        # The log of deliveries is written a moment after the response.
+        while shown.partition(" Responses:visits ")[2].strip() not in self.bot.text.rpartition("runs deliveries")[2]:
+            self.say(f"{typed}\n")
+            times += 1
+            self.bot.wait_for("runs deliveries", times)
 
 
 class WebhookTestCommandTests(PluginTestCase):
