@@ -1,7 +1,8 @@
 """Change modules in many small ways, and count how many of the changes their tests notice.
 
 Run `pip install cosmic-ray`, and then `python benchmarks/mutate.py TARGET [--jobs 2]`. The targets are `http1`, the rules of HTTP,
-which take about five minutes of CPU time, and `verify`, the verification of webhooks' senders. The changes are of two kinds:
+which take about five minutes of CPU time, `verify`, the verification of webhooks'
+senders, and `journal`, their stores. The changes are of two kinds:
 
 - cosmic-ray's, in the code;
 - changes of patterns of bytes, which cosmic-ray doesn't read: each alternative, atom, class, range, quantifier and lookaround is
@@ -69,6 +70,22 @@ TARGETS = {
             "tests.web.test_http1_conformance.InMemoryTests",
         ),
         100,
+    ),
+    "journal": Target(
+        "journal",
+        "_[!q]*.py",
+        (
+            "tests.journal.test_contract",
+            "tests.journal.test_model",
+            "tests.journal.test_redaction",
+            "tests.journal.test_retention",
+            "tests.journal.test_archive",
+            *(
+                f"tests.journal.test_sqlite.{case}Tests"
+                for case in ("FilePermission", "FullDisk", "Log", "Restart", "Secrets", "SlowDisk", "Thread")
+            ),
+        ),
+        20,
     ),
     "verify": Target(
         "verify",
@@ -297,7 +314,12 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 
     def find_spec(self, name: str, path: object, target: object = None) -> Any:
         """Find the module."""
-        return importlib.util.spec_from_loader(name, self, is_package=False) if name == self._module else None
+        if name != self._module:
+            return None
+        spec = importlib.util.spec_from_loader(name, self, origin=str(ROOT / f"{name.replace('.', '/')}.py"))
+        # Some modules read files beside them.
+        spec.has_location = True
+        return spec
 
     def get_source(self, name: str) -> str:
         """Return the changed source."""

@@ -111,6 +111,12 @@ class AgeTests(RetentionCase):
         self.assertEqual(self.tables()["dedupe"], 1)
 
 
+class DefaultTests(SynchronousTestCase):
+    def test_defaults(self) -> None:
+        """By default, deliveries are kept for seven days or 1 GB, and 10 MB of refused requests."""
+        self.assertEqual(Retention(), Retention(7 * DAY, 10**9, 10**7))
+
+
 class SizeTests(RetentionCase):
     retention = Retention(max_bytes=3_000_000)
 
