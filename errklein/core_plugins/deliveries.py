@@ -160,8 +160,8 @@ class Deliveries(CorePlugin):
         """Return the delivery without reasons, which may be texts of exceptions, unless only an administrator reads the reply."""
         if self._bot.disclosure.allowed(self._bot.backend, msg) or delivery.outcome is None:
             return delivery
-        attempts = [replace(one, outcome=replace(one.outcome, reason="")) for one in delivery.attempts]
-        return replace(delivery, outcome=replace(delivery.outcome, reason=""), attempts=attempts)
+        attempts = [one._replace(outcome=one.outcome._replace(reason="")) for one in delivery.attempts]
+        return delivery._replace(outcome=delivery.outcome._replace(reason=""), attempts=attempts)
 
     def _next_page(self, words: list[str], last: int) -> str:
         if "before" in words:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from hashlib import sha256
 
 from errklein.text.masking import masker
@@ -19,12 +18,12 @@ def bounded(delivery: StoredDelivery) -> StoredDelivery:
     """Return the delivery with texts that can be stored."""
     key = delivery.key
     if len(key) > MAX_KEY or not key.isascii():
-        delivery = replace(delivery, key=sha256(key.encode("utf-8", "surrogatepass")).hexdigest())
+        delivery = delivery._replace(key=sha256(key.encode("utf-8", "surrogatepass")).hexdigest())
     if len(delivery.request_id) > MAX_KEY or not delivery.request_id.isascii():
-        delivery = replace(delivery, request_id=_bounded_text(delivery.request_id, MAX_KEY))
+        delivery = delivery._replace(request_id=_bounded_text(delivery.request_id, MAX_KEY))
     if delivery.outcome is not None:
         outcome = bounded_outcome(delivery.outcome)
-        delivery = delivery if outcome is delivery.outcome else replace(delivery, outcome=outcome)
+        delivery = delivery if outcome is delivery.outcome else delivery._replace(outcome=outcome)
     return delivery
 
 
@@ -34,7 +33,7 @@ def bounded_outcome(outcome: Outcome) -> Outcome:
         return outcome
     # Masked before it is cut, since a part of a secret wouldn't be recognised. An exception may contain a whole body.
     reason = " ".join(masker(outcome.reason[: 10 * MAX_TEXT]).split())
-    return replace(outcome, reason=_bounded_text(reason, MAX_TEXT))
+    return outcome._replace(reason=_bounded_text(reason, MAX_TEXT))
 
 
 def _bounded_text(text: str, size: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -37,7 +37,7 @@ class _KeptDelivery:
 
     def change(self, **changes: object) -> None:
         """Replace fields of the delivery."""
-        self.delivery = replace(self.delivery, **changes)  # type: ignore[arg-type]
+        self.delivery = self.delivery._replace(**changes)  # type: ignore[arg-type]
 
     def complete_request(self) -> StoredRequest | None:
         """Return the request for a handler; None if its body was left out."""
@@ -83,7 +83,7 @@ class MemoryJournal:
         delivery = bounded(delivery)
         known = self._known(delivery) if delivery.key else None
         if known is not None:
-            self._add(replace(delivery, state=DeliveryState.DUPLICATE, request=None))
+            self._add(delivery._replace(state=DeliveryState.DUPLICATE, request=None))
             return succeed(known)
         if delivery.key:
             self._keys[delivery.route, delivery.key] = (delivery.id, self._now() + window)
@@ -102,14 +102,14 @@ class MemoryJournal:
             return None
         entry = self._entries.get(number)
         if entry is None:
-            return replace(delivery, id=number, state=DeliveryState.DONE, request=None, outcome=Outcome(200))
+            return delivery._replace(id=number, state=DeliveryState.DONE, request=None, outcome=Outcome(200))
         return None if entry.delivery.state in GIVEN_UP else entry.delivery
 
     def _add(self, delivery: StoredDelivery) -> _KeptDelivery:
         request = delivery.request
         refused = delivery.state is DeliveryState.REFUSED
         entry = _KeptDelivery(
-            replace(delivery, request=None, attempts=()),
+            delivery._replace(request=None, attempts=()),
             None if request is None else self._redaction.redact(request, with_body=not refused),
             request if delivery.ack == "now" and delivery.state in UNFINISHED else None,
         )
@@ -138,7 +138,7 @@ class MemoryJournal:
         ]
         for entry in due:
             self._begin(entry, seconds)
-        return succeed([replace(entry.delivery, request=entry.complete_request()) for entry in due])
+        return succeed([entry.delivery._replace(request=entry.complete_request()) for entry in due])
 
     def _begin(self, entry: _KeptDelivery, seconds: float) -> None:
         entry.began_at = self._now()
@@ -249,7 +249,7 @@ class MemoryJournal:
         if entry is None:
             return succeed(None)
         earlier = [attempt for attempt in entry.attempts if attempt.number < entry.delivery.attempt]
-        return succeed(replace(entry.delivery, request=entry.logged, attempts=earlier))
+        return succeed(entry.delivery._replace(request=entry.logged, attempts=earlier))
 
     def replay(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
         """See `Journal.replay`."""

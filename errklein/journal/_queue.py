@@ -6,7 +6,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -149,7 +148,7 @@ class DeliveryQueue:
                 if result is None:
                     self._note_due(route, 0.0)
             elif result is None:
-                self._leased.append(replace(delivery, state=DeliveryState.RUNNING, attempt=1))
+                self._leased.append(delivery._replace(state=DeliveryState.RUNNING, attempt=1))
             else:
                 self._places[route] -= 1
                 self._held.pop(delivery.id, None)
@@ -329,7 +328,7 @@ class DeliveryQueue:
         if self._closed:
             return
         number, route = delivery.id, delivery.route
-        delivery = replace(delivery, request=None)
+        delivery = delivery._replace(request=None)
         policy = self._policy(route)
         self._places[route] -= 1
         if isinstance(result, Postponed):

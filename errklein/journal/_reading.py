@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import product
 from math import inf, nextafter
 from typing import Any
@@ -104,8 +103,8 @@ def get(database: Database, id: int) -> StoredDelivery | None:
         "SELECT number, began_at, status, reason, seconds FROM attempts WHERE id = ? AND number < ? ORDER BY number",
         (id, delivery.attempt),
     )
-    return replace(
-        delivery, attempts=[Attempt(number, began_at, Outcome(*outcome)) for number, began_at, *outcome in earlier]
+    return delivery._replace(
+        attempts=[Attempt(number, began_at, Outcome(*outcome)) for number, began_at, *outcome in earlier]
     )
 
 

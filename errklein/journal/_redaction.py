@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import quote_plus, unquote_plus
@@ -63,7 +63,7 @@ class Redaction:
         if self.level == "off":
             return None
         target, headers = redacted_head(request)
-        return replace(request, target=target, headers=headers, body=self.body(request.body if with_body else None))
+        return request._replace(target=target, headers=headers, body=self.body(request.body if with_body else None))
 
     def body(self, body: bytes | None) -> bytes | None:
         """Return the body as it is stored; None if it is left out."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from errklein.database import execute_rows
@@ -127,12 +126,12 @@ class JournalWriter:
             route = self._route(connection, delivery.route)
             place = (route, delivery.key)
             if place in known:
-                results.append(replace(known[place], request=None))
-                self._add(rows, replace(delivery, state=DeliveryState.DUPLICATE, request=None), route)
+                results.append(known[place]._replace(request=None))
+                self._add(rows, delivery._replace(state=DeliveryState.DUPLICATE, request=None), route)
                 continue
             results.append(None)
             if lease:
-                delivery = replace(delivery, state=DeliveryState.RUNNING, attempt=1, due_at=now + lease)
+                delivery = delivery._replace(state=DeliveryState.RUNNING, attempt=1, due_at=now + lease)
             self._add(rows, delivery, route, now)
             if delivery.key:
                 known[place] = delivery
@@ -152,8 +151,8 @@ class JournalWriter:
                     known[route, key] = delivery_of(row)
                 else:
                     # Retention has removed it. The keys of deliveries that were given up are removed with them.
-                    known[route, key] = replace(
-                        keys[route, key], id=number, state=DeliveryState.DONE, request=None, outcome=Outcome(200)
+                    known[route, key] = keys[route, key]._replace(
+                        id=number, state=DeliveryState.DONE, request=None, outcome=Outcome(200)
                     )
         return known
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -30,7 +29,7 @@ REQUEST = StoredRequest(
     base_path="/hooks",
 )
 
-LOGGED = replace(REQUEST, target="/build?number=7&token=***", headers=[REQUEST.headers[0], REQUEST.headers[2]])
+LOGGED = REQUEST._replace(target="/build?number=7&token=***", headers=[REQUEST.headers[0], REQUEST.headers[2]])
 """REQUEST without its secrets."""
 
 OK = Outcome(200, seconds=0.25)
@@ -71,7 +70,7 @@ class JournalCase(_TestCase):
 
     def log(self, state: DeliveryState, outcome: Outcome = ERROR, ack: str = "after", **fields: Any) -> int:
         """Log a finished delivery, and return its id."""
-        delivery = replace(self.delivery(ack=ack, attempt=1, **fields), state=state, outcome=outcome)
+        delivery = self.delivery(ack=ack, attempt=1, **fields)._replace(state=state, outcome=outcome)
         self.journal.log(delivery)
         self.settle()
         return delivery.id

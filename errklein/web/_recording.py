@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -76,7 +75,7 @@ class Recording:
         delivery = self._delivery(hook, request, DeliveryState.RECEIVED, received.body, _key(hook, received))
         try:
             # A delivery of a paused webhook has the same promise.
-            await self._later.accept(replace(delivery, ack="now"), hook.declaration.window)
+            await self._later.accept(delivery._replace(ack="now"), hook.declaration.window)
         except JournalError as error:
             raise self._unavailable(error) from None
         return ImmediateResponse(202, ((b"X-Delivery-Id", b"%d" % delivery.id),), b"")

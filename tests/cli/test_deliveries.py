@@ -6,7 +6,6 @@ import io
 import json
 import signal
 import sys
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from textwrap import dedent
@@ -76,7 +75,7 @@ class DeliveriesCase(SynchronousTestCase):
             outcome=Outcome(500, "ValueError", 0.2),
             request=REQUEST,
         )
-        self.journal.log(replace(delivery, **fields))
+        self.journal.log(delivery._replace(**fields))
         self.reactor.advance(1)
         return delivery.id
 
@@ -121,7 +120,7 @@ class ListTests(DeliveriesCase):
     def test_show(self) -> None:
         """A delivery is shown with headers and body; control characters of senders are escaped."""
         self.add()
-        self.add(request=replace(REQUEST, body=b"\x1b[2J"))
+        self.add(request=REQUEST._replace(body=b"\x1b[2J"))
         status, out, err = self.deliveries("show", "1", "2", "9")
         self.assertEqual((status, err), (1, "errklein: there is no delivery 9\n"))
         self.assertIn(
@@ -179,7 +178,7 @@ class ExportTests(DeliveriesCase):
 
     def test_file(self) -> None:
         """The file is private, and has the request for a test; an existing file isn't overwritten."""
-        self.add(request=replace(REQUEST, body="naïve".encode()))
+        self.add(request=REQUEST._replace(body="naïve".encode()))
         path = self.directory / "delivery-1.json"
         export = ("export", "1", "--directory", str(self.directory))
         self.assertEqual(self.deliveries(*export), (0, f"{path}\n", ""))
@@ -192,7 +191,7 @@ class ExportTests(DeliveriesCase):
 
     def test_no_body(self) -> None:
         """The command warns about a delivery that can't be replayed."""
-        self.add(request=replace(REQUEST, body=None))
+        self.add(request=REQUEST._replace(body=None))
         status, _, err = self.deliveries("export", "1", "--directory", str(Path.cwd()))
         self.assertEqual(status, 0)
         self.assertIn("delivery-1.json: the body isn't stored, so the delivery can't be replayed", err)

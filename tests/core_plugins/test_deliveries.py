@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -59,7 +58,7 @@ class DeliveriesCase(PluginTestCase):
         delivery = StoredDelivery(
             number, "Github:notification", state, RECEIVED_AT, outcome=Outcome(status, reason, 0.2), request=REQUEST
         )
-        self.journal.log(replace(delivery, **fields))
+        self.journal.log(delivery._replace(**fields))
         return delivery
 
     def states(self) -> list[str]:
@@ -160,7 +159,7 @@ class ShowTests(DeliveriesCase):
 
     def test_attempts(self) -> None:
         """Earlier attempts and the time of the next one are shown."""
-        delivery = replace(self.add(), id=7, state=DeliveryState.RECEIVED, ack="now")
+        delivery = self.add()._replace(id=7, state=DeliveryState.RECEIVED, ack="now")
         self.journal.record(delivery)
         for reason, due in (("first", 0), ("second", 60)):
             self.journal.lease(delivery.route, 1, 60)
@@ -177,7 +176,7 @@ class ShowTests(DeliveriesCase):
             (b"```\n# no *end*", "Body (14 bytes):\n```\n# no *end*"),
             (None, "The body is not stored."),
         ):
-            number = self.add(request=replace(REQUEST, body=body)).id
+            number = self.add(request=REQUEST._replace(body=body)).id
             self.assertTrue(self.command(f"!delivery {number}").replace("\n ", "\n").endswith(shown), shown)
 
     def test_unknown_ids(self) -> None:

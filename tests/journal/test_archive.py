@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -109,7 +108,7 @@ class RunningBotTests(SynchronousTestCase):
         journal.wake_up(lambda: calls.append(None))
         case = JournalCase()
         case.time, case.journal = 1000.0, journal
-        journal.log(replace(case.delivery(ack="after"), state=DeliveryState.FAILED))
+        journal.log(case.delivery(ack="after")._replace(state=DeliveryState.FAILED))
         clock.advance(1)
         self.assertTrue(clock.turn())
         archive = open_archive(path)

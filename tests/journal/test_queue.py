@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given
@@ -343,7 +342,7 @@ class AttemptTests(QueueCase):
 
     def test_replayed_delivery_of_after(self):
         """A delivery with `ack="after"` that is replayed isn't retried, since its sender knows the result."""
-        delivery = replace(self.delivery(), ack="after", state=DeliveryState.FAILED, attempt=1, outcome=FAILED)
+        delivery = self.delivery()._replace(ack="after", state=DeliveryState.FAILED, attempt=1, outcome=FAILED)
         self.journal.log(delivery)
         self.successResultOf(self.journal.replay([delivery.id]))
         self.handler.results[delivery.id] = [FAILED]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -30,7 +29,7 @@ class RetentionCase(FileCase):
         """Log deliveries with bodies of this size, these seconds apart, and return their ids."""
         ids = []
         for _ in range(count):
-            delivery = replace(self.delivery(request=replace(REQUEST, body=b"x" * body)), state=state, outcome=OK)
+            delivery = self.delivery(request=REQUEST._replace(body=b"x" * body))._replace(state=state, outcome=OK)
             self.journal.log(delivery)
             ids.append(delivery.id)
             self.time += apart
@@ -96,7 +95,7 @@ class AgeTests(RetentionCase):
         self.assertEqual(self.find(), [])
         again = self.delivery(key="k")
         earlier = self.result_of(self.journal.record(again, window=10 * DAY))
-        self.assertEqual(earlier, replace(again, id=done, state=DeliveryState.DONE, request=None, outcome=Outcome(200)))
+        self.assertEqual(earlier, again._replace(id=done, state=DeliveryState.DONE, request=None, outcome=Outcome(200)))
         self.time += 2 * DAY
         self.maintain()
         self.assertEqual(self.tables()["dedupe"], 0)
@@ -141,7 +140,7 @@ class SizeTests(RetentionCase):
 
     def test_dead_ones_are_removed_last(self) -> None:
         """DEAD deliveries are removed for size only when there are no others; those that wait, never."""
-        large = replace(REQUEST, body=b"x" * 100_000)
+        large = REQUEST._replace(body=b"x" * 100_000)
         dead = [self.record(lease=60) for _ in range(20)]
         for number in dead:
             self.result_of(self.journal.bury(number, ERROR))
@@ -160,7 +159,7 @@ class SizeTests(RetentionCase):
 
     def test_deliveries_that_ended_late_are_removed(self) -> None:
         """A delivery that waited while newer ones were removed is removed after it has ended."""
-        request = replace(REQUEST, body=b"x" * 10_000)
+        request = REQUEST._replace(body=b"x" * 10_000)
         late = self.record(lease=60, request=request)
         for _ in range(2):
             self.fill(400)
@@ -215,7 +214,7 @@ class MemoryTests(JournalCase, SynchronousTestCase):
     def test_oldest_are_dropped(self) -> None:
         """The oldest deliveries that have ended are dropped; those that wait aren't, and neither are they by refused ones."""
         waiting = self.record()
-        request = replace(REQUEST, body=b"x" * 10_000)
+        request = REQUEST._replace(body=b"x" * 10_000)
         done = [self.log(DeliveryState.DONE, OK, request=request) for _ in range(30)]
         for _ in range(200):
             self.log(DeliveryState.REFUSED)
@@ -229,10 +228,10 @@ class MemoryTests(JournalCase, SynchronousTestCase):
             self.result_of(self.journal.finish(self.record(key=key, window=60, lease=5), outcome))
         self.result_of(self.journal.once(1, "mail"))
         for _ in range(10):
-            self.log(DeliveryState.DONE, OK, request=replace(REQUEST, body=b"x" * 50_000))
+            self.log(DeliveryState.DONE, OK, request=REQUEST._replace(body=b"x" * 50_000))
         again = self.delivery(key="k")
         earlier = self.result_of(self.journal.record(again, window=60))
-        self.assertEqual(earlier, replace(again, id=1, state=DeliveryState.DONE, request=None, outcome=Outcome(200)))
+        self.assertEqual(earlier, again._replace(id=1, state=DeliveryState.DONE, request=None, outcome=Outcome(200)))
         self.record(key="f", window=60)
         self.time += 60
         self.record(key="k", window=60)

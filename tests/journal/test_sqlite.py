@@ -7,7 +7,6 @@ import stat
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +105,7 @@ class RestartTests(FileCase):
 
     def test_logged_deliveries_are_written_on_close(self) -> None:
         """What was logged is in the file when the journal is closed; a closed journal is an error."""
-        delivery = replace(self.delivery(), state=DeliveryState.FAILED)
+        delivery = self.delivery()._replace(state=DeliveryState.FAILED)
         self.journal.log(delivery)
         self.assertEqual(self.find(), [])
         self.restart()
@@ -173,7 +172,7 @@ class SecretsTests(FileCase):
 
     def test_request_without_secrets_is_stored_once(self) -> None:
         """A request from which nothing is left out has no second copy, and is complete."""
-        request = replace(LOGGED, target="/build")
+        request = LOGGED._replace(target="/build")
         self.record(request=request)
         self.assertEqual(self.rows("SELECT count(*) FROM private"), [(0,)])
         self.assertEqual(self.lease()[0].request, request)
@@ -182,7 +181,7 @@ class SecretsTests(FileCase):
         """Fields are masked in the log and after the end; the handler gets them."""
         self.redaction = Redaction(mask_fields=frozenset({"pin"}))
         self.restart()
-        request = replace(REQUEST, body=b'{"pin": 1234}')
+        request = REQUEST._replace(body=b'{"pin": 1234}')
         number = self.record(request=request)
         stored = self.get(number).request
         assert stored is not None
@@ -200,7 +199,7 @@ class SecretsTests(FileCase):
         self.result_of(self.journal.finish(done, ERROR))
         self.result_of(self.journal.bury(dead, ERROR))
         self.assertEqual(
-            [self.get(number).request for number in (logged, done, dead)], [replace(LOGGED, body=None)] * 3
+            [self.get(number).request for number in (logged, done, dead)], [LOGGED._replace(body=None)] * 3
         )
         self.assertEqual(self.result_of(self.journal.replay([logged, done, dead])), [dead])
         self.assertEqual(self.lease()[0].request, REQUEST)
@@ -255,7 +254,7 @@ class FullDiskTests(FileCase):
     def test_full_disk(self) -> None:
         """`record` fails and stores nothing, `log` writes one warning; both work when there is space again."""
         first = self.record()
-        big = self.delivery(request=replace(REQUEST, body=b"x" * 500_000))
+        big = self.delivery(request=REQUEST._replace(body=b"x" * 500_000))
         small = self.delivery()
         results = [self.journal.record(big), self.journal.record(small)]
         self.assertIn("the disk is full", self.failureResultOf(results[0], JournalError).getErrorMessage())
@@ -276,7 +275,7 @@ class FullDiskTests(FileCase):
 
     def test_routes_after_an_error(self) -> None:
         """A route whose first delivery couldn't be stored can be used later."""
-        big = replace(REQUEST, body=b"x" * 500_000)
+        big = REQUEST._replace(body=b"x" * 500_000)
         self.failureResultOf(self.journal.record(self.delivery(route="New:new", request=big)), JournalError)
         number = self.record(route="New:new")
         self.assertEqual(self.get(number).route, "New:new")
@@ -285,7 +284,7 @@ class FullDiskTests(FileCase):
 class LogTests(FileCase):
     def failed(self, size: int = 0) -> StoredDelivery:
         """Return a delivery to log."""
-        return replace(self.delivery(request=replace(REQUEST, body=b"x" * size)), state=DeliveryState.FAILED)
+        return self.delivery(request=REQUEST._replace(body=b"x" * size))._replace(state=DeliveryState.FAILED)
 
     def test_written_after_a_moment(self) -> None:
         """Logged deliveries are written together, a quarter of a second after the first one."""
@@ -306,7 +305,7 @@ class LogTests(FileCase):
         self.journal.log(self.failed(100_000))
         self.assertEqual(self.rows("SELECT count(*) FROM deliveries"), [(2,)])
         for _ in range(501):
-            self.journal.log(replace(self.failed(), request=None))
+            self.journal.log(self.failed()._replace(request=None))
         self.assertEqual(self.rows("SELECT count(*) FROM deliveries"), [(503,)])
         self.reactor.advance(1)
 
@@ -338,7 +337,7 @@ class SlowDiskTests(FileCase):
     def test_log_is_bounded(self) -> None:
         """If the disk is too slow, logged deliveries above 32 MB are dropped with one warning; `ack="now"` is stored."""
         deliveries = [
-            replace(self.delivery(request=replace(REQUEST, body=b"x" * 998_000)), state=DeliveryState.FAILED)
+            self.delivery(request=REQUEST._replace(body=b"x" * 998_000))._replace(state=DeliveryState.FAILED)
             for _ in range(40)
         ]
         for delivery in deliveries:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,7 @@ class ReplayTests(PluginTestCase):
 
     def test_other_files(self) -> None:
         """The error for a file that isn't an exported delivery has its path and the reason."""
-        path = self.write(exported(replace(REQUEST, body=None)))
+        path = self.write(exported(REQUEST._replace(body=None)))
         error = str(self.assertRaises(ValueError, self.replay, path))
         self.assertEqual(error, f"{path}: 'body' is missing; it isn't a delivery that was exported with its body")
         self.assertRaises(FileNotFoundError, self.replay, "missing.json")
@@ -82,5 +81,5 @@ class ReplayTests(PluginTestCase):
         )
         BlockingTestBot.replay(object.__new__(BlockingTestBot), self.write(exported(REQUEST)))
         self.assertEqual(
-            sent, [("POST", "/bot/signed?a=1", {"recorded": replace(REQUEST, headers=list(REQUEST.headers))})]
+            sent, [("POST", "/bot/signed?a=1", {"recorded": REQUEST._replace(headers=list(REQUEST.headers))})]
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import datetime
 
 from hypothesis import given
@@ -83,7 +82,7 @@ class DetailsTests(SynchronousTestCase):
         delivery = StoredDelivery(7, "Github:notification", DeliveryState.RUNNING, RECEIVED_AT, due_at=RECEIVED_AT)
         first = "7 running 2026-11-28 18:56:06 Github:notification"
         self.assertEqual(details(delivery), [first, "ack after, attempt 0", "The request is not stored."])
-        waiting = replace(delivery, state=DeliveryState.RETRY, due_at=0.0, request=replace(REQUEST, client=""))
+        waiting = delivery._replace(state=DeliveryState.RETRY, due_at=0.0, request=REQUEST._replace(client=""))
         self.assertEqual(details(waiting)[1:3], ["ack after, attempt 0", "POST /github?a=1 from an unknown address"])
 
     def test_bodies(self) -> None:
@@ -94,7 +93,7 @@ class DetailsTests(SynchronousTestCase):
             ("naïve".encode(), ("Body (6 bytes):", "naïve")),
             (b"\xff", ("The body has 1 bytes, which aren't text in UTF-8.", "")),
         ):
-            self.assertEqual(body_text(replace(REQUEST, body=body)), shown)
+            self.assertEqual(body_text(REQUEST._replace(body=body)), shown)
 
 
 class JSONTests(SynchronousTestCase):
@@ -114,7 +113,8 @@ class JSONTests(SynchronousTestCase):
     def test_requests_are_preserved(self, request: StoredRequest) -> None:
         """A request that was written as JSON is read unchanged, whatever its bytes are."""
         delivery = StoredDelivery(7, "Github:notification", DeliveryState.DONE, 0, request=request)
-        self.assertEqual(read_request(json.dumps(as_values(delivery))), request)
+        expected = request._replace(secret_headers=frozenset())
+        self.assertEqual(read_request(json.dumps(as_values(delivery))), expected)
 
     def test_readable(self) -> None:
         """Times are ISO dates in UTC, and a body in UTF-8 is text."""
