@@ -108,11 +108,12 @@ class MemoryJournal:
     def _add(self, delivery: StoredDelivery) -> _KeptDelivery:
         request = delivery.request
         refused = delivery.state is DeliveryState.REFUSED
-        entry = _KeptDelivery(
-            delivery._replace(request=None, attempts=()),
-            None if request is None else self._redaction.redact(request, with_body=not refused),
-            request if delivery.ack == "now" and delivery.state in UNFINISHED else None,
-        )
+        logged = whole = None
+        if request is not None:
+            logged = self._redaction.redact(request, with_body=not refused)
+            whole = request._replace(secret_headers=frozenset())
+        is_waiting = delivery.ack == "now" and delivery.state in UNFINISHED
+        entry = _KeptDelivery(delivery._replace(request=None, attempts=()), logged, whole if is_waiting else None)
         self._entries[delivery.id] = entry
         self._count(entry)
         return entry
