@@ -1,0 +1,55 @@
+"""Simulate the recording, running and retrying of webhooks' deliveries, with crashes, full disks and clocks that are set.
+
+Run `python benchmarks/simulate_intake.py [--first 0] [--count 100000] [--jobs 2]`. Each seed is a world of its own, described in
+`tests/journal/simulation.py`; 100,000 of them take about an hour of CPU time. After each thousand, a line says with which seed to
+continue after an interruption. Exits with 1 at the first seed that violates a guarantee, and prints its events.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from multiprocessing import Pool
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.journal.simulation import Violation, simulate
+
+CHUNK = 20
+REPORT = 1000
+
+
+def violation(seed: int) -> str:
+    """Return how the world of a seed violates a guarantee, or an empty string."""
+    try:
+        simulate(seed)
+    except Violation as error:
+        return str(error)
+    return ""
+
+
+def main() -> int:
+    """Simulate the seeds of a range."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    begin = time.monotonic()
+    with Pool(options.jobs) as pool:
+        seeds = range(options.first, options.first + options.count)
+        for seed, found in zip(seeds, pool.imap(violation, seeds, CHUNK), strict=True):
+            if found:
+                print(found)
+                return 1
+            done = seed + 1 - options.first
+            if done % REPORT == 0 or done == options.count:
+                print(f"{done} seeds hold after {time.monotonic() - begin:.0f} s; continue with {seed + 1}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
