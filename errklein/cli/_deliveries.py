@@ -34,6 +34,8 @@ def work_on_deliveries(known: argparse.Namespace) -> int:
         config = load_with_options(known.config, data_dir=known.data_dir)
         data = DataDirectory(Path(config.BOT_DATA_DIR))
         data.check_exists()
+    if config.STORAGE == "Memory":
+        raise SystemExit("errklein: STORAGE is 'Memory', so only the running bot has its deliveries; use !deliveries")
     try:
         with closing(open_archive(data.path / DATABASE)) as archive:
             return run_action(archive, known, data.is_used)

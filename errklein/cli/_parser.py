@@ -8,6 +8,7 @@ from typing import Any
 
 from errklein._version import __version__
 from errklein.cli._argument_errors import Parser
+from errklein.webhooks.delivery_words import parse_ids
 
 _EXAMPLES = """\
 examples:
@@ -197,7 +198,7 @@ def _add_deliveries(commands: argparse._SubParsersAction[Any]) -> None:
     config, data, as_json = _config_option(), _data_option(), argparse.ArgumentParser(add_help=False)
     as_json.add_argument("--json", action="store_true", help="print each delivery as a line of JSON")
     ids = argparse.ArgumentParser(add_help=False)
-    ids.add_argument("ids", metavar="ID", nargs="+", type=int, help="the id of a delivery")
+    ids.add_argument("ids", metavar="ID", nargs="+", type=_delivery_id, help="the id of a delivery")
     deliveries = _add(
         commands,
         "deliveries",
@@ -348,6 +349,13 @@ def _trust_option() -> argparse.ArgumentParser:
         help="allow values to use this class or function, as module.name; may be given several times",
     )
     return option
+
+
+def _delivery_id(text: str) -> int:
+    ids = parse_ids([text])
+    if ids is None:
+        raise argparse.ArgumentTypeError(f"invalid id of a delivery: {text!r}; expected a number")
+    return ids[0]
 
 
 def _trusted_name(text: str) -> str:

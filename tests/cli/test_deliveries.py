@@ -227,12 +227,19 @@ class CommandLineTests(DeliveriesCase):
         self.assertIn("no bot is running", self.out.getvalue())
 
     def test_errors(self) -> None:
-        """An invalid word is an error of the command line; a missing journal or directory is an error with its path."""
+        """Invalid words and ids are errors of the command line; so are journals in memory, and missing ones, which are named."""
         status, error = self.main("list", "faild")
         self.assertEqual(status, 2)
         self.assertTrue(
             error.startswith("errklein deliveries list: unknown word 'faild'; did you mean 'failed'?"), error
         )
+        for text in ("x", "9" * 30):
+            self.assertEqual(self.main("show", text)[0], 2)
+            self.assertIn(f"invalid id of a delivery: '{text}'; expected a number", self.err.getvalue())
+        config = self.directory / "config.py"
+        config.write_text("BACKEND, BOT_ADMINS, STORAGE = 'Null', ('@admin',), 'Memory'")
+        status, _ = self.main("list", "--config", str(config))
+        self.assertIn("STORAGE is 'Memory'", str(status))
         missing = self.directory.absolute() / "missing"
         status, _ = self.main("list", data=missing)
         self.assertEqual(
