@@ -61,10 +61,11 @@ class ReplayTests(PluginTestCase):
 
     def test_relative_path(self) -> None:
         """A relative path begins in the directory of the test's file, whatever the current directory is."""
-        path = Path(__file__).parent / "delivery-7.json"
-        self.addCleanup(path.unlink)
-        path.write_text(exported(REQUEST))
-        self.assertEqual(self.replay("delivery-7.json").json(), self.expected)
+        path = self.write(exported(REQUEST))
+        scope: dict[str, Any] = {"case": self}
+        code = f"response = case.replay({path.name!r})"
+        exec(compile(code, str(path.with_name("test_signed.py")), "exec"), scope)
+        self.assertEqual(scope["response"].json(), self.expected)
 
     def test_other_files(self) -> None:
         """The error for a file that isn't an exported delivery has its path and the reason."""
