@@ -39,6 +39,9 @@ _QUICK_SIZE = 12 * 1024
 class OutcomeRecorder(Protocol):
     """Gets the outcome of a delivery."""
 
+    claims: bool
+    """Whether only this delivery may handle the request."""
+
     def responded(self, delivery: Delivery) -> None:
         """The delivery has its response. Its handler may still be running, after 504."""
 
@@ -100,7 +103,7 @@ class Delivery(Resource):
         self.request.hold_body()
         if services.routes.held(self._route.owner):
             services.routes.when_released(self._route.owner).addCallback(lambda _: self._dispatch_again())
-        elif self._route.hook is None:
+        elif self._route.hook is None or self._route.hook.declaration is not self.request.admitted:
             self._dispatch_again()
         else:
             self._run(self._route.hook)
@@ -182,8 +185,11 @@ class Delivery(Resource):
                 responded.addErrback(self._conversion_failed)
 
     def _dispatch_again(self) -> None:
-        """Leave the request to its present route."""
+        """Leave the request to its present route, unless its key is claimed: the sender may repeat it then."""
         self.hook = None
+        if not self.responded and self._recorder is not None and self._recorder.claims:
+            self._send_unavailable("the webhook is being reloaded", 10.0)
+            return
         if not self.responded:
             self._recorder = None
             try:

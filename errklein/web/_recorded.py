@@ -25,6 +25,7 @@ class RecordedRequest(HTTPRequest):
     """A request that was received earlier. Its response is discarded, and `outcome` fires when the handler has ended."""
 
     recorded: StoredDelivery
+    claims = False
 
     def __init__(self, site: Site, recorded: StoredDelivery) -> None:
         stored = recorded.request

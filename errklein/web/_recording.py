@@ -181,6 +181,8 @@ class Recording:
 class _Logged:
     """Logs deliveries when they have their response."""
 
+    claims = False
+
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
 
@@ -197,6 +199,7 @@ class _Claim:
     """Records the outcome of a delivery whose key was recorded at its begin."""
 
     log = Logger(namespace="errklein.web")
+    claims = True
 
     def __init__(self, journal: Journal, delivery_id: int) -> None:
         self._journal = journal

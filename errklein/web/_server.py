@@ -165,8 +165,12 @@ class WebServer:
         if isinstance(request, RecordedRequest):
             return request.delivery(services, route, captures)
         recording = services.recording
-        is_plain = route.is_plain and hook is not None and not recording.runs_later(hook)
-        if is_plain or hook is None or request.origin or request.admitted == hook.declaration:
+        if hook is None or (self.routes.held(hook.owner) and not recording.runs_later(hook)):
+            # It waits, and is checked then, by the options that the webhook has then.
+            return Delivery(services, route, request, captures, recording.plain())
+        is_plain = route.is_plain and not recording.runs_later(hook)
+        if is_plain or request.origin or request.admitted == hook.declaration:
+            request.admitted = hook.declaration
             return Delivery(services, route, request, captures, recording.plain())
         return Intake(services, route, hook, request, captures)
 

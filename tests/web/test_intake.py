@@ -19,7 +19,7 @@ from errklein.web import ClientResponse, WebSettings
 from errklein.webhooks import webhook
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.rates import Rate
-from tests.web.kit import WebCase
+from tests.web.kit import WebCase, hooks_of
 
 SECRET = "correct horse"
 SIGNED = "env:TEST_INTAKE_SECRET"
@@ -408,3 +408,47 @@ class DeduplicatedTests(IntakeCase):
         self.plugin.result = "OK"
         self.assertEqual(self.post("/once", b"{}", signed(b"{}")).status, 200)
         self.assertEqual(len(self.plugin.got), 2)
+
+
+class ReloadTests(IntakeCase):
+    """Requests that arrive while their plugin is reloaded."""
+
+    def replace(self, plugin: object) -> None:
+        """Activate another version of the plugin."""
+        self.web.routes.replace("Receiver", hooks_of(plugin, "Receiver"))
+
+    def test_waits_before_its_key_is_claimed(self) -> None:
+        """A request waits for the new plugin. If there is none, the sender may repeat it."""
+        self.web.routes.hold("Receiver")
+        waiting = self.start("POST", "/once", b"{}", "application/json", signed(b"{}"))
+        self.assertNoResult(waiting)
+        self.web.routes.remove("Receiver")
+        self.assertEqual((self.successResultOf(waiting).status, self.states()), (404, []))
+        self.web.routes.hold("Receiver")
+        self.replace(other := Receiver())
+        self.assertEqual((self.post("/once", b"{}", signed(b"{}")).status, other.got), (200, [{}]))
+
+    def test_is_verified_as_the_new_plugin_requires(self) -> None:
+        """A request that was accepted without verification doesn't reach a webhook that verifies senders."""
+
+        class Open:
+            @webhook("/changed", dedupe="header:X-Event")
+            async def changed(self, payload: Any) -> str:
+                return "open"
+
+        class Verified(Receiver):
+            @webhook("/changed", verify=github(secret=SIGNED), dedupe="header:X-Event")
+            async def changed(self, payload: Any) -> Any:
+                return await self.handle(payload)
+
+        self.replace(Open())
+        on_disk: Deferred[None] = Deferred()
+        record = self.journal.record
+        self.patch(self.journal, "record", lambda *one, **more: on_disk.addCallback(lambda _: record(*one, **more)))
+        forged = self.start("POST", "/changed", b"{}", "application/json", {"X-Event": "1"})
+        self.replace(other := Verified())
+        on_disk.callback(None)
+        refused = self.successResultOf(forged)
+        self.assertEqual((refused.status, refused.header("Retry-After"), other.got), (503, "10", []))
+        self.patch(self.journal, "record", record)
+        self.assertEqual(self.post("/changed", b"{}", {**signed(b"{}"), "X-Event": "1"}).status, 200)
