@@ -12,6 +12,7 @@ from twisted.web.server import NOT_DONE_YET
 from errklein.listening import address_of
 from errklein.web._delivery import Delivery
 from errklein.web._http1 import Head
+from errklein.web._mounts import Mount
 from errklein.web._routes import Route
 from errklein.web._services import WebServices
 from errklein.web._site import Site
@@ -40,11 +41,10 @@ class RecordedRequest(HTTPRequest):
         self._body, self.body_size = stored.body, len(stored.body)
         self.delivery_id = recorded.id
 
-    def delivery(self, services: WebServices, route: Route, captures: Mapping[str, Any]) -> IResource:
+    def delivery(self, services: WebServices, route: Route | Mount, captures: Mapping[str, Any]) -> IResource:
         """Return the resource that calls the handler. The request was verified and recorded earlier."""
-        if route.hook is not None and route.hook.route != self.recorded.route:
-            # The URL is that of another webhook now.
-            self._end_attempt(_INACTIVE)
+        if isinstance(route, Mount) or (route.hook is not None and route.hook.route != self.recorded.route):
+            self._not_accepted(404, "the URL of the request is another webhook's")
             return _Ended()
         self.admitted = None if route.hook is None else route.hook.declaration
         return Delivery(services, route, self, captures, self)
@@ -62,7 +62,12 @@ class RecordedRequest(HTTPRequest):
     def refused(self) -> None:
         """Report that no webhook accepts the request."""
         if self.admitted is None:
-            self._end_attempt(_INACTIVE)
+            self._not_accepted(self.code, "the webhook doesn't accept the request any more")
+
+    def _not_accepted(self, status: int, reason: str) -> None:
+        # An inactive plugin may return. If it is active, others of its deliveries must not wait for this one.
+        active = self.site.router.routes.declaration(self.recorded.route) is not None
+        self._end_attempt(Outcome(status, reason) if active else _INACTIVE)
 
     def _end_attempt(self, result: Outcome | Postponed) -> None:
         if not self.outcome.called:

@@ -157,13 +157,13 @@ class WebServer:
 
     def _create_delivery(self, route: Route | Mount, request: Any, captures: Mapping[str, Any]) -> IResource:
         services = self._services
+        if isinstance(request, RecordedRequest):
+            return request.delivery(services, route, captures)
         if isinstance(route, Mount):
             return MountedDelivery(services, route, request)
         if not isinstance(request, (HTTPRequest, StockRequest)):
             request = StockRequest(request, self.site, route.max_body or self.site.settings.max_body)
         hook = route.hook
-        if isinstance(request, RecordedRequest):
-            return request.delivery(services, route, captures)
         recording = services.recording
         if hook is None or (self.routes.held(hook.owner) and not recording.runs_later(hook)):
             # It waits, and is checked then, by the options that the webhook has then.

@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import formatEvent, globalLogPublisher
+from twisted.web.static import Data
 
 from errklein.journal import DeliveryQueue, MemoryJournal, RetryPolicy
 from errklein.ports import JournalError
@@ -349,6 +350,35 @@ class AcknowledgedTests(IntakeCase):
         self.pass_time(120)
         [delivery] = self.deliveries()
         self.assertEqual((delivery.state, delivery.attempt, len(self.plugin.got)), (DeliveryState.DONE, 1, 1))
+
+    def test_not_accepted_any_more(self) -> None:
+        """A delivery that its webhook doesn't accept after a change is given up, so that others don't wait for it."""
+        self.plugin.result = ValueError("later")
+        self.post("/durable", b'["long"]', signed(b'["long"]'))
+        self.clock.advance(0)
+
+        class Strict(Receiver):
+            @webhook(ack="now", verify=github(secret=SIGNED), max_body=4)
+            async def durable(self, payload: Any) -> Any:
+                return await self.handle(payload)
+
+        self.web.routes.replace("Receiver", hooks_of(other := Strict(), "Receiver"))
+        self.pass_time(120)
+        self.post("/durable", b"[]", signed(b"[]", id="2"))
+        self.pass_time(1)
+        self.assertEqual((self.states(), self.dead, other.got), (["dead", "done"], [1], [[]]))
+        self.flushLoggedErrors(ValueError)
+
+    def test_mounts_get_none(self) -> None:
+        """A delivery of an inactive plugin isn't passed to what another plugin has mounted above its path."""
+        self.plugin.result = ValueError("later")
+        self.post("/durable", b"{}", signed(b"{}"))
+        self.clock.advance(0)
+        self.web.routes.replace("Other", (), mounts={"/": Data(b"mounted", "text/plain")})
+        self.web.routes.remove("Receiver")
+        self.pass_time(120)
+        self.assertEqual((self.states(), self.dead), (["retry"], []))
+        self.flushLoggedErrors(ValueError)
 
     def test_journal_error(self) -> None:
         """A request that can't be recorded gets 503, and doesn't run. Others do, and the log has one warning."""
