@@ -104,20 +104,15 @@ class Deliveries(CorePlugin):
 
         Usage: !webhook pause [ROUTE]
 
-        Without a route, the paused webhooks are listed. Only deliveries with ack="now" wait: requests are recorded and get
-        202. They run after !webhook resume, also if the bot restarts meanwhile.
+        Requests are verified, recorded and get 202. They run after !webhook resume, also if the bot restarts meanwhile.
+        Without a route, the paused webhooks are listed.
         """
         if not args.strip():
             return f"Paused: {plain(', '.join(sorted(self._queue.paused))) or 'none'}."
         routes = self._routes(args)
         for route in routes:
             await _read(self._queue.pause(route))
-        text = f"Paused {plain(', '.join(routes))}."
-        hooks = (route.hook for route in self._bot.web.routes.hooks())
-        others = sorted({hook.route for hook in hooks if hook.route in routes and hook.declaration.ack != "now"})
-        if others:
-            text += f' Requests for {plain(", ".join(others))} still run at once, since it has no ack="now".'
-        return text
+        return f"Paused {plain(', '.join(routes))}."
 
     @admin_by_default
     @botcmd(syntax="ROUTE")

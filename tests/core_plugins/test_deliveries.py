@@ -257,12 +257,9 @@ class PauseTests(DeliveriesCase):
         self.bot.advance(0)
         self.assertNotIn("paused", self.command("!webstatus"))
 
-    def test_other_webhooks(self) -> None:
-        """The reply says that requests of a webhook without ack="now" don't wait."""
-        self.assertEqual(
-            self.command("!webhook pause Builds"),
-            'Paused Builds:build, Builds:status. Requests for Builds:status still run at once, since it has no ack="now".',
-        )
+    def test_plugin(self) -> None:
+        """A plugin's name pauses all of its webhooks."""
+        self.assertEqual(self.command("!webhook pause Builds"), "Paused Builds:build, Builds:status.")
 
     def test_inactive_plugins(self) -> None:
         """A webhook of an inactive plugin can be paused."""
