@@ -59,7 +59,8 @@ class Deliveries(CorePlugin):
         """
         ids = parse_ids(args.split())
         if ids is None or len(ids) != 1:
-            raise CommandError(f"{plain(truncated(args, _LINE)) or 'Nothing'} is not the id of a delivery.")
+            given = f"; {plain(truncated(args, _LINE))} is none" if args else ""
+            raise CommandError(f"Name the id of a delivery{given}.")
         found = await _read(self._journal.get(ids[0]))
         if found is None:
             raise CommandError(f"There is no delivery {ids[0]}.")
@@ -91,10 +92,7 @@ class Deliveries(CorePlugin):
         text = f"Replaying {_counted(len(replayed))}."
         if others:
             listed = ", ".join(others[:20]) + (" …" if len(others) > 20 else "")
-            text += (
-                f" {_counted(len(others))} can't be replayed, since the request isn't stored completely, or waits or runs "
-                f"already: {listed}"
-            )
+            text += f" Others can't be replayed: they are unknown, wait or run already, or their body isn't stored: {listed}"
         return text
 
     @admin_by_default

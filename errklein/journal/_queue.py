@@ -371,7 +371,7 @@ class DeliveryQueue:
         now = self._reactor.seconds()
         if now >= self._journal_again_at:
             if not self._journal_errors:
-                _log.warn("Deliveries of webhooks wait: {error}", error=failure.getErrorMessage())
+                _log.warn("Deliveries of webhooks wait for the journal: {error}", error=failure.getErrorMessage())
             self._journal_again_at = now + min(LONGEST_WAIT, 2.0**self._journal_errors)
             self._journal_errors += 1
         self._soon()

@@ -225,7 +225,7 @@ class SQLiteJournal:
         return has_more or replays == SLICE
 
     def _warn(self, error: DatabaseError) -> None:
-        _log.warn("Old deliveries of webhooks are kept: {error}", error=str(error))
+        _log.warn("Old deliveries of webhooks can't be removed: {error}", error=str(error))
 
     def _wake(self) -> None:
         self._woken()

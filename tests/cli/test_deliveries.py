@@ -166,7 +166,9 @@ class ReplayTests(DeliveriesCase):
         """Without a bot, the command states that the delivery runs at the next start, and doesn't wait."""
         self.add()
         self.running = False
-        self.assertEqual(self.deliveries("replay", "1"), (0, "no bot is running; it replays 1 at its next start\n", ""))
+        self.assertEqual(
+            self.deliveries("replay", "1"), (0, "no bot is running; after its next start, it runs 1\n", "")
+        )
         self.assertEqual(self.now, 0)
         status, _, err = self.deliveries("replay", "1", "9")
         self.assertEqual(status, 1)
@@ -285,7 +287,7 @@ class RunningBotTests(SynchronousTestCase):
         bot.signal(signal.SIGTERM)
         bot.wait()
         replayed = run(ERRKLEIN, "deliveries", "replay", "1", cwd=directory)
-        self.assertEqual(replayed.stdout, "no bot is running; it replays 1 at its next start\n")
+        self.assertEqual(replayed.stdout, "no bot is running; after its next start, it runs 1\n")
         self.start(directory, port).wait_for("handled the order")
 
     def start(self, directory: Path, port: int) -> Program:

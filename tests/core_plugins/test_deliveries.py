@@ -182,8 +182,8 @@ class ShowTests(DeliveriesCase):
     def test_unknown_ids(self) -> None:
         """An unknown id, and a word that is none, are errors."""
         self.assertEqual(self.command("!delivery 99"), "There is no delivery 99.")
-        self.assertEqual(self.command("!delivery *x*"), "*x* is not the id of a delivery.")
-        self.assertEqual(self.command("!delivery"), "Nothing is not the id of a delivery.")
+        self.assertEqual(self.command("!delivery *x*"), "Name the id of a delivery; *x* is none.")
+        self.assertEqual(self.command("!delivery"), "Name the id of a delivery.")
 
 
 class ReplayTests(DeliveriesCase):
@@ -195,7 +195,7 @@ class ReplayTests(DeliveriesCase):
         self.add(DeliveryState.DONE)
         self.add(request=None)
         reply = self.command("!delivery replay 1 2 3 99")
-        self.assertTrue(reply.startswith("Replaying 2 deliveries. 2 deliveries can't be replayed"), reply)
+        self.assertTrue(reply.startswith("Replaying 2 deliveries. Others can't be replayed"), reply)
         self.assertTrue(reply.endswith(": 3, 99"), reply)
         self.assertEqual(self.states(), ["received", "received", "failed"])
 

@@ -199,7 +199,7 @@ class ErrorTests(RetentionCase):
         for _ in range(3):
             self.assertFalse(self.journal.maintain())
         self.assertEqual(len(self.warnings), 1)
-        self.assertIn("Old deliveries of webhooks are kept: ", self.warnings[0])
+        self.assertIn("Old deliveries of webhooks can't be removed: ", self.warnings[0])
         self.assertEqual(self.find(), [number])
         other.execute("ROLLBACK")
         self.maintain()
