@@ -72,10 +72,10 @@ class Recording:
         """
         if self._later is None:
             raise Problem(503, "the journal is not available", retry_after(_RETRY_AFTER))
-        delivery = self._delivery(hook, request, DeliveryState.RECEIVED, received.body, _key(hook, received))
+        # A delivery of a paused webhook has the same promise.
+        delivery = self._delivery(hook, request, DeliveryState.RECEIVED, received.body, _key(hook, received), ack="now")
         try:
-            # A delivery of a paused webhook has the same promise.
-            await self._later.accept(delivery._replace(ack="now"), hook.declaration.window)
+            await self._later.accept(delivery, hook.declaration.window)
         except JournalError as error:
             raise self._unavailable(error) from None
         return ImmediateResponse(202, ((b"X-Delivery-Id", b"%d" % delivery.id),), b"")
@@ -146,15 +146,16 @@ class Recording:
         body: bytes | None,
         key: str = "",
         outcome: Outcome | None = None,
+        ack: str = "",
     ) -> StoredDelivery:
-        head, server, verification = request.head, request.host, hook.declaration.verify
+        head, client, server, verification = request.head, request.client, request.host, hook.declaration.verify
         return StoredDelivery(
             id=self._id(request),
             route=hook.route,
             state=state,
             received_at=self._received_at(request),
             request_id=request.request_id,
-            ack=hook.declaration.ack,
+            ack=ack or hook.declaration.ack,
             attempt=0 if outcome is None or state is DeliveryState.REFUSED else 1,
             origin=request.origin,
             key=key,
@@ -164,9 +165,9 @@ class Recording:
                 target=request.uri.decode("ascii", "replace"),
                 headers=tuple(zip(head.names, head.values, strict=True)),
                 body=body,
-                client=str(getattr(request.client, "host", "")),
+                client=getattr(client, "host", ""),
                 secure=request.secure,
-                server=(str(getattr(server, "host", "localhost")), int(getattr(server, "port", 0))),
+                server=(getattr(server, "host", "localhost"), getattr(server, "port", 0)),
                 base_path=request.base_path,
                 secret_headers=frozenset() if verification is None else verification.secret_headers,
             ),
