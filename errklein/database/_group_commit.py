@@ -76,15 +76,18 @@ class GroupCommit:
         groups: dict[Operation, list[int]] = {}
         for place, write in enumerate(batch):
             groups.setdefault(write.operation, []).append(place)
+        begun = False
         try:
             with self._database.transaction() as connection:
+                begun = True
                 for operation, places in groups.items():
                     some = operation(connection, [batch[place].argument for place in places])
                     for place, result in zip(places, some, strict=True):
                         results[place] = result
         except Exception as error:
-            if len(batch) == 1:
-                return [self._explain(error)]
+            if len(batch) == 1 or not begun:
+                # A transaction that can't begin has waited for another program. Each of its operations would, too.
+                return [self._explain(error)] * len(batch)
             return [self._write([write])[0] for write in batch]
         return results
 

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.database import Database, DatabaseError, GroupCommit, JobThread, execute_rows
+from errklein.database import _connection as connection
 from tests.clocks import ThreadClock
 
 
@@ -144,6 +145,26 @@ class ErrorTests(GroupCommitCase):
         self.commits.submit(self.insert, 8)
         self.thread.turn()
         self.assertEqual(self.stored(), [8])
+
+    def test_locked_database_is_tried_once(self) -> None:
+        """If another program has locked the file, all operations of the batch fail together, without waiting for each."""
+        self.patch(connection, "BUSY_TIMEOUT", 0)
+        database = Database(self.database.path, ["CREATE TABLE t (a UNIQUE);"])
+        self.addCleanup(database.close)
+        commits = GroupCommit(database, self.thread.run, self.explain)
+        other = sqlite3.connect(self.database.path, isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN IMMEDIATE")
+        results = [commits.submit(self.insert, number) for number in range(4)]
+        self.thread.turn()
+        self.thread.turn()
+        for result in results:
+            self.assertIn("another program has locked", str(self.failureResultOf(result, DatabaseError).value))
+        self.assertEqual((len(self.explained), self.calls), (2, []))
+        other.execute("ROLLBACK")
+        last = commits.submit(self.insert, 5)
+        self.thread.turn()
+        self.assertEqual(self.successResultOf(last), -5)
 
     def test_missing_results_are_errors(self) -> None:
         """An operation that returns too few results has failed, and changes nothing."""
