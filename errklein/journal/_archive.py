@@ -9,7 +9,7 @@ from pathlib import Path
 from errklein.database import Database, DatabaseError
 from errklein.journal import _reading
 from errklein.journal._sqlite import MIGRATIONS
-from errklein.journal._writing import REPLAYABLE
+from errklein.journal._writing import replayable
 from errklein.ports import JournalError
 from errklein.webhooks.deliveries import DeliveryQuery, StoredDelivery
 
@@ -36,12 +36,11 @@ class JournalArchive:
         :returns: The ids of those that can be replayed; see `Journal.replay`.
         """
         with _journal_errors(), self._database.transaction() as connection:
-            rows = connection.execute(
-                "INSERT INTO replays SELECT id FROM deliveries WHERE id IN (SELECT value FROM json_each(?)) "
-                f"AND {REPLAYABLE} ON CONFLICT DO UPDATE SET id = id RETURNING id",
-                (_reading.as_ids(ids),),
+            found = replayable(connection, ids)
+            connection.execute(
+                "INSERT OR IGNORE INTO replays SELECT value FROM json_each(?)", (_reading.as_ids(found),)
             )
-            return [number for (number,) in rows.fetchall()]
+            return found
 
     def close(self) -> None:
         """Close the file."""

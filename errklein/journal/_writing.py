@@ -22,14 +22,6 @@ CACHE = 16_000
 LOG_FILE_SIZE = 64_000_000
 """The size in bytes to which the write-ahead log is cut after it has been larger."""
 
-REPLAYABLE = (
-    "state >= 3 AND (EXISTS (SELECT 1 FROM contents c WHERE c.id = deliveries.id AND c.body IS NOT NULL) "
-    "OR EXISTS (SELECT 1 FROM private p WHERE p.id = deliveries.id AND (p.body IS NOT NULL)))"
-)
-"""The condition for a delivery that can run once more: it has ended, and its body is stored."""
-
-REPLAY = f"UPDATE deliveries SET state = 0, due_at = 0, origin = 'replay' WHERE {REPLAYABLE} AND id IN "
-
 _KNOWN = f"""
     SELECT k.route, k.key, k.id, {DELIVERY}
     FROM (VALUES {{}}) AS v CROSS JOIN dedupe k ON k.route = v.column1 AND k.key = v.column2 AND k.expires > v.column3
@@ -248,14 +240,21 @@ class JournalWriter:
 
     def replay(self, connection: sqlite3.Connection, arguments: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
         """See `Journal.replay`."""
-        statement = REPLAY + "(SELECT value FROM json_each(?)) RETURNING id"
-        return [[number for (number,) in connection.execute(statement, (as_ids(ids),)).fetchall()] for ids in arguments]
+        return [self._replay(connection, ids) for ids in arguments]
+
+    def _replay(self, connection: sqlite3.Connection, ids: Sequence[int]) -> Sequence[int]:
+        found = replayable(connection, ids)
+        connection.execute(
+            "UPDATE deliveries SET state = 0, due_at = 0, origin = 'replay' WHERE id IN (SELECT value FROM json_each(?))",
+            (as_ids(found),),
+        )
+        return found
 
     def take_replays(self, connection: sqlite3.Connection, count: int) -> int:
         """Let up to `count` deliveries run once more that another process has requested, and return their number."""
         ids = [number for (number,) in connection.execute("SELECT id FROM replays LIMIT ?", (count,)).fetchall()]
         if ids:
-            connection.execute(REPLAY + "(SELECT value FROM json_each(?))", (as_ids(ids),))
+            self._replay(connection, ids)
             connection.execute("DELETE FROM replays WHERE id IN (SELECT value FROM json_each(?))", (as_ids(ids),))
         return len(ids)
 
@@ -264,6 +263,17 @@ class JournalWriter:
             connection.execute("INSERT OR IGNORE INTO routes (name) VALUES (?)", (name,))
             ((self._routes[name],),) = connection.execute("SELECT id FROM routes WHERE name = ?", (name,)).fetchall()
         return self._routes[name]
+
+
+def replayable(connection: sqlite3.Connection, ids: Sequence[int]) -> list[int]:
+    """Return those of the deliveries that can run once more: they have ended, and their body is stored."""
+    rows = connection.execute(
+        "SELECT id FROM deliveries d WHERE id IN (SELECT value FROM json_each(?)) AND state >= 3 "
+        "AND (EXISTS (SELECT 1 FROM contents c WHERE c.id = d.id AND c.body IS NOT NULL) "
+        "OR EXISTS (SELECT 1 FROM private p WHERE p.id = d.id AND p.body IS NOT NULL))",
+        (as_ids(ids),),
+    )
+    return [number for (number,) in rows.fetchall()]
 
 
 class _Rows:

@@ -259,6 +259,11 @@ class JournalContract(JournalCase):
         self.time += 59
         self.assertIsNotNone(self.result_of(self.journal.record(self.delivery(key="k"), window=60)))
 
+    def test_without_a_window(self) -> None:
+        """Without a window, no key is remembered."""
+        for _ in range(2):
+            self.assertIsNone(self.result_of(self.journal.record(self.delivery(key="k"))))
+
     def test_given_up_deliveries_have_no_duplicates(self) -> None:
         """After a DEAD or FAILED delivery, its key may be recorded again, and the key is the new delivery's."""
         dead, failed = self.record(lease=1, key="d", window=60), self.record(lease=1, key="f", window=60)

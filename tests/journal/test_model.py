@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +82,7 @@ class ModelTests(SynchronousTestCase):
             result = journal.record(self.delivery(journal, route, ack, key=key), lease=lease, window=window)
         elif name == "log":
             route, state, outcome = arguments
-            journal.log(replace(self.delivery(journal, route, "after", attempt=1), state=state, outcome=outcome))
+            journal.log(self.delivery(journal, route, "after", attempt=1)._replace(state=state, outcome=outcome))
             self.reactor.advance(1)
         elif name == "postpone":
             found = self.successResultOf(journal.find(DeliveryQuery(states=[DeliveryState.RUNNING])))

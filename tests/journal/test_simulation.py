@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -53,7 +52,7 @@ class KeyStoredFirst(SQLiteJournal):
         self, delivery: StoredDelivery, *, lease: float = 0.0, window: float = 0.0
     ) -> Deferred[StoredDelivery | None]:
         """Store the key, then the delivery."""
-        record = partial(super().record, replace(delivery, key=""), lease=lease)
+        record = partial(super().record, delivery._replace(key=""), lease=lease)
         if not delivery.key:
             return record()
 
