@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from errklein.journal._retry_policy import RetryPolicy
 from errklein.journal._writing import PROCESS_ENDED
 from errklein.ports import Journal
+from errklein.running.rate_limit import RateLimit
 from errklein.webhooks.deliveries import DeliveryState, Outcome, Postponed, StoredDelivery
 
 CAPACITY = 128
@@ -87,7 +88,9 @@ class DeliveryQueue:
         self._paused: frozenset[str] = frozenset()
         self._postponed: dict[str, float] = {}
         self._unwritten: list[Callable[[], None]] = []
-        self._journal_errors = 0
+        self._journal_wait = 1.0
+        self._warnings = RateLimit(reactor.seconds)
+        self._warned = False
         self._journal_again_at = 0.0
 
     @property
@@ -243,6 +246,7 @@ class DeliveryQueue:
             self._paused = frozenset(await self._journal.paused())
             for route in await self._journal.waiting():
                 self._due[route] = 0.0
+            self._journal_works()
         except BaseException:
             self._outdated = True
             raise
@@ -285,6 +289,7 @@ class DeliveryQueue:
         self._leasing.add(route)
         try:
             leased = await self._journal.lease(route, count, LEASE, ordered, held)
+            self._journal_works()
             for delivery in leased:
                 self._hold(delivery)
             self._leased += leased
@@ -354,9 +359,7 @@ class DeliveryQueue:
         """Write a result until the journal has it. The delivery is held until then, so that it doesn't run again."""
 
         def written(_: None) -> None:
-            if self._journal_errors:
-                _log.info("The journal of webhooks can be used again.")
-            self._journal_errors, self._journal_again_at = 0, 0.0
+            self._journal_works()
             self._held.pop(id, None)
             then()
             self._soon()
@@ -370,11 +373,17 @@ class DeliveryQueue:
     def _journal_failed(self, failure: Failure) -> None:
         now = self._reactor.seconds()
         if now >= self._journal_again_at:
-            if not self._journal_errors:
+            if not self._warned and self._warnings.allows("journal"):
                 _log.warn("Deliveries of webhooks wait for the journal: {error}", error=failure.getErrorMessage())
-            self._journal_again_at = now + min(LONGEST_WAIT, 2.0**self._journal_errors)
-            self._journal_errors += 1
+                self._warned = True
+            self._journal_again_at = now + self._journal_wait
+            self._journal_wait = min(LONGEST_WAIT, 2 * self._journal_wait)
         self._soon()
+
+    def _journal_works(self) -> None:
+        if self._warned:
+            _log.info("The journal of webhooks can be used again.")
+        self._warned, self._journal_wait, self._journal_again_at = False, 1.0, 0.0
 
 
 def _log_failure(failure: Failure) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.journal import DeliveryQueue, MemoryJournal, RetryPolicy
@@ -463,6 +464,37 @@ class JournalErrorTests(QueueCase):
             self.clock.advance(1.0)
         times = [at for verb, at in self.journal.failures if verb == "finish"]
         self.assertEqual([later - at for at, later in pairwise(times)], [1, 2, 4, 8, 16, 32, 60, 60])
+
+    def test_error_of_many_days(self):
+        """A result is stored after a disk was full for days."""
+        number = self.accept()
+        self.journal.failing |= WRITES
+        self.turn()
+        for _ in range(2000):
+            self.clock.advance(60.0)
+        self.journal.failing.clear()
+        self.clock.advance(60.0)
+        self.assertEqual(self.state(number), DeliveryState.DONE)
+
+    def test_log_lines(self):
+        """An error is logged once, and its end, however often it recurs within a minute."""
+        self.handler.waits = True
+        numbers = [self.accept() for _ in range(20)]
+        self.turn()
+        with capturedLogs() as events:
+            for number in numbers[:10]:
+                self.journal.failing.add("finish")
+                self.handler.end(number)
+                self.journal.failing.clear()
+                self.clock.advance(1.0)
+                self.turn()
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            [
+                "Deliveries of webhooks wait for the journal: deliveries.sqlite: the disk is full",
+                "The journal of webhooks can be used again.",
+            ],
+        )
 
     def test_deliveries_wait_for_the_journal(self):
         """Deliveries that can't be leased run when the journal can be written again."""
