@@ -1,4 +1,4 @@
-"""Queries of the journal's database. Each is one statement, so its result is of one moment."""
+"""Queries of the journal's database."""
 
 from __future__ import annotations
 

@@ -81,7 +81,8 @@ class SQLiteJournal:
             self._writer.begin(connection)
         # A delivery that a crash has kept from the log may have used its id in `once`.
         self._last_id: int = self._database.read(
-            "SELECT max(coalesce(max(id), 0), coalesce((SELECT max(id) FROM once), 0)) FROM deliveries"
+            "SELECT max(coalesce(max(id), 0), coalesce((SELECT max(id) FROM once), 0), (SELECT last FROM removed_ids)) "
+            "FROM deliveries"
         )[0][0]
         self._woken: Callable[[], None] = lambda: None
         self._threads = (threads or Threads)(reactor, self.maintain)

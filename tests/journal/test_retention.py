@@ -101,6 +101,15 @@ class AgeTests(RetentionCase):
         self.assertEqual(self.tables()["dedupe"], 0)
         self.record(key="k", window=10 * DAY)
 
+    def test_ids_are_not_used_again(self) -> None:
+        """After a restart, the ids of deliveries that were removed aren't given to others."""
+        last = self.fill(3, body=10)[-1]
+        self.time += 8 * DAY
+        self.maintain()
+        self.assertEqual(self.find(), [])
+        self.restart()
+        self.assertEqual(self.journal.next_id(), last + 1)
+
     def test_expired_keys_are_removed_in_slices(self) -> None:
         """Expired keys are removed, others are kept."""
         for number in range(300):

@@ -73,6 +73,13 @@ CREATE TABLE once (
     PRIMARY KEY (id, key)
 ) WITHOUT ROWID;
 
+-- The highest id of a delivery that was removed. Ids are never used again, since keys are remembered with them.
+CREATE TABLE removed_ids (
+    last INTEGER NOT NULL
+);
+
+INSERT INTO removed_ids VALUES (0);
+
 -- Deliveries that another process wants to run again.
 CREATE TABLE replays (
     id INTEGER PRIMARY KEY
@@ -96,5 +103,6 @@ BEGIN
     DELETE FROM private WHERE id = OLD.id;
     DELETE FROM attempts WHERE id = OLD.id;
     DELETE FROM once WHERE id = OLD.id;
+    UPDATE removed_ids SET last = OLD.id WHERE last < OLD.id;
     DELETE FROM dedupe WHERE route = OLD.route AND key = OLD.key AND id = OLD.id AND OLD.state IN (4, 5);
 END;
