@@ -45,6 +45,12 @@ class FuzzingTests(SynchronousTestCase):
         self.assertIn("3,000 requests", ended.stdout, ended.stderr)
         self.assertIn(" 0 failed expectations", ended.stdout)
 
+    def test_malformed_requests_of_verified_webhooks(self) -> None:
+        """Generated malformed requests get 4xx, and forged ones don't reach a handler."""
+        ended = run([sys.executable, str(ROOT / "benchmarks" / "fuzz_intake.py")], "--check", cwd=Path.cwd(), limit=55)
+        self.assertIn("3,000 requests", ended.stdout, ended.stderr)
+        self.assertIn(" 0 failed expectations", ended.stdout)
+
 
 class IntakeTests(SynchronousTestCase):
     """Webhooks that are acknowledged before their handlers run."""
