@@ -68,7 +68,7 @@ def _content(reference: str, path: str) -> bytes:
     if not stat.S_ISREG(mode):
         raise SecretError(f"{reference}: {path} isn't a regular file")
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise SecretError(f"{reference}: others than the owner may write {path}; run chmod go-w {path}")
+        raise SecretError(f"{reference}: users other than its owner may write {path}; run chmod go-w {path}")
     if len(content) > MOST_BYTES:
         raise SecretError(f"{reference}: {path} is larger than {MOST_BYTES // 1024} KiB")
     return content.removesuffix(b"\n").removesuffix(b"\r")

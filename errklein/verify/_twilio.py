@@ -83,7 +83,7 @@ def _signed_fields(received: Received) -> bytes:
         return b""
     kind = received.header(b"content-type").partition(b";")[0].strip().lower()
     if kind != b"application/x-www-form-urlencoded":
-        raise Refused("the body is neither a form nor has its digest in the query")
+        raise Refused("the body isn't a form, and the query has no digest of it")
     try:
         fields = parse_qsl(
             received.body.decode("utf-8", "surrogateescape"),

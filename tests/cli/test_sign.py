@@ -113,6 +113,6 @@ class SignTests(SynchronousTestCase):
             (["github", body, "--secret=env:A", "--option=x=1"], "unknown option of the verification github: 'x'"),
             (["github", f"{body}.x", "--secret=env:A"], f"errklein: {body}.x can't be read: No such file or directory"),
             (["gitlab", body, "--secret=env:A"], "can't be signed for gitlab"),
-            (["twilio", body, "--secret=env:A"], "can't be signed for twilio: the body is neither a form nor has its"),
+            (["twilio", body, "--secret=env:A"], "can't be signed for twilio: the body isn't a form, and the query"),
         ):
             self.assertIn(text, self.error(*arguments))

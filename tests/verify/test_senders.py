@@ -397,7 +397,7 @@ class TwilioTests(SenderCase):
         many = request(b"a=&" * 1001, **headers)
         self.assertEqual(self.refused(scheme, many, b"key"), "the form is invalid")
         json_body = request(b"{}", x_twilio_signature=b"x", content_type=b"application/json")
-        self.assertIn("neither a form nor has its digest", self.refused(scheme, json_body, b"key"))
+        self.assertIn("the query has no digest of it", self.refused(scheme, json_body, b"key"))
 
     def test_other_digest(self) -> None:
         """A digest of another body is refused, although it is signed."""
