@@ -62,7 +62,8 @@ class Send:
     :param ended: It has, or there must be no further attempt.
     :param replayed: A replay was requested.
     :param done: The queue knows that the success is stored.
-    :param deaths: How often the delivery was reported as dead.
+    :param deaths: How often the delivery was reported as dead since the last replay was requested.
+    :param reports: How often at most it may still be reported as dead. A report may follow the request of a replay.
     """
 
     number: int
@@ -78,6 +79,7 @@ class Send:
     replayed: bool = False
     done: bool = False
     deaths: int = 0
+    reports: int = 1
 
     @property
     def may_be_over(self) -> bool:
@@ -354,6 +356,7 @@ class Simulation:
             send = self.random.choice(sends)
             self._note("send {} is replayed", send.number)
             send.replayed, send.done, send.deaths = True, False, 0
+            send.reports += 1
             self._process.replay(send.id)
 
     def _stop(self) -> None:
@@ -428,7 +431,8 @@ class Simulation:
         """Note that a delivery is reported as dead."""
         send = self._send_of(number)
         send.deaths += 1
-        self._require(send.deaths == 1, "send {} is reported as dead again", send.number)
+        send.reports -= 1
+        self._require(send.reports >= 0, "send {} is reported as dead again", send.number)
         self._require(send.may_be_dead, "send {} is dead before its end", send.number)
 
     def _send_of(self, number: int) -> Send:
