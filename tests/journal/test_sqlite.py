@@ -170,6 +170,30 @@ class SecretsTests(FileCase):
         self.assertFalse(self.in_file(b"5ecre7"))
         self.assertFalse(self.in_file(b"T0k3n"))
 
+    def test_one_secret(self) -> None:
+        """A request with a secret only in its target, only in its headers, or only in its body is complete for its handler."""
+        self.redaction = Redaction(mask_fields=frozenset({"pin"}))
+        self.restart()
+        requests = [
+            LOGGED._replace(target="/build?token=T0k3n"),
+            REQUEST._replace(target="/build"),
+            LOGGED._replace(target="/build", headers=[(b"referer", b"https://a/?token=T0k3n")]),
+            LOGGED._replace(target="/build", body=b'{"pin": 1}'),
+        ]
+        for request in requests:
+            self.record(request=request)
+        self.assertEqual([delivery.request for delivery in self.lease()], requests)
+
+    def test_sizes(self) -> None:
+        """The size of a delivery is that of its logged request, and a constant for its row."""
+        self.log(DeliveryState.FAILED)
+        self.record()
+        self.record(request=None)
+        rows = self.rows(
+            "SELECT size, coalesce(length(head) + length(body), 0) FROM deliveries LEFT JOIN contents USING (id)"
+        )
+        self.assertEqual([size - length for size, length in rows], [200, 200, 200])
+
     def test_request_without_secrets_is_stored_once(self) -> None:
         """A request from which nothing is left out has no second copy, and is complete."""
         request = LOGGED._replace(target="/build")
