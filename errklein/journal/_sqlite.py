@@ -211,11 +211,14 @@ class SQLiteJournal:
 
         :returns: Whether there is more to do.
         """
+        if self._database.closed:
+            return False
         try:
             with self._database.transaction() as connection:
                 replays = self._writer.take_replays(connection, SLICE)
                 has_more = self._pruner.prune(connection, self._now())
-        except DatabaseError as error:
+        except Exception as error:
+            # Whatever it is, the thread must go on with the writes of others.
             if not self._maintenance_failed:
                 self._reactor.callFromThread(self._warn, error)
             self._maintenance_failed = True
@@ -225,7 +228,7 @@ class SQLiteJournal:
             self._reactor.callFromThread(self._wake)
         return has_more or replays == SLICE
 
-    def _warn(self, error: DatabaseError) -> None:
+    def _warn(self, error: Exception) -> None:
         _log.warn("Old deliveries of webhooks can't be removed: {error}", error=str(error))
 
     def _wake(self) -> None:

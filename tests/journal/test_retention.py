@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.journal import MemoryJournal, Retention, _retention
+from errklein.journal import MemoryJournal, Retention, SQLiteJournal, _retention
 from errklein.testing._journal_case import ERROR, OK, REQUEST, JournalCase
 from errklein.webhooks.deliveries import DeliveryState, Outcome
+from tests.journal.inline import InlineThreads
 from tests.journal.test_sqlite import FileCase
 
 DAY = 24 * 3600.0
@@ -213,6 +215,24 @@ class ErrorTests(RetentionCase):
         other.execute("ROLLBACK")
         self.maintain()
         self.assertEqual(self.find(), [])
+
+    def test_closed_journal_is_left_alone(self) -> None:
+        """Nothing is removed and nothing logged when the journal was closed meanwhile."""
+        self.result_of(self.journal.close())
+        self.assertFalse(self.journal.maintain())
+        self.assertEqual(self.warnings, [])
+        self.open()
+
+    def test_any_error_is_logged(self) -> None:
+        """An unexpected error is logged like one of the file, and the thread goes on."""
+
+        def now() -> float:
+            raise ZeroDivisionError("no clock")
+
+        journal = SQLiteJournal(Path(self.mktemp()), self.reactor, now, threads=InlineThreads)
+        self.assertFalse(journal.maintain())
+        self.assertEqual(self.warnings, ["Old deliveries of webhooks can't be removed: no clock"])
+        self.result_of(journal.close())
 
 
 class MemoryTests(JournalCase, SynchronousTestCase):
