@@ -130,7 +130,7 @@ class Bot:
             self.tell_admins(warning)
         found = [(plugin.name, plugin.instance) for plugin in self.plugin_manager.found]
         self._check_webhooks()
-        self.plugin_manager.call_after_changes(self._check_webhooks)
+        self.plugin_manager.call_after_changes(self._plugins_changed)
         for warning in (
             *configuration_warnings(config, partial(settings_read, found)),
             *unknown_names(config, found, self.registry),
@@ -141,6 +141,11 @@ class Bot:
                 backend.connect(self.events)
             self._expiry.start()
             self.delivery_queue.start()
+
+    def _plugins_changed(self) -> None:
+        self._check_webhooks()
+        # Deliveries may have waited for a plugin.
+        self.delivery_queue.look()
 
     def _check_webhooks(self) -> None:
         """Notify administrators of unknown names in WEBHOOKS."""

@@ -185,7 +185,7 @@ class Delivery(Resource):
                 responded.addErrback(self._conversion_failed)
 
     def _dispatch_again(self) -> None:
-        """Leave the request to its present route, unless its key is claimed: the sender may repeat it then."""
+        """Leave the request to its present route, unless the recorder claims it: it may be repeated then."""
         self.hook = None
         if not self.responded and self._recorder is not None and self._recorder.claims:
             self._send_unavailable("the webhook is being reloaded", 10.0)

@@ -26,7 +26,8 @@ class RecordedRequest(HTTPRequest):
     """A request that was received earlier. Its response is discarded, and `outcome` fires when the handler has ended."""
 
     recorded: StoredDelivery
-    claims = False
+    claims = True
+    """A delivery whose handler isn't called after all is postponed, since nobody else waits for the outcome."""
 
     def __init__(self, site: Site, recorded: StoredDelivery) -> None:
         stored = recorded.request

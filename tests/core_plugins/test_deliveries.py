@@ -315,3 +315,17 @@ class ReplayedTests(PluginTestCase):
             self.command("!deliveries"),
             r"^2 done .* Broken:now \(replay\) 200 after 0\.0 s\n1 done .* Broken:after \(replay\) 200 after 0\.0 s$",
         )
+
+    def test_activated_plugin(self) -> None:
+        """A delivery of an inactive plugin runs as soon as the plugin is active again."""
+        self.post("/now", json={"number": 7})
+        self.bot.advance(1)
+        self.flushLoggedErrors(ValueError)
+        self.command("!plugin deactivate Broken")
+        self.command("!delivery replay 1")
+        self.bot.advance(1)
+        self.assertIn("1 retry", self.command("!deliveries"))
+        self.bot.plugin("Broken").works = True
+        self.command("!plugin activate Broken")
+        self.bot.advance(1)
+        self.assertIn("1 done", self.command("!deliveries"))

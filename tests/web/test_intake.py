@@ -351,6 +351,21 @@ class AcknowledgedTests(IntakeCase):
         [delivery] = self.deliveries()
         self.assertEqual((delivery.state, delivery.attempt, len(self.plugin.got)), (DeliveryState.DONE, 1, 1))
 
+    def test_deactivated_while_it_waits(self) -> None:
+        """A delivery whose plugin is deactivated before its handler begins waits for the plugin, and runs once."""
+        for kept in (False, True):
+            self.web.routes.hold("Receiver")
+            self.post("/durable", b"{}", signed(b"{}", id=str(kept)))
+            self.clock.advance(0)
+            self.assertEqual(self.states()[-1], "running")
+            if not kept:
+                self.web.routes.remove("Receiver")
+            self.serve(self.plugin)
+            self.assertEqual(self.states()[-1], "retry")
+            self.pass_time(11)
+        self.assertEqual((self.states(), [one.attempt for one in self.deliveries()]), (["done", "done"], [1, 1]))
+        self.assertEqual(self.plugin.got, [{}, {}])
+
     def test_not_accepted_any_more(self) -> None:
         """A delivery that its webhook doesn't accept after a change is given up, so that others don't wait for it."""
         self.plugin.result = ValueError("later")
