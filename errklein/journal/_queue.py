@@ -79,7 +79,8 @@ class DeliveryQueue:
         # The routes of the deliveries that nobody else may run: until their result is on disk.
         self._held: dict[int, str] = {}
         self._extend_at = _NEVER
-        self._leased: list[StoredDelivery] = []
+        # Those that are about to run, and whether the order of their route was kept.
+        self._leased: list[tuple[StoredDelivery, bool]] = []
         # Routes with deliveries that only the journal has, and when the first of them is due, as Unix time.
         self._due: dict[str, float] = {}
         self._outdated = True
@@ -139,6 +140,7 @@ class DeliveryQueue:
         """
         route = delivery.route
         at_once = self._may_begin(route)
+        ordered = self._policy(route).ordered
         if at_once:
             self._places[route] += 1
             self._hold(delivery)
@@ -151,7 +153,7 @@ class DeliveryQueue:
                 if result is None:
                     self._note_due(route, 0.0)
             elif result is None:
-                self._leased.append(delivery._replace(state=DeliveryState.RUNNING, attempt=1))
+                self._leased.append((delivery._replace(state=DeliveryState.RUNNING, attempt=1), ordered))
             else:
                 self._places[route] -= 1
                 self._held.pop(delivery.id, None)
@@ -198,8 +200,8 @@ class DeliveryQueue:
     def _turn(self) -> None:
         self._timer = None
         leased, self._leased = self._leased, []
-        for delivery in leased:
-            self._begin(delivery)
+        for delivery, in_order in leased:
+            self._begin(delivery, in_order)
         now = self._reactor.seconds()
         if not self._held:
             self._extend_at = _NEVER
@@ -292,7 +294,7 @@ class DeliveryQueue:
             self._journal_works()
             for delivery in leased:
                 self._hold(delivery)
-            self._leased += leased
+                self._leased.append((delivery, ordered))
             left -= len(leased)
             if len(leased) < count:
                 due = await self._journal.next_due(route, ordered)
@@ -313,12 +315,13 @@ class DeliveryQueue:
 
     # From a handler's result to the journal.
 
-    def _begin(self, delivery: StoredDelivery) -> None:
-        last = delivery.outcome
+    def _begin(self, delivery: StoredDelivery, in_order: bool) -> None:
+        last, policy = delivery.outcome, self._policy(delivery.route)
         result: Deferred[Outcome | Postponed]
-        if not self._running:
-            result = succeed(Postponed("the bot is stopping", 0.0))
-        elif last and last.reason == PROCESS_ENDED and delivery.attempt > self._policy(delivery.route).attempts:
+        if not self._running or (policy.ordered and not in_order):
+            # The bot is stopping, or the plugin was activated after the lease.
+            result = succeed(Postponed("", 0.0))
+        elif last and last.reason == PROCESS_ENDED and delivery.attempt > policy.attempts:
             # It may be what ends the process each time.
             result = succeed(Outcome(0, "the process ended during the last attempt"))
         else:

@@ -551,6 +551,17 @@ class OrderTests(QueueCase):
         self.turn()
         self.assertEqual(self.handler.ids, [first, first, second, third])
 
+    def test_plugin_that_is_activated_after_the_lease(self):
+        """Deliveries that were leased before the plugin asked for their order run one after the other."""
+        self.policies = {}
+        self.handler.waits = True
+        numbers = [self.accept() for _ in range(3)]
+        self.policies = OrderTests.policies
+        self.turn()
+        self.handler.end(self.handler.ids[0])
+        self.turn()
+        self.assertEqual(self.handler.ids, numbers[:2])
+
     def test_dead_delivery_does_not_block(self):
         """When a delivery is given up, the next one runs."""
         first = self.accept(results=[REJECTED])

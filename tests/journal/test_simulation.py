@@ -33,9 +33,9 @@ class EarlyResponse(DeliveryQueue):
 class EarlyFinish(DeliveryQueue):
     """Defect: a delivery is stored as done when its handler begins."""
 
-    def _begin(self, delivery: StoredDelivery) -> None:
+    def _begin(self, delivery: StoredDelivery, in_order: bool) -> None:
         self._journal.finish(delivery.id, Outcome(200)).addErrback(lambda _: None)
-        super()._begin(delivery)
+        super()._begin(delivery, in_order)
 
 
 class ForgottenLease(DeliveryQueue):
