@@ -367,7 +367,7 @@ class AttemptTests(QueueCase):
 class CrashTests(QueueCase):
     """Deliveries during which the process ends each time."""
 
-    def test_given_up(self):
+    def test_delivery_that_ends_the_process(self):
         """A delivery whose last attempt has ended the process is given up without a further one, and may be replayed."""
         interrupted = Outcome(0, "the process ended")
         journal = self.journal._journal
