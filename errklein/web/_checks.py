@@ -39,7 +39,7 @@ class Checks:
         clock: Callable[[], float],
         now: Callable[[], float],
     ) -> None:
-        self._public_url = settings.public_url
+        self._public_url = settings.public_url and settings.public_url + settings.base_path
         self._large = settings.off_reactor_size
         self._bodies = bodies
         self._events = events
@@ -107,9 +107,11 @@ class Checks:
 
     def _received(self, request: WebhookRequest) -> Received:
         scheme, host = "https" if request.secure else "http", request.first_header(b"host").decode("latin-1")
-        site = self._public_url or f"{scheme}://{host}"
+        site = self._public_url or f"{scheme}://{host}{request.base_path}"
         headers = tuple(zip(request.head.names, request.head.values, strict=True))
-        url = site + request.uri.decode("latin-1")
+        # Not the target, which may be absolute, or without the base path, which a proxy has removed.
+        target = request.path + (b"?" + request.query if request.query else b"")
+        url = site + target.decode("latin-1")
         return Received(request.method.decode("ascii"), url, headers, request.body(), _host(request), self._now())
 
     def _refused(self, hook: Hook, request: WebhookRequest, reason: str) -> Problem:

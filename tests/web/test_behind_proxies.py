@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
+import os
+from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,10 +14,11 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.web.resource import Resource
 
 from errklein.compat import flask
+from errklein.verify import twilio
 from errklein.web import WebSettings
 from errklein.webhooks import webhook
 from errklein.webhooks.forwarding import TrustedProxies
-from tests.web.kit import Connection, WebCase, request
+from tests.web.kit import Connection, WebCase, request, status_of
 
 SPOOFED = (
     ("Forwarded", "for=192.0.2.66;proto=https;host=evil.example.net"),
@@ -269,3 +273,19 @@ class PublicURLTests(ProxyCase):
         found = self.where(("Host", "evil.example.net"))
         self.assertEqual(found["external"], "https://bot.example.net/bot/where")
         self.assertEqual(found["link"], "/bot/where")
+
+    def test_signed_url(self) -> None:
+        """A sender that signs the URL is verified, whether the proxy has removed the base path or not."""
+        os.environ["TEST_TWILIO_SECRET"] = "token"
+        self.addCleanup(os.environ.pop, "TEST_TWILIO_SECRET")
+
+        class Phone:
+            @webhook(verify=twilio(secret="env:TEST_TWILIO_SECRET"))
+            async def call(self, payload: Any) -> str:
+                return "OK"
+
+        self.serve(Phone())
+        digest = hmac.digest(b"token", b"https://bot.example.net/bot/call?a=1", "sha1")
+        for target in ("/bot/call?a=1", "/call?a=1", "http://127.0.0.1/bot/call?a=1"):
+            sent = request("POST", target, b"", f"X-Twilio-Signature: {b64encode(digest).decode()}")
+            self.assertEqual(status_of(self.connect().send(sent)), 200, target)
