@@ -408,6 +408,9 @@ class LaterDeliveries(Protocol):
     def accept(self, delivery: StoredDelivery, window: float) -> Deferred[StoredDelivery | None]:
         """Record a delivery as `Journal.record` does, and run it later."""
 
+    def finish(self, id: int, outcome: Outcome) -> None:
+        """Store the outcome of a delivery that was run elsewhere, as `Journal.finish` does, and again after an error."""
+
 
 class JournalError(Exception):
     """The journal can't be read or written. The text is one line with the file, the reason and the remedy."""

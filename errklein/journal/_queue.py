@@ -163,6 +163,10 @@ class DeliveryQueue:
         lease = LEASE if at_once else 0.0
         return self._journal.record(delivery, lease=lease, window=window).addBoth(recorded)
 
+    def finish(self, id: int, outcome: Outcome) -> None:
+        """Store the outcome of a delivery that was run elsewhere, again and again until the journal has it."""
+        self._write(id, partial(self._journal.finish, id, outcome), lambda: None)
+
     def pause(self, route: str) -> Deferred[None]:
         """Begin no more attempts of the route's deliveries, also after a restart, until `resume`."""
         return self._journal.pause(route, True).addCallback(self._changed)
@@ -344,7 +348,7 @@ class DeliveryQueue:
             # Due at once, since the reason for the wait ends with the process, or before `look`.
             self._retry_at(delivery, self._now(), None)
         elif result.succeeded or delivery.ack != "now":
-            self._write(number, partial(self._journal.finish, number, result), lambda: None)
+            self.finish(number, result)
         elif result.final or delivery.attempt >= policy.attempts:
             self._write(number, partial(self._journal.bury, number, result), partial(self._dead, delivery, result))
         else:

@@ -88,7 +88,7 @@ class Recording:
         :raises Problem: The first request with the key is still being handled, or the request can't be recorded.
         """
         key = _key(hook, received)
-        if not key or self._journal is None:
+        if not key or self._journal is None or self._later is None:
             return self._logged
         delivery = self._delivery(hook, request, DeliveryState.RECEIVED, received.body, key)
         try:
@@ -96,7 +96,7 @@ class Recording:
         except JournalError as error:
             raise self._unavailable(error) from None
         if earlier is None:
-            return _Claim(self._journal, delivery.id)
+            return _Claim(self._later, delivery.id)
         if earlier.outcome is None or earlier.state is not DeliveryState.DONE:
             raise Problem(409, "the same delivery is still being handled", retry_after(_RETRY_AFTER))
         return ImmediateResponse(earlier.outcome.status, (), b"")
@@ -199,11 +199,10 @@ class _Logged:
 class _Claim:
     """Records the outcome of a delivery whose key was recorded at its begin."""
 
-    log = Logger(namespace="errklein.web")
     claims = True
 
-    def __init__(self, journal: Journal, delivery_id: int) -> None:
-        self._journal = journal
+    def __init__(self, later: LaterDeliveries, delivery_id: int) -> None:
+        self._later = later
         self._id = delivery_id
 
     def responded(self, delivery: Delivery) -> None:
@@ -211,9 +210,7 @@ class _Claim:
 
     def ended(self, delivery: Delivery) -> None:
         request = delivery.request
-        outcome = Outcome(delivery.status, delivery.reason, request.site.now() - request.begun)
-        finished = self._journal.finish(self._id, outcome)
-        finished.addErrback(lambda failure: self.log.failure("The outcome of a webhook could not be recorded", failure))
+        self._later.finish(self._id, Outcome(delivery.status, delivery.reason, request.site.now() - request.begun))
 
 
 def _key(hook: Hook, received: Received) -> str:

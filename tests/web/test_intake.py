@@ -454,6 +454,16 @@ class DeduplicatedTests(IntakeCase):
         self.assertEqual(self.post("/once", b"{}", signed(b"{}")).status, 200)
         self.assertEqual(len(self.plugin.got), 2)
 
+    def test_outcome_is_stored_after_an_error(self) -> None:
+        """If the outcome can't be stored at first, a repeated request still gets its status when it is."""
+        finish, errors = self.journal.finish, [JournalError("the disk is full")]
+        self.patch(self.journal, "finish", lambda *ended: fail(errors.pop()) if errors else finish(*ended))
+        self.assertEqual(self.post("/once", b"{}", signed(b"{}")).status, 200)
+        self.assertEqual(self.post("/once", b"{}", signed(b"{}")).status, 409)
+        self.pass_time(2)
+        self.assertEqual(self.post("/once", b"{}", signed(b"{}")).status, 200)
+        self.assertEqual(len(self.plugin.got), 1)
+
 
 class ReloadTests(IntakeCase):
     """Requests that arrive while their plugin is reloaded."""
