@@ -31,3 +31,22 @@ class InlineThreads:
 
     def stop(self) -> None:
         """Do nothing."""
+
+
+class WaitingThreads(InlineThreads):
+    """Keeps writes until `turn`, so those that are passed meanwhile share a transaction."""
+
+    def __init__(self, reactor: object, maintain: Callable[[], bool]) -> None:
+        self._waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+    def write(self, function: Callable[[], Any]) -> Deferred[Any]:
+        """Keep the function."""
+        done: Deferred[Any] = Deferred()
+        self._waiting.append((function, done))
+        return done
+
+    def turn(self) -> None:
+        """Call the functions until none is left."""
+        while self._waiting:
+            function, done = self._waiting.pop(0)
+            done.callback(function())

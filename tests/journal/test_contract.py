@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.journal import MemoryJournal, SQLiteJournal
 from errklein.ports import Journal
 from errklein.testing.journal_contract import JournalContract
-from tests.journal.inline import InlineReactor, InlineThreads
+from tests.journal.inline import InlineReactor, InlineThreads, WaitingThreads
 
 
 class MemoryJournalTests(JournalContract, SynchronousTestCase):
@@ -28,3 +29,22 @@ class SQLiteJournalTests(JournalContract, SynchronousTestCase):
     def settle(self) -> None:
         """Let the log be written."""
         self.clock.advance(1)
+
+
+class TogetherTests(JournalContract, SynchronousTestCase):
+    """The file, with writes that share transactions."""
+
+    def make_journal(self, now: Callable[[], float]) -> Journal:
+        """Return a journal with a new file."""
+        self.reactor = InlineReactor()
+        return SQLiteJournal(Path(self.mktemp()), self.reactor, now, threads=self.start)
+
+    def start(self, *arguments: Any) -> WaitingThreads:
+        """Create the threads."""
+        self.threads = WaitingThreads(*arguments)
+        return self.threads
+
+    def settle(self) -> None:
+        """Let everything be written."""
+        self.reactor.advance(1)
+        self.threads.turn()

@@ -22,7 +22,7 @@ from errklein.webhooks.deliveries import Attempt, DeliveryQuery, DeliveryState, 
 from tests import takes_long
 from tests.clocks import ThreadClock
 from tests.journal.crash import kill_during_deliveries
-from tests.journal.inline import InlineReactor, InlineThreads
+from tests.journal.inline import InlineReactor, InlineThreads, WaitingThreads
 
 
 class FileCase(JournalCase, SynchronousTestCase):
@@ -337,26 +337,36 @@ class LogTests(FileCase):
 class SlowDiskTests(FileCase):
     def open(self) -> SQLiteJournal:
         """Return a journal whose thread waits until the test runs it."""
-        self.waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
 
-        def write(function: Callable[[], Any]) -> Deferred[Any]:
-            self.waiting.append((function, Deferred()))
-            return self.waiting[-1][1]
+        def start(*arguments: Any) -> WaitingThreads:
+            self.threads = WaitingThreads(*arguments)
+            return self.threads
 
-        def threads(*arguments: Any) -> InlineThreads:
-            inline = InlineThreads(*arguments)
-            inline.write = write  # type: ignore[method-assign]
-            return inline
-
-        self.journal = SQLiteJournal(self.path, self.reactor, lambda: self.time, threads=threads)  # type: ignore[arg-type]
+        self.journal = SQLiteJournal(self.path, self.reactor, lambda: self.time, threads=start)
         return self.journal
 
     def settle(self) -> None:
         """Let the thread work until nothing is left."""
         self.reactor.advance(1)
-        while self.waiting:
-            function, done = self.waiting.pop(0)
-            done.callback(function())
+        self.threads.turn()
+
+    def test_one_transaction(self) -> None:
+        """New deliveries, duplicates of stored ones, and of each other, are told apart within one transaction."""
+        known = self.record(key="a", window=60, lease=60)
+        first = self.journal.record(self.delivery(), lease=60)
+        deliveries = [self.delivery(key=key) for key in ("a", "b", "", "b", "c", "a")]
+        results = [self.journal.record(delivery, window=60) for delivery in deliveries]
+        ends = [self.journal.finish(known, OK), self.journal.bury(known + 1, ERROR)]
+        self.assertIsNone(self.result_of(first))
+        earlier = [self.successResultOf(result) for result in results]
+        self.assertEqual([one and one.id for one in earlier], [known, None, None, deliveries[1].id, None, known])
+        self.assertEqual([self.successResultOf(end) for end in ends], [None, None])
+        duplicate, received = DeliveryState.DUPLICATE, DeliveryState.RECEIVED
+        self.assertEqual(
+            [self.state(delivery.id) for delivery in deliveries],
+            [duplicate, received, received, duplicate, received, duplicate],
+        )
+        self.assertEqual([self.state(known), self.state(known + 1)], [DeliveryState.DONE, DeliveryState.DEAD])
 
     def test_log_is_bounded(self) -> None:
         """If the disk is too slow, logged deliveries above 32 MB are dropped with one warning; `ack="now"` is stored."""
