@@ -129,8 +129,29 @@ class TargetTests(SynchronousTestCase):
             self.assertEqual(self.target(target), target)
         self.assertEqual(self.target("/?" + "x" * 101 + f"={SECRET}"), "/?" + "x" * 101 + f"={MASK}")
 
+    def test_signs(self) -> None:
+        """A parameter ends at `&`, `;`, `#` and white space, and begins after these or `?`; other signs are part of it."""
+        signs = "%'\"$:<>!@/?"
+        for target, expected in (
+            (f"/a?token={signs}=x&b=token", f"/a?token={MASK}&b=token"),
+            (f"/a?b#token={SECRET}#c=1", f"/a?b#token={MASK}#c=1"),
+            (f"/a?token={SECRET} b=1 token=2", f"/a?token={MASK} b=1 token=2"),
+            (f"/a?token={SECRET};b=1", f"/a?token={MASK};b=1"),
+            ("/a?a;b#c d=e&token&f=1;token", "/a?a;b#c d=e&token&f=1;token"),
+            ("/a?token=&b=1", "/a?token=&b=1"),
+        ):
+            self.assertEqual(self.target(given), expected)
+        for sign in signs:
+            self.assertEqual(self.target(f"/a?{sign}token={SECRET}"), f"/a?{sign}token={MASK}")
+            if sign != "?":
+                self.assertEqual(self.target(f"/a{sign}token=1?b=2"), f"/a{sign}token=1?b=2")
+
     def test_user_and_password(self) -> None:
         """User and password of an absolute target are masked."""
+        self.assertEqual(self.target(f'http://st"$>.0:{SECRET}@host/'), f"http://{MASK}@host/")
+        self.assertEqual(self.target("http://@host/"), f"http://{MASK}@host/")
+        for target in ("http://host?a=@b", "http://host#@b", "http://host/@b", "http://host b@c", "ann@b//c"):
+            self.assertEqual(self.target(target), target)
         self.assertEqual(self.target(f"http://ann:{SECRET}@host/a@b"), f"http://{MASK}@host/a@b")
         self.assertEqual(self.target(f"http://{SECRET}@x@host/"), f"http://{MASK}@host/")
 
@@ -195,6 +216,15 @@ class BodyTests(SynchronousTestCase):
         self.assertTrue(result.endswith(b"&c=1"))
         self.assertEqual(masked(b"payload=%7B%22pin%22%3A1&c=%7B1"), b"payload=***&c=%7B1")
         self.assertEqual(masked(b"payload=%7B%22a%22%3A1%7D&pin=1"), b"payload=%7B%22a%22%3A1%7D&pin=***")
+
+    def test_signs_in_forms(self) -> None:
+        """A form has no spaces, control characters, quotes, braces, angle brackets, backslashes and characters beyond ASCII."""
+        for sign in '\0\x1f "<>\\{}\x7f\xff':
+            for text in (f"pin{sign}=1", f"a=1&pin={sign}x", f"{sign}a=1&pin=1"):
+                self.assertIsNone(masked(f"x{text}x".encode("latin-1")), text)
+        signs = "!#$'()*+,-./09:;?@AZ[]^_`az|~"
+        for sign in signs:
+            self.assertEqual(masked(f"{sign}a={sign}=&pin={sign}".encode()), f"{sign}a={sign}=&pin={MASK}".encode())
 
     def test_other_bodies(self) -> None:
         """A body that may have a masked field, and is neither JSON nor a form, is left out; others are unchanged."""
