@@ -176,6 +176,7 @@ class Process:
         self._simulation = simulation
         self.clock = ProcessClock(simulation.clock)
         self.alive = True
+        self.paused = set(simulation.paused)
         self.queue: DeliveryQueue | None = None
 
     def start(self, path: Path) -> None:
@@ -237,6 +238,21 @@ class Process:
         self.journal.replay([number]).addErrback(lambda failure: failure.trap(JournalError))
         self.queue.look()
 
+    def pause(self, route: str) -> None:
+        """Pause a route. From the next process on, nothing of it runs."""
+
+        def note(_: None) -> None:
+            if self.alive:
+                self._simulation.paused.add(route)
+
+        self.queue.pause(route).addCallbacks(note, lambda failure: failure.trap(JournalError))
+
+    def resume(self, route: str) -> None:
+        """Resume a route."""
+        self.paused.discard(route)
+        self._simulation.paused.discard(route)
+        self.queue.resume(route).addErrback(lambda failure: failure.trap(JournalError))
+
     def stored(self) -> dict[int, StoredDelivery]:
         """Return all deliveries by id. No time passes."""
         found: list[StoredDelivery] = []
@@ -272,6 +288,7 @@ class Simulation:
         self.random = Random(seed)
         self.clock = Clock()
         self.events: list[str] = []
+        self.paused: set[str] = set()
         self._violations: list[str] = []
         self._seed = seed
         self._wall = 1_800_000_000.0
@@ -318,6 +335,11 @@ class Simulation:
             later(random.random() * FAULTS_END, self._replay)
         for _ in range(random.randint(0, 3)):
             later(random.random() * FAULTS_END, self._maintain)
+        for route in POLICIES:
+            if random.random() < 0.2:
+                later(random.random() * FAULTS_END, self._pause, route)
+            later(FAULTS_END - 50.0, self._resume, route)
+            later(FAULTS_END + 1.0, self._resume, route)
         later(FAULTS_END, self._fill_disk, False)
         later(FAULTS_END, self._crash)
 
@@ -349,6 +371,14 @@ class Simulation:
 
     def _maintain(self) -> None:
         self._process.maintain()
+
+    def _pause(self, route: str) -> None:
+        self._note("{} is paused", route)
+        self._process.pause(route)
+
+    def _resume(self, route: str) -> None:
+        self._note("{} is resumed", route)
+        self._process.resume(route)
 
     def _replay(self) -> None:
         sends = [send for send in self._sends if send.route == PLAIN and send.recorded]
@@ -394,6 +424,7 @@ class Simulation:
         self._note("attempt {} of send {} begins", delivery.attempt, send.number)
         self._require(send.id == delivery.id, "send {} has id {}", send.number, delivery.id)
         self._check_begin(send)
+        self._require(send.route not in process.paused, "send {} runs although its route is paused", send.number)
         seconds, result = self._choose_result()
         if isinstance(result, Postponed):
             return succeed(result)
