@@ -140,7 +140,7 @@ class TargetTests(SynchronousTestCase):
             ("/a?a;b#c d=e&token&f=1;token", "/a?a;b#c d=e&token&f=1;token"),
             ("/a?token=&b=1", "/a?token=&b=1"),
         ):
-            self.assertEqual(self.target(given), expected)
+            self.assertEqual(self.target(target), expected)
         for sign in signs:
             self.assertEqual(self.target(f"/a?{sign}token={SECRET}"), f"/a?{sign}token={MASK}")
             if sign != "?":
