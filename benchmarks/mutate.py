@@ -82,7 +82,16 @@ TARGETS = {
             "tests.journal.test_archive",
             *(
                 f"tests.journal.test_sqlite.{case}Tests"
-                for case in ("FilePermission", "FullDisk", "Log", "Restart", "Secrets", "SlowDisk", "Thread")
+                for case in (
+                    "FilePermission",
+                    "FullDisk",
+                    "Log",
+                    "ManyRoutes",
+                    "Restart",
+                    "Secrets",
+                    "SlowDisk",
+                    "Thread",
+                )
             ),
         ),
         20,

@@ -27,6 +27,25 @@ class WebhooksTests(SynchronousTestCase):
         self.assertIn("4 contenders respond", ended.stdout, ended.stderr)
 
 
+class JournalTests(SynchronousTestCase):
+    """The measurements of the journal."""
+
+    timeout = 60
+
+    def test_measurements(self) -> None:
+        """All measurements end, with few deliveries."""
+        script = str(ROOT / "benchmarks" / "journal.py")
+        ended = run([sys.executable, script], "--rows", "2000", "--deliveries", "1000", cwd=Path.cwd())
+        for text in (
+            "record and finish: ",
+            "slowest page ",
+            "removed in ",
+            " MB after 1,000 deliveries",
+            " per second",
+        ):
+            self.assertIn(text, ended.stdout, ended.stderr)
+
+
 class FuzzingTests(SynchronousTestCase):
     """Generated requests to a bot."""
 

@@ -241,6 +241,23 @@ class SecretsTests(FileCase):
         self.assertEqual(self.lease()[0].request, REQUEST)
 
 
+class ManyRoutesTests(FileCase):
+    def test_pages_of_many_routes(self) -> None:
+        """A page by state has the newest deliveries of all routes, however many there are."""
+        deliveries = [
+            self.delivery(route=f"Plugin{number % 3}:hook{number}")._replace(state=DeliveryState.FAILED, outcome=ERROR)
+            for number in range(160)
+        ]
+        for delivery in deliveries:
+            self.journal.log(delivery)
+        ids = [delivery.id for delivery in reversed(deliveries)]
+        self.settle()
+        self.assertEqual(self.find(states=list(DeliveryState), limit=50), ids[:50])
+        self.assertEqual(self.find(states=list(DeliveryState), limit=1000), ids)
+        self.assertEqual(self.find(states=list(DeliveryState), limit=1000, route="Plugin0"), ids[::3])
+        self.assertEqual(self.find(states=[DeliveryState.DONE, DeliveryState.RETRY]), [])
+
+
 class FilePermissionTests(FileCase):
     def test_private(self) -> None:
         """The file and its side files have mode 0600."""
