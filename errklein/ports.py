@@ -329,6 +329,8 @@ class Journal(Protocol):
         Due are deliveries in the state RECEIVED, those in RETRY whose time has come, and those in RUNNING whose lease has ended,
         which only happens after a crash. A store that only one process uses ends the leases of an earlier process when it is opened.
 
+        Fewer are returned, but at least one, if their bodies would have more than 16 MB together.
+
         :param ordered: Only the oldest unfinished delivery of the route is considered, whether it is due or not.
         :param held: Deliveries that the caller is still busy with, and which aren't returned: their lease may seem to have ended,
             since the clock was set, or `retry_at` may have taken effect without the caller knowing.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
+from itertools import accumulate
 
 from errklein.text.masking import masker
 from errklein.webhooks.deliveries import Outcome, StoredDelivery
@@ -12,6 +14,10 @@ MAX_TEXT = 500
 
 MAX_KEY = 100
 """The largest size of a key that is stored itself; of a longer one, its hash is. Also that of a request's id."""
+
+
+LEASE_BYTES = 16_000_000
+"""The largest size of the bodies that one lease reads, unless its first one alone is larger."""
 
 
 def bounded(delivery: StoredDelivery) -> StoredDelivery:
@@ -34,6 +40,11 @@ def bounded_outcome(outcome: Outcome) -> Outcome:
     # Masked before it is cut, since a part of a secret wouldn't be recognised. An exception may contain a whole body.
     reason = " ".join(masker(outcome.reason[: 10 * MAX_TEXT]).split())
     return outcome._replace(reason=_bounded_text(reason, MAX_TEXT))
+
+
+def fitting(sizes: Iterable[int]) -> int:
+    """Return how many of the bodies one lease reads: at least one."""
+    return max(1, sum(total <= LEASE_BYTES for total in accumulate(sizes)))
 
 
 def _bounded_text(text: str, size: int) -> str:

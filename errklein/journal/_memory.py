@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred, succeed
 
-from errklein.journal._bounds import bounded, bounded_outcome
+from errklein.journal._bounds import bounded, bounded_outcome, fitting
 from errklein.journal._redaction import Redaction
 from errklein.webhooks.deliveries import (
     Attempt,
@@ -137,6 +137,7 @@ class MemoryJournal:
         due = [entry for entry in waiting if self._due_at(entry) <= self._now() and entry.delivery.id not in held][
             :count
         ]
+        due = due[: fitting(entry.size for entry in due)]
         for entry in due:
             self._begin(entry, seconds)
         return succeed([entry.delivery._replace(request=entry.complete_request()) for entry in due])

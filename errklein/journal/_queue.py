@@ -9,19 +9,24 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.journal._bounds import LEASE_BYTES
 from errklein.journal._retry_policy import RetryPolicy
 from errklein.journal._writing import PROCESS_ENDED
-from errklein.ports import Journal
+from errklein.ports import Journal, JournalError
 from errklein.running.rate_limit import RateLimit
 from errklein.webhooks.deliveries import DeliveryState, Outcome, Postponed, StoredDelivery
 
 CAPACITY = 128
 """The number of deliveries in memory. A route alone gets half of it."""
+
+MEMORY = 64_000_000
+"""The size of the bodies in memory, in bytes. A route alone gets half of it, but at least one lease. The limit for bodies that wait
+for the disk is the same."""
 
 LEASE = 60.0
 """The seconds of a lease. It is extended twice within that time."""
@@ -74,6 +79,9 @@ class DeliveryQueue:
         self._waiting_for_idle: list[Deferred[None]] = []
         # The places in memory that are taken, by route.
         self._places: Counter[str] = Counter()
+        # The bytes of the bodies that run or are being read, by route, and of those that wait for the disk.
+        self._bytes: Counter[str] = Counter()
+        self._accepting = 0
         # The number of deliveries, by route, that are being recorded and will wait.
         self._recording: Counter[str] = Counter()
         # The routes of the deliveries that nobody else may run: until their result is on disk.
@@ -138,16 +146,21 @@ class DeliveryQueue:
 
         :param window: The seconds for which the key of the delivery is remembered.
         """
-        route = delivery.route
+        route, size = delivery.route, _size(delivery)
+        if self._accepting > MEMORY:
+            return fail(JournalError("too many requests wait for the disk"))
+        self._accepting += size
         at_once = self._may_begin(route)
         ordered = self._policy(route).ordered
         if at_once:
             self._places[route] += 1
+            self._bytes[route] += size
             self._hold(delivery)
         else:
             self._recording[route] += 1
 
         def recorded(result: StoredDelivery | Failure | None) -> StoredDelivery | Failure | None:
+            self._accepting -= size
             if not at_once:
                 self._recording[route] -= 1
                 if result is None:
@@ -156,6 +169,7 @@ class DeliveryQueue:
                 self._leased.append((delivery._replace(state=DeliveryState.RUNNING, attempt=1), ordered))
             else:
                 self._places[route] -= 1
+                self._bytes[route] -= size
                 self._held.pop(delivery.id, None)
             self._soon()
             return result
@@ -275,6 +289,8 @@ class DeliveryQueue:
     def _room(self, route: str) -> int:
         """Return the number of deliveries of the route that may be leased."""
         free = self._capacity - self._places.total()
+        if self._bytes[route] and self._bytes[route] + self._bytes.total() >= MEMORY:
+            return 0
         if self._policy(route).ordered:
             return 0 if self._places[route] or route in self._held.values() else min(1, free)
         return max(0, (free - self._places[route] + 1) // 2)
@@ -292,12 +308,14 @@ class DeliveryQueue:
         held = [number for number, other in self._held.items() if other == route]
         due: float | None = self._due.pop(route)
         self._places[route] += count
+        self._bytes[route] += LEASE_BYTES
         self._leasing.add(route)
         try:
             leased = await self._journal.lease(route, count, LEASE, ordered, held)
             self._journal_works()
             for delivery in leased:
                 self._hold(delivery)
+                self._bytes[route] += _size(delivery)
                 self._leased.append((delivery, ordered))
             left -= len(leased)
             if len(leased) < count:
@@ -305,6 +323,7 @@ class DeliveryQueue:
         finally:
             self._leasing.remove(route)
             self._places[route] -= left
+            self._bytes[route] -= LEASE_BYTES
             if due is not None:
                 self._note_due(route, due)
             self._soon()
@@ -340,6 +359,7 @@ class DeliveryQueue:
         if self._closed:
             return
         number, route = delivery.id, delivery.route
+        self._bytes[route] -= _size(delivery)
         delivery = delivery._replace(request=None)
         policy = self._policy(route)
         self._places[route] -= 1
@@ -391,6 +411,10 @@ class DeliveryQueue:
         if self._warned:
             _log.info("The journal of webhooks can be used again.")
         self._warned, self._journal_wait, self._journal_again_at = False, 1.0, 0.0
+
+
+def _size(delivery: StoredDelivery) -> int:
+    return len(delivery.request.body or b"") if delivery.request is not None else 0
 
 
 def _log_failure(failure: Failure) -> None:

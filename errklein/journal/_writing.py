@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from errklein.database import execute_rows
-from errklein.journal._bounds import bounded, bounded_outcome
+from errklein.journal._bounds import bounded, bounded_outcome, fitting
 from errklein.journal._reading import as_ids
 from errklein.journal._redaction import Redaction, redacted_head
 from errklein.journal._rows import DELIVERY, NUMBERS, delivery_of, delivery_row, head_of, request_of
@@ -38,6 +38,13 @@ _END = """
 """
 
 _CANDIDATES = "SELECT id, due_at FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = :route {due} ORDER BY id LIMIT :count"
+
+
+_BODY_SIZE = """
+    coalesce(
+        (SELECT length(body) FROM private p WHERE p.id = due.id), (SELECT length(body) FROM contents c WHERE c.id = due.id), 0
+    )
+"""
 
 
 class NewDelivery(NamedTuple):
@@ -201,8 +208,10 @@ class JournalWriter:
         }
         due = "due_at <= :now AND id NOT IN (SELECT value FROM json_each(:held))"
         candidates = _CANDIDATES.format(due="" if argument.ordered else f"AND {due}")
-        rows = connection.execute(f"SELECT id FROM ({candidates}) WHERE {due}", parameters).fetchall()
-        ids = as_ids([number for (number,) in rows])
+        rows = connection.execute(
+            f"SELECT id, {_BODY_SIZE} FROM ({candidates}) AS due WHERE {due}", parameters
+        ).fetchall()
+        ids = as_ids([number for number, _ in rows[: fitting(size for _, size in rows)]])
         connection.execute(
             "UPDATE deliveries SET state = 1, attempt = attempt + 1, began_at = ?, due_at = iif(durable, ?, NULL) "
             "WHERE id IN (SELECT value FROM json_each(?))",

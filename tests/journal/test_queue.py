@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 
 from hypothesis import given
@@ -85,6 +86,7 @@ class Handler:
 class QueueCase(SynchronousTestCase):
     """A queue with a memory journal, a clock, and a wall clock that a test may set."""
 
+    queue_module = sys.modules[DeliveryQueue.__module__]
     capacity = 8
     policies: dict[str, RetryPolicy] = {}
     clock_type = Clock
@@ -122,14 +124,14 @@ class QueueCase(SynchronousTestCase):
         """Run what is due now."""
         self.clock.pump([0.0] * 10)
 
-    def delivery(self, route="Plugin:hook", **fields):
+    def delivery(self, route="Plugin:hook", body=b"body", **fields):
         return StoredDelivery(
             self.journal._journal.next_id(),
             route,
             DeliveryState.RECEIVED,
             self.now(),
             ack="now",
-            request=StoredRequest("POST", "/hook", (), b"body"),
+            request=StoredRequest("POST", "/hook", (), body),
             **fields,
         )
 
@@ -228,6 +230,38 @@ class AcceptTests(QueueCase):
         self.clock.advance(10.0)
         self.turn()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class MemoryTests(QueueCase):
+    """Deliveries with large bodies."""
+
+    def test_bodies_in_memory(self):
+        """A route with large bodies gets about half of the memory. The rest waits in the journal, and other routes run."""
+        self.handler.waits = True
+        self.patch(self.queue_module, "MEMORY", 40_000_000)
+        large = b"0" * 9_000_000
+        for _ in range(4):
+            self.queue.accept(self.delivery(body=large))
+            self.turn()
+        self.assertEqual(self.handler.ids, [1, 2, 3])
+        self.queue.accept(self.delivery("Plugin:other", body=large))
+        self.turn()
+        self.assertEqual(self.handler.ids, [1, 2, 3, 5])
+        for number in (5, 1, 2):
+            self.handler.end(number)
+            self.turn()
+        self.assertEqual(self.handler.ids, [1, 2, 3, 5, 4])
+
+    def test_slow_disk(self):
+        """Requests are refused while many bytes wait for the disk."""
+        self.patch(self.queue_module, "MEMORY", 10_000_000)
+        self.journal.late = {"record"}
+        large = b"0" * 9_000_000
+        waiting = [self.queue.accept(self.delivery(body=large)) for _ in range(3)]
+        self.failureResultOf(waiting[2], JournalError)
+        self.journal.report()
+        self.assertEqual([self.successResultOf(one) for one in waiting[:2]], [None, None])
+        self.assertNoResult(self.queue.accept(self.delivery(body=large)))
 
 
 class PassingClock(Clock):
