@@ -25,9 +25,12 @@ FIRST_ID = """
 """
 """A query of an id: lower ones were received before `:time`, others not. Ids increase with time, so it is a binary search."""
 
-_UNFINISHED = "SELECT id FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = {route} AND {range} {states}"
+_BOUNDS = "id >= :low AND id < :high"
+_UNFINISHED = (
+    "SELECT id FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = {} AND state = {} AND " + _BOUNDS
+)
 _FINISHED = (
-    "SELECT id FROM deliveries INDEXED BY finished WHERE state >= 3 AND route = {route} AND {range} AND state = {state}"
+    "SELECT id FROM deliveries INDEXED BY finished WHERE state >= 3 AND route = {} AND state = {} AND " + _BOUNDS
 )
 
 _MAX_ID = 2**62
@@ -47,25 +50,15 @@ def find(database: Database, query: DeliveryQuery) -> Sequence[StoredDelivery]:
         ),
         "limit": query.limit,
     }
-    bounds = "id >= :low AND id < :high"
     if query.route is None and numbers is None:
-        return _page(database, f"SELECT id FROM deliveries WHERE {bounds} ORDER BY id DESC LIMIT :limit", parameters)
+        return _page(database, f"SELECT id FROM deliveries WHERE {_BOUNDS} ORDER BY id DESC LIMIT :limit", parameters)
     routes = [
         route
         for route, name in database.read("SELECT id, name FROM routes")
         if query.route is None or name == query.route or name.startswith(query.route + ":")
     ]
-    if numbers is None:
-        numbers = set(range(len(STATES)))
-    unfinished = ",".join(str(number) for number in sorted(numbers) if number < 3)
-    terms = [
-        _FINISHED.format(route=route, range=bounds, state=state)
-        for route, state in product(routes, (number for number in sorted(numbers) if number >= 3))
-    ]
-    if unfinished:
-        terms += [
-            _UNFINISHED.format(route=route, range=bounds, states=f"AND state IN ({unfinished})") for route in routes
-        ]
+    states = range(len(STATES)) if numbers is None else sorted(numbers)
+    terms = [(_UNFINISHED if state < 3 else _FINISHED).format(route, state) for route, state in product(routes, states)]
     found: list[StoredDelivery] = []
     for start in range(0, len(terms), _MOST_TERMS):
         ids = " UNION ALL ".join(
