@@ -22,7 +22,7 @@ from errklein.verify._standard_webhooks import standard_webhooks
 from errklein.verify._stripe import stripe
 from errklein.verify._telegram import telegram
 from errklein.verify._twilio import twilio
-from errklein.verify._values import Header, ImmediateResponse, Received, Refused
+from errklein.verify._values import Header, ImmediateResponse, Received, Refused, UnusableSecret
 from errklein.verify._verification import Verification
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "ImmediateResponse",
     "Received",
     "Refused",
+    "UnusableSecret",
     "Verification",
     "addresses",
     "basic",

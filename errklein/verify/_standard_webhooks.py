@@ -12,7 +12,7 @@ from errklein.verify._delivery_ids import id_in_header
 from errklein.verify._ed25519 import PublicKey, load_key, verifies
 from errklein.verify._references import Secrets, references
 from errklein.verify._signed_body import NO_MATCH, check_time, check_tolerance, matches, required
-from errklein.verify._values import Header, Received, Refused
+from errklein.verify._values import Header, Received, Refused, UnusableSecret
 from errklein.verify._verification import Verification
 
 _MOST_SIGNATURES = 10
@@ -97,5 +97,5 @@ def _signature(message: bytes, secret: bytes) -> bytes:
     except ValueError:
         key = b""
     if not key:
-        raise Refused("the secret isn't in Base64, with or without whsec_ before it")
+        raise UnusableSecret("the secret isn't in Base64, with or without whsec_ before it")
     return b"v1," + b64encode(hmac.digest(key, message, "sha256"))

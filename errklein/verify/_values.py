@@ -13,6 +13,10 @@ class Refused(Exception):
     """The request isn't authentic. The text is the reason, for the log; it contains no secret and no expected value."""
 
 
+class UnusableSecret(Refused):
+    """The secret can't verify any request, for example since its encoding is invalid."""
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """A request, as the functions that verify it get it.

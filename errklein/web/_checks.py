@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
@@ -11,13 +12,17 @@ from errklein.config.secrets import SecretError, read_secret
 from errklein.listening import client_of
 from errklein.running import Overloaded, TokenBucket, TokenBuckets
 from errklein.running.rate_limit import RateLimit
-from errklein.verify import ImmediateResponse, Received, Refused
+from errklein.verify import ImmediateResponse, Received, Refused, UnusableSecret
 from errklein.web._body_budget import BodyBudget
 from errklein.web._error_pages import Problem, retry_after
 from errklein.web._services import EventReporter
 from errklein.web._settings import WebSettings
 from errklein.web._stock_request import WebhookRequest
 from errklein.webhooks import Hook
+
+Checked = tuple[bytes, str, ImmediateResponse | None]
+
+_UNAVAILABLE = "the secret of this webhook is not available; the log has the details"
 
 _CHALLENGES = {"basic": b'Basic realm="errklein"', "bearer": b"Bearer"}
 
@@ -76,27 +81,34 @@ class Checks:
         if bucket is not None:
             _limit(bucket)
 
-    async def verify(self, hook: Hook, request: WebhookRequest) -> tuple[Received, ImmediateResponse | None]:
+    async def verify(self, hook: Hook, request: WebhookRequest) -> Checked:
         """Verify the sender of a request.
 
-        :returns: The request with its body, and the response that the scheme requires instead of the handler's, if any.
+        :returns: The body, what identifies repeated requests, and the response that the scheme requires instead of the handler's,
+            if any.
         """
         verification = hook.declaration.verify
         secrets = self._secrets.get(hook, [])
         if verification is not None and verification.secrets and not secrets:
-            raise Problem(503, "the secret of this webhook is not available; the log has the details")
+            raise Problem(503, _UNAVAILABLE)
 
-        def check() -> tuple[Received, ImmediateResponse | None]:
+        def check() -> Checked:
             received = self._received(request)
-            return received, None if verification is None else verification.verify(received, secrets)
+            answer = None if verification is None else verification.verify(received, secrets)
+            return received.body, _key(hook, received), answer
 
         size = request.body_size
         try:
             if not request.on_disk and size <= self._large:
-                checked = check()
+                checked: Checked = check()
             else:
                 client = client_of(_host(request))
                 checked = await self._bodies.lane(size).run(client, size, lambda: check, lambda result: result)
+        except UnusableSecret as error:
+            reason = str(error)
+            if self._warnings.allows((hook.key, reason)):
+                self._events.report(lambda events: events.hook_unusable(hook, reason))
+            raise Problem(503, _UNAVAILABLE) from None
         except Refused as refused:
             raise self._refused(hook, request, str(refused)) from None
         except Overloaded as overloaded:
@@ -138,3 +150,19 @@ def _limit(bucket: TokenBucket) -> None:
     seconds = bucket.take()
     if seconds:
         raise Problem(429, "too many requests", retry_after(seconds))
+
+
+def _key(hook: Hook, received: Received) -> str:
+    """Return what identifies repeated requests; empty without deduplication, or if the request has no id."""
+    dedupe, verification = hook.declaration.dedupe, hook.declaration.verify
+    if dedupe == "content":
+        return hashlib.sha256(
+            b"%b %b\n%b" % (received.method.encode(), received.url.encode(), received.body)
+        ).hexdigest()
+    if dedupe == "id" and verification is not None and verification.delivery_id is not None:
+        return verification.delivery_id(received) or ""
+    if dedupe is not None and dedupe.startswith("header:"):
+        name = dedupe.removeprefix("header:").lower().encode()
+        # If the header is repeated, its values are the key together.
+        return b",".join(value for key, value in received.headers if key == name).decode("latin-1")
+    return ""

@@ -45,11 +45,11 @@ class Intake(Resource):
         checks, recording, hook, request = self._services.checks, self._services.recording, self._hook, self._request
         try:
             checks.client_rate(hook, request)
-            received, answer = await checks.verify(hook, request)
+            body, key, answer = await checks.verify(hook, request)
             checks.route_rate(hook)
             if answer is None and recording.runs_later(hook):
-                answer = await recording.accept(hook, request, received)
-            begun = answer or await recording.begin(hook, request, received)
+                answer = await recording.accept(hook, request, body, key)
+            begun = answer or await recording.begin(hook, request, body, key)
         except Problem as problem:
             recording.refuse(hook, request, problem)
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -13,7 +12,7 @@ from twisted.logger import Logger
 from errklein.ports import Journal, JournalError, LaterDeliveries
 from errklein.running.rate_limit import RateLimit
 from errklein.running.threads import ThreadWaits
-from errklein.verify import ImmediateResponse, Received
+from errklein.verify import ImmediateResponse
 from errklein.web._delivery import Delivery, OutcomeRecorder
 from errklein.web._error_pages import Problem, retry_after
 from errklein.web._stock_request import WebhookRequest
@@ -63,7 +62,7 @@ class Recording:
         """Return whether the sender gets its response before the handler runs."""
         return hook.declaration.ack == "now" or (self._later is not None and hook.route in self._later.paused)
 
-    async def accept(self, hook: Hook, request: WebhookRequest, received: Received) -> ImmediateResponse:
+    async def accept(self, hook: Hook, request: WebhookRequest, body: bytes, key: str) -> ImmediateResponse:
         """Record a request whose handler runs later, and return the response.
 
         A request with a known key is recorded as a duplicate, and gets the same response.
@@ -73,7 +72,7 @@ class Recording:
         if self._later is None:
             raise Problem(503, "the journal is not available", retry_after(_RETRY_AFTER))
         # A delivery of a paused webhook has the same promise.
-        delivery = self._delivery(hook, request, DeliveryState.RECEIVED, received.body, _key(hook, received), ack="now")
+        delivery = self._delivery(hook, request, DeliveryState.RECEIVED, body, key, ack="now")
         try:
             await self._later.accept(delivery, hook.declaration.window)
         except JournalError as error:
@@ -81,16 +80,17 @@ class Recording:
         return ImmediateResponse(202, ((b"X-Delivery-Id", b"%d" % delivery.id),), b"")
 
     async def begin(
-        self, hook: Hook, request: WebhookRequest, received: Received
+        self, hook: Hook, request: WebhookRequest, body: bytes, key: str
     ) -> OutcomeRecorder | ImmediateResponse | None:
         """Return the recorder for a delivery that runs now, or the response to a repeated request.
 
+        :param body: The body of the request.
+        :param key: What identifies repeated requests; empty if nothing does.
         :raises Problem: The first request with the key is still being handled, or the request can't be recorded.
         """
-        key = _key(hook, received)
         if not key or self._journal is None or self._later is None:
             return self._logged
-        delivery = self._delivery(hook, request, DeliveryState.RECEIVED, received.body, key)
+        delivery = self._delivery(hook, request, DeliveryState.RECEIVED, body, key)
         try:
             earlier = await self._journal.record(delivery, lease=_FOREVER, window=hook.declaration.window)
         except JournalError as error:
@@ -211,19 +211,3 @@ class _Claim:
     def ended(self, delivery: Delivery) -> None:
         request = delivery.request
         self._later.finish(self._id, Outcome(delivery.status, delivery.reason, request.site.now() - request.begun))
-
-
-def _key(hook: Hook, received: Received) -> str:
-    """Return what identifies repeated requests; empty without deduplication, or if the request has no id."""
-    dedupe, verification = hook.declaration.dedupe, hook.declaration.verify
-    if dedupe == "content":
-        return hashlib.sha256(
-            b"%b %b\n%b" % (received.method.encode(), received.url.encode(), received.body)
-        ).hexdigest()
-    if dedupe == "id" and verification is not None and verification.delivery_id is not None:
-        return verification.delivery_id(received) or ""
-    if dedupe is not None and dedupe.startswith("header:"):
-        name = dedupe.removeprefix("header:").lower().encode()
-        # If the header is repeated, its values are the key together.
-        return b",".join(value for key, value in received.headers if key == name).decode("latin-1")
-    return ""

@@ -15,7 +15,7 @@ from twisted.web.static import Data
 from errklein.journal import DeliveryQueue, MemoryJournal, RetryPolicy
 from errklein.ports import JournalError
 from errklein.running import ThreadWaits, register_reactor_thread
-from errklein.verify import addresses, github, slack
+from errklein.verify import addresses, github, slack, standard_webhooks
 from errklein.web import ClientResponse, WebSettings
 from errklein.webhooks import webhook
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
@@ -55,6 +55,10 @@ class Receiver:
 
     @webhook(verify=github(secret="env:TEST_INTAKE_MISSING"))
     async def unusable(self, payload: Any) -> Any:
+        return await self.handle(payload)
+
+    @webhook(verify=standard_webhooks(secret=SIGNED))
+    async def undecodable(self, payload: Any) -> Any:
         return await self.handle(payload)
 
     @webhook(verify=slack(secret=SIGNED))
@@ -159,6 +163,12 @@ class VerificationTests(IntakeCase):
         self.assertEqual(hook, "Receiver.unusable")
         self.assertIn("env:TEST_INTAKE_MISSING", reason)
         self.assertEqual(self.post("/plain").status, 200)
+
+    def test_unusable_secret(self) -> None:
+        """A secret in an invalid encoding is no fault of the sender: 503, and a notice."""
+        headers = {"webhook-id": "1", "webhook-timestamp": str(int(now())), "webhook-signature": "v1,AAAA"}
+        self.assertEqual([self.post("/undecodable", b"{}", headers).status for _ in range(2)], [503, 503])
+        self.assertEqual([hook for hook, _ in self.events.unusable], ["Receiver.unusable", "Receiver.undecodable"])
 
     def test_test_requests(self) -> None:
         """`!webhook test` needs no signature, and its delivery is marked."""
