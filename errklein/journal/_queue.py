@@ -136,7 +136,6 @@ class DeliveryQueue:
             return succeed(None)
         idle: Deferred[None] = Deferred()
         self._waiting_for_idle.append(idle)
-        self._soon()
         return idle
 
     def accept(self, delivery: StoredDelivery, window: float = 0.0) -> Deferred[StoredDelivery | None]:

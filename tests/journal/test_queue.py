@@ -32,6 +32,7 @@ class UnreliableJournal:
         self.failures = []
         self.failing = set()
         self.late = set()
+        self.woken = None
         self._results = []
 
     def __getattr__(self, verb):
@@ -40,14 +41,20 @@ class UnreliableJournal:
         def call(*args, **options):
             if verb in self.failing:
                 self.failures.append((verb, self._now()))
-                return fail(JournalError("deliveries.sqlite: the disk is full"))
+                result = fail(JournalError("deliveries.sqlite: the disk is full"))
+            else:
+                result = method(*args, **options)
             if verb not in self.late:
-                return method(*args, **options)
+                return result
             later = Deferred()
-            self._results.append((later, method(*args, **options)))
+            self._results.append((later, result))
             return later
 
         return call
+
+    def wake_up(self, function):
+        """Keep the function, which a test calls as another process would."""
+        self.woken = function
 
     def report(self):
         """Report the late results."""
@@ -112,13 +119,17 @@ class QueueCase(SynchronousTestCase):
             self.journal,
             self.handler.run,
             policy=lambda route: self.policies.get(route, RetryPolicy(attempts=3)),
-            dead=lambda delivery, outcome: self.dead.append((delivery.id, outcome)),
+            dead=self.report_dead,
             capacity=self.capacity,
             now=self.now,
             chance=lambda: 1.0,
         )
         self.queue.start()
         self.turn()
+
+    def report_dead(self, delivery, outcome):
+        assert delivery.request is None, "the request is kept in memory"
+        self.dead.append((delivery.id, outcome))
 
     def turn(self):
         """Run what is due now."""
@@ -387,34 +398,32 @@ class AttemptTests(QueueCase):
         self.assertEqual(self.state(delivery.id), DeliveryState.FAILED)
         self.assertEqual(self.dead, [])
 
-    def test_replay_of_a_dead_delivery(self):
-        """A dead delivery that is replayed runs once more."""
+    def test_replay_by_another_process(self):
+        """A delivery that another process has changed runs when the journal wakes the queue."""
         number = self.accept(results=[REJECTED])
         self.turn()
         self.successResultOf(self.journal.replay([number]))
-        self.queue.look()
+        self.journal.woken()
+        self.turn()
+        self.assertEqual(self.handler.ids, [number, number])
+
+    def test_report_that_fails(self):
+        """An exception of `dead` is logged, and the queue continues."""
+        number = self.accept(results=[REJECTED])
+        self.patch(self, "dead", None)
+        self.turn()
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+        self.assertEqual(self.state(number), DeliveryState.DEAD)
+        self.assertEqual(self.queue.running, 0)
+
+    def test_replay_of_a_dead_delivery(self):
+        """A dead delivery that is replayed runs once more. The caller gets the ids of those that can be replayed."""
+        number = self.accept(results=[REJECTED])
+        self.turn()
+        self.assertEqual(self.successResultOf(self.queue.replay([number, 99])), [number])
         self.turn()
         self.assertEqual(self.handler.ids, [number, number])
         self.assertEqual(self.state(number), DeliveryState.DONE)
-
-
-class CrashTests(QueueCase):
-    """Deliveries during which the process ends each time."""
-
-    def test_delivery_that_ends_the_process(self):
-        """A delivery whose last attempt has ended the process is given up without a further one, and may be replayed."""
-        interrupted = Outcome(0, "the process ended")
-        journal = self.journal._journal
-        journal.record(self.delivery())
-        for _ in range(3):
-            journal.lease("Plugin:hook", 1, 60.0)
-            journal.retry_at(1, 0.0, interrupted)
-        self.restart()
-        self.assertEqual(self.handler.ids, [])
-        self.assertEqual([number for number, _ in self.dead], [1])
-        self.queue.replay([1])
-        self.turn()
-        self.assertEqual(self.handler.ids, [1])
 
 
 class ClockTests(QueueCase):
@@ -483,7 +492,9 @@ class JournalErrorTests(QueueCase):
             self.clock.advance(20.0)
         self.assertEqual(self.state(number), DeliveryState.RUNNING)
         self.journal.failing.clear()
-        self.clock.advance(60.0)
+        with capturedLogs() as events:
+            self.clock.advance(60.0)
+        self.assertEqual([formatEvent(event) for event in events], ["The journal of webhooks can be used again."])
         self.turn()
         self.assertEqual(self.state(number), DeliveryState.DONE)
         self.assertEqual(self.handler.ids, [number])
@@ -539,8 +550,10 @@ class JournalErrorTests(QueueCase):
         self.handler.end(numbers[0])
         self.turn()
         self.journal.failing.clear()
-        self.clock.advance(1.0)
-        self.turn()
+        with capturedLogs() as events:
+            self.clock.advance(1.0)
+            self.turn()
+        self.assertEqual([formatEvent(event) for event in events], ["The journal of webhooks can be used again."])
         self.assertEqual(self.handler.ids, numbers)
 
     def test_start_with_an_unreadable_journal(self):
@@ -549,13 +562,26 @@ class JournalErrorTests(QueueCase):
         number = self.accept()
         self.journal.failing |= {"waiting", "paused"}
         self.restart()
-        other = self.accept()
+        with capturedLogs() as events:
+            self.clock.advance(0.5)
+            self.assertEqual(self.handler.ids, [])
+            self.journal.failing.clear()
+            self.clock.advance(0.5)
+        self.assertEqual([formatEvent(event) for event in events], ["The journal of webhooks can be used again."])
         self.turn()
-        self.assertEqual(self.handler.ids, [])
+        self.assertEqual(self.handler.ids, [number])
+
+    def test_result_that_fails_late(self):
+        """A result is stored again when the journal reports the error later."""
+        number = self.accept()
+        self.journal.failing.add("finish")
+        self.journal.late.add("finish")
+        self.turn()
         self.journal.failing.clear()
+        self.journal.report()
+        self.journal.late.clear()
         self.clock.advance(1.0)
-        self.turn()
-        self.assertEqual(self.handler.ids, [number, other])
+        self.assertEqual(self.state(number), DeliveryState.DONE)
 
 
 class OrderTests(QueueCase):
@@ -615,6 +641,19 @@ class OrderTests(QueueCase):
         self.clock.advance(10.0)
         self.turn()
         self.assertEqual(self.handler.ids, [first, second, third])
+
+    def test_order_while_the_journal_is_read(self):
+        """A delivery that is received before the queue knows what is waiting after a restart runs after it."""
+        self.queue.stop()
+        first = self.accept()
+        self.journal.late.add("waiting")
+        self.restart()
+        second = self.accept()
+        self.turn()
+        self.assertEqual(self.handler.ids, [])
+        self.journal.report()
+        self.turn()
+        self.assertEqual(self.handler.ids, [first, second])
 
     def test_unwritten_result_blocks(self):
         """The next delivery waits until the result of the one before is stored."""
@@ -734,6 +773,14 @@ class StopTests(QueueCase):
         self.restart()
         self.assertEqual(self.handler.ids, [number])
 
+    def test_stop_waits_for_nothing(self):
+        """After `stop`, nothing waits for the time of a retry."""
+        self.accept(results=[FAILED])
+        self.turn()
+        self.queue.stop()
+        self.turn()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_delivery_that_was_about_to_run(self):
         """A delivery that was leased, but not begun when the queue was stopped, is given back. No attempt is counted."""
         number = self.accept()
@@ -770,6 +817,7 @@ class StopTests(QueueCase):
         self.turn()
         self.successResultOf(idle)
         self.assertEqual(len(self.handler.runs), 10)
+        self.successResultOf(self.queue.when_idle())
 
     def test_running_handler_at_the_end(self):
         """A delivery whose handler hasn't ended runs again after the restart. Its late end changes nothing."""
