@@ -183,6 +183,16 @@ class AcceptTests(QueueCase):
         self.turn()
         self.assertEqual(self.state(number), DeliveryState.DONE)
 
+    def test_delivery_after_a_backlog_is_not_read_again(self):
+        """When no deliveries wait any more, the next one is leased in the transaction that records it."""
+        for _ in range(20):
+            self.accept()
+        self.turn()
+        self.journal.failing.add("lease")
+        number = self.accept()
+        self.turn()
+        self.assertEqual(self.state(number), DeliveryState.DONE)
+
     def test_success_is_stored(self):
         """A delivery is DONE when its handler has succeeded, and RUNNING before."""
         self.handler.waits = True
