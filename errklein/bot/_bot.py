@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -166,9 +166,7 @@ class Bot:
 
     def _retry_policy(self, route: str) -> RetryPolicy:
         declaration = self.web.routes.declaration(route)
-        if declaration is None:
-            return RetryPolicy()
-        return RetryPolicy(declaration.attempts or RetryPolicy.attempts, ordered=declaration.ordered)
+        return _policy() if declaration is None else _policy(declaration.attempts, declaration.ordered)
 
     def _end_when_quiet(self, ended: Callable[[], None]) -> None:
         """Call `ended` after the last reply, unless webhooks may still be called."""
@@ -203,3 +201,9 @@ class Bot:
     def plugin_roots(self) -> list[Path]:
         """The directories that are searched for plugins when the bot starts, installed repositories included."""
         return [*self._sources.roots, *map(Path, self.repo_manager.get_all_repos_paths())]
+
+
+@lru_cache
+def _policy(attempts: int | None = None, ordered: bool = False) -> RetryPolicy:
+    """Return a policy. The queue asks several times for each delivery."""
+    return RetryPolicy(attempts or RetryPolicy.attempts, ordered=ordered)

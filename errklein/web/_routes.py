@@ -245,8 +245,8 @@ class Routes:
 
     def declaration(self, route: str) -> HookDeclaration | None:
         """Return the declaration of a webhook that is named as "Plugin:method"; None if it is not active."""
-        owner, _, name = route.partition(":")
-        return next((hook.declaration for hook in self._precedence.of(owner) if hook.name == name), None)
+        hook = self._precedence.named(route)
+        return None if hook is None else hook.declaration
 
     def cached_match(self, path: bytes, method: bytes) -> Match | None:
         """Return the cached match of an escaped path, if a rule without variables has matched it before."""

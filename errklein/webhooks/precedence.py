@@ -38,10 +38,15 @@ class RoutePrecedence:
         self._hooks: dict[str, tuple[Hook, ...]] = {}
         self._claims: dict[Claim, list[Hook]] = {}
         self._places: dict[str, int] = {}
+        self._by_route: dict[str, Hook] = {}
 
     def of(self, owner: str) -> Sequence[Hook]:
         """Return the owner's hooks."""
         return self._hooks.get(owner, ())
+
+    def named(self, route: str) -> Hook | None:
+        """Return the hook that is named as "Plugin:method"; None if there is none."""
+        return self._by_route.get(route)
 
     def hooks(self) -> Iterator[Hook]:
         """Iterate over all hooks, grouped by owner."""
@@ -74,6 +79,9 @@ class RoutePrecedence:
                 queue = self._claims.setdefault(claim, [])
                 if hook not in queue:
                     queue.insert(self._position(hook, queue, is_new=not old), hook)
+        for hook in old:
+            self._by_route.pop(hook.route, None)
+        self._by_route.update((hook.route, hook) for hook in hooks)
         if hooks:
             self._hooks[owner] = tuple(hooks)
         else:
