@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
@@ -89,36 +90,27 @@ class _Ended(Resource):
         return NOT_DONE_YET
 
 
-class _NoConnection:
-    """The connection of a recorded request: it accepts everything that is written, and forgets it."""
+class _NoConnection(HTTPChannel):
+    """The connection of a recorded request: it accepts everything that is written, and forgets it.
 
-    persistent = False
-    transport = None
-    _requestProducer = None  # noqa: N815
+    Twisted's resources are asked for their response as on other connections, since a delivery ends with it.
+    """
 
     def __init__(self, stored: StoredRequest, origin: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self.origin = origin
         self.peer = address_of(stored.client, 0)
         self.host = address_of(*stored.server)
         self.plain = not stored.secure
 
-    def requestDone(self, request: RecordedRequest) -> None:
+    def requestDone(self, request: Any) -> None:
         """Note that the request has a response."""
         request.refused()
 
-    def write(self, data: Any) -> None:
+    def write(self, *data: Any) -> None:
         """Do nothing."""
 
-    writeSequence = write
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Do nothing, since nothing is ever full."""
-
-    def unregisterProducer(self) -> None:
-        """Do nothing."""
-
-    def abort(self) -> None:
-        """Do nothing."""
+    writeSequence = writeHeaders = abort = write
 
 
 def _head_of(stored: StoredRequest) -> Head:

@@ -10,6 +10,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import formatEvent, globalLogPublisher
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 from twisted.web.static import Data
 
 from errklein.journal import DeliveryQueue, MemoryJournal, RetryPolicy
@@ -319,6 +321,26 @@ class AcknowledgedTests(IntakeCase):
         self.post("/durable", b"{}", signed(b"{}"))
         self.pass_time(60)
         self.assertEqual((len(self.plugin.got), self.states()), (1, ["dead"]))
+
+    def test_resources(self) -> None:
+        """The response of a Twisted resource decides, also one that is written in parts, or by a producer."""
+
+        class Report(Resource):
+            isLeaf = True
+
+            def render_POST(self, request: Any) -> int:
+                request.setResponseCode(201)
+                request.registerProducer(self, True)
+                request.write(b"part")
+                request.unregisterProducer()
+                request.finish()
+                return NOT_DONE_YET
+
+        self.plugin.result = Report()
+        self.post("/durable", b"{}", signed(b"{}"))
+        self.clock.advance(0)
+        [delivery] = self.deliveries()
+        self.assertEqual((delivery.state, delivery.outcome and delivery.outcome.status), (DeliveryState.DONE, 201))
 
     def test_dead_id_runs_again(self) -> None:
         """The id of a dead delivery is accepted again."""
