@@ -326,7 +326,7 @@ class Journal(Protocol):
         """Return up to `count` deliveries of a route that are due, oldest first, with their requests.
 
         Their state becomes RUNNING, and their attempt one higher. Nobody else gets them for this many seconds, or until `extend`.
-        Due are deliveries in the state RECEIVED, those in RETRY whose time has come, and those in RUNNING whose lease has ended,
+        Due are deliveries in the state RECEIVED, those in RETRY whose time has come or is over two hours ahead (the clock was set), and those in RUNNING whose lease has ended,
         which only happens after a crash. A store that only one process uses ends the leases of an earlier process when it is opened.
 
         Fewer are returned, but at least one, if their bodies would have more than 16 MB together.

@@ -19,6 +19,9 @@ MAX_KEY = 100
 LEASE_BYTES = 16_000_000
 """The largest size of the bodies that one lease reads, unless its first one alone is larger."""
 
+FURTHEST = 7200.0
+"""The seconds after which no attempt is due. One with a later time is due now, since the clock was set back meanwhile."""
+
 
 def bounded(delivery: StoredDelivery) -> StoredDelivery:
     """Return the delivery with texts that can be stored."""

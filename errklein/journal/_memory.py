@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred, succeed
 
-from errklein.journal._bounds import bounded, bounded_outcome, fitting
+from errklein.journal._bounds import FURTHEST, bounded, bounded_outcome, fitting
 from errklein.journal._redaction import Redaction
 from errklein.webhooks.deliveries import (
     Attempt,
@@ -134,9 +134,7 @@ class MemoryJournal:
     ) -> Deferred[Sequence[StoredDelivery]]:
         """See `Journal.lease`."""
         waiting = self._unfinished(route)[: 1 if ordered else None]
-        due = [entry for entry in waiting if self._due_at(entry) <= self._now() and entry.delivery.id not in held][
-            :count
-        ]
+        due = [entry for entry in waiting if self._is_due(entry) and entry.delivery.id not in held][:count]
         due = due[: fitting(entry.size for entry in due)]
         for entry in due:
             self._begin(entry, seconds)
@@ -147,11 +145,11 @@ class MemoryJournal:
         due_at = entry.began_at + seconds if entry.delivery.ack == "now" else 0.0
         entry.change(state=DeliveryState.RUNNING, attempt=entry.delivery.attempt + 1, due_at=due_at)
 
-    def _due_at(self, entry: _KeptDelivery) -> float:
+    def _is_due(self, entry: _KeptDelivery) -> bool:
         delivery = entry.delivery
         # The lease of a delivery with `ack="after"` doesn't end: its sender has no promise of another attempt.
         never = delivery.state is DeliveryState.RUNNING and delivery.ack != "now"
-        return float("inf") if never else delivery.due_at
+        return not (never or 0.0 < delivery.due_at - self._now() <= FURTHEST)
 
     def _unfinished(self, route: str | None = None) -> list[_KeptDelivery]:
         return [

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.journal._bounds import LEASE_BYTES
+from errklein.journal._bounds import FURTHEST, LEASE_BYTES
 from errklein.journal._retry_policy import RetryPolicy
 from errklein.journal._writing import PROCESS_ENDED
 from errklein.ports import Journal, JournalError
@@ -275,7 +275,9 @@ class DeliveryQueue:
 
     def _lease_at(self, route: str) -> float:
         """Return when to lease waiting deliveries of the route, on the reactor's clock."""
-        wait = min(self._due[route] - self._now(), LONGEST_WAIT)
+        wait = self._due[route] - self._now()
+        # Nothing is due in so long a time: the clock was set back.
+        wait = min(wait, LONGEST_WAIT) if wait <= FURTHEST else 0.0
         # Time passes between two calls, so what is due now must not be due in zero seconds.
         return max(self._free_at(route), self._reactor.seconds() + wait if wait > 0 else 0.0)
 

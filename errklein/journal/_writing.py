@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from errklein.database import execute_rows
-from errklein.journal._bounds import bounded, bounded_outcome, fitting
+from errklein.journal._bounds import FURTHEST, bounded, bounded_outcome, fitting
 from errklein.journal._reading import as_ids
 from errklein.journal._redaction import Redaction, redacted_head
 from errklein.journal._rows import DELIVERY, NUMBERS, delivery_of, delivery_row, head_of, request_of
@@ -204,9 +204,10 @@ class JournalWriter:
             "route": self._route(connection, argument.route),
             "count": 1 if argument.ordered else argument.limit,
             "now": now,
+            "furthest": now + FURTHEST,
             "held": as_ids(argument.held),
         }
-        due = "due_at <= :now AND id NOT IN (SELECT value FROM json_each(:held))"
+        due = "(due_at <= :now OR due_at > :furthest) AND id NOT IN (SELECT value FROM json_each(:held))"
         candidates = _CANDIDATES.format(due="" if argument.ordered else f"AND {due}")
         rows = connection.execute(
             f"SELECT id, {_BODY_SIZE} FROM ({candidates}) AS due WHERE {due}", parameters

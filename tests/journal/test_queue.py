@@ -478,6 +478,18 @@ class ClockTests(QueueCase):
         self.turn()
         self.assertEqual(self.handler.ids, [retried, other, retried])
 
+    def test_clock_set_back_by_a_day(self):
+        """A retry doesn't wait for a time that the clock has shown by mistake."""
+        self.handler.waits = False
+        self.wall += 86400.0
+        number = self.accept(results=[FAILED])
+        self.turn()
+        self.wall -= 86400.0
+        for _ in range(2):
+            self.clock.advance(60.0)
+            self.turn()
+        self.assertEqual(self.handler.ids, [number, number])
+
     def test_clock_set_forward_while_waiting(self):
         """A retry whose time has come, since the clock was set, begins within a minute."""
         self.handler.waits = False
