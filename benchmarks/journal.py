@@ -191,6 +191,9 @@ async def measure_lists(directory: Path, rows: int) -> bool:
     opened = Opened(path, retention=Retention(max_bytes=10**12, refused_bytes=10**12))
     slowest = 0.0
     pauses = Pauses()
+    await deferLater(reactor, 5)
+    print(f"without work, the reactor paused for {pauses.stop():.1f} ms: other programs use the processor")
+    pauses = Pauses()
     for name, query in queries(rows):
         times = []
         for _ in range(3):
