@@ -44,6 +44,7 @@ class Database:
                 self._writer.execute("PRAGMA synchronous = FULL")
                 (apply_migrations if upgrade else check_version)(self._writer, path, migrations)
                 self._reader = _connect(path)
+                self._inode = _inode(path)
             except BaseException:
                 self._writer.close()
                 raise
@@ -68,6 +69,8 @@ class Database:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Return a context with a connection whose statements are one transaction: all of them take effect, or none."""
         with self._write_lock, self._errors_explained():
+            if _inode(self.path) != self._inode:
+                raise DatabaseError(f"{self.path} was deleted or replaced; restart errklein, which uses the new file")
             self._writer.execute("BEGIN IMMEDIATE")
             with self._writer:
                 yield self._writer
@@ -96,6 +99,15 @@ def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(
         path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, cached_statements=256
     )
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    """Return the identity of the file; None if there is none. SQLite would write to a deleted one."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _make_private(path: Path) -> None:

@@ -51,3 +51,13 @@ class DatabaseTests(SynchronousTestCase):
         for call in (self.database.read, self.database.write, lambda sql: list(self.database.read_lazily(sql))):
             error = self.assertRaises(DatabaseError, call, "SELECT a FROM t")
             self.assertEqual(str(error), f"{self.path}: the database is closed")
+
+    def test_deleted_file(self) -> None:
+        """A transaction on a file that was deleted or replaced is an error, since it would be lost at the next start."""
+        for replaced in (False, True):
+            self.path.unlink()
+            if replaced:
+                self.path.touch()
+            with self.assertRaisesRegex(DatabaseError, "was deleted or replaced"), self.database.transaction():
+                self.fail("the transaction has begun")
+            self.path.touch()
