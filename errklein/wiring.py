@@ -91,6 +91,7 @@ def wire(
         # Decoding is limited by the processor: more threads would only slow down the reactor's thread.
         decoding_pool=pool(reactor, "decoding", 2, **waiting),
         large_pool=pool(reactor, "large bodies", 1, wait=config.WEBHOOK_QUEUE_WAIT),
+        recorded_pool=pool(reactor, "recorded webhooks", config.WEBHOOK_POOLSIZE, **waiting),
         now=now,
     )
 

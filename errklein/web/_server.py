@@ -46,6 +46,8 @@ class WebServer:
     :param decoding_pool: The threads that decode bodies above 64 KiB, which then don't wait for blocking handlers; by default `pool`.
     :param large_pool: The threads that decode bodies above 256 KiB, so that smaller ones don't wait for them; by default
         `decoding_pool`.
+    :param recorded_pool: The threads of blocking handlers of recorded deliveries, for which other requests don't wait then; by
+        default `pool`.
     :param now: Returns the Unix time in seconds.
     """
 
@@ -58,6 +60,7 @@ class WebServer:
         *,
         decoding_pool: WorkerPool | None = None,
         large_pool: WorkerPool | None = None,
+        recorded_pool: WorkerPool | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         settings = settings or WebSettings()
@@ -84,6 +87,8 @@ class WebServer:
             Checks(settings, bodies, events, reactor.seconds, now),
             Recording(now),
         )
+        self._recorded_pool = recorded_pool or pool
+        self._recorded_services = self._services
         self._now = now
         self.listeners = Listeners(reactor, self.site, self.site.limits.guard)
         self._closing: Deferred[None] = succeed(None)
@@ -110,6 +115,7 @@ class WebServer:
         """
         recording = Recording(self._now, journal, later, waits, self._services.settings.delivery_log)
         self._services = replace(self._services, recording=recording)
+        self._recorded_services = replace(self._services, pool=self._recorded_pool)
 
     def run(self, delivery: StoredDelivery) -> Deferred[Outcome | Postponed]:
         """Call the handler of a recorded delivery. The Deferred fires when the handler has ended."""
@@ -142,6 +148,7 @@ class WebServer:
     def refuse_waiting(self) -> None:
         """Respond with 503 to requests that wait for a thread. Running handlers continue."""
         self._services.pool.stop()
+        self._recorded_pool.stop()
         self._services.bodies.stop()
 
     def when_idle(self) -> Deferred[None]:
@@ -158,7 +165,7 @@ class WebServer:
     def _create_delivery(self, route: Route | Mount, request: Any, captures: Mapping[str, Any]) -> IResource:
         services = self._services
         if isinstance(request, RecordedRequest):
-            return request.delivery(services, route, captures)
+            return request.delivery(self._recorded_services, route, captures)
         if isinstance(route, Mount):
             return MountedDelivery(services, route, request)
         if not isinstance(request, (HTTPRequest, StockRequest)):

@@ -171,7 +171,16 @@ class WebCase(SynchronousTestCase):
         self.addCleanup(self.pool.stop)
         decoding_pool = WorkerPool(self.clock, "decoding", 1, wait=10)
         self.addCleanup(decoding_pool.stop)
-        self.web = WebServer(self.clock, self.runner, self.pool, self.settings, decoding_pool=decoding_pool)
+        recorded_pool = WorkerPool(self.clock, "recorded", 1)
+        self.addCleanup(recorded_pool.stop)
+        self.web = WebServer(
+            self.clock,
+            self.runner,
+            self.pool,
+            self.settings,
+            decoding_pool=decoding_pool,
+            recorded_pool=recorded_pool,
+        )
         self.web.report_to(self.events)
         self.addCleanup(self.web.site.sweeper.stop)
 

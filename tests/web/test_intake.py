@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from time import time as now
 from typing import Any
@@ -286,6 +287,27 @@ class AcknowledgedTests(IntakeCase):
         self.assertEqual((response.status, response.body, self.plugin.got), (202, b"", []))
         self.clock.advance(0)
         self.assertEqual((self.plugin.got, self.states()), ([{"a": 1}], ["done"]))
+
+    def test_other_requests_dont_wait_for_it(self) -> None:
+        """While blocking handlers of recorded deliveries occupy all of their threads, those of other requests run."""
+        ready = threading.Event()
+
+        class Slow:
+            @webhook(ack="now")
+            def later(self, payload: Any) -> None:
+                ready.wait(10)
+
+            @webhook
+            def at_once(self, payload: Any) -> str:
+                return "OK"
+
+        self.serve(Slow())
+        try:
+            for _ in range(2):
+                self.post("/later")
+            self.assertEqual((self.ask("POST", "/at_once").status, self.states()[0]), (200, "running"))
+        finally:
+            ready.set()
 
     def test_repeated_id(self) -> None:
         """A repeated id gets 202, and runs once."""
