@@ -393,7 +393,9 @@ class Journal(Protocol):
     def replay(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
         """Let deliveries run once more, whatever their state is; their origin becomes "replay".
 
-        :returns: The ids of those that can be replayed: they exist, their request is complete, and they aren't waiting or running.
+        A delivery that waits for a retry is due at once then.
+
+        :returns: The ids of those that can be replayed: their request is complete, and they aren't RECEIVED or RUNNING.
         """
 
     def close(self) -> Deferred[None]:

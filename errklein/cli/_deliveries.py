@@ -88,7 +88,7 @@ def _replay(archive: JournalArchive, words: Sequence[str], wait: float, is_runni
     left = list(archive.replay(ids))
     refused = [number for number in ids if number not in set(left)]
     for number in refused:
-        _complain(f"{number} can't be replayed: it is unknown, waits or runs already, or its body isn't stored")
+        _complain(f"{number} can't be replayed: it is unknown, due or running already, or its body isn't stored")
     if left and not is_running():
         _print([f"no bot is running; after its next start, it runs {', '.join(map(str, left))}"])
         return 1 if refused else 0

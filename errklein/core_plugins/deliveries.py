@@ -92,7 +92,7 @@ class Deliveries(CorePlugin):
         text = f"Replaying {_counted(len(replayed))}."
         if others:
             listed = ", ".join(others[:20]) + (" …" if len(others) > 20 else "")
-            text += f" Others can't be replayed: they are unknown, wait or run already, or their body isn't stored: {listed}"
+            text += f" Others can't be replayed: they are unknown, due or running already, or their body isn't stored: {listed}"
         return text
 
     @admin_by_default

@@ -256,7 +256,8 @@ class MemoryJournal:
         replayed = [
             entry
             for entry in self._known_entries(ids)
-            if entry.delivery.state not in UNFINISHED and entry.complete_request() is not None
+            if entry.delivery.state not in (DeliveryState.RECEIVED, DeliveryState.RUNNING)
+            and entry.complete_request() is not None
         ]
         for entry in replayed:
             self._finished.remove(entry.delivery.id)

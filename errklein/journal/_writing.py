@@ -276,9 +276,9 @@ class JournalWriter:
 
 
 def replayable(connection: sqlite3.Connection, ids: Sequence[int]) -> list[int]:
-    """Return those of the deliveries that can run once more: they have ended, and their body is stored."""
+    """Return those of the deliveries that can run once more: they have ended or wait for a retry, and their body is stored."""
     rows = connection.execute(
-        "SELECT id FROM deliveries d WHERE id IN (SELECT value FROM json_each(?)) AND state >= 3 "
+        "SELECT id FROM deliveries d WHERE id IN (SELECT value FROM json_each(?)) AND state >= 2 "
         "AND (EXISTS (SELECT 1 FROM contents c WHERE c.id = d.id AND c.body IS NOT NULL) "
         "OR EXISTS (SELECT 1 FROM private p WHERE p.id = d.id AND p.body IS NOT NULL))",
         (as_ids(ids),),

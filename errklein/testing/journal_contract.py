@@ -212,6 +212,15 @@ class JournalContract(JournalCase):
         replayed = self.result_of(self.journal.replay([99, waiting, *logged, running, done]))
         self.assertEqual(sorted(replayed), [done, logged[0]])
 
+    def test_replay_of_a_retry(self) -> None:
+        """A delivery that waits for a retry is due at once when it is replayed."""
+        number = self.record(lease=60)
+        self.result_of(self.journal.retry_at(number, self.time + 3600, ERROR))
+        self.assertEqual(self.lease(), [])
+        self.assertEqual(self.result_of(self.journal.replay([number])), [number])
+        [leased] = self.lease()
+        self.assertEqual((leased.id, leased.attempt, leased.request), (number, 2, REQUEST))
+
     def test_replay_of_ack_after_runs_once(self) -> None:
         """A replayed delivery with `ack="after"` is leased, and its lease doesn't end."""
         number = self.log(DeliveryState.FAILED)

@@ -172,7 +172,7 @@ class ReplayTests(DeliveriesCase):
         self.assertEqual(self.now, 0)
         status, _, err = self.deliveries("replay", "1", "9")
         self.assertEqual(status, 1)
-        self.assertTrue(err.startswith("errklein: 9 can't be replayed: it is unknown, waits or runs already"), err)
+        self.assertTrue(err.startswith("errklein: 9 can't be replayed: it is unknown, due or running already"), err)
 
 
 class ExportTests(DeliveriesCase):

@@ -786,6 +786,19 @@ class PauseTests(QueueCase):
 class StopTests(QueueCase):
     """The end of the process, and the next start."""
 
+    def test_delivery_that_ends_the_process(self):
+        """A delivery whose last attempt has ended the process is given up without a further one, and may be replayed."""
+        journal = self.journal._journal
+        journal.record(self.delivery())
+        for _ in range(3):
+            journal.lease("Plugin:hook", 1, 60.0)
+            journal.retry_at(1, 0.0, Outcome(0, "the process ended"))
+        self.restart()
+        self.assertEqual((self.handler.ids, [number for number, _ in self.dead]), ([], [1]))
+        self.queue.replay([1])
+        self.turn()
+        self.assertEqual(self.handler.ids, [1])
+
     def test_stop_begins_nothing(self):
         """After `stop`, deliveries are recorded and wait for the next start."""
         self.queue.stop()
