@@ -426,6 +426,21 @@ class AttemptTests(QueueCase):
         self.assertEqual(self.state(number), DeliveryState.DEAD)
         self.assertEqual(self.queue.running, 0)
 
+    def test_delivery_that_ends_the_process(self):
+        """A delivery whose last attempt has ended the process is given up without a further one, and may be replayed."""
+        interrupted = Outcome(0, "the process ended")
+        journal = self.journal._journal
+        journal.record(self.delivery())
+        for _ in range(3):
+            journal.lease("Plugin:hook", 1, 60.0)
+            journal.retry_at(1, 0.0, interrupted)
+        self.restart()
+        self.assertEqual(self.handler.ids, [])
+        self.assertEqual([number for number, _ in self.dead], [1])
+        self.queue.replay([1])
+        self.turn()
+        self.assertEqual(self.handler.ids, [1])
+
     def test_replay_of_a_dead_delivery(self):
         """A dead delivery that is replayed runs once more. The caller gets the ids of those that can be replayed."""
         number = self.accept(results=[REJECTED])
