@@ -21,6 +21,9 @@ from errklein.webhooks.deliveries import (
 UNFINISHED = (DeliveryState.RECEIVED, DeliveryState.RUNNING, DeliveryState.RETRY)
 GIVEN_UP = (DeliveryState.DEAD, DeliveryState.FAILED)
 
+MAX_KEYS = 100_000
+"""The number of keys that are remembered."""
+
 
 @dataclass(eq=False)
 class _KeptDelivery:
@@ -95,7 +98,7 @@ class MemoryJournal:
     def _known(self, delivery: StoredDelivery) -> StoredDelivery | None:
         now = self._now()
         # Keys are remembered in the order of their arrival, so most of those that have expired come first.
-        while self._keys and next(iter(self._keys.values()))[1] <= now:
+        while self._keys and (next(iter(self._keys.values()))[1] <= now or len(self._keys) > MAX_KEYS):
             del self._keys[next(iter(self._keys))]
         number, expires = self._keys.get((delivery.route, delivery.key), (0, 0.0))
         if expires <= now:

@@ -11,6 +11,10 @@ SLICE = 256
 """The number of deliveries that one transaction removes, so that others don't wait for long."""
 
 
+TURNS = 300
+"""The number of turns, of about a second each, after which the keys are counted again."""
+
+
 @dataclass(frozen=True)
 class Retention:
     """How long deliveries are kept. Those that wait or run are never removed.
@@ -19,11 +23,13 @@ class Retention:
     :param max_bytes: The size of the used part of the file. Above it, the oldest deliveries are removed, and DEAD ones, which
         were promised to their senders, only when no others are left.
     :param refused_bytes: The size of refused requests, so that many of them don't displace others.
+    :param max_keys: The number of keys of each webhook that are remembered. Above it, those that expire first are forgotten.
     """
 
     seconds: float = 7 * 24 * 3600.0
     max_bytes: int = 1_000_000_000
     refused_bytes: int = 10_000_000
+    max_keys: int = 3_000_000
 
 
 class Pruner:
@@ -31,7 +37,7 @@ class Pruner:
 
     def __init__(self, retention: Retention) -> None:
         self._retention = retention
-        self._after = 0
+        self._after = self._turn = self._excess = self._route = 0
 
     def prune(self, connection: sqlite3.Connection, now: float) -> bool:
         """Remove a slice, and return whether there may be more to remove."""
@@ -43,10 +49,11 @@ class Pruner:
                 "(SELECT route, key FROM dedupe INDEXED BY expiring WHERE expires <= ? LIMIT ?)",
                 (now, SLICE),
             ).rowcount,
+            self._forget_keys(connection),
             # Those of deliveries that were never stored.
             connection.execute(
                 "DELETE FROM once WHERE (id, key) IN "
-                "(SELECT id, key FROM once WHERE id < (SELECT min(id) FROM deliveries) LIMIT ?)",
+                "(SELECT id, key FROM once WHERE id < (SELECT coalesce(min(id), (SELECT max(id) FROM once)) FROM deliveries) LIMIT ?)",
                 (SLICE,),
             ).rowcount,
         ]
@@ -56,6 +63,22 @@ class Pruner:
             self._after = 0
             return SLICE in removed
         return self._remove_oldest(connection) > 0 or SLICE in removed
+
+    def _forget_keys(self, connection: sqlite3.Connection) -> int:
+        """Forget a slice of the keys of the webhook with most of them, if they are too many."""
+        if not self._turn % TURNS:
+            self._route, number = connection.execute(
+                "SELECT route, count(*) AS number FROM dedupe GROUP BY route ORDER BY number DESC LIMIT 1"
+            ).fetchone() or (0, 0)
+            self._excess = max(0, number - self._retention.max_keys)
+        self._turn += 1
+        forgotten = connection.execute(
+            "DELETE FROM dedupe WHERE (route, key) IN "
+            "(SELECT route, key FROM dedupe INDEXED BY expiring WHERE route = ? ORDER BY expires LIMIT ?)",
+            (self._route, min(SLICE, self._excess)),
+        ).rowcount
+        self._excess -= forgotten
+        return forgotten
 
     def _remove_oldest(self, connection: sqlite3.Connection) -> int:
         # A search from the first id would pass those that are kept each time.

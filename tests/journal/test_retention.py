@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.journal import MemoryJournal, Retention, SQLiteJournal, _retention
+from errklein.journal import MemoryJournal, Retention, SQLiteJournal, _memory, _retention
 from errklein.testing._journal_case import ERROR, OK, REQUEST, JournalCase
 from errklein.webhooks.deliveries import DeliveryState, Outcome
 from tests.journal.inline import InlineThreads
@@ -120,11 +120,35 @@ class AgeTests(RetentionCase):
         self.assertEqual(self.maintain(), 2)
         self.assertEqual(self.tables()["dedupe"], 1)
 
+    def test_ids_in_once_without_deliveries(self) -> None:
+        """What `once` remembers of deliveries that aren't stored is removed too."""
+        for number in range(300):
+            self.result_of(self.journal.once(number, "mail"))
+        self.maintain()
+        self.assertEqual(self.tables()["once"], 1)
+
+
+class KeyTests(RetentionCase):
+    """A sender that uses very many ids."""
+
+    retention = Retention(max_keys=100)
+
+    def test_oldest_keys_are_forgotten(self) -> None:
+        """The webhook's oldest keys are forgotten. Other webhooks keep theirs."""
+        self.record(route="Other:hook", key="k", window=60)
+        for number in range(700):
+            self.journal.record(self.delivery(key=str(number)), window=600 + number)
+        self.maintain()
+        self.assertEqual(self.tables()["dedupe"], 101)
+        for key, route in (("600", "Builds:build"), ("k", "Other:hook")):
+            self.assertIsNotNone(self.result_of(self.journal.record(self.delivery(route, key=key), window=60)))
+        self.assertIsNone(self.result_of(self.journal.record(self.delivery(key="599"), window=60)))
+
 
 class DefaultTests(SynchronousTestCase):
     def test_defaults(self) -> None:
-        """By default, deliveries are kept for seven days or 1 GB, and 10 MB of refused requests."""
-        self.assertEqual(Retention(), Retention(7 * DAY, 10**9, 10**7))
+        """By default, deliveries are kept for seven days or 1 GB, 10 MB of refused requests, and three million keys of each webhook."""
+        self.assertEqual(Retention(), Retention(7 * DAY, 10**9, 10**7, 3 * 10**6))
 
 
 class SizeTests(RetentionCase):
@@ -264,3 +288,11 @@ class MemoryTests(JournalCase, SynchronousTestCase):
         self.record(key="f", window=60)
         self.time += 60
         self.record(key="k", window=60)
+
+    def test_oldest_keys_are_forgotten(self) -> None:
+        """Of very many keys, the oldest are forgotten."""
+        self.patch(_memory, "MAX_KEYS", 3)
+        for number in range(5):
+            self.record(key=str(number), window=60)
+        self.assertIsNotNone(self.result_of(self.journal.record(self.delivery(key="4"), window=60)))
+        self.record(key="0", window=60)
