@@ -211,6 +211,7 @@ class AcceptTests(QueueCase):
         self.turn()
         self.assertEqual(earlier.id, first.id)
         self.assertEqual(self.handler.ids, [first.id])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_delivery_that_could_not_be_recorded_does_not_run(self):
         """The caller gets the error of the journal, and the handler isn't called."""
@@ -219,6 +220,7 @@ class AcceptTests(QueueCase):
         self.turn()
         self.assertEqual(self.handler.runs, [])
         self.assertEqual(self.queue.running, 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_memory_is_bounded(self):
         """At most half of the capacity runs for one route. The rest waits in the journal, and runs in order of receipt."""
