@@ -75,6 +75,16 @@ class Database:
             with self._writer:
                 yield self._writer
 
+    def empty_log(self) -> bool:
+        """Write the write-ahead log into the file, and empty it: it still has what was removed. Return False if a reader uses it."""
+        with self._write_lock, self._errors_explained():
+            # Other writes don't wait for a reader.
+            self._writer.execute("PRAGMA busy_timeout = 0")
+            try:
+                return not self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            finally:
+                self._writer.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000:.0f}")
+
     def close(self) -> None:
         """Close the file when running calls have ended. Later calls raise DatabaseError."""
         with self._write_lock, self._read_lock:

@@ -90,6 +90,8 @@ class SQLiteJournal:
         self._buffer: list[StoredDelivery] = []
         self._buffer_size = self._waiting_size = self._dropped = 0
         self._maintenance_failed = False
+        self._changes = 0
+        self._log_is_empty = False
 
     def next_id(self) -> int:
         """See `Journal.next_id`."""
@@ -209,6 +211,8 @@ class SQLiteJournal:
     def maintain(self) -> bool:
         """Look for replays that another process has requested, and remove old deliveries. Called in the thread that writes.
 
+        If nothing has changed since the last call, the write-ahead log is emptied, which has removed secrets.
+
         :returns: Whether there is more to do.
         """
         if self._database.closed:
@@ -217,6 +221,11 @@ class SQLiteJournal:
             with self._database.transaction() as connection:
                 replays = self._writer.take_replays(connection, SLICE)
                 has_more = self._pruner.prune(connection, self._now())
+                changes = connection.total_changes
+            if changes == self._changes and not self._log_is_empty:
+                self._log_is_empty = self._database.empty_log()
+            elif changes != self._changes:
+                self._changes, self._log_is_empty = changes, False
         except Exception as error:
             # Whatever it is, the thread must go on with the writes of others.
             if not self._maintenance_failed:

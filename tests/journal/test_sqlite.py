@@ -162,6 +162,18 @@ class SecretsTests(FileCase):
         self.assertFalse(self.in_file(b"T0k3n"))
         self.assertEqual(self.get(number).request, LOGGED)
 
+    def test_side_files_have_no_removed_secrets(self) -> None:
+        """When nothing was written for a second, removed secrets aren't in the side files either, while the journal is open."""
+        self.result_of(self.journal.finish(self.record(lease=60), OK))
+        with closing(sqlite3.connect(self.path)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT 1 FROM deliveries").fetchall()
+            self.assertEqual([self.journal.maintain() for _ in range(3)], [False] * 3)
+        self.journal.maintain()
+        files = {path.name: path.read_bytes() for path in self.directory.iterdir()}
+        self.assertEqual({name for name, content in files.items() if b"5ecre7" in content}, set())
+        self.assertIn("journal.sqlite-wal", files)
+
     def test_logged_secrets_are_never_written(self) -> None:
         """Secrets of deliveries with `ack="after"`, and of refused requests, aren't in the file."""
         self.log(DeliveryState.FAILED)
