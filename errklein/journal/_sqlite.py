@@ -88,6 +88,7 @@ class SQLiteJournal:
         self._threads = (threads or Threads)(reactor, self.maintain)
         self._commits = GroupCommit(self._database, self._threads.write, self._explained)
         self._buffer: list[StoredDelivery] = []
+        self._flush: IDelayedCall | None = None
         self._buffer_size = self._waiting_size = self._dropped = 0
         self._maintenance_failed = False
         self._changes = 0
@@ -176,8 +177,8 @@ class SQLiteJournal:
         if self._waiting_size + size > LOG_LIMIT:
             self._drop(1, "the disk is too slow")
             return
-        if not self._buffer:
-            self._reactor.callLater(LOG_DELAY, self.flush)
+        if self._flush is None:
+            self._flush = self._reactor.callLater(LOG_DELAY, self.flush)
         self._buffer.append(delivery)
         self._buffer_size += size
         self._waiting_size += size
@@ -186,7 +187,10 @@ class SQLiteJournal:
 
     def flush(self) -> None:
         """Begin to write the logged deliveries."""
-        buffer, size = self._buffer, self._buffer_size
+        buffer, size, timer = self._buffer, self._buffer_size, self._flush
+        if timer is not None and timer.active():
+            timer.cancel()
+        self._flush = None
         if not buffer:
             return
         self._buffer, self._buffer_size = [], 0

@@ -104,13 +104,14 @@ class RestartTests(FileCase):
         self.assertTrue(self.result_of(self.journal.once(self.journal.next_id(), "mail")))
 
     def test_logged_deliveries_are_written_on_close(self) -> None:
-        """What was logged is in the file when the journal is closed; a closed journal is an error."""
+        """What was logged is in the file when the journal is closed, without a delayed call; a closed journal is an error."""
         delivery = self.delivery()._replace(state=DeliveryState.FAILED)
         self.journal.log(delivery)
         self.assertEqual(self.find(), [])
         self.restart()
         self.assertEqual(self.find(), [delivery.id])
         self.result_of(self.journal.close())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
         for call in (self.journal.finish(1, OK), self.journal.depth(), self.journal.find(DeliveryQuery())):
             self.assertIn("is closed", self.failureResultOf(call, JournalError).getErrorMessage())
         self.open()
