@@ -41,7 +41,7 @@ class RecordedRequest(HTTPRequest):
         self.client, self.secure = address_of(stored.client, 0), stored.secure
         self.host, self.base_path = address_of(*stored.server), stored.base_path
         self._body, self.body_size = stored.body, len(stored.body)
-        self.delivery_id = recorded.id
+        self.delivery_id, self.received_at = recorded.id, recorded.received_at
 
     def delivery(self, services: WebServices, route: Route | Mount, captures: Mapping[str, Any]) -> IResource:
         """Return the resource that calls the handler. The request was verified and recorded earlier."""
@@ -115,5 +115,5 @@ class _NoConnection(HTTPChannel):
 
 def _head_of(stored: StoredRequest) -> Head:
     names, values = zip(*stored.headers, strict=True) if stored.headers else ((), ())
-    method, target = stored.method.encode("ascii"), stored.target.encode("ascii")
+    method, target = stored.method.encode("ascii"), stored.target.encode("latin-1")
     return Head(method, target, b"HTTP/1.1", names, values, len(stored.body or b""), False, False)

@@ -117,26 +117,25 @@ class Recording:
         body = delivery.body() if self._with_bodies and request.body_size <= _LARGEST_LOGGED_BODY else None
         journal.log(self._delivery(hook, request, state, body, outcome=outcome))
 
+    def identify(self, request: WebhookRequest) -> tuple[float, int]:
+        """Return the time and the id of a request's delivery. Both increase with each new request. Called on the reactor."""
+        if request.received_at is None:
+            request.received_at = self._now()
+            request.delivery_id = 0 if self._journal is None else self._journal.next_id()
+        return request.received_at, request.delivery_id
+
     def info(self, request: WebhookRequest) -> DeliveryInfo:
-        """Return the delivery of a request, for its handler."""
-        recorded = request.recorded
-        attempt, at = (1, self._received_at(request)) if recorded is None else (recorded.attempt, recorded.received_at)
-        number, time = self._id(request), datetime.fromtimestamp(at, UTC)
+        """Return the delivery of a request, for its handler. May be called in any thread."""
+        assert request.received_at is not None
+        attempt = 1 if request.recorded is None else request.recorded.attempt
+        time = datetime.fromtimestamp(request.received_at, UTC)
+        number = request.delivery_id
         return DeliveryInfo(number, attempt, time, request.origin, partial(self._once, number))
 
     def _once(self, delivery_id: int, key: str) -> Any:
         if self._journal is None or self._waits is None:
             raise JournalError("the journal is not available")
         return self._waits.result_of(self._journal.once, delivery_id, key)
-
-    def _id(self, request: WebhookRequest) -> int:
-        if not request.delivery_id and self._journal is not None:
-            request.delivery_id = self._journal.next_id()
-        return request.delivery_id
-
-    def _received_at(self, request: WebhookRequest) -> float:
-        waited: float = request.site.now() - request.begun
-        return self._now() - waited
 
     def _delivery(
         self,
@@ -149,11 +148,13 @@ class Recording:
         ack: str = "",
     ) -> StoredDelivery:
         head, client, server, verification = request.head, request.client, request.host, hook.declaration.verify
+        # A request that is refused before its body is complete has none yet.
+        received_at, number = self.identify(request)
         return StoredDelivery(
-            id=self._id(request),
+            id=number,
             route=hook.route,
             state=state,
-            received_at=self._received_at(request),
+            received_at=received_at,
             request_id=request.request_id,
             ack=ack or hook.declaration.ack,
             attempt=0 if outcome is None or state is DeliveryState.REFUSED else 1,
@@ -162,7 +163,7 @@ class Recording:
             outcome=outcome,
             request=StoredRequest(
                 method=request.method.decode("ascii"),
-                target=request.uri.decode("ascii", "replace"),
+                target=request.uri.decode("latin-1"),
                 headers=tuple(zip(head.names, head.values, strict=True)),
                 body=body,
                 client=getattr(client, "host", ""),

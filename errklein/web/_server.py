@@ -172,6 +172,7 @@ class WebServer:
             request = StockRequest(request, self.site, route.max_body or self.site.settings.max_body)
         hook = route.hook
         recording = services.recording
+        recording.identify(request)
         if hook is None or (self.routes.held(hook.owner) and not recording.runs_later(hook)):
             # It waits, and is checked then, by the options that the webhook has then.
             return Delivery(services, route, request, captures, recording.plain())

@@ -55,7 +55,9 @@ class HTTPRequest(server.Request):
     recorded: StoredDelivery | None = None
     """The delivery of a request that was received earlier."""
     delivery_id = 0
-    """The id of the delivery; 0 until it is needed."""
+    """The id of the delivery; 0 until it is known, or without a journal."""
+    received_at: float | None = None
+    """The Unix time of the delivery; None until it is known."""
     _file: BodyFile | None = None
     _taken = 0
     _body_users = 1

@@ -236,6 +236,19 @@ class LogTests(IntakeCase):
         assert whole is not None and whole.request is not None
         self.assertEqual((whole.request.target, whole.request.body), ("/plain?x=1", b'{"a": 1}'))
 
+    def test_ids_have_the_order_of_receipt(self) -> None:
+        """Later requests have higher ids and later times, also if their handlers end earlier, as lists by time expect."""
+        self.plugin.result = slow = Deferred()
+        self.start("POST", "/plain", b"1", "application/json")
+        self.pass_time(10)
+        self.plugin.result = "OK"
+        self.post("/plain", b"2")
+        slow.callback("OK")
+        first, second = self.deliveries()
+        self.assertLessEqual(first.received_at, second.received_at)
+        requests = [self.successResultOf(self.journal.get(one.id)) for one in (first, second)]
+        self.assertEqual([one and one.request and one.request.body for one in requests], [b"1", b"2"])
+
     def test_failed(self) -> None:
         """A delivery whose handler raises is logged with the reason, and can be replayed."""
         self.plugin.result = ValueError("no such room")
