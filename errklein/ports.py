@@ -412,6 +412,9 @@ class LaterDeliveries(Protocol):
     def accept(self, delivery: StoredDelivery, window: float) -> Deferred[StoredDelivery | None]:
         """Record a delivery as `Journal.record` does, and run it later."""
 
+    def look(self) -> None:
+        """Look for deliveries that can run now, since a plugin was activated."""
+
     def finish(self, id: int, outcome: Outcome) -> None:
         """Store the outcome of a delivery that was run elsewhere, as `Journal.finish` does, and again after an error."""
 

@@ -36,14 +36,20 @@ class GroupCommit:
 
     :param run: Calls a function in a thread. The functions of one database must run one after the other.
     :param explain: Called in the thread with the error of an operation; returns the one that its caller gets.
+    :param undone: Called in the thread after a transaction was undone, so that nothing refers to its rows.
     """
 
     def __init__(
-        self, database: Database, run: Run, explain: Callable[[Exception], Exception] = lambda error: error
+        self,
+        database: Database,
+        run: Run,
+        explain: Callable[[Exception], Exception] = lambda error: error,
+        undone: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._run = run
         self._explain = explain
+        self._undone = undone
         self._pending: list[_Write] = []
         self._committing = False
         self._closed: Deferred[None] | None = None
@@ -85,6 +91,7 @@ class GroupCommit:
                     for place, result in zip(places, some, strict=True):
                         results[place] = result
         except Exception as error:
+            self._undone()
             if len(batch) == 1 or not begun:
                 # A transaction that can't begin has waited for another program. Each of its operations would, too.
                 return [self._explain(error)] * len(batch)

@@ -86,7 +86,7 @@ class SQLiteJournal:
         )[0][0]
         self._woken: Callable[[], None] = lambda: None
         self._threads = (threads or Threads)(reactor, self.maintain)
-        self._commits = GroupCommit(self._database, self._threads.write, self._explained)
+        self._commits = GroupCommit(self._database, self._threads.write, _explained, self._writer.forget)
         self._buffer: list[StoredDelivery] = []
         self._flush: IDelayedCall | None = None
         self._buffer_size = self._waiting_size = self._dropped = 0
@@ -262,9 +262,9 @@ class SQLiteJournal:
     def _read(self, function: Callable[..., T], *args: Any) -> Deferred[T]:
         return self._threads.read(partial(function, self._database, *args)).addErrback(_as_journal_error)
 
-    def _explained(self, error: Exception) -> Exception:
-        self._writer.forget()
-        return JournalError(str(error)) if isinstance(error, DatabaseError) else error
+
+def _explained(error: Exception) -> Exception:
+    return JournalError(str(error)) if isinstance(error, DatabaseError) else error
 
 
 def _as_journal_error(failure: Failure) -> Any:

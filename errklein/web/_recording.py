@@ -58,6 +58,11 @@ class Recording:
         """Return the recorder for a delivery that is only logged."""
         return self._logged
 
+    def look(self) -> None:
+        """Look for deliveries that can run now, since a plugin was activated."""
+        if self._later is not None:
+            self._later.look()
+
     def runs_later(self, hook: Hook) -> bool:
         """Return whether the sender gets its response before the handler runs."""
         return hook.declaration.ack == "now" or (self._later is not None and hook.route in self._later.paused)

@@ -187,6 +187,7 @@ class WebServer:
 
     def _prepare(self, hook: Hook) -> None:
         self._services.checks.prepare(hook)
+        self._services.recording.look()
 
     def _shadowed(self, hook: Hook, by: Hook) -> None:
         self._services.events.report(lambda events: events.hook_shadowed(hook, by))

@@ -41,7 +41,9 @@ class GroupCommitCase(SynchronousTestCase):
         self.database = Database(Path(self.mktemp()), ["CREATE TABLE t (a UNIQUE);"])
         self.addCleanup(self.database.close)
         self.thread = Thread()
-        self.commits = GroupCommit(self.database, self.thread.run, self.explain)
+        self.commits = GroupCommit(
+            self.database, self.thread.run, self.explain, lambda: self.calls.append(("undone", []))
+        )
         self.calls: list[tuple[str, list[Any]]] = []
         self.explained: list[Exception] = []
 
@@ -83,6 +85,20 @@ class BatchTests(GroupCommitCase):
         self.assertEqual(self.calls, [("insert", [1]), ("insert", [2, 3]), ("other", ["x"])])
         self.assertEqual(self.stored(), [1, 2, 3])
         self.assertEqual(self.thread.waiting, [])
+
+    def test_undone(self) -> None:
+        """What an operation remembers of an undone transaction is forgotten before the operation is repeated."""
+        self.commits.submit(self.insert, 1)
+        results = [self.commits.submit(self.insert, 2), self.commits.submit(self.fail, 0)]
+        self.thread.turn()
+        self.calls.clear()
+        self.thread.turn()
+        self.assertEqual(
+            self.calls,
+            [("insert", [2]), ("fail", [0]), ("undone", []), ("insert", [2]), ("fail", [0]), ("undone", [])],
+        )
+        self.assertEqual(self.successResultOf(results[0]), -2)
+        self.failureResultOf(results[1], ZeroDivisionError)
 
     def other(self, connection: sqlite3.Connection, arguments: Sequence[str]) -> list[str]:
         """Return the arguments in upper case."""
