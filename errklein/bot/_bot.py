@@ -123,6 +123,7 @@ class Bot:
     async def start(self) -> None:
         """Load and activate the plugins, then connect. Administrators are notified of plugins that don't work."""
         config = self.bot_config
+        await self.delivery_queue.prepare()
         for problem in await self.plugin_manager.start(self.plugin_roots, self._sources.classes):
             self.tell_admins(problem, self.plugin_manager.summary(problem))
         paths = [plugin.plug.path for plugin in self.plugin_manager.found]

@@ -112,6 +112,10 @@ class DeliveryQueue:
         """The routes that are paused."""
         return self._paused
 
+    async def prepare(self) -> None:
+        """Read which routes are paused. Call it before requests arrive."""
+        self._paused = frozenset(await self._journal.paused())
+
     def start(self) -> None:
         """Run what the journal has, and what is accepted."""
         self._running = True

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, webhook
 from errklein.journal import DeliveryQueue, MemoryJournal, RetryPolicy
 from errklein.ports import JournalError
-from errklein.testing import PluginTestCase
+from errklein.testing import PluginTestCase, TestBot
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, Postponed, StoredDelivery, StoredRequest
 
 RECEIVED_AT = datetime(2026, 11, 28, 18, 56, 6).timestamp()
@@ -270,6 +272,34 @@ class PauseTests(DeliveriesCase):
         """An unknown route is an error, and so is a missing one."""
         self.assertIn("unknown word '/gitub'; did you mean", self.command("!webhook pause /gitub"))
         self.assertIn("Name a webhook", self.command("!webhook resume"))
+
+
+class PausedFromTheStart(BotPlugin):
+    """Records whether its webhook is paused when it is activated, from when on requests arrive."""
+
+    paused: Collection[str] = ()
+
+    def activate(self) -> None:
+        """Look at the paused routes."""
+        super().activate()
+        self.paused = self._bot.delivery_queue.paused
+
+    @webhook
+    async def hook(self, payload: Any) -> None:
+        """Is never called."""
+
+
+class StartTests(SynchronousTestCase):
+    """A pause that an earlier process has stored."""
+
+    def test_is_known_before_plugins_are_active(self) -> None:
+        """No request runs before the bot knows that its webhook is paused."""
+        bot = TestBot(plugins=[PausedFromTheStart])
+        bot.bot.journal.pause("PausedFromTheStart:hook", True)
+        bot.start()
+        self.addCleanup(bot.stop)
+        self.assertEqual(bot.plugin("PausedFromTheStart").paused, {"PausedFromTheStart:hook"})
+        self.assertEqual(self.successResultOf(bot.post("/hook")).status, 202)
 
 
 class Broken(BotPlugin):
