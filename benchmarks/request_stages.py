@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bots import HERE, Bot, cpu_seconds, errklein, free_port, serving
+from bots import HERE, Bot, cpu_seconds, errklein, free_port, log_no_deliveries, serving
 from web_report import fill, markdown, text
 
 STAGES = {
@@ -106,6 +106,7 @@ def profile(checkout: Path, hook: str, seconds: int) -> tuple[float, Stacks]:
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         port, path = free_port(), Path(directory, "stacks")
         bot = errklein(Path(directory, "bot"), "Null", port, checkout=checkout)
+        log_no_deliveries(Path(directory, "bot"))
         sampled = Bot([sys.executable, __file__, "--sample", str(path), *bot.command], bot.environment)
         with serving(sampled, port, Path(directory, "log")) as pid:
             _post(port, hook, 2)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from bots import HERE, PLUGINS, Bot, errbot, errklein, log_requests
+from bots import HERE, PLUGINS, Bot, errbot, errklein, log_no_deliveries, log_requests
 
 PEERS = HERE / "peers"
 HUBOT = "hubot@14.1.0"
@@ -140,6 +140,7 @@ def _python(setup: Setup, script: Path) -> Bot:
 def _errklein(setup: Setup, checkout: Path) -> Bot:
     plugins = _plugins(setup, "async def")
     bot = errklein(setup.directory, "Null", plugins=plugins, checkout=checkout)
+    log_no_deliveries(setup.directory)
     if setup.access_log:
         log_requests(setup.directory)
     endpoint = f"tcp:{setup.port}:interface=127.0.0.1"
