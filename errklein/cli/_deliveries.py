@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +18,7 @@ from errklein.ports import JournalError
 from errklein.service import DataDirectory, errors_end_program, load_with_options
 from errklein.text.masking import masker
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
-from errklein.webhooks.delivery_words import InvalidWords, parse_ids, parse_replay, parse_words
+from errklein.webhooks.delivery_words import InvalidWords, next_page, parse_ids, parse_replay, parse_words
 from errklein.webhooks.exported import as_values, body_text, details, summary
 
 POLL = 0.1
@@ -72,10 +71,7 @@ def _list(archive: JournalArchive, words: Sequence[str], as_json: bool) -> int:
         return 0
     _print(summary(delivery) for delivery in found)
     if len(found) == query.limit:
-        kept = [*words]
-        if "before" in kept:
-            del kept[(at := kept.index("before")) : at + 2]
-        _complain(f"older ones: errklein deliveries list {shlex.join([*kept, 'before', str(found[-1].id)])}")
+        _complain(f"older ones: errklein deliveries list {next_page(words, found[-1].id)}")
     return 0
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from errklein.commands import InvalidValue, check_rule, check_rules
 from errklein.config._webhook_checks import base_path, client_rate, methods, public_url, trusted_proxies
 from errklein.webhooks.declaration import DEFAULT_METHODS
+from errklein.webhooks.option_checks import is_number
 from errklein.webhooks.options import HookOptionsError, hook_options
 
 BACKENDS: Mapping[str, tuple[str, ...]] = {"IRC": ("nickname", "server"), "Null": (), "Test": (), "Text": ()}
@@ -92,10 +93,6 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _is_number(value: Any, kinds: type | tuple[type, ...] = int) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool)
-
-
 def _is_path(value: Any) -> bool:
     return isinstance(value, (str, os.PathLike)) and bool(os.fspath(value))
 
@@ -137,7 +134,7 @@ def _flag(value: Any) -> Any:
 
 
 def _whole(least: int) -> Check:
-    return _where(lambda value: _is_number(value) and value >= least, f"a whole number, at least {least}")
+    return _where(lambda value: is_number(value, int) and value >= least, f"a whole number, at least {least}")
 
 
 _MOST_SECONDS = 1_000_000_000
@@ -145,7 +142,7 @@ _MOST_SECONDS = 1_000_000_000
 
 
 def _seconds(value: Any) -> Any:
-    if not _is_number(value, (int, float)) or not 0 <= value <= _MOST_SECONDS:
+    if not is_number(value, (int, float)) or not 0 <= value <= _MOST_SECONDS:
         raise InvalidValue(f"a number of seconds, at least 0 and at most {_MOST_SECONDS}")
     return float(value)
 
@@ -205,7 +202,7 @@ def _directories(value: Any) -> Any:
 def _level(value: Any) -> Any:
     if isinstance(value, str):
         value = logging.getLevelNamesMapping().get(value.upper())
-    if not _is_number(value):
+    if not is_number(value, int):
         raise InvalidValue("a level of the logging module, such as logging.INFO")
     return value
 
@@ -246,7 +243,7 @@ def _webhooks(value: Any) -> Any:
 
 _log_parts = _where(lambda value: value in ("bodies", "heads", "off"), "'bodies', 'heads' or 'off'")
 _log_days = _where(
-    lambda value: _is_number(value, (int, float)) and 0 < value <= 10_000,
+    lambda value: is_number(value, (int, float)) and 0 < value <= 10_000,
     "a number of days, more than 0 and at most 10000",
 )
 

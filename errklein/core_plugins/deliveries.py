@@ -15,7 +15,7 @@ from errklein.ports import Journal, JournalError
 from errklein.text import code, fenced, plain, truncated
 from errklein.text.masking import masker
 from errklein.webhooks.deliveries import DeliveryQuery, StoredDelivery
-from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, parse_ids, parse_replay, parse_words
+from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, next_page, parse_ids, parse_replay, parse_words
 from errklein.webhooks.exported import body_text, details, summary
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class Deliveries(CorePlugin):
             return "No delivery matches."
         lines = _shown([summary(self._disclosed(msg, one)) for one in found])
         if len(found) == query.limit:
-            lines.append(f"Older ones: {code(self._next_page(words, found[-1].id))}")
+            lines.append(f"Older ones: {code(f'{self._bot.prefix}deliveries {next_page(words, found[-1].id)}')}")
         return "\n".join(lines)
 
     @admin_by_default
@@ -155,11 +155,6 @@ class Deliveries(CorePlugin):
             return delivery
         attempts = [one._replace(outcome=one.outcome._replace(reason="")) for one in delivery.attempts]
         return delivery._replace(outcome=delivery.outcome._replace(reason=""), attempts=attempts)
-
-    def _next_page(self, words: list[str], last: int) -> str:
-        if "before" in words:
-            del words[(at := words.index("before")) : at + 2]
-        return f"{self._bot.prefix}{shlex.join(['deliveries', *words, 'before', str(last)])}"
 
 
 async def _read(result: Awaitable[T]) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -191,10 +191,6 @@ class DeliveryQueue:
     def resume(self, route: str) -> Deferred[None]:
         """Run the deliveries of a paused route again."""
         return self._journal.pause(route, False).addCallback(self._changed)
-
-    def replay(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
-        """Let deliveries run once more; see `Journal.replay`."""
-        return self._journal.replay(ids).addCallback(self._changed)
 
     def look(self) -> None:
         """Look for deliveries that can run now: others have changed the journal, or a plugin was activated."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -80,6 +81,14 @@ def parse_replay(words: Sequence[str], now: float, hooks: Mapping[str, str] | No
     query = parse_words(words, now, hooks)
     states = query.states or (DeliveryState.FAILED, DeliveryState.DEAD)
     return replace(query, states=states, limit=query.limit if "limit" in words else MAX_COUNT)
+
+
+def next_page(words: Sequence[str], last: int) -> str:
+    """Return the words of a list whose page ends with the delivery `last`, changed to those of the next page."""
+    kept = list(words)
+    if "before" in kept:
+        del kept[(at := kept.index("before")) : at + 2]
+    return shlex.join([*kept, "before", str(last)])
 
 
 def parse_ids(words: Iterable[str]) -> list[int] | None:

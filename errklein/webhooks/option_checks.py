@@ -53,19 +53,19 @@ def _dedupe(value: Any) -> Any:
 def _window(value: Any) -> float:
     match = _WINDOW.fullmatch(value) if isinstance(value, str) else None
     seconds = int(match[1]) * _SECONDS[match[2]] if match else value
-    if not _is_number(seconds, (int, float)) or not 0 < seconds <= _MOST_SECONDS:
+    if not is_number(seconds, (int, float)) or not 0 < seconds <= _MOST_SECONDS:
         raise InvalidOption("seconds, or a text such as '300s', '10min', '12h' or '3d', at most 366 days", value)
     return float(seconds)
 
 
 def _timeout(value: Any) -> float:
-    if not _is_number(value, (int, float)) or not 0 < value < float("inf"):
+    if not is_number(value, (int, float)) or not 0 < value < float("inf"):
         raise InvalidOption("a number of seconds, more than 0", value)
     return float(value)
 
 
 def _whole(value: Any) -> Any:
-    if not _is_number(value, int) or value < 1:
+    if not is_number(value, int) or value < 1:
         raise InvalidOption("a whole number, at least 1", value)
     return value
 
@@ -76,7 +76,8 @@ def _ordered(value: Any) -> Any:
     return value
 
 
-def _is_number(value: Any, kinds: Any) -> bool:
+def is_number(value: Any, kinds: Any) -> bool:
+    """Return whether the value is a number of these types. True and False aren't."""
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 

@@ -135,6 +135,12 @@ class QueueCase(SynchronousTestCase):
         """Run what is due now."""
         self.clock.pump([0.0] * 10)
 
+    def replay(self, ids):
+        """Replay deliveries as `!delivery replay` does."""
+        self.successResultOf(self.journal.replay(ids))
+        self.queue.look()
+        self.turn()
+
     def delivery(self, route="Plugin:hook", body=b"body", **fields):
         return StoredDelivery(
             self.journal._journal.next_id(),
@@ -428,26 +434,11 @@ class AttemptTests(QueueCase):
         self.assertEqual(self.state(number), DeliveryState.DEAD)
         self.assertEqual(self.queue.running, 0)
 
-    def test_delivery_that_ends_the_process(self):
-        """A delivery whose last attempt has ended the process is given up without a further one, and may be replayed."""
-        interrupted = Outcome(0, "the process ended")
-        journal = self.journal._journal
-        journal.record(self.delivery())
-        for _ in range(3):
-            journal.lease("Plugin:hook", 1, 60.0)
-            journal.retry_at(1, 0.0, interrupted)
-        self.restart()
-        self.assertEqual(self.handler.ids, [])
-        self.assertEqual([number for number, _ in self.dead], [1])
-        self.queue.replay([1])
-        self.turn()
-        self.assertEqual(self.handler.ids, [1])
-
     def test_replay_of_a_dead_delivery(self):
-        """A dead delivery that is replayed runs once more. The caller gets the ids of those that can be replayed."""
+        """A dead delivery that is replayed runs once more."""
         number = self.accept(results=[REJECTED])
         self.turn()
-        self.assertEqual(self.successResultOf(self.queue.replay([number, 99])), [number])
+        self.replay([number])
         self.turn()
         self.assertEqual(self.handler.ids, [number, number])
         self.assertEqual(self.state(number), DeliveryState.DONE)
@@ -812,8 +803,7 @@ class StopTests(QueueCase):
             journal.retry_at(1, 0.0, Outcome(0, "the process ended"))
         self.restart()
         self.assertEqual((self.handler.ids, [number for number, _ in self.dead]), ([], [1]))
-        self.queue.replay([1])
-        self.turn()
+        self.replay([1])
         self.assertEqual(self.handler.ids, [1])
 
     def test_stop_begins_nothing(self):

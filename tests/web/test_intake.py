@@ -258,7 +258,8 @@ class LogTests(IntakeCase):
         assert delivery.outcome is not None
         self.assertEqual((delivery.outcome.status, delivery.outcome.reason), (500, "ValueError: no such room"))
         self.plugin.result = "OK"
-        self.successResultOf(self.queue.replay([delivery.id]))
+        self.successResultOf(self.journal.replay([delivery.id]))
+        self.queue.look()
         self.clock.advance(0)
         self.assertEqual(self.plugin.got, [{"a": 1}, {"a": 1}])
         [delivery] = self.deliveries()
