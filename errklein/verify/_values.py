@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Header = tuple[bytes, bytes]
 """The name of a header in lower case, and its value."""
@@ -23,13 +23,13 @@ class Received:
 
     `url` is the address that the sender used, with scheme, host and query. The names of `headers` are in lower case; their
     values are unchanged. `body` has the bytes that have arrived, `peer` is the client's address or "", and `now` the current
-    Unix time in seconds.
+    Unix time in seconds. The repr leaves out what may contain secrets.
     """
 
     method: str
-    url: str
-    headers: Sequence[Header]
-    body: bytes
+    url: str = field(repr=False)
+    headers: Sequence[Header] = field(repr=False)
+    body: bytes = field(repr=False)
     peer: str
     now: float
 

@@ -40,6 +40,8 @@ class StoredRequest(NamedTuple):
     :param base_path: The path below which the client reached the webhooks.
     :param secret_headers: The lower-case names of headers that the journal's log must leave out, beside those that it knows. They
         aren't stored.
+
+    The repr leaves out what may contain secrets.
     """
 
     method: str
@@ -51,6 +53,9 @@ class StoredRequest(NamedTuple):
     server: tuple[str, int] = ("localhost", 80)
     base_path: str = ""
     secret_headers: frozenset[bytes] = frozenset()
+
+    def __repr__(self) -> str:
+        return f"<StoredRequest: {self.method}, {len(self.headers)} headers, {len(self.body or b'')} bytes>"
 
 
 class Outcome(NamedTuple):

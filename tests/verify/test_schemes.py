@@ -7,7 +7,8 @@ import inspect
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.verify import SCHEMES, Verification, verification
+from errklein.verify import SCHEMES, Received, Verification, verification
+from errklein.webhooks.deliveries import DeliveryState, StoredDelivery, StoredRequest
 
 
 class VerificationByNameTests(SynchronousTestCase):
@@ -149,3 +150,13 @@ class ReferenceTests(SynchronousTestCase):
     def test_own_verification(self) -> None:
         """A verification that a plugin defines itself takes references, too."""
         self.assertRaises(ValueError, Verification, "own", lambda *_: None, ("hunter2",))
+
+
+class ReprTests(SynchronousTestCase):
+    def test_secrets_of_requests(self) -> None:
+        """The repr of a request, as in a traceback, has no header, URL or body, which may be secret."""
+        headers = [(b"x-gitlab-token", b"5ecre7")]
+        received = Received("POST", "https://bot.example/?token=5ecre7", headers, b"5ecre7", "192.0.2.1", 0.0)
+        stored = StoredRequest("POST", "/?token=5ecre7", headers, b"5ecre7")
+        delivery = StoredDelivery(1, "Builds:build", DeliveryState.RECEIVED, 0.0, request=stored)
+        self.assertNotIn("5ecre7", repr((received, stored, delivery)))
