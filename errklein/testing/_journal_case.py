@@ -75,10 +75,12 @@ class JournalCase(_TestCase):
         self.settle()
         return delivery.id
 
-    def lease(self, count: int = 10, seconds: float = 60.0, ordered: bool = False) -> Sequence[StoredDelivery]:
+    def lease(
+        self, count: int = 10, seconds: float = 60.0, ordered: bool = False, held: Sequence[int] = ()
+    ) -> Sequence[StoredDelivery]:
         """Lease deliveries of the usual route."""
         leased: Sequence[StoredDelivery] = self.result_of(
-            self.journal.lease("Builds:build", count, seconds, ordered=ordered)
+            self.journal.lease("Builds:build", count, seconds, ordered, held)
         )
         return leased
 

@@ -192,9 +192,7 @@ class JournalContract(JournalCase):
         self.assertEqual(
             (stored.state, stored.origin, stored.attempt, stored.due_at), (DeliveryState.RECEIVED, "replay", 1, 0.0)
         )
-        self.assertEqual(
-            [(leased.id, leased.attempt, leased.origin) for leased in self.lease()], [(number, 2, "replay")]
-        )
+        self.assertEqual([(one.id, one.attempt, one.origin) for one in self.lease()], [(number, 2, "replay")])
         self.result_of(self.journal.finish(number, OK))
         stored = self.get(number)
         self.assertEqual((stored.state, stored.outcome), (DeliveryState.DONE, OK))
@@ -218,8 +216,7 @@ class JournalContract(JournalCase):
         self.result_of(self.journal.retry_at(number, self.time + 3600, ERROR))
         self.assertEqual(self.lease(), [])
         self.assertEqual(self.result_of(self.journal.replay([number])), [number])
-        [leased] = self.lease()
-        self.assertEqual((leased.id, leased.attempt, leased.request), (number, 2, REQUEST))
+        self.assertEqual([(one.id, one.attempt, one.request) for one in self.lease()], [(number, 2, REQUEST)])
 
     def test_replay_of_ack_after_runs_once(self) -> None:
         """A replayed delivery with `ack="after"` is leased, and its lease doesn't end."""
@@ -300,12 +297,10 @@ class JournalContract(JournalCase):
     def test_held_deliveries_are_not_leased(self) -> None:
         """`lease` leaves out the deliveries that the caller holds, although they are due. Ordered, it returns no later one."""
         first, second, third = (self.record() for _ in range(3))
-        self.assertEqual(self.result_of(self.journal.lease("Builds:build", 1, 60.0, True, [first])), [])
-        leased = self.result_of(self.journal.lease("Builds:build", 1, 60.0, False, [first]))
-        self.assertEqual([delivery.id for delivery in leased], [second])
+        self.assertEqual(self.leased_ids(count=1, ordered=True, held=[first]), [])
+        self.assertEqual(self.leased_ids(count=1, held=[first]), [second])
         self.time += 61
-        leased = self.result_of(self.journal.lease("Builds:build", 9, 60.0, False, [second]))
-        self.assertEqual([delivery.id for delivery in leased], [first, third])
+        self.assertEqual(self.leased_ids(held=[second]), [first, third])
 
     def test_next_due(self) -> None:
         """`next_due` is the earliest time at which a delivery of the route is due, without those that run."""
@@ -344,10 +339,7 @@ class JournalContract(JournalCase):
         """`once` is true for the first call with a delivery and key, also across attempts."""
         first, second = self.record(lease=5), self.record(lease=5)
         calls = ((first, "mail"), (first, "mail"), (first, "chat"), (second, "mail"))
-        self.assertEqual(
-            [self.result_of(self.journal.once(*call)) for call in calls],
-            [True, False, True, True],
-        )
+        self.assertEqual([self.result_of(self.journal.once(*call)) for call in calls], [True, False, True, True])
         self.result_of(self.journal.retry_at(first, 0.0, ERROR))
         self.lease()
         self.assertFalse(self.result_of(self.journal.once(first, "mail")))
