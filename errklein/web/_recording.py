@@ -51,6 +51,8 @@ class Recording:
         self._waits = waits
         self._now = now
         self._warnings = RateLimit(now)
+        self.running: set[int] = set()
+        """The ids of logged deliveries whose handler is running after the response, so that no replay begins meanwhile."""
         self._with_bodies = level == "bodies"
         self._logged = _Logged(self) if journal is not None and level != "off" else None
 
@@ -195,11 +197,12 @@ class _Logged:
 
     def responded(self, delivery: Delivery) -> None:
         hook = delivery.matched
+        self._recording.running.add(delivery.request.delivery_id)
         if hook is not None:
             self._recording.responded(delivery, hook)
 
     def ended(self, delivery: Delivery) -> None:
-        pass
+        self._recording.running.discard(delivery.request.delivery_id)
 
 
 class _Claim:

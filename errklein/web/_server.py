@@ -119,6 +119,8 @@ class WebServer:
 
     def run(self, delivery: StoredDelivery) -> Deferred[Outcome | Postponed]:
         """Call the handler of a recorded delivery. The Deferred fires when the handler has ended."""
+        if delivery.id in self._services.recording.running:
+            return succeed(Postponed("the handler is still running since the request", 10.0))
         request = RecordedRequest(self.site, delivery)
         self.site.router.dispatch(request)
         return request.outcome

@@ -291,6 +291,20 @@ class LogTests(IntakeCase):
         self.plugin.result.callback("late")
         self.assertEqual(self.states(), ["failed"])
 
+    def test_overdue_is_not_replayed_before_it_has_ended(self) -> None:
+        """A replay waits for the handler that exceeded the time limit, so that none runs twice at the same time."""
+        self.plugin.result = first = Deferred()
+        self.start("POST", "/plain")
+        self.pass_time(61)
+        self.successResultOf(self.journal.replay([1]))
+        self.queue.look()
+        self.pass_time(60)
+        self.assertEqual((len(self.plugin.got), self.states()), (1, ["retry"]))
+        self.plugin.result = "OK"
+        first.callback("late")
+        self.pass_time(11)
+        self.assertEqual((len(self.plugin.got), self.states()), (2, ["done"]))
+
 
 class AcknowledgedTests(IntakeCase):
     """Webhooks with `ack="now"`."""
