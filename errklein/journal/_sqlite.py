@@ -250,6 +250,7 @@ class SQLiteJournal:
     def close(self) -> Deferred[None]:
         """See `Journal.close`."""
         self.flush()
+        self._logs = False
         return (
             self._commits.close()
             .addCallback(lambda _: self._threads.write(self._database.close))

@@ -111,6 +111,7 @@ class RestartTests(FileCase):
         self.restart()
         self.assertEqual(self.find(), [delivery.id])
         self.result_of(self.journal.close())
+        self.journal.log(delivery)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         for call in (self.journal.finish(1, OK), self.journal.depth(), self.journal.find(DeliveryQuery())):
             self.assertIn("is closed", self.failureResultOf(call, JournalError).getErrorMessage())
