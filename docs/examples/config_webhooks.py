@@ -8,5 +8,5 @@ WEBHOOKS = {
         "rate": "10/s",
         "methods": ["POST"],
     },
-    "Orders:push": {"verify": "github", "secret": ["env:GH_SECRET_NEW", "env:GH_SECRET"]},
+    "Orders:push": {"verify": "github", "secret": ["file:/etc/errklein/orders_new", "file:/etc/errklein/orders"]},
 }
