@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -90,6 +91,7 @@ class WebServer:
         self._recorded_pool = recorded_pool or pool
         self._recorded_services = self._services
         self._now = now
+        self._variables = copy_context()
         self.listeners = Listeners(reactor, self.site, self.site.limits.guard)
         self._closing: Deferred[None] = succeed(None)
 
@@ -122,7 +124,8 @@ class WebServer:
         if delivery.id in self._services.recording.running:
             return succeed(Postponed("the handler is still running since the request", 10.0))
         request = RecordedRequest(self.site, delivery)
-        self.site.router.dispatch(request)
+        # On the asyncio reactor, timers run in the context of what has set them.
+        self._variables.copy().run(self.site.router.dispatch, request)
         return request.outcome
 
     def url_for(self, owner: str, endpoint: str, values: Mapping[str, Any]) -> str:

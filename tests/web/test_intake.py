@@ -6,6 +6,7 @@ import hmac
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from contextvars import copy_context
 from time import time as now
 from typing import Any
 
@@ -18,6 +19,7 @@ from twisted.web.static import Data
 from errklein.journal import DeliveryQueue, MemoryJournal, RetryPolicy
 from errklein.ports import JournalError
 from errklein.running import ThreadWaits, register_reactor_thread
+from errklein.running.context import handled_network
 from errklein.verify import addresses, github, slack, standard_webhooks
 from errklein.web import ClientResponse, WebSettings
 from errklein.webhooks import webhook
@@ -40,10 +42,12 @@ class Receiver:
 
     def __init__(self) -> None:
         self.got: list[Any] = []
+        self.networks: list[str] = []
         self.result: Any = "OK"
 
     async def handle(self, payload: Any) -> Any:
         self.got.append(payload)
+        self.networks.append(handled_network.get())
         if isinstance(self.result, Exception):
             raise self.result
         return await self.result if isinstance(self.result, Deferred) else self.result
@@ -336,6 +340,14 @@ class AcknowledgedTests(IntakeCase):
             self.assertEqual((self.ask("POST", "/at_once").status, self.states()[0]), (200, "running"))
         finally:
             ready.set()
+
+    def test_context_variables(self) -> None:
+        """A handler sees no context variables of the code that has caused its delivery to run."""
+        self.post("/durable", b"{}", signed(b"{}"))
+        context = copy_context()
+        context.run(handled_network.set, "irc")
+        context.run(self.clock.advance, 0)
+        self.assertEqual((self.plugin.got, self.plugin.networks), ([{}], [""]))
 
     def test_repeated_id(self) -> None:
         """A repeated id gets 202, and runs once."""
