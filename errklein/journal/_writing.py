@@ -40,6 +40,9 @@ _END = """
 _CANDIDATES = "SELECT id, due_at FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = :route {due} ORDER BY id LIMIT :count"
 
 
+_SPREAD = "10.0 * (1 << min(attempt - 2, 8)) * ((id * 31 + attempt) * 7919 % 1000) / 1000"
+"""Seconds up to a maximum that doubles with each attempt. They are the same each time, so that a simulation can be repeated."""
+
 _BODY_SIZE = """
     coalesce(
         (SELECT length(body) FROM private p WHERE p.id = due.id), (SELECT length(body) FROM contents c WHERE c.id = due.id), 0
@@ -99,7 +102,8 @@ class JournalWriter:
     def begin(self, connection: sqlite3.Connection) -> None:
         """Set the connection up, and end the attempts of an earlier process.
 
-        Deliveries with `ack="now"` are due at once then, others have failed.
+        Deliveries with `ack="now"` are due at once then, others have failed. One during which processes have ended repeatedly is due
+        later, at a time of its own: one of these may be what ends them, and must not take the others along each time.
         """
         # Secrets that are removed are overwritten. Not all builds of SQLite do so by default.
         connection.execute("PRAGMA secure_delete = ON")
@@ -107,9 +111,10 @@ class JournalWriter:
         connection.execute(f"PRAGMA journal_size_limit = {LOG_FILE_SIZE}")
         for state, durable in ((DeliveryState.RETRY, True), (DeliveryState.FAILED, False)):
             connection.execute(
-                "UPDATE deliveries INDEXED BY unfinished SET state = ?, due_at = 0, status = 0, reason = ?, seconds = 0 "
+                "UPDATE deliveries INDEXED BY unfinished "
+                f"SET state = ?, due_at = iif(reason = ?, ? + {_SPREAD}, 0), status = 0, reason = ?, seconds = 0 "
                 "WHERE state < 3 AND state = 1 AND durable = ?",
-                (NUMBERS[state], PROCESS_ENDED, durable),
+                (NUMBERS[state], PROCESS_ENDED, self._now(), PROCESS_ENDED, durable),
             )
 
     def record(

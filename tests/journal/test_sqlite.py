@@ -96,6 +96,20 @@ class RestartTests(FileCase):
         self.assertEqual(self.get(now).attempts, [Attempt(1, 1000.0, ended)])
         self.assertEqual(self.result_of(self.journal.replay([after])), [after])
 
+    def test_what_ends_the_process_runs_alone(self) -> None:
+        """Deliveries during which two processes have ended are due at different times, so that not each ends with the culprit."""
+        for _ in range(20):
+            self.record(lease=60)
+        self.restart()
+        self.assertEqual(len(self.lease(count=100)), 20)
+        self.restart()
+        self.assertLess(len(self.lease(count=100)), 3)
+        alone = []
+        for _ in range(100):
+            self.time += 0.1
+            alone.append(len(self.lease(count=100)))
+        self.assertEqual((sum(alone) >= 18, max(alone) <= 3), (True, True), alone)
+
     def test_ids_of_a_lost_log_are_not_used_again(self) -> None:
         """A delivery that a crash keeps from the log may have used `once`, so its id isn't given to another one."""
         number = self.journal.next_id()
