@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from itertools import pairwise
 
 from hypothesis import given
@@ -109,11 +110,12 @@ class QueueCase(SynchronousTestCase):
     def now(self):
         return self.wall + self.clock.seconds()
 
-    def restart(self):
+    def restart(self, waits=False):
         """Create another queue on the same journal, as a new process does."""
         if self.queue is not None:
             self.queue.close()
         self.handler = Handler()
+        self.handler.waits = waits
         self.queue = DeliveryQueue(
             self.clock,
             self.journal,
@@ -250,6 +252,16 @@ class AcceptTests(QueueCase):
         number = self.accept("Quiet:hook")
         self.turn()
         self.assertIn(number, self.handler.running)
+
+    def test_each_route_gets_half_of_what_others_leave(self):
+        """Routes with many waiting deliveries share the capacity; the last of them get one place each, until none is left."""
+        self.queue.stop()
+        for route in range(5):
+            for _ in range(10):
+                self.accept(f"Plugin:{route}")
+        self.restart(waits=True)
+        self.assertEqual(list(Counter(run.route for run in self.handler.runs).values()), [4, 2, 1, 1])
+        self.assertEqual(self.queue.running, self.capacity)
 
     def test_no_call_is_left_over(self):
         """Without deliveries that wait, nothing is scheduled: neither after the start, nor after a delivery."""
@@ -459,6 +471,35 @@ class ClockTests(QueueCase):
         for _ in range(20):
             self.clock.advance(20.0)
             self.assertEqual(self.successResultOf(self.journal.lease("Plugin:hook", 1, 60.0)), [])
+
+    def test_extension_that_fails(self):
+        """Nobody else can lease the delivery of a running handler if one extension fails."""
+        self.accept()
+        self.turn()
+        for second in range(1, 201):
+            self.journal.failing = {"extend"} if 30 <= second < 55 or 130 <= second < 155 else set()
+            self.clock.advance(1.0)
+            self.assertEqual(self.successResultOf(self.journal.lease("Plugin:hook", 1, 60.0)), [])
+        self.assertEqual(len(self.journal.failures), 2)
+
+    def test_fast_handlers_need_no_extension(self):
+        """The lease of a handler is extended three times a minute, and not if it ends before, also after a long one."""
+        for begin in (0.0, 1000.0):
+            self.clock.advance(begin)
+            number = self.accept()
+            for _ in range(19):
+                self.turn()
+                self.clock.advance(1.0)
+            self.handler.end(number)
+            self.turn()
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.accept()
+        self.turn()
+        begin = self.now()
+        self.journal.failing = {"extend"}
+        for _ in range(79):
+            self.clock.advance(1.0)
+        self.assertEqual([at - begin for _, at in self.journal.failures], [20.0, 40.0, 60.0])
 
     def test_clock_set_forward(self):
         """A delivery that runs doesn't run a second time when the clock is set after the end of its lease."""
@@ -805,6 +846,30 @@ class StopTests(QueueCase):
         self.assertEqual((self.handler.ids, [number for number, _ in self.dead]), ([], [1]))
         self.replay([1])
         self.assertEqual(self.handler.ids, [1])
+
+    def test_fewer_attempts_than_before(self):
+        """A delivery whose attempts have ended the process is given up if its plugin now allows fewer than it has had."""
+        journal = self.journal._journal
+        journal.record(self.delivery())
+        for _ in range(3):
+            journal.lease("Plugin:hook", 1, 60.0)
+            journal.retry_at(1, 0.0, Outcome(0, "the process ended"))
+        self.policies = {"Plugin:hook": RetryPolicy(attempts=1)}
+        self.restart()
+        self.assertEqual(self.handler.ids, [])
+        self.assertEqual(self.dead, [(1, Outcome(0, "the process ended during the last attempt"))])
+        self.assertEqual(self.state(1), DeliveryState.DEAD)
+
+    def test_attempt_that_ended_the_process_before_the_last_one(self):
+        """A delivery whose attempt has ended the process runs again while it has attempts left, as does a failed one."""
+        journal = self.journal._journal
+        for _ in range(2):
+            journal.record(self.delivery())
+        journal.lease("Plugin:hook", 2, 60.0)
+        journal.retry_at(1, 0.0, Outcome(0, "the process ended"))
+        journal.retry_at(2, 0.0, Outcome(500, "ValueError"))
+        self.restart()
+        self.assertEqual([(run.id, run.attempt) for run in self.handler.runs], [(1, 2), (2, 2)])
 
     def test_stop_begins_nothing(self):
         """After `stop`, deliveries are recorded and wait for the next start."""
