@@ -67,9 +67,9 @@ class WebServer:
         settings = settings or WebSettings()
         self.site = Site(reactor, settings)
         decoding_pool = decoding_pool or pool
-        bodies = self.site.bodies = BodyBudget(
-            reactor, settings.body_memory, decoding_pool, large_pool or decoding_pool, self.site.limits
-        )
+        pools = decoding_pool, large_pool or decoding_pool
+        bodies = self.site.bodies = BodyBudget(reactor, settings.body_memory, *pools, self.site.limits)
+        self._recorded_bodies = BodyBudget(reactor, settings.body_memory, *pools, self.site.limits)
         configure = partial(configured, options=settings.hooks, default_methods=settings.default_methods)
         self.routes = Routes(reactor, self._create_delivery, self._shadowed, configure, self._prepare)
         self._in_flight = InFlightCounter()
@@ -117,7 +117,7 @@ class WebServer:
         """
         recording = Recording(self._now, journal, later, waits, self._services.settings.delivery_log)
         self._services = replace(self._services, recording=recording)
-        self._recorded_services = replace(self._services, pool=self._recorded_pool)
+        self._recorded_services = replace(self._services, pool=self._recorded_pool, bodies=self._recorded_bodies)
 
     def run(self, delivery: StoredDelivery) -> Deferred[Outcome | Postponed]:
         """Call the handler of a recorded delivery. The Deferred fires when the handler has ended."""
@@ -155,6 +155,7 @@ class WebServer:
         self._services.pool.stop()
         self._recorded_pool.stop()
         self._services.bodies.stop()
+        self._recorded_bodies.stop()
 
     def when_idle(self) -> Deferred[None]:
         """Return a Deferred that fires when every request has its response."""

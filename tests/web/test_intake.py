@@ -517,6 +517,25 @@ class AcknowledgedTests(IntakeCase):
         self.assertEqual(self.post("/plain").status, 200)
 
 
+class LargeBodyTests(IntakeCase):
+    """Webhooks with `ack="now"`, and memory for one large body at a time."""
+
+    settings = WebSettings(body_memory=32_000_000)
+
+    def test_running_handlers_delay_no_response(self) -> None:
+        """A request is acknowledged while the handler of an earlier one runs, and keeps the memory of its body."""
+        self.plugin.result = running = Deferred()
+        for number in range(2):
+            body = b'"%d%b"' % (number, b"x" * 2_000_000)
+            sent = self.start("POST", "/durable", body, "application/json", signed(body, id=str(number)))
+            self.assertEqual(self.response_to(sent).status, 202)
+            while not self.plugin.got:
+                self.clock.advance(0)
+                self.assertTrue(self.clock.turn() or self.plugin.got)
+        self.assertEqual(len(self.plugin.got), 1)
+        running.callback("OK")
+
+
 class DeduplicatedTests(IntakeCase):
     """Webhooks with `ack="after"` whose repeated requests are recognised."""
 
