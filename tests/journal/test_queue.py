@@ -101,6 +101,7 @@ class QueueCase(SynchronousTestCase):
 
     def setUp(self):
         self.clock = self.clock_type()
+        self.clock.advance(1000.0)
         self.wall = 1_000_000.0
         self.journal = UnreliableJournal(MemoryJournal(self.now), self.now)
         self.dead = []
@@ -484,6 +485,7 @@ class ClockTests(QueueCase):
 
     def test_fast_handlers_need_no_extension(self):
         """The lease of a handler is extended three times a minute, and not if it ends before, also after a long one."""
+        self.journal.failing = {"extend"}
         for begin in (0.0, 1000.0):
             self.clock.advance(begin)
             number = self.accept()
@@ -496,7 +498,6 @@ class ClockTests(QueueCase):
         self.accept()
         self.turn()
         begin = self.now()
-        self.journal.failing = {"extend"}
         for _ in range(79):
             self.clock.advance(1.0)
         self.assertEqual([at - begin for _, at in self.journal.failures], [20.0, 40.0, 60.0])
@@ -865,11 +866,12 @@ class StopTests(QueueCase):
         journal = self.journal._journal
         for _ in range(2):
             journal.record(self.delivery())
-        journal.lease("Plugin:hook", 2, 60.0)
-        journal.retry_at(1, 0.0, Outcome(0, "the process ended"))
-        journal.retry_at(2, 0.0, Outcome(500, "ValueError"))
+        for _ in range(2):
+            journal.lease("Plugin:hook", 2, 60.0)
+            journal.retry_at(1, 0.0, Outcome(0, "the process ended"))
+            journal.retry_at(2, 0.0, Outcome(500, "ValueError"))
         self.restart()
-        self.assertEqual([(run.id, run.attempt) for run in self.handler.runs], [(1, 2), (2, 2)])
+        self.assertEqual([(run.id, run.attempt) for run in self.handler.runs], [(1, 3), (2, 3)])
 
     def test_stop_begins_nothing(self):
         """After `stop`, deliveries are recorded and wait for the next start."""
@@ -925,6 +927,24 @@ class StopTests(QueueCase):
         self.successResultOf(idle)
         self.assertEqual(len(self.handler.runs), 10)
         self.successResultOf(self.queue.when_idle())
+
+    def test_idle_waits_for_what_is_read(self):
+        """`when_idle` doesn't fire before the queue has looked for what it was told of, nor while it reads deliveries."""
+        number = self.accept(results=[REJECTED])
+        self.turn()
+        self.successResultOf(self.journal.replay([number]))
+        self.queue.look()
+        idle = self.queue.when_idle()
+        for verb in ("waiting", "lease"):
+            self.journal.late = {verb}
+            self.assertNoResult(idle)
+            self.turn()
+            self.assertNoResult(idle)
+            self.journal.late.clear()
+            self.journal.report()
+        self.turn()
+        self.successResultOf(idle)
+        self.assertEqual(self.handler.ids, [number, number])
 
     def test_running_handler_at_the_end(self):
         """A delivery whose handler hasn't ended runs again after the restart. Its late end changes nothing."""

@@ -279,6 +279,12 @@ class MemoryTests(JournalCase, SynchronousTestCase):
         self.assertEqual(len(self.find(states=[DeliveryState.REFUSED], limit=1000)), 10)
         self.assertEqual(self.leased_ids(), [waiting])
 
+    def test_newest_is_kept(self) -> None:
+        """The newest delivery is kept, also one that is larger than all may be together."""
+        self.log(DeliveryState.FAILED)
+        newest = self.log(DeliveryState.DONE, OK, request=REQUEST._replace(body=b"x" * 200_000))
+        self.assertEqual(self.find(), [newest])
+
     def test_keys_outlive_deliveries(self) -> None:
         """The key of a dropped delivery is remembered, unless the delivery was given up."""
         for key, outcome in (("k", OK), ("f", ERROR)):
