@@ -40,8 +40,9 @@ class EventReporter:
 class WebServices:
     """What the delivery of a request uses.
 
-    `pool` has the threads of
-    blocking handlers; in those of `bodies`, large bodies are decoded before. Streamed responses share `time_slices`, the time slice of each turn of the reactor. `in_flight` counts the requests without a response. `checks` and `recording` are the steps of the pipeline in `_intake`.
+    `pool` has the threads of blocking handlers; in those of `bodies`, large bodies are decoded before. Recorded deliveries have
+    their own. Streamed responses share `time_slices`, the time slice of each turn of the reactor. `in_flight` counts the
+    requests without a response. `checks` and `recording` are the steps of the pipeline in `_intake`.
     """
 
     settings: WebSettings
