@@ -215,9 +215,8 @@ class JournalContract(JournalCase):
         """A delivery that waits for a retry is due at once when it is replayed."""
         number = self.record(lease=60)
         self.result_of(self.journal.retry_at(number, self.time + 3600, ERROR))
-        self.assertEqual(self.lease(), [])
-        self.assertEqual(self.result_of(self.journal.replay([number])), [number])
-        self.assertEqual([(one.id, one.attempt, one.request) for one in self.lease()], [(number, 2, REQUEST)])
+        self.result_of(self.journal.replay([number]))
+        self.assertEqual([(leased.id, leased.attempt) for leased in self.lease()], [(number, 2)])
 
     def test_replay_of_ack_after_runs_once(self) -> None:
         """A replayed delivery with `ack="after"` is leased, and its lease doesn't end."""

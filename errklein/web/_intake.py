@@ -9,39 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
-
 from errklein.verify import ImmediateResponse
 from errklein.web._delivery import Delivery
 from errklein.web._error_pages import Problem
+from errklein.web._pending import PendingRequest
 from errklein.web._routes import Route
 from errklein.web._services import WebServices
 from errklein.web._stock_request import WebhookRequest
 from errklein.webhooks import Hook
 
 
-class Intake(Resource):
+class Intake(PendingRequest):
     """A request for a webhook that has options."""
-
-    isLeaf = True
 
     def __init__(
         self, services: WebServices, route: Route, hook: Hook, request: WebhookRequest, captures: Mapping[str, Any]
     ) -> None:
-        self._services, self._route, self._hook, self._request = services, route, hook, request
-        self._captures = captures
+        super().__init__(services, request)
+        self._route, self._hook, self._captures = route, hook, captures
 
-    def render(self, request: object) -> int:
-        """Handle the request. A stop of the service waits for it."""
-        self._services.in_flight.enter()
-        self._request.hold_body()
-        received = Deferred.fromCoroutine(self._receive()).addErrback(self._request.processingFailed)
-        received.addBoth(lambda _: self._request.drop_body()).addBoth(lambda _: self._services.in_flight.leave())
-        return NOT_DONE_YET
-
-    async def _receive(self) -> None:
+    async def receive(self) -> None:
+        """Take the steps of the pipeline."""
         checks, recording, hook, request = self._services.checks, self._services.recording, self._hook, self._request
         try:
             checks.client_rate(hook, request)

@@ -504,6 +504,22 @@ class AcknowledgedTests(IntakeCase):
             [line for line in warnings if "disk" in line], ["Webhooks can't be recorded, and get 503: the disk is full"]
         )
 
+    def test_hanging_disk(self) -> None:
+        """A client doesn't wait longer for the disk than for a handler. What is recorded later runs, since it may have got 202."""
+        record, writing = self.journal.record, Deferred[None]()
+        self.patch(
+            self.journal,
+            "record",
+            lambda *args, **kwargs: writing.addCallback(lambda _: record(*args, **kwargs)),
+        )
+        waiting = self.start("POST", "/durable", b"{}", "application/json", signed(b"{}"))
+        self.pass_time(61)
+        self.assertEqual(self.successResultOf(waiting).status, 503)
+        writing.callback(None)
+        self.clock.advance(0)
+        self.assertEqual((self.plugin.got, self.states()), ([{}], ["done"]))
+        self.successResultOf(self.web.when_idle())
+
     def test_paused(self) -> None:
         """While any webhook is paused, requests are recorded and get 202; they run when it is resumed."""
         self.successResultOf(self.queue.pause("Receiver:plain"))
