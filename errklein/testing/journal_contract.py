@@ -213,8 +213,7 @@ class JournalContract(JournalCase):
 
     def test_replay_of_a_retry(self) -> None:
         """A delivery that waits for a retry is due at once when it is replayed."""
-        number = self.record(lease=60)
-        self.result_of(self.journal.retry_at(number, self.time + 3600, ERROR))
+        self.result_of(self.journal.retry_at(number := self.record(lease=60), self.time + 3600, ERROR))
         self.result_of(self.journal.replay([number]))
         self.assertEqual([(leased.id, leased.attempt) for leased in self.lease()], [(number, 2)])
 

@@ -177,6 +177,7 @@ class Process:
         self.clock = ProcessClock(simulation.clock)
         self.alive = True
         self.paused = set(simulation.paused)
+        self._pausing: set[str] = set()
         self.queue: DeliveryQueue | None = None
 
     def start(self, path: Path) -> None:
@@ -241,14 +242,18 @@ class Process:
     def pause(self, route: str) -> None:
         """Pause a route. From the next process on, nothing of it runs."""
 
+        self._pausing.add(route)
+
         def note(_: None) -> None:
-            if self.alive:
+            # A resume that was requested meanwhile is the last word.
+            if self.alive and route in self._pausing:
                 self._simulation.paused.add(route)
 
         self.queue.pause(route).addCallbacks(note, lambda failure: failure.trap(JournalError))
 
     def resume(self, route: str) -> None:
         """Resume a route."""
+        self._pausing.discard(route)
         self.paused.discard(route)
         self._simulation.paused.discard(route)
         self.queue.resume(route).addErrback(lambda failure: failure.trap(JournalError))
