@@ -241,7 +241,6 @@ class Process:
 
     def pause(self, route: str) -> None:
         """Pause a route. From the next process on, nothing of it runs."""
-
         self._pausing.add(route)
 
         def note(_: None) -> None:
