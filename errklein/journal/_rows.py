@@ -78,9 +78,9 @@ def head_of(request: StoredRequest, target: str, headers: Sequence[tuple[bytes, 
     """
     host, port = request.server
     fields = (request.method, target, request.client, "s" if request.secure else "", host, str(port), request.base_path)
-    head = b"\n".join(("\n".join(fields).encode("utf-8", "surrogatepass"), *chain.from_iterable(headers)))
-    if head.count(b"\n") != 6 + 2 * len(headers):
-        lines = [field.encode("utf-8", "surrogatepass") for field in fields] + list(chain.from_iterable(headers))
+    lines = [field.encode("utf-8", "surrogatepass") for field in fields] + list(chain.from_iterable(headers))
+    head = b"\n".join(lines)
+    if head.count(b"\n") >= len(lines):
         head = b"\n".join(line.replace(b"\n", b" ") for line in lines)
     return head
 

@@ -92,6 +92,11 @@ class HeaderTests(SynchronousTestCase):
         headers = {"referer": f"https://ann:{SECRET}@host/a?token={SECRET}&b=1", "x-original-uri": f"/a?key={SECRET}"}
         values = [value.decode() for _, value in redacted_head(request(**headers))[1]]
         self.assertEqual(values, [f"https://{MASK}@host/a?token={MASK}&b=1", f"/a?key={MASK}"])
+        for url, expected in (
+            (f"https://ann:{SECRET}@host/", f"https://{MASK}@host/"),
+            (f"/a?key={SECRET}", f"/a?key={MASK}"),
+        ):
+            self.assertEqual(redacted_head(request(referer=url))[1], [(b"referer", expected.encode())])
 
 
 class TargetTests(SynchronousTestCase):
@@ -281,6 +286,14 @@ class HeadTests(SynchronousTestCase):
 
     def test_line_ends(self) -> None:
         """Line ends within fields become spaces, and don't move other fields."""
-        stored = StoredRequest("GET\n", "/\n", [(b"a\nb", b"c\n"), (b"d", b"e")], None)
-        found = request_of(head_of(stored, stored.target, stored.headers), None)
-        self.assertEqual(found, StoredRequest("GET ", "/ ", [(b"a b", b"c "), (b"d", b"e")], None))
+        for stored, expected in (
+            (
+                StoredRequest("GET\n", "/\n", [(b"a\nb", b"c\n"), (b"d", b"e")], None),
+                StoredRequest("GET ", "/ ", [(b"a b", b"c "), (b"d", b"e")], None),
+            ),
+            (
+                StoredRequest("GET", "/", [(b"a", b"b\nc")], None),
+                StoredRequest("GET", "/", [(b"a", b"b c")], None),
+            ),
+        ):
+            self.assertEqual(request_of(head_of(stored, stored.target, stored.headers), None), expected)

@@ -190,6 +190,17 @@ class SecretsTests(FileCase):
         self.assertEqual({name for name, content in files.items() if b"5ecre7" in content}, set())
         self.assertIn("journal.sqlite-wal", files)
 
+    def test_side_file_is_emptied_when_nothing_happens(self) -> None:
+        """The write-ahead log is kept while deliveries arrive each second, and emptied when none has, each time."""
+        log = self.directory / "journal.sqlite-wal"
+        for _ in range(2):
+            for _ in range(3):
+                self.record()
+                self.journal.maintain()
+                self.assertGreater(log.stat().st_size, 0)
+            self.journal.maintain()
+            self.assertEqual(log.stat().st_size, 0)
+
     def test_logged_secrets_are_never_written(self) -> None:
         """Secrets of deliveries with `ack="after"`, and of refused requests, aren't in the file."""
         self.log(DeliveryState.FAILED)
