@@ -11,13 +11,10 @@ from typing import Any, Literal
 from urllib.parse import quote_plus, unquote_plus
 
 from errklein.text.masking import is_secret
-from errklein.webhooks.deliveries import StoredRequest
+from errklein.webhooks.deliveries import MAX_LOGGED_BODY, StoredRequest
 
 MASK = "***"
 """The replacement for a secret. Unlike that of log lines it is ASCII, since a URL must still be valid in a replay."""
-
-MAX_BODY = 1_000_000
-"""The size in bytes of the largest body that the log stores."""
 
 MAX_TARGET = 4000
 """The largest stored size of a target, and of the value of a header."""
@@ -67,7 +64,7 @@ class Redaction:
 
     def body(self, body: bytes | None) -> bytes | None:
         """Return the body as it is stored; None if it is left out."""
-        if body is None or len(body) > MAX_BODY or self.level != "bodies":
+        if body is None or len(body) > MAX_LOGGED_BODY or self.level != "bodies":
             return None
         return self._mask(body)
 

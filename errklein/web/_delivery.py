@@ -335,10 +335,15 @@ class Delivery(Resource):
             # As in `HandlerCall`.
             failure.cleanFailure()
             error.__context__ = None
+            self.note_rejection(error)
             return self._respond_with(error)
         else:
             self._handler_failed(failure)
         return None
+
+    def note_rejection(self, error: HTTPException) -> None:
+        """Note the reason of a response that a handler has chosen with `abort`. May be called in any thread."""
+        self.reason = self.reason or error.description or ""
 
     def _conversion_failed(self, failure: Failure) -> None:
         """Respond to an error that occurred while the handler's return value was converted into a response."""

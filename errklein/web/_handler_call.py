@@ -50,6 +50,7 @@ class HandlerCall:
             # Its traceback and its context would form cycles, which keep the body in memory until the next garbage collection.
             value = error.with_traceback(None)
             error.__context__ = None
+            self.delivery.note_rejection(error)
         response = prepare_response(value, self.context)
         # The runner continues a Deferred or a coroutine on the reactor.
         return response.value if type(response) is ReactorValue else response

@@ -18,9 +18,8 @@ from errklein.web._error_pages import Problem, retry_after
 from errklein.web._stock_request import WebhookRequest
 from errklein.web.facade.delivery import DeliveryInfo
 from errklein.webhooks import Hook
-from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
+from errklein.webhooks.deliveries import MAX_LOGGED_BODY, DeliveryState, Outcome, StoredDelivery, StoredRequest
 
-_LARGEST_LOGGED_BODY = 1024 * 1024
 _RETRY_AFTER = 10.0
 _FOREVER = 1e9
 """The lease of a delivery that only this process can end, in seconds."""
@@ -121,7 +120,7 @@ class Recording:
         assert journal is not None
         outcome = Outcome(delivery.status, delivery.reason, request.site.now() - request.begun)
         state = DeliveryState.DONE if outcome.succeeded else DeliveryState.FAILED
-        body = delivery.body() if self._with_bodies and request.body_size <= _LARGEST_LOGGED_BODY else None
+        body = delivery.body() if self._with_bodies and request.body_size <= MAX_LOGGED_BODY else None
         journal.log(self._delivery(hook, request, state, body, outcome=outcome))
 
     def identify(self, request: WebhookRequest) -> tuple[float, int]:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+MAX_LOGGED_BODY = 1_000_000
+"""The size in bytes of the largest body that the log stores."""
+
 
 class DeliveryState(StrEnum):
     """The state of a delivery.

@@ -15,6 +15,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.static import Data
+from werkzeug.exceptions import NotFound
 
 from errklein.journal import DeliveryQueue, MemoryJournal, RetryPolicy
 from errklein.ports import JournalError
@@ -403,6 +404,16 @@ class AcknowledgedTests(IntakeCase):
         self.clock.advance(0)
         [delivery] = self.deliveries()
         self.assertEqual((delivery.state, delivery.outcome and delivery.outcome.status), (DeliveryState.DONE, 201))
+
+    def test_reason_of_a_rejection(self) -> None:
+        """The text of `abort` is the reason of the delivery."""
+        self.plugin.result = NotFound("no such repository")
+        self.post("/durable", b"{}", signed(b"{}"))
+        self.clock.advance(0)
+        [delivery] = self.deliveries()
+        self.assertEqual(
+            (str(delivery.state), delivery.outcome and delivery.outcome[:2]), ("dead", (404, "no such repository"))
+        )
 
     def test_dead_id_runs_again(self) -> None:
         """The id of a dead delivery is accepted again."""
