@@ -979,6 +979,13 @@ class StopTests(QueueCase):
 class RetryPolicyTests(SynchronousTestCase):
     """The waits between attempts."""
 
+    def test_defaults(self):
+        """By default there are eight attempts. The longest wait is an hour, however many there are."""
+        policy = RetryPolicy()
+        waits = [policy.wait_after(attempt, lambda: 1.0) for attempt in range(1, policy.attempts)]
+        self.assertEqual(waits, [10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0])
+        self.assertEqual(policy.wait_after(1000, lambda: 1.0), 3600.0)
+
     @given(
         st.integers(1, 10_000), st.floats(0.1, 60.0), st.floats(60.0, 86400.0), st.floats(0.0, 1.0, exclude_max=True)
     )
