@@ -69,7 +69,8 @@ def find(database: Database, query: DeliveryQuery) -> Sequence[StoredDelivery]:
 
 
 def _first_id(database: Database, time: float) -> int:
-    return database.read(FIRST_ID, {"time": time})[0][0]  # type: ignore[no-any-return]
+    ((first,),) = database.read(FIRST_ID, {"time": time})
+    return first  # type: ignore[no-any-return]
 
 
 def _page(database: Database, ids: str, parameters: dict[str, Any]) -> list[StoredDelivery]:

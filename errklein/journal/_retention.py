@@ -57,20 +57,21 @@ class Pruner:
                 (SLICE,),
             ).rowcount,
         ]
-        if _number(connection, "SELECT sum(size) FROM deliveries WHERE state = 7") > limits.refused_bytes:
+        if _number(connection, "SELECT total(size) FROM deliveries WHERE state = 7") > limits.refused_bytes:
             removed.append(self._remove(connection, "state = 7"))
         if _number(connection, _USED) <= limits.max_bytes:
             self._after = 0
             return SLICE in removed
-        return self._remove_oldest(connection) > 0 or SLICE in removed
+        return bool(self._remove_oldest(connection)) or SLICE in removed
 
     def _forget_keys(self, connection: sqlite3.Connection) -> int:
         """Forget a slice of the keys of the webhook with most of them, if they are too many."""
         if not self._turn % TURNS:
-            self._route, number = connection.execute(
-                "SELECT route, count(*) AS number FROM dedupe GROUP BY route ORDER BY number DESC LIMIT 1"
-            ).fetchone() or (0, 0)
-            self._excess = max(0, number - self._retention.max_keys)
+            self._route, self._excess = connection.execute(
+                "SELECT route, count(*) - ? AS excess FROM dedupe GROUP BY route "
+                "UNION ALL SELECT 0, 0 ORDER BY excess DESC LIMIT 1",
+                (self._retention.max_keys,),
+            ).fetchone()
         self._turn += 1
         forgotten = connection.execute(
             "DELETE FROM dedupe WHERE (route, key) IN "
@@ -83,7 +84,7 @@ class Pruner:
     def _remove_oldest(self, connection: sqlite3.Connection) -> int:
         # A search from the first id would pass those that are kept each time.
         condition = f"state IN (3, 5, 6, 7) AND id > {self._after}"
-        self._after = _number(connection, f"SELECT max(id) FROM ({_OLDEST.format(condition=condition)})")
+        self._after = _number(connection, f"SELECT coalesce(max(id), 0) FROM ({_OLDEST.format(condition=condition)})")
         return self._remove(connection, condition) or self._remove(connection, "state = 4")
 
     def _remove(self, connection: sqlite3.Connection, condition: str, **parameters: float) -> int:
@@ -92,7 +93,8 @@ class Pruner:
 
 
 def _number(connection: sqlite3.Connection, query: str) -> int:
-    return connection.execute(query).fetchone()[0] or 0
+    ((number,),) = connection.execute(query).fetchall()
+    return number  # type: ignore[no-any-return]
 
 
 _OLDEST = f"SELECT id FROM deliveries WHERE {{condition}} ORDER BY id LIMIT {SLICE}"

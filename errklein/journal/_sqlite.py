@@ -80,10 +80,11 @@ class SQLiteJournal:
         with self._database.transaction() as connection:
             self._writer.begin(connection)
         # A delivery that a crash has kept from the log may have used its id in `once`.
-        self._last_id: int = self._database.read(
+        self._last_id: int
+        ((self._last_id,),) = self._database.read(
             "SELECT max(coalesce(max(id), 0), coalesce((SELECT max(id) FROM once), 0), (SELECT last FROM removed_ids)) "
             "FROM deliveries"
-        )[0][0]
+        )
         self._woken: Callable[[], None] = lambda: None
         self._threads = (threads or Threads)(reactor, self.maintain)
         self._commits = GroupCommit(self._database, self._threads.write, _explained, self._writer.forget)
