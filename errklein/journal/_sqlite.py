@@ -227,10 +227,8 @@ class SQLiteJournal:
                 replays = self._writer.take_replays(connection, SLICE)
                 has_more = self._pruner.prune(connection, self._now())
                 changes = connection.total_changes
-            if changes == self._changes and not self._log_is_empty:
-                self._log_is_empty = self._database.empty_log()
-            elif changes != self._changes:
-                self._changes, self._log_is_empty = changes, False
+            is_idle, self._changes = changes == self._changes, changes
+            self._log_is_empty = is_idle and (self._log_is_empty or self._database.empty_log())
         except Exception as error:
             # Whatever it is, the thread must go on with the writes of others.
             if not self._maintenance_failed:
