@@ -1,16 +1,17 @@
 """Change modules in many small ways, and count how many of the changes their tests notice.
 
 Run `pip install cosmic-ray`, and then `python benchmarks/mutate.py TARGET [--jobs 2]`. The targets are `http1`, the rules of HTTP,
-which take about five minutes of CPU time, `verify`, the verification of webhooks'
-senders, and `journal`, their stores. The changes are of two kinds:
+which take about five minutes of CPU time, `verify`, the verification of webhooks' senders, and `journal`, their stores and queue,
+which take about 20 minutes. With `--module _queue`, only modules whose names contain this are changed, and with `--every 4`, only
+each fourth change is tested. The changes are of two kinds:
 
 - cosmic-ray's, in the code;
 - changes of patterns of bytes, which cosmic-ray doesn't read: each alternative, atom, class, range, quantifier and lookaround is
   removed, widened, narrowed or negated. Each other byte string is emptied.
 
 No file is changed: each change is loaded in a process of its own. One that can't be loaded, such as an invalid pattern, doesn't count,
-nor does one of an annotation. A test that takes longer than 60 s has noticed the change. Prints both scores, and each change that no
-test notices. Many of those change nothing: a byte that no header may contain is added to white space in a header, or a comparison of
+nor does one of an annotation. Tests that take too long have noticed the change. Prints the scores, and each change that no test
+notices. Many of those change nothing: a byte that no header may contain is added to white space in a header, or a comparison of
 numbers of lines is replaced by another one with the same result. Exits with 1 if a score is below 90 %.
 """
 
@@ -26,14 +27,18 @@ import io
 import itertools
 import os
 import re
+import resource
 import signal
 import sys
 import tokenize
 import unittest
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 from cosmic_ray import plugins
 from cosmic_ray.ast import ast_nodes, get_ast
@@ -46,71 +51,94 @@ sys.path.insert(0, str(ROOT))
 
 @dataclass(frozen=True)
 class Target:
-    """Modules of a package, their tests, and the number of examples of a property test."""
+    """The tests of each module, which is named by its path, and the number of examples of a property test.
 
-    package: str
-    modules: str
-    tests: tuple[str, ...]
+    A test that takes more CPU time than `limit`, in seconds, has noticed the change, such as one that makes a loop endless.
+    """
+
+    tests: Mapping[str, Sequence[str]]
     examples: int
+    limit: int = 60
 
-    def sources(self) -> dict[str, str]:
-        """Return the text of each module."""
-        files = sorted((ROOT / "errklein" / self.package).glob(self.modules))
-        return {f"errklein.{self.package}.{file.stem}": file.read_text(encoding="utf-8") for file in files}
+    def modules(self, part: str) -> dict[str, Module]:
+        """Return the modules whose names contain a text, by their names."""
+        found = {}
+        for path, tests in self.tests.items():
+            for file in sorted((ROOT / "errklein").glob(path)):
+                name = f"errklein.{file.parent.name}.{file.stem}"
+                if part in name:
+                    found[name] = Module(file.read_text(encoding="utf-8"), tests)
+        return found
 
+
+class Module(NamedTuple):
+    """The source of a module, and its tests."""
+
+    source: str
+    tests: Sequence[str]
+
+
+_CONTRACT = ("tests.journal.test_contract", "tests.journal.test_model")
+_STORED = (
+    *_CONTRACT,
+    *(f"tests.journal.test_sqlite.{case}Tests" for case in ("ManyRoutes", "Restart", "Secrets")),
+    "tests.journal.test_retention",
+    "tests.journal.test_archive.ArchiveTests",
+)
 
 TARGETS = {
     "http1": Target(
-        "web",
-        "_http1.py",
-        (
-            "tests.web.test_http1_grammar",
-            "tests.web.test_http1",
-            "tests.web.test_http1_llhttp",
-            "tests.web.test_http1_conformance.InMemoryTests",
-        ),
+        {
+            "web/_http1.py": (
+                "tests.web.test_http1_grammar",
+                "tests.web.test_http1",
+                "tests.web.test_http1_llhttp",
+                "tests.web.test_http1_conformance.InMemoryTests",
+            )
+        },
         100,
     ),
     "journal": Target(
-        "journal",
-        "_[!q]*.py",
-        (
-            "tests.journal.test_contract",
-            "tests.journal.test_model",
-            "tests.journal.test_redaction",
-            "tests.journal.test_retention",
-            "tests.journal.test_archive",
-            *(
-                f"tests.journal.test_sqlite.{case}Tests"
-                for case in (
-                    "FilePermission",
-                    "FullDisk",
-                    "Log",
-                    "ManyRoutes",
-                    "Restart",
-                    "Secrets",
-                    "SlowDisk",
-                    "Thread",
-                )
+        {
+            "journal/_queue.py": ("tests.journal.test_queue",),
+            "journal/_retry_policy.py": ("tests.journal.test_queue",),
+            "journal/_memory.py": (*_CONTRACT, "tests.journal.test_retention.MemoryTests", "tests.journal.test_queue"),
+            "journal/_bounds.py": ("tests.journal.test_bounds", *_CONTRACT),
+            "journal/_rows.py": (*_STORED, "tests.journal.test_redaction.HeadTests"),
+            "journal/_reading.py": _STORED,
+            "journal/_writing.py": _STORED,
+            "journal/_archive.py": ("tests.journal.test_archive.ArchiveTests",),
+            "journal/_retention.py": ("tests.journal.test_retention",),
+            "journal/_redaction.py": ("tests.journal.test_redaction", "tests.journal.test_contract"),
+            "journal/_sqlite.py": (
+                *_STORED,
+                *(
+                    f"tests.journal.test_sqlite.{case}Tests"
+                    for case in ("FilePermission", "FullDisk", "Log", "SlowDisk", "Thread")
+                ),
+                "tests.journal.test_archive.RunningBotTests",
             ),
-        ),
+            "database/_group_commit.py": ("tests.database.test_group_commit",),
+        },
         20,
+        limit=5,
     ),
     "verify": Target(
-        "verify",
-        "_[a-z]*.py",
-        (
-            "tests.verify.test_vectors",
-            "tests.verify.test_senders",
-            "tests.verify.test_schemes",
-            "tests.verify.test_malformed",
-            "tests.verify.test_oracles",
-        ),
+        {
+            "verify/_[a-z]*.py": (
+                "tests.verify.test_vectors",
+                "tests.verify.test_senders",
+                "tests.verify.test_schemes",
+                "tests.verify.test_malformed",
+                "tests.verify.test_oracles",
+            )
+        },
         20,
     ),
 }
 LEAST = 0.9
 LIMIT = 60
+"""The seconds after which tests end that wait for something."""
 SURVIVED, KILLED, INVALID = range(3)
 
 # The parts of a pattern: a quantifier, the beginning of a group, a class, an escape, a placeholder, any other byte.
@@ -123,6 +151,10 @@ def main() -> int:
     """Print the scores and the changes that no test notices."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", choices=sorted(TARGETS))
+    parser.add_argument("--module", default="", help="change only modules whose names contain this")
+    parser.add_argument(
+        "--every", type=int, default=1, help="test each change of this number only, for an estimate in less time"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     target = TARGETS[arguments.target]
@@ -131,39 +163,51 @@ def main() -> int:
     settings.register_profile("mutate", deadline=None, derandomize=True, max_examples=target.examples, phases=phases)
     importlib.import_module("tests")
     settings.load_profile("mutate")
-    for name in target.tests:
-        unittest.defaultTestLoader.loadTestsFromName(name)
-    sources = target.sources()
-    if dict(outcomes(target, list(sources.items())[:1], 1)) != {0: SURVIVED}:
+    modules = target.modules(arguments.module)
+    for module in modules.values():
+        unittest.defaultTestLoader.loadTestsFromNames(module.tests)
+    unchanged = [(name, module.tests, module.source) for name, module in modules.items()]
+    if any(outcome != SURVIVED for _, outcome in outcomes(unchanged, target.limit, arguments.jobs)):
         print("the tests fail without a change")
         return 1
-    scores = [
-        report("cosmic-ray", target, sources, code_changes, arguments.jobs),
-        report("patterns", target, sources, byte_changes, arguments.jobs),
-    ]
+    scores = []
+    for kind, changes in (("cosmic-ray", code_changes), ("patterns", byte_changes)):
+        mutants = {
+            name: list(itertools.islice(changes(module.source), 0, None, arguments.every))
+            for name, module in modules.items()
+        }
+        scores.append(report(kind, modules, mutants, target.limit, arguments.jobs))
     return 0 if min(scores) >= LEAST else 1
 
 
 def report(
-    name: str,
-    target: Target,
-    sources: Mapping[str, str],
-    changes: Callable[[str], Iterator[str]],
-    jobs: int,
+    kind: str, modules: Mapping[str, Module], changes: Mapping[str, Sequence[str]], limit: int, jobs: int
 ) -> float:
     """Test changed sources, print those that no test notices, and return the share of the others."""
-    mutants = [(module, changed) for module, source in sources.items() for changed in changes(source)]
-    found = []
-    for number, outcome in outcomes(target, mutants, jobs):
-        found.append(outcome)
-        if outcome == SURVIVED:
-            module, mutant = mutants[number]
-            lines = difflib.unified_diff(sources[module].splitlines(), mutant.splitlines(), lineterm="", n=0)
-            print("\n".join([module, *list(lines)[2:]]), flush=True)
-    score = found.count(KILLED) / max(1, len(found) - found.count(INVALID))
-    counts = f"{found.count(KILLED)} noticed, {found.count(SURVIVED)} not, {found.count(INVALID)} invalid"
-    print(f"{name}: {score:.1%} ({counts})", flush=True)
-    return score
+    total: Counter[int] = Counter()
+    for name, (source, tests) in modules.items():
+        mutants = [(name, tests, changed) for changed in changes[name]]
+        found: Counter[int] = Counter()
+        for number, outcome in outcomes(mutants, limit, jobs):
+            found[outcome] += 1
+            if outcome == SURVIVED:
+                lines = difflib.unified_diff(source.splitlines(), mutants[number][2].splitlines(), lineterm="", n=0)
+                print("\n".join([name, *list(lines)[2:]]), flush=True)
+        total += found
+        if found:
+            print(f"{kind}, {name}: {score_of(found)}", flush=True)
+    print(f"{kind}: {score_of(total)}", flush=True)
+    return share_of(total)
+
+
+def share_of(found: Mapping[int, int]) -> float:
+    """Return the share of the changes that were noticed. Without a change, it is 1."""
+    return found[KILLED] / (found[KILLED] + found[SURVIVED]) if found[KILLED] + found[SURVIVED] else 1.0
+
+
+def score_of(found: Mapping[int, int]) -> str:
+    """Return the share and the numbers."""
+    return f"{share_of(found):.1%} ({found[KILLED]} noticed, {found[SURVIVED]} not, {found[INVALID]} invalid)"
 
 
 # Changes.
@@ -172,12 +216,13 @@ def report(
 def code_changes(source: str) -> Iterator[str]:
     """Yield the source with each change that cosmic-ray makes outside of annotations."""
     seen = {meaning(source)}
+    nodes = list(ast_nodes(get_ast(source)))
     for name in sorted(plugins.operator_names()):
         operator_class = plugins.get_operator(name)
         if operator_class.arguments():
             continue
         operator = operator_class()
-        count = sum(len(list(operator.mutation_positions(node))) for node in ast_nodes(get_ast(source)))
+        count = sum(len(list(operator.mutation_positions(node))) for node in nodes)
         for occurrence in range(count):
             changed = mutate_code(source, operator, occurrence)
             try:
@@ -335,13 +380,13 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return self._source
 
 
-def outcomes(target: Target, mutants: Sequence[tuple[str, str]], jobs: int) -> Iterator[tuple[int, int]]:
+def outcomes(mutants: Sequence[tuple[str, Sequence[str], str]], limit: int, jobs: int) -> Iterator[tuple[int, int]]:
     """Test changed sources of modules, each in a process, some of them at the same time. Yield their indices and outcomes."""
     running: dict[int, int] = {}
-    for number, (module, source) in enumerate(mutants):
+    for number, (module, tests, source) in enumerate(mutants):
         process = os.fork()
         if process == 0:
-            os._exit(outcome(target, module, source))
+            os._exit(outcome(module, tests, source, limit))
         running[process] = number
         if len(running) == jobs:
             yield _ended(running)
@@ -355,15 +400,17 @@ def _ended(running: dict[int, int]) -> tuple[int, int]:
     return running.pop(process), code if code >= 0 else KILLED
 
 
-def outcome(target: Target, module: str, source: str) -> int:
+def outcome(module: str, tests: Sequence[str], source: str, limit: int) -> int:
     """Test a changed source in this process, which then ends."""
     signal.alarm(LIMIT)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
-    package = f"errklein.{target.package}"
+    # Those that import the module, and their tests.
+    packages = {module.rpartition(".")[0], *(f"errklein.{test.split('.')[1]}" for test in tests)}
     for name in list(sys.modules):
-        if f"{name}.".startswith((f"{package}.", f"tests.{target.package}.")):
+        if any(f"{name}.".startswith((f"{package}.", f"tests{package[8:]}.")) for package in packages):
             del sys.modules[name]
     sys.meta_path.insert(0, Changed(module, source))
     try:
@@ -371,11 +418,15 @@ def outcome(target: Target, module: str, source: str) -> int:
     except Exception:
         return INVALID
     try:
-        tests = unittest.defaultTestLoader.loadTestsFromNames(target.tests)
-        return SURVIVED if unittest.TextTestRunner(failfast=True).run(tests).wasSuccessful() else KILLED
+        suite = unittest.defaultTestLoader.loadTestsFromNames(tests)
+        return SURVIVED if unittest.TextTestRunner(failfast=True).run(suite).wasSuccessful() else KILLED
     except BaseException:
         return KILLED
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    memory = Path("/dev/shm")
+    # Tests write files.
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory, chdir(directory):
+        status = main()
+    sys.exit(status)
