@@ -75,13 +75,13 @@ class Database:
             with self._writer:
                 yield self._writer
 
-    def empty_log(self) -> bool:
-        """Write the write-ahead log into the file, and empty it: it still has what was removed. Return False if a reader uses it."""
+    def empty_log(self) -> None:
+        """Write the write-ahead log into the file, and empty it, unless a reader uses it: it still has what was removed."""
         with self._write_lock, self._errors_explained():
             # Other writes don't wait for a reader.
             self._writer.execute("PRAGMA busy_timeout = 0")
             try:
-                return not self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             finally:
                 self._writer.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000:.0f}")
 

@@ -176,7 +176,6 @@ def _masked_parameter(found: re.Match[bytes]) -> bytes:
     return found[1] + b"=" + MASK.encode() if _is_secret_parameter(found[1]) else found[0]
 
 
-@lru_cache(1024)
 def _is_secret_parameter(name: bytes) -> bool:
     text = unquote_plus(name.decode("utf-8", "replace"))
     return len(name) > MAX_NAME or is_secret(text) or _SIGNATURE.search(text) is not None

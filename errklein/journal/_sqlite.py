@@ -93,7 +93,6 @@ class SQLiteJournal:
         self._buffer_size = self._waiting_size = self._dropped = 0
         self._maintenance_failed = False
         self._changes = 0
-        self._log_is_empty = False
 
     def next_id(self) -> int:
         """See `Journal.next_id`."""
@@ -227,8 +226,9 @@ class SQLiteJournal:
                 replays = self._writer.take_replays(connection, SLICE)
                 has_more = self._pruner.prune(connection, self._now())
                 changes = connection.total_changes
-            is_idle, self._changes = changes == self._changes, changes
-            self._log_is_empty = is_idle and (self._log_is_empty or self._database.empty_log())
+            if changes == self._changes:
+                self._database.empty_log()
+            self._changes = changes
         except Exception as error:
             # Whatever it is, the thread must go on with the writes of others.
             if not self._maintenance_failed:

@@ -75,13 +75,9 @@ class JournalCase(_TestCase):
         self.settle()
         return delivery.id
 
-    def lease(
-        self, count: int = 10, seconds: float = 60.0, ordered: bool = False, held: Sequence[int] = ()
-    ) -> Sequence[StoredDelivery]:
+    def lease(self, count: int = 10, seconds: float = 60.0, **options: Any) -> Sequence[StoredDelivery]:
         """Lease deliveries of the usual route."""
-        leased: Sequence[StoredDelivery] = self.result_of(
-            self.journal.lease("Builds:build", count, seconds, ordered, held)
-        )
+        leased: Sequence[StoredDelivery] = self.result_of(self.journal.lease("Builds:build", count, seconds, **options))
         return leased
 
     def leased_ids(self, **options: Any) -> list[int]:

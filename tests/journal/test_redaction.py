@@ -133,6 +133,7 @@ class TargetTests(SynchronousTestCase):
         ):
             self.assertEqual(self.target(target), target)
         self.assertEqual(self.target("/?" + "x" * 101 + f"={SECRET}"), "/?" + "x" * 101 + f"={MASK}")
+        self.assertEqual(self.target("/?" + "x" * 100 + "=1"), "/?" + "x" * 100 + "=1")
 
     def test_signs(self) -> None:
         """A parameter ends at `&`, `;`, `#` and white space, and begins after these or `?`; other signs are part of it."""
