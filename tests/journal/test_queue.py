@@ -861,17 +861,29 @@ class StopTests(QueueCase):
         self.assertEqual(self.dead, [(1, Outcome(0, "the process ended during the last attempt"))])
         self.assertEqual(self.state(1), DeliveryState.DEAD)
 
-    def test_attempt_that_ended_the_process_before_the_last_one(self):
+    def test_attempts_that_are_left(self):
         """A delivery whose attempt has ended the process runs again while it has attempts left, as does a failed one."""
         journal = self.journal._journal
-        for _ in range(2):
-            journal.record(self.delivery())
-        for _ in range(2):
-            journal.lease("Plugin:hook", 2, 60.0)
-            journal.retry_at(1, 0.0, Outcome(0, "the process ended"))
-            journal.retry_at(2, 0.0, Outcome(500, "ValueError"))
-        self.restart()
-        self.assertEqual([(run.id, run.attempt) for run in self.handler.runs], [(1, 3), (2, 3)])
+        for attempt in (2, 3):
+            for reason in ("the process ended", "ValueError"):
+                delivery = self.delivery()
+                journal.record(delivery)
+                for _ in range(attempt - 1):
+                    journal.lease("Plugin:hook", 1, 60.0)
+                    journal.retry_at(delivery.id, 0.0, Outcome(0, reason))
+                self.restart()
+                self.assertEqual([(run.id, run.attempt) for run in self.handler.runs], [(delivery.id, attempt)])
+
+    def test_replay_after_the_last_attempt(self):
+        """A delivery whose attempts have all failed runs once more when it is replayed."""
+        number = self.accept(results=[FAILED] * 3)
+        for _ in range(3):
+            self.turn()
+            self.clock.advance(60.0)
+        self.assertEqual(self.state(number), DeliveryState.DEAD)
+        self.replay([number])
+        self.assertEqual([run.attempt for run in self.handler.runs], [1, 2, 3, 4])
+        self.assertEqual(self.state(number), DeliveryState.DONE)
 
     def test_stop_begins_nothing(self):
         """After `stop`, deliveries are recorded and wait for the next start."""
