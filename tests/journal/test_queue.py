@@ -202,6 +202,25 @@ class AcceptTests(QueueCase):
         self.turn()
         self.assertEqual(self.state(number), DeliveryState.DONE)
 
+    def test_delivery_during_the_wait_of_another_is_not_read_again(self):
+        """While an earlier delivery waits for its retry, the next one is leased in the transaction that records it."""
+        self.accept(results=[FAILED])
+        self.turn()
+        self.journal.failing.add("lease")
+        number = self.accept()
+        self.turn()
+        self.assertEqual(self.state(number), DeliveryState.DONE)
+
+    def test_deliveries_that_wait_run_first(self):
+        """A delivery that is received when a place has become free doesn't overtake those that wait for it."""
+        self.handler.waits = True
+        numbers = [self.accept() for _ in range(5)]
+        self.turn()
+        self.handler.end(numbers[0])
+        numbers.append(self.accept())
+        self.turn()
+        self.assertEqual(self.handler.ids, numbers[:5])
+
     def test_success_is_stored(self):
         """A delivery is DONE when its handler has succeeded, and RUNNING before."""
         self.handler.waits = True
