@@ -118,9 +118,9 @@ class Delivery(Resource):
 
     def body(self) -> bytes | None:
         """Return the body of the request; None if it is on disk and was not read."""
-        return (
-            self._context.body if self._context is not None else None if self.request.on_disk else self.request.body()
-        )
+        if self._context is not None:
+            return self._context.body
+        return None if self.request.on_disk else self.request.body()
 
     # Running.
 

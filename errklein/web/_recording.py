@@ -73,6 +73,8 @@ class Recording:
 
         A request with a known key is recorded as a duplicate, and gets the same response.
 
+        :param body: The body of the request.
+        :param key: What identifies repeated requests; empty if nothing does.
         :raises Problem: The request can't be recorded.
         """
         if self._later is None:
