@@ -515,7 +515,7 @@ class AcknowledgedTests(IntakeCase):
             [line for line in warnings if "disk" in line], ["Webhooks can't be recorded, and get 503: the disk is full"]
         )
 
-    def test_hanging_disk(self) -> None:
+    def test_disk_that_hangs(self) -> None:
         """A client doesn't wait longer for the disk than for a handler. What is recorded later runs, since it may have got 202."""
         record, writing = self.journal.record, Deferred[None]()
         self.patch(
