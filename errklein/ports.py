@@ -7,12 +7,13 @@ reactor's thread unless a docstring states otherwise.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import Any, BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from errklein.chat import Card, Identifier, Message, NameRules, Presence, Reaction, Room, Stream
+from errklein.chat.outgoing import OutgoingMessage
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import DeliveryQuery, Outcome, StoredDelivery
 
@@ -83,6 +84,30 @@ class Backend(Protocol):
 
     def change_presence(self, status: str, message: str) -> None:
         """Set the bot's status, such as `ONLINE`, and the text shown with it."""
+
+
+class OutboxStatus(NamedTuple):
+    """What waits in the outbox of a network."""
+
+    messages: int
+    parts: int
+    """The number of parts, such as lines, that the messages have; an estimate."""
+    size: int
+    """The number of bytes of the messages."""
+    oldest_at: float
+    """The Unix time at which the oldest message was accepted; 0.0 without messages."""
+
+
+@runtime_checkable
+class QueuesMessages(Protocol):
+    """Implemented by backends with an outbox."""
+
+    @property
+    def outbox_status(self) -> OutboxStatus:
+        """What waits to be sent."""
+
+    def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
+        """Keep messages in the store from now on, and send those of an earlier process first. Called once, before `connect`."""
 
 
 @runtime_checkable
@@ -299,11 +324,44 @@ class WebEvents(Protocol):
         """`hook` isn't reachable, since `by` was registered first for the same URL and method."""
 
 
+class OutboxStore(Protocol):
+    """The durable store of messages that wait to be sent. `add` and `next_id` may be called in any thread."""
+
+    @property
+    def unwritten(self) -> bool:
+        """True if messages were added that aren't on disk yet."""
+
+    def next_id(self) -> int:
+        """Return the id of a new message."""
+
+    def add(self, message: OutgoingMessage) -> None:
+        """Store the message, at most 50 ms later. If it is removed before, it isn't stored at all.
+
+        A store that can't be written logs that, and writes the message when it can again.
+        """
+
+    def advance(self, id: int, sent: int) -> None:
+        """Store soon that the network has confirmed this number of parts of the message."""
+
+    def remove(self, ids: Sequence[int]) -> None:
+        """Remove messages soon that were sent, rejected or dropped."""
+
+    def flush(self) -> Deferred[None]:
+        """Write what was added, advanced and removed. The Deferred fires when it is on disk, or can't be written."""
+
+    def load(self) -> Deferred[Sequence[OutgoingMessage]]:
+        """Return the messages of earlier processes, oldest first. Fails with JournalError if they can't be read."""
+
+
 class Journal(Protocol):
     """The durable store of webhooks' deliveries. A Deferred fires on the reactor when the change is on disk.
 
     Every method that returns a Deferred fails with JournalError if the store can't be read or written; nothing is changed then.
     """
+
+    @property
+    def outbox(self) -> OutboxStore:
+        """The messages that wait to be sent. `finish`, `retry_at` and `bury` write what was added before them, too."""
 
     def next_id(self) -> int:
         """Return the id of a new delivery."""

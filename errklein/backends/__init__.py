@@ -4,6 +4,7 @@ Each backend implements `ports.Backend` in a module or package of its own, and i
 classes of networks inside this process (`base`) and the queue of outgoing messages (`outbox`).
 """
 
-from errklein.backends.outbox import NotConfirmed, Outbox
+from errklein.backends.outbox import Outbox
+from errklein.backends.transport import NotConfirmed, Transport
 
-__all__ = ["NotConfirmed", "Outbox"]
+__all__ = ["NotConfirmed", "Outbox", "Transport"]

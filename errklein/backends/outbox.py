@@ -22,6 +22,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.backends.transport import NotConfirmed
 from errklein.ports import OutboxClosed, OutboxFull
 from errklein.running.pool import PoolReactor
 from errklein.text import truncated
@@ -40,10 +41,6 @@ SHARED = 50
 """Number of lost messages in a shared log line."""
 
 P = TypeVar("P")
-
-
-class NotConfirmed(Exception):
-    """The connection broke before the network confirmed a part. The outbox sends the part again."""
 
 
 @dataclass(slots=True)

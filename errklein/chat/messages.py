@@ -45,6 +45,12 @@ class Message:
     :param flow: The flow that the command in the message belongs to, or None.
     """
 
+    priority = False
+    """True for a message of the bot that is sent before messages without priority."""
+
+    mentions = False
+    """True for a message of the bot in which `@channel` and the like notify people; otherwise they are neutralised."""
+
     def __init__(
         self,
         body: str = "",

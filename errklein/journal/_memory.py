@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from twisted.internet.defer import Deferred, succeed
 
 from errklein.journal._bounds import FURTHEST, bounded, bounded_outcome, fitting
+from errklein.journal._memory_outbox import MemoryOutboxStore
 from errklein.journal._redaction import Redaction
 from errklein.webhooks.deliveries import (
     Attempt,
@@ -64,6 +65,7 @@ class MemoryJournal:
     def __init__(
         self, now: Callable[[], float], redaction: Redaction | None = None, max_bytes: int = 32_000_000
     ) -> None:
+        self.outbox = MemoryOutboxStore()
         self._now = now
         self._redaction = redaction or Redaction()
         self._entries: dict[int, _KeptDelivery] = {}

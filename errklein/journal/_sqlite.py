@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from errklein.database import Database, DatabaseError, GroupCommit, JobThread, Run, read_migrations
 from errklein.journal import _reading
+from errklein.journal._memory_outbox import MemoryOutboxStore
 from errklein.journal._redaction import Redaction
 from errklein.journal._retention import SLICE, Pruner, Retention
 from errklein.journal._writing import End, Extension, JournalWriter, Lease, NewDelivery
@@ -71,6 +72,7 @@ class SQLiteJournal:
         retention: Retention | None = None,
         threads: Callable[[JournalReactor, Callable[[], bool]], Threads] | None = None,
     ) -> None:
+        self.outbox = MemoryOutboxStore()
         self._reactor = reactor
         self._now = now
         self._writer = JournalWriter(now, redaction or Redaction())

@@ -15,6 +15,12 @@ request_id: ContextVar[str] = ContextVar("errklein.request_id", default="-")
 handled_network: ContextVar[str] = ContextVar("errklein.network", default="")
 """The name of the network whose message or other event is being handled; "" outside of any."""
 
+origin: ContextVar[str] = ContextVar("errklein.origin", default="")
+"""Whose work is being done: `route:Plugin:method`, `person:network/name` or `plugin:Name`; "" for the bot itself.
+
+Pools and outboxes are shared among origins.
+"""
+
 running_command: ContextVar[RegisteredCommand | None] = ContextVar("errklein.command", default=None)
 """The running command. Its settings decide where its questions are asked."""
 

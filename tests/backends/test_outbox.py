@@ -13,7 +13,8 @@ from twisted.internet.task import Clock
 from twisted.logger import FileLogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.outbox import NotConfirmed, Outbox, OutboxClosed, OutboxFull
+from errklein.backends.outbox import Outbox, OutboxClosed, OutboxFull
+from errklein.backends.transport import NotConfirmed
 from errklein.logs import format_line
 from errklein.running import TokenBucket
 from errklein.text.masking import MASK, masker

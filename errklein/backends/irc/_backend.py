@@ -21,7 +21,8 @@ from errklein.backends.irc._rooms import RoomState, nick_of
 from errklein.backends.irc.connection import Backoff, Reconnector, endpoint_for
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant, split_occupant
 from errklein.backends.irc.settings import IRCSettings
-from errklein.backends.outbox import NotConfirmed, Outbox
+from errklein.backends.outbox import Outbox
+from errklein.backends.transport import NotConfirmed
 from errklein.chat import ONLINE, Identifier, Message, Room, read_only
 from errklein.ports import BackendEvents
 from errklein.text import PARTS_CAP, at_most, to_irc

@@ -25,7 +25,7 @@ from errklein.backends.irc._rate_limiter import LineRejected, MessageLine
 from errklein.backends.irc._replay import Replay
 from errklein.backends.irc.identifiers import is_room
 from errklein.backends.irc.settings import IRCSettings
-from errklein.backends.outbox import NotConfirmed
+from errklein.backends.transport import NotConfirmed
 
 if TYPE_CHECKING:
     from errklein.backends.irc._backend import IRCBackend
