@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from errklein.chat import Message
 from errklein.ports import Backend
 from errklein.running import KeyedQueueFull, KeyedQueues, Placement, PooledRunner, QueuedWork, on_reactor_soon, place
-from errklein.running.context import assigned, handled_network
+from errklein.running.context import assigned, handled_network, origin
 from errklein.running.rate_limit import RateLimit
 
 FindCallbacks = Callable[[str], list[tuple[str, Callable[..., Any]]]]
@@ -46,13 +46,14 @@ class Callbacks:
         before: QueuedWork | None = None
         with assigned(handled_network, backend.network):
             for plugin, method in found:
-                if place(method) is Placement.REACTOR:
-                    running = self._runner.runner.call(method, *args)
-                else:
-                    queue = (id(getattr(method, "__self__", method)), callback == "callback_botmessage")
-                    work = partial(self._call_queued, callback, plugin, method, args)
-                    before = self._queues.run(queue, work, before)
-                    running = before.result
+                with assigned(origin, f"plugin:{plugin}"):
+                    if place(method) is Placement.REACTOR:
+                        running = self._runner.runner.call(method, *args)
+                    else:
+                        queue = (id(getattr(method, "__self__", method)), callback == "callback_botmessage")
+                        work = partial(self._call_queued, callback, plugin, method, args)
+                        before = self._queues.run(queue, work, before)
+                        running = before.result
                 running.addErrback(self._failed, plugin, callback)
 
     def show_sent(self, backend: Backend, message: Message) -> None:

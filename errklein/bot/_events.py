@@ -14,7 +14,7 @@ from errklein.chat import ONLINE, Identifier, Message, Presence, Reaction, Room,
 from errklein.dispatch import Dispatcher
 from errklein.ports import Backend
 from errklein.running import TimeSlices
-from errklein.running.context import assigned, handled_network
+from errklein.running.context import assigned, handled_network, origin, person_origin
 
 
 class Events:
@@ -137,5 +137,6 @@ class Events:
             return True
         if message.is_direct:
             self._person_seen(backend, message.frm)
-        with assigned(handled_network, backend.network):
+        whose = person_origin(backend.network, message.frm)
+        with assigned(handled_network, backend.network), assigned(origin, whose):
             return self._dispatcher.dispatch(backend, message)

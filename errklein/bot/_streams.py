@@ -13,6 +13,7 @@ from errklein.bot._callbacks import FindCallbacks
 from errklein.bot.stream_copier import StreamCopier
 from errklein.chat import STREAM_WAITING_TO_START, Stream
 from errklein.running import Runner, WorkerPool
+from errklein.running.context import assigned, origin
 
 MOST_AT_ONCE = 16
 """The maximal number of files that are received at the same time; further ones are rejected."""
@@ -79,7 +80,9 @@ class Streams:
     async def _read(self, plugin: str, callback: Callable[[Stream], Any], copier: StreamCopier, copy: Stream) -> None:
         pool = self._new_pool(copy)
         try:
-            await self._runner.run(callback, copy, pool=pool)
+            with assigned(origin, f"plugin:{plugin}"):
+                running = self._runner.run(callback, copy, pool=pool)
+            await running
         except Exception:
             self.log.failure("{plugin}: callback_stream failed", plugin=plugin)
         finally:

@@ -30,7 +30,7 @@ from errklein.dispatch._networks import Networks
 from errklein.dispatch.disclosure import DetailedError, Disclosure
 from errklein.ports import Backend
 from errklein.running import InFlightCounter, PooledRunner, PoolStopped, on_reactor_soon
-from errklein.running.context import assigned, handled_network, running_command
+from errklein.running.context import assigned, handled_network, origin, person_origin, running_command
 from errklein.text import plain
 from errklein.text.errors import error_text, one_line
 from errklein.text.masking import masker
@@ -192,7 +192,8 @@ class FlowExecutor:
         self._in_flight_steps.enter()
         # A step replies to no message, so no replies are diverted.
         backend = self._backend_of(flow, flow.moved_by)
-        with assigned(handled_network, backend.network), assigned(running_command, None):
+        whose = person_origin(backend.network, flow.moved_by)
+        with assigned(handled_network, backend.network), assigned(running_command, None), assigned(origin, whose):
             steps_taken = Deferred.fromCoroutine(self._take_steps(flow))
         steps_taken.addErrback(self._stopped, flow).addBoth(lambda _: self._in_flight_steps.leave())
 

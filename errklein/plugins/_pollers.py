@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.running import Runner, WorkerPool, on_reactor_soon
+from errklein.running.context import assigned, origin
 
 OVERDUE = 60.0
 """Seconds after which a call that has not returned is logged."""
@@ -60,7 +61,8 @@ class _Poller:
             self._left -= 1
             if self._left <= 0:
                 self._pollers.end(self)
-        running = self._pollers.runner.run(method, *args, pool=self._pollers.pool, **kwargs)
+        with assigned(origin, f"plugin:{self._pollers.owner}"):
+            running = self._pollers.runner.run(method, *args, pool=self._pollers.pool, **kwargs)
         if not (running.called or self._warned or self._stopped):
             self._warning = self._pollers.reactor.callLater(OVERDUE, self._warn)
             running.addBoth(self._forget_warning)

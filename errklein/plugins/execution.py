@@ -15,6 +15,7 @@ from errklein.plugins.botflow import BotFlow
 from errklein.plugins.botplugin import BotPlugin, overrides
 from errklein.plugins.plugin import PluginTimeout
 from errklein.running import Deadline, Runner, ThreadWaits, TimedOut, WorkerPool, result_within
+from errklein.running.context import assigned, origin
 
 T = TypeVar("T")
 P = TypeVar("P", BotPlugin, BotFlow)
@@ -50,7 +51,8 @@ class PluginExecution:
 
     def run(self, method: Callable[..., Any], *args: Any) -> Deferred[Any]:
         """Call a method of a plugin or of flows, on the reactor or in a thread."""
-        return self.runner.run(method, *args, pool=self.pool).addErrback(_as_raised)
+        with assigned(origin, f"plugin:{getattr(getattr(method, '__self__', None), 'name', '')}"):
+            return self.runner.run(method, *args, pool=self.pool).addErrback(_as_raised)
 
     async def call(self, instance: BotPlugin, method: str, *args: Any) -> Any:
         """Call a method that activates, configures or deactivates the plugin.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Generic, TypeVar
 
+from errklein.chat import folded_name
 from errklein.commands import RegisteredCommand
 
 T = TypeVar("T")
@@ -35,6 +36,11 @@ running_activation: ContextVar[object] = ContextVar("errklein.activation", defau
 
 bot_expected: ContextVar[bool] = ContextVar("errklein.bot_expected", default=False)
 """Whether a backend written for errbot that is being created will get a bot."""
+
+
+def person_origin(network: str, person: object) -> str:
+    """Return the origin of a person's commands. In all rooms of the network, and directly, it is the same."""
+    return f"person:{network}/{folded_name(person, str(getattr(person, 'person', person)))}"
 
 
 class assigned(Generic[T]):  # noqa: N801 - used as a function

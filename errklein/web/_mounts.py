@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 
+from errklein.running.context import assigned, origin
 from errklein.web._error_pages import Problem
 from errklein.webhooks.declaration import normalise_rule
 
@@ -104,7 +105,8 @@ class MountedDelivery(Resource):
             self._services.routes.when_released(self._mount.owner).addCallback(self._dispatch_again)
             return NOT_DONE_YET
         request.content.seek(0)
-        request.render(self._mount.enter(request))
+        with assigned(origin, f"plugin:{self._mount.owner}"):
+            request.render(self._mount.enter(request))
         return NOT_DONE_YET
 
     @property

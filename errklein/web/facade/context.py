@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.local import LocalProxy
 
-from errklein.running.context import request_id
+from errklein.running.context import origin, request_id
 from errklein.web.facade.request import Request, make_environ
 from errklein.webhooks import Hook
 from errklein.webhooks.payload import decode_payload
@@ -136,15 +136,18 @@ class RequestContext:
     def _enter(self) -> None:
         _current.set(self)
         request_id.set(self.incoming.request_id)
+        origin.set(f"route:{self.hook.route}")
 
     @contextmanager
     def active(self) -> Iterator[None]:
         """Return a context manager that makes this the current context."""
         token = _current.set(self)
         id_token = request_id.set(self.incoming.request_id)
+        origin_token = origin.set(f"route:{self.hook.route}")
         try:
             yield
         finally:
+            origin.reset(origin_token)
             request_id.reset(id_token)
             _current.reset(token)
 
