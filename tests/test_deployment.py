@@ -51,6 +51,13 @@ class SystemdTests(SynchronousTestCase):
         """systemd waits until errklein has stopped in order."""
         self.assertGreater(int(value("errklein.service", "TimeoutStopSec")), SETTINGS["GRACE_PERIOD"].default + 1)
 
+    def test_watchdog(self) -> None:
+        """errklein names what blocks its reactor, and ends, before systemd kills it."""
+        self.assertEqual(
+            (value("errklein.service", "Type"), value("errklein.service", "NotifyAccess")), ("notify", "main")
+        )
+        self.assertGreater(int(value("errklein.service", "WatchdogSec")), 2 * (SETTINGS["GRACE_PERIOD"].default + 1))
+
 
 class NginxTests(SynchronousTestCase):
     """The configuration of nginx."""

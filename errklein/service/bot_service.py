@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from errklein.logs import destinations
 from errklein.running import install_task_factory, loop_of
 from errklein.service._data_directory import DataDirectory
+from errklein.service._service_manager import ServiceManager
 from errklein.service.process_exit import ProcessExit
 from errklein.service.startup_checks import START_ERRORS
 from errklein.text.masking import masker
@@ -85,6 +86,7 @@ class BotService(Service):
         self._data_directory = data_directory
         self._listeners = listeners
         self._make_bot = make_bot
+        self._manager = ServiceManager(reactor, os.environ)
         self._bot: ManagedBot | None = None
         self._listened = False
         self._on_terminal = False
@@ -107,6 +109,7 @@ class BotService(Service):
         """Stop the bot; fires when it has stopped. The process ends at most 1 s after the grace period. Called by twistd."""
         Service.stopService(self)
         self._stopping = True
+        self._manager.stopping(self._process_exit.restart_requested)
         # The signal that stopped the reactor, if one did.
         self._process_exit.within(self._options.grace + 1, getattr(self._reactor, "_exitSignal", None))
         self.log.info(
@@ -141,6 +144,7 @@ class BotService(Service):
 
     def _start(self) -> None:
         adopt_event_loop(self._reactor)
+        self._manager.starting()
         self._data_directory.lock()
         self._on_terminal = is_terminal()
         self._reactor.callWhenRunning(self._watch_signals)
@@ -166,6 +170,7 @@ class BotService(Service):
         configure_garbage_collector()
         shorten_thread_slices()
         self._listeners.resume()
+        self._manager.started()
 
     async def _stop(self) -> None:
         if self._bot is not None:

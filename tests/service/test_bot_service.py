@@ -63,6 +63,7 @@ class FakeProcessExit:
     """A process exit that records its calls and doesn't end the process."""
 
     def __init__(self) -> None:
+        self.restart_requested = False
         self.seconds: float | None = None
         self.status: int | None = None
 
