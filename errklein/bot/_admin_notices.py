@@ -76,7 +76,7 @@ class AdminNotices:
         body = "\n\n".join([f"Notices that you may have missed{older}:", *lines])
         keep = partial(self._missed.keep, backend.network, admin, notices)
         try:
-            sent = self._deliver(backend, Message(body, frm=backend.bot_identifier, to=person)) if notices else None
+            sent = self._deliver(backend, _notice_to(backend, person, body)) if notices else None
         except Exception as error:
             self._not_sent(backend, admin, error)
             keep()
@@ -109,7 +109,7 @@ class AdminNotices:
             self._not_sent(backend, admin, error, notice)
             return
         text = summary if summary and not is_admin else notice
-        message = Message(text, frm=backend.bot_identifier, to=recipient)
+        message = _notice_to(backend, recipient, text)
         is_reliable = is_admin or not isinstance(backend, KnowsHolders)
         send = partial(self._send, backend, admin, message, notice, is_reliable)
         if isinstance(backend, CallsInOrder):
@@ -138,3 +138,9 @@ class AdminNotices:
         )
         if notice:
             on_reactor_soon(self._reactor, self._missed.add, backend.network, admin, notice)
+
+
+def _notice_to(backend: Backend, recipient: Identifier, text: str) -> Message:
+    message = Message(text, frm=backend.bot_identifier, to=recipient)
+    message.priority = True
+    return message

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 from errklein.bot._callbacks import Callbacks
 from errklein.chat import Card, Identifier, Message, RoomOccupant, Stream
-from errklein.dispatch import Networks, process_template
+from errklein.dispatch import Networks, card_as_text, process_template
 from errklein.ports import Backend, Reacts, SendsCards, SendsStreams
 
 
@@ -30,6 +30,9 @@ class Sending:
         text: str,
         in_reply_to: Message | None = None,
         groupchat_nick_reply: bool = False,
+        *,
+        priority: bool = False,
+        mentions: bool = False,
     ) -> Awaitable[None] | None:
         """Send Markdown text; see `BotPlugin.send`."""
         if not isinstance(identifier, Identifier):
@@ -39,6 +42,7 @@ class Sending:
             )
         backend = self._networks.of(identifier)
         message = Message(text, frm=backend.bot_identifier, to=identifier, parent=in_reply_to)
+        message.priority, message.mentions = priority, mentions
         if groupchat_nick_reply and in_reply_to is not None and isinstance(in_reply_to.frm, RoomOccupant):
             backend.prefix_groupchat_reply(message, in_reply_to.frm)
         return self.deliver(backend, message)
@@ -58,10 +62,11 @@ class Sending:
         in_reply_to: Message | None = None,
         groupchat_nick_reply: bool = False,
         plugin_name: str | None = None,
+        **options: bool,
     ) -> Awaitable[None] | None:
         """Render a template with the parameters, and send it; see `send`."""
         text = process_template(template_name, template_parameters, plugin_name)
-        return self.send(identifier, text, in_reply_to, groupchat_nick_reply)
+        return self.send(identifier, text, in_reply_to, groupchat_nick_reply, **options)
 
     def split_and_send_message(self, message: Message) -> Awaitable[None] | None:
         """Send a message. Its backend splits it into parts that the network accepts."""
@@ -74,8 +79,7 @@ class Sending:
             accepted = backend.send_card(card)
             self._callbacks.show_sent(backend, card)
             return accepted
-        text = process_template("card", {"card": card})
-        return self.deliver(backend, Message(text, card.frm, card.to, card.parent, extras=card.extras))
+        return self.deliver(backend, card_as_text(card))
 
     def send_stream_request(
         self,

@@ -4,7 +4,7 @@ from errklein.dispatch._dispatcher import Dispatcher
 from errklein.dispatch._networks import Networks
 from errklein.dispatch.disclosure import DetailedError, Disclosure
 from errklein.dispatch.flow_executor import FlowExecutor
-from errklein.dispatch.replies import process_template
+from errklein.dispatch.replies import card_as_text, process_template
 
 __all__ = [
     "DetailedError",
@@ -12,5 +12,6 @@ __all__ = [
     "Dispatcher",
     "FlowExecutor",
     "Networks",
+    "card_as_text",
     "process_template",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.chat import Message
+from errklein.chat import Card, Message
 from errklein.commands import CommandError, RegisteredCommand
 from errklein.dispatch._invocation import Invocation
 from errklein.dispatch._networks import Networks
@@ -144,6 +144,14 @@ class Replies:
         text = f"{summary}:\n{failure_text(failure)}"
         place = _type_and_place(failure, invocation.command)
         self.reply_to(invocation, self.faulty(failure, invocation, text, summary, place))
+
+
+def card_as_text(card: Card) -> Message:
+    """Return the message for a network without cards, rendered by the template "card"."""
+    text = process_template("card", {"card": card})
+    message = Message(text, card.frm, card.to, card.parent, extras=card.extras)
+    message.priority, message.mentions = card.priority, card.mentions
+    return message
 
 
 def process_template(template_name: str, template_parameters: Mapping[str, Any], plugin_name: str | None = None) -> str:

@@ -60,7 +60,12 @@ class PluginHost(SendsStreams, Protocol[P]):
     def remove_command_filters_from(self, plugin: P) -> None: ...
 
     def send(
-        self, identifier: Identifier, text: str, in_reply_to: Message | None = None, groupchat_nick_reply: bool = False
+        self,
+        identifier: Identifier,
+        text: str,
+        in_reply_to: Message | None = None,
+        groupchat_nick_reply: bool = False,
+        **options: bool,
     ) -> Awaitable[None] | None: ...
     def send_templated(
         self,
@@ -70,6 +75,7 @@ class PluginHost(SendsStreams, Protocol[P]):
         in_reply_to: Message | None = None,
         groupchat_nick_reply: bool = False,
         plugin_name: str | None = None,
+        **options: bool,
     ) -> Awaitable[None] | None: ...
     def send_card(self, card: Card) -> Awaitable[None] | None: ...
     def reacting(self, message: Message) -> Reacts: ...

@@ -398,6 +398,9 @@ class BotPlugin(StoreMixin):
         text: str,
         in_reply_to: Message | None = None,
         groupchat_nick_reply: bool = False,
+        *,
+        priority: bool = False,
+        mentions: bool = False,
     ) -> Awaitable[None] | None:
         """Send Markdown text to a person or a room. The call doesn't wait for the network.
 
@@ -412,12 +415,16 @@ class BotPlugin(StoreMixin):
         :param text: The text, in Markdown. Put text from outside in backticks to show it unchanged.
         :param in_reply_to: A message; on networks with threads the text is sent in its thread.
         :param groupchat_nick_reply: True to start the text with the name of the sender of `in_reply_to`, in rooms.
+        :param priority: True to send it before the messages without priority that wait on this network.
+        :param mentions: True to let `@channel`, `@here`, `@everyone` and the like in the text notify people. By default, they
+            are shown without effect.
         :returns: On the reactor, an awaitable that may be ignored; it fires when the network has the message.
             In a thread, None, once the outbox has accepted the message.
         :raises ValueError: If `identifier` isn't an identifier, for instance a string.
         :raises OutboxFull: If messages are sent faster than the network accepts them.
         """
-        return self._bot.send(identifier, text, in_reply_to, groupchat_nick_reply)
+        options = _options(priority=priority, mentions=mentions)
+        return self._bot.send(identifier, text, in_reply_to, groupchat_nick_reply, **options)
 
     def send_templated(
         self,
@@ -426,6 +433,9 @@ class BotPlugin(StoreMixin):
         template_parameters: Mapping[str, Any],
         in_reply_to: Message | None = None,
         groupchat_nick_reply: bool = False,
+        *,
+        priority: bool = False,
+        mentions: bool = False,
     ) -> Awaitable[None] | None:
         """Send the text that a Jinja2 template produces.
 
@@ -439,12 +449,21 @@ class BotPlugin(StoreMixin):
         :param template_parameters: The variables of the template.
         :param in_reply_to: As for `send`.
         :param groupchat_nick_reply: As for `send`.
+        :param priority: As for `send`.
+        :param mentions: As for `send`.
         :returns: As `send` does.
         :raises jinja2.TemplateError: If the template doesn't exist or can't be rendered.
         :raises ValueError: As `send` does.
         """
+        options = _options(priority=priority, mentions=mentions)
         return self._bot.send_templated(
-            identifier, template_name, template_parameters, in_reply_to, groupchat_nick_reply, plugin_name(self)
+            identifier,
+            template_name,
+            template_parameters,
+            in_reply_to,
+            groupchat_nick_reply,
+            plugin_name(self),
+            **options,
         )
 
     def send_card(
@@ -459,6 +478,9 @@ class BotPlugin(StoreMixin):
         thumbnail: str | None = None,
         color: str = "green",
         fields: Sequence[tuple[str, str]] | None = (),
+        *,
+        priority: bool = False,
+        mentions: bool = False,
     ) -> Awaitable[None] | None:
         """Send a card: a message with a title, pictures and fields. Networks without cards show it as text.
 
@@ -483,6 +505,8 @@ class BotPlugin(StoreMixin):
         :param thumbnail: The URL of a small picture.
         :param color: A name such as "red", or "#rrggbb".
         :param fields: Pairs of a name and a value, shown as a table.
+        :param priority: As for `send`.
+        :param mentions: As for `send`.
         :returns: As `send` does.
         :raises ValueError: If `to` and `in_reply_to` are both missing, or if `to` isn't an identifier.
         """
@@ -495,6 +519,7 @@ class BotPlugin(StoreMixin):
         if not isinstance(to, Identifier):
             raise ValueError(f"send_card(): `to` must be an identifier, as build_identifier() returns, not {to!r}")
         card = Card(body, frm, to, in_reply_to, summary, title, link, image, thumbnail, color, fields)
+        card.priority, card.mentions = priority, mentions
         return self._bot.send_card(card)
 
     def send_stream_request(
@@ -757,3 +782,8 @@ def mounts_of(plugin: BotPlugin) -> Mapping[str, IResource]:
     """Return the resources that the plugin has mounted, by path."""
     mounts: Mapping[str, IResource] = vars(plugin)["_BotPlugin__mounts"]
     return mounts
+
+
+def _options(**options: bool) -> dict[str, bool]:
+    """Return the options that are set. Tests of plugins replace the bot's `send` by functions that don't know them."""
+    return {name: True for name, value in options.items() if value}

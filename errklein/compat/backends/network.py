@@ -27,7 +27,7 @@ from errklein.chat import Card, Identifier, Message, Room, Stream
 from errklein.compat.backends._stamps import NetworkStamp, ask_beforehand
 from errklein.compat.backends._thread import NetworkThread
 from errklein.compat.backends.errbot import EVENTS, ErrBot, for_a_bot, parts_of
-from errklein.dispatch import process_template
+from errklein.dispatch import card_as_text
 from errklein.ports import BackendEvents
 from errklein.running import TimedOut, TokenBucket, WorkerPool, on_reactor_soon, result_within, start_daemon_thread
 from errklein.running.context import assigned, sent_by_bot
@@ -218,8 +218,7 @@ class ThreadedNetwork:
 
     def send_card_as_text(self, card: Card) -> Awaitable[None] | None:
         """Send the card as a message, rendered by the template "card"."""
-        text = process_template("card", {"card": card})
-        return self.send_message(Message(text, card.frm, card.to, card.parent, extras=card.extras))
+        return self.send_message(card_as_text(card))
 
     def send(self, identifier: Identifier, text: str, in_reply_to: Message | None, groupchat_nick_reply: bool) -> Any:
         """Send Markdown text to a person or room on this network."""
