@@ -137,6 +137,10 @@ class Events:
             return True
         if message.is_direct:
             self._person_seen(backend, message.frm)
-        whose = person_origin(backend.network, message.frm)
-        with assigned(handled_network, backend.network), assigned(origin, whose):
-            return self._dispatcher.dispatch(backend, message)
+        with assigned(handled_network, backend.network):
+            # `assigned` would cost a hundredth of a short command.
+            token = origin.set(person_origin(backend.network, message.frm))
+            try:
+                return self._dispatcher.dispatch(backend, message)
+            finally:
+                origin.reset(token)

@@ -17,7 +17,7 @@ from errklein.dispatch._networks import Networks
 from errklein.dispatch.disclosure import DetailedError, Disclosure
 from errklein.ports import Backend, HasOwnReplies, OutboxFull
 from errklein.running import PoolStopped
-from errklein.running.context import assigned, origin, person_origin
+from errklein.running.context import origin, person_origin
 from errklein.text.errors import line_in
 from errklein.text.masking import masker
 
@@ -50,8 +50,11 @@ class Replies:
     def reply(self, backend: Backend, message: Message, text: str, command: RegisteredCommand | None = None) -> None:
         """Reply to the message, in private or in a thread if the settings divert the command's replies there."""
         # The result of a thread arrives outside of the command's context.
-        with assigned(origin, person_origin(backend.network, message.frm)):
+        token = origin.set(person_origin(backend.network, message.frm))
+        try:
             self.deliver(backend, self.addressed(backend, message, text, command))
+        finally:
+            origin.reset(token)
 
     def reply_to(self, invocation: Invocation, text: str) -> None:
         """Reply to the message of the invocation."""

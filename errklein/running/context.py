@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Generic, TypeVar
 
-from errklein.chat import folded_name
 from errklein.commands import RegisteredCommand
 
 T = TypeVar("T")
@@ -40,7 +39,7 @@ bot_expected: ContextVar[bool] = ContextVar("errklein.bot_expected", default=Fal
 
 def person_origin(network: str, person: object) -> str:
     """Return the origin of a person's commands. In all rooms of the network, and directly, it is the same."""
-    return f"person:{network}/{folded_name(person, str(getattr(person, 'person', person)))}"
+    return f"person:{network}/{getattr(person, 'person', person)}"
 
 
 class assigned(Generic[T]):  # noqa: N801 - used as a function
