@@ -2,17 +2,19 @@
 
 from errklein.database._connection import Database
 from errklein.database._errors import DatabaseError
-from errklein.database._group_commit import GroupCommit, Run
+from errklein.database._group_commit import GroupCommit, Operation, Run
 from errklein.database._job_thread import JobThread, ThreadReactor
 from errklein.database._migrations import Migration, read_migrations
-from errklein.database._statements import execute_rows
+from errklein.database._statements import MAX_ROWS, execute_rows
 
 __all__ = [
+    "MAX_ROWS",
     "Database",
     "DatabaseError",
     "GroupCommit",
     "JobThread",
     "Migration",
+    "Operation",
     "Run",
     "ThreadReactor",
     "execute_rows",

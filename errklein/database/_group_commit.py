@@ -37,6 +37,7 @@ class GroupCommit:
     :param run: Calls a function in a thread. The functions of one database must run one after the other.
     :param explain: Called in the thread with the error of an operation; returns the one that its caller gets.
     :param undone: Called in the thread after a transaction was undone, so that nothing refers to its rows.
+    :param committed: Called in the thread after a transaction is on disk.
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class GroupCommit:
         run: Run,
         explain: Callable[[Exception], Exception] = lambda error: error,
         undone: Callable[[], None] = lambda: None,
+        committed: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._run = run
         self._explain = explain
         self._undone = undone
+        self._committed = committed
         self._pending: list[_Write] = []
         self._committing = False
         self._closed: Deferred[None] | None = None
@@ -96,6 +99,7 @@ class GroupCommit:
                 # A transaction that can't begin has waited for another program. Each of its operations would, too.
                 return [self._explain(error)] * len(batch)
             return [self._write([write])[0] for write in batch]
+        self._committed()
         return results
 
     def _end(self, results: Sequence[Any], batch: Sequence[_Write]) -> None:

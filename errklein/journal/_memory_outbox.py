@@ -11,12 +11,14 @@ from errklein.chat.outgoing import OutgoingMessage
 
 
 class MemoryOutboxStore:
-    """Implements `errklein.ports.OutboxStore`. The outboxes have the messages; nothing survives the process."""
+    """Implements `errklein.ports.OutboxStore`. The messages survive as long as the object, which tests use for several bots."""
 
     unwritten = False
 
     def __init__(self) -> None:
         self._ids = count(1)
+        self._first_id = 1
+        self._messages: dict[int, OutgoingMessage] = {}
 
     def next_id(self) -> int:
         """See `OutboxStore.next_id`."""
@@ -24,12 +26,17 @@ class MemoryOutboxStore:
 
     def add(self, message: OutgoingMessage) -> None:
         """See `OutboxStore.add`."""
+        self._messages[message.id] = message
 
     def advance(self, id: int, sent: int) -> None:
         """See `OutboxStore.advance`."""
+        if id in self._messages:
+            self._messages[id] = self._messages[id]._replace(sent=sent)
 
     def remove(self, ids: Sequence[int]) -> None:
         """See `OutboxStore.remove`."""
+        for number in ids:
+            self._messages.pop(number, None)
 
     def flush(self) -> Deferred[None]:
         """See `OutboxStore.flush`."""
@@ -37,4 +44,8 @@ class MemoryOutboxStore:
 
     def load(self) -> Deferred[Sequence[OutgoingMessage]]:
         """See `OutboxStore.load`."""
-        return succeed(())
+        return succeed([self._messages[number] for number in sorted(self._messages) if number < self._first_id])
+
+    def restart(self) -> None:
+        """Let the messages be those of an earlier process."""
+        self._first_id = next(self._ids)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.database import Database, DatabaseError, GroupCommit, JobThread, Run, read_migrations
+from errklein.database import Database, DatabaseError, GroupCommit, JobThread, Operation, Run, read_migrations
 from errklein.journal import _reading
-from errklein.journal._memory_outbox import MemoryOutboxStore
+from errklein.journal._outbox_store import JournalReactor, SQLiteOutboxStore, reserve_ids
 from errklein.journal._redaction import Redaction
 from errklein.journal._retention import SLICE, Pruner, Retention
 from errklein.journal._writing import End, Extension, JournalWriter, Lease, NewDelivery
@@ -42,16 +42,6 @@ _log = Logger()
 T = TypeVar("T")
 
 
-class JournalReactor(Protocol):
-    """The part of a reactor that the journal uses."""
-
-    def callFromThread(self, callable: Callable[..., Any], *args: object) -> None:
-        """Call the function on the reactor soon. May be called in any thread."""
-
-    def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall:
-        """Call the function after `delay` seconds."""
-
-
 class SQLiteJournal:
     """Implements `errklein.ports.Journal`. One process at a time may use a file so; others use `open_archive`.
 
@@ -72,7 +62,6 @@ class SQLiteJournal:
         retention: Retention | None = None,
         threads: Callable[[JournalReactor, Callable[[], bool]], Threads] | None = None,
     ) -> None:
-        self.outbox = MemoryOutboxStore()
         self._reactor = reactor
         self._now = now
         self._writer = JournalWriter(now, redaction or Redaction())
@@ -81,6 +70,7 @@ class SQLiteJournal:
         self._database = Database(path, MIGRATIONS)
         with self._database.transaction() as connection:
             self._writer.begin(connection)
+            first_message = reserve_ids(connection)
         # A delivery that a crash has kept from the log may have used its id in `once`.
         self._last_id: int
         ((self._last_id,),) = self._database.read(
@@ -89,7 +79,12 @@ class SQLiteJournal:
         )
         self._woken: Callable[[], None] = lambda: None
         self._threads = (threads or Threads)(reactor, self.maintain)
-        self._commits = GroupCommit(self._database, self._threads.write, _explained, self._writer.forget)
+        self.outbox = SQLiteOutboxStore(reactor, first_message, self._submit, partial(self._read, Database.read))
+        self._commits = GroupCommit(
+            self._database, self._threads.write, _explained, self._undone, self.outbox.committed
+        )
+        self._end_attempt = self.outbox.before(self._writer.end)
+        self._log_deliveries = self.outbox.before(self._writer.log)
         self._buffer: list[StoredDelivery] = []
         self._flush: IDelayedCall | None = None
         self._buffer_size = self._waiting_size = self._dropped = 0
@@ -119,16 +114,16 @@ class SQLiteJournal:
 
     def retry_at(self, id: int, due_at: float, outcome: Outcome | None) -> Deferred[None]:
         """See `Journal.retry_at`."""
-        return self._commits.submit(self._writer.end, End(id, DeliveryState.RETRY, outcome, due_at))
+        return self._commits.submit(self._end_attempt, End(id, DeliveryState.RETRY, outcome, due_at))
 
     def finish(self, id: int, outcome: Outcome) -> Deferred[None]:
         """See `Journal.finish`."""
         state = DeliveryState.DONE if outcome.succeeded else DeliveryState.FAILED
-        return self._commits.submit(self._writer.end, End(id, state, outcome))
+        return self._commits.submit(self._end_attempt, End(id, state, outcome))
 
     def bury(self, id: int, outcome: Outcome) -> Deferred[None]:
         """See `Journal.bury`."""
-        return self._commits.submit(self._writer.end, End(id, DeliveryState.DEAD, outcome))
+        return self._commits.submit(self._end_attempt, End(id, DeliveryState.DEAD, outcome))
 
     def pause(self, route: str, paused: bool) -> Deferred[None]:
         """See `Journal.pause`."""
@@ -207,7 +202,7 @@ class SQLiteJournal:
             self._waiting_size -= size
             self._drop(len(buffer), failure.getErrorMessage())
 
-        self._commits.submit(self._writer.log, buffer).addCallbacks(written, failed)
+        self._commits.submit(self._log_deliveries, buffer).addCallbacks(written, failed)
 
     def _drop(self, count: int, reason: str) -> None:
         if not self._dropped:
@@ -250,6 +245,7 @@ class SQLiteJournal:
 
     def close(self) -> Deferred[None]:
         """See `Journal.close`."""
+        self.outbox.close()
         self.flush()
         self._logs = False
         return (
@@ -257,6 +253,13 @@ class SQLiteJournal:
             .addCallback(lambda _: self._threads.write(self._database.close))
             .addCallback(self._end)
         )
+
+    def _submit(self, operation: Operation, argument: Any) -> Deferred[Any]:
+        return self._commits.submit(operation, argument)
+
+    def _undone(self) -> None:
+        self._writer.forget()
+        self.outbox.undone()
 
     def _end(self, _: None) -> None:
         self._threads.stop()

@@ -1,0 +1,259 @@
+"""The store of outgoing messages in the journal's file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.chat.outgoing import OutgoingMessage
+from errklein.database import MAX_ROWS, Operation, execute_rows
+from errklein.journal._reading import as_ids
+from errklein.running import on_reactor_soon
+
+WRITE_DELAY = 0.025
+"""The seconds after which a new message is written, unless it was sent before."""
+
+LAZY_DELAY = 0.25
+"""The seconds after which it is written that messages were sent: a crash repeats them, and loses none."""
+
+RETRY_DELAY = 3.0
+"""The seconds between attempts while the file can't be written."""
+
+IDS = 2**32
+"""The number of ids that each process reserves."""
+
+_INSERT = "INSERT OR REPLACE INTO outbox VALUES {}"
+
+_SELECT = "SELECT * FROM outbox WHERE id < ? ORDER BY id"
+
+_ADVANCE = "UPDATE outbox SET sent = v.column2 FROM (VALUES {}) AS v WHERE outbox.id = v.column1"
+
+_log = Logger()
+
+T = TypeVar("T")
+
+
+class JournalReactor(Protocol):
+    """The part of a reactor that the journal uses."""
+
+    def callFromThread(self, callable: Callable[..., Any], *args: object) -> None:
+        """Call the function on the reactor soon. May be called in any thread."""
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall:
+        """Call the function after `delay` seconds."""
+
+
+class SQLiteOutboxStore:
+    """Implements `errklein.ports.OutboxStore` in the file of a `SQLiteJournal`, and in its group commits.
+
+    Changes wait in memory until a transaction takes them: the journal's thread calls `write` within the transaction, then
+    `committed` or `undone`. So a message that is sent before its transaction begins is never written, which is the usual case.
+    The dicts are shared with that thread without a lock. Each of their operations is atomic, so a message is either written or
+    removed by `remove`, and never lost. If both see it, it is inserted and deleted.
+
+    :param first_id: What `reserve_ids` has returned.
+    :param submit: Runs an operation in a group commit of the file.
+    :param read: Runs a query in the thread that reads.
+    """
+
+    def __init__(
+        self,
+        reactor: JournalReactor,
+        first_id: int,
+        submit: Callable[[Operation, Any], Deferred[Any]],
+        read: Callable[[str, Sequence[object]], Deferred[list[Any]]],
+    ) -> None:
+        self._reactor = reactor
+        self._first_id = first_id
+        self._submit = submit
+        self._read = read
+        self._ids = count(first_id)
+        self._added: dict[int, OutgoingMessage] = {}
+        self._sent: dict[int, int] = {}
+        self._removed: dict[int, int] = {}
+        # What the running transaction has taken.
+        self._writing: dict[int, OutgoingMessage] = {}
+        self._advancing: dict[int, int] = {}
+        self._removing: dict[int, int] = {}
+        self._timer: IDelayedCall | None = None
+        # True from an `add` to the end of the timer that it has started, also while a thread waits for the reactor to start it.
+        self._is_due = False
+        self._failing = self._closed = False
+        self._write_all = self.before(lambda _, arguments: arguments)
+
+    @property
+    def unwritten(self) -> bool:
+        """See `OutboxStore.unwritten`."""
+        return bool(self._added or self._writing)
+
+    def next_id(self) -> int:
+        """See `OutboxStore.next_id`."""
+        return next(self._ids)
+
+    def add(self, message: OutgoingMessage) -> None:
+        """See `OutboxStore.add`."""
+        self._added[message.id] = message
+        if not self._is_due:
+            self._is_due = True
+            on_reactor_soon(self._reactor, self._start_timer, WRITE_DELAY)
+
+    def advance(self, id: int, sent: int) -> None:
+        """See `OutboxStore.advance`."""
+        self._sent[id] = sent
+        self._write_lazily()
+
+    def remove(self, ids: Sequence[int]) -> None:
+        """See `OutboxStore.remove`."""
+        for number in ids:
+            if self._added.pop(number, None) is None:
+                self._removed[number] = 0
+            self._sent.pop(number, None)
+        if self._removed:
+            self._write_lazily()
+
+    def flush(self) -> Deferred[None]:
+        """See `OutboxStore.flush`. While the file can't be written, it fires at once."""
+        return succeed(None) if self._failing or not self._has_changes() else self._write_now()
+
+    def load(self) -> Deferred[Sequence[OutgoingMessage]]:
+        """See `OutboxStore.load`."""
+        return self._read(_SELECT, (self._first_id,)).addCallback(lambda rows: [_message(row) for row in rows])
+
+    def close(self) -> None:
+        """Begin the last write. Messages that are added later aren't stored."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._has_changes():
+            self._write_now()
+
+    def before(self, operation: Operation) -> Operation:
+        """Return an operation of the journal that writes the messages first, in the same transaction.
+
+        The end of a delivery is such an operation. A handler's messages were added before it returned, so a delivery is never done
+        without its messages, whatever the order of the operations in a transaction is. If they can't be written, the delivery isn't
+        done either.
+        """
+
+        def run(connection: sqlite3.Connection, arguments: Sequence[Any]) -> Sequence[Any]:
+            self.write(connection)
+            return operation(connection, arguments)
+
+        return run
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Make the changes. Called in the thread that writes, within a transaction."""
+        # In this order: a message that is removed meanwhile is deleted after it was inserted.
+        new = list(_take(self._added, self._writing).values())
+        sent = list(_take(self._sent, self._advancing).items())
+        removed = list(_take(self._removed, self._removing))
+        for start in range(0, len(new), MAX_ROWS):
+            # Few at a time, since their texts are copied.
+            execute_rows(connection, _INSERT, [_row(message) for message in new[start : start + MAX_ROWS]])
+        execute_rows(connection, _ADVANCE, sent)
+        if removed:
+            connection.execute("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?))", (as_ids(removed),))
+
+    def committed(self) -> None:
+        """Forget what the last transaction has taken: it is on disk. Called in the thread that writes."""
+        self._writing.clear()
+        self._advancing.clear()
+        self._removing.clear()
+
+    def undone(self) -> None:
+        """Take back what the last transaction has taken: it has changed nothing. Called in the thread that writes."""
+        for number, message in self._writing.items():
+            if number not in self._removed:
+                self._added[number] = message
+        for number, sent in self._advancing.items():
+            self._sent.setdefault(number, sent)
+        self._removed.update(self._removing)
+        self.committed()
+
+    def _has_changes(self) -> bool:
+        return bool(self._added or self._sent or self._removed or self._writing or self._advancing or self._removing)
+
+    def _write_lazily(self) -> None:
+        if self._timer is None:
+            self._start_timer(LAZY_DELAY)
+
+    def _start_timer(self, delay: float) -> None:
+        """Start the timer, or shorten it."""
+        if self._closed:
+            return
+        if self._timer is None:
+            self._timer = self._reactor.callLater(RETRY_DELAY if self._failing else delay, self._end_timer)
+        elif not self._failing:
+            self._timer.reset(delay)
+
+    def _end_timer(self) -> None:
+        self._timer = None
+        # Before the look at the changes: a message that was added before this line is seen, and one after it starts a timer.
+        self._is_due = False
+        if self._has_changes():
+            self._write_now()
+
+    def _write_now(self) -> Deferred[None]:
+        return self._submit(self._write_all, None).addCallbacks(self._written, self._failed)
+
+    def _written(self, _: None) -> None:
+        if self._failing:
+            _log.info("Messages that wait to be sent are stored again.")
+        self._failing = False
+
+    def _failed(self, failure: Failure) -> None:
+        reason = failure.getErrorMessage()
+        if self._closed:
+            if self.unwritten:
+                _log.error(
+                    "Messages that wait to be sent are lost: {count} ({reason})", count=len(self._added), reason=reason
+                )
+            return
+        if not self._failing:
+            _log.error(
+                "Messages that wait to be sent can't be stored, and would be lost if the bot stopped: {reason}",
+                reason=reason,
+            )
+        self._failing = True
+        self._start_timer(RETRY_DELAY)
+
+
+def reserve_ids(connection: sqlite3.Connection) -> int:
+    """Reserve IDS ids, and return the first: each is higher than those of earlier processes, whether they were stored or not."""
+    ((first,),) = connection.execute("SELECT max(next, coalesce((SELECT max(id) FROM outbox), 0) + 1) FROM outbox_ids")
+    connection.execute("UPDATE outbox_ids SET next = ?", (first + IDS,))
+    return int(first)
+
+
+def _take(source: dict[int, T], target: dict[int, T]) -> dict[int, T]:
+    """Move all items, and return them. Other threads may add and remove some; each item is in one of the dicts at any time."""
+    taken = {}
+    for number in list(source):
+        item = source.get(number)
+        if item is None:
+            continue
+        target[number] = item
+        item = source.pop(number, None)
+        if item is None:
+            del target[number]
+        else:
+            taken[number] = target[number] = item
+    return taken
+
+
+def _row(message: OutgoingMessage) -> Sequence[object]:
+    return [field.encode("utf-8", "surrogatepass") if isinstance(field, str) else field for field in message]
+
+
+def _message(row: Sequence[Any]) -> OutgoingMessage:
+    fields = [field.decode("utf-8", "surrogatepass") if isinstance(field, bytes) else field for field in row]
+    message = OutgoingMessage._make(fields)
+    return message._replace(priority=bool(message.priority))

@@ -1,0 +1,165 @@
+"""`OutboxStoreContract`: the tests that every store of outgoing messages must pass, as a mixin for a `SynchronousTestCase`."""
+
+# Trial's assertions have no annotations.
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from errklein.chat.outgoing import OutgoingMessage
+from errklein.ports import OutboxStore
+
+if TYPE_CHECKING:
+    from twisted.trial.unittest import SynchronousTestCase as _TestCase
+else:
+    _TestCase = object
+
+AWKWARD_TEXTS = ("", " ", "\0", "\r\n", "ключ", "🙂", "\ud800", "\udcff", "'; DROP TABLE outbox; --", "x" * 100_000)
+
+
+class OutboxStoreContract(_TestCase):
+    """Tests of the guarantees of `errklein.ports.OutboxStore`.
+
+    The test case implements `make_store` and `restart`, and `settle` if the Deferreds need it::
+
+        class MyStoreTests(OutboxStoreContract, SynchronousTestCase):
+            def make_store(self):
+                self.path = self.mktemp()
+                return MyStore(self.path)
+
+            def restart(self):
+                self.store.close()
+                return MyStore(self.path)
+    """
+
+    def make_store(self) -> OutboxStore:
+        """Return a new, empty store. The test case closes it."""
+        raise NotImplementedError
+
+    def restart(self) -> OutboxStore:
+        """Stop the process that uses `self.store` cleanly, and return the store of the next one."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Let what was called have its effect."""
+
+    def setUp(self) -> None:
+        """Create a store."""
+        self.store = self.make_store()
+
+    def result_of(self, deferred: Deferred[Any]) -> Any:
+        """Return the result of a Deferred."""
+        self.settle()
+        return self.successResultOf(deferred)
+
+    def add(self, **fields: Any) -> OutgoingMessage:
+        """Add a new message, and return it."""
+        message = OutgoingMessage(
+            self.store.next_id(), **{"network": "IRC", "recipient": "#builds", "body": "hi", **fields}
+        )
+        self.store.add(message)
+        return message
+
+    def load(self) -> Sequence[OutgoingMessage]:
+        """Return what the store loads."""
+        loaded: Sequence[OutgoingMessage] = self.result_of(self.store.load())
+        return loaded
+
+    def load_again(self) -> Sequence[OutgoingMessage]:
+        """Restart, and return what the store loads."""
+        self.store = self.restart()
+        return self.load()
+
+    def test_ids_increase(self) -> None:
+        """Each id is higher than the one before, also after a restart, and though no message was stored."""
+        ids = [self.store.next_id() for _ in range(3)]
+        self.store = self.restart()
+        ids += [self.store.next_id() for _ in range(3)]
+        self.assertEqual(ids, sorted(set(ids)))
+        self.assertGreater(ids[0], 0)
+
+    def test_message_survives_a_restart(self) -> None:
+        """A message with all its fields is loaded by the next process, and the one after it."""
+        message = self.add(
+            origin="route:Builds:build",
+            priority=True,
+            accepted_at=1234.5,
+            sent=2,
+            details='{"thread": "7"}',
+        )
+        self.assertEqual(self.load_again(), [message])
+        self.assertIs(self.load()[0].priority, True)
+        self.assertEqual(self.load_again(), [message])
+
+    def test_any_text(self) -> None:
+        """All texts of a message may contain any character, NUL and lone surrogates included."""
+        messages = [
+            self.add(network=text, recipient=text, body=text, origin=text, details=text) for text in AWKWARD_TEXTS
+        ]
+        self.assertEqual(self.load_again(), messages)
+
+    def test_load_returns_messages_of_earlier_processes(self) -> None:
+        """Messages of this process aren't loaded, whether they are written or not."""
+        earlier = self.add()
+        self.store = self.restart()
+        self.add()
+        self.assertEqual(self.load(), [earlier])
+        self.result_of(self.store.flush())
+        self.assertEqual(self.load(), [earlier])
+
+    def test_oldest_first(self) -> None:
+        """Messages are loaded in the order of their ids, whatever the order of the calls was."""
+        ids = [self.store.next_id() for _ in range(100)]
+        for number in ids[50:] + ids[:50]:
+            self.store.add(OutgoingMessage(number, "IRC", "#builds", "hi"))
+        self.assertEqual([message.id for message in self.load_again()], ids)
+        later = self.add()
+        self.assertEqual([message.id for message in self.load_again()], [*ids, later.id])
+
+    def test_removed_messages(self) -> None:
+        """A removed message isn't loaded, whether it was removed before it was written, after that, or by a later process."""
+        at_once, written, later, kept = [self.add() for _ in range(4)]
+        self.store.remove([at_once.id])
+        self.result_of(self.store.flush())
+        self.store.remove([written.id, 12345678])
+        self.assertEqual(self.load_again(), [later, kept])
+        self.store.remove([later.id])
+        self.assertEqual(self.load_again(), [kept])
+
+    def test_sent_parts(self) -> None:
+        """The number of sent parts is kept, whether it was stored with the message, after it, or by a later process."""
+        with_it, after, removed = [self.add() for _ in range(3)]
+        self.store.advance(with_it.id, 1)
+        self.result_of(self.store.flush())
+        self.store.advance(after.id, 1)
+        self.store.advance(after.id, 2)
+        self.store.advance(removed.id, 1)
+        self.store.remove([removed.id])
+        self.store.advance(12345678, 3)
+        self.assertEqual(self.load_again(), [with_it._replace(sent=1), after._replace(sent=2)])
+        self.store.advance(with_it.id, 5)
+        self.assertEqual(self.load_again(), [with_it._replace(sent=5), after._replace(sent=2)])
+
+    def test_flush(self) -> None:
+        """After `flush`, nothing is unwritten. An empty store can be flushed."""
+        self.assertFalse(self.store.unwritten)
+        self.assertIsNone(self.result_of(self.store.flush()))
+        self.add()
+        self.assertIsNone(self.result_of(self.store.flush()))
+        self.assertFalse(self.store.unwritten)
+
+    def test_threads_add(self) -> None:
+        """Messages that threads add at the same time are all stored."""
+
+        def work(_: int) -> list[int]:
+            return [self.add().id for _ in range(50)]
+
+        with ThreadPoolExecutor(4) as pool:
+            ids = [number for some in pool.map(work, range(4)) for number in some]
+        self.assertEqual([message.id for message in self.load_again()], sorted(ids))
+        self.assertEqual(len(set(ids)), 200)
