@@ -63,6 +63,7 @@ class Bot:
         self.http_clients = adapters.http_clients
         self.runner = workers.commands.runner
         self.command_pool, self.plugin_pool = workers.commands.pool, workers.others.pool
+        self.pools = (self.command_pool, self.plugin_pool, *self.web.pools)
         self.restart, self.now = process.restart, process.now
         self._sources, self._stopping = plugins, False
         self.queues, self.waits = workers.queues, workers.waits

@@ -9,7 +9,7 @@ All threading goes through `start_thread` and the reactor's `callFromThread`, wh
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.running._coroutines import loop_of
+from errklein.running._pool_status import PoolStatus
 from errklein.running._worker_threads import StartThread, WorkerThreads, start_daemon_thread
 
 T = TypeVar("T")
@@ -124,6 +125,12 @@ class WorkerPool:
     def waiting(self) -> int:
         """The number of jobs that wait for a thread."""
         return self._running - self.running + len(self._waiting) + len(self._admitted)
+
+    def status(self) -> PoolStatus:
+        """Return the state of the pool."""
+        full_since = self._waiting[0].since if self._waiting else None
+        running, waiting = Counter({"": self.running}), Counter({"": self.waiting})
+        return PoolStatus(self.name, self.size, self._threads.count, +running, +waiting, full_since)
 
     def run(
         self, prepare: Callable[[], Callable[[], T]], *, admitted: bool = False, name: Callable[[], str] = _unnamed

@@ -89,6 +89,8 @@ class WebServer:
             Recording(now),
         )
         self._recorded_pool = recorded_pool or pool
+        self.pools = tuple(dict.fromkeys((pool, self._recorded_pool, *pools)))
+        """The pools of threads."""
         self._recorded_services = self._services
         self._now = now
         self._variables = copy_context()
