@@ -143,7 +143,15 @@ def errbot_python(given: Path | None) -> Iterator[Path]:
 @contextmanager
 def serving(bot: Bot, port: int, log: Path) -> Iterator[int]:
     """Run the bot, wait until it listens on `port`, and yield its process id. It is stopped at the end of the block."""
-    with log.open("wb") as output:
+    with running(bot, log) as process:
+        _await_port(process, port, log)
+        yield process.pid
+
+
+@contextmanager
+def running(bot: Bot, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the bot, whose output is appended to `log`. It is stopped at the end of the block."""
+    with log.open("ab") as output:
         process = subprocess.Popen(
             bot.command,
             stdin=subprocess.DEVNULL,
@@ -153,8 +161,7 @@ def serving(bot: Bot, port: int, log: Path) -> Iterator[int]:
             cwd=log.parent,
         )
         try:
-            _await_port(process, port, log)
-            yield process.pid
+            yield process
         finally:
             _end(process)
 
@@ -169,9 +176,13 @@ def _await_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
             return
         except OSError:
             time.sleep(0.05)
-    last_words = log.read_text(encoding="utf-8", errors="replace")[-2000:]
     command = " ".join(map(str, process.args))  # type: ignore[arg-type]
-    raise RuntimeError(f"{command} doesn't listen on port {port}:\n{last_words}")
+    raise RuntimeError(f"{command} doesn't listen on port {port}:\n{last_words(log)}")
+
+
+def last_words(log: Path) -> str:
+    """Return the end of a log."""
+    return log.read_text(encoding="utf-8", errors="replace")[-2000:]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
