@@ -1,0 +1,458 @@
+"""The file of outgoing messages: when they are written, deliveries that wait for them, full disks, crashes and threads."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.logger import LogLevel, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.chat.outgoing import OutgoingMessage
+from errklein.database import Database
+from errklein.journal import MemoryJournal, SQLiteJournal, _outbox_store, _sqlite, open_archive
+from errklein.ports import JournalError, OutboxStore
+from errklein.testing._journal_case import ERROR, OK, REQUEST
+from errklein.webhooks.deliveries import DeliveryState, StoredDelivery
+from tests.clocks import ThreadClock
+from tests.journal.inline import InlineReactor, InlineThreads, WaitingThreads
+
+SIDE_FILES = ("", "-wal", "-shm")
+
+
+class StoreCase(SynchronousTestCase):
+    """A store whose thread works when the test calls `turn`, on a disk that can be full."""
+
+    def setUp(self) -> None:
+        """Open a journal with a new file, and observe its statements and the log."""
+        self.path = Path(self.mktemp())
+        self.reactor = InlineReactor()
+        self.connections: list[sqlite3.Connection] = []
+        self.statements: list[str] = []
+        self.on_statement: Callable[[str], None] = self.statements.append
+        self.lines: list[str] = []
+        globalLogPublisher.addObserver(self.observe)
+        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+        self.open()
+        self.addCleanup(self.close)
+
+    def observe(self, event: dict[str, Any]) -> None:
+        """Record a line of the store's log."""
+        if event["log_namespace"] == _outbox_store.__name__:
+            self.lines.append(event["log_format"].format(**event))
+            if event["log_level"] is LogLevel.error:
+                self.flushLoggedErrors()
+
+    def open(self) -> None:
+        """Open the journal."""
+
+        def start(*arguments: Any) -> WaitingThreads:
+            self.threads = WaitingThreads(*arguments)
+            return self.threads
+
+        connect = sqlite3.connect
+
+        def observed(*args: Any, **options: Any) -> sqlite3.Connection:
+            connection = connect(*args, **options)
+            connection.set_trace_callback(lambda sql: self.on_statement(sql))
+            self.connections.append(connection)
+            return connection
+
+        self.connections.clear()
+        with mock.patch.object(sqlite3, "connect", observed):
+            self.journal = SQLiteJournal(self.path, self.reactor, lambda: 1000.0, threads=start)
+        self.store = self.journal.outbox
+        self.statements.clear()
+
+    def close(self) -> None:
+        """Close the journal."""
+        closed = self.journal.close()
+        self.threads.turn()
+        self.successResultOf(closed)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, and the thread work."""
+        self.reactor.advance(seconds)
+        self.threads.turn()
+
+    def add(self, body: str = "hi") -> OutgoingMessage:
+        """Add a message, and return it."""
+        message = OutgoingMessage(self.store.next_id(), "IRC", "#builds", body)
+        self.store.add(message)
+        return message
+
+    def written(self) -> list[int]:
+        """Return the ids of the messages that another program sees in the file."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            return [number for (number,) in connection.execute("SELECT id FROM outbox ORDER BY id")]
+
+    def is_on_disk(self, text: bytes) -> bool:
+        """Return whether one of the files contains the text."""
+        files = [Path(f"{self.path}{end}") for end in SIDE_FILES]
+        return any(text in file.read_bytes() for file in files if file.exists())
+
+    def set_disk_full(self, full: bool) -> None:
+        """Let the file not grow, or grow again."""
+        for connection in self.connections:
+            connection.execute(f"PRAGMA max_page_count = {1 if full else 2**30}")
+
+    def record(self) -> int:
+        """Record a delivery that runs, and return its id."""
+        number = self.journal.next_id()
+        delivery = StoredDelivery(number, "A:a", DeliveryState.RECEIVED, 1000.0, ack="now", request=REQUEST)
+        recorded = self.journal.record(delivery, lease=60.0)
+        self.threads.turn()
+        self.successResultOf(recorded)
+        return number
+
+    def state(self, number: int) -> DeliveryState:
+        """Return the state of a delivery."""
+        delivery = self.successResultOf(self.journal.get(number))
+        assert delivery is not None
+        return delivery.state
+
+
+class WritingTests(StoreCase):
+    def test_written_within_25_ms(self) -> None:
+        """A message is written 25 ms after the first one that isn't; those that are added meanwhile are written with it."""
+        first = self.add()
+        self.assertTrue(self.store.unwritten)
+        self.wait(0.02)
+        second = self.add()
+        self.assertEqual(self.written(), [])
+        self.wait(0.005)
+        self.assertEqual(self.written(), [first.id, second.id])
+        self.assertFalse(self.store.unwritten)
+        third = self.add()
+        self.wait(0.025)
+        self.assertEqual(self.written(), [first.id, second.id, third.id])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_sent_at_once(self) -> None:
+        """A message that is sent before its transaction begins is never written, and causes no transaction."""
+        self.store.remove([self.add("at once").id])
+        self.assertFalse(self.store.unwritten)
+        self.wait(1)
+        self.assertEqual(self.statements, [])
+        message = self.add("while another transaction runs")
+        self.reactor.advance(0.025)
+        self.store.remove([message.id])
+        self.threads.turn()
+        self.wait(1)
+        self.assertFalse(self.is_on_disk(b"at once"))
+        self.assertFalse(self.is_on_disk(b"while another"))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_sent_while_it_is_written(self) -> None:
+        """A message that is removed within its transaction is deleted soon."""
+        message, kept = self.add("removed"), self.add("kept")
+
+        def remove(statement: str) -> None:
+            if statement.startswith("INSERT OR REPLACE INTO outbox"):
+                self.store.remove([message.id])
+
+        self.on_statement = remove
+        self.wait(0.025)
+        self.on_statement = self.statements.append
+        self.wait(0.25)
+        self.assertEqual(self.written(), [kept.id])
+
+    def test_removals_are_grouped(self) -> None:
+        """Messages and parts that were sent are written together, a quarter of a second later, or with a new message."""
+        messages = [self.add() for _ in range(4)]
+        self.wait(0.025)
+        self.statements.clear()
+        self.store.remove([messages[0].id])
+        self.wait(0.1)
+        self.store.remove([messages[1].id])
+        self.store.advance(messages[2].id, 3)
+        self.assertEqual(len(self.written()), 4)
+        self.wait(0.15)
+        self.assertEqual(self.written(), [messages[2].id, messages[3].id])
+        self.assertEqual(self.statements.count("BEGIN IMMEDIATE"), 1)
+        self.store.remove([messages[2].id])
+        new = self.add()
+        self.wait(0.025)
+        self.assertEqual(self.written(), [messages[3].id, new.id])
+
+    def test_flush(self) -> None:
+        """`flush` fires when what was added before it is on disk, also if a transaction has taken it already."""
+        self.add()
+        self.reactor.advance(0.025)
+        self.add()
+        flushed = self.store.flush()
+        self.assertNoResult(flushed)
+        self.threads.turn()
+        self.successResultOf(flushed)
+        self.assertEqual(len(self.written()), 2)
+
+    def test_upgrade(self) -> None:
+        """A file without the table of messages is upgraded, and keeps its deliveries; other processes name the version."""
+        self.close()
+        self.path.unlink()
+        Database(self.path, _sqlite.MIGRATIONS[:1]).close()
+        self.assertIn("has schema 1", str(self.assertRaises(JournalError, open_archive, self.path)))
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.execute("INSERT INTO routes (name) VALUES ('A:a')")
+            connection.execute(
+                "INSERT INTO deliveries VALUES (7, 1, 4, 1000.0, '', 1, 1, 0, '', '', 1000.0, 500, '', 0, 1)"
+            )
+            connection.commit()
+        self.open()
+        self.assertEqual(self.state(7), DeliveryState.DEAD)
+        message = self.add()
+        self.wait(0.025)
+        self.assertEqual(self.written(), [message.id])
+        open_archive(self.path).close()
+
+
+class DeliveryTests(StoreCase):
+    def test_delivery_and_messages_in_one_transaction(self) -> None:
+        """The end of an attempt and the messages of its handler are one transaction, whatever the order of the operations is."""
+        for end in (
+            lambda number: self.journal.finish(number, OK),
+            lambda number: self.journal.bury(number, ERROR),
+            lambda number: self.journal.retry_at(number, 2000.0, ERROR),
+        ):
+            number = self.record()
+            before = self.written()
+            self.statements.clear()
+            message = self.add()
+            ended = end(number)
+            self.assertEqual((self.state(number), self.written()), (DeliveryState.RUNNING, before))
+            self.threads.turn()
+            self.successResultOf(ended)
+            self.assertNotEqual(self.state(number), DeliveryState.RUNNING)
+            self.assertEqual(self.written(), [*before, message.id])
+            self.assertEqual(self.statements.count("BEGIN IMMEDIATE"), 1)
+
+    def test_delivery_is_not_done_without_its_messages(self) -> None:
+        """If messages can't be written, the end of a delivery fails, too; later, both are written."""
+        number = self.record()
+        message = self.add("x" * 200_000)
+        self.set_disk_full(True)
+        ended = self.journal.finish(number, OK)
+        self.threads.turn()
+        self.assertIn("disk is full", self.failureResultOf(ended, JournalError).getErrorMessage())
+        self.assertEqual((self.state(number), self.written()), (DeliveryState.RUNNING, []))
+        self.set_disk_full(False)
+        ended = self.journal.finish(number, OK)
+        self.threads.turn()
+        self.successResultOf(ended)
+        self.assertEqual((self.state(number), self.written()), (DeliveryState.DONE, [message.id]))
+
+
+class FullDiskTests(StoreCase):
+    def test_messages_wait_for_space(self) -> None:
+        """While the disk is full, messages are kept, with one line in the log; later they are written, with another line."""
+        sent, kept = self.add("x" * 200_000), self.add("y" * 200_000)
+        self.set_disk_full(True)
+        self.wait(0.025)
+        self.assertEqual(len(self.lines), 1)
+        self.assertIn("can't be stored", self.lines[0])
+        self.assertIn("the disk is full", self.lines[0])
+        self.store.remove([sent.id])
+        added = self.add("z" * 200_000)
+        self.wait(6)
+        self.assertEqual((self.written(), self.store.unwritten, len(self.lines)), ([], True, 1))
+        self.set_disk_full(False)
+        self.wait(3)
+        self.assertEqual((self.written(), self.store.unwritten), ([kept.id, added.id], False))
+        self.assertEqual(self.lines[1:], ["Messages that wait to be sent are stored again."])
+        self.assertFalse(self.is_on_disk(b"x" * 100))
+
+    def test_few_attempts(self) -> None:
+        """While the disk is full, it is tried every three seconds, however many messages are added, and `flush` doesn't wait."""
+        self.add("x" * 200_000)
+        self.set_disk_full(True)
+        self.wait(0.025)
+        self.statements.clear()
+        for _ in range(110):
+            self.reactor.advance(0.06)
+            self.add()
+            self.successResultOf(self.store.flush())
+            self.threads.turn()
+        self.assertEqual(self.statements.count("BEGIN IMMEDIATE"), 2)
+        self.set_disk_full(False)
+
+    def test_removals_wait_for_space(self) -> None:
+        """What was removed and advanced while the disk was full is written later."""
+        removed, advanced, again = self.add(), self.add(), self.add()
+        self.wait(0.025)
+        self.add("x" * 200_000)
+        self.store.remove([removed.id])
+        for message in (advanced, again):
+            self.store.advance(message.id, 2)
+        self.set_disk_full(True)
+        self.wait(0.025)
+        self.store.advance(again.id, 3)
+        self.set_disk_full(False)
+        self.wait(3)
+        self.close()
+        self.open()
+        loaded = self.successResultOf(self.store.load())
+        self.assertEqual([message.sent for message in loaded], [2, 3, 0])
+        self.assertEqual(loaded[0].id, advanced.id)
+
+    def test_lost_messages_are_logged(self) -> None:
+        """If the disk is still full at the end, one line of the log has the number of lost messages."""
+        self.add("x" * 200_000)
+        self.add()
+        self.set_disk_full(True)
+        self.close()
+        self.assertEqual(len(self.lines), 1)
+        self.assertIn("are lost: 2 (", self.lines[0])
+        self.open()
+
+
+NUMBER = st.integers(0, 7)
+STEP = st.one_of(
+    st.just(("add",)),
+    st.just(("add",)),
+    st.tuples(st.just("remove"), st.lists(NUMBER, max_size=3)),
+    st.tuples(st.just("advance"), NUMBER, st.integers(1, 5)),
+    st.tuples(st.just("wait"), st.sampled_from([0.01, 0.025, 0.25])),
+    st.just(("flush",)),
+    st.just(("restart",)),
+    st.just(("crash",)),
+)
+
+
+class ModelTests(SynchronousTestCase):
+    @settings(max_examples=60)
+    @given(st.lists(STEP, max_size=25))
+    def test_same_messages(self, steps: Sequence[tuple[Any, ...]]) -> None:
+        """After any sequence of calls and a restart, both stores load the same messages. A crash loses none that was flushed."""
+        shared = Path("/dev/shm")
+        with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as directory:
+            self.path = Path(directory) / "0.sqlite"
+            self.memory = MemoryJournal(lambda: 1000.0).outbox
+            self.numbers: list[tuple[int, int]] = []
+            self.flushed: set[int] = set()
+            self.open()
+            try:
+                for name, *arguments in steps:
+                    getattr(self, name)(*arguments)
+                self.restart()
+            finally:
+                self.successResultOf(self.journal.close())
+
+    def open(self) -> None:
+        """Open the file."""
+        self.reactor = InlineReactor()
+        self.journal = SQLiteJournal(self.path, self.reactor, lambda: 1000.0, threads=InlineThreads)
+
+    def ids(self, store: OutboxStore, numbers: Sequence[int]) -> list[int]:
+        """Return the ids of the last messages in the store, by their place from the end."""
+        place = 0 if store is self.memory else 1
+        return [self.numbers[-number - 1][place] for number in numbers if number < len(self.numbers)]
+
+    def stores(self) -> tuple[OutboxStore, OutboxStore]:
+        """Return both stores."""
+        return self.memory, self.journal.outbox
+
+    def add(self) -> None:
+        """Add a message."""
+        ids = (self.memory.next_id(), self.journal.outbox.next_id())
+        self.numbers.append(ids)
+        for store, number in zip(self.stores(), ids, strict=True):
+            store.add(OutgoingMessage(number, "IRC", "#a", str(len(self.numbers))))
+
+    def remove(self, numbers: Sequence[int]) -> None:
+        """Remove messages."""
+        for store in self.stores():
+            store.remove(self.ids(store, numbers))
+        self.flushed -= {len(self.numbers) - number for number in numbers}
+
+    def advance(self, number: int, sent: int) -> None:
+        """Advance a message."""
+        for store in self.stores():
+            for place in self.ids(store, [number]):
+                store.advance(place, sent)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.reactor.advance(seconds)
+
+    def flush(self) -> None:
+        """Flush the stores."""
+        for store in self.stores():
+            self.successResultOf(store.flush())
+        self.flushed = set(range(1, len(self.numbers) + 1)) & self.in_memory()
+
+    def in_memory(self) -> set[int]:
+        """Return the numbers of the messages that aren't removed."""
+        self.memory.restart()
+        return {int(message.body) for message in self.successResultOf(self.memory.load())}
+
+    def restart(self) -> None:
+        """Restart, and compare what is loaded."""
+        self.successResultOf(self.journal.close())
+        self.open()
+        self.memory.restart()
+        loaded = [self.successResultOf(store.load()) for store in self.stores()]
+        self.assertEqual(*[[message._replace(id=0) for message in messages] for messages in loaded])
+        self.flushed = {int(message.body) for message in loaded[1]}
+
+    def crash(self) -> None:
+        """Let the next process begin with the files as they are; removals since the last transaction may be lost, too."""
+        crashed, self.path = self.path, self.path.with_name(f"{int(self.path.stem) + 1}.sqlite")
+        for end in SIDE_FILES:
+            shutil.copyfile(f"{crashed}{end}", f"{self.path}{end}")
+        self.successResultOf(self.journal.close())
+        self.open()
+        loaded = {int(message.body) for message in self.successResultOf(self.journal.outbox.load())}
+        self.assertLessEqual(self.flushed, loaded)
+        known = self.in_memory()
+        for number in range(1, len(self.numbers) + 1):
+            for store, kept in zip(self.stores(), (known, loaded), strict=True):
+                if number not in known & loaded and number in kept:
+                    store.remove(self.ids(store, [len(self.numbers) - number]))
+        for number in known & loaded:
+            self.advance(len(self.numbers) - number, 9)
+
+
+class ThreadTests(SynchronousTestCase):
+    def test_threads_and_the_reactor(self) -> None:
+        """Threads add messages while the reactor removes some and the journal's thread writes: exactly the others are stored."""
+        clock = ThreadClock()
+        path = Path(self.mktemp())
+        journal = SQLiteJournal(path, clock, lambda: 1000.0)
+        store = journal.outbox
+        added: list[int] = []
+        removed: set[int] = set()
+
+        def work() -> None:
+            for _ in range(1000):
+                number = store.next_id()
+                store.add(OutgoingMessage(number, "IRC", "#a", "hi"))
+                added.append(number)
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        seen = 0
+        while any(thread.is_alive() for thread in threads) or seen < len(added):
+            clock.turn(0.001)
+            clock.advance(0.025)
+            some = added[seen:]
+            seen += len(some)
+            sent = [number for number in some if number % 3]
+            store.remove(sent)
+            removed.update(sent)
+        closed = journal.close()
+        while not closed.called:
+            self.assertTrue(clock.turn())
+        with closing(sqlite3.connect(path)) as connection:
+            stored = {number for (number,) in connection.execute("SELECT id FROM outbox")}
+        self.assertEqual(len(added), 3000)
+        self.assertEqual(stored, set(added) - removed)
