@@ -44,6 +44,10 @@ class TokenBucket:
         """Put a token back that was taken."""
         self._tokens += 1
 
+    def spend(self) -> None:
+        """Take a token even if there is none. `take` waits for it, then."""
+        self._tokens -= 1
+
 
 class TokenBuckets:
     """A token bucket for each key, such as a client's address. Those used last are kept, so the memory is bounded.

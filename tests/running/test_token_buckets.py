@@ -38,6 +38,16 @@ class TokenBucketTests(SynchronousTestCase):
         larger.give_back()
         self.assertEqual((larger.take(), larger.take()), (0.0, 60.0))
 
+    def test_spent_token(self) -> None:
+        """A token can be taken although there is none; the next one takes longer, then."""
+        clock = Clock()
+        bucket = TokenBucket(clock.seconds, 2.0, 1)
+        bucket.spend()
+        bucket.spend()
+        self.assertEqual(bucket.take(), 4.0)
+        clock.advance(4)
+        self.assertEqual(bucket.take(), 0.0)
+
     def test_long_pause(self) -> None:
         """After a pause of any length, a bucket has no more tokens than its burst."""
         clock = Clock()

@@ -15,9 +15,10 @@ from twisted.python.failure import Failure
 
 from errklein.backends.irc._casemapping import CaseMapping, same_name
 from errklein.backends.irc._line_encoding import split_lines, strip_controls, text_capacity
-from errklein.backends.irc._rate_limiter import IRCRateLimiter, MessageLine
+from errklein.backends.irc._rate_limiter import IRCRateLimiter
 from errklein.backends.irc._room_membership import RoomMembership
 from errklein.backends.irc._rooms import RoomState, nick_of
+from errklein.backends.irc._unconfirmed import MessageLine
 from errklein.backends.irc.connection import Backoff, Reconnector, endpoint_for
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant, split_occupant
 from errklein.backends.irc.settings import IRCSettings
@@ -79,7 +80,7 @@ class IRCBackend:
         self._render = render or partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
         self._rate_limiter = IRCRateLimiter(reactor.seconds, settings.channel_rate, settings.private_rate)
         self._outbox: Outbox[MessageLine] = Outbox(
-            reactor, self.network, self._transmit, self._rate_limiter.take, limit=settings.outbox_limit
+            reactor, self.network, self._transmit, self._wait_for, limit=settings.outbox_limit
         )
         self._rooms = RoomMembership(reactor, settings, self, self._send, self._outbox.resume)
         backoff = Backoff(chance, settings.reconnect_after)
@@ -240,7 +241,7 @@ class IRCBackend:
         # Imported late: the import installs a reactor, and the command line may choose another.
         from errklein.backends.irc._protocol import IRCProtocol
 
-        return IRCProtocol(self._reactor, self.settings, self, self._rooms)
+        return IRCProtocol(self._reactor, self.settings, self, self._rooms, self._rate_limiter)
 
     def _quit(self, drained: None) -> Deferred[None]:
         self._rooms.stop()
@@ -249,7 +250,10 @@ class IRCBackend:
     def _transmit(self, line: MessageLine) -> Deferred[None]:
         if self._reconnector.protocol is None:
             return fail(NotConfirmed(f"{self.network} is not connected"))
-        return self._reconnector.protocol.transmit(line)
+        return self._reconnector.protocol.transmission.transmit([line], False)[0]
+
+    def _wait_for(self, line: MessageLine) -> float:
+        return self._rate_limiter.take(line.target)
 
     def _send_presence(self) -> None:
         self._send(f"AWAY :{self._away}" if self._away else "AWAY")

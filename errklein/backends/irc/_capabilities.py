@@ -8,8 +8,11 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 
-WANTED = ("batch", "server-time")
-"""Capabilities to request if the server offers them.
+LABELS = frozenset({"batch", "labeled-response"})
+"""The capabilities with which a server replies to each line."""
+
+WANTED = ("batch", "server-time", "labeled-response", "echo-message")
+"""Capabilities to request if the server offers them. `echo-message` is only requested if LABELS aren't offered.
 
 `batch` covers the batch types `chathistory` and `znc.in/playback`. `draft/chathistory` is not requested: servers such as ergo
 expect clients with it to fetch the history themselves, and stop replaying missed messages.
@@ -32,6 +35,16 @@ class Capabilities:
         self._wanted = tuple(wanted)
         self._offered: set[str] = set()
         self._requested: set[str] = set()
+
+    @property
+    def label_lines(self) -> bool:
+        """True if lines may have labels, to which the server replies."""
+        return self.enabled >= LABELS
+
+    @property
+    def confirm_lines(self) -> bool:
+        """True if the server replies to each line, or sends it back."""
+        return self.label_lines or "echo-message" in self.enabled
 
     def received(self, subcommand: str, params: Sequence[str]) -> list[str]:
         """Handle a CAP line of the server, and return the lines to send.
@@ -62,9 +75,10 @@ class Capabilities:
         return requests
 
     def _requests(self) -> Iterator[str]:
+        unwanted = "echo-message" if self._offered >= LABELS else "labeled-response"
         # A server grants or refuses a request as a whole, so each capability gets its own.
         for name in self._wanted:
-            if name in self._offered - self.enabled - self._requested:
+            if name in self._offered - self.enabled - self._requested - {unwanted}:
                 self._requested.add(name)
                 yield f"CAP REQ :{name}"
 

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -19,10 +17,10 @@ from twisted.python.failure import Failure
 from errklein.backends.irc._capabilities import BEGIN, REFUSALS, WANTED, Capabilities, authenticate_lines
 from errklein.backends.irc._casemapping import CaseMapping, same_name
 from errklein.backends.irc._client import RobustIRCClient
-from errklein.backends.irc._line_encoding import encode_line
 from errklein.backends.irc._nickname import Nickname
-from errklein.backends.irc._rate_limiter import LineRejected, MessageLine
+from errklein.backends.irc._rate_limiter import IRCRateLimiter
 from errklein.backends.irc._replay import Replay
+from errklein.backends.irc._transmission import Transmission
 from errklein.backends.irc.identifiers import is_room
 from errklein.backends.irc.settings import IRCSettings
 from errklein.backends.transport import NotConfirmed
@@ -35,10 +33,7 @@ _BANNED = re.compile(r"\b[dgkz]-?:?\s?lined?\b|\bbanned\b|access denied|bad pass
 _NO_SASL = "the server doesn't support SASL, which BOT_IDENTITY['sasl_password'] requires"
 _FLOODED = re.compile(r"flood|recvq|sendq", re.IGNORECASE)
 
-# Numeric replies to messages that weren't delivered and to failed JOINs: RFC 1459, section 6.1, and later ones.
-_DELIVERY_ERRORS = frozenset(
-    {"401", "402", "403", "404", "407", "411", "412", "413", "414", "415", "477", "486", "531"}
-)
+# Numeric replies to failed JOINs: RFC 1459, section 6.1, and later ones.
 _JOIN_ERRORS = frozenset({"403", "405", "407", "437", "471", "473", "474", "475", "476", "477", "489", "520"})
 
 _ROOM_EVENTS: Mapping[str, Callable[[RoomMembership, str, list[str]], None]] = {
@@ -52,23 +47,22 @@ _ROOM_EVENTS: Mapping[str, Callable[[RoomMembership, str, list[str]], None]] = {
 """Handlers of messages that only concern a room."""
 
 
-@dataclass
-class _LineInFlight:
-    line: MessageLine
-    token: str
-    since: float
-    confirmed: Deferred[None]
-
-
 class IRCProtocol(RobustIRCClient):
     """One connection to the server. Reports messages and its state to `events`, and events in rooms to `rooms`.
 
     `signed_on_at` is the reactor's time of the server's welcome, None before it. `banned` is True if the server has refused
     the bot for good, and `flooded` if it has closed the connection for flooding. `casemapping` is the server's case mapping;
-    RFC1459 until it announces one.
+    RFC1459 until it announces one. `transmission` sends lines of messages.
     """
 
-    def __init__(self, reactor: IReactorTime, settings: IRCSettings, events: IRCBackend, rooms: RoomMembership) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        settings: IRCSettings,
+        events: IRCBackend,
+        rooms: RoomMembership,
+        limiter: IRCRateLimiter,
+    ) -> None:
         super().__init__(reactor)
         self.settings = settings
         self.nick = Nickname(reactor, settings.network, settings.nickname, self._same, self.sendLine)
@@ -83,8 +77,8 @@ class IRCProtocol(RobustIRCClient):
         self._events = events
         self._rooms = rooms
         self._began = reactor.seconds()
-        self._in_flight: _LineInFlight | None = None
-        self._lines_sent = 0
+        self._limiter = limiter
+        self.transmission = Transmission(reactor, self._capabilities, limiter, self._same, self.write_lines)
         for command, handle in _ROOM_EVENTS.items():
             setattr(self, f"irc_{command}", partial(handle, rooms))
 
@@ -94,10 +88,10 @@ class IRCProtocol(RobustIRCClient):
         return self.nick.current
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Fail the unconfirmed line, and report the end of the connection."""
+        """Fail the unconfirmed lines, and report the end of the connection."""
         self.nick.stop()
         super().connectionLost(reason)
-        self._settle(Failure(NotConfirmed("the connection was lost")))
+        self.transmission.lost(Failure(NotConfirmed("the connection was lost")))
         self._events.connection_lost(reason)
 
     def check_alive(self) -> None:
@@ -105,9 +99,10 @@ class IRCProtocol(RobustIRCClient):
         now = self.clock.seconds()
         if self.signed_on_at is None and now - self._began >= self.DEAD_AFTER:
             self.abort(f"the server didn't complete the registration within {self.DEAD_AFTER:.0f} s")
-        elif self._in_flight is not None and now - self._in_flight.since >= self.DEAD_AFTER:
+        elif self.transmission.silence >= self.DEAD_AFTER:
             self.abort(f"the server didn't confirm a line within {self.DEAD_AFTER:.0f} s")
         else:
+            self.transmission.ask_again()
             super().check_alive()
 
     def irc_ERROR(self, prefix: str, params: list[str]) -> None:
@@ -196,50 +191,42 @@ class IRCProtocol(RobustIRCClient):
         """Return whether two names are equal on this server."""
         return same_name(one, other, self.casemapping)
 
-    def transmit(self, line: MessageLine) -> Deferred[None]:
-        """Write the line followed by a PING, and return a Deferred that fires with the PONG.
-
-        A server replies in order: its PONG confirms the line, and a rejection arrives before it. The Deferred fails with
-        LineRejected after a rejection, and with NotConfirmed if the connection is lost. Call this for one line at a time.
-        """
-        self._lines_sent += 1
-        token = f"errklein-{self._lines_sent}"
-        confirmed: Deferred[None] = Deferred()
-        self._in_flight = _LineInFlight(line, token, self.clock.seconds(), confirmed)
-        message = encode_line(f"{line.command} {line.target} :{line.text}")
-        # One write: the connection must not break between the line and the PING.
-        self.write_lines(message, encode_line(f"PING :{token}"))
-        return confirmed
+    def irc_RPL_MYINFO(self, prefix: str, params: list[str]) -> None:
+        """Use the pace of the server's software (004)."""
+        self._limiter.server_is(params[2])
 
     def irc_PONG(self, prefix: str, params: list[str]) -> None:
-        """Confirm the line in flight, which the server has processed before the PING."""
+        """Confirm the lines that the server has handled before the PING."""
         self._replay.answered(self.tags)
-        if self._in_flight is not None and self._in_flight.token in params:
-            self._settle(None)
+        self.transmission.answered(params)
 
     def numeric_received(self, number: str, params: list[str]) -> None:
-        """Handle rejections of the account, of a line in flight, and of a JOIN."""
+        """Handle rejections of the account, of a line, and of a JOIN."""
         if number in REFUSALS and self.settings.sasl_password and self.signed_on_at is None:
             self._refused(f"the server rejects the SASL account {self.settings.sasl_account} ({params[-1]})")
-        if len(params) < 2:
+        if len(params) < 2 or self.transmission.numeric_received(number, params, self.tags):
             return
-        about, reason = params[1], params[-1]
-        in_flight = self._in_flight is not None and (len(params) == 2 or self._same(about, self._in_flight.line.target))
-        if in_flight and number in _DELIVERY_ERRORS:
-            self._settle(Failure(LineRejected(f"{about}: {reason}")))
-        elif number in _JOIN_ERRORS:
-            self._rooms.join_failed(about, reason)
-
-    def _settle(self, result: Failure | None) -> None:
-        in_flight, self._in_flight = self._in_flight, None
-        if in_flight is not None:
-            in_flight.confirmed.callback(result)
+        if number in _JOIN_ERRORS:
+            self._rooms.join_failed(params[1], params[-1])
 
     def handleCommand(self, command: str, prefix: str, params: list[str]) -> None:
         """Handle one line. In a playback batch only messages are handled; JOIN, PART and the like in it are ignored."""
         self._replay.received(self.tags)
-        if command in ("PRIVMSG", "NOTICE", "BATCH") or not self._replay.in_playback(self.tags):
+        self.transmission.labelled(command, params, self.tags)
+        if command in ("PRIVMSG", "NOTICE"):
+            if not self._is_echo(command, prefix, params):
+                super().handleCommand(command, prefix, params)
+        elif command == "BATCH" or not self._replay.in_playback(self.tags):
             super().handleCommand(command, prefix, params)
+
+    def _is_echo(self, command: str, prefix: str, params: list[str]) -> bool:
+        """Return whether the message is one that the bot has sent, perhaps on another connection of its account."""
+        if "echo-message" not in self._capabilities.enabled or len(params) < 2:
+            return False
+        if not self._same(prefix.partition("!")[0], self.nickname) or self._replay.in_playback(self.tags):
+            return False
+        # A message to itself is received in addition to its echo.
+        return self.transmission.echoed(command, params) or not self._same(params[0], self.nickname)
 
     def irc_BATCH(self, prefix: str, params: list[str]) -> None:
         """Record the beginning or end of a batch."""

@@ -370,7 +370,7 @@ class TroubleTests(PlayedTests):
         for number in range(3):
             backend.send_message(Message(str(number), to=backend.query_room("#ops")))
         counts = []
-        for _ in range(6):
+        for _ in range(12):
             self.server.read()
             if self.server.pings:
                 self.server.say(f":i PONG i :{self.server.pings.pop(0).partition(':')[2]}")

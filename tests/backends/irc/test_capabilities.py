@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.irc._capabilities import WANTED, Capabilities, authenticate_lines
 
-TOKENS = st.sampled_from([*WANTED, "sasl", "sasl=PLAIN", "-batch", "echo-message", "=", "", "draft/chathistory"])
+TOKENS = st.sampled_from([*WANTED, "sasl", "sasl=PLAIN", "-batch", "away-notify", "=", "", "draft/chathistory"])
 
 
 class NegotiationTests(SynchronousTestCase):
@@ -48,13 +48,31 @@ class NegotiationTests(SynchronousTestCase):
         requests = self.capabilities.received("LS", ["draft/chathistory batch znc.in/playback draft/event-playback"])
         self.assertEqual(requests, ["CAP REQ :batch"])
 
+    def test_how_lines_are_confirmed(self) -> None:
+        """Labels are used if the server offers all that they need, otherwise echoes."""
+        for offered, requested in (
+            ("labeled-response echo-message batch", {"batch", "labeled-response"}),
+            ("labeled-response echo-message", {"echo-message"}),
+            ("labeled-response batch", {"batch", "labeled-response"}),
+            ("echo-message batch", {"batch", "echo-message"}),
+            ("labeled-response", set()),
+        ):
+            capabilities = Capabilities(WANTED)
+            requests = capabilities.received("LS", [offered])
+            self.assertEqual({line.removeprefix("CAP REQ :") for line in requests}, requested)
+            self.assertFalse(capabilities.confirm_lines)
+            for name in requested:
+                capabilities.received("ACK", [name])
+            self.assertEqual(capabilities.label_lines, "labeled-response" in requested)
+            self.assertEqual(capabilities.confirm_lines, requested != set())
+            capabilities.received("DEL", ["labeled-response echo-message"])
+            self.assertFalse(capabilities.confirm_lines)
+
     def test_new_and_withdrawn(self) -> None:
         """New capabilities are requested once; withdrawn ones are no longer in effect, and may be offered again."""
         self.capabilities.received("LS", ["batch"])
         self.capabilities.received("ACK", ["batch"])
-        self.assertEqual(
-            self.capabilities.received("NEW", ["batch server-time echo-message"]), ["CAP REQ :server-time"]
-        )
+        self.assertEqual(self.capabilities.received("NEW", ["batch server-time away-notify"]), ["CAP REQ :server-time"])
         self.assertEqual(self.capabilities.received("NEW", ["server-time"]), [])
         self.capabilities.received("ACK", ["server-time"])
         self.capabilities.received("DEL", ["batch other"])
