@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from errklein.chat import Card, Identifier, Message, NameRules, Presence, Reaction, Room, Stream
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.webhooks import Hook
-from errklein.webhooks.deliveries import DeliveryQuery, Outcome, StoredDelivery
+from errklein.webhooks.deliveries import DeliveryQuery, Outcome, QueueDepth, StoredDelivery
 
 
 class OutboxFull(Exception):
@@ -412,8 +412,11 @@ class Journal(Protocol):
     def bury(self, id: int, outcome: Outcome) -> Deferred[None]:
         """End the last attempt of a delivery that is given up: DEAD. Its request stays complete, for a replay."""
 
-    def depth(self) -> Deferred[tuple[int, float]]:
-        """Return the number of deliveries that aren't finished, and the time at which the oldest was received, or 0."""
+    def depth(self) -> Deferred[QueueDepth]:
+        """Return the number of deliveries that wait, run, or were given up."""
+
+    def check(self) -> Deferred[None]:
+        """Write something that changes nothing. Fails as other writes do, such as on a full disk."""
 
     def waiting(self) -> Deferred[Sequence[str]]:
         """Return the routes with deliveries in the states RECEIVED, RETRY or RUNNING."""

@@ -43,6 +43,12 @@ class Options(usage.Options):
         ["config", "c", None, "The configuration (default: ./config.py, or the built-in defaults)."],
         ["backend", "b", None, "The backend: IRC, Text, Test, Null or another one. Replaces BACKEND and BACKENDS."],
         ["data-dir", "d", None, "The data directory (default: BOT_DATA_DIR)."],
+        [
+            "status",
+            None,
+            None,
+            "Serve /health, /ready and /metrics on this Twisted endpoint, which must not be public.",
+        ],
     ]
     optFlags: ClassVar = [
         ["reload", None, "Reload plugins when their files change; load added and remove deleted plugins."],
@@ -126,7 +132,15 @@ def _make_service(options: Options) -> IService:
     endpoints = options["web"] or ([DEFAULT_ENDPOINT] if config.path is None else [])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
     data_directory = DataDirectory(Path(config.BOT_DATA_DIR), twistd.uid, twistd.gid, data_source)
-    check_start(config, twistd, data_directory, endpoints, options["data-dir"], no_import=bool(options["no-import"]))
+    check_start(
+        config,
+        twistd,
+        data_directory,
+        endpoints,
+        options["data-dir"],
+        no_import=bool(options["no-import"]),
+        status=options["status"],
+    )
     with located_errors(config):
         set_up_log(config, twistd, data_directory)
     if "logFile" in options.launcher:
@@ -139,11 +153,19 @@ def _make_service(options: Options) -> IService:
         restart=process_exit.request_restart,
     )
 
+    status = None
+    if options["status"] is not None:
+        from errklein.status import StatusServer
+
+        status = StatusServer(reactor, options["status"], endpoints)
+
     def make_managed_bot() -> ManagedBot:
         start_sentry(config)
         bot = make_bot()
+        if status is not None:
+            status.watch(bot)
         warn_of_environment_problems(bot)
         return ReloadingBot(bot, reactor) if options["reload"] else bot
 
     service_options = ServiceOptions(endpoints, config.GRACE_PERIOD, twistd.daemon)
-    return BotService(reactor, service_options, process_exit, data_directory, web.listeners, make_managed_bot)
+    return BotService(reactor, service_options, process_exit, data_directory, web.listeners, make_managed_bot, status)

@@ -21,7 +21,7 @@ FLOORS = (
     ("service",),
     ("wiring",),
     ("compat",),
-    ("core_plugins",),
+    ("core_plugins", "status"),
     ("bot",),
     ("plugins",),
     ("dispatch",),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
@@ -33,6 +33,8 @@ from errklein.plugins.repos import BotRepoManager, Downloads
 from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks
 from errklein.ports import Backend
 from errklein.running.workers import Workers
+
+Phase = Literal["starting", "running", "stopping"]
 
 
 class Bot:
@@ -65,7 +67,9 @@ class Bot:
         self.command_pool, self.plugin_pool = workers.commands.pool, workers.others.pool
         self.pools = (self.command_pool, self.plugin_pool, *self.web.pools)
         self.restart, self.now = process.restart, process.now
-        self._sources, self._stopping = plugins, False
+        self._sources = plugins
+        self.phase: Phase = "starting"
+        """The phase of the bot: plugins are activated, everything runs, or the stop sequence has begun."""
         self.queues, self.waits = workers.queues, workers.waits
 
         self.networks = networks = Networks(self.backends, config.networks)
@@ -86,7 +90,9 @@ class Bot:
         self.repo_manager = BotRepoManager(self.storage, self.plugins_directory, indexes, downloads)
         streams = Streams(reactor, self.runner, self.callbacks.find)
         end = partial(self._end_when_quiet, process.ended)
-        self.events = Events(reactor, self.backends, dispatcher, self.callbacks, streams, notices.person_seen, end)
+        self.events = Events(
+            reactor, self.backends, dispatcher, self.callbacks, streams, notices.person_seen, end, process.now
+        )
         self._webhook_warnings = WebhookWarnings(reactor, self.tell_admins, self.plugin_manager.plugin)
         self.web.report_to(self._webhook_warnings)
         dead = DeadDeliveries(reactor, self.tell_admins, config.BOT_PREFIX)
@@ -138,7 +144,8 @@ class Bot:
             *unknown_names(config, found, self.registry),
         ):
             self.log.warn("{text}", text=warning)
-        if not self._stopping:
+        if self.phase != "stopping":
+            self.phase = "running"
             for backend in self.backends.values():
                 backend.connect(self.events)
             self._expiry.start()
@@ -152,13 +159,13 @@ class Bot:
     def _check_webhooks(self) -> None:
         """Notify administrators of unknown names in WEBHOOKS."""
         found = [(plugin.name, plugin.instance) for plugin in self.plugin_manager.found]
-        if not self._stopping:
+        if self.phase != "stopping":
             routed = [route.hook for route in self.web.routes.hooks()]
             self._webhook_warnings.hooks_unknown(unknown_webhooks(self.bot_config, found, routed))
 
     async def stop(self, grace: float) -> None:
         """Stop within `grace` seconds. Handlers, replies and queues may end until then; see `StopSequence.run`."""
-        self._stopping = True
+        self.phase = "stopping"
         await self._stop.run(grace)
 
     def when_quiet(self) -> Deferred[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from errklein.bot._callbacks import Callbacks
+from errklein.bot._network_states import NetworkState
 from errklein.bot._streams import Streams
 from errklein.chat import ONLINE, Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.dispatch import Dispatcher
@@ -23,6 +24,7 @@ class Events:
     :param networks: The names of the networks.
     :param person_seen: Called with a person who has come online or sent a direct message.
     :param all_ended: Called when all networks have ended.
+    :param now: Returns the Unix time.
     """
 
     log = Logger()
@@ -36,20 +38,23 @@ class Events:
         streams: Streams,
         person_seen: Callable[[Backend, Identifier | None], None],
         all_ended: Callable[[], object],
+        now: Callable[[], float],
     ) -> None:
         self._slices = TimeSlices(reactor)
         self._dispatcher = dispatcher
         self._callbacks = callbacks
         self._streams = streams
-        self._open_networks = set(networks)
+        self.states = {network: NetworkState() for network in networks}
+        """The states of the connections, by network."""
         self._person_seen = person_seen
         self._all_ended = all_ended
+        self._now = now
         self._stopped = False
 
     @property
     def open_networks(self) -> list[str]:
         """The names of the networks that have not ended, sorted."""
-        return sorted(self._open_networks)
+        return sorted(network for network, state in self.states.items() if not state.ended)
 
     def stop(self) -> None:
         """Ignore further messages, including those that are waiting for a time slice."""
@@ -58,11 +63,14 @@ class Events:
 
     def backend_connected(self, backend: Backend) -> None:
         """Log the connection, and call `callback_connect`."""
+        state = self.states[backend.network]
+        state.connected_at, state.connections = self._now(), state.connections + 1
         self.log.info("Connected to {network}", network=backend.network)
         self._callbacks.call(backend, "callback_connect")
 
     def backend_disconnected(self, backend: Backend, reason: str) -> None:
         """Log the reason. Plugins stay active while the backend reconnects."""
+        self.states[backend.network].connected_at = None
         self.log.warn("Disconnected from {network}: {reason}", network=backend.network, reason=reason)
 
     def backend_ended(self, backend: Backend) -> None:
@@ -75,6 +83,7 @@ class Events:
         A delayed message only reaches the callbacks: it runs no command or filter and answers no question.
         """
         if not backend.is_from_self(message):
+            self.states[backend.network].received += 1
             self._slices.do(partial(self._receive, backend, message))
 
     def command_received(self, backend: Backend, message: Message) -> None:
@@ -122,8 +131,9 @@ class Events:
         self._callbacks.call(backend, "callback_room_topic", room)
 
     def _end(self, backend: Backend) -> None:
-        self._open_networks.discard(backend.network)
-        if not self._open_networks:
+        state = self.states[backend.network]
+        state.connected_at, state.ended = None, True
+        if not self.open_networks:
             self._all_ended()
 
     def _receive(self, backend: Backend, message: Message) -> None:

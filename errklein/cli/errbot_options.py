@@ -9,7 +9,9 @@ from errklein._version import __version__
 from errklein.cli._argument_errors import Parser
 from errklein.service import DataDirectory, errors_end_program, load_with_options
 
-_OF_RUN = dict.fromkeys(("--backend", "--data-dir", "--no-import", "--plugin-dir", "--reload", "--web"), "errklein run")
+_OF_RUN = dict.fromkeys(
+    ("--backend", "--data-dir", "--no-import", "--plugin-dir", "--reload", "--status", "--web"), "errklein run"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

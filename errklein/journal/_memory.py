@@ -15,6 +15,7 @@ from errklein.webhooks.deliveries import (
     DeliveryQuery,
     DeliveryState,
     Outcome,
+    QueueDepth,
     StoredDelivery,
     StoredRequest,
 )
@@ -201,10 +202,16 @@ class MemoryJournal:
     def _known_entries(self, ids: Sequence[int]) -> list[_KeptDelivery]:
         return [self._entries[number] for number in ids if number in self._entries]
 
-    def depth(self) -> Deferred[tuple[int, float]]:
+    def depth(self) -> Deferred[QueueDepth]:
         """See `Journal.depth`."""
+        states = [entry.delivery.state for entry in self._entries.values()]
         received = [entry.delivery.received_at for entry in self._unfinished()]
-        return succeed((len(received), min(received, default=0.0)))
+        running, dead = states.count(DeliveryState.RUNNING), states.count(DeliveryState.DEAD)
+        return succeed(QueueDepth(len(received) - running, running, dead, min(received, default=0.0)))
+
+    def check(self) -> Deferred[None]:
+        """See `Journal.check`."""
+        return succeed(None)
 
     def waiting(self) -> Deferred[Sequence[str]]:
         """See `Journal.waiting`."""

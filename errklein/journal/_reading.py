@@ -10,7 +10,7 @@ from typing import Any
 
 from errklein.database import Database
 from errklein.journal._rows import DELIVERY, NUMBERS, STATES, delivery_of, request_of
-from errklein.webhooks.deliveries import Attempt, DeliveryQuery, Outcome, StoredDelivery
+from errklein.webhooks.deliveries import Attempt, DeliveryQuery, Outcome, QueueDepth, StoredDelivery
 
 FIRST_ID = """
     WITH RECURSIVE search (low, high) AS (
@@ -102,13 +102,16 @@ def get(database: Database, id: int) -> StoredDelivery | None:
     )
 
 
-def depth(database: Database) -> tuple[int, float]:
-    """Return the number of unfinished deliveries, and the time of the oldest or 0."""
-    ((number, received_at),) = database.read(
-        "SELECT number, (SELECT received_at FROM deliveries WHERE id = oldest) FROM "
-        "(SELECT count(*) AS number, min(id) AS oldest FROM deliveries INDEXED BY unfinished WHERE state < 3)"
+def depth(database: Database) -> QueueDepth:
+    """See `Journal.depth`."""
+    ((waiting, running, dead, oldest_at),) = database.read(
+        "SELECT number - running, running, "
+        "(SELECT count(*) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 4 AND route IN (SELECT id FROM routes)), "
+        "coalesce((SELECT received_at FROM deliveries WHERE id = oldest), 0.0) "
+        "FROM (SELECT count(*) AS number, total(state = 1) AS running, min(id) AS oldest "
+        "FROM deliveries INDEXED BY unfinished WHERE state < 3)"
     )
-    return number, received_at or 0.0
+    return QueueDepth(int(waiting), int(running), dead, oldest_at)
 
 
 def waiting(database: Database) -> Sequence[str]:

@@ -19,7 +19,7 @@ from errklein.journal._redaction import Redaction
 from errklein.journal._retention import SLICE, Pruner, Retention
 from errklein.journal._writing import End, Extension, JournalWriter, Lease, NewDelivery
 from errklein.ports import JournalError
-from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, StoredDelivery
+from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, QueueDepth, StoredDelivery
 
 DATABASE = "journal.sqlite"
 """The file name of the database in BOT_DATA_DIR."""
@@ -137,9 +137,13 @@ class SQLiteJournal:
         """See `Journal.replay`."""
         return self._commits.submit(self._writer.replay, ids)
 
-    def depth(self) -> Deferred[tuple[int, float]]:
+    def depth(self) -> Deferred[QueueDepth]:
         """See `Journal.depth`."""
         return self._read(_reading.depth)
+
+    def check(self) -> Deferred[None]:
+        """See `Journal.check`."""
+        return self._commits.submit(self._writer.check, None)
 
     def waiting(self) -> Deferred[Sequence[str]]:
         """See `Journal.waiting`."""

@@ -248,6 +248,13 @@ class JournalWriter:
             connection.execute("UPDATE routes SET paused = ? WHERE id = ?", (paused, number))
         return [None] * len(arguments)
 
+    def check(self, connection: sqlite3.Connection, arguments: Sequence[None]) -> Sequence[None]:
+        """See `Journal.check`."""
+        # SQLite doesn't write a page whose new content is the same, but it does write one that was changed back.
+        connection.execute("INSERT INTO replays VALUES (0)")
+        connection.execute("DELETE FROM replays WHERE id = 0")
+        return arguments
+
     def once(self, connection: sqlite3.Connection, arguments: Sequence[tuple[int, str]]) -> Sequence[bool]:
         """See `Journal.once`."""
         statement = "INSERT OR IGNORE INTO once VALUES (?, ?)"

@@ -1,4 +1,4 @@
-"""Check of the endpoints of --web before a daemon forks, so that errors appear on the terminal.
+"""Check of the endpoints of --web and --status before a daemon forks, so that errors appear on the terminal.
 
 Each address is bound and released again, since nothing may stay open during the fork.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.internet.protocol import Factory
@@ -31,8 +32,8 @@ _READABLE = (
 """Patterns of Python's error messages about a description, each with the message for the operator."""
 
 
-def check_endpoint(description: str) -> None:
-    """Raise ConfigError if the endpoint is invalid, or if its address can't be bound now.
+def check_endpoint(description: str, option: str = "--web") -> None:
+    """Raise ConfigError, which names the option, if the endpoint is invalid, or if its address can't be bound now.
 
     Sockets that systemd has opened are not used, since each can be used only once.
     """
@@ -46,7 +47,14 @@ def check_endpoint(description: str) -> None:
         reason = f"{_reason(error)}; expected {EXPECTED}"
     else:
         return
-    raise ConfigError(f"--web {description or repr(description)}: {reason}")
+    raise ConfigError(f"{option} {description or repr(description)}: {reason}")
+
+
+def check_status_endpoint(description: str, public: Sequence[str]) -> None:
+    """Raise ConfigError if the endpoint of --status can't be opened, or is one of the web server's."""
+    check_endpoint(description, "--status")
+    if identify(description) in map(identify, public):
+        raise ConfigError(f"--status {description}: the endpoint is also that of --web; expected one that isn't public")
 
 
 def _check(description: str) -> None:

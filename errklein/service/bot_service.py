@@ -30,6 +30,7 @@ from errklein.text.masking import masker
 
 if TYPE_CHECKING:
     from errklein.listening import Listeners
+    from errklein.status import StatusServer
 
 
 class ManagedBot(Protocol):
@@ -67,6 +68,7 @@ class BotService(Service):
     :param data_directory: created and locked at the start.
     :param listeners: opens the endpoints.
     :param make_bot: creates the bot; called once the data directory is locked.
+    :param status: the server for monitoring, if there is one.
     """
 
     log = Logger()
@@ -79,6 +81,7 @@ class BotService(Service):
         data_directory: DataDirectory,
         listeners: Listeners,
         make_bot: Callable[[], ManagedBot],
+        status: StatusServer | None = None,
     ) -> None:
         self._reactor = reactor
         self._options = options
@@ -86,6 +89,7 @@ class BotService(Service):
         self._data_directory = data_directory
         self._listeners = listeners
         self._make_bot = make_bot
+        self._status = status
         self._manager = ServiceManager(reactor, os.environ)
         self._bot: ManagedBot | None = None
         self._listened = False
@@ -136,11 +140,15 @@ class BotService(Service):
         # Requests wait until the plugins are active; until then their routes would give 404.
         self._listeners.pause()
         for endpoint in self._options.endpoints:
-            opening = self._listeners.open(endpoint)
-            failures: list[Failure] = []
-            opening.addErrback(failures.append if opening.called else self._fail)
-            if failures:
-                raise CannotStart(failures[0].getErrorMessage())
+            self._opened(self._listeners.open(endpoint))
+        if self._status is not None:
+            self._opened(self._status.open())
+
+    def _opened(self, opening: Deferred[None]) -> None:
+        failures: list[Failure] = []
+        opening.addErrback(failures.append if opening.called else self._fail)
+        if failures:
+            raise CannotStart(failures[0].getErrorMessage())
 
     def _start(self) -> None:
         adopt_event_loop(self._reactor)
@@ -179,6 +187,9 @@ class BotService(Service):
             except Exception:
                 self.log.failure("The bot could not be stopped cleanly")
         self._data_directory.unlock()
+        # Last, so that the stop can be watched.
+        if self._status is not None:
+            await self._status.close()
 
     def _or_exit(self, step: Callable[[], None]) -> None:
         """Call the step. An error ends the process with one line, before a daemon has reported a successful start."""

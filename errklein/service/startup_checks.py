@@ -95,6 +95,7 @@ def check_start(
     endpoints: Sequence[str],
     data_dir: str | None,
     no_import: bool,
+    status: str | None = None,
 ) -> None:
     """Raise one of START_ERRORS if the bot can't start with this configuration and these options.
 
@@ -106,6 +107,7 @@ def check_start(
     :param endpoints: the endpoints of --web.
     :param data_dir: the option --data-dir.
     :param no_import: the option --no-import.
+    :param status: the option --status.
     """
     if twistd.daemon and uses_text(config):
         raise ConfigError(
@@ -115,7 +117,7 @@ def check_start(
     if twistd.chroot:
         return
     from errklein.compat.storages import check_shelves
-    from errklein.service._endpoint_check import check_endpoint
+    from errklein.service._endpoint_check import check_endpoint, check_status_endpoint
 
     check_config(config)
     data_directory.check()
@@ -125,6 +127,8 @@ def check_start(
             check_shelves(config, data_dir)
     for endpoint in endpoints:
         check_endpoint(endpoint)
+    if status is not None:
+        check_status_endpoint(status, endpoints)
 
 
 def uses_text(config: Config) -> bool:

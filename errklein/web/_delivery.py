@@ -86,6 +86,8 @@ class Delivery(Resource):
         """The reason of an error response."""
         self.retry_after = 0.0
         """The seconds after which the handler, which was not called, can be called."""
+        self._began: float | None = None
+        """The time at which the handler was called; None before, and after its end was counted."""
         self._recorder = recorder
         self._services = services
         self._route = route
@@ -169,6 +171,7 @@ class Delivery(Resource):
         if self._route.placement is Placement.THREAD:
             return runner.call_in(self._services.pool, self._prepare, context=context.new_context())
         self.hook = context.hook = hook
+        self._began = self.request.site.now()
         return runner.start_in(context.new_context(), hook.handler, (context.payload(),), self._captures)
 
     def _drop_body(self, _: object) -> None:
@@ -206,6 +209,7 @@ class Delivery(Resource):
         if self._route.placement is not Placement.THREAD:
             raise RouteChanged
         self.hook = self._context.hook = hook
+        self._began = self.request.site.now()
         return HandlerCall(self, self._context, hook, self._captures)
 
     def still_runs(self, hook: Hook) -> bool:
@@ -403,6 +407,10 @@ class Delivery(Resource):
         """Note that the handler has ended."""
         self.responded = True
         self._settle()
+        if self._began is not None:
+            site = self.request.site
+            site.counts.add_handler(self._route.label, self.status, site.now() - self._began)
+            self._began = None
         recorder, self._recorder = self._recorder, None
         if recorder is not None:
             recorder.ended(self)

@@ -34,6 +34,11 @@ class Mount:
     current: bool = True
     max_body = None
 
+    @property
+    def label(self) -> str:
+        """The name of the mount beside those of webhooks."""
+        return f"{self.owner}:{self.path}"
+
     def endpoint(self, request: Any, /) -> IResource:
         """Return the delivery of a request."""
         return self.create_delivery(self, request, {})

@@ -71,6 +71,7 @@ class Route:
     def take(self, hook: Hook) -> None:
         """Pass requests to this hook from now on."""
         self.hook = hook
+        self.label = hook.route
         self.current = True
         declaration = hook.declaration
         self.max_body = declaration.max_body

@@ -25,6 +25,7 @@ from errklein.web._memory_client import MemoryClient
 from errklein.web._mounts import Mount, MountedDelivery
 from errklein.web._recorded import RecordedRequest
 from errklein.web._recording import Recording
+from errklein.web._response_counts import ResponseCounts
 from errklein.web._router import Router
 from errklein.web._routes import Route, Routes
 from errklein.web._services import EventReporter, WebServices
@@ -101,6 +102,11 @@ class WebServer:
     def app(self) -> Klein:
         """The Klein application of all webhooks. `app.resource()` answers them under any Twisted site, also in tests."""
         return self.routes.app
+
+    @property
+    def counts(self) -> ResponseCounts:
+        """The responses and handlers since the start."""
+        return self.site.counts
 
     @property
     def flask(self) -> Flask:

@@ -17,6 +17,7 @@ from errklein.listening import ConnectionLimits
 from errklein.running import DeadlineSweeper, TimeSlices, context
 from errklein.web._channel import Channel
 from errklein.web._error_pages import Problem
+from errklein.web._response_counts import OTHER, ResponseCounts
 from errklein.web._settings import WebSettings
 from errklein.web.request import HTTPRequest
 
@@ -37,6 +38,7 @@ class Site(server.Site):
     def __init__(self, reactor: Any, settings: WebSettings) -> None:
         super().__init__(None, reactor=reactor, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
         self.settings = settings
+        self.counts = ResponseCounts()
         self.stopping = False
         self.sweeper = DeadlineSweeper(reactor)
         self.now = reactor.seconds
@@ -100,7 +102,9 @@ class Site(server.Site):
             channel.abort()
 
     def log_response(self, request: HTTPRequest) -> None:
-        """Write the line of the access log for a request with a response."""
+        """Count a response, and write its line of the access log."""
+        match = request.match
+        self.counts.add_response(OTHER if match is None else match.route.label, request.code)
         if not self.settings.access_log:
             return
         self._log(
@@ -115,7 +119,8 @@ class Site(server.Site):
         )
 
     def log_rejection(self, channel: Channel, problem: Problem, request_id: str) -> None:
-        """Write the line of the access log for bytes that are not a valid request."""
+        """Count the response to bytes that are not a valid request, and write its line of the access log."""
+        self.counts.add_response(OTHER, problem.status)
         line = '{peer} "-" {status} {detail}'
         self._log(line, request_id, channel.peer, status=problem.status, detail=problem.detail)
 

@@ -87,6 +87,21 @@ class Postponed:
     seconds: float
 
 
+class QueueDepth(NamedTuple):
+    """The number of deliveries in the journal that wait, run, or were given up, and when the oldest of the first two was received.
+
+    :param waiting: Those in the states RECEIVED and RETRY.
+    :param running: Those in the state RUNNING.
+    :param dead: Those in the state DEAD.
+    :param oldest_at: The Unix time; 0.0 if none waits or runs.
+    """
+
+    waiting: int = 0
+    running: int = 0
+    dead: int = 0
+    oldest_at: float = 0.0
+
+
 class Attempt(NamedTuple):
     """An earlier attempt of a delivery: its number, its start as Unix time, and its outcome."""
 

@@ -127,7 +127,12 @@ class RestartTests(FileCase):
         self.result_of(self.journal.close())
         self.journal.log(delivery)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
-        for call in (self.journal.finish(1, OK), self.journal.depth(), self.journal.find(DeliveryQuery())):
+        for call in (
+            self.journal.finish(1, OK),
+            self.journal.depth(),
+            self.journal.check(),
+            self.journal.find(DeliveryQuery()),
+        ):
             self.assertIn("is closed", self.failureResultOf(call, JournalError).getErrorMessage())
         self.open()
 
@@ -471,7 +476,7 @@ class ThreadTests(SynchronousTestCase):
         other.execute("BEGIN IMMEDIATE")
         second = self.journal.record(self.delivery())
         self.assertEqual([one.id for one in self.wait(self.journal.find(DeliveryQuery()))], [first.id])
-        self.assertEqual(self.wait(self.journal.depth()), (1, 1000.0))
+        self.assertEqual(self.wait(self.journal.depth()).waiting, 1)
         self.assertNoResult(second)
         other.execute("ROLLBACK")
         self.assertIsNone(self.wait(second))

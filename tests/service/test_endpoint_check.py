@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import ConfigError
-from errklein.service._endpoint_check import check_endpoint
+from errklein.service._endpoint_check import check_endpoint, check_status_endpoint
 from tests import needs_network
 from tests.authority import Authority
 from tests.processes import free_port
@@ -35,6 +35,16 @@ class EndpointCheckTests(SynchronousTestCase):
             other.bind(("127.0.0.1", 0))
             other.listen()
             self.assertRaises(ConfigError, check_endpoint, f"haproxy:tcp:{other.getsockname()[1]}")
+
+    def test_status(self) -> None:
+        """The endpoint of --status can't be one of --web, also in another spelling; errors name the option."""
+        port = free_port()
+        check_status_endpoint(f"tcp:{port}:interface=127.0.0.1", ["tcp:1"])
+        public = f"tcp:port={port}:interface=127.0.0.1"
+        error = self.assertRaises(ConfigError, check_status_endpoint, f"tcp:{port}:interface=127.0.0.1", [public])
+        self.assertIn(f"--status tcp:{port}:interface=127.0.0.1: the endpoint is also that of --web", str(error))
+        error = self.assertRaises(ConfigError, check_status_endpoint, "9141", [])
+        self.assertTrue(str(error).startswith("--status 9141: "), error)
 
     def test_certificates(self) -> None:
         """A directory with a usable certificate is valid; the error about another one is one line."""

@@ -1,0 +1,45 @@
+"""Whether the bot can do its work, in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from errklein.bot import Bot
+from errklein.ports import QueuesMessages
+from errklein.status._journal_watch import JournalWatch
+
+LONGEST_WAIT = 300.0
+"""The seconds that a message may wait in an outbox."""
+
+
+def problems(bot: Bot, journal: JournalWatch, endpoints: Sequence[str]) -> Mapping[str, str]:
+    """Return the problem of each part of the bot in one line; "" if the part works.
+
+    :param endpoints: The endpoints of the web server that should be open.
+    """
+    return {
+        "phase": "" if bot.phase == "running" else f"the bot is {bot.phase}",
+        "networks": _networks(bot),
+        "journal": journal.problem,
+        "outbox": _outbox(bot),
+        "listeners": _listeners(bot, endpoints),
+    }
+
+
+def _networks(bot: Bot) -> str:
+    absent = [name for name, state in bot.events.states.items() if state.connected_at is None and not state.ended]
+    return f"not connected: {', '.join(absent)}" if absent else ""
+
+
+def _outbox(bot: Bot) -> str:
+    late = []
+    for name, backend in bot.backends.items():
+        if isinstance(backend, QueuesMessages) and (oldest_at := backend.outbox_status.oldest_at):
+            age = bot.now() - oldest_at
+            late += [f"{name}: a message has been waiting for {age:.0f} s"] if age > LONGEST_WAIT else []
+    return "; ".join(late)
+
+
+def _listeners(bot: Bot, endpoints: Sequence[str]) -> str:
+    closed = [endpoint for endpoint in endpoints if not bot.web.listeners.is_open(endpoint)]
+    return f"closed: {', '.join(closed)}" if closed else ""

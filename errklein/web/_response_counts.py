@@ -1,0 +1,63 @@
+"""Counts of responses and of handlers' durations, for monitoring. They are kept in plain dicts, since each request changes them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+BOUNDS = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0)
+"""The upper bounds in seconds of the classes in which durations are counted. The last class has no bound."""
+
+OTHER = "other"
+"""The route of requests that no route has matched."""
+
+_MOST = 2000
+"""The number of routes with each of their statuses. Later ones are counted as OTHER."""
+
+
+class Durations:
+    """Durations in classes: `counts` has their number in each class, and `total` is their sum in seconds."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.total = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count a duration."""
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.total += seconds
+
+
+class ResponseCounts:
+    """The number of responses by route and status, and the durations of handlers by route and outcome, since the start.
+
+    A route is a webhook as "Plugin:method", or a mount as "Plugin:/path". An outcome is "succeeded", "rejected" (4xx), "failed" (5xx) or "overdue" (504).
+    """
+
+    def __init__(self) -> None:
+        self.responses: dict[tuple[str, int], int] = {}
+        self.handlers: dict[tuple[str, str], Durations] = {}
+
+    def add_response(self, route: str, status: int) -> None:
+        """Count a response."""
+        key = route, status
+        if key not in self.responses and len(self.responses) >= _MOST:
+            key = OTHER, status
+        self.responses[key] = self.responses.get(key, 0) + 1
+
+    def add_handler(self, route: str, status: int, seconds: float) -> None:
+        """Count a handler that has ended."""
+        key = route, "succeeded" if status < 400 else _outcome(status)
+        durations = self.handlers.get(key)
+        if durations is None:
+            if len(self.handlers) >= _MOST:
+                key = OTHER, key[1]
+            durations = self.handlers.setdefault(key, Durations())
+        durations.add(seconds)
+
+
+def _outcome(status: int) -> str:
+    if status == 504:
+        return "overdue"
+    return "failed" if status >= 500 else "rejected"

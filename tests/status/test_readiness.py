@@ -1,0 +1,109 @@
+"""Tests for `/ready`: networks, journal, outbox, listeners, and the phase of the bot."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, fail, succeed
+
+from errklein import BotPlugin, webhook
+from errklein.ports import JournalError, OutboxStatus
+from errklein.status import StatusServer
+from tests.status.kit import StatusCase
+
+
+class Slow(BotPlugin):
+    """A plugin whose webhook responds when the test wants it."""
+
+    gate: Deferred[str]
+
+    @webhook
+    async def slow(self, payload: object) -> str:
+        self.gate = Deferred()
+        return await self.gate
+
+
+class Waiting:
+    """The part of a network that has an outbox, with a message that was accepted at a time."""
+
+    def __init__(self, oldest_at: float) -> None:
+        self.outbox_status = OutboxStatus(2, 2, 20, oldest_at)
+
+    def use_store(self, store: object, restored: object) -> None:
+        """Do nothing."""
+
+
+class ReadinessTests(StatusCase):
+    """A bot that is ready, until something is wrong."""
+
+    plugins = (Slow,)
+
+    def test_ready(self) -> None:
+        """A running bot is ready."""
+        self.assertEqual(self.ready(), (200, {}))
+
+    def test_starting(self) -> None:
+        """A bot that hasn't been created, or whose plugins aren't active, is not ready."""
+        self.server.close()
+        self.server = StatusServer(self.bot.bot.reactor, "tcp:1")
+        self.assertEqual(self.server.problems(), {"phase": "the bot is starting"})
+        self.bot.bot.phase = "starting"
+        self.server.watch(self.bot.bot)
+        self.assertEqual(self.server.problems()["phase"], "the bot is starting")
+
+    def test_stopping(self) -> None:
+        """A bot that is stopping is not ready while its handlers end."""
+        request = self.bot.post("/slow")
+        stopping = Deferred.fromCoroutine(self.bot.bot.stop(5))
+        self.assertNoResult(stopping)
+        self.assertEqual(self.ready(), (503, {"phase": "the bot is stopping"}))
+        self.assertEqual(self.get("/health"), (200, b"ok\n"))
+        self.bot.plugin("Slow").gate.callback("done")
+        self.bot.advance(0)
+        self.successResultOf(stopping)
+        self.successResultOf(request)
+
+    def test_network(self) -> None:
+        """A network without a connection is named; one that has ended isn't missed."""
+        backend = self.bot.bot.backend
+        events = self.bot.bot.events
+        events.backend_disconnected(backend, "no route to host")
+        self.assertEqual(self.ready(), (503, {"networks": "not connected: test"}))
+        events.backend_connected(backend)
+        self.assertEqual(self.ready(), (200, {}))
+        events.backend_ended(backend)
+        self.assertEqual(self.ready(), (200, {}))
+
+    def test_journal_on_a_full_disk(self) -> None:
+        """If the journal can't be written, /ready shows the reason 2 seconds later, until it can be written again."""
+        self.patch(self.bot.bot.journal, "check", lambda: fail(JournalError("journal.sqlite: the disk is full")))
+        self.bot.advance(2)
+        self.assertEqual(self.ready(), (503, {"journal": "journal.sqlite: the disk is full"}))
+        self.patch(self.bot.bot.journal, "check", lambda: succeed(None))
+        self.bot.advance(2)
+        self.assertEqual(self.ready(), (200, {}))
+
+    def test_hanging_disk(self) -> None:
+        """If the disk hangs, /ready shows it less than 5 seconds later, and no further write is tried."""
+        checks: list[Deferred[None]] = []
+
+        def check() -> Deferred[None]:
+            checks.append(Deferred())
+            return checks[-1]
+
+        self.patch(self.bot.bot.journal, "check", check)
+        self.bot.advance(4.5)
+        self.assertEqual(self.ready(), (503, {"journal": "the disk has not responded for 2 s"}))
+        self.assertEqual(len(checks), 1)
+        checks[0].callback(None)
+        self.assertEqual(self.ready(), (200, {}))
+
+    def test_old_message(self) -> None:
+        """A network is named whose oldest message has been waiting for more than five minutes."""
+        self.patch(self.bot.bot, "backends", {"test": Waiting(self.bot.bot.now() - 301)})
+        self.assertEqual(self.ready(), (503, {"outbox": "test: a message has been waiting for 301 s"}))
+
+    def test_closed_listener(self) -> None:
+        """An endpoint of --web that isn't open is named."""
+        self.server.close()
+        self.server = StatusServer(self.bot.bot.reactor, "tcp:1", ["tcp:2"])
+        self.server.watch(self.bot.bot)
+        self.assertEqual(self.server.problems()["listeners"], "closed: tcp:2")

@@ -1,0 +1,103 @@
+"""Tests for the status server: its pages, and a real bot that is watched from its start to its end."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import time
+from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_FSIZE, prlimit
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.processes import LIMIT, TWISTD, Program, free_port, write_config, write_plugin
+from tests.status.kit import StatusCase
+
+SLOW = """
+import threading
+from errklein import BotPlugin
+
+class Slow(BotPlugin):
+    def deactivate(self):
+        print("deactivating")
+        threading.Event().wait(2)
+        super().deactivate()
+"""
+
+
+class PageTests(StatusCase):
+    """The pages, without sockets."""
+
+    def test_health(self) -> None:
+        """/health is 200 with "ok"."""
+        self.assertEqual(self.get("/health"), (200, b"ok\n"))
+
+    def test_nothing_else(self) -> None:
+        """Other paths are 404, and the web server of plugins has none of the pages."""
+        self.assertEqual(self.get("/")[0], 404)
+        for path in ("/health", "/ready", "/metrics"):
+            self.assertEqual(self.successResultOf(self.bot.get(path)).status, 404)
+
+
+class WatchedBotTests(SynchronousTestCase):
+    """A bot in a process of its own."""
+
+    def setUp(self) -> None:
+        """Start a bot whose plugin takes two seconds to stop."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        write_config(directory, {"BOT_EXTRA_PLUGIN_DIR": str(directory)})
+        write_plugin(directory, "Slow", SLOW)
+        self.port = free_port()
+        status = f"tcp:{self.port}:interface=127.0.0.1"
+        self.program = Program(TWISTD, "-n", "--pidfile=", "errklein", "--status", status, cwd=directory)
+        self.addCleanup(self.program.kill)
+        self.until(200, {})
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Return the status and the body of the response to a GET request; (0, b"") without a response."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read()
+        except OSError:
+            return 0, b""
+        finally:
+            connection.close()
+
+    def until(self, status: int, parts: dict[str, Any], seconds: float = LIMIT) -> None:
+        """Wait until /ready has the status, and these texts as parts of its parts."""
+        limit = time.monotonic() + seconds
+        while True:
+            found, body = self.get("/ready")
+            shown = json.loads(body) if body else {}
+            if found == status and all(text in shown.get(part, "") for part, text in parts.items()):
+                return
+            self.assertLess(time.monotonic(), limit, body)
+
+    def test_frozen(self) -> None:
+        """A process that was stopped with SIGSTOP doesn't respond to /health, until it continues."""
+        self.program.signal(signal.SIGSTOP)
+        self.assertEqual(self.get("/health"), (0, b""))
+        self.program.signal(signal.SIGCONT)
+        self.assertEqual(self.get("/health"), (200, b"ok\n"))
+
+    def test_full_disk(self) -> None:
+        """Within 5 seconds, /ready shows that the journal can't be written, and later that it can."""
+        prlimit(self.program.process.pid, RLIMIT_FSIZE, (0, RLIM_INFINITY))
+        self.until(503, {"journal": "journal.sqlite"}, 5)
+        self.assertEqual(self.get("/health"), (200, b"ok\n"))
+        prlimit(self.program.process.pid, RLIMIT_FSIZE, (RLIM_INFINITY, RLIM_INFINITY))
+        self.until(200, {}, 5)
+
+    def test_stop(self) -> None:
+        """/ready shows that the bot is stopping until it has stopped."""
+        self.program.signal(signal.SIGTERM)
+        self.until(503, {"phase": "the bot is stopping"}, 1)
+        self.program.wait_for("deactivating")
+        self.assertEqual(self.get("/health"), (200, b"ok\n"))
+        self.program.wait()
+        self.assertEqual(self.get("/health"), (0, b""))
