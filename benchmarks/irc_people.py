@@ -92,7 +92,7 @@ class Person(asyncio.Protocol):
         self.nick = nick
         self._hear = hear
         self._rest = b""
-        self._sender = f":{BOT}!".encode()
+        self._sender = f":{BOT}".encode()
         self._welcomed = asyncio.Event()
         self._joined: dict[bytes, asyncio.Event] = {}
         self._bot_in: dict[bytes, asyncio.Event] = {}
