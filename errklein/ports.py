@@ -26,6 +26,10 @@ class OutboxClosed(Exception):
     """A message was sent after `Backend.disconnect`."""
 
 
+class OutboxExpired(Exception):
+    """A message was dropped, since the network was absent or too slow for OUTBOX_MAX_AGE."""
+
+
 class Backend(Protocol):
     """The connection to one chat network."""
 
@@ -241,6 +245,9 @@ class BackendEvents(Protocol):
     def backend_disconnected(self, backend: Backend, reason: str) -> None:
         """The connection was lost; the backend reconnects."""
 
+    def messages_dropped(self, backend: Backend, count: int, reason: str) -> None:
+        """Messages were not sent and never will be; the log has their text."""
+
     def backend_ended(self, backend: Backend) -> None:
         """The backend has ended and receives no more messages, for example since standard input has ended."""
 
@@ -330,6 +337,10 @@ class OutboxStore(Protocol):
     @property
     def unwritten(self) -> bool:
         """True if messages were added that aren't on disk yet."""
+
+    @property
+    def durable(self) -> bool:
+        """True if messages survive the process."""
 
     def next_id(self) -> int:
         """Return the id of a new message."""

@@ -51,7 +51,7 @@ PURE = ("chat", "commands", "text", "verify", "webhooks")
 
 REACTOR_LIBRARIES = ("twisted", "treq", "klein")
 
-SHARED_BY_NETWORKS = ("base", "outbox", "transport")
+SHARED_BY_NETWORKS = ("base", "outbox")
 """Modules of `backends` that belong to no network."""
 
 IMPORTING_CALLS = ("__import__", "import_module", "namedAny", "namedModule", "resolve_name")

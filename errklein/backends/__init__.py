@@ -4,7 +4,4 @@ Each backend implements `ports.Backend` in a module or package of its own, and i
 classes of networks inside this process (`base`) and the queue of outgoing messages (`outbox`).
 """
 
-from errklein.backends.outbox import Outbox
-from errklein.backends.transport import NotConfirmed, Transport
-
-__all__ = ["NotConfirmed", "Outbox", "Transport"]
+__all__: list[str] = []

@@ -20,6 +20,7 @@ from errklein.bot._missed_notices import MissedNotices
 from errklein.bot._registration import Registration
 from errklein.bot._sending import Sending
 from errklein.bot._stop_sequence import StopSequence, StopSteps
+from errklein.bot._stored_messages import StoredMessages
 from errklein.bot._streams import Streams
 from errklein.bot._webhook_warnings import WebhookWarnings
 from errklein.chat import Identifier
@@ -90,9 +91,7 @@ class Bot:
         self.repo_manager = BotRepoManager(self.storage, self.plugins_directory, indexes, downloads)
         streams = Streams(reactor, self.runner, self.callbacks.find)
         end = partial(self._end_when_quiet, process.ended)
-        self.events = Events(
-            reactor, self.backends, dispatcher, self.callbacks, streams, notices.person_seen, end, process.now
-        )
+        self.events = Events(reactor, self.backends, dispatcher, self.callbacks, streams, notices, end, process.now)
         self._webhook_warnings = WebhookWarnings(reactor, self.tell_admins, self.plugin_manager.plugin)
         self.web.report_to(self._webhook_warnings)
         dead = DeadDeliveries(reactor, self.tell_admins, config.BOT_PREFIX)
@@ -101,6 +100,9 @@ class Bot:
             reactor, self.journal, self.web.run, self._retry_policy, dead.announce, now=process.now
         )
         self.web.use_journal(self.journal, queue, self.waits)
+        self._stored_messages = StoredMessages(
+            self.journal.outbox, self.backends.values(), self.tell_admins, config.OUTBOX_MAX_AGE, process.now
+        )
         self._expiry = ExpiryWatch(reactor, self.web.listeners, self.tell_admins)
         intake = (self._expiry.stop, queue.stop, self.events.stop, self.conversations.stop)
         work = (
@@ -130,6 +132,8 @@ class Bot:
     async def start(self) -> None:
         """Load and activate the plugins, then connect. Administrators are notified of plugins that don't work."""
         config = self.bot_config
+        # Before plugins can send others.
+        await self._stored_messages.restore()
         await self.delivery_queue.prepare()
         for problem in await self.plugin_manager.start(self.plugin_roots, self._sources.classes):
             self.tell_admins(problem, self.plugin_manager.summary(problem))

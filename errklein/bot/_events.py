@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from errklein.bot._admin_notices import AdminNotices
 from errklein.bot._callbacks import Callbacks
 from errklein.bot._network_states import NetworkState
 from errklein.bot._streams import Streams
@@ -36,7 +37,7 @@ class Events:
         dispatcher: Dispatcher,
         callbacks: Callbacks,
         streams: Streams,
-        person_seen: Callable[[Backend, Identifier | None], None],
+        notices: AdminNotices,
         all_ended: Callable[[], object],
         now: Callable[[], float],
     ) -> None:
@@ -46,7 +47,7 @@ class Events:
         self._streams = streams
         self.states = {network: NetworkState() for network in networks}
         """The states of the connections, by network."""
-        self._person_seen = person_seen
+        self._notices = notices
         self._all_ended = all_ended
         self._now = now
         self._stopped = False
@@ -72,6 +73,13 @@ class Events:
         """Log the reason. Plugins stay active while the backend reconnects."""
         self.states[backend.network].connected_at = None
         self.log.warn("Disconnected from {network}: {reason}", network=backend.network, reason=reason)
+
+    def messages_dropped(self, backend: Backend, count: int, reason: str) -> None:
+        """Notify administrators."""
+        what = "A message was" if count == 1 else f"{count} messages were"
+        self._notices.tell_admins(
+            f"{what} not sent on {backend.network}, since {reason}. The log has the recipients and texts."
+        )
 
     def backend_ended(self, backend: Backend) -> None:
         """Mark the network as ended, after the messages that were received before."""
@@ -102,7 +110,7 @@ class Events:
     def presence_changed(self, backend: Backend, presence: Presence) -> None:
         """Call `callback_presence`."""
         if presence.status == ONLINE:
-            self._person_seen(backend, presence.identifier)
+            self._notices.person_seen(backend, presence.identifier)
         self._callbacks.call(backend, "callback_presence", presence)
 
     def reaction_changed(self, backend: Backend, reaction: Reaction) -> None:
@@ -146,7 +154,7 @@ class Events:
         if self._stopped or (isinstance(message.extras, Mapping) and message.extras.get("notice")):
             return True
         if message.is_direct:
-            self._person_seen(backend, message.frm)
+            self._notices.person_seen(backend, message.frm)
         with assigned(handled_network, backend.network):
             # `assigned` would cost a hundredth of a short command.
             token = origin.set(person_origin(backend.network, message.frm))

@@ -14,6 +14,7 @@ class MemoryOutboxStore:
     """Implements `errklein.ports.OutboxStore`. The messages survive as long as the object, which tests use for several bots."""
 
     unwritten = False
+    durable = False
 
     def __init__(self) -> None:
         self._ids = count(1)

@@ -63,6 +63,8 @@ class SQLiteOutboxStore:
     :param read: Runs a query in the thread that reads.
     """
 
+    durable = True
+
     def __init__(
         self,
         reactor: JournalReactor,

@@ -2,7 +2,7 @@
 
 from errklein.text._quoting import code, fenced, plain, plain_but_html, plain_lines
 from errklein.text._sanitizing import sanitize
-from errklein.text._splitting import PARTS_CAP, at_most, grapheme_boundary, split_message, truncated
+from errklein.text._splitting import PARTS_CAP, at_most, estimated_parts, grapheme_boundary, split_message, truncated
 from errklein.text.folding import folded
 from errklein.text.rendering import md_escape, to_ansi, to_imtext, to_irc, to_md, to_plain, to_xhtml
 
@@ -10,6 +10,7 @@ __all__ = [
     "PARTS_CAP",
     "at_most",
     "code",
+    "estimated_parts",
     "fenced",
     "folded",
     "grapheme_boundary",

@@ -6,8 +6,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.null import NullBackend
-from errklein.backends.outbox import OutboxClosed
 from errklein.chat import Message
+from errklein.ports import OutboxClosed
 from errklein.testing.backend_contract import RecordedEvents
 from tests.backends.test_text import configuration
 

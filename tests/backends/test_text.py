@@ -22,12 +22,11 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
-from errklein.backends.outbox import OutboxClosed
 from errklein.backends.text import TextBackend, TextOccupant, TextPerson, TextRoom
 from errklein.chat import ONLINE, Message, Presence
 from errklein.chat.identifiers import RoomNotJoinedError
 from errklein.chat.streams import STREAM_WAITING_TO_START
-from errklein.ports import SendsStreams
+from errklein.ports import OutboxClosed, SendsStreams
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ from unittest import mock
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from errklein import BotPlugin, botcmd, re_botcmd
-from errklein.backends.outbox import OutboxClosed, OutboxFull
+from errklein.ports import OutboxClosed, OutboxFull
 from tests.networks import NetworksCase
 
 

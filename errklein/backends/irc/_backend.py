@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,11 +24,11 @@ from errklein.backends.irc._unconfirmed import MessageLine
 from errklein.backends.irc.connection import Backoff, Reconnector, endpoint_for
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant, split_occupant
 from errklein.backends.irc.settings import IRCSettings
-from errklein.backends.outbox import Outbox
-from errklein.backends.transport import NotConfirmed
+from errklein.backends.outbox import NotConfirmed, Outbox, outbox_limits
 from errklein.chat import ONLINE, Identifier, Message, Room, read_only
-from errklein.ports import BackendEvents
-from errklein.text import PARTS_CAP, at_most, to_irc
+from errklein.chat.outgoing import OutgoingMessage
+from errklein.ports import BackendEvents, OutboxStatus, OutboxStore
+from errklein.text import PARTS_CAP, at_most, estimated_parts, to_irc
 
 if TYPE_CHECKING:
     from errklein.backends.irc._protocol import IRCProtocol
@@ -47,6 +49,7 @@ class IRCBackend:
     :param endpoint: The client endpoint; by default, that of BOT_IDENTITY's `server` and `port`.
     :param render: Converts Markdown to text with IRC formatting codes.
     :param chance: Returns random numbers from 0 to 1, for the delays between connections.
+    :param now: Returns the Unix time.
     """
 
     mode = "irc"
@@ -71,6 +74,7 @@ class IRCBackend:
         endpoint: IStreamClientEndpoint | None = None,
         render: Callable[[str], str] | None = None,
         chance: Callable[[], float] = random.random,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings = IRCSettings.read(config)
         self.network = settings.network
@@ -79,8 +83,9 @@ class IRCBackend:
         self._reactor_thread = threading.get_ident()
         self._render = render or partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
         self._rate_limiter = IRCRateLimiter(reactor.seconds, settings.channel_rate, settings.private_rate)
+        limits = outbox_limits(config, self.message_size_limit)
         self._outbox: Outbox[MessageLine] = Outbox(
-            reactor, self.network, self._transmit, self._wait_for, limit=settings.outbox_limit
+            reactor, self.network, self, limits, dropped=self._messages_dropped, now=now
         )
         self._rooms = RoomMembership(reactor, settings, self, self._send, self._outbox.resume)
         backoff = Backoff(chance, settings.reconnect_after)
@@ -110,18 +115,52 @@ class IRCBackend:
         Raises ValueError if the recipient isn't a person or room of this network, or if its name is too long.
         """
         target = self._target(message.to)
-        command = "NOTICE" if message.extras.get("notice") else "PRIVMSG"
+        is_notice = bool(message.extras.get("notice"))
+        self._text_size(_command(is_notice), target)
+        details = json.dumps({"notice": True}) if is_notice else ""
+        return self._outbox.send(target, message.body, details=details, priority=message.priority, original=message)
+
+    @property
+    def outbox_status(self) -> OutboxStatus:
+        """What waits to be sent."""
+        return self._outbox.status
+
+    def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
+        """Keep messages in the store; see `ports.QueuesMessages`."""
+        self._outbox.use_store(store, restored)
+
+    # backends.outbox.Transport
+
+    window = 1
+
+    def estimate(self, body: str) -> int:
+        """Return about how many lines a text has."""
+        return estimated_parts(body, self.message_size_limit)
+
+    def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[MessageLine]:
+        """Return the lines of a message."""
+        command = _command("notice" in json.loads(message.details or "{}"))
+        size = self._text_size(command, message.recipient)
+        text = self._render(message.body)
+        longest = PARTS_CAP * size
+        lines = at_most(split_lines(text[:longest], size), cut=len(text) > longest)
+        return [MessageLine(command, message.recipient, line) for line in lines]
+
+    def wait_for(self, recipient: str) -> float:
+        """Return the seconds until a line may be sent to the recipient."""
+        return self._rate_limiter.take(recipient)
+
+    def transmit(self, parts: Sequence[MessageLine]) -> Sequence[Deferred[None]]:
+        """Write the lines."""
+        return [self._transmit(line) for line in parts]
+
+    def _text_size(self, command: str, target: str) -> int:
+        """Return the number of bytes of text in a line; raise ValueError if the name of the target is too long."""
         nick = max(self.settings.nickname + "__", self.bot_identifier.nick if self.bot_identifier else "", key=len)
         room = text_capacity(nick, self.settings.username, command, target)
         if room < _LEAST_ROOM:
             raise ValueError(f"the name {target[:20]}… is too long: it leaves no room for text in a line of 512 bytes")
-        size = min(room, self.message_size_limit)
-        text = self._render(message.body)
-        longest = PARTS_CAP * size
-        lines = at_most(split_lines(text[:longest], size), cut=len(text) > longest)
-        return self._outbox.put(
-            [MessageLine(command, target, line) for line in lines], recipient=target, text=message.body
-        )
+        return min(room, self.message_size_limit)
 
     def build_identifier(self, text: str) -> IRCPerson | IRCRoom:
         """Return the room of `#room`, the person of `nick` or `nick!user@host`, or the occupant of `#room/nick`.
@@ -247,13 +286,14 @@ class IRCBackend:
         self._rooms.stop()
         return self._reconnector.quit()
 
+    def _messages_dropped(self, count: int, reason: str) -> None:
+        if self._events is not None:
+            self._events.messages_dropped(self, count, reason)
+
     def _transmit(self, line: MessageLine) -> Deferred[None]:
         if self._reconnector.protocol is None:
             return fail(NotConfirmed(f"{self.network} is not connected"))
         return self._reconnector.protocol.transmission.transmit([line], False)[0]
-
-    def _wait_for(self, line: MessageLine) -> float:
-        return self._rate_limiter.take(line.target)
 
     def _send_presence(self) -> None:
         self._send(f"AWAY :{self._away}" if self._away else "AWAY")
@@ -275,3 +315,7 @@ class IRCBackend:
         if isinstance(to, (IRCRoom, IRCPerson)) and to.network in ("", self.network):
             return to.room if isinstance(to, IRCRoom) else to.nick
         raise ValueError(f"the recipient must be a person or room of {self.network}, not {to!r}")
+
+
+def _command(is_notice: bool) -> str:
+    return "NOTICE" if is_notice else "PRIVMSG"

@@ -23,7 +23,7 @@ from errklein.backends.irc._replay import Replay
 from errklein.backends.irc._transmission import Transmission
 from errklein.backends.irc.identifiers import is_room
 from errklein.backends.irc.settings import IRCSettings
-from errklein.backends.transport import NotConfirmed
+from errklein.backends.outbox import NotConfirmed
 
 if TYPE_CHECKING:
     from errklein.backends.irc._backend import IRCBackend

@@ -42,7 +42,6 @@ class IRCSettings:
     reconnect_after: float | None = None
     """Seconds from the loss of a connection to the first attempt to reconnect."""
     acl_pattern: str = ACL_PATTERN
-    outbox_limit: int = 10_000
     message_size_limit: int = 510
     """Maximum number of bytes of text in a line. Long names of people and rooms reduce it further."""
 
@@ -88,7 +87,6 @@ class IRCSettings:
             rejoin_after_kick=getattr(config, "IRC_RECONNECT_ON_KICK", 5.0),
             reconnect_after=getattr(config, "IRC_RECONNECT_ON_DISCONNECT", None),
             acl_pattern=_acl_pattern(getattr(config, "IRC_ACL_PATTERN", ACL_PATTERN)),
-            outbox_limit=getattr(config, "OUTBOX_LIMIT", 10_000),
             # A smaller limit would split nearly every message.
             message_size_limit=max(getattr(config, "MESSAGE_SIZE_LIMIT", None) or 510, 64),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -13,15 +13,16 @@ from typing import Any, BinaryIO, TextIO
 from twisted.internet.defer import Deferred, DeferredList, succeed
 
 from errklein.backends.base import LocalBackend, LocalPerson, LocalRoom
-from errklein.backends.outbox import Outbox
+from errklein.backends.outbox import Outbox, outbox_limits
 from errklein.backends.text._completion import completions
 from errklein.backends.text._console import Console
 from errklein.backends.text._greeting import command_hint, farewell, greeting, hint
 from errklein.backends.text._lines import LineConsole
 from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoom
 from errklein.chat import ONLINE, Identifier, Message, Presence, Stream
+from errklein.chat.outgoing import OutgoingMessage
 from errklein.ports import BackendEvents, BotOverview
-from errklein.running import TimeSlices, TokenBucket
+from errklein.running import TimeSlices
 from errklein.text import code, plain, sanitize, split_message, to_ansi, to_imtext, to_md, to_plain, to_xhtml
 
 HISTORY = "text-history"
@@ -71,11 +72,7 @@ class TextBackend(LocalBackend):
         self._disconnecting: Deferred[None] | None = None
         self.overview: BotOverview | None = None
         self._hinted = False
-        # A terminal needs no rate limit.
-        unlimited = TokenBucket(reactor.seconds, interval=0, burst=1)
-        self._outbox: Outbox[str] = Outbox(
-            reactor, self.network, self._show, unlimited.take, limit=getattr(config, "OUTBOX_LIMIT", 10_000)
-        )
+        self._outbox: Outbox[str] = Outbox(reactor, self.network, self, outbox_limits(config, self.message_size_limit))
 
     def connect(self, events: BackendEvents) -> None:
         """Start the conversation, with the greeting on a terminal; report the administrator as present."""
@@ -99,10 +96,28 @@ class TextBackend(LocalBackend):
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Queue the message, in parts if it is longer than MESSAGE_SIZE_LIMIT; see `ports.Backend`."""
         self.check_addressee(message)
-        parts = split_message(message.body, self.message_size_limit)
-        return self._outbox.put(
-            [self._rendered(part, message.to) for part in parts], recipient=str(message.to), text=message.body
-        )
+        return self._outbox.send(str(message.to), message.body, priority=message.priority, original=message)
+
+    # backends.outbox.Transport
+
+    window = 1
+
+    def estimate(self, body: str) -> int:
+        """Return 1: a message is usually one part."""
+        return 1
+
+    def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[str]:
+        """Return the parts of a message as they are shown."""
+        to = None if original is None else original.to
+        return [self._rendered(part, to) for part in split_message(message.body, self.message_size_limit)]
+
+    def wait_for(self, recipient: str) -> float:
+        """Return 0.0: a terminal needs no rate limit."""
+        return 0.0
+
+    def transmit(self, parts: Sequence[str]) -> Sequence[Deferred[None]]:
+        """Show the parts."""
+        return [self._show(part) for part in parts]
 
     def plain_text_reply(self, message: Message) -> str | None:
         """Return a hint for `help`, `quit` and `exit`, and once for any other text unless a plugin reads messages.

@@ -21,16 +21,18 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from errklein.backends import Outbox
+from errklein.backends.outbox import Outbox, outbox_limits
 from errklein.bot import Bot
 from errklein.chat import Card, Identifier, Message, Room, Stream
+from errklein.chat.outgoing import OutgoingMessage
 from errklein.compat.backends._stamps import NetworkStamp, ask_beforehand
 from errklein.compat.backends._thread import NetworkThread
 from errklein.compat.backends.errbot import EVENTS, ErrBot, for_a_bot, parts_of
 from errklein.dispatch import card_as_text
-from errklein.ports import BackendEvents
-from errklein.running import TimedOut, TokenBucket, WorkerPool, on_reactor_soon, result_within, start_daemon_thread
+from errklein.ports import BackendEvents, OutboxStatus
+from errklein.running import TimedOut, WorkerPool, on_reactor_soon, result_within, start_daemon_thread
 from errklein.running.context import assigned, sent_by_bot
+from errklein.text import estimated_parts
 
 Part = Callable[[], object]
 
@@ -73,9 +75,8 @@ class ThreadedNetwork:
             raise
         self.legacy._network = self
         self._sender = WorkerPool(reactor, f"{self.network} sending", 1)
-        self._outbox: Outbox[Part] = Outbox(
-            reactor, self.network, self._transmit, TokenBucket(reactor.seconds, 0, 1).take, limit=config.OUTBOX_LIMIT
-        )
+        limits = outbox_limits(config, self.message_size_limit)
+        self._outbox: Outbox[Part] = Outbox(reactor, self.network, self, limits, dropped=self._messages_dropped)
         self._awake = threading.Event()
         self._next_attempt = 0.0
         self._serving = False
@@ -134,10 +135,35 @@ class ThreadedNetwork:
         """Add the message to the outbox, from any thread; see ports.Backend."""
         if message.to is None:
             raise ValueError("a message needs a recipient, but its `to` is None")
-        parts = parts_of(message, self.message_size_limit)
-        return self._outbox.put(
-            [partial(self.legacy.send_message, part) for part in parts], recipient=str(message.to), text=message.body
-        )
+        return self._outbox.send(str(message.to), message.body, priority=message.priority, original=message)
+
+    @property
+    def outbox_status(self) -> OutboxStatus:
+        """What waits to be sent."""
+        return self._outbox.status
+
+    # backends.outbox.Transport
+
+    window = 1
+
+    def estimate(self, body: str) -> int:
+        """Return about how many parts a text has."""
+        return estimated_parts(body, self.message_size_limit)
+
+    def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[Part]:
+        """Return calls that send the parts of a message."""
+        parts = [] if original is None else parts_of(original, self.message_size_limit)
+        return [partial(self.legacy.send_message, part) for part in parts]
+
+    def wait_for(self, recipient: str) -> float:
+        """Return 0.0: the backend limits its own rate."""
+        return 0.0
+
+    def transmit(self, parts: Sequence[Part]) -> Sequence[Deferred[Any]]:
+        """Call the parts in the sending thread, one after the other."""
+        return [self._sender.run(partial(partial, _send, part)) for part in parts]
+
+    # ports.Backend
 
     def build_identifier(self, text: str) -> Identifier:
         """Return the identifier for a text; raises ValueError, and errors of the backend's own code."""
@@ -377,8 +403,9 @@ class ThreadedNetwork:
         if self.legacy.is_open_storage():
             self.legacy.close_storage()
 
-    def _transmit(self, part: Part) -> Deferred[Any]:
-        return self._sender.run(lambda: partial(_send, part))
+    def _messages_dropped(self, count: int, reason: str) -> None:
+        if self._events is not None:
+            self._events.messages_dropped(self, count, reason)
 
 
 def _make(make: Callable[[Any], ErrBot], config: Any) -> ErrBot:

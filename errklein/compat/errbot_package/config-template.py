@@ -183,8 +183,12 @@ DIVERT_TO_THREAD = ()
 # Whether tables have no borders. Default: True on IRC, False on other networks.
 # COMPACT_OUTPUT = False
 
-# The maximum number of messages in a network's outbox.
-# OUTBOX_LIMIT = 10_000
+# The maximum number of parts of messages, and of characters, in a network's outbox.
+# OUTBOX_LIMIT = 20_000
+# OUTBOX_SIZE = 20_000_000
+
+# The number of seconds after which a message that could not be sent is dropped.
+# OUTBOX_MAX_AGE = 3600.0
 
 ##########################################################################
 # Webhooks

@@ -16,10 +16,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import errklein
 from errklein.backends.irc import IRCBackend
-from errklein.backends.outbox import OutboxFull
 from errklein.chat import AWAY, ONLINE, Message
 from errklein.chat.identifiers import RoomNotJoinedError
 from errklein.config import ConfigError
+from errklein.ports import OutboxFull
 from errklein.testing.backend_contract import BackendContract
 from tests.backends.irc.listening import Listener, config, logged
 from tests.backends.irc.played import PlayedServer
@@ -653,8 +653,8 @@ class TalkTests(PlayedTests):
         self.assertRaises(ValueError, backend.send_message, Message("hello", to=stranger))
 
     def test_full(self) -> None:
-        """OUTBOX_LIMIT messages may be queued; one more raises OutboxFull."""
-        backend = self.connecting(OUTBOX_LIMIT=2)
+        """Half of OUTBOX_LIMIT may wait for one recipient; one more raises OutboxFull."""
+        backend = self.connecting(OUTBOX_LIMIT=4)
         alice = backend.build_identifier("alice")
         backend.send_message(Message("1", to=alice))
         backend.send_message(Message("2", to=alice))

@@ -9,9 +9,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from errklein import BotPlugin, botcmd
-from errklein.backends.outbox import OutboxClosed
 from errklein.chat import Message, Reaction
 from errklein.compat.backends.finding import make_network
+from errklein.ports import OutboxClosed
 from tests.backends.irc.listening import logged
 from tests.compat.backends.legacy_network import LegacyNetworkCase
 

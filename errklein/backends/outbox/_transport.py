@@ -34,8 +34,8 @@ class Transport(Protocol[P]):
         :raises Exception: The message can't be sent. It is dropped, and the text is logged.
         """
 
-    def wait_for(self, part: P) -> float:
-        """Return 0.0 if the part may be sent now, and count it; else the seconds after which to ask again."""
+    def wait_for(self, recipient: str) -> float:
+        """Return 0.0 if a part may be sent to the recipient now, and count it; else the seconds after which to ask again."""
 
     def transmit(self, parts: Sequence[P]) -> Sequence[Deferred[Any]]:
         """Send parts, and return a Deferred for each that fires when the network has it.

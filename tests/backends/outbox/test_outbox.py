@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from io import StringIO
 from typing import Any
 
@@ -13,11 +14,16 @@ from twisted.internet.task import Clock
 from twisted.logger import FileLogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.outbox import Outbox, OutboxClosed, OutboxFull
-from errklein.backends.transport import NotConfirmed
+from errklein.backends.outbox import NotConfirmed, Outbox, OutboxLimits
+from errklein.chat import Message
+from errklein.chat.outgoing import OutgoingMessage
 from errklein.logs import format_line
+from errklein.ports import OutboxClosed, OutboxFull
 from errklein.running import TokenBucket
 from errklein.text.masking import MASK, masker
+
+NOON = 1_700_000_000.0
+"""The Unix time at which tests begin."""
 
 
 class ThreadClock(Clock):
@@ -38,16 +44,30 @@ class ThreadClock(Clock):
 
 
 class Network:
-    """A network whose parts the test confirms or fails."""
+    """A `Transport` whose parts the test confirms or fails. It splits messages into words."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: int = 1, pace: TokenBucket | None = None) -> None:
+        self.window = window
         self.got: list[str] = []
         self.waiting: list[Deferred[None]] = []
+        self.batches: list[list[str]] = []
+        self._pace = pace
 
-    def transmit(self, part: str) -> Deferred[None]:
-        self.got.append(part)
-        self.waiting.append(Deferred())
-        return self.waiting[-1]
+    def estimate(self, body: str) -> int:
+        return len(body.split())
+
+    def split(self, message: OutgoingMessage, original: Message | None) -> list[str]:
+        return message.body.split()
+
+    def wait_for(self, recipient: str) -> float:
+        return 0.0 if self._pace is None else self._pace.take()
+
+    def transmit(self, parts: Sequence[str]) -> list[Deferred[None]]:
+        self.batches.append(list(parts))
+        self.got.extend(parts)
+        sent: list[Deferred[None]] = [Deferred() for _ in parts]
+        self.waiting.extend(sent)
+        return sent
 
     def confirm(self) -> None:
         self.waiting.pop(0).callback(None)
@@ -55,10 +75,18 @@ class Network:
     def fail(self, error: Exception) -> None:
         self.waiting.pop(0).errback(error)
 
+    def disconnect(self) -> None:
+        """Fail everything that is unconfirmed, as when the connection breaks."""
+        while self.waiting:
+            self.fail(NotConfirmed())
 
-def unlimited() -> TokenBucket:
-    """A rate limit that never delays."""
-    return TokenBucket(lambda: 0.0, 0.0, 1)
+
+class QuickNetwork(Network):
+    """A network that confirms at once."""
+
+    def transmit(self, parts: Sequence[str]) -> list[Deferred[None]]:
+        self.got.extend(parts)
+        return [succeed(None) for _ in parts]
 
 
 class OutboxTests(SynchronousTestCase):
@@ -72,8 +100,9 @@ class OutboxTests(SynchronousTestCase):
 
     def make(self, **settings: Any) -> Outbox[str]:
         """Return an outbox for the network."""
-        pace = settings.pop("pace", unlimited()).take
-        return Outbox(self.clock, "net", self.network.transmit, pace, **settings)
+        self.network = Network(settings.pop("window", 1), settings.pop("pace", None))
+        limits = OutboxLimits(**settings)
+        return Outbox(self.clock, "net", self.network, limits, now=lambda: NOON + self.clock.seconds())
 
     def test_one_part_at_a_time(self) -> None:
         """A part is sent after the one before is confirmed; the awaitable fires after the last one."""
@@ -144,7 +173,7 @@ class OutboxTests(SynchronousTestCase):
 
     def test_full_on_the_reactor(self) -> None:
         """On the reactor a full outbox raises OutboxFull at once; a sent message makes room."""
-        self.outbox = self.make(limit=2)
+        self.outbox = self.make(parts=4)
         self.outbox.put(["a"])
         self.outbox.put(["b"])
         self.assertRaises(OutboxFull, self.outbox.put, ["c"])
@@ -159,17 +188,12 @@ class OutboxTests(SynchronousTestCase):
 
     def test_long_queue_to_a_quick_network(self) -> None:
         """A long queue is sent to a network that confirms at once, without deep recursion."""
-        got: list[str] = []
-
-        def transmit(part: str) -> Deferred[None]:
-            got.append(part)
-            return succeed(None)
-
-        outbox = Outbox(self.clock, "net", transmit, unlimited().take)
+        network = QuickNetwork()
+        outbox = Outbox(self.clock, "net", network)
         for number in range(5000):
             outbox.put([str(number)])
         outbox.resume()
-        self.assertEqual(got, [str(number) for number in range(5000)])
+        self.assertEqual(network.got, [str(number) for number in range(5000)])
 
     def test_pace(self) -> None:
         """After the burst, parts are sent one interval apart."""
@@ -423,7 +447,7 @@ class ThreadTests(SynchronousTestCase):
 
     def test_accepted(self) -> None:
         """In a thread `put` returns None when the message is queued; the reactor sends it."""
-        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited().take)
+        outbox = Outbox(self.clock, "net", self.network)
         outbox.resume()
         outcome = self.in_thread(outbox)
         self.thread.join(10)
@@ -433,7 +457,7 @@ class ThreadTests(SynchronousTestCase):
 
     def test_no_room_in_time(self) -> None:
         """A thread gets OutboxFull after `put_timeout` without room."""
-        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited().take, limit=1, put_timeout=0.01)
+        outbox = Outbox(self.clock, "net", self.network, OutboxLimits(parts=2), put_timeout=0.01)
         outbox.put(["a"])
         outcome = self.in_thread(outbox)
         self.thread.join(10)
@@ -441,7 +465,7 @@ class ThreadTests(SynchronousTestCase):
 
     def test_waits_for_room(self) -> None:
         """A waiting thread continues when there is room."""
-        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited().take, limit=1, put_timeout=10)
+        outbox = Outbox(self.clock, "net", self.network, OutboxLimits(parts=2), put_timeout=10)
         outbox.put(["a"])
         outcome = self.in_thread(outbox)
         outbox.resume()
@@ -453,7 +477,7 @@ class ThreadTests(SynchronousTestCase):
 
     def test_closed_while_waiting(self) -> None:
         """A waiting thread gets OutboxClosed when the outbox is closed."""
-        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited().take, limit=1, put_timeout=10)
+        outbox = Outbox(self.clock, "net", self.network, OutboxLimits(parts=2), put_timeout=10)
         outbox.put(["a"])
         outcome = self.in_thread(outbox)
         outbox.close()

@@ -1,0 +1,399 @@
+"""The queue of one network.
+
+A backend puts messages into the outbox from any thread. They wait in lanes, one for each recipient and origin, which take
+turns part by part; within a lane, the order is kept. The outbox splits a message when its turn comes, and passes parts to
+the `Transport`. When the connection breaks, unconfirmed parts are sent again on the next one.
+
+No message is lost, then. Only parts that were unconfirmed when the connection broke may arrive twice. Messages are also
+passed to an `OutboxStore`, from which a later process sends those that this one could not.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from itertools import count
+from typing import Any, Generic, TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.backends.outbox._lanes import Entry, Lanes
+from errklein.backends.outbox._losses import KEPT, SHOWN, log_losses
+from errklein.backends.outbox._room import OutboxLimits, OutboxRoom
+from errklein.backends.outbox._transport import NotConfirmed, Transport
+from errklein.chat import Message
+from errklein.chat.outgoing import OutgoingMessage
+from errklein.ports import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore
+from errklein.running.context import origin
+from errklein.running.pool import PoolReactor
+from errklein.text import truncated
+from errklein.text.masking import masker
+
+P = TypeVar("P")
+
+
+class Outbox(Generic[P]):
+    """A queue of messages. Create it in the reactor's thread. It is paused until `resume` is called.
+
+    :param reactor: The reactor.
+    :param network: The network's name, for log lines and errors.
+    :param transport: Sends parts.
+    :param limits: The bounds.
+    :param dropped: Called with the number of messages that were dropped, and the reason.
+    :param now: Returns the Unix time.
+    :param put_timeout: Seconds that threads other than the reactor's wait for room.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: PoolReactor,
+        network: str,
+        transport: Transport[P],
+        limits: OutboxLimits | None = None,
+        *,
+        dropped: Callable[[int, str], None] = lambda count, reason: None,
+        now: Callable[[], float] = time.time,
+        put_timeout: float = 5.0,
+    ) -> None:
+        self.network = network
+        self._limits = limits or OutboxLimits()
+        self._reactor = reactor
+        self._transport = transport
+        self._dropped = dropped
+        self._now = now
+        self._put_timeout = put_timeout
+        self._reactor_thread = threading.get_ident()
+        self._store: OutboxStore | None = None
+        # The ids of what isn't stored are negative.
+        self._unstored_ids = count(-1, -1)
+        self._room = OutboxRoom(network, self._limits)
+        self._entries: dict[int, Entry[P]] = {}
+        self._lanes: Lanes[P] = Lanes()
+        self._in_flight = 0
+        # True after the connection broke with several unconfirmed parts: the next one is sent alone, to find the cause.
+        self._is_cautious = False
+        self._closed = False
+        self._ready = False
+        self._is_going_on = False
+        self._timer: IDelayedCall | None = None
+        self._expiry: IDelayedCall | None = None
+        self._drained: Deferred[None] | None = None
+
+    def __len__(self) -> int:
+        return self._room.usage.messages
+
+    @property
+    def status(self) -> OutboxStatus:
+        """What waits in the outbox."""
+        oldest = next(iter(self._entries.values()), None)
+        accepted_at = 0.0 if oldest is None else self._now() - (self._reactor.seconds() - oldest.since)
+        return OutboxStatus(self._room.usage.messages, self._room.usage.parts, self._room.usage.size, accepted_at)
+
+    def use_store(self, store: OutboxStore, restored: Iterable[OutgoingMessage] = ()) -> None:
+        """Store messages from now on, and queue those of an earlier process, oldest first. Called once, at first."""
+        self._store = store
+        for message in restored:
+            entry = self._entry(message, None, None, max(0.0, self._now() - message.accepted_at))
+            self._room.exceed(entry)
+            self._queue(entry)
+
+    def send(
+        self,
+        recipient: str,
+        body: str,
+        *,
+        details: str = "",
+        priority: bool = False,
+        original: Message | None = None,
+    ) -> Deferred[None] | None:
+        """Accept a message. May be called from any thread; in the context of its origin.
+
+        On the reactor this returns at once. In other threads it waits for room, for up to `put_timeout` seconds.
+
+        :returns: On the reactor, a Deferred that fires when the network has the whole message, and fails if the message is
+            dropped; it may be ignored. In other threads, None.
+        :raises OutboxFull: The outbox, or the lane of the message, has no room.
+        :raises OutboxClosed: `close` was called and its grace period is over.
+        """
+        store = self._store
+        number = next(self._unstored_ids) if store is None else store.next_id()
+        text = body if len(body) <= self._limits.length else body[: self._limits.length]
+        message = OutgoingMessage(
+            number, self.network, recipient, text, origin.get(), priority, self._now(), details=details
+        )
+        return self._accept(message, None, original)
+
+    def put(self, parts: Sequence[P], *, recipient: str = "", text: str = "") -> Deferred[None] | None:
+        """Queue parts that aren't stored, such as function calls. Returns and raises as `send`.
+
+        :param recipient: The recipient, for the lane and the log.
+        :param text: The text, for the log if the parts can't be sent.
+        """
+        message = OutgoingMessage(
+            next(self._unstored_ids), self.network, recipient, text, origin.get(), accepted_at=self._now()
+        )
+        return self._accept(message, parts, None)
+
+    def resume(self) -> None:
+        """Begin to transmit, with unconfirmed parts first. Call it when the network is ready."""
+        self._ready = True
+        self._go_on()
+
+    def pause(self) -> None:
+        """Keep the queue until `resume`. Call it when the connection is lost, after failing the unconfirmed parts."""
+        self._ready = False
+        self._stop_timer()
+
+    def close(self, grace: float = 0.0) -> Deferred[None]:
+        """Send the queue, and messages that are added to it, for up to `grace` seconds; then refuse new messages.
+
+        The rate limit applies, and reconnections are waited for. After the grace period the remaining messages fail with
+        OutboxClosed, and threads that wait for room get OutboxClosed. A later process sends messages that are stored; others
+        are logged.
+
+        :param grace: Seconds. Zero doesn't send anything.
+        :returns: A Deferred that fires when the queue is empty, or given up.
+        """
+        if not len(self) or not grace:
+            self._give_up()
+            return succeed(None)
+        if self._drained is None:
+            self.log.info(
+                "{network}: sending {count} queued messages before disconnecting, for at most {grace:.1f} s",
+                network=self.network,
+                count=len(self),
+                grace=grace,
+            )
+            drained: Deferred[None] = Deferred()
+            too_late = self._reactor.callLater(grace, self._give_up)
+
+            def done(result: None) -> None:
+                if too_late.active():
+                    too_late.cancel()
+
+            self._drained = drained.addCallback(done)
+        return self._drained
+
+    def _accept(
+        self, message: OutgoingMessage, parts: Sequence[P] | None, original: Message | None
+    ) -> Deferred[None] | None:
+        entry = self._entry(message, parts, original)
+        on_reactor = threading.get_ident() == self._reactor_thread
+        self._room.take(entry, 0.0 if on_reactor else self._put_timeout)
+        if message.id > 0 and self._store is not None:
+            # Also in a thread, not later: the outcome of a webhook's handler must not be stored before its messages.
+            self._store.add(message)
+        if not on_reactor:
+            self._reactor.callFromThread(self._begin, entry)
+            return None
+        delivery: Deferred[None] = Deferred()
+        entry.delivery = delivery
+        self._begin(entry)
+        return delivery
+
+    def _begin(self, entry: Entry[P]) -> None:
+        self._queue(entry)
+        self._go_on_soon()
+
+    def _entry(
+        self, message: OutgoingMessage, parts: Sequence[P] | None, original: Message | None, age: float = 0.0
+    ) -> Entry[P]:
+        estimate = self._transport.estimate(message.body) if parts is None else len(parts)
+        since = self._reactor.seconds() - age
+        return Entry(message, None, since, estimate, len(message.body), original, parts, message.sent)
+
+    def _queue(self, entry: Entry[P]) -> None:
+        self._entries[entry.message.id] = entry
+        self._lanes.add(entry)
+        if self._closed:
+            # It was accepted in a thread before.
+            self._give_up()
+        elif self._expiry is None:
+            self._watch_age()
+
+    def _go_on(self) -> None:
+        """Transmit what the window and the rate limit allow."""
+        self._stop_timer()
+        self._is_going_on = True
+        while self._ready:
+            batch, wait = self._next_parts()
+            if not batch:
+                if wait > 0:
+                    self._timer = self._reactor.callLater(wait, self._go_on)
+                break
+            self._in_flight += len(batch)
+            is_alone = self._in_flight == 1
+            results = self._transport.transmit([part for _, _, part in batch])
+            for (entry, place, _), result in zip(batch, results, strict=True):
+                result.addBoth(self._settle, entry, place, is_alone)
+        self._is_going_on = False
+        if not len(self) and self._drained is not None:
+            self._give_up()
+
+    def _go_on_soon(self) -> None:
+        """Transmit more at the end of this turn of the reactor, so that the messages of one turn are transmitted together."""
+        if self._is_going_on or not self._ready:
+            return
+        if not self._in_flight:
+            self._go_on()
+        elif self._timer is None:
+            self._timer = self._reactor.callLater(0, self._go_on)
+
+    def _next_parts(self) -> tuple[list[tuple[Entry[P], int, P]], float]:
+        """Return the parts that may be sent now, and the seconds after which to ask for others."""
+        batch: list[tuple[Entry[P], int, P]] = []
+        shortest = 0.0
+        room = (1 if self._is_cautious else self._transport.window) - self._in_flight
+        for entry in self._lanes.rotation():
+            if len(batch) >= room:
+                break
+            if entry.parts is None:
+                try:
+                    entry.parts = self._transport.split(entry.message, entry.original)
+                except Exception:
+                    entry.parts = ()
+                    self._reject(entry, Failure())
+                    continue
+            if entry.is_transmitted:
+                if not entry.unconfirmed:
+                    # It has no text, or all parts were sent before the restart.
+                    self._finish(entry, None)
+                continue
+            wait = self._transport.wait_for(entry.message.recipient)
+            if wait > 0:
+                shortest = min(shortest or wait, wait)
+                continue
+            place = entry.position
+            entry.position += 1
+            entry.unconfirmed.add(place)
+            batch.append((entry, place, entry.parts[place]))
+        return batch, shortest
+
+    def _settle(self, result: Any, entry: Entry[P], place: int, is_alone: bool) -> None:
+        self._in_flight -= 1
+        if self._entries.get(entry.message.id) is entry:
+            if not isinstance(result, Failure):
+                self._confirm(entry, place)
+            elif result.check(NotConfirmed):
+                self._repeat(entry, place, is_alone, result)
+            else:
+                self._reject(entry, result)
+        self._go_on_soon()
+
+    def _confirm(self, entry: Entry[P], place: int) -> None:
+        self._is_cautious = False
+        entry.unconfirmed.discard(place)
+        entry.attempts = 0
+        if entry.is_transmitted and not entry.unconfirmed:
+            self._finish(entry, None)
+        elif entry.message.id > 0 and self._store is not None:
+            self._store.advance(entry.message.id, entry.confirmed)
+
+    def _repeat(self, entry: Entry[P], place: int, is_alone: bool, failure: Failure) -> None:
+        self._ready = False
+        self._is_cautious = self._is_cautious or not is_alone
+        entry.unconfirmed.discard(place)
+        entry.attempts += is_alone
+        if entry.attempts < self._limits.attempts:
+            self._lanes.rewind(entry, place)
+            return
+        reason = f"the connection broke {entry.attempts} times while it was sent"
+        self._drop([entry], reason, failure)
+
+    def _reject(self, entry: Entry[P], failure: Failure) -> None:
+        self.log.warn(
+            "{network}: the message to {recipient} could not be sent ({reason}): {text}",
+            network=self.network,
+            recipient=truncated(entry.message.recipient, SHOWN),
+            reason=failure.getErrorMessage(),
+            text=truncated(masker(entry.message.body[:KEPT]), SHOWN),
+        )
+        self._finish(entry, failure)
+
+    def _drop(self, entries: Sequence[Entry[P]], reason: str, failure: Failure) -> None:
+        """Give up messages, and report them to administrators."""
+        self.log.error(
+            "{network}: {count} messages were dropped, since {reason}:",
+            network=self.network,
+            count=len(entries),
+            reason=reason,
+        )
+        log_losses(self.log, self.network, entries)
+        for entry in entries:
+            self._finish(entry, failure)
+        self._dropped(len(entries), reason)
+
+    def _finish(self, entry: Entry[P], failure: Failure | None) -> None:
+        """Remove a message that was sent or given up, and fire its Deferred with the result."""
+        del self._entries[entry.message.id]
+        self._lanes.remove(entry)
+        self._room.give_back(entry)
+        if entry.message.id > 0 and self._store is not None:
+            self._store.remove((entry.message.id,))
+        _settle_quietly(entry.delivery, failure)
+        if not len(self) and self._drained is not None and not self._is_going_on:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Refuse new messages, and fail the remaining ones. Those that are stored stay so."""
+        self._stop_timer()
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        self._closed = True
+        self._room.close()
+        left = list(self._entries.values())
+        self._entries.clear()
+        self._lanes = Lanes()
+        is_kept = self._store is not None and self._store.durable
+        kept = [entry for entry in left if is_kept and entry.message.id > 0]
+        if kept:
+            text = "{network}: {count} messages were not sent yet; they are sent after the next start"
+            self.log.info(text, network=self.network, count=len(kept))
+        if lost := [entry for entry in left if not (is_kept and entry.message.id > 0)]:
+            self.log.warn("{network}: {count} messages were not sent:", network=self.network, count=len(lost))
+            log_losses(self.log, self.network, lost)
+        failure = Failure(OutboxClosed(f"the bot disconnected from {self.network} before the message was sent"))
+        for entry in left:
+            self._room.give_back(entry)
+            _settle_quietly(entry.delivery, failure)
+        if self._drained is not None and not self._drained.called:
+            self._drained.callback(None)
+
+    def _watch_age(self) -> None:
+        """Schedule `_expire` for when the oldest message is too old."""
+        oldest = next(iter(self._entries.values()), None)
+        if self._expiry is None and oldest is not None:
+            due = oldest.since + self._limits.age - self._reactor.seconds()
+            self._expiry = self._reactor.callLater(max(1.0, due), self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        latest = self._reactor.seconds() - self._limits.age
+        old = [entry for entry in self._entries.values() if entry.since <= latest and not entry.unconfirmed]
+        if old:
+            reason = f"they waited for {self._limits.age:g} s, which is OUTBOX_MAX_AGE"
+            self._drop(old, reason, Failure(OutboxExpired(f"the message was dropped, since {reason}")))
+        self._watch_age()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+
+def _settle_quietly(delivery: Deferred[None] | None, failure: Failure | None) -> None:
+    """Fire the Deferred. An ignored failure isn't logged as unhandled, since the outbox has already logged it."""
+    if delivery is None:
+        return
+    delivery.callback(failure)
+    # Iterating, as `await` does, marks the failure as handled and keeps it for later callbacks.
+    with suppress(Exception):
+        next(iter(delivery), None)

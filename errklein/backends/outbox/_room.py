@@ -1,0 +1,127 @@
+"""The bounds of an outbox."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from errklein.backends.outbox._lanes import Entry
+from errklein.chat.outgoing import OutboxLane
+from errklein.ports import OutboxClosed, OutboxFull
+from errklein.text import PARTS_CAP
+
+
+@dataclass(frozen=True)
+class OutboxLimits:
+    """The bounds of an outbox. One lane may use half of the parts and characters.
+
+    :param parts: Maximum number of parts that wait, an estimate.
+    :param size: Maximum number of characters that wait.
+    :param length: Maximum number of characters of a message; the rest is cut.
+    :param age: Seconds after which a message is dropped.
+    :param attempts: Number of broken connections after which a part that was sent alone is dropped, since it may be the cause.
+    """
+
+    parts: int = 20_000
+    size: int = 20_000_000
+    length: int = 500_000
+    age: float = 3600.0
+    attempts: int = 5
+
+
+def outbox_limits(config: Any, message_size_limit: int) -> OutboxLimits:
+    """Return the limits of the configuration of a network."""
+    default = OutboxLimits()
+    return OutboxLimits(
+        getattr(config, "OUTBOX_LIMIT", default.parts),
+        getattr(config, "OUTBOX_SIZE", default.size),
+        # Markdown may be longer than the text that it becomes.
+        2 * PARTS_CAP * message_size_limit,
+        getattr(config, "OUTBOX_MAX_AGE", default.age),
+    )
+
+
+@dataclass(slots=True)
+class OutboxUsage:
+    """The number of messages that wait, and of their parts and characters."""
+
+    messages: int = 0
+    parts: int = 0
+    size: int = 0
+
+    def add(self, entry: Entry[Any], times: int = 1) -> None:
+        """Count an entry, or with -1 no longer."""
+        self.messages += times
+        self.parts += times * entry.estimate
+        self.size += times * entry.size
+
+
+class OutboxRoom:
+    """Counts what waits in the outbox of a network, and in each lane. May be used in any thread."""
+
+    def __init__(self, network: str, limits: OutboxLimits) -> None:
+        self.usage = OutboxUsage()
+        self._network = network
+        self._limits = limits
+        self._by_lane: dict[OutboxLane, OutboxUsage] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def take(self, entry: Entry[Any], timeout: float = 0.0) -> None:
+        """Count a message. Wait for room for up to `timeout` seconds.
+
+        :raises OutboxFull: There is no room.
+        :raises OutboxClosed: `close` was called.
+        """
+        with self._changed:
+            if timeout:
+                self._changed.wait_for(lambda: self._closed or not self._lack(entry), timeout)
+            if self._closed:
+                raise OutboxClosed(f"the bot has disconnected from {self._network}; the message can't be sent")
+            if lack := self._lack(entry):
+                raise OutboxFull(f"the outbox of {self._network} is full: {lack}")
+            self._count(entry)
+
+    def exceed(self, entry: Entry[Any]) -> None:
+        """Count a message that was accepted by an earlier process, so there must be room."""
+        with self._changed:
+            self._count(entry)
+
+    def give_back(self, entry: Entry[Any]) -> None:
+        """Count a message no longer."""
+        with self._changed:
+            self.usage.add(entry, -1)
+            lane = entry.message.lane
+            self._by_lane[lane].add(entry, -1)
+            if not self._by_lane[lane].messages:
+                del self._by_lane[lane]
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Refuse further messages, and those that wait for room."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _count(self, entry: Entry[Any]) -> None:
+        self.usage.add(entry)
+        lane = entry.message.lane
+        if lane not in self._by_lane:
+            self._by_lane[lane] = OutboxUsage()
+        self._by_lane[lane].add(entry)
+
+    def _lack(self, entry: Entry[Any]) -> str:
+        """Return why there is no room for the message; "" if there is. A message alone always has room."""
+        lane = self._by_lane.get(entry.message.lane)
+        if lane is not None and (limit := self._exceeded(lane, entry, 2)):
+            return f"{lane.messages} messages to {entry.message.recipient} are waiting, which is half of {limit}"
+        if self.usage.messages and (limit := self._exceeded(self.usage, entry, 1)):
+            return f"{self.usage.messages} messages are waiting, which is {limit}"
+        return ""
+
+    def _exceeded(self, usage: OutboxUsage, entry: Entry[Any], share: int) -> str:
+        """Return the setting whose limit the message would exceed, or ""."""
+        if usage.parts + entry.estimate > self._limits.parts // share:
+            return "OUTBOX_LIMIT"
+        return "OUTBOX_SIZE" if usage.size + entry.size > self._limits.size // share else ""

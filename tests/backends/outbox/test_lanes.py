@@ -1,0 +1,326 @@
+"""Lanes: turns, priority, several unconfirmed parts, limits, age and the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.backends.outbox import Outbox, OutboxLimits
+from errklein.chat.outgoing import OutgoingMessage
+from errklein.ports import OutboxClosed, OutboxExpired, OutboxFull
+from errklein.running import TokenBucket
+from errklein.running.context import assigned, origin
+from tests.backends.outbox.test_outbox import NOON, Network, ThreadClock
+
+
+class KeptMessages:
+    """An `OutboxStore` that the test reads."""
+
+    unwritten = False
+    durable = True
+
+    def __init__(self) -> None:
+        self.kept: dict[int, OutgoingMessage] = {}
+        self._last = 0
+
+    def next_id(self) -> int:
+        self._last += 1
+        return self._last
+
+    def add(self, message: OutgoingMessage) -> None:
+        self.kept[message.id] = message
+
+    def advance(self, id: int, sent: int) -> None:
+        self.kept[id] = self.kept[id]._replace(sent=sent)
+
+    def remove(self, ids: Sequence[int]) -> None:
+        for number in ids:
+            del self.kept[number]
+
+    def flush(self) -> Deferred[None]:
+        return succeed(None)
+
+    def load(self) -> Deferred[Sequence[OutgoingMessage]]:
+        return succeed(list(self.kept.values()))
+
+
+class LanesTests(SynchronousTestCase):
+    """Messages of several origins to several recipients."""
+
+    def setUp(self) -> None:
+        """Create an outbox that isn't ready yet."""
+        self.clock = ThreadClock()
+        self.dropped: list[tuple[int, str]] = []
+        self.outbox = self.make()
+
+    def make(self, store: KeptMessages | None = None, **settings: Any) -> Outbox[str]:
+        """Return an outbox for a new network."""
+        self.network = Network(settings.pop("window", 1), settings.pop("pace", None))
+        outbox = Outbox(
+            self.clock,
+            "net",
+            self.network,
+            OutboxLimits(**settings),
+            dropped=lambda count, reason: self.dropped.append((count, reason)),
+            now=lambda: NOON + self.clock.seconds(),
+        )
+        if store is not None:
+            waiting: Any = self.successResultOf(store.load())
+            outbox.use_store(store, waiting)
+        return outbox
+
+    def send(self, text: str, recipient: str = "#ops", by: str = "", priority: bool = False) -> Deferred[None]:
+        """Send a message of an origin."""
+        with assigned(origin, by):
+            sent = self.outbox.send(recipient, text, priority=priority)
+        assert sent is not None
+        return sent
+
+    def confirm_all(self) -> None:
+        """Let the network confirm all parts, also those that are sent meanwhile."""
+        while self.network.waiting:
+            self.network.confirm()
+            self.clock.advance(0)
+
+    def test_origins_take_turns(self) -> None:
+        """A short message is sent soon, although others with many parts to the same room were sent before."""
+        for person in "abc":
+            self.send(" ".join(f"{person}{number}" for number in range(5)), by=f"person:net/{person}")
+        self.outbox.resume()
+        self.network.confirm()
+        self.send("alert", by="route:CI:build")
+        self.confirm_all()
+        # Three lines of the others come first, after the one that was sent already.
+        self.assertEqual(self.network.got.index("alert"), 5)
+        for person in "abc":
+            of_person = [part for part in self.network.got if part.startswith(person) and part != "alert"]
+            self.assertEqual(of_person, [f"{person}{number}" for number in range(5)])
+
+    def test_recipients_take_turns(self) -> None:
+        """A message to another room isn't delayed by many messages to one."""
+        for number in range(50):
+            self.send(str(number))
+        self.send("other", "#other")
+        self.outbox.resume()
+        self.confirm_all()
+        self.assertEqual(self.network.got[1], "other")
+
+    def test_priority_goes_first(self) -> None:
+        """A message with priority is sent before all others, also of the same origin."""
+        self.send("a b c")
+        self.send("d", "#dev")
+        self.outbox.resume()
+        self.send("first", priority=True)
+        self.confirm_all()
+        self.assertEqual(self.network.got[:2], ["a", "first"])
+
+    def test_window(self) -> None:
+        """As many parts are unconfirmed as the network allows, and they are passed together."""
+        self.outbox = self.make(window=3)
+        self.send("a b c d e")
+        self.outbox.resume()
+        self.assertEqual(self.network.batches, [["a", "b", "c"]])
+        self.network.confirm()
+        self.network.confirm()
+        self.assertEqual(self.network.batches, [["a", "b", "c"]])
+        self.clock.advance(0)
+        self.assertEqual(self.network.batches, [["a", "b", "c"], ["d", "e"]])
+
+    def test_messages_of_one_turn_are_passed_together(self) -> None:
+        """While a part is unconfirmed, the messages of one turn of the reactor are one batch."""
+        self.outbox = self.make(window=10)
+        self.outbox.resume()
+        for text in "abc":
+            self.send(text)
+        self.clock.advance(0)
+        self.assertEqual(self.network.batches, [["a"], ["b", "c"]])
+
+    def test_broken_window_is_sent_again_in_order(self) -> None:
+        """After the connection broke, all unconfirmed parts are sent again; the first one alone, since it may be the cause."""
+        self.outbox = self.make(window=3)
+        self.send("a b c d")
+        self.outbox.resume()
+        self.network.confirm()
+        self.network.disconnect()
+        self.outbox.pause()
+        self.outbox.resume()
+        self.assertEqual(self.network.batches[-1], ["b"])
+        self.confirm_all()
+        self.assertEqual(self.network.got, ["a", "b", "c", "b", "c", "d"])
+
+    def test_slow_rooms_do_not_delay_people(self) -> None:
+        """A recipient without a token doesn't delay others."""
+        self.outbox = self.make()
+        waits = {"#ops": 5.0}
+        self.network.wait_for = lambda recipient: waits.get(recipient, 0.0)  # type: ignore[method-assign]
+        self.send("a")
+        self.send("b", "alice")
+        self.outbox.resume()
+        self.assertEqual(self.network.got, ["b"])
+        self.network.confirm()
+        waits.clear()
+        self.clock.advance(5)
+        self.assertEqual(self.network.got, ["b", "a"])
+
+    def test_lane_has_half_of_the_room(self) -> None:
+        """A flood to one room is refused when it has half of the parts; others still have room."""
+        self.outbox = self.make(parts=10)
+        self.send("a b c")
+        error = self.assertRaises(OutboxFull, self.send, "d e f")
+        self.assertIn("half of OUTBOX_LIMIT", str(error))
+        self.send("d e f", "#dev")
+        self.send("g h", "#other")
+        self.assertRaises(OutboxFull, self.send, "i j k", "#more")
+
+    def test_size_is_limited(self) -> None:
+        """The characters of the messages are limited as well, for a lane and in total."""
+        self.outbox = self.make(size=100)
+        self.send("a" * 40)
+        self.assertIn("OUTBOX_SIZE", str(self.assertRaises(OutboxFull, self.send, "b" * 40)))
+        self.send("b" * 40, "#dev")
+        self.assertRaises(OutboxFull, self.send, "c" * 40, "#other")
+
+    def test_single_message_always_has_room(self) -> None:
+        """A message that exceeds the limit by itself is accepted into an empty outbox."""
+        self.outbox = self.make(parts=2, size=10)
+        self.send("a b c d e f g h i j k l m")
+
+    def test_sent_messages_make_room(self) -> None:
+        """What was sent no longer counts."""
+        self.outbox = self.make(parts=4)
+        self.outbox.resume()
+        for _ in range(10):
+            self.send("a b")
+            self.confirm_all()
+        self.assertEqual(self.outbox.status, (0, 0, 0, 0.0))
+
+    def test_status(self) -> None:
+        """The status has the messages, parts and characters, and the time of the oldest."""
+        self.clock.advance(5)
+        self.send("a b")
+        self.clock.advance(5)
+        self.send("c", "#dev")
+        self.assertEqual(self.outbox.status, (2, 3, 4, NOON + 5))
+
+    def test_long_text_is_cut(self) -> None:
+        """What the network wouldn't accept of a text isn't kept in memory."""
+        self.outbox = self.make(length=5)
+        self.send("a b c d e f")
+        self.outbox.resume()
+        self.confirm_all()
+        self.assertEqual(self.network.got, ["a", "b", "c"])
+
+    def test_old_messages_are_dropped_and_reported(self) -> None:
+        """A message that could not be sent in time is dropped; its Deferred fails, and administrators learn of it."""
+        store = KeptMessages()
+        self.outbox = self.make(store, age=60.0)
+        old = self.send("old")
+        self.clock.advance(30)
+        self.send("new")
+        self.clock.advance(31)
+        self.failureResultOf(old, OutboxExpired)
+        self.assertEqual([count for count, _ in self.dropped], [1])
+        self.assertIn("OUTBOX_MAX_AGE", self.dropped[0][1])
+        self.assertEqual([message.body for message in store.kept.values()], ["new"])
+        self.outbox.resume()
+        self.assertEqual(self.network.got, ["new"])
+
+    def test_stored_until_confirmed(self) -> None:
+        """A message is in the store until the network has all of it."""
+        store = KeptMessages()
+        self.outbox = self.make(store)
+        self.send("a b")
+        self.outbox.resume()
+        self.network.confirm()
+        self.assertEqual([(message.body, message.sent) for message in store.kept.values()], [("a b", 1)])
+        self.network.confirm()
+        self.assertEqual(store.kept, {})
+
+    def test_rejected_messages_are_not_stored(self) -> None:
+        """A message that the network rejects is removed from the store."""
+        store = KeptMessages()
+        self.outbox = self.make(store)
+        self.send("a")
+        self.outbox.resume()
+        self.network.fail(ValueError("no such room"))
+        self.assertEqual(store.kept, {})
+
+    def test_rest_is_sent_after_the_restart(self) -> None:
+        """What a stop has left is sent by the next outbox, in order and without the parts that were confirmed."""
+        store = KeptMessages()
+        self.outbox = self.make(store, pace=TokenBucket(self.clock.seconds, 2.0, 1))
+        self.outbox.resume()
+        sent = [self.send(text) for text in ("a b c", "d", "e")]
+        closed = self.outbox.close(3)
+        self.network.confirm()
+        self.clock.advance(2)
+        self.network.confirm()
+        self.clock.advance(1)
+        self.successResultOf(closed)
+        for delivery in sent:
+            self.failureResultOf(delivery, OutboxClosed)
+        self.assertEqual(self.network.got, ["a", "b"])
+        self.outbox = self.make(store)
+        self.outbox.resume()
+        self.confirm_all()
+        self.assertEqual(self.network.got, ["c", "d", "e"])
+        self.assertEqual(store.kept, {})
+
+    @given(
+        st.lists(
+            st.one_of(
+                st.tuples(st.just("send"), st.integers(0, 3), st.integers(0, 2), st.booleans()),
+                st.tuples(st.sampled_from(["confirm", "reject", "break", "restart", "kill", "turn"])),
+            ),
+            max_size=60,
+        ),
+        st.integers(1, 5),
+    )
+    def test_accepted_messages_are_sent_in_order(self, history: list[Any], window: int) -> None:
+        """After any events each accepted message is sent or rejected, and each lane keeps its order."""
+        store = KeptMessages()
+        self.clock = ThreadClock()
+        self.outbox = self.make(store, window=window, attempts=1000)
+        self.outbox.resume()
+        accepted: list[tuple[int, bool, str]] = []
+        got: list[str] = []
+        rejected: set[str] = set()
+        for what, *details in history:
+            if what == "send":
+                size, lane, priority = details
+                texts = [f"{len(accepted)}.{part}" for part in range(size)]
+                self.send(" ".join(texts), f"#{lane}", priority=priority)
+                accepted.extend((lane, priority, text) for text in texts)
+                accepted.append((lane, priority, ""))
+            elif what == "confirm" and self.network.waiting:
+                self.network.confirm()
+            elif what == "reject" and self.network.waiting:
+                rejected.add(self.network.got[len(self.network.got) - len(self.network.waiting)].split(".")[0])
+                self.network.fail(ValueError("no"))
+            elif what == "break":
+                self.network.disconnect()
+                self.outbox.pause()
+                self.outbox.resume()
+            elif what in ("restart", "kill"):
+                got += self.network.got
+                if what == "restart":
+                    self.outbox.close()
+                self.clock = ThreadClock()
+                self.outbox = self.make(store, window=window, attempts=1000)
+                self.outbox.resume()
+            else:
+                self.clock.advance(0)
+        self.confirm_all()
+        got += self.network.got
+        first_seen = list(dict.fromkeys(got))
+        for place in {(lane, priority) for lane, priority, _ in accepted}:
+            expected = [
+                text for *key, text in accepted if tuple(key) == place and text and text.split(".")[0] not in rejected
+            ]
+            self.assertEqual([text for text in first_seen if text in expected], expected)
+        self.assertEqual(store.kept, {})
