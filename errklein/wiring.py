@@ -34,6 +34,9 @@ _BACKENDS = {
     "Null": "errklein.backends.null.NullBackend",
 }
 
+_SPARE = 100
+"""The number of threads that may take the place of waiting ones in a pool that routes, persons or plugins share."""
+
 
 def wire(
     reactor: Any,
@@ -71,7 +74,7 @@ def wire(
     web = WebServer(
         reactor,
         runner,
-        pool(reactor, "webhooks", config.WEBHOOK_POOLSIZE, **waiting),
+        pool(reactor, "webhooks", config.WEBHOOK_POOLSIZE, **waiting, spare=_SPARE),
         settings=WebSettings(
             timeout=config.WEBHOOK_TIMEOUT,
             max_body=config.WEBHOOK_MAX_BODY,
@@ -91,7 +94,7 @@ def wire(
         # Decoding is limited by the processor: more threads would only slow down the reactor's thread.
         decoding_pool=pool(reactor, "decoding", 2, **waiting),
         large_pool=pool(reactor, "large bodies", 1, wait=config.WEBHOOK_QUEUE_WAIT),
-        recorded_pool=pool(reactor, "recorded webhooks", config.WEBHOOK_POOLSIZE, **waiting),
+        recorded_pool=pool(reactor, "recorded webhooks", config.WEBHOOK_POOLSIZE, **waiting, spare=_SPARE),
         now=now,
     )
 
@@ -117,9 +120,9 @@ def wire(
         backends = {name: make_backend(reactor, view) for name, view in config.networks.items()}
         workers = Workers(
             # Commands are mostly short, so threads take the next ones without waiting for the reactor.
-            PooledRunner(runner, pool(reactor, "commands", config.BOT_ASYNC_POOLSIZE, ahead=90)),
+            PooledRunner(runner, pool(reactor, "commands", config.BOT_ASYNC_POOLSIZE, ahead=90, spare=_SPARE)),
             # After 5 s, a hanging callback, poller or activation is replaced by another thread.
-            PooledRunner(runner, pool(reactor, "plugins", config.BOT_ASYNC_POOLSIZE, overdue=5.0, spare=100)),
+            PooledRunner(runner, pool(reactor, "plugins", config.BOT_ASYNC_POOLSIZE, overdue=5.0, spare=_SPARE)),
             KeyedQueues(reactor),
             ThreadWaits(reactor),
         )

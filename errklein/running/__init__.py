@@ -5,7 +5,7 @@ from errklein.running._deadlines import NEVER, DeadlineSweeper
 from errklein.running._in_flight import InFlightCounter
 from errklein.running._keyed_queues import KeyedQueueFull, KeyedQueues, QueuedWork
 from errklein.running._placement import ExplainedPlacement, Placement, explain_placement, on_reactor, place
-from errklein.running._pool_status import PoolStatus
+from errklein.running._pool_status import PoolStatus, ThreadUse
 from errklein.running._runner import PooledRunner, Runner, RunningMethod
 from errklein.running._serial_queue import SerialQueue
 from errklein.running._time_slices import TimeSlices
@@ -39,6 +39,7 @@ __all__ = [
     "Runner",
     "RunningMethod",
     "SerialQueue",
+    "ThreadUse",
     "ThreadWaits",
     "TimeSlices",
     "TimedOut",

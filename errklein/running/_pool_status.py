@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ThreadUse:
+    """A job in a thread: its origin, its name such as "Builds.report", and the time for which it has been running."""
+
+    origin: str
+    name: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -13,14 +23,21 @@ class PoolStatus:
     :param name: The name of the pool, such as "commands".
     :param size: The number of threads that all origins share.
     :param threads: The number of threads that were started.
-    :param running: The number of jobs in threads, by origin; see `running.context.origin`.
-    :param waiting: The number of jobs that wait for a thread, by origin.
-    :param full_since: The time on the reactor's clock since which jobs have been waiting, or None if none waits.
+    :param uses: The jobs in threads, those that have been running longest first.
+    :param waiting: The number of jobs that wait for a thread, by origin; see `running.context.origin`.
+    :param full: The time for which jobs have been waiting without a break, in seconds.
+    :param refusal: The reason why the last thread could not be started; "" if it could.
     """
 
     name: str
     size: int
     threads: int
-    running: Mapping[str, int]
+    uses: tuple[ThreadUse, ...]
     waiting: Mapping[str, int]
-    full_since: float | None
+    full: float = 0.0
+    refusal: str = ""
+
+    @property
+    def running(self) -> Mapping[str, int]:
+        """The number of jobs in threads, by origin."""
+        return Counter(use.origin for use in self.uses)

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from errklein.running._coroutines import loop_of, start_coroutine
 from errklein.running._in_flight import InFlightCounter
 from errklein.running._placement import Placement, place
+from errklein.running.context import origin
 from errklein.running.pool import WorkerPool
 
 # The most frequent types of results, for which no check for an awaitable is needed.
@@ -150,7 +151,7 @@ class Runner:
             return "a function that isn't a plugin's method" if method is None else str(method)
 
         self._in_flight.enter()
-        return pool.run(prepared, admitted=admitted, name=name).addBoth(end)
+        return pool.run(prepared, admitted=admitted, name=name, origin=context.get(origin, "")).addBoth(end)
 
     def running(self, subject: Any = None) -> int:
         """Return the number of running handlers of `subject`, a plugin's instance.

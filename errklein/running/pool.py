@@ -1,4 +1,4 @@
-"""A pool of worker threads with a bounded queue.
+"""A pool of worker threads with a bounded queue, whose threads origins share.
 
 Twisted's own pool has an unbounded queue, threads that keep a stopping process alive, and one wake-up of the reactor
 per result. This pool has its queue on the reactor, where jobs are counted, timed and rejected. Its threads are daemons,
@@ -9,9 +9,10 @@ All threading goes through `start_thread` and the reactor's `callFromThread`, wh
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
+from math import inf
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
@@ -20,11 +21,17 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.running import context
 from errklein.running._coroutines import loop_of
-from errklein.running._pool_status import PoolStatus
+from errklein.running._fair_queue import FairQueue
+from errklein.running._jobs import Job
+from errklein.running._pool_status import PoolStatus, ThreadUse
 from errklein.running._worker_threads import StartThread, WorkerThreads, start_daemon_thread
 
 T = TypeVar("T")
+
+GROW_AFTER = 0.2
+"""The time that a job waits before the pool gets another thread for it, if others hold the threads, in seconds."""
 
 
 class Overloaded(Exception):
@@ -53,27 +60,6 @@ class PoolReactor(Protocol):
         """Return the time on the reactor's clock, in seconds."""
 
 
-@dataclass(eq=False, slots=True)
-class _Job:
-    prepare: Callable[[], Callable[[], Any]]
-    since: float
-    """The time when the job began to wait; after `_begin`, the time when it was passed to a thread."""
-    name: Callable[[], str]
-    replaced: bool = False
-    deferred: Deferred[Any] = field(default_factory=Deferred)
-    function: Callable[[], Any] | None = None
-    result: Any = None
-
-    def run(self) -> None:
-        """Call the function and keep its result, or the Failure of its exception. Called in a thread."""
-        assert self.function is not None
-        try:
-            self.result = self.function()
-        except BaseException:
-            self.result = Failure()
-        self.function = None
-
-
 def _unnamed() -> str:
     return "an unnamed job"
 
@@ -83,12 +69,14 @@ class WorkerPool:
     """Runs at most `size` jobs at once, in threads. At most `queue` jobs wait, each for at most `wait` seconds.
 
     None for `queue` or `wait` means no limit. Threads are started on demand. `ahead` jobs are passed to the threads
-    before one is free: then short jobs follow each other without waiting for the reactor, but the function to call is
-    chosen earlier.
+    before one is free, if all jobs have the same origin: then short jobs follow each other without waiting for the reactor,
+    but the function to call is chosen earlier.
 
-    With `overdue`, a job that has been running for that many seconds while others wait is replaced: it no longer counts
-    against `size`, so another thread starts, and its name is logged. At most `spare` jobs are replaced at a time.
-    `ahead` must be 0 then.
+    With `spare`, origins share the threads: see `FairQueue`. When a job of an origin with less than its share has waited
+    for GROW_AFTER seconds, another thread starts for it; there are at most `size` of these. A job that waits for the reactor
+    in `ThreadWaits` is replaced: it doesn't count against `size`, so that another thread takes its place. With `overdue`, so is
+    a job that has been running for that many seconds while others wait, and its name is logged. At most `spare` jobs are
+    replaced at a time. Without `spare`, jobs run in the order in which they come.
     """
 
     log: ClassVar[Logger] = Logger()
@@ -105,35 +93,43 @@ class WorkerPool:
     start_thread: StartThread = start_daemon_thread
 
     def __post_init__(self) -> None:
-        self._in_threads: dict[_Job, None] = {}
+        self._jobs: dict[Job, None] = {}
+        """The jobs that were passed to threads, in this order."""
+        self._places: FairQueue[Job] = FairQueue(self.size, self.ahead)
         self._replaced = 0
-        self._replacing: IDelayedCall | None = None
         self._exhausted = False
-        self._waiting: deque[_Job] = deque()
-        self._admitted: deque[_Job] = deque()
-        self._running = 0
+        self._full_since: float | None = None
+        self._refusal = ""
         self._threads = self._make_threads()
+        self._relief: IDelayedCall | None = None
         self._expiry: IDelayedCall | None = None
         self._stopped = False
 
     @property
     def running(self) -> int:
         """The number of jobs in threads, including those whose callers no longer wait."""
-        return min(self._running, self.size + self._replaced)
+        return min(len(self._jobs), self._threads.count)
 
     @property
     def waiting(self) -> int:
         """The number of jobs that wait for a thread."""
-        return self._running - self.running + len(self._waiting) + len(self._admitted)
+        return len(self._jobs) - self.running + self._places.waiting
 
     def status(self) -> PoolStatus:
         """Return the state of the pool."""
-        full_since = self._waiting[0].since if self._waiting else None
-        running, waiting = Counter({"": self.running}), Counter({"": self.waiting})
-        return PoolStatus(self.name, self.size, self._threads.count, +running, +waiting, full_since)
+        now, in_threads = self.reactor.seconds(), list(self._jobs)
+        uses = [ThreadUse(job.origin, job.name(), now - job.since) for job in in_threads[: self.running]]
+        waiting = Counter(job.origin for job in in_threads[self.running :]) + self._places.waiting_by_origin()
+        full = 0.0 if self._full_since is None else now - self._full_since
+        return PoolStatus(self.name, self.size, self._threads.count, tuple(uses), waiting, full, self._refusal)
 
     def run(
-        self, prepare: Callable[[], Callable[[], T]], *, admitted: bool = False, name: Callable[[], str] = _unnamed
+        self,
+        prepare: Callable[[], Callable[[], T]],
+        *,
+        admitted: bool = False,
+        name: Callable[[], str] = _unnamed,
+        origin: str | None = None,
     ) -> Deferred[T]:
         """Call `prepare` on the reactor when a thread is free, and the function that it returns in that thread.
 
@@ -142,62 +138,99 @@ class WorkerPool:
         since threads can't be stopped.
 
         An `admitted` job belongs to an earlier one, for instance as the next item of a response: it precedes waiting
-        jobs and is never rejected. `name` returns the job's name for the log.
+        jobs of its origin and is never rejected. `name` returns the job's name for the log. The default of `origin` is that
+        of the current context.
         """
-        job = _Job(prepare, self.reactor.seconds(), name)
+        if not self.spare:
+            origin = ""
+        elif origin is None:
+            origin = context.origin.get()
+        job = Job(self, prepare, self.reactor.seconds(), origin, admitted, name)
         if self._stopped:
             job.deferred.errback(PoolStopped(f"the {self.name} pool has stopped"))
-        elif self._running < self._most and not self._waiting and not self._admitted:
+        elif self._places.enter(origin):
             self._begin(job)
-        elif admitted:
-            self._admitted.append(job)
-            self._watch_threads()
-        elif self.queue is not None and len(self._waiting) >= self.queue:
-            reason = f"{self._running} jobs run and {len(self._waiting)} wait"
-            job.deferred.errback(Overloaded(self.name, reason, self.wait or 1.0))
+        elif admitted or self.queue is None or self._places.waiting < self.queue or self._make_room(origin):
+            self._wait(job)
         else:
-            self._waiting.append(job)
-            self._watch_queue()
-            self._watch_threads()
+            self._reject(job)
         return job.deferred
+
+    def waits_for_reactor(self, job: Job, waits: bool) -> None:
+        """Note that the job in a thread begins to wait for the reactor, or goes on."""
+        if waits and not job.replaced and self._can_replace():
+            self._replace(job)
+            self._begin_waiting()
+        elif not waits and job.replaced:
+            job.replaced = False
+            self._replaced -= 1
+            self._places.hold(job.origin)
 
     def stop(self) -> None:
         """Reject new jobs and fail those that wait. Running jobs continue, and their threads end after them."""
         if self._stopped:
             return
         self._stopped = True
-        for timer in (self._expiry, self._replacing):
+        for timer in (self._expiry, self._relief):
             if timer is not None:
                 timer.cancel()
-        self._expiry = self._replacing = None
-        handed = self._taken_back()
-        self._running -= len(handed)
-        for job in (*handed, *self._admitted, *self._waiting):
+        self._expiry = self._relief = None
+        for job in (*self._taken_back(), *self._places.clear()):
             job.deferred.errback(PoolStopped(f"the {self.name} pool has stopped"))
-        self._admitted.clear()
-        self._waiting.clear()
         self._threads.stop()
 
-    def _begin(self, job: _Job) -> None:
+    def _wait(self, job: Job) -> None:
+        self._note_full(job)
+        is_first = self._places.add(job)
+        if self._places.crowded:
+            for taken in self._taken_back():
+                taken.admitted = True
+                self._places.add(taken)
+            self._begin_waiting()
+        if is_first:
+            self._watch_threads()
+        self._watch_queue()
+
+    def _reject(self, job: Job) -> None:
+        self._note_full(job)
+        reason = f"{self.running} jobs run and {self.waiting} wait"
+        job.deferred.errback(Overloaded(self.name, reason, self.wait or 1.0))
+
+    def _note_full(self, job: Job) -> None:
+        if self._full_since is None:
+            self._full_since = job.since
+
+    def _make_room(self, origin: str) -> bool:
+        job = self._places.make_room(origin)
+        if job is None:
+            return False
+        self._reject(job)
+        return True
+
+    def _begin(self, job: Job) -> None:
+        """Pass a job, which has a place, to the threads."""
         try:
-            job.function = job.prepare()
-            self._start_thread_for(self._running + 1)
+            if job.function is None:
+                job.function = job.prepare()
+            self._start_thread()
         except BaseException:
+            self._places.leave(job.origin)
             job.deferred.errback(Failure())
             return
-        self._running += 1
-        if self.overdue is not None:
-            job.since = self.reactor.seconds()
-            self._in_threads[job] = None
+        self._jobs[job] = None
         self._threads.put(job)
 
-    def _start_thread_for(self, jobs: int) -> None:
-        if self._threads.count < min(jobs, self.size + self._replaced):
+    def _start_thread(self) -> None:
+        """Start a thread for one more job, unless there are enough."""
+        count = self._threads.count
+        if count <= len(self._jobs) and count < self.size + self._places.grown + self._replaced:
             try:
-                self._threads.start_one(f"errklein {self.name} {self._threads.count + 1}")
+                self._threads.start_one(f"errklein {self.name} {count + 1}")
+                self._refusal = ""
             except RuntimeError as error:
                 # The system limits the number of threads. The job waits for another one, if there is any.
-                if not self._threads.count:
+                self._refusal = str(error)
+                if not count:
                     raise
                 self.log.warn("The {pool} pool has no further thread: {error}", pool=self.name, error=str(error))
 
@@ -213,87 +246,109 @@ class WorkerPool:
     def _collect(self) -> None:
         ended = self._threads.results
         while ended:
-            job: _Job = ended.popleft()
-            self._running -= 1
-            self._in_threads.pop(job, None)
-            self._replaced -= job.replaced
+            job: Job = ended.popleft()
+            self._forget(job)
             self._exhausted = False
-            self._begin_waiting()
+            if self._full_since is not None:
+                self._begin_waiting()
             # The traceback of a Failure refers to the job. A job without a result doesn't keep it in memory in turn.
             result, job.result = job.result, None
             # A Failure makes this an errback.
             job.deferred.callback(result)
         self._watch_threads()
 
-    @property
-    def _most(self) -> int:
-        """The number of jobs that may be passed to threads."""
-        return self.size + self._replaced + self.ahead
+    def _forget(self, job: Job) -> None:
+        del self._jobs[job]
+        if job.replaced:
+            self._replaced -= 1
+        else:
+            self._places.leave(job.origin)
 
     def _watch_threads(self) -> None:
-        """Schedule `_replace` for when the first running job is overdue, if others wait."""
-        if self.overdue is None or self._replacing is not None or self._exhausted:
+        """Schedule `_relieve` for the time when waiting jobs should get further threads."""
+        if not (self.spare and self._places.waiting):
             return
-        if self._admitted or self._waiting:
-            begun = next(job.since for job in self._in_threads if not job.replaced)
-            due = begun + self.overdue - self.reactor.seconds()
-            self._replacing = self.reactor.callLater(max(0.0, due), self._replace)
+        starving = self._places.starving_since()
+        due = inf if starving is None else starving + GROW_AFTER
+        if self.overdue is not None and not self._exhausted:
+            first = next((job.since for job in self._jobs if not job.replaced), inf)
+            due = min(due, first + self.overdue)
+        if due < (inf if self._relief is None else self._relief.getTime()):
+            if self._relief is not None:
+                self._relief.cancel()
+            self._relief = self.reactor.callLater(max(0.0, due - self.reactor.seconds()), self._relieve)
 
-    def _replace(self) -> None:
-        """Start further threads in place of those with overdue jobs."""
-        self._replacing = None
-        assert self.overdue is not None
+    def _relieve(self) -> None:
+        """Start further threads for origins that have waited too long, and in place of those with overdue jobs."""
+        self._relief = None
         now = self.reactor.seconds()
-        for job in [job for job in self._in_threads if not job.replaced and now - job.since >= self.overdue]:
-            if not (self._admitted or self._waiting):
-                return
-            if self._replaced >= self.spare:
-                self._exhausted = True
-                self.log.error(
-                    "The {pool} pool is exhausted: its {size} threads and {spare} spare ones are busy with {jobs}",
-                    pool=self.name,
-                    size=self.size,
-                    spare=self.spare,
-                    jobs=", ".join(job.name() for job in self._in_threads),
-                )
-                return
-            job.replaced = True
-            self._replaced += 1
-            self.log.warn(
-                "{job} has been running for {seconds:.0f} s, and all threads of the {pool} pool are busy; another "
-                "thread takes its place",
-                job=job.name(),
-                seconds=now - job.since,
-                pool=self.name,
-            )
+        while self._places.grow(now - GROW_AFTER):
             self._begin_waiting()
+        if self.overdue is not None:
+            for job in [job for job in self._jobs if not job.replaced and now - job.since >= self.overdue]:
+                if not (self._places.waiting and self._can_replace()):
+                    break
+                self._replace(job)
+                self.log.warn(
+                    "{job} has been running for {seconds:.0f} s, and all threads of the {pool} pool are busy; another "
+                    "thread takes its place",
+                    job=job.name(),
+                    seconds=now - job.since,
+                    pool=self.name,
+                )
+                self._begin_waiting()
         self._watch_threads()
 
-    def _taken_back(self) -> list[_Job]:
+    def _replace(self, job: Job) -> None:
+        job.replaced = True
+        self._replaced += 1
+        self._places.leave(job.origin)
+
+    def _can_replace(self) -> bool:
+        """Return whether another job may be replaced. If not, log it once."""
+        if self._replaced < self.spare:
+            return True
+        if not self._exhausted:
+            self._exhausted = True
+            self.log.error(
+                "The {pool} pool is exhausted: its {size} threads and {spare} spare ones are busy with {jobs}",
+                pool=self.name,
+                size=self.size,
+                spare=self.spare,
+                jobs=", ".join(job.name() for job in self._jobs),
+            )
+        return False
+
+    def _taken_back(self) -> list[Job]:
         """Take back and return the jobs that were passed to the threads before one was free."""
-        handed: list[_Job] = self._threads.take_back()
+        handed: list[Job] = self._threads.take_back()
         # Each free thread is about to take one of them.
-        free = max(0, self.size + self._replaced - (self._running - len(handed)))
+        free = max(0, self._threads.count - (len(self._jobs) - len(handed)))
         for job in handed[:free]:
             self._threads.put(job)
+        for job in handed[free:]:
+            self._forget(job)
         return handed[free:]
 
     def _begin_waiting(self) -> None:
-        while (self._admitted or self._waiting) and self._running < self._most:
-            self._begin((self._admitted or self._waiting).popleft())
+        while (job := self._places.take()) is not None:
+            job.since = self.reactor.seconds()
+            self._begin(job)
+        if not self._places.waiting:
+            self._full_since = None
 
     def _watch_queue(self) -> None:
-        if self.wait is None or self._expiry is not None or not self._waiting:
+        if self.wait is None or self._expiry is not None:
             return
-        due = self._waiting[0].since + self.wait
-        self._expiry = self.reactor.callLater(max(0.0, due - self.reactor.seconds()), self._expire)
+        oldest = self._places.oldest()
+        if oldest is not None:
+            due = oldest + self.wait
+            self._expiry = self.reactor.callLater(max(0.0, due - self.reactor.seconds()), self._expire)
 
     def _expire(self) -> None:
         self._expiry = None
         assert self.wait is not None
-        latest = self.reactor.seconds() - self.wait
-        while self._waiting and self._waiting[0].since <= latest:
-            job = self._waiting.popleft()
+        for job in self._places.expired(self.reactor.seconds() - self.wait):
             reason = f"no thread became free in {self.wait:g} s"
             job.deferred.errback(Overloaded(self.name, reason, self.wait))
         self._watch_queue()
