@@ -2,6 +2,7 @@
 
 from errklein.journal._archive import JournalArchive, open_archive
 from errklein.journal._memory import MemoryJournal
+from errklein.journal._memory_outbox import MemoryOutboxStore
 from errklein.journal._queue import DeliveryQueue
 from errklein.journal._redaction import Redaction
 from errklein.journal._retention import Retention
@@ -13,6 +14,7 @@ __all__ = [
     "DeliveryQueue",
     "JournalArchive",
     "MemoryJournal",
+    "MemoryOutboxStore",
     "Redaction",
     "Retention",
     "RetryPolicy",

@@ -134,7 +134,7 @@ class Delivery(Resource):
             if self._takes_long_to_decode():
                 self.request.hold_body()
                 # `_ended` may leave the request to another delivery, which then holds the body.
-                self._decode_first(context).addBoth(self._ended).addBoth(self._drop_body)
+                self._decode_first(context).addBoth(self._ended).addBoth(lambda _: self.request.drop_body())
                 return
             result = self._call_handler(hook, context)
         except BaseException:
@@ -174,11 +174,15 @@ class Delivery(Resource):
         self._began = self.request.site.now()
         return runner.start_in(context.new_context(), hook.handler, (context.payload(),), self._captures)
 
-    def _drop_body(self, _: object) -> None:
-        self.request.drop_body()
+    def _ended(self, result: Any) -> Deferred[None] | None:
+        """Respond with a handler's result when the messages that it has sent are on disk, or to its Failure at once."""
+        messages = self._services.messages
+        if messages is None or not messages.unwritten or self.responded or isinstance(result, Failure):
+            self._respond(result)
+            return None
+        return messages.flush().addBoth(lambda _: self._respond(result))
 
-    def _ended(self, result: Any) -> None:
-        """Respond with a handler's result, or to its Failure."""
+    def _respond(self, result: Any) -> None:
         try:
             responded = self._failed(result) if isinstance(result, Failure) else self._respond_with(result)
         except BaseException:

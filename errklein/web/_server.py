@@ -124,7 +124,7 @@ class WebServer:
         :param waits: Lets plugins' threads wait for the journal.
         """
         recording = Recording(self._now, journal, later, waits, self._services.settings.delivery_log)
-        self._services = replace(self._services, recording=recording)
+        self._services = replace(self._services, recording=recording, messages=journal.outbox)
         self._recorded_services = replace(self._services, pool=self._recorded_pool, bodies=self._recorded_bodies)
 
     def run(self, delivery: StoredDelivery) -> Deferred[Outcome | Postponed]:

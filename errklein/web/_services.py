@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
-from errklein.ports import WebEvents
+from errklein.ports import OutboxStore, WebEvents
 from errklein.running import DeadlineSweeper, InFlightCounter, Runner, TimeSlices, WorkerPool
 from errklein.web._body_budget import BodyBudget
 from errklein.web._routes import Routes
@@ -56,5 +56,7 @@ class WebServices:
     routes: Routes
     checks: Checks
     recording: Recording
+    messages: OutboxStore | None = None
+    """The messages that handlers have sent."""
     flask: Flask = field(default_factory=Flask)
     """The object behind `flask.current_app`."""

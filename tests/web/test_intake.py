@@ -17,7 +17,7 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.static import Data
 from werkzeug.exceptions import NotFound
 
-from errklein.journal import DeliveryQueue, MemoryJournal, RetryPolicy
+from errklein.journal import DeliveryQueue, MemoryJournal, MemoryOutboxStore, RetryPolicy
 from errklein.ports import JournalError
 from errklein.running import ThreadWaits, register_reactor_thread
 from errklein.running.context import handled_network
@@ -542,6 +542,58 @@ class AcknowledgedTests(IntakeCase):
         self.clock.advance(0)
         self.assertEqual((self.plugin.got, self.states()), ([{}], ["done"]))
         self.assertEqual(self.post("/plain").status, 200)
+
+
+class SlowStore(MemoryOutboxStore):
+    """A store of messages that is written when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unwritten = False
+        self.written: Deferred[None] = Deferred()
+
+    def flush(self) -> Deferred[None]:
+        return self.written
+
+
+class SentMessagesTests(IntakeCase):
+    """Webhooks whose handlers send messages."""
+
+    def setUp(self) -> None:
+        """Make the store of messages slow."""
+        super().setUp()
+        self.store = self.journal.outbox = SlowStore()
+        self.web.use_journal(self.journal, self.queue, ThreadWaits(self.clock))
+
+    def test_response_waits_for_sent_messages(self) -> None:
+        """The sender gets its response when the messages of the handler are on disk, so that a crash loses none."""
+        self.store.unwritten = True
+        response = self.start("POST", "/limited", b"{}", "application/json", {})
+        self.clock.advance(0)
+        self.assertEqual(self.plugin.got, [{}])
+        self.assertNoResult(response)
+        self.store.written.callback(None)
+        self.assertEqual(self.successResultOf(response).status, 200)
+
+    def test_response_without_messages_does_not_wait(self) -> None:
+        """A handler that has sent nothing waits for nothing."""
+        self.assertEqual(self.post("/limited").status, 200)
+
+    def test_failed_handler_does_not_wait(self) -> None:
+        """A sender that has to repeat its request learns it at once."""
+        self.store.unwritten = True
+        self.plugin.result = RuntimeError("no")
+        self.assertEqual(self.post("/limited").status, 500)
+        self.flushLoggedErrors()
+
+    def test_hanging_disk(self) -> None:
+        """If the disk hangs, the sender gets 504 at the deadline, and nothing else afterwards."""
+        self.store.unwritten = True
+        response = self.start("POST", "/limited", b"{}", "application/json", {})
+        for _ in range(70):
+            self.clock.advance(1)
+        self.assertEqual(self.successResultOf(response).status, 504)
+        self.store.written.callback(None)
 
 
 class LargeBodyTests(IntakeCase):
