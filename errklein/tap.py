@@ -6,6 +6,7 @@ Modules that import the reactor are imported late, since the user chooses the re
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -18,7 +19,15 @@ from errklein._version import __version__
 from errklein.config import Config, located_errors
 from errklein.plugins.environment import environment_problems
 from errklein.running.reactors import install_asyncio_reactor
-from errklein.service import BotService, DataDirectory, ServiceOptions, errors_end_program, load_with_options
+from errklein.service import (
+    BotService,
+    DataDirectory,
+    ServiceOptions,
+    Supervision,
+    errors_end_program,
+    load_with_options,
+    reactor_deadline,
+)
 from errklein.service.sentry import start_sentry
 from errklein.service.startup_checks import check_current_directory, check_start, warn_of_environment_problems
 from errklein.service.twistd_options import TwistdOptions
@@ -165,7 +174,13 @@ def _make_service(options: Options) -> IService:
         if status is not None:
             status.watch(bot)
         warn_of_environment_problems(bot)
+        supervision.notify = bot.tell_admins
         return ReloadingBot(bot, reactor) if options["reload"] else bot
 
-    service_options = ServiceOptions(endpoints, config.GRACE_PERIOD, twistd.daemon)
-    return BotService(reactor, service_options, process_exit, data_directory, web.listeners, make_managed_bot, status)
+    grace = config.GRACE_PERIOD
+    deadline = reactor_deadline(config.REACTOR_DEADLINE, grace, os.environ)
+    supervision = Supervision(reactor, web.lag, data_directory.path, grace, deadline)
+    service_options = ServiceOptions(endpoints, grace, twistd.daemon)
+    return BotService(
+        reactor, service_options, process_exit, data_directory, web.listeners, make_managed_bot, supervision, status
+    )

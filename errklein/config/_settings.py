@@ -329,6 +329,7 @@ SETTINGS: Mapping[str, Setting] = {
     "WEBHOOK_LOG_SIZE": Setting(1_000_000_000, _whole(1)),
     "WEBHOOK_BODY_MEMORY": Setting(256 * 1024 * 1024, _optional(_whole(0))),
     "GRACE_PERIOD": Setting(10.0, _seconds),
+    "REACTOR_DEADLINE": Setting(None, _optional(_seconds)),
     "OUTBOX_LIMIT": Setting(20_000, _whole(1)),
     "OUTBOX_SIZE": Setting(20_000_000, _whole(1)),
     "OUTBOX_MAX_AGE": Setting(3600.0, _some_seconds),

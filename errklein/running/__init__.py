@@ -6,6 +6,7 @@ from errklein.running._in_flight import InFlightCounter
 from errklein.running._keyed_queues import KeyedQueueFull, KeyedQueues, QueuedWork
 from errklein.running._placement import ExplainedPlacement, Placement, explain_placement, on_reactor, place
 from errklein.running._pool_status import PoolStatus, ThreadUse
+from errklein.running._reactor_lag import ReactorLag
 from errklein.running._runner import PooledRunner, Runner, RunningMethod
 from errklein.running._serial_queue import SerialQueue
 from errklein.running._time_slices import TimeSlices
@@ -36,6 +37,7 @@ __all__ = [
     "PoolStopped",
     "PooledRunner",
     "QueuedWork",
+    "ReactorLag",
     "Runner",
     "RunningMethod",
     "SerialQueue",

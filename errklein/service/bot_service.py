@@ -24,6 +24,7 @@ from errklein.logs import destinations
 from errklein.running import install_task_factory, loop_of
 from errklein.service._data_directory import DataDirectory
 from errklein.service._service_manager import ServiceManager
+from errklein.service._supervision import Supervision
 from errklein.service.process_exit import ProcessExit
 from errklein.service.startup_checks import START_ERRORS
 from errklein.text.masking import masker
@@ -68,6 +69,7 @@ class BotService(Service):
     :param data_directory: created and locked at the start.
     :param listeners: opens the endpoints.
     :param make_bot: creates the bot; called once the data directory is locked.
+    :param supervision: supervises the reactor's thread.
     :param status: the server for monitoring, if there is one.
     """
 
@@ -81,6 +83,7 @@ class BotService(Service):
         data_directory: DataDirectory,
         listeners: Listeners,
         make_bot: Callable[[], ManagedBot],
+        supervision: Supervision,
         status: StatusServer | None = None,
     ) -> None:
         self._reactor = reactor
@@ -89,6 +92,7 @@ class BotService(Service):
         self._data_directory = data_directory
         self._listeners = listeners
         self._make_bot = make_bot
+        self._supervision = supervision
         self._status = status
         self._manager = ServiceManager(reactor, os.environ)
         self._bot: ManagedBot | None = None
@@ -115,7 +119,7 @@ class BotService(Service):
         self._stopping = True
         self._manager.stopping(self._process_exit.restart_requested)
         # The signal that stopped the reactor, if one did.
-        self._process_exit.within(self._options.grace + 1, getattr(self._reactor, "_exitSignal", None))
+        self._end_in_time(getattr(self._reactor, "_exitSignal", None))
         self.log.info(
             "Stopping within {grace:g} s; a second signal ends the process at once", grace=self._options.grace
         )
@@ -169,12 +173,20 @@ class BotService(Service):
             handler = signal.getsignal(number)
             if callable(handler):
                 signal.signal(number, partial(self._signalled, handler))
+        self._supervision.begin()
 
     def _signalled(self, handler: Callable[[int, Any], Any], number: int, frame: Any) -> None:
-        self._process_exit.within(self._options.grace + 1, number)
-        handler(number, frame)
+        if self._supervision.was_sent(number):
+            self._end_in_time(number)
+            handler(number, frame)
+
+    def _end_in_time(self, signal_number: int | None) -> None:
+        self._process_exit.within(self._options.grace + 0.75, signal_number)
+        # If a thread holds the interpreter lock.
+        self._supervision.end_after(self._options.grace + 1)
 
     def _started(self, _: None) -> None:
+        self._supervision.started()
         configure_garbage_collector()
         shorten_thread_slices()
         self._listeners.resume()

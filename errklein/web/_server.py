@@ -67,6 +67,7 @@ class WebServer:
     ) -> None:
         settings = settings or WebSettings()
         self.site = Site(reactor, settings)
+        self.lag = self.site.lag
         decoding_pool = decoding_pool or pool
         pools = decoding_pool, large_pool or decoding_pool
         bodies = self.site.bodies = BodyBudget(reactor, settings.body_memory, *pools, self.site.limits)

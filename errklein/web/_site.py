@@ -14,7 +14,7 @@ from twisted.web import server
 from twisted.web.http import datetimeToString
 
 from errklein.listening import ConnectionLimits
-from errklein.running import DeadlineSweeper, TimeSlices, context
+from errklein.running import DeadlineSweeper, ReactorLag, TimeSlices, context
 from errklein.web._channel import Channel
 from errklein.web._error_pages import Problem
 from errklein.web._response_counts import OTHER, ResponseCounts
@@ -42,6 +42,7 @@ class Site(server.Site):
         self.stopping = False
         self.sweeper = DeadlineSweeper(reactor)
         self.now = reactor.seconds
+        self.lag = ReactorLag()
         self.time_slices = TimeSlices(reactor)
         proxies = settings.proxies
         self.limits = ConnectionLimits(

@@ -14,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.listening import ListenError, Listeners
-from errklein.service import BotService, CannotStart, ServiceOptions
+from errklein.service import BotService, CannotStart, ServiceOptions, Supervision
 from errklein.service import bot_service as service
 from errklein.service._data_directory import DataDirectory, DataDirectoryError
 from errklein.service.process_exit import ProcessExit
@@ -77,6 +77,23 @@ class FakeProcessExit:
         pass
 
 
+class FakeSupervision:
+    """A supervision that records its calls."""
+
+    def __init__(self) -> None:
+        self.has_started = False
+        self.seconds: float | None = None
+
+    def begin(self) -> None:
+        pass
+
+    def started(self) -> None:
+        self.has_started = True
+
+    def end_after(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
 class BotServiceTests(SynchronousTestCase):
     """The service with a bot and listeners that record their calls."""
 
@@ -105,6 +122,7 @@ class BotServiceTests(SynchronousTestCase):
 
         self.patch(service.destinations, "reopen", reopen)
         self.process_exit = FakeProcessExit()
+        self.supervision = FakeSupervision()
         return BotService(
             self.reactor,
             ServiceOptions(["tcp:1", "tcp:2"], 7.0, daemon),
@@ -112,6 +130,7 @@ class BotServiceTests(SynchronousTestCase):
             DataDirectory(self.directory),
             cast(Listeners, self.listeners),
             lambda: self.bot,
+            cast(Supervision, self.supervision),
         )
 
     def test_raises_its_limit_of_descriptors(self) -> None:
@@ -137,7 +156,7 @@ class BotServiceTests(SynchronousTestCase):
         self.assertEqual(self.listeners.opened, ["tcp:1", "tcp:2"])
         self.assertRaises(DataDirectoryError, DataDirectory(self.directory).lock)
         stopping = running.stopService()
-        self.assertEqual((self.bot.grace, self.process_exit.seconds), (7.0, 8.0))
+        self.assertEqual((self.bot.grace, self.process_exit.seconds, self.supervision.seconds), (7.0, 7.75, 8.0))
         self.assertNoResult(stopping)
         self.bot.stopped.callback(None)
         self.successResultOf(stopping)

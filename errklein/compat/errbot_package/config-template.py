@@ -148,6 +148,10 @@ SENTRY_OPTIONS = {}
 # The seconds that running handlers and queued messages have to finish when the bot stops.
 # GRACE_PERIOD = 10.0
 
+# The seconds after which the process ends if a plugin blocks the reactor, so that systemd starts it again. None: one second
+# more than GRACE_PERIOD under systemd, otherwise never. 0: never.
+# REACTOR_DEADLINE = None
+
 ##########################################################################
 # Access
 

@@ -1,0 +1,161 @@
+"""A thread that notices when the reactor is blocked, and names the code that blocks it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any
+
+from twisted.logger import Logger
+
+from errklein.running import ReactorLag, start_daemon_thread
+from errklein.running.rate_limit import RateLimit
+from errklein.service._blocked_code import Place, is_debugged, place_of, waits_for_events
+
+INTERVAL = 0.25
+"""The time between two looks at the reactor's thread, in seconds."""
+
+REPORTED_AFTER = (0.25, 1.0, 5.0, 30.0, 300.0, 3600.0)
+"""The durations of a blocked reactor that are logged while it lasts, in seconds."""
+
+_OWN_CODE_FROM = 1.0
+_ADVICE = (
+    "Everything else waits meanwhile. Await asynchronous calls instead, call blocking functions with deferToThread, or make "
+    "the handler a plain function with threaded=True, which runs in a thread"
+)
+
+
+class Watchdog:
+    """Measures the reactor's lag from a thread, logs what blocks the reactor, and notifies administrators afterwards.
+
+    A reactor that waits for events is left alone: the thread only looks at its frame. Otherwise it calls a function on the
+    reactor, and measures how long that takes. When the thread itself was late, either the process was suspended, in which
+    it has used no processor time, or another thread has held the interpreter lock.
+
+    :param lag: Where the lag is stored.
+    :param clock: Returns the time in seconds.
+    :param cpu: Returns the processor time that the process has used, in seconds.
+    :param frames: Returns the frames of all threads by thread id.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        lag: ReactorLag,
+        clock: Callable[[], float] = time.monotonic,
+        cpu: Callable[[], float] = time.process_time,
+        frames: Callable[[], Mapping[int, FrameType]] = sys._current_frames,
+    ) -> None:
+        self.notify: Callable[[str], None] | None = None
+        """Notifies administrators; None while the bot starts or stops, when nobody is to be notified."""
+        self._reactor, self._lag = reactor, lag
+        self._clock, self._cpu, self._frames = clock, cpu, frames
+        self._notices = RateLimit(clock, interval=3600.0, most=20)
+        self._reactor_thread = threading.get_ident()
+        self._stopped = threading.Event()
+        self._looked, self._used = clock(), cpu()
+        self._asked: float | None = None
+        self._reports = 0
+        self._place: Place | None = None
+
+    def start(self) -> None:
+        """Start the thread. Call it in the reactor's thread."""
+        self._reactor_thread = threading.get_ident()
+        self._looked, self._used = self._clock(), self._cpu()
+        start_daemon_thread(self._run, "errklein watchdog")
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+
+    def look(self) -> None:
+        """Look at the reactor's thread; called in the watchdog's thread after each INTERVAL."""
+        now, used = self._clock(), self._cpu()
+        late, computed = now - self._looked - INTERVAL, used - self._used
+        self._looked, self._used = now, used
+        frames = self._frames()
+        frame = frames.get(self._reactor_thread)
+        if frame is None:
+            return
+        if late >= REPORTED_AFTER[0]:
+            if self._asked is not None:
+                self._asked = now
+            if computed >= late / 2 and not is_debugged(frame):
+                self._lock_was_held(late + INTERVAL, frames)
+        elif self._asked is None:
+            if waits_for_events(frame):
+                self._lag.last = 0.0
+            else:
+                self._asked = now
+                self._reactor.callFromThread(self._answer)
+        elif is_debugged(frame):
+            self._asked = now
+        else:
+            self._is_blocked(now - self._asked, frame)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(INTERVAL):
+            try:
+                self.look()
+            except Exception:
+                self.log.failure("The watchdog failed")
+
+    def _is_blocked(self, seconds: float, frame: FrameType) -> None:
+        self._lag.record(seconds)
+        if self._reports == len(REPORTED_AFTER) or seconds < REPORTED_AFTER[self._reports]:
+            return
+        place = place_of(frame)
+        if not place.plugin and self.notify is None and seconds < REPORTED_AFTER[2]:
+            # Imports at the start.
+            return
+        advice = "" if self._reports else f". {_ADVICE}"
+        while self._reports < len(REPORTED_AFTER) and seconds >= REPORTED_AFTER[self._reports]:
+            self._reports += 1
+        self._place = place
+        self.log.warn(
+            "The reactor has been blocked for {seconds:.2f} s by {place}: {statement}{advice}",
+            seconds=seconds,
+            place=place,
+            statement=place.statement,
+            advice=advice,
+        )
+
+    def _answer(self) -> None:
+        """Store the lag, and notify administrators of a reported block. Called on the reactor."""
+        now, asked, place = self._clock(), self._asked, self._place
+        self._asked, self._place, self._reports = None, None, 0
+        assert asked is not None
+        seconds = now - asked
+        self._lag.ended(seconds, self._reactor.seconds())
+        if now - self._looked - INTERVAL >= REPORTED_AFTER[0]:
+            # The watchdog's thread is late, too, and finds out why.
+            return
+        self._lag.record(seconds)
+        if place is None:
+            return
+        text = f"The reactor was blocked for {seconds:.1f} s by {place}"
+        if not self._notified(f"{text}. {_ADVICE}.", place, place.plugin or seconds >= _OWN_CODE_FROM):
+            self.log.info("{text}", text=text)
+
+    def _lock_was_held(self, seconds: float, frames: Mapping[int, FrameType]) -> None:
+        """Report the plugins' code that threads execute, one of which has held the interpreter lock."""
+        self._lag.record(seconds)
+        places = sorted({str(place) for place in map(place_of, frames.values()) if place.plugin})
+        text = (
+            f"No Python code could run for {seconds:.1f} s, since a thread held the interpreter lock, as a regular "
+            f"expression does that tries many combinations. Threads with plugins' code: {'; '.join(places) or 'none'}"
+        )
+        if not self._notified(f"{text}.", tuple(places), True):
+            self.log.warn("{text}", text=text)
+
+    def _notified(self, text: str, key: object, matters: object) -> bool:
+        """Notify administrators, who also get the text in the log; return whether they are."""
+        if self.notify is None or not matters or not self._notices.allows(key):
+            return False
+        self.notify(text)
+        return True
