@@ -10,6 +10,7 @@ Importing this module imports the reactor.
 from __future__ import annotations
 
 import re
+import socket
 from typing import cast
 
 from twisted.internet.interfaces import IReactorTime, ITCPTransport
@@ -50,10 +51,12 @@ class RobustIRCClient(irc.IRCClient):
         self._pinged = False
         self._watch = LoopingCall(self.check_alive)
         self._watch.clock = reactor
+        self._socket: socket.socket | None = None
 
     def connectionMade(self) -> None:
         """Register with the server, and start watching for silence."""
         self._last_received = self.clock.seconds()
+        self._socket = _tcp_socket(self.transport)
         self._watch.start(5.0, now=False)
         super().connectionMade()  # type: ignore[no-untyped-call]
 
@@ -78,7 +81,11 @@ class RobustIRCClient(irc.IRCClient):
             self.sendLine("PING :errklein-alive")
 
     def dataReceived(self, data: bytes) -> None:
-        """Note the time, and handle the bytes."""
+        """Note the time, and acknowledge and handle the bytes."""
+        if self._socket is not None:
+            # The kernel would wait up to 40 ms for something to send with the acknowledgement, and a server with Nagle's
+            # algorithm (RFC 896) sends the next command only after it. Replies such as PONG are answered with nothing.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         self._last_received = self.clock.seconds()
         self._pinged = False
         super().dataReceived(data)  # type: ignore[no-untyped-call]
@@ -149,6 +156,14 @@ class RobustIRCClient(irc.IRCClient):
 
     def message_received(self, sender: str, target: str, text: str, kind: str) -> None:
         """Handle a message from the mask `sender`; `kind` is "message", "notice" or "action"."""
+
+
+def _tcp_socket(transport: object) -> socket.socket | None:
+    """Return the socket of a connection, also below TLS, if the system can acknowledge its data at once; else None."""
+    get_handle = getattr(getattr(transport, "transport", transport), "getHandle", None)
+    handle = None if get_handle is None else get_handle()
+    is_tcp = isinstance(handle, socket.socket) and handle.family in (socket.AF_INET, socket.AF_INET6)
+    return handle if is_tcp and hasattr(socket, "TCP_QUICKACK") else None
 
 
 def parse_tags(text: str) -> dict[str, str]:

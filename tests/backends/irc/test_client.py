@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+import socket
+
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from errklein.backends.irc._client import parse_tags
+from errklein.backends.irc._client import RobustIRCClient, parse_tags
 
 KEYS = st.text("abz09-./+", min_size=1)
+
+
+class RecordingSocket(socket.socket):
+    """A socket that records its options."""
+
+    def setsockopt(self, *option: object) -> None:
+        self.option = option
+
+
+class AcknowledgementTests(SynchronousTestCase):
+    """The acknowledgement of data by the kernel."""
+
+    def test_data_is_acknowledged_at_once(self) -> None:
+        """A server with Nagle's algorithm isn't delayed, since its data is acknowledged although nothing is sent."""
+        if not hasattr(socket, "TCP_QUICKACK"):
+            raise SkipTest("this system has no TCP_QUICKACK")
+        client = RobustIRCClient(Clock())
+        transport = StringTransport()
+        with RecordingSocket() as handle:
+            transport.getHandle = lambda: handle
+            client.makeConnection(transport)
+            self.addCleanup(client.connectionLost)
+            transport.clear()
+            client.dataReceived(b":server NOTICE * :welcome\r\n")
+            self.assertEqual(transport.value(), b"")
+            self.assertEqual(handle.option, (socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1))
 
 
 class TagsTests(SynchronousTestCase):
