@@ -315,6 +315,17 @@ class Storage(Protocol):
         """Close all stores, and release files and locks."""
 
 
+@runtime_checkable
+class UsesFiles(Protocol):
+    """Implemented by storages and journals whose files may be deleted while the bot runs."""
+
+    def check_files(self) -> None:
+        """Raise an exception, whose text is one line, if a file was deleted or replaced since it was opened.
+
+        Writing fails then. May be called in any thread, and waits for the disk.
+        """
+
+
 class WebEvents(Protocol):
     """Receives the web server's events about plugins' handlers; implemented by the bot."""
 

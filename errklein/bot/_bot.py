@@ -16,6 +16,7 @@ from errklein.bot._callbacks import Callbacks
 from errklein.bot._collaborators import Adapters, PluginSources, ProcessCalls
 from errklein.bot._dead_deliveries import DeadDeliveries
 from errklein.bot._events import Events
+from errklein.bot._file_watch import FileWatch
 from errklein.bot._missed_notices import MissedNotices
 from errklein.bot._registration import Registration
 from errklein.bot._sending import Sending
@@ -104,7 +105,8 @@ class Bot:
             self.journal.outbox, self.backends.values(), self.tell_admins, config.OUTBOX_MAX_AGE, process.now
         )
         self._expiry = ExpiryWatch(reactor, self.web.listeners, self.tell_admins)
-        intake = (self._expiry.stop, queue.stop, self.events.stop, self.conversations.stop)
+        self._files = FileWatch(reactor, self.tell_admins, (self.storage, self.journal))
+        intake = (self._expiry.stop, self._files.stop, queue.stop, self.events.stop, self.conversations.stop)
         work = (
             queue.close,
             dead.stop,
@@ -153,6 +155,7 @@ class Bot:
             for backend in self.backends.values():
                 backend.connect(self.events)
             self._expiry.start()
+            self._files.start()
             self.delivery_queue.start()
 
     def _plugins_changed(self) -> None:

@@ -73,9 +73,12 @@ class MissedNotices:
             self._pool.run(self._prepare).addCallbacks(self._stored, self._not_stored)
 
     def stop(self) -> None:
-        """Store the notices now unless they are stored."""
+        """Store the notices now unless they are stored. Errors are logged."""
         if not self._saved:
-            self._prepare()()
+            try:
+                self._prepare()()
+            except Exception:
+                self.log.failure("Missed notices could not be stored")
 
     def _prepare(self) -> Callable[[], None]:
         self._saved = True

@@ -12,6 +12,9 @@ from typing import Any
 from errklein.database._errors import DatabaseError, explained
 from errklein.database._migrations import Migration, apply_migrations, check_version
 
+_SUFFIXES = ("", "-wal", "-shm")
+"""The files of a database: its pages, the write-ahead log, which has the latest transactions, and the log's index."""
+
 BUSY_TIMEOUT = 2.0
 """The seconds that a write waits for another program, such as a backup, to release the file."""
 
@@ -33,6 +36,8 @@ class Database:
         self.closed = False
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
+        self._files: list[Path] = []
+        self._inodes: list[tuple[int, int] | None] = []
         if upgrade:
             _make_private(path)
         elif not path.exists():
@@ -44,7 +49,10 @@ class Database:
                 self._writer.execute("PRAGMA synchronous = FULL")
                 (apply_migrations if upgrade else check_version)(self._writer, path, migrations)
                 self._reader = _connect(path)
-                self._inode = _inode(path)
+                # Opens the side files, so that values can be read even if the files are deleted.
+                self._reader.execute("SELECT 1 FROM sqlite_master").fetchone()
+                self._files = [path.with_name(path.name + end) for end in _SUFFIXES]
+                self._inodes = self._current_inodes()
             except BaseException:
                 self._writer.close()
                 raise
@@ -57,20 +65,32 @@ class Database:
 
     def read_lazily(self, query: str) -> Iterator[Any]:
         """Yield the rows of the query, all as of one moment. Other reads and writes don't wait for them."""
+        # Connecting would create a missing file.
+        self.check_files()
         with self._errors_explained(), closing(_connect(self.path)) as connection:
             yield from connection.execute(query)
 
     def write(self, statement: str, parameters: Sequence[object] = ()) -> int:
         """Run one statement as a transaction, and return the number of changed rows."""
         with self._write_lock, self._errors_explained():
+            self.check_files()
             return self._writer.execute(statement, parameters).rowcount
+
+    def check_files(self) -> None:
+        """Raise DatabaseError if a file was deleted or replaced since it was opened: what SQLite writes to it would be lost."""
+        # In this order: `close` removes side files.
+        if self._current_inodes() != self._inodes and not self.closed:
+            directory = self.path.parent
+            raise DatabaseError(
+                f"{self.path if directory.exists() else directory} was deleted or replaced, and nothing can be stored; "
+                "put it back, or restart errklein, which uses the file that is there, or creates one"
+            )
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Return a context with a connection whose statements are one transaction: all of them take effect, or none."""
         with self._write_lock, self._errors_explained():
-            if _inode(self.path) != self._inode:
-                raise DatabaseError(f"{self.path} was deleted or replaced; restart errklein, which uses the new file")
+            self.check_files()
             self._writer.execute("BEGIN IMMEDIATE")
             with self._writer:
                 yield self._writer
@@ -93,6 +113,9 @@ class Database:
             # The last connection that closes writes the write-ahead log into the file.
             self._writer.close()
 
+    def _current_inodes(self) -> list[tuple[int, int] | None]:
+        return [_inode(file) for file in self._files]
+
     @contextmanager
     def _errors_explained(self) -> Iterator[None]:
         if self.closed:
@@ -100,6 +123,7 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
+            self.check_files()
             raise explained(self.path, error) from error
 
 
@@ -111,10 +135,10 @@ def _connect(path: Path) -> sqlite3.Connection:
     )
 
 
-def _inode(path: Path) -> tuple[int, int] | None:
-    """Return the identity of the file; None if there is none. SQLite would write to a deleted one."""
+def _inode(file: Path) -> tuple[int, int] | None:
+    """Return the identity of the file; None if there is none."""
     try:
-        status = path.stat()
+        status = file.stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino

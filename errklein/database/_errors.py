@@ -17,7 +17,10 @@ _DAMAGED = (
     "and replace it by a backup, or move it away to start without values"
 )
 _HELD = "another program has locked the file, and nothing was changed; find it with `fuser`, or try again"
-_FORBIDDEN = "the file can't be opened for writing ({}); check owner and mode of the file and of its directory"
+_FORBIDDEN = (
+    "the file can't be opened for writing ({}); check owner and mode of the file and of its directory, "
+    "and whether the file system is read-only"
+)
 
 _ADVICE = {
     sqlite3.SQLITE_FULL: "the disk is full, and nothing was changed; free some space and try again",
@@ -29,7 +32,8 @@ _ADVICE = {
     sqlite3.SQLITE_READONLY: _FORBIDDEN,
     sqlite3.SQLITE_PERM: _FORBIDDEN,
     sqlite3.SQLITE_IOERR: (
-        "the disk can't be read or written ({}), and nothing was changed; check its space, quota and health"
+        "the disk can't be read or written ({}), and nothing was changed; check its space, quota and health, "
+        "and whether it is read-only"
     ),
 }
 

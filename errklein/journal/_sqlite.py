@@ -247,6 +247,10 @@ class SQLiteJournal:
     def _wake(self) -> None:
         self._woken()
 
+    def check_files(self) -> None:
+        """See `errklein.ports.UsesFiles`."""
+        self._database.check_files()
+
     def close(self) -> Deferred[None]:
         """See `Journal.close`."""
         self.outbox.close()

@@ -80,6 +80,11 @@ class SQLiteStorage:
                 _SET, ((_encoded(namespace), _encoded(key), data, mark) for namespace, key, data in rows)
             )
 
+    def check_files(self) -> None:
+        """See `errklein.ports.UsesFiles`."""
+        with database_errors():
+            self._database.check_files()
+
     def close(self) -> None:
         """Close the database and all stores."""
         self._database.close()

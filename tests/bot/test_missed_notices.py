@@ -105,7 +105,7 @@ class KeptTests(SynchronousTestCase):
         self.assertEqual(self.store, {})
 
     def test_storage_that_fails(self) -> None:
-        """Notices are stored at the end if they could not be stored before."""
+        """Notices are stored at the end if they could not be stored before. If that fails, the bot stops nevertheless."""
 
         class Failing(dict[str, Any]):
             fails = True
@@ -117,6 +117,11 @@ class KeptTests(SynchronousTestCase):
 
         self.store = Failing()
         missed = self.opened()
+        missed.add("libera", "alice", "one")
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        missed.stop()
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        self.assertEqual(self.store, {})
         missed.add("libera", "alice", "one")
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
         self.store.fails = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -52,12 +53,49 @@ class DatabaseTests(SynchronousTestCase):
             error = self.assertRaises(DatabaseError, call, "SELECT a FROM t")
             self.assertEqual(str(error), f"{self.path}: the database is closed")
 
-    def test_deleted_file(self) -> None:
-        """A transaction on a file that was deleted or replaced is an error, since it would be lost at the next start."""
-        for replaced in (False, True):
-            self.path.unlink()
-            if replaced:
-                self.path.touch()
-            with self.assertRaisesRegex(DatabaseError, "was deleted or replaced"), self.database.transaction():
-                self.fail("the transaction has begun")
-            self.path.touch()
+
+class DeletedFileTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        """Create a database in a directory of its own."""
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.database = Database(self.directory / "values.sqlite", MIGRATIONS)
+        self.addCleanup(self.database.close)
+
+    def assert_fails(self, named: Path) -> None:
+        """Fail unless every change is an error that names the file or directory. What was stored can still be read."""
+        calls = (
+            lambda: self.database.write("INSERT INTO t VALUES (2)"),
+            lambda: self.database.transaction().__enter__(),
+            self.database.check_files,
+            lambda: next(self.database.read_lazily("SELECT a FROM t")),
+        )
+        for call in calls:
+            self.assertIn(f"{named} was deleted or replaced", str(self.assertRaises(DatabaseError, call)))
+        self.assertEqual(self.database.read("SELECT a FROM t"), [(1,)])
+
+    def test_deleted_files(self) -> None:
+        """If one of the files is deleted or replaced, changes are errors, since they would be lost; with the file, they work."""
+        self.database.write("INSERT INTO t VALUES (1)")
+        for name in ("values.sqlite", "values.sqlite-wal", "values.sqlite-shm"):
+            file, away = self.directory / name, self.directory / "away"
+            file.rename(away)
+            self.assert_fails(self.directory / "values.sqlite")
+            file.touch()
+            self.assert_fails(self.directory / "values.sqlite")
+            away.rename(file)
+            self.database.check_files()
+            self.assertEqual(self.database.write("UPDATE t SET a = 1"), 1)
+
+    def test_deleted_directory(self) -> None:
+        """If the directory is deleted, the error names it."""
+        self.database.write("INSERT INTO t VALUES (1)")
+        shutil.rmtree(self.directory)
+        self.assert_fails(self.directory)
+        self.directory.mkdir()
+        self.assert_fails(self.directory / "values.sqlite")
+
+    def test_files_of_a_closed_database(self) -> None:
+        """Closing the database removes side files, which is no error."""
+        self.database.close()
+        self.database.check_files()

@@ -18,7 +18,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat.outgoing import OutgoingMessage
-from errklein.database import Database
+from errklein.database import Database, DatabaseError
 from errklein.journal import MemoryJournal, SQLiteJournal, _outbox_store, _sqlite, open_archive
 from errklein.ports import JournalError, OutboxStore
 from errklein.testing._journal_case import ERROR, OK, REQUEST
@@ -34,7 +34,9 @@ class StoreCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Open a journal with a new file, and observe its statements and the log."""
-        self.path = Path(self.mktemp())
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        self.path = directory / "journal.sqlite"
         self.reactor = InlineReactor()
         self.connections: list[sqlite3.Connection] = []
         self.statements: list[str] = []
@@ -302,6 +304,27 @@ class FullDiskTests(StoreCase):
         loaded = self.successResultOf(self.store.load())
         self.assertEqual([message.sent for message in loaded], [2, 3, 0])
         self.assertEqual(loaded[0].id, advanced.id)
+
+    def test_deleted_directory(self) -> None:
+        """If the journal's directory is deleted, nothing is recorded, and the log says that messages aren't stored and are lost."""
+        number = self.record()
+        shutil.rmtree(self.path.parent)
+        self.add()
+        recorded = self.journal.record(StoredDelivery(number + 1, "A:a", DeliveryState.RECEIVED, 1000.0), lease=60.0)
+        ended = self.journal.finish(number, OK)
+        self.wait(0.025)
+        for failed in (recorded, ended):
+            self.assertIn("was deleted or replaced", self.failureResultOf(failed, JournalError).getErrorMessage())
+        self.assertIn("was deleted", str(self.assertRaises(DatabaseError, self.journal.check_files)))
+        self.close()
+        self.assertEqual(len(self.lines), 2)
+        self.assertIn("was deleted or replaced", self.lines[0])
+        self.assertIn("are lost: 1 (", self.lines[1])
+        self.path.parent.mkdir()
+        self.open()
+        message = self.add()
+        self.wait(0.025)
+        self.assertEqual(self.written(), [message.id])
 
     def test_lost_messages_are_logged(self) -> None:
         """If the disk is still full at the end, one line of the log has the number of lost messages."""

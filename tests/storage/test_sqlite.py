@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -211,6 +212,27 @@ class TroubleTests(SQLiteCase):
         connected[0].execute("PRAGMA max_page_count = 1000000")
         store.set("key", "x" * 1_000_000)
         self.assertEqual(len(store.get("key")), 1_000_000)
+
+    def test_deleted_directory(self) -> None:
+        """If the directory is deleted, assignments and removals are errors, and values can be read. After a restart, all works."""
+        storage = self.open()
+        store = storage.open("Greeter")
+        store.set("key", "old")
+        shutil.rmtree(self.directory)
+        for call in (
+            lambda: store.set("key", "new"),
+            lambda: store.remove("key"),
+            lambda: storage.put([("Greeter", "key", b"")]),
+            storage.check_files,
+        ):
+            message = str(self.assertRaises(StorageError, call))
+            self.assertIn(f"{self.directory} was deleted or replaced, and nothing can be stored; put it back", message)
+        self.assertEqual(store.get("key"), "old")
+        storage.close()
+        self.directory.mkdir()
+        store = self.open().open("Greeter")
+        store.set("key", "new")
+        self.assertEqual(store.get("key"), "new")
 
     def test_full_file_system_keeps_old_values(self) -> None:
         """On a full file system, stored values are intact, even after a restart."""
