@@ -62,6 +62,8 @@ setup(
         "packaging>=24",
         # The conversation on a terminal: history, editing and a prompt that output doesn't run through.
         "prompt_toolkit>=3.0.30",
+        # The metrics for Prometheus.
+        "prometheus_client>=0.22",
         # Columns of a terminal that text takes, and where it may be cut.
         "wcwidth>=0.5",
     ],

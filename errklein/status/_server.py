@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.http import Request
 from twisted.web.resource import Resource
-from twisted.web.server import Site
+from twisted.web.server import NOT_DONE_YET, Site
 
 from errklein.bot import Bot
 from errklein.listening import Listeners
+from errklein.running import Overloaded, PoolStopped, WorkerPool
 from errklein.status._journal_watch import JournalWatch
+from errklein.status._metrics import MetricsEncoder, Snapshot
 from errklein.status._readiness import problems
 
 _IDLE = 30
@@ -27,17 +32,28 @@ class StatusServer:
 
     :param endpoint: The endpoint as Twisted's description.
     :param public: The endpoints of the web server.
+    :param make_pool: Called instead of WorkerPool.
     """
 
-    def __init__(self, reactor: Any, endpoint: str, public: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        endpoint: str,
+        public: Sequence[str] = (),
+        make_pool: Callable[..., WorkerPool] = WorkerPool,
+    ) -> None:
         self.endpoint = endpoint
         self._reactor = reactor
         self._public = public
         self._bot: Bot | None = None
         self._journal: JournalWatch | None = None
         self.resource = Resource()
-        self.resource.putChild(b"health", _Page(lambda _: (200, "ok\n")))
+        self.resource.putChild(b"health", _Page(lambda _: (200, b"ok\n")))
         self.resource.putChild(b"ready", _Page(self._ready))
+        self.resource.putChild(b"metrics", _Page(self._metrics))
+        self._encoder = MetricsEncoder()
+        # A thread of its own, since those of the bot may all be busy.
+        self._pool = make_pool(reactor, "metrics", 1, queue=10)
         site = _QuietSite(self.resource, reactor=reactor, timeout=_IDLE)  # type: ignore[no-untyped-call]
         self._listeners = Listeners(reactor, site)
 
@@ -53,6 +69,7 @@ class StatusServer:
         """Close the endpoint."""
         if self._journal is not None:
             self._journal.stop()
+        self._pool.stop()
         return self._listeners.close_all()
 
     def problems(self) -> Mapping[str, str]:
@@ -61,30 +78,54 @@ class StatusServer:
             return {"phase": "the bot is starting"}
         return problems(self._bot, self._journal, self._public)
 
-    def _ready(self, request: Request) -> tuple[int, str]:
+    def _ready(self, request: Request) -> tuple[int, bytes]:
         found = self.problems()
         ready = not any(found.values())
         parts = {part: problem or "ok" for part, problem in found.items()}
         request.setHeader(b"Content-Type", b"application/json")
-        return 200 if ready else 503, json.dumps({"ready": ready, **parts}) + "\n"
+        return 200 if ready else 503, json.dumps({"ready": ready, **parts}).encode() + b"\n"
+
+    async def _metrics(self, request: Request) -> tuple[int, bytes]:
+        if self._bot is None or self._journal is None:
+            return 503, b"the bot is starting\n"
+        snapshot = Snapshot(self._bot, self._journal.depth, self.problems())
+        accept = request.getHeader("accept") or ""
+        kind, body = await self._pool.run(lambda: partial(self._encoder.encode, snapshot, accept))
+        request.setHeader(b"Content-Type", kind.encode())
+        return 200, body
 
 
 class _Page(Resource):
-    """A page whose function gets the request, and returns the status and the text."""
+    """A page whose function gets the request, and returns the status and the body."""
 
     isLeaf = True
+    log = Logger(namespace="errklein.status")
 
-    def __init__(self, respond: Callable[[Request], tuple[int, str]]) -> None:
+    def __init__(self, respond: Callable[[Request], Any]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._respond = respond
 
-    def render_GET(self, request: Request) -> bytes:
-        """Return the body. Called by Twisted."""
+    def render_GET(self, request: Request) -> int:
+        """Respond when the function has its result. Called by Twisted."""
         request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
         request.setHeader(b"Cache-Control", b"no-store")
-        status, text = self._respond(request)
-        request.setResponseCode(status)
-        return text.encode()
+        gone = request.notifyFinish()
+        gone.addErrback(lambda _: None)
+        responding = maybeDeferred(self._respond, request).addErrback(self._failed)
+        responding.addCallback(self._send, request, gone)
+        return NOT_DONE_YET
+
+    def _failed(self, failure: Failure) -> tuple[int, bytes]:
+        if not failure.check(Overloaded, PoolStopped):
+            self.log.failure("The status could not be shown", failure)
+        return 503, b"the status could not be shown\n"
+
+    def _send(self, response: tuple[int, bytes], request: Request, gone: Deferred[None]) -> None:
+        if not gone.called:
+            status, body = response
+            request.setResponseCode(status)
+            request.write(body)
+            request.finish()
 
 
 class _QuietSite(Site):

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.plugins import BotPlugin
 from errklein.status import StatusServer
 from errklein.testing import TestBot
+from errklein.testing._pool import InlinePool
 
 
 class StatusCase(SynchronousTestCase):
@@ -23,7 +24,7 @@ class StatusCase(SynchronousTestCase):
         self.bot = TestBot(self.plugins, config=self.config)
         self.bot.start()
         self.addCleanup(self.bot.stop)
-        self.server = StatusServer(self.bot.bot.reactor, "tcp:1")
+        self.server = StatusServer(self.bot.bot.reactor, "tcp:1", make_pool=InlinePool)
         self.server.watch(self.bot.bot)
         self.addCleanup(lambda: self.successResultOf(self.server.close()))
         self.client = StubTreq(self.server.resource)

@@ -85,6 +85,17 @@ class WatchedBotTests(SynchronousTestCase):
         self.program.signal(signal.SIGCONT)
         self.assertEqual(self.get("/health"), (200, b"ok\n"))
 
+    def test_metrics(self) -> None:
+        """A running bot has metrics, those of its process among them."""
+        status, body = self.get("/metrics")
+        self.assertEqual(status, 200)
+        for name in (
+            b'errklein_plugin_state{plugin="Slow",state="active"} 1.0',
+            b"process_open_fds ",
+            b"process_start_time",
+        ):
+            self.assertIn(name, body)
+
     def test_full_disk(self) -> None:
         """Within 5 seconds, /ready shows that the journal can't be written, and later that it can."""
         prlimit(self.program.process.pid, RLIMIT_FSIZE, (0, RLIM_INFINITY))

@@ -1,0 +1,154 @@
+"""The metrics of the bot, in the forms that Prometheus reads."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
+from typing import Any
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+
+import twisted
+from errklein._version import __version__
+from errklein.bot import Bot
+from errklein.plugins.plugin import Plugin
+from errklein.ports import QueuesMessages
+from errklein.web import BOUNDS
+from errklein.webhooks.deliveries import QueueDepth
+
+_CLASSES = (*map(str, BOUNDS), "+Inf")
+
+
+class Snapshot:
+    """The metrics at one time. It is created on the reactor, which only copies numbers; the rest is done in a thread.
+
+    :param depth: The depth of the journal.
+    :param problems: The problems of the bot's parts.
+    """
+
+    def __init__(self, bot: Bot, depth: QueueDepth, problems: Mapping[str, str]) -> None:
+        self._depth = depth
+        self._problems = problems
+        self._now = bot.now()
+        self._data_directory = bot.bot_config.BOT_DATA_DIR
+        self._reactor = type(bot.reactor).__name__
+        self._networks = {
+            name: (state.connected_at is not None, state.reconnects, state.received)
+            for name, state in bot.events.states.items()
+        }
+        self._outboxes = {
+            name: backend.outbox_status for name, backend in bot.backends.items() if isinstance(backend, QueuesMessages)
+        }
+        self._pools = [pool.status() for pool in bot.pools]
+        self._plugins = {(plugin.name, _state(plugin)): 1.0 for plugin in bot.plugin_manager.found}
+        self._responses = {(route, str(status)): count for (route, status), count in bot.web.counts.responses.items()}
+        self._handlers = {key: ([*one.counts], one.total) for key, one in bot.web.counts.handlers.items()}
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics. Called by prometheus_client."""
+        build = (__version__, platform.python_version(), twisted.__version__, self._reactor)
+        yield _gauge("build_info", "Versions", ("version", "python", "twisted", "reactor"), {build: 1.0})
+        ready = {part: float(not problem) for part, problem in self._problems.items()}
+        yield _gauge("ready", "1 if the part of the bot works", ("part",), ready)
+        yield _gauge("plugin_state", "1 for the state of the plugin", ("plugin", "state"), self._plugins)
+        try:
+            disk = os.statvfs(self._data_directory)
+        except OSError:
+            # A missing directory is a problem of the journal.
+            pass
+        else:
+            yield _gauge("data_free_bytes", "Free space for the data", (), {(): float(disk.f_bavail * disk.f_frsize)})
+        yield from self._of_pools()
+        yield from self._of_networks()
+        yield from self._of_webhooks()
+
+    def _of_pools(self) -> Iterator[Metric]:
+        for name, text, values in (
+            ("pool_size", "Threads that all origins share", {one.name: one.size for one in self._pools}),
+            ("pool_running", "Jobs in threads", {one.name: sum(one.running.values()) for one in self._pools}),
+            (
+                "pool_waiting",
+                "Jobs that wait for a thread",
+                {one.name: sum(one.waiting.values()) for one in self._pools},
+            ),
+        ):
+            yield _gauge(name, text, ("pool",), values)
+
+    def _of_networks(self) -> Iterator[Metric]:
+        label, networks, outboxes = ("network",), self._networks, self._outboxes
+        for name, text, place in (
+            ("network_reconnects", "Connections after the first one", 1),
+            ("messages_received", "Messages that others have sent", 2),
+        ):
+            yield _counter(name, text, label, {network: values[place] for network, values in networks.items()})
+        connected = {network: float(values[0]) for network, values in networks.items()}
+        yield _gauge("network_connected", "1 while the network is connected", label, connected)
+        ages = {network: self._age(status.oldest_at) for network, status in outboxes.items()}
+        for name, text, values in (
+            ("messages", "Messages that wait to be sent", {key: one.messages for key, one in outboxes.items()}),
+            ("parts", "Parts, such as lines, of these messages", {key: one.parts for key, one in outboxes.items()}),
+            ("bytes", "Size of these messages", {key: one.size for key, one in outboxes.items()}),
+            ("oldest_age_seconds", "Age of the oldest of these messages", ages),
+        ):
+            yield _gauge(f"outbox_{name}", text, label, values)
+
+    def _of_webhooks(self) -> Iterator[Metric]:
+        yield _counter("http_responses", "Responses of the web server", ("route", "status"), self._responses)
+        text, labels = "Durations of the handlers of webhooks", ("route", "outcome")
+        handlers = HistogramMetricFamily("errklein_handler_seconds", text, labels=labels)
+        for key, (counts, total) in self._handlers.items():
+            handlers.add_metric(key, [*zip(_CLASSES, accumulate(counts), strict=True)], total)
+        yield handlers
+        depth = self._depth
+        states = {"waiting": depth.waiting, "running": depth.running, "dead": depth.dead}
+        yield _gauge("deliveries", "Recorded deliveries that aren't done", ("state",), states)
+        age = {(): self._age(depth.oldest_at)}
+        yield _gauge("deliveries_oldest_age_seconds", "Age of the oldest delivery that waits or runs", (), age)
+
+    def _age(self, time: float) -> float:
+        return max(0.0, self._now - time) if time else 0.0
+
+
+class MetricsEncoder:
+    """Writes metrics in the form that a client accepts, with those of the process."""
+
+    def __init__(self) -> None:
+        self._process = ProcessCollector(registry=None)
+
+    def encode(self, snapshot: Snapshot, accept: str) -> tuple[str, bytes]:
+        """Return the content type and the body for a value of the header Accept. Called in a thread."""
+        registry = CollectorRegistry()
+        registry.register(self._process)
+        registry.register(snapshot)
+        encode, content_type = choose_encoder(accept)
+        return content_type, encode(registry)
+
+
+def _state(plugin: Plugin) -> str:
+    return "active" if plugin.active else "broken" if plugin.problem else "inactive"
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:
+    return _filled(GaugeMetricFamily, name, text, labels, values)
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:
+    return _filled(CounterMetricFamily, name, text, labels, values)
+
+
+def _filled(
+    kind: type[GaugeMetricFamily | CounterMetricFamily],
+    name: str,
+    text: str,
+    labels: tuple[str, ...],
+    values: Mapping[Any, float],
+) -> Metric:
+    """Return a metric with values by the values of their labels, which are a tuple unless there is one label."""
+    family = kind(f"errklein_{name}", text, labels=labels)
+    for key, value in values.items():
+        family.add_metric((key,) if isinstance(key, str) else key, value)
+    return family

@@ -1,0 +1,178 @@
+"""Tests for `/metrics`: the values, the formats, and that they contain no secrets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from types import SimpleNamespace
+from typing import Any
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+from treq.testing import StubTreq
+from twisted.internet.defer import Deferred
+
+from errklein import BotPlugin, __version__, webhook
+from errklein.ports import OutboxStatus
+from errklein.status import StatusServer
+from errklein.verify import github
+from tests.server_program import require_program
+from tests.status.kit import StatusCase
+from tests.status.test_readiness import Waiting
+
+SECRET = "n0b0dy-kn0ws"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+class Hooks(BotPlugin):
+    """A plugin with a webhook, one that verifies its sender, and one that is recorded."""
+
+    @webhook
+    def plain(self, payload: object) -> str:
+        return "ok"
+
+    @webhook(verify=github(secret="env:TEST_STATUS_SECRET"))
+    def signed(self, payload: object) -> str:
+        return "ok"
+
+    @webhook(ack="now", attempts=1)
+    async def later(self, payload: object) -> str:
+        raise RuntimeError("later")
+
+
+class Broken(BotPlugin):
+    """A plugin that can't be activated again."""
+
+    def deactivate(self) -> None:
+        super().deactivate()
+        self.is_broken = True
+
+    def activate(self) -> None:
+        if getattr(self, "is_broken", False):
+            raise RuntimeError("broken")
+        super().activate()
+
+
+class MetricsTests(StatusCase):
+    """The metrics of a bot in memory."""
+
+    plugins = (Hooks, Broken)
+
+    def setUp(self) -> None:
+        """Start the bot, with the secret of the webhook in the environment."""
+        os.environ["TEST_STATUS_SECRET"] = SECRET
+        self.addCleanup(os.environ.pop, "TEST_STATUS_SECRET")
+        super().setUp()
+
+    def samples(self) -> dict[tuple[str, ...], float]:
+        """Return the values of /metrics by the name and the sorted values of the labels."""
+        status, body = self.get("/metrics")
+        self.assertEqual(status, 200)
+        families = text_string_to_metric_families(body.decode())
+        return {(one.name, *sorted(one.labels.values())): one.value for family in families for one in family.samples}
+
+    def test_webhooks(self) -> None:
+        """Responses are counted by route and status, and handlers by route, outcome and duration."""
+        self.successResultOf(self.bot.post("/plain"))
+        self.successResultOf(self.bot.post("/plain"))
+        self.successResultOf(self.bot.post("/signed"))
+        self.successResultOf(self.bot.post(f"/unknown/{SECRET}"))
+        found = self.samples()
+        self.assertEqual(found["errklein_http_responses_total", "200", "Hooks:plain"], 2)
+        self.assertEqual(found["errklein_http_responses_total", "401", "Hooks:signed"], 1)
+        self.assertEqual(found["errklein_http_responses_total", "404", "other"], 1)
+        for bound in ("0.01", "0.25", "30.0", "+Inf"):
+            self.assertEqual(found["errklein_handler_seconds_bucket", bound, "Hooks:plain", "succeeded"], 2)
+        self.assertEqual(found["errklein_handler_seconds_count", "Hooks:plain", "succeeded"], 2)
+        self.assertEqual(found["errklein_handler_seconds_sum", "Hooks:plain", "succeeded"], 0)
+        self.assertNotIn(("errklein_handler_seconds_count", "Hooks:signed", "rejected"), found)
+
+    def test_no_secrets(self) -> None:
+        """Neither secrets of webhooks nor anything that clients send is in the metrics."""
+        self.successResultOf(self.bot.post(f"/plain?token={SECRET}", headers={"Authorization": SECRET}))
+        self.successResultOf(self.bot.post(f"/{SECRET}"))
+        self.assertNotIn(SECRET.encode(), self.get("/metrics")[1])
+
+    def test_deliveries(self) -> None:
+        """Recorded deliveries are counted by state, with the age of the oldest."""
+        self.successResultOf(self.bot.post("/later"))
+        self.bot.advance(3)
+        self.flushLoggedErrors(RuntimeError)
+        found = self.samples()
+        self.assertEqual([found["errklein_deliveries", state] for state in ("waiting", "running", "dead")], [0, 0, 1])
+        self.assertEqual(found["errklein_deliveries_oldest_age_seconds",], 0)
+
+    def test_networks(self) -> None:
+        """Each network has its connection, its reconnects, its messages and its outbox."""
+        events, backend = self.bot.bot.events, self.bot.bot.backend
+        self.bot.say("hello")
+        events.backend_disconnected(backend, "gone")
+        self.assertEqual(self.samples()["errklein_network_connected", "test"], 0)
+        events.backend_connected(backend)
+        self.patch(self.bot.bot, "backends", {"test": Waiting(self.bot.bot.now() - 7)})
+        found = self.samples()
+        self.assertEqual(found["errklein_network_connected", "test"], 1)
+        self.assertEqual(found["errklein_network_reconnects_total", "test"], 1)
+        self.assertEqual(found["errklein_messages_received_total", "test"], 1)
+        outbox = [found[f"errklein_outbox_{name}", "test"] for name in ("messages", "parts", "bytes")]
+        self.assertEqual(outbox, list(OutboxStatus(2, 2, 20, 0)[:3]))
+        self.assertEqual(round(found["errklein_outbox_oldest_age_seconds", "test"]), 7)
+
+    def test_plugins_pools_and_build(self) -> None:
+        """Plugins have their state, pools their sizes; the build and the process are described."""
+        self.bot.command("!plugin deactivate Broken")
+        self.bot.command("!plugin activate Broken")
+        self.flushLoggedErrors(RuntimeError)
+        found = self.samples()
+        self.assertEqual(found["errklein_plugin_state", "Hooks", "active"], 1)
+        self.assertEqual(found["errklein_plugin_state", "Broken", "broken"], 1)
+        self.assertGreater(found["errklein_pool_size", "commands"], 0)
+        self.assertEqual(
+            (found["errklein_pool_running", "webhooks"], found["errklein_pool_waiting", "webhooks"]), (0, 0)
+        )
+        self.assertIn(__version__, next(key for key in found if key[0] == "errklein_build_info"))
+        self.assertGreater(found["process_resident_memory_bytes",], 1_000_000)
+
+    def test_readiness(self) -> None:
+        """Each part of /ready is a metric."""
+        self.bot.bot.events.backend_disconnected(self.bot.bot.backend, "gone")
+        found = self.samples()
+        self.assertEqual((found["errklein_ready", "networks"], found["errklein_ready", "journal"]), (0, 1))
+
+    def test_formats(self) -> None:
+        """A client gets OpenMetrics if it asks for it, else Prometheus' text format."""
+        response = self.successResultOf(self.client.get("http://status/metrics", headers={"Accept": OPENMETRICS}))
+        (kind,) = response.headers.getRawHeaders("Content-Type")
+        self.assertTrue(kind.startswith(OPENMETRICS), kind)
+        families = list(parse_openmetrics(self.successResultOf(response.text())))
+        self.assertIn("errklein_http_responses", [family.name for family in families])
+        response = self.successResultOf(self.client.get("http://status/metrics"))
+        self.assertEqual(response.headers.getRawHeaders("Content-Type"), ["text/plain; version=0.0.4; charset=utf-8"])
+
+    def test_starting(self) -> None:
+        """Before the bot exists, there are no metrics."""
+        self.successResultOf(self.server.close())
+        server = StatusServer(self.bot.bot.reactor, "tcp:1")
+        self.client = StubTreq(server.resource)
+        self.assertEqual(self.get("/metrics"), (503, b"the bot is starting\n"))
+
+    def test_client_disconnects(self) -> None:
+        """A client that disconnects before its metrics are ready is no error."""
+        job: Deferred[Any] = Deferred()
+        pool = SimpleNamespace(run=lambda prepare: job, stop=lambda: None)
+        server = StatusServer(self.bot.bot.reactor, "tcp:1", make_pool=lambda *_, **options: pool)
+        server.watch(self.bot.bot)
+        self.addCleanup(server.close)
+        getting = StubTreq(server.resource).get("http://status/metrics")
+        getting.addErrback(lambda _: None)
+        getting.cancel()
+        job.callback(("text/plain", b"late"))
+
+    def test_promtool(self) -> None:
+        """Prometheus' own check has no objections."""
+        self.successResultOf(self.bot.post("/plain"))
+        promtool = require_program("promtool")
+        checked = subprocess.run(
+            [promtool, "check", "metrics"], input=self.get("/metrics")[1], capture_output=True, check=False
+        )
+        self.assertEqual((checked.returncode, checked.stdout + checked.stderr), (0, b""))
