@@ -20,7 +20,7 @@ from errklein.running import on_reactor_soon
 WRITE_DELAY = 0.025
 """The seconds after which a new message is written, unless it was sent before."""
 
-LAZY_DELAY = 0.25
+LAZY_DELAY = 0.05
 """The seconds after which it is written that messages were sent: a crash repeats them, and loses none."""
 
 RETRY_DELAY = 3.0

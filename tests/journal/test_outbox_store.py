@@ -165,7 +165,7 @@ class WritingTests(StoreCase):
         self.on_statement = remove
         self.wait(0.025)
         self.on_statement = self.statements.append
-        self.wait(0.25)
+        self.wait(0.05)
         self.assertEqual(self.written(), [kept.id])
 
     def test_removals_are_grouped(self) -> None:
