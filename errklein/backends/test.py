@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from errklein.backends.base import LocalBackend, LocalOccupant, LocalPerson, LocalRoom
 from errklein.chat import Identifier, Message, Presence, Room, RoomOccupant
 from errklein.running import on_reactor_soon
-from errklein.text import split_message, to_plain
+from errklein.text import split_message, to_plain, without_mentions
 
 QUIT_MESSAGE = "$STOP$"
 """A message with this text stops the bot."""
@@ -152,6 +152,8 @@ class TestBackend(LocalBackend):
         self._watchers: list[Callable[[SentMessage], None]] = []
         self.bot_in_rooms: str | None = None
         """The bot's name among the occupants of rooms that it joins; None to leave the bot out of the occupants."""
+        self.neutralises_mentions = False
+        """True to neutralise `@channel`, `@here` and the like as on networks that have them."""
         self._as_on_errbot = False
 
     def be_as_on_errbot(self) -> None:
@@ -177,7 +179,9 @@ class TestBackend(LocalBackend):
 
     def show(self, message: Message) -> None:
         """Record the message, in parts if it exceeds the size limit."""
-        bodies = split_message(message.body, self.message_size_limit)
+        neutralise = self.neutralises_mentions and not message.mentions
+        body = without_mentions(message.body) if neutralise else message.body
+        bodies = split_message(body, self.message_size_limit)
         for body in bodies:
             part = message.clone()
             part.body = body

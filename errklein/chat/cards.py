@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 from errklein.chat.identifiers import Identifier, read_only
 from errklein.chat.messages import Message
@@ -61,6 +62,24 @@ class Card(Message):
         self._thumbnail = thumbnail
         self._color = color
         self._fields = fields or ()
+
+    def changed(self, change: Callable[[str], str], is_safe: Callable[[str], bool]) -> Self:
+        """Return a copy with `change` applied to all texts. Addresses that aren't safe are moved to the body."""
+
+        def text(value: Any) -> Any:
+            return change(value) if isinstance(value, str) else value
+
+        copy = self.clone()
+        unsafe = []
+        for name in ("_link", "_image", "_thumbnail"):
+            address = getattr(copy, name)
+            if address is not None and not is_safe(str(address)):
+                unsafe.append(str(address))
+                setattr(copy, name, None)
+        copy.body = text("\n\n".join([self.body, *unsafe]) if unsafe else self.body)
+        copy._title, copy._summary = text(self.title), text(self.summary)
+        copy._fields = [tuple(map(text, field)) for field in self.fields]
+        return copy
 
     @property
     def text_color(self) -> str:

@@ -4,6 +4,7 @@ from errklein.text._quoting import code, fenced, plain, plain_but_html, plain_li
 from errklein.text._sanitizing import sanitize
 from errklein.text._splitting import PARTS_CAP, at_most, estimated_parts, grapheme_boundary, split_message, truncated
 from errklein.text.folding import folded
+from errklein.text.neutralising import without_mentions, without_unsafe_links
 from errklein.text.rendering import md_escape, to_ansi, to_imtext, to_irc, to_md, to_plain, to_xhtml
 
 __all__ = [
@@ -27,4 +28,6 @@ __all__ = [
     "to_plain",
     "to_xhtml",
     "truncated",
+    "without_mentions",
+    "without_unsafe_links",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from errklein.text import xhtml
 from errklein.text._sanitizing import sanitize
 from errklein.text.characters import IMTEXT_CHRS
+from errklein.text.neutralising import without_unsafe_links
 from errklein.text.styles import replace_styles, strip_styles, styles_to_ansi, styles_to_irc
 
 MARKDOWN_CAP = 20_000
@@ -108,9 +109,11 @@ def to_xhtml(markdown: str) -> str:
 def to_md(markdown: str) -> str:
     """Return the Markdown for a network that renders it itself, without attributes such as `{: color='red'}`.
 
+    Links with other schemes than those in `xhtml.SCHEMES` are text.
+
     :param markdown: The text.
     """
-    return _ATTRIBUTES.sub("", sanitize(markdown))
+    return without_unsafe_links(_ATTRIBUTES.sub("", sanitize(markdown)))
 
 
 def md_escape(text: str) -> str:

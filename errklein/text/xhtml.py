@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from markdown import Markdown
 
-SCHEMES = frozenset({"ftp", "http", "https", "irc", "ircs", "mailto", "sip", "tel", "xmpp"})
+SCHEMES = frozenset({"http", "https", "mailto"})
 """Schemes that links may have. Others, such as `javascript`, may run code when a link is clicked."""
 
 _ATTRIBUTES = frozenset({"alt", "bgcolor", "class", "color", "href", "id", "src", "start", "style", "title"})

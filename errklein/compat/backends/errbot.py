@@ -320,7 +320,7 @@ class ErrBot(BackendBase, StoreMixin):
 
     def split_and_send_message(self, msg: Message) -> None:
         """Send the message at once, in as many parts as necessary."""
-        for part in parts_of(msg, self.message_size_limit):
+        for part in parts_of(msg, msg.body, self.message_size_limit):
             self.send_message(part)
 
     def warn_admins(self, warning: str) -> None:
@@ -369,13 +369,13 @@ class ErrBot(BackendBase, StoreMixin):
         self._here.pause(delay)
 
 
-def parts_of(message: Message, limit: int) -> list[Message]:
-    """Return the message in parts of at most `limit` characters.
+def parts_of(message: Message, body: str, limit: int) -> list[Message]:
+    """Return the message with that body, in parts of at most `limit` characters.
 
     Each part is a copy, since a backend may change what it sends.
     """
     parts = []
-    for text in split_message(message.body, limit):
+    for text in split_message(body, limit):
         part = message.clone()
         part.body = text
         part.partial = True

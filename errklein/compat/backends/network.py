@@ -25,6 +25,7 @@ from errklein.backends.outbox import Outbox, outbox_limits
 from errklein.bot import Bot
 from errklein.chat import Card, Identifier, Message, Room, Stream
 from errklein.chat.outgoing import OutgoingMessage
+from errklein.compat.backends._neutral import neutral_card, neutral_text
 from errklein.compat.backends._stamps import NetworkStamp, ask_beforehand
 from errklein.compat.backends._thread import NetworkThread
 from errklein.compat.backends.errbot import EVENTS, ErrBot, for_a_bot, parts_of
@@ -135,7 +136,9 @@ class ThreadedNetwork:
         """Add the message to the outbox, from any thread; see ports.Backend."""
         if message.to is None:
             raise ValueError("a message needs a recipient, but its `to` is None")
-        return self._outbox.send(str(message.to), message.body, priority=message.priority, original=message)
+        return self._outbox.send(
+            str(message.to), neutral_text(self.mode, message), priority=message.priority, original=message
+        )
 
     @property
     def outbox_status(self) -> OutboxStatus:
@@ -152,7 +155,7 @@ class ThreadedNetwork:
 
     def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[Part]:
         """Return calls that send the parts of a message."""
-        parts = [] if original is None else parts_of(original, self.message_size_limit)
+        parts = [] if original is None else parts_of(original, message.body, self.message_size_limit)
         return [partial(self.legacy.send_message, part) for part in parts]
 
     def wait_for(self, recipient: str) -> float:
@@ -209,7 +212,8 @@ class ThreadedNetwork:
         """Add the card to the outbox, as `send_message` does. If the backend has no `send_card`, it is sent as text."""
         if type(self.legacy).send_card is ErrBot.send_card:
             return self.send_card_as_text(card)
-        return self.call_in_order(self.legacy.send_card, card, recipient=str(card.to), text=card.title or card.body)
+        neutral = neutral_card(self.mode, card)
+        return self.call_in_order(self.legacy.send_card, neutral, recipient=str(card.to), text=card.title or card.body)
 
     def add_reaction(self, message: Message, reaction: str) -> None:
         """Add a reaction to the outbox; raises NotImplementedError if the backend has no reactions."""
