@@ -169,16 +169,16 @@ class WritingTests(StoreCase):
         self.assertEqual(self.written(), [kept.id])
 
     def test_removals_are_grouped(self) -> None:
-        """Messages and parts that were sent are written together, a quarter of a second later, or with a new message."""
+        """Messages and parts that were sent are written together, 50 ms later, or with a new message."""
         messages = [self.add() for _ in range(4)]
         self.wait(0.025)
         self.statements.clear()
         self.store.remove([messages[0].id])
-        self.wait(0.1)
+        self.wait(0.02)
         self.store.remove([messages[1].id])
         self.store.advance(messages[2].id, 3)
         self.assertEqual(len(self.written()), 4)
-        self.wait(0.15)
+        self.wait(0.03)
         self.assertEqual(self.written(), [messages[2].id, messages[3].id])
         self.assertEqual(self.statements.count("BEGIN IMMEDIATE"), 1)
         self.store.remove([messages[2].id])
