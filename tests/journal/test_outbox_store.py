@@ -178,7 +178,7 @@ class WritingTests(StoreCase):
         self.store.remove([messages[1].id])
         self.store.advance(messages[2].id, 3)
         self.assertEqual(len(self.written()), 4)
-        self.wait(0.03)
+        self.wait(0.035)
         self.assertEqual(self.written(), [messages[2].id, messages[3].id])
         self.assertEqual(self.statements.count("BEGIN IMMEDIATE"), 1)
         self.store.remove([messages[2].id])
