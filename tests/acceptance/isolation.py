@@ -135,7 +135,9 @@ class Overdue:
     stuck: Sequence[Answer]
     """The responses of handlers that hang, one for each thread."""
     after: Answer
-    """The response to one more request, while the others hang."""
+    """The response to one more request of the same webhook, while the others hang."""
+    other: Answer
+    """The response of another blocking webhook at the same time."""
     quick: Answer
     """The response of an `async def` webhook at the same time."""
     warnings: int
@@ -148,7 +150,7 @@ class Overdue:
         return (
             f"{len(self.stuck)} handlers over a timeout of {self.timeout:g} s: {statuses(self.stuck)} after "
             f"{max(answer.took for answer in self.stuck):.2f} s; one more meanwhile: {self.after.status} after "
-            f"{self.after.took:.2f} s; an async one: {self.quick.status} after {self.quick.took * 1000:.0f} ms; "
+            f"{self.after.took:.2f} s; another webhook: {self.other.status} after {self.other.took:.2f} s; an async one: {self.quick.status} after {self.quick.took * 1000:.0f} ms; "
             f"{self.warnings} warnings to administrators; afterwards: {self.later.status}"
         )
 
@@ -161,6 +163,8 @@ class Overdue:
             found.append(f"504 came after {[round(answer.took, 2) for answer in self.stuck]} s")
         if self.after.status != 503 or "retry-after" not in self.after.headers:
             found.append(f"one more request while all threads hang: {self.after}")
+        if self.other.status != 200 or self.other.took >= 1.0:
+            found.append(f"another blocking webhook: {self.other}")
         if self.quick.status != 200 or self.quick.took >= WEBHOOK_LIMIT:
             found.append(f"an async webhook: {self.quick}")
         if self.warnings != 1:
@@ -179,12 +183,13 @@ def overdue(
     with talking(directory, plugins, **settings) as bot:
         began = time.monotonic()
         answers = run(ask_at_once(bot.port, "/stuck", threads))
-        after = run(ask_at_once(bot.port, "/sleep", 1))[0]
+        after = run(ask_at_once(bot.port, "/stuck", 1))[0]
+        other = run(ask_at_once(bot.port, "/sleep", 1))[0]
         quick = run(ask_at_once(bot.port, "/quick", 1))[0]
         time.sleep(max(0.0, began + stuck + 0.3 - time.monotonic()))
         later = run(ask_at_once(bot.port, "/sleep", 1))[0]
         bot.say("!echo all is said", "all is said")
-        return Overdue(timeout, answers, after, quick, bot.text.count("has not responded in"), later)
+        return Overdue(timeout, answers, after, other, quick, bot.text.count("has not responded in"), later)
 
 
 def _times(answers: Sequence[Answer]) -> list[float]:

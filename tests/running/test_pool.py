@@ -5,12 +5,18 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running import Overloaded, PoolStopped, WorkerPool
+from errklein.running import Overloaded, PoolStatus, PoolStopped, ThreadUse, ThreadWaits, WorkerPool, context
+from errklein.running.context import assigned
+from errklein.running.threads import Stopping
 from tests.clocks import ThreadClock
 
 
@@ -131,6 +137,11 @@ class WorkerPoolTests(SynchronousTestCase):
         self.clock = ThreadClock()
         pool = WorkerPool(self.clock, "test", size, overdue=5, spare=spare)
         self.addCleanup(pool.stop)
+        self.watch_log()
+        return pool
+
+    def watch_log(self) -> None:
+        """Collect the lines of the log in `lines`."""
         self.lines: list[str] = []
 
         def observe(event: dict[str, Any]) -> None:
@@ -138,7 +149,6 @@ class WorkerPoolTests(SynchronousTestCase):
 
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
-        return pool
 
     def hang(self, pool: WorkerPool, *names: str) -> threading.Event:
         """Run a job of each name until the event is set."""
@@ -301,3 +311,159 @@ class WorkerPoolTests(SynchronousTestCase):
         self.clock.turn()
         self.successResultOf(first)
         self.assertEqual((pool.running, pool.waiting), (0, 0))
+
+    def sharing(self, size: int = 2, **options: Any) -> WorkerPool:
+        """Return a pool that origins share."""
+        self.clock = ThreadClock()
+        pool = WorkerPool(self.clock, "test", size, spare=2, **options)
+        self.addCleanup(pool.stop)
+        return pool
+
+    def held_by(self, pool: WorkerPool, origin: str, jobs: int) -> threading.Event:
+        """Run so many jobs of the origin until the event is set."""
+        with assigned(context.origin, origin):
+            return self.hang(pool, *[f"{origin}.hangs"] * jobs)
+
+    def run_for(self, pool: WorkerPool, origin: str, function: Callable[[], Any] = lambda: "done") -> Deferred[Any]:
+        """Run a job of the origin."""
+        return pool.run(lambda: function, origin=origin)
+
+    def test_another_origin_gets_a_thread(self) -> None:
+        """If one origin holds all threads, another one gets a thread after 0.2 s, and its next job at once."""
+        pool = self.sharing()
+        event = self.held_by(pool, "hog", 3)
+        first = self.run_for(pool, "other")
+        self.clock.advance(0.19)
+        self.assertEqual((pool.running, pool.waiting), (2, 2))
+        self.clock.advance(0.01)
+        self.clock.turn()
+        self.assertEqual(self.successResultOf(first), "done")
+        second = self.run_for(pool, "other")
+        self.assertEqual(pool.status().waiting, {"hog": 1})
+        self.clock.turn()
+        self.assertEqual(self.successResultOf(second), "done")
+        event.set()
+        while pool.running:
+            self.clock.turn()
+        self.assertEqual(pool.status().threads, 3)
+
+    def test_most_threads(self) -> None:
+        """A pool grows to twice its size, and never for the origin that holds its threads."""
+        pool = self.sharing()
+        self.held_by(pool, "hog", 3)
+        for origin in "abc":
+            self.held_by(pool, origin, 2)
+        for _ in range(10):
+            self.clock.advance(1)
+        self.assertEqual(pool.status().running, {"hog": 2, "a": 1, "b": 1})
+        self.assertEqual(pool.status().waiting, {"hog": 1, "a": 1, "b": 1, "c": 2})
+
+    def test_jobs_ahead_of_another_origin(self) -> None:
+        """Jobs that were passed to the threads ahead are taken back for another origin, and run later, in order."""
+        pool = self.sharing(size=1, ahead=10)
+        event = self.held_by(pool, "hog", 1)
+        order: list[int] = []
+        prepared: list[int] = []
+        later = [
+            pool.run(lambda n=n: prepared.append(n) or (lambda: order.append(n)), origin="hog")  # type: ignore[misc]
+            for n in range(3)
+        ]
+        other = self.run_for(pool, "other")
+        self.clock.advance(0.2)
+        self.clock.turn()
+        self.assertEqual(self.successResultOf(other), "done")
+        event.set()
+        while not later[-1].called:
+            self.clock.turn()
+        self.assertEqual((order, prepared), ([0, 1, 2], [0, 1, 2]))
+
+    def test_room_in_a_full_queue(self) -> None:
+        """If the queue is full, the newest job of the origin with most waiting jobs is refused."""
+        pool = self.sharing(size=1, queue=3, wait=10)
+        self.held_by(pool, "hog", 1)
+        waiting = [self.run_for(pool, "hog") for _ in range(3)]
+        self.failureResultOf(self.run_for(pool, "hog"), Overloaded)
+        other = self.run_for(pool, "other")
+        self.failureResultOf(waiting.pop(), Overloaded)
+        self.clock.advance(0.2)
+        self.clock.turn()
+        self.assertEqual(self.successResultOf(other), "done")
+        for job in waiting:
+            job.addErrback(lambda failure: failure.trap(PoolStopped))
+
+    def test_without_spare_threads(self) -> None:
+        """In a pool without spare threads, jobs run one after the other in the order in which they come."""
+        pool = self.pool(size=1)
+        event = self.held_by(pool, "hog", 1)
+        order: list[str] = []
+        done = [self.run_for(pool, origin, partial(order.append, origin)) for origin in "aabab"]
+        self.clock.advance(100)
+        self.assertEqual((pool.running, pool.waiting), (1, 5))
+        event.set()
+        while not done[-1].called:
+            self.clock.turn()
+        self.assertEqual("".join(order), "aabab")
+
+    def ask(self, pool: WorkerPool, waits: ThreadWaits, origin: str) -> Deferred[Deferred[str]]:
+        """Run a job that waits for the reactor; return a Deferred of what it waits for."""
+        asked: Deferred[Deferred[str]] = Deferred()
+
+        def question() -> Deferred[str]:
+            asked.callback(reply := Deferred[str]())
+            return reply
+
+        self.run_for(pool, origin, lambda: waits.result_of(question)).addErrback(
+            lambda failure: failure.trap(PoolStopped, Stopping)
+        )
+        return asked
+
+    def test_jobs_that_wait_for_the_reactor(self) -> None:
+        """A job that waits for a reply of the reactor is replaced until it goes on, and only so many at a time."""
+        pool = self.sharing(size=1)
+        waits = ThreadWaits(self.clock)
+        self.addCleanup(waits.stop)
+        self.watch_log()
+        replies = []
+        for _ in range(3):
+            asked = self.ask(pool, waits, "person")
+            self.clock.turn()
+            replies.append(self.successResultOf(asked))
+        self.assertEqual(len(self.lines), 1)
+        self.assertIn("exhausted", self.lines[0])
+        waiting = self.run_for(pool, "person")
+        self.assertEqual((pool.running, pool.waiting), (3, 1))
+        replies[0].callback("yes")
+        self.clock.turn()
+        self.assertEqual((pool.running, pool.waiting), (2, 1))
+        replies[2].callback("yes")
+        while not waiting.called:
+            self.clock.turn()
+        self.assertEqual(self.successResultOf(waiting), "done")
+        self.assertEqual(pool.running, 1)
+
+    def test_status(self) -> None:
+        """The state of a pool names the jobs in threads and their times, and for how long others have been waiting."""
+        pool = self.sharing()
+        self.clock.advance(1)
+        event = self.held_by(pool, "hog", 3)
+        self.clock.advance(30)
+        status = pool.status()
+        self.assertEqual(status.uses, (ThreadUse("hog", "hog.hangs", 30.0),) * 2)
+        self.assertEqual((status.name, status.size, status.threads), ("test", 2, 2))
+        self.assertEqual((status.waiting, status.full, status.refusal), ({"hog": 1}, 30.0, ""))
+        event.set()
+        while pool.running:
+            self.clock.turn()
+        self.assertEqual(pool.status(), PoolStatus("test", 2, 2, (), Counter()))
+
+    def test_full_until_a_thread_is_free(self) -> None:
+        """A pool is full until a thread is free, also if the jobs that have waited were refused."""
+        pool = self.sharing(size=1, queue=0)
+        event = self.held_by(pool, "hog", 1)
+        self.failureResultOf(self.run_for(pool, "hog"), Overloaded)
+        self.clock.advance(30)
+        self.assertEqual(pool.status().full, 30.0)
+        event.set()
+        while pool.running:
+            self.clock.turn()
+        self.assertEqual(pool.status().full, 0.0)
