@@ -100,6 +100,8 @@ class OutboxStatus(NamedTuple):
     """The number of bytes of the messages."""
     oldest_at: float
     """The Unix time at which the oldest message was accepted; 0.0 without messages."""
+    sent: int = 0
+    """The number of messages that were sent since the start."""
 
 
 @runtime_checkable

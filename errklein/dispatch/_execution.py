@@ -50,6 +50,8 @@ class Execution:
         self._admin_commands = SerialQueue(reactor)
         self._blocking_commands = SerialQueue(reactor)
         self._running_alone = ""
+        self.outcomes = {"succeeded": 0, "rejected": 0, "failed": 0}
+        """The number of commands since the start: those that raised a CommandError are rejected."""
 
     def stop(self) -> None:
         """Drop the commands that wait for another command."""
@@ -98,7 +100,7 @@ class Execution:
             )
         running = begin()
         running.addCallback(self._succeeded, invocation)
-        running.addErrback(self._replies.failed, invocation)
+        running.addErrback(self._failed, invocation)
         return running
 
     def _alone(self, name: str, begin: Callable[[], Deferred[Any]]) -> Deferred[Any]:
@@ -153,11 +155,11 @@ class Execution:
                 self._succeeded(None, invocation)
                 return None
         except BaseException:
-            self._replies.failed(Failure(), invocation)
+            self._failed(Failure(), invocation)
             return None
         result.addCallback(partial(self._replies.give, invocation))
         result.addCallback(self._succeeded, invocation)
-        result.addErrback(self._replies.failed, invocation)
+        result.addErrback(self._failed, invocation)
         return result
 
     def _not_split(self, failure: Failure, invocation: Invocation) -> str:
@@ -168,5 +170,10 @@ class Execution:
             return masker(text)
         return self._replies.faulty(failure, invocation, text, summary)
 
+    def _failed(self, failure: Failure, invocation: Invocation) -> None:
+        self.outcomes["rejected" if failure.check(CommandError) else "failed"] += 1
+        self._replies.failed(failure, invocation)
+
     def _succeeded(self, _: Any, invocation: Invocation) -> None:
+        self.outcomes["succeeded"] += 1
         self._flows.done(invocation.message, invocation.command)

@@ -44,6 +44,8 @@ class Snapshot:
             name: backend.outbox_status for name, backend in bot.backends.items() if isinstance(backend, QueuesMessages)
         }
         self._pools = [pool.status() for pool in bot.pools]
+        self._lag = bot.web.lag.take_maximum()
+        self._commands = dict(bot.dispatcher.execution.outcomes)
         self._plugins = {(plugin.name, _state(plugin)): 1.0 for plugin in bot.plugin_manager.found}
         self._responses = {(route, str(status)): count for (route, status), count in bot.web.counts.responses.items()}
         self._handlers = {key: ([*one.counts], one.total) for key, one in bot.web.counts.handlers.items()}
@@ -62,6 +64,9 @@ class Snapshot:
             pass
         else:
             yield _gauge("data_free_bytes", "Free space for the data", (), {(): float(disk.f_bavail * disk.f_frsize)})
+        text = "Longest time for which events waited for the reactor since the last scrape"
+        yield _gauge("reactor_lag_seconds", text, (), {(): self._lag})
+        yield _counter("commands", "Commands that have ended", ("outcome",), self._commands)
         yield from self._of_pools()
         yield from self._of_networks()
         yield from self._of_webhooks()
@@ -87,6 +92,8 @@ class Snapshot:
             yield _counter(name, text, label, {network: values[place] for network, values in networks.items()})
         connected = {network: float(values[0]) for network, values in networks.items()}
         yield _gauge("network_connected", "1 while the network is connected", label, connected)
+        sent = {network: status.sent for network, status in outboxes.items()}
+        yield _counter("messages_sent", "Messages that the network has confirmed", label, sent)
         ages = {network: self._age(status.oldest_at) for network, status in outboxes.items()}
         for name, text, values in (
             ("messages", "Messages that wait to be sent", {key: one.messages for key, one in outboxes.items()}),

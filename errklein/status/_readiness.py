@@ -11,6 +11,9 @@ from errklein.status._journal_watch import JournalWatch
 LONGEST_WAIT = 300.0
 """The seconds that a message may wait in an outbox."""
 
+FULL = 0.95
+"""The part of OUTBOX_LIMIT and OUTBOX_SIZE from which on an outbox is full, since many messages don't fit any more."""
+
 
 def problems(bot: Bot, journal: JournalWatch, endpoints: Sequence[str]) -> Mapping[str, str]:
     """Return the problem of each part of the bot in one line; "" if the part works.
@@ -32,12 +35,16 @@ def _networks(bot: Bot) -> str:
 
 
 def _outbox(bot: Bot) -> str:
-    late = []
+    found = []
     for name, backend in bot.backends.items():
-        if isinstance(backend, QueuesMessages) and (oldest_at := backend.outbox_status.oldest_at):
-            age = bot.now() - oldest_at
-            late += [f"{name}: a message has been waiting for {age:.0f} s"] if age > LONGEST_WAIT else []
-    return "; ".join(late)
+        if isinstance(backend, QueuesMessages):
+            waiting, config = backend.outbox_status, bot.bot_config.networks[name]
+            age = bot.now() - waiting.oldest_at if waiting.oldest_at else 0.0
+            if waiting.parts >= FULL * config.OUTBOX_LIMIT or waiting.size >= FULL * config.OUTBOX_SIZE:
+                found.append(f"{name}: full, with {waiting.messages} messages")
+            elif age > LONGEST_WAIT:
+                found.append(f"{name}: a message has been waiting for {age:.0f} s")
+    return "; ".join(found)
 
 
 def _listeners(bot: Bot, endpoints: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 
-from errklein import BotPlugin, __version__, webhook
+from errklein import BotPlugin, __version__, botcmd, webhook
 from errklein.ports import OutboxStatus
 from errklein.status import StatusServer
 from errklein.verify import github
@@ -26,6 +26,10 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 class Hooks(BotPlugin):
     """A plugin with a webhook, one that verifies its sender, and one that is recorded."""
+
+    @botcmd
+    def fail(self, msg: object, args: str) -> str:
+        raise RuntimeError("fail")
 
     @webhook
     def plain(self, payload: object) -> str:
@@ -116,6 +120,7 @@ class MetricsTests(StatusCase):
         self.assertEqual(found["errklein_messages_received_total", "test"], 1)
         outbox = [found[f"errklein_outbox_{name}", "test"] for name in ("messages", "parts", "bytes")]
         self.assertEqual(outbox, list(OutboxStatus(2, 2, 20, 0)[:3]))
+        self.assertEqual(found["errklein_messages_sent_total", "test"], 5)
         self.assertEqual(round(found["errklein_outbox_oldest_age_seconds", "test"]), 7)
 
     def test_plugins_pools_and_build(self) -> None:
@@ -132,6 +137,24 @@ class MetricsTests(StatusCase):
         )
         self.assertIn(__version__, next(key for key in found if key[0] == "errklein_build_info"))
         self.assertGreater(found["process_resident_memory_bytes",], 1_000_000)
+
+    def test_commands(self) -> None:
+        """Commands are counted by outcome."""
+        self.bot.command("!uptime")
+        self.bot.command("!uptime")
+        self.bot.command("!plugin config Nobody")
+        self.bot.command("!fail")
+        self.flushLoggedErrors(RuntimeError)
+        found = self.samples()
+        outcomes = [found["errklein_commands_total", name] for name in ("succeeded", "rejected", "failed")]
+        self.assertEqual(outcomes, [2, 1, 1])
+
+    def test_reactor_lag(self) -> None:
+        """A scrape has the longest lag since the previous one."""
+        self.bot.bot.web.lag.record(0.75)
+        self.bot.bot.web.lag.record(0.25)
+        found = [self.samples()["errklein_reactor_lag_seconds",] for _ in range(2)]
+        self.assertEqual(found, [0.75, 0.25])
 
     def test_readiness(self) -> None:
         """Each part of /ready is a metric."""

@@ -22,10 +22,10 @@ class Slow(BotPlugin):
 
 
 class Waiting:
-    """The part of a network that has an outbox, with a message that was accepted at a time."""
+    """The part of a network that has an outbox, with messages of which the oldest was accepted at a time."""
 
-    def __init__(self, oldest_at: float) -> None:
-        self.outbox_status = OutboxStatus(2, 2, 20, oldest_at)
+    def __init__(self, oldest_at: float, parts: int = 2, size: int = 20) -> None:
+        self.outbox_status = OutboxStatus(2, parts, size, oldest_at, 5)
 
     def use_store(self, store: object, restored: object) -> None:
         """Do nothing."""
@@ -100,6 +100,16 @@ class ReadinessTests(StatusCase):
         """A network is named whose oldest message has been waiting for more than five minutes."""
         self.patch(self.bot.bot, "backends", {"test": Waiting(self.bot.bot.now() - 301)})
         self.assertEqual(self.ready(), (503, {"outbox": "test: a message has been waiting for 301 s"}))
+
+    def test_full_outbox(self) -> None:
+        """A network is named whose outbox has nearly the largest number of parts or characters."""
+        for parts, size, problem in (
+            (19_000, 20, "test: full, with 2 messages"),
+            (2, 19_000_000, "test: full, with 2 messages"),
+            (18_999, 18_999_999, ""),
+        ):
+            self.patch(self.bot.bot, "backends", {"test": Waiting(self.bot.bot.now(), parts, size)})
+            self.assertEqual(self.server.problems()["outbox"], problem)
 
     def test_closed_listener(self) -> None:
         """An endpoint of --web that isn't open is named."""

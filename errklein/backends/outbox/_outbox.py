@@ -76,7 +76,7 @@ class Outbox(Generic[P]):
         self._room = OutboxRoom(network, self._limits)
         self._entries: dict[int, Entry[P]] = {}
         self._lanes: Lanes[P] = Lanes()
-        self._in_flight = 0
+        self._in_flight = self._sent = 0
         # True after the connection broke with several unconfirmed parts: the next one is sent alone, to find the cause.
         self._is_cautious = False
         self._closed = False
@@ -94,7 +94,8 @@ class Outbox(Generic[P]):
         """What waits in the outbox."""
         oldest = next(iter(self._entries.values()), None)
         accepted_at = 0.0 if oldest is None else self._now() - (self._reactor.seconds() - oldest.since)
-        return OutboxStatus(self._room.usage.messages, self._room.usage.parts, self._room.usage.size, accepted_at)
+        usage = self._room.usage
+        return OutboxStatus(usage.messages, usage.parts, usage.size, accepted_at, self._sent)
 
     def use_store(self, store: OutboxStore, restored: Iterable[OutgoingMessage] = ()) -> None:
         """Store messages from now on, and queue those of an earlier process, oldest first. Called once, at first."""
@@ -332,6 +333,7 @@ class Outbox(Generic[P]):
 
     def _finish(self, entry: Entry[P], failure: Failure | None) -> None:
         """Remove a message that was sent or given up, and fire its Deferred with the result."""
+        self._sent += failure is None
         del self._entries[entry.message.id]
         self._lanes.remove(entry)
         self._room.give_back(entry)

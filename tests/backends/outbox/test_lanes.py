@@ -197,7 +197,7 @@ class LanesTests(SynchronousTestCase):
         for _ in range(10):
             self.send("a b")
             self.confirm_all()
-        self.assertEqual(self.outbox.status, (0, 0, 0, 0.0))
+        self.assertEqual(self.outbox.status, (0, 0, 0, 0.0, 10))
 
     def test_status(self) -> None:
         """The status has the messages, parts and characters, and the time of the oldest."""
@@ -205,7 +205,7 @@ class LanesTests(SynchronousTestCase):
         self.send("a b")
         self.clock.advance(5)
         self.send("c", "#dev")
-        self.assertEqual(self.outbox.status, (2, 3, 4, NOON + 5))
+        self.assertEqual(self.outbox.status, (2, 3, 4, NOON + 5, 0))
 
     def test_long_text_is_cut(self) -> None:
         """What the network wouldn't accept of a text isn't kept in memory."""
