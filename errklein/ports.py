@@ -26,6 +26,10 @@ class OutboxClosed(Exception):
     """A message was sent after `Backend.disconnect`."""
 
 
+class SentLater(OutboxClosed):
+    """The bot has disconnected before a message was sent. It is stored, and sent after the next start."""
+
+
 class OutboxExpired(Exception):
     """A message was dropped, since the network was absent or too slow for OUTBOX_MAX_AGE."""
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from errklein.bot._missed_notices import MOST, MissedNotices
 from errklein.chat import Identifier, Message, Person, matches_any, rules_of
 from errklein.dispatch import Disclosure, Networks
 from errklein.dispatch.disclosure import new_error_id, with_id
 from errklein.dispatch.replies import Deliver
-from errklein.ports import Backend, CallsInOrder, KnowsHolders
+from errklein.ports import Backend, CallsInOrder, KnowsHolders, SentLater
 from errklein.running import on_reactor_soon
 from errklein.text import plain
 from errklein.text.masking import masker
@@ -82,7 +84,7 @@ class AdminNotices:
             keep()
             return
         if isinstance(sent, Deferred):
-            sent.addCallbacks(lambda _: self._missed.changed(), lambda _: keep())
+            sent.addCallbacks(lambda _: self._missed.changed(), partial(_unless_stored, keep))
         else:
             self._missed.changed()
 
@@ -129,7 +131,7 @@ class AdminNotices:
         if isinstance(message.to, Person) and not is_reliable:
             keep()
         elif isinstance(message.to, Person) and isinstance(sent, Deferred):
-            sent.addErrback(lambda _: keep())
+            sent.addErrback(partial(_unless_stored, keep))
 
     def _not_sent(self, backend: Backend, admin: str, error: Exception, notice: str = "") -> None:
         """Log the error, and keep the notice if there is one."""
@@ -144,3 +146,9 @@ def _notice_to(backend: Backend, recipient: Identifier, text: str) -> Message:
     message = Message(text, frm=backend.bot_identifier, to=recipient)
     message.priority = True
     return message
+
+
+def _unless_stored(keep: Callable[[], object], failure: Failure) -> None:
+    """Keep a notice that was not sent, unless the outbox sends it after the next start."""
+    if not failure.check(SentLater):
+        keep()

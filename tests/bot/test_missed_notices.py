@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.bot._missed_notices import LIFETIME, LONGEST, MOST, MissedNotices
 from errklein.chat import AWAY, ONLINE, Presence
+from errklein.ports import SentLater
 from errklein.testing import PluginTestCase
 from errklein.testing._pool import InlinePool
 from errklein.testing._reactor import TestReactor
@@ -148,6 +149,14 @@ class NetworkTests(PluginTestCase):
         self.bot.bot.warn_admins("careful")
         self.bot.say("hello")
         self.assertEqual(self.bot.sent_to("@admin"), ["careful"])
+
+    def test_notice_that_is_sent_after_the_next_start(self) -> None:
+        """A notice that the outbox has stored at the stop isn't sent a second time as a missed one."""
+        patch = self.patch(self.bot.backend, "send_message", lambda message: fail(SentLater("the bot stops")))
+        self.bot.bot.warn_admins("careful")
+        patch.restore()
+        self.bot.say("hello")
+        self.assertEqual(self.bot.messages, [])
 
     def test_next_message(self) -> None:
         """A notice that could not be sent is sent, with its time, when the administrator writes to the bot; only once."""

@@ -28,7 +28,7 @@ from errklein.backends.outbox._room import OutboxLimits, OutboxRoom
 from errklein.backends.outbox._transport import NotConfirmed, Transport
 from errklein.chat import Message
 from errklein.chat.outgoing import OutgoingMessage
-from errklein.ports import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore
+from errklein.ports import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, SentLater
 from errklein.running.context import origin
 from errklein.running.pool import PoolReactor
 from errklein.text import truncated
@@ -354,18 +354,23 @@ class Outbox(Generic[P]):
         left = list(self._entries.values())
         self._entries.clear()
         self._lanes = Lanes()
-        is_kept = self._store is not None and self._store.durable
-        kept = [entry for entry in left if is_kept and entry.message.id > 0]
+        is_durable = self._store is not None and self._store.durable
+        kept = [entry for entry in left if is_durable and entry.message.id > 0]
+        lost = [entry for entry in left if not (is_durable and entry.message.id > 0)]
         if kept:
             text = "{network}: {count} messages were not sent yet; they are sent after the next start"
             self.log.info(text, network=self.network, count=len(kept))
-        if lost := [entry for entry in left if not (is_kept and entry.message.id > 0)]:
+        if lost:
             self.log.warn("{network}: {count} messages were not sent:", network=self.network, count=len(lost))
             log_losses(self.log, self.network, lost)
-        failure = Failure(OutboxClosed(f"the bot disconnected from {self.network} before the message was sent"))
-        for entry in left:
-            self._room.give_back(entry)
-            _settle_quietly(entry.delivery, failure)
+        reason = f"the bot disconnected from {self.network} before the message was sent"
+        for entries, error in (
+            (kept, SentLater(f"{reason}; it is sent after the next start")),
+            (lost, OutboxClosed(reason)),
+        ):
+            for entry in entries:
+                self._room.give_back(entry)
+                _settle_quietly(entry.delivery, Failure(error))
         if self._drained is not None and not self._drained.called:
             self._drained.callback(None)
 

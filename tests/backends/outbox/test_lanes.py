@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.outbox import Outbox, OutboxLimits
 from errklein.chat.outgoing import OutgoingMessage
-from errklein.ports import OutboxClosed, OutboxExpired, OutboxFull
+from errklein.ports import OutboxExpired, OutboxFull, SentLater
 from errklein.running import TokenBucket
 from errklein.running.context import assigned, origin
 from tests.backends.outbox.test_outbox import NOON, Network, ThreadClock
@@ -263,7 +263,7 @@ class LanesTests(SynchronousTestCase):
         self.clock.advance(1)
         self.successResultOf(closed)
         for delivery in sent:
-            self.failureResultOf(delivery, OutboxClosed)
+            self.failureResultOf(delivery, SentLater)
         self.assertEqual(self.network.got, ["a", "b"])
         self.outbox = self.make(store)
         self.outbox.resume()
