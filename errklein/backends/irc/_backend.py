@@ -11,30 +11,28 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 from errklein.backends.irc._casemapping import CaseMapping, same_name
-from errklein.backends.irc._line_encoding import split_lines, strip_controls, text_capacity
+from errklein.backends.irc._line_encoding import strip_controls
 from errklein.backends.irc._rate_limiter import IRCRateLimiter
 from errklein.backends.irc._room_membership import RoomMembership
 from errklein.backends.irc._rooms import RoomState, nick_of
+from errklein.backends.irc._transport import IRCTransport, command_of
 from errklein.backends.irc._unconfirmed import MessageLine
 from errklein.backends.irc.connection import Backoff, Reconnector, endpoint_for
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant, split_occupant
 from errklein.backends.irc.settings import IRCSettings
-from errklein.backends.outbox import NotConfirmed, Outbox, outbox_limits
+from errklein.backends.outbox import Outbox, outbox_limits
 from errklein.chat import ONLINE, Identifier, Message, Room, read_only
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.ports import BackendEvents, OutboxStatus, OutboxStore
-from errklein.text import PARTS_CAP, at_most, estimated_parts, to_irc
+from errklein.text import to_irc
 
 if TYPE_CHECKING:
     from errklein.backends.irc._protocol import IRCProtocol
-
-_LEAST_ROOM = 64
-"""The minimum number of bytes for text in a line. Names that servers allow leave more."""
 
 _WORD = re.compile(r"[^\s,:;!?()<>\"'@.]+")
 
@@ -59,6 +57,9 @@ class IRCBackend:
     NICKSERV_TIMEOUT = 3.0
     """Seconds to wait for NickServ before joining rooms, since some rooms only admit identified users."""
 
+    CONFIRM_TIMEOUT = 2.0
+    """Seconds that the server has at the end of the grace period to confirm lines."""
+
     bot_identifier: IRCPerson | None = read_only(
         "_rooms.bot_identifier", "The bot's identifier; None before the server's first welcome."
     )
@@ -81,11 +82,12 @@ class IRCBackend:
         self.message_size_limit = settings.message_size_limit
         self._reactor = reactor
         self._reactor_thread = threading.get_ident()
-        self._render = render or partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
         self._rate_limiter = IRCRateLimiter(reactor.seconds, settings.channel_rate, settings.private_rate)
+        render = render or partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
+        self._transport = IRCTransport(settings, render, self._rate_limiter, lambda: self._reconnector.protocol)
         limits = outbox_limits(config, self.message_size_limit)
         self._outbox: Outbox[MessageLine] = Outbox(
-            reactor, self.network, self, limits, dropped=self._messages_dropped, now=now
+            reactor, self.network, self._transport, limits, dropped=self._messages_dropped, now=now
         )
         self._rooms = RoomMembership(reactor, settings, self, self._send, self._outbox.resume)
         backoff = Backoff(chance, settings.reconnect_after)
@@ -107,7 +109,9 @@ class IRCBackend:
         connected and no attempt to connect begins in time.
         """
         grace = grace if self._reconnector.will_connect_within(grace) else 0.0
-        return self._outbox.close(grace).addCallback(self._quit)
+        # What isn't confirmed in the end is sent again after the next start.
+        confirming = self._reactor.callLater(max(0.0, grace - self.CONFIRM_TIMEOUT), self._transport.confirm_all)
+        return self._outbox.close(grace).addCallback(self._quit, confirming)
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Queue the message as lines of PRIVMSG, or of NOTICE if `extras["notice"]` is true; see `ports.Backend`.
@@ -115,9 +119,9 @@ class IRCBackend:
         Raises ValueError if the recipient isn't a person or room of this network, or if its name is too long.
         """
         target = self._target(message.to)
-        is_notice = bool(message.extras.get("notice"))
-        self._text_size(_command(is_notice), target)
-        details = json.dumps({"notice": True}) if is_notice else ""
+        extras = {"notice": True} if message.extras.get("notice") else {}
+        self._transport.text_size(command_of(extras), target)
+        details = json.dumps(extras) if extras else ""
         return self._outbox.send(target, message.body, details=details, priority=message.priority, original=message)
 
     @property
@@ -128,39 +132,6 @@ class IRCBackend:
     def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
         """Keep messages in the store; see `ports.QueuesMessages`."""
         self._outbox.use_store(store, restored)
-
-    # backends.outbox.Transport
-
-    window = 1
-
-    def estimate(self, body: str) -> int:
-        """Return about how many lines a text has."""
-        return estimated_parts(body, self.message_size_limit)
-
-    def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[MessageLine]:
-        """Return the lines of a message."""
-        command = _command("notice" in json.loads(message.details or "{}"))
-        size = self._text_size(command, message.recipient)
-        text = self._render(message.body)
-        longest = PARTS_CAP * size
-        lines = at_most(split_lines(text[:longest], size), cut=len(text) > longest)
-        return [MessageLine(command, message.recipient, line) for line in lines]
-
-    def wait_for(self, recipient: str) -> float:
-        """Return the seconds until a line may be sent to the recipient."""
-        return self._rate_limiter.take(recipient)
-
-    def transmit(self, parts: Sequence[MessageLine]) -> Sequence[Deferred[None]]:
-        """Write the lines."""
-        return [self._transmit(line) for line in parts]
-
-    def _text_size(self, command: str, target: str) -> int:
-        """Return the number of bytes of text in a line; raise ValueError if the name of the target is too long."""
-        nick = max(self.settings.nickname + "__", self.bot_identifier.nick if self.bot_identifier else "", key=len)
-        room = text_capacity(nick, self.settings.username, command, target)
-        if room < _LEAST_ROOM:
-            raise ValueError(f"the name {target[:20]}… is too long: it leaves no room for text in a line of 512 bytes")
-        return min(room, self.message_size_limit)
 
     def build_identifier(self, text: str) -> IRCPerson | IRCRoom:
         """Return the room of `#room`, the person of `nick` or `nick!user@host`, or the occupant of `#room/nick`.
@@ -282,18 +253,15 @@ class IRCBackend:
 
         return IRCProtocol(self._reactor, self.settings, self, self._rooms, self._rate_limiter)
 
-    def _quit(self, drained: None) -> Deferred[None]:
+    def _quit(self, drained: None, confirming: IDelayedCall) -> Deferred[None]:
+        if confirming.active():
+            confirming.cancel()
         self._rooms.stop()
         return self._reconnector.quit()
 
     def _messages_dropped(self, count: int, reason: str) -> None:
         if self._events is not None:
             self._events.messages_dropped(self, count, reason)
-
-    def _transmit(self, line: MessageLine) -> Deferred[None]:
-        if self._reconnector.protocol is None:
-            return fail(NotConfirmed(f"{self.network} is not connected"))
-        return self._reconnector.protocol.transmission.transmit([line], False)[0]
 
     def _send_presence(self) -> None:
         self._send(f"AWAY :{self._away}" if self._away else "AWAY")
@@ -315,7 +283,3 @@ class IRCBackend:
         if isinstance(to, (IRCRoom, IRCPerson)) and to.network in ("", self.network):
             return to.room if isinstance(to, IRCRoom) else to.nick
         raise ValueError(f"the recipient must be a person or room of {self.network}, not {to!r}")
-
-
-def _command(is_notice: bool) -> str:
-    return "NOTICE" if is_notice else "PRIVMSG"

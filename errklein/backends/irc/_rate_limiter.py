@@ -34,7 +34,7 @@ PACES = {
     # second, or two of 400 bytes. ergo 2.15: 5 at once, then two per second. InspIRCd 4.7: 11 at once, then one per second;
     # with <connect fakelag="no"> it closes the connection instead. The margin is for JOIN and the like. Its receive queue
     # has 8192 bytes.
-    "ngircd": ServerPace(1 / 3, 4, 4096),
+    "ngircd": ServerPace(1 / 4, 3, 4096),
     "ergo": ServerPace(1 / 2, 4, 4096),
     "inspircd": ServerPace(1.0, 6, 4096),
 }
@@ -56,6 +56,11 @@ class IRCRateLimiter:
         self._to_rooms = self._usual if channel_rate is None else TokenBucket(seconds, channel_rate, 1)
         self._to_people = self._usual if private_rate is None else TokenBucket(seconds, private_rate, 1)
 
+    @property
+    def interval(self) -> float:
+        """The seconds between two commands at the server's pace."""
+        return self._usual.interval
+
     def take(self, target: str) -> float:
         """Take a token and return 0.0 if a line may be sent to the target now; else return the seconds until it may."""
         return (self._to_rooms if target[0] in "#&+!" else self._to_people).take()
@@ -74,6 +79,6 @@ class IRCRateLimiter:
     def slow_down(self) -> None:
         """Use SLOWEST, without bursts, from now on. Call this after the server has closed a connection for flooding."""
         self._is_slow = True
-        for bucket in (self._to_rooms, self._to_people):
+        for bucket in (self._usual, self._to_rooms, self._to_people):
             bucket.burst = 1
             bucket.interval = max(bucket.interval, SLOWEST)

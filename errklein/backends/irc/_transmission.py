@@ -31,7 +31,7 @@ BEHIND_AFTER = 1.0
 """Seconds without a reply after which the server is assumed to delay lines. Further ones wait then."""
 
 ASK_AFTER = 5.0
-"""Seconds without progress after which a PING is sent, since a label or an echo may be missing."""
+"""Seconds after which a PING is sent if lines are still unconfirmed: a label, an echo or further lines may be missing."""
 
 # Numeric replies to messages that weren't delivered: RFC 1459, section 6.1, and later ones.
 _DELIVERY_ERRORS = frozenset(
@@ -66,6 +66,7 @@ class Transmission:
         self._lines = UnconfirmedLines(same)
         self._labelled_batches: dict[str, int] = {}
         self._progress_at = 0.0
+        self._written_at = 0.0
         self._asked_at: float | None = None
         self._more_follow = False
 
@@ -91,7 +92,7 @@ class Transmission:
 
         :param more_follow: True if more lines follow soon.
         """
-        now = self._clock.seconds()
+        self._written_at = now = self._clock.seconds()
         if not self._lines:
             self._progress_at = now
         self._more_follow = more_follow
@@ -107,9 +108,16 @@ class Transmission:
         self._write(*data, *self._question())
         return results
 
+    def ask(self) -> None:
+        """Let the server confirm the lines now, since no more follow."""
+        self._more_follow = False
+        if question := self._question():
+            self._write(*question)
+
     def ask_again(self) -> None:
         """Send a PING if lines seem to be forgotten. Call this every few seconds."""
-        if self.silence >= ASK_AFTER and self._asked_at is None:
+        is_quiet = self._clock.seconds() - self._written_at >= ASK_AFTER
+        if is_quiet and self.silence >= ASK_AFTER and self._asked_at is None:
             self._write(self._ping())
 
     def answered(self, params: Sequence[str]) -> bool:

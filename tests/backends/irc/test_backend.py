@@ -380,19 +380,20 @@ class TroubleTests(PlayedTests):
         self.assertLessEqual(max(a + b for a, b in pairwise(counts)), 1)
 
     def test_unconfirmed_line_is_sent_again(self) -> None:
-        """A line without a PONG is sent again after the reconnection, once, before the others."""
+        """Lines without a PONG are sent again after the reconnection, once, before the others."""
         backend = self.online()
         for text in ("one", "two", "three"):
             backend.send_message(Message(text, to=backend.query_room("#ops")))
         self.server.say(":i PONG i :errklein-1")
         self.server.close()
-        self.assertEqual(self.server.take(), ["PRIVMSG #ops :one", "PRIVMSG #ops :two"])
+        self.assertEqual(self.server.take(), ["PRIVMSG #ops :one", "PRIVMSG #ops :two", "PRIVMSG #ops :three"])
+        backend.send_message(Message("four", to=backend.query_room("#ops")))
         self.server.clock.advance(1)
         self.server.welcome()
         self.server.enter("#ops")
         self.server.answer()
         said = [line for line in self.server.take() if line.startswith("PRIVMSG")]
-        self.assertEqual(said, ["PRIVMSG #ops :two", "PRIVMSG #ops :three"])
+        self.assertEqual(said, ["PRIVMSG #ops :two", "PRIVMSG #ops :three", "PRIVMSG #ops :four"])
 
     def test_netsplit_updates_rooms(self) -> None:
         """People who are split off leave the rooms, and come back."""
