@@ -43,6 +43,7 @@ from typing import Any, TypeVar
 
 from errklein.plugins._import_rewriting import rewrite_imports
 from errklein.plugins._loaded_source import LoadedSource
+from errklein.plugins._monkey_patches import refuse_monkey_patches
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.names import PACKAGE, slug
 from errklein.plugins.plug_file import PlugFile
@@ -346,6 +347,7 @@ _LOADERS = (
 _finder = _PluginFinder()
 # First, since the standard finder would find the files too, without redirecting their imports.
 sys.meta_path.insert(0, _finder)
+refuse_monkey_patches()
 
 
 def _find_file(fullname: str, path: Iterable[str]) -> ModuleSpec | None:
