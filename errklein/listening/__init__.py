@@ -5,6 +5,7 @@ from errklein.listening._connection_limits import ConnectionLimits, client_of
 from errklein.listening._haproxy import address_of
 from errklein.listening._listen_errors import in_use_by_another, listen_problem, unix_problem
 from errklein.listening._listeners import ListenError, Listeners, identify, server_endpoint
+from errklein.listening._waiting_bytes import seconds_waited
 
 __all__ = [
     "ConnectionLimits",
@@ -16,6 +17,7 @@ __all__ = [
     "identify",
     "in_use_by_another",
     "listen_problem",
+    "seconds_waited",
     "server_endpoint",
     "unix_problem",
 ]

@@ -58,6 +58,7 @@ class Channel(HTTPChannel):
         self.has_received_head = False
         self._received = b""
         self._head_begun = False
+        self._first_byte_at = 0.0
         self._request: HTTPRequest | None = None
         """The request that is being read or handled."""
         self._chunks: ChunkedBody | None = None
@@ -192,15 +193,17 @@ class Channel(HTTPChannel):
         # The deadline is counted from the first byte.
         if self._received and not self._head_begun:
             self._head_begun = True
+            self._first_byte_at = self.site.first_byte_at(self.transport)
             self._set_deadline(self.site.settings.head_deadline)
 
     def _begin(self, head: Head) -> HTTPRequest:
+        first_byte_at = self._first_byte_at if self._head_begun else self.site.first_byte_at(self.transport)
         self._head_begun = False
         self.has_received_head = True
         self._left = head.length or 0
         self._chunks = ChunkedBody() if head.length is None else None
         self.persistent = head.keep_alive and not self.site.stopping
-        return HTTPRequest(self, self.site, head, self.site.next_request_id())
+        return HTTPRequest(self, self.site, head, self.site.next_request_id(), first_byte_at)
 
     def _accept_body(self, request: HTTPRequest, head: Head) -> bool:
         """Let the router check the headers. Return whether the body is to be read."""

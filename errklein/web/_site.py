@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.web import server
 from twisted.web.http import datetimeToString
 
-from errklein.listening import ConnectionLimits
+from errklein.listening import ConnectionLimits, seconds_waited
 from errklein.running import DeadlineSweeper, ReactorLag, TimeSlices, context
 from errklein.web._channel import Channel
 from errklein.web._error_pages import Problem
@@ -78,6 +78,11 @@ class Site(server.Site):
         """Return an id that is unique among the requests of this and earlier processes."""
         return f"{self._prefix}-{next(self._numbers):06x}"
 
+    def first_byte_at(self, transport: Any) -> float:
+        """Return when the bytes arrived that were read just now. They may have waited for the reactor."""
+        now: float = self.now()
+        return now if now >= self.lag.backlog_until else now - seconds_waited(transport)
+
     def date(self) -> bytes:
         """Return the current time as an HTTP date. It is formatted once a second."""
         second = int(self.now())
@@ -116,7 +121,7 @@ class Site(server.Site):
             path=request.path.decode("ascii", "backslashreplace"),
             status=request.code,
             size=request.sentLength,
-            duration=self.now() - request.begun,
+            duration=self.now() - request.first_byte_at,
         )
 
     def log_rejection(self, channel: Channel, problem: Problem, request_id: str) -> None:

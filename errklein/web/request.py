@@ -63,7 +63,9 @@ class HTTPRequest(server.Request):
     _body_users = 1
     _lost_channel: Channel | None = None
 
-    def __init__(self, channel: Channel, site: Site, head: Head, request_id: str) -> None:
+    def __init__(
+        self, channel: Channel, site: Site, head: Head, request_id: str, first_byte_at: float | None = None
+    ) -> None:
         # Twisted's initialisers create five objects that a webhook doesn't need. The properties below create them on first use.
         self.channel = channel
         self.site = site
@@ -78,6 +80,7 @@ class HTTPRequest(server.Request):
         self.request_id = request_id
         self.origin = channel.origin
         self.begun = site.now()
+        self.first_byte_at = self.begun if first_byte_at is None else first_byte_at
         self.body_limit = site.settings.max_body
         self.body_size = 0
         self._body = b""

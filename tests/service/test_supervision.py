@@ -92,7 +92,11 @@ class ProcessTests(SynchronousTestCase):
         program.wait_for("line 10: time.sleep(3)")
         self.assertLess(time.monotonic() - begun, 1)
         self.assertIn("by Blocking.sleeps (plugin Blocking)", program.text)
+        self.post("/quick")
         program.wait_for("Notifying administrators: The reactor was blocked for ")
+        # The request that waited has a time of more than a second.
+        program.wait_for('"POST /quick" 200')
+        self.assertRegex(program.text, r'"POST /quick" 200 4 [12]\.')
 
     def test_regular_expression_does_not_prevent_the_end(self) -> None:
         """SIGTERM ends the process in time even if a regular expression in a thread holds the interpreter lock."""

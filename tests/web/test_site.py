@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from twisted.logger import LogEvent, globalLogPublisher
+import struct
+
+from twisted.logger import LogEvent, capturedLogs, formatEvent, globalLogPublisher
 
 from errklein.logs import format_line
 from tests.web.kit import Echo, WebCase, request
@@ -39,3 +41,38 @@ class AccessLogTests(WebCase):
         ):
             [line] = self.lines(raw)[-1:]
             self.assertTrue(line.isascii() and line.isprintable(), line)
+
+    def test_duration_begins_with_the_first_byte(self) -> None:
+        """The time on a line is counted from the first byte of the request."""
+        self.serve(Echo())
+        whole = request("POST", "/quick")
+        connection = self.connect()
+        connection.send(whole[:1])
+        self.clock.advance(2.5)
+        with capturedLogs() as events:
+            connection.send(whole[1:])
+        self.assertIn("200 2 2.5000s", next(map(formatEvent, events)))
+
+    def test_duration_includes_a_blocked_reactor(self) -> None:
+        """After the reactor was blocked, the time on a line includes that for which the request has waited in the socket."""
+        self.serve(Echo())
+        connection = self.connect()
+        connection.socket = WaitingSocket(2.5)  # type: ignore[attr-defined]
+        self.web.lag.ended(3.0, self.clock.seconds())
+        with capturedLogs() as events:
+            connection.send(request("POST", "/quick"))
+            self.clock.advance(2)
+            connection.send(request("POST", "/quick"))
+        lines = [formatEvent(event) for event in events]
+        self.assertIn("200 2 2.5000s", lines[0])
+        self.assertIn("200 2 0.0000s", lines[1])
+
+
+class WaitingSocket:
+    """A socket whose last bytes arrived some seconds ago."""
+
+    def __init__(self, seconds: float) -> None:
+        self.milliseconds = int(seconds * 1000)
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        return struct.pack("I", self.milliseconds).rjust(size, b"\0")
