@@ -62,7 +62,7 @@ class StoredMessages:
                 text=truncated(masker(message.body[:500]), 60),
             )
         self._store.remove([message.id for message in old])
+        what = "A message of an earlier run was" if len(old) == 1 else f"{len(old)} messages of an earlier run were"
         self._tell_admins(
-            f"{len(old)} messages of an earlier run were dropped, since they are older than OUTBOX_MAX_AGE "
-            f"({self._max_age:g} s). The log has their recipients and texts."
+            f"{what} not sent within {self._max_age:g} s, which is OUTBOX_MAX_AGE. The log has the recipients and texts."
         )

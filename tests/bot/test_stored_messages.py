@@ -1,0 +1,93 @@
+"""Tests for messages that an earlier process has accepted and not sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.bot._stored_messages import StoredMessages
+from errklein.chat.outgoing import OutgoingMessage
+from errklein.journal import MemoryOutboxStore
+from errklein.ports import OutboxStatus, OutboxStore
+from errklein.text.masking import MASK, masker
+
+
+class Network:
+    """A network with an outbox, which notes what it gets."""
+
+    outbox_status = OutboxStatus(0, 0, 0, 0.0)
+
+    def __init__(self, name: str) -> None:
+        self.network = name
+        self.restored: list[str] = []
+        self.store: OutboxStore | None = None
+
+    def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
+        self.store = store
+        self.restored = [message.body for message in restored]
+
+
+class RestoreTests(SynchronousTestCase):
+    """A start with messages in the store."""
+
+    def setUp(self) -> None:
+        """Create two networks and an empty store, at 10,000 s."""
+        self.store = MemoryOutboxStore()
+        self.networks = [Network("libera"), Network("oftc")]
+        self.notices: list[str] = []
+
+    def add(self, network: str, body: str, accepted_at: float = 10_000.0) -> None:
+        """Store a message of an earlier process."""
+        self.store.add(OutgoingMessage(self.store.next_id(), network, "#ops", body, accepted_at=accepted_at))
+
+    def restore(self, *others: object) -> None:
+        """Start."""
+        self.store.restart()
+        networks: Any = [*self.networks, *others]
+        messages = StoredMessages(self.store, networks, self.notices.append, 3600.0, lambda: 10_000.0)
+        self.successResultOf(Deferred.fromCoroutine(messages.restore()))
+
+    def waiting(self) -> list[str]:
+        """Return the texts that the next process would find in the store."""
+        self.store.restart()
+        return [message.body for message in self.successResultOf(self.store.load())]
+
+    def test_each_network_gets_its_own(self) -> None:
+        """Each network gets the store and its messages, oldest first."""
+        for network, body in (("libera", "one"), ("oftc", "two"), ("libera", "three")):
+            self.add(network, body)
+        self.restore(object())
+        self.assertEqual([network.restored for network in self.networks], [["one", "three"], ["two"]])
+        self.assertEqual([network.store for network in self.networks], [self.store] * 2)
+        self.assertEqual(self.notices, [])
+
+    def test_old_messages(self) -> None:
+        """Messages that are too old are dropped; the log has each without secrets, and administrators get the number."""
+        masker.learn(self, "test", ["hunter2-and-more"])
+        self.add("libera", "the password is hunter2-and-more", accepted_at=6_399.0)
+        self.add("libera", "new", accepted_at=6_401.0)
+        lines: list[Any] = []
+
+        def observe(event: Any) -> None:
+            lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.restore()
+        self.assertEqual(self.networks[0].restored, ["new"])
+        self.assertEqual(self.waiting(), ["new"])
+        self.assertIn(f"is not sent: the password is {MASK}", lines[-1])
+        [notice] = self.notices
+        self.assertTrue(notice.startswith("A message of an earlier run was not sent"), notice)
+
+    def test_network_that_is_not_configured(self) -> None:
+        """Messages to a network that was removed from the configuration wait for its return until they are too old."""
+        self.add("gone", "hello")
+        self.add("gone", "old", accepted_at=0.0)
+        self.restore()
+        self.assertEqual(self.waiting(), ["hello"])
+        self.assertEqual(len(self.notices), 1)
