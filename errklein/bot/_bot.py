@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.logger import Logger
+from twisted.logger import Logger, globalLogPublisher
 
 from errklein.bot._admin_notices import AdminNotices
 from errklein.bot._callbacks import Callbacks
@@ -29,6 +29,7 @@ from errklein.config import Config, configuration_warnings
 from errklein.dispatch import Dispatcher, Networks, process_template
 from errklein.journal import DeliveryQueue, RetryPolicy
 from errklein.listening import ExpiryWatch
+from errklein.logs import RecentErrors
 from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.repos import BotRepoManager, Downloads
@@ -72,6 +73,7 @@ class Bot:
         self._sources = plugins
         self.phase: Phase = "starting"
         """The phase of the bot: plugins are activated, everything runs, or the stop sequence has begun."""
+        self.recent_errors = RecentErrors(process.now)
         self.queues, self.waits = workers.queues, workers.waits
 
         self.networks = networks = Networks(self.backends, config.networks)
@@ -133,6 +135,7 @@ class Bot:
 
     async def start(self) -> None:
         """Load and activate the plugins, then connect. Administrators are notified of plugins that don't work."""
+        globalLogPublisher.addObserver(self.recent_errors)
         config = self.bot_config
         # Before plugins can send others.
         await self._stored_messages.restore()
@@ -174,6 +177,7 @@ class Bot:
         """Stop within `grace` seconds. Handlers, replies and queues may end until then; see `StopSequence.run`."""
         self.phase = "stopping"
         await self._stop.run(grace)
+        globalLogPublisher.removeObserver(self.recent_errors)
 
     def when_quiet(self) -> Deferred[Any]:
         """Return a Deferred that fires when no handler runs, no reply is pending, and every flow waits for a command."""

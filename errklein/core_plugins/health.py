@@ -15,8 +15,14 @@ from twisted.internet.error import ReactorNotRunning
 from errklein.chat import Message
 from errklein.commands import CommandError, botcmd, concurrent
 from errklein.core_plugins import CorePlugin
+from errklein.ports import JournalError, QueuesMessages
+from errklein.running import TimedOut, WorkerPool, result_within
 from errklein.running.restart import CannotRestart
 from errklein.text import code, plain, plain_but_html
+
+_MOST_SOURCES = 10
+_LONGEST_READ = 3.0
+"""The seconds that a reply waits for the disk."""
 
 
 class Health(CorePlugin):
@@ -24,8 +30,9 @@ class Health(CorePlugin):
 
     @botcmd
     async def status(self, msg: Message, args: str) -> str:
-        """Show the status of plugins, threads and memory."""
-        return self._rendered("status", {**await self._plugins(msg), **self._load(), "gc": gc.get_count()})
+        """Show the status of networks, webhooks, plugins, threads and memory."""
+        values = {**await self._overview(msg), **await self._plugins(msg), **self._load(), "gc": gc.get_count()}
+        return self._rendered("status", values)
 
     @botcmd
     async def status_plugins(self, msg: Message, args: str) -> str:
@@ -86,6 +93,41 @@ class Health(CorePlugin):
         with suppress(ReactorNotRunning):
             self._bot.reactor.stop()
 
+    async def _overview(self, msg: Message) -> Mapping[str, Any]:
+        bot = self._bot
+        errors = bot.recent_errors.counts()
+        counted = str(sum(errors.values())) if errors else "none"
+        if errors and bot.disclosure.allowed(bot.backend, msg):
+            sources = [f"{source} ({count})" for source, count in [*errors.items()][:_MOST_SOURCES]]
+            counted = ", ".join([*sources, *(["…"] if len(errors) > _MOST_SOURCES else [])])
+        return {
+            "networks": [f"{name}: {self._network(name)}" for name in bot.backends],
+            "endpoints": bot.web.listeners.open_now,
+            "pools": ", ".join(map(_pool, bot.pools)),
+            "deliveries": await self._deliveries(),
+            "errors": counted,
+        }
+
+    def _network(self, name: str) -> str:
+        """Return the connection and the outbox of a network."""
+        backend, state, now = self._bot.backends[name], self._bot.events.states[name], self._bot.now()
+        if state.connected_at is None:
+            shown = "ended" if state.ended else "not connected"
+        else:
+            shown = f"connected for {_spoken(int(now - state.connected_at))}"
+        if state.reconnects:
+            shown += f", reconnects: {state.reconnects}"
+        if isinstance(backend, QueuesMessages) and (outbox := backend.outbox_status).messages:
+            shown += f"; messages waiting: {outbox.messages}, the oldest for {_spoken(int(now - outbox.oldest_at))}"
+        return shown
+
+    async def _deliveries(self) -> str:
+        try:
+            depth = await result_within(self._bot.reactor, _LONGEST_READ, self._bot.journal.depth())
+        except (JournalError, TimedOut):
+            return "the journal can't be read"
+        return f"{depth.waiting} deliveries waiting, {depth.running} running, {depth.dead} dead"
+
     async def _plugins(self, msg: Message) -> Mapping[str, Any]:
         manager = self._bot.plugin_manager
         details = self._bot.disclosure.allowed(self._bot.backend, msg)
@@ -116,6 +158,12 @@ class Health(CorePlugin):
 
     def _rendered(self, template: str, values: Mapping[str, Any]) -> str:
         return self._bot.process_template(template, dict(values), self.name)
+
+
+def _pool(pool: WorkerPool) -> str:
+    status = pool.status()
+    running, waiting = sum(status.running.values()), sum(status.waiting.values())
+    return f"{status.name} {running} of {status.size} busy" + (f", {waiting} waiting" if waiting else "")
 
 
 def _cell(text: str) -> str:

@@ -14,6 +14,7 @@ from errklein.logs._output import (
     observer,
     use_with_twist,
 )
+from errklein.logs._recent_errors import RecentErrors
 from errklein.logs._records import FormattedByLogging, record_of
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Destinations",
     "FormattedByLogging",
     "LevelFilter",
+    "RecentErrors",
     "bridge_stdlib",
     "destinations",
     "escape",

@@ -46,6 +46,7 @@ class Snapshot:
         self._pools = [pool.status() for pool in bot.pools]
         self._lag = bot.web.lag.take_maximum()
         self._commands = dict(bot.dispatcher.execution.outcomes)
+        self._errors = bot.recent_errors.total
         self._plugins = {(plugin.name, _state(plugin)): 1.0 for plugin in bot.plugin_manager.found}
         self._responses = {(route, str(status)): count for (route, status), count in bot.web.counts.responses.items()}
         self._handlers = {key: ([*one.counts], one.total) for key, one in bot.web.counts.handlers.items()}
@@ -66,6 +67,7 @@ class Snapshot:
             yield _gauge("data_free_bytes", "Free space for the data", (), {(): float(disk.f_bavail * disk.f_frsize)})
         text = "Longest time for which events waited for the reactor since the last scrape"
         yield _gauge("reactor_lag_seconds", text, (), {(): self._lag})
+        yield _counter("logged_errors", "Errors in the log", (), {(): self._errors})
         yield _counter("commands", "Commands that have ended", ("outcome",), self._commands)
         yield from self._of_pools()
         yield from self._of_networks()

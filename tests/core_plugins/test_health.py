@@ -7,9 +7,10 @@ import signal
 from datetime import timedelta
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from errklein import BotPlugin
+from errklein.ports import JournalError, OutboxStatus
 from errklein.running.restart import CannotRestart
 from errklein.testing import PluginTestCase, TestBot
 from tests.plugin_files import PluginFilesTestCase
@@ -54,6 +55,55 @@ class HealthTests(PluginTestCase):
             for told in (self.command(command, frm="bob"), *self.bot.say(command, room="#ops")):
                 self.assertRegex(told, r"│ E +│ Broken +│ details are shown to administrators in private")
                 self.assertNotIn("RuntimeError", told)
+
+    def test_overview(self) -> None:
+        """`!status` lists networks, endpoints, pools and recorded webhooks."""
+        self.bot.advance(90)
+        shown = self.command("!status")
+        self.assertIn("test: connected for 1 minute and 30 seconds", shown)
+        self.assertIn("The bot listens on no address.", shown)
+        self.assertRegex(shown, r"Threads: commands \d+ of \d+ busy, plugins 0 of \d+ busy, webhooks 0 of \d+ busy")
+        self.assertIn("Webhooks: 0 deliveries waiting, 0 running, 0 dead", shown)
+        self.assertIn("Errors in the last hour: none", shown)
+
+    def test_lost_connection(self) -> None:
+        """A network that isn't connected is shown as such, and the number of its reconnects later."""
+        events, backend = self.bot.bot.events, self.bot.bot.backend
+        events.backend_disconnected(backend, "gone")
+        self.assertIn("test: not connected\n", self.command("!status"))
+        events.backend_connected(backend)
+        self.assertIn("test: connected for less than a second, reconnects: 1", self.command("!status"))
+
+    def test_waiting_messages(self) -> None:
+        """The waiting messages of a network are shown with the age of the oldest."""
+        backend = self.bot.bot.backend
+        for name, value in (
+            ("outbox_status", OutboxStatus(3, 3, 30, self.bot.bot.now() - 61)),
+            ("use_store", lambda *_: None),
+        ):
+            setattr(backend, name, value)
+            self.addCleanup(delattr, backend, name)
+        self.assertIn("; messages waiting: 3, the oldest for 1 minute and 1 second\n", self.command("!status"))
+
+    def test_journal_that_cannot_be_read(self) -> None:
+        """A journal that can't be read, or doesn't respond in three seconds, is no reason for having no status."""
+        self.patch(self.bot.bot.journal, "depth", lambda: fail(JournalError("journal.sqlite: disk I/O error")))
+        self.assertIn("Webhooks: the journal can't be read", self.command("!status"))
+        self.patch(self.bot.bot.journal, "depth", Deferred)
+        self.assertEqual(self.bot.say("!status"), [])
+        self.bot.advance(3)
+        self.assertIn("Webhooks: the journal can't be read", self.bot.sent_to("@admin")[-1])
+
+    def test_recent_errors(self) -> None:
+        """Administrators in private see which handlers have failed in the last hour, others how often."""
+        self.command("!plugin deactivate Broken")
+        self.command("!plugin activate Broken")
+        self.flushLoggedErrors(RuntimeError)
+        self.assertIn("Errors in the last hour: Broken.activate (1)\n", self.command("!status"))
+        for told in (self.command("!status", frm="bob"), *self.bot.say("!status", room="#ops")):
+            self.assertIn("Errors in the last hour: 1\n", told)
+        self.bot.advance(3600)
+        self.assertIn("Errors in the last hour: none", self.command("!status"))
 
     def test_uptime(self) -> None:
         """The uptime is shown in its two largest units."""

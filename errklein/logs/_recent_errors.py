@@ -1,0 +1,49 @@
+"""Counts of the errors in the log of the last hour."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+
+from twisted.logger import ILogObserver, LogEvent, LogLevel
+from zope.interface import implementer
+
+PERIOD = 3600.0
+_MOST = 10_000
+_PLACES = ("handler", "callback", "method", "command")
+"""The fields of an event that name the part of the plugin."""
+
+
+@implementer(ILogObserver)
+class RecentErrors:
+    """Counts errors by their source: a plugin with its handler, such as "Builds.build", or else a logger.
+
+    Of more than 10,000 errors an hour, the latest are counted. It may be called in any thread.
+
+    :param now: Returns the time in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.total = 0
+        """The number of errors since the start."""
+        self._now = now
+        self._errors: deque[tuple[float, str]] = deque(maxlen=_MOST)
+
+    def __call__(self, event: LogEvent) -> None:
+        """Count the event if it is an error."""
+        level = event.get("log_level")
+        if level is LogLevel.critical or level is LogLevel.error:
+            self.total += 1
+            self._errors.append((self._now(), _source(event)))
+
+    def counts(self) -> Mapping[str, int]:
+        """Return the number of errors in the last hour by source, the most frequent first."""
+        since = self._now() - PERIOD
+        return dict(Counter(source for time, source in self._errors.copy() if time > since).most_common())
+
+
+def _source(event: LogEvent) -> str:
+    if "plugin" not in event:
+        return str(event.get("log_namespace", "-"))
+    place = next((event[name] for name in _PLACES if name in event), "")
+    return f"{event['plugin']}.{place}" if place else str(event["plugin"])
