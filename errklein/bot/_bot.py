@@ -18,6 +18,7 @@ from errklein.bot._dead_deliveries import DeadDeliveries
 from errklein.bot._events import Events
 from errklein.bot._file_watch import FileWatch
 from errklein.bot._missed_notices import MissedNotices
+from errklein.bot._pool_notices import pool_notice
 from errklein.bot._registration import Registration
 from errklein.bot._sending import Sending
 from errklein.bot._stop_sequence import StopSequence, StopSteps
@@ -88,6 +89,8 @@ class Bot:
         missed = MissedNotices(self.plugin_manager, workers.others.pool, process.now)
         notices = AdminNotices(reactor, networks, sending.deliver, self.disclosure, missed)
         self.tell_admins, self.warn_admins = notices.tell_admins, notices.warn_admins
+        for pool in self.pools:
+            pool.report = lambda status: self.tell_admins(pool_notice(status, config.BOT_PREFIX))
         self.plugins_directory = Path(config.BOT_DATA_DIR) / "plugins"
         downloads = Downloads(self.http_clients, self.waits)
         indexes = config.BOT_PLUGIN_INDEXES

@@ -34,6 +34,10 @@ GROW_AFTER = 0.2
 """The time that a job waits before the pool gets another thread for it, if others hold the threads, in seconds."""
 
 
+FULL_AFTER = 60.0
+"""The time for which jobs wait without a break before it is reported, in seconds."""
+
+
 class Overloaded(Exception):
     """A pool has neither a free thread nor room in its queue, or the job has waited too long."""
 
@@ -98,7 +102,10 @@ class WorkerPool:
         self._places: FairQueue[Job] = FairQueue(self.size, self.ahead)
         self._replaced = 0
         self._exhausted = False
+        self.report: Callable[[PoolStatus], object] = lambda status: None
+        """Called once when jobs have been waiting for FULL_AFTER seconds, and when the system refuses to start a thread."""
         self._full_since: float | None = None
+        self._full_check: IDelayedCall | None = None
         self._refusal = ""
         self._threads = self._make_threads()
         self._relief: IDelayedCall | None = None
@@ -171,10 +178,10 @@ class WorkerPool:
         if self._stopped:
             return
         self._stopped = True
-        for timer in (self._expiry, self._relief):
+        for timer in (self._expiry, self._relief, self._full_check):
             if timer is not None:
                 timer.cancel()
-        self._expiry = self._relief = None
+        self._expiry = self._relief = self._full_check = None
         for job in (*self._taken_back(), *self._places.clear()):
             job.deferred.errback(PoolStopped(f"the {self.name} pool has stopped"))
         self._threads.stop()
@@ -199,6 +206,18 @@ class WorkerPool:
     def _note_full(self, job: Job) -> None:
         if self._full_since is None:
             self._full_since = job.since
+            if self._full_check is None:
+                self._full_check = self.reactor.callLater(FULL_AFTER, self._check_full)
+
+    def _check_full(self) -> None:
+        self._full_check = None
+        if self._full_since is None:
+            return
+        left = self._full_since + FULL_AFTER - self.reactor.seconds()
+        if left > 0:
+            self._full_check = self.reactor.callLater(left, self._check_full)
+        else:
+            self.report(self.status())
 
     def _make_room(self, origin: str) -> bool:
         job = self._places.make_room(origin)
@@ -229,7 +248,9 @@ class WorkerPool:
                 self._refusal = ""
             except RuntimeError as error:
                 # The system limits the number of threads. The job waits for another one, if there is any.
-                self._refusal = str(error)
+                is_known, self._refusal = bool(self._refusal), str(error)
+                if not is_known:
+                    self.report(self.status())
                 if not count:
                     raise
                 self.log.warn("The {pool} pool has no further thread: {error}", pool=self.name, error=str(error))

@@ -467,3 +467,39 @@ class WorkerPoolTests(SynchronousTestCase):
         while pool.running:
             self.clock.turn()
         self.assertEqual(pool.status().full, 0.0)
+
+    def test_report_once(self) -> None:
+        """A pool that has been full for a minute reports it once, and again when it was free meanwhile."""
+        pool = self.sharing(size=1)
+        reports: list[float] = []
+        pool.report = lambda status: reports.append(status.full)
+        event = self.held_by(pool, "hog", 2)
+        self.clock.advance(50)
+        event.set()
+        while pool.running:
+            self.clock.turn()
+        event = self.held_by(pool, "hog", 2)
+        self.clock.advance(59)
+        self.assertEqual(reports, [])
+        for _ in range(10):
+            self.clock.advance(1)
+        self.assertEqual(reports, [60.0])
+        event.set()
+        while pool.running:
+            self.clock.turn()
+        self.held_by(pool, "hog", 2)
+        self.clock.advance(60)
+        self.assertEqual(reports, [60.0, 60.0])
+
+    def test_report_of_refused_threads(self) -> None:
+        """A pool reports once that the system refuses to start a thread, until it has started one."""
+        pool = self.sharing(size=4)
+        reports: list[str] = []
+        pool.report = lambda status: reports.append(status.refusal)
+        self.held_by(pool, "hog", 1)
+        start, pool._threads._start_thread = pool._threads._start_thread, self.refuse
+        self.held_by(pool, "hog", 2)
+        self.assertEqual(reports, ["can't start new thread"])
+        pool._threads._start_thread = start
+        self.held_by(pool, "hog", 1)
+        self.assertEqual(pool.status().refusal, "")
