@@ -320,8 +320,8 @@ class ErrBot(BackendBase, StoreMixin):
 
     def split_and_send_message(self, msg: Message) -> None:
         """Send the message at once, in as many parts as necessary."""
-        for part in parts_of(msg, msg.body, self.message_size_limit):
-            self.send_message(part)
+        for text in split_message(msg.body, self.message_size_limit):
+            self.send_message(part_of(msg, text))
 
     def warn_admins(self, warning: str) -> None:
         """Send the text to the administrators of all networks."""
@@ -369,15 +369,9 @@ class ErrBot(BackendBase, StoreMixin):
         self._here.pause(delay)
 
 
-def parts_of(message: Message, body: str, limit: int) -> list[Message]:
-    """Return the message with that body, in parts of at most `limit` characters.
-
-    Each part is a copy, since a backend may change what it sends.
-    """
-    parts = []
-    for text in split_message(body, limit):
-        part = message.clone()
-        part.body = text
-        part.partial = True
-        parts.append(part)
-    return parts
+def part_of(message: Message, text: str) -> Message:
+    """Return a copy of the message with a part of its text. It is a copy since a backend may change what it sends."""
+    part = message.clone()
+    part.body = text
+    part.partial = True
+    return part

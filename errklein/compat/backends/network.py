@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any, BinaryIO
 
 from twisted.internet.defer import Deferred
@@ -27,13 +27,14 @@ from errklein.chat import Card, Identifier, Message, Room, Stream
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.compat.backends._neutral import neutral_card, neutral_text
 from errklein.compat.backends._stamps import NetworkStamp, ask_beforehand
+from errklein.compat.backends._stored import details_of, is_card, restored
 from errklein.compat.backends._thread import NetworkThread
-from errklein.compat.backends.errbot import EVENTS, ErrBot, for_a_bot, parts_of
+from errklein.compat.backends.errbot import EVENTS, ErrBot, for_a_bot, part_of
 from errklein.dispatch import card_as_text
-from errklein.ports import BackendEvents, OutboxStatus
+from errklein.ports import BackendEvents, OutboxStatus, OutboxStore
 from errklein.running import TimedOut, WorkerPool, on_reactor_soon, result_within, start_daemon_thread
 from errklein.running.context import assigned, sent_by_bot
-from errklein.text import estimated_parts
+from errklein.text import estimated_parts, split_message
 
 Part = Callable[[], object]
 
@@ -126,7 +127,7 @@ class ThreadedNetwork:
 
         The Deferred fires when the code has ended, or is abandoned because it takes too long. A connection that is lost
         while the queue is sent is reestablished. If the network is not connected and the next attempt to connect is
-        after the grace period, the queue is dropped at once.
+        after the grace period, nothing is sent. A later process sends the messages that are left.
         """
         end = self._reactor.seconds() + grace
         closed = self._outbox.close(grace if self._serving and self._next_attempt < end else 0.0)
@@ -134,16 +135,17 @@ class ThreadedNetwork:
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Add the message to the outbox, from any thread; see ports.Backend."""
-        if message.to is None:
-            raise ValueError("a message needs a recipient, but its `to` is None")
-        return self._outbox.send(
-            str(message.to), neutral_text(self.mode, message), priority=message.priority, original=message
-        )
+        # A copy, since the sender may change the message before it is sent.
+        return self._accept(message.clone(), neutral_text(self.mode, message), details_of(message))
 
     @property
     def outbox_status(self) -> OutboxStatus:
         """What waits to be sent."""
         return self._outbox.status
+
+    def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
+        """Keep messages in the store; see `ports.QueuesMessages`."""
+        self._outbox.use_store(store, restored)
 
     # backends.outbox.Transport
 
@@ -154,9 +156,12 @@ class ThreadedNetwork:
         return estimated_parts(body, self.message_size_limit)
 
     def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[Part]:
-        """Return calls that send the parts of a message."""
-        parts = [] if original is None else parts_of(original, message.body, self.message_size_limit)
-        return [partial(self.legacy.send_message, part) for part in parts]
+        """Return calls that send the parts of a message. Of a stored one, the recipient is looked up in the sending thread."""
+        # In the process that has accepted a message, its identifiers and extras stay the same objects.
+        whole: Callable[[], Message] = cache(partial(self._restored, message)) if original is None else lambda: original
+        if is_card(message):
+            return [partial(self._send_card, whole)]
+        return [partial(self._send_part, whole, text) for text in split_message(message.body, self.message_size_limit)]
 
     def wait_for(self, recipient: str) -> float:
         """Return 0.0: the backend limits its own rate."""
@@ -213,16 +218,16 @@ class ThreadedNetwork:
         if type(self.legacy).send_card is ErrBot.send_card:
             return self.send_card_as_text(card)
         neutral = neutral_card(self.mode, card)
-        return self.call_in_order(self.legacy.send_card, neutral, recipient=str(card.to), text=card.title or card.body)
+        return self._accept(neutral, neutral.body, details_of(neutral, is_card=True))
 
     def add_reaction(self, message: Message, reaction: str) -> None:
         """Add a reaction to the outbox; raises NotImplementedError if the backend has no reactions."""
-        self.call_in_order(self._own("add_reaction", *_NO_REACTIONS), message, reaction, text=f"reaction {reaction}")
+        self._react(self._own("add_reaction", *_NO_REACTIONS), message, reaction, f"reaction {reaction}")
 
     def remove_reaction(self, message: Message, reaction: str) -> None:
         """Add the removal of a reaction to the outbox; raises NotImplementedError if the backend has no reactions."""
         remove = self._own("remove_reaction", *_NO_REACTIONS)
-        self.call_in_order(remove, message, reaction, text=f"removal of reaction {reaction}")
+        self._react(remove, message, reaction, f"removal of reaction {reaction}")
 
     def send_stream_request(self, user: Identifier, fsource: BinaryIO, *details: Any) -> Stream | None:
         """Offer a file; see ports.SendsStreams. Raises NotImplementedError if the backend has no streams."""
@@ -406,6 +411,30 @@ class ThreadedNetwork:
         self._sender.stop()
         if self.legacy.is_open_storage():
             self.legacy.close_storage()
+
+    def _accept(self, message: Message, body: str, details: str) -> Awaitable[None] | None:
+        if message.to is None:
+            raise ValueError("a message needs a recipient, but its `to` is None")
+        recipient, priority = str(message.to), message.priority
+        return self._outbox.send(recipient, body, details=details, priority=priority, original=message)
+
+    def _restored(self, message: OutgoingMessage) -> Message:
+        """Return a message of an earlier process. Called in the sending thread."""
+        try:
+            return restored(message, self.build_identifier, self.bot_identifier)
+        except Exception:
+            reason = "its recipient isn't known any more"
+            on_reactor_soon(self._reactor, self._messages_dropped, 1, reason)
+            raise
+
+    def _send_card(self, card: Callable[[], Message]) -> None:
+        self.legacy.send_card(card())
+
+    def _send_part(self, whole: Callable[[], Message], text: str) -> None:
+        self.legacy.send_message(part_of(whole(), text))
+
+    def _react(self, function: Callable[..., Any], message: Message, reaction: str, text: str) -> None:
+        self.call_in_order(function, message, reaction, recipient=str(message.to), text=text)
 
     def _messages_dropped(self, count: int, reason: str) -> None:
         if self._events is not None:
