@@ -103,7 +103,7 @@ class FairSharingTests(RealBotCase):
             times.append(time.monotonic() - began)
         return min(times)
 
-    async def test_others(self) -> None:
+    async def test_others_are_served_while_threads_are_held(self) -> None:
         """Other people's commands, other routes and other plugins' callbacks are served within a second."""
 
         async def post() -> tuple[int, str]:

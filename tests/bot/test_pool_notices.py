@@ -43,7 +43,7 @@ class NotifiedTests(PluginTestCase):
 
     config = {"BOT_ADMINS_NOTIFICATIONS": (ADMIN,)}
 
-    def test_notified(self) -> None:
+    def test_administrators_learn_what_holds_threads(self) -> None:
         """Administrators get the notice of each pool."""
         for pool in self.bot.bot.pools:
             pool.report(PoolStatus(pool.name, 1, 1, (ThreadUse("", "*a*.b", 61.0),), {"": 1}, 60.0))

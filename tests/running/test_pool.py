@@ -468,7 +468,7 @@ class WorkerPoolTests(SynchronousTestCase):
             self.clock.turn()
         self.assertEqual(pool.status().full, 0.0)
 
-    def test_report_once(self) -> None:
+    def test_full_pool_is_reported_once(self) -> None:
         """A pool that has been full for a minute reports it once, and again when it was free meanwhile."""
         pool = self.sharing(size=1)
         reports: list[float] = []
@@ -491,7 +491,7 @@ class WorkerPoolTests(SynchronousTestCase):
         self.clock.advance(60)
         self.assertEqual(reports, [60.0, 60.0])
 
-    def test_report_of_refused_threads(self) -> None:
+    def test_refused_threads_are_reported_once(self) -> None:
         """A pool reports once that the system refuses to start a thread, until it has started one."""
         pool = self.sharing(size=4)
         reports: list[str] = []

@@ -142,7 +142,7 @@ SENTRY_OPTIONS = {}
 # Whether several blocking commands may run at the same time.
 # BOT_ASYNC = True
 
-# The number of threads for blocking commands, and likewise for plugins' other blocking methods.
+# The number of threads for blocking commands, which people share, and likewise for plugins' other blocking methods.
 # BOT_ASYNC_POOLSIZE = 10
 
 # The seconds that running handlers and queued messages have to finish when the bot stops.
@@ -200,7 +200,7 @@ DIVERT_TO_THREAD = ()
 # Seconds until a request whose handler has not finished gets the response 504.
 # WEBHOOK_TIMEOUT = 60.0
 
-# The number of threads for blocking handlers.
+# The number of threads for blocking handlers, which routes share.
 # WEBHOOK_POOLSIZE = 20
 
 # The number of requests that may wait for a thread.
