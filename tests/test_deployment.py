@@ -51,6 +51,14 @@ class SystemdTests(SynchronousTestCase):
         """systemd waits until errklein has stopped in order."""
         self.assertGreater(int(value("errklein.service", "TimeoutStopSec")), SETTINGS["GRACE_PERIOD"].default + 1)
 
+    def test_status(self) -> None:
+        """Prometheus asks the address on which the unit serves the status, which only this machine reaches."""
+        arguments = shlex.split(value("errklein.service", "ExecStart"))
+        kind, port, interface = arguments[arguments.index("--status") + 1].split(":")
+        address = interface.removeprefix("interface=")
+        self.assertEqual((kind, address), ("tcp", "127.0.0.1"))
+        self.assertIn(f'targets: ["{address}:{port}"]', (EXAMPLES / "monitoring" / "prometheus.yml").read_text())
+
     def test_watchdog(self) -> None:
         """errklein names what blocks its reactor, and ends, before systemd kills it."""
         self.assertEqual(
