@@ -1,5 +1,8 @@
 import time
 
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
 from errklein import BotPlugin, botcmd, webhook
 
 
@@ -40,8 +43,13 @@ class Poster(BotPlugin):
 
     @webhook
     async def post_many(self, payload):
-        """Send a text this many times, and return the seconds of CPU time that the process has used until now."""
+        """Send texts, a few in each turn of the reactor, and return the CPU time in seconds that `send` takes here."""
         room = self.build_identifier(payload["room"])
+        spent = 0.0
         for number in range(payload["count"]):
+            began = time.thread_time()
             self.send(room, f"{payload['text']} {number}")
-        return str(time.process_time())
+            spent += time.thread_time() - began
+            if number % payload["at_once"] == 0:
+                await deferLater(reactor, payload["pause"])
+        return str(spent)
