@@ -28,6 +28,7 @@ from errklein.service import (
     load_with_options,
     reactor_deadline,
 )
+from errklein.service.process_exit import remove_stale_pid_file
 from errklein.service.sentry import start_sentry
 from errklein.service.startup_checks import check_current_directory, check_start, warn_of_environment_problems
 from errklein.service.twistd_options import TwistdOptions
@@ -92,11 +93,13 @@ class Options(usage.Options):
             raise usage.UsageError(f"unexpected argument {arguments[0]!r}")
 
     def postOptions(self) -> None:
-        """Select errklein's reactor and log, unless options of twistd select others. Called by Twisted."""
+        """Select errklein's reactor and log, unless options of twistd select others, and check the pid file. Called by Twisted."""
         install_asyncio_reactor()
         parent = self.launcher
         if "logger" in parent and parent["logger"] is None and not parent.get("syslog"):
             parent["logger"] = "errklein.logs.observer"
+        if parent.get("pidfile"):
+            remove_stale_pid_file(Path(parent["pidfile"]))
 
     @property
     def launcher(self) -> MutableMapping[str, Any]:

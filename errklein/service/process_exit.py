@@ -93,6 +93,23 @@ class ProcessExit:
         os.execv(self._arguments[0], self._arguments)  # noqa: S606  the process's own command line
 
 
+def remove_stale_pid_file(path: Path) -> None:
+    """Remove the pid file if its process has ended and another one has its id; twistd removes one whose id nobody has.
+
+    A process that was killed leaves its file. In a container, the next one has the same id. Linux has the start of a process
+    in /proc (proc_pid_stat(5)).
+    """
+    with suppress(OSError, ValueError, IndexError):
+        written = path.stat().st_mtime
+        fields = Path(f"/proc/{int(path.read_text())}/stat").read_text().rpartition(")")[2].split()
+        boot = next(
+            line.split()[1] for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime ")
+        )
+        # The time of the boot is rounded to seconds.
+        if int(boot) + int(fields[19]) / os.sysconf("SC_CLK_TCK") > written + 2:
+            path.unlink()
+
+
 def _flush() -> None:
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None:
