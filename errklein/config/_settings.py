@@ -153,6 +153,13 @@ def _some_seconds(value: Any) -> Any:
     return _seconds(value)
 
 
+def _zero_or_a_second(value: Any) -> Any:
+    seconds = _seconds(value)
+    if 0 < seconds < 1:
+        raise InvalidValue("0, or a number of seconds, at least 1")
+    return seconds
+
+
 def _relays(value: Any) -> Any:
     """Check a dict from names of senders to one or more names of recipients. errbot's default is an empty tuple."""
     if value in ((), None):
@@ -329,7 +336,7 @@ SETTINGS: Mapping[str, Setting] = {
     "WEBHOOK_LOG_SIZE": Setting(1_000_000_000, _whole(1)),
     "WEBHOOK_BODY_MEMORY": Setting(256 * 1024 * 1024, _optional(_whole(0))),
     "GRACE_PERIOD": Setting(10.0, _seconds),
-    "REACTOR_DEADLINE": Setting(None, _optional(_seconds)),
+    "REACTOR_DEADLINE": Setting(None, _optional(_zero_or_a_second)),
     "OUTBOX_LIMIT": Setting(20_000, _whole(1)),
     "OUTBOX_SIZE": Setting(20_000_000, _whole(1)),
     "OUTBOX_MAX_AGE": Setting(3600.0, _some_seconds),

@@ -6,7 +6,6 @@ import ctypes
 import faulthandler
 import os
 import signal
-import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -100,7 +99,7 @@ class SecondSignal:
             failed = self._libc.timer_create(_CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(self._timer))
         except AttributeError:
             failed = True
-        self._works = not failed and sys.platform == "linux"
+        self._works = not failed
         if self._works:
             self._once.argtypes = (ctypes.c_int, ctypes.c_void_p)
             # The handler is the first member of struct sigaction.

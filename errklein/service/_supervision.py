@@ -15,7 +15,7 @@ from errklein.service._last_resort import SecondSignal, TracebackFile
 from errklein.service._watchdog import Watchdog
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_HEARTBEAT = 1.0
+_LONGEST_HEARTBEAT = 1.0
 TRACEBACK = "traceback.txt"
 """The file in the data directory with the tracebacks of a process that was ended."""
 
@@ -54,7 +54,9 @@ class Supervision:
         """Begin on the reactor, once the handlers of SIGNALS are set."""
         self._left = self._tracebacks.open()
         self._signals = {number: SecondSignal(number) for number in SIGNALS if callable(signal.getsignal(number))}
-        self._heartbeat.start(_HEARTBEAT)
+        # Four times within the shortest limit, since the reactor may be late.
+        limits = [self._limit, self._deadline_once_started or self._limit]
+        self._heartbeat.start(min(_LONGEST_HEARTBEAT, *(limit / 4 for limit in limits)))
         self._watchdog.start()
 
     def started(self) -> None:

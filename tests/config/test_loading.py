@@ -387,6 +387,7 @@ class Mistakes(ConfigCase):
             ("WEBHOOK_CLIENT_RATE = 100", "WEBHOOK_CLIENT_RATE: expected a rate such as '10/s', ", "not 100"),
             ("WEBHOOK_LOG = 'all'", "WEBHOOK_LOG: expected 'bodies', 'heads' or 'off', not 'all'"),
             ("WEBHOOK_LOG_DAYS = 0", "WEBHOOK_LOG_DAYS: expected a number of days, more than 0 and at most 10000"),
+            ("REACTOR_DEADLINE = 0.5", "REACTOR_DEADLINE: expected 0, or a number of seconds, at least 1, not 0.5"),
             ("GRACE_PERIOD = '10'", "GRACE_PERIOD", "seconds", "'10'"),
             ("BOT_IDENTITY = 'x'", "BOT_IDENTITY", "a dict"),
             ("BOT_LOG_FORMATTER = '%(message)s'", "BOT_LOG_FORMATTER", "a logging.Formatter", "'%(message)s'"),
