@@ -6,6 +6,7 @@ from collections.abc import ItemsView, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
+from errklein.plugins._shared_values import SharedValues
 from errklein.ports import Storage, Store
 
 
@@ -50,6 +51,7 @@ class StoreMixin(MutableMapping[str, Any]):
     # Class attributes, so that a missing call of super().__init__ leads to a clear error.
     namespace: str | None = None
     _store: Store | None = None
+    __shared_values: SharedValues
 
     def open_storage(self, storage: Storage, namespace: str) -> None:
         """Open the store of a namespace. BotPlugin does this in `activate`.
@@ -61,6 +63,7 @@ class StoreMixin(MutableMapping[str, Any]):
         if self._store is not None:
             raise StoreAlreadyOpenError(f"The store of {self.namespace} is already open.")
         self._store = storage.open(namespace)
+        self.__shared_values = SharedValues(namespace)
         self.namespace = namespace
 
     def close_storage(self) -> None:
@@ -85,16 +88,26 @@ class StoreMixin(MutableMapping[str, Any]):
             with self.mutable("votes", {}) as votes:
                 votes[str(msg.frm.person)] = args
 
-        If the block raises an exception, nothing is stored. There is no lock: if two blocks overlap, in two threads or
-        across an `await`, the one that ends last overwrites the other's changes.
+        If the block raises an exception, nothing is stored.
+
+        No change is lost if several blocks use a key at the same time. In threads, they run one after the other; one that takes over
+        5 s doesn't keep others waiting any longer. Blocks in coroutines don't wait. Blocks that overlap have the same object, which
+        is stored at the end of each; if one raises an exception, what it has changed is stored with the changes of the others.
 
         :param key: The key of the value.
         :param default: The value to start with if the key is missing.
+        :raises StoreNotOpenError: If the store isn't open, or was closed during the block; nothing is stored then.
         """
+        opened = self.__opened_store()
+
+        def store(value: Any) -> None:
+            if self._store is not opened:
+                raise StoreNotOpenError(f"The store of {self.namespace} was closed during a block of mutable({key!r}).")
+            self[key] = value
+
         # Not `self.get`, which a plugin's command may hide.
-        value = Mapping.get(self, key, default)
-        yield value
-        self[key] = value
+        with self.__shared_values.block(key, lambda: Mapping.get(self, key, default), store) as value:
+            yield value
 
     def clear(self) -> None:
         """Remove all values, including those that can't be read any more."""

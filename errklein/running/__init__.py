@@ -17,6 +17,7 @@ from errklein.running.pool import Overloaded, PoolStopped, WorkerPool
 from errklein.running.threads import (
     ThreadWaits,
     blocking_in_place,
+    in_any_reactor_thread,
     in_reactor_thread,
     may_use_reactor,
     on_reactor_soon,
@@ -50,6 +51,7 @@ __all__ = [
     "WorkerPool",
     "blocking_in_place",
     "explain_placement",
+    "in_any_reactor_thread",
     "in_reactor_thread",
     "install_task_factory",
     "loop_of",

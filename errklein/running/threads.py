@@ -36,6 +36,11 @@ def in_reactor_thread(reactor: Any) -> bool:
     return bool(isInIOThread() if thread is None else thread == threading.get_ident())
 
 
+def in_any_reactor_thread() -> bool:
+    """Return whether the calling thread is that of a reactor, and so must not wait for others."""
+    return bool(isInIOThread() or threading.get_ident() in _THREADS.values())
+
+
 def on_reactor_soon(reactor: Any, function: Callable[..., Any], *args: Any) -> None:
     """Call the function on the reactor: now in the reactor's thread, otherwise soon."""
     if in_reactor_thread(reactor):
