@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, fail
@@ -51,7 +52,8 @@ class IRCTransport:
         self._limiter = limiter
         self._protocol = protocol
         # The current nick has no influence, so that a message has the same lines after a reconnection or a restart.
-        self._nick = max(nicks(settings.nickname), key=len)
+        nick = max(nicks(settings.nickname), key=len)
+        self._room = lru_cache(256)(partial(text_capacity, nick, settings.username))
         self._more_follow = False
         self._is_closing = False
 
@@ -61,7 +63,7 @@ class IRCTransport:
 
     def split(self, message: OutgoingMessage, original: Message | None = None) -> Sequence[MessageLine]:
         """Return the lines of a message. Raises ValueError as `text_size`."""
-        command = command_of(json.loads(message.details or "{}"))
+        command = command_of(json.loads(message.details)) if message.details else "PRIVMSG"
         size = self.text_size(command, message.recipient)
         text = self._render(message.body)
         longest = PARTS_CAP * size
@@ -70,7 +72,7 @@ class IRCTransport:
 
     def text_size(self, command: str, target: str) -> int:
         """Return the number of bytes of text in a line; raises ValueError if the name of the target is too long."""
-        room = text_capacity(self._nick, self._settings.username, command, target)
+        room = self._room(command, target)
         if room < _LEAST_ROOM:
             raise ValueError(f"the name {target[:20]}… is too long: it leaves no room for text in a line of 512 bytes")
         return min(room, self._settings.message_size_limit)

@@ -53,6 +53,9 @@ class Listener:
     def mention_received(self, backend: object, message: Message, people: Sequence[Identifier]) -> None:
         self._tell("mention", message, [str(one) for one in people])
 
+    def messages_dropped(self, backend: object, count: int, reason: str) -> None:
+        self._tell("dropped", count, reason)
+
     def presence_changed(self, backend: object, presence: Presence) -> None:
         self._tell("presence", str(presence.identifier), presence.status)
 
