@@ -61,7 +61,7 @@ class ReadinessTests(StatusCase):
         self.successResultOf(stopping)
         self.successResultOf(request)
 
-    def test_network(self) -> None:
+    def test_absent_network_is_not_ready(self) -> None:
         """A network without a connection is named; one that has ended isn't missed."""
         backend = self.bot.bot.backend
         events = self.bot.bot.events
@@ -81,7 +81,7 @@ class ReadinessTests(StatusCase):
         self.bot.advance(2)
         self.assertEqual(self.ready(), (200, {}))
 
-    def test_hanging_disk(self) -> None:
+    def test_hanging_disk_is_not_ready(self) -> None:
         """If the disk hangs, /ready shows it less than 5 seconds later, and no further write is tried."""
         checks: list[Deferred[None]] = []
 

@@ -78,7 +78,7 @@ class WatchedBotTests(SynchronousTestCase):
                 return
             self.assertLess(time.monotonic(), limit, body)
 
-    def test_frozen(self) -> None:
+    def test_frozen_process_has_no_health(self) -> None:
         """A process that was stopped with SIGSTOP doesn't respond to /health, until it continues."""
         self.program.signal(signal.SIGSTOP)
         self.assertEqual(self.get("/health"), (0, b""))
@@ -96,7 +96,7 @@ class WatchedBotTests(SynchronousTestCase):
         ):
             self.assertIn(name, body)
 
-    def test_full_disk(self) -> None:
+    def test_full_disk_is_not_ready(self) -> None:
         """Within 5 seconds, /ready shows that the journal can't be written, and later that it can."""
         prlimit(self.program.process.pid, RLIMIT_FSIZE, (0, RLIM_INFINITY))
         self.until(503, {"journal": "journal.sqlite"}, 5)
@@ -104,7 +104,7 @@ class WatchedBotTests(SynchronousTestCase):
         prlimit(self.program.process.pid, RLIMIT_FSIZE, (RLIM_INFINITY, RLIM_INFINITY))
         self.until(200, {}, 5)
 
-    def test_stop(self) -> None:
+    def test_stopping_process_is_not_ready(self) -> None:
         """/ready shows that the bot is stopping until it has stopped."""
         self.program.signal(signal.SIGTERM)
         self.until(503, {"phase": "the bot is stopping"}, 1)
