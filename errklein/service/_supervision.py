@@ -40,6 +40,7 @@ class Supervision:
     def __init__(self, reactor: Any, lag: ReactorLag, data_directory: Path, grace: float, deadline: float) -> None:
         self.notify: Callable[[str], None] = lambda text: None
         """Notifies administrators."""
+        self._reactor = reactor
         self._watchdog = Watchdog(reactor, lag)
         self._tracebacks = TracebackFile(data_directory / TRACEBACK)
         self._limit = grace + 1
@@ -58,6 +59,7 @@ class Supervision:
         limits = [self._limit, self._deadline_once_started or self._limit]
         self._heartbeat.start(min(_LONGEST_HEARTBEAT, *(limit / 4 for limit in limits)))
         self._watchdog.start()
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._watchdog.stop)
 
     def started(self) -> None:
         """Notify administrators of blocks from now on, and of a process that was ended before. REACTOR_DEADLINE applies."""

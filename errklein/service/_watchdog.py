@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -21,11 +22,22 @@ INTERVAL = 0.25
 REPORTED_AFTER = (0.25, 1.0, 5.0, 30.0, 300.0, 3600.0)
 """The durations of a blocked reactor that are logged while it lasts, in seconds."""
 
-_OWN_CODE_FROM = 1.0
+_NOTABLE = 1.0
+"""The duration from which administrators are notified if no plugin has certainly blocked the reactor, in seconds."""
+
 _ADVICE = (
     "Everything else waits meanwhile. Await asynchronous calls instead, call blocking functions with deferToThread, or make "
     "the handler a plain function with threaded=True, which runs in a thread"
 )
+
+
+@dataclass(eq=False)
+class _Question:
+    """A call that waits for the reactor: since when, and what was logged meanwhile."""
+
+    since: float
+    reports: int = 0
+    place: Place | None = None
 
 
 class Watchdog:
@@ -59,9 +71,8 @@ class Watchdog:
         self._reactor_thread = threading.get_ident()
         self._stopped = threading.Event()
         self._looked, self._used = clock(), cpu()
-        self._asked: float | None = None
-        self._reports = 0
-        self._place: Place | None = None
+        # Both threads use it, so each reads the attribute once.
+        self._question: _Question | None = None
 
     def start(self) -> None:
         """Start the thread. Call it in the reactor's thread."""
@@ -82,21 +93,22 @@ class Watchdog:
         frame = frames.get(self._reactor_thread)
         if frame is None:
             return
+        question = self._question
         if late >= REPORTED_AFTER[0]:
-            if self._asked is not None:
-                self._asked = now
+            if question is not None:
+                question.since = now
             if computed >= late / 2 and not is_debugged(frame):
                 self._lock_was_held(late + INTERVAL, frames)
-        elif self._asked is None:
+        elif question is None:
             if waits_for_events(frame):
                 self._lag.last = 0.0
             else:
-                self._asked = now
-                self._reactor.callFromThread(self._answer)
+                self._question = question = _Question(now)
+                self._reactor.callFromThread(self._answer, question)
         elif is_debugged(frame):
-            self._asked = now
+            question.since = now
         else:
-            self._is_blocked(now - self._asked, frame)
+            self._is_blocked(question, now - question.since, frame)
 
     def _run(self) -> None:
         while not self._stopped.wait(INTERVAL):
@@ -105,18 +117,15 @@ class Watchdog:
             except Exception:
                 self.log.failure("The watchdog failed")
 
-    def _is_blocked(self, seconds: float, frame: FrameType) -> None:
+    def _is_blocked(self, question: _Question, seconds: float, frame: FrameType) -> None:
         self._lag.record(seconds)
-        if self._reports == len(REPORTED_AFTER) or seconds < REPORTED_AFTER[self._reports]:
-            return
+        due = sum(seconds >= limit for limit in REPORTED_AFTER)
         place = place_of(frame)
-        if not place.plugin and self.notify is None and seconds < REPORTED_AFTER[2]:
-            # Imports at the start.
+        # While the bot starts, imports block the reactor.
+        if due <= question.reports or not (place.plugin or self.notify or seconds >= REPORTED_AFTER[2]):
             return
-        advice = "" if self._reports else f". {_ADVICE}"
-        while self._reports < len(REPORTED_AFTER) and seconds >= REPORTED_AFTER[self._reports]:
-            self._reports += 1
-        self._place = place
+        advice = "" if question.reports else f". {_ADVICE}"
+        question.reports, question.place = due, place
         self.log.warn(
             "The reactor has been blocked for {seconds:.2f} s by {place}: {statement}{advice}",
             seconds=seconds,
@@ -125,12 +134,11 @@ class Watchdog:
             advice=advice,
         )
 
-    def _answer(self) -> None:
+    def _answer(self, question: _Question) -> None:
         """Store the lag, and notify administrators of a reported block. Called on the reactor."""
-        now, asked, place = self._clock(), self._asked, self._place
-        self._asked, self._place, self._reports = None, None, 0
-        assert asked is not None
-        seconds = now - asked
+        self._question = None
+        now, place = self._clock(), question.place
+        seconds = now - question.since
         self._lag.ended(seconds, self._reactor.seconds())
         if now - self._looked - INTERVAL >= REPORTED_AFTER[0]:
             # The watchdog's thread is late, too, and finds out why.
@@ -139,7 +147,7 @@ class Watchdog:
         if place is None:
             return
         text = f"The reactor was blocked for {seconds:.1f} s by {place}"
-        if not self._notified(f"{text}. {_ADVICE}.", place, place.plugin or seconds >= _OWN_CODE_FROM):
+        if not self._notified(f"{text}. {_ADVICE}.", place, place.plugin or seconds >= _NOTABLE):
             self.log.info("{text}", text=text)
 
     def _lock_was_held(self, seconds: float, frames: Mapping[int, FrameType]) -> None:
@@ -150,7 +158,7 @@ class Watchdog:
             f"No Python code could run for {seconds:.1f} s, since a thread held the interpreter lock, as a regular "
             f"expression does that tries many combinations. Threads with plugins' code: {'; '.join(places) or 'none'}"
         )
-        if not self._notified(f"{text}.", tuple(places), True):
+        if not self._notified(f"{text}.", tuple(places), seconds >= _NOTABLE):
             self.log.warn("{text}", text=text)
 
     def _notified(self, text: str, key: object, matters: object) -> bool:

@@ -170,6 +170,13 @@ class WatchdogTests(SynchronousTestCase):
         self.assertIn("find (plugin Search), /srv/search.py, line 3; status (plugin Deploy-it), /srv/deploy.py", notice)
         self.assertEqual(self.lag.take_maximum(), 8 + INTERVAL)
 
+    def test_short_hold_of_the_lock(self) -> None:
+        """A lock that was held for less than a second is only logged."""
+        self.look()
+        self.look(0.6, computed=0.6)
+        self.assertIn("No Python code could run for 0.6 s", self.lines[0])
+        self.assertEqual(self.notices, [])
+
     def test_suspended_process(self) -> None:
         """A process that was suspended, and so hasn't computed, causes no alarm."""
         self.look()
