@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException
 
 from errklein.listening import client_of
 from errklein.running import NEVER, Overloaded, Placement, PoolStopped
-from errklein.web._error_pages import Problem, retry_after
+from errklein.web._error_pages import Problem, problem_of, retry_after
 from errklein.web._handler_call import HandlerCall, RouteChanged
 from errklein.web._responses import HTML, PreparedResponse, ReactorValue, prepare_response, simple_response, split_body
 from errklein.web._routes import Route
@@ -28,7 +28,6 @@ from errklein.web._stock_request import WebhookRequest
 from errklein.web._streaming import ResponseStream
 from errklein.web.facade.context import RequestContext
 from errklein.webhooks import Hook
-from errklein.webhooks.payload import BadPayload
 
 # Larger responses are sent in pieces of this size, so that the deadline for a client that stops reading applies to each piece.
 _PIECE = 256 * 1024
@@ -333,8 +332,10 @@ class Delivery(Resource):
         error = failure.value
         if isinstance(error, RouteChanged):
             self._dispatch_again()
-        elif isinstance(error, BadPayload):
-            self._send_error(Problem(error.status, error.detail))
+        elif (problem := problem_of(error)) is not None:
+            if problem.status == 503:
+                self.log.warn("A webhook gets 503: {reason}", reason=str(error))
+            self._send_error(problem)
         elif isinstance(error, Overloaded) and self.hook is None:
             self._send_unavailable(str(error), error.retry_after)
         elif isinstance(error, PoolStopped) and self.hook is None:

@@ -8,6 +8,12 @@ from dataclasses import dataclass
 from html import escape
 from http.client import responses
 
+from errklein.ports import OutboxFull
+from errklein.webhooks.payload import BadPayload
+
+_OUTBOX_RETRY = 30.0
+"""Seconds after which a sender repeats a request whose messages had no room in the outbox."""
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -28,6 +34,15 @@ class Problem(Exception):
 def retry_after(seconds: float) -> tuple[tuple[bytes, bytes]]:
     """Return the header that tells a client to wait for this time."""
     return ((b"Retry-After", b"%d" % max(1, math.ceil(seconds))),)
+
+
+def problem_of(error: BaseException | None) -> Problem | None:
+    """Return the response to an error that isn't a fault of the handler; None for other errors."""
+    if isinstance(error, BadPayload):
+        return Problem(error.status, error.detail)
+    if isinstance(error, OutboxFull):
+        return Problem(503, "too many messages are waiting to be sent", retry_after(_OUTBOX_RETRY))
+    return None
 
 
 def error_page(problem: Problem, request_id: str, as_json: bool) -> tuple[Headers, bytes]:

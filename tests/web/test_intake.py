@@ -18,7 +18,7 @@ from twisted.web.static import Data
 from werkzeug.exceptions import NotFound
 
 from errklein.journal import DeliveryQueue, MemoryJournal, MemoryOutboxStore, RetryPolicy
-from errklein.ports import JournalError
+from errklein.ports import JournalError, OutboxFull
 from errklein.running import ThreadWaits, register_reactor_thread
 from errklein.running.context import handled_network
 from errklein.verify import addresses, github, slack, standard_webhooks
@@ -585,6 +585,24 @@ class SentMessagesTests(IntakeCase):
         self.plugin.result = RuntimeError("no")
         self.assertEqual(self.post("/limited").status, 500)
         self.flushLoggedErrors()
+
+    def test_full_outbox_gets_503(self) -> None:
+        """If a message has no room in the outbox, the sender is asked to repeat the request later."""
+        self.plugin.result = OutboxFull("9 messages to #secret are waiting")
+        response = self.post("/limited")
+        self.assertEqual((response.status, response.header("Retry-After")), (503, "30"))
+        self.assertNotIn("#secret", response.text)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_recorded_webhook_with_full_outbox(self) -> None:
+        """A recorded webhook whose message has no room in the outbox runs again later."""
+        self.plugin.result = OutboxFull("9 messages to #secret are waiting")
+        self.post("/durable", b"{}", signed(b"{}"))
+        self.clock.advance(0)
+        self.assertEqual(self.states(), ["retry"])
+        self.plugin.result = "OK"
+        self.clock.advance(100)
+        self.assertEqual((self.states(), len(self.plugin.got)), (["done"], 2))
 
     def test_hanging_disk(self) -> None:
         """If the disk hangs, the sender gets 504 at the deadline, and nothing else afterwards."""
