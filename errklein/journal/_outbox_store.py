@@ -17,7 +17,7 @@ from errklein.database import MAX_ROWS, Operation, execute_rows
 from errklein.journal._reading import as_ids
 from errklein.running import on_reactor_soon
 
-WRITE_DELAY = 0.025
+WRITE_DELAY = 0.015
 """The seconds after which a new message is written, unless it was sent before."""
 
 LAZY_DELAY = 0.05

@@ -124,18 +124,18 @@ class StoreCase(SynchronousTestCase):
 
 
 class WritingTests(StoreCase):
-    def test_written_within_25_ms(self) -> None:
-        """A message is written 25 ms after the first one that isn't; those that are added meanwhile are written with it."""
+    def test_written_within_15_ms(self) -> None:
+        """A message is written 15 ms after the first one that isn't; those that are added meanwhile are written with it."""
         first = self.add()
         self.assertTrue(self.store.unwritten)
-        self.wait(0.02)
+        self.wait(0.01)
         second = self.add()
         self.assertEqual(self.written(), [])
         self.wait(0.005)
         self.assertEqual(self.written(), [first.id, second.id])
         self.assertFalse(self.store.unwritten)
         third = self.add()
-        self.wait(0.025)
+        self.wait(0.015)
         self.assertEqual(self.written(), [first.id, second.id, third.id])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
@@ -146,7 +146,7 @@ class WritingTests(StoreCase):
         self.wait(1)
         self.assertEqual(self.statements, [])
         message = self.add("while another transaction runs")
-        self.reactor.advance(0.025)
+        self.reactor.advance(0.015)
         self.store.remove([message.id])
         self.threads.turn()
         self.wait(1)
@@ -163,7 +163,7 @@ class WritingTests(StoreCase):
                 self.store.remove([message.id])
 
         self.on_statement = remove
-        self.wait(0.025)
+        self.wait(0.015)
         self.on_statement = self.statements.append
         self.wait(0.05)
         self.assertEqual(self.written(), [kept.id])
@@ -171,10 +171,10 @@ class WritingTests(StoreCase):
     def test_removals_are_grouped(self) -> None:
         """Messages and parts that were sent are written together, 50 ms later, or with a new message."""
         messages = [self.add() for _ in range(4)]
-        self.wait(0.025)
+        self.wait(0.015)
         self.statements.clear()
         self.store.remove([messages[0].id])
-        self.wait(0.02)
+        self.wait(0.01)
         self.store.remove([messages[1].id])
         self.store.advance(messages[2].id, 3)
         self.assertEqual(len(self.written()), 4)
@@ -183,13 +183,13 @@ class WritingTests(StoreCase):
         self.assertEqual(self.statements.count("BEGIN IMMEDIATE"), 1)
         self.store.remove([messages[2].id])
         new = self.add()
-        self.wait(0.025)
+        self.wait(0.015)
         self.assertEqual(self.written(), [messages[3].id, new.id])
 
     def test_flush(self) -> None:
         """`flush` fires when what was added before it is on disk, also if a transaction has taken it already."""
         self.add()
-        self.reactor.advance(0.025)
+        self.reactor.advance(0.015)
         self.add()
         flushed = self.store.flush()
         self.assertNoResult(flushed)
@@ -212,7 +212,7 @@ class WritingTests(StoreCase):
         self.open()
         self.assertEqual(self.state(7), DeliveryState.DEAD)
         message = self.add()
-        self.wait(0.025)
+        self.wait(0.015)
         self.assertEqual(self.written(), [message.id])
         open_archive(self.path).close()
 
@@ -258,7 +258,7 @@ class FullDiskTests(StoreCase):
         """While the disk is full, messages are kept, with one line in the log; later they are written, with another line."""
         sent, kept = self.add("x" * 200_000), self.add("y" * 200_000)
         self.set_disk_full(True)
-        self.wait(0.025)
+        self.wait(0.015)
         self.assertEqual(len(self.lines), 1)
         self.assertIn("can't be stored", self.lines[0])
         self.assertIn("the disk is full", self.lines[0])
@@ -276,7 +276,7 @@ class FullDiskTests(StoreCase):
         """While the disk is full, it is tried every three seconds, however many messages are added, and `flush` doesn't wait."""
         self.add("x" * 200_000)
         self.set_disk_full(True)
-        self.wait(0.025)
+        self.wait(0.015)
         self.statements.clear()
         for _ in range(110):
             self.reactor.advance(0.06)
@@ -289,13 +289,13 @@ class FullDiskTests(StoreCase):
     def test_removals_wait_for_space(self) -> None:
         """What was removed and advanced while the disk was full is written later."""
         removed, advanced, again = self.add(), self.add(), self.add()
-        self.wait(0.025)
+        self.wait(0.015)
         self.add("x" * 200_000)
         self.store.remove([removed.id])
         for message in (advanced, again):
             self.store.advance(message.id, 2)
         self.set_disk_full(True)
-        self.wait(0.025)
+        self.wait(0.015)
         self.store.advance(again.id, 3)
         self.set_disk_full(False)
         self.wait(3)
@@ -312,7 +312,7 @@ class FullDiskTests(StoreCase):
         self.add()
         recorded = self.journal.record(StoredDelivery(number + 1, "A:a", DeliveryState.RECEIVED, 1000.0), lease=60.0)
         ended = self.journal.finish(number, OK)
-        self.wait(0.025)
+        self.wait(0.015)
         for failed in (recorded, ended):
             self.assertIn("was deleted or replaced", self.failureResultOf(failed, JournalError).getErrorMessage())
         self.assertIn("was deleted", str(self.assertRaises(DatabaseError, self.journal.check_files)))
@@ -323,7 +323,7 @@ class FullDiskTests(StoreCase):
         self.path.parent.mkdir()
         self.open()
         message = self.add()
-        self.wait(0.025)
+        self.wait(0.015)
         self.assertEqual(self.written(), [message.id])
 
     def test_lost_messages_are_logged(self) -> None:
@@ -343,7 +343,7 @@ STEP = st.one_of(
     st.just(("add",)),
     st.tuples(st.just("remove"), st.lists(NUMBER, max_size=3)),
     st.tuples(st.just("advance"), NUMBER, st.integers(1, 5)),
-    st.tuples(st.just("wait"), st.sampled_from([0.01, 0.025, 0.25])),
+    st.tuples(st.just("wait"), st.sampled_from([0.01, 0.015, 0.25])),
     st.just(("flush",)),
     st.just(("restart",)),
     st.just(("crash",)),
@@ -466,7 +466,7 @@ class ThreadTests(SynchronousTestCase):
         seen = 0
         while any(thread.is_alive() for thread in threads) or seen < len(added):
             clock.turn(0.001)
-            clock.advance(0.025)
+            clock.advance(0.015)
             some = added[seen:]
             seen += len(some)
             sent = [number for number in some if number % 3]
