@@ -352,9 +352,7 @@ class AnyOrderTests(SynchronousTestCase):
         st.lists(st.booleans(), min_size=1, max_size=4),
         st.booleans(),
     )
-    def test_each_line_is_settled_once(
-        self, offered: str, steps: Sequence[Any], forgets: Sequence[bool], breaks: bool
-    ) -> None:
+    def test_each_line_is_settled_once(self, offered: str, steps: list[Any], forgets: list[bool], breaks: bool) -> None:
         """Lines are written in order, and each is confirmed, rejected or reported as unconfirmed, once and rightly."""
         talk = Conversation(offered)
         server = Server(talk, offered, forgets)

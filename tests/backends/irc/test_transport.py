@@ -111,7 +111,7 @@ class PaceTests(SynchronousTestCase):
         talk = Delays(IRC_CHANNEL_RATE=2.0)
         self.assertEqual(self.sent(talk, 220), 100)
 
-    def test_server_that_delays(self) -> None:
+    def test_few_lines_wait_at_a_slow_server(self) -> None:
         """Few lines wait at a server that handles one command per second."""
         for offered in ("", LABELS):
             talk = Delays(offered)
@@ -183,7 +183,7 @@ class ReconnectionTests(SynchronousTestCase):
             max_size=15,
         ),
     )
-    def test_nothing_is_lost(self, offered: str, steps: Sequence[tuple[str, int]]) -> None:
+    def test_lines_survive_broken_connections(self, offered: str, steps: Sequence[tuple[str, int]]) -> None:
         """All lines arrive in order. After each broken connection, at most WINDOW lines arrive twice."""
         talk = Delays(offered, IRC_CHANNEL_RATE=0.1)
         sent: list[str] = []
