@@ -286,6 +286,13 @@ class Outbox(Generic[P]):
                 self._repeat(entry, place, is_alone, result)
             else:
                 self._reject(entry, result)
+        elif self._closed and self._store is not None and not isinstance(result, Failure):
+            # It was confirmed after `close`, and the next start must not send it again.
+            entry.unconfirmed.discard(place)
+            if entry.is_transmitted and not entry.unconfirmed:
+                self._store.remove((entry.message.id,))
+            else:
+                self._store.advance(entry.message.id, entry.confirmed)
         self._go_on_soon()
 
     def _confirm(self, entry: Entry[P], place: int) -> None:

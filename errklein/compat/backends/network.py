@@ -391,6 +391,11 @@ class ThreadedNetwork:
 
     async def _leave(self, seconds: float) -> None:
         """Stop the backend's code; `seconds` is the rest of the grace period."""
+        if self._serving:
+            # What is being sent when the grace period ends would be sent again after the next start.
+            idle = self._sender.run(lambda: _nothing).addErrback(lambda _: None)
+            with suppress(TimedOut):
+                await result_within(self._reactor, max(seconds, self.HURRY), idle)
         self.leaving = True
         self._awake.set()
         if self._serving:
@@ -444,6 +449,10 @@ class ThreadedNetwork:
 def _make(make: Callable[[Any], ErrBot], config: Any) -> ErrBot:
     with for_a_bot():
         return make(config)
+
+
+def _nothing() -> None:
+    """Do nothing, after what the sending thread does before."""
 
 
 def _cancel(timers: list[IDelayedCall]) -> None:

@@ -241,6 +241,18 @@ class LanesTests(SynchronousTestCase):
         self.network.confirm()
         self.assertEqual(store.kept, {})
 
+    def test_confirmed_after_the_end(self) -> None:
+        """What the network confirms after the grace period is not sent again by the next process."""
+        store = KeptMessages()
+        self.outbox = self.make(store, window=3)
+        self.send("a")
+        self.send("b c d")
+        self.outbox.resume()
+        self.successResultOf(self.outbox.close())
+        self.network.confirm()
+        self.network.confirm()
+        self.assertEqual([(message.body, message.sent) for message in store.kept.values()], [("b c d", 1)])
+
     def test_rejected_messages_are_not_stored(self) -> None:
         """A message that the network rejects is removed from the store."""
         store = KeptMessages()

@@ -277,6 +277,7 @@ class ServeOnceTests(LegacyNetworkCase):
         stopped: list[Any] = []
         Deferred.fromCoroutine(self.bot.stop(10)).addBoth(stopped.append)
         self.reactor.advance(10)
+        self.reactor.advance(self.network.HURRY)
         self.until(lambda: stopped, "the bot to stop")
         self.bot.storage = None
         self.assertEqual(lines, ["once: sent but not confirmed, to bob: alert 0", "once: not sent, to bob: alert 1"])

@@ -172,6 +172,21 @@ class RestartTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.store.load()), [])
         self.flushLoggedErrors(OSError)
 
+    def test_stop_while_a_message_is_sent(self) -> None:
+        """A message that is being sent when the grace period ends is sent to its end, and not again after the restart."""
+        may_send = threading.Event()
+        first = self.process(may_send=may_send)
+        self.send(first, "message 0", "message 1")
+        self.reactor.turn_until(lambda: first.legacy.connections, "the connection")
+        self.reactor.turn_until(lambda: ("backend_connected",) in first.events.recorded, "the connection")
+        stopped: list[Any] = []
+        first.disconnect(1.0).addBoth(stopped.append)
+        self.reactor.advance(1.0)
+        may_send.set()
+        self.reactor.turn_until(lambda: stopped, "the network to be left")
+        self.assertEqual(first.legacy.sent, [("#ops", "message 0")])
+        self.assertEqual(self.sent(self.process(), 1), [("#ops", "message 1")])
+
     def test_killed_before_it_was_connected(self) -> None:
         """Messages of a killed bot are sent by the next one, before its own, in parts that the network accepts."""
         first = self.process(connect=False)
