@@ -32,7 +32,7 @@ _ADVICE = (
 
 
 @dataclass(eq=False)
-class _Question:
+class _PendingCall:
     """A call that waits for the reactor: since when, and what was logged meanwhile."""
 
     since: float
@@ -72,7 +72,7 @@ class Watchdog:
         self._stopped = threading.Event()
         self._looked, self._used = clock(), cpu()
         # Both threads use it, so each reads the attribute once.
-        self._question: _Question | None = None
+        self._pending: _PendingCall | None = None
 
     def start(self) -> None:
         """Start the thread. Call it in the reactor's thread."""
@@ -93,22 +93,22 @@ class Watchdog:
         frame = frames.get(self._reactor_thread)
         if frame is None:
             return
-        question = self._question
+        pending = self._pending
         if late >= REPORTED_AFTER[0]:
-            if question is not None:
-                question.since = now
+            if pending is not None:
+                pending.since = now
             if computed >= late / 2 and not is_debugged(frame):
                 self._lock_was_held(late + INTERVAL, frames)
-        elif question is None:
+        elif pending is None:
             if waits_for_events(frame):
                 self._lag.last = 0.0
             else:
-                self._question = question = _Question(now)
-                self._reactor.callFromThread(self._answer, question)
+                self._pending = pending = _PendingCall(now)
+                self._reactor.callFromThread(self._answer, pending)
         elif is_debugged(frame):
-            question.since = now
+            pending.since = now
         else:
-            self._is_blocked(question, now - question.since, frame)
+            self._is_blocked(pending, now - pending.since, frame)
 
     def _run(self) -> None:
         while not self._stopped.wait(INTERVAL):
@@ -117,15 +117,15 @@ class Watchdog:
             except Exception:
                 self.log.failure("The watchdog failed")
 
-    def _is_blocked(self, question: _Question, seconds: float, frame: FrameType) -> None:
+    def _is_blocked(self, pending: _PendingCall, seconds: float, frame: FrameType) -> None:
         self._lag.record(seconds)
         due = sum(seconds >= limit for limit in REPORTED_AFTER)
         place = place_of(frame)
         # While the bot starts, imports block the reactor.
-        if due <= question.reports or not (place.plugin or self.notify or seconds >= REPORTED_AFTER[2]):
+        if due <= pending.reports or not (place.plugin or self.notify or seconds >= REPORTED_AFTER[2]):
             return
-        advice = "" if question.reports else f". {_ADVICE}"
-        question.reports, question.place = due, place
+        advice = "" if pending.reports else f". {_ADVICE}"
+        pending.reports, pending.place = due, place
         self.log.warn(
             "The reactor has been blocked for {seconds:.2f} s by {place}: {statement}{advice}",
             seconds=seconds,
@@ -134,11 +134,11 @@ class Watchdog:
             advice=advice,
         )
 
-    def _answer(self, question: _Question) -> None:
+    def _answer(self, pending: _PendingCall) -> None:
         """Store the lag, and notify administrators of a reported block. Called on the reactor."""
-        self._question = None
-        now, place = self._clock(), question.place
-        seconds = now - question.since
+        self._pending = None
+        now, place = self._clock(), pending.place
+        seconds = now - pending.since
         self._lag.ended(seconds, self._reactor.seconds())
         if now - self._looked - INTERVAL >= REPORTED_AFTER[0]:
             # The watchdog's thread is late, too, and finds out why.
