@@ -30,7 +30,7 @@ class Health(CorePlugin):
 
     @botcmd
     async def status(self, msg: Message, args: str) -> str:
-        """Show the status of networks, webhooks, plugins, threads and memory."""
+        """Show the status of networks, webhooks and plugins."""
         values = {**await self._overview(msg), **await self._plugins(msg), **self._load(), "gc": gc.get_count()}
         return self._rendered("status", values)
 
