@@ -109,15 +109,15 @@ class FairQueue(Generic[J]):
 
     def take(self) -> J | None:
         """Return the next job that may have a place, and take the place. Return None if all must wait."""
-        origin = self._next_origin()
+        origin = self._next_origin() if self._lines else None
         if origin is None:
             return None
-        line = self._lines.pop(origin)
+        line = self._lines[origin]
         job = (line.admitted or line.others).popleft()
-        if line:
+        self._removed(origin)
+        if line and len(self._lines) > 1:
             # The other origins are next.
-            self._lines[origin] = line
-        self.waiting -= 1
+            self._lines[origin] = self._lines.pop(origin)
         self.hold(origin)
         return job
 
@@ -183,10 +183,10 @@ class FairQueue(Generic[J]):
     def _next_origin(self) -> str | None:
         if self.holding < self.size + self.grown:
             # Few origins hold their share, so the first ones decide.
-            below = next(self._below_share(), None)
-            if below is not None or self.holding >= self.size:
-                return below
-            return min(self._lines, key=lambda origin: self.held[origin], default=None)
+            for origin in self._lines:
+                if self.held.get(origin, 0) < self.share:
+                    return origin
+            return min(self._lines, key=self.held.__getitem__) if self.holding < self.size else None
         return self._alone() if self.holding < self.size + self.ahead else None
 
     def _alone(self) -> str | None:
@@ -198,5 +198,6 @@ class FairQueue(Generic[J]):
 
     def _removed(self, origin: str) -> None:
         self.waiting -= 1
-        if not self._lines[origin]:
+        line = self._lines[origin]
+        if not (line.admitted or line.others):
             del self._lines[origin]

@@ -187,27 +187,29 @@ class WorkerPool:
         self._threads.stop()
 
     def _wait(self, job: Job) -> None:
-        self._note_full(job)
+        if self._full_since is None:
+            self._note_full(job)
         is_first = self._places.add(job)
-        if self._places.crowded:
+        if self.ahead and self._places.crowded:
             for taken in self._taken_back():
                 taken.admitted = True
                 self._places.add(taken)
             self._begin_waiting()
         if is_first:
             self._watch_threads()
-        self._watch_queue()
+        if self.wait is not None and self._expiry is None:
+            self._watch_queue()
 
     def _reject(self, job: Job) -> None:
-        self._note_full(job)
+        if self._full_since is None:
+            self._note_full(job)
         reason = f"{self.running} jobs run and {self.waiting} wait"
         job.deferred.errback(Overloaded(self.name, reason, self.wait or 1.0))
 
     def _note_full(self, job: Job) -> None:
-        if self._full_since is None:
-            self._full_since = job.since
-            if self._full_check is None:
-                self._full_check = self.reactor.callLater(FULL_AFTER, self._check_full)
+        self._full_since = job.since
+        if self._full_check is None:
+            self._full_check = self.reactor.callLater(FULL_AFTER, self._check_full)
 
     def _check_full(self) -> None:
         self._full_check = None
@@ -231,7 +233,8 @@ class WorkerPool:
         try:
             if job.function is None:
                 job.function = job.prepare()
-            self._start_thread()
+            if self._threads.count <= len(self._jobs):
+                self._start_thread()
         except BaseException:
             self._places.leave(job.origin)
             job.deferred.errback(Failure())
@@ -240,9 +243,9 @@ class WorkerPool:
         self._threads.put(job)
 
     def _start_thread(self) -> None:
-        """Start a thread for one more job, unless there are enough."""
+        """Start another thread, unless there are enough."""
         count = self._threads.count
-        if count <= len(self._jobs) and count < self.size + self._places.grown + self._replaced:
+        if count < self.size + self._places.grown + self._replaced:
             try:
                 self._threads.start_one(f"errklein {self.name} {count + 1}")
                 self._refusal = ""
@@ -359,10 +362,8 @@ class WorkerPool:
             self._full_since = None
 
     def _watch_queue(self) -> None:
-        if self.wait is None or self._expiry is not None:
-            return
         oldest = self._places.oldest()
-        if oldest is not None:
+        if self.wait is not None and oldest is not None:
             due = oldest + self.wait
             self._expiry = self.reactor.callLater(max(0.0, due - self.reactor.seconds()), self._expire)
 
