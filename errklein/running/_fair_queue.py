@@ -7,7 +7,7 @@ turns, and the jobs of one origin keep their order. An origin that is alone may 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -48,11 +48,12 @@ class FairQueue(Generic[J]):
     """The places in which jobs run, and the jobs that wait for one.
 
     :param size: The number of places.
-    :param ahead: The number of jobs beyond the size that an origin may have in places while no other has any.
+    :param most_ahead: The number of places beyond the size for jobs that are passed to threads before one is free. They don't
+        exist from the call of `hold_up` until no job waits and a place is free.
     """
 
     size: int
-    ahead: int = 0
+    most_ahead: int = 0
     grown: int = field(default=0, init=False)
     """The number of additional places, which only origins with less than their share may take."""
     held: dict[str, int] = field(default_factory=dict, init=False)
@@ -60,6 +61,7 @@ class FairQueue(Generic[J]):
 
     def __post_init__(self) -> None:
         self.share = max(1, self.size // 4)
+        self.ahead = self.most_ahead
         self.holding = 0
         """The number of places that are held."""
         self.waiting = 0
@@ -70,13 +72,11 @@ class FairQueue(Generic[J]):
     def enter(self, origin: str) -> bool:
         """Take a place for a job that has just come, if it needn't wait. Return whether it has one."""
         held = self.held.get(origin, 0)
-        if self.holding < self.size:
+        if self.holding < self.size + self.ahead:
             enters = not self._lines
-        elif self.holding < self.size + self.grown:
-            # No other one below its share is waiting, as it would have the place.
-            enters = held < self.share
         else:
-            enters = self.holding < self.size + self.ahead and held == self.holding and not self._lines
+            # No other one below its share is waiting, as it would have the place.
+            enters = self.holding < self.size + self.grown and held < self.share
         if enters:
             self.hold(origin)
         return enters
@@ -96,6 +96,16 @@ class FairQueue(Generic[J]):
         self.holding -= 1
         if self.holding < self.size:
             self.grown = 0
+            if not self._lines:
+                self.ahead = self.most_ahead
+
+    def hold_up(self, jobs: Iterable[J]) -> None:
+        """Take the places of jobs that no thread has begun, since long ones hold all threads. They wait before others."""
+        for job in jobs:
+            self.leave(job.origin)
+            job.admitted = True
+            self.add(job)
+        self.ahead = 0
 
     def add(self, job: J) -> bool:
         """Let the job wait. Return whether it is the only one of its origin."""
@@ -121,14 +131,9 @@ class FairQueue(Generic[J]):
         self.hold(origin)
         return job
 
-    @property
-    def crowded(self) -> bool:
-        """Whether an origin holds places ahead while another one waits."""
-        return self.holding > self.size + self.grown and self._alone() is None
-
     def starving_since(self) -> float | None:
         """Return the time since which an origin has been waiting for which `grow` would add a place; None if there is none."""
-        if self.grown >= self.size:
+        if self.ahead or self.grown >= self.size:
             return None
         return min((self._lines[origin].since for origin in self._below_share()), default=None)
 
@@ -181,20 +186,14 @@ class FairQueue(Generic[J]):
         return (origin for origin in self._lines if self.held.get(origin, 0) < self.share)
 
     def _next_origin(self) -> str | None:
+        if self.ahead:
+            return next(iter(self._lines)) if self.holding < self.size + self.ahead else None
         if self.holding < self.size + self.grown:
             # Few origins hold their share, so the first ones decide.
             for origin in self._lines:
                 if self.held.get(origin, 0) < self.share:
                     return origin
-            return min(self._lines, key=self.held.__getitem__) if self.holding < self.size else None
-        return self._alone() if self.holding < self.size + self.ahead else None
-
-    def _alone(self) -> str | None:
-        """Return the origin that holds all places and has all waiting jobs; None if there are several, or none waits."""
-        if len(self._lines) != 1:
-            return None
-        origin = next(iter(self._lines))
-        return origin if self.held.get(origin) == self.holding else None
+        return min(self._lines, key=self.held.__getitem__) if self.holding < self.size else None
 
     def _removed(self, origin: str) -> None:
         self.waiting -= 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from itertools import islice
 from math import inf
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -73,8 +74,8 @@ class WorkerPool:
     """Runs at most `size` jobs at once, in threads. At most `queue` jobs wait, each for at most `wait` seconds.
 
     None for `queue` or `wait` means no limit. Threads are started on demand. `ahead` jobs are passed to the threads
-    before one is free, if all jobs have the same origin: then short jobs follow each other without waiting for the reactor,
-    but the function to call is chosen earlier.
+    before one is free: then short jobs follow each other without waiting for the reactor, but the function to call is chosen
+    earlier. If one of them hasn't begun after GROW_AFTER seconds, they are taken back, and none is passed ahead for a while.
 
     With `spare`, origins share the threads: see `FairQueue`. When a job of an origin with less than its share has waited
     for GROW_AFTER seconds, another thread starts for it; there are at most `size` of these. A job that waits for the reactor
@@ -182,7 +183,10 @@ class WorkerPool:
             if timer is not None:
                 timer.cancel()
         self._expiry = self._relief = self._full_check = None
-        for job in (*self._taken_back(), *self._places.clear()):
+        handed = self._taken_back()
+        for job in handed:
+            self._places.leave(job.origin)
+        for job in (*handed, *self._places.clear()):
             job.deferred.errback(PoolStopped(f"the {self.name} pool has stopped"))
         self._threads.stop()
 
@@ -190,11 +194,6 @@ class WorkerPool:
         if self._full_since is None:
             self._note_full(job)
         is_first = self._places.add(job)
-        if self.ahead and self._places.crowded:
-            for taken in self._taken_back():
-                taken.admitted = True
-                self._places.add(taken)
-            self._begin_waiting()
         if is_first:
             self._watch_threads()
         if self.wait is not None and self._expiry is None:
@@ -241,6 +240,8 @@ class WorkerPool:
             return
         self._jobs[job] = None
         self._threads.put(job)
+        if self.ahead and self._relief is None and self._places.holding > self.size:
+            self._relief = self.reactor.callLater(GROW_AFTER, self._relieve)
 
     def _start_thread(self) -> None:
         """Start another thread, unless there are enough."""
@@ -290,10 +291,13 @@ class WorkerPool:
 
     def _watch_threads(self) -> None:
         """Schedule `_relieve` for the time when waiting jobs should get further threads."""
-        if not (self.spare and self._places.waiting):
+        if not (self.ahead or (self.spare and self._places.waiting)):
+            return
+        if self._relief is not None and self.overdue is None:
+            # No job has been waiting for longer than the one for which it was scheduled.
             return
         starving = self._places.starving_since()
-        due = inf if starving is None else starving + GROW_AFTER
+        due = min(inf if starving is None else starving, self._ahead_since()) + GROW_AFTER
         if self.overdue is not None and not self._exhausted:
             first = next((job.since for job in self._jobs if not job.replaced), inf)
             due = min(due, first + self.overdue)
@@ -306,6 +310,12 @@ class WorkerPool:
         """Start further threads for origins that have waited too long, and in place of those with overdue jobs."""
         self._relief = None
         now = self.reactor.seconds()
+        if self._ahead_since() <= now - GROW_AFTER:
+            handed = self._taken_back()
+            if handed and self._full_since is None:
+                self._note_full(handed[0])
+            self._places.hold_up(handed)
+            self._begin_waiting()
         while self._places.grow(now - GROW_AFTER):
             self._begin_waiting()
         if self.overdue is not None:
@@ -322,6 +332,10 @@ class WorkerPool:
                 )
                 self._begin_waiting()
         self._watch_threads()
+
+    def _ahead_since(self) -> float:
+        """Return the time when the first job was passed ahead that no thread has begun; `inf` if there is none."""
+        return next((job.since for job in islice(self._jobs, self.running, None)), inf) if self._places.ahead else inf
 
     def _replace(self, job: Job) -> None:
         job.replaced = True
@@ -351,7 +365,7 @@ class WorkerPool:
         for job in handed[:free]:
             self._threads.put(job)
         for job in handed[free:]:
-            self._forget(job)
+            del self._jobs[job]
         return handed[free:]
 
     def _begin_waiting(self) -> None:

@@ -125,16 +125,20 @@ class FairQueueTests(SynchronousTestCase):
         self.assertEqual(places.grown, 0)
 
     def test_ahead(self) -> None:
-        """An origin that is alone may have jobs ahead. When another one waits, these are too many."""
-        places: FairQueue[One] = FairQueue(2, ahead=3)
-        self.assertEqual([places.enter("a") for _ in range(6)], [True] * 5 + [False])
-        places.add(One("a"))
-        self.assertFalse(places.crowded)
-        self.assertFalse(places.enter("b"))
-        places.add(One("b"))
-        self.assertTrue(places.crowded)
+        """Jobs may be passed ahead until long ones hold them up. Then they wait for places that are free."""
+        places: FairQueue[One] = FairQueue(2, most_ahead=3)
+        self.assertEqual([places.enter(origin) for origin in "aaaabc"], [True] * 5 + [False])
+        places.add(One("c"))
+        self.assertIsNone(places.starving_since())
+        places.hold_up([One("a", 1.0), One("a", 2.0), One("b", 3.0)])
+        self.assertEqual((self.taken(places), places.starving_since()), ("", 0.0))
         places.leave("a")
-        self.assertEqual(self.taken(places), "")
+        self.assertEqual(self.taken(places), "c")
+        for origin, following in zip("aca", "aba", strict=True):
+            places.leave(origin)
+            self.assertEqual((self.taken(places), places.ahead), (following, 0))
+        places.leave("b")
+        self.assertEqual(places.ahead, 3)
 
     def test_admitted_jobs(self) -> None:
         """An admitted job precedes those of its origin, doesn't precede other origins, and doesn't expire."""

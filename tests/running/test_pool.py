@@ -372,6 +372,8 @@ class WorkerPoolTests(SynchronousTestCase):
         self.clock.advance(0.2)
         self.clock.turn()
         self.assertEqual(self.successResultOf(other), "done")
+        self.clock.advance(10)
+        self.assertEqual((order, pool.running, pool.waiting), ([], 1, 3))
         event.set()
         while not later[-1].called:
             self.clock.turn()
