@@ -61,7 +61,7 @@ class _SignalEvent(ctypes.Structure):
         ("number", ctypes.c_int),
         ("notify", ctypes.c_int),
         ("thread", ctypes.c_int),
-        ("padding", ctypes.c_char * 44),
+        ("padding", ctypes.c_char * 48),
     )
 
 

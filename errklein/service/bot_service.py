@@ -181,7 +181,7 @@ class BotService(Service):
             handler(number, frame)
 
     def _end_in_time(self, signal_number: int | None) -> None:
-        self._process_exit.within(self._options.grace + 0.75, signal_number)
+        self._process_exit.within(self._options.grace + 0.5, signal_number)
         # If a thread holds the interpreter lock.
         self._supervision.end_after(self._options.grace + 1)
 

@@ -156,7 +156,7 @@ class BotServiceTests(SynchronousTestCase):
         self.assertEqual(self.listeners.opened, ["tcp:1", "tcp:2"])
         self.assertRaises(DataDirectoryError, DataDirectory(self.directory).lock)
         stopping = running.stopService()
-        self.assertEqual((self.bot.grace, self.process_exit.seconds, self.supervision.seconds), (7.0, 7.75, 8.0))
+        self.assertEqual((self.bot.grace, self.process_exit.seconds, self.supervision.seconds), (7.0, 7.5, 8.0))
         self.assertNoResult(stopping)
         self.bot.stopped.callback(None)
         self.successResultOf(stopping)
