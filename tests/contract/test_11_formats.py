@@ -195,6 +195,13 @@ class XhtmlTests(unittest.TestCase):
 class MarkdownTests(unittest.TestCase):
     """`md()`, `md_escape` and `unescape`."""
 
+    @decided("links to any scheme stay links")
+    def test_unsafe_link(self) -> None:
+        """A link to another scheme than those of the web and mail is broken by a space of no width."""
+        from errbot.rendering import md
+
+        self.assertEqual(md().convert("[x](javascript:1) [y](http://h)"), "[x]\u200b(javascript:1) [y](http://h)")
+
     def test_only_attributes_go(self) -> None:
         """`md()` removes attributes such as colours and changes nothing else."""
         from errbot.rendering import md

@@ -208,7 +208,8 @@ class Outbox(Generic[P]):
     ) -> Entry[P]:
         estimate = self._transport.estimate(message.body) if parts is None else len(parts)
         since = self._reactor.seconds() - age
-        return Entry(message, None, since, estimate, len(message.body), original, parts, message.sent)
+        size = len(message.body) + len(message.details)
+        return Entry(message, None, since, estimate, size, original, parts, message.sent)
 
     def _queue(self, entry: Entry[P]) -> None:
         self._entries[entry.message.id] = entry

@@ -17,7 +17,7 @@ class OutboxLimits:
     """The bounds of an outbox. One lane may use half of the parts and characters.
 
     :param parts: Maximum number of parts that wait, an estimate.
-    :param size: Maximum number of characters that wait.
+    :param size: Maximum number of characters that wait, in texts and details.
     :param length: Maximum number of characters of a message; the rest is cut.
     :param age: Seconds after which a message is dropped.
     :param attempts: Number of broken connections after which a part that was sent alone is dropped, since it may be the cause.

@@ -185,6 +185,13 @@ class LanesTests(SynchronousTestCase):
         self.send("b" * 40, "#dev")
         self.assertRaises(OutboxFull, self.send, "c" * 40, "#other")
 
+    def test_details_count(self) -> None:
+        """Details count as characters, since a plugin may put anything into the extras of a message."""
+        self.outbox = self.make(size=100)
+        self.outbox.send("#ops", "a", details="x" * 40)
+        with self.assertRaises(OutboxFull):
+            self.outbox.send("#ops", "b", details="x" * 40)
+
     def test_single_message_always_has_room(self) -> None:
         """A message that exceeds the limit by itself is accepted into an empty outbox."""
         self.outbox = self.make(parts=2, size=10)
