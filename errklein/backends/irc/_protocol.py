@@ -213,6 +213,8 @@ class IRCProtocol(RobustIRCClient):
         """Handle one line. In a playback batch only messages are handled; JOIN, PART and the like in it are ignored."""
         self._replay.received(self.tags)
         self.transmission.labelled(command, params, self.tags)
+        if "label" in self.tags:
+            self._replay.answered(self.tags)
         if command in ("PRIVMSG", "NOTICE"):
             if not self._is_echo(command, prefix, params):
                 super().handleCommand(command, prefix, params)
@@ -225,8 +227,11 @@ class IRCProtocol(RobustIRCClient):
             return False
         if not self._same(prefix.partition("!")[0], self.nickname) or self._replay.in_playback(self.tags):
             return False
+        if self.transmission.echoed(command, params):
+            self._replay.answered(self.tags)
+            return True
         # A message to itself is received in addition to its echo.
-        return self.transmission.echoed(command, params) or not self._same(params[0], self.nickname)
+        return not self._same(params[0], self.nickname)
 
     def irc_BATCH(self, prefix: str, params: list[str]) -> None:
         """Record the beginning or end of a batch."""

@@ -55,7 +55,7 @@ class Replay:
         self._joined[room] = server_time(tags)
 
     def answered(self, tags: Mapping[str, str]) -> None:
-        """Record the tags of a PONG. If the server's clock was set back, the reference times are set back too."""
+        """Record the tags of a reply to the bot, such as PONG. If the server's clock was set back, the reference times are set back too."""
         now = server_time(tags)
         if now is None:
             return

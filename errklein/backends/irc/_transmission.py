@@ -121,16 +121,14 @@ class Transmission:
         if is_quiet and self.silence >= ASK_AFTER and self._asked_at is None:
             self._write(self._ping())
 
-    def answered(self, params: Sequence[str]) -> bool:
-        """Handle a PONG. Returns False if it doesn't reply to a PING for lines."""
-        match = _TOKEN.fullmatch(params[-1])
-        if match is None:
-            return False
-        self._asked_at = None
-        self._confirm(int(match[1]))
-        if question := self._question():
-            self._write(*question)
-        return True
+    def answered(self, params: Sequence[str]) -> None:
+        """Handle a PONG, which may reply to a PING for lines."""
+        for param in params:
+            if match := _TOKEN.fullmatch(param):
+                self._asked_at = None
+                self._confirm(int(match[1]))
+                if question := self._question():
+                    self._write(*question)
 
     def numeric_received(self, number: str, params: Sequence[str], tags: Mapping[str, str]) -> bool:
         """Handle a numeric reply. Returns False if it rejects no line."""
@@ -167,8 +165,11 @@ class Transmission:
 
     def echoed(self, command: str, params: Sequence[str]) -> bool:
         """Handle a message of the bot itself. Returns False if it is not the echo of an unconfirmed line."""
-        self._progress_at = self._clock.seconds()
-        return self._lines.confirm_echo(command, params[0], params[1])
+        number = self._lines.number_of(command, params[0], params[1])
+        if number is None:
+            return False
+        self._confirm(number)
+        return True
 
     def lost(self, failure: Failure) -> None:
         """Fail all unconfirmed lines."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _LEAST_ROOM = 64
 """The minimum number of bytes for text in a line. Names that servers allow leave more."""
 
-_LOOK_AGAIN = 0.25
+_LOOK_AGAIN = 0.1
 """Seconds after which to ask again whether the server has caught up. The outbox also asks when a line is confirmed."""
 
 

@@ -72,8 +72,8 @@ class UnconfirmedLines:
         """Confirm the line with this number, and those before it."""
         self._settle([each for each in self._lines if each <= number], None)
 
-    def confirm_echo(self, command: str, target: str, text: str) -> bool:
-        """Confirm the line that the server has sent back, and those before it. Returns False if there is none.
+    def number_of(self, command: str, target: str, text: str) -> int | None:
+        """Return the number of the line that the server has sent back; None if there is none.
 
         The server may have removed formatting, and truncated the text.
         """
@@ -85,9 +85,8 @@ class UnconfirmedLines:
                 and self._same(line.target, target)
                 and _FORMATTING.sub("", line.text).startswith(echo)
             ):
-                self.confirm(number)
-                return True
-        return False
+                return number
+        return None
 
     def reject(self, number: int, reason: str) -> None:
         """Reject the line with this number, unless it is settled."""

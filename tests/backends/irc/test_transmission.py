@@ -274,6 +274,36 @@ class EchoTests(SynchronousTestCase):
         talk.say(":errklein!e@h PRIVMSG #ops :two", ":errklein!e@h PRIVMSG alice :one", ":errklein!e@h PRIVMSG #ops")
         self.assertEqual((talk.results, talk.listener.messages), ({}, []))
 
+    def test_own_messages_while_echoes_are_altered(self) -> None:
+        """Messages of another connection don't keep the bot from asking for a line whose echo it doesn't recognise."""
+        talk = Conversation(ECHO)
+        talk.transmit(line("one"))
+        talk.say(":errklein!e@h PRIVMSG #ops :censored")
+        for _ in range(2 * int(ASK_AFTER)):
+            talk.server.pass_time(1)
+            talk.say(":errklein!e@h PRIVMSG #ops :two")
+        self.assertIn("PING :errklein-1", talk.written())
+        talk.say(":i PONG errklein-1 i")
+        self.assertEqual(talk.results, {"one": "confirmed"})
+
+    def test_clock_of_the_server_is_set_back(self) -> None:
+        """After a reply to the bot with an earlier time, messages with that time aren't taken for old ones."""
+        for offered, reply in (
+            (LABELS, "@label=1;time={} :i ACK"),
+            (ECHO, "@time={} :errklein!e@h PRIVMSG #ops :one"),
+            ("", "@time={} :i PONG i errklein-1"),
+        ):
+            talk = Conversation(f"{offered} server-time")
+            talk.say("@time=2026-11-28T12:00:00.000Z :errklein!e@h JOIN #ops")
+            talk.transmit(line("one"))
+            for text in ("old", "new"):
+                talk.say(f"@time=2026-11-28T11:00:00.000Z :alice!a@h PRIVMSG #ops :{text}")
+                talk.say(reply.format("2026-11-28T11:00:00.000Z"))
+            self.assertEqual(talk.results, {"one": "confirmed"})
+            self.assertEqual(
+                [(message.body, message.delayed) for message in talk.listener.messages], [("old", True), ("new", False)]
+            )
+
     def test_message_to_itself(self) -> None:
         """A message of the bot to itself is received once: its echo isn't counted."""
         talk = Conversation(ECHO)
