@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from errklein.running import PoolStatus, ThreadUse
 
@@ -30,12 +31,12 @@ def pool_notice(status: PoolStatus, prefix: str) -> str:
         if setting := _SETTINGS.get(status.name):
             remedy += f"; if all of them are needed, raise {setting} (now {status.size})"
     return (
-        f"{problem}, and {waiting} jobs wait. {_holders(status.uses)}. "
+        f"{problem}, and {waiting} jobs wait. {_holders([use for use in status.uses if not use.replaced])}. "
         f"{prefix}status plugins lists what runs. What to do: {remedy}."
     )
 
 
-def _holders(uses: tuple[ThreadUse, ...]) -> str:
+def _holders(uses: Sequence[ThreadUse]) -> str:
     """Return who holds how many threads with which methods, those who hold most first."""
     by_origin: defaultdict[str, list[ThreadUse]] = defaultdict(list)
     for use in uses:
@@ -47,6 +48,6 @@ def _holders(uses: tuple[ThreadUse, ...]) -> str:
     return f"{len(uses)} threads are held by {', '.join(texts)}"
 
 
-def _methods(uses: list[ThreadUse]) -> str:
+def _methods(uses: Sequence[ThreadUse]) -> str:
     longest = max(uses, key=lambda use: use.seconds)
     return f"({len(uses)}; {longest.name} for {longest.seconds:.0f} s)"

@@ -9,11 +9,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ThreadUse:
-    """A job in a thread: its origin, its name such as "Builds.report", and the time for which it has been running."""
+    """A job in a thread.
+
+    :param origin: The origin of the job.
+    :param name: The name of the job, such as "Builds.report".
+    :param seconds: The time for which it has been running.
+    :param replaced: Whether another thread takes its place, so that it keeps none from others.
+    """
 
     origin: str
     name: str
     seconds: float
+    replaced: bool = False
 
 
 @dataclass(frozen=True)

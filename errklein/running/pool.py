@@ -126,7 +126,7 @@ class WorkerPool:
     def status(self) -> PoolStatus:
         """Return the state of the pool."""
         now, in_threads = self.reactor.seconds(), list(self._jobs)
-        uses = [ThreadUse(job.origin, job.name(), now - job.since) for job in in_threads[: self.running]]
+        uses = [ThreadUse(job.origin, job.name(), now - job.since, job.replaced) for job in in_threads[: self.running]]
         waiting = Counter(job.origin for job in in_threads[self.running :]) + self._places.waiting_by_origin()
         full = 0.0 if self._full_since is None else now - self._full_since
         return PoolStatus(self.name, self.size, self._threads.count, tuple(uses), waiting, full, self._refusal)

@@ -13,9 +13,9 @@ class PoolNoticeTests(SynchronousTestCase):
     """The text of a notice."""
 
     def test_full(self) -> None:
-        """A notice names those who hold the threads, their methods and times, and the setting."""
+        """A notice names those who keep threads from others, their methods and times, and the setting."""
         uses = (ThreadUse("person:irc/bob", "Builds.run", 75.2), ThreadUse("", "loading plugins", 1.0))
-        uses += (ThreadUse("person:irc/bob", "Builds.run", 62.0),)
+        uses += (ThreadUse("person:irc/bob", "Builds.run", 62.0), ThreadUse("person:irc/eve", "Builds.ask", 9.0, True))
         self.assertEqual(
             pool_notice(PoolStatus("commands", 3, 3, uses, {"person:irc/bob": 1, "person:irc/eve": 2}, 60.0), "!"),
             "All threads for commands have been busy for 60 s, and 3 jobs wait. 3 threads are held by person irc/bob (2; "
