@@ -100,6 +100,17 @@ class BatchTests(GroupCommitCase):
         self.assertEqual(self.successResultOf(results[0]), -2)
         self.failureResultOf(results[1], ZeroDivisionError)
 
+    def test_committed(self) -> None:
+        """An operation learns in the thread, before its Deferred fires, that a transaction is on disk, and only then."""
+        stored: list[list[int]] = []
+        commits = GroupCommit(self.database, self.thread.run, committed=lambda: stored.append(self.stored()))
+        commits.submit(self.insert, 1).addCallback(lambda _: self.assertEqual(stored, [[1]]))
+        results = [commits.submit(self.insert, 2), commits.submit(self.fail, 0)]
+        self.thread.turn()
+        self.thread.turn()
+        self.assertEqual(stored, [[1], [1, 2]])
+        self.failureResultOf(results[1], ZeroDivisionError)
+
     def other(self, connection: sqlite3.Connection, arguments: Sequence[str]) -> list[str]:
         """Return the arguments in upper case."""
         self.calls.append(("other", list(arguments)))
