@@ -9,11 +9,19 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Callable
+from itertools import count
 
 from errklein.text._sanitizing import sanitize
 from errklein.text.xhtml import is_harmless
 
 ZERO_WIDTH_SPACE = "\u200b"
+
+CANDIDATES_CAP = 1_000
+"""Maximum number of places that are examined in a text. All further ones are neutralised, since it would take too long."""
+
+TOKENS_CAP = 100
+"""Maximum number of characters and entities that are examined at a place. If a name may still begin there, it is neutralised."""
 
 # Discord recognises these two at the beginning of longer words. Zulip has `topic` and `stream`, Matrix `room`, and Slack
 # `<!group>` and `<!subteam^…>`.
@@ -49,14 +57,22 @@ def without_mentions(markdown: str) -> str:
     Control characters are removed. The result contains no mention either when a network renders it, removes its formatting or
     replaces its entities. Mentions of single people stay.
     """
-    return _AT.sub(
-        lambda at: at[0] + (ZERO_WIDTH_SPACE if _is_for_all(at.string, at.end()) else ""), sanitize(markdown)
-    )
+    return _neutralised(_AT, sanitize(markdown), lambda at: _is_for_all(at.string, at.end()))
 
 
 def without_unsafe_links(markdown: str) -> str:
     """Return the Markdown with links to other schemes than `xhtml.SCHEMES` as text."""
-    return _LINK.sub(_neutralised_link, markdown)
+    return _neutralised(_LINK, markdown, _is_unsafe)
+
+
+def _neutralised(places: re.Pattern[str], text: str, has_effect: Callable[[re.Match[str]], bool]) -> str:
+    examined = count()
+
+    def neutralise(place: re.Match[str]) -> str:
+        neutral = next(examined) >= CANDIDATES_CAP or has_effect(place)
+        return place[0] + ZERO_WIDTH_SPACE if neutral else place[0]
+
+    return places.sub(neutralise, text)
 
 
 def _is_for_all(text: str, start: int) -> bool:
@@ -67,14 +83,17 @@ def _is_for_all(text: str, start: int) -> bool:
     if _ROLE.match(text, start):
         return True
     name = ""
-    while token := _TOKEN.match(text, start):
+    for _ in range(TOKENS_CAP):
+        token = _TOKEN.match(text, start)
+        if token is None:
+            return False
         start = token.end()
         name += _shown(token[0])
         if name in _WORDS and (name in _ALWAYS or not text[start : start + 1].isalnum()):
             return True
         if not any(word.startswith(name) for word in _WORDS):
             return False
-    return False
+    return True
 
 
 def _shown(token: str) -> str:
@@ -89,9 +108,7 @@ def _shown(token: str) -> str:
     )
 
 
-def _neutralised_link(found: re.Match[str]) -> str:
-    kind = found.lastgroup or ""
-    address = html.unescape(_TITLE.split(found[kind], maxsplit=1)[0]).replace("\\", "")
-    if is_harmless(address) or (kind == "bracketed" and not _SCHEME.match(address)):
-        return found[0]
-    return found[0] + ZERO_WIDTH_SPACE
+def _is_unsafe(link: re.Match[str]) -> bool:
+    kind = link.lastgroup or ""
+    address = html.unescape(_TITLE.split(link[kind], maxsplit=1)[0]).replace("\\", "")
+    return not is_harmless(address) and (kind != "bracketed" or _SCHEME.match(address) is not None)

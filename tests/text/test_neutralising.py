@@ -103,6 +103,11 @@ class MentionTests(SynchronousTestCase):
         self.assertEqual(neutral.replace(ZERO_WIDTH_SPACE, ""), sanitize(text).replace(ZERO_WIDTH_SPACE, ""))
         self.assertEqual(without_mentions(neutral), neutral)
 
+    def test_many(self) -> None:
+        """After a thousand other words with `@`, and after a hundred invisible characters, mentions are neutralised unseen."""
+        self.assertTrue(without_mentions("@bob " * 1000 + "@here").endswith("@bob @\u200bhere"))
+        self.assertTrue(without_mentions("@" + "\u2060" * 1000 + "here").startswith("@\u200b"))
+
     def test_time(self) -> None:
         """A hostile text takes time that grows with its length."""
         for piece in ("@", "@*", "@everyon", "@{:", "@&#104;"):

@@ -78,6 +78,7 @@ class ThreadedNetwork:
         self.legacy._network = self
         self._sender = WorkerPool(reactor, f"{self.network} sending", 1)
         limits = outbox_limits(config, self.message_size_limit)
+        self._longest = limits.length
         self._outbox: Outbox[Part] = Outbox(reactor, self.network, self, limits, dropped=self._messages_dropped)
         self._awake = threading.Event()
         self._next_attempt = 0.0
@@ -136,7 +137,9 @@ class ThreadedNetwork:
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Add the message to the outbox, from any thread; see ports.Backend."""
         # A copy, since the sender may change the message before it is sent.
-        return self._accept(message.clone(), neutral_text(self.mode, message), details_of(message))
+        kept = message.clone()
+        kept.body = message.body[: self._longest]
+        return self._accept(kept, neutral_text(self.mode, kept), details_of(kept))
 
     @property
     def outbox_status(self) -> OutboxStatus:
