@@ -12,6 +12,7 @@ from typing import Any
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.processes import ROOT, run
+from tests.server_program import require_program
 
 
 class WebhooksTests(SynchronousTestCase):
@@ -104,6 +105,20 @@ def figures(peer: str, rate: float, errors: int = 0) -> dict[str, Any]:
     """Return the figures of a contender in a case."""
     shared = {"cpu_us": 50, "resident_mb": 40, "p50_ms": 2, "p99_ms": 4}
     return {"peer": peer, "requests_per_second": rate, "errors": errors, **shared}
+
+
+class ScrapeTests(SynchronousTestCase):
+    """The cost of monitoring."""
+
+    timeout = 60
+
+    def test_scrapes_are_measured(self) -> None:
+        """A bot whose routes have had requests is scraped, also under load."""
+        require_program("wrk")
+        script = str(ROOT / "benchmarks" / "scrape.py")
+        ended = run([sys.executable, script], "--scrapes", "5", "--rounds", "1", "--seconds", "1", cwd=Path.cwd())
+        self.assertIn("of CPU time for a scrape", ended.stdout, ended.stderr)
+        self.assertIn("share of a second in %", ended.stdout)
 
 
 class ReportTests(SynchronousTestCase):
