@@ -6,6 +6,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -177,7 +179,8 @@ class DaemonTests(SynchronousTestCase):
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         write_config(directory, {"BOT_EXTRA_PLUGIN_DIR": str(directory)})
-        once = COUNTER.replace('print("start number", self["starts"])', 'self["starts"] == 1 and global_restart()')
+        start = 'print("start number", self["starts"])'
+        once = COUNTER.replace(start, f'global_restart() if self["starts"] == 1 else {start}')
         write_plugin(directory, "Counter", once)
         with adopting_daemons():
             self.assertEqual(run(TWISTD, "errklein", cwd=directory).returncode, 0)
@@ -187,6 +190,9 @@ class DaemonTests(SynchronousTestCase):
             second = int((directory / "twistd.pid").read_text())
             self.addCleanup(kill, second)
             self.assertNotEqual(first, second)
+            limit = time.monotonic() + LIMIT
+            while "start number 2" not in (directory / "twistd.log").read_text() and time.monotonic() < limit:
+                threading.Event().wait(0.05)
             os.kill(second, 15)
             wait_for_daemon(second)
         self.assertIn("deactivated 2", (directory / "twistd.log").read_text())
