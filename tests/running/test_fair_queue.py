@@ -129,7 +129,7 @@ class FairQueueTests(SynchronousTestCase):
         places: FairQueue[One] = FairQueue(2, most_ahead=3)
         self.assertEqual([places.enter(origin) for origin in "aaaabc"], [True] * 5 + [False])
         places.add(One("c"))
-        self.assertIsNone(places.starving_since())
+        self.assertEqual((self.taken(places), places.starving_since()), ("", None))
         places.hold_up([One("a", 1.0), One("a", 2.0), One("b", 3.0)])
         self.assertEqual((self.taken(places), places.starving_since()), ("", 0.0))
         places.leave("a")
@@ -139,6 +139,21 @@ class FairQueueTests(SynchronousTestCase):
             self.assertEqual((self.taken(places), places.ahead), (following, 0))
         places.leave("b")
         self.assertEqual(places.ahead, 3)
+
+    def test_held_up_jobs(self) -> None:
+        """Jobs that were held up precede those of their origin that have come later."""
+        places: FairQueue[One] = FairQueue(1, most_ahead=1)
+        self.assertTrue(places.enter("a") and places.enter("a"))
+        places.add(One("a", 2.0))
+        places.hold_up([One("a", 1.0)])
+        places.leave("a")
+        self.assertEqual(places.take(), One("a", 1.0, admitted=True))
+
+    def test_no_overtaking(self) -> None:
+        """A job doesn't enter before those that wait, even while a place is free."""
+        places: FairQueue[One] = FairQueue(2)
+        places.add(One("a"))
+        self.assertFalse(places.enter("b"))
 
     def test_admitted_jobs(self) -> None:
         """An admitted job precedes those of its origin, doesn't precede other origins, and doesn't expire."""

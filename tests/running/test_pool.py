@@ -442,6 +442,60 @@ class WorkerPoolTests(SynchronousTestCase):
             self.clock.turn()
         self.assertEqual(self.successResultOf(waiting), "done")
         self.assertEqual(pool.running, 1)
+        asked = self.ask(pool, waits, "person")
+        self.clock.turn()
+        self.assertTrue(asked.called)
+        self.assertEqual((len(self.lines), pool.running), (1, 2))
+        waiting = self.run_for(pool, "person")
+        self.clock.turn()
+        self.assertEqual(self.successResultOf(waiting), "done")
+
+    def test_results_at_once(self) -> None:
+        """A job that gets its result of the reactor at once isn't replaced."""
+        pool = self.sharing(size=1)
+        waits = ThreadWaits(self.clock)
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        self.run_for(pool, "person", lambda: (waits.result_of(str), gate.wait(10)))
+        self.run_for(pool, "person").addErrback(lambda failure: failure.trap(PoolStopped))
+        self.clock.turn()
+        self.assertEqual((pool.running, pool.waiting), (1, 1))
+
+    def test_hanging_job_that_waits_in_the_end(self) -> None:
+        """A job that hangs and then waits for the reactor is replaced once, and counts again when it goes on."""
+        pool = self.lending(size=1)
+        waits = ThreadWaits(self.clock)
+        self.addCleanup(waits.stop)
+        gate, asked, reply = threading.Event(), threading.Event(), Deferred[str]()
+
+        def question() -> Deferred[str]:
+            asked.set()
+            return reply
+
+        first = self.run_for(pool, "hog", lambda: (gate.wait(10), waits.result_of(question)))
+        second = self.run_for(pool, "hog")
+        self.clock.advance(5)
+        self.clock.turn()
+        self.assertEqual(self.successResultOf(second), "done")
+        gate.set()
+        self.clock.turn()
+        self.assertTrue(asked.is_set())
+        reply.callback("yes")
+        while not first.called:
+            self.clock.turn()
+        self.assertEqual((pool.running, pool.status().waiting), (0, {}))
+
+    def test_growth_before_a_job_is_overdue(self) -> None:
+        """Another origin gets a thread after 0.2 s also if a waiting job of the first one gets its own after 5 s."""
+        pool = self.lending()
+        self.held_by(pool, "hog", 3)
+        other = self.run_for(pool, "other")
+        self.clock.advance(0.2)
+        self.clock.turn()
+        self.assertEqual(self.successResultOf(other), "done")
+        self.assertEqual(pool.waiting, 1)
+        self.clock.advance(4.8)
+        self.assertEqual(pool.waiting, 0)
 
     def test_status(self) -> None:
         """The state of a pool names the jobs in threads and their times, and for how long others have been waiting."""

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from errklein.running import Runner, WorkerPool, on_reactor
 from errklein.running._coroutines import install_task_factory, loop_of
+from errklein.running.context import origin
 
 colour: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")
 
@@ -88,6 +89,14 @@ class RunnerTests(TestCase):
     async def test_plain_handlers_run_in_a_thread(self) -> None:
         """A plain handler runs in a thread with its arguments and its caller's context."""
         self.assertEqual(await self.run_it(self.plugin.plain, "dark"), ("darkgreen", False))
+
+    def test_origin_of_the_context(self) -> None:
+        """A handler in a thread belongs to the origin of the context that it runs in."""
+        pool = WorkerPool(self.reactor, "test", 1, spare=1, start_thread=lambda target, name: None)
+        context = contextvars.copy_context()
+        context.run(origin.set, "route:Builds:report")
+        self.runner.call_in(pool, lambda: str, context=context)
+        self.assertEqual(pool.status().running, {"route:Builds:report": 1})
 
     async def test_coroutines_run_on_the_reactor(self) -> None:
         """A coroutine may await Deferreds and keeps its context."""
