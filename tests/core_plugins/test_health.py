@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
 
 from errklein import BotPlugin
 from errklein.ports import JournalError, OutboxStatus
@@ -104,6 +105,12 @@ class HealthTests(PluginTestCase):
             self.assertIn("Errors in the last hour: 1\n", told)
         self.bot.advance(3600)
         self.assertIn("Errors in the last hour: none", self.command("!status"))
+
+    def test_errors_after_the_end(self) -> None:
+        """A bot that has stopped counts no errors any more."""
+        self.bot.stop()
+        Logger().error("an error of another bot")
+        self.assertEqual(self.bot.bot.recent_errors.total, 0)
 
     def test_uptime(self) -> None:
         """The uptime is shown in its two largest units."""

@@ -11,6 +11,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+from twisted.web.test.requesthelper import DummyRequest
 
 from errklein import BotPlugin, __version__, botcmd, webhook
 from errklein.ports import OutboxStatus
@@ -186,10 +189,11 @@ class MetricsTests(StatusCase):
         server = StatusServer(self.bot.bot.reactor, "tcp:1", make_pool=lambda *_, **options: pool)
         server.watch(self.bot.bot)
         self.addCleanup(server.close)
-        getting = StubTreq(server.resource).get("http://status/metrics")
-        getting.addErrback(lambda _: None)
-        getting.cancel()
+        request = DummyRequest([])
+        server.resource.getChildWithDefault(b"metrics", request).render(request)
+        request.processingFailed(Failure(ConnectionDone()))
         job.callback(("text/plain", b"late"))
+        self.assertEqual((request.written, request.finished), ([], 0))
 
     def test_promtool(self) -> None:
         """Prometheus' own check has no objections."""

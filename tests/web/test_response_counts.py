@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
@@ -9,6 +11,7 @@ from twisted.web.resource import Resource
 from errklein import BotPlugin, webhook
 from errklein.testing import PluginTestCase
 from errklein.web import BOUNDS, ResponseCounts
+from tests.web.kit import WebCase, status_of
 
 
 class Counted(BotPlugin):
@@ -32,6 +35,11 @@ class Counted(BotPlugin):
     async def slow(self, payload: object) -> str:
         self.gate = Deferred()
         return await self.gate
+
+    @webhook
+    def stream(self, payload: object) -> Iterator[str]:
+        yield "begin"
+        raise RuntimeError("broken")
 
     @webhook(ack="now")
     async def later(self, payload: object) -> str:
@@ -83,11 +91,27 @@ class CountedRequestTests(PluginTestCase):
         self.assertEqual(self.counts().responses, {("Counted:later", 202): 1})
         self.assertEqual(list(self.counts().handlers), [("Counted:later", "succeeded")])
 
+    def test_stream_that_fails(self) -> None:
+        """A stream whose handler fails is counted once."""
+        self.failureResultOf(self.bot.post("/stream"))
+        self.flushLoggedErrors(RuntimeError)
+        counts = {key: sum(durations.counts) for key, durations in self.counts().handlers.items()}
+        self.assertEqual(sum(counts.values()), 1, counts)
+
     def test_mount(self) -> None:
         """A mount is counted by its path."""
         self.bot.bot.web.routes.mounts.replace("Pages", {"/pages": Resource()})
         self.assertEqual(self.get("/pages/x").status, 404)
         self.assertEqual(self.counts().responses, {("Pages:/pages", 404): 1})
+
+
+class InvalidRequestTests(WebCase):
+    """Bytes that aren't a request."""
+
+    def test_invalid_request(self) -> None:
+        """The response to an invalid request has no route."""
+        self.assertEqual(status_of(self.connect().send(b"nonsense\r\n\r\n")), 400)
+        self.assertEqual(self.web.counts.responses, {("other", 400): 1})
 
 
 class ClassTests(SynchronousTestCase):

@@ -206,6 +206,16 @@ class LanesTests(SynchronousTestCase):
             self.confirm_all()
         self.assertEqual(self.outbox.status, (0, 0, 0, 0.0, 10))
 
+    def test_rejected_messages_were_not_sent(self) -> None:
+        """A message that the network rejects isn't counted as sent."""
+        self.outbox.resume()
+        rejected = self.send("a")
+        self.network.fail(ValueError("no such room"))
+        self.failureResultOf(rejected, ValueError)
+        self.send("b")
+        self.confirm_all()
+        self.assertEqual(self.outbox.status.sent, 1)
+
     def test_status(self) -> None:
         """The status has the messages, parts and characters, and the time of the oldest."""
         self.clock.advance(5)
