@@ -153,6 +153,7 @@ class Watchdog:
     def _lock_was_held(self, seconds: float, frames: Mapping[int, FrameType]) -> None:
         """Report the plugins' code that threads execute, one of which has held the interpreter lock."""
         self._lag.record(seconds)
+        self._lag.ended(seconds, self._reactor.seconds())
         places = sorted({str(place) for place in map(place_of, frames.values()) if place.plugin})
         text = (
             f"No Python code could run for {seconds:.1f} s, since a thread held the interpreter lock, as a regular "
@@ -163,7 +164,9 @@ class Watchdog:
 
     def _notified(self, text: str, key: object, matters: object) -> bool:
         """Notify administrators, who also get the text in the log; return whether they are."""
-        if self.notify is None or not matters or not self._notices.allows(key):
+        notify = self.notify
+        if notify is None or not matters or not self._notices.allows(key):
             return False
-        self.notify(text)
+        # A network may block the thread that sends.
+        self._reactor.callFromThread(notify, text)
         return True

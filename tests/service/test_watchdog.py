@@ -43,10 +43,9 @@ class BusyReactor(MemoryReactorClock):
         self.waiting.append(lambda: function(*args, **kwargs))
 
     def turn(self) -> None:
-        """Make the calls."""
-        waiting, self.waiting = self.waiting, []
-        for call in waiting:
-            call()
+        """Make the calls, and those that they request."""
+        while self.waiting:
+            self.waiting.pop(0)()
 
 
 class WatchdogTests(SynchronousTestCase):
@@ -165,15 +164,18 @@ class WatchdogTests(SynchronousTestCase):
         }
         self.look()
         self.look(8 + INTERVAL, computed=8.0)
+        self.reactor.turn()
         [notice] = self.notices
         self.assertIn("No Python code could run for 8.2 s", notice)
         self.assertIn("find (plugin Search), /srv/search.py, line 3; status (plugin Deploy-it), /srv/deploy.py", notice)
         self.assertEqual(self.lag.take_maximum(), 8 + INTERVAL)
+        self.assertGreater(self.lag.backlog_until, self.reactor.seconds())
 
     def test_short_hold_of_the_lock(self) -> None:
         """A lock that was held for less than a second is only logged."""
         self.look()
         self.look(0.6, computed=0.6)
+        self.reactor.turn()
         self.assertIn("No Python code could run for 0.6 s", self.lines[0])
         self.assertEqual(self.notices, [])
 
