@@ -111,6 +111,18 @@ class DrainingTests(TestCase):
         await self.person.wait_for(posts[-1])
         self.assertEqual(self.person.texts, posts)
 
+    async def test_killed(self) -> None:
+        """After SIGKILL the next process sends the rest. Only the line that was being sent may occur twice."""
+        posts = [f"post {number}" for number in range(8)]
+        await self.start(rate=1, grace=6)
+        await deferToThread(self.post, len(posts))
+        await self.person.wait_for(posts[1])
+        await self.stop(lambda: self.program.signal(signal.SIGKILL))
+        await self.start_process()
+        await self.person.wait_for(posts[-1])
+        self.assertEqual(list(dict.fromkeys(self.person.texts)), posts)
+        self.assertLessEqual(len(self.person.texts), len(posts) + 1)
+
     async def assert_all_is_sent(self, tell: Callable[[], object], status: int) -> None:
         """Check that all queued messages are sent, and that the bot then ends without waiting."""
         await self.start(rate=0.2, grace=10)
