@@ -50,7 +50,7 @@ class Watchdog:
     :param lag: Where the lag is stored.
     :param clock: Returns the time in seconds.
     :param cpu: Returns the processor time that the process has used, in seconds.
-    :param frames: Returns the frames of all threads by thread id.
+    :param frames: Returns the frames of threads by thread id; by default, those of all other threads.
     """
 
     log = Logger()
@@ -61,12 +61,12 @@ class Watchdog:
         lag: ReactorLag,
         clock: Callable[[], float] = time.monotonic,
         cpu: Callable[[], float] = time.process_time,
-        frames: Callable[[], Mapping[int, FrameType]] = sys._current_frames,
+        frames: Callable[[], Mapping[int, FrameType]] | None = None,
     ) -> None:
         self.notify: Callable[[str], None] | None = None
         """Notifies administrators; None while the bot starts or stops, when nobody is to be notified."""
         self._reactor, self._lag = reactor, lag
-        self._clock, self._cpu, self._frames = clock, cpu, frames
+        self._clock, self._cpu, self._frames = clock, cpu, frames or _frames_of_other_threads
         self._notices = RateLimit(clock, interval=3600.0, most=20)
         self._reactor_thread = threading.get_ident()
         self._stopped = threading.Event()
@@ -170,3 +170,12 @@ class Watchdog:
         # A network may block the thread that sends.
         self._reactor.callFromThread(notify, text)
         return True
+
+
+def _frames_of_other_threads() -> Mapping[int, FrameType]:
+    """Return the frames of all threads but this one.
+
+    A function that has its own frame in a variable keeps all frames, with the values in them, until the next garbage collection.
+    """
+    own = threading.get_ident()
+    return {thread: frame for thread, frame in sys._current_frames().items() if thread != own}

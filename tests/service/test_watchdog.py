@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -81,6 +83,21 @@ class WatchdogTests(SynchronousTestCase):
         for _ in range(int(seconds / INTERVAL)):
             self.look()
         self.reactor.turn()
+
+    def test_values_of_threads_are_released(self) -> None:
+        """A look at the threads doesn't keep their values in memory until the next garbage collection."""
+
+        class Body:
+            pass
+
+        def handle() -> weakref.ref[Body]:
+            body = Body()
+            Watchdog(self.reactor, self.lag).look()
+            return weakref.ref(body)
+
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.assertIsNone(handle()())
 
     def test_blocking_code_is_logged_meanwhile(self) -> None:
         """After a quarter of a second the log has the handler, the plugin, the file and the line, and what to do."""
