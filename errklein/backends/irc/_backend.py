@@ -122,7 +122,7 @@ class IRCBackend:
         extras = {"notice": True} if message.extras.get("notice") else {}
         self._transport.text_size(command_of(extras), target)
         details = json.dumps(extras) if extras else ""
-        return self._outbox.send(target, message.body, details=details, priority=message.priority, original=message)
+        return self._outbox.send(target, message.body, details=details, priority=message.priority)
 
     @property
     def outbox_status(self) -> OutboxStatus:
