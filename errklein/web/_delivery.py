@@ -333,6 +333,7 @@ class Delivery(Resource):
         if isinstance(error, RouteChanged):
             self._dispatch_again()
         elif (problem := problem_of(error)) is not None:
+            _break_cycles(failure)
             if problem.status == 503:
                 self.log.warn("A webhook gets 503: {reason}", reason=str(error))
             self._send_error(problem)
@@ -341,9 +342,7 @@ class Delivery(Resource):
         elif isinstance(error, PoolStopped) and self.hook is None:
             self._send_unavailable("the service is stopping", 10.0)
         elif isinstance(error, HTTPException):
-            # As in `HandlerCall`.
-            failure.cleanFailure()
-            error.__context__ = None
+            _break_cycles(failure)
             self.note_rejection(error)
             return self._respond_with(error)
         else:
@@ -429,3 +428,13 @@ class Delivery(Resource):
             if self._recorder is not None:
                 self._recorder.responded(self)
             self.request.drop_body()
+
+
+def _break_cycles(failure: Failure) -> None:
+    """Forget the traceback of an error that is no fault, as `HandlerCall` does.
+
+    Its frames would keep the body in memory until the next garbage collection.
+    """
+    failure.cleanFailure()
+    if failure.value is not None:
+        failure.value.__context__ = None
