@@ -1,7 +1,8 @@
 """Simulate the recording, running and retrying of webhooks' deliveries, with crashes, full disks and clocks that are set.
 
-Run `python benchmarks/simulate_intake.py [--first 0] [--count 100000] [--jobs 2]`. Each seed is a world of its own, described in
-`tests/journal/simulation.py`; 100,000 of them take about an hour of CPU time. After each thousand, a line says with which seed to
+Run `python benchmarks/simulate_intake.py [--messages] [--first 0] [--count 100000] [--jobs 2]`. Each seed is a world of its own,
+described in `tests/journal/simulation.py`; 100,000 of them take about an hour of CPU time. With `--messages`, handlers send
+messages to a network, as `tests/journal/outbox_simulation.py` describes; this takes twice as long. After each thousand, a line says with which seed to
 continue after an interruption. Exits with 1 at the first seed that violates a guarantee, and prints its events.
 """
 
@@ -11,21 +12,23 @@ import argparse
 import os
 import sys
 import time
+from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.journal.simulation import Violation, simulate
+from tests.journal.outbox_simulation import OutboxSimulation
+from tests.journal.simulation import Simulation, Violation, simulate
 
 CHUNK = 20
 REPORT = 1000
 
 
-def violation(seed: int) -> str:
+def violation(kind: type[Simulation], seed: int) -> str:
     """Return how the world of a seed violates a guarantee, or an empty string."""
     try:
-        simulate(seed)
+        simulate(seed, kind)
     except Violation as error:
         return str(error)
     return ""
@@ -37,11 +40,13 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--messages", action="store_true", help="let handlers send messages")
     options = parser.parse_args()
+    kind = OutboxSimulation if options.messages else Simulation
     begin = time.monotonic()
     with Pool(options.jobs) as pool:
         seeds = range(options.first, options.first + options.count)
-        for seed, found in zip(seeds, pool.imap(violation, seeds, CHUNK), strict=True):
+        for seed, found in zip(seeds, pool.imap(partial(violation, kind), seeds, CHUNK), strict=True):
             if found:
                 print(found)
                 return 1

@@ -19,11 +19,14 @@ class CrashingDisk:
 
     At a crash, the files are copied into the directory of the next process. The crashed process writes to its own files until it
     is abandoned, so the next one sees nothing of it. Only what happened before the crash counts.
+
+    :param meanwhile: Called at each write: what other threads of the process do at that moment.
     """
 
-    def __init__(self, random: Random, directory: Path) -> None:
+    def __init__(self, random: Random, directory: Path, meanwhile: Callable[[], None] = lambda: None) -> None:
         self._random = random
         self._directory = directory
+        self._meanwhile = meanwhile
         self._generation = 0
         self._writes_left = 0
         self._crashed: Callable[[], None] = lambda: None
@@ -55,6 +58,7 @@ class CrashingDisk:
         if verb in ("SELECT", "PRAGMA", "ROLLBACK", "WITH"):
             yield
             return
+        self._meanwhile()
         if self.full and self._random.random() < 0.8:
             raise _disk_is_full()
         self._writes_left -= 1

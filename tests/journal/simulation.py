@@ -113,7 +113,9 @@ class ProcessClock:
         call = self._clock.callLater(0.0 if self._ended else delay, function, *args, **options)
         if self._ended:
             call.cancel()
-        self._calls = [*self.getDelayedCalls(), call]
+        if len(self._calls) > 50:
+            self._calls = self.getDelayedCalls()
+        self._calls.append(call)
         return call
 
     def getDelayedCalls(self) -> list[Any]:
@@ -197,6 +199,10 @@ class Process:
             now=simulation.now,
             chance=simulation.random.random,
         )
+        self.begin()
+
+    def begin(self) -> None:
+        """Run what the journal has. Called at the end of `start`."""
         self.queue.start()
 
     def receive(self, send: Send) -> Deferred[int]:
@@ -285,8 +291,11 @@ class Process:
 class Simulation:
     """A world from a seed. Its parts can be replaced by defective ones."""
 
+    process_class = Process
     queue_class = DeliveryQueue
     journal_class = SQLiteJournal
+    longest_life = 100
+    """The number of writes after which a process that is to crash has crashed."""
 
     def __init__(self, seed: int, directory: Path) -> None:
         self.random = Random(seed)
@@ -296,8 +305,8 @@ class Simulation:
         self._violations: list[str] = []
         self._seed = seed
         self._wall = 1_800_000_000.0
-        self._disk = CrashingDisk(self.random, directory)
-        self._process = Process(self)
+        self._disk = CrashingDisk(self.random, directory, self._meanwhile)
+        self._process = self.process_class(self)
         self._sends: list[Send] = []
         self._has_crashed = False
 
@@ -312,6 +321,7 @@ class Simulation:
             self._plan()
             while self.clock.calls and self.clock.seconds() < END:
                 self.clock.advance(max(0.0, self.clock.calls[0].getTime() - self.clock.seconds()))
+                self._observe()
                 while not self._process.alive:
                     self._start()
                 self._raise_violation()
@@ -347,6 +357,12 @@ class Simulation:
         later(FAULTS_END, self._fill_disk, False)
         later(FAULTS_END, self._crash)
 
+    def _observe(self) -> None:
+        """Do nothing. Called after each step."""
+
+    def _meanwhile(self) -> None:
+        """Do nothing. Called at each write to the disk: what the reactor's thread does at that moment."""
+
     # The sender.
 
     def _send(self, message: int, route: str, tries: int) -> None:
@@ -368,9 +384,9 @@ class Simulation:
     def _start(self) -> None:
         self._note("the process starts")
         may_crash = self.clock.seconds() < FAULTS_END and self.random.random() < 0.7
-        process = self._process = Process(self)
+        process = self._process = self.process_class(self)
         self._disk.full = False
-        self._disk.begin_process(self.random.randint(1, 100) if may_crash else 0, process.end)
+        self._disk.begin_process(self.random.randint(1, self.longest_life) if may_crash else 0, process.end)
         process.start(self._disk.path)
 
     def _maintain(self) -> None:

@@ -1,0 +1,296 @@
+"""A network for simulations: it confirms late, rejects, breaks connections and is absent, and knows what must arrive and in which order.
+
+A message has its number, the number of its parts and its fate in its text, so it is known again after a restart. The network has
+only its first arrivals in view: `SimulatedNetwork` outlives the processes, each of which has a `SimulatedTransport`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred
+
+from errklein.backends.outbox import NotConfirmed
+from errklein.chat import Message
+from errklein.chat.outgoing import OutgoingMessage
+
+SENT, REJECTED, BREAKING, INVALID = "sent", "rejected", "breaking", "invalid"
+"""The fates of messages: REJECTED has a part that the network rejects, BREAKING one at which the connection breaks each time, and
+INVALID can't be split."""
+
+DROPPED = "dropped"
+"""How a message is settled that the bot has given up and reported. If the disk is full then, and the clock is set back, a later
+process may send it."""
+
+Lane = tuple[str, str, bool]
+"""Recipient, origin and priority."""
+
+Require = Callable[..., None]
+"""Notes a violation if its first argument is false. The others are a format and its values."""
+
+
+class Part(NamedTuple):
+    """A part of a message, as the transport sends it."""
+
+    message: int
+    place: int
+
+
+@dataclass(eq=False)
+class Accepted:
+    """A message that an outbox has accepted, and what the network knows of it.
+
+    :param promised: It was on disk, or the outcome of its delivery was, or its sender got the response.
+    :param settled: Why it needn't arrive any more; "" if it must.
+    """
+
+    number: int
+    lane: Lane
+    parts: int
+    fate: str
+    at: float
+    arrived: set[int] = field(default_factory=set)
+    promised: bool = False
+    settled: str = ""
+
+    @property
+    def body(self) -> str:
+        """The text."""
+        return f"m{self.number} {self.parts} {self.fate}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more of it must arrive."""
+        return len(self.arrived) == self.parts or bool(self.settled)
+
+
+class SimulatedNetwork:
+    """What arrives, in which order, and how often.
+
+    :param random: Random numbers.
+    :param seconds: Returns the time.
+    :param require: Notes violations.
+    """
+
+    def __init__(self, random: Random, seconds: Callable[[], float], require: Require) -> None:
+        self.random = random
+        self.seconds = seconds
+        self.require = require
+        self.absent_until = 0.0
+        self.messages: list[Accepted] = []
+        self._latest: dict[Lane, Part] = {}
+        self._confirmed: dict[Part, float] = {}
+        self._may_repeat: set[Part] = set()
+
+    def expect(self, lane: Lane, parts: int, fate: str) -> Accepted:
+        """Add a message that is about to be accepted."""
+        message = Accepted(len(self.messages), lane, parts, fate, self.seconds())
+        self.messages.append(message)
+        return message
+
+    def arrive(self, part: Part) -> str:
+        """Let a part arrive, and return its fate."""
+        message = self.messages[part.message]
+        if part.place in message.arrived:
+            self.require(part in self._may_repeat, "{} arrives again", part)
+            self._may_repeat.discard(part)
+        else:
+            latest = self._latest.get(message.lane)
+            is_next = latest is None or part > latest or message.settled == DROPPED
+            self.require(is_next, "{} arrives after {} of the same lane", part, latest)
+            self._latest[message.lane] = part
+            message.arrived.add(part.place)
+        if message.fate == SENT or part.place != message.number % message.parts:
+            return SENT
+        if message.fate == REJECTED:
+            message.settled = "rejected"
+        return message.fate
+
+    def confirm(self, part: Part) -> None:
+        """Note that the process knows that the part has arrived."""
+        self._confirmed[part] = self.seconds()
+
+    def break_connection(self, unconfirmed: Iterable[Part]) -> None:
+        """Note that the parts are unconfirmed, and may arrive again."""
+        self._allow_again(unconfirmed)
+
+    def end_process(self, unconfirmed: Iterable[Part], stored_until: float) -> None:
+        """Note that the process has ended. What was confirmed after a time may not be stored as sent, and arrive again."""
+        self._allow_again([*unconfirmed, *(part for part, at in self._confirmed.items() if at >= stored_until)])
+        self._confirmed.clear()
+
+    def _allow_again(self, parts: Iterable[Part]) -> None:
+        # A message is sent again from its first unconfirmed part on.
+        for message, place in parts:
+            self._may_repeat.update(Part(message, each) for each in self.messages[message].arrived if each >= place)
+
+
+@dataclass(eq=False)
+class _Transmitted:
+    part: Part
+    result: Deferred[None] = field(default_factory=Deferred)
+    fate: str = ""
+
+    @property
+    def has_arrived(self) -> bool:
+        return bool(self.fate)
+
+
+class Rejected(Exception):
+    """The network rejects a part."""
+
+
+class SimulatedTransport:
+    """Implements `Transport`: the connections of one process to the network.
+
+    :param clock: The clock of the process.
+    :param has_faults: The network is slow and absent at times.
+    """
+
+    def __init__(self, network: SimulatedNetwork, clock: Any, has_faults: bool) -> None:
+        self._network = network
+        self._random = network.random
+        self._clock = clock
+        self._unconfirmed: list[_Transmitted] = []
+        self._due: dict[str, float] = {}
+        self._is_progressing = False
+        self._has_faults = has_faults
+        self.breaks = 0
+        self.is_connected = self._is_stopped = False
+        self._vary()
+
+    def start(self, ready: Callable[[], None], lost: Callable[[], None]) -> None:
+        """Connect soon, and again after each break.
+
+        :param ready: Called when the network is connected.
+        :param lost: Called when the connection is lost.
+        """
+        self._ready, self._lost = ready, lost
+        self._connect_later()
+
+    def stop(self) -> None:
+        """Disconnect."""
+        self._is_stopped = True
+        self.lose()
+
+    def lose(self) -> None:
+        """Lose the connection. Some of the parts that were on their way have arrived."""
+        if not self.is_connected:
+            return
+        self.is_connected = False
+        self.breaks += 1
+        unconfirmed = self.cut()
+        self._network.break_connection(each.part for each in unconfirmed)
+        if self._random.random() < 0.2:
+            unconfirmed.reverse()
+        for each in unconfirmed:
+            each.result.errback(NotConfirmed("the connection broke"))
+        self._lost()
+        if not self._is_stopped:
+            self._connect_later()
+
+    def cut(self) -> list[_Transmitted]:
+        """Return what is unconfirmed, and forget it, after some more of it has arrived."""
+        self._arrive(breaks=False)
+        unconfirmed, self._unconfirmed = self._unconfirmed, []
+        return unconfirmed
+
+    def progress(self) -> None:
+        """Let some parts arrive, and confirm some of those that have arrived."""
+        if not self._arrive(breaks=True):
+            self.lose()
+            return
+        arrived = [each for each in self._unconfirmed if each.has_arrived]
+        if arrived:
+            some = self._random.randint(1, len(arrived))
+            for each in self._random.choice([arrived, arrived[:1], arrived[:some], arrived[some - 1 :]]):
+                self._confirm(each)
+        if self._random.random() < 0.1:
+            self._vary()
+        self._progress_later()
+
+    def _arrive(self, breaks: bool) -> bool:
+        """Let some parts arrive, and return False if one of them breaks the connection."""
+        waiting = [each for each in self._unconfirmed if not each.has_arrived]
+        for each in waiting[: self._random.randint(0, len(waiting))]:
+            each.fate = self._network.arrive(each.part)
+            if breaks and each.fate == BREAKING:
+                return False
+        return True
+
+    def _confirm(self, each: _Transmitted) -> None:
+        # The callbacks of another one may have broken the connection.
+        if each not in self._unconfirmed:
+            return
+        self._unconfirmed.remove(each)
+        self._network.confirm(each.part)
+        if each.fate == REJECTED:
+            each.result.errback(Rejected("the network rejects it"))
+        else:
+            each.result.callback(None)
+
+    def _progress_later(self) -> None:
+        if self._unconfirmed and not self._is_progressing:
+            self._is_progressing = True
+            self._clock.callLater(self._random.choice(self._delays), self._progress)
+
+    def _progress(self) -> None:
+        self._is_progressing = False
+        if self._unconfirmed:
+            self.progress()
+
+    def _vary(self) -> None:
+        self.window = self._random.choice([1, 1, 2, 5, 20])
+        self._delays = self._random.choice([[0.0], [0.0, 0.01], [0.1, 1.0], [5.0, 30.0]])
+        self._interval = self._random.choice([0.0, 0.0, 0.5, 3.0])
+        if not self._has_faults:
+            self._delays, self._interval = [0.01], 0.0
+
+    def _connect_later(self) -> None:
+        absence = self._network.absent_until - self._network.seconds() if self._has_faults else 0.0
+        self._clock.callLater(max(absence, self._random.choice([0.0, 0.1, 2.0])), self._connect)
+
+    def _connect(self) -> None:
+        if not self._is_stopped:
+            self.is_connected = True
+            self._due.clear()
+            self._ready()
+
+    # What the outbox calls.
+
+    def estimate(self, body: str) -> int:
+        """See `Transport.estimate`."""
+        return int(body.split()[1])
+
+    def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[Part]:
+        """See `Transport.split`."""
+        accepted = self._network.messages[int(message.body.split()[0][1:])]
+        self._network.require(accepted.body == message.body, "the text of message {} is changed", accepted.number)
+        lane = message.recipient, message.origin, message.priority
+        self._network.require(accepted.lane == lane, "the lane of message {} is changed", accepted.number)
+        if accepted.fate == INVALID:
+            accepted.settled = "invalid"
+            raise ValueError("the message can't be sent")
+        return [Part(accepted.number, place) for place in range(accepted.parts)]
+
+    def wait_for(self, recipient: str) -> float:
+        """See `Transport.wait_for`."""
+        now = self._network.seconds()
+        if now < self._due.get(recipient, 0.0):
+            return self._due[recipient] - now
+        self._due[recipient] = now + self._interval
+        return 0.0
+
+    def transmit(self, parts: Sequence[Part]) -> Sequence[Deferred[Any]]:
+        """See `Transport.transmit`."""
+        self._network.require(self.is_connected, "{} are transmitted without a connection", parts)
+        new = [_Transmitted(part) for part in parts]
+        self._unconfirmed += new
+        self._network.require(len(self._unconfirmed) <= self.window, "{} exceed the window", parts)
+        if self._random.random() < 0.1:
+            self.progress()
+        self._progress_later()
+        return [each.result for each in new]

@@ -1,0 +1,191 @@
+"""The simulation with outbox and network: what is accepted is sent, in the order of its lane, and defects are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.backends.outbox import Outbox
+from errklein.backends.outbox._lanes import Entry, Lanes
+from errklein.chat.outgoing import OutgoingMessage
+from errklein.journal import SQLiteJournal
+from errklein.ports import OutboxStore
+from tests.journal.outbox_simulation import OutboxSimulation
+from tests.journal.simulated_network import Part
+from tests.journal.simulation import Violation, simulate
+
+SEEDS = 120
+
+
+class MessagesAfterOutcome(SQLiteJournal):
+    """Defect: a delivery becomes done before its messages are stored."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._end_attempt = self._writer.end
+
+
+class ForgottenRemoval(SQLiteJournal):
+    """Defect: that a message was sent is forgotten if its transaction is undone."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        store, undone = self.outbox, self.outbox.undone
+
+        def forget() -> None:
+            store._removing.clear()
+            undone()
+
+        store.undone = forget  # type: ignore[method-assign]
+
+
+class ForgottenAddition(SQLiteJournal):
+    """Defect: new messages are forgotten if their transaction is undone."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.outbox.undone = self.outbox.committed  # type: ignore[method-assign]
+
+
+class RemovalWhileWriting(SQLiteJournal):
+    """Defect: a message that is sent while a transaction inserts it isn't removed."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        store, remove = self.outbox, self.outbox.remove
+        store.remove = lambda ids: remove([each for each in ids if each not in store._writing])  # type: ignore[method-assign]
+
+
+class Forgetful(Outbox[Part]):
+    """Defect: a part that is unconfirmed when the connection breaks is taken for confirmed."""
+
+    def _repeat(self, entry: Entry[Part], place: int, is_alone: bool, failure: Failure) -> None:
+        self._ready = False
+        self._confirm(entry, place)
+
+
+class EndsOfLanes(Lanes[Part]):
+    """Lanes in which an entry that is transmitted again goes to the end."""
+
+    def rewind(self, entry: Entry[Part], part: int) -> None:
+        """Move the entry."""
+        super().rewind(entry, part)
+        queue = self._queues[entry.message.priority, entry.message.lane]
+        queue.entries.remove(entry)
+        queue.entries.append(entry)
+
+
+class WrongOrder(Outbox[Part]):
+    """Defect: after a break of the connection, messages are sent in another order."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._lanes = EndsOfLanes()
+
+
+class NewestFirst(Outbox[Part]):
+    """Defect: after a restart, messages are sent in another order."""
+
+    def use_store(self, store: OutboxStore, restored: Iterable[OutgoingMessage] = ()) -> None:
+        """Reverse the order."""
+        super().use_store(store, list(restored)[::-1])
+
+
+class WholeMessages(Outbox[Part]):
+    """Defect: a process sends restored messages from their first part on."""
+
+    def use_store(self, store: OutboxStore, restored: Iterable[OutgoingMessage] = ()) -> None:
+        """Forget what was sent."""
+        super().use_store(store, [message._replace(sent=0) for message in restored])
+
+
+class RemovedAtStop(Outbox[Part]):
+    """Defect: messages that aren't sent within the grace period are removed from the store."""
+
+    def _give_up(self) -> None:
+        if self._store is not None:
+            self._store.remove(list(self._entries))
+        super()._give_up()
+
+
+class SilentDrop(Outbox[Part]):
+    """Defect: messages are dropped without a report."""
+
+    def _drop(self, entries: Sequence[Entry[Part]], reason: str, failure: Failure) -> None:
+        for entry in entries:
+            self._finish(entry, failure)
+
+
+class Miscounted(Outbox[Part]):
+    """Defect: after a break of the connection, the outbox has counted one part too few that is unconfirmed."""
+
+    def pause(self) -> None:
+        """Count one less."""
+        self._in_flight -= 1
+        super().pause()
+
+
+class OutboxSimulationTests(SynchronousTestCase):
+    """The guarantees of messages in worlds from many seeds."""
+
+    def assert_found(self, **parts: Any) -> None:
+        """Check that a world with defective parts violates a guarantee."""
+        kind = type("DefectiveSimulation", (OutboxSimulation,), parts)
+        for seed in range(SEEDS):
+            try:
+                simulate(seed, kind)
+            except Violation:
+                return
+        self.fail("the defect was not found")
+
+    def test_messages_are_sent(self) -> None:
+        """A stored message arrives, or is reported, in the order of its lane; twice only across a break or a crash."""
+        for seed in range(SEEDS):
+            simulate(seed, OutboxSimulation)
+
+    def test_messages_after_outcome_are_found(self) -> None:
+        """The simulation finds that a message is lost whose delivery is done."""
+        self.assert_found(journal_class=MessagesAfterOutcome)
+
+    def test_forgotten_removal_is_found(self) -> None:
+        """The simulation finds that a message is sent again whose removal wasn't stored."""
+        self.assert_found(journal_class=ForgottenRemoval)
+
+    def test_forgotten_addition_is_found(self) -> None:
+        """The simulation finds that a message is lost that was in an undone transaction."""
+        self.assert_found(journal_class=ForgottenAddition)
+
+    def test_removal_while_writing_is_found(self) -> None:
+        """The simulation finds that a message is sent again that was sent while it was written."""
+        self.assert_found(journal_class=RemovalWhileWriting)
+
+    def test_forgotten_part_is_found(self) -> None:
+        """The simulation finds that a part is lost that was unconfirmed when the connection broke."""
+        self.assert_found(outbox_class=Forgetful)
+
+    def test_wrong_order_is_found(self) -> None:
+        """The simulation finds that messages change their order when a connection breaks."""
+        self.assert_found(outbox_class=WrongOrder)
+
+    def test_newest_first_is_found(self) -> None:
+        """The simulation finds that messages change their order at a restart."""
+        self.assert_found(outbox_class=NewestFirst)
+
+    def test_whole_messages_are_found(self) -> None:
+        """The simulation finds that parts are sent again that were stored as sent."""
+        self.assert_found(outbox_class=WholeMessages)
+
+    def test_removal_at_stop_is_found(self) -> None:
+        """The simulation finds that messages are lost that a stop has interrupted."""
+        self.assert_found(outbox_class=RemovedAtStop)
+
+    def test_silent_drop_is_found(self) -> None:
+        """The simulation finds that a message is dropped without a report."""
+        self.assert_found(outbox_class=SilentDrop)
+
+    def test_miscounted_parts_are_found(self) -> None:
+        """The simulation finds that more parts are unconfirmed than the network allows."""
+        self.assert_found(outbox_class=Miscounted)
