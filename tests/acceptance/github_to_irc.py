@@ -20,6 +20,8 @@ from tests.backends.irc.ngircd import Ngircd, join
 from tests.processes import LIMIT, ROOT, TWISTD, environment, free_port, write_config
 
 BOT, ROOM = "errklein", "#github"
+MOST_AGAIN = 16
+"""Maximum number of lines that may be unconfirmed when the connection breaks."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ class Figures:
     expected: Sequence[Delivery]
     statuses: Sequence[int]
     lines: Sequence[str]
+    """The lines, without those that were sent again."""
+    again: int
+    """The number of lines before the crash that were sent again after it, since the server had not confirmed them."""
     heard_before: int
     """The number of lines before the server crashed."""
     posted_before: int
@@ -46,7 +51,8 @@ class Figures:
         return f"""\
 {len(self.expected)} webhooks of {len({each.event for each in self.expected})} events: {statuses}; posted in {self.posting:.1f} s
 {len(self.lines)} lines in {self.telling:.1f} s: {lost} lost, {twice} twice, {len(strange)} out of order
-server killed after line {self.heard_before}, {self.posted_before} webhooks posted; {self.silence:.1f} s without a line"""
+server killed after line {self.heard_before}, {self.posted_before} webhooks posted; {self.silence:.1f} s without a line,
+then the last {self.again} lines again"""
 
     def problems(self) -> list[str]:
         """Return a line for each failed expectation."""
@@ -54,6 +60,8 @@ server killed after line {self.heard_before}, {self.posted_before} webhooks post
         found = [f"a response has the status {status}" for status in self.statuses if status not in (200, 204)]
         found += [f"{lost} lines are missing"] * bool(lost) + [f"{twice} lines occur twice"] * bool(twice)
         found += [f"out of order: {line}" for line in strange]
+        if self.again > MOST_AGAIN:
+            found.append(f"{self.again} lines were sent again after the crash")
         if len(self.lines) != len(self.expected):
             found.append(f"{len(self.lines)} lines for {len(self.expected)} webhooks")
         return found
@@ -99,7 +107,12 @@ async def github_to_irc(reactor: Any, directory: Path, expected: Sequence[Delive
         await until(reactor, lambda: bool(people[1].texts), 2 * LIMIT)
         silence = time.monotonic() - killed
         wanted = len(expected) - len(before)
-        await until(reactor, lambda: len(people[1].texts) >= wanted, wanted + LIMIT, must=False)
+        await until(
+            reactor,
+            lambda: len(people[1].texts) >= wanted + repeated(before, people[1].texts),
+            wanted + LIMIT,
+            must=False,
+        )
         telling = time.monotonic() - began
         # A duplicate line may come last.
         await deferLater(reactor, 1.0)
@@ -109,8 +122,15 @@ async def github_to_irc(reactor: Any, directory: Path, expected: Sequence[Delive
         if bot is not None:
             bot.end()
         server.stop()
-    lines = before + people[1].texts
-    return Figures(expected, statuses + more, lines, len(before), half, posting + took, telling, silence)
+    again = repeated(before, people[1].texts)
+    lines = before + people[1].texts[again:]
+    return Figures(expected, statuses + more, lines, again, len(before), half, posting + took, telling, silence)
+
+
+def repeated(before: Sequence[str], after: Sequence[str]) -> int:
+    """Return how many of the last lines before the crash are the first ones after it."""
+    most = min(len(before), len(after))
+    return max(count for count in range(most + 1) if before[len(before) - count :] == after[:count])
 
 
 class _Bot:

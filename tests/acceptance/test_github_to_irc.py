@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.acceptance.github_to_irc import github_to_irc
+from tests.acceptance.github_to_irc import github_to_irc, repeated
 from tests.acceptance.payloads import Delivery, compare, deliveries, require_package
 
 
@@ -38,6 +38,17 @@ class CompareTests(SynchronousTestCase):
     def test_as_posted(self) -> None:
         """Lines in the order of the webhooks have no errors."""
         self.assert_compared("aabc", 0, 0, 0)
+
+    def test_sent_again(self) -> None:
+        """The first lines after a crash may be the last ones before it."""
+        for before, after, again in (
+            ("abc", "cde", 1),
+            ("abc", "bcd", 2),
+            ("abc", "de", 0),
+            ("", "a", 0),
+            ("abc", "abcd", 3),
+        ):
+            self.assertEqual(repeated(list(before), list(after)), again)
 
     def test_wrong(self) -> None:
         """Missing, duplicate and misplaced lines are counted."""

@@ -93,7 +93,7 @@ class PingTests(SynchronousTestCase):
 
     def test_no_ping_while_more_lines_follow(self) -> None:
         """The PING waits for the last line, but for no more than WINDOW lines."""
-        talk = Conversation(version="ngircd-27")
+        talk = Conversation(version="InspIRCd-4")
         for number in range(WINDOW - 1):
             talk.transmit(line(str(number)), more_follow=True)
         self.assertFalse([each for each in talk.written() if each.startswith("PING")])
