@@ -23,7 +23,7 @@ Place = tuple[str, ...]
 
 
 MOST_QUESTIONS = 5
-"""Maximum number of open questions for one person. A handler in a thread keeps its thread while it waits for the reply."""
+"""Maximum number of open questions for one person. A handler in a thread occupies one of at most 100 additional threads meanwhile."""
 
 
 class Reply(str):  # noqa: SLOT000 - it has an attribute
