@@ -24,14 +24,14 @@ class AnnouncementTests(PluginTestCase):
         """Give deliveries up."""
         for number in ids:
             delivery = StoredDelivery(number, route, DeliveryState.DEAD, 0.0, attempt=3)
-            self.dead.announce(delivery, Outcome(500, "ValueError: token=abcdef *x*", 0.2))
+            self.dead.announce(delivery, Outcome(500, "ValueError: passphrase=abcdef *x*", 0.2))
 
     def test_announced_once(self) -> None:
         """Administrators get the route, the id and the reason; rooms don't get the reason."""
         self.die(7)
         self.assertEqual(
             self.bot.sent_to("@admin"),
-            [f"{DEAD}: 500 after 0.2 s: ValueError: token=••• *x*. See !delivery 7"],
+            [f"{DEAD}: 500 after 0.2 s: ValueError: passphrase=••• *x*. See !delivery 7"],
         )
         [notice] = self.bot.sent_to("#ops")
         self.assertRegex(
