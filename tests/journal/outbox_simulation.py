@@ -146,9 +146,11 @@ class SendingProcess(Process):
 
     def _close_outbox(self, grace: float) -> None:
         self.queue.close()
-        self.outbox.close(grace).addCallback(self._disconnect)
+        # The network may confirm more until it is disconnected.
+        seconds = self._world.random.choice([0.0, 1.0])
+        self.outbox.close(grace).addCallback(lambda _: self.clock.callLater(seconds, self._disconnect))
 
-    def _disconnect(self, _: None) -> None:
+    def _disconnect(self) -> None:
         self.transport.stop()
         self.journal.close().addCallback(self._stopped)
 

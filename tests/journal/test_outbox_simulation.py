@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from twisted.internet.defer import succeed
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -59,6 +60,14 @@ class RemovalWhileWriting(SQLiteJournal):
         store.remove = lambda ids: remove([each for each in ids if each not in store._writing])  # type: ignore[method-assign]
 
 
+class EarlyFlush(SQLiteJournal):
+    """Defect: whoever waits until messages are on disk waits for nothing."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.outbox.flush = lambda: succeed(None)  # type: ignore[method-assign]
+
+
 class Forgetful(Outbox[Part]):
     """Defect: a part that is unconfirmed when the connection breaks is taken for confirmed."""
 
@@ -111,6 +120,14 @@ class RemovedAtStop(Outbox[Part]):
         super()._give_up()
 
 
+class LateConfirmation(Outbox[Part]):
+    """Defect: what the network confirms after `close` is not stored as sent."""
+
+    def _settle(self, result: Any, entry: Entry[Part], place: int, is_alone: bool) -> None:
+        if not self._closed:
+            super()._settle(result, entry, place, is_alone)
+
+
 class SilentDrop(Outbox[Part]):
     """Defect: messages are dropped without a report."""
 
@@ -126,6 +143,14 @@ class Miscounted(Outbox[Part]):
         """Count one less."""
         self._in_flight -= 1
         super().pause()
+
+
+class Boundless(Outbox[Part]):
+    """Defect: the outbox has no limits."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._room.take = lambda entry, timeout=0.0: self._room.exceed(entry)  # type: ignore[method-assign]
 
 
 class OutboxSimulationTests(SynchronousTestCase):
@@ -189,3 +214,15 @@ class OutboxSimulationTests(SynchronousTestCase):
     def test_miscounted_parts_are_found(self) -> None:
         """The simulation finds that more parts are unconfirmed than the network allows."""
         self.assert_found(outbox_class=Miscounted)
+
+    def test_early_flush_is_found(self) -> None:
+        """The simulation finds that a message is lost after the response to its request."""
+        self.assert_found(journal_class=EarlyFlush)
+
+    def test_late_confirmation_is_found(self) -> None:
+        """The simulation finds that a message is sent again that was confirmed while the bot disconnected."""
+        self.assert_found(outbox_class=LateConfirmation)
+
+    def test_missing_bounds_are_found(self) -> None:
+        """The simulation finds that more messages wait than the limits allow."""
+        self.assert_found(outbox_class=Boundless)
