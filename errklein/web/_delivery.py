@@ -20,7 +20,7 @@ from werkzeug.exceptions import HTTPException
 from errklein.listening import client_of
 from errklein.running import NEVER, Overloaded, Placement, PoolStopped
 from errklein.web._error_pages import Problem, problem_of, retry_after
-from errklein.web._handler_call import HandlerCall, RouteChanged
+from errklein.web._handler_call import HandlerCall, RouteChanged, break_cycles
 from errklein.web._responses import HTML, PreparedResponse, ReactorValue, prepare_response, simple_response, split_body
 from errklein.web._routes import Route
 from errklein.web._services import WebServices
@@ -330,10 +330,12 @@ class Delivery(Resource):
 
     def _failed(self, failure: Failure) -> Any:
         error = failure.value
+        assert error is not None
         if isinstance(error, RouteChanged):
             self._dispatch_again()
         elif (problem := problem_of(error)) is not None:
-            _break_cycles(failure)
+            break_cycles(error)
+            failure.cleanFailure()
             if problem.status == 503:
                 self.log.warn("A webhook gets 503: {reason}", reason=str(error))
             self._send_error(problem)
@@ -342,7 +344,8 @@ class Delivery(Resource):
         elif isinstance(error, PoolStopped) and self.hook is None:
             self._send_unavailable("the service is stopping", 10.0)
         elif isinstance(error, HTTPException):
-            _break_cycles(failure)
+            break_cycles(error)
+            failure.cleanFailure()
             self.note_rejection(error)
             return self._respond_with(error)
         else:
@@ -428,13 +431,3 @@ class Delivery(Resource):
             if self._recorder is not None:
                 self._recorder.responded(self)
             self.request.drop_body()
-
-
-def _break_cycles(failure: Failure) -> None:
-    """Forget the traceback of an error that is no fault, as `HandlerCall` does.
-
-    Its frames would keep the body in memory until the next garbage collection.
-    """
-    failure.cleanFailure()
-    if failure.value is not None:
-        failure.value.__context__ = None
