@@ -247,6 +247,9 @@ class Outbox(Generic[P]):
             self._go_on()
         elif self._timer is None:
             self._timer = self._reactor.callLater(0, self._go_on)
+        else:
+            # It waits for the rate limit of some recipient, and others may have none.
+            self._timer.reset(0)
 
     def _next_parts(self) -> tuple[list[tuple[Entry[P], int, P]], float]:
         """Return the parts that may be sent now, and the seconds after which to ask for others."""

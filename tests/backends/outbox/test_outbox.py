@@ -131,6 +131,18 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.network.got, ["a", "b", "b", "c"])
         self.assertEqual(len(self.outbox), 0)
 
+    def test_rate_limit_of_one_recipient(self) -> None:
+        """While one recipient's rate limit is waited for, and parts are unconfirmed, messages to others are sent at once."""
+        outbox = self.make(window=3)
+        self.network.wait_for = lambda recipient: 60.0 if recipient == "slow" else 0.0  # type: ignore[method-assign]
+        outbox.resume()
+        outbox.put(["a"], recipient="quick")
+        outbox.put(["b"], recipient="slow")
+        self.clock.advance(0)
+        outbox.put(["c"], recipient="quick")
+        self.clock.advance(0)
+        self.assertEqual(self.network.got, ["a", "c"])
+
     def test_refused_message_is_given_up(self) -> None:
         """A message that the network rejects doesn't delay the next one, and its awaitable fails with the reason."""
         refused = self.outbox.put(["a", "rest of a"])
