@@ -63,6 +63,9 @@ class Lanes(Generic[P]):
         self._priority: deque[_Queue[P]] = deque()
         self._others: deque[_Queue[P]] = deque()
 
+    def __len__(self) -> int:
+        return len(self._queues)
+
     def add(self, entry: Entry[P]) -> None:
         """Add an entry at the end of its lane."""
         key = entry.message.priority, entry.message.lane

@@ -36,6 +36,9 @@ from errklein.text.masking import masker
 
 P = TypeVar("P")
 
+_LANES_AT_ONCE = 200
+"""Number of lanes below which each new message may be sent at once. With more, it waits 5 ms for every 200 of them."""
+
 
 class Outbox(Generic[P]):
     """A queue of messages. Create it in the reactor's thread. It is paused until `resume` is called.
@@ -127,7 +130,7 @@ class Outbox(Generic[P]):
         number = next(self._unstored_ids) if store is None else store.next_id()
         text = body if len(body) <= self._limits.length else body[: self._limits.length]
         message = OutgoingMessage(
-            number, self.network, recipient, text, origin.get(), priority, self._now(), details=details
+            number, self.network, recipient, text, origin.get(), bool(priority), self._now(), details=details
         )
         return self._accept(message, None, original)
 
@@ -243,13 +246,15 @@ class Outbox(Generic[P]):
         """Transmit more at the end of this turn of the reactor, so that the messages of one turn are transmitted together."""
         if self._is_going_on or not self._ready:
             return
-        if not self._in_flight:
+        # A look at all lanes takes some microseconds for each, in which most may wait for the rate limit.
+        delay = len(self._lanes) // _LANES_AT_ONCE / 200
+        if not self._in_flight and not delay:
             self._go_on()
         elif self._timer is None:
-            self._timer = self._reactor.callLater(0, self._go_on)
-        else:
+            self._timer = self._reactor.callLater(delay, self._go_on)
+        elif self._timer.getTime() > self._reactor.seconds() + delay:
             # It waits for the rate limit of some recipient, and others may have none.
-            self._timer.reset(0)
+            self._timer.reset(delay)
 
     def _next_parts(self) -> tuple[list[tuple[Entry[P], int, P]], float]:
         """Return the parts that may be sent now, and the seconds after which to ask for others."""
@@ -259,21 +264,23 @@ class Outbox(Generic[P]):
         for entry in self._lanes.rotation():
             if len(batch) >= room:
                 break
-            if entry.parts is None:
+            if not entry.is_transmitted:
                 try:
-                    entry.parts = self._transport.split(entry.message, entry.original)
+                    wait = self._transport.wait_for(entry.message.recipient)
+                    if wait > 0:
+                        shortest = min(shortest or wait, wait)
+                        continue
+                    if entry.parts is None:
+                        # Only now: many lanes may wait.
+                        entry.parts = self._transport.split(entry.message, entry.original)
                 except Exception:
                     entry.parts = ()
                     self._reject(entry, Failure())
                     continue
-            if entry.is_transmitted:
+            if not entry.parts or entry.is_transmitted:
                 if not entry.unconfirmed:
                     # It has no text, or all parts were sent before the restart.
                     self._finish(entry, None)
-                continue
-            wait = self._transport.wait_for(entry.message.recipient)
-            if wait > 0:
-                shortest = min(shortest or wait, wait)
                 continue
             place = entry.position
             entry.position += 1

@@ -300,6 +300,52 @@ class LanesTests(SynchronousTestCase):
         self.assertEqual(self.network.got, ["c", "d", "e"])
         self.assertEqual(store.kept, {})
 
+    def test_recipient_that_no_network_knows(self) -> None:
+        """A message is rejected if the network fails to look at its recipient. The others are sent."""
+        store = KeptMessages()
+        self.outbox = self.make(store)
+        usual = self.network.wait_for
+        self.network.wait_for = lambda recipient: usual(recipient[0])  # type: ignore[method-assign]
+        self.send("lost", "")
+        self.send("a", "#ops")
+        self.outbox.resume()
+        self.assertEqual(self.network.got, ["a"])
+        self.assertEqual([message.body for message in store.kept.values()], ["a"])
+
+    def test_priority_that_is_no_bool(self) -> None:
+        """A plugin may pass any value as the priority; the store gets True or False, as it can store nothing else."""
+        store = KeptMessages()
+        self.outbox = self.make(store)
+        for priority in (None, "yes", object()):
+            self.outbox.send("#ops", "a", priority=priority)  # type: ignore[arg-type]
+        self.assertEqual([message.priority for message in store.kept.values()], [False, True, True])
+
+    def test_work_for_many_lanes(self) -> None:
+        """While the rate limit applies, 2,000 messages to different people cost a few looks at each, and are not split."""
+        self.outbox = self.make(window=16, pace=TokenBucket(self.clock.seconds, 0.5, 1))
+        looks: list[str] = []
+        splits: list[str] = []
+        usual_wait, usual_split = self.network.wait_for, self.network.split
+
+        def wait_for(recipient: str) -> float:
+            looks.append(recipient)
+            return usual_wait(recipient)
+
+        def split(message: OutgoingMessage, original: Any) -> list[str]:
+            splits.append(message.recipient)
+            return usual_split(message, original)
+
+        self.network.wait_for, self.network.split = wait_for, split  # type: ignore[method-assign]
+        self.outbox.resume()
+        self.send("a", "#ops")
+        self.network.confirm()
+        for number in range(2_000):
+            self.send("a", f"person{number}")
+        self.clock.pump([0.25] * 4)
+        self.assertEqual(len(self.network.got), len(splits))
+        self.assertGreater(len(splits), 2)
+        self.assertLess(len(looks), 40_000)
+
     @given(
         st.lists(
             st.one_of(
