@@ -330,7 +330,6 @@ class Delivery(Resource):
 
     def _failed(self, failure: Failure) -> Any:
         error = failure.value
-        assert error is not None
         if isinstance(error, RouteChanged):
             self._dispatch_again()
         elif (problem := problem_of(error)) is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import HTTPException
 
@@ -16,17 +16,14 @@ if TYPE_CHECKING:
     from errklein.web.facade.context import RequestContext
 
 
-E = TypeVar("E", bound=BaseException)
-
-
 class RouteChanged(Exception):
     """The routes have changed since the request was matched."""
 
 
-def break_cycles(error: E) -> E:
-    """Return the error without its traceback and context, whose frames would keep the body until the next garbage collection."""
-    error.__context__ = None
-    return error.with_traceback(None)
+def break_cycles(error: BaseException | None) -> None:
+    """Remove the traceback and context of an error, whose frames would keep the body until the next garbage collection."""
+    if error is not None:
+        error.__traceback__ = error.__context__ = None
 
 
 @dataclass(eq=False)
@@ -56,7 +53,8 @@ class HandlerCall:
         try:
             value = self.hook.handler(payload, **self.captures)
         except HTTPException as error:
-            value = break_cycles(error)
+            value = error
+            break_cycles(error)
             self.delivery.note_rejection(error)
         response = prepare_response(value, self.context)
         # The runner continues a Deferred or a coroutine on the reactor.
