@@ -16,7 +16,7 @@ handled_network: ContextVar[str] = ContextVar("errklein.network", default="")
 """The name of the network whose message or other event is being handled; "" outside of any."""
 
 origin: ContextVar[str] = ContextVar("errklein.origin", default="")
-"""Whose work is being done: `route:Plugin:method`, `person:network/name` or `plugin:Name`; "" for the bot itself.
+"""The origin of the work in progress: `route:Plugin:method`, `person:network/name` or `plugin:Name`; "" for the bot itself.
 
 Pools and outboxes are shared among origins.
 """
