@@ -17,6 +17,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import LogEvent, Logger, formatEvent
+from twisted.python.failure import Failure
 
 from errklein.backends.outbox import Outbox, OutboxLimits
 from errklein.bot._stored_messages import StoredMessages
@@ -82,7 +83,8 @@ class SendingProcess(Process):
             setattr(self.journal, name, self._promising(getattr(self.journal, name)))
         stored = StoredMessages(self.journal.outbox, [self], self._notify, world.limits.age, world.now)  # type: ignore[list-item]
         stored.log = Logger(observer=self._log)  # type: ignore[misc]
-        Deferred.fromCoroutine(stored.restore()).addCallback(self._restored)
+        restored = Deferred.fromCoroutine(stored.restore())
+        restored.addCallback(self._restored).addErrback(world.fail, "restoring fails")
 
     def _restored(self, _: None) -> None:
         self.is_ready = True
@@ -148,7 +150,10 @@ class SendingProcess(Process):
         self.queue.close()
         # The network may confirm more until it is disconnected.
         seconds = self._world.random.choice([0.0, 1.0])
-        self.outbox.close(grace).addCallback(lambda _: self.clock.callLater(seconds, self._disconnect))
+        closed = self.outbox.close(grace)
+        closed.addCallback(lambda _: self.clock.callLater(seconds, self._disconnect))
+        require = self._world.network.require
+        self.clock.callLater(grace + 0.1, lambda: require(closed.called, "the grace period of {} s isn't kept", grace))
 
     def _disconnect(self) -> None:
         self.transport.stop()
@@ -326,6 +331,10 @@ class OutboxSimulation(Simulation):
         super()._set_clock(seconds)
 
     # The guarantees.
+
+    def fail(self, failure: Failure, what: str) -> None:
+        """Note an error that is not part of the simulation."""
+        self._require(False, "{}: {}", what, failure)
 
     def drop(self, numbers: Sequence[int], reason: str) -> None:
         """Note that messages are dropped and reported."""
