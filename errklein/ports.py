@@ -19,7 +19,7 @@ from errklein.webhooks.deliveries import DeliveryQuery, Outcome, QueueDepth, Sto
 
 
 class OutboxFull(Exception):
-    """The outbox of a backend is full: messages arrive faster than the network accepts them."""
+    """The outbox of a network has no room: OUTBOX_LIMIT or OUTBOX_SIZE is reached, in total or for one recipient."""
 
 
 class OutboxClosed(Exception):
@@ -27,7 +27,7 @@ class OutboxClosed(Exception):
 
 
 class SentLater(OutboxClosed):
-    """The bot has disconnected before a message was sent. It is stored, and sent after the next start."""
+    """The bot has disconnected before a message was sent. It is stored, and the next start sends it."""
 
 
 class OutboxExpired(Exception):

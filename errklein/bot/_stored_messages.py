@@ -37,7 +37,10 @@ class StoredMessages:
         self._now = now
 
     async def restore(self) -> None:
-        """Pass the messages to their networks. Those that are too old, or of an unknown network, are dropped."""
+        """Pass the messages to their networks. Those that are too old are dropped.
+
+        Others of a network that isn't configured stay in the store, for example while `--backend` replaces the networks.
+        """
         outboxes = {backend.network: backend for backend in self._backends if isinstance(backend, QueuesMessages)}
         waiting: dict[str, list[OutgoingMessage]] = {network: [] for network in outboxes}
         old: list[OutgoingMessage] = []

@@ -409,7 +409,8 @@ class BotPlugin(StoreMixin):
             room = self.build_identifier("#builds")
             self.send(room, "Build **42** has failed.")
 
-        The network's outbox sends the message as soon as it can, and splits text that is too long for one message.
+        The network's outbox keeps the message until the network has it, across disconnections and restarts, and splits text
+        that is too long for one message.
 
         :param identifier: The recipient: `msg.frm`, `msg.to`, or a result of `build_identifier`.
         :param text: The text, in Markdown. Put text from outside in backticks to show it unchanged.
@@ -418,10 +419,11 @@ class BotPlugin(StoreMixin):
         :param priority: True to send it before the messages without priority that wait on this network.
         :param mentions: True to let `@channel`, `@here`, `@everyone` and the like in the text notify people. By default, they
             are shown without effect.
-        :returns: On the reactor, an awaitable that may be ignored; it fires when the network has the message.
-            In a thread, None, once the outbox has accepted the message.
+        :returns: On the reactor, an awaitable that may be ignored. It fires when the network has the message, and fails with
+            OutboxExpired after OUTBOX_MAX_AGE, with SentLater if the next start sends the message, or with the network's
+            error. In a thread, None, once the outbox has accepted the message.
         :raises ValueError: If `identifier` isn't an identifier, for instance a string.
-        :raises OutboxFull: If messages are sent faster than the network accepts them.
+        :raises OutboxFull: If messages are sent faster than the network accepts them; in a thread, after 5 s.
         """
         options = _options(priority=priority, mentions=mentions)
         return self._bot.send(identifier, text, in_reply_to, groupchat_nick_reply, **options)
