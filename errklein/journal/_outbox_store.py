@@ -126,7 +126,18 @@ class SQLiteOutboxStore:
 
     def load(self) -> Deferred[Sequence[OutgoingMessage]]:
         """See `OutboxStore.load`."""
-        return self._read(_SELECT, (self._first_id,)).addCallback(lambda rows: [_message(row) for row in rows])
+        return self._read(_SELECT, (self._first_id,)).addCallback(self._messages)
+
+    def _messages(self, rows: Sequence[Any]) -> Sequence[OutgoingMessage]:
+        messages = []
+        for row in rows:
+            try:
+                messages.append(_message(row))
+            except (TypeError, ValueError) as error:
+                # Another program has written it. It must not keep the bot from starting.
+                _log.error("A message that waits to be sent can't be read, and is lost: {error}", error=str(error))
+                self.remove([row[0]])
+        return messages
 
     def close(self) -> None:
         """Begin the last write. Messages that are added later aren't stored."""
@@ -256,6 +267,11 @@ def _row(message: OutgoingMessage) -> Sequence[object]:
 
 
 def _message(row: Sequence[Any]) -> OutgoingMessage:
-    fields = [field.decode("utf-8", "surrogatepass") if isinstance(field, bytes) else field for field in row]
-    message = OutgoingMessage._make(fields)
-    return message._replace(priority=bool(message.priority))
+    """Return the message of a row; raises TypeError or ValueError if it isn't one."""
+    number, *texts, priority, accepted_at, sent, details = row
+    network, recipient, body, origin, details = (
+        bytes.decode(text, "utf-8", "surrogatepass") for text in (*texts, details)
+    )
+    return OutgoingMessage(
+        number, network, recipient, body, origin, bool(priority), float(accepted_at), max(0, int(sent)), details
+    )

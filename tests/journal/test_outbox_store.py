@@ -216,6 +216,26 @@ class WritingTests(StoreCase):
         self.assertEqual(self.written(), [message.id])
         open_archive(self.path).close()
 
+    def test_rows_that_are_no_messages(self) -> None:
+        """Rows that another program has written wrongly are logged and removed. The others are loaded."""
+        good = self.add()
+        self.wait(0.015)
+        self.close()
+        with closing(sqlite3.connect(self.path)) as connection:
+            for number, (body, accepted_at, sent) in enumerate(
+                [(b"\xff", 0.0, 0), (5, 0.0, 0), (b"hi", b"noon", 0), (b"hi", 0.0, "several")], good.id + 1
+            ):
+                row = (number, b"IRC", b"#builds", body, b"", 0, accepted_at, sent, b"")
+                connection.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            connection.commit()
+        self.open()
+        loaded = self.store.load()
+        self.threads.turn()
+        self.assertEqual(self.successResultOf(loaded), [good])
+        self.assertEqual(len(self.lines), 4)
+        self.wait(0.05)
+        self.assertEqual(self.written(), [good.id])
+
 
 class DeliveryTests(StoreCase):
     def test_delivery_and_messages_in_one_transaction(self) -> None:
