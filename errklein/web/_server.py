@@ -126,7 +126,10 @@ class WebServer:
         """
         recording = Recording(self._now, journal, later, waits, self._services.settings.delivery_log)
         self._services = replace(self._services, recording=recording, messages=journal.outbox)
-        self._recorded_services = replace(self._services, pool=self._recorded_pool, bodies=self._recorded_bodies)
+        # Without messages: the end of a recorded delivery writes them itself.
+        self._recorded_services = replace(
+            self._services, pool=self._recorded_pool, bodies=self._recorded_bodies, messages=None
+        )
 
     def run(self, delivery: StoredDelivery) -> Deferred[Outcome | Postponed]:
         """Call the handler of a recorded delivery. The Deferred fires when the handler has ended."""

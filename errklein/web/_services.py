@@ -57,6 +57,6 @@ class WebServices:
     checks: Checks
     recording: Recording
     messages: OutboxStore | None = None
-    """The messages that handlers have sent."""
+    """The messages that handlers have sent, for which responses wait; None if they don't."""
     flask: Flask = field(default_factory=Flask)
     """The object behind `flask.current_app`."""

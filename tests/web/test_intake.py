@@ -604,6 +604,13 @@ class SentMessagesTests(IntakeCase):
         self.clock.advance(100)
         self.assertEqual((self.states(), len(self.plugin.got)), (["done"], 2))
 
+    def test_recorded_webhook_does_not_wait(self) -> None:
+        """A recorded webhook ends at once, since its end is written with the messages; so a slow disk doesn't repeat it."""
+        self.post("/durable", b"{}", signed(b"{}"))
+        self.store.unwritten = True
+        self.clock.advance(0)
+        self.assertEqual((self.states(), len(self.plugin.got)), (["done"], 1))
+
     def test_hanging_disk(self) -> None:
         """If the disk hangs, the sender gets 504 at the deadline, and nothing else afterwards."""
         self.store.unwritten = True
