@@ -164,9 +164,10 @@ class SQLiteOutboxStore:
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Make the changes. Called in the thread that writes, within a transaction."""
-        # In this order: a message that is removed meanwhile is deleted after it was inserted.
-        new = list(_take(self._added, self._writing).values())
+        # In this order: what was sent of a message isn't taken before the message, and a message that is removed meanwhile is
+        # deleted after it was inserted.
         sent = list(_take(self._sent, self._advancing).items())
+        new = list(_take(self._added, self._writing).values())
         removed = list(_take(self._removed, self._removing))
         for start in range(0, len(new), MAX_ROWS):
             # Few at a time, since their texts are copied.
