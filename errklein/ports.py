@@ -179,11 +179,12 @@ class CallsInOrder(Protocol):
     """Implemented by backends whose methods may block. The bot calls them in the backend's sending thread."""
 
     def call_in_order(
-        self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = ""
+        self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = "", priority: bool = False
     ) -> Awaitable[None] | None:
-        """Call the function in a thread after everything that is queued before it. Returns as `send_message` does.
+        """Call the function in a thread after what the same origin has queued for the recipient. Returns as `send_message` does.
 
-        `recipient` and `text` name the message in the log if the function is never called.
+        `recipient` and `text` name the message in the log if the function is never called. With `priority`, it is called
+        before everything without priority.
         """
 
 

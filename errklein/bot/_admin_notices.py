@@ -96,7 +96,7 @@ class AdminNotices:
                     # On some networks, build_identifier waits for a server.
                     if isinstance(backend, CallsInOrder):
                         details = (backend, admin, notice, summary)
-                        backend.call_in_order(self._address, *details, recipient=str(admin), text=text)
+                        backend.call_in_order(self._address, *details, recipient=str(admin), text=text, priority=True)
                     else:
                         self._address(backend, admin, notice, summary)
                 except Exception as error:

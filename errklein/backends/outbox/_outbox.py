@@ -134,14 +134,16 @@ class Outbox(Generic[P]):
         )
         return self._accept(message, None, original)
 
-    def put(self, parts: Sequence[P], *, recipient: str = "", text: str = "") -> Deferred[None] | None:
+    def put(
+        self, parts: Sequence[P], *, recipient: str = "", text: str = "", priority: bool = False
+    ) -> Deferred[None] | None:
         """Queue parts that aren't stored, such as function calls. Returns and raises as `send`.
 
         :param recipient: The recipient, for the lane and the log.
         :param text: The text, for the log if the parts can't be sent.
         """
         message = OutgoingMessage(
-            next(self._unstored_ids), self.network, recipient, text, origin.get(), accepted_at=self._now()
+            next(self._unstored_ids), self.network, recipient, text, origin.get(), priority, self._now()
         )
         return self._accept(message, parts, None)
 

@@ -2,7 +2,7 @@
 
 The code of a third-party backend runs in its own thread, where it may block: from its `__init__` to the end of
 `serve_forever`. Its events are passed to the reactor, in order. Messages go through an outbox to a second thread, since
-sending may block, too. Changes of presence and reactions take the same way, so that the order of calls is kept.
+sending may block, too. Changes of presence and reactions take the same way.
 
 Methods that return a value are called in the caller's thread. There they may block, as in errbot. On the reactor they
 would block the whole bot. If the `build_identifier`, `build_reply` or `query_room` of a backend contacts a server, use
@@ -238,10 +238,10 @@ class ThreadedNetwork:
         return offer(user, fsource, *details)
 
     def call_in_order(
-        self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = ""
+        self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = "", priority: bool = False
     ) -> Awaitable[None] | None:
-        """Call the function after everything that is queued before; see ports.CallsInOrder."""
-        return self._outbox.put([partial(function, *args)], recipient=recipient, text=text)
+        """Call the function in its turn; see ports.CallsInOrder."""
+        return self._outbox.put([partial(function, *args)], recipient=recipient, text=text, priority=priority)
 
     @property
     def error_reply(self) -> str:

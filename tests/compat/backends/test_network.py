@@ -145,6 +145,18 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertEqual(self.legacy.sent, [("alice", "beware")])
         self.assertNotIn(threading.current_thread(), told_in)
 
+    def test_notices_go_first(self) -> None:
+        """Messages of others that wait for a slow backend don't delay a warning to administrators."""
+        self.until(lambda: self.legacy.connections)
+        self.legacy.may_send = threading.Event()
+        for number in range(10):
+            self.bot.send(self.bot.build_identifier(f"person{number}"), "hello")
+        self.bot.warn_admins("beware")
+        self.legacy.may_send.set()
+        self.until(lambda: len(self.legacy.sent) == 11)
+        # One message is being sent, and another one while the name is looked up.
+        self.assertIn(("alice", "beware"), self.legacy.sent[:3])
+
     def test_missed_notices(self) -> None:
         """A warning that the backend couldn't send is sent when the administrator comes online."""
         send, refused = self.legacy.send_message, []
