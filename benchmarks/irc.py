@@ -5,7 +5,8 @@ rate, whatever the bot does; each is a random person, in the person's room. A re
 reply that its sender gets. The people are one process, the server another.
 
     python benchmarks/irc.py [--users 500] [--rooms 50] [--rate 200] [--seconds 60] [--errbot-python PYTHON]
-                             [--limnoria-python PYTHON] [--contenders errklein,errbot,Limnoria] [--json FILE]
+                             [--limnoria-python PYTHON] [--contenders errklein,errbot,Limnoria] [--before CHECKOUT]
+                             [--json FILE] [--page FILE]
     python benchmarks/irc.py --seconds 12       a minute for all three
 
 Needs ngircd. errbot and Limnoria are installed outside of the checkout:
@@ -37,7 +38,7 @@ from typing import Any
 
 from bots import HERE, Bot, await_idle, cpu_seconds, errbot, errklein, last_words, resident, running
 from irc_people import BOT, Person, UnlimitedNgircd, add_settings, running_server, settings
-from web_report import environment, text, verdict, verdict_rows
+from web_report import environment, fill, markdown, text, verdict, verdict_rows
 
 COMMAND = "!bench say "
 CODES = "\x02\x03\x0f"
@@ -267,6 +268,7 @@ def main() -> int:
     parser.add_argument("--before", type=Path, help="another checkout of errklein, which is measured too")
     parser.add_argument("--contenders", default="errklein,before,errbot,Limnoria")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the table into this page, by its marks")
     options = parser.parse_args()
     load = Load(options.users, options.rooms, options.rate, options.seconds, options.seed)
     known = {
@@ -292,6 +294,8 @@ def main() -> int:
         return 0
     found = verdicts(measured)
     print(text(verdict_rows(found)))
+    if options.page:
+        fill(options.page, {"irc": f"{markdown(rows)}\n\nTargets:\n\n{markdown(verdict_rows(found))}"})
     return 0 if all(each["met"] for each in found) else 1
 
 

@@ -28,6 +28,20 @@ class WebhooksTests(SynchronousTestCase):
         self.assertIn("4 contenders respond", ended.stdout, ended.stderr)
 
 
+class IRCTests(SynchronousTestCase):
+    """The comparison on IRC."""
+
+    timeout = 60
+
+    def test_commands_on_irc(self) -> None:
+        """People in rooms get their replies, each once and in order."""
+        require_program("ngircd")
+        script = str(ROOT / "benchmarks" / "irc.py")
+        few = ("--contenders", "errklein", "--users", "6", "--rooms", "2", "--rate", "20", "--seconds", "1")
+        ended = run([sys.executable, script], *few, cwd=Path.cwd())
+        self.assertRegex(ended.stdout, r"lost, twice or disordered +0\.00 +≤ 0 +met", ended.stderr)
+
+
 class JournalTests(SynchronousTestCase):
     """The measurements of the journal."""
 
