@@ -107,7 +107,7 @@ class Bot:
         )
         self.web.use_journal(self.journal, queue, self.waits)
         self._stored_messages = StoredMessages(
-            self.journal.outbox, self.backends.values(), self.tell_admins, config.OUTBOX_MAX_AGE, process.now
+            self.journal.outbox, self.backends.values(), self.tell_admins, self._max_message_age, process.now
         )
         self._expiry = ExpiryWatch(reactor, self.web.listeners, self.tell_admins)
         self._files = FileWatch(reactor, self.tell_admins, (self.storage, self.journal))
@@ -190,6 +190,10 @@ class Bot:
     def _retry_policy(self, route: str) -> RetryPolicy:
         declaration = self.web.routes.declaration(route)
         return _policy() if declaration is None else _policy(declaration.attempts, declaration.ordered)
+
+    def _max_message_age(self, network: str) -> float:
+        config = self.bot_config.networks.get(network, self.bot_config)
+        return float(config.OUTBOX_MAX_AGE)
 
     def _end_when_quiet(self, ended: Callable[[], None]) -> None:
         """Call `ended` after the last reply, unless webhooks may still be called."""

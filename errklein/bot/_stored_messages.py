@@ -16,7 +16,7 @@ class StoredMessages:
     """Gives each network the store of messages, and those that are waiting in it.
 
     :param tell_admins: Notifies administrators of messages that are dropped.
-    :param max_age: OUTBOX_MAX_AGE, in seconds.
+    :param max_age: Returns OUTBOX_MAX_AGE of a network, in seconds.
     :param now: Returns the Unix time.
     """
 
@@ -27,7 +27,7 @@ class StoredMessages:
         store: OutboxStore,
         backends: Collection[Backend],
         tell_admins: Callable[[str], None],
-        max_age: float,
+        max_age: Callable[[str], float],
         now: Callable[[], float],
     ) -> None:
         self._store = store
@@ -45,7 +45,7 @@ class StoredMessages:
         waiting: dict[str, list[OutgoingMessage]] = {network: [] for network in outboxes}
         old: list[OutgoingMessage] = []
         for message in await self._store.load():
-            is_old = self._now() - message.accepted_at > self._max_age
+            is_old = self._now() - message.accepted_at > self._max_age(message.network)
             (old if is_old else waiting.get(message.network, [])).append(message)
         for network, backend in outboxes.items():
             if waiting[network]:
@@ -66,6 +66,4 @@ class StoredMessages:
             )
         self._store.remove([message.id for message in old])
         what = "A message of an earlier run was" if len(old) == 1 else f"{len(old)} messages of an earlier run were"
-        self._tell_admins(
-            f"{what} not sent within {self._max_age:g} s, which is OUTBOX_MAX_AGE. The log has the recipients and texts."
-        )
+        self._tell_admins(f"{what} not sent within OUTBOX_MAX_AGE. The log has the recipients and texts.")

@@ -48,7 +48,10 @@ class RestoreTests(SynchronousTestCase):
         """Start."""
         self.store.restart()
         networks: Any = [*self.networks, *others]
-        messages = StoredMessages(self.store, networks, self.notices.append, 3600.0, lambda: 10_000.0)
+        ages = {"oftc": 86_400.0}
+        messages = StoredMessages(
+            self.store, networks, self.notices.append, lambda network: ages.get(network, 3600.0), lambda: 10_000.0
+        )
         self.successResultOf(Deferred.fromCoroutine(messages.restore()))
 
     def waiting(self) -> list[str]:
@@ -83,6 +86,12 @@ class RestoreTests(SynchronousTestCase):
         self.assertIn(f"is not sent: the password is {MASK}", lines[-1])
         [notice] = self.notices
         self.assertTrue(notice.startswith("A message of an earlier run was not sent"), notice)
+
+    def test_network_with_an_age_of_its_own(self) -> None:
+        """A network may have its own OUTBOX_MAX_AGE in BACKENDS."""
+        self.add("oftc", "hello", accepted_at=0.0)
+        self.restore()
+        self.assertEqual(self.networks[1].restored, ["hello"])
 
     def test_network_that_is_not_configured(self) -> None:
         """Messages to a network that was removed from the configuration wait for its return until they are too old."""

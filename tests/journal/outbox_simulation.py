@@ -81,7 +81,7 @@ class SendingProcess(Process):
         self.outbox.log = Logger(observer=self._log)
         for name in ("retry_at", "bury"):
             setattr(self.journal, name, self._promising(getattr(self.journal, name)))
-        stored = StoredMessages(self.journal.outbox, [self], self._notify, world.limits.age, world.now)  # type: ignore[list-item]
+        stored = StoredMessages(self.journal.outbox, [self], self._notify, lambda _: world.limits.age, world.now)  # type: ignore[list-item]
         stored.log = Logger(observer=self._log)  # type: ignore[misc]
         restored = Deferred.fromCoroutine(stored.restore())
         restored.addCallback(self._restored).addErrback(world.fail, "restoring fails")
