@@ -100,7 +100,7 @@ class Snapshot:
         for name, text, values in (
             ("messages", "Messages that wait to be sent", {key: one.messages for key, one in outboxes.items()}),
             ("parts", "Parts, such as lines, of these messages", {key: one.parts for key, one in outboxes.items()}),
-            ("bytes", "Size of these messages", {key: one.size for key, one in outboxes.items()}),
+            ("characters", "Characters of these messages", {key: one.size for key, one in outboxes.items()}),
             ("oldest_age_seconds", "Age of the oldest of these messages", ages),
         ):
             yield _gauge(f"outbox_{name}", text, label, values)

@@ -121,7 +121,7 @@ class MetricsTests(StatusCase):
         self.assertEqual(found["errklein_network_connected", "test"], 1)
         self.assertEqual(found["errklein_network_reconnects_total", "test"], 1)
         self.assertEqual(found["errklein_messages_received_total", "test"], 1)
-        outbox = [found[f"errklein_outbox_{name}", "test"] for name in ("messages", "parts", "bytes")]
+        outbox = [found[f"errklein_outbox_{name}", "test"] for name in ("messages", "parts", "characters")]
         self.assertEqual(outbox, list(OutboxStatus(2, 2, 20, 0)[:3]))
         self.assertEqual(found["errklein_messages_sent_total", "test"], 5)
         self.assertEqual(round(found["errklein_outbox_oldest_age_seconds", "test"]), 7)
