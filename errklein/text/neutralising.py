@@ -27,22 +27,23 @@ TOKENS_CAP = 100
 # `<!group>` and `<!subteam^…>`.
 _ALWAYS = ("everyone", "here")
 _WORDS = (*_ALWAYS, "all", "channel", "group", "room", "stream", "subteam", "topic")
+_AFTER_ANGLE = ("users/all", *(f"!{word}" for word in _WORDS))
 
 _AT = re.compile(
     r"(?:[@\uff20\ufe6b]|&(?:#0*64|#x0*40|commat);?"
-    r"|(?:<|&(?:lt|#0*60|#x0*3c);?)(?:!|&(?:#0*33|#x0*21|excl);?)"
-    r"|<(?=users/all>))(?!\u200b)",
+    r"|(?P<angle><|&(?:lt|#0*60|#x0*3c);?)"
+    r"(?:!|&(?:#0*33|#x0*21|excl);?|(?P<markup>(?=[*_~`\\\[\]]|users/all>))))(?!\u200b)",
     re.IGNORECASE,
 )
-_TOKEN = re.compile(r"&#?\w{1,10};?|\{:[^}\n]{0,200}\}|.")
+# An entity, attributes, the end of a link, or a character.
+_TOKEN = re.compile(r"&#?\w{1,10};?|\{:[^}\n]{0,200}\}|\]\([^()\n]{0,200}\)|.", re.DOTALL)
 _MARKUP = frozenset("*_~`\\[]<>")
 _INITIALS = frozenset(word[0] for word in _WORDS)
-_ROLE = re.compile(r"&[0-9]+>|users/all>", re.IGNORECASE)
 
 # After `]`, `<` or `=`: the address of a link, of a definition, of an address in angle brackets, and of HTML.
 _LINK = re.compile(
     r"\](?=\([\s<]*(?P<link>[^)>\[\]]*))"
-    r"|\](?=:[ \t]*+(?:\n[ \t]*+)?<?(?P<definition>[^\s>]++)>?[ \t]*+(?:$|[\"'(]))"
+    r"|\](?=:[ \t]*+(?:\n[ \t]*+)?<?(?P<definition>[^\s>]{1,200}+)(?:[^\s>]|>?[ \t]*+(?:$|[\"'(])))"
     r"|<(?=(?P<bracketed>[a-z&\\][^\s<>|]++)[>|])"
     r"|\b(?:href|src)\s*+=(?=\s*+[\"']?(?P<attribute>[^\"'>\[\]=]*))",
     re.IGNORECASE | re.MULTILINE,
@@ -57,7 +58,7 @@ def without_mentions(markdown: str) -> str:
     Control characters are removed. The result contains no mention either when a network renders it, removes its formatting or
     replaces its entities. Mentions of single people stay.
     """
-    return _neutralised(_AT, sanitize(markdown), lambda at: _is_for_all(at.string, at.end()))
+    return _neutralised(_AT, sanitize(markdown), _is_for_all)
 
 
 def without_unsafe_links(markdown: str) -> str:
@@ -75,13 +76,13 @@ def _neutralised(places: re.Pattern[str], text: str, has_effect: Callable[[re.Ma
     return places.sub(neutralise, text)
 
 
-def _is_for_all(text: str, start: int) -> bool:
-    """Return whether one of the names begins at `start`, after removal of all that a renderer or network may remove."""
+def _is_for_all(at: re.Match[str]) -> bool:
+    """Return whether one of the names follows, after removal of all that a renderer or network may remove."""
+    text, start = at.string, at.end()
+    words = _WORDS if at["markup"] is None else _AFTER_ANGLE
     follows = text[start : start + 1].lower()
-    if follows.isascii() and follows not in _MARKUP and follows not in _INITIALS and follows not in "&{u":
+    if follows.isascii() and follows not in _MARKUP and follows not in _INITIALS and follows not in "&{u\n":
         return False
-    if _ROLE.match(text, start):
-        return True
     name = ""
     for _ in range(TOKENS_CAP):
         token = _TOKEN.match(text, start)
@@ -89,9 +90,13 @@ def _is_for_all(text: str, start: int) -> bool:
             return False
         start = token.end()
         name += _shown(token[0])
-        if name in _WORDS and (name in _ALWAYS or not text[start : start + 1].isalnum()):
+        if name in words and (name in _ALWAYS or not text[start : start + 1].isalnum()):
             return True
-        if not any(word.startswith(name) for word in _WORDS):
+        if name[:1] == "&" and at["angle"] is None:
+            # Discord's <@&role>
+            if len(name) > 1:
+                return name[1].isdecimal()
+        elif not any(word.startswith(name) for word in words):
             return False
     return True
 
@@ -100,7 +105,7 @@ def _shown(token: str) -> str:
     """Return the letters of a token in lower case; "" for markup and for what can't be seen."""
     if len(token) == 1 and token.isascii() and token.isprintable():
         return "" if token in _MARKUP else token.lower()
-    if token.startswith("{:"):
+    if token.startswith(("{:", "](")):
         return ""
     text = unicodedata.normalize("NFKC", html.unescape(token)).casefold()
     return "".join(
