@@ -17,7 +17,7 @@ from contextlib import suppress
 from itertools import count
 from typing import Any, Generic, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -84,7 +84,7 @@ class Outbox(Generic[P]):
         self._is_cautious = False
         self._closed = False
         self._ready = False
-        self._is_going_on = False
+        self._is_going_on = self._has_more = False
         self._timer: IDelayedCall | None = None
         self._expiry: IDelayedCall | None = None
         self._drained: Deferred[None] | None = None
@@ -230,14 +230,21 @@ class Outbox(Generic[P]):
         self._stop_timer()
         self._is_going_on = True
         while self._ready:
+            self._has_more = False
             batch, wait = self._next_parts()
             if not batch:
+                if self._has_more:
+                    # The end of a message without parts has led to another message, whose lane may have been passed already.
+                    continue
                 if wait > 0:
                     self._timer = self._reactor.callLater(wait, self._go_on)
                 break
             self._in_flight += len(batch)
             is_alone = self._in_flight == 1
-            results = self._transport.transmit([part for _, _, part in batch])
+            try:
+                results = self._transport.transmit([part for _, _, part in batch])
+            except Exception:
+                results = [fail() for _ in batch]
             for (entry, place, _), result in zip(batch, results, strict=True):
                 result.addBoth(self._settle, entry, place, is_alone)
         self._is_going_on = False
@@ -247,6 +254,7 @@ class Outbox(Generic[P]):
     def _go_on_soon(self) -> None:
         """Transmit more at the end of this turn of the reactor, so that the messages of one turn are transmitted together."""
         if self._is_going_on or not self._ready:
+            self._has_more = True
             return
         # A look at all lanes takes some microseconds for each, in which most may wait for the rate limit.
         delay = len(self._lanes) // _LANES_AT_ONCE / 200

@@ -104,6 +104,28 @@ class OutboxTests(SynchronousTestCase):
         limits = OutboxLimits(**settings)
         return Outbox(self.clock, "net", self.network, limits, now=lambda: NOON + self.clock.seconds())
 
+    def test_message_that_the_end_of_an_empty_one_sends(self) -> None:
+        """A message without text ends at once. What its awaitable leads to is sent, too, also with priority."""
+        done: Any = self.outbox.send("#ops", "")
+        done.addCallback(lambda _: self.outbox.send("#ops", "alert", priority=True))
+        self.outbox.resume()
+        self.assertEqual(self.network.got, ["alert"])
+
+    def test_error_while_transmitting(self) -> None:
+        """If a network's code raises an exception, the part is rejected, and further messages are sent."""
+        transmit = self.network.transmit
+
+        def broken(parts: Sequence[str]) -> list[Deferred[None]]:
+            self.network.transmit = transmit  # type: ignore[method-assign]
+            raise ZeroDivisionError
+
+        self.network.transmit = broken  # type: ignore[method-assign]
+        lost: Any = self.outbox.send("#ops", "lost")
+        self.outbox.send("#ops", "kept")
+        self.outbox.resume()
+        self.failureResultOf(lost, ZeroDivisionError)
+        self.assertEqual(self.network.got, ["kept"])
+
     def test_one_part_at_a_time(self) -> None:
         """A part is sent after the one before is confirmed; the awaitable fires after the last one."""
         done = self.outbox.put(["a", "b"])
