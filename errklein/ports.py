@@ -101,7 +101,7 @@ class OutboxStatus(NamedTuple):
     parts: int
     """The number of parts, such as lines, that the messages have; an estimate."""
     size: int
-    """The number of bytes of the messages."""
+    """The number of characters of the messages' texts and details."""
     oldest_at: float
     """The Unix time at which the oldest message was accepted; 0.0 without messages."""
     sent: int = 0

@@ -23,7 +23,7 @@ class Events:
     """Implements `ports.BackendEvents`: runs commands and calls plugins' callbacks.
 
     :param networks: The names of the networks.
-    :param person_seen: Called with a person who has come online or sent a direct message.
+    :param notices: Gets messages that were dropped, and people who have come online or sent a direct message.
     :param all_ended: Called when all networks have ended.
     :param now: Returns the Unix time.
     """
