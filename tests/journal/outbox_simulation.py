@@ -238,7 +238,7 @@ class OutboxSimulation(Simulation):
         super()._plan()
         random, later = self.random, self.clock.callLater
         for _ in range(random.randint(0, 5)):
-            begin, absence = random.random() * FAULTS_END, random.choice([0.0, 5.0, 60.0])
+            begin, absence = random.random() * (FAULTS_END - 100.0), random.choice([0.0, 5.0, 60.0])
             later(begin, self._lose_connection, absence)
             if absence and random.random() < 0.5:
                 # Messages wait then.
