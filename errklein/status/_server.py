@@ -9,10 +9,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
+from twisted.protocols.policies import ThrottlingFactory
 from twisted.python.failure import Failure
-from twisted.web.http import Request
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from errklein.bot import Bot
 from errklein.listening import Listeners
@@ -23,6 +23,9 @@ from errklein.status._readiness import problems
 
 _IDLE = 30
 """The seconds after which an idle connection is closed."""
+
+_CONNECTIONS = 100
+"""The number of open connections. Further ones are closed at once, since the web server needs file descriptors, too."""
 
 
 class StatusServer:
@@ -55,7 +58,7 @@ class StatusServer:
         # A thread of its own, since those of the bot may all be busy.
         self._pool = make_pool(reactor, "metrics", 1, queue=10)
         site = _QuietSite(self.resource, reactor=reactor, timeout=_IDLE)  # type: ignore[no-untyped-call]
-        self._listeners = Listeners(reactor, site)
+        self._listeners = Listeners(reactor, _FewConnections(site, _CONNECTIONS))  # type: ignore[no-untyped-call]
 
     def open(self) -> Deferred[None]:
         """Open the endpoint. The Deferred fails with ListenError."""
@@ -128,11 +131,29 @@ class _Page(Resource):
             request.finish()
 
 
+class _BodilessRequest(Request):
+    """A request whose body is discarded. Twisted would keep it, whatever its size."""
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Do nothing."""
+
+
 class _QuietSite(Site):
     """A site without an access log and without tracebacks in responses."""
 
+    requestFactory = _BodilessRequest
     noisy = False
     displayTracebacks = False
 
     def log(self, request: Any) -> None:
         """Do nothing."""
+
+
+class _FewConnections(ThrottlingFactory):
+    """Closes connections beyond the maximum, and logs nothing, as there may be many."""
+
+    noisy = False
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Return the protocol of a new connection, or None. Called by Twisted."""
+        return super().buildProtocol(addr) if self.connectionCount < self.maxConnectionCount else None  # type: ignore[no-untyped-call]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import signal
+import socket
 import time
 from pathlib import Path
 from resource import RLIM_INFINITY, RLIMIT_FSIZE, prlimit
@@ -84,6 +86,31 @@ class WatchedBotTests(SynchronousTestCase):
         self.assertEqual(self.get("/health"), (0, b""))
         self.program.signal(signal.SIGCONT)
         self.assertEqual(self.get("/health"), (200, b"ok\n"))
+
+    def test_many_connections(self) -> None:
+        """Of many connections 100 stay open, so that file descriptors are left for the bot."""
+        connections = [socket.create_connection(("127.0.0.1", self.port), LIMIT) for _ in range(120)]
+        for connection in connections:
+            self.addCleanup(connection.close)
+        closed = [connection for connection in connections[100:] if not connection.recv(1)]
+        self.assertEqual(len(closed), 20)
+        self.assertEqual(self.get("/health")[0], 0)
+        connections[0].close()
+        self.until(200, {})
+
+    def test_large_body(self) -> None:
+        """The body of a request is discarded, as no page has one; nothing of it is stored in a file."""
+        with socket.create_connection(("127.0.0.1", self.port), LIMIT) as connection:
+            connection.sendall(
+                b"POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 2000001\r\n\r\n" + b"x" * 2_000_000
+            )
+            self.assertEqual(self.get("/health")[0], 200)
+            for file in Path(f"/proc/{self.program.process.pid}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    if "(deleted)" in str(file.readlink()):
+                        self.assertEqual(file.stat().st_size, 0)
+            connection.sendall(b"x")
+            self.assertTrue(connection.recv(100).startswith(b"HTTP/1.1 405 "))
 
     def test_metrics(self) -> None:
         """A running bot has metrics, those of its process among them."""
