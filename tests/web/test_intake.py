@@ -611,7 +611,7 @@ class SentMessagesTests(IntakeCase):
         self.clock.advance(0)
         self.assertEqual((self.states(), len(self.plugin.got)), (["done"], 1))
 
-    def test_hanging_disk(self) -> None:
+    def test_disk_that_hangs_with_messages(self) -> None:
         """If the disk hangs, the sender gets 504 at the deadline, and nothing else afterwards."""
         self.store.unwritten = True
         response = self.start("POST", "/limited", b"{}", "application/json", {})
