@@ -1,8 +1,8 @@
 """Change modules in many small ways, and count how many of the changes their tests notice.
 
 Run `pip install cosmic-ray`, and then `python benchmarks/mutate.py TARGET [--jobs 2]`. The targets are `http1`, the rules of HTTP,
-which take about five minutes of CPU time, `verify`, the verification of webhooks' senders, and `journal`, their stores and queue,
-which take about 20 minutes. With `--module _queue`, only modules whose names contain this are changed, and with `--every 4`, only
+which take about five minutes of CPU time, `verify`, the verification of webhooks' senders, `journal`, their stores and queue, which
+take about 20 minutes, `outbox`, what is sent and which origin is next, which take about 40 minutes, and `status`. With `--module _queue`, only modules whose names contain this are changed, and with `--every 4`, only
 each fourth change is tested. The changes are of two kinds:
 
 - cosmic-ray's, in the code;
@@ -65,7 +65,7 @@ class Target:
         found = {}
         for path, tests in self.tests.items():
             for file in sorted((ROOT / "errklein").glob(path)):
-                name = f"errklein.{file.parent.name}.{file.stem}"
+                name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
                 if part in name:
                     found[name] = Module(file.read_text(encoding="utf-8"), tests)
         return found
@@ -85,6 +85,7 @@ _STORED = (
     "tests.journal.test_retention",
     "tests.journal.test_archive.ArchiveTests",
 )
+_IRC = tuple(f"tests.backends.irc.test_{case}" for case in ("transmission", "transport", "confirmation"))
 
 TARGETS = {
     "http1": Target(
@@ -122,6 +123,32 @@ TARGETS = {
         },
         20,
         limit=5,
+    ),
+    "outbox": Target(
+        {
+            "backends/outbox/_[a-z]*.py": ("tests.backends.outbox.test_lanes", "tests.backends.outbox.test_outbox"),
+            "journal/_outbox_store.py": ("tests.journal.test_outbox_store", "tests.journal.test_outbox_contract"),
+            "running/_fair_queue.py": ("tests.running.test_fair_queue", "tests.running.test_pool"),
+            "running/pool.py": ("tests.running.test_pool", "tests.running.test_threads"),
+            "backends/irc/_transmission.py": _IRC,
+            "backends/irc/_unconfirmed.py": _IRC,
+            "backends/irc/_rate_limiter.py": ("tests.backends.irc.test_rate_limiter", *_IRC),
+            "text/neutralising.py": ("tests.text.test_neutralising",),
+            "plugins/_shared_values.py": ("tests.plugins.test_mutable",),
+        },
+        20,
+        limit=10,
+    ),
+    "status": Target(
+        {
+            "status/_[a-z]*.py": (
+                "tests.status.test_readiness",
+                "tests.status.test_server",
+                "tests.status.test_metrics",
+            )
+        },
+        20,
+        limit=20,
     ),
     "verify": Target(
         {
