@@ -28,9 +28,9 @@ class Entry(Generic[P]):
     since: float
     estimate: int
     size: int
-    original: Message | None = None
-    parts: Sequence[P] | None = None
-    position: int = 0
+    original: Message | None
+    parts: Sequence[P] | None
+    position: int
     unconfirmed: set[int] = field(default_factory=set)
     attempts: int = 0
 
