@@ -38,7 +38,6 @@ _AT = re.compile(
 # An entity, attributes, the end of a link, or a character.
 _TOKEN = re.compile(r"&#?\w{1,10};?|\{:[^}\n]{0,200}\}|\]\([^()\n]{0,200}\)|.", re.DOTALL)
 _MARKUP = frozenset("*_~`\\[]<>")
-_INITIALS = frozenset(word[0] for word in _WORDS)
 
 # After `]`, `<` or `=`: the address of a link, of a definition, of an address in angle brackets, and of HTML.
 _LINK = re.compile(
@@ -80,9 +79,6 @@ def _is_for_all(at: re.Match[str]) -> bool:
     """Return whether one of the names follows, after removal of all that a renderer or network may remove."""
     text, start = at.string, at.end()
     words = _WORDS if at["markup"] is None else _AFTER_ANGLE
-    follows = text[start : start + 1].lower()
-    if follows.isascii() and follows not in _MARKUP and follows not in _INITIALS and follows not in "&{u\n":
-        return False
     name = ""
     for _ in range(TOKENS_CAP):
         token = _TOKEN.match(text, start)
@@ -115,5 +111,5 @@ def _shown(token: str) -> str:
 
 def _is_unsafe(link: re.Match[str]) -> bool:
     kind = link.lastgroup or ""
-    address = html.unescape(_TITLE.split(link[kind], maxsplit=1)[0]).replace("\\", "")
+    address = html.unescape(_TITLE.split(link[kind])[0]).replace("\\", "")
     return not is_harmless(address) and (kind != "bracketed" or _SCHEME.match(address) is not None)
