@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from errklein.bot._collaborators import Adapters
 from errklein.running import Deadline, TimedOut, result_within
 
-SHORTEST_DEACTIVATION = 0.3
+SHORTEST_DEACTIVATION = 0.2
 """The time for the deactivation of plugins when handlers have used up the grace period, in seconds."""
 
 Step = Callable[[], object]

@@ -58,7 +58,7 @@ class ThreadedNetwork:
     LEAVE_WITHIN = 3.0
     """Seconds from the end of sending until `disconnect` abandons the code, since a thread can't be killed."""
 
-    HURRY = 0.3
+    HURRY = 0.1
     """The minimum of SHUT_DOWN_AFTER if the grace period ends earlier, in seconds; twice that is the one of
     LEAVE_WITHIN."""
 
@@ -402,7 +402,8 @@ class ThreadedNetwork:
         self.leaving = True
         self._awake.set()
         if self._serving:
-            # The deadlines are shortened so that the process ends within a second after the grace period.
+            # The deadlines are shortened so that the journal and storage are closed before the process is ended, half a second
+            # after the grace period.
             shut_down = min(self.SHUT_DOWN_AFTER, max(seconds, self.HURRY))
             give_up = min(self.LEAVE_WITHIN, max(seconds, 2 * self.HURRY))
             # Code that waits for a lock or socket can't be interrupted, but may end when its connection is closed.

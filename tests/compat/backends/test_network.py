@@ -294,6 +294,24 @@ class ServeOnceTests(LegacyNetworkCase):
         self.bot.storage = None
         self.assertEqual(lines, ["once: sent but not confirmed, to bob: alert 0", "once: not sent, to bob: alert 1"])
 
+    def test_stopping_while_everything_hangs(self) -> None:
+        """If the backend's code and the sending of a message hang, the bot has stopped before the process is ended."""
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        self.until(lambda: self.legacy.connections)
+        self.legacy.may_send = gate
+        self.bot.send(self.bot.build_identifier("bob"), "alert")
+        hangs = threading.Event()
+        self.legacy.wire.put(lambda legacy: (hangs.set(), gate.wait(10)))
+        self.assertTrue(hangs.wait(3))
+        stopped: list[Any] = []
+        Deferred.fromCoroutine(self.bot.stop(10)).addBoth(stopped.append)
+        self.reactor.advance(10)
+        for _ in range(4):
+            self.reactor.advance(0.1)
+        self.until(lambda: stopped, "the bot to stop")
+        self.bot.storage = None
+
     def test_the_end_of_the_network(self) -> None:
         """If `serve_once` returns True and there is no other network, the bot ends."""
         done = type(self.legacy).serve_once.__globals__["DONE"]
