@@ -40,6 +40,11 @@ class Entry(Generic[P]):
         return self.parts is not None and self.position >= len(self.parts)
 
     @property
+    def is_complete(self) -> bool:
+        """True if the network has confirmed all parts."""
+        return self.is_transmitted and not self.unconfirmed
+
+    @property
     def confirmed(self) -> int:
         """The number of parts at the beginning of the message that the network has confirmed."""
         return min(self.unconfirmed, default=self.position)

@@ -307,23 +307,30 @@ class Outbox(Generic[P]):
                 self._repeat(entry, place, is_alone, result)
             else:
                 self._reject(entry, result)
-        elif self._closed and self._store is not None and not isinstance(result, Failure):
-            # It was confirmed after `close`, and the next start must not send it again.
+        elif self._closed and not (isinstance(result, Failure) and result.check(NotConfirmed)):
+            # It was settled after `close`, and the next start must not send it again.
             entry.unconfirmed.discard(place)
-            if entry.is_transmitted and not entry.unconfirmed:
-                self._store.remove((entry.message.id,))
-            else:
-                self._store.advance(entry.message.id, entry.confirmed)
+            if isinstance(result, Failure):
+                self._log_rejection(entry, result)
+            self._store_progress(entry, entry.is_complete or isinstance(result, Failure))
         self._go_on_soon()
 
     def _confirm(self, entry: Entry[P], place: int) -> None:
         self._is_cautious = False
         entry.unconfirmed.discard(place)
         entry.attempts = 0
-        if entry.is_transmitted and not entry.unconfirmed:
+        if entry.is_complete:
             self._finish(entry, None)
-        elif entry.message.id > 0 and self._store is not None:
-            self._store.advance(entry.message.id, entry.confirmed)
+        else:
+            self._store_progress(entry, is_over=False)
+
+    def _store_progress(self, entry: Entry[P], is_over: bool) -> None:
+        """Store how much of a message the network has confirmed, or that nothing is left to be sent."""
+        if entry.message.id > 0 and self._store is not None:
+            if is_over:
+                self._store.remove((entry.message.id,))
+            else:
+                self._store.advance(entry.message.id, entry.confirmed)
 
     def _repeat(self, entry: Entry[P], place: int, is_alone: bool, failure: Failure) -> None:
         self._ready = False
@@ -337,6 +344,10 @@ class Outbox(Generic[P]):
         self._drop([entry], reason, failure)
 
     def _reject(self, entry: Entry[P], failure: Failure) -> None:
+        self._log_rejection(entry, failure)
+        self._finish(entry, failure)
+
+    def _log_rejection(self, entry: Entry[P], failure: Failure) -> None:
         self.log.warn(
             "{network}: the message to {recipient} could not be sent ({reason}): {text}",
             network=self.network,
@@ -344,7 +355,6 @@ class Outbox(Generic[P]):
             reason=failure.getErrorMessage(),
             text=truncated(masker(entry.message.body[:KEPT]), SHOWN),
         )
-        self._finish(entry, failure)
 
     def _drop(self, entries: Sequence[Entry[P]], reason: str, failure: Failure) -> None:
         """Give up messages, and report them to administrators."""
@@ -365,8 +375,7 @@ class Outbox(Generic[P]):
         del self._entries[entry.message.id]
         self._lanes.remove(entry)
         self._room.give_back(entry)
-        if entry.message.id > 0 and self._store is not None:
-            self._store.remove((entry.message.id,))
+        self._store_progress(entry, is_over=True)
         _settle_quietly(entry.delivery, failure)
         if not len(self) and self._drained is not None and not self._is_going_on:
             self._give_up()

@@ -346,6 +346,17 @@ class LanesTests(SynchronousTestCase):
         self.assertGreater(len(splits), 2)
         self.assertLess(len(looks), 40_000)
 
+    def test_rejection_while_disconnecting(self) -> None:
+        """A message that the network rejects after `close` isn't sent by the next process, and the log has it."""
+        store = KeptMessages()
+        self.outbox = self.make(store)
+        self.send("rejected")
+        self.send("kept")
+        self.outbox.resume()
+        self.successResultOf(self.outbox.close())
+        self.network.fail(ValueError("no such room"))
+        self.assertEqual([message.body for message in store.kept.values()], ["kept"])
+
     @given(
         st.lists(
             st.one_of(
