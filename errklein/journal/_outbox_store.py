@@ -251,15 +251,12 @@ def _take(source: dict[int, T], target: dict[int, T]) -> dict[int, T]:
     """Move all items, and return them. Other threads may add and remove some; each item is in one of the dicts at any time."""
     taken = {}
     for number in list(source):
-        item = source.get(number)
-        if item is None:
-            continue
-        target[number] = item
-        item = source.pop(number, None)
-        if item is None:
-            del target[number]
-        else:
-            taken[number] = target[number] = item
+        if (item := source.get(number)) is not None:
+            target[number] = item
+            if (item := source.pop(number, None)) is None:
+                del target[number]
+            else:
+                taken[number] = target[number] = item
     return taken
 
 

@@ -14,6 +14,7 @@ from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -196,6 +197,29 @@ class WritingTests(StoreCase):
         self.threads.turn()
         self.successResultOf(flushed)
         self.assertEqual(len(self.written()), 2)
+
+    def test_flush_during_a_transaction(self) -> None:
+        """`flush` doesn't fire before the end of the transaction that writes the messages."""
+        self.add()
+        flushed: list[tuple[Deferred[None], bool]] = []
+
+        def flush(statement: str) -> None:
+            if statement.startswith("INSERT OR REPLACE INTO outbox"):
+                done = self.store.flush()
+                flushed.append((done, done.called))
+
+        self.on_statement = flush
+        self.wait(0.015)
+        ((done, was_called),) = flushed
+        self.assertFalse(was_called)
+        self.successResultOf(done)
+
+    def test_many_messages_of_one_process(self) -> None:
+        """A process may accept a billion messages, none of them stored, before an id is used a second time."""
+        first = self.store.next_id()
+        self.close()
+        self.open()
+        self.assertGreater(self.store.next_id() - first, 1_000_000_000)
 
     def test_upgrade(self) -> None:
         """A file without the table of messages is upgraded, and keeps its deliveries; other processes name the version."""
