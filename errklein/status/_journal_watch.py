@@ -27,7 +27,7 @@ class JournalWatch:
         self._reactor = reactor
         self._journal = journal
         self._problem = ""
-        self._asked_at = 0.0
+        self._asked_at = reactor.seconds()
         self._unanswered = 0
         self._looping = LoopingCall(self._check)
         self._looping.clock = reactor
@@ -36,8 +36,9 @@ class JournalWatch:
     @property
     def problem(self) -> str:
         """The reason why the journal can't be written or read; "" if it can."""
-        silent = self._reactor.seconds() - self._asked_at if self._unanswered else 0.0
-        return f"the disk has not responded for {silent:.0f} s" if silent > INTERVAL else self._problem
+        silent = self._reactor.seconds() - self._asked_at
+        hangs = self._unanswered and silent > INTERVAL
+        return f"the disk has not responded for {silent:.0f} s" if hangs else self._problem
 
     def stop(self) -> None:
         """End the checks."""

@@ -39,10 +39,9 @@ def _outbox(bot: Bot) -> str:
     for name, backend in bot.backends.items():
         if isinstance(backend, QueuesMessages):
             waiting, config = backend.outbox_status, bot.bot_config.networks[name]
-            age = bot.now() - waiting.oldest_at if waiting.oldest_at else 0.0
             if waiting.parts >= FULL * config.OUTBOX_LIMIT or waiting.size >= FULL * config.OUTBOX_SIZE:
                 found.append(f"{name}: full, with {waiting.messages} messages")
-            elif age > LONGEST_WAIT:
+            elif waiting.oldest_at and (age := bot.now() - waiting.oldest_at) > LONGEST_WAIT:
                 found.append(f"{name}: a message has been waiting for {age:.0f} s")
     return "; ".join(found)
 

@@ -90,14 +90,16 @@ class ReadinessTests(StatusCase):
             return checks[-1]
 
         self.patch(self.bot.bot.journal, "check", check)
-        self.bot.advance(4.5)
-        self.assertEqual(self.ready(), (503, {"journal": "the disk has not responded for 2 s"}))
+        self.bot.advance(4.9)
+        self.assertEqual(self.ready(), (503, {"journal": "the disk has not responded for 3 s"}))
         self.assertEqual(len(checks), 1)
         checks[0].callback(None)
         self.assertEqual(self.ready(), (200, {}))
 
     def test_old_message(self) -> None:
         """A network is named whose oldest message has been waiting for more than five minutes."""
+        self.patch(self.bot.bot, "backends", {"test": Waiting(self.bot.bot.now() - 300)})
+        self.assertEqual(self.ready(), (200, {}))
         self.patch(self.bot.bot, "backends", {"test": Waiting(self.bot.bot.now() - 301)})
         self.assertEqual(self.ready(), (503, {"outbox": "test: a message has been waiting for 301 s"}))
 
@@ -105,7 +107,9 @@ class ReadinessTests(StatusCase):
         """A network is named whose outbox has nearly the largest number of parts or characters."""
         for parts, size, problem in (
             (19_000, 20, "test: full, with 2 messages"),
+            (20_001, 20, "test: full, with 2 messages"),
             (2, 19_000_000, "test: full, with 2 messages"),
+            (2, 20_000_001, "test: full, with 2 messages"),
             (18_999, 18_999_999, ""),
         ):
             self.patch(self.bot.bot, "backends", {"test": Waiting(self.bot.bot.now(), parts, size)})
