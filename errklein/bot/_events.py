@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from errklein.bot._admin_notices import AdminNotices
 from errklein.bot._callbacks import Callbacks
+from errklein.bot._drop_notices import DropNotices
 from errklein.bot._network_states import NetworkState
 from errklein.bot._streams import Streams
 from errklein.chat import ONLINE, Identifier, Message, Presence, Reaction, Room, Stream
@@ -48,6 +49,7 @@ class Events:
         self.states = {network: NetworkState() for network in networks}
         """The states of the connections, by network."""
         self._notices = notices
+        self._drops = DropNotices(reactor, notices.tell_admins)
         self._all_ended = all_ended
         self._now = now
         self._stopped = False
@@ -61,6 +63,7 @@ class Events:
         """Ignore further messages, including those that are waiting for a time slice."""
         self._stopped = True
         self._slices.stop()
+        self._drops.stop()
 
     def backend_connected(self, backend: Backend) -> None:
         """Log the connection, and call `callback_connect`."""
@@ -76,10 +79,7 @@ class Events:
 
     def messages_dropped(self, backend: Backend, count: int, reason: str) -> None:
         """Notify administrators."""
-        what = "A message was" if count == 1 else f"{count} messages were"
-        self._notices.tell_admins(
-            f"{what} not sent on {backend.network}, since {reason}. The log has the recipients and texts."
-        )
+        self._drops.add(backend.network, count, reason)
 
     def backend_ended(self, backend: Backend) -> None:
         """Mark the network as ended, after the messages that were received before."""
