@@ -33,6 +33,10 @@ class Entry(Generic[P]):
     position: int
     unconfirmed: set[int] = field(default_factory=set)
     attempts: int = 0
+    lane: OutboxLane = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lane = self.message.lane
 
     @property
     def is_transmitted(self) -> bool:
@@ -54,7 +58,6 @@ class Entry(Generic[P]):
 class _Queue(Generic[P]):
     """The entries of a lane, in order. Those before `cursor` are transmitted."""
 
-    lane: OutboxLane
     entries: deque[Entry[P]] = field(default_factory=deque)
     cursor: int = 0
     is_waiting: bool = False
@@ -73,16 +76,16 @@ class Lanes(Generic[P]):
 
     def add(self, entry: Entry[P]) -> None:
         """Add an entry at the end of its lane."""
-        key = entry.message.priority, entry.message.lane
+        key = entry.message.priority, entry.lane
         queue = self._queues.get(key)
         if queue is None:
-            queue = self._queues[key] = _Queue(entry.message.lane)
+            queue = self._queues[key] = _Queue()
         queue.entries.append(entry)
         self._wait(queue, entry)
 
     def remove(self, entry: Entry[P]) -> None:
         """Remove an entry, wherever it is in its lane."""
-        key = entry.message.priority, entry.message.lane
+        key = entry.message.priority, entry.lane
         queue = self._queues[key]
         place = queue.entries.index(entry)
         del queue.entries[place]
@@ -93,7 +96,7 @@ class Lanes(Generic[P]):
 
     def rewind(self, entry: Entry[P], part: int) -> None:
         """Let the entry be transmitted again from this part on."""
-        queue = self._queues[entry.message.priority, entry.message.lane]
+        queue = self._queues[entry.message.priority, entry.lane]
         entry.position = min(entry.position, part)
         queue.cursor = min(queue.cursor, queue.entries.index(entry))
         self._wait(queue, entry)

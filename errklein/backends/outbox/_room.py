@@ -92,7 +92,7 @@ class OutboxRoom:
         """Count a message no longer."""
         with self._changed:
             self.usage.add(entry, -1)
-            lane = entry.message.lane
+            lane = entry.lane
             self._by_lane[lane].add(entry, -1)
             if not self._by_lane[lane].messages:
                 del self._by_lane[lane]
@@ -106,14 +106,14 @@ class OutboxRoom:
 
     def _count(self, entry: Entry[Any]) -> None:
         self.usage.add(entry)
-        lane = entry.message.lane
+        lane = entry.lane
         if lane not in self._by_lane:
             self._by_lane[lane] = OutboxUsage()
         self._by_lane[lane].add(entry)
 
     def _lack(self, entry: Entry[Any]) -> str:
         """Return why there is no room for the message; "" if there is. A message alone always has room."""
-        lane = self._by_lane.get(entry.message.lane)
+        lane = self._by_lane.get(entry.lane)
         if lane is not None and (limit := self._exceeded(lane, entry, 2)):
             return f"{lane.messages} messages to {entry.message.recipient} are waiting, which is half of {limit}"
         if self.usage.messages and (limit := self._exceeded(self.usage, entry, 1)):
