@@ -65,7 +65,7 @@ class DeletedDirectoryTests(RealBotCase):
         shutil.rmtree(directory)
         self.assertIn(f"{directory.name} was deleted or replaced, and nothing can be stored", await noticed)
         notices = len(self.backend.sent)
-        reply = await self.command("!plugin config Webserver {'HOST': '127.0.0.1', 'PORT': 1}")
+        reply = await self.command("!plugin blacklist Webserver")
         self.assertIn("was deleted or replaced", reply)
         self.assertEqual(len(self.flushLoggedErrors(StorageError)), 1)
         self.assertEqual(notices, 1)
