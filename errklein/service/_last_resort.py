@@ -20,7 +20,7 @@ class TracebackFile:
     """Ends the process with status 1 when a time has passed, and writes the tracebacks of all threads to a file.
 
     faulthandler does both in a thread that needs no interpreter lock. The process has one such timer. The file is opened in
-    advance, with mode 0600, and is empty as long as it isn't needed.
+    advance, with mode 0600, and is empty as long as it isn't needed. If it can't be opened, the process ends without it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,8 +49,11 @@ class TracebackFile:
             faulthandler.dump_traceback_later(seconds, exit=True, file=self._file)
 
     def _open(self) -> None:
-        with suppress(OSError):
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_CLOEXEC
+        try:
+            self._file = os.open(self._path, flags | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        except OSError:
+            self._file = os.open(os.devnull, flags)
 
 
 class _SignalEvent(ctypes.Structure):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import signal
+import subprocess
+import sys
 import sysconfig
 import threading
 import time
@@ -195,5 +197,26 @@ class TracebackTests(SynchronousTestCase):
         self.assertFalse(tracebacks.kept.exists())
 
     def test_unwritable_directory(self) -> None:
-        """If the file can't be written, the bot runs without it."""
-        self.assertEqual(TracebackFile(Path(self.mktemp()) / "missing" / "traceback.txt").open(), "")
+        """If the file can't be written, for instance since the disk is full, the process ends without it."""
+        path = Path(self.mktemp()) / "missing" / "traceback.txt"
+        script = f"""
+            import time
+            from pathlib import Path
+            from errklein.service._last_resort import TracebackFile
+            tracebacks = TracebackFile(Path({str(path)!r}))
+            tracebacks.open()
+            tracebacks.end_after(0.1)
+            time.sleep(60)
+        """
+        command = [sys.executable, "-c", dedent(script)]
+        ended = subprocess.run(command, capture_output=True, check=False, timeout=30, text=True)
+        self.assertEqual((ended.returncode, ended.stdout), (1, ""), ended.stderr)
+
+    def test_symbolic_link(self) -> None:
+        """A link in place of the file isn't followed, so no other file is changed."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        path = directory / "traceback.txt"
+        path.symlink_to("other.txt")
+        TracebackFile(path).open()
+        self.assertFalse((directory / "other.txt").exists())
