@@ -96,7 +96,13 @@ class AdminNotices:
                     # On some networks, build_identifier waits for a server.
                     if isinstance(backend, CallsInOrder):
                         details = (backend, admin, notice, summary)
-                        backend.call_in_order(self._address, *details, recipient=str(admin), text=text, priority=True)
+                        looking_up = backend.call_in_order(
+                            self._address, *details, recipient=str(admin), text=text, priority=True
+                        )
+                        if isinstance(looking_up, Deferred):
+                            # The network was away until the bot has stopped, or for too long.
+                            keep = partial(self._missed.add, backend.network, admin, notice)
+                            looking_up.addErrback(partial(_unless_stored, keep))
                     else:
                         self._address(backend, admin, notice, summary)
                 except Exception as error:

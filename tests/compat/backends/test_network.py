@@ -145,6 +145,14 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertEqual(self.legacy.sent, [("alice", "beware")])
         self.assertNotIn(threading.current_thread(), told_in)
 
+    def test_notice_before_a_stop(self) -> None:
+        """A warning that the bot couldn't send before its stop is kept for the administrator."""
+        self.patch(self.bot.storage, "close", lambda: None)
+        get = self.bot.plugin_manager.get
+        self.bot.warn_admins("beware")
+        self.stop()
+        self.assertIn("beware", str(get("missed_notices")))
+
     def test_notices_go_first(self) -> None:
         """Messages of others that wait for a slow backend don't delay a warning to administrators."""
         self.until(lambda: self.legacy.connections)
