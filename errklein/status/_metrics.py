@@ -133,7 +133,11 @@ class MetricsEncoder:
         registry = CollectorRegistry()
         registry.register(self._process)
         registry.register(snapshot)
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except Exception:
+            # It fails for some invalid values.
+            encode, content_type = choose_encoder("")
         return content_type, encode(registry)
 
 

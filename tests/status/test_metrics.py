@@ -172,8 +172,10 @@ class MetricsTests(StatusCase):
         self.assertTrue(kind.startswith(OPENMETRICS), kind)
         families = list(parse_openmetrics(self.successResultOf(response.text())))
         self.assertIn("errklein_http_responses", [family.name for family in families])
-        response = self.successResultOf(self.client.get("http://status/metrics"))
-        self.assertEqual(response.headers.getRawHeaders("Content-Type"), ["text/plain; version=0.0.4; charset=utf-8"])
+        for headers in ({}, {"Accept": "application/openmetrics-text; version=abc"}):
+            response = self.successResultOf(self.client.get("http://status/metrics", headers=headers))
+            kind = response.headers.getRawHeaders("Content-Type")
+            self.assertEqual(kind, ["text/plain; version=0.0.4; charset=utf-8"])
 
     def test_starting(self) -> None:
         """Before the bot exists, there are no metrics."""
