@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.outbox import Outbox, OutboxLimits
 from errklein.chat.outgoing import OutgoingMessage
-from errklein.ports import OutboxExpired, OutboxFull, SentLater
+from errklein.ports import OutboxClosed, OutboxExpired, OutboxFull, SentLater
 from errklein.running import TokenBucket
 from errklein.running.context import assigned, origin
 from tests.backends.outbox.test_outbox import NOON, Network, ThreadClock
@@ -153,6 +153,18 @@ class LanesTests(SynchronousTestCase):
         self.confirm_all()
         self.assertEqual(self.network.got, ["a", "b", "c", "b", "c", "d"])
 
+    def test_whole_window_after_a_broken_one(self) -> None:
+        """As soon as a part is confirmed on the new connection, as many are unconfirmed as before."""
+        self.outbox = self.make(window=3)
+        self.send("a b c d")
+        self.outbox.resume()
+        self.network.disconnect()
+        self.outbox.pause()
+        self.outbox.resume()
+        self.network.confirm()
+        self.clock.advance(0)
+        self.assertEqual(self.network.batches[1:], [["a"], ["b", "c", "d"]])
+
     def test_slow_rooms_do_not_delay_people(self) -> None:
         """A recipient without a token doesn't delay others."""
         self.outbox = self.make()
@@ -246,6 +258,58 @@ class LanesTests(SynchronousTestCase):
         self.assertEqual([message.body for message in store.kept.values()], ["new"])
         self.outbox.resume()
         self.assertEqual(self.network.got, ["new"])
+
+    def test_old_messages_of_an_earlier_process(self) -> None:
+        """The age of a message counts from when an earlier process accepted it; one from the future is as old as the process."""
+        store = KeptMessages()
+        for age in (50, -1000):
+            store.add(OutgoingMessage(store.next_id(), "net", "#ops", str(age), accepted_at=NOON - age))
+        self.outbox = self.make(store, age=60.0)
+        self.clock.advance(9)
+        self.assertEqual(self.dropped, [])
+        self.clock.advance(2)
+        self.assertEqual([message.body for message in store.kept.values()], ["-1000"])
+        self.clock.advance(50)
+        self.assertEqual(store.kept, {})
+
+    def test_old_message_that_may_have_been_sent(self) -> None:
+        """An unconfirmed message isn't dropped, since it may have been sent."""
+        self.outbox = self.make(age=60.0)
+        self.outbox.resume()
+        sent = self.send("a")
+        self.clock.advance(61)
+        self.network.confirm()
+        self.successResultOf(sent)
+        self.assertEqual(self.dropped, [])
+
+    def test_more_messages_of_an_earlier_process_than_the_limit(self) -> None:
+        """What an earlier process accepted is sent, also if the limits were lowered."""
+        store = KeptMessages()
+        for body in "abcd":
+            store.add(OutgoingMessage(store.next_id(), "net", "#ops", body, accepted_at=NOON))
+        self.outbox = self.make(store, parts=2)
+        self.outbox.resume()
+        self.confirm_all()
+        self.assertEqual("".join(self.network.got), "abcd")
+
+    def test_parts_are_not_stored(self) -> None:
+        """Parts that aren't messages, such as function calls, are not stored."""
+        store = KeptMessages()
+        self.outbox = self.make(store)
+        self.outbox.put(["a", "b"])
+        self.assertEqual(store.kept, {})
+        self.outbox.resume()
+        self.confirm_all()
+        self.assertEqual(self.network.got, ["a", "b"])
+
+    def test_store_in_memory(self) -> None:
+        """Messages in a store that isn't durable are lost at the end, which their Deferreds state."""
+        store = KeptMessages()
+        store.durable = False
+        self.outbox = self.make(store)
+        sent = self.send("a")
+        self.outbox.close()
+        self.assertIs(self.failureResultOf(sent).type, OutboxClosed)
 
     def test_stored_until_confirmed(self) -> None:
         """A message is in the store until the network has all of it."""

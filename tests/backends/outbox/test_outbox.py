@@ -185,10 +185,12 @@ class OutboxTests(SynchronousTestCase):
         """A part is dropped after five connections broke on it."""
         poison = self.outbox.put(["poison"])
         self.outbox.put(["good"])
+        lines = self.logged()
         for _ in range(5):
             self.outbox.resume()
             self.network.fail(NotConfirmed())
             self.outbox.pause()
+        self.assertIn("net: 1 messages were dropped, since the connection broke 5 times while it was sent:", lines)
         self.outbox.resume()
         self.assertEqual(self.network.got, ["poison"] * 5 + ["good"])
         self.failureResultOf(poison, NotConfirmed)
@@ -294,6 +296,23 @@ class OutboxTests(SynchronousTestCase):
         self.assertRaises(OutboxClosed, self.outbox.put, ["b"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_close_ends_after_a_quick_network(self) -> None:
+        """Closing ends without the rest of the grace period if the network confirms the queue at once."""
+        outbox = Outbox(self.clock, "net", QuickNetwork())
+        outbox.put(["a", "b"])
+        closed = outbox.close(grace=10)
+        outbox.resume()
+        self.successResultOf(closed)
+
+    def test_close_ends_after_the_last_message_is_dropped(self) -> None:
+        """Closing ends without the rest of the grace period if the last message is dropped while the network is away."""
+        self.outbox.put(["poison"])
+        closed = self.outbox.close(grace=10)
+        for _ in range(5):
+            self.outbox.resume()
+            self.network.fail(NotConfirmed())
+        self.successResultOf(closed)
+
     def test_put_while_closing(self) -> None:
         """Handlers that are still running may queue messages while the outbox is closing."""
         self.outbox.resume()
@@ -388,10 +407,16 @@ class OutboxTests(SynchronousTestCase):
         """A secret is masked before the text is truncated, so that no part of it is logged."""
         owner = self.network
         masker.learn(owner, "test", ["hunter2-and-more"])
-        self.outbox.put(["a"], recipient="#ops", text=f"{'x' * 50} hunter2-and-more is the password")
+        for part in "ab":
+            self.outbox.put([part], recipient="#ops", text=f"{'x' * 50} hunter2-and-more is the password")
+        self.outbox.resume()
         lines = self.logged()
+        self.network.fail(ValueError("no"))
+        self.outbox.pause()
         self.outbox.close()
-        self.assertEqual(lines[1:], [f"net: not sent, to #ops: {'x' * 50} {MASK} is th…"])
+        shown = f"{'x' * 50} {MASK} is th…"
+        self.assertEqual(lines[0], f"net: the message to #ops could not be sent (no): {shown}")
+        self.assertEqual(lines[2:], [f"net: sent but not confirmed, to #ops: {shown}"])
 
     def test_refused_message_is_named(self) -> None:
         """The log names the message that the network rejected, with the reason."""
@@ -488,6 +513,23 @@ class ThreadTests(SynchronousTestCase):
         self.assertEqual(outcome, [None])
         self.clock.let()
         self.assertEqual(self.network.got, ["from a thread"])
+
+    def test_accepted_before_the_end(self) -> None:
+        """A message that a thread has put before the end, and that the reactor gets afterwards, is named in the log."""
+        lines: list[str] = []
+
+        def observe(event: LogEvent) -> None:
+            lines.append(formatEvent(event))
+
+        outbox = Outbox(self.clock, "net", self.network)
+        self.in_thread(outbox)
+        self.thread.join(10)
+        outbox.close()
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.clock.let()
+        self.assertEqual(lines[1:], ["net: not sent, to : "])
+        self.assertEqual(len(outbox), 0)
 
     def test_no_room_in_time(self) -> None:
         """A thread gets OutboxFull after `put_timeout` without room."""
