@@ -110,6 +110,17 @@ class FairQueueTests(SynchronousTestCase):
         self.assertFalse(places.enter("a"))
         self.assertTrue(places.enter("b"))
 
+    def test_growth_of_a_large_pool(self) -> None:
+        """An origin that holds less than a quarter of the places gets an additional one, which another may take later."""
+        places: FairQueue[One] = FairQueue(9)
+        for origin in "aaaaaaaab":
+            places.hold(origin)
+        places.add(One("b", since=5.0))
+        self.assertTrue(places.grow(5.0))
+        self.assertEqual(self.taken(places), "b")
+        places.leave("b")
+        self.assertEqual([places.enter(origin) for origin in "cd"], [True, False])
+
     def test_growth_ends(self) -> None:
         """There are at most twice as many places, and only the usual ones when one of these is free."""
         places: FairQueue[One] = FairQueue(2)
@@ -176,6 +187,7 @@ class FairQueueTests(SynchronousTestCase):
         self.assertEqual(places.make_room("b"), One("a", 2.0))
         places.add(One("b", 3.0))
         self.assertIsNone(places.make_room("b"))
+        self.assertEqual(places.make_room("c"), One("a", 1.0))
 
     def test_cleared(self) -> None:
         """All waiting jobs can be removed."""
