@@ -125,7 +125,11 @@ class Outbox(Generic[P]):
             dropped; it may be ignored. In other threads, None.
         :raises OutboxFull: The outbox, or the lane of the message, has no room.
         :raises OutboxClosed: `close` was called and its grace period is over.
+        :raises TypeError: The text isn't a string.
         """
+        if not isinstance(body, str):
+            # A value that can't be stored would keep all others from being stored.
+            raise TypeError(f"the text of a message must be a string, not {type(body).__name__}")
         store = self._store
         number = next(self._unstored_ids) if store is None else store.next_id()
         text = body if len(body) <= self._limits.length else body[: self._limits.length]

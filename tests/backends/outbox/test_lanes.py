@@ -376,6 +376,15 @@ class LanesTests(SynchronousTestCase):
         self.assertEqual(self.network.got, ["a"])
         self.assertEqual([message.body for message in store.kept.values()], ["a"])
 
+    def test_text_that_is_no_string(self) -> None:
+        """A message whose text isn't a string is refused, as it couldn't be stored."""
+        store = KeptMessages()
+        self.outbox = self.make(store)
+        for text in (["a"], ("a",), b"a", None):
+            with self.assertRaises(TypeError):
+                self.outbox.send("#ops", text)  # type: ignore[arg-type]
+        self.assertEqual((store.kept, len(self.outbox)), ({}, 0))
+
     def test_priority_that_is_no_bool(self) -> None:
         """A plugin may pass any value as the priority; the store gets True or False, as it can store nothing else."""
         store = KeptMessages()
