@@ -118,8 +118,8 @@ class FairQueueTests(SynchronousTestCase):
         places.add(One("b", since=5.0))
         self.assertTrue(places.grow(5.0))
         self.assertEqual(self.taken(places), "b")
-        places.leave("b")
-        self.assertEqual([places.enter(origin) for origin in "cd"], [True, False])
+        places.leave("a")
+        self.assertEqual([places.enter(origin) for origin in "bcd"], [False, True, False])
 
     def test_growth_ends(self) -> None:
         """There are at most twice as many places, and only the usual ones when one of these is free."""

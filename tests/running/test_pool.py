@@ -126,6 +126,7 @@ class WorkerPoolTests(SynchronousTestCase):
         self.clock.advance(9)
         admitted = pool.run(lambda: lambda: order.append("admitted"), admitted=True)
         self.assertEqual(pool.waiting, 2)
+        self.failureResultOf(pool.run(lambda: str), Overloaded)
         event.set()
         while not (other.called and admitted.called):
             self.clock.turn()
@@ -246,6 +247,7 @@ class WorkerPoolTests(SynchronousTestCase):
         begun.wait(10)
         pool.stop()
         pool.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
         gate.set()
         while not last.called and self.clock.turn():
             pass
@@ -272,10 +274,12 @@ class WorkerPoolTests(SynchronousTestCase):
         """Jobs that end together cost one wake-up of the reactor."""
         pool = self.pool(size=4)
         barrier = threading.Barrier(4)
-        results = [pool.run(lambda: lambda: barrier.wait(10)) for _ in range(4)]
+        results = [pool.run(lambda: lambda: (barrier.wait(10), threading.current_thread().name)) for _ in range(4)]
         while not all(result.called for result in results):
             self.clock.turn()
-        self.assertEqual(sorted(self.successResultOf(result) for result in results), [0, 1, 2, 3])
+        places, names = zip(*(self.successResultOf(result) for result in results), strict=True)
+        self.assertEqual(sorted(places), [0, 1, 2, 3])
+        self.assertEqual(sorted(names), [f"errklein test {number}" for number in (1, 2, 3, 4)])
 
     def test_jobs_handed_out_ahead(self) -> None:
         """Jobs passed to busy threads follow in order, before the queue, and count as waiting."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from types import SimpleNamespace
 from typing import Any
@@ -125,6 +126,11 @@ class MetricsTests(StatusCase):
         self.assertEqual(outbox, list(OutboxStatus(2, 2, 20, 0)[:3]))
         self.assertEqual(found["errklein_messages_sent_total", "test"], 5)
         self.assertEqual(round(found["errklein_outbox_oldest_age_seconds", "test"]), 7)
+        self.patch(self.bot.bot, "backends", {"test": Waiting(self.bot.bot.now() + 7)})
+        events.backend_disconnected(backend, "gone")
+        found = self.samples()
+        self.assertEqual(found["errklein_network_connected", "test"], 0)
+        self.assertEqual(found["errklein_outbox_oldest_age_seconds", "test"], 0)
 
     def test_plugins_pools_and_build(self) -> None:
         """Plugins have their state, pools their sizes; the build and the process are described."""
@@ -140,6 +146,9 @@ class MetricsTests(StatusCase):
         )
         self.assertIn(__version__, next(key for key in found if key[0] == "errklein_build_info"))
         self.assertGreater(found["process_resident_memory_bytes",], 1_000_000)
+        free = shutil.disk_usage(self.bot.bot.bot_config.BOT_DATA_DIR).free
+        # Others write to the disk meanwhile.
+        self.assertAlmostEqual(found["errklein_data_free_bytes",] / free, 1, places=1)
 
     def test_commands(self) -> None:
         """Commands are counted by outcome."""

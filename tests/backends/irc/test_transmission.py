@@ -28,7 +28,10 @@ def line(text: str, target: str = "#ops", command: str = "PRIVMSG") -> MessageLi
 
 
 class Conversation:
-    """A bot whose server has these capabilities. `results` has a text for each line that is settled, by the line's text."""
+    """A bot whose server has these capabilities.
+
+    `results` has a text for each line that is settled, by the line's text; `reasons` has those of the rejections.
+    """
 
     def __init__(self, offered: str = "", version: str = "other-1.0") -> None:
         self.server = PlayedServer()
@@ -41,6 +44,7 @@ class Conversation:
         self.server.say(*(f":irc.example CAP * ACK :{name}" for name in requested))
         self.server.say(":irc.example 001 errklein :Welcome", f":irc.example 004 errklein irc.example {version} o o")
         self.results: dict[str, str] = {}
+        self.reasons: list[str] = []
         self._read = len(self.server.transport.value()) if self.server.transport else 0
 
     @property
@@ -68,9 +72,11 @@ class Conversation:
         """Close the connection."""
         self.server.close()
 
-    @staticmethod
-    def _failed(failure: Failure) -> str:
-        return "rejected" if failure.check(LineRejected) else "lost" if failure.check(NotConfirmed) else "?"
+    def _failed(self, failure: Failure) -> str:
+        if failure.check(LineRejected):
+            self.reasons.append(failure.getErrorMessage())
+            return "rejected"
+        return "lost" if failure.check(NotConfirmed) else "?"
 
     def _record(self, result: str, text: str) -> None:
         # A second result would be visible.
@@ -134,6 +140,7 @@ class PingTests(SynchronousTestCase):
     def test_server_that_delays(self) -> None:
         """A server that doesn't reply for BEHIND_AFTER seconds gets no further lines."""
         talk = Conversation()
+        talk.server.clock.advance(10)
         talk.transmit(line("one"))
         self.assertFalse(talk.transmission.is_behind)
         talk.server.clock.advance(BEHIND_AFTER)
@@ -155,6 +162,7 @@ class PingTests(SynchronousTestCase):
         talk.transmit(line("a"), line("b", "alice"), line("c", "#[x]"), line("d"), line("e"))
         talk.say(":i 404 errklein #{X} :Cannot send", ":i 401 errklein ALICE :No such nick", ":i 404 errklein #ops :No")
         self.assertEqual(talk.results, dict.fromkeys("abc", "rejected"))
+        self.assertEqual(talk.reasons, ["#{X}: Cannot send", "ALICE: No such nick", "#ops: No"])
         talk.say(":i 404 errklein #other :No", ":i 482 errklein #ops :No", ":i PONG i :errklein-5")
         self.assertEqual(talk.results, {**dict.fromkeys("abc", "rejected"), **dict.fromkeys("de", "confirmed")})
 
@@ -194,6 +202,7 @@ class LabelTests(SynchronousTestCase):
             "@label=5 :i FAIL PRIVMSG CODE :No",
         )
         self.assertEqual(talk.results, {**dict.fromkeys("bde", "rejected"), **dict.fromkeys("ac", "confirmed")})
+        self.assertEqual(talk.reasons, ["#ops: Cannot send", "#x: Never heard of it", "CODE No"])
 
     def test_errors_without_a_label(self) -> None:
         """An error without a label is about another command."""
@@ -227,6 +236,7 @@ class LabelTests(SynchronousTestCase):
     def test_server_that_delays(self) -> None:
         """While more than two lines are unconfirmed and the oldest is a second old, no further line is sent."""
         talk = Conversation(LABELS)
+        talk.server.clock.advance(10)
         talk.transmit(line("a"), line("b"), line("c"))
         self.assertFalse(talk.transmission.is_behind)
         talk.server.clock.advance(BEHIND_AFTER)
