@@ -87,7 +87,9 @@ class SQLiteOutboxStore:
         self._timer: IDelayedCall | None = None
         # True from an `add` to the end of the timer that it has started, also while a thread waits for the reactor to start it.
         self._is_due = False
-        self._failing = self._closed = False
+        # Whether the last write failed, and whether this was logged and not yet followed by a write that succeeded.
+        self._failing = self._reported = False
+        self._closed = False
         self._write_all = self.before(lambda _, arguments: arguments)
 
     @property
@@ -214,14 +216,17 @@ class SQLiteOutboxStore:
         self._is_due = False
         if self._has_changes():
             self._write_now()
+        else:
+            # What could not be written was sent. The next message mustn't wait for RETRY_DELAY.
+            self._failing = False
 
     def _write_now(self) -> Deferred[None]:
         return self._submit(self._write_all, None).addCallbacks(self._written, self._failed)
 
     def _written(self, _: None) -> None:
-        if self._failing:
+        if self._reported:
             _log.info("Messages that wait to be sent are stored again.")
-        self._failing = False
+        self._failing = self._reported = False
 
     def _failed(self, failure: Failure) -> None:
         reason = failure.getErrorMessage()
@@ -231,12 +236,12 @@ class SQLiteOutboxStore:
                     "Messages that wait to be sent are lost: {count} ({reason})", count=len(self._added), reason=reason
                 )
             return
-        if not self._failing:
+        if not self._reported:
             _log.error(
                 "Messages that wait to be sent can't be stored, and would be lost if the bot stopped: {reason}",
                 reason=reason,
             )
-        self._failing = True
+        self._failing = self._reported = True
         self._start_timer(RETRY_DELAY)
 
 

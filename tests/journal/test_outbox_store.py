@@ -298,6 +298,21 @@ class DeliveryTests(StoreCase):
 
 
 class FullDiskTests(StoreCase):
+    def test_full_disk_without_messages(self) -> None:
+        """When what could not be written was sent, the next message is written as soon as others; the log has one line."""
+        message = self.add("x" * 200_000)
+        self.set_disk_full(True)
+        self.wait(0.015)
+        self.store.remove([message.id])
+        self.wait(3)
+        self.set_disk_full(False)
+        self.wait(60)
+        self.assertEqual(len(self.lines), 1)
+        new = self.add()
+        self.wait(0.015)
+        self.assertEqual(self.written(), [new.id])
+        self.assertEqual(len(self.lines), 2)
+
     def test_messages_wait_for_space(self) -> None:
         """While the disk is full, messages are kept, with one line in the log; later they are written, with another line."""
         sent, kept = self.add("x" * 200_000), self.add("y" * 200_000)
