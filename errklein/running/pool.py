@@ -183,10 +183,7 @@ class WorkerPool:
             if timer is not None:
                 timer.cancel()
         self._expiry = self._relief = self._full_check = None
-        handed = self._taken_back()
-        for job in handed:
-            self._places.leave(job.origin)
-        for job in (*handed, *self._places.clear()):
+        for job in (*self._taken_back(), *self._places.clear()):
             job.deferred.errback(PoolStopped(f"the {self.name} pool has stopped"))
         self._threads.stop()
 

@@ -528,6 +528,19 @@ class WorkerPoolTests(SynchronousTestCase):
             self.clock.turn()
         self.assertEqual(pool.status().full, 0.0)
 
+    def test_short_lack_of_threads_is_not_reported(self) -> None:
+        """A pool that was full for less than a minute reports nothing, and has no timer afterwards."""
+        pool = self.sharing(size=1)
+        reports: list[object] = []
+        pool.report = reports.append
+        event = self.held_by(pool, "hog", 2)
+        self.clock.advance(50)
+        event.set()
+        while pool.running:
+            self.clock.turn()
+        self.clock.advance(20)
+        self.assertEqual((reports, self.clock.getDelayedCalls()), ([], []))
+
     def test_full_pool_is_reported_once(self) -> None:
         """A pool that has been full for a minute reports it once, and again when it was free meanwhile."""
         pool = self.sharing(size=1)

@@ -61,3 +61,20 @@ class RateLimiterTests(SynchronousTestCase):
         limiter.slow_down()
         limiter.server_is("ngircd-27")
         self.assertAlmostEqual(self.sent(limiter), 100 / SLOWEST + 1, delta=1)
+
+    def test_slowed_down_with_settings(self) -> None:
+        """After that, rates of the configuration aren't faster than SLOWEST, and slower ones are kept."""
+        limiter = IRCRateLimiter(self.clock.seconds, 0.1, 5.0)
+        limiter.slow_down()
+        self.assertAlmostEqual(self.sent(limiter), 100 / SLOWEST + 1, delta=1)
+        self.clock = Clock()
+        limiter = IRCRateLimiter(self.clock.seconds, 0.1, 5.0)
+        limiter.slow_down()
+        self.assertAlmostEqual(self.sent(limiter, "alice"), 21, delta=1)
+
+    def test_kinds_of_rooms(self) -> None:
+        """Rooms of one server, and those without modes, are rooms as well."""
+        for target in ("&local", "+modeless", "!ABCDEsafe"):
+            self.clock = Clock()
+            limiter = IRCRateLimiter(self.clock.seconds, 5.0, None)
+            self.assertAlmostEqual(self.sent(limiter, target), 21, delta=1)

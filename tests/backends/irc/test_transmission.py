@@ -126,6 +126,25 @@ class PingTests(SynchronousTestCase):
         self.assertEqual(len(talk.results), 3)
         self.assertEqual(talk.written(), [])
 
+    def test_last_line_while_the_reply_to_a_ping_is_missing(self) -> None:
+        """The reply to an earlier PING is followed by one for the last lines, as soon as it is known that no more follow."""
+        talk = Conversation()
+        talk.transmit(line("one"))
+        talk.transmit(line("two"), more_follow=True)
+        talk.transmission.ask()
+        talk.written()
+        talk.say(":i PONG i :errklein-1")
+        self.assertEqual(talk.written(), ["PING :errklein-2"])
+
+    def test_rejection_without_a_target(self) -> None:
+        """An error that has no target rejects the oldest line, and shows that the server isn't silent."""
+        talk = Conversation()
+        talk.transmit(line("a"), line("b"))
+        talk.server.clock.advance(3)
+        talk.say(":i 412 errklein :No text to send")
+        self.assertEqual(talk.results, {"a": "rejected"})
+        self.assertEqual(talk.transmission.silence, 0)
+
     def test_receive_queue_of_the_server(self) -> None:
         """On an unknown server, no line is sent while 512 bytes are unconfirmed."""
         talk = Conversation()
