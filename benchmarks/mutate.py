@@ -141,11 +141,14 @@ TARGETS = {
     ),
     "status": Target(
         {
-            "status/_[a-z]*.py": (
+            "status/_journal_watch.py": ("tests.status.test_readiness",),
+            "status/_metrics.py": ("tests.status.test_metrics",),
+            "status/_readiness.py": ("tests.status.test_readiness",),
+            "status/_server.py": (
                 "tests.status.test_readiness",
-                "tests.status.test_server",
                 "tests.status.test_metrics",
-            )
+                "tests.status.test_server",
+            ),
         },
         20,
         limit=20,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import given
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.outbox import Outbox, OutboxLimits
+from errklein.backends.outbox import Outbox, OutboxLimits, outbox_limits
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.ports import OutboxClosed, OutboxExpired, OutboxFull, SentLater
 from errklein.running import TokenBucket
 from errklein.running.context import assigned, origin
+from errklein.text import PARTS_CAP
 from tests.backends.outbox.test_outbox import NOON, Network, ThreadClock
 
 
@@ -209,6 +211,33 @@ class LanesTests(SynchronousTestCase):
         self.outbox = self.make(parts=2, size=10)
         self.send("a b c d e f g h i j k l m")
 
+        self.outbox.resume()
+        self.confirm_all()
+        self.send("a b c d e f g h i j k l m")
+
+    def test_limit_of_characters_is_included(self) -> None:
+        """A lane may have exactly half of the characters."""
+        self.outbox = self.make(size=100)
+        for letter in "ab":
+            self.send(letter * 25)
+        self.assertRaises(OutboxFull, self.send, "c")
+
+    def test_limits_of_the_configuration(self) -> None:
+        """The limits are settings; a text may be twice as long as the parts that it becomes."""
+        config = SimpleNamespace(OUTBOX_LIMIT=1, OUTBOX_SIZE=2, OUTBOX_MAX_AGE=3.0)
+        self.assertEqual(outbox_limits(config, 10), OutboxLimits(1, 2, 2 * PARTS_CAP * 10, 3.0))
+
+    def test_lanes_that_were_sent_delay_nothing(self) -> None:
+        """After messages to very many people, the next one is sent at once."""
+        self.outbox.resume()
+        for number in range(500):
+            self.send("a", f"person{number}")
+        while self.network.waiting:
+            self.network.confirm()
+            self.clock.advance(1)
+        self.send("next")
+        self.assertEqual(self.network.got[-1], "next")
+
     def test_sent_messages_make_room(self) -> None:
         """What was sent no longer counts."""
         self.outbox = self.make(parts=4)
@@ -333,6 +362,27 @@ class LanesTests(SynchronousTestCase):
         self.network.confirm()
         self.network.confirm()
         self.assertEqual([(message.body, message.sent) for message in store.kept.values()], [("b c d", 1)])
+
+    def test_beginning_confirmed_after_the_end(self) -> None:
+        """Of a message whose first part is confirmed after the grace period, the next process sends the others."""
+        store = KeptMessages()
+        self.outbox = self.make(store)
+        self.send("a b c")
+        self.outbox.resume()
+        self.successResultOf(self.outbox.close())
+        self.network.confirm()
+        self.outbox = self.make(store)
+        self.outbox.resume()
+        self.confirm_all()
+        self.assertEqual(self.network.got, ["b", "c"])
+
+    def test_whole_message_of_an_earlier_process(self) -> None:
+        """A stored message whose parts were all confirmed is not sent again."""
+        store = KeptMessages()
+        store.add(OutgoingMessage(store.next_id(), "net", "#ops", "a b", accepted_at=NOON, sent=2))
+        self.outbox = self.make(store)
+        self.outbox.resume()
+        self.assertEqual((self.network.got, store.kept), ([], {}))
 
     def test_rejected_messages_are_not_stored(self) -> None:
         """A message that the network rejects is removed from the store."""

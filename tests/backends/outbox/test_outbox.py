@@ -199,7 +199,7 @@ class OutboxTests(SynchronousTestCase):
         """A message is not dropped while some of its parts are confirmed."""
         said = self.outbox.put(["a", "b"])
         for _ in range(2):
-            for _ in range(3):
+            for _ in range(4):
                 self.outbox.resume()
                 self.network.fail(NotConfirmed())
                 self.outbox.pause()
@@ -245,6 +245,16 @@ class OutboxTests(SynchronousTestCase):
             self.clock.pump([0.1])
             self.assertEqual(self.network.got, list(letters))
             self.network.confirm()
+
+    def test_quick_pace(self) -> None:
+        """Intervals of less than a second are kept as well."""
+        self.outbox = self.make(pace=TokenBucket(self.clock.seconds, 0.5, 1))
+        self.outbox.put(["a", "b"])
+        self.outbox.resume()
+        self.network.confirm()
+        self.assertEqual(self.network.got, ["a"])
+        self.clock.advance(0.5)
+        self.assertEqual(self.network.got, ["a", "b"])
 
     def logged(self) -> list[str]:
         """Return the list that later log lines are added to."""
@@ -553,7 +563,7 @@ class ThreadTests(SynchronousTestCase):
 
     def test_closed_while_waiting(self) -> None:
         """A waiting thread gets OutboxClosed when the outbox is closed."""
-        outbox = Outbox(self.clock, "net", self.network, OutboxLimits(parts=2), put_timeout=10)
+        outbox = Outbox(self.clock, "net", self.network, OutboxLimits(parts=2), put_timeout=60)
         outbox.put(["a"])
         outcome = self.in_thread(outbox)
         outbox.close()
