@@ -288,6 +288,14 @@ class EchoTests(SynchronousTestCase):
         self.assertEqual(len(talk.results), 3)
         self.assertEqual(talk.listener.messages, [])
 
+    def test_same_text_in_another_kind_of_message(self) -> None:
+        """A message confirms no notice with the same text, and a notice no message."""
+        for kind, other in (("PRIVMSG", "NOTICE"), ("NOTICE", "PRIVMSG")):
+            talk = Conversation(ECHO)
+            talk.transmit(line("one", command=kind))
+            talk.say(f":errklein!e@h {other} #ops :one")
+            self.assertEqual(talk.results, {})
+
     def test_altered_echoes(self) -> None:
         """A server may remove formatting from a line, and truncate it."""
         talk = Conversation(ECHO)
