@@ -147,7 +147,7 @@ TARGETS = {
             "status/_server.py": (
                 "tests.status.test_readiness",
                 "tests.status.test_metrics",
-                "tests.status.test_server",
+                "tests.status.test_server.PageTests",
             ),
         },
         20,
