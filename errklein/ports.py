@@ -369,8 +369,8 @@ class OutboxStore(Protocol):
         A store that can't be written logs that, and writes the message when it can again.
         """
 
-    def advance(self, id: int, sent: int) -> None:
-        """Store soon that the network has confirmed this number of parts of the message."""
+    def advance(self, id: int, sent: float) -> None:
+        """Store soon that the network has confirmed this share of the parts of the message, below 1.0."""
 
     def remove(self, ids: Sequence[int]) -> None:
         """Remove messages soon that were sent, rejected or dropped."""

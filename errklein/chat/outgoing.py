@@ -23,7 +23,8 @@ class OutgoingMessage(NamedTuple):
     :param origin: The route, person or plugin that has caused the message; see `running.context.origin`.
     :param priority: True if it is sent before messages without priority.
     :param accepted_at: The Unix time.
-    :param sent: The number of parts that the network has confirmed.
+    :param sent: The share of the parts that the network has confirmed, from 0.0 to 1.0. A number of parts wouldn't show that a
+        later process splits the message differently.
     :param details: JSON with what else the backend needs, such as extras and the thread; "" for nothing.
     """
 
@@ -34,7 +35,7 @@ class OutgoingMessage(NamedTuple):
     origin: str = ""
     priority: bool = False
     accepted_at: float = 0.0
-    sent: int = 0
+    sent: float = 0.0
     details: str = ""
 
     @property

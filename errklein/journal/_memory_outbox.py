@@ -29,7 +29,7 @@ class MemoryOutboxStore:
         """See `OutboxStore.add`."""
         self._messages[message.id] = message
 
-    def advance(self, id: int, sent: int) -> None:
+    def advance(self, id: int, sent: float) -> None:
         """See `OutboxStore.advance`."""
         if id in self._messages:
             self._messages[id] = self._messages[id]._replace(sent=sent)

@@ -78,11 +78,11 @@ class SQLiteOutboxStore:
         self._read = read
         self._ids = count(first_id)
         self._added: dict[int, OutgoingMessage] = {}
-        self._sent: dict[int, int] = {}
+        self._sent: dict[int, float] = {}
         self._removed: dict[int, int] = {}
         # What the running transaction has taken.
         self._writing: dict[int, OutgoingMessage] = {}
-        self._advancing: dict[int, int] = {}
+        self._advancing: dict[int, float] = {}
         self._removing: dict[int, int] = {}
         self._timer: IDelayedCall | None = None
         # True from an `add` to the end of the timer that it has started, also while a thread waits for the reactor to start it.
@@ -108,7 +108,7 @@ class SQLiteOutboxStore:
             self._is_due = True
             on_reactor_soon(self._reactor, self._start_timer, WRITE_DELAY)
 
-    def advance(self, id: int, sent: int) -> None:
+    def advance(self, id: int, sent: float) -> None:
         """See `OutboxStore.advance`."""
         self._sent[id] = sent
         self._write_lazily()
@@ -276,5 +276,5 @@ def _message(row: Sequence[Any]) -> OutgoingMessage:
         bytes.decode(text, "utf-8", "surrogatepass") for text in (*texts, details)
     )
     return OutgoingMessage(
-        number, network, recipient, body, origin, bool(priority), float(accepted_at), max(0, int(sent)), details
+        number, network, recipient, body, origin, bool(priority), float(accepted_at), float(sent), details
     )

@@ -133,18 +133,18 @@ class OutboxStoreContract(_TestCase):
         self.assertEqual(self.load_again(), [kept])
 
     def test_sent_parts(self) -> None:
-        """The number of sent parts is kept, whether it was stored with the message, after it, or by a later process."""
+        """The share of sent parts is kept, whether it was stored with the message, after it, or by a later process."""
         with_it, after, removed = [self.add() for _ in range(3)]
-        self.store.advance(with_it.id, 1)
+        self.store.advance(with_it.id, 0.1)
         self.result_of(self.store.flush())
-        self.store.advance(after.id, 1)
-        self.store.advance(after.id, 2)
-        self.store.advance(removed.id, 1)
+        self.store.advance(after.id, 1 / 3)
+        self.store.advance(after.id, 2 / 3)
+        self.store.advance(removed.id, 0.5)
         self.store.remove([removed.id])
-        self.store.advance(12345678, 3)
-        self.assertEqual(self.load_again(), [with_it._replace(sent=1), after._replace(sent=2)])
-        self.store.advance(with_it.id, 5)
-        self.assertEqual(self.load_again(), [with_it._replace(sent=5), after._replace(sent=2)])
+        self.store.advance(12345678, 0.5)
+        self.assertEqual(self.load_again(), [with_it._replace(sent=0.1), after._replace(sent=2 / 3)])
+        self.store.advance(with_it.id, 0.9)
+        self.assertEqual(self.load_again(), [with_it._replace(sent=0.9), after._replace(sent=2 / 3)])
 
     def test_flush(self) -> None:
         """After `flush`, nothing is unwritten. An empty store can be flushed."""

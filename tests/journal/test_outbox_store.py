@@ -177,7 +177,7 @@ class WritingTests(StoreCase):
         self.store.remove([messages[0].id])
         self.wait(0.02)
         self.store.remove([messages[1].id])
-        self.store.advance(messages[2].id, 3)
+        self.store.advance(messages[2].id, 0.75)
         self.assertEqual(len(self.written()), 4)
         self.wait(0.031)
         self.assertEqual(self.written(), [messages[2].id, messages[3].id])
@@ -352,16 +352,16 @@ class FullDiskTests(StoreCase):
         self.add("x" * 200_000)
         self.store.remove([removed.id])
         for message in (advanced, again):
-            self.store.advance(message.id, 2)
+            self.store.advance(message.id, 0.5)
         self.set_disk_full(True)
         self.wait(0.015)
-        self.store.advance(again.id, 3)
+        self.store.advance(again.id, 0.75)
         self.set_disk_full(False)
         self.wait(3)
         self.close()
         self.open()
         loaded = self.successResultOf(self.store.load())
-        self.assertEqual([message.sent for message in loaded], [2, 3, 0])
+        self.assertEqual([message.sent for message in loaded], [0.5, 0.75, 0.0])
         self.assertEqual(loaded[0].id, advanced.id)
 
     def test_deleted_directory(self) -> None:
@@ -455,7 +455,7 @@ class ModelTests(SynchronousTestCase):
             store.remove(self.ids(store, numbers))
         self.flushed -= {len(self.numbers) - number for number in numbers}
 
-    def advance(self, number: int, sent: int) -> None:
+    def advance(self, number: int, sent: float) -> None:
         """Advance a message."""
         for store in self.stores():
             for place in self.ids(store, [number]):

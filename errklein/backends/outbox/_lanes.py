@@ -30,13 +30,20 @@ class Entry(Generic[P]):
     size: int
     original: Message | None
     parts: Sequence[P] | None
-    position: int
+    position: int = 0
     unconfirmed: set[int] = field(default_factory=set)
     attempts: int = 0
     lane: OutboxLane = field(init=False)
 
     def __post_init__(self) -> None:
         self.lane = self.message.lane
+
+    def take_parts(self, parts: Sequence[P]) -> None:
+        """Continue after the parts that an earlier process has sent, or begin again if it has split the message differently."""
+        self.parts = parts
+        position = self.message.sent * len(parts)
+        if abs(position - round(position)) < 1e-6:
+            self.position = min(len(parts), max(0, round(position)))
 
     @property
     def is_transmitted(self) -> bool:

@@ -218,7 +218,7 @@ class Outbox(Generic[P]):
         estimate = self._transport.estimate(message.body) if parts is None else len(parts)
         since = self._reactor.seconds() - age
         size = len(message.body) + len(message.details)
-        return Entry(message, None, since, estimate, size, original, parts, message.sent)
+        return Entry(message, None, since, estimate, size, original, parts)
 
     def _queue(self, entry: Entry[P]) -> None:
         self._entries[entry.message.id] = entry
@@ -286,7 +286,7 @@ class Outbox(Generic[P]):
                         continue
                     if entry.parts is None:
                         # Only now: many lanes may wait.
-                        entry.parts = self._transport.split(entry.message, entry.original)
+                        entry.take_parts(self._transport.split(entry.message, entry.original))
                 except Exception:
                     entry.parts = ()
                     self._reject(entry, Failure())
@@ -334,7 +334,8 @@ class Outbox(Generic[P]):
             if is_over:
                 self._store.remove((entry.message.id,))
             else:
-                self._store.advance(entry.message.id, entry.confirmed)
+                assert entry.parts is not None
+                self._store.advance(entry.message.id, entry.confirmed / len(entry.parts))
 
     def _repeat(self, entry: Entry[P], place: int, is_alone: bool, failure: Failure) -> None:
         self._ready = False

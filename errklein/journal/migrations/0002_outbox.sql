@@ -7,8 +7,8 @@ CREATE TABLE outbox (
     origin BLOB NOT NULL,
     priority INTEGER NOT NULL,
     accepted_at REAL NOT NULL,
-    -- The number of parts that the network has confirmed.
-    sent INTEGER NOT NULL,
+    -- The share of the parts that the network has confirmed, from 0.0 to 1.0.
+    sent REAL NOT NULL,
     details BLOB NOT NULL
 );
 

@@ -202,7 +202,7 @@ class RestartTests(SynchronousTestCase):
         self.send(first, LONG)
         self.store.restart()
         [message] = self.successResultOf(self.store.load())
-        self.store.advance(message.id, 1)
+        self.store.advance(message.id, 0.5)
         self.assertEqual(self.sent(self.process(), 1), [("#ops", LINES[2])])
 
     def test_card_and_thread(self) -> None:
