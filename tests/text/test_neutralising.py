@@ -82,7 +82,7 @@ class MentionTests(SynchronousTestCase):
         for text in (
             "@bob",
             "@allison",
-            "@allison, look",
+            "@ally is in",
             "@channels",
             "a@b.c",
             "here",
