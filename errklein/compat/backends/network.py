@@ -14,7 +14,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import cache, partial
+from dataclasses import replace
+from functools import partial
 from typing import Any, BinaryIO
 
 from twisted.internet.defer import Deferred
@@ -26,17 +27,15 @@ from errklein.bot import Bot
 from errklein.chat import Card, Identifier, Message, Room, Stream
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.compat.backends._neutral import neutral_card, neutral_text
+from errklein.compat.backends._sending import ATTEMPTS, Part, SendingThread
 from errklein.compat.backends._stamps import NetworkStamp, ask_beforehand
-from errklein.compat.backends._stored import details_of, is_card, restored
+from errklein.compat.backends._stored import details_of
 from errklein.compat.backends._thread import NetworkThread
-from errklein.compat.backends.errbot import EVENTS, ErrBot, for_a_bot, part_of
+from errklein.compat.backends.errbot import EVENTS, ErrBot, for_a_bot
 from errklein.dispatch import card_as_text
 from errklein.ports import BackendEvents, OutboxStatus, OutboxStore
-from errklein.running import TimedOut, WorkerPool, on_reactor_soon, result_within, start_daemon_thread
-from errklein.running.context import assigned, sent_by_bot
-from errklein.text import estimated_parts, split_message
-
-Part = Callable[[], object]
+from errklein.running import TimedOut, on_reactor_soon, result_within, start_daemon_thread
+from errklein.running.context import sent_by_bot
 
 _NO_REACTIONS = ("has no reactions", "doesn't know them")
 
@@ -76,10 +75,19 @@ class ThreadedNetwork:
             self._thread.end()
             raise
         self.legacy._network = self
-        self._sender = WorkerPool(reactor, f"{self.network} sending", 1)
-        limits = outbox_limits(config, self.message_size_limit)
+        self._sender = SendingThread(
+            reactor,
+            self.network,
+            self.legacy,
+            self.build_identifier,
+            lambda: self.bot_identifier,
+            self._messages_dropped,
+            self._try_again,
+        )
+        limits = replace(outbox_limits(config, self.message_size_limit), attempts=ATTEMPTS)
         self._longest = limits.length
-        self._outbox: Outbox[Part] = Outbox(reactor, self.network, self, limits, dropped=self._messages_dropped)
+        self._outbox: Outbox[Part] = Outbox(reactor, self.network, self._sender, limits, dropped=self._messages_dropped)
+        self._is_connected = False
         self._awake = threading.Event()
         self._next_attempt = 0.0
         self._serving = False
@@ -149,32 +157,6 @@ class ThreadedNetwork:
     def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
         """Keep messages in the store; see `ports.QueuesMessages`."""
         self._outbox.use_store(store, restored)
-
-    # backends.outbox.Transport
-
-    window = 1
-
-    def estimate(self, body: str) -> int:
-        """Return about how many parts a text has."""
-        return estimated_parts(body, self.message_size_limit)
-
-    def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[Part]:
-        """Return calls that send the parts of a message. Of a stored one, the recipient is looked up in the sending thread."""
-        # In the process that has accepted a message, its identifiers and extras stay the same objects.
-        whole: Callable[[], Message] = cache(partial(self._restored, message)) if original is None else lambda: original
-        if is_card(message):
-            return [partial(self._send_card, whole)]
-        return [partial(self._send_part, whole, text) for text in split_message(message.body, self.message_size_limit)]
-
-    def wait_for(self, recipient: str) -> float:
-        """Return 0.0: the backend limits its own rate."""
-        return 0.0
-
-    def transmit(self, parts: Sequence[Part]) -> Sequence[Deferred[Any]]:
-        """Call the parts in the sending thread, one after the other."""
-        return [self._sender.run(partial(partial, _send, part)) for part in parts]
-
-    # ports.Backend
 
     def build_identifier(self, text: str) -> Identifier:
         """Return the identifier for a text; raises ValueError, and errors of the backend's own code."""
@@ -384,21 +366,26 @@ class ThreadedNetwork:
 
     def _connected(self) -> None:
         if self._events is not None and not self.leaving:
+            self._is_connected = True
             self._outbox.resume()
             self._events.backend_connected(self)
 
     def _disconnected(self, reason: str) -> None:
+        self._is_connected = False
         self._outbox.pause()
         if self._events is not None and not self.leaving:
             self._events.backend_disconnected(self, reason)
+
+    def _try_again(self) -> None:
+        if self._is_connected:
+            self._outbox.resume()
 
     async def _leave(self, seconds: float) -> None:
         """Stop the backend's code; `seconds` is the rest of the grace period."""
         if self._serving:
             # What is being sent when the grace period ends would be sent again after the next start.
-            idle = self._sender.run(lambda: _nothing).addErrback(lambda _: None)
             with suppress(TimedOut):
-                await result_within(self._reactor, max(seconds, self.HURRY), idle)
+                await result_within(self._reactor, max(seconds, self.HURRY), self._sender.when_idle())
         self.leaving = True
         self._awake.set()
         if self._serving:
@@ -427,21 +414,6 @@ class ThreadedNetwork:
         recipient, priority = str(message.to), message.priority
         return self._outbox.send(recipient, body, details=details, priority=priority, original=message)
 
-    def _restored(self, message: OutgoingMessage) -> Message:
-        """Return a message of an earlier process. Called in the sending thread."""
-        try:
-            return restored(message, self.build_identifier, self.bot_identifier)
-        except Exception:
-            reason = "its recipient isn't known any more"
-            on_reactor_soon(self._reactor, self._messages_dropped, 1, reason)
-            raise
-
-    def _send_card(self, card: Callable[[], Message]) -> None:
-        self.legacy.send_card(card())
-
-    def _send_part(self, whole: Callable[[], Message], text: str) -> None:
-        self.legacy.send_message(part_of(whole(), text))
-
     def _react(self, function: Callable[..., Any], message: Message, reaction: str, text: str) -> None:
         self.call_in_order(function, message, reaction, recipient=str(message.to), text=text)
 
@@ -455,16 +427,7 @@ def _make(make: Callable[[Any], ErrBot], config: Any) -> ErrBot:
         return make(config)
 
 
-def _nothing() -> None:
-    """Do nothing, after what the sending thread does before."""
-
-
 def _cancel(timers: list[IDelayedCall]) -> None:
     for timer in timers:
         if timer.active():
             timer.cancel()
-
-
-def _send(part: Part) -> None:
-    with assigned(sent_by_bot, True):
-        part()

@@ -166,12 +166,12 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertIn(("alice", "beware"), self.legacy.sent[:3])
 
     def test_missed_notices(self) -> None:
-        """A warning that the backend couldn't send is sent when the administrator comes online."""
+        """A warning that the backend could not send is sent when the administrator comes online."""
         send, refused = self.legacy.send_message, []
 
         def refuse(message: Any) -> None:
             refused.append(message.body)
-            raise OSError("no connection")
+            raise ValueError("no such user")
 
         self.legacy.send_message = refuse
         self.bot.warn_admins("beware")
@@ -242,7 +242,7 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertEqual(self.legacy.done, [("presence", "away", "lunch")])
 
     def test_a_message_that_cannot_be_sent(self) -> None:
-        """If the backend fails to send a message, later messages are sent."""
+        """If the network rejects a message, later messages are sent."""
         self.until(lambda: self.legacy.connections)
         broken: Any = Message("x", to=self.bot.build_identifier("bob"))
         self.patch(self.legacy, "prefix_groupchat_reply", None)
@@ -250,14 +250,14 @@ class ServeOnceTests(LegacyNetworkCase):
 
         def refuse(message: Message) -> None:
             if message.body == "x":
-                raise OSError("the wire is cut")
+                raise ValueError("not allowed")
             send(message)
 
         self.legacy.send_message = refuse
         lost: Any = self.network.send_message(broken)
         kept: Any = self.network.send_message(Message("y", to=self.bot.build_identifier("bob")))
         self.until(lambda: kept.called)
-        self.failureResultOf(lost, OSError)
+        self.failureResultOf(lost, ValueError)
         self.assertEqual(self.legacy.sent, [("bob", "y")])
 
     def test_stopping_is_ctrl_c(self) -> None:

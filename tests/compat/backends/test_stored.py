@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 from hypothesis import given
@@ -141,6 +142,8 @@ class RestartTests(SynchronousTestCase):
         if not network.leaving:
             stopped: list[Any] = []
             network.disconnect(grace).addBoth(stopped.append)
+            # The backend may not have begun to wait for its next attempt to connect.
+            self.reactor.advance(grace)
             self.reactor.turn_until(lambda: stopped, "the network to be left")
 
     def send(self, network: Any, *texts: str, to: str = "#ops") -> None:
@@ -195,6 +198,53 @@ class RestartTests(SynchronousTestCase):
         self.send(second, "three")
         texts = [text for _, text in self.sent(second, 4)]
         self.assertEqual(texts, ["one", "\n\n".join(LINES[:2]), LINES[2], "three"])
+
+    def failing(self, *errors: Exception) -> Any:
+        """Return a process whose backend raises these errors before it sends messages."""
+        network = self.process()
+        send, left = network.legacy.send_message, list(errors)
+
+        def send_message(message: Message) -> None:
+            if left:
+                raise left.pop(0)
+            send(message)
+
+        network.legacy.send_message = send_message
+        return network
+
+    def test_errors_of_the_connection(self) -> None:
+        """A message is sent again, later each time, if the backend doesn't reach its network; the order is kept."""
+        network = self.failing(ConnectionError("refused"), TimeoutError("late"))
+        log = logged(self, "next try")
+        self.send(network, "message 0", "message 1")
+        for seconds in (5.0, 10.0):
+            self.reactor.turn_until(partial(self.retries, seconds), "the next try to be planned")
+            self.assertEqual(network.legacy.sent, [])
+            self.reactor.advance(seconds)
+        self.assertEqual(self.sent(network, 2), [("#ops", "message 0"), ("#ops", "message 1")])
+        self.assertIn("next try in 5 s", log[0])
+
+    def retries(self, seconds: float) -> bool:
+        """Return whether a delayed call is due in that many seconds."""
+        now = self.reactor.seconds()
+        return any(abs(call.getTime() - now - seconds) < 0.001 for call in self.reactor.getDelayedCalls())
+
+    def test_rejections(self) -> None:
+        """A message that the network rejects isn't sent again, also if the error is that of an HTTP response."""
+        refused = OSError("400 Client Error")
+        refused.response = object()  # type: ignore[attr-defined]
+        network = self.failing(refused, ValueError("no such channel"))
+        self.send(network, "message 0", "message 1", "message 2")
+        self.assertEqual(self.sent(network, 1), [("#ops", "message 2")])
+
+    def test_stop_while_the_network_is_not_reached(self) -> None:
+        """A message that waits for its next try is sent by the next process."""
+        network = self.failing(ConnectionError("refused"))
+        self.send(network, "message 0")
+        self.reactor.turn_until(lambda: self.retries(5.0), "the next try to be planned")
+        self.stop(network)
+        self.assertFalse(self.retries(5.0))
+        self.assertEqual(self.sent(self.process(), 1), [("#ops", "message 0")])
 
     def test_sent_parts_are_not_sent_again(self) -> None:
         """If a part of a message was sent, the next process sends the others."""

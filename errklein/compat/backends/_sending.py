@@ -1,0 +1,142 @@
+"""The sending of messages by a backend written for errbot, in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.backends.outbox import NotConfirmed
+from errklein.chat import Identifier, Message
+from errklein.chat.outgoing import OutgoingMessage
+from errklein.compat.backends._stored import is_card, restored
+from errklein.compat.backends.errbot import ErrBot, part_of
+from errklein.running import WorkerPool, on_reactor_soon
+from errklein.running.context import assigned, sent_by_bot
+from errklein.text import estimated_parts, split_message
+
+Part = Callable[[], object]
+
+RETRY_AFTER, LONGEST_RETRY = 5.0, 60.0
+"""The seconds until a message is sent again after an error of the connection: at first, doubled each time, and at most."""
+
+ATTEMPTS = 20
+"""Number of errors of the connection after which a message is dropped, since it may be the cause: a quarter of an hour."""
+
+
+class SendingThread:
+    """Implements `backends.outbox.Transport` by calls of the backend's methods, one after the other, in a thread.
+
+    A call that raises an error of the connection is repeated later: a backend that sends by HTTP doesn't report that it has
+    lost its network. Any other error rejects the message.
+
+    :param identify: Returns the identifier for a text. It may block.
+    :param bot_identifier: Returns the identifier of the bot.
+    :param dropped: Called with the number of messages that can't be sent, and the reason.
+    :param try_again: Resumes the outbox if the backend is connected.
+    """
+
+    log = Logger()
+
+    window = 1
+
+    def __init__(
+        self,
+        reactor: Any,
+        network: str,
+        legacy: ErrBot,
+        identify: Callable[[str], Identifier],
+        bot_identifier: Callable[[], Identifier | None],
+        dropped: Callable[[int, str], None],
+        try_again: Callable[[], None],
+    ) -> None:
+        self._reactor = reactor
+        self._network = network
+        self._legacy = legacy
+        self._identify = identify
+        self._bot_identifier = bot_identifier
+        self._dropped = dropped
+        self._try_again = try_again
+        self._errors = 0
+        self._retry: IDelayedCall | None = None
+        self._pool = WorkerPool(reactor, f"{network} sending", 1)
+
+    def when_idle(self) -> Deferred[object]:
+        """Return a Deferred that fires when the thread has done what was passed to it."""
+        return self._pool.run(lambda: _nothing).addErrback(lambda _: None)
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
+        self._pool.stop()
+
+    def estimate(self, body: str) -> int:
+        """Return about how many parts a text has."""
+        return estimated_parts(body, self._legacy.message_size_limit)
+
+    def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[Part]:
+        """Return calls that send the parts of a message. Of a stored one, the recipient is looked up in the thread."""
+        # In the process that has accepted a message, its identifiers and extras stay the same objects.
+        whole: Callable[[], Message] = cache(partial(self._restored, message)) if original is None else lambda: original
+        if is_card(message):
+            return [partial(self._send_card, whole)]
+        texts = split_message(message.body, self._legacy.message_size_limit)
+        return [partial(self._send_part, whole, text) for text in texts]
+
+    def wait_for(self, recipient: str) -> float:
+        """Return 0.0: the backend limits its own rate."""
+        return 0.0
+
+    def transmit(self, parts: Sequence[Part]) -> Sequence[Deferred[Any]]:
+        """Call the parts in the thread."""
+        return [self._pool.run(partial(partial, _send, part)).addCallbacks(self._sent, self._failed) for part in parts]
+
+    def _sent(self, _: object) -> None:
+        self._errors = 0
+
+    def _failed(self, failure: Failure) -> Failure:
+        error = failure.value
+        # requests raises an OSError for the status of an HTTP response, too, and it has the response.
+        if not isinstance(error, OSError) or getattr(error, "response", None) is not None:
+            return failure
+        delay = min(RETRY_AFTER * 2**self._errors, LONGEST_RETRY)
+        self._errors += 1
+        self.log.warn(
+            "{network}: a message could not be sent ({reason}); next try in {delay:.0f} s",
+            network=self._network,
+            reason=f"{type(error).__name__}: {error}",
+            delay=delay,
+        )
+        self._retry = self._reactor.callLater(delay, self._try_again)
+        return Failure(NotConfirmed(str(error)))
+
+    def _restored(self, message: OutgoingMessage) -> Message:
+        """Return a message of an earlier process. Called in the thread."""
+        try:
+            return restored(message, self._identify, self._bot_identifier())
+        except OSError:
+            raise
+        except Exception:
+            on_reactor_soon(self._reactor, self._dropped, 1, "its recipient isn't known any more")
+            raise
+
+    def _send_card(self, card: Callable[[], Message]) -> None:
+        self._legacy.send_card(card())
+
+    def _send_part(self, whole: Callable[[], Message], text: str) -> None:
+        self._legacy.send_message(part_of(whole(), text))
+
+
+def _send(part: Part) -> None:
+    with assigned(sent_by_bot, True):
+        part()
+
+
+def _nothing() -> None:
+    """Do nothing, after what the thread does before."""
