@@ -82,7 +82,13 @@ def is_debugged(frame: FrameType) -> bool:
     monitoring: Any = getattr(sys, "monitoring", None)
     if monitoring is not None and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None:
         return True
-    return any(one.f_trace is not None or _module(one) in _DEBUGGERS for one in _callers(frame))
+    return any(_traces(one.f_trace) or _module(one) in _DEBUGGERS for one in _callers(frame))
+
+
+def _traces(trace: Any) -> bool:
+    """Return whether a frame's trace function is one of a debugger; coverage.py has some, too, which stop nothing."""
+    module = getattr(trace, "__module__", None) or type(trace).__module__
+    return trace is not None and module.partition(".")[0] != "coverage"
 
 
 def _callers(frame: FrameType) -> Iterator[FrameType]:
