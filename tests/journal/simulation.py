@@ -7,7 +7,7 @@ at that moment. The wall clock is set, the disk is full at times, and handlers f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -552,6 +552,17 @@ class Simulation:
         # Deferreds would catch an exception of `_require`.
         if self._violations:
             raise Violation(f"seed {self._seed}, {self._violations[0].strip()}\n" + "\n".join(self.events))
+
+
+def has_violation(seeds: Iterable[int], kind: type[Simulation], **parts: Any) -> bool:
+    """Return whether one of the worlds with these defective parts violates a guarantee."""
+    defective = type("DefectiveSimulation", (kind,), parts)
+    for seed in seeds:
+        try:
+            simulate(seed, defective)
+        except Violation:
+            return True
+    return False
 
 
 def simulate(seed: int, kind: type[Simulation] = Simulation) -> None:

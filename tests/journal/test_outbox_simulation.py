@@ -16,7 +16,7 @@ from errklein.journal import SQLiteJournal
 from errklein.ports import OutboxStore
 from tests.journal.outbox_simulation import OutboxSimulation
 from tests.journal.simulated_network import Part
-from tests.journal.simulation import Violation, simulate
+from tests.journal.simulation import has_violation, simulate
 
 SEEDS = 120
 
@@ -158,13 +158,7 @@ class OutboxSimulationTests(SynchronousTestCase):
 
     def assert_found(self, **parts: Any) -> None:
         """Check that a world with defective parts violates a guarantee."""
-        kind = type("DefectiveSimulation", (OutboxSimulation,), parts)
-        for seed in range(SEEDS):
-            try:
-                simulate(seed, kind)
-            except Violation:
-                return
-        self.fail("the defect was not found")
+        self.assertTrue(has_violation(range(SEEDS), OutboxSimulation, **parts), "the defect was not found")
 
     def test_messages_are_sent(self) -> None:
         """A stored message arrives, or is reported, in the order of its lane; twice only across a break or a crash."""

@@ -132,7 +132,7 @@ class Outbox(Generic[P]):
             raise TypeError(f"the text of a message must be a string, not {type(body).__name__}")
         store = self._store
         number = next(self._unstored_ids) if store is None else store.next_id()
-        text = body if len(body) <= self._limits.length else body[: self._limits.length]
+        text = body[: self._limits.length]
         message = OutgoingMessage(
             number, self.network, recipient, text, origin.get(), bool(priority), self._now(), details=details
         )
