@@ -6,7 +6,7 @@ reactor's thread unless a docstring states otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Sequence
 from typing import Any, BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
@@ -331,6 +331,13 @@ class UsesFiles(Protocol):
 
         Writing fails then. May be called in any thread, and waits for the disk.
         """
+
+
+class Notify(Protocol):
+    """The method `post` of the bot's notice board, for parts that notify administrators."""
+
+    def __call__(self, key: Hashable, text: str, summary: str = "", *, more: str = "", interval: float = 600.0) -> None:
+        """Send a notice, or count it; see `bot.NoticeBoard.post`. May be called in any thread."""
 
 
 class WebEvents(Protocol):

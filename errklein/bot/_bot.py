@@ -11,13 +11,14 @@ from typing import Any, Literal
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger, globalLogPublisher
 
-from errklein.bot._admin_notices import AdminNotices
 from errklein.bot._callbacks import Callbacks
 from errklein.bot._collaborators import Adapters, PluginSources, ProcessCalls
 from errklein.bot._dead_deliveries import DeadDeliveries
 from errklein.bot._events import Events
 from errklein.bot._file_watch import FileWatch
 from errklein.bot._missed_notices import MissedNotices
+from errklein.bot._notice_sender import NoticeSender
+from errklein.bot._notices import NoticeBoard
 from errklein.bot._pool_notices import pool_notice
 from errklein.bot._registration import Registration
 from errklein.bot._sending import Sending
@@ -87,7 +88,8 @@ class Bot:
         self.disclosure, self.unknown_command = dispatcher.disclosure, dispatcher.unknown_commands.text
         self.conversations, self.flow_executor = dispatcher.conversations, dispatcher.flow_executor
         missed = MissedNotices(self.plugin_manager, workers.others.pool, process.now)
-        notices = AdminNotices(reactor, networks, sending.deliver, self.disclosure, missed)
+        notice_sender = NoticeSender(reactor, networks, sending.deliver, self.disclosure, missed)
+        self.notices = notices = NoticeBoard(reactor, notice_sender)
         self.tell_admins, self.warn_admins = notices.tell_admins, notices.warn_admins
         for pool in self.pools:
             pool.report = lambda status: self.tell_admins(pool_notice(status, config.BOT_PREFIX))
@@ -115,6 +117,7 @@ class Bot:
         work = (
             queue.close,
             dead.stop,
+            notices.stop,
             self.waits.end_all,
             self.queues.stop,
             dispatcher.execution.stop,

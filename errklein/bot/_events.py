@@ -8,10 +8,9 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from errklein.bot._admin_notices import AdminNotices
 from errklein.bot._callbacks import Callbacks
-from errklein.bot._drop_notices import DropNotices
 from errklein.bot._network_states import NetworkState
+from errklein.bot._notices import NoticeBoard
 from errklein.bot._streams import Streams
 from errklein.chat import ONLINE, Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.dispatch import Dispatcher
@@ -38,7 +37,7 @@ class Events:
         dispatcher: Dispatcher,
         callbacks: Callbacks,
         streams: Streams,
-        notices: AdminNotices,
+        notices: NoticeBoard,
         all_ended: Callable[[], object],
         now: Callable[[], float],
     ) -> None:
@@ -49,7 +48,6 @@ class Events:
         self.states = {network: NetworkState() for network in networks}
         """The states of the connections, by network."""
         self._notices = notices
-        self._drops = DropNotices(reactor, notices.tell_admins)
         self._all_ended = all_ended
         self._now = now
         self._stopped = False
@@ -63,7 +61,6 @@ class Events:
         """Ignore further messages, including those that are waiting for a time slice."""
         self._stopped = True
         self._slices.stop()
-        self._drops.stop()
 
     def backend_connected(self, backend: Backend) -> None:
         """Log the connection, and call `callback_connect`."""
@@ -78,8 +75,11 @@ class Events:
         self.log.warn("Disconnected from {network}: {reason}", network=backend.network, reason=reason)
 
     def messages_dropped(self, backend: Backend, count: int, reason: str) -> None:
-        """Notify administrators."""
-        self._drops.add(backend.network, count, reason)
+        """Notify administrators of the first message, and then of all that a network drops within ten minutes together."""
+        network, details = backend.network, f"since {reason}. The log has the recipients and texts."
+        dropped = "A message was" if count == 1 else f"{count} messages were"
+        more = f"Not sent on {network}: {{count}} more messages, {details}"
+        self._notices.post(("dropped", network), f"{dropped} not sent on {network}, {details}", more=more, count=count)
 
     def backend_ended(self, backend: Backend) -> None:
         """Mark the network as ended, after the messages that were received before."""

@@ -1,4 +1,4 @@
-"""Notices to administrators, sent in chat and written to the log."""
+"""Sends notices to administrators in chat."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ from twisted.python.failure import Failure
 from errklein.bot._missed_notices import MOST, MissedNotices
 from errklein.chat import Identifier, Message, Person, matches_any, rules_of
 from errklein.dispatch import Disclosure, Networks
-from errklein.dispatch.disclosure import new_error_id, with_id
 from errklein.dispatch.replies import Deliver
 from errklein.ports import Backend, CallsInOrder, KnowsHolders, SentLater
 from errklein.running import on_reactor_soon
-from errklein.text import plain
-from errklein.text.masking import masker
 
 
-class AdminNotices:
+class NoticeSender:
     """Sends notices to the recipients in BOT_ADMINS_NOTIFICATIONS of each network, and logs them.
 
-    `warn_admins` and `tell_admins` may be called from any thread. A notice that can't be sent to one recipient is logged, and
-    the others get it. The person gets it as soon as `person_seen` is called.
+    `send` may be called from any thread. A notice that can't be sent to one recipient is logged, and the others get it. The
+    person gets it as soon as `person_seen` is called.
 
     :param missed: Keeps the notices that a person has missed: the network rejected the message, or it has no reliable names
         and the recipient isn't known to be an administrator.
@@ -42,24 +39,6 @@ class AdminNotices:
         self._deliver = deliver
         self._disclosure = disclosure
         self._missed = missed
-
-    def warn_admins(self, warning: str) -> None:
-        """Send a notice in Markdown."""
-        self._notify(warning, masker.known(warning))
-
-    def tell_admins(self, text: str, summary: str = "") -> None:
-        """Send a notice in plain text, such as a path or an error message. Secrets are masked.
-
-        :param text: The notice. Characters that have a meaning in Markdown are escaped.
-        :param summary: A sentence without an exception's text; required if `text` contains one. Rooms, and people who
-            aren't known to be administrators, get the summary and an error id. The log has the text with the same id.
-        """
-        text = masker(text)
-        if not summary:
-            self._notify(text, plain(text))
-            return
-        error_id = new_error_id()
-        self._notify(with_id(text, error_id), plain(text), plain(with_id(summary, error_id)))
 
     def person_seen(self, backend: Backend, person: Identifier | None) -> None:
         """Send the notices that the person has missed, if a message to the person reaches an administrator now."""
@@ -88,8 +67,11 @@ class AdminNotices:
         else:
             self._missed.changed()
 
-    def _notify(self, text: str, notice: str, summary: str = "") -> None:
-        self.log.warn("Notifying administrators: {text}", text=text)
+    def send(self, notice: str, summary: str = "") -> None:
+        """Send a notice in Markdown.
+
+        :param summary: The Markdown for rooms and for people who aren't known to be administrators, if they must not read the notice.
+        """
         for backend in self._networks.backends.values():
             for admin in tuple(self._networks.config(backend).BOT_ADMINS_NOTIFICATIONS):
                 try:
@@ -97,7 +79,7 @@ class AdminNotices:
                     if isinstance(backend, CallsInOrder):
                         details = (backend, admin, notice, summary)
                         looking_up = backend.call_in_order(
-                            self._address, *details, recipient=str(admin), text=text, priority=True
+                            self._address, *details, recipient=str(admin), text=notice, priority=True
                         )
                         if isinstance(looking_up, Deferred):
                             # The network was away until the bot has stopped, or for too long.

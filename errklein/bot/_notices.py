@@ -1,0 +1,159 @@
+"""The notice board: what administrators are notified of, and how often."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from errklein.bot._notice_sender import NoticeSender
+from errklein.dispatch.disclosure import new_error_id, with_id
+from errklein.running import on_reactor_soon
+from errklein.text import plain
+from errklein.text.masking import masker
+
+INTERVAL = 600.0
+"""The seconds between two notices with the same key."""
+
+MOST = 100
+"""The maximal number of notices of all kinds within PERIOD."""
+
+PERIOD = 60.0
+"""The seconds in which at most MOST notices are sent."""
+
+
+@dataclass
+class _Posted:
+    """The notices of a key since the last one that was sent."""
+
+    interval: float
+    timer: IDelayedCall
+    count: int = 0
+    text: str = ""
+    summary: str = ""
+    more: str = ""
+
+
+class NoticeBoard:
+    """Sends notices to administrators, those that repeat only as a number. The methods may be called from any thread.
+
+    At most MOST notices are sent within PERIOD. The others are in the log, and administrators get their number.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, sender: NoticeSender) -> None:
+        self._reactor = reactor
+        self._sender = sender
+        self.person_seen = sender.person_seen
+        self._posted: dict[Hashable, _Posted] = {}
+        self._lock = Lock()
+        self._sent: deque[float] = deque(maxlen=MOST)
+        self._left_out = 0
+        self._number_due: IDelayedCall | None = None
+        self._stopped = False
+
+    def post(
+        self,
+        key: Hashable,
+        text: str,
+        summary: str = "",
+        *,
+        more: str = "",
+        interval: float = INTERVAL,
+        count: int = 1,
+    ) -> None:
+        """Send a notice, unless one with the same key was sent within `interval` seconds. Then it is counted.
+
+        At the end of the interval, administrators get one notice about those that were counted.
+
+        :param text: See `tell_admins`.
+        :param summary: See `tell_admins`.
+        :param more: The text about those that were counted, in which `{count}` is replaced by their number, without an exception's
+            text. Without it, the last `text` is sent with the number.
+        :param count: The number of events that this notice is about.
+        """
+        on_reactor_soon(self._reactor, self._post, key, text, summary, more, interval, count)
+
+    def warn_admins(self, warning: str) -> None:
+        """Send a notice in Markdown."""
+        self._send(warning, masker.known(warning))
+
+    def tell_admins(self, text: str, summary: str = "") -> None:
+        """Send a notice in plain text, such as a path or an error message. Secrets are masked.
+
+        :param text: The notice. Characters that have a meaning in Markdown are escaped.
+        :param summary: A sentence without an exception's text; required if `text` contains one. Rooms, and people who
+            aren't known to be administrators, get the summary and an error id. The log has the text with the same id.
+        """
+        text = masker(text)
+        if not summary:
+            self._send(text, plain(text))
+            return
+        error_id = new_error_id()
+        self._send(with_id(text, error_id), plain(text), plain(with_id(summary, error_id)))
+
+    def stop(self) -> None:
+        """Send what was counted, and from now on all notices at once."""
+        self._stopped = True
+        for posted in self._posted.values():
+            posted.timer.cancel()
+            self._send_counted(posted)
+        self._posted.clear()
+        if self._number_due is not None:
+            self._number_due.cancel()
+            self._send_number()
+
+    def _post(self, key: Hashable, text: str, summary: str, more: str, interval: float, count: int) -> None:
+        if posted := self._posted.get(key):
+            posted.count += count
+            posted.text, posted.summary, posted.more = text, summary, more
+            return
+        if not self._stopped and self._may_send():
+            self._posted[key] = _Posted(interval, self._reactor.callLater(interval, self._end, key))
+        self.tell_admins(text, summary)
+
+    def _end(self, key: Hashable) -> None:
+        """End the interval of a key. Another one begins if notices were counted."""
+        posted = self._posted.pop(key)
+        if posted.count:
+            timer = self._reactor.callLater(posted.interval, self._end, key)
+            self._posted[key] = _Posted(posted.interval, timer)
+            self._send_counted(posted)
+
+    def _send_counted(self, posted: _Posted) -> None:
+        if posted.count and posted.more:
+            self.tell_admins(posted.more.replace("{count}", str(posted.count)))
+        elif posted.count:
+            times = f" ({posted.count} times since the last notice)"
+            self.tell_admins(posted.text + times, posted.summary and posted.summary + times)
+
+    def _send(self, text: str, notice: str, summary: str = "") -> None:
+        with self._lock:
+            may_send = self._may_send()
+            if may_send:
+                self._sent.append(self._reactor.seconds())
+        if may_send:
+            self.log.warn("Notifying administrators: {text}", text=text)
+            self._sender.send(notice, summary)
+        else:
+            self.log.warn("Administrators get no more notices for now: {text}", text=text)
+            on_reactor_soon(self._reactor, self._leave_out)
+
+    def _may_send(self) -> bool:
+        return len(self._sent) < MOST or self._reactor.seconds() - self._sent[0] >= PERIOD
+
+    def _leave_out(self) -> None:
+        self._left_out += 1
+        if self._left_out == 1 and not self._stopped:
+            self._number_due = self._reactor.callLater(PERIOD, self._send_number)
+
+    def _send_number(self) -> None:
+        """Send the number of the notices that were left out, whatever the limit."""
+        number, self._left_out, self._number_due = self._left_out, 0, None
+        self._sender.send(f"{number} more notices were too many within a minute; the log has their texts.")

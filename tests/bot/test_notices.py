@@ -1,0 +1,146 @@
+"""Tests for the notice board."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.bot._notices import MOST, NoticeBoard
+from errklein.testing import ADMIN, PluginTestCase
+from errklein.testing._reactor import TestReactor
+from errklein.text import plain
+
+
+class Sender:
+    """Keeps the notices."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def send(self, notice: str, summary: str = "") -> None:
+        """Keep the notice and its summary."""
+        self.sent.append(notice + (f" | {summary}" if summary else ""))
+
+    def person_seen(self, backend: object, person: object) -> None:
+        """Do nothing."""
+
+
+class BoardCase(SynchronousTestCase):
+    """A board with a clock."""
+
+    def setUp(self) -> None:
+        """Create the board."""
+        self.clock, sender = TestReactor(), Sender()
+        self.sent = sender.sent
+        self.board = NoticeBoard(self.clock, sender)  # type: ignore[arg-type]
+
+
+class PostTests(BoardCase):
+    """Notices with keys."""
+
+    def post(self, key: str = "a", **options: Any) -> None:
+        """Post a notice with a number."""
+        self.board.post(key, f"disk {key} is full", more=f"disk {key}: {{count}} more", **options)
+
+    def test_repeated_notices_are_counted(self) -> None:
+        """The first notice of a key is sent at once, and the others of each interval together."""
+        for _ in range(1_200):
+            self.post()
+            self.clock.advance(1)
+        self.post("b")
+        self.assertEqual(self.sent, ["disk a is full", "disk a: 599 more", "disk a: 600 more", "disk b is full"])
+
+    def test_after_a_pause(self) -> None:
+        """After an interval without notices, the next one is sent at once."""
+        self.post(interval=5)
+        self.clock.advance(5)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.post(interval=5)
+        self.assertEqual(self.sent, ["disk a is full"] * 2)
+
+    def test_count(self) -> None:
+        """A notice may be about several events."""
+        self.post(count=3)
+        self.post(count=4)
+        self.post()
+        self.clock.advance(600)
+        self.assertEqual(self.sent[1:], ["disk a: 5 more"])
+
+    def test_braces_in_a_text(self) -> None:
+        """Braces in the name of a webhook or room are ordinary characters."""
+        for _ in range(3):
+            self.board.post("a", "x", more="{count} more of /{0.real}/{}")
+        self.clock.advance(600)
+        self.assertEqual(self.sent[1:], [plain("2 more of /{0.real}/{}")])
+
+    def test_without_a_text_for_more(self) -> None:
+        """Without a text for further notices, the last one is sent with their number; rooms get its summary."""
+        for number in range(3):
+            self.board.post("a", f"failed: {number}", "failed")
+        self.clock.advance(600)
+        notice, _, summary = self.sent[1].partition(" | ")
+        self.assertEqual(notice, "failed: 2 (2 times since the last notice)")
+        self.assertRegex(summary, r"^failed \(2 times since the last notice\) \(error \w{8}\)\.$")
+
+    def test_stop(self) -> None:
+        """When the bot stops, administrators get the numbers, and later notices at once; no timer remains."""
+        self.post()
+        self.post()
+        self.board.stop()
+        self.assertEqual(self.sent[1:], ["disk a: 1 more"])
+        self.post()
+        self.post()
+        self.assertEqual(self.sent[2:], ["disk a is full"] * 2)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class LimitTests(BoardCase):
+    """Too many notices of all kinds."""
+
+    def test_flood(self) -> None:
+        """Of a flood, administrators get 100 notices a minute, and then the number of the others."""
+        for number in range(MOST + 30):
+            self.board.warn_admins(str(number))
+        for number in range(20):
+            self.board.post(number, "x")
+        self.assertEqual(self.sent, [str(number) for number in range(MOST)])
+        self.clock.advance(60)
+        self.assertEqual(self.sent[MOST:], ["50 more notices were too many within a minute; the log has their texts."])
+        self.board.post(0, "x")
+        self.assertEqual(self.sent[MOST + 1 :], ["x"])
+
+    def test_stop(self) -> None:
+        """When the bot stops during a flood, administrators get the number; no timer remains."""
+        for number in range(MOST + 1):
+            self.board.warn_admins(str(number))
+        self.board.stop()
+        self.assertIn("1 more", self.sent[-1])
+        self.board.warn_admins("one more")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class BotTests(PluginTestCase):
+    """The board of a bot."""
+
+    config = {"BOT_ADMINS_NOTIFICATIONS": (ADMIN,)}
+
+    def test_dropped_messages(self) -> None:
+        """The first dropped message is reported at once, and the others of ten minutes together, for each network."""
+        events, backend = self.bot.bot.events, self.bot.backend
+        events.messages_dropped(backend, 2, "they are too old")
+        events.messages_dropped(backend, 1, "they are too old")
+        events.messages_dropped(backend, 3, "they are too old")
+        self.bot.advance(600)
+        log = "since they are too old. The log has the recipients and texts."
+        self.assertEqual(
+            self.bot.sent_to(ADMIN),
+            [f"2 messages were not sent on test, {log}", f"Not sent on test: 4 more messages, {log}"],
+        )
+
+    def test_secrets_are_masked(self) -> None:
+        """Notices with keys contain no secrets."""
+        for _ in range(2):
+            self.bot.bot.notices.post("a", "passphrase=abcdef", more="passphrase=abcdef {count}")
+        self.bot.advance(600)
+        self.assertEqual(self.bot.sent_to(ADMIN), ["passphrase=•••", "passphrase=••• 1"])
