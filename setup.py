@@ -1,20 +1,48 @@
 """Packages errklein. The settings of the tools are in pyproject.toml; everything else is here."""
 
-import re
+import sys
 from pathlib import Path
+from typing import Any
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 
+NEXT = "0.2.0"
+"""The release that follows the newest one. Builds of the commits before it are its development versions."""
+
 
 def version() -> str:
-    """The version that `errklein/_version.py` states, without importing errklein."""
-    text = (HERE / "errklein" / "_version.py").read_text(encoding="utf-8")
-    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
-    if found is None:
-        raise RuntimeError("errklein/_version.py doesn't state a version")
-    return found.group(1)
+    """The version of the commit, such as 0.2.0.dev1137+g622e6a42d, from git, `git archive` or a source distribution.
+
+    Without any of them, it is the first development version: a build must not fail for lack of git.
+    """
+    unknown = f"{NEXT}.dev0"
+    try:
+        from setuptools_scm import get_version
+
+        return get_version(str(HERE), version_scheme=_public, local_scheme=_local, fallback_version=unknown)
+    except Exception as error:
+        sys.stderr.write(f"setup.py: the commit is unknown, so this is version {unknown}: {error}\n")
+        return unknown
+
+
+def _public(found: Any) -> str:
+    # The distance counts from the newest release, or from the first commit; an archive without releases has none.
+    return str(found.tag) if _is_release(found) else f"{NEXT}.dev{found.distance}"
+
+
+def _local(found: Any) -> str:
+    if found.node is None or _is_release(found):
+        return ""
+    # git has a "g" before the hash, an archive doesn't.
+    commit = found.node.removeprefix("g")[:9]
+    return f"+g{commit}" + (f".d{found.time:%Y%m%d}" if found.dirty else "")
+
+
+def _is_release(found: Any) -> bool:
+    # Without any tag, setuptools-scm assumes 0.0.
+    return found.exact and str(found.tag) != "0.0"
 
 
 setup(
@@ -91,6 +119,8 @@ setup(
             "pytest>=8",
             "requests>=2.31",
             "sentry-sdk>=2",
+            # The versions of builds.
+            "setuptools-scm>=10",
             "wsproto>=1.2",
             # The senders' own libraries, as a second opinion about signatures.
             "slack_sdk>=3.30",

@@ -8,13 +8,13 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from importlib import metadata
 from pathlib import Path
 
+from packaging.version import Version
 from twisted.trial.unittest import SynchronousTestCase
 
 import errklein
-from errklein._version import __version__
+from errklein._version import COMMIT, __version__
 from errklein.config import SETTINGS
 from errklein.config._settings import DEPENDENT, OF_XMPP
 from tests.test_collection import test_modules
@@ -39,21 +39,18 @@ class TwistdTests(SynchronousTestCase):
 
 
 class VersionTests(SynchronousTestCase):
-    """The version is stated once."""
+    """The version, and the one that follows the newest release."""
 
-    def test_installed_version(self) -> None:
-        """The installed distribution has the version in the source."""
-        try:
-            installed = metadata.version("errklein")
-        except metadata.PackageNotFoundError:
-            installed = __version__
-        self.assertEqual(installed, __version__)
+    def test_version_names_the_commit(self) -> None:
+        """The commit is the part of the version after "+g"."""
+        self.assertEqual(COMMIT, (re.findall(r"\+g([0-9a-f]+)", __version__) or [""])[0])
 
-    def test_changelog(self) -> None:
-        """The newest entry of the changelog is for this version, with a date."""
-        changelog = (ROOT / "CHANGELOG.md").read_text()
+    def test_next_version(self) -> None:
+        """Development versions are those of a release that the changelog doesn't have yet."""
+        [following] = re.findall(r'^NEXT = "(.+)"$', (ROOT / "setup.py").read_text(), re.MULTILINE)
         marker = "<!-- towncrier release notes start -->"
-        self.assertRegex(changelog, rf"{marker}\n\n## {re.escape(__version__)} \(\d{{4}}-\d\d-\d\d\)\n")
+        [newest] = re.findall(rf"{marker}\n\n## (\S+) \(\d{{4}}-\d\d-\d\d\)\n", (ROOT / "CHANGELOG.md").read_text())
+        self.assertGreater(Version(following), Version(newest))
 
 
 class SettingsTests(SynchronousTestCase):

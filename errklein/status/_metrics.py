@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 
 import twisted
-from errklein._version import __version__
+from errklein._version import COMMIT, __version__
 from errklein.bot import Bot
 from errklein.plugins.plugin import Plugin
 from errklein.ports import QueuesMessages
@@ -53,8 +53,8 @@ class Snapshot:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics. Called by prometheus_client."""
-        build = (__version__, platform.python_version(), twisted.__version__, self._reactor)
-        yield _gauge("build_info", "Versions", ("version", "python", "twisted", "reactor"), {build: 1.0})
+        build = (__version__, COMMIT, platform.python_version(), twisted.__version__, self._reactor)
+        yield _gauge("build_info", "Versions", ("version", "commit", "python", "twisted", "reactor"), {build: 1.0})
         ready = {part: float(not problem) for part, problem in self._problems.items()}
         yield _gauge("ready", "1 if the part of the bot works", ("part",), ready)
         yield _gauge("plugin_state", "1 for the state of the plugin", ("plugin", "state"), self._plugins)
