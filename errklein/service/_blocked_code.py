@@ -48,9 +48,9 @@ def place_of(frame: FrameType) -> Place:
     for one in frames:
         if package := _plugin_package(one):
             handler = [outer for outer in frames if _plugin_package(outer) == package][-1]
-            return Place(_plugin_name(package), handler.f_code.co_qualname, one.f_code.co_filename, one.f_lineno)
+            return Place(_plugin_name(package), handler.f_code.co_qualname, one.f_code.co_filename, _line(one))
     own = next((one for one in frames if _module(one).startswith("errklein.")), frame)
-    return Place("", "", own.f_code.co_filename, own.f_lineno)
+    return Place("", "", own.f_code.co_filename, _line(own))
 
 
 def line_in_tracebacks(tracebacks: str) -> str:
@@ -101,6 +101,12 @@ def _callers(frame: FrameType) -> Iterator[FrameType]:
 
 def _module(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", ""))
+
+
+def _line(frame: FrameType) -> int:
+    """Return the line that the frame executes, or that of its function for an instruction without a line."""
+    line: int | None = frame.f_lineno
+    return frame.f_code.co_firstlineno if line is None else line
 
 
 def _plugin_package(frame: FrameType) -> str:

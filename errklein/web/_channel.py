@@ -16,13 +16,13 @@ from errklein.listening import address_of
 from errklein.running import NEVER
 from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import ChunkedBody, Head, read_head
+from errklein.web._websockets import LARGEST_MESSAGE, receive_frames
 from errklein.web.request import HTTPRequest
 
 if TYPE_CHECKING:
     from errklein.web._site import Site
 
 _LARGEST_PIPELINE = 16 * 1024
-_LARGEST_MESSAGE = 1024 * 1024
 _LARGEST_PIECE = 4 * 1024
 _LINGER = 2.0
 
@@ -356,16 +356,13 @@ class Channel(HTTPChannel):
             self._websocket.loseConnection(1001)
 
     def _receive_frames(self, data: bytes) -> None:
-        websocket = self._websocket
         if not self._closing:
-            websocket.dataReceived(data)
-        if not self._closing and len(websocket._textBuffer.data) + len(websocket._bytesBuffer.data) > _LARGEST_MESSAGE:
-            websocket.loseConnection(1009)
+            receive_frames(self._websocket, data)
 
     def _send_frames(self, data: bytes) -> None:
         if self._write_paused:
             self._unread += len(data)
-            if self._unread > _LARGEST_MESSAGE:
+            if self._unread > LARGEST_MESSAGE:
                 self.abort()
         if not self._closing:
             self.transport.write(data)

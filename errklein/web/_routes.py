@@ -35,6 +35,7 @@ from errklein.web._error_pages import Problem
 from errklein.web._invalid_rules import rule_error
 from errklein.web._mounts import Mount, Mounts
 from errklein.web._paths import clean_path
+from errklein.web._websockets import limit_messages
 from errklein.web.facade.request import endpoint_of
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.errors import HookError
@@ -305,6 +306,7 @@ class Routes:
         with suppress(Problem):
             mount = self.mounts.find(clean_path(request.uri.partition(b"?")[0]))
             if mount is not None:
+                limit_messages(request.channel)
                 return mount.enter(request)
         return failure
 

@@ -108,6 +108,19 @@ class WatchdogTests(SynchronousTestCase):
         self.assertIn("Await asynchronous calls instead", line)
         self.assertEqual(self.notices, [])
 
+    def test_code_without_lines(self) -> None:
+        """An instruction that has no line of its own is reported with the line of its function."""
+        namespace: dict[str, Any] = {"__name__": "errklein_plugins.Deploy", "call": sys._getframe}
+        exec(compile("\n\ndef status(): return call()", "/srv/deploy.py", "exec"), namespace)
+        status = namespace["status"]
+        status.__code__ = status.__code__.replace(co_linetable=b"")
+        frame = status()
+        self.assertIsNone(frame.f_lineno)
+        self.frames = {threading.get_ident(): frame}
+        self.look()
+        self.look()
+        self.assertIn("by status (plugin Deploy), /srv/deploy.py, line 3: ", self.lines[0])
+
     def test_long_blocks_are_logged_again(self) -> None:
         """A block is logged again after 1, 5 and 30 s, with the line at which the code is then."""
         self.block(40)

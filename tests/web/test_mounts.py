@@ -9,7 +9,7 @@ from treq.testing import StubTreq
 from twisted.internet.address import UNIXAddress
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import NOT_DONE_YET, Site
 from twisted.web.static import Data
 from twisted.web.websocket import WebSocketResource, WebSocketTransport
 
@@ -263,6 +263,12 @@ class MountTests(WebCase):
         self.successResultOf(self.web.when_idle())
 
 
+def frame(data: bytes, beginning: int = 0x81) -> bytes:
+    """Return a frame as clients send it. By default it is a text message."""
+    length = bytes([0x80 + len(data)]) if len(data) < 126 else b"\xff" + len(data).to_bytes(8)
+    return bytes([beginning]) + length + bytes(4) + data
+
+
 class WebSocketTests(WebCase):
     """A mounted WebSocket."""
 
@@ -287,18 +293,13 @@ class WebSocketTests(WebCase):
         self.assertIn(b"101 Switching", connection.received())
         self.assertEqual(connection.producerState, "producing")
 
-    def frame(self, data: bytes, beginning: int = 0x81) -> bytes:
-        """Return a frame as clients send it. By default it is a text message."""
-        length = bytes([0x80 + len(data)]) if len(data) < 126 else b"\xff" + len(data).to_bytes(8)
-        return bytes([beginning]) + length + bytes(4) + data
-
     def test_connection(self) -> None:
         """The WebSocket takes the connection over, without a time limit, and notices its end."""
         self.assertIn(b" 101 ", self.head)
         self.assertTrue(self.head.endswith(b"\x81\x07welcome"))
         self.successResultOf(self.web.when_idle())
         self.pass_time(self.settings.timeout * 3)
-        self.assertEqual(self.client.send(self.frame(b"hi")), b"\x81\x02HI")
+        self.assertEqual(self.client.send(frame(b"hi")), b"\x81\x02HI")
         self.web.site.drop_connections()
         self.assertTrue(self.client.disconnected)
         self.client.channel.connectionLost()
@@ -317,7 +318,7 @@ class WebSocketTests(WebCase):
 
     def test_waiting_bytes(self) -> None:
         """A client is disconnected when more than 1 MiB waits for it, and what is sent then is dropped."""
-        half = self.frame(b"x" * 600_000)
+        half = frame(b"x" * 600_000)
         for _ in range(2):
             self.client.channel.pauseProducing()
             self.client.send(half)
@@ -337,26 +338,11 @@ class WebSocketTests(WebCase):
         self.client.channel.resumeProducing()
         self.assertEqual(producer.producerState, "producing")
 
-    def test_large_message(self) -> None:
-        """A message above 1 MiB, also in parts, ends the connection with status 1009."""
-        part = b"x" * 600_000
-        self.assertEqual(self.client.send(self.frame(part, 0x01)), b"")
-        self.assertEqual(self.client.send(self.frame(b"y", 0x80)), self.frame_of(part.upper() + b"Y"))
-        for beginning in (0x01, 0x02):
-            client, _ = self.open()
-            self.assertEqual(client.send(self.frame(part, beginning)), b"")
-            self.assertEqual(client.send(self.frame(part, 0x00)), b"\x88\x02\x03\xf1")
-            self.assertTrue(client.disconnecting)
-
-    def frame_of(self, data: bytes) -> bytes:
-        """Return a text message as the server sends it."""
-        return b"\x81\x7f" + len(data).to_bytes(8) + data
-
     def test_close(self) -> None:
         """The client's close frame is answered, and what it sends after it is ignored."""
         self.assertEqual(self.client.send(b"\x88\x82\0\0\0\0\x03\xe8"), b"\x88\x02\x03\xe8")
         self.assertTrue(self.client.disconnecting)
-        self.assertEqual(self.client.send(self.frame(b"late")), b"")
+        self.assertEqual(self.client.send(frame(b"late")), b"")
 
     def test_close_without_reading(self) -> None:
         """A client that doesn't read the close frame is disconnected after 30 seconds."""
@@ -382,3 +368,58 @@ class WebSocketTests(WebCase):
         self.client.send(b"\x88\x82\0\0\0\0\x03\xe8")
         self.web.routes.end_streams("Board")
         self.assertEqual(self.client.received(), b"")
+
+
+class LargeMessageTests(WebCase):
+    """Large messages of clients on a mounted WebSocket, on errklein's site."""
+
+    def site(self) -> Site:
+        """Return the site that has the WebSocket."""
+        return self.web.site
+
+    def setUp(self) -> None:
+        """Mount a WebSocket."""
+        super().setUp()
+        self.web.routes.replace("Board", (), mounts={"/chat": WebSocketResource(Echo)})  # type: ignore[arg-type]
+
+    def open(self) -> Connection:
+        """Return a connection with a WebSocket."""
+        connection = Connection()
+        connection.channel = self.site().buildProtocol(None)  # type: ignore[assignment]
+        connection.channel.makeConnection(connection)  # type: ignore[no-untyped-call]
+        upgrade = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+        self.assertIn(b" 101 ", connection.send(request("GET", "/chat", b"", *upgrade, "Sec-WebSocket-Version: 13")))
+        return connection
+
+    def test_message_in_parts(self) -> None:
+        """A message of less than 1 MiB may be sent in parts, and others may follow."""
+        client, part = self.open(), b"x" * 600_000
+        for _ in range(2):
+            self.assertEqual(client.send(frame(part, 0x01)), b"")
+            text = part.upper() + b"Y"
+            self.assertEqual(client.send(frame(b"y", 0x80)), b"\x81\x7f" + len(text).to_bytes(8) + text)
+
+    def test_large_message(self) -> None:
+        """A message above 1 MiB, of text or of bytes, ends the connection with status 1009."""
+        part = b"x" * 600_000
+        for beginning in (0x01, 0x02):
+            client = self.open()
+            self.assertEqual(client.send(frame(part, beginning)), b"")
+            self.assertEqual(client.send(frame(part, 0x00)), b"\x88\x02\x03\xf1")
+            self.assertTrue(client.disconnecting)
+            self.assertEqual(client.send(frame(b"late", 0x80)), b"")
+
+    def test_close_in_a_large_message(self) -> None:
+        """A close frame within a message above 1 MiB is answered as usual, and what follows is ignored."""
+        client = self.open()
+        data = frame(b"x" * 600_000, 0x01) + frame(b"x" * 600_000, 0x00) + frame(b"\x03\xe8", 0x88)
+        self.assertEqual(client.send(data), b"\x88\x02\x03\xe8")
+        self.assertEqual(client.send(frame(b"late")), b"")
+
+
+class StockLargeMessageTests(LargeMessageTests):
+    """Large messages of clients on a mounted WebSocket, on a stock Twisted site."""
+
+    def site(self) -> Site:
+        """Return the site that has the WebSocket."""
+        return Site(self.web.app.resource(), reactor=self.clock)  # type: ignore[no-untyped-call]

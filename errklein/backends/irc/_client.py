@@ -23,6 +23,9 @@ from twisted.words.protocols import irc
 from errklein.backends.irc._line_encoding import decode_line, encode_line
 
 _ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
+_ACKNOWLEDGE: int | None = getattr(socket, "TCP_QUICKACK", None)
+"""The option that acknowledges data at once; None if the system has none."""
+
 _ESCAPED = {":": ";", "s": " ", "r": "\r", "n": "\n"}
 
 
@@ -57,6 +60,9 @@ class RobustIRCClient(irc.IRCClient):
         """Register with the server, and start watching for silence."""
         self._last_received = self.clock.seconds()
         self._socket = _tcp_socket(self.transport)
+        if self._socket is not None:
+            # With Nagle's algorithm (RFC 896), a line would wait until the server has acknowledged the one before, up to 40 ms.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._watch.start(5.0, now=False)
         super().connectionMade()  # type: ignore[no-untyped-call]
 
@@ -82,10 +88,10 @@ class RobustIRCClient(irc.IRCClient):
 
     def dataReceived(self, data: bytes) -> None:
         """Note the time, and acknowledge and handle the bytes."""
-        if self._socket is not None:
+        if self._socket is not None and _ACKNOWLEDGE is not None:
             # The kernel would wait up to 40 ms for something to send with the acknowledgement, and a server with Nagle's
-            # algorithm (RFC 896) sends the next command only after it. Replies such as PONG are answered with nothing.
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            # algorithm sends the next command only after it. Replies such as PONG are answered with nothing.
+            self._socket.setsockopt(socket.IPPROTO_TCP, _ACKNOWLEDGE, 1)
         self._last_received = self.clock.seconds()
         self._pinged = False
         super().dataReceived(data)  # type: ignore[no-untyped-call]
@@ -159,11 +165,11 @@ class RobustIRCClient(irc.IRCClient):
 
 
 def _tcp_socket(transport: object) -> socket.socket | None:
-    """Return the socket of a connection, also below TLS, if the system can acknowledge its data at once; else None."""
+    """Return the TCP socket of a connection, also below TLS; None if it has none."""
     get_handle = getattr(getattr(transport, "transport", transport), "getHandle", None)
     handle = None if get_handle is None else get_handle()
     is_tcp = isinstance(handle, socket.socket) and handle.family in (socket.AF_INET, socket.AF_INET6)
-    return handle if is_tcp and hasattr(socket, "TCP_QUICKACK") else None
+    return handle if is_tcp else None
 
 
 def parse_tags(text: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,12 +19,28 @@ KEYS = st.text("abz09-./+", min_size=1)
 class RecordingSocket(socket.socket):
     """A socket that records its options."""
 
+    options: tuple[object, ...] = ()
+
     def setsockopt(self, *option: object) -> None:
-        self.option = option
+        self.options += (option,)
 
 
-class AcknowledgementTests(SynchronousTestCase):
-    """The acknowledgement of data by the kernel."""
+class SocketOptionsTests(SynchronousTestCase):
+    """The options of the socket."""
+
+    def test_lines_are_sent_at_once(self) -> None:
+        """A line doesn't wait until the server has acknowledged the one before, with TLS neither."""
+        for has_tls in (False, True):
+            client = RobustIRCClient(Clock())
+            transport = StringTransport()
+            with RecordingSocket() as handle:
+                below: Any = StringTransport() if has_tls else transport
+                below.getHandle = lambda handle=handle: handle
+                if has_tls:
+                    transport.transport = below
+                client.makeConnection(transport)
+                self.addCleanup(client.connectionLost)
+                self.assertEqual(handle.options, ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),))
 
     def test_data_is_acknowledged_at_once(self) -> None:
         """A server with Nagle's algorithm isn't delayed, since its data is acknowledged although nothing is sent."""
@@ -38,7 +55,7 @@ class AcknowledgementTests(SynchronousTestCase):
             transport.clear()
             client.dataReceived(b":server NOTICE * :welcome\r\n")
             self.assertEqual(transport.value(), b"")
-            self.assertEqual(handle.option, (socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1))
+            self.assertEqual(handle.options[-1], (socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1))
 
 
 class TagsTests(SynchronousTestCase):
