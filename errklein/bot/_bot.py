@@ -13,7 +13,6 @@ from twisted.logger import Logger, globalLogPublisher
 
 from errklein.bot._callbacks import Callbacks
 from errklein.bot._collaborators import Adapters, PluginSources, ProcessCalls
-from errklein.bot._dead_deliveries import DeadDeliveries
 from errklein.bot._events import Events
 from errklein.bot._file_watch import FileWatch
 from errklein.bot._missed_notices import MissedNotices
@@ -25,7 +24,7 @@ from errklein.bot._sending import Sending
 from errklein.bot._stop_sequence import StopSequence, StopSteps
 from errklein.bot._stored_messages import StoredMessages
 from errklein.bot._streams import Streams
-from errklein.bot._webhook_warnings import WebhookWarnings
+from errklein.bot._webhook_notices import WebhookNotices
 from errklein.chat import Identifier
 from errklein.config import Config, configuration_warnings
 from errklein.dispatch import Dispatcher, Networks, process_template
@@ -100,12 +99,11 @@ class Bot:
         streams = Streams(reactor, self.runner, self.callbacks.find)
         end = partial(self._end_when_quiet, process.ended)
         self.events = Events(reactor, self.backends, dispatcher, self.callbacks, streams, notices, end, process.now)
-        self._webhook_warnings = WebhookWarnings(reactor, self.tell_admins, self.plugin_manager.plugin)
-        self.web.report_to(self._webhook_warnings)
-        dead = DeadDeliveries(reactor, self.tell_admins, config.BOT_PREFIX)
+        self._webhook_notices = hooks = WebhookNotices(notices, self.plugin_manager.plugin, config.BOT_PREFIX)
+        self.web.report_to(hooks)
         self.journal = adapters.journal
         self.delivery_queue = queue = DeliveryQueue(
-            reactor, self.journal, self.web.run, self._retry_policy, dead.announce, now=process.now
+            reactor, self.journal, self.web.run, self._retry_policy, hooks.delivery_dead, now=process.now
         )
         self.web.use_journal(self.journal, queue, self.waits)
         self._stored_messages = StoredMessages(
@@ -116,7 +114,6 @@ class Bot:
         intake = (self._expiry.stop, self._files.stop, queue.stop, self.events.stop, self.conversations.stop)
         work = (
             queue.close,
-            dead.stop,
             notices.stop,
             self.waits.end_all,
             self.queues.stop,
@@ -177,7 +174,7 @@ class Bot:
         found = [(plugin.name, plugin.instance) for plugin in self.plugin_manager.found]
         if self.phase != "stopping":
             routed = [route.hook for route in self.web.routes.hooks()]
-            self._webhook_warnings.hooks_unknown(unknown_webhooks(self.bot_config, found, routed))
+            self._webhook_notices.hooks_unknown(unknown_webhooks(self.bot_config, found, routed))
 
     async def stop(self, grace: float) -> None:
         """Stop within `grace` seconds. Handlers, replies and queues may end until then; see `StopSequence.run`."""

@@ -78,7 +78,7 @@ class Events:
         """Notify administrators of the first message, and then of all that a network drops within ten minutes together."""
         network, details = backend.network, f"since {reason}. The log has the recipients and texts."
         dropped = "A message was" if count == 1 else f"{count} messages were"
-        more = f"Not sent on {network}: {{count}} more messages, {details}"
+        more = f"Not sent on {network}: {{count}} more, {details}"
         self._notices.post(("dropped", network), f"{dropped} not sent on {network}, {details}", more=more, count=count)
 
     def backend_ended(self, backend: Backend) -> None:

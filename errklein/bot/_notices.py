@@ -130,7 +130,7 @@ class NoticeBoard:
         if posted.count and posted.more:
             self.tell_admins(posted.more.replace("{count}", str(posted.count)))
         elif posted.count:
-            times = f" ({posted.count} times since the last notice)"
+            times = f" (again since the last notice: {posted.count})"
             self.tell_admins(posted.text + times, posted.summary and posted.summary + times)
 
     def _send(self, text: str, notice: str, summary: str = "") -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errklein.bot._dead_deliveries import INTERVAL, DeadDeliveries
+from errklein.bot._webhook_notices import INTERVAL, WebhookNotices
 from errklein.testing import PluginTestCase
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery
 
@@ -17,14 +17,13 @@ class AnnouncementTests(PluginTestCase):
     def setUp(self) -> None:
         """Create the part that announces dead deliveries."""
         super().setUp()
-        self.dead = DeadDeliveries(self.bot.reactor, self.bot.bot.tell_admins, "!")
-        self.addCleanup(self.dead.stop)
+        self.hooks = WebhookNotices(self.bot.bot.notices, self.bot.bot.plugin_manager.plugin, "!")
 
     def die(self, *ids: int, route: str = "Github:notification") -> None:
         """Give deliveries up."""
         for number in ids:
             delivery = StoredDelivery(number, route, DeliveryState.DEAD, 0.0, attempt=3)
-            self.dead.announce(delivery, Outcome(500, "ValueError: passphrase=abcdef *x*", 0.2))
+            self.hooks.delivery_dead(delivery, Outcome(500, "ValueError: passphrase=abcdef *x*", 0.2))
 
     def test_announced_once(self) -> None:
         """Administrators get the route, the id and the reason; rooms don't get the reason."""
@@ -53,8 +52,8 @@ class AnnouncementTests(PluginTestCase):
         self.assertEqual(
             self.bot.sent_to("#ops")[2:],
             [
-                "999 more deliveries of Github:notification became dead. See !deliveries Github:notification dead",
-                "1 more delivery of Github:notification became dead. See !deliveries Github:notification dead",
+                "More dead deliveries of Github:notification: 999. See !deliveries Github:notification dead",
+                "More dead deliveries of Github:notification: 1. See !deliveries Github:notification dead",
             ],
         )
         self.bot.advance(2 * INTERVAL)
@@ -64,9 +63,9 @@ class AnnouncementTests(PluginTestCase):
     def test_stop(self) -> None:
         """When the bot stops, the number of deliveries that weren't announced is; no timer remains."""
         self.die(1, 2)
-        self.dead.stop()
-        self.assertIn("1 more delivery of", self.bot.sent_to("@admin")[-1])
+        self.bot.bot.notices.stop()
+        self.assertIn("More dead deliveries of Github:notification: 1.", self.bot.sent_to("@admin")[-1])
         self.bot.advance(2 * INTERVAL)
         self.die(3)
         self.assertIn("The delivery 3 of", self.bot.sent_to("@admin")[-1])
-        self.dead.stop()
+        self.bot.bot.notices.stop()

@@ -80,8 +80,8 @@ class PostTests(BoardCase):
             self.board.post("a", f"failed: {number}", "failed")
         self.clock.advance(600)
         notice, _, summary = self.sent[1].partition(" | ")
-        self.assertEqual(notice, "failed: 2 (2 times since the last notice)")
-        self.assertRegex(summary, r"^failed \(2 times since the last notice\) \(error \w{8}\)\.$")
+        self.assertEqual(notice, "failed: 2 (again since the last notice: 2)")
+        self.assertRegex(summary, r"^failed \(again since the last notice: 2\) \(error \w{8}\)\.$")
 
     def test_stop(self) -> None:
         """When the bot stops, administrators get the numbers, and later notices at once; no timer remains."""
@@ -135,7 +135,7 @@ class BotTests(PluginTestCase):
         log = "since they are too old. The log has the recipients and texts."
         self.assertEqual(
             self.bot.sent_to(ADMIN),
-            [f"2 messages were not sent on test, {log}", f"Not sent on test: 4 more messages, {log}"],
+            [f"2 messages were not sent on test, {log}", f"Not sent on test: 4 more, {log}"],
         )
 
     def test_secrets_are_masked(self) -> None:

@@ -1,23 +1,24 @@
-"""Notices to administrators about webhooks that fail, take too long, or share a URL."""
+"""Notices to administrators about webhooks that fail, take too long, or share a URL, and about dead deliveries."""
 
 from __future__ import annotations
 
 import sysconfig
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Protocol
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.bot._notices import NoticeBoard
 from errklein.plugins.load_errors import described_error, error_place
 from errklein.plugins.plugin import Plugin, UnknownPlugin
-from errklein.running.rate_limit import RateLimit
 from errklein.text.errors import line_outside
 from errklein.webhooks import Hook
+from errklein.webhooks.deliveries import Outcome, StoredDelivery
+from errklein.webhooks.exported import described
 
-MOST_NOTICES = 100
-"""The maximal number of notices per minute."""
+INTERVAL = 60.0
+"""The seconds between two notices about the same line of a handler, or about dead deliveries of a webhook."""
 
 _ERRKLEIN = Path(__file__).parent.parent
 
@@ -25,50 +26,57 @@ _INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platst
 """Directories of Python's own modules and of installed packages."""
 
 
-class TellAdmins(Protocol):
-    """`AdminNotices.tell_admins`."""
+class WebhookNotices:
+    """Notifies administrators of what the web server reports about plugins' handlers, and of deliveries that are given up.
 
-    def __call__(self, text: str, summary: str = "") -> None: ...
+    A handler causes one notice a minute for its timeouts, and one for each type of exception and line of code.
 
-
-class WebhookWarnings:
-    """Notifies administrators of what the web server reports about plugins' handlers.
-
-    A handler causes one notice a minute for its timeouts, and one for each type of exception and line of code. Handlers cause
-    at most MOST_NOTICES a minute together.
-
-    :param tell_admins: Sends a notice.
     :param plugin: Returns the plugin of a name; raises UnknownPlugin.
+    :param prefix: The prefix of commands.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, tell_admins: TellAdmins, plugin: Callable[[str], Plugin]) -> None:
-        self._tell_admins = tell_admins
+    def __init__(self, notices: NoticeBoard, plugin: Callable[[str], Plugin], prefix: str) -> None:
+        self._notices = notices
+        self._tell_admins = notices.tell_admins
         self._plugin = plugin
-        self._limit = RateLimit(reactor.seconds, most=MOST_NOTICES)
+        self._prefix = prefix
         self._unknown: Collection[str] = ()
+
+    def delivery_dead(self, delivery: StoredDelivery, outcome: Outcome) -> None:
+        """Send a notice of a delivery that has just been given up; of further ones of its webhook, their number."""
+        route, attempts = delivery.route, f"{delivery.attempt} attempt{'s' * (delivery.attempt != 1)}"
+        dead = f"The delivery {delivery.id} of {route} is dead after {attempts}"
+        self._notices.post(
+            ("dead", route),
+            f"{dead}: {described(outcome)}. See {self._prefix}delivery {delivery.id}",
+            f"{dead}, see {self._prefix}delivery {delivery.id}",
+            more=f"More dead deliveries of {route}: {{count}}. See {self._prefix}deliveries {route} dead",
+            interval=INTERVAL,
+        )
 
     def handler_failed(self, hook: Hook, request_id: str, failure: Failure) -> None:
         """Send the file, the line and the exception's text, which only administrators get, and only in private."""
         error = failure.value
         assert error is not None
         place = self._place(hook, error)
-        if not self._limit.allows(("failed", hook.key, type(error), place)):
-            return
         failed = f"The webhook {hook} ({hook.declaration.rule}) failed"
-        self._tell_admins(
+        self._notices.post(
+            ("failed", hook.key, type(error), place),
             f"{failed} on request {request_id}. {place}: {described_error(error)}",
             f"{failed} with {type(error).__name__} on request {request_id}",
+            interval=INTERVAL,
         )
 
     def handler_overdue(self, hook: Hook, request_id: str, seconds: float) -> None:
         """Send a notice that the response is overdue."""
-        if self._limit.allows(("overdue", hook.key)):
-            self._tell_admins(
-                f"The webhook {hook} ({hook.declaration.rule}) has not responded in {seconds:g} s. Its sender got 504, "
-                f"and the handler is still running (request {request_id})."
-            )
+        self._notices.post(
+            ("overdue", hook.key),
+            f"The webhook {hook} ({hook.declaration.rule}) has not responded in {seconds:g} s. Its sender got 504, "
+            f"and the handler is still running (request {request_id}).",
+            interval=INTERVAL,
+        )
 
     def hook_unusable(self, hook: Hook, reason: str) -> None:
         """Send a notice that the requests for a webhook get 503, and the reason."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
-from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.bot._webhook_warnings import WebhookWarnings
+from errklein.bot._notices import NoticeBoard
+from errklein.bot._webhook_notices import WebhookNotices
 from errklein.plugins.plugin import UnknownPlugin
+from errklein.testing._reactor import TestReactor
 from errklein.webhooks import Hook, HookDeclaration
 
 
@@ -31,21 +33,31 @@ class View:
         raise ValueError("no JSON")
 
 
-class WebhookWarningsTests(SynchronousTestCase):
+class Board(NoticeBoard):
+    """Keeps the notices in plain text, with their summaries."""
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(reactor, SimpleNamespace(person_seen=None))  # type: ignore[arg-type]
+        self.told: list[tuple[str, str]] = []
+
+    def tell_admins(self, text: str, summary: str = "") -> None:
+        """Keep the notice."""
+        self.told.append((text, summary))
+
+
+class WebhookNoticesTests(SynchronousTestCase):
     """The notices that administrators get."""
 
     def setUp(self) -> None:
         """Collect the notices about a handler."""
-        self.clock = Clock()
-        self.notices: list[tuple[str, str]] = []
+        self.clock = TestReactor()
 
         def unknown(name: str) -> None:
             raise UnknownPlugin(name)
 
-        def notify(text: str, summary: str = "") -> None:
-            self.notices.append((text, summary))
-
-        self.warnings = WebhookWarnings(self.clock, notify, unknown)  # type: ignore[arg-type]
+        board = Board(self.clock)
+        self.notices = board.told
+        self.warnings = WebhookNotices(board, unknown, "!")  # type: ignore[arg-type]
 
     def fail(self, payload: str) -> None:  # type: ignore[override]
         """Call the handler, which raises, and report that."""
@@ -74,15 +86,18 @@ class WebhookWarningsTests(SynchronousTestCase):
         self.assertEqual(self.notices, [(text, "The webhook app.handler (/x) failed with ValueError on request r1")])
 
     def test_once_a_minute(self) -> None:
-        """Each type of exception and line of a handler causes one notice a minute."""
+        """Each type of exception and line of a handler causes one notice a minute, the second with the number of the others."""
         for payload in ("1", "other", "no number", "1", "other", "no number"):
             self.fail(payload)
         self.assertEqual(
             [text.rpartition(": ")[0].split()[-1] for text, _ in self.notices], ["ValueError", "KeyError", "ValueError"]
         )
         self.clock.advance(60)
+        self.assertEqual(len(self.notices), 6)
+        self.assertIn("ValueError: two lines (again since the last notice: 1)", self.notices[3][0])
+        self.clock.advance(60)
         self.fail("other")
-        self.assertEqual(len(self.notices), 4)
+        self.assertEqual(len(self.notices), 7)
 
     def test_handlers_of_other_kinds(self) -> None:
         """The place is in the code of the application, also for a partial or an object, or else the handler's class."""
