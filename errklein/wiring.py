@@ -37,6 +37,9 @@ _BACKENDS = {
 _SPARE = 100
 """The number of threads that may take the place of waiting ones in a pool that routes, persons or plugins share."""
 
+_CORE_THREADS = 4
+"""The number of threads for commands of the core. Few of them block."""
+
 
 def wire(
     reactor: Any,
@@ -118,11 +121,13 @@ def wire(
             storage.close()
             raise
         backends = {name: make_backend(reactor, view) for name, view in config.networks.items()}
+        # After 5 s, a thread whose job hangs is replaced by another one.
+        pool_with_overdue = partial(pool, reactor, overdue=5.0, spare=_SPARE)
         workers = Workers(
             # Commands are mostly short, so threads take the next ones without waiting for the reactor.
-            PooledRunner(runner, pool(reactor, "commands", config.BOT_ASYNC_POOLSIZE, ahead=90, spare=_SPARE)),
-            # After 5 s, a hanging callback, poller or activation is replaced by another thread.
-            PooledRunner(runner, pool(reactor, "plugins", config.BOT_ASYNC_POOLSIZE, overdue=5.0, spare=_SPARE)),
+            PooledRunner(runner, pool_with_overdue("commands", config.BOT_ASYNC_POOLSIZE, ahead=90)),
+            PooledRunner(runner, pool_with_overdue("core commands", _CORE_THREADS)),
+            PooledRunner(runner, pool_with_overdue("plugins", config.BOT_ASYNC_POOLSIZE)),
             KeyedQueues(reactor),
             ThreadWaits(reactor),
         )

@@ -69,7 +69,7 @@ class Bot:
         self.http_clients = adapters.http_clients
         self.runner = workers.commands.runner
         self.command_pool, self.plugin_pool = workers.commands.pool, workers.others.pool
-        self.pools = (self.command_pool, self.plugin_pool, *self.web.pools)
+        self.pools = (self.command_pool, workers.core.pool, self.plugin_pool, *self.web.pools)
         self.restart, self.now = process.restart, process.now
         self._sources = plugins
         self.phase: Phase = "starting"
@@ -120,6 +120,7 @@ class Bot:
             dispatcher.execution.stop,
             streams.stop,
             self.command_pool.stop,
+            workers.core.pool.stop,
         )
         steps = StopSteps(intake, work, services=(self.waits.stop, self.plugin_pool.stop, missed.stop))
         self._stop = StopSequence(reactor, adapters, self.when_quiet, self.plugin_manager.stop, steps)

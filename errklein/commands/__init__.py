@@ -19,6 +19,8 @@ from errklein.commands._declaration import (
     concurrent,
     documentation,
     is_concurrent,
+    is_core,
+    mark_core,
     with_prefix,
 )
 from errklein.commands._decorators import botcmd, botmatch, cmdfilter, re_botcmd
@@ -81,6 +83,8 @@ __all__ = [
     "get_acl_usr",
     "is_admin_by_default",
     "is_concurrent",
+    "is_core",
+    "mark_core",
     "needs_admin",
     "never",
     "re_botcmd",

@@ -139,6 +139,17 @@ def is_concurrent(handler: Callable[..., Any]) -> bool:
     return bool(getattr(handler, "_errklein_concurrent", False))
 
 
+def mark_core(function: F) -> F:
+    """Mark a command as the core's: it waits neither for threads nor for admin-only commands of plugins."""
+    function._errklein_core = True  # type: ignore[attr-defined]
+    return function
+
+
+def is_core(handler: Callable[..., Any]) -> bool:
+    """Return whether the handler is marked with `mark_core`."""
+    return bool(getattr(handler, "_errklein_core", False))
+
+
 def joined(name: str) -> str:
     """Return the name of a command with underscores in place of spaces."""
     return "_".join(name.split())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from errklein.commands import CommandDeclaration, mark_core
 from errklein.plugins import BotPlugin
 
 if TYPE_CHECKING:
@@ -24,10 +25,20 @@ T = TypeVar("T")
 
 
 class CorePlugin(BotPlugin):
-    """Base class of core plugins. Its `_bot` is typed as the bot, so that type checkers verify its use."""
+    """Base class of core plugins, whose commands work while plugins hold all threads.
+
+    Its `_bot` is typed as the bot, so that type checkers verify its use.
+    """
 
     # In BotPlugin the type is wider, since errbot's plugins use attributes of errbot's bot.
     _bot: Bot  # type: ignore[assignment]
+
+    def __init_subclass__(cls, **options: object) -> None:
+        """Mark the commands of the class as the core's."""
+        super().__init_subclass__(**options)
+        for function in vars(cls).values():
+            if callable(function) and CommandDeclaration.of(function) is not None:
+                mark_core(function)
 
 
 def callable_anywhere(

@@ -73,7 +73,7 @@ class Dispatcher:
         self.permissions = Permissions(networks, registry, self._filtering, replies)
         self.unknown_commands = UnknownCommands(networks, registry, self.permissions)
         self.finder = CommandFinder(networks, registry, self.histories)
-        self.execution = Execution(reactor, self.histories, workers.commands, replies, self.flow_executor)
+        self.execution = Execution(reactor, self.histories, workers, replies, self.flow_executor)
 
     def when_idle(self) -> Deferred[None]:
         """Return a Deferred that fires when all received messages are handled."""

@@ -12,23 +12,30 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.commands import CommandError, History, Sender, is_concurrent
+from errklein.commands import CommandError, History, RegisteredCommand, Sender, is_concurrent, is_core
 from errklein.dispatch._invocation import Invocation
 from errklein.dispatch.flow_executor import FlowExecutor
 from errklein.dispatch.replies import Replies, failure_text, process_template
 from errklein.running import Overloaded, Placement, PooledRunner, PoolStopped, SerialQueue, place
 from errklein.running.context import assigned, running_command
+from errklein.running.workers import Workers
 from errklein.text import code
 from errklein.text.masking import masker
 
 _ABOUT_ARGUMENTS = (ValueError, SystemExit, CommandError, ArgumentError, ArgumentTypeError)
 """Exceptions with which splitters such as shlex and argparse reject arguments. Any other is a bug in the splitter."""
 
+HUNG_AFTER = 60.0
+"""The time for which an admin-only command holds up the next one, in seconds."""
+
 Run = Callable[[Invocation], Deferred[Any]]
 
 
 class Execution:
     """Runs permitted commands: admin-only commands one at a time, all others concurrently.
+
+    Commands of the core, with which administrators repair the bot, have threads and a queue of their own. An admin-only
+    command that hangs holds up others for a minute only.
 
     With `BOT_ASYNC = False`, commands that run in threads run one at a time, too.
     """
@@ -39,24 +46,25 @@ class Execution:
         self,
         reactor: Any,
         histories: dict[str, History],
-        runner: PooledRunner,
+        workers: Workers,
         replies: Replies,
         flows: FlowExecutor,
     ) -> None:
         self._histories = histories
-        self._runner = runner
+        self._workers = workers
         self._replies = replies
         self._flows = flows
-        self._admin_commands = SerialQueue(reactor)
+        self._admin_queues = tuple(SerialQueue(reactor, hung_after=HUNG_AFTER) for _ in range(2))
+        """Those of plugins and of the core."""
         self._blocking_commands = SerialQueue(reactor)
-        self._running_alone = ""
+        self._running_alone = ["", ""]
         self.outcomes = {"succeeded": 0, "rejected": 0, "failed": 0}
         """The number of commands since the start: those that raised a CommandError are rejected."""
 
     def stop(self) -> None:
         """Drop the commands that wait for another command."""
-        self._admin_commands.stop()
-        self._blocking_commands.stop()
+        for queue in (*self._admin_queues, self._blocking_commands):
+            queue.stop()
 
     def begin(self, invocation: Invocation) -> Deferred[Any] | None:
         """Run the command. Returns a Deferred that fires when it has ended, or None if it already has."""
@@ -90,26 +98,27 @@ class Execution:
         if where is Placement.REACTOR and not command.yields and not waits and run == self._run:
             return self._run_here(invocation)
         begin: Callable[[], Deferred[Any]] = partial(run, invocation)
-        if where is Placement.THREAD and not invocation.settings.BOT_ASYNC:
+        core = is_core(command.handler)
+        if where is Placement.THREAD and not core and not invocation.settings.BOT_ASYNC:
             begin = partial(self._blocking_commands.run, begin)
         if waits:
             begin = partial(
-                self._admin_commands.run,
-                partial(self._alone, command.name, begin),
-                partial(self._reply_that_it_waits, invocation),
+                self._admin_queues[core].run,
+                partial(self._alone, core, command.name, begin),
+                partial(self._reply_that_it_waits, core, invocation),
             )
         running = begin()
         running.addCallback(self._succeeded, invocation)
         running.addErrback(self._failed, invocation)
         return running
 
-    def _alone(self, name: str, begin: Callable[[], Deferred[Any]]) -> Deferred[Any]:
-        self._running_alone = name
+    def _alone(self, core: bool, name: str, begin: Callable[[], Deferred[Any]]) -> Deferred[Any]:
+        self._running_alone[core] = name
         return begin()
 
-    def _reply_that_it_waits(self, invocation: Invocation) -> None:
-        prefix = invocation.settings.BOT_PREFIX
-        given, other = (f"{prefix}{name.replace('_', ' ')}" for name in (invocation.command.name, self._running_alone))
+    def _reply_that_it_waits(self, core: bool, invocation: Invocation) -> None:
+        names = (invocation.command.name, self._running_alone[core])
+        given, other = (f"{invocation.settings.BOT_PREFIX}{name.replace('_', ' ')}" for name in names)
         self._replies.reply_to(
             invocation, f"{code(given)} waits for {code(other)} to end; admin-only commands run one at a time."
         )
@@ -125,15 +134,19 @@ class Execution:
                 return failure
             raise CommandError(self._not_split(failure, invocation))
 
-        return self._runner.run(invocation.command.declaration.split, invocation.args).addCallbacks(run, refuse)
+        runner = self._runner(invocation.command)
+        return runner.run(invocation.command.declaration.split, invocation.args).addCallbacks(run, refuse)
+
+    def _runner(self, command: RegisteredCommand) -> PooledRunner:
+        return self._workers.core if is_core(command.handler) else self._workers.commands
 
     def _run(self, invocation: Invocation) -> Deferred[Any]:
         command = invocation.command
         give = partial(self._replies.give, invocation)
         with assigned(running_command, command):
             if command.yields:
-                return self._runner.run_generator(give, command.handler, invocation.message, invocation.args)
-            running = self._runner.run(command.handler, invocation.message, invocation.args)
+                return self._runner(command).run_generator(give, command.handler, invocation.message, invocation.args)
+            running = self._runner(command).run(command.handler, invocation.message, invocation.args)
         template = command.declaration.template
         if template and place(command.handler) is Placement.THREAD:
             running.addCallback(self._rendered, template, command.owner)
@@ -143,13 +156,15 @@ class Execution:
         """Return the result as text, with its template rendered in a thread, since a template may take long."""
         if not item or not isinstance(item, Mapping):
             return item
-        return self._runner.pool.run(lambda: partial(process_template, template, item, owner))
+        return self._workers.commands.pool.run(lambda: partial(process_template, template, item, owner))
 
     def _run_here(self, invocation: Invocation) -> Deferred[Any] | None:
         """Run the command on the reactor. Most commands return their result at once and need no Deferred."""
         try:
             with assigned(running_command, invocation.command):
-                result = self._runner.runner.start(invocation.command.handler, invocation.message, invocation.args)
+                result = self._workers.commands.runner.start(
+                    invocation.command.handler, invocation.message, invocation.args
+                )
             if not isinstance(result, Deferred):
                 self._replies.give(invocation, result)
                 self._succeeded(None, invocation)

@@ -21,11 +21,16 @@ class SerialQueue:
 
     Work that had to wait begins in a reactor turn of its own, so a lot of short work neither blocks the reactor nor
     recurses. Twisted's DeferredLock recurses, and runs work in the context of the code that released the lock.
+
+    With `hung_after`, work that has been running for so many seconds no longer holds up the next.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, hung_after: float | None = None) -> None:
         self._reactor = reactor
+        self._hung_after = hung_after
         self._waiting: deque[tuple[Context, Callable[[], Any], Deferred[Any]]] = deque()
+        self._running: Deferred[Any] | None = None
+        """The result of the work that holds up the next."""
         self._busy = False
         self._next: IDelayedCall | None = None
         self._notices: dict[Deferred[Any], IDelayedCall] = {}
@@ -61,11 +66,13 @@ class SerialQueue:
             self._next = None
 
     def _begin(self) -> None:
-        self._next = None
         context, work, done = self._waiting.popleft()
         timer = self._notices.pop(done, None)
         if timer is not None:
             timer.cancel()
+        self._running = done
+        if self._hung_after is not None:
+            self._next = self._reactor.callLater(self._hung_after, self._continue)
         context.run(maybeDeferred, work).addBoth(self._end, done)
 
     def _notify(self, done: Deferred[Any], notice: Callable[[], None]) -> None:
@@ -73,8 +80,16 @@ class SerialQueue:
         notice()
 
     def _end(self, result: Any, done: Deferred[Any]) -> None:
-        if self._waiting:
-            self._next = self._reactor.callLater(0, self._begin)
-        else:
-            self._busy = False
+        if self._running is done:
+            if self._next is not None:
+                self._next.cancel()
+            self._running, self._next = None, self._reactor.callLater(0, self._continue) if self._waiting else None
+            self._busy = self._next is not None
         done.callback(result)
+
+    def _continue(self) -> None:
+        """Begin the next work, also if the running one hangs."""
+        self._running = self._next = None
+        self._busy = bool(self._waiting)
+        if self._busy:
+            self._begin()

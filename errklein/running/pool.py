@@ -80,8 +80,9 @@ class WorkerPool:
     With `spare`, origins share the threads: see `FairQueue`. When a job of an origin with less than its share has waited
     for GROW_AFTER seconds, another thread starts for it; there are at most `size` of these. A job that waits for the reactor
     in `ThreadWaits` is replaced: it doesn't count against `size`, so that another thread takes its place. With `overdue`, so is
-    a job that has been running for that many seconds while others wait, and its name is logged. At most `spare` jobs are
-    replaced at a time. Without `spare`, jobs run in the order in which they come.
+    a job that has been running for that many seconds while others wait, and its name is logged; those of one origin are at
+    most a quarter of `spare`. At most `spare` jobs are replaced at a time. Without `spare`, jobs run in the order in which
+    they come.
     """
 
     log: ClassVar[Logger] = Logger()
@@ -101,7 +102,8 @@ class WorkerPool:
         self._jobs: dict[Job, None] = {}
         """The jobs that were passed to threads, in this order."""
         self._places: FairQueue[Job] = FairQueue(self.size, self.ahead)
-        self._replaced = 0
+        self._replaced: Counter[str] = Counter()
+        """The number of replaced jobs of each origin."""
         self._exhausted = False
         self.report: Callable[[PoolStatus], object] = lambda status: None
         """Called once when jobs have been waiting for FULL_AFTER seconds, and when the system refuses to start a thread."""
@@ -171,7 +173,7 @@ class WorkerPool:
             self._begin_waiting()
         elif not waits and job.replaced:
             job.replaced = False
-            self._replaced -= 1
+            self._replaced.subtract([job.origin])
             self._places.hold(job.origin)
 
     def stop(self) -> None:
@@ -243,7 +245,7 @@ class WorkerPool:
     def _start_thread(self) -> None:
         """Start another thread, unless there are enough."""
         count = self._threads.count
-        if count < self.size + self._places.grown + self._replaced:
+        if count < self.size + self._places.grown + self._replaced.total():
             try:
                 self._threads.start_one(f"errklein {self.name} {count + 1}")
                 self._refusal = ""
@@ -282,7 +284,7 @@ class WorkerPool:
     def _forget(self, job: Job) -> None:
         del self._jobs[job]
         if job.replaced:
-            self._replaced -= 1
+            self._replaced.subtract([job.origin])
         else:
             self._places.leave(job.origin)
 
@@ -296,7 +298,7 @@ class WorkerPool:
         starving = self._places.starving_since()
         due = min(inf if starving is None else starving, self._ahead_since()) + GROW_AFTER
         if self.overdue is not None and not self._exhausted:
-            first = next((job.since for job in self._jobs if not job.replaced), inf)
+            first = next((job.since for job in self._jobs if self._may_be_overdue(job)), inf)
             due = min(due, first + self.overdue)
         if due < (inf if self._relief is None else self._relief.getTime()):
             if self._relief is not None:
@@ -316,7 +318,9 @@ class WorkerPool:
         while self._places.grow(now - GROW_AFTER):
             self._begin_waiting()
         if self.overdue is not None:
-            for job in [job for job in self._jobs if not job.replaced and now - job.since >= self.overdue]:
+            for job in [job for job in self._jobs if now - job.since >= self.overdue]:
+                if not self._may_be_overdue(job):
+                    continue
                 if not (self._places.waiting and self._can_replace()):
                     break
                 self._replace(job)
@@ -336,12 +340,17 @@ class WorkerPool:
 
     def _replace(self, job: Job) -> None:
         job.replaced = True
-        self._replaced += 1
+        # Origins whose jobs have all ended are dropped.
+        self._replaced = +self._replaced + Counter([job.origin])
         self._places.leave(job.origin)
+
+    def _may_be_overdue(self, job: Job) -> bool:
+        """Return whether the job holds a thread, and its origin doesn't use its part of the spare ones."""
+        return not job.replaced and self._replaced[job.origin] < max(1, self.spare // 4)
 
     def _can_replace(self) -> bool:
         """Return whether another job may be replaced. If not, log it once."""
-        if self._replaced < self.spare:
+        if self._replaced.total() < self.spare:
             return True
         if not self._exhausted:
             self._exhausted = True

@@ -11,9 +11,13 @@ from errklein.running.threads import ThreadWaits
 
 @dataclass(frozen=True)
 class Workers:
-    """Runners of plugins' code: commands in one pool, the rest in another. Filters and callbacks queue by plugin."""
+    """Runners of plugins' code: commands in one pool, the rest in another. Filters and callbacks queue by plugin.
+
+    `core` runs the core's own commands, so that they work while plugins hold all threads.
+    """
 
     commands: PooledRunner
+    core: PooledRunner
     others: PooledRunner
     queues: KeyedQueues
     waits: ThreadWaits

@@ -63,7 +63,10 @@ class HealthTests(PluginTestCase):
         shown = self.command("!status")
         self.assertIn("test: connected for 1 minute and 30 seconds", shown)
         self.assertIn("The bot listens on no address.", shown)
-        self.assertRegex(shown, r"Threads: commands \d+ of \d+ busy, plugins 0 of \d+ busy, webhooks 0 of \d+ busy")
+        self.assertRegex(
+            shown,
+            r"Threads: commands \d+ of \d+ busy, core commands 0 of 4 busy, plugins 0 of \d+ busy, webhooks 0 of \d+ busy",
+        )
         self.assertIn("Webhooks: 0 deliveries waiting, 0 running, 0 dead", shown)
         self.assertIn("Errors in the last hour: none", shown)
 

@@ -78,6 +78,28 @@ class ThreadTests(RealBotCase):
         await self.bot.dispatcher.when_idle()
         self.assertEqual([sent.text for sent in self.backend.sent][-2:], ["released"] * 2)
 
+    async def test_commands_that_hang(self) -> None:
+        """When eight people have five hanging commands each, other people's plain commands still run."""
+        pool = self.bot.command_pool
+        assert pool.overdue is not None
+        pool.overdue = 0.05
+        for number in range(40):
+            self.backend.receive("!block", frm=f"eve{number // 5}")
+        self.assertEqual(await self.say("!where", frm="bob"), ["libera True"])
+        self.gate.set()
+
+    async def test_core_commands_need_no_thread_of_plugins(self) -> None:
+        """While plugins hold all threads, and one person an admin-only command, an administrator's core commands reply."""
+        for number in range(40):
+            self.backend.receive("!block", frm=f"eve{number // 5}")
+        self.backend.receive("!block admins", frm="@admin")
+        self.bot.command_pool.overdue = self.bot.plugin_pool.overdue = None
+        self.assertIn("#ops", await self.command("!room list"))
+        self.assertEqual(await self.command("!log tail"), "There is no log file; set BOT_LOG_FILE to its path.")
+        self.assertIn("There are no flows", await self.command("!flows list"))
+        self.assertIn("Networks", await self.command("!status"))
+        self.gate.set()
+
     async def test_templates(self) -> None:
         """The template of a blocking command is rendered in a thread, too."""
         (said,) = await self.say("!rendered", frm="bob")

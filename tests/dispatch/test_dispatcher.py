@@ -283,8 +283,18 @@ class OrderTests(TalkerCase):
         self.assertEqual(
             self.texts(), ["!admin finds waits for !admin waits to end; admin-only commands run one at a time."]
         )
-        self.reactor.advance(60)
+        self.reactor.advance(40)
         self.assertEqual(len(self.texts()), 1)
+
+    def test_a_command_that_hangs(self) -> None:
+        """An admin-only command that hangs holds up others of plugins for a minute, and those of the core not at all."""
+        self.say("!admin waits 1", frm="alice")
+        self.say("!admin waits 2", frm="alice")
+        self.assertEqual(self.say("!plugin deactivate Talker", frm="alice"), ["Plugin Talker deactivated."])
+        self.reactor.advance(59.9)
+        self.assertEqual(len(self.talker.gates), 1)
+        self.reactor.advance(0.1)
+        self.assertEqual(len(self.talker.gates), 2)
 
     def test_who_waits_for_a_moment_is_not_told(self) -> None:
         """A command that waits briefly gets no such reply."""

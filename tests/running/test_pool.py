@@ -185,22 +185,40 @@ class WorkerPoolTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(result), "done")
 
     def test_each_job_that_hangs_is_replaced(self) -> None:
-        """Jobs that hang one after the other are each replaced and logged once, while spare threads last."""
+        """Jobs of several origins that hang are each replaced and logged once, while spare threads last."""
         pool = self.lending(size=1, spare=2)
-        for name in ("one", "two", "three"):
-            self.hang(pool, f"Hangs.{name}")
+        for name in ("one", "two", "three", "four"):
+            with assigned(context.origin, name):
+                self.hang(pool, f"Hangs.{name}")
         waiting = pool.run(lambda: lambda: "done")
         for _ in range(4):
             self.clock.advance(5)
         self.assertNoResult(waiting)
-        self.assertEqual(pool.running, 3)
+        self.assertEqual(pool.running, 4)
         self.assertEqual(
             [line.partition(" has been")[0].split()[-1] for line in self.lines[:2]], ["Hangs.one", "Hangs.two"]
         )
         self.assertIn("exhausted", self.lines[2])
-        self.assertIn("Hangs.one, Hangs.two, Hangs.three", self.lines[2])
+        self.assertIn("Hangs.one, Hangs.two, Hangs.three, Hangs.four", self.lines[2])
         self.assertEqual(len(self.lines), 3)
         waiting.addErrback(lambda failure: failure.trap(PoolStopped))
+
+    def test_one_origin_does_not_use_all_spare_threads(self) -> None:
+        """Hanging jobs of one origin are replaced until they use a quarter of the spare threads; those of others still are."""
+        pool = self.lending(size=1, spare=8)
+        with assigned(context.origin, "person:irc/eve"):
+            self.hang(pool, *map(str, range(5)))
+        for _ in range(4):
+            self.clock.advance(5)
+        self.assertEqual((pool.running, pool.waiting), (3, 2))
+        with assigned(context.origin, "person:irc/bob"):
+            self.hang(pool, "bob's")
+            result = pool.run(lambda: lambda: "done")
+        for _ in range(3):
+            self.clock.advance(5)
+        self.clock.turn()
+        self.assertEqual(self.successResultOf(result), "done")
+        self.assertEqual([call for call in self.clock.getDelayedCalls() if call.getTime() <= self.clock.seconds()], [])
 
     def test_the_size_is_kept_when_what_hung_ends(self) -> None:
         """When a replaced job ends, no more jobs run at once than before."""

@@ -42,6 +42,27 @@ class SerialQueueTests(SynchronousTestCase):
         self.assertEqual([self.successResultOf(result) for result in results[1:]], ["second", "third"])
         self.assertEqual(self.successResultOf(self.queue.run(lambda: succeed("fourth"))), "fourth")
 
+    def test_hanging_work_is_passed(self) -> None:
+        """With `hung_after`, the next work begins when the running one has taken so long, which may end later."""
+        queue = SerialQueue(self.clock, hung_after=60)
+        hanging: Deferred[str] = Deferred()
+        results = [queue.run(lambda: hanging), queue.run(lambda: succeed("second"))]
+        self.clock.advance(59.9)
+        self.assertNoResult(results[1])
+        self.clock.advance(0.1)
+        self.assertEqual(self.successResultOf(results[1]), "second")
+        third: Deferred[str] = Deferred()
+        results += [queue.run(lambda: third), queue.run(lambda: succeed("fourth"))]
+        hanging.callback("first")
+        self.clock.advance(0)
+        self.assertEqual(self.successResultOf(results[0]), "first")
+        self.assertNoResult(results[3])
+        third.callback("third")
+        self.clock.advance(0)
+        self.assertEqual(self.successResultOf(results[3]), "fourth")
+        self.assertTrue(queue.idle)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_each_in_its_own_context(self) -> None:
         """Work that had to wait has the context of its own caller."""
         first: Deferred[None] = Deferred()
