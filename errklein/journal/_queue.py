@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -95,6 +95,8 @@ class DeliveryQueue:
         self._loading = False
         self._leasing: set[str] = set()
         self._paused: frozenset[str] = frozenset()
+        # What `pause` and `resume` have changed, by route: the journal may have been read before.
+        self._pauses: dict[str, bool] = {}
         self._postponed: dict[str, float] = {}
         self._unwritten: list[Callable[[], None]] = []
         self._journal_wait = 1.0
@@ -185,12 +187,30 @@ class DeliveryQueue:
         self._write(id, partial(self._journal.finish, id, outcome), lambda: None)
 
     def pause(self, route: str) -> Deferred[None]:
-        """Begin no more attempts of the route's deliveries, also after a restart, until `resume`."""
-        return self._journal.pause(route, True).addCallback(self._changed)
+        """Begin no more attempts of the route's deliveries from now on, also after a restart, until `resume`.
+
+        The Deferred fires when this is stored. If it fails, the route isn't paused.
+        """
+        return self._set_paused(route, True)
 
     def resume(self, route: str) -> Deferred[None]:
         """Run the deliveries of a paused route again."""
-        return self._journal.pause(route, False).addCallback(self._changed)
+        return self._set_paused(route, False)
+
+    def _set_paused(self, route: str, paused: bool) -> Deferred[None]:
+        before = route in self._paused
+        self._note_paused({route: paused})
+
+        def failed(failure: Failure) -> Failure:
+            self._note_paused({route: before})
+            return failure
+
+        return self._journal.pause(route, paused).addErrback(failed).addBoth(self._changed)
+
+    def _note_paused(self, changes: Mapping[str, bool]) -> None:
+        self._pauses.update(changes)
+        others = self._paused - changes.keys()
+        self._paused = others | {route for route, paused in changes.items() if paused}
 
     def look(self) -> None:
         """Look for deliveries that can run now: others have changed the journal, or a plugin was activated."""
@@ -263,6 +283,7 @@ class DeliveryQueue:
         self._outdated = False
         try:
             self._paused = frozenset(await self._journal.paused())
+            self._note_paused(self._pauses)
             for route in await self._journal.waiting():
                 self._due[route] = 0.0
             self._journal_works()

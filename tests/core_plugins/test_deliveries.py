@@ -346,6 +346,14 @@ class ReplayedTests(PluginTestCase):
             r"^2 done .* Broken:now \(replay\) 200 after 0\.0 s\n1 done .* Broken:after \(replay\) 200 after 0\.0 s$",
         )
 
+    def test_request_right_after_a_pause(self) -> None:
+        """A request in the same instant as the reply to `!webhook pause` waits, and runs after `!webhook resume`."""
+        self.bot.plugin("Broken").works = True
+        self.command("!webhook pause Broken:after")
+        self.assertEqual(self.post("/after", json={"number": 7}).status, 202)
+        self.command("!webhook resume Broken:after")
+        self.assertEqual(self.post("/after", json={"number": 8}).text, "8")
+
     def test_activated_plugin(self) -> None:
         """A delivery of an inactive plugin runs as soon as the plugin is active again."""
         self.post("/now", json={"number": 7})

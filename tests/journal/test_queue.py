@@ -834,6 +834,16 @@ class PauseTests(QueueCase):
         self.turn()
         self.assertEqual(self.handler.ids, [])
 
+    def test_pause_is_known_at_once(self):
+        """A route is paused as soon as `pause` is called, before the journal has stored it, and `resume` ends that at once."""
+        self.journal.late.add("pause")
+        self.queue.pause("Plugin:hook")
+        self.assertEqual(self.queue.paused, {"Plugin:hook"})
+        self.turn()
+        self.assertEqual(self.queue.paused, {"Plugin:hook"})
+        self.queue.resume("Plugin:hook")
+        self.assertEqual(self.queue.paused, frozenset())
+
     def test_pause_survives_a_restart(self):
         """A paused route is still paused after a restart."""
         self.queue.pause("Plugin:hook")
@@ -847,9 +857,11 @@ class PauseTests(QueueCase):
         self.assertEqual(len(self.handler.ids), 2)
 
     def test_pause_that_can_not_be_stored(self):
-        """If the pause can't be stored, the caller gets the error."""
+        """If the pause can't be stored, the caller gets the error, and the route isn't paused."""
         self.journal.failing.add("pause")
         self.failureResultOf(self.queue.pause("Plugin:hook"), JournalError)
+        self.turn()
+        self.assertEqual(self.queue.paused, frozenset())
 
 
 class StopTests(QueueCase):
