@@ -129,9 +129,11 @@ class Webserver(CorePlugin):
 
     @webhook
     async def echo(self, incoming_request: Any) -> tuple[str, dict[str, str]]:
-        """Respond with the decoded body of the request."""
+        """Respond with the decoded body of the request. Requests are never recorded, since anybody may send them."""
         # As HTML, the response could execute a script that a form on another site makes the browser send.
         return str(incoming_request), {"Content-Type": "text/plain; charset=utf-8"}
+
+    echo._errklein_recorded = False  # type: ignore[attr-defined]
 
     @botcmd
     async def webstatus(self, msg: Message, args: str) -> str:

@@ -71,8 +71,9 @@ class Checks:
             self._events.report(lambda events: events.hook_unusable(hook, reason))
 
     def client_rate(self, hook: Hook, request: WebhookRequest) -> None:
-        """Limit the requests of a client that aren't verified. `verify` gives a token back."""
-        if self._clients is not None and hook.declaration.verify is not None:
+        """Limit the requests of a client that aren't verified, also those for `/echo`. `verify` gives a token back."""
+        declaration = hook.declaration
+        if self._clients is not None and (declaration.verify is not None or not declaration.recorded):
             _limit(self._clients.bucket(client_of(_host(request))))
 
     def route_rate(self, hook: Hook) -> None:

@@ -66,7 +66,9 @@ class Recording:
 
     def runs_later(self, hook: Hook) -> bool:
         """Return whether the sender gets its response before the handler runs."""
-        return hook.declaration.ack == "now" or (self._later is not None and hook.route in self._later.paused)
+        declaration = hook.declaration
+        is_paused = self._later is not None and hook.route in self._later.paused
+        return declaration.recorded and (declaration.ack == "now" or is_paused)
 
     async def accept(self, hook: Hook, request: WebhookRequest, body: bytes, key: str) -> ImmediateResponse:
         """Record a request whose handler runs later, and return the response.
@@ -96,7 +98,7 @@ class Recording:
         :param key: What identifies repeated requests; empty if nothing does.
         :raises Problem: The first request with the key is still being handled, or the request can't be recorded.
         """
-        if not key or self._journal is None or self._later is None:
+        if not (key and hook.declaration.recorded) or self._journal is None or self._later is None:
             return self._logged
         delivery = self._delivery(hook, request, DeliveryState.RECEIVED, body, key)
         try:
@@ -111,7 +113,8 @@ class Recording:
 
     def refuse(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
         """Respond with an error, and log the request without its body."""
-        if self._journal is not None and self._logged is not None and problem.status != 409:
+        is_logged = self._logged is not None and hook.declaration.recorded
+        if self._journal is not None and is_logged and problem.status != 409:
             outcome = Outcome(problem.status, problem.detail)
             self._journal.log(self._delivery(hook, request, DeliveryState.REFUSED, None, outcome=outcome))
         request.send_error(problem)
@@ -120,6 +123,8 @@ class Recording:
         """Log a delivery that has its response."""
         request, journal = delivery.request, self._journal
         assert journal is not None
+        if not hook.declaration.recorded:
+            return
         outcome = Outcome(delivery.status, delivery.reason, request.site.now() - request.begun)
         state = DeliveryState.DONE if outcome.succeeded else DeliveryState.FAILED
         body = delivery.body() if self._with_bodies and request.body_size <= MAX_LOGGED_BODY else None

@@ -77,7 +77,7 @@ class Route:
         declaration = hook.declaration
         self.max_body = declaration.max_body
         has_checks = declaration.verify or declaration.rate or declaration.dedupe
-        self.is_plain = not has_checks and declaration.ack == "after"
+        self.is_plain = not has_checks and declaration.ack == "after" and declaration.recorded
         self.placement = place(hook.handler)
 
 

@@ -33,7 +33,8 @@ class HookDeclaration:
     by the kind of function. `max_body` (bytes) and `timeout` (seconds) are None where the settings apply.
 
     The others are None or false where nothing was given: see `webhook`. `methods_given` is whether the plugin or the operator
-    has named the methods.
+    has named the methods. Requests for a webhook that isn't `recorded` are never stored, and so never run later; without a
+    verification, they count for the limit of their client.
     """
 
     rule: str
@@ -51,6 +52,7 @@ class HookDeclaration:
     attempts: int | None = None
     ordered: bool = False
     methods_given: bool = False
+    recorded: bool = True
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> HookDeclaration | None:
@@ -71,6 +73,7 @@ class HookDeclaration:
             max_body=getattr(function, "_errklein_max_body", None),
             timeout=getattr(function, "_errklein_timeout", None),
             methods_given=getattr(function, "_errklein_methods_given", False) or methods != DEFAULT_METHODS,
+            recorded=getattr(function, "_errklein_recorded", True),
             **getattr(function, "_errklein_webhook_options", {}),
         )
 

@@ -448,6 +448,26 @@ class VerificationTests(PluginTestCase):
         self.assertRegex(shown, r"/echo -> Webserver\.echo \[.*\], not verified\n")
 
 
+class EchoTests(PluginTestCase):
+    """The webhook `/echo`, which anybody may call."""
+
+    config = {"WEBHOOK_CLIENT_RATE": "3/min"}
+
+    def test_is_never_recorded(self) -> None:
+        """No request is recorded, also a refused one, and one while the webhook is paused, which runs at once."""
+        self.assertEqual(self.post("/echo", data=b"1").text, "1")
+        self.command("!webhook pause Webserver:echo")
+        self.assertEqual([self.post("/echo", data=b"2").status for _ in range(3)], [200, 200, 429])
+        self.bot.advance(1)
+        self.assertEqual(self.command("!deliveries"), "No delivery matches.")
+
+    def test_rate(self) -> None:
+        """Each client has a rate, which is that of requests that aren't verified."""
+        self.assertEqual([self.post("/echo").status for _ in range(4)], [200, 200, 200, 429])
+        self.bot.advance(20)
+        self.assertEqual([self.post("/echo").status for _ in range(2)], [200, 429])
+
+
 class EndpointsTests(PluginTestCase):
     """Endpoint strings of a configuration."""
 
