@@ -14,6 +14,7 @@ from twisted.internet import reactor as the_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import PrivateCertificate
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
@@ -241,15 +242,37 @@ class RequestTests(ClientCase):
             self.assertIn(remedy, str(raised.exception))
 
 
+class TimedBy:
+    """A reactor whose timers run on a clock."""
+
+    def __init__(self, clock: Clock, reactor: Any) -> None:
+        self._reactor = reactor
+        self.callLater = clock.callLater
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the reactor."""
+        return getattr(self._reactor, name)
+
+
 class TimeoutTests(ClientCase):
     """Servers that don't respond in time."""
 
     async def check_timeout(self, response: bytes) -> None:
         """Fail unless a request raises TimeoutError, and its connection is closed."""
         server, url = self.serve(lambda path: response)
+        clock = Clock()
+        self.clients = HTTPClients(TimedBy(clock, self.reactor))
+        self.addCleanup(self.clients.close)
+        asked = self.clients.client().get(url + "/slow?token=secret", timeout=5)
+        while not server.heads:
+            await turn(self.reactor)
+        for _ in range(10):
+            # The client reads what the server has written.
+            await turn(self.reactor)
+        clock.advance(5)
         with self.assertRaises(TimeoutError) as raised:
-            await self.clients.client().get(url + "/slow?token=secret", timeout=0.05)
-        self.assertEqual(str(raised.exception), f"GET {url}/slow: no complete response within 0.05 s")
+            await asked
+        self.assertEqual(str(raised.exception), f"GET {url}/slow: no complete response within 5 s")
         await server.when_closed(1)
 
     async def test_silent(self) -> None:
