@@ -33,7 +33,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import bots
@@ -349,8 +349,8 @@ async def fuzz(pid: int, fuzzing: Fuzzing, seconds: float) -> list[str]:
 
 
 async def repeat(fuzzing: Fuzzing, seed: int) -> list[str]:
-    """Repeat one exchange, and print it."""
-    given = exchange(seed, LONGEST)
+    """Repeat one exchange, and print it. Its client waits for the response."""
+    given = replace(exchange(seed, LONGEST), patience=LONGEST)
     print(f"{given.pieces}\nend: {given.end}\n{await fuzzing.exchange(given)!r}")
     return fuzzing.problems
 
