@@ -141,7 +141,7 @@ TARGETS = {
     ),
     "status": Target(
         {
-            "status/_journal_watch.py": ("tests.status.test_readiness",),
+            "bot/_health.py": ("tests.status.test_readiness", "tests.bot.test_health"),
             "status/_metrics.py": ("tests.status.test_metrics",),
             "status/_readiness.py": ("tests.status.test_readiness",),
             "status/_server.py": (

@@ -14,7 +14,7 @@ from twisted.logger import Logger, globalLogPublisher
 from errklein.bot._callbacks import Callbacks
 from errklein.bot._collaborators import Adapters, PluginSources, ProcessCalls
 from errklein.bot._events import Events
-from errklein.bot._file_watch import FileWatch
+from errklein.bot._health import HealthChecks
 from errklein.bot._missed_notices import MissedNotices
 from errklein.bot._notice_sender import NoticeSender
 from errklein.bot._notices import NoticeBoard
@@ -110,8 +110,8 @@ class Bot:
             self.journal.outbox, self.backends.values(), self.tell_admins, self._max_message_age, process.now
         )
         self._expiry = ExpiryWatch(reactor, self.web.listeners, self.tell_admins)
-        self._files = FileWatch(reactor, self.tell_admins, (self.storage, self.journal))
-        intake = (self._expiry.stop, self._files.stop, queue.stop, self.events.stop, self.conversations.stop)
+        self.health = HealthChecks(reactor, self.journal, self.storage, notices.post)
+        intake = (self._expiry.stop, queue.stop, self.events.stop, self.conversations.stop)
         work = (
             queue.close,
             notices.stop,
@@ -122,7 +122,9 @@ class Bot:
             self.command_pool.stop,
             workers.core.pool.stop,
         )
-        steps = StopSteps(intake, work, services=(self.waits.stop, self.plugin_pool.stop, missed.stop))
+        steps = StopSteps(
+            intake, work, services=(self.health.stop, self.waits.stop, self.plugin_pool.stop, missed.stop)
+        )
         self._stop = StopSequence(reactor, adapters, self.when_quiet, self.plugin_manager.stop, steps)
 
         # Methods of the parts that plugins call.
@@ -162,7 +164,7 @@ class Bot:
             for backend in self.backends.values():
                 backend.connect(self.events)
             self._expiry.start()
-            self._files.start()
+            self.health.start()
             self.delivery_queue.start()
 
     def _plugins_changed(self) -> None:

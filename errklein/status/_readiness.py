@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from errklein.bot import Bot
 from errklein.ports import QueuesMessages
-from errklein.status._journal_watch import JournalWatch
 
 LONGEST_WAIT = 300.0
 """The seconds that a message may wait in an outbox."""
@@ -15,7 +14,7 @@ FULL = 0.95
 """The part of OUTBOX_LIMIT and OUTBOX_SIZE from which on an outbox is full, since many messages don't fit any more."""
 
 
-def problems(bot: Bot, journal: JournalWatch, endpoints: Sequence[str]) -> Mapping[str, str]:
+def problems(bot: Bot, endpoints: Sequence[str]) -> Mapping[str, str]:
     """Return the problem of each part of the bot in one line; "" if the part works.
 
     :param endpoints: The endpoints of the web server that should be open.
@@ -23,7 +22,7 @@ def problems(bot: Bot, journal: JournalWatch, endpoints: Sequence[str]) -> Mappi
     return {
         "phase": "" if bot.phase == "running" else f"the bot is {bot.phase}",
         "networks": _networks(bot),
-        "journal": journal.problem,
+        **bot.health.problems,
         "outbox": _outbox(bot),
         "listeners": _listeners(bot, endpoints),
     }

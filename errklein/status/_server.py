@@ -17,7 +17,6 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from errklein.bot import Bot
 from errklein.listening import Listeners
 from errklein.running import Overloaded, PoolStopped, WorkerPool
-from errklein.status._journal_watch import JournalWatch
 from errklein.status._metrics import MetricsEncoder, Snapshot
 from errklein.status._readiness import problems
 
@@ -49,7 +48,6 @@ class StatusServer:
         self._reactor = reactor
         self._public = public
         self._bot: Bot | None = None
-        self._journal: JournalWatch | None = None
         self.resource = Resource()
         self.resource.putChild(b"health", _Page(lambda _: (200, b"ok\n")))
         self.resource.putChild(b"ready", _Page(self._ready))
@@ -66,20 +64,21 @@ class StatusServer:
 
     def watch(self, bot: Bot) -> None:
         """Report the state of the bot from now on."""
-        self._bot, self._journal = bot, JournalWatch(self._reactor, bot.journal)
+        self._bot = bot
+        bot.health.watch()
 
     def close(self) -> Deferred[None]:
         """Close the endpoint."""
-        if self._journal is not None:
-            self._journal.stop()
+        if self._bot is not None:
+            self._bot.health.stop()
         self._pool.stop()
         return self._listeners.close_all()
 
     def problems(self) -> Mapping[str, str]:
         """Return the problem of each part of the bot; "" if the part works."""
-        if self._bot is None or self._journal is None:
+        if self._bot is None:
             return {"phase": "the bot is starting"}
-        return problems(self._bot, self._journal, self._public)
+        return problems(self._bot, self._public)
 
     def _ready(self, request: Request) -> tuple[int, bytes]:
         found = self.problems()
@@ -89,9 +88,9 @@ class StatusServer:
         return 200 if ready else 503, json.dumps({"ready": ready, **parts}).encode() + b"\n"
 
     async def _metrics(self, request: Request) -> tuple[int, bytes]:
-        if self._bot is None or self._journal is None:
+        if self._bot is None:
             return 503, b"the bot is starting\n"
-        snapshot = Snapshot(self._bot, self._journal.depth, self.problems())
+        snapshot = Snapshot(self._bot, self._bot.health.depth, self.problems())
         accept = request.getHeader("accept") or ""
         kind, body = await self._pool.run(lambda: partial(self._encoder.encode, snapshot, accept))
         request.setHeader(b"Content-Type", kind.encode())

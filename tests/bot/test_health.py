@@ -1,0 +1,122 @@
+"""Files of the bot that are deleted while it runs, and a full disk."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred, fail
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.bot import _health
+from errklein.bot._health import HealthChecks
+from errklein.journal import MemoryJournal
+from errklein.ports import JournalError
+from errklein.storage import MemoryStorage, StorageError
+from tests.journal.inline import InlineReactor
+from tests.real_bot import ADMIN, RealBotCase
+
+
+class Files:
+    """Files of the bot; `error` is what is wrong with them."""
+
+    error = ""
+
+    def check_files(self) -> None:
+        """Raise the error."""
+        if self.error:
+            raise StorageError(self.error)
+
+
+class FullJournal(MemoryJournal):
+    """A journal that can be written unless `error` is set."""
+
+    error = ""
+
+    def check(self) -> Deferred[None]:
+        """Fail with the error."""
+        return fail(JournalError(self.error)) if self.error else super().check()
+
+
+class NoticeTests(SynchronousTestCase):
+    """What administrators are notified of."""
+
+    def setUp(self) -> None:
+        """Watch a storage and a journal."""
+        self.reactor, self.notices = InlineReactor(), list[str]()
+        self.values, self.journal = Files(), FullJournal(lambda: 0.0)
+        self.health = self.watching(self.values)
+
+    def watching(self, storage: object) -> HealthChecks:
+        """Return the checks of a storage and the journal."""
+        health = HealthChecks(
+            self.reactor, self.journal, storage, lambda key, text, *_, **__: self.notices.append(text)
+        )
+        self.addCleanup(health.stop)
+        return health
+
+    def test_one_notice(self) -> None:
+        """Administrators get one notice about all deleted files, and another one only after the files were there again."""
+        journal = Files()
+        self.health = HealthChecks(
+            self.reactor, cast(Any, journal), self.values, lambda key, text, *_, **__: self.notices.append(text)
+        )
+        self.health.check_files()
+        self.assertEqual((self.notices, [*self.health.problems.values()]), ([], ["", ""]))
+        self.values.error = journal.error = "data was deleted"
+        self.health.check_files()
+        journal.error = "journal was deleted"
+        self.health.check_files()
+        self.assertEqual(self.notices, ["data was deleted"])
+        self.assertEqual(self.health.problems, {"journal": "journal was deleted", "storage": "data was deleted"})
+        self.values.error = journal.error = ""
+        self.health.check_files()
+        self.assertEqual([*self.health.problems.values()], ["", ""])
+        self.values.error = "again"
+        self.health.check_files()
+        self.assertEqual(self.notices, ["data was deleted", "again"])
+
+    def test_full_disk_is_noticed_while_nobody_asks_for_the_status(self) -> None:
+        """Without --status, the journal is written each minute, and administrators are notified if that fails."""
+        self.patch(_health, "JobThread", lambda *_: SimpleNamespace(stop=lambda: None))
+        self.health.start()
+        self.journal.error = "the disk is full"
+        self.reactor.pump([2.0] * 29)
+        self.assertEqual(self.notices, [])
+        self.reactor.pump([2.0] * 2)
+        self.assertEqual(self.notices, ["the disk is full"])
+
+    def test_hanging_disk_is_noticed(self) -> None:
+        """Administrators are notified once of a disk that has not responded for half a minute."""
+        self.patch(self.journal, "check", Deferred)
+        self.health.watch()
+        self.reactor.pump([2.0] * 15)
+        self.assertEqual(self.notices, [])
+        self.reactor.pump([2.0] * 15)
+        self.assertEqual(self.notices, ["the disk has not responded for 32 s"])
+
+    def test_nothing_to_check(self) -> None:
+        """A bot without files needs no thread and no timer."""
+        self.patch(_health, "JobThread", self.fail)
+        health = self.watching(MemoryStorage())
+        health.start()
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class DeletedDirectoryTests(RealBotCase):
+    config = {"STORAGE": "Shelf", "BOT_ADMINS_NOTIFICATIONS": (ADMIN,)}
+
+    async def test_administrators_learn_of_deleted_directory(self) -> None:
+        """Soon after the data directory is deleted, administrators get one notice that names it, and commands get errors."""
+        directory = Path(self.bot.bot_config.BOT_DATA_DIR)
+        noticed: Deferred[str] = Deferred()
+        self.backend.watch(lambda _: noticed.called or noticed.callback(self.backend.sent[-1].text))
+        shutil.rmtree(directory)
+        self.assertIn(f"{directory.name} was deleted or replaced, and nothing can be stored", await noticed)
+        notices = len(self.backend.sent)
+        reply = await self.command("!plugin blacklist Webserver")
+        self.assertIn("was deleted or replaced", reply)
+        self.assertEqual(len(self.flushLoggedErrors(StorageError)), 1)
+        self.assertEqual(notices, 1)
