@@ -51,7 +51,7 @@ class Overview:
         """Return the commands that the sender of the message may see."""
         visible = self._bot.dispatcher.unknown_commands.visible(self._backend, message)
         prefix = self.prefix
-        return [prefix + command.name.replace("_", " ") for command in visible if not command.declaration.hidden]
+        return [prefix + command.name.replace("_", " ") for command in visible]
 
     def remaining(self) -> Sequence[str]:
         """Return "webhooks" if an endpoint is open, and the names of the other networks that have not ended."""

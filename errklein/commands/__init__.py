@@ -25,7 +25,7 @@ from errklein.commands._declaration import (
 )
 from errklein.commands._decorators import botcmd, botmatch, cmdfilter, re_botcmd
 from errklein.commands._dynamic import Command
-from errklein.commands._history import History, Sender, recall_position
+from errklein.commands._history import History, Sender, contains_recall, recall_position
 from errklein.commands._parsing import Prefixes, find_command, strip_prefix, unknown_command
 from errklein.commands._registry import CommandRegistry, FilterRegistry, RegisteredCommand, RegisteredFilter
 from errklein.commands.access import (
@@ -76,6 +76,7 @@ __all__ = [
     "check_rules",
     "cmdfilter",
     "concurrent",
+    "contains_recall",
     "documentation",
     "explain_access",
     "find_command",

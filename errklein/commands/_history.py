@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -98,6 +99,13 @@ def _place_of(message: Message) -> str:
         return PRIVATE
     room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
     return f"in {folded_name(room, str(room))}"
+
+
+def contains_recall(text: str, prefix: str) -> bool:
+    """Return whether a word of the text would repeat a command, as `!!` and `!3` do."""
+    if not prefix:
+        return False
+    return re.search(rf"(?<!\S){re.escape(prefix)}\s*(?:\d{{1,4}}|{re.escape(prefix.strip())})(?!\S)", text) is not None
 
 
 def recall_position(text: str, prefix: str) -> int | None:

@@ -65,15 +65,25 @@ def find_command(text: str, names: Container[str], most_words: int) -> tuple[str
 
 
 def unknown_command(text: str, names: Iterable[str], prefix: str) -> str:
-    """Return the Markdown reply to an unknown command, with suggestions from `names` that resemble the text's first words."""
+    """Return the Markdown reply to an unknown command, with suggestions from `names` that resemble the text's first words.
+
+    If the text is the beginning of several names, as "plugin" is, the reply lists these.
+    """
+
+    def quoted(name: str) -> str:
+        return f'"{plain(prefix + name)}"'
+
     words = text.split()
     attempts = [" ".join(words[:1]), *([" ".join(words[:2])] if len(words) > 1 else [])]
-    spaced = [name.replace("_", " ") for name in names]
+    spaced = {name.replace("_", " ").lower(): name.replace("_", " ") for name in names}
+    begun = " ".join(words)
+    if begun and (longer := [name for lower, name in spaced.items() if lower.startswith(f"{begun.lower()} ")]):
+        return f"Commands that begin with {quoted(begun)}: {', '.join(map(quoted, longer))}."
     near: list[str] = []
     for attempt in attempts:
-        near.extend(name for name in get_close_matches(attempt, spaced) if name not in near)
+        near.extend(name for name in get_close_matches(attempt.lower(), spaced) if name not in near)
     shown = " / ".join(f'"{plain(attempt)}"' for attempt in attempts)
     reply = f"Command {shown} not found."
     if near:
-        reply += "\n\nDid you mean " + " or ".join(f'"{plain(prefix + name)}"' for name in near) + "?"
+        reply += "\n\nDid you mean " + " or ".join(quoted(spaced[name]) for name in near) + "?"
     return reply

@@ -10,14 +10,20 @@ from errklein.ports import HasOwnReplies
 
 
 class CommandNotFoundFilter(CorePlugin):
-    """Reply to unknown commands with suggestions, unless SUPPRESS_CMD_NOT_FOUND is True."""
+    """Reply to unknown commands with suggestions, unless SUPPRESS_CMD_NOT_FOUND is True.
+
+    Punctuation such as `!!!` or `!?` isn't a command, and gets no reply.
+    """
 
     async def unknown(self, msg: Message, cmd: None, args: Any, dry_run: bool, emptycmd: bool = True) -> str:
         """Return the reply to a message whose command is unknown, or ""."""
         backend = self._bot.backend
         if self._bot.bot_config.networks[backend.network].now.SUPPRESS_CMD_NOT_FOUND:
             return ""
-        name, _, rest = self._bot.dispatcher.finder.without_prefix(msg).partition(" ")
+        text = self._bot.dispatcher.finder.without_prefix(msg)
+        if not any(map(str.isalnum, text)):
+            return ""
+        name, _, rest = text.partition(" ")
         if not isinstance(backend, HasOwnReplies):
             return self._bot.unknown_command(msg, name, rest)
         # The backend's own method may block.

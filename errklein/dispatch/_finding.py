@@ -13,6 +13,7 @@ from errklein.commands import (
     Prefixes,
     RegisteredCommand,
     Sender,
+    contains_recall,
     find_command,
     recall_position,
     strip_prefix,
@@ -23,7 +24,7 @@ from errklein.ports import Backend
 
 
 class NothingToRepeat(Exception):
-    """The message repeats a command, and the sender's history has no such entry."""
+    """The message repeats a command, and the sender's history has no such entry, or one that repeats a command itself."""
 
 
 class UnknownCommand(Exception):
@@ -85,7 +86,8 @@ class CommandFinder:
 
     def _repeated(self, backend: Backend, message: Message, back: int, settings: Any) -> Invocation:
         given = self._histories[backend.network].recall(Sender.of(message), back)
-        if given is None:
+        # A command that repeats itself, such as `!echo !!`, would do so again when another bot replies to it.
+        if given is None or contains_recall(given[1], settings.BOT_PREFIX):
             raise NothingToRepeat
         command = self._registry.find(given[0])
         if command is None:

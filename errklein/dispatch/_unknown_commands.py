@@ -30,8 +30,9 @@ class UnknownCommands:
         return unknown_command(text, names, self._networks.config(backend).BOT_PREFIX)
 
     def visible(self, backend: Backend, message: Message | None) -> list[RegisteredCommand]:
-        """Return the named commands that HIDE_RESTRICTED_COMMANDS doesn't hide from the sender of the message, by name."""
-        commands = [command for command in self._registry if command.declaration.pattern is None]
+        """Return the named commands that aren't hidden, or by HIDE_RESTRICTED_COMMANDS from the message's sender, by name."""
+        declared = ((command, command.declaration) for command in self._registry)
+        commands = [command for command, its in declared if its.pattern is None and not its.hidden]
         if message is not None and self._networks.settings(backend).HIDE_RESTRICTED_COMMANDS:
             denial = self._permissions.denial
             commands = [command for command in commands if denial(backend, message, command) is None]

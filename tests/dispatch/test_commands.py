@@ -97,6 +97,14 @@ class HistoryTests(CommandsCase):
         self.assertEqual(self.say("!!", to="#dev"), [])
         self.assertEqual(self.say("!2"), [])
 
+    def test_repetition_of_a_repetition(self) -> None:
+        """A command that contains `!!` or a number isn't repeated, since another bot that replies with it would be, too."""
+        for text in ("!deploy !!", "!deploy !deploy !!", "!deploy x !1"):
+            self.assertEqual(len(self.say(text)), 1)
+            self.assertEqual(self.say("!!"), [], text)
+        self.say("!deploy wow!!")
+        self.assertEqual(self.say("!!"), ["deployed 'wow!!'"])
+
     def test_access_is_asked_again(self) -> None:
         """Access rules are checked again when a command is repeated."""
         self.say("!deploy x")

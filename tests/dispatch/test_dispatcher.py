@@ -180,6 +180,24 @@ class UnknownTests(TalkerCase):
         """The reply shows the text as typed, without interpreting Markdown in it."""
         self.assertEqual(self.say("!_a_ [b](http://evil)"), ['Command "_a_" / "_a_ [b](http://evil)" not found.'])
 
+    def test_case(self) -> None:
+        """Commands are suggested in whatever case they are given."""
+        self.assertIn('Did you mean "!items" or ', self.say("!ITEMS")[0])
+
+    def test_punctuation(self) -> None:
+        """Punctuation after the prefix isn't a command, and gets no reply."""
+        self.assertEqual([self.say(text) for text in ("!", "!!!", "!?", "! …")], [[]] * 4)
+
+    def test_beginning_of_commands(self) -> None:
+        """The first words of several commands get a list of those that aren't hidden."""
+        (reply,) = self.say("!Plugin")
+        self.assertTrue(
+            reply.startswith('Commands that begin with "!Plugin": "!plugin activate", "!plugin blacklist", ')
+        )
+        self.assertEqual(self.say("!log"), ['Commands that begin with "!log": "!log tail".'])
+        self.assertIn('"!room join"', self.say("!room")[0])
+        self.assertEqual(self.say("!later"), ['Commands that begin with "!later": "!later items".'])
+
     def test_suppressed_on_one_network(self) -> None:
         """SUPPRESS_CMD_NOT_FOUND suppresses the reply on its network."""
         self.assertEqual(self.say("!zz", network="quiet"), [])
