@@ -177,7 +177,7 @@ def _make_service(options: Options) -> IService:
         if status is not None:
             status.watch(bot)
         warn_of_environment_problems(bot)
-        supervision.notify = bot.tell_admins
+        supervision.notify = bot.notices.post
         return ReloadingBot(bot, reactor) if options["reload"] else bot
 
     grace = config.GRACE_PERIOD

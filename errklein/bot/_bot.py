@@ -91,7 +91,7 @@ class Bot:
         self.notices = notices = NoticeBoard(reactor, notice_sender)
         self.tell_admins, self.warn_admins = notices.tell_admins, notices.warn_admins
         for pool in self.pools:
-            pool.report = lambda status: self.tell_admins(pool_notice(status, config.BOT_PREFIX))
+            pool.report = lambda status: notices.post(("threads", status.name), pool_notice(status, config.BOT_PREFIX))
         self.plugins_directory = Path(config.BOT_DATA_DIR) / "plugins"
         downloads = Downloads(self.http_clients, self.waits)
         indexes = config.BOT_PLUGIN_INDEXES
@@ -107,7 +107,7 @@ class Bot:
         )
         self.web.use_journal(self.journal, queue, self.waits)
         self._stored_messages = StoredMessages(
-            self.journal.outbox, self.backends.values(), self.tell_admins, self._max_message_age, process.now
+            self.journal.outbox, self.backends.values(), notices.post, self._max_message_age, process.now
         )
         self._expiry = ExpiryWatch(reactor, self.web.listeners, self.tell_admins)
         self.health = HealthChecks(reactor, self.journal, self.storage, notices.post)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from twisted.logger import Logger
 
 from errklein.chat.outgoing import OutgoingMessage
-from errklein.ports import Backend, OutboxStore, QueuesMessages
+from errklein.ports import Backend, Notify, OutboxStore, QueuesMessages
 from errklein.text import truncated
 from errklein.text.masking import masker
 
@@ -15,7 +15,7 @@ from errklein.text.masking import masker
 class StoredMessages:
     """Gives each network the store of messages, and those that are waiting in it.
 
-    :param tell_admins: Notifies administrators of messages that are dropped.
+    :param notify: Notifies administrators of messages that are dropped.
     :param max_age: Returns OUTBOX_MAX_AGE of a network, in seconds.
     :param now: Returns the Unix time.
     """
@@ -26,13 +26,13 @@ class StoredMessages:
         self,
         store: OutboxStore,
         backends: Collection[Backend],
-        tell_admins: Callable[[str], None],
+        notify: Notify,
         max_age: Callable[[str], float],
         now: Callable[[], float],
     ) -> None:
         self._store = store
         self._backends = backends
-        self._tell_admins = tell_admins
+        self._notify = notify
         self._max_age = max_age
         self._now = now
 
@@ -66,4 +66,4 @@ class StoredMessages:
             )
         self._store.remove([message.id for message in old])
         what = "A message of an earlier run was" if len(old) == 1 else f"{len(old)} messages of an earlier run were"
-        self._tell_admins(f"{what} not sent within OUTBOX_MAX_AGE. The log has the recipients and texts.")
+        self._notify("old messages", f"{what} not sent within OUTBOX_MAX_AGE. The log has the recipients and texts.")

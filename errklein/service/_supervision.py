@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.task import LoopingCall
 
+from errklein.ports import Notify
 from errklein.running import ReactorLag
 from errklein.service._blocked_code import line_in_tracebacks
 from errklein.service._last_resort import SecondSignal, TracebackFile
@@ -38,7 +39,7 @@ class Supervision:
     """
 
     def __init__(self, reactor: Any, lag: ReactorLag, data_directory: Path, grace: float, deadline: float) -> None:
-        self.notify: Callable[[str], None] = lambda text: None
+        self.notify: Notify | None = None
         """Notifies administrators."""
         self._reactor = reactor
         self._watchdog = Watchdog(reactor, lag)
@@ -69,11 +70,12 @@ class Supervision:
         self._watchdog.notify = self.notify
         self._deadline = self._deadline_once_started
         self._renew()
-        if self._left:
+        if self._left and self.notify:
             line = line_in_tracebacks(self._left)
             self.notify(
+                "ended",
                 f"The previous process of the bot was ended because it hung{line and f', probably in {line}'}. "
-                f"{self._tracebacks.kept} shows what its threads were doing."
+                f"{self._tracebacks.kept} shows what its threads were doing.",
             )
 
     def was_sent(self, number: int) -> bool:

@@ -12,8 +12,8 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from errklein.ports import Notify
 from errklein.running import ReactorLag, start_daemon_thread
-from errklein.running.rate_limit import RateLimit
 from errklein.service._blocked_code import Place, is_debugged, place_of, waits_for_events
 
 INTERVAL = 0.25
@@ -24,6 +24,9 @@ REPORTED_AFTER = (0.25, 1.0, 5.0, 30.0, 300.0, 3600.0)
 
 _NOTABLE = 1.0
 """The duration from which administrators are notified if no plugin has certainly blocked the reactor, in seconds."""
+
+_NOTICE_INTERVAL = 3600.0
+"""The seconds between two notices about the same code."""
 
 _ADVICE = (
     "Everything else waits meanwhile. Await asynchronous calls instead, call blocking functions with deferToThread, or make "
@@ -63,11 +66,10 @@ class Watchdog:
         cpu: Callable[[], float] = time.process_time,
         frames: Callable[[], Mapping[int, FrameType]] | None = None,
     ) -> None:
-        self.notify: Callable[[str], None] | None = None
+        self.notify: Notify | None = None
         """Notifies administrators; None while the bot starts or stops, when nobody is to be notified."""
         self._reactor, self._lag = reactor, lag
         self._clock, self._cpu, self._frames = clock, cpu, frames or _frames_of_other_threads
-        self._notices = RateLimit(clock, interval=3600.0, most=20)
         self._reactor_thread = threading.get_ident()
         self._stopped = threading.Event()
         self._looked, self._used = clock(), cpu()
@@ -146,8 +148,11 @@ class Watchdog:
         self._lag.record(seconds)
         if place is None:
             return
+        notify = self.notify
         text = f"The reactor was blocked for {seconds:.1f} s by {place}"
-        if not self._notified(f"{text}. {_ADVICE}.", place, place.plugin or seconds >= _NOTABLE):
+        if notify and (place.plugin or seconds >= _NOTABLE):
+            notify(("blocked", place), f"{text}. {_ADVICE}.", interval=_NOTICE_INTERVAL)
+        else:
             self.log.info("{text}", text=text)
 
     def _lock_was_held(self, seconds: float, frames: Mapping[int, FrameType]) -> None:
@@ -159,17 +164,10 @@ class Watchdog:
             f"No Python code could run for {seconds:.1f} s, since a thread held the interpreter lock, as a regular "
             f"expression does that tries many combinations. Threads with plugins' code: {'; '.join(places) or 'none'}"
         )
-        if not self._notified(f"{text}.", tuple(places), seconds >= _NOTABLE):
-            self.log.warn("{text}", text=text)
-
-    def _notified(self, text: str, key: object, matters: object) -> bool:
-        """Notify administrators, who also get the text in the log; return whether they are."""
+        self.log.warn("{text}", text=text)
         notify = self.notify
-        if notify is None or not matters or not self._notices.allows(key):
-            return False
-        # A network may block the thread that sends.
-        self._reactor.callFromThread(notify, text)
-        return True
+        if notify and seconds >= _NOTABLE:
+            notify(("blocked", *places), f"{text}.", interval=_NOTICE_INTERVAL)
 
 
 def _frames_of_other_threads() -> Mapping[int, FrameType]:

@@ -13,7 +13,9 @@ from errklein.bot._stored_messages import StoredMessages
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.journal import MemoryOutboxStore
 from errklein.ports import OutboxStatus, OutboxStore
+from errklein.testing._reactor import TestReactor
 from errklein.text.masking import MASK, masker
+from tests.notices import KeptNotices
 
 
 class Network:
@@ -38,7 +40,7 @@ class RestoreTests(SynchronousTestCase):
         """Create two networks and an empty store, at 10,000 s."""
         self.store = MemoryOutboxStore()
         self.networks = [Network("libera"), Network("oftc")]
-        self.notices: list[str] = []
+        self.board = KeptNotices(TestReactor())
 
     def add(self, network: str, body: str, accepted_at: float = 10_000.0) -> None:
         """Store a message of an earlier process."""
@@ -50,7 +52,7 @@ class RestoreTests(SynchronousTestCase):
         networks: Any = [*self.networks, *others]
         ages = {"oftc": 86_400.0}
         messages = StoredMessages(
-            self.store, networks, self.notices.append, lambda network: ages.get(network, 3600.0), lambda: 10_000.0
+            self.store, networks, self.board.post, lambda network: ages.get(network, 3600.0), lambda: 10_000.0
         )
         self.successResultOf(Deferred.fromCoroutine(messages.restore()))
 
@@ -66,7 +68,7 @@ class RestoreTests(SynchronousTestCase):
         self.restore(object())
         self.assertEqual([network.restored for network in self.networks], [["one", "three"], ["two"]])
         self.assertEqual([network.store for network in self.networks], [self.store] * 2)
-        self.assertEqual(self.notices, [])
+        self.assertEqual(self.board.texts, [])
 
     def test_old_messages(self) -> None:
         """Messages that are too old are dropped; the log has each without secrets, and administrators get the number."""
@@ -84,7 +86,7 @@ class RestoreTests(SynchronousTestCase):
         self.assertEqual(self.networks[0].restored, ["new"])
         self.assertEqual(self.waiting(), ["new"])
         self.assertIn(f"is not sent: the password is {MASK}", lines[-1])
-        [notice] = self.notices
+        [notice] = self.board.texts
         self.assertTrue(notice.startswith("A message of an earlier run was not sent"), notice)
 
     def test_network_with_an_age_of_its_own(self) -> None:
@@ -99,4 +101,4 @@ class RestoreTests(SynchronousTestCase):
         self.add("gone", "old", accepted_at=0.0)
         self.restore()
         self.assertEqual(self.waiting(), ["hello"])
-        self.assertEqual(len(self.notices), 1)
+        self.assertEqual(len(self.board.texts), 1)

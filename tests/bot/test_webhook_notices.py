@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.bot._notices import NoticeBoard
 from errklein.bot._webhook_notices import WebhookNotices
 from errklein.plugins.plugin import UnknownPlugin
 from errklein.testing._reactor import TestReactor
 from errklein.webhooks import Hook, HookDeclaration
+from tests.notices import KeptNotices
 
 
 def handler(payload: object) -> None:
@@ -33,18 +32,6 @@ class View:
         raise ValueError("no JSON")
 
 
-class Board(NoticeBoard):
-    """Keeps the notices in plain text, with their summaries."""
-
-    def __init__(self, reactor: Any) -> None:
-        super().__init__(reactor, SimpleNamespace(person_seen=None))  # type: ignore[arg-type]
-        self.told: list[tuple[str, str]] = []
-
-    def tell_admins(self, text: str, summary: str = "") -> None:
-        """Keep the notice."""
-        self.told.append((text, summary))
-
-
 class WebhookNoticesTests(SynchronousTestCase):
     """The notices that administrators get."""
 
@@ -55,8 +42,8 @@ class WebhookNoticesTests(SynchronousTestCase):
         def unknown(name: str) -> None:
             raise UnknownPlugin(name)
 
-        board = Board(self.clock)
-        self.notices = board.told
+        board = KeptNotices(self.clock)
+        self.notices = board.sent
         self.warnings = WebhookNotices(board, unknown, "!")  # type: ignore[arg-type]
 
     def fail(self, payload: str) -> None:  # type: ignore[override]

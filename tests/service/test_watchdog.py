@@ -16,6 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.running import ReactorLag
 from errklein.service._watchdog import INTERVAL, Watchdog
+from errklein.testing._reactor import TestReactor
+from tests.notices import KeptNotices
 
 DEPLOY = ("errklein_plugins.Deploy_2d_it.deploy", "status")
 LOOP = ("asyncio.base_events", "_run_once")
@@ -62,8 +64,8 @@ class WatchdogTests(SynchronousTestCase):
         self.watchdog = Watchdog(
             self.reactor, self.lag, lambda: self.seconds, lambda: self.used, lambda: dict(self.frames)
         )
-        self.notices: list[str] = []
-        self.watchdog.notify = self.notices.append
+        self.board = KeptNotices(TestReactor())
+        self.watchdog.notify = self.board.post
         self.events = self.enterContext(capturedLogs())
 
     @property
@@ -106,7 +108,7 @@ class WatchdogTests(SynchronousTestCase):
         [line] = self.lines
         self.assertIn("blocked for 0.25 s by status (plugin Deploy-it), /srv/deploy.py, line 4: ", line)
         self.assertIn("Await asynchronous calls instead", line)
-        self.assertEqual(self.notices, [])
+        self.assertEqual(self.board.texts, [])
 
     def test_code_without_lines(self) -> None:
         """An instruction that has no line of its own is reported with the line of its function."""
@@ -128,18 +130,15 @@ class WatchdogTests(SynchronousTestCase):
         self.assertEqual(durations, ["0.25 s", "1.00 s", "5.00 s", "30.00 s"])
 
     def test_administrators_are_notified_once(self) -> None:
-        """Administrators are notified when a block has ended, at most once an hour for each line."""
+        """Administrators are notified when a block has ended, once an hour for each line, and the number of the others."""
         self.block(3)
         self.block(3)
-        [notice] = self.notices
+        [notice] = self.board.texts
         self.assertTrue(
             notice.startswith("The reactor was blocked for 3.0 s by status (plugin Deploy-it), /srv/deploy.py, line 4.")
         )
-        self.seconds += 3600 - INTERVAL
-        self.watchdog.look()
-        self.reactor.turn()
-        self.block(3)
-        self.assertEqual(len(self.notices), 2)
+        self.board.stop()
+        self.assertIn("(again since the last notice: 1)", self.board.texts[1])
 
     def test_start(self) -> None:
         """While the bot starts, nobody is notified, and imports of errklein aren't logged."""
@@ -149,16 +148,16 @@ class WatchdogTests(SynchronousTestCase):
         self.frames = {threading.get_ident(): stack(LOOP, OWN)}
         del self.events[:]
         self.block(3)
-        self.assertEqual((self.lines, self.notices), ([], []))
+        self.assertEqual((self.lines, self.board.texts), ([], []))
 
     def test_own_code(self) -> None:
         """Without code of a plugin, errklein's is named, and administrators are notified from one second on."""
         self.frames = {threading.get_ident(): stack(LOOP, OWN, ("json", "loads"))}
         self.block(0.5)
         self.assertIn("by /srv/request.py, line 3", self.lines[0])
-        self.assertEqual(self.notices, [])
+        self.assertEqual(self.board.texts, [])
         self.block(1.5)
-        self.assertEqual(len(self.notices), 1)
+        self.assertEqual(len(self.board.texts), 1)
 
     def test_waiting_reactor_is_not_woken(self) -> None:
         """A reactor that waits for events isn't called; one whose handler waits in a selector is."""
@@ -195,7 +194,7 @@ class WatchdogTests(SynchronousTestCase):
         self.look()
         self.look(8 + INTERVAL, computed=8.0)
         self.reactor.turn()
-        [notice] = self.notices
+        [notice] = self.board.texts
         self.assertIn("No Python code could run for 8.2 s", notice)
         self.assertIn("find (plugin Search), /srv/search.py, line 3; status (plugin Deploy-it), /srv/deploy.py", notice)
         self.assertEqual(self.lag.take_maximum(), 8 + INTERVAL)
@@ -207,18 +206,18 @@ class WatchdogTests(SynchronousTestCase):
         self.look(0.6, computed=0.6)
         self.reactor.turn()
         self.assertIn("No Python code could run for 0.6 s", self.lines[0])
-        self.assertEqual(self.notices, [])
+        self.assertEqual(self.board.texts, [])
 
     def test_suspended_process(self) -> None:
         """A process that was suspended, and so hasn't computed, causes no alarm."""
         self.look()
         self.look(3600.0, computed=0.01)
         self.reactor.turn()
-        self.assertEqual((self.lines, self.notices), ([], []))
+        self.assertEqual((self.lines, self.board.texts), ([], []))
         self.assertLess(self.lag.take_maximum(), 0.1)
 
     def test_debugger(self) -> None:
         """A reactor that a debugger has stopped causes no alarm."""
         self.frames = {threading.get_ident(): stack(LOOP, DEPLOY, ("bdb", "trace_dispatch"))}
         self.block(60)
-        self.assertEqual((self.lines, self.notices), ([], []))
+        self.assertEqual((self.lines, self.board.texts), ([], []))
