@@ -352,6 +352,9 @@ class WebEvents(Protocol):
     def hook_unusable(self, hook: Hook, reason: str) -> None:
         """Requests for the hook get 503, since its secret is missing."""
 
+    def request_refused(self, hook: Hook, kind: str, reason: str, client: str) -> None:
+        """A request for a webhook was refused, for a kind of reason such as "signature". `client` is its address or network."""
+
     def hook_shadowed(self, hook: Hook, by: Hook) -> None:
         """`hook` isn't reachable, since `by` was registered first for the same URL and method."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sysconfig
+from collections import deque
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -12,13 +13,30 @@ from twisted.python.failure import Failure
 from errklein.bot._notices import NoticeBoard
 from errklein.plugins.load_errors import described_error, error_place
 from errklein.plugins.plugin import Plugin, UnknownPlugin
+from errklein.text import truncated
 from errklein.text.errors import line_outside
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Outcome, StoredDelivery
 from errklein.webhooks.exported import described
+from errklein.webhooks.precedence import HookKey
 
 INTERVAL = 60.0
 """The seconds between two notices about the same line of a handler, or about dead deliveries of a webhook."""
+
+REFUSED_INTERVAL = 3600.0
+"""The seconds between two notices about a webhook's requests that are refused for one kind of reason: anybody may send such."""
+
+MOST_CLIENTS = 3
+"""The number of clients that a notice about refused requests names."""
+
+_ADVICE = {
+    "signature": "compare its secret with the webhook's",
+    "malformed": "let it sign its requests as the webhook requires",
+    "time": "set its clock and that of this machine",
+    "address": "allow the address",
+    "rate": "raise the limit",
+    "size": "raise the limit",
+}
 
 _ERRKLEIN = Path(__file__).parent.parent
 
@@ -43,6 +61,7 @@ class WebhookNotices:
         self._plugin = plugin
         self._prefix = prefix
         self._unknown: Collection[str] = ()
+        self._refused: dict[tuple[HookKey, str], deque[str]] = {}
 
     def delivery_dead(self, delivery: StoredDelivery, outcome: Outcome) -> None:
         """Send a notice of a delivery that has just been given up; of further ones of its webhook, their number."""
@@ -81,6 +100,24 @@ class WebhookNotices:
     def hook_unusable(self, hook: Hook, reason: str) -> None:
         """Send a notice that the requests for a webhook get 503, and the reason."""
         self._tell_admins(f"The webhook {hook} ({hook.declaration.rule}) responds with 503 to all requests: {reason}")
+
+    def request_refused(self, hook: Hook, kind: str, reason: str, client: str) -> None:
+        """Send a notice of a refused request, and of further ones their number, unless anybody may use the webhook anyway."""
+        if hook.declaration.verify is None:
+            return
+        clients = self._refused.setdefault((hook.key, kind), deque(maxlen=MOST_CLIENTS))
+        client = client or "an unknown address"
+        if client in clients:
+            clients.remove(client)
+        clients.appendleft(client)
+        name = f"the webhook {hook} ({hook.declaration.rule})"
+        advice = f"If it is your sender, {_ADVICE[kind]}, and let it send again. See {self._prefix}deliveries {hook.route} refused"
+        self._notices.post(
+            ("refused", hook.key, kind),
+            f"A request for {name} from {client} was refused: {truncated(reason, 200)}. {advice}",
+            more=f"More requests for {name} were refused ({kind}): {{count}}, the last ones from {', '.join(clients)}. {advice}",
+            interval=REFUSED_INTERVAL,
+        )
 
     def hook_shadowed(self, hook: Hook, by: Hook) -> None:
         """Send a notice that two plugins declare the same URL, and which of them gets its requests."""

@@ -28,10 +28,10 @@ def addresses(*, allowed: str | Sequence[str]) -> Verification:
         try:
             peer = ip_address(received.peer)
         except ValueError:
-            raise Refused("the client's address is unknown") from None
+            raise Refused("the client's address is unknown", "address") from None
         if isinstance(peer, IPv6Address) and peer.ipv4_mapped:
             peer = peer.ipv4_mapped
         if not any(peer in network for network in networks):
-            raise Refused("the client's address isn't allowed")
+            raise Refused("the client's address isn't allowed", "address")
 
     return Verification("addresses", check)

@@ -37,5 +37,5 @@ def basic(*, user: str, secret: Secrets) -> Verification:
 def _credentials(received: Received, kind: bytes) -> bytes:
     given, _, credentials = required(received, _HEADER).partition(b" ")
     if given.lower() != kind:
-        raise Refused(f"the header authorization has no {kind.decode()} credentials")
+        raise Refused(f"the header authorization has no {kind.decode()} credentials", "malformed")
     return credentials.strip(b" ")

@@ -45,9 +45,9 @@ def check_time(timestamp: bytes, now: float, tolerance: float) -> None:
     :raises Refused: It isn't, or it is malformed.
     """
     if not _TIMESTAMP.fullmatch(timestamp):
-        raise Refused("the timestamp is missing or invalid")
+        raise Refused("the timestamp is missing or invalid", "malformed")
     if not abs(now - int(timestamp)) <= tolerance:
-        raise Refused(f"the timestamp is more than {tolerance:g} s from the present time")
+        raise Refused(f"the timestamp is more than {tolerance:g} s from the present time", "time")
 
 
 def check_tolerance(tolerance: float) -> float:
@@ -64,7 +64,7 @@ def required(received: Received, name: bytes) -> bytes:
     """
     value = received.header(name)
     if not value:
-        raise Refused(f"the header {name.decode()} is missing")
+        raise Refused(f"the header {name.decode()} is missing", "malformed")
     return value
 
 

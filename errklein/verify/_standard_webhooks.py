@@ -65,7 +65,7 @@ class StandardWebhooks:
         signatures = given.split(b" ")
         # With a full stop in the id, another division of the signed text would have the same signature.
         if b"." in ident or len(signatures) > _MOST_SIGNATURES:
-            raise Refused("the id is invalid, or there are too many signatures")
+            raise Refused("the id is invalid, or there are too many signatures", "malformed")
         message = b".".join((ident, timestamp, received.body))
         by_secret = matches(signatures, [_signature(message, secret) for secret in secrets])
         by_key = any(

@@ -36,7 +36,7 @@ def _check(received: Received, secrets: Sequence[bytes], tolerance: float) -> No
     items = [item.split(b"=", 1) for item in required(received, _HEADER).split(b",")]
     times, given = ([item[-1] for item in items if item[0] == name] for name in (b"t", b"v1"))
     if len(times) != 1 or not given:
-        raise Refused(f"the header {_HEADER.decode()} is malformed")
+        raise Refused(f"the header {_HEADER.decode()} is malformed", "malformed")
     check_time(times[0], received.now, tolerance)
     match(given, (_signature(times[0], received.body, secret) for secret in secrets))
 

@@ -64,7 +64,7 @@ def _spellings(url: str) -> Sequence[bytes]:
         parts = urlsplit(url)
         port = parts.port or _PORTS.get(parts.scheme)
     except ValueError:
-        raise Refused("the URL is invalid") from None
+        raise Refused("the URL is invalid", "malformed") from None
     host = parts.netloc.removesuffix(f":{parts.port}") if parts.port else parts.netloc
     both = (urlunsplit(parts._replace(netloc=netloc)) for netloc in (host, f"{host}:{port}"))
     return [_bytes(one) for one in dict.fromkeys((url, *both))]
@@ -83,7 +83,7 @@ def _signed_fields(received: Received) -> bytes:
         return b""
     kind = received.header(b"content-type").partition(b";")[0].strip().lower()
     if kind != b"application/x-www-form-urlencoded":
-        raise Refused("the body isn't a form, and the query has no digest of it")
+        raise Refused("the body isn't a form, and the query has no digest of it", "malformed")
     try:
         fields = parse_qsl(
             received.body.decode("utf-8", "surrogateescape"),
@@ -92,7 +92,7 @@ def _signed_fields(received: Received) -> bytes:
             max_num_fields=_MOST_FIELDS,
         )
     except ValueError:
-        raise Refused("the form is invalid") from None
+        raise Refused("the form is invalid", "malformed") from None
     return b"".join(_bytes(name + value) for name, value in sorted(set(fields)))
 
 

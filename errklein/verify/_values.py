@@ -10,7 +10,15 @@ Header = tuple[bytes, bytes]
 
 
 class Refused(Exception):
-    """The request isn't authentic. The text is the reason, for the log; it contains no secret and no expected value."""
+    """The request isn't authentic.
+
+    :param text: The reason, for the log; it contains no secret and no expected value.
+    :param kind: The kind of the reason, for metrics and notices: "signature", "malformed" (also: missing), "time" or "address".
+    """
+
+    def __init__(self, text: str, kind: str = "signature") -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 class UnusableSecret(Refused):
@@ -41,7 +49,7 @@ class Received:
         """
         values = [value for key, value in self.headers if key == name]
         if len(values) > 1:
-            raise Refused(f"the header {name.decode()} is repeated")
+            raise Refused(f"the header {name.decode()} is repeated", "malformed")
         return values[0] if values else b""
 
 

@@ -15,6 +15,7 @@ from errklein.running.rate_limit import RateLimit
 from errklein.verify import ImmediateResponse, Received, Refused, UnusableSecret
 from errklein.web._body_budget import BodyBudget
 from errklein.web._error_pages import Problem, retry_after
+from errklein.web._response_counts import REFUSALS
 from errklein.web._services import EventReporter
 from errklein.web._settings import WebSettings
 from errklein.web._stock_request import WebhookRequest
@@ -23,6 +24,8 @@ from errklein.webhooks import Hook
 Checked = tuple[bytes, str, ImmediateResponse | None]
 
 _UNAVAILABLE = "the secret of this webhook is not available; the log has the details"
+
+_KINDS = {408: "slow", 413: "size", 429: "rate"}
 
 _CHALLENGES = {"basic": b'Basic realm="errklein"', "bearer": b"Bearer"}
 
@@ -82,6 +85,27 @@ class Checks:
         if bucket is not None:
             _limit(bucket)
 
+    def note_refusal(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
+        """Count a request that is refused. Report it, and log it once a minute, unless that is due to the connection or to errklein."""
+        if problem.status == 409:
+            # The first of the same requests is being handled.
+            return
+        kind = problem.kind or _KINDS.get(problem.status, "unavailable")
+        request.site.counts.add_refused(hook.route, kind)
+        if kind in ("slow", "unavailable"):
+            return
+        client = _host(request)
+        if self._warnings.allows((hook.key, kind)):
+            self.log.warn(
+                "A request for {hook} from {client} was refused: {reason} (request {request_id}; others within a minute "
+                "are not logged)",
+                hook=str(hook),
+                client=client,
+                reason=problem.detail,
+                request_id=request.request_id,
+            )
+        self._events.report(lambda events: events.request_refused(hook, kind, problem.detail, client_of(client)))
+
     async def verify(self, hook: Hook, request: WebhookRequest) -> Checked:
         """Verify the sender of a request.
 
@@ -111,7 +135,10 @@ class Checks:
                 self._events.report(lambda events: events.hook_unusable(hook, reason))
             raise Problem(503, _UNAVAILABLE) from None
         except Refused as refused:
-            raise self._refused(hook, request, str(refused)) from None
+            challenge = None if verification is None else _CHALLENGES.get(verification.scheme)
+            headers = () if challenge is None else ((b"WWW-Authenticate", challenge),)
+            kind = refused.kind if refused.kind in REFUSALS else "signature"
+            raise Problem(401, f"the sender could not be verified: {refused}", headers, kind) from None
         except Overloaded as overloaded:
             raise Problem(503, str(overloaded), retry_after(overloaded.retry_after)) from None
         if self._clients is not None and verification is not None:
@@ -126,21 +153,6 @@ class Checks:
         target = request.path + (b"?" + request.query if request.query else b"")
         url = site + target.decode("latin-1")
         return Received(request.method.decode("ascii"), url, headers, request.body(), _host(request), self._now())
-
-    def _refused(self, hook: Hook, request: WebhookRequest, reason: str) -> Problem:
-        if self._warnings.allows((hook.key, reason)):
-            self.log.warn(
-                "A request for {hook} from {client} was refused: {reason} (request {request_id}; others within a minute "
-                "are not logged)",
-                hook=str(hook),
-                client=_host(request),
-                reason=reason,
-                request_id=request.request_id,
-            )
-        verification = hook.declaration.verify
-        challenge = None if verification is None else _CHALLENGES.get(verification.scheme)
-        headers = () if challenge is None else ((b"WWW-Authenticate", challenge),)
-        return Problem(401, f"the sender could not be verified: {reason}", headers)
 
 
 def _host(request: WebhookRequest) -> str:

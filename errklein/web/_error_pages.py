@@ -24,11 +24,13 @@ class Problem(Exception):
     :param status: The HTTP status.
     :param detail: The reason, for the response's body.
     :param headers: Additional headers, such as Retry-After.
+    :param kind: For a request that isn't authentic, the kind of the reason, as in `Refused`.
     """
 
     status: int
     detail: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    kind: str = ""
 
 
 def retry_after(seconds: float) -> tuple[tuple[bytes, bytes]]:

@@ -39,7 +39,7 @@ class Intake(PendingRequest):
                 answer = await recording.accept(hook, request, body, key)
             begun = answer or await recording.begin(hook, request, body, key)
         except Problem as problem:
-            recording.refuse(hook, request, problem)
+            self._services.refuse(hook, request, problem)
             return
         if isinstance(begun, ImmediateResponse):
             request.send_response(begun.status, list(begun.headers), begun.body)

@@ -10,6 +10,9 @@ BOUNDS = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0)
 OTHER = "other"
 """The route of requests that no route has matched."""
 
+REFUSALS = ("signature", "malformed", "time", "address", "rate", "size", "slow", "unavailable")
+"""The kinds of reasons for which requests for webhooks are refused."""
+
 _MOST = 2000
 """The number of routes with each of their statuses. Later ones are counted as OTHER."""
 
@@ -38,6 +41,8 @@ class ResponseCounts:
     def __init__(self) -> None:
         self.responses: dict[tuple[str, int], int] = {}
         self.handlers: dict[tuple[str, str], Durations] = {}
+        self.refused: dict[tuple[str, str], int] = {}
+        """The number of refused requests by webhook and kind of reason."""
 
     def add_response(self, route: str, status: int) -> None:
         """Count a response."""
@@ -45,6 +50,10 @@ class ResponseCounts:
         if key not in self.responses and len(self.responses) >= _MOST:
             key = OTHER, status
         self.responses[key] = self.responses.get(key, 0) + 1
+
+    def add_refused(self, webhook: str, kind: str) -> None:
+        """Count a request that was refused. `kind` is one of REFUSALS."""
+        self.refused[webhook, kind] = self.refused.get((webhook, kind), 0) + 1
 
     def add_handler(self, route: str, status: int, seconds: float) -> None:
         """Count a handler that has ended."""

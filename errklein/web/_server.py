@@ -201,7 +201,7 @@ class WebServer:
         return Intake(services, route, hook, request, captures)
 
     def _refuse(self, hook: Hook, request: HTTPRequest, problem: Problem) -> None:
-        self._services.recording.refuse(hook, request, problem)
+        self._services.refuse(hook, request, problem)
 
     def _prepare(self, hook: Hook) -> None:
         self._services.checks.prepare(hook)

@@ -17,7 +17,10 @@ from errklein.web.facade import Flask
 
 if TYPE_CHECKING:
     from errklein.web._checks import Checks
+    from errklein.web._error_pages import Problem
     from errklein.web._recording import Recording
+    from errklein.web._stock_request import WebhookRequest
+    from errklein.webhooks import Hook
 
 
 @dataclass
@@ -60,3 +63,8 @@ class WebServices:
     """The messages that handlers have sent, for which responses wait; None if they don't."""
     flask: Flask = field(default_factory=Flask)
     """The object behind `flask.current_app`."""
+
+    def refuse(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
+        """Respond to a request for a webhook with an error, after noting the reason."""
+        self.checks.note_refusal(hook, request, problem)
+        self.recording.refuse(hook, request, problem)

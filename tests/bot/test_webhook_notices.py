@@ -12,8 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.bot._webhook_notices import WebhookNotices
 from errklein.plugins.plugin import UnknownPlugin
 from errklein.testing._reactor import TestReactor
+from errklein.verify import Verification, github
 from errklein.webhooks import Hook, HookDeclaration
 from tests.notices import KeptNotices
+
+GITHUB = github(secret="env:SECRET")
 
 
 def handler(payload: object) -> None:
@@ -32,8 +35,8 @@ class View:
         raise ValueError("no JSON")
 
 
-class WebhookNoticesTests(SynchronousTestCase):
-    """The notices that administrators get."""
+class NoticesCase(SynchronousTestCase):
+    """A test with a notice board."""
 
     def setUp(self) -> None:
         """Collect the notices about a handler."""
@@ -53,6 +56,10 @@ class WebhookNoticesTests(SynchronousTestCase):
             handler(payload)
         except (ValueError, KeyError):
             self.warnings.handler_failed(hook, "r1", Failure())
+
+
+class WebhookNoticesTests(NoticesCase):
+    """The notices that administrators get."""
 
     def test_unknown_names(self) -> None:
         """One notice has all unknown names in WEBHOOKS; a name causes another one only after it has existed."""
@@ -113,3 +120,53 @@ class WebhookNoticesTests(SynchronousTestCase):
     def report(self, called: Any, error: Exception) -> None:
         """Report an exception of a handler."""
         self.warnings.handler_failed(Hook("app", "handler", HookDeclaration("/x"), called), "r1", Failure(error))
+
+
+class RefusedRequestTests(NoticesCase):
+    """The notices about refused requests."""
+
+    def refuse(
+        self, client: str, kind: str = "signature", path: str = "/x", verify: Verification | None = GITHUB
+    ) -> None:
+        """Report a refused request."""
+        hook = Hook("App", path[1:], HookDeclaration(path, verify=verify), handler)
+        self.warnings.request_refused(hook, kind, "the signature doesn't match", client)
+
+    def test_wrong_secret(self) -> None:
+        """The first refused request causes a notice with webhook, client, reason and remedy; the others one an hour later."""
+        for number in (1, 2, 3, 4, 5, 4):
+            self.refuse(f"192.0.2.{number}")
+        advice = "If it is your sender, compare its secret with the webhook's, and let it send again. See !deliveries App:x refused"
+        first = (
+            f"A request for the webhook App.x (/x) from 192.0.2.1 was refused: the signature doesn't match. {advice}"
+        )
+        self.assertEqual(self.notices, [(first, "")])
+        self.clock.advance(3600)
+        others = "5, the last ones from 192.0.2.4, 192.0.2.5, 192.0.2.3."
+        more = f"More requests for the webhook App.x (/x) were refused (signature): {others} {advice}"
+        self.assertEqual(self.notices[1:], [(more, "")])
+
+    def test_kinds(self) -> None:
+        """Each webhook and each kind of reason has notices of its own."""
+        self.refuse("192.0.2.1")
+        self.refuse("192.0.2.1", kind="time")
+        self.refuse("192.0.2.1", path="/y")
+        self.assertEqual(len(self.notices), 3)
+
+    def test_noise(self) -> None:
+        """Requests that the internet sends all day cause one notice an hour."""
+        for number in range(600):
+            self.refuse(f"198.51.100.{number % 200}", kind="malformed")
+            self.clock.advance(60)
+        self.assertEqual(len(self.notices), 11)
+        self.assertLess(max(len(text) for text, _ in self.notices), 400)
+
+    def test_unverified(self) -> None:
+        """Requests beyond a limit of a webhook that anybody may use cause none."""
+        self.refuse("192.0.2.1", kind="rate", verify=None)
+        self.assertEqual(self.notices, [])
+
+    def test_unknown_address(self) -> None:
+        """A client on a Unix socket has no address."""
+        self.refuse("")
+        self.assertIn("from an unknown address was", self.notices[0][0])

@@ -31,6 +31,7 @@ class Recorder:
         self.overdue: list[tuple[str, str, float]] = []
         self.shadowed: list[tuple[str, str]] = []
         self.unusable: list[tuple[str, str]] = []
+        self.refused: list[tuple[str, str, str, str]] = []
 
     def handler_failed(self, hook: Hook, request_id: str, failure: Failure) -> None:
         self.failed.append((str(hook), request_id, failure))
@@ -40,6 +41,9 @@ class Recorder:
 
     def hook_unusable(self, hook: Hook, reason: str) -> None:
         self.unusable.append((str(hook), reason))
+
+    def request_refused(self, hook: Hook, kind: str, reason: str, client: str) -> None:
+        self.refused.append((str(hook), kind, reason, client))
 
     def hook_shadowed(self, hook: Hook, by: Hook) -> None:
         self.shadowed.append((str(hook), str(by)))

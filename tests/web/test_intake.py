@@ -21,7 +21,7 @@ from errklein.journal import DeliveryQueue, MemoryJournal, MemoryOutboxStore, Re
 from errklein.ports import JournalError, OutboxFull
 from errklein.running import ThreadWaits, register_reactor_thread
 from errklein.running.context import handled_network
-from errklein.verify import addresses, github, slack, standard_webhooks
+from errklein.verify import Received, Refused, Verification, addresses, github, slack, standard_webhooks
 from errklein.web import ClientResponse, WebSettings
 from errklein.webhooks import webhook
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
@@ -203,6 +203,76 @@ class VerificationTests(IntakeCase):
     def test_addresses(self) -> None:
         """A webhook for some addresses refuses the others."""
         self.assertEqual([self.post("/local").status, self.post("/remote").status], [200, 401])
+
+
+class RefusedTests(IntakeCase):
+    """What operators learn of refused requests."""
+
+    settings = WebSettings(client_rate=Rate.of("4/s"), max_body=1000)
+
+    def refused(self) -> Mapping[tuple[str, str], int]:
+        """Return the number of refused requests by webhook and kind of reason."""
+        return {(name.removeprefix("Receiver:"), kind): n for (name, kind), n in self.web.counts.refused.items()}
+
+    def test_kinds(self) -> None:
+        """Refused requests are counted by webhook and kind of reason, and reported with the reason and the client."""
+        self.post("/verified", b"{}", signed(b"{}", secret="wrong"))
+        self.post("/verified")
+        self.post("/remote")
+        self.post("/slack", b"{}", {"X-Slack-Signature": "v0=00", "X-Slack-Request-Timestamp": "1"})
+        self.post("/limited")
+        kinds = {
+            ("verified", "signature"): 1,
+            ("verified", "malformed"): 1,
+            ("remote", "address"): 1,
+            ("slack", "time"): 1,
+        }
+        self.assertEqual(self.refused(), kinds)
+        match = "the sender could not be verified: the signature or token doesn't match"
+        self.assertEqual(self.events.refused[0], ("Receiver.verified", "signature", match, "127.0.0.1"))
+        self.assertEqual([kind for _, kind, _, _ in self.events.refused], ["signature", "malformed", "address", "time"])
+
+    def test_limits(self) -> None:
+        """Requests beyond a rate or a size are counted as such."""
+        self.assertEqual([self.post("/verified").status for _ in range(5)], [401] * 4 + [429])
+        self.connect().send(b"POST /plain HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n")
+        self.assertEqual(self.refused(), {("verified", "malformed"): 4, ("verified", "rate"): 1, ("plain", "size"): 1})
+
+    def test_faults_of_the_bot(self) -> None:
+        """Requests for a webhook without its secret are counted. The notice about the secret is the only one."""
+        self.post("/unusable", b"{}", signed(b"{}"))
+        self.assertEqual((self.refused(), self.events.refused), ({("unusable", "unavailable"): 1}, []))
+
+    def test_reasons_of_plugins(self) -> None:
+        """A kind of reason that a plugin's own verification invents is counted as a signature's, so their number is limited."""
+
+        def check(received: Received, secrets: Sequence[bytes]) -> None:
+            raise Refused("no luck", received.url)
+
+        class Custom:
+            @webhook(verify=Verification("custom", check))
+            async def custom(self, payload: Any) -> None: ...
+
+        self.serve(Custom())
+        self.post("/custom?1")
+        self.post("/custom?2")
+        self.assertEqual(self.refused(), {("Custom:custom", "signature"): 2})
+
+    def test_noise(self) -> None:
+        """Refused requests for paths without a webhook aren't counted."""
+        self.post("/wp-login.php")
+        self.assertEqual((self.refused(), self.events.refused), ({}, []))
+
+    def test_log(self) -> None:
+        """The log has one line a minute for each webhook and kind of reason, whatever senders write."""
+        lines: list[str] = []
+        globalLogPublisher.addObserver(observer := lambda event: lines.append(formatEvent(event)))
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        for number in range(4):
+            self.post("/verified", b"{}", signed(b"{}", secret=f"wrong {number}"))
+        refused = [line for line in lines if "was refused" in line]
+        self.assertEqual(len(refused), 1)
+        self.assertIn("A request for Receiver.verified from 127.0.0.1 was refused: the sender could not", refused[0])
 
 
 class LimitTests(IntakeCase):
