@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,15 @@ class Database:
                 f"{self.path if directory.exists() else directory} was deleted or replaced, and nothing can be stored; "
                 "put it back, or restart errklein, which uses the file that is there, or creates one"
             )
+
+    @property
+    def size(self) -> int:
+        """The size of the file and its side files in bytes, for any thread."""
+        sizes = 0
+        for file in self._files:
+            with suppress(FileNotFoundError):
+                sizes += file.stat().st_size
+        return sizes
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -204,10 +205,13 @@ class MemoryJournal:
 
     def depth(self) -> Deferred[QueueDepth]:
         """See `Journal.depth`."""
-        states = [entry.delivery.state for entry in self._entries.values()]
+        kept = [entry.delivery for entry in self._entries.values()]
         received = [entry.delivery.received_at for entry in self._unfinished()]
-        running, dead = states.count(DeliveryState.RUNNING), states.count(DeliveryState.DEAD)
-        return succeed(QueueDepth(len(received) - running, running, dead, min(received, default=0.0)))
+        running = sum(one.state is DeliveryState.RUNNING for one in kept)
+        dead = Counter(one.route for one in kept if one.state is DeliveryState.DEAD)
+        oldest_kept = min((one.received_at for one in kept), default=0.0)
+        oldest = min(received, default=0.0)
+        return succeed(QueueDepth(len(received) - running, running, dead.total(), oldest, dead, 0, oldest_kept))
 
     def check(self) -> Deferred[None]:
         """See `Journal.check`."""

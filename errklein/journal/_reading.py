@@ -104,14 +104,18 @@ def get(database: Database, id: int) -> StoredDelivery | None:
 
 def depth(database: Database) -> QueueDepth:
     """See `Journal.depth`."""
-    ((waiting, running, dead, oldest_at),) = database.read(
-        "SELECT number - running, running, "
-        "(SELECT count(*) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 4 AND route IN (SELECT id FROM routes)), "
-        "coalesce((SELECT received_at FROM deliveries WHERE id = oldest), 0.0) "
+    ((waiting, running, oldest_at, oldest_kept_at),) = database.read(
+        "SELECT number - running, running, coalesce((SELECT received_at FROM deliveries WHERE id = oldest), 0.0), "
+        "coalesce((SELECT received_at FROM deliveries ORDER BY id LIMIT 1), 0.0) "
         "FROM (SELECT count(*) AS number, total(state = 1) AS running, min(id) AS oldest "
         "FROM deliveries INDEXED BY unfinished WHERE state < 3)"
     )
-    return QueueDepth(int(waiting), int(running), dead, oldest_at)
+    of_routes = database.read(
+        "SELECT name, (SELECT count(*) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 4 AND route = routes.id) "
+        "FROM routes"
+    )
+    dead = {name: number for name, number in of_routes if number}
+    return QueueDepth(int(waiting), int(running), sum(dead.values()), oldest_at, dead, database.size, oldest_kept_at)
 
 
 def waiting(database: Database) -> Sequence[str]:

@@ -49,7 +49,8 @@ class ExpiryWatch:
 
     def check(self) -> None:
         """Warn of each certificate that has reached its next stage: 30, 7 or 1 days, or expired."""
-        for place, expires in self._listeners.expiries():
+        for endpoint, file, expires in self._listeners.expiries():
+            place = f"{file} ({endpoint})"
             left = expires - self._now()
             stage = 0 if left.total_seconds() <= 0 else next((days for days in DAYS if left.days < days), None)
             if stage is None or self._warned.get((place, expires), max(DAYS) + 1) <= stage:

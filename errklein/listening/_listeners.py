@@ -143,10 +143,10 @@ class Listeners:
         for listener in self._open.values():
             listener.accept(True)
 
-    def expiries(self) -> list[tuple[str, datetime]]:
-        """Return the file (with its endpoint) and the expiry of each certificate that open endpoints serve."""
+    def expiries(self) -> list[tuple[str, str, datetime]]:
+        """Return the endpoint, the file and the expiry of each certificate that open endpoints serve."""
         return [
-            (f"{path} ({description})", expires)
+            (description, str(path), expires)
             for description, store in self._with_certificates()
             for path, expires in store.expiries
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from itertools import accumulate
+from itertools import accumulate, product
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -17,7 +17,7 @@ from errklein._version import COMMIT, __version__
 from errklein.bot import Bot
 from errklein.plugins.plugin import Plugin
 from errklein.ports import QueuesMessages
-from errklein.web import BOUNDS
+from errklein.web import BOUNDS, REFUSALS
 from errklein.webhooks.deliveries import QueueDepth
 
 _CLASSES = (*map(str, BOUNDS), "+Inf")
@@ -48,6 +48,10 @@ class Snapshot:
         self._commands = dict(bot.dispatcher.execution.outcomes)
         self._errors = bot.recent_errors.total
         self._plugins = {(plugin.name, _state(plugin)): 1.0 for plugin in bot.plugin_manager.found}
+        self._webhooks = bot.web.routes.declarations()
+        self._refused = dict(bot.web.counts.refused)
+        self._paused = bot.delivery_queue.paused
+        self._certificates = bot.web.listeners.expiries()
         self._responses = {(route, str(status)): count for (route, status), count in bot.web.counts.responses.items()}
         self._handlers = {key: ([*one.counts], one.total) for key, one in bot.web.counts.handlers.items()}
 
@@ -106,17 +110,43 @@ class Snapshot:
             yield _gauge(f"outbox_{name}", text, label, values)
 
     def _of_webhooks(self) -> Iterator[Metric]:
-        yield _counter("http_responses", "Responses of the web server", ("route", "status"), self._responses)
+        # Prometheus' `increase` misses what a series has at its first scrape, so those of errors begin with 0.
+        webhooks = self._webhooks
+        responses = dict.fromkeys(product(webhooks, ("500", "503")), 0)
+        yield _counter(
+            "http_responses", "Responses of the web server", ("route", "status"), responses | self._responses
+        )
         text, labels = "Durations of the handlers of webhooks", ("route", "outcome")
         handlers = HistogramMetricFamily("errklein_handler_seconds", text, labels=labels)
         for key, (counts, total) in self._handlers.items():
             handlers.add_metric(key, [*zip(_CLASSES, accumulate(counts), strict=True)], total)
+        for key in product(webhooks, ("failed", "overdue")):
+            if key not in self._handlers:
+                # Without the other classes, which take most of the time of a scrape.
+                handlers.add_metric(key, [("+Inf", 0)], 0)
         yield handlers
+        checked = [name for name, declaration in webhooks.items() if declaration.verify or declaration.rate]
+        refused = dict.fromkeys(product(checked, REFUSALS), 0)
+        text = "Requests for webhooks that were refused"
+        yield _counter("requests_refused", text, ("webhook", "reason"), refused | self._refused)
+        paused = dict.fromkeys(self._paused, 1.0)
+        yield _gauge("webhook_paused", "1 while the deliveries of the webhook are paused", ("webhook",), paused)
+        recorded = [name for name, declaration in webhooks.items() if declaration.ack == "now"]
+        dead = dict.fromkeys(recorded, 0) | dict(self._depth.dead_of)
+        yield _gauge("dead_deliveries", "Deliveries that were given up", ("webhook",), dead)
         depth = self._depth
         states = {"waiting": depth.waiting, "running": depth.running, "dead": depth.dead}
         yield _gauge("deliveries", "Recorded deliveries that aren't done", ("state",), states)
         age = {(): self._age(depth.oldest_at)}
         yield _gauge("deliveries_oldest_age_seconds", "Age of the oldest delivery that waits or runs", (), age)
+        yield _gauge("journal_bytes", "Size of the journal's files", (), {(): depth.size})
+        text = "Time at which the oldest delivery in the journal was received"
+        yield _gauge(
+            "journal_oldest_timestamp_seconds", text, (), {(): depth.oldest_kept_at} if depth.oldest_kept_at else {}
+        )
+        certificates = {(endpoint, file): expires.timestamp() for endpoint, file, expires in self._certificates}
+        text = "Time at which the certificate expires"
+        yield _gauge("certificate_expiry_timestamp_seconds", text, ("endpoint", "file"), certificates)
 
     def _age(self, time: float) -> float:
         return max(0.0, self._now - time) if time else 0.0

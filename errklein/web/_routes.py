@@ -245,6 +245,10 @@ class Routes:
         """Return all hooks with their current methods, by plugin in the order of activation."""
         return [self._precedence.info(hook) for hook in self._precedence.hooks()]
 
+    def declarations(self) -> Mapping[str, HookDeclaration]:
+        """Return the declarations of all webhooks by their names."""
+        return {hook.route: hook.declaration for hook in self._precedence.hooks()}
+
     def declaration(self, route: str) -> HookDeclaration | None:
         """Return the declaration of a webhook that is named as "Plugin:method"; None if it is not active."""
         hook = self._precedence.named(route)

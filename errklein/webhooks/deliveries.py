@@ -5,9 +5,10 @@ Most are named tuples: one is created for each request, and a frozen dataclass t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 MAX_LOGGED_BODY = 1_000_000
@@ -94,12 +95,18 @@ class QueueDepth(NamedTuple):
     :param running: Those in the state RUNNING.
     :param dead: Those in the state DEAD.
     :param oldest_at: The Unix time; 0.0 if none waits or runs.
+    :param dead_of: The number of those in the state DEAD by webhook, for webhooks that have any.
+    :param size: The size of the journal's files in bytes.
+    :param oldest_kept_at: The Unix time at which the oldest delivery in the journal was received; 0.0 if there is none.
     """
 
     waiting: int = 0
     running: int = 0
     dead: int = 0
     oldest_at: float = 0.0
+    dead_of: Mapping[str, int] = MappingProxyType({})
+    size: int = 0
+    oldest_kept_at: float = 0.0
 
 
 class Attempt(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -94,6 +95,36 @@ class MetricsTests(StatusCase):
         self.assertEqual(found["errklein_handler_seconds_count", "Hooks:plain", "succeeded"], 2)
         self.assertEqual(found["errklein_handler_seconds_sum", "Hooks:plain", "succeeded"], 0)
         self.assertNotIn(("errklein_handler_seconds_count", "Hooks:signed", "rejected"), found)
+        self.assertEqual(found["errklein_requests_refused_total", "Hooks:signed", "malformed"], 1)
+
+    def test_counters_begin_with_0(self) -> None:
+        """The counters of errors are there before a webhook's first request, so that the first errors are an increase."""
+        found = self.samples()
+        for outcome in ("failed", "overdue"):
+            self.assertEqual(found["errklein_handler_seconds_count", "Hooks:plain", outcome], 0)
+        for status in ("500", "503"):
+            self.assertEqual(found["errklein_http_responses_total", status, "Hooks:plain"], 0)
+        for reason in ("signature", "malformed", "time", "address", "rate", "size", "slow", "unavailable"):
+            self.assertEqual(found["errklein_requests_refused_total", "Hooks:signed", reason], 0)
+        self.assertEqual(found["errklein_dead_deliveries", "Hooks:later"], 0)
+        self.assertNotIn(("errklein_journal_oldest_timestamp_seconds",), found)
+
+    def test_certificates(self) -> None:
+        """Each certificate that an endpoint serves has the time of its expiry."""
+        expiry = datetime(2027, 3, 1, tzinfo=UTC)
+        certificates = [("tls:443", "a.pem", expiry), ("tls:443", "b.pem", expiry + timedelta(1))]
+        self.patch(self.bot.bot.web.listeners, "expiries", lambda: certificates)
+        found = self.samples()
+        name = "errklein_certificate_expiry_timestamp_seconds"
+        times = [found[name, file, "tls:443"] for file in ("a.pem", "b.pem")]
+        self.assertEqual(times, [expiry.timestamp(), expiry.timestamp() + 86400])
+
+    def test_paused(self) -> None:
+        """Each paused webhook has a series."""
+        self.bot.command("!webhook pause Hooks:plain")
+        found = self.samples()
+        self.assertEqual(found["errklein_webhook_paused", "Hooks:plain"], 1)
+        self.assertNotIn(("errklein_webhook_paused", "Hooks:later"), found)
 
     def test_no_secrets(self) -> None:
         """Neither secrets of webhooks nor anything that clients send is in the metrics."""
@@ -103,12 +134,15 @@ class MetricsTests(StatusCase):
 
     def test_deliveries(self) -> None:
         """Recorded deliveries are counted by state, with the age of the oldest."""
+        self.bot.advance(60)
         self.successResultOf(self.bot.post("/later"))
         self.bot.advance(3)
         self.flushLoggedErrors(RuntimeError)
         found = self.samples()
         self.assertEqual([found["errklein_deliveries", state] for state in ("waiting", "running", "dead")], [0, 0, 1])
         self.assertEqual(found["errklein_deliveries_oldest_age_seconds",], 0)
+        self.assertEqual(found["errklein_dead_deliveries", "Hooks:later"], 1)
+        self.assertEqual(round(self.bot.bot.now() - found["errklein_journal_oldest_timestamp_seconds",]), 3)
 
     def test_networks(self) -> None:
         """Each network has its connection, its reconnects, its messages and its outbox."""

@@ -6,10 +6,12 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from errklein import BotPlugin, webhook
+from errklein.bot._health import INTERVAL
 from tests.processes import ROOT
 from tests.server_program import require_program
 from tests.status.kit import StatusCase
@@ -28,7 +30,11 @@ tests:
       - {{series: 'up{{job="errklein", instance="a"}}', values: '1 0 0 0'}}
       - {{series: 'errklein_ready{{part="networks", instance="a"}}', values: '1 0 0 0'}}
       - {{series: 'errklein_ready{{part="journal", instance="a"}}', values: '1 1 1 1'}}
-      - {{series: 'errklein_deliveries{{state="dead", instance="a"}}', values: '2 2 2 3'}}
+      - {{series: 'errklein_dead_deliveries{{webhook="Builds:build", instance="a"}}', values: '2 2 2 3'}}
+      - {{series: 'errklein_requests_refused_total{{webhook="Builds:build", reason="signature", instance="a"}}', values: '0 0 0 1'}}
+      - {{series: 'errklein_requests_refused_total{{webhook="Builds:build", reason="rate", instance="a"}}', values: '7 7 7 7'}}
+      - {{series: 'errklein_certificate_expiry_timestamp_seconds{{file="a.pem", instance="a"}}', values: '600000x4'}}
+      - {{series: 'errklein_certificate_expiry_timestamp_seconds{{file="b.pem", instance="a"}}', values: '700000x4'}}
       - {{series: 'errklein_reactor_lag_seconds{{instance="a"}}', values: '0 3 0 0'}}
     alert_rule_test:
       - eval_time: 3m
@@ -42,8 +48,18 @@ tests:
       - eval_time: 3m
         alertname: ErrkleinDeadDeliveries
         exp_alerts:
-          - exp_labels: {{severity: warning, state: dead, instance: a}}
-            exp_annotations: {{summary: "Webhooks were given up after all attempts; !deliveries dead lists them."}}
+          - exp_labels: {{severity: warning, webhook: "Builds:build", instance: a}}
+            exp_annotations: {{summary: "Deliveries of Builds:build were given up after all attempts; !deliveries Builds:build dead lists them."}}
+      - eval_time: 3m
+        alertname: ErrkleinRequestsRefused
+        exp_alerts:
+          - exp_labels: {{severity: warning, webhook: "Builds:build", reason: signature, instance: a}}
+            exp_annotations: {{summary: "Requests for Builds:build are refused (signature); !deliveries Builds:build refused lists them."}}
+      - eval_time: 3m
+        alertname: ErrkleinCertificateExpires
+        exp_alerts:
+          - exp_labels: {{severity: warning, file: a.pem, instance: a}}
+            exp_annotations: {{summary: "The certificate in a.pem expires within a week."}}
       - eval_time: 3m
         alertname: ErrkleinReactorBlocked
         exp_alerts:
@@ -55,8 +71,20 @@ tests:
 """
 
 
+class Expires:
+    """An endpoint's certificate."""
+
+    @staticmethod
+    def expiries() -> list[tuple[str, str, datetime]]:
+        return [("tls:1", "a.pem", datetime(2027, 1, 1, tzinfo=UTC))]
+
+
 class Hooks(BotPlugin):
-    """A plugin with a webhook."""
+    """A plugin with webhooks."""
+
+    @webhook(rate="10/s", ack="now")
+    def limited(self, payload: object) -> str:
+        return "ok"
 
     @webhook
     def plain(self, payload: object) -> str:
@@ -70,7 +98,11 @@ class MonitoringExamplesTests(StatusCase):
 
     def metrics(self) -> set[str]:
         """Return the names of the metrics of a bot, whose network has an outbox."""
+        self.bot.advance(1)
         self.successResultOf(self.bot.post("/plain"))
+        self.bot.command("!webhook pause Hooks:plain")
+        self.patch(self.bot.bot.web, "listeners", Expires)
+        self.bot.advance(INTERVAL)
         self.patch(self.bot.bot, "backends", {"test": Waiting(0.0)})
         return set(re.findall(r"^([a-z_]+)", self.get("/metrics")[1].decode(), re.MULTILINE))
 
