@@ -38,7 +38,7 @@ class JournalArchive:
         with _journal_errors(), self._database.transaction() as connection:
             found = replayable(connection, ids)
             connection.execute(
-                "INSERT OR IGNORE INTO replays SELECT value FROM json_each(?)", (_reading.as_ids(found),)
+                "INSERT OR IGNORE INTO replays (id) SELECT value FROM json_each(?)", (_reading.as_ids(found),)
             )
             return found
 

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 
 from errklein.journal._bounds import FURTHEST, bounded, bounded_outcome, fitting
 from errklein.journal._memory_outbox import MemoryOutboxStore
 from errklein.journal._redaction import Redaction
+from errklein.journal._writing import UNVERIFIED_FULL
+from errklein.ports import JournalError
 from errklein.webhooks.deliveries import (
     Attempt,
     DeliveryQuery,
@@ -25,7 +27,7 @@ UNFINISHED = (DeliveryState.RECEIVED, DeliveryState.RUNNING, DeliveryState.RETRY
 GIVEN_UP = (DeliveryState.DEAD, DeliveryState.FAILED)
 
 MAX_KEYS = 100_000
-"""The number of keys that are remembered."""
+"""The number of keys that are remembered, and four times that of unverified webhooks."""
 
 
 @dataclass(eq=False)
@@ -61,7 +63,8 @@ class MemoryJournal:
 
     :param now: Returns the Unix time in seconds.
     :param redaction: What is stored of requests.
-    :param max_bytes: The approximate size of finished deliveries; the oldest are dropped. Refused requests have a tenth of it.
+    :param max_bytes: The approximate size of finished deliveries. Above it, they are dropped: first those of unverified webhooks,
+        which have a quarter, also of what waits, and last those that were given up. Refused requests have a tenth besides.
     """
 
     def __init__(
@@ -71,9 +74,13 @@ class MemoryJournal:
         self._now = now
         self._redaction = redaction or Redaction()
         self._entries: dict[int, _KeptDelivery] = {}
+        self._max_bytes = max_bytes
         self._finished = _Budget(max_bytes)
         self._refused = _Budget(max_bytes // 10)
-        self._keys: dict[tuple[str, str], tuple[int, float]] = {}
+        # By whether their webhook is verified.
+        self._keys: dict[bool, dict[tuple[str, str], tuple[int, float]]] = {True: {}, False: {}}
+        # The sizes of unverified deliveries that wait or run.
+        self._waiting: dict[int, int] = {}
         self._once: dict[int, set[str]] = {}
         self._paused: set[str] = set()
         self._last_id = 0
@@ -92,19 +99,22 @@ class MemoryJournal:
         if known is not None:
             self._add(delivery._replace(state=DeliveryState.DUPLICATE, request=None))
             return succeed(known)
+        if not delivery.verified and sum(self._waiting.values()) > self._max_bytes // 4:
+            return fail(JournalError(UNVERIFIED_FULL))
         if delivery.key:
-            self._keys[delivery.route, delivery.key] = (delivery.id, self._now() + window)
+            self._keys[delivery.verified][delivery.route, delivery.key] = (delivery.id, self._now() + window)
         entry = self._add(delivery)
         if lease:
             self._begin(entry, lease)
         return succeed(None)
 
     def _known(self, delivery: StoredDelivery) -> StoredDelivery | None:
-        now = self._now()
+        now, keys = self._now(), self._keys[delivery.verified]
+        most = MAX_KEYS if delivery.verified else MAX_KEYS // 4
         # Keys are remembered in the order of their arrival, so most of those that have expired come first.
-        while self._keys and (next(iter(self._keys.values()))[1] <= now or len(self._keys) > MAX_KEYS):
-            del self._keys[next(iter(self._keys))]
-        number, expires = self._keys.get((delivery.route, delivery.key), (0, 0.0))
+        while keys and (next(iter(keys.values()))[1] <= now or len(keys) > most):
+            del keys[next(iter(keys))]
+        number, expires = keys.get((delivery.route, delivery.key), (0, 0.0))
         if expires <= now:
             return None
         entry = self._entries.get(number)
@@ -128,13 +138,18 @@ class MemoryJournal:
     def _count(self, entry: _KeptDelivery) -> None:
         """Drop the oldest finished deliveries if there are too many with this one."""
         state = entry.delivery.state
-        if state not in UNFINISHED:
+        if state in UNFINISHED:
+            if not entry.delivery.verified:
+                self._waiting[entry.delivery.id] = entry.size
+        else:
+            self._waiting.pop(entry.delivery.id, None)
             budget = self._refused if state is DeliveryState.REFUSED else self._finished
-            for number in budget.add(entry.delivery.id, entry.size):
+            for number in budget.add(entry):
                 dropped = self._entries.pop(number).delivery
                 self._once.pop(number, None)
-                if dropped.state in GIVEN_UP and self._keys.get((dropped.route, dropped.key), (0,))[0] == number:
-                    del self._keys[dropped.route, dropped.key]
+                keys, place = self._keys[dropped.verified], (dropped.route, dropped.key)
+                if dropped.state in GIVEN_UP and keys.get(place, (0,))[0] == number:
+                    del keys[place]
 
     def lease(
         self, route: str, count: int, seconds: float, ordered: bool = False, held: Sequence[int] = ()
@@ -249,7 +264,9 @@ class MemoryJournal:
     def log(self, delivery: StoredDelivery) -> None:
         """See `Journal.log`."""
         if self._redaction.level != "off":
-            self._add(bounded(delivery))
+            entry = self._add(bounded(delivery))
+            if entry.delivery.outcome is not None:
+                entry.attempts.append(Attempt(delivery.attempt, delivery.received_at, entry.delivery.outcome))
 
     def wake_up(self, function: Callable[[], None]) -> None:
         """Do nothing, since no other process can change these deliveries."""
@@ -278,6 +295,7 @@ class MemoryJournal:
         for entry in replayed:
             self._finished.remove(entry.delivery.id)
             entry.change(state=DeliveryState.RECEIVED, origin="replay", due_at=0.0)
+            self._count(entry)
         return succeed([entry.delivery.id for entry in replayed])
 
     def close(self) -> Deferred[None]:
@@ -286,26 +304,40 @@ class MemoryJournal:
 
 
 class _Budget:
-    """The sizes of finished deliveries, oldest first."""
+    """The sizes of deliveries that have ended, in the order in which they are dropped. Unverified ones have a quarter.
+
+    The newest is kept if it is verified, whatever its size is.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._sizes: dict[int, int] = {}
-        self._bytes = 0
+        # By whether they are verified, and how late they are dropped.
+        self._sizes: dict[tuple[bool, int], dict[int, int]] = {
+            (verified, rank): {} for verified in (False, True) for rank in range(3)
+        }
+        self._bytes = {False: 0, True: 0}
 
-    def add(self, id: int, size: int) -> list[int]:
-        """Add a delivery, and return the oldest ones if there are too many bytes; they are removed."""
-        self._sizes[id] = size
-        self._bytes += size
+    def add(self, entry: _KeptDelivery) -> list[int]:
+        """Add a delivery, and return those to drop if there are too many bytes; they are removed."""
+        self.remove(entry.delivery.id)
+        verified, state = entry.delivery.verified, entry.delivery.state
+        rank = [DeliveryState.FAILED, DeliveryState.DEAD].index(state) + 1 if state in GIVEN_UP else 0
+        self._sizes[verified, rank][entry.delivery.id] = entry.size
+        self._bytes[verified] += entry.size
         dropped = []
-        while self._bytes > self._max_bytes and len(self._sizes) > 1:
-            dropped.append(next(iter(self._sizes)))
-            self.remove(dropped[-1])
+        while (over := self._bytes[False] > self._max_bytes // 4) or sum(self._bytes.values()) > self._max_bytes:
+            tiers = [sizes for (is_verified, _), sizes in self._sizes.items() if sizes and not (over and is_verified)]
+            oldest = [number for number in map(next, map(iter, tiers)) if number != entry.delivery.id or not verified]
+            if not oldest:
+                break
+            dropped.append(oldest[0])
+            self.remove(oldest[0])
         return dropped
 
     def remove(self, id: int) -> None:
         """Remove a delivery."""
-        self._bytes -= self._sizes.pop(id, 0)
+        for (verified, _), sizes in self._sizes.items():
+            self._bytes[verified] -= sizes.pop(id, 0)
 
 
 def _matches(query: DeliveryQuery, delivery: StoredDelivery) -> bool:

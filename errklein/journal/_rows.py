@@ -24,7 +24,7 @@ NUMBERS = {state: number for number, state in enumerate(STATES)}
 
 DELIVERY = (
     "d.id, r.name, d.state, d.received_at, d.request_id, d.durable, d.attempt, d.due_at, d.origin, d.key, "
-    "d.status, d.reason, d.seconds"
+    "d.verified, d.superseded_by, d.status, d.reason, d.seconds"
 )
 """The columns of a delivery in a query with `deliveries d` and `routes r`, for `delivery_of`."""
 
@@ -49,12 +49,16 @@ def delivery_row(delivery: StoredDelivery, route: int, began_at: float, request_
         began_at,
         *((None, None, None) if outcome is None else (outcome.status, outcome.reason, outcome.seconds)),
         _ROW_SIZE + request_size,
+        delivery.verified,
+        delivery.superseded_by,
     )
 
 
 def delivery_of(row: Sequence[Any], request: StoredRequest | None = None) -> StoredDelivery:
     """Return the delivery of the columns DELIVERY."""
-    number, route, state, received_at, request_id, durable, attempt, due_at, origin, key, *outcome = row
+    number, route, state, received_at, request_id, durable, attempt, due_at, origin, key, verified, later, *outcome = (
+        row
+    )
     return StoredDelivery(
         number,
         route,
@@ -68,6 +72,8 @@ def delivery_of(row: Sequence[Any], request: StoredRequest | None = None) -> Sto
         key,
         None if outcome[0] is None else Outcome(*outcome),
         request,
+        verified=bool(verified),
+        superseded_by=later,
     )
 
 

@@ -64,9 +64,10 @@ class SQLiteJournal:
     ) -> None:
         self._reactor = reactor
         self._now = now
-        self._writer = JournalWriter(now, redaction or Redaction())
+        retention = retention or Retention()
+        self._writer = JournalWriter(now, redaction or Redaction(), retention.unverified_bytes)
         self._logs = redaction is None or redaction.level != "off"
-        self._pruner = Pruner(retention or Retention())
+        self._pruner = Pruner(retention)
         self._database = Database(path, MIGRATIONS)
         with self._database.transaction() as connection:
             self._writer.begin(connection)
@@ -89,7 +90,7 @@ class SQLiteJournal:
         self._flush: IDelayedCall | None = None
         self._buffer_size = self._waiting_size = self._dropped = 0
         self._maintenance_failed = False
-        self._changes = 0
+        self._changes = self._forgetting = 0
 
     def next_id(self) -> int:
         """See `Journal.next_id`."""
@@ -225,7 +226,8 @@ class SQLiteJournal:
         try:
             with self._database.transaction() as connection:
                 replays = self._writer.take_replays(connection, SLICE)
-                has_more = self._pruner.prune(connection, self._now())
+                has_more = self._pruner.prune(connection, self._now(), self._writer.unverified)
+                self._writer.waiting_bytes = self._pruner.waiting_bytes
                 changes = connection.total_changes
             if changes == self._changes:
                 self._database.empty_log()
@@ -239,10 +241,21 @@ class SQLiteJournal:
         self._maintenance_failed = False
         if replays:
             self._reactor.callFromThread(self._wake)
+        if self._pruner.route not in (0, self._forgetting):
+            ((name,),) = self._database.read("SELECT name FROM routes WHERE id = ?", (self._pruner.route,))
+            self._reactor.callFromThread(self._warn_of_keys, name)
+        self._forgetting = self._pruner.route
         return has_more or replays == SLICE
 
     def _warn(self, error: Exception) -> None:
         _log.warn("Old deliveries of webhooks can't be removed: {error}", error=str(error))
+
+    def _warn_of_keys(self, route: str) -> None:
+        _log.warn(
+            "Ids of repeated requests are forgotten before their time, first those of {route}: they have reached their share "
+            "of WEBHOOK_LOG_SIZE",
+            route=route,
+        )
 
     def _wake(self) -> None:
         self._woken()

@@ -11,10 +11,14 @@ from errklein.journal._bounds import FURTHEST, bounded, bounded_outcome, fitting
 from errklein.journal._reading import as_ids
 from errklein.journal._redaction import Redaction, redacted_head
 from errklein.journal._rows import DELIVERY, NUMBERS, delivery_of, delivery_row, head_of, request_of
+from errklein.ports import JournalError
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery
 
 PROCESS_ENDED = "the process ended"
 """The reason of an attempt during which the process ended."""
+
+UNVERIFIED_FULL = "what waits and runs of unverified webhooks has reached its share of WEBHOOK_LOG_SIZE"
+"""The reason why an unverified delivery isn't recorded."""
 
 CACHE = 16_000
 """The size of the cache of pages, in KiB."""
@@ -88,12 +92,18 @@ class JournalWriter:
     """The operations of the journal.
 
     :param now: Returns the Unix time; called in the thread that writes.
+    :param unverified_bytes: The largest size of the unverified deliveries that wait or run. Further ones are refused.
     """
 
-    def __init__(self, now: Callable[[], float], redaction: Redaction) -> None:
+    def __init__(self, now: Callable[[], float], redaction: Redaction, unverified_bytes: float) -> None:
         self._now = now
         self._redaction = redaction
+        self._unverified_bytes = unverified_bytes
         self._routes: dict[str, int] = {}
+        self.waiting_bytes = 0.0
+        """The size of the unverified deliveries that wait or run, at most."""
+        self.unverified: set[int] = set()
+        """The routes to whose keys anybody may add some."""
 
     def forget(self) -> None:
         """Forget the ids of routes: a transaction that may have added them was undone."""
@@ -119,11 +129,11 @@ class JournalWriter:
 
     def record(
         self, connection: sqlite3.Connection, arguments: Sequence[NewDelivery]
-    ) -> Sequence[StoredDelivery | None]:
+    ) -> Sequence[StoredDelivery | JournalError | None]:
         """See `Journal.record`."""
         now = self._now()
         rows = _Rows()
-        results: list[StoredDelivery | None] = []
+        results: list[StoredDelivery | JournalError | None] = []
         deliveries = [bounded(argument.delivery) for argument in arguments]
         known = self._known(connection, [delivery for delivery in deliveries if delivery.key], now)
         for delivery, (_, lease, window) in zip(deliveries, arguments, strict=True):
@@ -133,10 +143,16 @@ class JournalWriter:
                 results.append(known[place]._replace(request=None))
                 self._add(rows, delivery._replace(state=DeliveryState.DUPLICATE, request=None), route)
                 continue
+            if not delivery.verified and self.waiting_bytes > self._unverified_bytes:
+                results.append(JournalError(UNVERIFIED_FULL))
+                continue
             results.append(None)
             if lease:
                 delivery = delivery._replace(state=DeliveryState.RUNNING, attempt=1, due_at=now + lease)
-            self._add(rows, delivery, route, now)
+            size = self._add(rows, delivery, route, now)
+            if not delivery.verified:
+                self.waiting_bytes += size
+                self.unverified.add(route)
             if delivery.key:
                 known[place] = delivery
                 rows.dedupe.append((*place, delivery.id, now + window))
@@ -165,11 +181,12 @@ class JournalWriter:
         rows = _Rows()
         for deliveries in arguments:
             for delivery in deliveries:
-                self._add(rows, bounded(delivery), self._route(connection, delivery.route))
+                self._add(rows, bounded(delivery), self._route(connection, delivery.route), delivery.received_at)
         rows.insert(connection)
         return [None] * len(arguments)
 
-    def _add(self, rows: _Rows, delivery: StoredDelivery, route: int, began_at: float = 0.0) -> None:
+    def _add(self, rows: _Rows, delivery: StoredDelivery, route: int, began_at: float = 0.0) -> int:
+        """Add the rows of a delivery, and return its size."""
         request, size = delivery.request, 0
         if request is not None:
             durable = delivery.ack == "now" and delivery.state in (DeliveryState.RECEIVED, DeliveryState.RUNNING)
@@ -184,7 +201,10 @@ class JournalWriter:
             if durable and not (same_body and target == request.target and headers == list(request.headers)):
                 whole = head_of(request, request.target, request.headers)
                 rows.private.append((delivery.id, whole, None if same_body else request.body))
+                if not delivery.verified:
+                    size += len(whole) + (0 if same_body else len(request.body or b""))
         rows.deliveries.append(delivery_row(delivery, route, began_at, size))
+        return size
 
     def end(self, connection: sqlite3.Connection, arguments: Sequence[End]) -> Sequence[None]:
         """See `Journal.retry_at`, `Journal.finish` and `Journal.bury`."""
@@ -251,7 +271,7 @@ class JournalWriter:
     def check(self, connection: sqlite3.Connection, arguments: Sequence[None]) -> Sequence[None]:
         """See `Journal.check`."""
         # SQLite doesn't write a page whose new content is the same, but it does write one that was changed back.
-        connection.execute("INSERT INTO replays VALUES (0)")
+        connection.execute("INSERT INTO replays (id) VALUES (0)")
         connection.execute("DELETE FROM replays WHERE id = 0")
         return arguments
 

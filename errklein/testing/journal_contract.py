@@ -218,10 +218,11 @@ class JournalContract(JournalCase):
         self.assertEqual([(leased.id, leased.attempt) for leased in self.lease()], [(number, 2)])
 
     def test_replay_of_ack_after_runs_once(self) -> None:
-        """A replayed delivery with `ack="after"` is leased, and its lease doesn't end."""
+        """A replayed delivery with `ack="after"` is leased, its lease doesn't end, and the attempt of the request is kept."""
         number = self.log(DeliveryState.FAILED)
         self.result_of(self.journal.replay([number]))
         self.assertEqual(self.leased_ids(seconds=30), [number])
+        self.assertEqual(self.get(number).attempts, [Attempt(1, 1000.0, ERROR)])
         self.time += 31
         self.assertEqual(self.leased_ids(), [])
 

@@ -185,6 +185,7 @@ class Recording:
                 base_path=request.base_path,
                 secret_headers=frozenset() if verification is None else verification.secret_headers,
             ),
+            verified=verification is not None,
         )
 
     def _unavailable(self, error: JournalError) -> Problem:

@@ -133,6 +133,8 @@ class StoredDelivery(NamedTuple):
     :param outcome: The last outcome, if an attempt has ended.
     :param request: The request; None in lists.
     :param attempts: The earlier attempts; empty in lists.
+    :param verified: Whether only a known sender can have sent the request.
+    :param superseded_by: The id of the delivery with which the sender has repeated this one after it was given up, or 0.
     """
 
     id: int
@@ -148,6 +150,8 @@ class StoredDelivery(NamedTuple):
     outcome: Outcome | None = None
     request: StoredRequest | None = None
     attempts: Sequence[Attempt] = ()
+    verified: bool = True
+    superseded_by: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.journal import MemoryJournal, Retention, SQLiteJournal, _memory, _retention
+from errklein.ports import JournalError
 from errklein.testing._journal_case import ERROR, OK, REQUEST, JournalCase
-from errklein.webhooks.deliveries import DeliveryState, Outcome
+from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome
 from tests.journal.inline import InlineThreads
 from tests.journal.test_sqlite import FileCase
 
@@ -26,12 +28,18 @@ class RetentionCase(FileCase):
         return count
 
     def fill(
-        self, count: int, state: DeliveryState = DeliveryState.DONE, body: int = 10_000, apart: float = 0.0
+        self,
+        count: int,
+        state: DeliveryState = DeliveryState.DONE,
+        body: int = 10_000,
+        apart: float = 0.0,
+        verified: bool = True,
     ) -> list[int]:
         """Log deliveries with bodies of this size, these seconds apart, and return their ids."""
         ids = []
         for _ in range(count):
-            delivery = self.delivery(request=REQUEST._replace(body=b"x" * body))._replace(state=state, outcome=OK)
+            delivery = self.delivery(request=REQUEST._replace(body=b"x" * body), verified=verified)
+            delivery = delivery._replace(state=state, outcome=OK)
             self.journal.log(delivery)
             ids.append(delivery.id)
             self.time += apart
@@ -131,7 +139,12 @@ class AgeTests(RetentionCase):
 class KeyTests(RetentionCase):
     """A sender that uses very many ids."""
 
-    retention = Retention(max_keys=100)
+    retention = Retention(max_bytes=4_000_000)
+
+    def setUp(self) -> None:
+        """Let keys take so many bytes that 100 of them are remembered."""
+        self.patch(_retention, "KEY_SIZE", 20_000)
+        super().setUp()
 
     def test_oldest_keys_are_forgotten(self) -> None:
         """The webhook's oldest keys are forgotten. Other webhooks keep theirs."""
@@ -139,10 +152,28 @@ class KeyTests(RetentionCase):
         for number in range(700):
             self.journal.record(self.delivery(key=str(number)), window=600 + number)
         self.maintain()
-        self.assertEqual(self.tables()["dedupe"], 101)
-        for key, route in (("600", "Builds:build"), ("k", "Other:hook")):
+        self.assertEqual(self.tables()["dedupe"], 100)
+        for key, route in (("601", "Builds:build"), ("k", "Other:hook")):
             self.assertIsNotNone(self.result_of(self.journal.record(self.delivery(route, key=key), window=60)))
-        self.assertIsNone(self.result_of(self.journal.record(self.delivery(key="599"), window=60)))
+        self.assertIsNone(self.result_of(self.journal.record(self.delivery(key="600"), window=60)))
+
+    def test_forgetting_is_logged(self) -> None:
+        """When keys are forgotten before their time, one warning names the webhook."""
+        for number in range(200):
+            self.journal.record(self.delivery(key=str(number)), window=600)
+        self.maintain()
+        self.assertEqual(len(self.warnings), 1, self.warnings)
+        self.assertIn("are forgotten before their time, first those of Builds:build", self.warnings[0])
+
+    def test_strangers_have_a_quarter(self) -> None:
+        """The keys of an unverified webhook, which anybody may add, don't displace those of others."""
+        for number in range(90):
+            self.record(key=str(number), window=600)
+        for number in range(700):
+            self.journal.record(self.delivery("Public:hook", key=str(number), verified=False), window=6000)
+        self.maintain()
+        self.assertEqual(self.tables()["dedupe"], 90 + 25)
+        self.assertIsNotNone(self.result_of(self.journal.record(self.delivery(key="0"), window=600)))
 
     def test_keys_are_counted_from_time_to_time(self) -> None:
         """Keys that come later are forgotten too, but they aren't counted each second, which takes long for millions."""
@@ -158,8 +189,9 @@ class KeyTests(RetentionCase):
 
 class DefaultTests(SynchronousTestCase):
     def test_defaults(self) -> None:
-        """By default, deliveries are kept for seven days or 1 GB, 10 MB of refused requests, and three million keys of each webhook."""
-        self.assertEqual(Retention(), Retention(7 * DAY, 10**9, 10**7, 3 * 10**6))
+        """By default, deliveries are kept for seven days or 1 GB, 250 MB of unverified ones and 10 MB of refused requests."""
+        self.assertEqual(Retention(), Retention(7 * DAY, 10**9, 10**7))
+        self.assertEqual((Retention().unverified_bytes, Retention().max_keys), (250_000_000, 2_631_578))
 
 
 class SizeTests(RetentionCase):
@@ -178,7 +210,7 @@ class SizeTests(RetentionCase):
         self.assertLess(self.size(), 3_000_000)
         found = self.find(limit=1000)
         self.assertEqual(found, list(range(400, 400 - len(found), -1)))
-        self.assertEqual(len(found), 400 - 256)
+        self.assertGreater(len(found), 200)
         for _ in range(8):
             self.fill(50)
             self.maintain()
@@ -216,6 +248,83 @@ class SizeTests(RetentionCase):
             self.fill(400)
             self.maintain()
         self.assertNotIn(late, self.find(limit=1000))
+
+
+class StrangerTests(RetentionCase):
+    """Deliveries that anybody can send, since their webhook isn't verified."""
+
+    retention = Retention(max_bytes=4_000_000)
+
+    def flood(self, **fields: Any) -> list[int]:
+        """Log deliveries of strangers, more than the whole log may have, and return the ids of those that are kept."""
+        for _ in range(8):
+            self.fill(100, verified=False, **fields)
+            self.maintain()
+        return [one.id for one in self.result_of(self.journal.find(DeliveryQuery(limit=1000))) if not one.verified]
+
+    def test_strangers_displace_nothing(self) -> None:
+        """However many they are, they have a quarter of the log, and the newest of them are kept. No other delivery is removed."""
+        kept = [*self.fill(100), *self.fill(20, DeliveryState.FAILED), *self.fill(20, DeliveryState.DEAD)]
+        own = self.flood()
+        self.assertEqual(set(kept) - set(self.find(limit=1000)), set())
+        self.assertEqual(own, list(range(own[0], own[0] - len(own), -1)))
+        self.assertGreater(len(own), 80)
+        self.assertLessEqual(len(own), 100)
+
+    def test_failed_ones_of_strangers(self) -> None:
+        """Within the share, the successful ones are removed before the failed ones."""
+        failed = self.fill(50, DeliveryState.FAILED, verified=False)
+        own = self.flood()
+        self.assertEqual(set(failed) - set(own), set())
+
+    def test_strangers_are_removed_first(self) -> None:
+        """If others need the space, deliveries of strangers are removed first, then those that have succeeded."""
+        self.fill(50, verified=False)
+        failed = self.fill(20, DeliveryState.FAILED)
+        dead = self.fill(20, DeliveryState.DEAD)
+        self.fill(300)
+        self.maintain()
+        self.assertNotEqual(self.find(states=[DeliveryState.DONE], limit=1000), [])
+        self.fill(400)
+        self.maintain()
+        found = self.result_of(self.journal.find(DeliveryQuery(limit=1000)))
+        self.assertTrue(all(one.verified for one in found))
+        self.assertEqual(
+            self.find(states=[DeliveryState.FAILED, DeliveryState.DEAD], limit=1000), [*failed, *dead][::-1]
+        )
+
+    def test_failed_before_dead(self) -> None:
+        """If there is nothing else, failed deliveries are removed before dead ones."""
+        dead = self.fill(100, DeliveryState.DEAD)
+        self.fill(500, DeliveryState.FAILED)
+        self.maintain()
+        self.assertEqual(self.find(states=[DeliveryState.DEAD], limit=1000), dead[::-1])
+
+    def test_waiting_ones_of_strangers(self) -> None:
+        """When what waits of strangers has filled their share, more is refused, until some of it has ended. Others aren't."""
+        large = REQUEST._replace(body=b"x" * 300_000)
+        waiting = [self.record(verified=False, request=large) for _ in range(4)]
+        refused = self.journal.record(self.delivery(verified=False))
+        self.settle()
+        self.assertIn("its share of WEBHOOK_LOG_SIZE", str(self.failureResultOf(refused, JournalError)))
+        self.maintain()
+        self.failureResultOf(self.journal.record(self.delivery(verified=False)), JournalError)
+        self.assertEqual(self.find(), waiting[::-1])
+        self.record()
+        self.result_of(self.journal.finish(waiting[0], OK))
+        self.maintain()
+        self.record(verified=False)
+
+    def test_bodies_of_waiting_ones_count(self) -> None:
+        """Large bodies of strangers count until the delivery is done."""
+        huge = REQUEST._replace(body=b"x" * 2_000_000)
+        number = self.record(verified=False, request=huge)
+        self.maintain()
+        self.failureResultOf(self.journal.record(self.delivery(verified=False)), JournalError)
+        self.result_of(self.journal.finish(number, OK))
+        self.maintain()
+        self.assertEqual(self.find(), [number])
+        self.record(verified=False)
 
 
 class RefusedTests(RetentionCase):
@@ -289,6 +398,26 @@ class MemoryTests(JournalCase, SynchronousTestCase):
         self.assertEqual(self.find(states=[DeliveryState.DONE], limit=100), done[:-10:-1])
         self.assertEqual(len(self.find(states=[DeliveryState.REFUSED], limit=1000)), 10)
         self.assertEqual(self.leased_ids(), [waiting])
+
+    def test_strangers_displace_nothing(self) -> None:
+        """Deliveries of unverified webhooks have a quarter, and are dropped first; then come those that have succeeded."""
+        request = REQUEST._replace(body=b"x" * 5_000)
+        kept = [self.log(state, request=request) for state in (DeliveryState.FAILED, DeliveryState.DEAD)]
+        done = [self.log(DeliveryState.DONE, OK, request=request) for _ in range(5)]
+        for _ in range(30):
+            newest = self.log(DeliveryState.DONE, OK, request=request, verified=False)
+        self.assertEqual(self.find(limit=100), [*range(newest, newest - 4, -1), *done[::-1], *kept[::-1]])
+        done = [self.log(DeliveryState.DONE, OK, request=request) for _ in range(30)]
+        self.assertEqual(self.find(limit=100), [*done[:-15:-1], *kept[::-1]])
+
+    def test_waiting_ones_of_strangers(self) -> None:
+        """When what waits of strangers has filled their share, more is refused, until some of it has ended. Others aren't."""
+        request = REQUEST._replace(body=b"x" * 10_000)
+        waiting = [self.record(request=request, verified=False) for _ in range(2)]
+        self.failureResultOf(self.journal.record(self.delivery(verified=False)), JournalError)
+        self.record()
+        self.result_of(self.journal.finish(waiting[0], OK))
+        self.record(verified=False)
 
     def test_newest_is_kept(self) -> None:
         """The newest delivery is kept, also one that is larger than all may be together."""

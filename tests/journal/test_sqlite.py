@@ -14,8 +14,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.database import DatabaseError
+from errklein.database import Database, DatabaseError
 from errklein.journal import Redaction, Retention, SQLiteJournal, _sqlite
+from errklein.journal._rows import head_of
 from errklein.ports import Journal, JournalError
 from errklein.testing._journal_case import ERROR, LOGGED, OK, REQUEST, JournalCase
 from errklein.webhooks.deliveries import Attempt, DeliveryQuery, DeliveryState, Outcome, StoredDelivery, StoredRequest
@@ -322,6 +323,30 @@ class FilePermissionTests(FileCase):
         self.assertIn(f"{self.path}: the file is damaged", str(self.assertRaises(DatabaseError, self.open)))
         self.path.unlink()
         self.open()
+
+
+class UpgradeTests(FileCase):
+    def test_earlier_format(self) -> None:
+        """A file of the format before has its deliveries, and the copy of it can be used by the earlier errklein."""
+        self.result_of(self.journal.close())
+        for file in self.directory.iterdir():
+            file.unlink()
+        earlier = Database(self.path, _sqlite.MIGRATIONS[:2])
+        earlier.write("INSERT INTO routes VALUES (1, 'Builds:build', 0)")
+        for number, state in ((1, 0), (2, 4)):
+            row = (number, 1, state, 1000.0, "r1", 1, 0, 0.0, "", f"k{number}", 0.0, None, None, None, 700)
+            earlier.write(f"INSERT INTO deliveries VALUES ({', '.join('?' * len(row))})", row)
+            head = head_of(REQUEST, REQUEST.target, REQUEST.headers)
+            earlier.write("INSERT INTO contents VALUES (?, ?, ?)", (number, head, REQUEST.body))
+        earlier.close()
+        self.open()
+        found = self.result_of(self.journal.find(DeliveryQuery()))
+        self.assertEqual([(one.id, one.verified, one.superseded_by) for one in found], [(2, True, 0), (1, True, 0)])
+        self.assertEqual([one.request for one in self.lease()], [REQUEST])
+        self.result_of(self.journal.finish(1, OK))
+        self.assertEqual(self.result_of(self.journal.replay([2])), [2])
+        copy = self.path.with_name("journal.sqlite.before-3")
+        Database(copy, _sqlite.MIGRATIONS[:2], upgrade=False).close()
 
 
 class FullDiskTests(FileCase):
