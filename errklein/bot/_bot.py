@@ -16,6 +16,7 @@ from errklein.bot._collaborators import Adapters, PluginSources, ProcessCalls
 from errklein.bot._events import Events
 from errklein.bot._health import HealthChecks
 from errklein.bot._missed_notices import MissedNotices
+from errklein.bot._notice_fallback import NoticeFallback
 from errklein.bot._notice_sender import NoticeSender
 from errklein.bot._notices import NoticeBoard
 from errklein.bot._pool_notices import pool_notice
@@ -87,7 +88,8 @@ class Bot:
         self.disclosure, self.unknown_command = dispatcher.disclosure, dispatcher.unknown_commands.text
         self.conversations, self.flow_executor = dispatcher.conversations, dispatcher.flow_executor
         missed = MissedNotices(self.plugin_manager, workers.others.pool, process.now)
-        notice_sender = NoticeSender(reactor, networks, sending.deliver, self.disclosure, missed)
+        fallback = NoticeFallback(reactor, config, process.now)
+        notice_sender = NoticeSender(reactor, networks, sending.deliver, self.disclosure, missed, fallback)
         self.notices = notices = NoticeBoard(reactor, notice_sender)
         self.tell_admins, self.warn_admins = notices.tell_admins, notices.warn_admins
         for pool in self.pools:
@@ -123,7 +125,9 @@ class Bot:
             workers.core.pool.stop,
         )
         steps = StopSteps(
-            intake, work, services=(self.health.stop, self.waits.stop, self.plugin_pool.stop, missed.stop)
+            intake,
+            work,
+            services=(self.health.stop, fallback.stop, self.waits.stop, self.plugin_pool.stop, missed.stop),
         )
         self._stop = StopSequence(reactor, adapters, self.when_quiet, self.plugin_manager.stop, steps)
 

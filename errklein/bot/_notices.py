@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from errklein.bot._notice_fallback import Notice
 from errklein.bot._notice_sender import NoticeSender
 from errklein.dispatch.disclosure import new_error_id, with_id
 from errklein.running import on_reactor_soon
@@ -82,7 +83,7 @@ class NoticeBoard:
 
     def warn_admins(self, warning: str) -> None:
         """Send a notice in Markdown."""
-        self._send(warning, masker.known(warning))
+        self._send(Notice(masker(warning), masker.known(warning)))
 
     def tell_admins(self, text: str, summary: str = "") -> None:
         """Send a notice in plain text, such as a path or an error message. Secrets are masked.
@@ -93,10 +94,10 @@ class NoticeBoard:
         """
         text = masker(text)
         if not summary:
-            self._send(text, plain(text))
+            self._send(Notice(text, plain(text)))
             return
         error_id = new_error_id()
-        self._send(with_id(text, error_id), plain(text), plain(with_id(summary, error_id)))
+        self._send(Notice(with_id(text, error_id), plain(text), plain(with_id(summary, error_id))))
 
     def stop(self) -> None:
         """Send what was counted, and from now on all notices at once."""
@@ -133,16 +134,16 @@ class NoticeBoard:
             times = f" (again since the last notice: {posted.count})"
             self.tell_admins(posted.text + times, posted.summary and posted.summary + times)
 
-    def _send(self, text: str, notice: str, summary: str = "") -> None:
+    def _send(self, notice: Notice) -> None:
         with self._lock:
             may_send = self._may_send()
             if may_send:
                 self._sent.append(self._reactor.seconds())
         if may_send:
-            self.log.warn("Notifying administrators: {text}", text=text)
-            self._sender.send(notice, summary)
+            self.log.warn("Notifying administrators: {text}", text=notice.text)
+            self._sender.send(notice)
         else:
-            self.log.warn("Administrators get no more notices for now: {text}", text=text)
+            self.log.warn("Administrators get no more notices for now: {text}", text=notice.text)
             on_reactor_soon(self._reactor, self._leave_out)
 
     def _may_send(self) -> bool:
@@ -156,4 +157,5 @@ class NoticeBoard:
     def _send_number(self) -> None:
         """Send the number of the notices that were left out, whatever the limit."""
         number, self._left_out, self._number_due = self._left_out, 0, None
-        self._sender.send(f"{number} more notices were too many within a minute; the log has their texts.")
+        text = f"{number} more notices were too many within a minute; the log has their texts."
+        self._sender.send(Notice(text, text))

@@ -14,6 +14,7 @@ from typing import Any
 
 from errklein.commands import InvalidValue, check_rule, check_rules
 from errklein.config._webhook_checks import base_path, client_rate, methods, public_url, trusted_proxies
+from errklein.config.notice_fallback import fallback
 from errklein.webhooks.declaration import DEFAULT_METHODS
 from errklein.webhooks.option_checks import is_number
 from errklein.webhooks.options import HookOptionsError, hook_options
@@ -282,6 +283,7 @@ SETTINGS: Mapping[str, Setting] = {
     "BOT_ASYNC_POOLSIZE": Setting(10, _whole(1)),
     "BOT_IDENTITY": Setting({}, _mapping),
     "BOT_ADMINS": Setting((), _names),
+    "BOT_ADMINS_FALLBACK": Setting(None, _optional(fallback)),
     "CHATROOM_PRESENCE": Setting((), _rooms),
     "CHATROOM_FN": Setting("Errbot", _text),
     "CHATROOM_RELAY": Setting({}, _relays),
@@ -349,7 +351,7 @@ DEPENDENT: Mapping[str, Check] = {"BOT_ADMINS_NOTIFICATIONS": _names, "COMPACT_O
 OF_XMPP = frozenset(name for name in SETTINGS if name.startswith("XMPP_"))
 """Settings of XMPP, which errklein doesn't include; a backend written for errbot may read them."""
 
-CONFIDENTIAL = frozenset({"BOT_IDENTITY", "STORAGE_CONFIG", "SENTRY_DSN"})
+CONFIDENTIAL = frozenset({"BOT_ADMINS_FALLBACK", "BOT_IDENTITY", "STORAGE_CONFIG", "SENTRY_DSN"})
 """Settings whose values may contain passwords, and are never shown."""
 
 

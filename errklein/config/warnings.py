@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator
+from shutil import which
 from typing import Any
 
 from errklein.chat.names import CHARACTER_SET, patterns_of
@@ -37,6 +38,9 @@ def _of_all(config: Config) -> Iterator[str]:
     for network in config.TRUSTED_PROXIES:
         if network.endswith("/0"):
             yield f"TRUSTED_PROXIES: every client can forge its address, since {network!r} contains all addresses"
+    command = config.BOT_ADMINS_FALLBACK
+    if isinstance(command, tuple) and which(command[0]) is None:
+        yield f"BOT_ADMINS_FALLBACK: {command[0]!r} is missing or not executable, so notices can't be passed to it"
     if config.SENTRY_TRANSPORT is not None:
         yield "SENTRY_TRANSPORT is deprecated; set SENTRY_OPTIONS = {'transport': …}"
     if config.SENTRY_DSN and not config.BOT_LOG_SENTRY:

@@ -28,32 +28,43 @@ class ProgramError(Exception):
 
 
 def run(
-    command: Sequence[str], *, seconds: float, env: Mapping[str, str] | None = None, directory: Path | None = None
+    command: Sequence[str],
+    *,
+    seconds: float,
+    env: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    text: str = "",
 ) -> str:
-    """Run a program and return its output, including standard error.
+    """Run a program with `text` as its standard input, and return its output, including standard error.
 
     Raises ProgramError if it fails. After `seconds`, the program and its child processes are killed.
     """
     name, environment = Path(command[0]).name, {**os.environ, **(env or {})}
     try:
         process = subprocess.Popen(
-            command, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, cwd=directory, env=environment, start_new_session=True
+            command,
+            stdin=PIPE if text else DEVNULL,
+            stdout=PIPE,
+            stderr=STDOUT,
+            cwd=directory,
+            env=environment,
+            start_new_session=True,
         )
     except OSError as error:
         raise ProgramError(f"{name} can't be run: {error.strerror}") from error
     with process:
         try:
-            output, _ = process.communicate(timeout=seconds)
+            output, _ = process.communicate(text.encode() or None, timeout=seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise ProgramError(f"{name} was stopped: it exceeded the timeout of {seconds:g} s") from None
-    text = masker(output.decode("utf-8", "replace"))
+    shown = masker(output.decode("utf-8", "replace"))
     if process.returncode:
-        lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+        lines = [" ".join(line.split()) for line in shown.splitlines() if line.strip()]
         # git and pip add lines of advice after it.
         fatal = [line for line in lines if line.startswith("fatal: ")]
         # Exceptions of pip itself follow "ERROR: Exception:"; the last line has their text.
         errors = [line for line in lines if line.lower().startswith("error: ") and line != "ERROR: Exception:"]
         line = (fatal or errors[-1:] or lines[-1:] or [f"{name} failed without output"])[0]
-        raise ProgramError(line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…", text)
-    return text
+        raise ProgramError(line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…", shown)
+    return shown

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.bot._notice_fallback import Notice
 from errklein.bot._notices import MOST, NoticeBoard
 from errklein.testing import ADMIN, PluginTestCase
 from errklein.testing._reactor import TestReactor
@@ -18,9 +19,9 @@ class Sender:
     def __init__(self) -> None:
         self.sent: list[str] = []
 
-    def send(self, notice: str, summary: str = "") -> None:
+    def send(self, notice: Notice) -> None:
         """Keep the notice and its summary."""
-        self.sent.append(notice + (f" | {summary}" if summary else ""))
+        self.sent.append(notice.markdown + (f" | {notice.summary}" if notice.summary else ""))
 
     def person_seen(self, backend: object, person: object) -> None:
         """Do nothing."""

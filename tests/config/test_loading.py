@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.config import SETTINGS, Config, ConfigError, load_config
 from errklein.config._loading import secrets_of
 from errklein.config._settings import checked
+from errklein.config.notice_fallback import MailFallback
 
 IRC = """
     BACKEND = "IRC"
@@ -349,6 +350,16 @@ class Mistakes(ConfigCase):
             ("BACKEND = None", "BACKEND", "one of"),
             ("BACKENDS = ['irc']", "BACKENDS", "a dict"),
             ("BOT_ADMINS = 7", "BOT_ADMINS", "a tuple of names, such as ('@alice',)", "7"),
+            ("BOT_ADMINS_FALLBACK = 'ops'", "BOT_ADMINS_FALLBACK: expected a mail address such as 'ops@example.org'"),
+            ("BOT_ADMINS_FALLBACK = 'ops@example.org\\nBcc: eve@x'", "BOT_ADMINS_FALLBACK", "a mail address"),
+            ("BOT_ADMINS_FALLBACK = 'a@b\\n'", "BOT_ADMINS_FALLBACK", "a mail address"),
+            ("BOT_ADMINS_FALLBACK = 'smtp://:25/a@b'", "BOT_ADMINS_FALLBACK", "a mail address"),
+            ("BOT_ADMINS_FALLBACK = 'smtp://h:99999/a@b'", "BOT_ADMINS_FALLBACK", "a mail address"),
+            ("BOT_ADMINS_FALLBACK = 'smtp://a:hunter2@h/a@b'", "BOT_ADMINS_FALLBACK", "a mail address"),
+            ("BOT_ADMINS_FALLBACK = 'http://h/a@b'", "BOT_ADMINS_FALLBACK", "a mail address"),
+            ("BOT_ADMINS_FALLBACK = []", "BOT_ADMINS_FALLBACK", "a command and its arguments"),
+            ("BOT_ADMINS_FALLBACK = ['page', 2]", "BOT_ADMINS_FALLBACK", "a command and its arguments"),
+            ("BOT_ADMINS_FALLBACK = 7", "BOT_ADMINS_FALLBACK", "a mail address"),
             ("BOT_ADMINS = ('a', 2)", "BOT_ADMINS", "a tuple of names, such as ('@alice',), not one with 2 in it"),
             ("CHATROOM_PRESENCE = ('#a', ())", "CHATROOM_PRESENCE", "rooms' names", "not one with a tuple in it"),
             ("CHATROOM_PRESENCE = 1", "CHATROOM_PRESENCE", "rooms' names", "not 1"),
@@ -418,9 +429,20 @@ class Mistakes(ConfigCase):
             for fragment in fragments:
                 self.assertIn(fragment, line)
 
+    def test_ways_to_administrators(self) -> None:
+        """BOT_ADMINS_FALLBACK is a mail address, one with a server, or a command."""
+        for value, way in (
+            ("ops@example.org", MailFallback("ops@example.org")),
+            ("smtp://mail.example.org/ops@localhost", MailFallback("ops@localhost", "mail.example.org")),
+            ("smtp://[::1]:2525/a+b@c", MailFallback("a+b@c", "::1", 2525)),
+            (["/usr/bin/page", "-x"], ("/usr/bin/page", "-x")),
+            (None, None),
+        ):
+            self.assertEqual(checked("BOT_ADMINS_FALLBACK", value), way)
+
     def test_no_secret_in_a_refusal(self) -> None:
         """An invalid value that may contain a password isn't shown."""
-        for name in ("BOT_IDENTITY", "STORAGE_CONFIG"):
+        for name in ("BOT_IDENTITY", "STORAGE_CONFIG", "BOT_ADMINS_FALLBACK"):
             self.assertNotIn("hunter2", self.refusal(f"{name} = 'hunter2'"))
         self.assertNotIn("hunter2", self.refusal("SENTRY_DSN = b'hunter2'"))
         self.assertNotIn("hunter2", self.refusal("WEBHOOKS = {'A:b': {'verify': 'github', 'secret': 'hunter2'}}"))

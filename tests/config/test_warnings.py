@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -33,6 +34,19 @@ class WarningsTests(SynchronousTestCase):
         }
         self.assertEqual(self.warnings(**as_in_the_template), [])
         self.assertEqual(self.warnings(**IRC, MESSAGE_SIZE_LIMIT=510), [])
+
+    def test_command_for_notices(self) -> None:
+        """A command in BOT_ADMINS_FALLBACK that is missing or not executable is named."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        page = directory / "page"
+        page.touch(0o644)
+        for command in ("no-such-command", str(page), str(directory)):
+            [warning] = self.warnings(BOT_ADMINS_FALLBACK=[command, "ops"])
+            self.assertIn(f"BOT_ADMINS_FALLBACK: {command!r} is missing or not executable", warning)
+        page.chmod(0o755)
+        self.assertEqual(self.warnings(BOT_ADMINS_FALLBACK=[str(page)]), [])
+        self.assertEqual(self.warnings(BOT_ADMINS_FALLBACK="ops@example.org"), [])
 
     def test_xmpp(self) -> None:
         """All settings of XMPP that differ from the default are named in one warning, also those of a single network."""

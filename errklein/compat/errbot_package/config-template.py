@@ -37,6 +37,11 @@ BOT_ADMINS = ("@admin",)
 # The people who are notified of problems, as names without wildcards; by default the administrators.
 # BOT_ADMINS_NOTIFICATIONS = ("@admin",)
 
+# The second way for notices that reach none of them in chat within a minute: a mail address such as
+# "ops@example.org", or a command and its arguments, which gets the notices on standard input.
+#     BOT_ADMINS_FALLBACK = ["/usr/local/bin/page", "ops"]
+# BOT_ADMINS_FALLBACK = None
+
 # The rooms that the bot joins, as names or pairs of name and password.
 # CHATROOM_PRESENCE = ()
 

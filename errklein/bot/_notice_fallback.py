@@ -1,0 +1,138 @@
+"""The way to administrators who can't be reached in chat: a command, or mail."""
+
+from __future__ import annotations
+
+import smtplib
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.message import EmailMessage
+from email.utils import formatdate
+from functools import partial
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from errklein.config import Config
+from errklein.config.notice_fallback import MailFallback
+from errklein.plugins.subprocesses import run
+from errklein.running import on_reactor_soon, start_daemon_thread
+from errklein.text import sanitize, truncated
+
+PATIENCE = 60.0
+"""The seconds within which a notice must reach an administrator in chat."""
+
+INTERVAL = 300.0
+"""The seconds between two mails, or calls of the command. After a failure, the same notices are tried again."""
+
+MOST = 100
+"""The maximal number of notices that wait. The latest ones are kept."""
+
+LONGEST = 1000
+"""The maximal number of characters of a notice."""
+
+TIMEOUT = 30.0
+"""The seconds after which the command, or a response of the SMTP server, has failed."""
+
+
+@dataclass(eq=False)
+class Notice:
+    """A notice to administrators.
+
+    `text` is the plain text, and `markdown` the same for chat; `summary` is the Markdown for rooms and for people who aren't known to
+    be administrators, if they must not read the notice.
+    """
+
+    text: str
+    markdown: str
+    summary: str = ""
+    reached: bool = False
+    """Whether an administrator has got it. May be set in any thread."""
+
+
+class NoticeFallback:
+    """Passes notices that have reached no administrator within PATIENCE to BOT_ADMINS_FALLBACK, many at a time.
+
+    :param config: Has the setting.
+    :param now: Returns the Unix time.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        config: Config,
+        now: Callable[[], float],
+        start_thread: Callable[[Callable[[], None], str], None] = start_daemon_thread,
+    ) -> None:
+        self._reactor = reactor
+        self._config = config
+        self._now = now
+        self._start_thread = start_thread
+        self._waiting: deque[tuple[float, Notice]] = deque(maxlen=MOST)
+        self._timer: IDelayedCall | None = None
+        self._not_before = 0.0
+        self._stopped = False
+
+    def expect(self, notice: Notice) -> None:
+        """Wait for the notice to reach an administrator. May be called in any thread."""
+        if self._config.BOT_ADMINS_FALLBACK is not None:
+            on_reactor_soon(self._reactor, self._expect, notice)
+
+    def stop(self) -> None:
+        """Pass no more notices. Those that wait are in the log."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _expect(self, notice: Notice) -> None:
+        self._waiting.append((self._now(), notice))
+        self._look_later()
+
+    def _look_later(self) -> None:
+        if self._timer is None and not self._stopped:
+            seconds = max(PATIENCE, self._not_before - self._reactor.seconds())
+            self._timer = self._reactor.callLater(seconds, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        waiting = [(at, notice) for at, notice in self._waiting if not notice.reached]
+        self._waiting = deque(waiting, MOST)
+        way = self._config.BOT_ADMINS_FALLBACK
+        if waiting and way is not None:
+            self._not_before = self._reactor.seconds() + INTERVAL
+            self._start_thread(partial(self._pass_on, way, waiting), "errklein notices")
+            self._look_later()
+
+    def _pass_on(self, way: MailFallback | Sequence[str], waiting: Sequence[tuple[float, Notice]]) -> None:
+        """Pass the notices on; called in a thread."""
+        lines = [
+            f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}: {truncated(one.text, LONGEST)}" for at, one in waiting
+        ]
+        text = sanitize("\n\n".join(["These notices have reached no administrator in chat:", *lines])) + "\n"
+        try:
+            if isinstance(way, MailFallback):
+                _send_mail(way, text, len(waiting))
+            else:
+                run(way, seconds=TIMEOUT, text=text)
+        except Exception as error:
+            self.log.error("Notices could not be passed to BOT_ADMINS_FALLBACK: {error}", error=str(error))
+        else:
+            for _, notice in waiting:
+                notice.reached = True
+
+
+def _send_mail(mail: MailFallback, text: str, count: int) -> None:
+    message = EmailMessage()
+    message["From"] = message["To"] = mail.address
+    message["Subject"] = f"errklein on {socket.gethostname()}: {count} notice{'s' * (count != 1)}"
+    message["Date"] = formatdate(localtime=True)
+    # Else an automatic reply could be answered with another one (RFC 3834).
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(text)
+    with smtplib.SMTP(mail.host, mail.port, timeout=TIMEOUT) as smtp:
+        smtp.send_message(message)
