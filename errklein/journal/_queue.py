@@ -74,7 +74,7 @@ class DeliveryQueue:
         self._capacity = capacity
         self._now = now
         self._chance = chance
-        self._running = self._closed = False
+        self._running = self._closed = self._loading = self._warned = False
         self._timer: IDelayedCall | None = None
         self._waiting_for_idle: list[Deferred[None]] = []
         # The places in memory that are taken, by route.
@@ -92,17 +92,14 @@ class DeliveryQueue:
         # Routes with deliveries that only the journal has, and when the first of them is due, as Unix time.
         self._due: dict[str, float] = {}
         self._outdated = True
-        self._loading = False
         self._leasing: set[str] = set()
         self._paused: frozenset[str] = frozenset()
         # What `pause` and `resume` have changed, by route: the journal may have been read before.
         self._pauses: dict[str, bool] = {}
         self._postponed: dict[str, float] = {}
         self._unwritten: list[Callable[[], None]] = []
-        self._journal_wait = 1.0
+        self._journal_wait, self._journal_again_at = 1.0, 0.0
         self._warnings = RateLimit(reactor.seconds)
-        self._warned = False
-        self._journal_again_at = 0.0
 
     @property
     def running(self) -> int:
@@ -209,8 +206,7 @@ class DeliveryQueue:
 
     def _note_paused(self, changes: Mapping[str, bool]) -> None:
         self._pauses.update(changes)
-        others = self._paused - changes.keys()
-        self._paused = others | {route for route, paused in changes.items() if paused}
+        self._paused = frozenset(route for route in self._paused | changes.keys() if changes.get(route, True))
 
     def look(self) -> None:
         """Look for deliveries that can run now: others have changed the journal, or a plugin was activated."""

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from errklein.testing._journal_case import ERROR, LOGGED, OK, REQUEST, JournalCase
-from errklein.webhooks.deliveries import Attempt, DeliveryQuery, DeliveryState, Outcome, StoredDelivery
+from errklein.testing._journal_case import ERROR, LOGGED, OK, REQUEST
+from errklein.testing._journal_queries import QueryContract
+from errklein.webhooks.deliveries import Attempt, DeliveryState, Outcome, StoredDelivery
 
 
-class JournalContract(JournalCase):
+class JournalContract(QueryContract):
     """Tests of the guarantees of `errklein.ports.Journal`.
 
     The test case implements `make_journal`, and `settle` if the Deferreds or the log need it::
@@ -387,66 +388,3 @@ class JournalContract(JournalCase):
         other = self.record(lease=5)
         self.result_of(self.journal.finish(other, Outcome(500, "x" * 100_000)))
         self.assertEqual(self.get(other).outcome, Outcome(500, "x" * 500))
-
-    def test_find_newest_first(self) -> None:
-        """A page has the newest deliveries without their requests; `before` continues it."""
-        ids = [self.record(), self.log(DeliveryState.DONE, OK), self.record(lease=5), self.log(DeliveryState.REFUSED)]
-        self.assertEqual(self.find(), ids[::-1])
-        self.assertEqual(self.find(limit=3), ids[:0:-1])
-        self.assertEqual(self.find(before=ids[2]), ids[1::-1])
-        self.assertEqual(self.find(before=ids[0]), [])
-        for delivery in self.result_of(self.journal.find(DeliveryQuery())):
-            self.assertEqual(delivery, self.get(delivery.id)._replace(request=None, attempts=()))
-
-    def test_find_by_route(self) -> None:
-        """A page of a route, or of all routes of a plugin."""
-        first = self.record(route="Builds:build")
-        second = self.record(route="Builds:other")
-        third = self.record(route="BuildsMore:build")
-        self.log(DeliveryState.DONE, route="Bui")
-        done = self.log(DeliveryState.DONE, route="Builds:other")
-        self.assertEqual(self.find(route="Builds"), [done, second, first])
-        for name, found in (("build", [first]), ("other", [done, second])):
-            self.assertEqual(self.find(route=f"Builds:{name}"), found)
-        self.assertEqual(self.find(route="BuildsMore"), [third])
-        self.assertEqual(self.find(route="Builds", limit=2), [done, second])
-        self.assertEqual(self.find(route="Builds", before=done), [second, first])
-        self.assertEqual(self.find(route="None"), [])
-        self.assertEqual(self.find(route="Builds%"), [])
-
-    def test_find_by_state(self) -> None:
-        """A page of states, combined with routes."""
-        received, running = self.record(), self.record(lease=5)
-        retry, dead, done = self.record(lease=5), self.record(lease=5), self.record(lease=5, route="A:a")
-        self.result_of(self.journal.retry_at(retry, 2000.0, ERROR))
-        self.result_of(self.journal.bury(dead, ERROR))
-        self.result_of(self.journal.finish(done, OK))
-        states = {
-            DeliveryState.RECEIVED: received,
-            DeliveryState.RUNNING: running,
-            DeliveryState.RETRY: retry,
-            DeliveryState.DEAD: dead,
-            DeliveryState.DONE: done,
-            DeliveryState.FAILED: self.log(DeliveryState.FAILED),
-            DeliveryState.REFUSED: self.log(DeliveryState.REFUSED),
-        }
-        for state, number in states.items():
-            self.assertEqual(self.find(states=[state]), [number])
-        self.assertEqual(self.find(states=list(states)), sorted(states.values(), reverse=True))
-        self.assertEqual(self.find(states=[DeliveryState.DEAD, DeliveryState.RECEIVED]), [dead, received])
-        self.assertEqual(self.find(states=[DeliveryState.DONE, DeliveryState.DEAD], route="Builds"), [dead])
-        self.assertEqual(self.find(states=[DeliveryState.DUPLICATE]), [])
-        self.assertEqual(self.find(states=[]), [])
-
-    def test_find_by_time(self) -> None:
-        """A page of a range of times, both ends included."""
-        ids = []
-        for _ in range(6):
-            ids.append(self.record())
-            self.time += 10
-        self.assertEqual(self.find(since=1020.0), ids[:1:-1])
-        self.assertEqual(self.find(since=1020.5), ids[:2:-1])
-        self.assertEqual(self.find(until=1020.0), ids[2::-1])
-        self.assertEqual(self.find(since=1010.0, until=1030.0, route="Builds"), ids[3:0:-1])
-        self.assertEqual(self.find(since=1060.0), [])
-        self.assertEqual(self.find(until=999.0), [])
