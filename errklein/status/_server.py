@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
-from twisted.protocols.policies import ThrottlingFactory
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -24,7 +24,7 @@ _IDLE = 30
 """The seconds after which an idle connection is closed."""
 
 _CONNECTIONS = 100
-"""The number of open connections. Further ones are closed at once, since the web server needs file descriptors, too."""
+"""The number of open connections. A further one closes another, since the web server needs file descriptors, too."""
 
 
 class StatusServer:
@@ -56,7 +56,7 @@ class StatusServer:
         # A thread of its own, since those of the bot may all be busy.
         self._pool = make_pool(reactor, "metrics", 1, queue=10)
         site = _QuietSite(self.resource, reactor=reactor, timeout=_IDLE)  # type: ignore[no-untyped-call]
-        self._listeners = Listeners(reactor, _FewConnections(site, _CONNECTIONS))  # type: ignore[no-untyped-call]
+        self._listeners = Listeners(reactor, _FewConnections(site))  # type: ignore[no-untyped-call]
 
     def open(self) -> Deferred[None]:
         """Open the endpoint. The Deferred fails with ListenError."""
@@ -148,11 +148,30 @@ class _QuietSite(Site):
         """Do nothing."""
 
 
-class _FewConnections(ThrottlingFactory):
-    """Closes connections beyond the maximum, and logs nothing, as there may be many."""
+class _Connection(ProtocolWrapper):
+    """A connection whose last activity is known."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Move the connection behind those that have been idle for longer. Called by Twisted."""
+        if self in self.factory.protocols:
+            self.factory.protocols[self] = self.factory.protocols.pop(self)
+            super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+
+class _FewConnections(WrappingFactory):
+    """Closes the connection that has been idle for longest when there are too many; logs nothing, as that may happen often."""
 
     noisy = False
+    protocol = _Connection
 
     def buildProtocol(self, addr: Any) -> Any:
-        """Return the protocol of a new connection, or None. Called by Twisted."""
-        return super().buildProtocol(addr) if self.connectionCount < self.maxConnectionCount else None  # type: ignore[no-untyped-call]
+        """Return the protocol of a new connection. Called by Twisted."""
+        if len(self.protocols) >= _CONNECTIONS:
+            idle = next(iter(self.protocols))
+            del self.protocols[idle]
+            idle.transport.abortConnection()
+        return super().buildProtocol(addr)
+
+    def unregisterProtocol(self, p: Any) -> None:
+        """Forget a connection that has ended. Called by Twisted."""
+        self.protocols.pop(p, None)

@@ -87,16 +87,24 @@ class WatchedBotTests(SynchronousTestCase):
         self.program.signal(signal.SIGCONT)
         self.assertEqual(self.get("/health"), (200, b"ok\n"))
 
-    def test_many_connections(self) -> None:
-        """Of many connections 100 stay open, so that file descriptors are left for the bot."""
-        connections = [socket.create_connection(("127.0.0.1", self.port), LIMIT) for _ in range(120)]
+    def test_many_idle_connections(self) -> None:
+        """100 connections stay open: a new one closes the one that has been idle for longest, so /health responds."""
+        connections = [socket.create_connection(("127.0.0.1", self.port), LIMIT) for _ in range(100)]
         for connection in connections:
             self.addCleanup(connection.close)
-        closed = [connection for connection in connections[100:] if not connection.recv(1)]
-        self.assertEqual(len(closed), 20)
-        self.assertEqual(self.get("/health")[0], 0)
-        connections[0].close()
-        self.until(200, {})
+        request = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+        connections[0].sendall(request)
+        self.assertIn(b" 200 ", connections[0].recv(4096))
+        for _ in range(20):
+            self.assertEqual(self.get("/health"), (200, b"ok\n"))
+            # Otherwise the connection that the client has closed would make room.
+            connections.append(socket.create_connection(("127.0.0.1", self.port), LIMIT))
+            self.addCleanup(connections[-1].close)
+        with self.assertRaises(ConnectionError):
+            connections[1].recv(1)
+        for active in (connections[0], connections[-1]):
+            active.sendall(request)
+            self.assertIn(b" 200 ", active.recv(4096))
 
     def test_large_body(self) -> None:
         """The body of a request is discarded, as no page has one; nothing of it is stored in a file."""
