@@ -10,8 +10,10 @@ from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import quote_plus, unquote_plus
 
-from errklein.text.masking import is_secret
+from errklein.text import masking
+from errklein.text.masking import is_secret, masker
 from errklein.webhooks.deliveries import MAX_LOGGED_BODY, StoredRequest
+from errklein.webhooks.payload import BadPayload, read_json
 
 MASK = "***"
 """The replacement for a secret. Unlike that of log lines it is ASCII, since a URL must still be valid in a replay."""
@@ -27,15 +29,12 @@ MAX_HEADERS = 200
 
 Level = Literal["off", "heads", "bodies"]
 
-_SECRET_HEADER = re.compile(
-    r"token|secret|signature|hmac|passw|passphrase|credential|cookie|session|jwt|oidc|api-?key|access-?key|private-?key|(?:^|[-_])sign(?:ed)?$"
-    r"|(?:^|[-_])(?:auth|authorization|authentication)(?:$|[-_])"
-)
-"""Names of headers that authenticate. Others that end with "key" don't: X-Event-Key of Bitbucket, Idempotency-Key."""
+_CODE = re.compile(r"\bcode\b", re.IGNORECASE)
+"""The name of a parameter with which OAuth authenticates. In other places it is no secret."""
 
-_SIGNATURE = re.compile(r"signature|hmac|\b(?:sig|code)\b", re.IGNORECASE)
 _USER_INFO = re.compile(rb"(//)[^/?#\s]*@")
-_PARAMETER = re.compile(rb"(?<=[?&;#])([^=&;#\s]+)=([^&;#\s]+)")
+_PARAMETER = re.compile(rb"(?<=[?&;#])([^=?&;#\s]++)=")
+_VALUE = re.compile(rb"[^&;#\s]++")
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,11 @@ class Redaction:
             return body
         try:
             return fields.masked_json(body)
-        except (ValueError, RecursionError):
+        except (BadPayload, ValueError, RecursionError):
             return fields.masked_form(body) if _FORM.fullmatch(body.strip()) else None
 
 
-_FORM = re.compile(rb"""[^\0- "<>\\{}\x7f-\xff]*=[^\0- "<>\\{}\x7f-\xff]*""")
+_FORM = re.compile(rb"""[^\0- "<=>\\{}\x7f-\xff]*+=[^\0- "<>\\{}\x7f-\xff]*+""")
 _ENCODED = re.compile(r"\0|\\u|%")
 _NAME_PARTS = re.compile(r"[\[\].]")
 
@@ -103,8 +102,9 @@ class _Fields:
     def masked_json(self, body: bytes) -> bytes:
         """Return the JSON with the values of the fields masked; unchanged without them."""
         self._changed = False
-        value = self._masked(json.loads(body))
-        return json.dumps(value).encode() if self._changed else body
+        # Large JSON is read and written in Python, so that other threads can run meanwhile.
+        value = self._masked(read_json(body.decode(json.detect_encoding(body), "surrogatepass")))
+        return "".join(json.JSONEncoder().iterencode(value)).encode() if self._changed else body
 
     def masked_form(self, body: bytes) -> bytes:
         """Return the urlencoded form with the values of the fields masked, also those in fields with JSON."""
@@ -119,7 +119,7 @@ class _Fields:
             return value
         try:
             masked = self.masked_json(text.encode())
-        except (ValueError, RecursionError):
+        except (BadPayload, ValueError, RecursionError):
             return MASK.encode() if self.may_be_in(text.encode()) else value
         return quote_plus(masked).encode() if self._changed else value
 
@@ -151,31 +151,37 @@ def redacted_head(request: StoredRequest) -> tuple[str, list[tuple[bytes, bytes]
     # Most requests have no such character, and one search takes less time than one for each header.
     values = b"".join([value for _, value in headers])
     if b"@" in values or b"?" in values or len(values) > MAX_TARGET:
-        headers = [(name, _redact_urls(value)[:MAX_TARGET]) for name, value in headers]
+        headers = [(name, _cut(_redact_urls(value).decode("latin-1")).encode("latin-1")) for name, value in headers]
     target = request.target
     if "?" in target or "@" in target:
         target = _redact_urls(target.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
-    return target[:MAX_TARGET], headers
+    return _cut(target), headers
+
+
+def _cut(text: str) -> str:
+    """Return the text, or its masked beginning: readers of the log would not recognise a secret without its end."""
+    return masker.cut(text, MAX_TARGET, "").replace(masking.MASK, MASK)[:MAX_TARGET]
 
 
 @lru_cache(1024)
 def is_secret_header(name: bytes) -> bool:
     """Return whether a header of that lower-case name authenticates its sender."""
-    return len(name) > MAX_NAME or _SECRET_HEADER.search(name.decode("latin-1")) is not None
+    return len(name) > MAX_NAME or is_secret(name.decode("latin-1"))
 
 
 def _redact_urls(value: bytes) -> bytes:
     if b"@" in value and b"//" in value:
         value = _USER_INFO.sub(rb"\1" + MASK.encode() + b"@", value)
-    if b"?" in value and b"=" in value:
-        value = _PARAMETER.sub(_masked_parameter, value)
-    return value
-
-
-def _masked_parameter(found: re.Match[bytes]) -> bytes:
-    return found[1] + b"=" + MASK.encode() if _is_secret_parameter(found[1]) else found[0]
+    pieces, end = [], 0
+    found = _PARAMETER.search(value) if b"?" in value else None
+    while found is not None:
+        secret = _VALUE.match(value, found.end()) if _is_secret_parameter(found[1]) else None
+        pieces += [value[end : found.end()], MASK.encode() if secret else b""]
+        end = secret.end() if secret else found.end()
+        found = _PARAMETER.search(value, end)
+    return b"".join([*pieces, value[end:]])
 
 
 def _is_secret_parameter(name: bytes) -> bool:
     text = unquote_plus(name.decode("utf-8", "replace"))
-    return len(name) > MAX_NAME or is_secret(text) or _SIGNATURE.search(text) is not None
+    return len(name) > MAX_NAME or is_secret(text) or _CODE.search(text) is not None

@@ -75,9 +75,8 @@ def shown(text: str) -> str:
     """Return the text with masked secrets; without its middle if it is too long."""
     if len(text) <= LONGEST:
         return masker(text)
-    # Masked before it is cut, since a part of a secret wouldn't be recognised.
     half = LONGEST // 2
-    begin, end = masker(text[:LONGEST])[:half], masker(text[-LONGEST:])[-half:]
+    begin, end = masker.part(text, 0, half), masker.part(text, len(text) - half, len(text))
     return f"{begin} … ({len(text) - LONGEST} characters left out) … {end}"
 
 

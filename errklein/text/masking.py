@@ -32,16 +32,30 @@ MASK = "•••"
 SHORTEST = 5
 """Minimum length of a known secret. Shorter values aren't replaced, since they occur in ordinary words."""
 
+SHOWN_TARGET = 1024
+"""The number of characters of a request's target that are displayed."""
+
+SHOWN_VALUE = 4096
+"""The number of characters of a header's value that are displayed."""
+
 _NO_SECRETS = frozenset({"basic", "bearer", "digest", "oauth", "oauth2"}) | frozenset(
     {"changeme", "false", "password", "private", "public", "secret", "token", "username"}
 )
 """Values that are not secrets: names of authentication methods, and placeholders from examples."""
 
-_PARTS = ("apikey", "credential", "passphrase", "passcode", "passw", "psw", "pwd", "secret", "token")
-_WORDS = frozenset({"cred", "creds", "jwt", "pass", "private", "pw"})
+_PARTS = re.compile(
+    "apikey|clientcert|cookie|credential|hmac|passphrase|passcode|passw|psw|pwd|secret|session|signature|token"
+)
+_WORDS = frozenset({"cred", "creds", "jwt", "oidc", "otp", "pass", "private", "pw", "sig", "sign", "signed", "totp"})
 _ENDINGS = ("auth", "key", "keys", "pass")
-_OTHERS = frozenset({"bypass", "compass", "donkey", "monkey", "turkey"})
-_HINTS = ("auth", "cred", "jwt", "key", "pass", "private", "psw", "pw", "secret", "sig", "token")
+_OTHERS = re.compile("(?:by|com|encom|over|sur|tres|under)pass|(?:don|flun|hoc|hot|joc|lac|mon|tur|turn|whis)keys?")
+_PUBLIC_KEYS = re.compile("(?:cache|event|foreign|idempotency|issue|partition|primary|public|sort|surrogate)_keys?")
+"""Names of keys that identify something, such as X-Event-Key of Bitbucket."""
+
+_HINTS = (
+    *("auth", "cert", "cookie", "cred", "hmac", "jwt", "key", "oidc", "otp", "pass", "private", "psw", "pw", "secret"),
+    *("session", "sig", "token"),
+)
 """Substrings of secret names: each name for which `is_secret` is true contains one of them in lower case."""
 
 _FILE = re.compile(r"(?:~|\.{0,2})/[^\0\n]*\.\w{1,6}")
@@ -49,18 +63,17 @@ _FILE = re.compile(r"(?:~|\.{0,2})/[^\0\n]*\.\w{1,6}")
 # The slashes of a URL may be escaped, as in PHP's JSON, or the whole URL percent-encoded.
 _URL = re.compile(r":(?:\\?/){2}(?P<secret>[^/\s]+)@")
 _ENCODED_URL = re.compile(r"%3a(?:%2f){2}(?P<secret>(?:(?!%2f)[^\s/&])+)%40", re.IGNORECASE)
-_USER_INFO = re.compile(r"://(?P<user>[^\s:/@]*):(?P<password>\S+)@")
-_BARE_USER_INFO = re.compile(r"(?P<user>[^\s:/@]+):(?P<password>[^\s/]\S*)@")
+_USER_INFO = re.compile(r"://[^:/@]*+:(?P<password>.+)", re.DOTALL)
+_BARE_USER_INFO = re.compile(r"\A[^:/@]++:(?P<password>[^/].*)", re.DOTALL)
 _ADDRESS = re.compile("conn|database|dsn|proxy")
 """Parts of names whose values are addresses, which may begin with a user and password without a scheme."""
 
-_PARAMETER = re.compile(r"(?:(?<=[?&;\"'])|\A)(?P<name>[\w.~%\[\]-]{1,64})=(?P<secret>[^&\s\"'<>#]+)")
+# A name is found first, and its value only read if the name is secret: values may extend to the end of the text.
+_PARAMETER = re.compile(r"(?:(?<=[?&;\"'])|\A)(?P<name>[\w.~%\[\]-]{1,64}+)=")
+_VALUE = re.compile(r"[^&\s\"'<>#]+")
 # The quotes may be escaped, as in JSON within JSON, and the end may be cut off.
-_ITEM = re.compile(
-    r"(?P<quote>\\{0,3}[\"'])(?P<name>[\w. -]{1,64})(?P=quote)\s*:\s*b?"
-    r"(?P<other>\\{0,3}[\"'])(?P<secret>(?:(?!(?P=other))\\?.)+)",
-    re.DOTALL,
-)
+_ITEM = re.compile(r"(?P<quote>\\{0,3}[\"'])(?P<name>[\w. -]{1,64})(?P=quote)\s*+:\s*+b?(?=\\{0,3}[\"'])")
+_QUOTED = re.compile(r"(?P<quote>\\{0,3}[\"'])(?P<secret>(?:(?!(?P=quote))\\?.)+)", re.DOTALL)
 
 # Possessive quantifiers prevent backtracking, so that no untrusted text takes more than linear time.
 _BEGINNING = r"[\"']?\s*+[:=,]\s*+(?:[\[(]++\s*+)?(?:b(?=[\"']))?[\"']?"
@@ -109,6 +122,9 @@ _PATTERNS = (
 )
 """Patterns of secrets, each with a lower-case string that every text with a match contains."""
 
+_BEFORE, _AFTER = 4096, 256
+"""The numbers of characters before and after a part of a text in which secrets of the part begin and end."""
+
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -120,12 +136,12 @@ Span = tuple[int, int]
 
 @lru_cache(1024)
 def is_secret(name: str) -> bool:
-    """Return whether a setting, key or query parameter of that name is a secret, such as `DB_PASSWORD`, `apiKey` or `auth`."""
+    """Return whether a setting, header, parameter or key of that name is a secret, such as `DB_PASSWORD`, `X-Otp` or `apiKey`."""
     words = re.findall("[a-z]+", re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
-    together = "".join(words)
-    return any(part in together for part in _PARTS) or any(
+    words = _PUBLIC_KEYS.sub("", "_".join(words)).split("_")
+    return _PARTS.search("".join(words)) is not None or any(
         word in _WORDS
-        or (word.endswith(_ENDINGS) and word not in _OTHERS)
+        or (word.endswith(_ENDINGS) and _OTHERS.fullmatch(word) is None)
         or (word.startswith("auth") and (not word.startswith("author") or word.startswith("authoriz")))
         for word in words
     )
@@ -179,9 +195,12 @@ def _in_text(text: str, secret: bool, address: bool) -> Iterator[str]:
     if secret and not _is_path(text):
         yield text
     if "@" in text:
-        bare = _BARE_USER_INFO.match(text) if address else None
-        for info in (*_USER_INFO.finditer(text), *filter(None, [bare])):
-            yield from (info["password"], unquote(info["password"]))
+        for word in text.split():
+            # The password ends before the last "@".
+            before = word.rpartition("@")[0]
+            info = _USER_INFO.search(before) or (_BARE_USER_INFO.match(before) if address else None)
+            if info is not None:
+                yield from (info["password"], unquote(info["password"]))
 
 
 def _is_path(text: str) -> bool:
@@ -206,6 +225,7 @@ class Masker:
         self._owners = 0
         self._forms: tuple[str, ...] = ()
         self._fragments: tuple[str, ...] = ()
+        self._longest = 0
 
     def learn(self, owner: object, name: str, secrets: Iterable[str]) -> None:
         """Replace the known secrets of an owner and name. They are dropped when `owner` is garbage collected."""
@@ -226,20 +246,47 @@ class Masker:
         }
         self._forms = tuple(sorted({form for forms, _ in self._written.values() for form in forms}))
         self._fragments = tuple(sorted({form for _, forms in self._written.values() for form in forms}))
+        self._longest = max(map(len, (*self._forms, *self._fragments)), default=0)
 
     def __call__(self, text: str) -> str:
         """Return the text with each secret masked, known or identified by its surroundings."""
         return self._masked(text, _by_surroundings(text))
+
+    def cut(self, text: str, most: int, ellipsis: str = "…") -> str:
+        """Return the text, or its first `most` characters, masked, and an ellipsis if it is longer.
+
+        The time depends on `most` alone. A secret at the end of these characters is masked with what follows it.
+        """
+        return text if len(text) <= most else self.part(text, 0, most) + ellipsis
+
+    def part(self, text: str, begin: int, end: int) -> str:
+        """Return the characters between these positions, masked with regard to those around them."""
+        self._forget_collected()
+        spans = []
+        for before, after, find in (
+            (self._longest + _AFTER, self._longest + _AFTER, self._known),
+            (_BEFORE, _AFTER, _by_surroundings),
+        ):
+            first = max(0, begin - before)
+            found = ((one + first - begin, end + first - begin) for one, end in find(text[first : end + after]))
+            spans += [(max(0, one), min(other, end - begin)) for one, other in found if one < end - begin and other > 0]
+        return self._replaced(text[begin:end], spans)
 
     def known(self, text: str) -> str:
         """Return the text with known secrets and user info of URLs masked. Examples of parameters stay readable."""
         return self._masked(text, _in_urls(text))
 
     def _masked(self, text: str, spans: Iterator[Span]) -> str:
+        self._forget_collected()
+        return self._replaced(text, [*self._known(text), *spans])
+
+    def _forget_collected(self) -> None:
         if len(self._learned) != self._owners:
             with self._lock:
                 self._refresh()
-        masked = _replaced(text, [*self._known(text), *spans])
+
+    def _replaced(self, text: str, spans: list[Span]) -> str:
+        masked = _replaced(text, spans)
         # Masking may join parts of the text into another secret. Each secret is longer than MASK, so the loop ends.
         while masked != text and (left := list(self._known(masked))):
             masked = _replaced(masked, left)
@@ -317,14 +364,15 @@ def _by_surroundings(text: str) -> Iterator[Span]:
             yield from (
                 found.span("secret" if found["quoted"] is None else "quoted") for found in _ASSIGNMENT.finditer(text)
             )
-        for needle, pattern in (("=", _PARAMETER), (":", _ITEM)):
-            found = pattern.search(text) if needle in text else None
+        for needle, name, value in (("=", _PARAMETER, _VALUE), (":", _ITEM, _QUOTED)):
+            found = name.search(text) if needle in text else None
             while found is not None:
-                of_secret = is_secret(found["name"]) or found["name"].lower() == "sig"
-                if of_secret:
-                    yield found.span("secret")
-                # A value whose quote isn't closed must not hide secrets after it.
-                found = pattern.search(text, found.end() if of_secret else found.start("secret"))
+                end = found.end()
+                secret = value.match(text, end) if is_secret(found["name"]) else None
+                if secret is not None:
+                    yield secret.span(secret.lastgroup or 0)
+                    end = secret.end()
+                found = name.search(text, end)
 
 
 def forms_of(secret: str) -> set[str]:

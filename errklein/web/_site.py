@@ -15,6 +15,7 @@ from twisted.web.http import datetimeToString
 
 from errklein.listening import ConnectionLimits, seconds_waited
 from errklein.running import DeadlineSweeper, ReactorLag, TimeSlices, context
+from errklein.text.masking import SHOWN_TARGET, masker
 from errklein.web._channel import Channel
 from errklein.web._error_pages import Problem
 from errklein.web._response_counts import OTHER, ResponseCounts
@@ -118,7 +119,7 @@ class Site(server.Site):
             request.request_id,
             request.client,
             method=request.method.decode("ascii"),
-            path=request.path.decode("ascii", "backslashreplace"),
+            path=masker.cut(request.path.decode("ascii", "backslashreplace"), SHOWN_TARGET),
             status=request.code,
             size=request.sentLength,
             duration=self.now() - request.first_byte_at,

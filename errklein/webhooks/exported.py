@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from errklein.text.masking import masker
+from errklein.text.masking import SHOWN_TARGET, SHOWN_VALUE, masker
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
 
 VERSION = 1
@@ -36,7 +36,10 @@ def described(outcome: Outcome) -> str:
 
 
 def details(delivery: StoredDelivery) -> list[str]:
-    """Return a delivery as lines of plain text without its body: the summary, further facts, the attempts, the request, its headers."""
+    """Return a delivery as lines of plain text without its body: the summary, further facts, the attempts, the request, its headers.
+
+    Only the beginning of a long target or header is returned, masked.
+    """
     facts = {"request": delivery.request_id, "ack": delivery.ack, "attempt": delivery.attempt, "key": delivery.key}
     if delivery.due_at and delivery.state is DeliveryState.RETRY:
         facts["next attempt"] = shown_time(delivery.due_at)
@@ -48,8 +51,9 @@ def details(delivery: StoredDelivery) -> list[str]:
     request = delivery.request
     if request is None:
         return [*lines, "The request is not stored."]
-    sent = f"{request.method} {request.target} from {request.client or 'an unknown address'}"
-    return [*lines, sent, *(f"{name}: {value}" for name, value in _decoded(request.headers))]
+    target = masker.cut(request.target, SHOWN_TARGET)
+    sent = f"{request.method} {target} from {request.client or 'an unknown address'}"
+    return [*lines, sent, *(f"{name}: {masker.cut(value, SHOWN_VALUE)}" for name, value in _decoded(request.headers))]
 
 
 def body_text(request: StoredRequest) -> tuple[str, str]:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.journal._redaction import MASK, Redaction, is_secret_header, redacted_head
+from errklein.journal._redaction import MASK, MAX_TARGET, Redaction, is_secret_header, redacted_head
 from errklein.journal._rows import head_of, request_of
+from errklein.text.masking import masker
 from errklein.webhooks.deliveries import StoredRequest
 
 SECRET_HEADERS = (
@@ -36,12 +37,34 @@ SECRET_HEADERS = (
     ),
     *("x-shopify-hmac-sha256", "x-password", "x-client-secret", "x-csrf-token", "cf-access-jwt-assertion", "x-sign"),
     *("x-amzn-oidc-data", "x-session-id", "x-private-key", "x-aws-access-key", "x_auth", "auth", "x" * 101),
+    *(
+        "x-custom-pass",
+        "x-key",
+        "x-otp",
+        "x-client-cert",
+        "x-ssl-client-cert",
+        "x-arr-clientcert",
+        "x-pass",
+        "x-hub-key",
+    ),
+    *("x-key-id", "x-totp", "x-sig"),
 )
 
 OTHER_HEADERS = (
     *("host", "user-agent", "accept", "content-type", "content-length", "x-github-event", "x-github-delivery"),
     *("x-event-key", "idempotency-key", "x-gitlab-event", "x-slack-request-timestamp", "webhook-id", "x-author"),
-    *("webhook-timestamp", "x-request-id", "x-forwarded-for", "design", "x-key-id", "x-authority", "x" * 100),
+    *("webhook-timestamp", "x-request-id", "x-forwarded-for", "design", "x-authority", "x" * 100, "x-github-hook-id"),
+    *(
+        "x-monkey",
+        "x-keyboard",
+        "x-compass",
+        "x-hotkeys",
+        "x-passenger",
+        "x-shopify-topic",
+        "surrogate-key",
+        "x-issue-key",
+    ),
+    *("x-atlassian-webhook-identifier", "x-hook-uuid", "svix-id", "sec-fetch-site", "x-signal", "x-pinned"),
 )
 
 TEXT = st.text(max_size=8)
@@ -151,6 +174,7 @@ class TargetTests(SynchronousTestCase):
             self.assertEqual(self.target(f"/a?{sign}token={SECRET}"), f"/a?{sign}token={MASK}")
             if sign != "?":
                 self.assertEqual(self.target(f"/a{sign}token=1?b=2"), f"/a{sign}token=1?b=2")
+        self.assertEqual(self.target(f"/a?next=/b?token={SECRET}"), f"/a?next=/b?token={MASK}")
 
     def test_user_and_password(self) -> None:
         """User and password of an absolute target are masked."""
@@ -160,6 +184,20 @@ class TargetTests(SynchronousTestCase):
             self.assertEqual(self.target(target), target)
         self.assertEqual(self.target(f"http://ann:{SECRET}@host/a@b"), f"http://{MASK}@host/a@b")
         self.assertEqual(self.target(f"http://{SECRET}@x@host/"), f"http://{MASK}@host/")
+
+    def test_long_values(self) -> None:
+        """Of a long target and header, the beginning is stored, without the beginning of a known secret at its end."""
+        masker.learn(self, "test", ["wörd-of-the-day"])
+        for written in ("wörd-of-the-day", quote_plus("wörd-of-the-day")):
+            for size in range(MAX_TARGET - len(written), MAX_TARGET + 1):
+                text = "/" + "x" * (size - 1)
+                stored = request(text + written + "z" * 99, referer=text + written + "z" * 99)
+                expected = (text + "***")[:MAX_TARGET] if size > MAX_TARGET - len(written) else text + MASK
+                target, headers = redacted_head(
+                    stored._replace(headers=[(b"referer", stored.target.encode("latin-1"))])
+                )
+                self.assertEqual((target, headers[0][1].decode("latin-1")), (expected, expected))
+        self.assertEqual(self.target("/" + "x" * 5000), "/" + "x" * (MAX_TARGET - 1))
 
     @given(st.text(max_size=20), st.text("&;#?=/@:%ab", max_size=20), st.sampled_from(["token", "api_key", "sig"]))
     def test_no_secret_is_left(self, other: str, signs: str, name: str) -> None:

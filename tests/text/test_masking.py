@@ -129,6 +129,28 @@ class KnownSecretsTests(MaskingCase):
         expected = f"https://{MASK}@host says no to {MASK}, expected {{'token': 'abc'}} as in /x?key=abc"
         self.assertEqual(self.masker("hunter2").known(text), expected)
 
+    def test_cut_texts(self) -> None:
+        """A text is cut before it is masked, and the beginning of a secret at the cut is masked."""
+        masker = self.masker("hunter2")
+        for before, secret, after in (
+            ("no login with ", "hunter2", " at db"),
+            ("no login with <", "bWU6aHVudGVyMg", "=="),
+            ("https://", "me:pw-12", "@host"),
+            ("/a?token=", "abcdef", "&b=1"),
+        ):
+            for end in range(1, len(secret) + 1):
+                self.assertEqual(masker.cut(before + secret + after, len(before) + end), f"{before}{MASK}…")
+        self.assertEqual(masker.cut("x" * 20, 20), "x" * 20)
+        self.assertEqual(masker.cut("x" * 21, 20), "x" * 20 + "…")
+
+    @given(st.text("abc'\n", min_size=SHORTEST), st.text("xyz"), st.text("xyz"), st.data())
+    def test_parts(self, secret: str, before: str, after: str, data: st.DataObject) -> None:
+        """Both ends of a part of a text lack the secret that they cut."""
+        inside = len(before) + data.draw(st.integers(1, len(secret) - 1))
+        text, masker = before + secret + after, self.masker(secret)
+        self.assertTrue(masker.part(text, 0, inside).endswith(MASK))
+        self.assertTrue(masker.part(text, inside, len(text)).startswith(MASK))
+
     def test_learning_again(self) -> None:
         """New secrets replace those under the same name; those of a collected owner are dropped."""
         takes_long()
@@ -331,10 +353,33 @@ class NamesTests(SynchronousTestCase):
             "credentials",
             "private",
             "pwd",
+            "X-Custom-Pass",
+            "X-Key",
+            "X-Otp",
+            "X-Client-Cert",
+            "Set-Cookie",
+            "session_id",
+            "sig",
+            "hmac",
+            "event_key_secret",
         ):
             self.assertTrue(is_secret(name), name)
-        for name in ("keywords", "author", "authors", "monkey", "compass", "passenger", "room", "server", ""):
+        for name in (
+            *("keywords", "author", "authors", "monkey", "compass", "passenger", "room", "server", ""),
+            *("keyboard", "hotkeys", "X-Event-Key", "Idempotency-Key", "publicKey", "primary_keys", "design", "signal"),
+        ):
             self.assertFalse(is_secret(name), name)
+
+    @given(
+        st.from_regex(
+            r"[A-Za-z_-]{0,6}(?:[Kk]ey|[Ss]ig|[Cc]ookie|[Oo]tp|[Cc]ert|[Pp]ass|HMAC)[A-Za-z_-]{0,6}", fullmatch=True
+        )
+    )
+    def test_hints(self, name: str) -> None:
+        """The value of each secret name is masked in a query and in JSON, whatever the rest of the text is."""
+        if is_secret(name):
+            for text in (f"/x?{name}=abc", f'{{"{name}": "abc"}}'):
+                self.assertIn(MASK, Masker()(text), text)
 
     def test_secrets_of_a_configuration(self) -> None:
         """Values under secret names and passwords in URLs count; short values, paths and logins do not."""

@@ -7,6 +7,7 @@ import struct
 from twisted.logger import LogEvent, capturedLogs, formatEvent, globalLogPublisher
 
 from errklein.logs import format_line
+from errklein.text.masking import masker
 from tests.web.kit import Echo, WebCase, request
 
 
@@ -41,6 +42,14 @@ class AccessLogTests(WebCase):
         ):
             [line] = self.lines(raw)[-1:]
             self.assertTrue(line.isascii() and line.isprintable(), line)
+
+    def test_long_path(self) -> None:
+        """The line has the first 1,024 characters of a long path, without the beginning of a known secret at their end."""
+        masker.learn(self, "test", ["hunter2-of-the-bot"])
+        for size in (1024, 1020, 1007):
+            path = "/" + "x" * (size - 1)
+            [line] = self.lines(request("GET", path + "hunter2-of-the-bot"))
+            self.assertIn(f'"GET {path}{"" if size == 1024 else "•••"}…" 404', line)
 
     def test_duration_begins_with_the_first_byte(self) -> None:
         """The time on a line is counted from the first byte of the request."""

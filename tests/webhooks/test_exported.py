@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.text.masking import masker
 from errklein.webhooks.deliveries import Attempt, DeliveryState, Outcome, StoredDelivery, StoredRequest
 from errklein.webhooks.exported import InvalidExport, as_values, body_text, details, read_request, summary
 
@@ -49,6 +50,17 @@ class SummaryTests(SynchronousTestCase):
 
 class DetailsTests(SynchronousTestCase):
     """`details` and `body_text`."""
+
+    def test_long_values(self) -> None:
+        """The beginnings of a long target and header are shown, without that of a known secret at their ends; an export has all."""
+        masker.learn(self, "test", ["hunter2-of-the-bot"])
+        target, value = "/" + "x" * 1015, "y" * 4090
+        long = REQUEST._replace(
+            target=f"{target}hunter2-of-the-bot", headers=[(b"x-event", f"{value}hunter2-of-the-bot".encode())]
+        )
+        delivery = StoredDelivery(1, "Github:notification", DeliveryState.DONE, RECEIVED_AT, request=long)
+        self.assertEqual(details(delivery)[-2:], [f"POST {target}•••… from 198.51.100.7", f"x-event: {value}•••…"])
+        self.assertEqual(as_values(delivery)["request"]["target"], long.target)
 
     def test_all_facts(self) -> None:
         """The lines have the facts that are known, the earlier attempts, the request and its headers."""
