@@ -481,6 +481,15 @@ class Journal(Protocol):
         Nothing waits for it, so a crash may lose the last second of them. Errors are logged, and never raised.
         """
 
+    def count(self, route: str) -> None:
+        """Count a successful delivery of the route soon, instead of storing it. A crash may lose the last second."""
+
+    def counted(self, query: DeliveryQuery) -> Deferred[int]:
+        """Return the number of deliveries that were only counted, of the query's route, states and times, to the minute.
+
+        Such a delivery is DONE, and has neither a key nor a reason.
+        """
+
     def wake_up(self, function: Callable[[], None]) -> None:
         """Call the function when deliveries may have become due that another process has changed."""
 

@@ -93,6 +93,7 @@ def wire(
             default_methods=config.WEBHOOK_METHODS,
             client_rate=Rate.of(config.WEBHOOK_CLIENT_RATE) if config.WEBHOOK_CLIENT_RATE else None,
             delivery_log=config.WEBHOOK_LOG,
+            log_rate=Rate.of(config.WEBHOOK_LOG_RATE) if config.WEBHOOK_LOG_RATE else None,
         ),
         # Decoding is limited by the processor: more threads would only slow down the reactor's thread.
         decoding_pool=pool(reactor, "decoding", 2, **waiting),

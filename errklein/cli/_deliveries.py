@@ -18,8 +18,15 @@ from errklein.ports import JournalError
 from errklein.service import DataDirectory, errors_end_program, load_with_options
 from errklein.text.masking import masker
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
-from errklein.webhooks.delivery_words import InvalidWords, next_page, parse_ids, parse_replay, parse_words
-from errklein.webhooks.exported import as_values, body_text, details, summary
+from errklein.webhooks.delivery_words import (
+    InvalidWords,
+    counted_query,
+    next_page,
+    parse_ids,
+    parse_replay,
+    parse_words,
+)
+from errklein.webhooks.exported import as_values, body_text, details, not_recorded, summary
 
 POLL = 0.1
 """The seconds between two looks at replayed deliveries."""
@@ -69,7 +76,7 @@ def _list(archive: JournalArchive, words: Sequence[str], as_json: bool) -> int:
         for delivery in found:
             _print_json(delivery)
         return 0
-    _print(summary(delivery) for delivery in found)
+    _print([*map(summary, found), *not_recorded(archive.counted(counted_query(query, found)))])
     if len(found) == query.limit:
         _complain(f"older ones: errklein deliveries list {next_page(words, found[-1].id)}")
     return 0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from errklein.commands import InvalidValue, check_rule, check_rules
-from errklein.config._webhook_checks import base_path, client_rate, methods, public_url, trusted_proxies
+from errklein.config._webhook_checks import base_path, methods, public_url, rate, trusted_proxies
 from errklein.config.notice_fallback import fallback
 from errklein.webhooks.declaration import DEFAULT_METHODS
 from errklein.webhooks.option_checks import is_number
@@ -331,11 +331,12 @@ SETTINGS: Mapping[str, Setting] = {
     "WEBHOOK_MAX_CONNECTIONS_PER_CLIENT": Setting(1_000, _whole(1)),
     "WEBHOOKS": Setting({}, _optional(_webhooks, {})),
     "WEBHOOK_METHODS": Setting(DEFAULT_METHODS, methods),
-    "WEBHOOK_CLIENT_RATE": Setting("100/s", _optional(client_rate)),
+    "WEBHOOK_CLIENT_RATE": Setting("100/s", _optional(rate)),
     "WEBHOOK_LOG": Setting("bodies", _log_parts),
     "WEBHOOK_LOG_MASK": Setting((), _strings),
     "WEBHOOK_LOG_DAYS": Setting(7, _log_days),
     "WEBHOOK_LOG_SIZE": Setting(1_000_000_000, _whole(1)),
+    "WEBHOOK_LOG_RATE": Setting("100/s", _optional(rate)),
     "WEBHOOK_BODY_MEMORY": Setting(256 * 1024 * 1024, _optional(_whole(0))),
     "GRACE_PERIOD": Setting(10.0, _seconds),
     "REACTOR_DEADLINE": Setting(None, _optional(_zero_or_a_second)),

@@ -27,7 +27,7 @@ def _accepted_by(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 trusted_proxies = _accepted_by(TrustedProxies)
-client_rate = _accepted_by(Rate.of)
+rate = _accepted_by(Rate.of)
 
 
 def methods(value: Any) -> Any:

@@ -15,8 +15,16 @@ from errklein.ports import Journal, JournalError
 from errklein.text import code, fenced, plain, truncated
 from errklein.text.masking import masker
 from errklein.webhooks.deliveries import DeliveryQuery, StoredDelivery
-from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, next_page, parse_ids, parse_replay, parse_words
-from errklein.webhooks.exported import body_text, details, summary
+from errklein.webhooks.delivery_words import (
+    MAX_COUNT,
+    InvalidWords,
+    counted_query,
+    next_page,
+    parse_ids,
+    parse_replay,
+    parse_words,
+)
+from errklein.webhooks.exported import body_text, details, not_recorded, summary
 
 T = TypeVar("T")
 
@@ -43,9 +51,10 @@ class Deliveries(CorePlugin):
         query = self._parsed(parse_words, words)
         query = replace(query, limit=min(query.limit, _MOST_LINES))
         found = await _read(self._journal.find(query))
-        if not found:
+        counted = not_recorded(await _read(self._journal.counted(counted_query(query, found))))
+        lines = _shown([*(summary(self._disclosed(msg, one)) for one in found), *counted])
+        if not lines:
             return "No delivery matches."
-        lines = _shown([summary(self._disclosed(msg, one)) for one in found])
         if len(found) == query.limit:
             lines.append(f"Older ones: {code(f'{self._bot.prefix}deliveries {next_page(words, found[-1].id)}')}")
         return "\n".join(lines)

@@ -25,6 +25,11 @@ class JournalArchive:
         with _journal_errors():
             return _reading.find(self._database, query)
 
+    def counted(self, query: DeliveryQuery) -> int:
+        """Return the number of deliveries that were only counted; see `Journal.counted`."""
+        with _journal_errors():
+            return _reading.counted(self._database, query)
+
     def get(self, id: int) -> StoredDelivery | None:
         """Return a delivery with its request, as `Journal.get` does; None if it is unknown."""
         with _journal_errors():

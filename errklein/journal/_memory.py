@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from twisted.internet.defer import Deferred, fail, succeed
 
@@ -28,6 +29,9 @@ GIVEN_UP = (DeliveryState.DEAD, DeliveryState.FAILED)
 
 MAX_KEYS = 100_000
 """The number of keys that are remembered, and four times that of unverified webhooks."""
+
+MAX_COUNTS = 10_000
+"""The number of webhooks and minutes with counted deliveries."""
 
 
 @dataclass(eq=False)
@@ -82,6 +86,8 @@ class MemoryJournal:
         # The sizes of unverified deliveries that wait or run.
         self._waiting: dict[int, int] = {}
         self._once: dict[int, set[str]] = {}
+        # The numbers of deliveries that were only counted, by route and minute.
+        self._counted: Counter[tuple[str, float]] = Counter()
         self._paused: set[str] = set()
         self._last_id = 0
 
@@ -267,6 +273,25 @@ class MemoryJournal:
             entry = self._add(bounded(delivery))
             if entry.delivery.outcome is not None:
                 entry.attempts.append(Attempt(delivery.attempt, delivery.received_at, entry.delivery.outcome))
+
+    def count(self, route: str) -> None:
+        """See `Journal.count`."""
+        if self._redaction.level == "off":
+            return
+        self._counted[route, self._now() // 60] += 1
+        if len(self._counted) > MAX_COUNTS:
+            del self._counted[next(iter(self._counted))]
+
+    def counted(self, query: DeliveryQuery) -> Deferred[int]:
+        """See `Journal.counted`."""
+        first, last = (query.since or 0) // 60, inf if query.until is None else query.until // 60
+        is_done = query.states is None or DeliveryState.DONE in query.states
+        counted = (
+            number
+            for (route, minute), number in self._counted.items()
+            if is_done and first <= minute <= last and f"{route}:".startswith(f"{query.route or route}:")
+        )
+        return succeed(sum(counted))
 
     def wake_up(self, function: Callable[[], None]) -> None:
         """Do nothing, since no other process can change these deliveries."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from errklein.database import Database
 from errklein.journal._rows import DELIVERY, NUMBERS, STATES, delivery_of, request_of
-from errklein.webhooks.deliveries import Attempt, DeliveryQuery, Outcome, QueueDepth, StoredDelivery
+from errklein.webhooks.deliveries import Attempt, DeliveryQuery, DeliveryState, Outcome, QueueDepth, StoredDelivery
 
 FIRST_ID = """
     WITH RECURSIVE search (low, high) AS (
@@ -52,11 +52,7 @@ def find(database: Database, query: DeliveryQuery) -> Sequence[StoredDelivery]:
     }
     if query.route is None and numbers is None:
         return _page(database, f"SELECT id FROM deliveries WHERE {_BOUNDS} ORDER BY id DESC LIMIT :limit", parameters)
-    routes = [
-        route
-        for route, name in database.read("SELECT id, name FROM routes")
-        if query.route is None or name == query.route or name.startswith(query.route + ":")
-    ]
+    routes = _routes(database, query)
     states = range(len(STATES)) if numbers is None else sorted(numbers)
     terms = [(_UNFINISHED if state < 3 else _FINISHED).format(route, state) for route, state in product(routes, states)]
     found: list[StoredDelivery] = []
@@ -66,6 +62,29 @@ def find(database: Database, query: DeliveryQuery) -> Sequence[StoredDelivery]:
         )
         found += _page(database, ids, parameters)
     return sorted(found, key=lambda delivery: delivery.id, reverse=True)[: query.limit]
+
+
+def counted(database: Database, query: DeliveryQuery) -> int:
+    """See `Journal.counted`."""
+    if query.states is not None and DeliveryState.DONE not in query.states:
+        return 0
+    ((number,),) = database.read(
+        "SELECT total(number) FROM counted WHERE minute BETWEEN ? AND ? AND route IN (SELECT value FROM json_each(?))",
+        (
+            (query.since or 0) // 60,
+            inf if query.until is None else query.until // 60,
+            as_ids(_routes(database, query)),
+        ),
+    )
+    return int(number)
+
+
+def _routes(database: Database, query: DeliveryQuery) -> list[int]:
+    return [
+        route
+        for route, name in database.read("SELECT id, name FROM routes")
+        if query.route is None or name == query.route or name.startswith(query.route + ":")
+    ]
 
 
 def _first_id(database: Database, time: float) -> int:

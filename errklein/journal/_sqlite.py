@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -87,6 +88,7 @@ class SQLiteJournal:
         self._end_attempt = self.outbox.before(self._writer.end)
         self._log_deliveries = self.outbox.before(self._writer.log)
         self._buffer: list[StoredDelivery] = []
+        self._counts: Counter[str] = Counter()
         self._flush: IDelayedCall | None = None
         self._buffer_size = self._waiting_size = self._dropped = 0
         self._maintenance_failed = False
@@ -187,12 +189,28 @@ class SQLiteJournal:
         if self._buffer_size > LOG_SIZE:
             self.flush()
 
+    def count(self, route: str) -> None:
+        """See `Journal.count`."""
+        self._counts[route] += 1
+        if self._flush is None and self._logs:
+            self._flush = self._reactor.callLater(LOG_DELAY, self.flush)
+
+    def counted(self, query: DeliveryQuery) -> Deferred[int]:
+        """See `Journal.counted`."""
+        return self._read(_reading.counted, query)
+
     def flush(self) -> None:
-        """Begin to write the logged deliveries."""
+        """Begin to write the logged and counted deliveries."""
         buffer, size, timer = self._buffer, self._buffer_size, self._flush
         if timer is not None and timer.active():
             timer.cancel()
         self._flush = None
+        if self._counts:
+            counts, self._counts = self._counts, Counter()
+            number = counts.total()
+            self._commits.submit(self._writer.count, counts).addErrback(
+                lambda failure: self._drop(number, failure.getErrorMessage())
+            )
         if not buffer:
             return
         self._buffer, self._buffer_size = [], 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from errklein.database import execute_rows
@@ -183,6 +184,15 @@ class JournalWriter:
             for delivery in deliveries:
                 self._add(rows, bounded(delivery), self._route(connection, delivery.route), delivery.received_at)
         rows.insert(connection)
+        return [None] * len(arguments)
+
+    def count(self, connection: sqlite3.Connection, arguments: Sequence[Mapping[str, int]]) -> Sequence[None]:
+        """See `Journal.count`; for numbers of deliveries by route."""
+        for route, number in chain.from_iterable(counts.items() for counts in arguments):
+            connection.execute(
+                "INSERT INTO counted VALUES (?, ?, ?) ON CONFLICT (minute, route) DO UPDATE SET number = number + excluded.number",
+                (self._now() // 60, self._route(connection, route), number),
+            )
         return [None] * len(arguments)
 
     def _add(self, rows: _Rows, delivery: StoredDelivery, route: int, began_at: float = 0.0) -> int:

@@ -62,6 +62,27 @@ class QueryContract(JournalCase):
         self.assertEqual(self.find(states=[DeliveryState.DUPLICATE]), [])
         self.assertEqual(self.find(states=[]), [])
 
+    def test_counted(self) -> None:
+        """Deliveries that were only counted are numbers by route and minute. They aren't found."""
+        for minute in range(3):
+            self.time = 1020.0 + 60 * minute
+            for route in ("A:a", "A:b", "Ab:a", "A:a"):
+                self.journal.count(route)
+            self.settle()
+        for fields, number in (
+            ({}, 12),
+            ({"route": "A"}, 9),
+            ({"route": "A:a"}, 6),
+            ({"route": "B"}, 0),
+            ({"since": 1085.0, "until": 1100.0}, 4),
+            ({"since": 1085.0}, 8),
+            ({"until": 1085.0}, 8),
+            ({"states": [DeliveryState.FAILED, DeliveryState.DONE]}, 12),
+            ({"states": [DeliveryState.FAILED]}, 0),
+        ):
+            self.assertEqual(self.result_of(self.journal.counted(DeliveryQuery(**fields))), number, fields)
+        self.assertEqual(self.find(), [])
+
     def test_find_by_time(self) -> None:
         """A page of a range of times, both ends included."""
         ids = []

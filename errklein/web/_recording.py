@@ -10,6 +10,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from errklein.ports import Journal, JournalError, LaterDeliveries
+from errklein.running import TokenBucket
 from errklein.running.rate_limit import RateLimit
 from errklein.running.threads import ThreadWaits
 from errklein.verify import ImmediateResponse
@@ -19,6 +20,7 @@ from errklein.web._stock_request import WebhookRequest
 from errklein.web.facade.delivery import DeliveryInfo
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import MAX_LOGGED_BODY, DeliveryState, Outcome, StoredDelivery, StoredRequest
+from errklein.webhooks.rates import Rate
 
 _RETRY_AFTER = 10.0
 _FOREVER = 1e9
@@ -33,6 +35,7 @@ class Recording:
     :param waits: Lets plugins' threads wait for the journal.
     :param now: Returns the Unix time in seconds.
     :param level: The setting WEBHOOK_LOG.
+    :param rate: The setting WEBHOOK_LOG_RATE.
     """
 
     log = Logger(namespace="errklein.web")
@@ -44,6 +47,7 @@ class Recording:
         later: LaterDeliveries | None = None,
         waits: ThreadWaits | None = None,
         level: str = "off",
+        rate: Rate | None = None,
     ) -> None:
         self._journal = journal
         self._later = later
@@ -53,6 +57,8 @@ class Recording:
         self.running: set[int] = set()
         """The ids of logged deliveries whose handler is running after the response, so that no replay begins meanwhile."""
         self._with_bodies = level == "bodies"
+        self._rate = rate
+        self._buckets: dict[str, TokenBucket] = {}
         self._logged = _Logged(self) if journal is not None and level != "off" else None
 
     def plain(self) -> OutcomeRecorder | None:
@@ -120,11 +126,18 @@ class Recording:
         request.send_error(problem)
 
     def responded(self, delivery: Delivery, hook: Hook) -> None:
-        """Log a delivery that has its response."""
+        """Log a delivery that has its response. If a webhook has very many successful ones, further ones are only counted."""
         request, journal = delivery.request, self._journal
         assert journal is not None
         if not hook.declaration.recorded:
             return
+        if self._rate is not None and 0 < delivery.status < 400:
+            bucket = self._buckets.get(hook.route)
+            if bucket is None:
+                bucket = self._buckets[hook.route] = TokenBucket(self._now, self._rate.interval, self._rate.count)
+            if bucket.take():
+                journal.count(hook.route)
+                return
         outcome = Outcome(delivery.status, delivery.reason, request.site.now() - request.begun)
         state = DeliveryState.DONE if outcome.succeeded else DeliveryState.FAILED
         body = delivery.body() if self._with_bodies and request.body_size <= MAX_LOGGED_BODY else None

@@ -124,7 +124,8 @@ class WebServer:
         :param later: Records the deliveries of `ack="now"`, and passes them to `run` later.
         :param waits: Lets plugins' threads wait for the journal.
         """
-        recording = Recording(self._now, journal, later, waits, self._services.settings.delivery_log)
+        settings = self._services.settings
+        recording = Recording(self._now, journal, later, waits, settings.delivery_log, settings.log_rate)
         self._services = replace(self._services, recording=recording, messages=journal.outbox)
         # Without messages: the end of a recorded delivery writes them itself.
         self._recorded_services = replace(

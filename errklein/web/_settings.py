@@ -66,5 +66,8 @@ class WebSettings:
     delivery_log: str = "bodies"
     """The stored part of requests: "bodies", "heads" for all except bodies, or "off"."""
 
+    log_rate: Rate | None = None
+    """The rate of a webhook's successful deliveries above which they are counted instead of recorded; None if it is unlimited."""
+
     access_log: bool = True
     """Log a line per response, at the level INFO."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from errklein.text.suggestions import did_you_mean
-from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState
+from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 
 MAX_COUNT = 1000
 """The maximal number of deliveries in a list or replay."""
@@ -89,6 +89,13 @@ def next_page(words: Sequence[str], last: int) -> str:
     if "before" in kept:
         del kept[(at := kept.index("before")) : at + 2]
     return shlex.join([*kept, "before", str(last)])
+
+
+def counted_query(query: DeliveryQuery, page: Sequence[StoredDelivery]) -> DeliveryQuery:
+    """Return the query of the deliveries that were only counted, in the time of a page of the query."""
+    since = page[-1].received_at if len(page) == query.limit else query.since
+    until = page[0].received_at if page and query.before is not None else query.until
+    return replace(query, since=since, until=until)
 
 
 def parse_ids(words: Iterable[str]) -> list[int] | None:

@@ -29,6 +29,11 @@ def summary(delivery: StoredDelivery) -> str:
     return f"{delivery.id} {delivery.state} {shown_time(delivery.received_at)} {delivery.route}{origin}{outcome}"
 
 
+def not_recorded(number: int) -> list[str]:
+    """Return the line about deliveries that were only counted; none if there are none."""
+    return [f"and {number} not recorded: successful ones above WEBHOOK_LOG_RATE"] if number else []
+
+
 def described(outcome: Outcome) -> str:
     """Return an outcome as text, such as `500 after 0.2 s: ValueError`."""
     status = f"{outcome.status or 'no response'} after {outcome.seconds:.1f} s"

@@ -396,6 +396,7 @@ class Mistakes(ConfigCase):
             ("WEBHOOK_METHODS = 'PSOT'", "WEBHOOK_METHODS: expected HTTP methods", "'PSOT'; did you mean 'POST'?"),
             ("WEBHOOK_METHODS = ()", "WEBHOOK_METHODS: expected HTTP methods such as ('POST',), not a tuple"),
             ("WEBHOOK_CLIENT_RATE = 100", "WEBHOOK_CLIENT_RATE: expected a rate such as '10/s', ", "not 100"),
+            ("WEBHOOK_LOG_RATE = 100", "WEBHOOK_LOG_RATE: expected a rate such as '10/s', ", "not 100"),
             ("WEBHOOK_LOG = 'all'", "WEBHOOK_LOG: expected 'bodies', 'heads' or 'off', not 'all'"),
             ("WEBHOOK_LOG_DAYS = 0", "WEBHOOK_LOG_DAYS: expected a number of days, more than 0 and at most 10000"),
             ("REACTOR_DEADLINE = 0.5", "REACTOR_DEADLINE: expected 0, or a number of seconds, at least 1, not 0.5"),

@@ -318,6 +318,44 @@ class Broken(BotPlugin):
         return self.after(payload)
 
 
+class BusyTests(PluginTestCase):
+    """A webhook with more deliveries than WEBHOOK_LOG_RATE."""
+
+    plugins = (Broken,)
+    config = {"WEBHOOK_LOG_RATE": "3/s", "WEBHOOKS": {"Broken:now": {"rate": "7/s"}}}
+
+    def test_successful_ones_are_counted(self) -> None:
+        """Above the rate of its webhook, a successful delivery isn't recorded, but counted in lists."""
+        self.bot.advance(1000)
+        self.bot.plugin("Broken").works = True
+        for number in range(5):
+            self.post("/after", json={"number": number})
+        self.bot.advance(1)
+        shown = self.command("!deliveries")
+        self.assertEqual([line[:6] for line in shown.splitlines()], ["3 done", "2 done", "1 done", "and 2 "])
+        self.assertTrue(shown.endswith("\nand 2 not recorded: successful ones above WEBHOOK_LOG_RATE"), shown)
+        self.assertIn("and 2 not recorded", self.command("!deliveries Broken:after since 10m limit 1000"))
+        self.assertNotIn("not recorded", self.command("!deliveries Broken:now"))
+        self.assertEqual(self.command("!deliveries failed"), "No delivery matches.")
+        self.bot.advance(1)
+        self.post("/after", json={"number": 5})
+        self.bot.advance(1)
+        self.assertTrue(self.command("!deliveries").startswith("6 done"))
+
+    def test_others_are_recorded(self) -> None:
+        """Failed and refused deliveries and those with `ack="now"` are recorded at any rate."""
+        for _ in range(5):
+            self.post("/after", json={"number": 7})
+        self.bot.plugin("Broken").works = True
+        for _ in range(8):
+            self.post("/now", json={"number": 7})
+        self.bot.advance(1)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 5)
+        shown = self.command("!deliveries limit 30")
+        counts = [shown.count(f" {state} ") for state in ("failed", "done", "refused", "not recorded")]
+        self.assertEqual(counts, [5, 7, 1, 0], shown)
+
+
 class ReplayedTests(PluginTestCase):
     """Deliveries that the bot has received itself."""
 

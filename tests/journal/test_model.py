@@ -35,6 +35,7 @@ STEP = st.one_of(
     st.tuples(st.just("record"), ROUTE, ACK, st.sampled_from(["", "k", "l"]), SECONDS, SECONDS),
     st.tuples(st.just("record"), ROUTE, ACK, st.sampled_from(["", "k", "l"]), SECONDS, SECONDS),
     st.tuples(st.just("log"), ROUTE, LOGGED, OUTCOME),
+    st.tuples(st.just("count"), ROUTE),
     st.tuples(st.just("lease"), ROUTE, st.integers(1, 3), SECONDS, st.booleans(), IDS),
     st.tuples(st.just("lease"), ROUTE, st.integers(1, 3), SECONDS, st.booleans(), IDS),
     st.tuples(st.just("extend"), IDS, SECONDS),
@@ -88,9 +89,13 @@ class ModelTests(SynchronousTestCase):
             found = self.successResultOf(journal.find(DeliveryQuery(states=[DeliveryState.RUNNING])))
             result = journal.retry_at(found[0].id, arguments[0], None) if found else None
         elif name == "find":
-            result = journal.find(DeliveryQuery(*arguments, limit=3))
+            counted = self.successResultOf(journal.counted(DeliveryQuery(*arguments)))
+            return self.successResultOf(journal.find(DeliveryQuery(*arguments, limit=3))), counted
         elif name == "replay":
             return sorted(self.successResultOf(journal.replay(*arguments)))
+        elif name == "count":
+            journal.count(*arguments)
+            self.reactor.advance(1)
         elif name != "wait":
             result = getattr(journal, name)(*arguments)
         return None if result is None else self.successResultOf(result)

@@ -111,6 +111,17 @@ class AgeTests(RetentionCase):
         self.assertEqual(self.tables()["dedupe"], 0)
         self.record(key="k", window=10 * DAY)
 
+    def test_counts_are_removed(self) -> None:
+        """Numbers of counted deliveries are removed after the same time."""
+        self.journal.count("Builds:build")
+        self.settle()
+        self.time += 7 * DAY
+        self.maintain()
+        self.assertEqual(self.result_of(self.journal.counted(DeliveryQuery())), 1)
+        self.time += 60
+        self.maintain()
+        self.assertEqual(self.result_of(self.journal.counted(DeliveryQuery())), 0)
+
     def test_ids_are_not_used_again(self) -> None:
         """After a restart, the ids of deliveries that were removed aren't given to others."""
         last = self.fill(3, body=10)[-1]

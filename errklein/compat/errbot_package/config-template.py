@@ -238,6 +238,9 @@ DIVERT_TO_THREAD = ()
 # The days for which requests are stored.
 # WEBHOOK_LOG_DAYS = 7
 
+# The rate of a webhook's successful deliveries above which they are counted instead of recorded. None: unlimited.
+# WEBHOOK_LOG_RATE = "100/s"
+
 # The maximum size of all stored requests (bytes).
 # WEBHOOK_LOG_SIZE = 1_000_000_000
 
