@@ -150,8 +150,9 @@ class Events:
 
     def _dispatch(self, backend: Backend, message: Message) -> bool:
         """Run the command in the message. Return whether the message is passed to the plugins' callbacks."""
-        # Clients must not reply to notices automatically, since two bots could do so endlessly (RFC 2812, 3.3.2).
-        if self._stopped or (isinstance(message.extras, Mapping) and message.extras.get("notice")):
+        # Bots must not reply to notices automatically, nor to each other, since they could do so endlessly (RFC 2812, 3.3.2).
+        extras = message.extras if isinstance(message.extras, Mapping) else {}
+        if self._stopped or extras.get("notice") or extras.get("bot"):
             return True
         if message.is_direct:
             self._notices.person_seen(backend, message.frm)

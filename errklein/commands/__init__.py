@@ -26,7 +26,7 @@ from errklein.commands._declaration import (
 from errklein.commands._decorators import botcmd, botmatch, cmdfilter, re_botcmd
 from errklein.commands._dynamic import Command
 from errklein.commands._history import History, Sender, contains_recall, recall_position
-from errklein.commands._parsing import Prefixes, find_command, strip_prefix, unknown_command
+from errklein.commands._parsing import Prefixes, command_hint, find_command, strip_prefix, unknown_command
 from errklein.commands._registry import CommandRegistry, FilterRegistry, RegisteredCommand, RegisteredFilter
 from errklein.commands.access import (
     Caller,
@@ -75,6 +75,7 @@ __all__ = [
     "check_rule",
     "check_rules",
     "cmdfilter",
+    "command_hint",
     "concurrent",
     "contains_recall",
     "documentation",

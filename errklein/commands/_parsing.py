@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from errklein.text import plain
+from errklein.text import code, plain
 
 
 @dataclass(frozen=True)
@@ -87,3 +87,9 @@ def unknown_command(text: str, names: Iterable[str], prefix: str) -> str:
     if near:
         reply += "\n\nDid you mean " + " or ".join(quoted(spaced[name]) for name in near) + "?"
     return reply
+
+
+def command_hint(prefix: str) -> str:
+    """Return the sentence that explains how to give commands, in Markdown."""
+    listed = f"{code(f'{prefix}help')} lists them."
+    return f"Commands begin with {code(prefix)}; {listed}" if prefix else f"Commands: {listed}"

@@ -319,6 +319,8 @@ SETTINGS: Mapping[str, Setting] = {
     "IRC_ACL_PATTERN": Setting("{nick}!{user}@{host}", _pattern),
     # errklein's own
     "BACKENDS": Setting({}, _mapping),
+    "BOT_NICK_PREFIX": Setting(True, _flag),
+    "COMMAND_RATE": Setting("200/h", _optional(rate)),
     "WEBHOOK_TIMEOUT": Setting(60.0, _some_seconds),
     "WEBHOOK_POOLSIZE": Setting(20, _whole(1)),
     "WEBHOOK_QUEUE": Setting(200, _whole(0)),

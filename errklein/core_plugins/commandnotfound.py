@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
+from errklein.bot import Overview
 from errklein.chat import Message
+from errklein.commands import command_hint
 from errklein.core_plugins import CorePlugin
-from errklein.ports import HasOwnReplies
+from errklein.ports import HasOwnReplies, OperatorConsole
+from errklein.running import on_reactor
+from errklein.running.context import person_origin
+from errklein.running.rate_limit import RateLimit
+
+_GREETINGS = frozenset(("hello", "help"))
 
 
 class CommandNotFoundFilter(CorePlugin):
@@ -14,6 +22,32 @@ class CommandNotFoundFilter(CorePlugin):
 
     Punctuation such as `!!!` or `!?` isn't a command, and gets no reply.
     """
+
+    def __init__(self, bot: Any, name: str | None = None) -> None:
+        super().__init__(bot, name)
+        self._hints = RateLimit(bot.reactor.seconds, inf, 10_000)
+
+    @on_reactor
+    def callback_message(self, message: Message) -> None:
+        """Explain commands once to each person who sends "hello" or "help" in private, unless others read such messages."""
+        backend = self._bot.backend
+        settings = self._bot.bot_config.networks[backend.network].now
+        if (
+            message.body.strip(" !.?").lower() not in _GREETINGS
+            or not message.is_direct
+            or message.delayed
+            or message.extras.get("notice")
+            or settings.BOT_PREFIX_OPTIONAL_ON_CHAT
+            or settings.SUPPRESS_CMD_NOT_FOUND
+            or settings.CHATROOM_RELAY
+            or isinstance(backend, OperatorConsole)
+            or self._bot.dispatcher.finder.begins_with_prefix(backend, message)
+            or any(command.declaration.match(message.body) for command in self._bot.registry.unprefixed)
+            or Overview(self._bot, backend).plugins_read_messages
+        ):
+            return
+        if message.frm is not None and self._hints.allows(person_origin(backend.network, message.frm)):
+            self.send(message.frm, command_hint(settings.BOT_PREFIX))
 
     async def unknown(self, msg: Message, cmd: None, args: Any, dry_run: bool, emptycmd: bool = True) -> str:
         """Return the reply to a message whose command is unknown, or ""."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from errklein.chat import Identifier, Message
@@ -18,13 +18,13 @@ class Flows(CorePlugin):
     """List, start and stop flows, which guide people through several commands."""
 
     @botcmd
-    def flows_list(self, msg: Message, args: str) -> str:
+    async def flows_list(self, msg: Message, args: str) -> str:
         """List the flows."""
         roots = self._bot.flow_executor.flow_roots
         return "\n".join(f"- **{name}** {_summary(roots[name])}" for name in sorted(roots)) or "There are no flows."
 
     @botcmd(syntax="<name>")
-    def flows_show(self, msg: Message, args: str) -> str:
+    async def flows_show(self, msg: Message, args: str) -> str:
         """Show the steps of a flow.
 
         Usage: !flows show FLOW
@@ -33,7 +33,7 @@ class Flows(CorePlugin):
         return _drawing(f"Flow [{root.name}]", tree(root, str))
 
     @botcmd(historize=False, syntax="<name> [context as JSON]")
-    def flows_start(self, msg: Message, args: str) -> Iterator[str]:
+    async def flows_start(self, msg: Message, args: str) -> AsyncIterator[str]:
         """Start a flow.
 
         Usage: !flows start FLOW [CONTEXT]
@@ -82,7 +82,7 @@ class Flows(CorePlugin):
         return _drawing(f"Flow [{root.name}] {_summary(root)}", steps)
 
     @botcmd(syntax="[name]")
-    def flows_stop(self, msg: Message, args: str) -> str:
+    async def flows_stop(self, msg: Message, args: str) -> str:
         """Stop your flow.
 
         Usage: !flows stop [FLOW]
@@ -99,7 +99,7 @@ class Flows(CorePlugin):
 
     @admin_by_default
     @botcmd(syntax="user flow_name")
-    def flows_kill(self, msg: Message, args: str) -> str:
+    async def flows_kill(self, msg: Message, args: str) -> str:
         """Stop the flow of a person or room.
 
         Usage: !flows kill USER FLOW

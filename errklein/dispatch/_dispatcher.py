@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from errklein.chat import EXACT, Identifier, Message
 from errklein.commands import CommandRegistry, FilterRegistry, History
+from errklein.dispatch._command_rate import CommandRate
 from errklein.dispatch._execution import Execution
 from errklein.dispatch._filters import Filtering
 from errklein.dispatch._finding import CommandFinder, NothingToRepeat, UnknownCommand
@@ -67,6 +68,7 @@ class Dispatcher:
         }
         self.disclosure = Disclosure(networks)
         self._replies = replies = Replies(networks, deliver, self.disclosure, wait_for)
+        self._rate = CommandRate(reactor.seconds, networks, replies)
         self._filtering = Filtering(self.filters, workers.others, workers.queues)
         self.conversations = Conversations(reactor, networks, replies)
         self.flow_executor = FlowExecutor(reactor, networks, registry, workers.commands, send, self.disclosure)
@@ -107,7 +109,9 @@ class Dispatcher:
         try:
             found = self.finder.find(backend, message)
         except UnknownCommand as unknown:
-            return self._unknown(backend, unknown.message)
+            return None if self._rate.exceeded(backend, message) else self._unknown(backend, unknown.message)
+        if any(one.command.declaration.prefixed for one in found) and self._rate.exceeded(backend, message):
+            return None
         if len(found) == 1:
             return self._consider(found[0])
         if not found and (console := self._consoles.get(backend.network)) is not None:

@@ -8,7 +8,7 @@ from functools import partial
 from logging import INFO
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -102,6 +102,9 @@ class Execution:
         if where is Placement.THREAD and not core and not invocation.settings.BOT_ASYNC:
             begin = partial(self._blocking_commands.run, begin)
         if waits:
+            if not core:
+                # Commands of the core that came before it run before it, too.
+                begin = partial(self._after_core, begin)
             begin = partial(
                 self._admin_queues[core].run,
                 partial(self._alone, core, command.name, begin),
@@ -115,6 +118,9 @@ class Execution:
     def _alone(self, core: bool, name: str, begin: Callable[[], Deferred[Any]]) -> Deferred[Any]:
         self._running_alone[core] = name
         return begin()
+
+    def _after_core(self, begin: Callable[[], Deferred[Any]]) -> Deferred[Any]:
+        return self._admin_queues[True].run(lambda: succeed(None)).addCallback(lambda _: begin())
 
     def _reply_that_it_waits(self, core: bool, invocation: Invocation) -> None:
         names = (invocation.command.name, self._running_alone[core])

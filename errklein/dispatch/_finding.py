@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from errklein.chat import Message
+from errklein.chat import EXACT, Message
 from errklein.commands import (
     CommandRegistry,
     History,
@@ -20,7 +20,7 @@ from errklein.commands import (
 )
 from errklein.dispatch._invocation import Invocation
 from errklein.dispatch._networks import Networks
-from errklein.ports import Backend
+from errklein.ports import Backend, HasNameRules
 
 
 class NothingToRepeat(Exception):
@@ -49,24 +49,36 @@ class CommandFinder:
 
         A message without a prefix runs the commands with a matching pattern that require none. Raises UnknownCommand if the
         message has a prefix and matches no command, and NothingToRepeat if it repeats a command that isn't in the history.
+
+        The bot's nick followed by a colon or comma is a prefix only if a command follows, since people also talk about the bot.
         """
         registry, settings = self._registry, self._networks.settings(backend)
         prefixes = self._prefixes_of(settings)
-        text = strip_prefix(message.body, prefixes, message.is_direct)
+        text = self._command_text(message.body, prefixes, message.is_direct)
 
         def matching(commands: Iterable[RegisteredCommand], text: str) -> list[Invocation]:
             found = (command for command in commands if command.declaration.match(text) is not None)
             return [Invocation(backend, message, command, text, settings) for command in found]
 
+        def named(text: str) -> list[Invocation]:
+            found = find_command(text, registry, registry.most_words)
+            command = None if found is None else registry.get(found[0])
+            return [Invocation(backend, message, command, found[1], settings)] if found and command else []
+
+        invocations: list[Invocation] = []
+        if text is not None:
+            if invocations := named(text):
+                return invocations
+            back = recall_position(text, prefixes.prefix)
+            if back is not None and strip_prefix(message.body, prefixes, False) is not None:
+                return [self._repeated(backend, message, back, settings)]
+            invocations = matching(registry.by_pattern, text)
+        if not invocations and settings.BOT_NICK_PREFIX and (after := _after_nick(backend, message.body)) is not None:
+            after = after.removeprefix(prefixes.prefix).strip()
+            prefixed = (command for command in registry.by_pattern if command.declaration.prefixed)
+            invocations = named(after) or matching(prefixed, after)
         if text is None:
-            return matching(registry.unprefixed, message.body.strip())
-        found = find_command(text, registry, registry.most_words)
-        if found is not None and (command := registry.get(found[0])) is not None:
-            return [Invocation(backend, message, command, found[1], settings)]
-        back = recall_position(text, prefixes.prefix)
-        if back is not None and strip_prefix(message.body, prefixes, False) is not None:
-            return [self._repeated(backend, message, back, settings)]
-        invocations = matching(registry.by_pattern, text)
+            return invocations + matching(registry.unprefixed, message.body.strip())
         if not invocations:
             raise UnknownCommand(message)
         return invocations
@@ -75,7 +87,7 @@ class CommandFinder:
         """Return whether the message begins with a prefix or, if the prefix is empty, with a command's name."""
         prefixes = self._prefixes_of(self._networks.settings(backend))
         if prefixes.prefix:
-            return strip_prefix(message.body, prefixes, False) is not None
+            return self._command_text(message.body, prefixes, False) is not None
         return find_command(message.body, self._registry, self._registry.most_words) is not None
 
     def without_prefix(self, message: Message) -> str:
@@ -83,6 +95,19 @@ class CommandFinder:
         prefixes = self._prefixes_of(self._networks.settings(self._networks.current))
         text = strip_prefix(message.body, prefixes, message.is_direct)
         return message.body if text is None else text
+
+    def _command_text(self, body: str, prefixes: Prefixes, direct: bool) -> str | None:
+        """Return the text after the prefix, or None without a prefix.
+
+        A prefix that ends with a letter or digit may also be the beginning of another word: then a command must follow.
+        """
+        text = strip_prefix(body, prefixes, direct)
+        prefix = prefixes.prefix
+        if text and prefix[-1:].isalnum() and text[0].isalnum() and body.startswith(prefix + text[0]):
+            known = find_command(text, self._registry, self._registry.most_words) is not None
+            if not known and all(command.declaration.match(text) is None for command in self._registry.by_pattern):
+                return None
+        return text
 
     def _repeated(self, backend: Backend, message: Message, back: int, settings: Any) -> Invocation:
         given = self._histories[backend.network].recall(Sender.of(message), back)
@@ -105,3 +130,14 @@ class CommandFinder:
             tuple(settings.BOT_ALT_PREFIX_SEPARATORS),
             settings.BOT_ALT_PREFIX_CASEINSENSITIVE,
         )
+
+
+def _after_nick(backend: Backend, body: str) -> str | None:
+    """Return the text after the bot's nick and a colon or comma, or None if the message doesn't begin with them."""
+    bot = backend.bot_identifier
+    nick = str(getattr(bot, "nick", None) or getattr(bot, "person", "")).removeprefix("@")
+    body = body.removeprefix("@")
+    fold = (backend.name_rules if isinstance(backend, HasNameRules) else EXACT).fold
+    if not nick or body[len(nick) : len(nick) + 1] not in (":", ",") or fold(body[: len(nick)]) != fold(nick):
+        return None
+    return body[len(nick) + 1 :].strip()

@@ -147,7 +147,7 @@ class NetworkTests(PluginTestCase):
     def test_notices_that_arrive(self) -> None:
         """A notice that the network has taken is sent once."""
         self.bot.bot.warn_admins("careful")
-        self.bot.say("hello")
+        self.bot.say("good morning")
         self.assertEqual(self.bot.sent_to("@admin"), ["careful"])
 
     def test_notice_that_is_sent_after_the_next_start(self) -> None:
@@ -155,17 +155,17 @@ class NetworkTests(PluginTestCase):
         patch = self.patch(self.bot.backend, "send_message", lambda message: fail(SentLater("the bot stops")))
         self.bot.bot.warn_admins("careful")
         patch.restore()
-        self.bot.say("hello")
+        self.bot.say("good morning")
         self.assertEqual(self.bot.messages, [])
 
     def test_next_message(self) -> None:
         """A notice that could not be sent is sent, with its time, when the administrator writes to the bot; only once."""
         self.fail_to_send().restore()
-        self.bot.say("hello", frm="@bob")
-        self.bot.say("hello", room="#ops")
+        self.bot.say("good morning", frm="@bob")
+        self.bot.say("good morning", room="#ops")
         self.assertEqual(self.bot.messages, [])
         for _ in range(2):
-            self.bot.say("hello")
+            self.bot.say("good morning")
         [text] = self.bot.sent_to("@admin")
         self.assertRegex(text, r"^Notices that you may have missed:\s+\d{4}-\d\d-\d\d \d\d:\d\d:\d\d: careful$")
 
@@ -184,7 +184,7 @@ class NetworkTests(PluginTestCase):
         for number in range(MOST):
             self.bot.bot.warn_admins(f"problem {number}")
         refusing.restore()
-        self.bot.say("hello")
+        self.bot.say("good morning")
         [text] = self.bot.sent_to("@admin")
         self.assertTrue(text.startswith("Notices that you may have missed; older ones are in the log:"), text)
         self.assertNotIn("careful", text)
@@ -193,9 +193,9 @@ class NetworkTests(PluginTestCase):
     def test_repeated_failure(self) -> None:
         """It is kept if it can't be sent again."""
         refusing = self.fail_to_send()
-        self.bot.say("hello")
+        self.bot.say("good morning")
         refusing.restore()
-        self.bot.say("hello")
+        self.bot.say("good morning")
         self.assertIn("careful", self.bot.sent_to("@admin")[0])
 
 
@@ -218,7 +218,7 @@ class IRCTests(WholeBotCase):
     def test_offline_administrator(self) -> None:
         """An administrator who was offline gets the notice, with the exception's text, after a message to the bot."""
         self.assertNotIn("x1", str(self.notify()))
-        self.server.say(":boss!b@trusted PRIVMSG errklein :hello")
+        self.server.say(":boss!b@trusted PRIVMSG errklein :good morning")
         header, text = self.lines()
         self.assertEqual(header, "PRIVMSG boss :Notices that you may have missed:")
         self.assertRegex(text, r"^PRIVMSG boss :\d{4}-\d\d-\d\d \d\d:\d\d:\d\d: A plugin failed: KeyError: 'x1'$")
@@ -228,31 +228,31 @@ class IRCTests(WholeBotCase):
         self.notify()
         self.server.say(":boss!b@trusted JOIN #ops")
         self.assertIn("A plugin failed: KeyError: 'x1'", str(self.lines()))
-        self.server.say(":boss!b@trusted PRIVMSG errklein :hello")
+        self.server.say(":boss!b@trusted PRIVMSG errklein :good morning")
         self.assertEqual(self.lines(), [])
 
     def test_stranger_with_the_nick(self) -> None:
         """Another person with the administrator's nick gets no missed notice."""
         self.notify()
-        self.server.say(":boss!b@evil JOIN #ops", ":boss!b@evil PRIVMSG errklein :hello")
+        self.server.say(":boss!b@evil JOIN #ops", ":boss!b@evil PRIVMSG errklein :good morning")
         self.assertEqual(self.lines(), [])
-        self.server.say(":boss!b@evil QUIT :bye", ":BOSS!b@trusted PRIVMSG errklein :hello")
+        self.server.say(":boss!b@evil QUIT :bye", ":BOSS!b@trusted PRIVMSG errklein :good morning")
         self.assertIn("PRIVMSG BOSS :Notices", str(self.lines()))
 
     def test_present(self) -> None:
         """An administrator whom the bot can recognise gets a notice once."""
         self.server.say(":boss!b@trusted JOIN #ops")
         self.assertEqual(self.notify(), ["PRIVMSG boss :A plugin failed: KeyError: 'x1'"])
-        self.server.say(":boss!b@trusted PRIVMSG errklein :hello")
+        self.server.say(":boss!b@trusted PRIVMSG errklein :good morning")
         self.assertEqual(self.lines(), [])
 
     def test_no_such_nick(self) -> None:
         """A notice that the server rejects is kept although the administrator seemed present."""
-        self.server.say(":boss!b@trusted PRIVMSG errklein :hello")
+        self.server.say(":boss!b@trusted PRIVMSG errklein :good morning")
         self.bot.warn_admins("careful")
         self.test_bot.reactor.advance(0)
         self.server.read()
         self.server.say(":irc.example 401 errklein boss :No such nick/channel")
         self.lines()
-        self.server.say(":boss!b@trusted PRIVMSG errklein :hello")
+        self.server.say(":boss!b@trusted PRIVMSG errklein :good morning")
         self.assertIn("careful", str(self.lines()))

@@ -8,7 +8,7 @@ from unittest import mock
 
 from twisted.internet.defer import Deferred, inlineCallbacks
 
-from errklein import BotPlugin, botcmd, re_botcmd
+from errklein import BotPlugin, Command, Message, botcmd, botmatch, re_botcmd
 from errklein.ports import OutboxClosed, OutboxFull
 from tests.networks import NetworksCase
 
@@ -98,6 +98,13 @@ class Talker(BotPlugin):
         gate: Deferred[Any] = Deferred()
         self.gates.append(gate)
         return gate
+
+
+class Reader(BotPlugin):
+    """A plugin that reads messages."""
+
+    def callback_message(self, message: Message) -> None:
+        """Do nothing."""
 
 
 class TalkerCase(NetworksCase):
@@ -225,6 +232,123 @@ class PrefixTests(TalkerCase):
         self.assertEqual(len(self.say(".hello world", network="dotted")), 1)
         self.assertEqual(self.say("!hello world", network="dotted"), [])
         self.assertIn('".hello world"', self.say(".helo world", network="dotted")[0])
+
+
+class NickPrefixTests(TalkerCase):
+    """The bot's nick as a prefix."""
+
+    networks = {"libera": {"BOT_IDENTITY": {"username": "kit"}}, "off": {"BOT_NICK_PREFIX": False}}
+
+    def test_nick(self) -> None:
+        """The nick and a colon or comma is a prefix, in rooms and in private, and BOT_PREFIX may follow."""
+        for text in ("kit: hello world", "kit,hello world", "@kit: hello world", "kit:  !hello world", "kit: found"):
+            self.assertEqual(len(self.say(text)) + len(self.say(text, to="#ops")), 2, text)
+
+    def test_other_words(self) -> None:
+        """What doesn't begin with the nick and a colon or comma, or has no command after it, is an ordinary message."""
+        for text in (
+            "kit hello world",
+            "kitten: hello world",
+            "kit: thank you",
+            "kit: !!",
+            "kit: 1",
+            "kit:",
+            "x kit: items",
+        ):
+            self.assertEqual(self.say(text), [], text)
+
+    def test_turned_off(self) -> None:
+        """With `BOT_NICK_PREFIX = False` it is none."""
+        self.assertEqual(
+            self.say("errbot: hello world", network="off") + self.say("err: hello world", network="off"), []
+        )
+
+    def test_patterns_without_prefix(self) -> None:
+        """A pattern that needs no prefix gets the message with the nick, as without this prefix."""
+        matched: list[str] = []
+        command = Command(
+            lambda plugin, msg, match: matched.append(match.string),
+            cmd_type=botmatch,
+            cmd_args=("^kit: (hi|items)",),
+            name="hi",
+        )
+        self.talker.create_dynamic_plugin("Matching", (command,))
+        self.say("kit: hi")
+        self.assertEqual(self.say("kit: items"), ["one", "two"])
+        self.assertEqual(matched, ["kit: hi", "kit: items"])
+
+
+class WordPrefixTests(TalkerCase):
+    """A prefix that consists of letters."""
+
+    networks = {"libera": {"BOT_PREFIX": "kc"}}
+
+    def test_part_of_a_word(self) -> None:
+        """Such a prefix needs no space after it; but a longer word is none, unless a command follows."""
+        for text in ("kc hello world", "kchello world"):
+            self.assertEqual(self.say(text), ["hello ''"])
+        self.assertEqual(self.say("kcfound"), ["found it"])
+        self.assertEqual(self.say("kcx probe"), [])
+        self.assertIn("not found", self.say("kc x probe")[0])
+
+
+class HintTests(TalkerCase):
+    """The explanation of commands."""
+
+    networks = {"libera": {}, "loose": {"BOT_PREFIX_OPTIONAL_ON_CHAT": True}}
+
+    def test_once(self) -> None:
+        """Each person who sends a greeting in private learns once how to give commands."""
+        self.assertEqual(self.say("hello", to="#ops"), [])
+        self.assertEqual(self.say("Hello!"), ["Commands begin with !; !help lists them."])
+        self.assertEqual(self.say("help"), [])
+        self.assertEqual(len(self.say("help", frm="carol")), 1)
+        self.assertIn("All commands", self.say("help", network="loose")[0])
+
+
+class ReadingTests(NetworksCase):
+    """A plugin that reads messages."""
+
+    plugins = (Reader,)
+
+    def test_no_hint(self) -> None:
+        """Its people get no explanation of commands, since the plugin may reply itself."""
+        self.assertEqual(self.say("hello"), [])
+
+
+class RateTests(TalkerCase):
+    """COMMAND_RATE."""
+
+    networks = {"libera": {"BOT_ADMINS": ("alice",), "COMMAND_RATE": "3/min"}, "free": {"COMMAND_RATE": None}}
+
+    def test_limit(self) -> None:
+        """A person's further commands, unknown ones included, are ignored, with one reply a minute; others' aren't."""
+        texts = [self.say(text) for text in ("!hello world", "!nothing", "!found", "!hello world", "!nothing")]
+        self.assertEqual([len(replies) for replies in texts], [1, 1, 1, 1, 0])
+        self.assertEqual(texts[3], ["You have given too many commands; the next may follow in 20 s."])
+        self.assertTrue(self.backends["libera"].sent[-1].message.extras["notice"])
+        self.assertEqual(self.say("!hello world", frm="carol"), ["hello ''"])
+        self.reactor.advance(20)
+        self.assertEqual(self.say("!hello world"), ["hello ''"])
+        self.assertEqual(self.say("!hello world"), [])
+
+    def test_others(self) -> None:
+        """Administrators have no limit, nor do messages without a prefix, and `None` means no limit."""
+        for network, frm in (("libera", "alice"), ("free", "bob")):
+            for _ in range(10):
+                self.assertEqual(self.say("!hello world", frm=frm, network=network), ["hello ''"])
+        for _ in range(10):
+            self.say("just chatting")
+        self.assertEqual(self.say("!hello world"), ["hello ''"])
+
+    def test_bots(self) -> None:
+        """Messages that the network marks as a bot's, and notices, run no command."""
+        for extras in ({"bot": True}, {"notice": True}):
+            backend = self.backends["libera"]
+            backend.receive_message(
+                Message("!hello world", frm=backend.person_named("bob"), to=backend.bot_identifier, extras=extras)
+            )
+        self.assertEqual(self.texts(), [])
 
 
 class AccessTests(TalkerCase):

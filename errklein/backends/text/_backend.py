@@ -16,11 +16,12 @@ from errklein.backends.base import LocalBackend, LocalPerson, LocalRoom
 from errklein.backends.outbox import Outbox, outbox_limits
 from errklein.backends.text._completion import completions
 from errklein.backends.text._console import Console
-from errklein.backends.text._greeting import command_hint, farewell, greeting, hint
+from errklein.backends.text._greeting import farewell, greeting, hint
 from errklein.backends.text._lines import LineConsole
 from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoom
 from errklein.chat import ONLINE, Identifier, Message, Presence, Stream
 from errklein.chat.outgoing import OutgoingMessage
+from errklein.commands import command_hint
 from errklein.ports import BackendEvents, BotOverview
 from errklein.running import TimeSlices
 from errklein.text import code, plain, sanitize, split_message, to_ansi, to_imtext, to_md, to_plain, to_xhtml
@@ -130,7 +131,7 @@ class TextBackend(LocalBackend):
         if found is not None or self._hinted or self.overview.plugins_read_messages:
             return found
         self._hinted = True
-        return f"This is not a command. {command_hint(self.overview)}"
+        return f"This is not a command. {command_hint(self.overview.prefix)}"
 
     def add_reaction(self, message: Message, reaction: str) -> None:
         """Show the reaction as a line of its own."""

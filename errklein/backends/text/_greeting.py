@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from errklein._version import __version__
+from errklein.commands import command_hint
 from errklein.ports import BotOverview
-from errklein.text import code, sanitize
+from errklein.text import sanitize
 
 
 def greeting(name: str, overview: BotOverview) -> str:
@@ -27,19 +28,13 @@ def hint(text: str, overview: BotOverview) -> str | None:
     """Return the reply to `help`, `quit` or `exit` without a prefix, in Markdown; None for any other text."""
     match text.strip().lower():
         case "help":
-            return command_hint(overview)
+            return command_hint(overview.prefix)
         case "quit" | "exit":
             remaining = overview.remaining()
             if not remaining:
                 return "Ctrl-C or Ctrl-D stops the bot."
             return f"Ctrl-C stops the bot. Ctrl-D ends the conversation; the bot continues with {_listed(remaining)}."
     return None
-
-
-def command_hint(overview: BotOverview) -> str:
-    """Return the sentence that explains how to give commands, in Markdown."""
-    listed = f"{code(f'{overview.prefix}help')} lists them."
-    return f"Commands begin with {code(overview.prefix)}; {listed}" if overview.prefix else f"Commands: {listed}"
 
 
 def farewell(remaining: Sequence[str]) -> str:

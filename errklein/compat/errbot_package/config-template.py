@@ -141,6 +141,12 @@ SENTRY_OPTIONS = {}
 # Whether the case of additional prefixes is ignored.
 # BOT_ALT_PREFIX_CASEINSENSITIVE = False
 
+# Whether the bot's nick and a colon or comma is a prefix, too.
+# BOT_NICK_PREFIX = True
+
+# The limit of each person's commands; administrators have none. None: unlimited.
+# COMMAND_RATE = "200/h"
+
 # Whether an unknown command gets no reply.
 # SUPPRESS_CMD_NOT_FOUND = False
 
