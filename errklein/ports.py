@@ -327,7 +327,7 @@ class UsesFiles(Protocol):
     """Implemented by storages and journals whose files may be deleted while the bot runs."""
 
     def check_files(self) -> None:
-        """Raise an exception, whose text is one line, if a file was deleted or replaced since it was opened.
+        """Raise an exception, whose text is one line, if a file was deleted or replaced since it was opened, or is locked.
 
         Writing fails then. May be called in any thread, and waits for the disk.
         """

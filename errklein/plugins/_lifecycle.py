@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from errklein.plugins._configuration import Configurator
+from errklein.plugins._standby import StandbyWebhooks
 from errklein.plugins._templates import add_templates, check_templates, remove_templates
 from errklein.plugins.activation import Activation, current, given_up, still_activating
 from errklein.plugins.botplugin import BotPlugin, handlers, mounts_of
@@ -50,6 +51,7 @@ class Lifecycle:
         loader: Loader,
         configurator: Configurator,
         routes: Routes,
+        standby: StandbyWebhooks,
         changed: Callable[[], None],
         tell_admins: Callable[[str, str], None],
     ) -> None:
@@ -58,6 +60,7 @@ class Lifecycle:
         self._plugins = loader.plugins
         self._configurator = configurator
         self._routes = routes
+        self._standby = standby
         self._changed = changed
         self._order: dict[str, int] = {}
         self._ending: set[BotPlugin] = set()
@@ -130,7 +133,9 @@ class Lifecycle:
                 # webhooks are routed nevertheless.
                 if instance.is_activated:
                     self._order[plugin.name] = place
-                self._routes.replace(plugin.name, hooks_of(instance), place, mounts_of(instance))
+                hooks = hooks_of(instance)
+                self._routes.replace(plugin.name, hooks, place, mounts_of(instance))
+                self._standby.activated(plugin.name, hooks)
                 method = "callback_connect"
                 await self._execution.call(instance, method)
         except RAISED as error:

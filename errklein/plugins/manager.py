@@ -15,6 +15,7 @@ from errklein.config import Config
 from errklein.plugins._configuration import Configurator
 from errklein.plugins._flows import FlowFiles
 from errklein.plugins._lifecycle import Lifecycle
+from errklein.plugins._standby import StandbyWebhooks
 from errklein.plugins._status import PluginStatus
 from errklein.plugins.botplugin import BotPlugin, mounts_of, overrides
 from errklein.plugins.changed_files import ChangedFiles
@@ -47,7 +48,7 @@ class PluginManager(StoreMixin):
     """Activates, configures, reloads and deactivates plugins, one change at a time.
 
     Changes are Deferreds, which fail with PluginError. The mapping contains the bot's own stored values: the plugins'
-    configurations under "configs", and the names of blacklisted plugins under "bl_plugins".
+    configurations under "configs", the names of blacklisted plugins under "bl_plugins", and routes under "webhooks".
     """
 
     log = Logger()
@@ -71,7 +72,9 @@ class PluginManager(StoreMixin):
         self._callbacks: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
         self._callback_order: tuple[str | None, ...] = ()
         self._configurator = Configurator(execution, self.configuration)
-        self._lifecycle = Lifecycle(execution, loader, self._configurator, routes, self._callbacks.clear, tell_admins)
+        self._standby = StandbyWebhooks(self, config.WEBHOOKS, routes)
+        changed = self._callbacks.clear
+        self._lifecycle = Lifecycle(execution, loader, self._configurator, routes, self._standby, changed, tell_admins)
         self._activations = self._lifecycle.activations
         self._changes = Changes(execution.reactor)
         self.changed_files = ChangedFiles(execution)
@@ -194,6 +197,7 @@ class PluginManager(StoreMixin):
     @change
     async def start(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]] = ()) -> list[str]:
         """Load and activate core plugins, those below `roots`, and `classes`. The Deferred fires with the errors."""
+        self._standby.restore()
         problems = await self._load_all(roots, classes)
         problems += self._loader.take_mistakes()
         problems += await self.activate_rest()
@@ -370,6 +374,7 @@ class PluginManager(StoreMixin):
                 except PluginTimeout as error:
                     overdue.append(error)
             await self._loader.forget(plugin)
+            self._standby.forget(name)
         return overdue
 
     async def _activate_dependencies(self, plugin: Plugin, store: Callable[[], None]) -> None:

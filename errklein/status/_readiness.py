@@ -10,6 +10,9 @@ from errklein.ports import QueuesMessages
 LONGEST_WAIT = 300.0
 """The seconds that a message may wait in an outbox."""
 
+INTAKE = ("phase", "journal", "storage", "listeners", "plugins")
+"""The parts without which webhooks aren't accepted. An absent network isn't one of them: what handlers send waits for it."""
+
 FULL = 0.95
 """The part of OUTBOX_LIMIT and OUTBOX_SIZE from which on an outbox is full, since many messages don't fit any more."""
 
@@ -25,7 +28,14 @@ def problems(bot: Bot, endpoints: Sequence[str]) -> Mapping[str, str]:
         **bot.health.problems,
         "outbox": _outbox(bot),
         "listeners": _listeners(bot, endpoints),
+        "plugins": _plugins(bot),
     }
+
+
+def _plugins(bot: Bot) -> str:
+    named = {webhook.rpartition(":")[0] for webhook in bot.bot_config.WEBHOOKS}
+    broken = [one.name for one in bot.plugin_manager.found if one.name in named and one.problem and not one.active]
+    return f"broken, but named in WEBHOOKS: {', '.join(broken)}" if broken else ""
 
 
 def _networks(bot: Bot) -> str:

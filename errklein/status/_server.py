@@ -18,7 +18,7 @@ from errklein.bot import Bot
 from errklein.listening import Listeners
 from errklein.running import Overloaded, PoolStopped, WorkerPool
 from errklein.status._metrics import MetricsEncoder, Snapshot
-from errklein.status._readiness import problems
+from errklein.status._readiness import INTAKE, problems
 
 _IDLE = 30
 """The seconds after which an idle connection is closed."""
@@ -28,7 +28,7 @@ _CONNECTIONS = 100
 
 
 class StatusServer:
-    """Responds to `/health`, `/ready` and `/metrics` from before the start of the bot until after its end.
+    """Responds to `/health`, `/ready`, `/ready/intake` and `/metrics` from before the start of the bot until after its end.
 
     Requests aren't authenticated, and responses contain no secrets.
 
@@ -82,6 +82,8 @@ class StatusServer:
 
     def _ready(self, request: Request) -> tuple[int, bytes]:
         found = self.problems()
+        if request.path.startswith(b"/ready/intake"):
+            found = {part: problem for part, problem in found.items() if part in INTAKE}
         ready = not any(found.values())
         parts = {part: problem or "ok" for part, problem in found.items()}
         request.setHeader(b"Content-Type", b"application/json")

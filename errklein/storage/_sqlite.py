@@ -82,8 +82,9 @@ class SQLiteStorage:
 
     def check_files(self) -> None:
         """See `errklein.ports.UsesFiles`."""
-        with database_errors():
-            self._database.check_files()
+        # A transaction, since another program may hold the file. An empty one writes nothing.
+        with database_errors(), self._database.transaction():
+            pass
 
     def close(self) -> None:
         """Close the database and all stores."""

@@ -2,6 +2,9 @@
 
 `ack="after"`: route → limits → verify → run → respond → record.
 `ack="now"`: route → limits → verify → deduplicate → record → respond with 202 → run.
+
+While the plugin is inactive, webhooks that WEBHOOKS names with a verification take these steps, too, except to run; those of
+`ack="after"` get 503.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from typing import Any
 
 from errklein.verify import ImmediateResponse
 from errklein.web._delivery import Delivery
-from errklein.web._error_pages import Problem
+from errklein.web._error_pages import Problem, retry_after
 from errklein.web._pending import PendingRequest
 from errklein.web._routes import Route
 from errklein.web._services import WebServices
@@ -37,6 +40,8 @@ class Intake(PendingRequest):
             checks.route_rate(hook)
             if answer is None and recording.runs_later(hook):
                 answer = await recording.accept(hook, request, body, key)
+            if answer is None and not hook.active:
+                raise Problem(503, "the plugin of this webhook is not active", retry_after(60.0))
             begun = answer or await recording.begin(hook, request, body, key)
         except Problem as problem:
             self._services.refuse(hook, request, problem)

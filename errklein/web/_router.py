@@ -125,6 +125,11 @@ class Router:
         try:
             return self.routes.match(request.path, path, request.method)
         except NoRoute:
+            # Recorded requests wait for the handler, and those of `!webhook test` are only for it.
+            is_new = request.recorded is None and not request.origin
+            inactive = self.routes.match_inactive(path, request.method) if is_new else None
+            if inactive is not None:
+                return inactive
             mount = self.routes.mounts.find(path)
             if mount is None:
                 raise

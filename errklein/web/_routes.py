@@ -25,6 +25,7 @@ from weakref import WeakSet
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from werkzeug.exceptions import MethodNotAllowed, NotFound
@@ -124,6 +125,8 @@ class Routes:
     :param prepare: Called with each hook before its requests.
     """
 
+    log = Logger(namespace="errklein.web")
+
     def __init__(
         self,
         reactor: IReactorTime,
@@ -149,6 +152,9 @@ class Routes:
         """The application; `app.resource()` answers every webhook under any Twisted site."""
         self.app.handle_errors(NotFound, MethodNotAllowed)(self._enter_mount)
         self._adapter = self.app.url_map.bind("")
+        self._standby: dict[str, Route] = {}
+        self._standby_adapter = Klein().url_map.bind("")
+        self._prepared: set[str] = set()
         self._match_cache: dict[tuple[bytes, bytes], Match] = {}
         self._stale = 0
         self._building: IDelayedCall | None = None
@@ -204,6 +210,28 @@ class Routes:
     def remove(self, owner: str) -> None:
         """Remove the owner's hooks and mounts, and end a hold."""
         self.replace(owner, ())
+
+    def stand_by(self, hooks: Iterable[Hook]) -> None:
+        """Accept requests for these webhooks when no other route matches, since their plugins are inactive.
+
+        Webhooks without a verification aren't accepted, nor those whose options are invalid now.
+        """
+        app, self._standby, self._prepared = Klein(), {}, set()
+        for hook in hooks:
+            try:
+                hook = self.configure(hook)
+                route = Route(hook.route, hook, frozenset(hook.declaration.methods), self._create_delivery)
+                if hook.declaration.verify is not None:
+                    _add(app, route)
+            except HookError as error:
+                self.log.error(
+                    "{webhook} gets 404 while its plugin is inactive: {error}", webhook=hook.route, error=error
+                )
+            else:
+                self._standby[route.name] = route
+                # It is matched again when the body is complete, since the plugin may be active then.
+                route.current = False
+        self._standby_adapter = app.url_map.bind("")
 
     def hold(self, owner: str) -> None:
         """Make requests for the owner's routes wait until `replace`, `remove` or `release`."""
@@ -288,6 +316,18 @@ class Routes:
             raise Rebuilding(rebuilt)
         raise NoRoute(allowed)
 
+    def match_inactive(self, path: str, method: bytes) -> Match | None:
+        """Return the route of a webhook whose plugin is inactive; None if there is none."""
+        try:
+            name, captures = self._standby_adapter.match(path, method.decode("ascii"))
+        except (NotFound, MethodNotAllowed, RequestRedirect):
+            return None
+        route = self._standby[name]
+        if name not in self._prepared and route.hook is not None:
+            self._prepared.add(name)
+            self._prepare(route.hook)
+        return Match(route, captures)
+
     def url_for(self, owner: str, endpoint: str, values: Mapping[str, Any]) -> str:
         """Return the path of a webhook; see `flask.url_for`.
 
@@ -306,9 +346,12 @@ class Routes:
     # The application.
 
     def _enter_mount(self, request: Any, failure: Failure) -> Any:
-        """Return the mounted resource for a request without a route. Klein calls this under another site."""
+        """Return the resource for a request without a route, if there is one. Klein calls this under another site."""
         with suppress(Problem):
-            mount = self.mounts.find(clean_path(request.uri.partition(b"?")[0]))
+            path = clean_path(request.uri.partition(b"?")[0])
+            if match := self.match_inactive(path, request.method):
+                return match.route.endpoint(request, **match.captures)
+            mount = self.mounts.find(path)
             if mount is not None:
                 limit_messages(request.channel)
                 return mount.enter(request)

@@ -196,7 +196,7 @@ class WebServer:
             # It waits, and is checked then, by the options that the webhook has then.
             return Delivery(services, route, request, captures, recording.plain())
         is_plain = route.is_plain and not recording.runs_later(hook)
-        if is_plain or request.origin or request.admitted == hook.declaration:
+        if hook.active and (is_plain or request.origin or request.admitted == hook.declaration):
             request.admitted = hook.declaration
             return Delivery(services, route, request, captures, recording.plain())
         return Intake(services, route, hook, request, captures)

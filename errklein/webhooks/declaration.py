@@ -97,13 +97,14 @@ class HookDeclaration:
 class Hook:
     """A webhook of a plugin's instance: the declaration, and the bound method `handler` with the name `name`.
 
-    `owner` is the plugin's name.
+    `owner` is the plugin's name. `active` is False for a webhook whose plugin may be inactive; its handler is never called.
     """
 
     owner: str
     name: str
     declaration: HookDeclaration
     handler: Callable[..., Any]
+    active: bool = True
 
     @property
     def key(self) -> tuple[str, str]:

@@ -35,9 +35,9 @@ class StatusCase(SynchronousTestCase):
         self.client.flush()
         return response.code, self.successResultOf(response.content())
 
-    def ready(self) -> tuple[int, dict[str, Any]]:
-        """Return the status of /ready, and its parts that aren't "ok"."""
-        response = self.successResultOf(self.client.get("http://status/ready"))
+    def ready(self, path: str = "/ready") -> tuple[int, dict[str, Any]]:
+        """Return the status of /ready, or of /ready/intake, and its parts that aren't "ok"."""
+        response = self.successResultOf(self.client.get(f"http://status{path}"))
         parts = self.successResultOf(response.json())
         self.assertEqual(parts["ready"], response.code == 200)
         return response.code, {part: text for part, text in parts.items() if text != "ok" and part != "ready"}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import Deferred, fail, succeed
 
 from errklein import BotPlugin, webhook
 from errklein.ports import JournalError, OutboxStatus
 from errklein.status import StatusServer
+from errklein.verify import addresses
 from tests.status.kit import StatusCase
 
 
@@ -115,9 +118,79 @@ class ReadinessTests(StatusCase):
             self.patch(self.bot.bot, "backends", {"test": Waiting(self.bot.bot.now(), parts, size)})
             self.assertEqual(self.server.problems()["outbox"], problem)
 
+    def test_intake_without_networks(self) -> None:
+        """Webhooks are accepted while a network is absent and its outbox full, so a proxy must not leave the bot out."""
+        self.bot.bot.events.backend_disconnected(self.bot.bot.backend, "netsplit")
+        self.patch(self.bot.bot, "backends", {"test": Waiting(self.bot.bot.now(), 19_000)})
+        self.assertEqual(self.ready()[0], 503)
+        self.assertEqual(self.ready("/ready/intake"), (200, {}))
+
+    def test_intake(self) -> None:
+        """Webhooks aren't accepted while the journal can't be written, an endpoint is closed, or the bot stops."""
+        self.patch(self.bot.bot.journal, "check", lambda: fail(JournalError("the disk is full")))
+        self.patch(self.server, "_public", ["tcp:2"])
+        self.bot.bot.phase = "stopping"
+        self.bot.advance(2)
+        problems = {"phase": "the bot is stopping", "journal": "the disk is full", "listeners": "closed: tcp:2"}
+        self.assertEqual(self.ready("/ready/intake"), (503, problems))
+
+    def test_storage(self) -> None:
+        """Neither is the bot ready, nor accepts it webhooks, while the database of its values is deleted."""
+        self.patch(self.bot.bot.health, "_file_problems", {"journal": "", "storage": "core.sqlite was deleted"})
+        for path in ("/ready", "/ready/intake"):
+            self.assertEqual(self.ready(path), (503, {"storage": "core.sqlite was deleted"}))
+
     def test_closed_listener(self) -> None:
         """An endpoint of --web that isn't open is named."""
         self.server.close()
         self.server = StatusServer(self.bot.bot.reactor, "tcp:1", ["tcp:2"])
         self.server.watch(self.bot.bot)
         self.assertEqual(self.server.problems()["listeners"], "closed: tcp:2")
+
+
+class Fragile(BotPlugin):
+    """A plugin that can't be activated again."""
+
+    def deactivate(self) -> None:
+        super().deactivate()
+        self.is_broken = True
+
+    def activate(self) -> None:
+        if getattr(self, "is_broken", False):
+            raise RuntimeError("s3cret")
+        super().activate()
+
+    @webhook(verify=addresses(allowed="127.0.0.1"))
+    def event(self, payload: object) -> None: ...
+
+
+class BrokenPluginTests(StatusCase):
+    """A bot with a plugin that breaks."""
+
+    plugins = (Fragile,)
+    config: dict[str, Any] = {"WEBHOOKS": {"Fragile:event": {"rate": "1/s"}}}
+
+    def break_plugin(self) -> None:
+        """Let the plugin fail."""
+        self.bot.command("!plugin deactivate Fragile")
+        self.assertEqual(self.ready(), (200, {}))
+        self.bot.command("!plugin activate Fragile")
+        self.flushLoggedErrors(RuntimeError)
+
+    def test_named_in_webhooks(self) -> None:
+        """A broken plugin that WEBHOOKS names isn't ready; one that is only deactivated is no problem."""
+        self.break_plugin()
+        problem = {"plugins": "broken, but named in WEBHOOKS: Fragile"}
+        for path in ("/ready", "/ready/intake"):
+            self.assertEqual(self.ready(path), (503, problem))
+
+
+class OtherBrokenPluginTests(BrokenPluginTests):
+    """A bot with a plugin that WEBHOOKS doesn't name."""
+
+    config: dict[str, Any] = {}
+
+    def test_named_in_webhooks(self) -> None:
+        """Another broken plugin doesn't change whether the bot is ready."""
+        self.break_plugin()
+        self.assertEqual(self.ready(), (200, {}))

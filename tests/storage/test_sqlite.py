@@ -234,6 +234,16 @@ class TroubleTests(SQLiteCase):
         store.set("key", "new")
         self.assertEqual(store.get("key"), "new")
 
+    def test_locked_by_another_program(self) -> None:
+        """`check_files` is an error while another program keeps the file from being written."""
+        self.patch(connection, "BUSY_TIMEOUT", 0)
+        storage = self.open()
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            self.assertIn("locked", str(self.assertRaises(StorageError, storage.check_files)))
+            other.execute("ROLLBACK")
+            storage.check_files()
+
     def test_full_file_system_keeps_old_values(self) -> None:
         """On a full file system, stored values are intact, even after a restart."""
         mount = 'mount -t tmpfs -o size=256k tmpfs "$0" && exec "$@"'

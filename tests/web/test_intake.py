@@ -7,9 +7,11 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from contextvars import copy_context
+from dataclasses import replace
 from time import time as now
 from typing import Any
 
+from treq.testing import StubTreq
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.web.resource import Resource
@@ -23,10 +25,11 @@ from errklein.running import ThreadWaits, register_reactor_thread
 from errklein.running.context import handled_network
 from errklein.verify import Received, Refused, Verification, addresses, github, slack, standard_webhooks
 from errklein.web import ClientResponse, WebSettings
-from errklein.webhooks import webhook
+from errklein.webhooks import Hook, HookDeclaration, webhook
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
+from errklein.webhooks.options import hook_options
 from errklein.webhooks.rates import Rate
-from tests.web.kit import WebCase, hooks_of
+from tests.web.kit import WebCase, hooks_of, request
 
 SECRET = "correct horse"
 SIGNED = "env:TEST_INTAKE_SECRET"
@@ -794,3 +797,146 @@ class ReloadTests(IntakeCase):
         self.assertEqual((refused.status, refused.header("Retry-After"), other.got), (503, "10", []))
         self.patch(self.journal, "record", record)
         self.assertEqual(self.post("/changed", b"{}", {**signed(b"{}"), "X-Event": "1"}).status, 200)
+
+
+class InactiveTests(IntakeCase):
+    """Requests for verified webhooks of an inactive plugin."""
+
+    settings = WebSettings(hooks=hook_options({"Receiver:durable": {"rate": "3/s", "max_body": 1000}}))
+
+    def setUp(self) -> None:
+        """Deactivate the plugin."""
+        super().setUp()
+        hooks = [replace(hook, handler=self.never, active=False) for hook in hooks_of(self.plugin)]
+        self.web.routes.stand_by(hook for hook in hooks if hook.declaration.verify is not None)
+        self.web.routes.remove("Receiver")
+
+    async def never(self, payload: Any) -> None:
+        """Fail, since the handler of an inactive plugin isn't called."""
+        self.fail("was called")
+
+    def activate(self) -> None:
+        """Activate the plugin, and run what waits for it."""
+        self.serve(self.plugin)
+        self.clock.advance(0)
+
+    def test_acknowledged(self) -> None:
+        """A webhook with `ack="now"` responds with 202, and its handler runs once the plugin is active."""
+        response = self.post("/durable", b'{"a": 1}', signed(b'{"a": 1}'))
+        self.assertEqual((response.status, response.header("X-Delivery-Id")), (202, "1"))
+        self.pass_time(200)
+        self.assertEqual(self.plugin.got, [])
+        self.activate()
+        [delivery] = self.deliveries()
+        self.assertEqual((self.plugin.got, delivery.state, delivery.attempt), ([{"a": 1}], DeliveryState.DONE, 1))
+        self.assertEqual(self.post("/durable", b"2", signed(b"2", id="2")).status, 202)
+        self.clock.advance(0)
+        self.assertEqual(self.plugin.got, [{"a": 1}, 2])
+
+    def test_not_acknowledged(self) -> None:
+        """Another webhook responds with 503, so that the sender may repeat the request."""
+        response = self.post("/verified", b"{}", signed(b"{}"))
+        self.assertEqual((response.status, response.header("Retry-After")), (503, "60"))
+        self.assertEqual((self.states(), self.plugin.got), (["refused"], []))
+
+    def test_forged(self) -> None:
+        """Forged requests are refused as usual, and never run."""
+        for path in ("/durable", "/verified"):
+            for headers in ({}, signed(b"{} "), signed(b"{}", secret="wrong")):
+                self.assertEqual(self.post(path, b"{}", headers).status, 401)
+        self.assertEqual(self.states(), ["refused"] * 6)
+        self.activate()
+        self.assertEqual((self.states(), self.plugin.got), (["refused"] * 6, []))
+
+    def test_without_verification(self) -> None:
+        """Webhooks of the plugin that anybody may use get 404."""
+        hook = Hook("Receiver", "plain", HookDeclaration("/plain", ack="now"), self.never, active=False)
+        self.web.routes.stand_by([hook])
+        self.assertEqual(self.post("/plain").status, 404)
+        self.assertEqual(self.post("/durable", b"{}", signed(b"{}")).status, 404)
+
+    def test_repeated(self) -> None:
+        """A request that is repeated runs once, whether it is repeated before or after the activation."""
+        for _ in range(2):
+            self.assertEqual(self.post("/durable", b"{}", signed(b"{}")).status, 202)
+        self.activate()
+        self.assertEqual(self.post("/durable", b"{}", signed(b"{}")).status, 202)
+        self.clock.advance(0)
+        self.assertEqual((self.plugin.got, self.states()), ([{}], ["done", "duplicate", "duplicate"]))
+
+    def test_limits(self) -> None:
+        """The limits of size and rate apply."""
+        self.assertEqual(self.post("/durable", b"x" * 1001, signed(b"x" * 1001)).status, 413)
+        statuses = [self.post("/durable", b"{}", signed(b"{}", id=str(number))).status for number in range(4)]
+        self.assertEqual(statuses, [202, 202, 202, 429])
+
+    def test_missing_secret(self) -> None:
+        """Without its secret, a webhook responds with 503, and administrators are notified when the first request arrives."""
+        self.events.unusable.clear()
+        self.assertEqual([self.post("/unusable", b"{}", signed(b"{}")).status for _ in range(2)], [503, 503])
+        self.assertEqual([hook for hook, _ in self.events.unusable], ["Receiver.unusable"])
+
+    def test_methods(self) -> None:
+        """Other methods get 404, as other paths do."""
+        self.web.routes.stand_by(
+            [Hook("A", "b", HookDeclaration("/b", ("POST",), verify=github(secret=SIGNED)), self.never, active=False)]
+        )
+        self.assertEqual([self.ask("GET", "/b").status, self.post("/c").status], [404, 404])
+
+    def test_other_webhook_of_the_url(self) -> None:
+        """Another plugin that declares the URL gets the requests, as usual."""
+
+        class Other:
+            @webhook("/durable")
+            async def other(self, payload: Any) -> str:
+                return "other"
+
+        self.serve(Other())
+        self.assertEqual(self.post("/durable").text, "other")
+
+    def test_mount(self) -> None:
+        """A mount above the URL doesn't get the requests."""
+        self.web.routes.replace("Other", (), mounts={"/": Data(b"mounted", "text/plain")})
+        self.assertEqual(self.post("/durable", b"{}", signed(b"{}")).status, 202)
+
+    def test_test_requests(self) -> None:
+        """`!webhook test` gets 404, since the handler can't be called."""
+        response = self.successResultOf(self.web.client().request("POST", "/durable", {}, b"x", origin="test"))
+        self.assertEqual(response.status, 404)
+
+    def test_activation_while_a_body_arrives(self) -> None:
+        """A request whose body arrives during the activation is handled by the plugin."""
+        connection = self.connect()
+        lines = [f"{name}: {value}" for name, value in signed(b"{}").items()]
+        whole = request("POST", "/verified", b"{}", *lines)
+        self.assertEqual(connection.send(whole[:-1]), b"")
+        self.activate()
+        self.assertIn(b"200 OK", connection.send(whole[-1:]))
+
+    def test_deactivation_while_a_request_is_verified(self) -> None:
+        """A request whose plugin is deactivated while a thread verifies it is verified again, and isn't handled."""
+        self.activate()
+        body = b'["%b"]' % (b"x" * 300_000)
+        waiting = self.start("POST", "/verified", body, "application/json", signed(body))
+        self.web.routes.remove("Receiver")
+        self.assertEqual(self.response_to(waiting).status, 503)
+        self.assertEqual(self.plugin.got, [])
+
+    def test_deactivation_while_a_request_waits(self) -> None:
+        """A verified request that waits for a reload is verified again, and recorded if the plugin is inactive afterwards."""
+        self.activate()
+        self.web.routes.hold("Receiver")
+        waiting = self.start("POST", "/once", b"{}", "application/json", signed(b"{}"))
+        self.web.routes.remove("Receiver")
+        self.assertEqual(self.successResultOf(waiting).status, 503)
+        self.assertEqual(self.plugin.got, [])
+
+    def test_stock_site(self) -> None:
+        """Another Twisted site responds in the same way."""
+        client = StubTreq(self.web.app.resource())
+        for body, status in ((b"{}", 202), (b"[]", 401)):
+            waiting = client.post("http://127.0.0.1/durable", data=body, headers=signed(b"{}"))
+            client.flush()
+            self.assertEqual(self.successResultOf(waiting).code, status)
+        self.activate()
+        self.assertEqual(self.states(), ["done", "refused"])
