@@ -249,7 +249,7 @@ class AsyncTests(ContractTest):
 
     def until(self, event: str) -> None:
         """Wait for the event."""
-        while self.instance().events.get(timeout=2) != event:
+        while self.instance().events.get(timeout=10) != event:
             pass
 
     @decided("the coroutine isn't awaited")

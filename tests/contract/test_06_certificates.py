@@ -125,7 +125,7 @@ class CertificateTests(WebhookTest):
             self.session.close()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                answer = requests.post(f"https://127.0.0.1:{port}/echo", b"x", verify=False, timeout=1)
+                answer = requests.post(f"https://127.0.0.1:{port}/echo", b"x", verify=False, timeout=10)
         self.assertEqual(answer.text, "x")
 
     @decided("the reply reports success, and nothing listens")

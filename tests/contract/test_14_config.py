@@ -547,7 +547,7 @@ class NoCorePluginsTests(ContractTest):
 
         other = TestBot(extra_config={"CORE_PLUGINS": ()})
         try:
-            other.start(timeout=1)
+            other.start(timeout=5)
         except queue.Empty:
             names: list[str] = []
         else:

@@ -160,7 +160,7 @@ class TestBotTests(ContractTest):
         from errbot.backends.base import ONLINE, Presence
 
         self.testbot.push_presence(Presence(self.bot.build_identifier("a@b"), ONLINE))
-        self.assertEqual(self.testbot.exec_command("!hello you", timeout=2), "hello you")
+        self.assertEqual(self.testbot.exec_command("!hello you", timeout=10), "hello you")
 
     def test_rooms(self) -> None:
         """`query_room` creates rooms on demand, and `reset_rooms` removes them."""

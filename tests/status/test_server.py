@@ -58,9 +58,9 @@ class WatchedBotTests(SynchronousTestCase):
         self.addCleanup(self.program.kill)
         self.until(200, {})
 
-    def get(self, path: str) -> tuple[int, bytes]:
+    def get(self, path: str, timeout: float = 5.0) -> tuple[int, bytes]:
         """Return the status and the body of the response to a GET request; (0, b"") without a response."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -83,7 +83,7 @@ class WatchedBotTests(SynchronousTestCase):
     def test_frozen_process_has_no_health(self) -> None:
         """A process that was stopped with SIGSTOP doesn't respond to /health, until it continues."""
         self.program.signal(signal.SIGSTOP)
-        self.assertEqual(self.get("/health"), (0, b""))
+        self.assertEqual(self.get("/health", timeout=1), (0, b""))
         self.program.signal(signal.SIGCONT)
         self.assertEqual(self.get("/health"), (200, b"ok\n"))
 
@@ -146,4 +146,4 @@ class WatchedBotTests(SynchronousTestCase):
         self.program.wait_for("deactivating")
         self.assertEqual(self.get("/health"), (200, b"ok\n"))
         self.program.wait()
-        self.assertEqual(self.get("/health"), (0, b""))
+        self.assertEqual(self.get("/health", timeout=1), (0, b""))
