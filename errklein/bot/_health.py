@@ -73,12 +73,12 @@ class HealthChecks:
     def check_files(self) -> bool:
         """Look for the files; called in the thread. Returns False, since there is nothing more to do."""
         for name, part in self._with_files.items():
+            problem = ""
             try:
                 part.check_files()
             except Exception as error:
-                self._file_problems[name] = str(error)
-            else:
-                self._file_problems[name] = ""
+                problem = str(error)
+            self._file_problems[name] = problem
         if self._noticed != any(self._file_problems.values()):
             self._reactor.callFromThread(self._notice)
         return False

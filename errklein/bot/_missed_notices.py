@@ -6,8 +6,8 @@ from collections.abc import Callable, MutableMapping, Sequence
 from functools import partial
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from errklein.running import PoolStopped, WorkerPool
 from errklein.text import truncated
@@ -70,7 +70,7 @@ class MissedNotices:
         self._saved = False
         if not self._saving:
             self._saving = True
-            self._pool.run(self._prepare).addCallbacks(self._stored, self._not_stored)
+            Deferred.fromCoroutine(self._save())
 
     def stop(self) -> None:
         """Store the notices now unless they are stored. Errors are logged."""
@@ -84,13 +84,13 @@ class MissedNotices:
         self._saved = True
         return partial(self._store.__setitem__, _KEY, dict(self._kept))
 
-    def _stored(self, _: None) -> None:
+    async def _save(self) -> None:
+        try:
+            while not self._saved:
+                await self._pool.run(self._prepare)
+        except Exception as error:
+            # `stop`, or the next change, stores the notices.
+            self._saved = False
+            if not isinstance(error, PoolStopped):
+                self.log.failure("Missed notices could not be stored")
         self._saving = False
-        if not self._saved:
-            self.changed()
-
-    def _not_stored(self, failure: Failure) -> None:
-        """Leave the notices to the next change, or to `stop`."""
-        self._saving = self._saved = False
-        if not failure.check(PoolStopped):
-            self.log.failure("Missed notices could not be stored", failure)

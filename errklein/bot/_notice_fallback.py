@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from errklein.config import Config
 from errklein.config.notice_fallback import MailFallback
 from errklein.plugins.subprocesses import run
-from errklein.running import on_reactor_soon, start_daemon_thread
+from errklein.running import start_daemon_thread
 from errklein.text import sanitize, truncated
 
 PATIENCE = 60.0
@@ -28,11 +28,8 @@ PATIENCE = 60.0
 INTERVAL = 300.0
 """The seconds between two mails, or calls of the command. After a failure, the same notices are tried again."""
 
-MOST = 100
-"""The maximal number of notices that wait. The latest ones are kept."""
-
-LONGEST = 1000
-"""The maximal number of characters of a notice."""
+MOST, LONGEST = 100, 1000
+"""The maximal number of notices that wait, of which the latest are kept, and of characters of each."""
 
 TIMEOUT = 30.0
 """The seconds after which the command, or a response of the SMTP server, has failed."""
@@ -61,37 +58,26 @@ class NoticeFallback:
     """
 
     log = Logger()
+    start_thread = staticmethod(start_daemon_thread)
 
-    def __init__(
-        self,
-        reactor: Any,
-        config: Config,
-        now: Callable[[], float],
-        start_thread: Callable[[Callable[[], None], str], None] = start_daemon_thread,
-    ) -> None:
-        self._reactor = reactor
-        self._config = config
-        self._now = now
-        self._start_thread = start_thread
+    def __init__(self, reactor: Any, config: Config, now: Callable[[], float]) -> None:
+        self._reactor, self._config, self._now = reactor, config, now
         self._waiting: deque[tuple[float, Notice]] = deque(maxlen=MOST)
         self._timer: IDelayedCall | None = None
         self._not_before = 0.0
         self._stopped = False
 
     def expect(self, notice: Notice) -> None:
-        """Wait for the notice to reach an administrator. May be called in any thread."""
+        """Wait for the notice to reach an administrator, if there is another way. Call it on the reactor."""
         if self._config.BOT_ADMINS_FALLBACK is not None:
-            on_reactor_soon(self._reactor, self._expect, notice)
+            self._waiting.append((self._now(), notice))
+            self._look_later()
 
     def stop(self) -> None:
         """Pass no more notices. Those that wait are in the log."""
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
-
-    def _expect(self, notice: Notice) -> None:
-        self._waiting.append((self._now(), notice))
-        self._look_later()
 
     def _look_later(self) -> None:
         if self._timer is None and not self._stopped:
@@ -105,7 +91,7 @@ class NoticeFallback:
         way = self._config.BOT_ADMINS_FALLBACK
         if waiting and way is not None:
             self._not_before = self._reactor.seconds() + INTERVAL
-            self._start_thread(partial(self._pass_on, way, waiting), "errklein notices")
+            self.start_thread(partial(self._pass_on, way, waiting), "errklein notices")
             self._look_later()
 
     def _pass_on(self, way: MailFallback | Sequence[str], waiting: Sequence[tuple[float, Notice]]) -> None:

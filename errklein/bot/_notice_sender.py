@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from errklein.bot._missed_notices import MOST, MissedNotices
 from errklein.bot._notice_fallback import Notice, NoticeFallback
@@ -42,12 +41,8 @@ class NoticeSender:
         missed: MissedNotices,
         fallback: NoticeFallback,
     ) -> None:
-        self._reactor = reactor
-        self._networks = networks
-        self._deliver = deliver
-        self._disclosure = disclosure
-        self._missed = missed
-        self._fallback = fallback
+        self._reactor, self._networks, self._deliver = reactor, networks, deliver
+        self._disclosure, self._missed, self._fallback = disclosure, missed, fallback
 
     def person_seen(self, backend: Backend, person: Identifier | None) -> None:
         """Send the notices that the person has missed, if a message to the person reaches an administrator now."""
@@ -57,97 +52,83 @@ class NoticeSender:
         names = {str(person), str(person.person), str(person.nick), str(person.aclattr)}
         for admin in recipients:
             if any(matches_any(rules_of(person), name, (admin,)) for name in names):
-                self._send_missed(backend, admin, person)
+                Deferred.fromCoroutine(self._send_missed(backend, admin, person))
 
-    def _send_missed(self, backend: Backend, admin: str, person: Person) -> None:
+    async def _send_missed(self, backend: Backend, admin: str, person: Person) -> None:
         notices = self._missed.take(backend.network, admin)
         older = "; older ones are in the log" if len(notices) == MOST else ""
         lines = [f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}: {text}" for at, text in notices]
         body = "\n\n".join([f"Notices that you may have missed{older}:", *lines])
-        keep = partial(self._missed.keep, backend.network, admin, notices)
         try:
-            sent = self._deliver(backend, _notice_to(backend, person, body)) if notices else None
+            if notices:
+                await self._deliver_now(backend, person, body)
         except Exception as error:
             self._not_sent(backend, admin, error)
-            keep()
-            return
-        if isinstance(sent, Deferred):
-            sent.addCallbacks(lambda _: self._missed.changed(), partial(_unless_stored, keep))
+            self._missed.keep(backend.network, admin, notices)
         else:
             self._missed.changed()
 
     def send(self, notice: Notice) -> None:
         """Send a notice."""
-        self._fallback.expect(notice)
+        on_reactor_soon(self._reactor, self._fallback.expect, notice)
         for backend in self._networks.backends.values():
             for admin in tuple(self._networks.config(backend).BOT_ADMINS_NOTIFICATIONS):
-                try:
-                    # On some networks, build_identifier waits for a server.
-                    if isinstance(backend, CallsInOrder):
-                        looking_up = backend.call_in_order(
-                            self._address, backend, admin, notice, recipient=str(admin), text=notice.text, priority=True
-                        )
-                        if isinstance(looking_up, Deferred):
-                            # The network was away until the bot has stopped, or for too long.
-                            keep = partial(self._missed.add, backend.network, admin, notice.markdown)
-                            looking_up.addErrback(partial(_unless_stored, keep))
-                    else:
-                        self._address(backend, admin, notice)
-                except Exception as error:
-                    self._not_sent(backend, admin, error, notice.markdown)
+                start = partial(Deferred.fromCoroutine, self._send(backend, str(admin), notice))
+                if isinstance(backend, (CallsInOrder, QueuesMessages)):
+                    # On the reactor, the result shows whether the network has taken the message.
+                    on_reactor_soon(self._reactor, start)
+                else:
+                    # In this thread, so that it isn't overtaken by the thread's next messages.
+                    start()
 
-    def _address(self, backend: Backend, admin: str, notice: Notice) -> None:
-        """Send the notice, or its summary, to the recipient of that name. May be called in any thread."""
+    async def _send(self, backend: Backend, admin: str, notice: Notice) -> None:
+        """Send the notice, or its summary, to the recipient of that name; keep it for a person who has missed it."""
+        recipient: Identifier | None = None
         try:
+            recipient, is_admin = await self._looked_up(backend, admin, notice)
+            text = notice.summary if notice.summary and not is_admin else notice.markdown
+            sending = self._deliver_now(backend, recipient, text)
+            if is_admin or not isinstance(backend, KnowsHolders) or not isinstance(recipient, Person):
+                await sending
+                if backend.mode != "null":
+                    notice.reached = True
+                return
+            # Somebody else may have the name.
+            sent = Deferred.fromCoroutine(sending)
+            sent.addErrback(lambda failure: self._not_sent(backend, admin, failure.value))
+        except Exception as error:
+            self._not_sent(backend, admin, error)
+            if not (recipient is None or isinstance(recipient, Person)):
+                return
+        on_reactor_soon(self._reactor, self._missed.add, backend.network, admin, notice.markdown)
+
+    async def _looked_up(self, backend: Backend, admin: str, notice: Notice) -> tuple[Identifier, bool]:
+        """Return the recipient of that name, and whether it is known to be an administrator."""
+        found: list[tuple[Identifier, bool]] = []
+
+        def look_up() -> None:
             recipient = backend.build_identifier(admin)
-            is_admin = self._disclosure.is_admin(backend, recipient)
-        except Exception as error:
-            self._not_sent(backend, admin, error, notice.markdown)
-            return
-        text = notice.summary if notice.summary and not is_admin else notice.markdown
-        message = _notice_to(backend, recipient, text)
-        is_reliable = is_admin or not isinstance(backend, KnowsHolders)
-        send = partial(self._send, backend, admin, message, notice, is_reliable)
-        if isinstance(backend, (CallsInOrder, QueuesMessages)):
-            # On the reactor, the result shows whether the network has taken the message.
-            on_reactor_soon(self._reactor, send)
+            found.append((recipient, self._disclosure.is_admin(backend, recipient)))
+
+        if isinstance(backend, CallsInOrder):
+            # On such networks, build_identifier may wait for a server.
+            waiting = backend.call_in_order(look_up, recipient=admin, text=notice.text, priority=True)
+            if waiting is not None:
+                await waiting
         else:
-            # In this thread, so that it isn't overtaken by the thread's next messages.
-            send()
+            look_up()
+        return found[0]
 
-    def _send(self, backend: Backend, admin: str, message: Message, notice: Notice, is_reliable: bool) -> None:
-        keep = partial(on_reactor_soon, self._reactor, self._missed.add, backend.network, admin, notice.markdown)
-        try:
-            sent = self._deliver(backend, message)
-        except Exception as error:
-            self._not_sent(backend, admin, error, notice.markdown)
-            return
-        if isinstance(message.to, Person) and not is_reliable:
-            keep()
-            return
-        if not isinstance(sent, Deferred):
-            sent = succeed(None)
-        if backend.mode != "null":
-            sent.addCallback(lambda _: setattr(notice, "reached", True))
-        if isinstance(message.to, Person):
-            sent.addErrback(partial(_unless_stored, keep))
+    async def _deliver_now(self, backend: Backend, recipient: Identifier, text: str) -> None:
+        """Send a message, and wait until the network has it, or the outbox sends it after the next start."""
+        message = Message(text, frm=backend.bot_identifier, to=recipient)
+        message.priority = True
+        sent = self._deliver(backend, message)
+        with suppress(SentLater):
+            if sent is not None:
+                await sent
 
-    def _not_sent(self, backend: Backend, admin: str, error: Exception, notice: str = "") -> None:
-        """Log the error, and keep the notice if there is one."""
+    def _not_sent(self, backend: Backend, admin: str, error: BaseException | None) -> None:
         self.log.warn(
             "Could not notify {admin} on {network}: {error}", admin=admin, network=backend.network, error=str(error)
         )
-        if notice:
-            on_reactor_soon(self._reactor, self._missed.add, backend.network, admin, notice)
-
-
-def _notice_to(backend: Backend, recipient: Identifier, text: str) -> Message:
-    message = Message(text, frm=backend.bot_identifier, to=recipient)
-    message.priority = True
-    return message
-
-
-def _unless_stored(keep: Callable[[], object], failure: Failure) -> None:
-    """Keep a notice that was not sent, unless the outbox sends it after the next start."""
-    if not failure.check(SentLater):
-        keep()

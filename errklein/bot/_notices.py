@@ -21,23 +21,20 @@ from errklein.text.masking import masker
 INTERVAL = 600.0
 """The seconds between two notices with the same key."""
 
-MOST = 100
-"""The maximal number of notices of all kinds within PERIOD."""
+MOST, PERIOD = 100, 60.0
+"""The maximal number of notices of all kinds within so many seconds."""
 
-PERIOD = 60.0
-"""The seconds in which at most MOST notices are sent."""
+_MOST_KEYS = 10_000
+"""The maximal number of keys whose notices are counted."""
 
 
 @dataclass
-class _Posted:
-    """The notices of a key since the last one that was sent."""
+class _Counted:
+    """The notices of a key since the last one that was sent: their number, and the arguments of `tell_admins` about them."""
 
-    interval: float
     timer: IDelayedCall
     count: int = 0
-    text: str = ""
-    summary: str = ""
-    more: str = ""
+    notice: tuple[str, str] = "", ""
 
 
 class NoticeBoard:
@@ -52,7 +49,7 @@ class NoticeBoard:
         self._reactor = reactor
         self._sender = sender
         self.person_seen = sender.person_seen
-        self._posted: dict[Hashable, _Posted] = {}
+        self._counted: dict[Hashable, _Counted] = {}
         self._lock = Lock()
         self._sent: deque[float] = deque(maxlen=MOST)
         self._left_out = 0
@@ -73,8 +70,7 @@ class NoticeBoard:
 
         At the end of the interval, administrators get one notice about those that were counted.
 
-        :param text: See `tell_admins`.
-        :param summary: See `tell_admins`.
+        :param text: As for `tell_admins`, like `summary`.
         :param more: The text about those that were counted, in which `{count}` is replaced by their number, without an exception's
             text. Without it, the last `text` is sent with the number.
         :param count: The number of events that this notice is about.
@@ -102,52 +98,46 @@ class NoticeBoard:
     def stop(self) -> None:
         """Send what was counted, and from now on all notices at once."""
         self._stopped = True
-        for posted in self._posted.values():
-            posted.timer.cancel()
-            self._send_counted(posted)
-        self._posted.clear()
+        for key, counted in list(self._counted.items()):
+            counted.timer.cancel()
+            self._end(key)
         if self._number_due is not None:
             self._number_due.cancel()
             self._send_number()
 
     def _post(self, key: Hashable, text: str, summary: str, more: str, interval: float, count: int) -> None:
-        if posted := self._posted.get(key):
-            posted.count += count
-            posted.text, posted.summary, posted.more = text, summary, more
-            return
-        if not self._stopped and self._may_send():
-            self._posted[key] = _Posted(interval, self._reactor.callLater(interval, self._end, key))
-        self.tell_admins(text, summary)
+        if counted := self._counted.get(key):
+            counted.count += count
+            number = f" (again since the last notice: {counted.count})"
+            last = text + number, summary and summary + number
+            counted.notice = (more.replace("{count}", str(counted.count)), "") if more else last
+        else:
+            self._begin(key, interval)
+            self.tell_admins(text, summary)
 
-    def _end(self, key: Hashable) -> None:
+    def _begin(self, key: Hashable, interval: float) -> None:
+        if not self._stopped and len(self._counted) < _MOST_KEYS:
+            self._counted[key] = _Counted(self._reactor.callLater(interval, self._end, key, interval))
+
+    def _end(self, key: Hashable, interval: float = 0.0) -> None:
         """End the interval of a key. Another one begins if notices were counted."""
-        posted = self._posted.pop(key)
-        if posted.count:
-            timer = self._reactor.callLater(posted.interval, self._end, key)
-            self._posted[key] = _Posted(posted.interval, timer)
-            self._send_counted(posted)
-
-    def _send_counted(self, posted: _Posted) -> None:
-        if posted.count and posted.more:
-            self.tell_admins(posted.more.replace("{count}", str(posted.count)))
-        elif posted.count:
-            times = f" (again since the last notice: {posted.count})"
-            self.tell_admins(posted.text + times, posted.summary and posted.summary + times)
+        counted = self._counted.pop(key)
+        if counted.count:
+            self._begin(key, interval)
+            self.tell_admins(*counted.notice)
 
     def _send(self, notice: Notice) -> None:
         with self._lock:
-            may_send = self._may_send()
-            if may_send:
-                self._sent.append(self._reactor.seconds())
-        if may_send:
-            self.log.warn("Notifying administrators: {text}", text=notice.text)
-            self._sender.send(notice)
-        else:
+            now, sent = self._reactor.seconds(), self._sent
+            is_too_many = len(sent) == MOST and now - sent[0] < PERIOD
+            if not is_too_many:
+                sent.append(now)
+        if is_too_many:
             self.log.warn("Administrators get no more notices for now: {text}", text=notice.text)
             on_reactor_soon(self._reactor, self._leave_out)
-
-    def _may_send(self) -> bool:
-        return len(self._sent) < MOST or self._reactor.seconds() - self._sent[0] >= PERIOD
+        else:
+            self.log.warn("Notifying administrators: {text}", text=notice.text)
+            self._sender.send(notice)
 
     def _leave_out(self) -> None:
         self._left_out += 1

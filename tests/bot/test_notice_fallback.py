@@ -43,8 +43,9 @@ class BatchTests(SynchronousTestCase):
         self.reactor, self.settings, self.calls = TestReactor(), Settings(), list[str]()
         self.error: Exception | None = None
         self.errors: list[str] = []
-        self.fallback = NoticeFallback(self.reactor, self.settings, lambda: 1e9, at_once)  # type: ignore[arg-type]
+        self.fallback = NoticeFallback(self.reactor, self.settings, lambda: 1e9)  # type: ignore[arg-type]
         self.patch(_notice_fallback, "run", self.run_command)
+        self.patch(self.fallback, "start_thread", at_once)
         self.patch(self.fallback, "log", Logger(observer=lambda event: self.errors.append(event["error"])))
 
     def run_command(self, command: object, *, seconds: float, text: str) -> None:
@@ -125,7 +126,8 @@ class CommandTests(SynchronousTestCase):
         """Pass a notice to Python code, and return the errors."""
         clock, settings, errors = TestReactor(), Settings(), list[str]()
         settings.BOT_ADMINS_FALLBACK = (sys.executable, "-c", code)
-        fallback = NoticeFallback(clock, settings, lambda: 0.0, at_once)  # type: ignore[arg-type]
+        fallback = NoticeFallback(clock, settings, lambda: 0.0)  # type: ignore[arg-type]
+        self.patch(fallback, "start_thread", at_once)
         self.patch(fallback, "log", Logger(observer=lambda event: errors.append(event["error"])))
         fallback.expect(Notice(text, text))
         clock.advance(PATIENCE)
@@ -209,12 +211,8 @@ class MailTests(TestCase):
         self.addCleanup(port.stopListening)
         clock, settings, threads = TestReactor(), Settings(), list[Deferred[None]]()
         settings.BOT_ADMINS_FALLBACK = MailFallback("ops@example.org", port=port.getHost().port)
-        fallback = NoticeFallback(
-            clock,
-            settings,  # type: ignore[arg-type]
-            lambda: 0.0,
-            lambda function, name: threads.append(deferToThread(function)),
-        )
+        fallback = NoticeFallback(clock, settings, lambda: 0.0)  # type: ignore[arg-type]
+        self.patch(fallback, "start_thread", lambda function, name: threads.append(deferToThread(function)))
         notice = Notice("one\r\n.\r\nRCPT TO:<eve@example.org>\r\nBcc: eve@example.org \udcff", "")
         fallback.expect(notice)
         clock.advance(PATIENCE)
@@ -239,7 +237,7 @@ class ChatCase(PluginTestCase):
         """Return what is passed on when the administrators are notified."""
         calls: list[str] = []
         self.patch(_notice_fallback, "run", lambda command, seconds, text: calls.append(text))
-        self.patch(self.bot.bot.notices._sender._fallback, "_start_thread", at_once)
+        self.patch(self.bot.bot.notices._sender._fallback, "start_thread", at_once)
         self.bot.bot.tell_admins("A plugin failed: KeyError: 'x1' at https://me:pw@host", "A plugin failed")
         self.bot.advance(PATIENCE)
         return calls
@@ -297,7 +295,7 @@ class IRCTests(WholeBotCase):
         """Return the mails after a notice."""
         mails: list[str] = []
         self.patch(_notice_fallback, "_send_mail", lambda mail, text, count: mails.append(text))
-        self.patch(self.bot.notices._sender._fallback, "_start_thread", at_once)
+        self.patch(self.bot.notices._sender._fallback, "start_thread", at_once)
         self.bot.warn_admins("careful")
         for _ in range(70):
             self.test_bot.reactor.advance(1)

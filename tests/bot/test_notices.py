@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.bot._notice_fallback import Notice
@@ -108,8 +109,17 @@ class LimitTests(BoardCase):
         self.assertEqual(self.sent, [str(number) for number in range(MOST)])
         self.clock.advance(60)
         self.assertEqual(self.sent[MOST:], ["50 more notices were too many within a minute; the log has their texts."])
-        self.board.post(0, "x")
+        self.board.post("new", "x")
         self.assertEqual(self.sent[MOST + 1 :], ["x"])
+
+    def test_repeated_notices_in_a_flood(self) -> None:
+        """A notice that repeats in a flood isn't logged each time."""
+        for number in range(MOST):
+            self.board.warn_admins(str(number))
+        events = self.enterContext(capturedLogs())
+        for _ in range(1000):
+            self.board.post("a", "x")
+        self.assertEqual(len(events), 1)
 
     def test_stop(self) -> None:
         """When the bot stops during a flood, administrators get the number; no timer remains."""
