@@ -411,8 +411,10 @@ class Journal(Protocol):
         """Store a new delivery, unless its key is known. Both are one transaction.
 
         :param delivery: The delivery, with its request, in the state RECEIVED. Its sender may have got no response yet.
+        Those of its route with the same key that are DEAD or FAILED are superseded by it, also when it is passed to `log`.
+
         :param lease: Lease it at once for this many seconds; its state is RUNNING then, and its attempt 1.
-        :param window: The seconds for which the key of the delivery is remembered.
+        :param window: The seconds for which the key of the delivery is remembered. Without it, the key isn't compared either.
         :returns: None if the delivery was stored. Otherwise the earlier delivery with the same route and key, which is neither
             DEAD nor FAILED; the new one is stored as a DUPLICATE, without its request.
         """
@@ -499,11 +501,15 @@ class Journal(Protocol):
     def get(self, id: int) -> Deferred[StoredDelivery | None]:
         """Return a delivery with its request and attempts; None if it is unknown."""
 
-    def replay(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
+    def routes(self) -> Deferred[Sequence[str]]:
+        """Return the webhooks that have or had deliveries, or were paused."""
+
+    def replay(self, ids: Sequence[int], force: bool = False) -> Deferred[Sequence[int]]:
         """Let deliveries run once more, whatever their state is; their origin becomes "replay".
 
         A delivery that waits for a retry is due at once then.
 
+        :param force: Replay also those that are superseded.
         :returns: The ids of those that can be replayed: their request is complete, and they aren't RECEIVED or RUNNING.
         """
 

@@ -7,7 +7,7 @@ from errklein.journal._queue import DeliveryQueue
 from errklein.journal._redaction import Redaction
 from errklein.journal._retention import Retention
 from errklein.journal._retry_policy import RetryPolicy
-from errklein.journal._sqlite import DATABASE, SQLiteJournal
+from errklein.journal._sqlite import DATABASE, SQLiteJournal, log_replay
 
 __all__ = [
     "DATABASE",
@@ -19,5 +19,6 @@ __all__ = [
     "Retention",
     "RetryPolicy",
     "SQLiteJournal",
+    "log_replay",
     "open_archive",
 ]

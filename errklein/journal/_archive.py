@@ -35,15 +35,23 @@ class JournalArchive:
         with _journal_errors():
             return _reading.get(self._database, id)
 
-    def replay(self, ids: Sequence[int]) -> Sequence[int]:
+    def routes(self) -> Sequence[str]:
+        """Return the webhooks that have or had deliveries, or were paused."""
+        with _journal_errors():
+            return _reading.routes(self._database)
+
+    def replay(self, ids: Sequence[int], force: bool = False, user: str = "") -> Sequence[int]:
         """Let the bot run deliveries once more: a running bot within about a second, otherwise when it is started.
 
+        :param force: Replay also those that are superseded.
+        :param user: Who requests it, for the bot's log.
         :returns: The ids of those that can be replayed; see `Journal.replay`.
         """
         with _journal_errors(), self._database.transaction() as connection:
-            found = replayable(connection, ids)
+            found = replayable(connection, ids, force)
             connection.execute(
-                "INSERT OR IGNORE INTO replays (id) SELECT value FROM json_each(?)", (_reading.as_ids(found),)
+                "INSERT OR REPLACE INTO replays SELECT value, ?, ? FROM json_each(?)",
+                (force, user, _reading.as_ids(found)),
             )
             return found
 

@@ -25,15 +25,21 @@ FURTHEST = 7200.0
 
 def bounded(delivery: StoredDelivery) -> StoredDelivery:
     """Return the delivery with texts that can be stored."""
-    key = delivery.key
-    if len(key) > MAX_KEY or not key.isascii():
-        delivery = delivery._replace(key=sha256(key.encode("utf-8", "surrogatepass")).hexdigest())
+    key = stored_key(delivery.key)
+    if key != delivery.key:
+        delivery = delivery._replace(key=key)
     if len(delivery.request_id) > MAX_KEY or not delivery.request_id.isascii():
         delivery = delivery._replace(request_id=_bounded_text(delivery.request_id, MAX_KEY))
     if delivery.outcome is not None:
         outcome = bounded_outcome(delivery.outcome)
         delivery = delivery if outcome is delivery.outcome else delivery._replace(outcome=outcome)
     return delivery
+
+
+def stored_key(key: str) -> str:
+    """Return a key as it is stored."""
+    is_stored = len(key) <= MAX_KEY and key.isascii()
+    return key if is_stored else sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def bounded_outcome(outcome: Outcome) -> Outcome:

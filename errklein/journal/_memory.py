@@ -9,7 +9,7 @@ from math import inf
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from errklein.journal._bounds import FURTHEST, bounded, bounded_outcome, fitting
+from errklein.journal._bounds import FURTHEST, bounded, bounded_outcome, fitting, stored_key
 from errklein.journal._memory_outbox import MemoryOutboxStore
 from errklein.journal._redaction import Redaction
 from errklein.journal._writing import UNVERIFIED_FULL
@@ -86,6 +86,8 @@ class MemoryJournal:
         # The sizes of unverified deliveries that wait or run.
         self._waiting: dict[int, int] = {}
         self._once: dict[int, set[str]] = {}
+        # Route and key of those that were given up.
+        self._given_up: dict[int, tuple[str, str]] = {}
         # The numbers of deliveries that were only counted, by route and minute.
         self._counted: Counter[tuple[str, float]] = Counter()
         self._paused: set[str] = set()
@@ -101,13 +103,13 @@ class MemoryJournal:
     ) -> Deferred[StoredDelivery | None]:
         """See `Journal.record`."""
         delivery = bounded(delivery)
-        known = self._known(delivery) if delivery.key else None
+        known = self._known(delivery) if delivery.key and window else None
         if known is not None:
             self._add(delivery._replace(state=DeliveryState.DUPLICATE, request=None))
             return succeed(known)
         if not delivery.verified and sum(self._waiting.values()) > self._max_bytes // 4:
             return fail(JournalError(UNVERIFIED_FULL))
-        if delivery.key:
+        if delivery.key and window:
             self._keys[delivery.verified][delivery.route, delivery.key] = (delivery.id, self._now() + window)
         entry = self._add(delivery)
         if lease:
@@ -138,12 +140,19 @@ class MemoryJournal:
         is_waiting = delivery.ack == "now" and delivery.state in UNFINISHED
         entry = _KeptDelivery(delivery._replace(request=None, attempts=()), logged, whole if is_waiting else None)
         self._entries[delivery.id] = entry
+        if delivery.key and delivery.state not in (DeliveryState.DUPLICATE, DeliveryState.REFUSED):
+            place = (delivery.route, delivery.key)
+            for other in self._known_entries([number for number, one in self._given_up.items() if one == place]):
+                if other.delivery.state in GIVEN_UP and other.delivery.id < delivery.id:
+                    other.change(superseded_by=delivery.id)
         self._count(entry)
         return entry
 
     def _count(self, entry: _KeptDelivery) -> None:
         """Drop the oldest finished deliveries if there are too many with this one."""
         state = entry.delivery.state
+        if state in GIVEN_UP and entry.delivery.key:
+            self._given_up[entry.delivery.id] = (entry.delivery.route, entry.delivery.key)
         if state in UNFINISHED:
             if not entry.delivery.verified:
                 self._waiting[entry.delivery.id] = entry.size
@@ -153,6 +162,7 @@ class MemoryJournal:
             for number in budget.add(entry):
                 dropped = self._entries.pop(number).delivery
                 self._once.pop(number, None)
+                self._given_up.pop(number, None)
                 keys, place = self._keys[dropped.verified], (dropped.route, dropped.key)
                 if dropped.state in GIVEN_UP and keys.get(place, (0,))[0] == number:
                     del keys[place]
@@ -285,11 +295,10 @@ class MemoryJournal:
     def counted(self, query: DeliveryQuery) -> Deferred[int]:
         """See `Journal.counted`."""
         first, last = (query.since or 0) // 60, inf if query.until is None else query.until // 60
-        is_done = query.states is None or DeliveryState.DONE in query.states
         counted = (
             number
             for (route, minute), number in self._counted.items()
-            if is_done and first <= minute <= last and f"{route}:".startswith(f"{query.route or route}:")
+            if query.has_counted and first <= minute <= last and f"{route}:".startswith(f"{query.route or route}:")
         )
         return succeed(sum(counted))
 
@@ -309,13 +318,19 @@ class MemoryJournal:
         earlier = [attempt for attempt in entry.attempts if attempt.number < entry.delivery.attempt]
         return succeed(entry.delivery._replace(request=entry.logged, attempts=earlier))
 
-    def replay(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
+    def routes(self) -> Deferred[Sequence[str]]:
+        """See `Journal.routes`."""
+        recorded = (entry.delivery.route for entry in self._entries.values())
+        return succeed(sorted({*recorded, *self._paused, *(route for route, _ in self._counted)}))
+
+    def replay(self, ids: Sequence[int], force: bool = False) -> Deferred[Sequence[int]]:
         """See `Journal.replay`."""
         replayed = [
             entry
             for entry in self._known_entries(ids)
             if entry.delivery.state not in (DeliveryState.RECEIVED, DeliveryState.RUNNING)
             and entry.complete_request() is not None
+            and (force or not entry.delivery.superseded_by)
         ]
         for entry in replayed:
             self._finished.remove(entry.delivery.id)
@@ -372,4 +387,10 @@ def _matches(query: DeliveryQuery, delivery: StoredDelivery) -> bool:
         and (query.since is None or delivery.received_at >= query.since)
         and (query.until is None or delivery.received_at <= query.until)
         and (query.before is None or delivery.id < query.before)
+        and (query.key is None or delivery.key == stored_key(query.key))
+        and (query.status is None or (delivery.outcome is not None and delivery.outcome.status == query.status))
+        and (
+            query.reason is None
+            or (delivery.outcome is not None and query.reason.lower() in delivery.outcome.reason.lower())
+        )
     )

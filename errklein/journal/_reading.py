@@ -9,8 +9,9 @@ from math import inf, nextafter
 from typing import Any
 
 from errklein.database import Database
+from errklein.journal._bounds import stored_key
 from errklein.journal._rows import DELIVERY, NUMBERS, STATES, delivery_of, request_of
-from errklein.webhooks.deliveries import Attempt, DeliveryQuery, DeliveryState, Outcome, QueueDepth, StoredDelivery
+from errklein.webhooks.deliveries import Attempt, DeliveryQuery, Outcome, QueueDepth, StoredDelivery
 
 FIRST_ID = """
     WITH RECURSIVE search (low, high) AS (
@@ -26,6 +27,11 @@ FIRST_ID = """
 """A query of an id: lower ones were received before `:time`, others not. Ids increase with time, so it is a binary search."""
 
 _BOUNDS = "id >= :low AND id < :high"
+_FILTERS = {
+    "key": " AND key = :key",
+    "status": " AND status = :status",
+    "reason": " AND instr(lower(reason), lower(:reason))",
+}
 _UNFINISHED = (
     "SELECT id FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = {} AND state = {} AND " + _BOUNDS
 )
@@ -49,16 +55,23 @@ def find(database: Database, query: DeliveryQuery) -> Sequence[StoredDelivery]:
             _first_id(database, nextafter(query.until, inf)) if query.until is not None else _MAX_ID,
         ),
         "limit": query.limit,
+        "key": query.key and stored_key(query.key),
+        "status": query.status,
+        "reason": query.reason,
     }
+    filters = "".join(sql for name, sql in _FILTERS.items() if parameters[name] is not None)
     if query.route is None and numbers is None:
-        return _page(database, f"SELECT id FROM deliveries WHERE {_BOUNDS} ORDER BY id DESC LIMIT :limit", parameters)
+        return _page(
+            database, f"SELECT id FROM deliveries WHERE {_BOUNDS}{filters} ORDER BY id DESC LIMIT :limit", parameters
+        )
     routes = _routes(database, query)
     states = range(len(STATES)) if numbers is None else sorted(numbers)
     terms = [(_UNFINISHED if state < 3 else _FINISHED).format(route, state) for route, state in product(routes, states)]
     found: list[StoredDelivery] = []
     for start in range(0, len(terms), _MOST_TERMS):
         ids = " UNION ALL ".join(
-            f"SELECT id FROM ({term} ORDER BY id DESC LIMIT :limit)" for term in terms[start : start + _MOST_TERMS]
+            f"SELECT id FROM ({term}{filters} ORDER BY id DESC LIMIT :limit)"
+            for term in terms[start : start + _MOST_TERMS]
         )
         found += _page(database, ids, parameters)
     return sorted(found, key=lambda delivery: delivery.id, reverse=True)[: query.limit]
@@ -66,7 +79,7 @@ def find(database: Database, query: DeliveryQuery) -> Sequence[StoredDelivery]:
 
 def counted(database: Database, query: DeliveryQuery) -> int:
     """See `Journal.counted`."""
-    if query.states is not None and DeliveryState.DONE not in query.states:
+    if not query.has_counted:
         return 0
     ((number,),) = database.read(
         "SELECT total(number) FROM counted WHERE minute BETWEEN ? AND ? AND route IN (SELECT value FROM json_each(?))",
@@ -152,6 +165,11 @@ def paused(database: Database) -> Sequence[str]:
 
 def _names(database: Database, condition: str) -> list[str]:
     return [name for (name,) in database.read(f"SELECT name FROM routes WHERE {condition} ORDER BY name")]
+
+
+def routes(database: Database) -> Sequence[str]:
+    """Return all routes."""
+    return _names(database, "1")
 
 
 def next_due(database: Database, route: str, ordered: bool) -> float | None:

@@ -39,6 +39,7 @@ LOG_LIMIT = 32_000_000
 _ENTRY_SIZE = 2000
 
 _log = Logger()
+_audit = Logger(namespace="errklein.audit")
 
 T = TypeVar("T")
 
@@ -136,9 +137,13 @@ class SQLiteJournal:
         """See `Journal.once`."""
         return self._commits.submit(self._writer.once, (id, key))
 
-    def replay(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
+    def routes(self) -> Deferred[Sequence[str]]:
+        """See `Journal.routes`."""
+        return self._read(_reading.routes)
+
+    def replay(self, ids: Sequence[int], force: bool = False) -> Deferred[Sequence[int]]:
         """See `Journal.replay`."""
-        return self._commits.submit(self._writer.replay, ids)
+        return self._commits.submit(self._writer.replay, (ids, force))
 
     def depth(self) -> Deferred[QueueDepth]:
         """See `Journal.depth`."""
@@ -258,12 +263,12 @@ class SQLiteJournal:
             return False
         self._maintenance_failed = False
         if replays:
-            self._reactor.callFromThread(self._wake)
+            self._reactor.callFromThread(self._wake, replays)
         if self._pruner.route not in (0, self._forgetting):
             ((name,),) = self._database.read("SELECT name FROM routes WHERE id = ?", (self._pruner.route,))
             self._reactor.callFromThread(self._warn_of_keys, name)
         self._forgetting = self._pruner.route
-        return has_more or replays == SLICE
+        return has_more or len(replays) == SLICE
 
     def _warn(self, error: Exception) -> None:
         _log.warn("Old deliveries of webhooks can't be removed: {error}", error=str(error))
@@ -275,7 +280,9 @@ class SQLiteJournal:
             route=route,
         )
 
-    def _wake(self) -> None:
+    def _wake(self, replays: Sequence[tuple[int, str]]) -> None:
+        for user in sorted({user for _, user in replays}):
+            log_replay([number for number, other in replays if other == user], user)
         self._woken()
 
     def check_files(self) -> None:
@@ -305,6 +312,11 @@ class SQLiteJournal:
 
     def _read(self, function: Callable[..., T], *args: Any) -> Deferred[T]:
         return self._threads.read(partial(function, self._database, *args)).addErrback(_as_journal_error)
+
+
+def log_replay(ids: Sequence[int], user: str) -> None:
+    """Log who has requested a replay of which deliveries."""
+    _audit.info("{user} replays the deliveries {ids}", user=user, ids=", ".join(map(str, ids)))
 
 
 def _explained(error: Exception) -> Exception:

@@ -42,6 +42,11 @@ _END = """
     FROM (VALUES {}) AS v WHERE deliveries.id = v.column1
 """
 
+_SUPERSEDE = """
+    UPDATE deliveries INDEXED BY given_up SET superseded_by = v.column3
+    FROM (VALUES {}) AS v WHERE state IN (4, 5) AND key <> '' AND route = v.column1 AND key = v.column2 AND id < v.column3
+"""
+
 _CANDIDATES = "SELECT id, due_at FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = :route {due} ORDER BY id LIMIT :count"
 
 
@@ -136,11 +141,12 @@ class JournalWriter:
         rows = _Rows()
         results: list[StoredDelivery | JournalError | None] = []
         deliveries = [bounded(argument.delivery) for argument in arguments]
-        known = self._known(connection, [delivery for delivery in deliveries if delivery.key], now)
+        keyed = [delivery for delivery, one in zip(deliveries, arguments, strict=True) if delivery.key and one.window]
+        known = self._known(connection, keyed, now)
         for delivery, (_, lease, window) in zip(deliveries, arguments, strict=True):
             route = self._route(connection, delivery.route)
             place = (route, delivery.key)
-            if place in known:
+            if window and place in known:
                 results.append(known[place]._replace(request=None))
                 self._add(rows, delivery._replace(state=DeliveryState.DUPLICATE, request=None), route)
                 continue
@@ -154,7 +160,7 @@ class JournalWriter:
             if not delivery.verified:
                 self.waiting_bytes += size
                 self.unverified.add(route)
-            if delivery.key:
+            if delivery.key and window:
                 known[place] = delivery
                 rows.dedupe.append((*place, delivery.id, now + window))
         rows.insert(connection)
@@ -214,6 +220,8 @@ class JournalWriter:
                 if not delivery.verified:
                     size += len(whole) + (0 if same_body else len(request.body or b""))
         rows.deliveries.append(delivery_row(delivery, route, began_at, size))
+        if delivery.key and delivery.state not in (DeliveryState.DUPLICATE, DeliveryState.REFUSED):
+            rows.superseding.append((route, delivery.key, delivery.id))
         return size
 
     def end(self, connection: sqlite3.Connection, arguments: Sequence[End]) -> Sequence[None]:
@@ -290,25 +298,29 @@ class JournalWriter:
         statement = "INSERT OR IGNORE INTO once VALUES (?, ?)"
         return [connection.execute(statement, argument).rowcount == 1 for argument in arguments]
 
-    def replay(self, connection: sqlite3.Connection, arguments: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+    def replay(
+        self, connection: sqlite3.Connection, arguments: Sequence[tuple[Sequence[int], bool]]
+    ) -> Sequence[Sequence[int]]:
         """See `Journal.replay`."""
-        return [self._replay(connection, ids) for ids in arguments]
+        return [self._replay(connection, ids, force) for ids, force in arguments]
 
-    def _replay(self, connection: sqlite3.Connection, ids: Sequence[int]) -> Sequence[int]:
-        found = replayable(connection, ids)
+    def _replay(self, connection: sqlite3.Connection, ids: Sequence[int], force: bool) -> Sequence[int]:
+        found = replayable(connection, ids, force)
         connection.execute(
             "UPDATE deliveries SET state = 0, due_at = 0, origin = 'replay' WHERE id IN (SELECT value FROM json_each(?))",
             (as_ids(found),),
         )
         return found
 
-    def take_replays(self, connection: sqlite3.Connection, count: int) -> int:
-        """Let up to `count` deliveries run once more that another process has requested, and return their number."""
-        ids = [number for (number,) in connection.execute("SELECT id FROM replays LIMIT ?", (count,)).fetchall()]
-        if ids:
-            self._replay(connection, ids)
-            connection.execute("DELETE FROM replays WHERE id IN (SELECT value FROM json_each(?))", (as_ids(ids),))
-        return len(ids)
+    def take_replays(self, connection: sqlite3.Connection, count: int) -> list[tuple[int, str]]:
+        """Let up to `count` deliveries run once more that another process has requested, and return them with who has done so."""
+        rows = connection.execute("SELECT id, forced, requested_by FROM replays LIMIT ?", (count,)).fetchall()
+        for force in {forced for _, forced, _ in rows}:
+            self._replay(connection, [number for number, forced, _ in rows if forced == force], force)
+        ids = as_ids([number for number, _, _ in rows])
+        if rows:
+            connection.execute("DELETE FROM replays WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+        return [(number, user) for number, _, user in rows]
 
     def _route(self, connection: sqlite3.Connection, name: str) -> int:
         if name not in self._routes:
@@ -317,13 +329,16 @@ class JournalWriter:
         return self._routes[name]
 
 
-def replayable(connection: sqlite3.Connection, ids: Sequence[int]) -> list[int]:
-    """Return those of the deliveries that can run once more: they have ended or wait for a retry, and their body is stored."""
+def replayable(connection: sqlite3.Connection, ids: Sequence[int], force: bool) -> list[int]:
+    """Return those of the deliveries that can run once more: they have ended or wait for a retry, and their body is stored.
+
+    :param force: Return also those that are superseded.
+    """
     rows = connection.execute(
-        "SELECT id FROM deliveries d WHERE id IN (SELECT value FROM json_each(?)) AND state >= 2 "
+        "SELECT id FROM deliveries d WHERE id IN (SELECT value FROM json_each(?)) AND state >= 2 AND (superseded_by = 0 OR ?) "
         "AND (EXISTS (SELECT 1 FROM contents c WHERE c.id = d.id AND c.body IS NOT NULL) "
         "OR EXISTS (SELECT 1 FROM private p WHERE p.id = d.id AND p.body IS NOT NULL))",
-        (as_ids(ids),),
+        (as_ids(ids), force),
     )
     return [number for (number,) in rows.fetchall()]
 
@@ -336,6 +351,7 @@ class _Rows:
         self.contents: list[Sequence[Any]] = []
         self.private: list[Sequence[Any]] = []
         self.dedupe: list[Sequence[Any]] = []
+        self.superseding: list[Sequence[Any]] = []
 
     def insert(self, connection: sqlite3.Connection) -> None:
         """Insert the rows."""
@@ -343,3 +359,4 @@ class _Rows:
         execute_rows(connection, "INSERT INTO contents VALUES {}", self.contents)
         execute_rows(connection, "INSERT INTO private VALUES {}", self.private)
         execute_rows(connection, "INSERT OR REPLACE INTO dedupe VALUES {}", self.dedupe)
+        execute_rows(connection, _SUPERSEDE, self.superseding)

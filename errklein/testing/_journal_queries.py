@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from errklein.testing._journal_case import ERROR, OK, JournalCase
-from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState
+from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome
 
 
 class QueryContract(JournalCase):
@@ -61,6 +61,31 @@ class QueryContract(JournalCase):
         self.assertEqual(self.find(states=[DeliveryState.DONE, DeliveryState.DEAD], route="Builds"), [dead])
         self.assertEqual(self.find(states=[DeliveryState.DUPLICATE]), [])
         self.assertEqual(self.find(states=[]), [])
+
+    def test_find_by_key_status_and_reason(self) -> None:
+        """A page of a key, of the status of the last outcome, or of a part of its reason."""
+        first = self.record(key="k", lease=1)
+        second = self.log(DeliveryState.REFUSED, Outcome(401, "The signature doesn't match"), key="k")
+        third = self.log(DeliveryState.FAILED, Outcome(500, "ValueError: 100%"), key="K" * 150)
+        self.record()
+        self.assertEqual(self.find(key="k"), [second, first])
+        self.assertEqual(self.find(key="K" * 150, states=[DeliveryState.FAILED], route="Builds"), [third])
+        self.assertEqual(self.find(status=401, key="k"), [second])
+        self.assertEqual(self.find(status=500), [third])
+        for reason, found in (("SIGNATURE", [second]), ("valueerror: 100%", [third]), ("%", [third]), ("_", [])):
+            self.assertEqual(self.find(reason=reason), found)
+        self.journal.count("Builds:build")
+        self.settle()
+        for fields in ({"key": "k"}, {"status": 200}, {"reason": "x"}):
+            self.assertEqual(self.result_of(self.journal.counted(DeliveryQuery(**fields))), 0)
+
+    def test_routes(self) -> None:
+        """`routes` returns the webhooks with deliveries, also those that were only counted or paused."""
+        self.record(route="A:a")
+        self.journal.count("A:b")
+        self.result_of(self.journal.pause("A:c", True))
+        self.settle()
+        self.assertEqual(self.result_of(self.journal.routes()), ["A:a", "A:b", "A:c"])
 
     def test_counted(self) -> None:
         """Deliveries that were only counted are numbers by route and minute. They aren't found."""

@@ -268,9 +268,10 @@ class JournalContract(QueryContract):
         self.assertIsNotNone(self.result_of(self.journal.record(self.delivery(key="k"), window=60)))
 
     def test_without_a_window(self) -> None:
-        """Without a window, no key is remembered."""
-        for _ in range(2):
-            self.assertIsNone(self.result_of(self.journal.record(self.delivery(key="k"))))
+        """Without a window, no key is remembered or compared, also within a transaction."""
+        self.record(key="k", window=60)
+        results = [self.journal.record(self.delivery(key="k")) for _ in range(2)]
+        self.assertEqual([self.result_of(result) for result in results], [None, None])
 
     def test_given_up_deliveries_have_no_duplicates(self) -> None:
         """After a DEAD or FAILED delivery, its key may be recorded again, and the key is the new delivery's."""
@@ -281,6 +282,26 @@ class JournalContract(QueryContract):
             number = self.record(key=key, window=60)
             earlier = self.result_of(self.journal.record(self.delivery(key=key), window=60))
             self.assertEqual(earlier.id, number)
+
+    def test_superseded(self) -> None:
+        """A DEAD or FAILED delivery is superseded by a later one of its route with its key, and replayed only by force."""
+        dead, failed = self.record(lease=1, key="d"), self.log(DeliveryState.FAILED, key="f")
+        self.result_of(self.journal.bury(dead, ERROR))
+        self.record(key="d", route="Builds:other")
+        self.log(DeliveryState.REFUSED, key="f")
+        self.assertEqual([self.get(number).superseded_by for number in (dead, failed)], [0, 0])
+        again = [self.record(key="d"), self.log(DeliveryState.DONE, OK, key="f")]
+        self.assertEqual([self.get(number).superseded_by for number in (dead, failed)], again)
+        self.assertEqual(self.result_of(self.journal.replay([dead, failed, again[1]])), [again[1]])
+        self.assertEqual(sorted(self.result_of(self.journal.replay([dead, failed], force=True))), [dead, failed])
+
+    def test_superseded_by_the_last(self) -> None:
+        """Of several given-up deliveries with a key, only the last one can be replayed. A duplicate supersedes none."""
+        first, second = self.log(DeliveryState.FAILED, key="k"), self.log(DeliveryState.FAILED, key="k")
+        self.assertEqual(self.result_of(self.journal.replay([first, second])), [second])
+        third = self.record(key="k", lease=1, window=60)
+        self.assertIsNotNone(self.result_of(self.journal.record(self.delivery(key="k"), window=60)))
+        self.assertEqual([self.get(number).superseded_by for number in (first, third)], [third, 0])
 
     def test_ordered_lease(self) -> None:
         """An ordered lease returns only the oldest unfinished delivery of the route, and nothing before that is due."""

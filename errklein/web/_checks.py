@@ -109,8 +109,8 @@ class Checks:
     async def verify(self, hook: Hook, request: WebhookRequest) -> Checked:
         """Verify the sender of a request.
 
-        :returns: The body, what identifies repeated requests, and the response that the scheme requires instead of the handler's,
-            if any.
+        :returns: The body, what identifies repeated requests (empty if nothing does), and the response that the scheme requires
+            instead of the handler's, if any.
         """
         verification = hook.declaration.verify
         secrets = self._secrets.get(hook, [])
@@ -145,6 +145,11 @@ class Checks:
             self._clients.bucket(client_of(_host(request))).give_back()
         return checked
 
+    def sender_id(self, hook: Hook, request: WebhookRequest) -> str:
+        """Return the id that the sender has given a request; empty if it is unknown, or if the body is large."""
+        is_large = request.on_disk or request.body_size > self._large
+        return "" if is_large else _sender_id(hook, self._received(request))
+
     def _received(self, request: WebhookRequest) -> Received:
         scheme, host = "https" if request.secure else "http", request.first_header(b"host").decode("latin-1")
         site = self._public_url or f"{scheme}://{host}{request.base_path}"
@@ -166,16 +171,20 @@ def _limit(bucket: TokenBucket) -> None:
 
 
 def _key(hook: Hook, received: Received) -> str:
-    """Return what identifies repeated requests; empty without deduplication, or if the request has no id."""
-    dedupe, verification = hook.declaration.dedupe, hook.declaration.verify
-    if dedupe == "content":
+    """Return what identifies repeated requests; empty if nothing does."""
+    if hook.declaration.dedupe == "content":
         return hashlib.sha256(
             b"%b %b\n%b" % (received.method.encode(), received.url.encode(), received.body)
         ).hexdigest()
-    if dedupe == "id" and verification is not None and verification.delivery_id is not None:
-        return verification.delivery_id(received) or ""
-    if dedupe is not None and dedupe.startswith("header:"):
+    return _sender_id(hook, received)
+
+
+def _sender_id(hook: Hook, received: Received) -> str:
+    dedupe, verification = hook.declaration.dedupe or "", hook.declaration.verify
+    if dedupe.startswith("header:"):
         name = dedupe.removeprefix("header:").lower().encode()
         # If the header is repeated, its values are the key together.
         return b",".join(value for key, value in received.headers if key == name).decode("latin-1")
-    return ""
+    if verification is None or verification.delivery_id is None:
+        return ""
+    return verification.delivery_id(received) or ""

@@ -36,14 +36,17 @@ class Intake(PendingRequest):
         checks, recording, hook, request = self._services.checks, self._services.recording, self._hook, self._request
         try:
             checks.client_rate(hook, request)
-            body, key, answer = await checks.verify(hook, request)
+            body, request.sender_id, answer = await checks.verify(hook, request)
             checks.route_rate(hook)
             if answer is None and recording.runs_later(hook):
-                answer = await recording.accept(hook, request, body, key)
+                answer = await recording.accept(hook, request, body)
             if answer is None and not hook.active:
                 raise Problem(503, "the plugin of this webhook is not active", retry_after(60.0))
-            begun = answer or await recording.begin(hook, request, body, key)
+            begun = answer or await recording.begin(hook, request, body)
         except Problem as problem:
+            # Nothing is read for a client that sends too much.
+            if not request.sender_id and problem.status != 429:
+                request.sender_id = checks.sender_id(hook, request)
             self._services.refuse(hook, request, problem)
             return
         if isinstance(begun, ImmediateResponse):

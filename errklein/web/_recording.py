@@ -76,19 +76,18 @@ class Recording:
         is_paused = self._later is not None and hook.route in self._later.paused
         return declaration.recorded and (declaration.ack == "now" or is_paused)
 
-    async def accept(self, hook: Hook, request: WebhookRequest, body: bytes, key: str) -> ImmediateResponse:
+    async def accept(self, hook: Hook, request: WebhookRequest, body: bytes) -> ImmediateResponse:
         """Record a request whose handler runs later, and return the response.
 
-        A request with a known key is recorded as a duplicate, and gets the same response.
+        A repeated request is recorded as a duplicate, and gets the same response.
 
         :param body: The body of the request.
-        :param key: What identifies repeated requests; empty if nothing does.
         :raises Problem: The request can't be recorded.
         """
         if self._later is None:
             raise Problem(503, "the journal is not available", retry_after(_RETRY_AFTER))
         # A delivery of a paused webhook has the same promise.
-        delivery = self._delivery(hook, request, DeliveryState.RECEIVED, body, key, ack="now")
+        delivery = self._delivery(hook, request, DeliveryState.RECEIVED, body, ack="now")
         try:
             await self._later.accept(delivery, hook.declaration.window)
         except JournalError as error:
@@ -96,17 +95,17 @@ class Recording:
         return ImmediateResponse(202, ((b"X-Delivery-Id", b"%d" % delivery.id),), b"")
 
     async def begin(
-        self, hook: Hook, request: WebhookRequest, body: bytes, key: str
+        self, hook: Hook, request: WebhookRequest, body: bytes
     ) -> OutcomeRecorder | ImmediateResponse | None:
         """Return the recorder for a delivery that runs now, or the response to a repeated request.
 
         :param body: The body of the request.
-        :param key: What identifies repeated requests; empty if nothing does.
-        :raises Problem: The first request with the key is still being handled, or the request can't be recorded.
+        :raises Problem: The first of repeated requests is still being handled, or the request can't be recorded.
         """
-        if not (key and hook.declaration.recorded) or self._journal is None or self._later is None:
+        is_unique = request.sender_id and hook.declaration.dedupe and hook.declaration.recorded
+        if not is_unique or self._journal is None or self._later is None:
             return self._logged
-        delivery = self._delivery(hook, request, DeliveryState.RECEIVED, body, key)
+        delivery = self._delivery(hook, request, DeliveryState.RECEIVED, body)
         try:
             earlier = await self._journal.record(delivery, lease=_FOREVER, window=hook.declaration.window)
         except JournalError as error:
@@ -169,7 +168,6 @@ class Recording:
         request: WebhookRequest,
         state: DeliveryState,
         body: bytes | None,
-        key: str = "",
         outcome: Outcome | None = None,
         ack: str = "",
     ) -> StoredDelivery:
@@ -185,7 +183,7 @@ class Recording:
             ack=ack or hook.declaration.ack,
             attempt=0 if outcome is None or state is DeliveryState.REFUSED else 1,
             origin=request.origin,
-            key=key,
+            key=request.sender_id,
             outcome=outcome,
             request=StoredRequest(
                 method=request.method.decode("ascii"),

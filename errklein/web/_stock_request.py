@@ -35,6 +35,7 @@ class StockRequest:
     admitted: HookDeclaration | None = None
     recorded: StoredDelivery | None = None
     delivery_id = 0
+    sender_id = ""
     received_at: float | None = None
 
     def __init__(self, request: Any, site: Site, limit: int) -> None:

@@ -129,7 +129,7 @@ class StoredDelivery(NamedTuple):
     :param attempt: The number of the present or last attempt; 0 before the first.
     :param due_at: The time of the next attempt for RETRY, and the end of the lease for RUNNING.
     :param origin: "" for a request of a client, "test" for `!webhook test`, "replay" for a replayed delivery.
-    :param key: What identifies repeated requests; "" without deduplication.
+    :param key: What identifies repeated requests, such as the sender's id of the delivery; "" if nothing does.
     :param outcome: The last outcome, if an attempt has ended.
     :param request: The request; None in lists.
     :param attempts: The earlier attempts; empty in lists.
@@ -164,6 +164,9 @@ class DeliveryQuery:
     :param until: The latest time of receipt.
     :param before: Only deliveries with a lower id, to continue after a page.
     :param limit: The size of the page.
+    :param key: The key.
+    :param status: The status of the last outcome.
+    :param reason: A part of the reason of the last outcome, in upper or lower case.
     """
 
     route: str | None = None
@@ -172,3 +175,12 @@ class DeliveryQuery:
     until: float | None = None
     before: int | None = None
     limit: int = 20
+    key: str | None = None
+    status: int | None = None
+    reason: str | None = None
+
+    @property
+    def has_counted(self) -> bool:
+        """Whether deliveries that are only counted may be among those of the query: they are DONE, and have no key."""
+        fields = (self.key, self.status, self.reason)
+        return fields == (None, None, None) and (self.states is None or DeliveryState.DONE in self.states)

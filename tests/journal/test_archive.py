@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.journal import JournalArchive, SQLiteJournal, open_archive
@@ -56,6 +57,27 @@ class ArchiveTests(JournalCase, SynchronousTestCase):
         self.assertEqual(self.state(done), DeliveryState.DONE)
         self.assertFalse(self.sqlite_journal.maintain())
         self.assertEqual(len(calls), 1)
+
+    def test_who_has_requested_a_replay(self) -> None:
+        """The bot logs who has requested which replays. Superseded deliveries are replayed only by force."""
+        first = self.record(lease=5, key="k")
+        self.result_of(self.journal.bury(first, ERROR))
+        again = self.record(lease=5, key="k")
+        self.result_of(self.journal.bury(again, ERROR))
+        archive = self.open()
+        self.assertEqual(archive.replay([first, again], user="bob"), [again])
+        self.assertEqual(archive.replay([first], force=True, user="alice"), [first])
+        with capturedLogs() as events:
+            self.sqlite_journal.maintain()
+        self.assertEqual(
+            [(event["log_namespace"], formatEvent(event)) for event in events],
+            [
+                ("errklein.audit", f"alice replays the deliveries {first}"),
+                ("errklein.audit", f"bob replays the deliveries {again}"),
+            ],
+        )
+        self.assertEqual([self.state(first), self.state(again)], [DeliveryState.RECEIVED] * 2)
+        self.assertEqual(archive.routes(), ["Builds:build"])
 
     def test_many_replays(self) -> None:
         """Many deliveries are replayed in several transactions."""

@@ -34,7 +34,7 @@ TIME = st.none() | st.sampled_from([1000.0, 1010.0, 1060.0])
 STEP = st.one_of(
     st.tuples(st.just("record"), ROUTE, ACK, st.sampled_from(["", "k", "l"]), SECONDS, SECONDS),
     st.tuples(st.just("record"), ROUTE, ACK, st.sampled_from(["", "k", "l"]), SECONDS, SECONDS),
-    st.tuples(st.just("log"), ROUTE, LOGGED, OUTCOME),
+    st.tuples(st.just("log"), ROUTE, LOGGED, OUTCOME, st.sampled_from(["", "k"])),
     st.tuples(st.just("count"), ROUTE),
     st.tuples(st.just("lease"), ROUTE, st.integers(1, 3), SECONDS, st.booleans(), IDS),
     st.tuples(st.just("lease"), ROUTE, st.integers(1, 3), SECONDS, st.booleans(), IDS),
@@ -43,7 +43,7 @@ STEP = st.one_of(
     st.tuples(st.just("postpone"), SECONDS.map(lambda seconds: 1000.0 + seconds)),
     st.tuples(st.just("finish"), ID, OUTCOME),
     st.tuples(st.just("bury"), ID, OUTCOME),
-    st.tuples(st.just("replay"), IDS),
+    st.tuples(st.just("replay"), IDS, st.booleans()),
     st.tuples(st.just("once"), ID, st.sampled_from(["a", "b"])),
     st.tuples(st.just("pause"), ROUTE, st.booleans()),
     st.tuples(st.just("wait"), st.sampled_from([1.0, 10.0, 30.0])),
@@ -82,8 +82,10 @@ class ModelTests(SynchronousTestCase):
             route, ack, key, lease, window = arguments
             result = journal.record(self.delivery(journal, route, ack, key=key), lease=lease, window=window)
         elif name == "log":
-            route, state, outcome = arguments
-            journal.log(self.delivery(journal, route, "after", attempt=1)._replace(state=state, outcome=outcome))
+            route, state, outcome, key = arguments
+            journal.log(
+                self.delivery(journal, route, "after", attempt=1, key=key)._replace(state=state, outcome=outcome)
+            )
             self.reactor.advance(1)
         elif name == "postpone":
             found = self.successResultOf(journal.find(DeliveryQuery(states=[DeliveryState.RUNNING])))

@@ -351,6 +351,26 @@ class LogTests(IntakeCase):
         assert whole is not None and whole.outcome is not None and whole.request is not None
         self.assertEqual((whole.outcome.status, whole.request.body), (401, None))
 
+    def test_ids_of_senders(self) -> None:
+        """The sender's id of a delivery is stored, also without deduplication, and of refused requests, for which it is to repeat."""
+        self.post("/verified", b"{}", signed(b"{}", "72d3162e"))
+        self.post("/verified", b"{}", signed(b"{}", "72d3162e"))
+        self.post("/verified", b"{}", signed(b"{}", "a0c1", "forged"))
+        self.post("/unusable", b"{}", signed(b"{}", "a0c2"))
+        self.post("/slack", b'{"event_id": "Ev1"}')
+        self.post("/plain", b"{}", {"X-GitHub-Delivery": "unknown"})
+        self.assertEqual(
+            [(delivery.state, delivery.key) for delivery in self.deliveries()],
+            [
+                (DeliveryState.DONE, "72d3162e"),
+                (DeliveryState.DONE, "72d3162e"),
+                (DeliveryState.REFUSED, "a0c1"),
+                (DeliveryState.REFUSED, "a0c2"),
+                (DeliveryState.REFUSED, "Ev1"),
+                (DeliveryState.DONE, ""),
+            ],
+        )
+
     def test_too_large(self) -> None:
         """A body that is too large is refused, and logged."""
         connection = self.connect()
