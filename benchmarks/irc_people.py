@@ -60,6 +60,7 @@ def settings(port: int, rooms: Sequence[str], **others: object) -> str:
         "CHATROOM_PRESENCE": tuple(rooms),
         "IRC_CHANNEL_RATE": 0,
         "IRC_PRIVATE_RATE": 0,
+        "COMMAND_RATE": None,
         # errbot joins rooms in ChatRoom.
         "CORE_PLUGINS": (
             "ACLs",
