@@ -223,6 +223,8 @@ class IRCBackend:
             # Messages from the server itself have no mask.
             return
         if kind == "notice" and not replayed and same_name(nick_of(sender), "NickServ", self.name_rules):
+            if self._reconnector.protocol is not None:
+                self._reconnector.protocol.nick.nickserv_replied(text)
             self._rooms.nickserv_replied()
         extras = {} if kind == "message" else {kind: True}
         state = self._rooms.room_of_message(target, sender, replayed)

@@ -65,7 +65,9 @@ class IRCProtocol(RobustIRCClient):
     ) -> None:
         super().__init__(reactor)
         self.settings = settings
-        self.nick = Nickname(reactor, settings.network, settings.nickname, self._same, self.sendLine)
+        self.nick = Nickname(
+            reactor, settings.network, settings.nickname, self._same, self.sendLine, settings.nickserv_password
+        )
         self.banned = False
         self.flooded = False
         self.signed_on_at: float | None = None
@@ -153,8 +155,7 @@ class IRCProtocol(RobustIRCClient):
         self.hostname = prefix
         self.signed_on_at = self.clock.seconds()
         self.nick.registered(params[0])
-        if self.settings.nickserv_password:
-            self.nick.identify(self.settings.nickserv_password)
+        self.nick.identify()
         self._events.signed_on()
 
     def irc_RPL_ISUPPORT(self, prefix: str, params: list[str]) -> None:

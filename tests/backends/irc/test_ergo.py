@@ -120,15 +120,14 @@ class ReplayTests(TestCase):
         await person.wait_for("missed messages is enabled")
         await person.leave()
 
-    async def start_bot(self, port: int) -> Any:
-        """Return a bot with the plugin that authenticates as a device of its account."""
+    async def start_bot(self, port: int, **identity: str) -> Any:
+        """Return a bot with the plugin; by default it authenticates as a device of its account."""
         directory = Path(self.mktemp()).absolute()
         write_plugin(directory, "Counter", PLUGIN)
-        identity = {"nickname": "errklein", "server": "127.0.0.1", "port": port}
-        identity |= {"sasl_account": "errklein@bot", "sasl_password": "s3cret"}
+        sasl = {"sasl_account": "errklein@bot", "sasl_password": "s3cret"}
         settings = {
             "BACKEND": "IRC",
-            "BOT_IDENTITY": identity,
+            "BOT_IDENTITY": {"nickname": "errklein", "server": "127.0.0.1", "port": port, **(identity or sasl)},
             "BOT_ADMINS": ("boss!*@*",),
             "CHATROOM_PRESENCE": ("#ops",),
             "BOT_DATA_DIR": str(directory / "data"),
@@ -191,3 +190,20 @@ class ReplayTests(TestCase):
         one, same, other = (bot.build_identifier(f"{nick}!u@host") for nick in ("al[x]", "AL[X]", "al{x}"))
         self.assertEqual(one, same)
         self.assertNotEqual(one, other)
+
+    async def test_nickserv(self) -> None:
+        """A bot without SASL gets its reserved nick by IDENTIFY, since ergo has no REGAIN."""
+        self.server.kill()
+        text = self.server.configuration.read_text(encoding="utf-8")
+        for before, after in (("always-on: opt-out", "always-on: disabled"), ("account: true", "account: false")):
+            text = text.replace(before, after)
+        self.server.configuration.write_text(text, encoding="utf-8")
+        self.server.start()
+        await self.server.wait_until_up(self.reactor)
+        person = await self.person("errklein")
+        person.send("NS REGISTER s3cret")
+        await person.wait_for("now logged in as errklein")
+        await person.leave()
+        bot = await self.start_bot(self.server.port, nickserv_password="s3cret")
+        await self.until(lambda: getattr(bot.bot_identifier, "nick", "") == "errklein")
+        await self.until(lambda: bot.backends["irc"].query_room("#ops").joined)
