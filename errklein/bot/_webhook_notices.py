@@ -26,9 +26,6 @@ INTERVAL = 60.0
 REFUSED_INTERVAL = 3600.0
 """The seconds between two notices about a webhook's requests that are refused for one kind of reason: anybody may send such."""
 
-MOST_CLIENTS = 3
-"""The number of clients that a notice about refused requests names."""
-
 _ADVICE = {
     "signature": "compare its secret with the webhook's",
     "malformed": "let it sign its requests as the webhook requires",
@@ -105,7 +102,7 @@ class WebhookNotices:
         """Send a notice of a refused request, and of further ones their number, unless anybody may use the webhook anyway."""
         if hook.declaration.verify is None:
             return
-        clients = self._refused.setdefault((hook.key, kind), deque(maxlen=MOST_CLIENTS))
+        clients = self._refused.setdefault((hook.key, kind), deque(maxlen=3))
         client = client or "an unknown address"
         if client in clients:
             clients.remove(client)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +89,7 @@ class Database:
     @property
     def size(self) -> int:
         """The size of the file and its side files in bytes, for any thread."""
-        sizes = 0
-        for file in self._files:
-            with suppress(FileNotFoundError):
-                sizes += file.stat().st_size
-        return sizes
+        return sum(file.stat().st_size for file in self._files if file.exists())
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -135,7 +135,7 @@ class Lifecycle:
                     self._order[plugin.name] = place
                 hooks = hooks_of(instance)
                 self._routes.replace(plugin.name, hooks, place, mounts_of(instance))
-                self._standby.activated(plugin.name, hooks)
+                self._standby.replace(plugin.name, hooks)
                 method = "callback_connect"
                 await self._execution.call(instance, method)
         except RAISED as error:

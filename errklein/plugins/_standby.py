@@ -40,16 +40,12 @@ class StandbyWebhooks:
         self._webhooks = self._stored.get(WEBHOOKS, {})
         self._use({webhook: its for webhook, its in self._webhooks.items() if webhook in self._named})
 
-    def activated(self, plugin: str, hooks: Sequence[Hook]) -> None:
-        """Store the routes of a plugin that has become active, instead of its earlier ones."""
+    def replace(self, plugin: str, hooks: Sequence[Hook]) -> None:
+        """Store the routes of a plugin that has become active, or none of one that was removed, instead of its earlier ones."""
         own = {hook.route: _fields(hook.declaration) for hook in hooks if hook.route in self._named}
         others = {name: its for name, its in self._webhooks.items() if name.rpartition(":")[0] != plugin}
         if others | own != self._webhooks:
             self._use(others | own)
-
-    def forget(self, plugin: str) -> None:
-        """Forget the routes of a plugin that was removed."""
-        self.activated(plugin, ())
 
     def _use(self, webhooks: Mapping[str, Any]) -> None:
         if webhooks != self._webhooks:
@@ -62,13 +58,12 @@ class StandbyWebhooks:
 
 
 def _fields(declaration: HookDeclaration) -> Mapping[str, Any]:
-    rate = {"rate": str(declaration.rate)} if declaration.rate is not None else {}
-    return {name: getattr(declaration, name) for name in _FIELDS} | rate
+    return {name: getattr(declaration, name) for name in _FIELDS} | {"rate": str(declaration.rate or "")}
 
 
 def _hook(webhook: str, fields: Mapping[str, Any]) -> Hook:
     plugin, _, method = webhook.rpartition(":")
-    rate = Rate.of(fields["rate"]) if "rate" in fields else None
+    rate = Rate.of(fields["rate"]) if fields["rate"] else None
     declaration = HookDeclaration(**{name: fields[name] for name in _FIELDS}, rate=rate)
     return Hook(plugin, method, declaration, _never_called, active=False)
 

@@ -374,7 +374,7 @@ class PluginManager(StoreMixin):
                 except PluginTimeout as error:
                     overdue.append(error)
             await self._loader.forget(plugin)
-            self._standby.forget(name)
+            self._standby.replace(name, ())
         return overdue
 
     async def _activate_dependencies(self, plugin: Plugin, store: Callable[[], None]) -> None:

@@ -113,9 +113,8 @@ class Snapshot:
         # Prometheus' `increase` misses what a series has at its first scrape, so those of errors begin with 0.
         webhooks = self._webhooks
         responses = dict.fromkeys(product(webhooks, ("500", "503")), 0)
-        yield _counter(
-            "http_responses", "Responses of the web server", ("route", "status"), responses | self._responses
-        )
+        responses |= self._responses
+        yield _counter("http_responses", "Responses of the web server", ("route", "status"), responses)
         text, labels = "Durations of the handlers of webhooks", ("route", "outcome")
         handlers = HistogramMetricFamily("errklein_handler_seconds", text, labels=labels)
         for key, (counts, total) in self._handlers.items():
@@ -127,8 +126,7 @@ class Snapshot:
         yield handlers
         checked = [name for name, declaration in webhooks.items() if declaration.verify or declaration.rate]
         refused = dict.fromkeys(product(checked, REFUSALS), 0)
-        text = "Requests for webhooks that were refused"
-        yield _counter("requests_refused", text, ("webhook", "reason"), refused | self._refused)
+        yield _counter("requests_refused", "Refused requests", ("webhook", "reason"), refused | self._refused)
         paused = dict.fromkeys(self._paused, 1.0)
         yield _gauge("webhook_paused", "1 while the deliveries of the webhook are paused", ("webhook",), paused)
         recorded = [name for name, declaration in webhooks.items() if declaration.ack == "now"]
@@ -140,10 +138,8 @@ class Snapshot:
         age = {(): self._age(depth.oldest_at)}
         yield _gauge("deliveries_oldest_age_seconds", "Age of the oldest delivery that waits or runs", (), age)
         yield _gauge("journal_bytes", "Size of the journal's files", (), {(): depth.size})
-        text = "Time at which the oldest delivery in the journal was received"
-        yield _gauge(
-            "journal_oldest_timestamp_seconds", text, (), {(): depth.oldest_kept_at} if depth.oldest_kept_at else {}
-        )
+        oldest = {(): depth.oldest_kept_at} if depth.oldest_kept_at else {}
+        yield _gauge("journal_oldest_timestamp_seconds", "Receipt of the oldest delivery in the journal", (), oldest)
         certificates = {(endpoint, file): expires.timestamp() for endpoint, file, expires in self._certificates}
         text = "Time at which the certificate expires"
         yield _gauge("certificate_expiry_timestamp_seconds", text, ("endpoint", "file"), certificates)

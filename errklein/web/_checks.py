@@ -87,8 +87,7 @@ class Checks:
 
     def note_refusal(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
         """Count a request that is refused. Report it, and log it once a minute, unless that is due to the connection or to errklein."""
-        if problem.status == 409:
-            # The first of the same requests is being handled.
+        if problem.status == 409:  # The first of the same requests is being handled.
             return
         kind = problem.kind or _KINDS.get(problem.status, "unavailable")
         request.site.counts.add_refused(hook.route, kind)

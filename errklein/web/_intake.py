@@ -3,8 +3,7 @@
 `ack="after"`: route → limits → verify → run → respond → record.
 `ack="now"`: route → limits → verify → deduplicate → record → respond with 202 → run.
 
-While the plugin is inactive, webhooks that WEBHOOKS names with a verification take these steps, too, except to run; those of
-`ack="after"` get 503.
+While the plugin is inactive, verified webhooks of WEBHOOKS take these steps, too, but don't run: `ack="after"` gets 503.
 """
 
 from __future__ import annotations

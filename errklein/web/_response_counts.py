@@ -33,7 +33,7 @@ class Durations:
 
 
 class ResponseCounts:
-    """The number of responses by route and status, and the durations of handlers by route and outcome, since the start.
+    """The responses by route and status, the durations of handlers by route and outcome, and refused requests by webhook and reason.
 
     A route is a webhook as "Plugin:method", or a mount as "Plugin:/path". An outcome is "succeeded", "rejected" (4xx), "failed" (5xx) or "overdue" (504).
     """
@@ -42,7 +42,6 @@ class ResponseCounts:
         self.responses: dict[tuple[str, int], int] = {}
         self.handlers: dict[tuple[str, str], Durations] = {}
         self.refused: dict[tuple[str, str], int] = {}
-        """The number of refused requests by webhook and kind of reason."""
 
     def add_response(self, route: str, status: int) -> None:
         """Count a response."""

@@ -212,10 +212,7 @@ class Routes:
         self.replace(owner, ())
 
     def stand_by(self, hooks: Iterable[Hook]) -> None:
-        """Accept requests for these webhooks when no other route matches, since their plugins are inactive.
-
-        Webhooks without a verification aren't accepted, nor those whose options are invalid now.
-        """
+        """Accept requests for those of these webhooks that are verified when no other route matches: their plugins are inactive."""
         app, self._standby, self._prepared = Klein(), {}, set()
         for hook in hooks:
             try:
