@@ -30,7 +30,6 @@ from errklein.chat import Identifier
 from errklein.config import Config, configuration_warnings
 from errklein.dispatch import Dispatcher, Networks, process_template
 from errklein.journal import DeliveryQueue, RetryPolicy
-from errklein.listening import ExpiryWatch
 from errklein.logs import RecentErrors
 from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
@@ -111,9 +110,8 @@ class Bot:
         self._stored_messages = StoredMessages(
             self.journal.outbox, self.backends.values(), notices.post, self._max_message_age, process.now
         )
-        self._expiry = ExpiryWatch(reactor, self.web.listeners, self.tell_admins)
-        self.health = HealthChecks(reactor, self.journal, self.storage, notices.post)
-        intake = (self._expiry.stop, queue.stop, self.events.stop, self.conversations.stop)
+        self.health = HealthChecks(reactor, self.journal, self.storage, self.web.listeners, notices.post)
+        intake = (queue.stop, self.events.stop, self.conversations.stop)
         work = (
             queue.close,
             notices.stop,
@@ -167,7 +165,6 @@ class Bot:
             self.phase = "running"
             for backend in self.backends.values():
                 backend.connect(self.events)
-            self._expiry.start()
             self.health.start()
             self.delivery_queue.start()
 

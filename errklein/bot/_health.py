@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from errklein.database import JobThread
+from errklein.listening import Listeners, expiry_warnings
 from errklein.ports import Journal, Notify, UsesFiles
 from errklein.text.masking import masker
 from errklein.webhooks.deliveries import QueueDepth
@@ -22,19 +24,23 @@ _HANGING = 30.0
 _UNWATCHED = 30
 """The number of intervals between two checks while nobody asks for the status, so that the disk of an idle bot can sleep."""
 
+_WITHOUT_FILES = 3600.0
+"""The seconds between two checks if the bot stores nothing in files and nobody asks for the status."""
+
 
 class HealthChecks:
     """Checks the journal, the storage and their files, and notifies administrators once until all of them work again.
 
-    Each request for the status gets the latest result at once. The journal checks itself in its own threads. Another thread looks
+    It also notifies them of certificates that expire. Each request for the status gets the latest result at once. The journal checks itself in its own threads. Another thread looks
     for the files once a second, since a disk can hang: writing fails without them, but an idle bot writes nothing.
     """
 
-    def __init__(self, reactor: Any, journal: Journal, storage: object, notify: Notify) -> None:
+    def __init__(self, reactor: Any, journal: Journal, storage: object, listeners: Listeners, notify: Notify) -> None:
         self.depth = QueueDepth()
         """The last depth of the journal that could be read."""
         self._reactor = reactor
         self._journal = journal
+        self._listeners = listeners
         self._notify = notify
         parts = {"journal": journal, "storage": storage}
         self._with_files = {name: part for name, part in parts.items() if isinstance(part, UsesFiles)}
@@ -53,10 +59,10 @@ class HealthChecks:
         return self._problems_after(INTERVAL)
 
     def start(self) -> None:
-        """Begin the checks. A bot that stores nothing in files has none."""
-        if self._with_files and self._thread is None:
+        """Begin the checks."""
+        if self._with_files:
             self._thread = JobThread(self._reactor, "health", self.check_files)
-            self._begin()
+        self._begin()
 
     def watch(self) -> None:
         """Check the journal in each interval from now on, since somebody asks for the status."""
@@ -84,8 +90,11 @@ class HealthChecks:
         return False
 
     def _begin(self) -> None:
-        if not self._loop.running:
-            self._loop.start(INTERVAL)
+        interval = INTERVAL if self._with_files or self._watched else _WITHOUT_FILES
+        if self._loop.interval != interval:
+            if self._loop.running:
+                self._loop.stop()
+            self._loop.start(interval)
 
     def _check(self) -> None:
         if self._since is None and (self._watched or self._intervals % _UNWATCHED == 0):
@@ -93,6 +102,8 @@ class HealthChecks:
             Deferred.fromCoroutine(self._check_journal())
         self._intervals += 1
         self._notice()
+        for key, warning in expiry_warnings(self._listeners):
+            self._notify(key, warning, interval=inf)
 
     async def _check_journal(self) -> None:
         try:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
-from email.utils import formatdate
 from functools import partial
 from typing import Any
 
@@ -116,7 +115,6 @@ def _send_mail(mail: MailFallback, text: str, count: int) -> None:
     message = EmailMessage()
     message["From"] = message["To"] = mail.address
     message["Subject"] = f"errklein on {socket.gethostname()}: {count} notice{'s' * (count != 1)}"
-    message["Date"] = formatdate(localtime=True)
     # Else an automatic reply could be answered with another one (RFC 3834).
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
+from math import inf
 from threading import Lock
 from typing import Any
 
@@ -24,6 +25,9 @@ INTERVAL = 600.0
 MOST, PERIOD = 100, 60.0
 """The maximal number of notices of all kinds within so many seconds."""
 
+_LEFT_OUT = object()
+"""The key of the number of notices that were too many."""
+
 _MOST_KEYS = 10_000
 """The maximal number of keys whose notices are counted."""
 
@@ -32,7 +36,7 @@ _MOST_KEYS = 10_000
 class _Counted:
     """The notices of a key since the last one that was sent: their number, and the arguments of `tell_admins` about them."""
 
-    timer: IDelayedCall
+    timer: IDelayedCall | None
     count: int = 0
     notice: tuple[str, str] = "", ""
 
@@ -52,8 +56,6 @@ class NoticeBoard:
         self._counted: dict[Hashable, _Counted] = {}
         self._lock = Lock()
         self._sent: deque[float] = deque(maxlen=MOST)
-        self._left_out = 0
-        self._number_due: IDelayedCall | None = None
         self._stopped = False
 
     def post(
@@ -68,7 +70,7 @@ class NoticeBoard:
     ) -> None:
         """Send a notice, unless one with the same key was sent within `interval` seconds. Then it is counted.
 
-        At the end of the interval, administrators get one notice about those that were counted.
+        At the end of the interval, administrators get one notice about those that were counted; there is none with `math.inf`.
 
         :param text: As for `tell_admins`, like `summary`.
         :param more: The text about those that were counted, in which `{count}` is replaced by their number, without an exception's
@@ -98,12 +100,11 @@ class NoticeBoard:
     def stop(self) -> None:
         """Send what was counted, and from now on all notices at once."""
         self._stopped = True
+        self._sent.clear()
         for key, counted in list(self._counted.items()):
-            counted.timer.cancel()
+            if counted.timer is not None:
+                counted.timer.cancel()
             self._end(key)
-        if self._number_due is not None:
-            self._number_due.cancel()
-            self._send_number()
 
     def _post(self, key: Hashable, text: str, summary: str, more: str, interval: float, count: int) -> None:
         if counted := self._counted.get(key):
@@ -117,19 +118,21 @@ class NoticeBoard:
 
     def _begin(self, key: Hashable, interval: float) -> None:
         if not self._stopped and len(self._counted) < _MOST_KEYS:
-            self._counted[key] = _Counted(self._reactor.callLater(interval, self._end, key, interval))
+            timer = None if interval == inf else self._reactor.callLater(interval, self._end, key, interval)
+            self._counted[key] = _Counted(timer)
 
     def _end(self, key: Hashable, interval: float = 0.0) -> None:
         """End the interval of a key. Another one begins if notices were counted."""
         counted = self._counted.pop(key)
-        if counted.count:
-            self._begin(key, interval)
+        if counted.count and counted.timer is not None:
+            if key is not _LEFT_OUT:
+                self._begin(key, interval)
             self.tell_admins(*counted.notice)
 
     def _send(self, notice: Notice) -> None:
         with self._lock:
             now, sent = self._reactor.seconds(), self._sent
-            is_too_many = len(sent) == MOST and now - sent[0] < PERIOD
+            is_too_many = _LEFT_OUT in self._counted or (len(sent) == MOST and now - sent[0] < PERIOD)
             if not is_too_many:
                 sent.append(now)
         if is_too_many:
@@ -140,12 +143,10 @@ class NoticeBoard:
             self._sender.send(notice)
 
     def _leave_out(self) -> None:
-        self._left_out += 1
-        if self._left_out == 1 and not self._stopped:
-            self._number_due = self._reactor.callLater(PERIOD, self._send_number)
-
-    def _send_number(self) -> None:
-        """Send the number of the notices that were left out, whatever the limit."""
-        number, self._left_out, self._number_due = self._left_out, 0, None
-        text = f"{number} more notices were too many within a minute; the log has their texts."
-        self._sender.send(Notice(text, text))
+        """Count a notice that was too many. The others are, too, until administrators have got their number."""
+        if _LEFT_OUT not in self._counted:
+            self._begin(_LEFT_OUT, PERIOD)
+        if left_out := self._counted.get(_LEFT_OUT):
+            left_out.count += 1
+            text = f"{left_out.count} more notices were too many within a minute; the log has their texts."
+            left_out.notice = text, ""

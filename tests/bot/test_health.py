@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,7 +17,9 @@ from errklein.bot._health import HealthChecks
 from errklein.journal import MemoryJournal
 from errklein.ports import JournalError
 from errklein.storage import MemoryStorage, StorageError
+from errklein.testing._reactor import TestReactor
 from tests.journal.inline import InlineReactor
+from tests.notices import KeptNotices
 from tests.real_bot import ADMIN, RealBotCase
 
 
@@ -28,6 +32,16 @@ class Files:
         """Raise the error."""
         if self.error:
             raise StorageError(self.error)
+
+
+class Certificates:
+    """Listeners whose certificates expire."""
+
+    dates: Sequence[datetime] = ()
+
+    def expiries(self) -> list[tuple[str, str, datetime]]:
+        """Return the dates."""
+        return [("tls:1", "a.pem", date) for date in self.dates]
 
 
 class FullJournal(MemoryJournal):
@@ -46,13 +60,14 @@ class NoticeTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Watch a storage and a journal."""
         self.reactor, self.notices = InlineReactor(), list[str]()
+        self.listeners: Any = Certificates()
         self.values, self.journal = Files(), FullJournal(lambda: 0.0)
         self.health = self.watching(self.values)
 
     def watching(self, storage: object) -> HealthChecks:
         """Return the checks of a storage and the journal."""
         health = HealthChecks(
-            self.reactor, self.journal, storage, lambda key, text, *_, **__: self.notices.append(text)
+            self.reactor, self.journal, storage, self.listeners, lambda key, text, *_, **__: self.notices.append(text)
         )
         self.addCleanup(health.stop)
         return health
@@ -61,7 +76,11 @@ class NoticeTests(SynchronousTestCase):
         """Administrators get one notice about all deleted files, and another one only after the files were there again."""
         journal = Files()
         self.health = HealthChecks(
-            self.reactor, cast(Any, journal), self.values, lambda key, text, *_, **__: self.notices.append(text)
+            self.reactor,
+            cast(Any, journal),
+            self.values,
+            self.listeners,
+            lambda key, text, *_, **__: self.notices.append(text),
         )
         self.health.check_files()
         self.assertEqual((self.notices, [*self.health.problems.values()]), ([], ["", ""]))
@@ -97,12 +116,16 @@ class NoticeTests(SynchronousTestCase):
         self.reactor.pump([2.0] * 15)
         self.assertEqual(self.notices, ["the disk has not responded for 32 s"])
 
-    def test_nothing_to_check(self) -> None:
-        """A bot without files needs no thread and no timer."""
+    def test_certificate(self) -> None:
+        """Administrators are notified once of a certificate that expires, also by a bot without files."""
+        board = KeptNotices(TestReactor())
+        health = HealthChecks(self.reactor, self.journal, MemoryStorage(), self.listeners, board.post)
         self.patch(_health, "JobThread", self.fail)
-        health = self.watching(MemoryStorage())
         health.start()
-        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.addCleanup(health.stop)
+        self.listeners.dates = (datetime.now(UTC) - timedelta(days=1),)
+        self.reactor.pump([3600.0] * 3)
+        self.assertEqual(board.texts, ["The certificate in a.pem (tls:1) has expired; replace it."])
 
 
 class DeletedDirectoryTests(RealBotCase):

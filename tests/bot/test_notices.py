@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from twisted.logger import capturedLogs
@@ -84,6 +85,14 @@ class PostTests(BoardCase):
         notice, _, summary = self.sent[1].partition(" | ")
         self.assertEqual(notice, "failed: 2 (again since the last notice: 2)")
         self.assertRegex(summary, r"^failed \(again since the last notice: 2\) \(error \w{8}\)\.$")
+
+    def test_once(self) -> None:
+        """A notice without an end of its interval is sent once."""
+        for _ in range(3):
+            self.post(interval=inf)
+            self.clock.advance(1e6)
+        self.board.stop()
+        self.assertEqual(self.sent, ["disk a is full"])
 
     def test_stop(self) -> None:
         """When the bot stops, administrators get the numbers, and later notices at once; no timer remains."""

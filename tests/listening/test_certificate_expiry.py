@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from errklein.listening import ExpiryWatch, Listeners
+from errklein.listening import Listeners, expiry_warnings
 from errklein.listening._certificates import CertificateFiles, CertificateStore
 from errklein.listening.pem import CertificateError
 from errklein.listening.tls import generate_certificate
@@ -31,9 +31,15 @@ class ExpiryTests(SynchronousTestCase):
         self.successResultOf(self.listeners.open(f"ssl:0:privateKey={self.key}:certKey={self.certificate}"))
         self.day = datetime.now(UTC)
         self.warnings: list[str] = []
-        self.watch = ExpiryWatch(self.reactor, self.listeners, self.warnings.append, lambda: self.day)
-        self.watch.start()
-        self.addCleanup(self.watch.stop)
+        self.known: set[object] = set()
+        self.check(self.listeners)
+
+    def check(self, listeners: Listeners) -> None:
+        """Keep the warnings whose keys are new, as the notice board does."""
+        for key, warning in expiry_warnings(listeners, self.day):
+            if key not in self.known:
+                self.known.add(key)
+                self.warnings.append(warning)
 
     def renew(self) -> None:
         """Write a certificate whose validity begins today."""
@@ -42,7 +48,7 @@ class ExpiryTests(SynchronousTestCase):
     def pass_days(self, days: float) -> None:
         """Let days pass."""
         self.day += timedelta(days=days)
-        self.reactor.advance(days * 86400)
+        self.check(self.listeners)
 
     def test_warns_30_7_and_1_days_before(self) -> None:
         """Administrators get one warning at each stage, and one after the expiry."""
@@ -80,9 +86,7 @@ class ExpiryTests(SynchronousTestCase):
         endpoint = f"tls:{directory}:8443"
         self.successResultOf(listeners.open(endpoint))
         self.addCleanup(listeners.close_all)
-        watch = ExpiryWatch(self.reactor, listeners, self.warnings.append, lambda: self.day)
-        watch.start()
-        self.addCleanup(watch.stop)
+        self.check(listeners)
         self.assertEqual(len(self.warnings), 3, self.warnings)
         for warning, name, text in zip(
             self.warnings, ("a", "c", "d"), ("less than 7 days;", "has expired;", "less than 30 days;"), strict=True
