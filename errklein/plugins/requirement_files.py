@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 PROVIDED = frozenset({"errbot", "flask", "werkzeug"})
 """Normalized names of the distributions that errklein provides, whatever version plugins require."""
 
-_COMMENT = re.compile(r"(^|\s+)#.*$")
+_COMMENT = re.compile(r"(^|(?<!\s)\s++)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
-_OPTIONS_OF_LINE = re.compile(r"\s+-.*")
+_OPTIONS_OF_LINE = re.compile(r"(?<!\s)\s++-.*")
 _FILE_OPTION = re.compile(
     r"(-r|-c|-f|-e|--requirement|--constraint|--find-links|--editable)(?:\s*=\s*|\s+|(?<=^-.))(.+)"
 )

@@ -14,7 +14,7 @@ PARTS_CAP = 500
 LEFT_OUT = "... (the rest of this message is too long to be sent)"
 """The last part of a message that is cut off at PARTS_CAP."""
 
-_FENCE = re.compile(r"^[ ]{0,3}(`{3,}|~{3,})([^\n`]*)$", re.MULTILINE)
+_FENCE = re.compile(r"^[ ]{0,3}(`{3,}+|~{3,}+)([^\n`]*)$", re.MULTILINE)
 _NEWLINES = re.compile("\n+")
 
 

@@ -122,17 +122,32 @@ _LINKS = {
 class Fences(Preprocessor):
     """Replaces fenced code by placeholders before the text is parsed as Markdown."""
 
-    FENCED = re.compile(
-        r"^(?P<fence>`{3,}|~{3,})[^\n`]*\n(?P<code>.*?)(?<=\n)(?P=fence)[ ]*$", re.MULTILINE | re.DOTALL
-    )
+    FENCE = re.compile(r"(`{3,}+|~{3,}+)[^`]*")
 
     def run(self, lines: list[str]) -> list[str]:
         """Return the lines with a placeholder for each code block."""
-        text = "\n".join(lines)
-        if "```" not in text and "~~~" not in text:
+        # The numbers of the lines that close a fence, the last ones first, so that a fence without one takes no search.
+        closing: dict[str, list[int]] = {}
+        for number in reversed(range(len(lines))):
+            if lines[number].startswith(("```", "~~~")):
+                closing.setdefault(lines[number].rstrip(" "), []).append(number)
+        if not closing:
             return lines
-        stash = self.md.htmlStash
-        return self.FENCED.sub(lambda found: f"\n\n{stash.store(Code(found['code']))}\n\n", text).split("\n")
+        result: list[str] = []
+        number = 0
+        while number < len(lines):
+            fence = self.FENCE.fullmatch(lines[number])
+            ends = closing.get(fence[1], []) if fence else []
+            while ends and ends[-1] <= number:
+                ends.pop()
+            if ends:
+                code = "".join(f"{line}\n" for line in lines[number + 1 : ends[-1]])
+                result += ["", "", self.md.htmlStash.store(Code(code)), "", ""]
+                number = ends[-1]
+            else:
+                result.append(lines[number])
+            number += 1
+        return result
 
 
 class _Abbreviations(Preprocessor):
@@ -148,8 +163,8 @@ class Attributes(AttrListTreeprocessor):
     """Requires the colon in `{: color='red'}`. Without it, a line of JSON after a paragraph would be taken as attributes."""
 
     # The stubs declare these as final, although Markdown's documentation permits overriding.
-    BASE_RE = r"\{:[ ]*([^\}\n ][^\n]*)\}"  # type: ignore[misc]
-    HEADER_RE = re.compile(rf"[ ]+{BASE_RE}[ ]*$")  # type: ignore[misc]
+    BASE_RE = r"\{:[ ]{0,20}([^\}\n ][^\n]{0,400})\}"  # type: ignore[misc]
+    HEADER_RE = re.compile(rf"(?<! )[ ]++{BASE_RE}[ ]*$")  # type: ignore[misc]
     BLOCK_RE = re.compile(rf"\n[ ]*{BASE_RE}[ ]*$")  # type: ignore[misc]
     INLINE_RE = re.compile(rf"^{BASE_RE}")  # type: ignore[misc]
 

@@ -73,7 +73,7 @@ _PARAMETER = re.compile(r"(?:(?<=[?&;\"'])|\A)(?P<name>[\w.~%\[\]-]{1,64}+)=")
 _VALUE = re.compile(r"[^&\s\"'<>#]+")
 # The quotes may be escaped, as in JSON within JSON, and the end may be cut off.
 _ITEM = re.compile(r"(?P<quote>\\{0,3}[\"'])(?P<name>[\w. -]{1,64})(?P=quote)\s*+:\s*+b?(?=\\{0,3}[\"'])")
-_QUOTED = re.compile(r"(?P<quote>\\{0,3}[\"'])(?P<secret>(?:(?!(?P=quote))\\?.)+)", re.DOTALL)
+_QUOTED = re.compile(r"(?P<quote>\\{0,3}[\"'])(?P<secret>(?:(?!(?P=quote))\\?.)++)", re.DOTALL)
 
 # Possessive quantifiers prevent backtracking, so that no untrusted text takes more than linear time.
 _BEGINNING = r"[\"']?\s*+[:=,]\s*+(?:[\[(]++\s*+)?(?:b(?=[\"']))?[\"']?"
@@ -98,7 +98,7 @@ _SCHEME = re.compile(
 # argument in a traceback, such as `token=self.token`, is code too.
 _ASSIGNMENT = re.compile(
     r"(?<![\w.-])(?=[\w.-]++ ?=)[\w.-]{0,40}(?:api[_-]?key|credential|passphrase|passcode|passw|psw|pwd|secret|token)"
-    r"[\w.-]{0,20}(?: ?= ?b?(?P<quote>\\{0,3}[\"'])(?P<quoted>(?:(?!(?P=quote))\\?.)+)"
+    r"[\w.-]{0,20}(?: ?= ?b?(?P<quote>\\{0,3}[\"'])(?P<quoted>(?:(?!(?P=quote))\\?.)++)"
     r"|=(?!=|(?:cls|config|false|none|os|self|true)\b|(?<=tokens=)\d+\b)(?P<secret>[^&\s\"'<>#]+))",
     re.DOTALL | re.IGNORECASE,
 )

@@ -52,7 +52,7 @@ _SPECIAL = re.compile(
     re.MULTILINE,
 )
 _NEW_PARAGRAPH = re.compile(r"\n(?: *\n)+ *")
-_ATTRIBUTES = re.compile(r"(?<!\\)\{:[^}\n]*\}")
+_ATTRIBUTES = re.compile(r"(?<!\\)\{:[^}\n]{0,200}\}")
 _ESCAPED = re.compile(r"([\\`*_{}\[\]()>#+\-.!])")
 _IMTEXT = IMTEXT_CHRS.by_mark()
 

@@ -27,7 +27,7 @@ CODE, CODE_END, FIXED, FIXED_END = map(chr, range(_BACKGROUND_FIRST + len(COLORS
 _LAST = FIXED_END
 
 _MARK = re.compile(f"([{BOLD}-{_LAST}])")
-_FIXED_BLOCK = re.compile(f" ?{FIXED}([^{FIXED_END}]*){FIXED_END}")
+_FIXED_BLOCK = re.compile(f" ?{FIXED}([^{FIXED}{FIXED_END}]*){FIXED_END}")
 _MARK_OR_NEWLINE = re.compile(f"([\n{BOLD}-{_LAST}])")
 
 # Colour codes that IRC clients agree on, in the order of COLORS: https://modern.ircdocs.horse/formatting.

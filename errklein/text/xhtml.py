@@ -17,10 +17,10 @@ _ATTRIBUTES = frozenset({"alt", "bgcolor", "class", "color", "href", "id", "src"
 
 # In Markdown's output, < and > only occur in tags: in texts and attributes they are entities.
 _TAG = re.compile(r"<[^<>]*>")
-_ATTRIBUTE = re.compile(r'\s+([\w:.-]+)="([^"]*)"')
+_ATTRIBUTE = re.compile(r'(?<!\s)\s++([\w:.-]+)="([^"]*)"')
 _SCHEME = re.compile(r"([^/?#]*?):")
 _BREAK = re.compile(r"&lt;br\s*/?&gt;", re.IGNORECASE)
-_CODE = re.compile(r"(<code[^<>]*>.*?</code>)", re.DOTALL)
+_CODE = re.compile(r"(<code[^<>]*>[^<]*</code>)")
 _ENTITY = re.compile(r"&(#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
 _OF_XML = frozenset({"amp", "apos", "gt", "lt", "quot"})
 

@@ -27,8 +27,8 @@ _REQUEST_LINE = re.compile(rb"(%b) ([!\"$-\[\]-~]++) HTTP/([0-9]\.[0-9])\r\n" % 
 _HEADER = re.compile(rb"(?<=\n)(?![^:]{257})(%b):[\t ]*+([^\x00-\x08\x0a-\x1f\x7f]*(?<![\t ])|)[\t ]*+\r\n" % _TOKEN)
 # RFC 9110, 8.6, and stricter: a length without leading zeros. RFC 9112, 6.1: `chunked` is the last coding, and occurs once.
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
-_CODING = rb"(?!chunked[ \t;,])%b(?:[ \t]*;[ \t]*%b[ \t]*=[ \t]*%b)*" % (_TOKEN, _TOKEN, _VALUE)
-_CODINGS = re.compile(rb"((?:%b[ \t]*,[ \t]*)*)chunked" % _CODING)
+_CODING = rb"(?!chunked[ \t;,])%b(?:[ \t]*;[ \t]*%b[ \t]*=[ \t]*%b)*+" % (_TOKEN, _TOKEN, _VALUE)
+_CODINGS = re.compile(rb"((?:%b[ \t]*+,[ \t]*+)*+)chunked" % _CODING)
 # RFC 9112, 7.1: the line end of the previous chunk, the size and extensions of the next one; and the beginning of such a line.
 _CHUNK_LINE = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*%b(?:=%b)?)*\r\n" % (_TOKEN, _VALUE))
 _CHUNK_LINE_BEGIN = re.compile(rb"(?:\r(?:\n[^\n]{0,%d})?)?" % (_MAX_CHUNK_LINE - 3))
