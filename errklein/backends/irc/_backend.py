@@ -210,7 +210,9 @@ class IRCBackend:
         if why is not None and protocol is not None and protocol.signed_on_at is not None and self._events is not None:
             self._events.backend_disconnected(self, why)
 
-    def message_received(self, sender: str, target: str, text: str, kind: str, replayed: bool) -> None:
+    def message_received(
+        self, sender: str, target: str, text: str, kind: str, replayed: bool, from_bot: bool = False
+    ) -> None:
         """Report a message to the bot or to a room.
 
         :param sender: The mask of the sender.
@@ -218,6 +220,7 @@ class IRCBackend:
         :param kind: "message", "notice" or "action".
         :param replayed: True if the message was sent before the bot connected or joined the room. The message is then
             marked as delayed.
+        :param from_bot: True if the server marks the sender as a bot. The message then has `extras["bot"]`.
         """
         if "!" not in sender:
             # Messages from the server itself have no mask.
@@ -227,6 +230,8 @@ class IRCBackend:
                 self._reconnector.protocol.nick.nickserv_replied(text)
             self._rooms.nickserv_replied()
         extras = {} if kind == "message" else {kind: True}
+        if from_bot:
+            extras["bot"] = True
         state = self._rooms.room_of_message(target, sender, replayed)
         if self._events is None:
             return

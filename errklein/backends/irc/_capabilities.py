@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 LABELS = frozenset({"batch", "labeled-response"})
 """The capabilities with which a server replies to each line."""
 
-WANTED = ("batch", "server-time", "labeled-response", "echo-message")
-"""Capabilities to request if the server offers them. `echo-message` is only requested if LABELS aren't offered.
+WANTED = ("batch", "server-time", "labeled-response", "echo-message", "message-tags")
+"""Capabilities to request if the server offers them. `echo-message` is only requested if LABELS aren't offered. With
+`message-tags`, messages of bots are marked.
 
 `batch` covers the batch types `chathistory` and `znc.in/playback`. `draft/chathistory` is not requested: servers such as ergo
 expect clients with it to fetch the history themselves, and stop replaying missed messages.
@@ -26,12 +27,15 @@ BEGIN = "CAP LS 302"
 class Capabilities:
     """A capability negotiation: `enabled` has the capabilities in effect, and `settled` is True when CAP END may be sent.
 
+    `sasl_mechanisms` are those that the server has announced, in upper case; empty if it hasn't.
+
     :param wanted: The capabilities to request if the server offers them.
     """
 
     def __init__(self, wanted: Iterable[str]) -> None:
         self.enabled: set[str] = set()
         self.settled = False
+        self.sasl_mechanisms: Sequence[str] = ()
         self._wanted = tuple(wanted)
         self._offered: set[str] = set()
         self._requested: set[str] = set()
@@ -51,10 +55,14 @@ class Capabilities:
 
         `params` are the parameters after the subcommand.
         """
-        names = [token.lstrip("-~=").partition("=")[0] for token in params[-1].split()] if params else []
+        tokens = [token.lstrip("-~=").partition("=") for token in params[-1].split()] if params else []
+        names = [name for name, _, _ in tokens]
         requests: list[str] = []
         if subcommand in ("LS", "NEW"):
             self._offered.update(set(names).intersection(self._wanted))
+            for name, _, value in tokens:
+                if name == "sasl" and value:
+                    self.sasl_mechanisms = value.upper().split(",")
             # "*" means that more lines of the list follow.
             if subcommand == "LS" and len(params) > 1 and params[0] == "*":
                 return []
@@ -85,8 +93,8 @@ class Capabilities:
 
 _CHUNK = 400
 
-REFUSALS = ("902", "904", "905", "906", "908")
-"""Numeric replies that reject a SASL authentication."""
+REFUSALS = ("902", "904", "905", "906")
+"""Numeric replies that reject a SASL authentication. 908 lists the server's mechanisms, and comes before one of them."""
 
 
 def authenticate_lines(account: str, password: str) -> Iterator[str]:

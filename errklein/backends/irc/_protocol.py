@@ -6,11 +6,11 @@ Importing this module imports the reactor.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
     from errklein.backends.irc._room_membership import RoomMembership
 
 _BANNED = re.compile(r"\b[dgkz]-?:?\s?lined?\b|\bbanned\b|access denied|bad password", re.IGNORECASE)
+_KILLED = re.compile(r"\bkilled\b", re.IGNORECASE)
+"""The end of one connection, for which the reason may name a ban."""
 _NO_SASL = "the server doesn't support SASL, which BOT_IDENTITY['sasl_password'] requires"
+_BAN_FOLLOWS = 10.0
+"""Seconds after the announcement of a ban (465) within which the server closes the connection for it."""
 _FLOODED = re.compile(r"flood|recvq|sendq", re.IGNORECASE)
 
 # Numeric replies to failed JOINs: RFC 1459, section 6.1, and later ones.
@@ -69,6 +73,7 @@ class IRCProtocol(RobustIRCClient):
             reactor, settings.network, settings.nickname, self._same, self.sendLine, settings.nickserv_password
         )
         self.banned = False
+        self._ban_told_at: float | None = None
         self.flooded = False
         self.signed_on_at: float | None = None
         self.casemapping = CaseMapping.RFC1459
@@ -109,7 +114,9 @@ class IRCProtocol(RobustIRCClient):
 
     def irc_ERROR(self, prefix: str, params: list[str]) -> None:
         """Store the server's reason for closing the connection."""
-        self.banned = self.banned or _BANNED.search(params[-1]) is not None
+        told = self._ban_told_at is not None and self.clock.seconds() - self._ban_told_at <= _BAN_FOLLOWS
+        of_text = _BANNED.search(params[-1]) is not None and _KILLED.search(params[-1]) is None
+        self.banned = self.banned or told or of_text
         self.flooded = _FLOODED.search(params[-1]) is not None
         self.reason = self.reason or params[-1]
 
@@ -130,10 +137,22 @@ class IRCProtocol(RobustIRCClient):
             return
         if not self.settings.sasl_password:
             self.sendLine("CAP END")
-        elif "sasl" in self._capabilities.enabled:
-            self.sendLine("AUTHENTICATE PLAIN")
-        else:
+        elif "sasl" not in self._capabilities.enabled:
             self._refused(_NO_SASL)
+        elif self._offers_plain(self._capabilities.sasl_mechanisms):
+            self.sendLine("AUTHENTICATE PLAIN")
+
+    def irc_908(self, prefix: str, params: list[str]) -> None:
+        """Handle the list of the server's SASL mechanisms (RPL_SASLMECHS)."""
+        if self.settings.sasl_password and self.signed_on_at is None:
+            self._offers_plain(params[1].upper().split(","))
+
+    def _offers_plain(self, mechanisms: Sequence[str]) -> bool:
+        """Return whether the server may support SASL PLAIN; otherwise end the connection."""
+        if mechanisms and "PLAIN" not in mechanisms:
+            self._refused(f"the server doesn't support SASL PLAIN, only {', '.join(mechanisms)}")
+            return False
+        return True
 
     def irc_AUTHENTICATE(self, prefix: str, params: list[str]) -> None:
         """Send the account and the password when the server requests them."""
@@ -164,6 +183,10 @@ class IRCProtocol(RobustIRCClient):
         if announced is not None:
             self.casemapping = announced
             self._rooms.casemapping_changed(announced)
+        for token in params[1:]:
+            # Clients with this mode are marked as bots. See https://ircv3.net/specs/extensions/bot-mode.
+            if token.startswith("BOT=") and len(token) == 5:
+                self.sendLine(f"MODE {self.nickname} +{token[-1]}")
         super().irc_RPL_ISUPPORT(prefix, params)  # type: ignore[no-untyped-call]
 
     def irc_ERR_NICKNAMEINUSE(self, prefix: str, params: list[str]) -> None:
@@ -175,18 +198,25 @@ class IRCProtocol(RobustIRCClient):
     irc_ERR_NICKCOLLISION = irc_ERR_NICKNAMEINUSE
 
     def irc_ERR_PASSWDMISMATCH(self, prefix: str, params: list[str]) -> None:
-        """Store the reason when the server rejects its password."""
+        """Store the reason when the server rejects its password; later, the reply is about another one, such as OPER's."""
+        if self.signed_on_at is not None:
+            return
         self.reason = f"the server rejects BOT_IDENTITY['password'] ({params[-1]})"
         self.banned = True
 
     def irc_ERR_YOUREBANNEDCREEP(self, prefix: str, params: list[str]) -> None:
-        """Store the reason when the server has banned the bot."""
-        self.reason = params[-1]
-        self.banned = True
+        """Store the reason when the server has banned the bot. It closes the connection then."""
+        self._ban_told_at = self.clock.seconds()
+        if self.signed_on_at is None:
+            self.reason = params[-1]
+            self.banned = True
 
     def _refused(self, reason: str) -> None:
+        """End the connection for good, also during the registration."""
         self.banned = True
-        self.abort(reason)
+        self.reason = self.reason or reason
+        self.sendLine("QUIT")
+        cast(ITCPTransport, self.transport).loseConnection()
 
     def _same(self, one: str, other: str) -> bool:
         """Return whether two names are equal on this server."""
@@ -246,7 +276,7 @@ class IRCProtocol(RobustIRCClient):
             self.log.info(
                 "{network}: the server replays old messages; they run no commands", network=self.settings.network
             )
-        self._events.message_received(sender, target, text, kind, replayed)
+        self._events.message_received(sender, target, text, kind, replayed, from_bot="bot" in self.tags)
 
     def irc_JOIN(self, prefix: str, params: list[str]) -> None:
         """Report a JOIN; the bot's own is the reference time for replayed messages of the room."""

@@ -143,8 +143,39 @@ class LoginTests(PlayedTests):
             self.server.say(*said)
             self.assertIsNone(backend.bot_identifier)
             self.assertFalse(self.server.transport.connected)
-            self.assertNotIn("JOIN #ops", self.server.take())
+            lines = self.server.take()
+            self.assertNotIn("JOIN #ops", lines)
+            self.assertEqual(lines[-1], "QUIT")
             self.successResultOf(backend.disconnect())
+
+    def test_reason_of_sasl(self) -> None:
+        """The log has the reason why SASL failed: the server's text, or its mechanisms, listed before or afterwards."""
+        lines = logged(self, "not connected")
+        acknowledged = ":irc.example CAP * ACK :sasl"
+        listed = ":irc.example 908 errklein EXTERNAL,SCRAM-SHA-256 :are available SASL mechanisms"
+        failed = ":irc.example 904 errklein :SASL authentication failed"
+        for said in (
+            [":irc.example CAP * LS :sasl=EXTERNAL,SCRAM-SHA-256", acknowledged],
+            [":irc.example CAP * LS :sasl", acknowledged, listed, failed],
+            [":irc.example CAP * LS :sasl", acknowledged, listed.replace("EXTERNAL", "PLAIN"), failed],
+        ):
+            backend = self.connecting(identity={"sasl_password": "s3cret"})
+            self.server.accept()
+            self.server.say(*said)
+            self.assertEqual(self.server.take()[-1], "QUIT")
+            self.successResultOf(backend.disconnect())
+        self.assertIn("the server doesn't support SASL PLAIN, only EXTERNAL, SCRAM-SHA-256", lines[0])
+        self.assertIn("the server doesn't support SASL PLAIN, only EXTERNAL, SCRAM-SHA-256", lines[1])
+        self.assertIn("the server rejects the SASL account errklein (SASL authentication failed)", lines[2])
+        self.assertEqual(len(lines), 3)
+
+    def test_bot_mode(self) -> None:
+        """The bot sets the mode that marks bots if the server has one, and marks messages of other bots."""
+        self.online()
+        self.server.say(":irc.example 005 errklein BOT=B NICKLEN=30 :are supported by this server")
+        self.assertEqual(self.server.take(), ["MODE errklein +B"])
+        self.server.say("@bot;msgid=1 :robo!r@host PRIVMSG errklein :hi", "@+bot :robo!r@host PRIVMSG errklein :hi")
+        self.assertEqual([message.extras for message in self.listener.messages], [{"bot": True}, {}])
 
     def test_capabilities(self) -> None:
         """Without SASL the bot requests capabilities for replayed messages, and then ends the negotiation."""
@@ -337,6 +368,32 @@ class TroubleTests(PlayedTests):
         self.assertEqual(self.server.attempts, 1)
         self.server.clock.advance(1)
         self.assertEqual(self.server.attempts, 2)
+
+    def test_no_ban(self) -> None:
+        """A kill, whatever its reason, and late replies about passwords or bans that close nothing, aren't bans."""
+        lines = logged(self, "not connected")
+        for said in (
+            "ERROR :Closing link: (e@host) [Killed (irc.example (Filtered: banned words))]",
+            ":irc.example 464 errklein :Password incorrect",
+            ":irc.example 465 errklein :You are banned from this server",
+        ):
+            backend = self.connecting()
+            self.server.welcome()
+            self.server.say(said)
+            self.server.clock.advance(11)
+            self.server.close()
+            self.successResultOf(backend.disconnect())
+        self.assertEqual([line.rpartition("; ")[2] for line in lines], ["next try in 1 s"] * 3)
+        self.assertNotIn("password", lines[1])
+
+    def test_ban_later(self) -> None:
+        """A ban that is announced later, and followed by the end of the connection, is one."""
+        lines = logged(self, "not connected")
+        self.connecting()
+        self.server.welcome()
+        self.server.say(":irc.example 465 errklein :Begone", "ERROR :Closing Link: errklein[host] (spam)")
+        self.server.close()
+        self.assertIn("next try in 300 s", lines[0])
 
     def test_half_open_connection_ends_within_a_minute(self) -> None:
         """A silent server gets a PING after 20 s, and the connection is closed within a minute."""

@@ -191,6 +191,18 @@ class ReplayTests(TestCase):
         self.assertEqual(one, same)
         self.assertNotEqual(one, other)
 
+    async def test_bots(self) -> None:
+        """Messages of a bot, which ergo marks, run no commands; the bot is marked as one itself."""
+        await self.server.wait_until_up(self.reactor)
+        bot = await self.start_bot(self.server.port, username="kit")
+        await self.until(lambda: bot.backends["irc"].query_room("#ops").joined)
+        person = await self.person("alice", "#ops")
+        person.send("MODE alice +B", "PRIVMSG #ops :!count 1", "MODE alice -B", "PRIVMSG #ops :!count 2")
+        await person.wait_for("counted 2")
+        person.send("WHOIS errklein")
+        await person.wait_for(" 335 ")
+        self.assertEqual(bot.plugin_manager.instance("Counter").ran, ["2"])
+
     async def test_nickserv(self) -> None:
         """A bot without SASL gets its reserved nick by IDENTIFY, since ergo has no REGAIN."""
         self.server.kill()
