@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.python.reflect import namedAny
 
 from errklein.config import Config
+from errklein.database import Access
 from errklein.running.restart import cannot_restart
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def wire(
     plugin_classes: Iterable[type[BotPlugin]] = (),
     make_pool: Callable[..., WorkerPool] | None = None,
     now: Callable[[], float] = time.time,
+    values: Access = Access.OWN,
 ) -> tuple[WebServer, Callable[[], ErrbotBot]]:
     """Return the web server, and a function that creates the bot, to be called when its data may be opened.
 
@@ -63,6 +65,7 @@ def wire(
     :param plugin_classes: plugins in addition to those in directories.
     :param make_pool: called instead of WorkerPool.
     :param now: returns the Unix time in seconds.
+    :param values: `COPY` for a bot that isn't started, and works on a copy of the stored values.
     """
     from errklein.running import KeyedQueues, PooledRunner, Runner, ThreadWaits, WorkerPool
     from errklein.running.workers import Workers
@@ -115,7 +118,7 @@ def wire(
         packages = PackageDirectory(Path(config.BOT_DATA_DIR), installed=compat.step_aside)
         packages.activate()
         compat.install()
-        storage = make_storage(config)
+        storage = make_storage(config, values)
         try:
             check_stored(storage)
         except BaseException:
@@ -136,7 +139,7 @@ def wire(
         bot = (bot_class or ErrbotBot)(
             reactor,
             config,
-            Adapters(backends, storage, web, HTTPClients(reactor), make_journal(reactor, config, now)),
+            Adapters(backends, storage, web, HTTPClients(reactor), make_journal(reactor, config, now, values)),
             workers,
             PluginSources(partial(_make_plugin_manager, packages), roots, plugin_classes),
             ProcessCalls(ended or reactor.stop, restart, now),
@@ -150,12 +153,12 @@ def wire(
     return web, make_bot
 
 
-def make_journal(reactor: Any, config: Config, now: Callable[[], float]) -> Journal:
-    """Return the journal of webhooks: in the data directory, or in memory if the values of plugins are."""
+def make_journal(reactor: Any, config: Config, now: Callable[[], float], values: Access = Access.OWN) -> Journal:
+    """Return the journal of webhooks: in the data directory, or in memory if the values of plugins, or a copy of them, are."""
     from errklein.journal import DATABASE, MemoryJournal, Redaction, Retention, SQLiteJournal
 
     redaction = Redaction(config.WEBHOOK_LOG, frozenset(config.WEBHOOK_LOG_MASK))
-    if config.STORAGE == "Memory":
+    if config.STORAGE == "Memory" or values is not Access.OWN:
         return MemoryJournal(now, redaction)
     retention = Retention(config.WEBHOOK_LOG_DAYS * 86400, config.WEBHOOK_LOG_SIZE)
     return SQLiteJournal(Path(config.BOT_DATA_DIR) / DATABASE, reactor, now, redaction, retention)

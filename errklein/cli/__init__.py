@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if known.command == "run":
         check_run_options(rest)
         return run(known.reactor, rest)
+    # Another user than the bot's may run the command, whose files in the folders of plugins the bot couldn't replace.
+    sys.dont_write_bytecode = True
     if rest:
         known.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if known.command == "init":
@@ -131,10 +133,15 @@ def work_on_data(known: argparse.Namespace) -> int:
     """Run a command for the stored data: import-errbot, backup, restore or storage. Return the exit status."""
     from errklein.cli import _data as data
     from errklein.plugins.packages import PackageDirectory
-    from errklein.service import errors_end_program, load_with_options
+    from errklein.service import DataDirectory, errors_end_program, load_with_options
 
     with errors_end_program():
         config = load_with_options(known.config, data_dir=known.data_dir)
+        directory = DataDirectory(Path(config.BOT_DATA_DIR))
+        if known.command == "storage" and known.what == "get":
+            directory.check_readable(missing_ok=True)
+        else:
+            directory.check_user()
         # Stored values may be instances of classes that plugins' packages define.
         PackageDirectory(Path(config.BOT_DATA_DIR)).extend_path()
         if known.command == "import-errbot":

@@ -10,11 +10,13 @@ from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
 
+from errklein import journal, storage
 from errklein.cli._webhook_checks import configured_hooks, secret_problems, webhook_warnings
 from errklein.commands import CommandDeclaration, CommandRegistry, is_admin_by_default
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages import database_of, shelves_to_import
 from errklein.config import Config, configuration_warnings
+from errklein.database import Access, Migration, upgrade_of
 from errklein.logs import escape
 from errklein.plugins import BotPlugin
 from errklein.plugins.botplugin import handlers_once_active
@@ -55,7 +57,7 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
         config = load_with_options(config_file, data_dir=data_dir, plugin_dirs=plugin_dirs)
         check_config(config)
         data = DataDirectory(Path(config.BOT_DATA_DIR))
-        data.check_access()
+        (data.check_access if data.is_own() else data.check_readable)()
         if config.BOT_LOG_FILE:
             check_log_file(config.BOT_LOG_FILE, "BOT_LOG_FILE", data)
     from twisted.internet.task import react
@@ -70,14 +72,12 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, found_befor
 
 
 async def _check_plugins(reactor: Any, config: Config, data_dir: str | None, found_before: int) -> None:
-    storage = config.STORAGE
-    if not database_of(config).exists():
-        # Opening the database would create it.
-        config.STORAGE = "Memory"
     # Missing requirements are reported, not installed.
     config.AUTOINSTALL_DEPS = False
     try:
-        _, make_bot = wire(reactor, config)
+        upgrades = [*filter(None, (upgrade_of(path, steps) for path, steps in _databases(config)))]
+        # Beside a running bot, or one of an earlier errklein, no file may be changed.
+        _, make_bot = wire(reactor, config, values=Access.COPY)
         bot = make_bot()
     except Exception as error:
         if not found_before:
@@ -86,12 +86,11 @@ async def _check_plugins(reactor: Any, config: Config, data_dir: str | None, fou
     configure = bot.web.routes.configure
     problems = await bot.plugin_manager.load(bot.plugin_roots)
     problems += PackageDirectory(Path(config.BOT_DATA_DIR)).problems()
-    lines = [f"{config.path or 'built-in configuration'}: {', '.join(config.networks)}", ""]
+    lines = [f"{config.path or 'built-in configuration'}: {', '.join(config.networks)}", *upgrades, ""]
     for plugin in bot.plugin_manager.found:
         lines.append(f"{plugin.name}: {_STATES[bot.plugin_manager.status.state(plugin)]}")
         if plugin.instance is not None:
             lines += [f"    {line}" for line in describe(plugin.instance, config.BOT_PREFIX, configure)]
-    config.STORAGE = storage
     unimported = shelves_to_import(config, bot.storage, data_dir)
     problems += [unimported] if unimported is not None else []
     found = [(plugin.name, plugin.instance) for plugin in bot.plugin_manager.found]
@@ -118,6 +117,14 @@ async def _check_plugins(reactor: Any, config: Config, data_dir: str | None, fou
     bot.storage.close()
     if count:
         raise SystemExit(1)
+
+
+def _databases(config: Config) -> Iterator[tuple[Path, Sequence[Migration]]]:
+    """Yield the path and the schema of each database of the bot."""
+    if config.STORAGE == "Shelf":
+        yield database_of(config), storage.MIGRATIONS
+    if config.STORAGE != "Memory":
+        yield Path(config.BOT_DATA_DIR) / journal.DATABASE, journal.MIGRATIONS
 
 
 def _with_source(problem: str, source: str) -> str:

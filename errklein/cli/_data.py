@@ -1,4 +1,4 @@
-"""The commands for the data of a stopped bot: import-errbot, backup, restore and storage.
+"""The commands for a bot's data: import-errbot, backup, restore and storage. Those that change it need a stopped bot.
 
 The functions return the exit status: 0, or 1 if values were left out. If they raise ConfigError, DataDirectoryError or
 StorageError, nothing was changed.
@@ -17,6 +17,7 @@ from errklein.compat.storages import check_storage, database_of, make_storage
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.config import Config
+from errklein.database import Access
 from errklein.logs import escape
 from errklein.ports import Storage
 from errklein.service import DataDirectory
@@ -88,9 +89,9 @@ def import_errbot(config: Config, force: bool = False, trusted: Sequence[str] = 
 
 
 def backup(config: Config) -> int:
-    """Write a backup to the data directory, as the command !backup does."""
+    """Write a backup to the data directory, as the command !backup does. The bot may run, unless its storage is a third party's."""
     path = Path(config.BOT_DATA_DIR) / BACKUP_NAME
-    with _locked_storage(config) as storage:
+    with _storage_to_read(config) as storage:
         count = write_backup(path, rows_of(storage, _namespaces(config)))
     _print_lines([f"{path}: {_values(count)}"])
     return 0
@@ -132,7 +133,7 @@ def storage_get(config: Config, namespace: str, missing_ok: bool = False) -> int
     """
     literals: dict[str, Any] = {}
     problems: list[str] = []
-    with _locked_storage(config) as storage, closing(storage.open(namespace)) as store:
+    with _storage_to_read(config, missing_ok=missing_ok) as storage, closing(storage.open(namespace)) as store:
         keys = list(store.keys())
         if not keys and not missing_ok:
             _check_namespace(config, storage, namespace)
@@ -173,12 +174,10 @@ def _locked_storage(config: Config, *, create: bool = False) -> Iterator[Storage
 
     :param create: create a missing data directory; otherwise DataDirectoryError is raised.
     """
-    check_storage(config)
-    if config.STORAGE == "Memory":
-        raise StorageError("STORAGE is 'Memory', so the bot has no stored values")
-    data = DataDirectory(Path(config.BOT_DATA_DIR))
+    data = _data_of(config)
     if not create:
         data.check_exists()
+    data.check_user()
     data.check()
     data.prepare()
     data.lock()
@@ -187,6 +186,29 @@ def _locked_storage(config: Config, *, create: bool = False) -> Iterator[Storage
             yield storage
     finally:
         data.unlock()
+
+
+@contextmanager
+def _storage_to_read(config: Config, *, missing_ok: bool = False) -> Iterator[Storage]:
+    """Open the bot's storage, which isn't changed. The storage Shelf may be in use by a running bot, also one of an older errklein.
+
+    :param missing_ok: a missing data directory has no values; otherwise it is an error.
+    """
+    data = _data_of(config)
+    if config.STORAGE != "Shelf":
+        with _locked_storage(config, create=missing_ok) as storage:
+            yield storage
+        return
+    data.check_readable(missing_ok=missing_ok)
+    with closing(make_storage(config, Access.COPY)) as storage:
+        yield storage
+
+
+def _data_of(config: Config) -> DataDirectory:
+    check_storage(config)
+    if config.STORAGE == "Memory":
+        raise StorageError("STORAGE is 'Memory', so the bot has no stored values")
+    return DataDirectory(Path(config.BOT_DATA_DIR))
 
 
 def _default_backup(config: Config) -> Path:

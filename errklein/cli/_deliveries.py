@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from errklein.cli._argument_errors import Parser
+from errklein.database import Access
 from errklein.journal import DATABASE, JournalArchive, open_archive
 from errklein.logs import escape
 from errklein.ports import JournalError
@@ -39,11 +40,12 @@ def work_on_deliveries(known: argparse.Namespace) -> int:
     with errors_end_program():
         config = load_with_options(known.config, data_dir=known.data_dir)
         data = DataDirectory(Path(config.BOT_DATA_DIR))
-        data.check_exists()
+        data.check_readable()
     if config.STORAGE == "Memory":
         raise SystemExit("errklein: STORAGE is 'Memory', so only the running bot has its deliveries; use !deliveries")
     try:
-        with closing(open_archive(data.path / DATABASE)) as archive:
+        access = Access.SHARE if known.what == "replay" else Access.READ
+        with closing(open_archive(data.path / DATABASE, access)) as archive:
             return run_action(archive, known, data.is_used)
     except InvalidWords as error:
         parser: Parser = known.parser

@@ -300,7 +300,8 @@ def _add_data(commands: argparse._SubParsersAction[Any]) -> None:
         "storage",
         "print or change the values of a plugin",
         """\
-        Print or change the values that a plugin has stored, as a Python dict. The bot must be stopped.
+        Print or change the values that a plugin has stored, as a Python dict. The bot must be stopped
+        for a change; it may run while its values are printed.
 
         examples:
           errklein storage get Greeter > greeter.txt

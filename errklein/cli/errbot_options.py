@@ -35,10 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for action in ("get", "set", "merge"):
         namespace = getattr(options, f"storage_{action}")
         if namespace is not None:
-            # errbot creates a missing data directory, and prints an empty dict for any name.
+            if action == "get":
+                # errbot prints an empty dict for any name.
+                return cli.main(["storage", "get", *config, "--missing-ok", namespace])
             _data_directory(options.config)
-            options_of_get = ["--missing-ok"] if action == "get" else []
-            return cli.main(["storage", action, *config, *options_of_get, namespace])
+            return cli.main(["storage", action, *config, namespace])
     pid_file = _pid_file(options.config, options.pidfile) if options.daemon else None
     return cli.run(None, [*config, *(["--backend", "Text"] if options.text else [])], pid_file)
 

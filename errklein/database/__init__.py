@@ -1,6 +1,6 @@
 """SQLite files: connections, transactions, group commit, migrations and errors, independent of the tables."""
 
-from errklein.database._connection import Database
+from errklein.database._connection import Access, Database, upgrade_of
 from errklein.database._errors import DatabaseError
 from errklein.database._group_commit import GroupCommit, Operation, Run
 from errklein.database._job_thread import JobThread, ThreadReactor
@@ -9,6 +9,7 @@ from errklein.database._statements import MAX_ROWS, execute_rows
 
 __all__ = [
     "MAX_ROWS",
+    "Access",
     "Database",
     "DatabaseError",
     "GroupCommit",
@@ -19,4 +20,5 @@ __all__ = [
     "ThreadReactor",
     "execute_rows",
     "read_migrations",
+    "upgrade_of",
 ]

@@ -6,17 +6,26 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
+from errklein.database._copies import BUSY_TIMEOUT, SUFFIXES, connect, connect_to_read, copy_to_memory
 from errklein.database._errors import DatabaseError, explained
-from errklein.database._migrations import Migration, apply_migrations, check_version
+from errklein.database._migrations import Migration, apply_migrations, check_version, upgrade_notice
 
-_SUFFIXES = ("", "-wal", "-shm")
-"""The files of a database: its pages, the write-ahead log, which has the latest transactions, and the log's index."""
 
-BUSY_TIMEOUT = 2.0
-"""The seconds that a write waits for another program, such as a backup, to release the file."""
+class Access(Enum):
+    """What a process may do with a file."""
+
+    OWN = auto()
+    """Create, upgrade and change it: the bot, and commands while no bot runs."""
+    SHARE = auto()
+    """Change the file of a bot that may be running. A missing one, or one with another schema, is an error."""
+    READ = auto()
+    """Read such a file. Neither the file nor its directory is changed, whatever the user may do with them."""
+    COPY = auto()
+    """Use a copy in memory, which is upgraded. Neither the file nor its directory is changed."""
 
 
 class Database:
@@ -27,31 +36,35 @@ class Database:
 
     :param path: the file.
     :param migrations: the schema; the constructor upgrades an older file.
-    :param upgrade: False neither creates nor upgrades the file: then a missing or older one is an error. This is for processes
-        that use the file of a running bot.
+    :param access: what the process may do with the file.
     """
 
-    def __init__(self, path: Path, migrations: Sequence[Migration], *, upgrade: bool = True) -> None:
+    def __init__(self, path: Path, migrations: Sequence[Migration], access: Access = Access.OWN) -> None:
         self.path = path
         self.closed = False
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._files: list[Path] = []
         self._inodes: list[tuple[int, int] | None] = []
-        if upgrade:
+        if access is Access.OWN:
             _make_private(path)
         elif not path.exists():
             raise DatabaseError(f"{path} doesn't exist")
         with self._errors_explained():
-            self._writer = _connect(path)
+            if access is Access.COPY:
+                self._reader = self._writer = copy_to_memory(path)
+                apply_migrations(self._writer, path, migrations, back_up=False)
+                return
+            self._writer = connect(path) if access is not Access.READ else connect_to_read(path)
             try:
-                self._writer.execute("PRAGMA journal_mode = WAL")
-                self._writer.execute("PRAGMA synchronous = FULL")
-                (apply_migrations if upgrade else check_version)(self._writer, path, migrations)
-                self._reader = _connect(path)
+                if access is not Access.READ:
+                    self._writer.execute("PRAGMA journal_mode = WAL")
+                    self._writer.execute("PRAGMA synchronous = FULL")
+                (apply_migrations if access is Access.OWN else check_version)(self._writer, path, migrations)
+                self._reader = connect(path) if access is not Access.READ else self._writer
                 # Opens the side files, so that values can be read even if the files are deleted.
                 self._reader.execute("SELECT 1 FROM sqlite_master").fetchone()
-                self._files = [path.with_name(path.name + end) for end in _SUFFIXES]
+                self._files = [path.with_name(path.name + end) for end in SUFFIXES]
                 self._inodes = self._current_inodes()
             except BaseException:
                 self._writer.close()
@@ -65,9 +78,13 @@ class Database:
 
     def read_lazily(self, query: str) -> Iterator[Any]:
         """Yield the rows of the query, all as of one moment. Other reads and writes don't wait for them."""
+        if self._reader is self._writer:
+            # Another connection couldn't read a copy, and would change what may only be read.
+            yield from self.read(query)
+            return
         # Connecting would create a missing file.
         self.check_files()
-        with self._errors_explained(), closing(_connect(self.path)) as connection:
+        with self._errors_explained(), closing(connect(self.path)) as connection:
             yield from connection.execute(query)
 
     def write(self, statement: str, parameters: Sequence[object] = ()) -> int:
@@ -132,12 +149,18 @@ class Database:
             raise explained(self.path, error) from error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    # Without an isolation level, the sqlite3 module begins no transactions, and each statement is one.
-    # Statements that `execute_rows` runs with different numbers of rows stay prepared.
-    return sqlite3.connect(
-        path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, cached_statements=256
-    )
+def upgrade_of(path: Path, migrations: Sequence[Migration]) -> str:
+    """Return the sentence that the start of the bot will convert the file; "" if it won't, or if there is no file.
+
+    :raises DatabaseError: if the file can't be read, or used by this errklein.
+    """
+    if not path.exists():
+        return ""
+    try:
+        with closing(connect_to_read(path)) as connection:
+            return upgrade_notice(connection, path, migrations)
+    except sqlite3.Error as error:
+        raise explained(path, error) from error
 
 
 def _inode(file: Path) -> tuple[int, int] | None:

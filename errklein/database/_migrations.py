@@ -5,12 +5,11 @@ The number of a file's last step is stored as its `user_version`.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 
+from errklein.database._copies import write_copy
 from errklein.database._errors import DatabaseError
 
 Migration = str
@@ -25,7 +24,9 @@ def read_migrations(directory: Path) -> list[Migration]:
     return [file.read_text(encoding="utf-8") for file in files]
 
 
-def apply_migrations(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:
+def apply_migrations(
+    connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration], *, back_up: bool = True
+) -> None:
     """Apply the missing migrations in one transaction, after a backup of an older file.
 
     The backup of `errklein.sqlite` before migration 2 is `errklein.sqlite.before-2`.
@@ -33,25 +34,21 @@ def apply_migrations(connection: sqlite3.Connection, path: Path, migrations: Seq
     :param connection: a connection in autocommit mode.
     :param path: the file.
     :param migrations: all migrations; the first one creates the schema.
+    :param back_up: False for a connection to a copy.
     :raises DatabaseError: if the file is of a newer version or of another program; it is not changed.
     :raises sqlite3.Error: if a statement fails; the file is not changed.
     """
     connection.execute("BEGIN IMMEDIATE")
     # Commits, or rolls back if something is raised.
     with connection:
-        version = _version(connection)
-        if version > len(migrations):
-            raise DatabaseError(
-                f"{path} was made by a newer errklein (schema {version}; this one supports up to {len(migrations)}); "
-                "install the newer errklein again, or move the file away to start without values"
-            )
-        if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-            raise DatabaseError(
-                f"{path} is a database of another program; set BOT_DATA_DIR to a directory that only errklein uses"
-            )
-        if 0 < version < len(migrations):
+        version = _known_version(connection, path, migrations)
+        if back_up and 0 < version < len(migrations):
             # The transaction has the write lock, so nobody changes the file between the backup and the upgrade.
-            _back_up(path, path.with_name(f"{path.name}.before-{version + 1}"))
+            copy = backup_of(path, version)
+            try:
+                write_copy(path, copy)
+            except OSError as error:
+                raise DatabaseError(f"{copy}: the backup before the upgrade failed: {error.strerror}") from error
         for migration in migrations[version:]:
             for statement in _statements(migration):
                 connection.execute(statement)
@@ -69,6 +66,36 @@ def check_version(connection: sqlite3.Connection, path: Path, migrations: Sequen
         )
 
 
+def upgrade_notice(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> str:
+    """Return the sentence that the start of the bot will convert the file; "" if it won't. Raises DatabaseError."""
+    version = _known_version(connection, path, migrations)
+    if not 0 < version < len(migrations):
+        return ""
+    return (
+        f"{path} will be converted at the start, from schema {version} to {len(migrations)}; "
+        f"{backup_of(path, version).name} will be a copy of the old file"
+    )
+
+
+def backup_of(path: Path, version: int) -> Path:
+    """Return the path of the copy that is made of a file of this version before it is upgraded."""
+    return path.with_name(f"{path.name}.before-{version + 1}")
+
+
+def _known_version(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> int:
+    version = _version(connection)
+    if version > len(migrations):
+        raise DatabaseError(
+            f"{path} was made by a newer errklein (schema {version}; this one supports up to {len(migrations)}); "
+            "install the newer errklein again, or move the file away to start without values"
+        )
+    if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        raise DatabaseError(
+            f"{path} is a database of another program; set BOT_DATA_DIR to a directory that only errklein uses"
+        )
+    return version
+
+
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
@@ -83,25 +110,3 @@ def _statements(script: str) -> Iterator[str]:
             statement = ""
     if statement.strip():
         raise ValueError(f"incomplete SQL statement: {statement.strip()}")
-
-
-def _back_up(path: Path, backup: Path) -> None:
-    """Copy the file as of its last transaction; when this returns, the copy is complete and on disk, with mode 0600."""
-    unfinished = backup.with_name(f"{backup.name}.unfinished")
-    try:
-        unfinished.unlink(missing_ok=True)
-        unfinished.touch(mode=0o600)
-        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(unfinished)) as target:
-            source.backup(target)
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(backup)
-        directory = os.open(backup.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise DatabaseError(f"{backup}: the backup before the upgrade failed: {error.strerror}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)

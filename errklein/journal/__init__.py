@@ -7,10 +7,11 @@ from errklein.journal._queue import DeliveryQueue
 from errklein.journal._redaction import Redaction
 from errklein.journal._retention import Retention
 from errklein.journal._retry_policy import RetryPolicy
-from errklein.journal._sqlite import DATABASE, SQLiteJournal, log_replay
+from errklein.journal._sqlite import DATABASE, MIGRATIONS, SQLiteJournal, log_replay
 
 __all__ = [
     "DATABASE",
+    "MIGRATIONS",
     "DeliveryQueue",
     "JournalArchive",
     "MemoryJournal",

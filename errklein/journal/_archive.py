@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from errklein.database import Database, DatabaseError
+from errklein.database import Access, Database, DatabaseError
 from errklein.journal import _reading
 from errklein.journal._sqlite import MIGRATIONS
 from errklein.journal._writing import replayable
@@ -60,13 +60,14 @@ class JournalArchive:
         self._database.close()
 
 
-def open_archive(path: Path) -> JournalArchive:
+def open_archive(path: Path, access: Access = Access.READ) -> JournalArchive:
     """Open the file of a journal, which must exist and have the schema of this errklein.
 
+    :param access: `SHARE` for replays.
     :raises JournalError: The file is missing, can't be read, or has another schema.
     """
     with _journal_errors():
-        return JournalArchive(Database(path, MIGRATIONS, upgrade=False))
+        return JournalArchive(Database(path, MIGRATIONS, access))
 
 
 @contextmanager

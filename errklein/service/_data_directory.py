@@ -51,26 +51,62 @@ class DataDirectory:
 
     def check_exists(self) -> None:
         """Raise DataDirectoryError if the directory is missing."""
-        # `check_access` has the error for a directory above that can't be entered.
-        with suppress(PermissionError):
-            if not self.path.exists():
-                raise self._error("the directory doesn't exist; name the bot's configuration with --config")
+        if not self._is_directory() and not self.path.exists():
+            raise self._error("the directory doesn't exist; name the bot's configuration with --config")
 
     def check_access(self) -> None:
         """Raise DataDirectoryError if the directory can't be read, written or created. Another process may use it."""
-        try:
-            is_directory = self.path.is_dir()
-        except PermissionError:
-            raise self._error(f"the user {user_name(None)} can't enter a directory above it") from None
-        if not is_directory:
+        if not self._is_directory():
             self._check_parent()
             return
         with acting_as(self.uid, self.gid):
             if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-                user = user_name(self.uid)
-                raise self._error(
-                    f"the user {user} can't write to it; give it to that user with `chown -R {user}: {self.path}`"
-                )
+                raise self._error(f"the user {user_name(self.uid)} can't write to it; {self._remedy()}")
+
+    def check_readable(self, *, missing_ok: bool = False) -> None:
+        """Raise DataDirectoryError if the directory is missing, or this process can't read it or the databases in it."""
+        if missing_ok and not self._is_directory():
+            return
+        self.check_exists()
+        for path in (self.path, *self.path.glob("*.sqlite*")):
+            if not os.access(path, os.R_OK | (os.X_OK if path is self.path else 0), effective_ids=True):
+                raise self._error(f"the user {user_name(None)} can't read {path}; {self._remedy()}")
+
+    def is_own(self) -> bool:
+        """Return whether the bot's user runs this process, or the directory is missing.
+
+        The bot's user owns the lock file; before the first start, it owns the directory.
+        """
+        return not self._is_directory() or self._owner() == os.geteuid()
+
+    def check_user(self) -> None:
+        """Raise DataDirectoryError unless `is_own`: the bot couldn't use files that another user writes."""
+        if not self.is_own():
+            raise self._error(f"the bot couldn't use files of the user {user_name(None)}; {self._remedy()}")
+
+    def _is_directory(self) -> bool:
+        try:
+            return self.path.is_dir()
+        except PermissionError:
+            raise self._error(
+                f"the user {user_name(None)} can't enter a directory above it; run as the bot's user"
+            ) from None
+
+    def _owner(self) -> int:
+        # The directory may be impossible to enter.
+        with suppress(OSError):
+            return (self.path / LOCK_NAME).stat().st_uid
+        return self.path.stat().st_uid
+
+    def _remedy(self) -> str:
+        """Return what lets this process use the directory."""
+        if self.uid is not None:
+            return f"give it to that user with `chown -R {user_name(self.uid)}: {self.path}`"
+        owner = self._owner()
+        if owner == os.geteuid():
+            return "check its mode"
+        remedy = f"run as {user_name(owner)} (the owner of {self.path})"
+        return remedy if owner else f"{remedy}, or give it to the bot's user"
 
     def prepare(self) -> None:
         """Create the directory and missing parents with mode 0700, owned by its user. An existing directory isn't changed."""

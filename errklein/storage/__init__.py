@@ -11,7 +11,7 @@ from errklein.storage._importing import MARK, SETTLED, ImportPlan, imported_shel
 from errklein.storage._memory import MemoryStorage
 from errklein.storage._restricted_pickling import ValueReader, is_standard
 from errklein.storage._shelves import find_shelves
-from errklein.storage._sqlite import DATABASE, Row, SQLiteStorage
+from errklein.storage._sqlite import DATABASE, MIGRATIONS, Row, SQLiteStorage
 from errklein.storage._transfer import NameStatus, check_rows, put_rows, rows_of
 from errklein.storage.pickling import dumps, plain_value
 
@@ -19,6 +19,7 @@ __all__ = [
     "BACKUP_NAME",
     "DATABASE",
     "MARK",
+    "MIGRATIONS",
     "SETTLED",
     "ErrbotBackup",
     "ImportPlan",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from errklein.database import Database, read_migrations
+from errklein.database import Access, Database, read_migrations
 from errklein.storage._errors import StorageError, UnreadableValue, UnstorableValue, database_errors
 from errklein.storage._restricted_pickling import DEFAULT_READER, ValueReader
 from errklein.storage.pickling import dumps
@@ -35,15 +35,15 @@ Row = tuple[str, str, bytes]
 class SQLiteStorage:
     """All namespaces, in the database at `path`. Any thread may use it.
 
-    A value is on disk when `SQLiteStore.set` returns. `values` unpickles the values. Every method raises StorageError
-    if the database can't be read or written.
+    A value is on disk when `SQLiteStore.set` returns, but for a copy. `values` unpickles the values. Every method raises
+    StorageError if the database can't be read or written.
     """
 
-    def __init__(self, path: Path, values: ValueReader = DEFAULT_READER) -> None:
+    def __init__(self, path: Path, values: ValueReader = DEFAULT_READER, access: Access = Access.OWN) -> None:
         self.path = path
         self._values = values
         with database_errors():
-            self._database = Database(path, MIGRATIONS)
+            self._database = Database(path, MIGRATIONS, access)
 
     def open(self, namespace: str) -> SQLiteStore:
         """Return the values of `namespace`. It may be open several times; all its stores share their values."""

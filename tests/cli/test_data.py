@@ -8,6 +8,7 @@ import pickle
 import shelve
 import sqlite3
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -458,21 +459,25 @@ class StorageTests(DataCase):
 class RefusalTests(DataCase):
     COMMANDS = (("backup",), ("restore", "FILE"), ("import-errbot",), ("storage", "set", "A"), ("storage", "get", "A"))
 
-    def check_all(self, words: str) -> None:
+    def check_all(self, words: str, commands: Sequence[tuple[str, ...]] = COMMANDS) -> None:
         """Check that each command fails with these words."""
         file = self.directory / "backup.py"
         file.write_text("bot.plugin_manager['a'] = 1\n")
-        for command in self.COMMANDS:
+        for command in commands:
             arguments = [str(file) if argument == "FILE" else argument for argument in command]
             self.assertIn(words, self.refused(*arguments, stdin="{}"), command)
 
     def test_while_the_bot_runs(self) -> None:
-        """No command works while the bot runs."""
+        """Commands that change values don't work while the bot runs; those that read them do."""
         self.write_shelf("A", a=1)
+        self.store("A", b=2)
         running = DataDirectory(self.data)
         running.lock()
         self.addCleanup(running.unlock)
-        self.check_all(f"process {os.getpid()}, uses it")
+        self.check_all(f"process {os.getpid()}, uses it", self.COMMANDS[1:4])
+        self.assertEqual((self.run_command("storage", "get", "A"), self.out.getvalue()), (0, "{'b': 2}\n"))
+        self.assertEqual(self.run_command("backup"), 0)
+        self.assertIn("backup.jsonl: 1 value\n", self.out.getvalue())
 
     def test_damaged_file(self) -> None:
         """A damaged storage file is an error of one line, and isn't changed."""

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein import cli
 from errklein.cli import _deliveries
 from errklein.cli._parser import make_parser
+from errklein.database import Access
 from errklein.journal import DATABASE, SQLiteJournal, open_archive
 from errklein.service import DataDirectory
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
@@ -44,7 +45,7 @@ class DeliveriesCase(SynchronousTestCase):
         self.reactor = InlineReactor()
         path = self.directory / DATABASE
         self.journal = SQLiteJournal(path, self.reactor, lambda: RECEIVED_AT, threads=InlineThreads)
-        self.archive = open_archive(path)
+        self.archive = open_archive(path, Access.SHARE)
         self.addCleanup(self.journal.close)
         self.addCleanup(self.archive.close)
         self.out, self.err = io.StringIO(), io.StringIO()

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
+from subprocess import PIPE
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.database import Database, DatabaseError
+from errklein.database import Access, Database, DatabaseError, upgrade_of
+from tests.processes import ROOT, Program
 
 MIGRATIONS = ("CREATE TABLE t (a UNIQUE);",)
 
@@ -99,3 +104,114 @@ class DeletedFileTests(SynchronousTestCase):
         """Closing the database removes side files, which is no error."""
         self.database.close()
         self.database.check_files()
+
+
+class ReadOnlyTests(SynchronousTestCase):
+    """Reading of a file that belongs to another process, in each state that it may be in."""
+
+    def setUp(self) -> None:
+        """Create a directory for the file."""
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.path = self.directory / "values.sqlite"
+
+    def files(self) -> dict[str, str]:
+        """Return a digest of each file in the directory."""
+        return {file.name: sha256(file.read_bytes()).hexdigest() for file in self.directory.iterdir()}
+
+    def write(self, migrations: Sequence[str] = MIGRATIONS) -> Database:
+        """Write a row, as the bot does, and return the open database."""
+        database = Database(self.path, migrations)
+        self.addCleanup(database.close)
+        database.write("INSERT INTO t (a) VALUES (1)")
+        return database
+
+    def start_writer(self) -> Program:
+        """Write the row in another process, which keeps the file open."""
+        code = (
+            "import sys; from pathlib import Path; from errklein.database import Database\n"
+            f"database = Database(Path(sys.argv[1]), {MIGRATIONS!r})\n"
+            "database.write('INSERT INTO t VALUES (1)'); print('written'); sys.stdin.read()"
+        )
+        writer = Program([sys.executable, "-c", code], str(self.path.absolute()), cwd=ROOT, stdin=PIPE)
+        self.addCleanup(writer.kill)
+        writer.wait_for("written")
+        return writer
+
+    def kill_writer(self) -> None:
+        """Write the row in a process that is killed."""
+        self.start_writer().kill()
+        self.assertEqual(self.files().keys(), {"values.sqlite", "values.sqlite-shm", "values.sqlite-wal"})
+
+    def assert_read(self) -> None:
+        """Fail unless the row can be read in both ways, and no file is changed, created or removed."""
+        before = self.files()
+        for access in (Access.READ, Access.COPY):
+            database = Database(self.path, MIGRATIONS, access)
+            self.assertEqual(database.read("SELECT a FROM t"), [(1,)])
+            self.assertEqual(list(database.read_lazily("SELECT a FROM t")), [(1,)])
+            self.assertEqual(self.files(), before)
+            database.close()
+            self.assertEqual(self.files(), before)
+
+    def test_closed_file(self) -> None:
+        """The file of a process that has stopped is read without its side files, which aren't created."""
+        self.write().close()
+        self.assertEqual(self.files().keys(), {"values.sqlite"})
+        self.assert_read()
+
+    def test_open_file(self) -> None:
+        """The file of a running process is read without a change, with what was written last."""
+        self.start_writer()
+        self.assert_read()
+
+    def test_file_of_a_killed_process(self) -> None:
+        """What a killed process has left in its write-ahead log is read, and stays there."""
+        self.kill_writer()
+        self.assert_read()
+
+    def test_log_without_index(self) -> None:
+        """A write-ahead log whose index is missing isn't left out silently."""
+        self.kill_writer()
+        self.directory.joinpath("values.sqlite-shm").unlink()
+        before = self.files()
+        for access in (Access.READ, Access.COPY):
+            error = self.assertRaises(DatabaseError, Database, self.path, MIGRATIONS, access)
+            self.assertIn("has a write-ahead log without its index", str(error))
+        self.assertEqual(self.files(), before)
+
+    def test_changes(self) -> None:
+        """A reader can't change the file; changes of a copy don't reach it."""
+        self.write().close()
+        reader = Database(self.path, MIGRATIONS, Access.READ)
+        self.addCleanup(reader.close)
+        self.assertRaises(DatabaseError, reader.write, "DELETE FROM t")
+        copy = Database(self.path, MIGRATIONS, Access.COPY)
+        self.addCleanup(copy.close)
+        with copy.transaction() as connection:
+            connection.execute("DELETE FROM t")
+        self.assertEqual(copy.read("SELECT a FROM t"), [])
+        self.assert_read()
+
+    def test_older_file(self) -> None:
+        """A copy of an older file is upgraded, and the file stays as it is; the notice names it and its later copy."""
+        self.write().close()
+        newer = (*MIGRATIONS, "ALTER TABLE t ADD b;")
+        before = self.files()
+        copy = Database(self.path, newer, Access.COPY)
+        self.addCleanup(copy.close)
+        self.assertEqual(copy.read("SELECT a, b FROM t"), [(1, None)])
+        self.assertEqual(
+            upgrade_of(self.path, newer),
+            f"{self.path} will be converted at the start, from schema 1 to 2; "
+            "values.sqlite.before-2 will be a copy of the old file",
+        )
+        self.assertEqual(upgrade_of(self.path, MIGRATIONS), "")
+        self.assertEqual(upgrade_of(self.directory / "missing", MIGRATIONS), "")
+        self.assertEqual(self.files(), before)
+
+    def test_newer_file(self) -> None:
+        """A file of a newer version is an error for both."""
+        self.write((*MIGRATIONS, "ALTER TABLE t ADD b;")).close()
+        for call in (lambda: Database(self.path, MIGRATIONS, Access.COPY), lambda: upgrade_of(self.path, MIGRATIONS)):
+            self.assertIn("made by a newer errklein", str(self.assertRaises(DatabaseError, call)))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.database import Database, DatabaseError, Migration, read_migrations
-from errklein.database import _migrations as module
+from errklein.database import Access, Database, DatabaseError, Migration, read_migrations
+from errklein.database import _copies as module
 from errklein.database._migrations import apply_migrations
 
 FIRST = "CREATE TABLE t (a); -- a comment; with a semicolon\nINSERT INTO t VALUES (1);\n"
@@ -66,16 +66,16 @@ class UpgradeTests(MigrationCase):
     def test_existing_file_for_another_process(self) -> None:
         """A process that may not upgrade opens a file of the current version, and no other."""
         current = (FIRST, SECOND)
-        error = self.assertRaises(DatabaseError, Database, self.path, current, upgrade=False)
+        error = self.assertRaises(DatabaseError, Database, self.path, current, Access.READ)
         self.assertEqual((str(error), self.names()), (f"{self.path} doesn't exist", []))
         self.upgrade(FIRST)
-        error = self.assertRaises(DatabaseError, Database, self.path, current, upgrade=False)
+        error = self.assertRaises(DatabaseError, Database, self.path, current, Access.READ)
         self.assertIn("has schema 1, and this errklein uses schema 2", str(error))
         self.upgrade(*current)
-        database = Database(self.path, current, upgrade=False)
+        database = Database(self.path, current, Access.READ)
         self.addCleanup(database.close)
         self.assertEqual(database.read("SELECT a FROM t"), [(1,)])
-        self.assertRaises(DatabaseError, Database, self.path, (FIRST,), upgrade=False)
+        self.assertRaises(DatabaseError, Database, self.path, (FIRST,), Access.READ)
 
 
 class BackupTests(MigrationCase):

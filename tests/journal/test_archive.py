@@ -8,6 +8,7 @@ from pathlib import Path
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.database import Access
 from errklein.journal import JournalArchive, SQLiteJournal, open_archive
 from errklein.ports import Journal, JournalError
 from errklein.testing._journal_case import ERROR, OK, JournalCase
@@ -25,7 +26,7 @@ class ArchiveTests(JournalCase, SynchronousTestCase):
 
     def open(self) -> JournalArchive:
         """Open the file while the bot runs."""
-        archive = open_archive(self.path)
+        archive = open_archive(self.path, Access.SHARE)
         self.addCleanup(archive.close)
         return archive
 
@@ -133,7 +134,7 @@ class RunningBotTests(SynchronousTestCase):
         journal.log(case.delivery(ack="after")._replace(state=DeliveryState.FAILED))
         clock.advance(1)
         self.assertTrue(clock.turn())
-        archive = open_archive(path)
+        archive = open_archive(path, Access.SHARE)
         self.addCleanup(archive.close)
         self.assertEqual(archive.replay([1]), [1])
         self.assertTrue(clock.turn())

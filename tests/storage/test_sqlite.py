@@ -16,7 +16,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import errklein
-from errklein.database import _connection as connection
+from errklein.database import _copies as connection
 from errklein.database import _migrations as migrations
 from errklein.storage import SQLiteStorage, StorageError, UnreadableValue, UnstorableValue
 from errklein.storage._restricted_pickling import ValueReader

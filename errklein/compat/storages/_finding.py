@@ -12,6 +12,7 @@ from errklein.compat.storages._third_party import ThirdPartyStorage
 from errklein.compat.storages.base import StoragePluginBase
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.config import STORAGES, Config, ConfigError
+from errklein.database import Access
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import load_module, plugin_class
 from errklein.plugins.load_errors import PluginLoadError
@@ -24,12 +25,17 @@ GROUPS = ("errbot.backend_plugins", "errklein.storages")
 """The entry point groups in which distributions offer storages. errbot's group has backends, too."""
 
 
-def make_storage(config: Config) -> Storage:
-    """Create and open the storage of the configuration; may block. Raises ConfigError or StorageError."""
-    if config.STORAGE == "Memory":
-        return MemoryStorage()
+def make_storage(config: Config, access: Access = Access.OWN) -> Storage:
+    """Create and open the storage of the configuration; may block. Raises ConfigError or StorageError.
+
+    :param access: `COPY` to use a copy of the storage Shelf, which is empty if there is no file.
+    """
     if config.STORAGE == "Shelf":
-        return SQLiteStorage(database_of(config), STORED_VALUES)
+        path = database_of(config)
+        if access is Access.OWN or path.exists():
+            return SQLiteStorage(path, STORED_VALUES, access)
+    if config.STORAGE in STORAGES:
+        return MemoryStorage()
     cls = load_storage_class(config)
     try:
         opener: Any = cls(config)
