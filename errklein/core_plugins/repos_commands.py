@@ -14,7 +14,7 @@ from errklein.commands import CommandError, botcmd
 from errklein.core_plugins import CorePlugin
 from errklein.dispatch import DetailedError
 from errklein.plugins.plugin import KnownProblem, Plugin, PluginError, PluginTimeout
-from errklein.plugins.repos import BotRepoManager, RepoEntry, RepoException, Updated
+from errklein.plugins.repos import BotRepoManager, RepoEntry, RepoException, Updated, shown
 from errklein.running import SerialQueue
 from errklein.text import code, plain
 
@@ -84,6 +84,7 @@ class ReposCommands(CorePlugin):
         if not repo:
             search = f"`{self._bot.prefix}repos search KEYWORD`"
             raise CommandError(f"Please specify a repository: a name from {search}, or a URL.")
+        self._log_change(msg, f"installs the repository {shown(repo)}")
         # The URL may contain a password.
         yield "Installing the repository …"
         path = Path(await self._asked(partial(self._repos.install_repo, repo)))
@@ -113,6 +114,7 @@ class ReposCommands(CorePlugin):
             raise CommandError(f"Please name the repository to remove; {self._see_repos}.")
         if name not in self._repos.get_installed_plugin_repos():
             raise CommandError(f"{code(name)} is not installed; {self._see_repos}.")
+        self._log_change(msg, f"removes the repository {shown(name)}")
         path = self._repos.path_of(name)
         names = [plugin.name for plugin in self._below(path)]
         overdue = await self._forget(name, path)
@@ -129,6 +131,7 @@ class ReposCommands(CorePlugin):
         installed = self._repos.get_installed_plugin_repos()
         if not names:
             raise CommandError(f"Please name the repositories to update, or use `all`; {self._see_repos}.")
+        self._log_change(msg, f"updates the repositories {shown(' '.join(names))}")
         for name in installed if "all" in names else dict.fromkeys(names):
             if name not in installed:
                 yield f"{code(name)} is not installed; {self._see_repos}."
@@ -140,6 +143,10 @@ class ReposCommands(CorePlugin):
             else:
                 yield await self._reload(name, updated, msg)
         yield "Done."
+
+    def _log_change(self, msg: Message, change: str) -> None:
+        # Code of a repository runs with the rights of the bot, so the log says who has chosen it.
+        self.log.info("%s %s", msg.frm, change)
 
     @property
     def _see_repos(self) -> str:

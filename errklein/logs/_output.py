@@ -6,6 +6,7 @@ outside can neither forge a line nor control a terminal.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
@@ -133,6 +134,9 @@ class PrivateLogFile(LogFile):
         if not Path(self.path).exists():
             _open_to_append(self.path)
         super()._openFile()  # type: ignore[no-untyped-call]
+        # Otherwise, after a rotation that copies and truncates the file, it would begin with NUL bytes.
+        flags = fcntl.fcntl(self._file, fcntl.F_GETFL)
+        fcntl.fcntl(self._file, fcntl.F_SETFL, flags | os.O_APPEND)
 
 
 class Destinations:
@@ -179,8 +183,6 @@ class Destinations:
                 os.fchown(file._file.fileno(), *self.owner)
             self._files.append(file)
             streams.append(cast(IO[Any], file))
-        if self.rotated and self._files and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
-            signal.signal(signal.SIGUSR1, self._rotate)
         return streams
 
     @property
@@ -200,11 +202,16 @@ class Destinations:
             else:
                 file.reopen()  # type: ignore[no-untyped-call]
 
+    def handle_signal(self) -> None:
+        """Rotate or reopen the files on SIGUSR1, which would end the process; without files, it has no effect."""
+        if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+            signal.signal(signal.SIGUSR1, self._rotate)
+
     def _rotate(self, signal_number: int, frame: object) -> None:
         from twisted.internet import reactor
 
-        for file in self._files:
-            reactor.callFromThread(file.rotate)  # type: ignore[attr-defined]
+        for rotate in [file.rotate for file in self._files] if self.rotated else [self.reopen]:
+            reactor.callFromThread(rotate)  # type: ignore[attr-defined]
 
 
 def _open_to_append(path: str) -> None:

@@ -35,6 +35,7 @@ def set_up_log(config: Config, options: TwistdOptions, data: DataDirectory) -> N
             check_log_file(place, "BOT_LOG_FILE" if place == config.BOT_LOG_FILE else "--logfile", data)
     # As on errbot, BOT_LOG_FILE is rotated by the operator, for example with logrotate.
     log.rotated = config.BOT_LOG_FILE not in log.places
+    log.handle_signal()
     logs.bridge_stdlib(config.BOT_LOG_LEVEL)
 
 

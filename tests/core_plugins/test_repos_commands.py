@@ -55,6 +55,24 @@ class ReposTests(SynchronousTestCase):
         self.say("!repos install me/thing")
         self.assertEqual(self.bot.plugin("Thing")["kept"], "kept")
 
+    def test_log_of_changes(self) -> None:
+        """The log says who has installed, updated and removed which repository, without passwords in its URL."""
+        with self.assertLogs("errbot.plugins.Plugins", "INFO") as logged:
+            self.say("!repos install me/thing")
+            self.say("!repos update all")
+            self.say("!repos uninstall me/thing")
+            self.say("!repos install gopher://bot:hunter2@127.0.0.1/thing")
+        changes = [line.removeprefix("INFO:errbot.plugins.Plugins:") for line in logged.output]
+        self.assertEqual(
+            [line.partition("@127")[0].removeprefix("@admin ") for line in changes if " the repositor" in line],
+            [
+                "installs the repository 'me/thing'",
+                "updates the repositories 'all'",
+                "removes the repository 'me/thing'",
+                "installs the repository 'gopher://•••",
+            ],
+        )
+
     def test_a_slow_index(self) -> None:
         """While one command reads the index, others wait without using a thread, and all of them reply."""
         going: list[Deferred[None]] = []

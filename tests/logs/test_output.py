@@ -252,6 +252,13 @@ class Files(SynchronousTestCase):
         self.assertIn("two", rotated.read_text())
         self.assertEqual([line.rpartition(" ")[2] for line in self.path.read_text().splitlines()], ["three"])
 
+    def test_truncated_file(self) -> None:
+        """After a rotation that copies and truncates the file, lines begin at its beginning."""
+        self.log.info("one")
+        os.truncate(self.path, 0)
+        self.log.info("two")
+        self.assertRegex(self.path.read_text(), r"^2.* two\n$")
+
     def test_mode(self) -> None:
         """A new log file has mode 0600 whatever the umask, also after a rotation."""
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)

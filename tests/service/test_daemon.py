@@ -246,6 +246,24 @@ class Foreground(ProcessCase):
         self.assertEqual(program.wait(), -signal.SIGTERM)
         self.assertIn("SIGHUP", log_file.read_text())
 
+    def test_sigusr1(self) -> None:
+        """SIGUSR1 opens the log again after a rotation, and has no effect on a bot without a log file."""
+        program = self.start()
+        program.signal(signal.SIGUSR1)
+        program.signal(signal.SIGHUP)
+        program.wait_for("SIGHUP received")
+        program.signal(signal.SIGTERM)
+        self.assertEqual(program.wait(), -signal.SIGTERM)
+        log_file = self.directory / "bot.log"
+        self.configure(BOT_LOG_FILE=str(log_file))
+        program = self.start()
+        rotated = log_file.rename(self.directory / "bot.log.1")
+        program.signal(signal.SIGUSR1)
+        program.signal(signal.SIGTERM)
+        self.assertEqual(program.wait(), -signal.SIGTERM)
+        self.assertNotIn("Stopping within", rotated.read_text())
+        self.assertIn("Stopping within", log_file.read_text())
+
     def test_root_in_the_chain(self) -> None:
         """A certificate chain that includes the root is served."""
         authority = Authority()

@@ -3,6 +3,6 @@
 from errklein.plugins.repos._downloads import Downloads
 from errklein.plugins.repos.index import RepoEntry
 from errklein.plugins.repos.manager import BotRepoManager, Updated
-from errklein.plugins.repos.sources import RepoException
+from errklein.plugins.repos.sources import RepoException, shown
 
-__all__ = ["BotRepoManager", "Downloads", "RepoEntry", "RepoException", "Updated"]
+__all__ = ["BotRepoManager", "Downloads", "RepoEntry", "RepoException", "Updated", "shown"]
