@@ -5,13 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
+
+from twisted.internet.defer import Deferred
 
 from errklein.chat import (
     Identifier,
     Message,
     Person,
+    Room,
     RoomError,
     RoomOccupant,
     UserDoesNotExistError,
@@ -20,12 +23,16 @@ from errklein.chat import (
 )
 from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.core_plugins import CorePlugin
+from errklein.ports import ConfirmsRoomCommands
 from errklein.running import on_reactor
 from errklein.running.context import handled_network
 from errklein.text import code, plain, plain_lines
 
 _REFUSALS = (NotImplementedError, RoomError, UserDoesNotExistError, UserNotUniqueError, ValueError)
 """Exceptions that a network raises if it doesn't support or refuses an operation on a room."""
+
+REPLY_TIMEOUT = 10.0
+"""The time for which a command waits for the network's reply, in seconds."""
 
 Handler = Callable[[Any, Message, list[str]], str]
 
@@ -110,7 +117,7 @@ class ChatRoom(CorePlugin):
         assert name is not None
         room = self.query_room(name)
         config = self._bot.bot_config.networks[self._bot.backend.network]
-        room.join(username=config.CHATROOM_FN, password=password)
+        self._confirmed(lambda: room.join(username=config.CHATROOM_FN, password=password), "JOIN", room)
         with suppress(NotImplementedError):
             if room.joined is False:
                 return f"Joining the room {code(name)}."
@@ -140,8 +147,12 @@ class ChatRoom(CorePlugin):
 
         Usage: !room invite ROOM PERSON …
         """
-        self.query_room(args[0]).invite(*args[1:])
-        return f"Invited {', '.join(map(code, args[1:]))} to the room {code(args[0])}."
+        room = self.query_room(args[0])
+        people = args[1:]
+        one_by_one = isinstance(self._bot.networks.of(room), ConfirmsRoomCommands)
+        for some in [[person] for person in people] if one_by_one else [people]:
+            self._confirmed(partial(room.invite, *some), "INVITE", room, some[0])
+        return f"Invited {', '.join(map(code, people))} to the room {code(args[0])}."
 
     @room_command("ROOM …", 1, None)
     def room_occupants(self, msg: Message, args: list[str]) -> str:
@@ -164,7 +175,7 @@ class ChatRoom(CorePlugin):
         """
         room = self.query_room(args[0])
         if len(args) > 1:
-            room.topic = " ".join(args[1:])
+            self._confirmed(lambda: setattr(room, "topic", " ".join(args[1:])), "TOPIC", room)
             return f"Topic for {code(args[0])} set."
         topic = room.topic
         return f"Topic for {code(args[0])}: {code(topic)}" if topic else f"No topic is set for {code(args[0])}."
@@ -177,6 +188,22 @@ class ChatRoom(CorePlugin):
         if not names:
             return "The bot is not in any rooms."
         return "The bot is in these rooms:\n\n" + "\n".join(f"- {code(name)}" for name in names)
+
+    def _confirmed(self, act: Callable[[], object], command: str, room: Room, person: str = "") -> None:
+        """Act, and wait for the network's reply if it comes later. Raises RoomError if the network refuses."""
+        bot = self._bot
+        backend = bot.networks.of(room)
+        if not isinstance(backend, ConfirmsRoomCommands):
+            act()
+            return
+
+        def begin() -> Deferred[str]:
+            refusal = backend.room_refusal(command, room, person)
+            act()
+            return refusal.addTimeout(REPLY_TIMEOUT, bot.reactor, lambda *_: "the network hasn't replied yet")
+
+        if refusal := bot.waits.result_of(begin):
+            raise RoomError(f"{person}: {refusal}" if person else refusal)
 
     def _room_named(self, name: str) -> Identifier:
         try:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
@@ -168,6 +168,15 @@ class IRCBackend:
     def current_holder(self, person: Identifier) -> IRCPerson | None:
         """Return the current holder of the person's nick, with the full mask; None if it is unknown. See `HostmaskCache`."""
         return self._rooms.holder(person.nick) if isinstance(person, IRCPerson) else None
+
+    def room_refusal(self, command: str, room: Room, person: str = "") -> Deferred[str]:
+        """Return the reason for which the server refuses a command; see `ports.ConfirmsRoomCommands`."""
+        protocol = self._reconnector.protocol
+        if protocol is None or protocol.signed_on_at is None:
+            return succeed("the network is not connected")
+        if command == "JOIN" and self._rooms.is_joined(str(room)):
+            return succeed("")
+        return protocol.room_replies.expect(command, str(room), nick_of(person))
 
     def rooms(self) -> Sequence[Room]:
         """Return the rooms that the bot is in."""

@@ -20,6 +20,7 @@ from errklein.backends.irc._client import RobustIRCClient
 from errklein.backends.irc._nickname import Nickname
 from errklein.backends.irc._rate_limiter import IRCRateLimiter
 from errklein.backends.irc._replay import Replay
+from errklein.backends.irc._room_replies import RoomReplies
 from errklein.backends.irc._transmission import Transmission
 from errklein.backends.irc.identifiers import is_room
 from errklein.backends.irc.settings import IRCSettings
@@ -44,7 +45,6 @@ _ROOM_EVENTS: Mapping[str, Callable[[RoomMembership, str, list[str]], None]] = {
     "PART": lambda rooms, mask, params: rooms.parted(mask, params[0]),
     "KICK": lambda rooms, mask, params: rooms.kicked(params[1], params[0], mask, params[-1]),
     "INVITE": lambda rooms, mask, params: rooms.invited(params[1], mask),
-    "TOPIC": lambda rooms, mask, params: rooms.topic_received(params[0], params[1], True),
     "RPL_TOPIC": lambda rooms, mask, params: rooms.topic_received(params[1], params[2], False),
     "RPL_NOTOPIC": lambda rooms, mask, params: rooms.topic_received(params[1], "", False),
 }
@@ -78,6 +78,7 @@ class IRCProtocol(RobustIRCClient):
         self.signed_on_at: float | None = None
         self.casemapping = CaseMapping.RFC1459
         self._capabilities = Capabilities((*WANTED, *(["sasl"] if settings.sasl_password else [])))
+        self.room_replies = RoomReplies(self._same)
         self._replay = Replay()
         self._replay_logged = False
         self._authenticated = False
@@ -99,6 +100,7 @@ class IRCProtocol(RobustIRCClient):
         self.nick.stop()
         super().connectionLost(reason)
         self.transmission.lost(Failure(NotConfirmed("the connection was lost")))
+        self.room_replies.lost()
         self._events.connection_lost(reason)
 
     def check_alive(self) -> None:
@@ -235,6 +237,7 @@ class IRCProtocol(RobustIRCClient):
         """Handle rejections of the account, of a line, and of a JOIN."""
         if number in REFUSALS and self.settings.sasl_password and self.signed_on_at is None:
             self._refused(f"the server rejects the SASL account {self.settings.sasl_account} ({params[-1]})")
+        self.room_replies.rejected(number, params)
         if len(params) < 2 or self.transmission.numeric_received(number, params, self.tags):
             return
         if number in _JOIN_ERRORS:
@@ -282,7 +285,18 @@ class IRCProtocol(RobustIRCClient):
         """Report a JOIN; the bot's own is the reference time for replayed messages of the room."""
         if self._same(prefix.partition("!")[0], self.nickname):
             self._replay.joined(self.casemapping.fold(params[0]), self.tags)
+            self.room_replies.accepted("JOIN", params[0])
         self._rooms.joined(prefix, params[0])
+
+    def irc_TOPIC(self, prefix: str, params: list[str]) -> None:
+        """Report a new topic."""
+        if self._same(prefix.partition("!")[0], self.nickname):
+            self.room_replies.accepted("TOPIC", params[0])
+        self._rooms.topic_received(params[0], params[1], True)
+
+    def irc_RPL_INVITING(self, prefix: str, params: list[str]) -> None:
+        """Report that the server has passed on an invitation (341)."""
+        self.room_replies.accepted("INVITE", params[2], params[1])
 
     def irc_QUIT(self, prefix: str, params: list[str]) -> None:
         """Report a QUIT, and request the configured nick if its holder has quit."""
