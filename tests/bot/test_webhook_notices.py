@@ -153,7 +153,7 @@ class RefusedRequestTests(NoticesCase):
         self.refuse("192.0.2.1", path="/y")
         self.assertEqual(len(self.notices), 3)
 
-    def test_noise(self) -> None:
+    def test_noise_of_the_internet(self) -> None:
         """Requests that the internet sends all day cause one notice an hour."""
         for number in range(600):
             self.refuse(f"198.51.100.{number % 200}", kind="malformed")

@@ -88,7 +88,7 @@ class StandbyTests(SynchronousTestCase):
         self.bot.messages.clear()
         return sent
 
-    def test_deactivated(self) -> None:
+    def test_requests_while_deactivated(self) -> None:
         """Requests that arrive while the plugin is deactivated run after it is activated; its other webhooks get 404."""
         self.bot.command("!plugin deactivate Hub")
         self.assertEqual([self.post(id=1).status, self.post(id=1).status, self.post(id=2).status], [202, 202, 202])

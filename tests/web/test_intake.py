@@ -261,7 +261,7 @@ class RefusedTests(IntakeCase):
         self.post("/custom?2")
         self.assertEqual(self.refused(), {("Custom:custom", "signature"): 2})
 
-    def test_noise(self) -> None:
+    def test_unknown_paths_are_not_counted(self) -> None:
         """Refused requests for paths without a webhook aren't counted."""
         self.post("/wp-login.php")
         self.assertEqual((self.refused(), self.events.refused), ({}, []))
@@ -859,7 +859,7 @@ class InactiveTests(IntakeCase):
         self.assertEqual((response.status, response.header("Retry-After")), (503, "60"))
         self.assertEqual((self.states(), self.plugin.got), (["refused"], []))
 
-    def test_forged(self) -> None:
+    def test_forged_while_inactive(self) -> None:
         """Forged requests are refused as usual, and never run."""
         for path in ("/durable", "/verified"):
             for headers in ({}, signed(b"{} "), signed(b"{}", secret="wrong")):
@@ -890,7 +890,7 @@ class InactiveTests(IntakeCase):
         statuses = [self.post("/durable", b"{}", signed(b"{}", id=str(number))).status for number in range(4)]
         self.assertEqual(statuses, [202, 202, 202, 429])
 
-    def test_missing_secret(self) -> None:
+    def test_missing_secret_while_inactive(self) -> None:
         """Without its secret, a webhook responds with 503, and administrators are notified when the first request arrives."""
         self.events.unusable.clear()
         self.assertEqual([self.post("/unusable", b"{}", signed(b"{}")).status for _ in range(2)], [503, 503])
