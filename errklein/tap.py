@@ -30,7 +30,12 @@ from errklein.service import (
 )
 from errklein.service.process_exit import remove_stale_pid_file
 from errklein.service.sentry import start_sentry
-from errklein.service.startup_checks import check_current_directory, check_start, warn_of_environment_problems
+from errklein.service.startup_checks import (
+    check_current_directory,
+    check_in_process,
+    check_start,
+    warn_of_environment_problems,
+)
 from errklein.service.twistd_options import TwistdOptions
 from errklein.wiring import wire
 
@@ -109,7 +114,12 @@ class Options(usage.Options):
 
     def load(self) -> Config:
         """Return the configuration with the options applied; raise ConfigError."""
-        return load_with_options(self["config"], self["backend"], self["data-dir"], self["plugin-dir"])
+        return load_with_options(*self.of_configuration)
+
+    @property
+    def of_configuration(self) -> tuple[str | None, str | None, str | None, list[str]]:
+        """The options that `load_with_options` takes."""
+        return self["config"], self["backend"], self["data-dir"], self["plugin-dir"]
 
 
 def makeService(options: Options) -> IService:
@@ -157,7 +167,9 @@ def _make_service(options: Options) -> IService:
         set_up_log(config, twistd, data_directory)
     if "logFile" in options.launcher:
         logs.use_with_twist(options.launcher)
-    process_exit = ProcessExit(reactor, twistd.pid_file, twistd.why_no_restart())
+    process_exit = ProcessExit(
+        reactor, twistd.pid_file, twistd.why_no_restart(), check_in_process(options.of_configuration)
+    )
     web, make_bot = wire(
         reactor,
         config,

@@ -19,6 +19,8 @@ from errklein.database import Access
 from errklein.running.restart import cannot_restart
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
     from errklein.bot import Bot
     from errklein.compat.bot import ErrbotBot
     from errklein.compat.plugin_manager import BotPluginManager
@@ -48,7 +50,7 @@ def wire(
     bot_class: type[ErrbotBot] | None = None,
     ended: Callable[[], None] | None = None,
     check_stored: Callable[[Storage], None] = lambda storage: None,
-    restart: Callable[[], None] = cannot_restart,
+    restart: Callable[[], Deferred[None]] = cannot_restart,
     plugin_classes: Iterable[type[BotPlugin]] = (),
     make_pool: Callable[..., WorkerPool] | None = None,
     now: Callable[[], float] = time.time,

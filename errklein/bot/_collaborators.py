@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred
+
 from errklein.http_client import HTTPClients
 from errklein.plugins import BotPlugin
 from errklein.plugins.manager import PluginManager
@@ -46,9 +48,9 @@ class ProcessCalls:
 
     `ended` is called when all networks have ended, the web server does not listen, and no reply is pending. `restart` stops
     the bot in order and starts the process again; it may be called from any thread, and raises CannotRestart where a restart
-    is impossible. `now` returns the Unix time in seconds.
+    is impossible; its Deferred fails with CannotRestart if the configuration is invalid. `now` returns the Unix time in seconds.
     """
 
     ended: Callable[[], None]
-    restart: Callable[[], None]
+    restart: Callable[[], Deferred[None]]
     now: Callable[[], float]

@@ -28,12 +28,13 @@ _log = logging.getLogger("errbot.utils")
 
 
 def global_restart() -> None:
-    """Stop the bot that was started last, and start its process again. Returns at once.
+    """Stop the bot that was started last, and start its process again. Returns at once; an invalid config.py is only logged.
 
     :raises CannotRestart: if no bot is running, or the process can't be started again.
     """
     bot = running_bots.newest
-    cannot_restart() if bot is None else bot.restart()
+    restarting = cannot_restart() if bot is None else bot.restart()
+    restarting.addErrback(lambda failure: _log.error("The bot can't restart itself: %s", failure.getErrorMessage()))
 
 
 def format_timedelta(duration: timedelta) -> str:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import ReactorNotRunning
 
 from errklein.chat import Message
@@ -59,9 +60,9 @@ class Health(CorePlugin):
     @concurrent
     @botcmd(admin_only=True)
     async def restart(self, msg: Message, args: str) -> str:
-        """Restart the bot with the same command line."""
+        """Restart the bot with the same command line, unless config.py has an error."""
         try:
-            self._bot.restart()
+            await maybeDeferred(self._bot.restart)
         except CannotRestart as error:
             raise CommandError(f"The bot can't restart itself: {error}.") from error
         return "Restarting."

@@ -6,14 +6,21 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
+from twisted.internet.utils import getProcessOutputAndValue
 
 from errklein.running.restart import CannotRestart
 from errklein.service._inherited_sockets import InheritedSockets
+from errklein.text.masking import masker
+
+_CHECK_SECONDS = 30
+"""The seconds that the check before a restart may take."""
 
 
 class ProcessExit:
@@ -22,23 +29,34 @@ class ProcessExit:
     :param reactor: the running reactor.
     :param pid_file: the file with the id of this process, if there is one.
     :param why_no_restart: the reason why a restart is impossible, in one line; "" if it is possible.
+    :param check: the arguments with which Python checks, before a restart, that the new process could start.
     """
 
-    def __init__(self, reactor: Any, pid_file: Path | None = None, why_no_restart: str = "") -> None:
+    def __init__(
+        self, reactor: Any, pid_file: Path | None = None, why_no_restart: str = "", check: Sequence[str] = ()
+    ) -> None:
         self.restart_requested = False
         self._reactor = reactor
         self._pid_file = pid_file
         self._why_no_restart = why_no_restart
+        self._check = check
         self._directory = Path.cwd()
         self._arguments = [sys.executable, *sys.orig_argv[1:]]
         self._sockets = InheritedSockets()
         self._has_deadline = False
 
-    def request_restart(self) -> None:
-        """Stop the reactor, then restart the process. May be called from any thread. Raises CannotRestart."""
+    def request_restart(self) -> Deferred[None]:
+        """Stop the reactor, then restart the process, unless the check fails. May be called from any thread.
+
+        :returns: A Deferred that fires on the reactor when the restart begins, and fails with CannotRestart after a failed check.
+        :raises CannotRestart: The process can't be restarted at all.
+        """
         if self._why_no_restart:
             raise CannotRestart(self._why_no_restart)
-        self._reactor.callFromThread(self._stop_for_restart)
+        requested: Deferred[None] = Deferred()
+        requested.addCallback(lambda _: Deferred.fromCoroutine(self._check_and_stop()))
+        self._reactor.callFromThread(requested.callback, None)
+        return requested
 
     def within(self, seconds: float, signal_number: int | None) -> None:
         """Exit after at most that many seconds, as that signal would end the process. The next signal ends it at once.
@@ -69,6 +87,21 @@ class ProcessExit:
         with suppress(OSError, ValueError):
             if self._pid_file is not None and int(self._pid_file.read_text()) == os.getpid():
                 self._pid_file.unlink()
+
+    async def _check_and_stop(self) -> None:
+        if self._check:
+            # Another process reads the configuration: modules that it imports may have changed, and it may block.
+            checking = getProcessOutputAndValue(
+                sys.executable, self._check, os.environ, str(self._directory), self._reactor
+            )
+            try:
+                _, errors, status = await checking.addTimeout(_CHECK_SECONDS, self._reactor)
+            except TimeoutError:
+                raise CannotRestart(f"the check of the configuration took more than {_CHECK_SECONDS} s") from None
+            if status:
+                text = masker(errors.decode("utf-8", "replace")).removeprefix("errklein: ").strip()
+                raise CannotRestart(text or f"the check of the configuration ended with status {status}")
+        self._stop_for_restart()
 
     def _stop_for_restart(self) -> None:
         try:

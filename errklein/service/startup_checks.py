@@ -5,6 +5,7 @@ They run before a daemon forks, so that errors appear on the terminal. Nothing s
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,6 +49,17 @@ def load_with_options(
     overrides = {"BACKEND": backend, "BOT_DATA_DIR": data_dir}
     given = {name: value for name, value in overrides.items() if value is not None}
     return load_config(path if config is not None or path.is_file() else None, given, plugin_dirs=plugin_dirs)
+
+
+def check_in_process(options: Sequence[object]) -> Sequence[str]:
+    """Return Python's arguments for a process that checks the configuration with these options of `load_with_options`."""
+    code = f"import json, sys; from {__name__} import _check_options; _check_options(*json.loads(sys.argv[1]))"
+    return ["-P", "-c", code, json.dumps(options)]
+
+
+def _check_options(config: str | None, backend: str | None, data_dir: str | None, plugin_dirs: Sequence[str]) -> None:
+    with errors_end_program():
+        check_config(load_with_options(config, backend, data_dir, plugin_dirs))
 
 
 def check_current_directory() -> None:

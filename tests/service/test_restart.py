@@ -98,6 +98,32 @@ class ForegroundTests(SynchronousTestCase):
         self.assertEqual(program.wait(), 0)
         self.assertFalse((directory / "twistd.pid").exists())
 
+    def test_invalid_configuration(self) -> None:
+        """With an error in config.py, a restart is refused with the error, and the bot goes on; without it, it restarts."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        write_config(directory, {"BACKEND": "Text", "BOT_EXTRA_PLUGIN_DIR": str(directory)})
+        write_plugin(directory, "Counter", COUNTER)
+        valid = (directory / "config.py").read_text()
+        program = Program(TWISTD, "-n", "errklein", cwd=directory, stdin=subprocess.PIPE)
+        self.addCleanup(program.kill)
+        assert program.process.stdin is not None
+        program.wait_for("Connected to text")
+        for command, more, error in (
+            ("!restart", "BOT_ADMINS = (", "The bot can't restart itself: "),
+            ("!restart", "WEBHOOKS = {'A:b': {'verify': 'githb'}}", "did you mean 'github'"),
+            ("!again", "from missing import name", "No module named 'missing'"),
+        ):
+            (directory / "config.py").write_text(f"{valid}{more}\n")
+            program.process.stdin.write(f"{command}\n".encode())
+            program.process.stdin.flush()
+            program.wait_for(error)
+        (directory / "config.py").write_text(valid)
+        program.process.stdin.write(b"!restart\n")
+        program.process.stdin.flush()
+        program.wait_for("start number 2")
+        self.assertEqual(program.text.count("start number 1"), 1)
+
 
 class SocketActivationTests(SynchronousTestCase):
     """A service whose sockets systemd opens."""
