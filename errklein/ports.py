@@ -422,7 +422,7 @@ class Journal(Protocol):
         """Store a new delivery, unless its key is known. Both are one transaction.
 
         :param delivery: The delivery, with its request, in the state RECEIVED. Its sender may have got no response yet.
-        Those of its route with the same key that are DEAD or FAILED are superseded by it, also when it is passed to `log`.
+        Those of its route with the same key that are DEAD, FAILED or REFUSED are superseded by it, also when it is passed to `log`.
 
         :param lease: Lease it at once for this many seconds; its state is RUNNING then, and its attempt 1.
         :param window: The seconds for which the key of the delivery is remembered. Without it, the key isn't compared either.

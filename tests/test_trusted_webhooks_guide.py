@@ -18,7 +18,7 @@ PAGE = (ROOT / "docs" / "guides" / "trusted-webhooks.md").read_text("utf-8")
 
 # Parts of the output that differ each time.
 _VOLATILE = re.compile(
-    r"(?<=Date: )[^\r\n]*|(?<=curl/)[\d.]+|\b[0-9a-f]{10}-[0-9a-f]{6}\b|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\b\d+\.\d+ ?s\b"
+    r"(?<=Date: )[^\r\n]*|(?<=curl/)[\d.]+|\b[0-9a-f]{10}-[0-9a-f]{6}\b|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d|\b\d+\.\d+ ?s\b"
 )
 
 

@@ -66,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(known.reactor, rest)
     # Another user than the bot's may run the command, whose files in the folders of plugins the bot couldn't replace.
     sys.dont_write_bytecode = True
+    if hasattr(known, "words") and not any(word.startswith("-") for word in rest):
+        # Words after an option.
+        known.words, rest = [*known.words, *rest], []
     if rest:
         known.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if known.command == "init":

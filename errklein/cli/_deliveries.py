@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from errklein.cli._argument_errors import Parser
@@ -16,18 +17,22 @@ from errklein.database import Access
 from errklein.journal import DATABASE, JournalArchive, open_archive
 from errklein.logs import escape
 from errklein.ports import JournalError
-from errklein.service import DataDirectory, errors_end_program, load_with_options
+from errklein.service import DataDirectory, errors_end_program, load_with_options, user_name
 from errklein.text.masking import masker
-from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
+from errklein.webhooks.deliveries import DeliveryState, StoredDelivery
 from errklein.webhooks.delivery_words import (
+    MAX_COUNT,
     InvalidWords,
+    ReplayWords,
+    UnknownWebhook,
     counted_query,
     next_page,
-    parse_ids,
     parse_replay,
     parse_words,
+    query_of,
+    without,
 )
-from errklein.webhooks.exported import as_values, body_text, details, not_recorded, summary
+from errklein.webhooks.exported import as_values, body_text, details, grouped, not_recorded, summary
 
 POLL = 0.1
 """The seconds between two looks at replayed deliveries."""
@@ -47,6 +52,8 @@ def work_on_deliveries(known: argparse.Namespace) -> int:
         access = Access.SHARE if known.what == "replay" else Access.READ
         with closing(open_archive(data.path / DATABASE, access)) as archive:
             return run_action(archive, known, data.is_used)
+    except UnknownWebhook as error:
+        raise SystemExit(f"errklein: {error}") from None
     except InvalidWords as error:
         parser: Parser = known.parser
         parser.error(str(error))
@@ -63,37 +70,53 @@ def run_action(archive: JournalArchive, known: argparse.Namespace, is_running: C
     :raises InvalidWords: The words of list or replay are invalid.
     """
     if known.what == "list":
-        return _list(archive, known.words, known.json)
+        return _list(archive, [*known.words, *(["grouped"] if known.grouped else [])], known.json)
     if known.what == "replay":
-        return _replay(archive, known.words, known.wait, is_running)
+        words = [*known.words, *(["force"] if known.force else [])]
+        return _replay(archive, parse_replay(words, time.time(), {}, archive.routes()), known.wait, is_running)
     if known.what == "export":
         return _each(archive, known.ids, lambda delivery: _export(delivery, Path(known.directory)))
     return _each(archive, known.ids, _print_json if known.json else _print_details)
 
 
 def _list(archive: JournalArchive, words: Sequence[str], as_json: bool) -> int:
-    query = parse_words(words, time.time())
+    words, is_grouped = without(words, "grouped")
+    query = parse_words(words, time.time(), {}, archive.routes())
+    if is_grouped and "limit" not in words:
+        query = replace(query, limit=MAX_COUNT)
     found = archive.find(query)
     if as_json:
         for delivery in found:
             _print_json(delivery)
         return 0
-    _print([*map(summary, found), *not_recorded(archive.counted(counted_query(query, found)))])
+    lines = grouped(found) if is_grouped else map(summary, found)
+    _print([*lines, *not_recorded(archive.counted(counted_query(query, found)))])
     if len(found) == query.limit:
         _complain(f"older ones: errklein deliveries list {next_page(words, found[-1].id)}")
     return 0
 
 
-def _replay(archive: JournalArchive, words: Sequence[str], wait: float, is_running: Callable[[], bool]) -> int:
-    """Let deliveries run, and print their outcome, or what they wait for. Return 0 if each has succeeded, or can't run yet."""
-    ids = parse_ids(words)
-    if ids is None:
-        ids = [delivery.id for delivery in archive.find(parse_replay(words, time.time()))]
-    before = {number: _attempt(_current(archive, number)) for number in ids}
-    left = list(archive.replay(ids))
-    refused = [number for number in ids if number not in set(left)]
-    for number in refused:
-        _complain(f"{number} can't be replayed: it is unknown, due or running already, or its body isn't stored")
+def _replay(archive: JournalArchive, given: ReplayWords, wait: float, is_running: Callable[[], bool]) -> int:
+    """Let deliveries run, and print their outcome, or what they wait for. Return 0 if each has succeeded, or can't run yet.
+
+    Those that the sender has repeated are skipped, which is a failure only if they were given by their ids.
+    """
+    ids = given.ids or [delivery.id for delivery in archive.find(given.query)]
+    before = {number: _current(archive, number) for number in ids}
+    left = list(archive.replay(ids, given.force, _user()))
+    refused = []
+    for number in ids:
+        one = before[number]
+        if number in left:
+            continue
+        if one is not None and one.superseded_by and not given.force:
+            _complain(
+                f"{number} is skipped: the sender has repeated it as {one.superseded_by}; --force replays it, too"
+            )
+            refused += [number] if given.ids else []
+        else:
+            _complain(f"{number} can't be replayed: it is unknown, due or running already, or its body isn't stored")
+            refused.append(number)
     if left and not is_running():
         _print([f"no bot is running; after its next start, it runs {', '.join(map(str, left))}"])
         return 1 if refused else 0
@@ -102,7 +125,9 @@ def _replay(archive: JournalArchive, words: Sequence[str], wait: float, is_runni
     while left:
         now = {number: _current(archive, number) for number in left}
         # The bot takes the request later, so the states may still be those of the attempt before.
-        ended = [one for one in now.values() if one and one.attempt > before[one.id] and one.state not in _WAITING]
+        ended = [
+            one for one in now.values() if one and one.attempt > _attempt(before[one.id]) and one.state not in _WAITING
+        ]
         _print(summary(delivery) for delivery in ended)
         succeeded = succeeded and all(delivery.state is DeliveryState.DONE for delivery in ended)
         left = [number for number, one in now.items() if one is not None and one not in ended]
@@ -115,11 +140,17 @@ def _replay(archive: JournalArchive, words: Sequence[str], wait: float, is_runni
 
 def _current(archive: JournalArchive, number: int) -> StoredDelivery | None:
     """Return a delivery without its request, which may be large; None if it is unknown."""
-    return next((one for one in archive.find(DeliveryQuery(before=number + 1, limit=1)) if one.id == number), None)
+    return next((one for one in archive.find(query_of(number)) if one.id == number), None)
 
 
 def _attempt(delivery: StoredDelivery | None) -> int:
     return delivery.attempt if delivery is not None else 0
+
+
+def _user() -> str:
+    """Return who gives the command, for the bot's log."""
+    user, by = user_name(os.getuid()), os.environ.get("SUDO_USER")
+    return f"{user} (sudo by {by})" if by else user
 
 
 def _each(archive: JournalArchive, ids: Sequence[int], work: Callable[[StoredDelivery], bool | None]) -> int:

@@ -210,6 +210,7 @@ def _add_deliveries(commands: argparse._SubParsersAction[Any]) -> None:
         examples:
           errklein deliveries list
           errklein deliveries list Github:notification failed since 2h --json
+          errklein deliveries list failed dead refused since 12h --grouped
           errklein deliveries show 4711
           errklein deliveries replay Github failed dead since 3d
           errklein deliveries export 4711 --directory tests
@@ -224,12 +225,21 @@ def _add_deliveries(commands: argparse._SubParsersAction[Any]) -> None:
         )
         return action
 
-    words = "Plugin:method or Plugin; states; since TIME, until TIME, before ID, limit COUNT"
+    words = (
+        "Plugin:method or Plugin; states; since TIME, until TIME, status STATUS, reason TEXT, sender-id ID, before ID, "
+        "limit COUNT"
+    )
     listing = add("list", "print the latest deliveries, each in one line", as_json)
     listing.add_argument("words", metavar="WORD", nargs="*", help=words)
+    listing.add_argument(
+        "--grouped",
+        action="store_true",
+        help="print the deliveries with the same reason together, with what to do about them",
+    )
     add("show", "print deliveries with their attempts, headers and bodies", ids, as_json)
     replay = add("replay", "run deliveries once more, and wait for their outcome")
     replay.add_argument("words", metavar="ID|WORD", nargs="+", help=f"ids of deliveries, or {words}")
+    replay.add_argument("--force", action="store_true", help="replay also those that the sender has repeated meanwhile")
     replay.add_argument(
         "--wait", metavar="SECONDS", type=float, default=10.0, help="the time to wait for the outcome (default: 10)"
     )

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from errklein.chat import Message
 from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.core_plugins import CorePlugin
-from errklein.journal import DeliveryQueue
+from errklein.journal import DeliveryQueue, log_replay
 from errklein.ports import Journal, JournalError
 from errklein.text import code, fenced, plain, truncated
 from errklein.text.masking import masker
-from errklein.webhooks.deliveries import DeliveryQuery, StoredDelivery
+from errklein.webhooks.deliveries import StoredDelivery
 from errklein.webhooks.delivery_words import (
     MAX_COUNT,
     InvalidWords,
@@ -23,11 +23,14 @@ from errklein.webhooks.delivery_words import (
     parse_ids,
     parse_replay,
     parse_words,
+    query_of,
+    without,
 )
-from errklein.webhooks.exported import body_text, details, not_recorded, summary
+from errklein.webhooks.exported import body_text, details, grouped, not_recorded, summary
 
 T = TypeVar("T")
 
+_NONE = "No delivery matches."
 _LINE = 300
 _SHOWN = 2000
 _MOST_LINES = 100
@@ -38,23 +41,33 @@ class Deliveries(CorePlugin):
     """List, show and replay the deliveries of webhooks."""
 
     @admin_by_default
-    @botcmd(syntax="[ROUTE] [STATE …] [since TIME] [until TIME] [limit COUNT] [before ID]")
+    @botcmd(
+        syntax="[ROUTE] [STATE …] [since TIME] [until TIME] [status STATUS] [reason TEXT] [sender-id ID] [limit COUNT] [before ID] [grouped]"
+    )
     async def deliveries(self, msg: Message, args: str) -> str:
-        """List the latest deliveries of webhooks.
+        """List the latest deliveries of webhooks, or groups of them.
 
-        Usage: !deliveries [ROUTE] [STATE …] [since TIME] [until TIME] [limit COUNT] [before ID]
+        Usage: !deliveries [ROUTE] [STATE …] [since TIME] [until TIME] [status STATUS] [reason TEXT] [sender-id ID]
+        [limit COUNT] [before ID] [grouped]
 
         ROUTE is Plugin:method, Plugin or the path of a webhook. A state is received, running, retry, done, dead, failed,
-        duplicate or refused. A time is a duration such as 30m, 2h or 3d, or an ISO date.
+        duplicate or refused. A time is a duration such as 10min, 2h or 3d, or an ISO date. With grouped, deliveries with the
+        same reason are shown together, with the ids to replay, or those that the sender must send again.
         """
-        words = _split(args)
-        query = self._parsed(parse_words, words)
-        query = replace(query, limit=min(query.limit, _MOST_LINES))
+        words, is_grouped = without(_split(args), "grouped")
+        query = await self._parsed(parse_words, words)
+        if is_grouped and "limit" not in words:
+            query = replace(query, limit=MAX_COUNT)
+        elif not is_grouped:
+            query = replace(query, limit=min(query.limit, _MOST_LINES))
         found = await _read(self._journal.find(query))
         counted = not_recorded(await _read(self._journal.counted(counted_query(query, found))))
-        lines = _shown([*(summary(self._disclosed(msg, one)) for one in found), *counted])
+        disclosed = [self._disclosed(msg, one) for one in found]
+        if is_grouped:
+            return "\n".join(_shown([*grouped(disclosed), *counted], _SHOWN)) or _NONE
+        lines = _shown([*map(summary, disclosed), *counted])
         if not lines:
-            return "No delivery matches."
+            return _NONE
         if len(found) == query.limit:
             lines.append(f"Older ones: {code(f'{self._bot.prefix}deliveries {next_page(words, found[-1].id)}')}")
         return "\n".join(lines)
@@ -80,25 +93,37 @@ class Deliveries(CorePlugin):
         return "\n".join(lines)
 
     @admin_by_default
-    @botcmd(syntax="ID … | [ROUTE] [STATE …] [since TIME] [until TIME]")
+    @botcmd(syntax="ID … | [ROUTE] [STATE …] [since TIME] [until TIME] [force]")
     async def delivery_replay(self, msg: Message, args: str) -> str:
         """Run deliveries once more.
 
-        Usage: !delivery replay ID …
-        !delivery replay [ROUTE] [STATE …] [since TIME] [until TIME]
+        Usage: !delivery replay ID … [force]
+        !delivery replay [ROUTE] [STATE …] [since TIME] [until TIME] [force]
 
         The words of the second form are those of !deliveries. Without a state, failed and dead deliveries run. At most 1000
-        run at a time, the latest ones.
+        run at a time, the latest ones. Those that the sender has repeated meanwhile run only with force.
         """
-        words = _split(args)
-        ids = parse_ids(words)
-        if ids is None:
-            query = self._parsed(parse_replay, words)
-            ids = [one.id for one in await _read(self._journal.find(query))]
-        replayed = set(await _read(self._journal.replay(ids[:MAX_COUNT])))
+        given = await self._parsed(parse_replay, _split(args))
+        if given.ids:
+            pages = [await _read(self._journal.find(one)) for one in map(query_of, given.ids)]
+            found = {one.id: one for page in pages for one in page if one.id in given.ids}
+        else:
+            found = {one.id: one for one in await _read(self._journal.find(given.query))}
+        ids = given.ids or list(found)
+        replayed = set(await _read(self._journal.replay(ids, given.force)))
         self._bot.delivery_queue.look()
-        others = [str(one) for one in ids if one not in replayed]
+        if replayed:
+            log_replay(sorted(replayed), str(msg.frm))
+        repeated = (
+            [] if given.force else [one for one in found.values() if one.superseded_by and one.id not in replayed]
+        )
+        others = [str(one) for one in ids if one not in {*replayed, *(delivery.id for delivery in repeated)}]
         text = f"Replaying {_counted(len(replayed))}."
+        if repeated:
+            listed = ", ".join(f"{one.id} as {one.superseded_by}" for one in repeated[:20]) + (
+                " …" if repeated[20:] else ""
+            )
+            text += f" The sender has repeated {listed}; add {code('force')} to replay {'them' if repeated[1:] else 'it'}, too."
         if others:
             listed = ", ".join(others[:20]) + (" …" if len(others) > 20 else "")
             text += f" Others can't be replayed: they are unknown, due or running already, or their body isn't stored: {listed}"
@@ -143,18 +168,22 @@ class Deliveries(CorePlugin):
 
     def _routes(self, args: str) -> list[str]:
         """Return the routes of a route, plugin or path. A route may be that of an inactive plugin."""
-        name = self._parsed(parse_words, _split(args)).route
+        known = {*self._hooks().values(), *self._queue.paused}
+        words = _split(args)
+        name = self._checked(parse_words, words, {*known, *(word for word in words if ":" in word)}).route
         if name is None:
             raise CommandError("Name a webhook, as Plugin:method, or a plugin.")
-        known = {*self._hooks().values(), *self._queue.paused}
         return sorted(route for route in known if f"{route}:".startswith(f"{name}:")) or [name]
 
     def _hooks(self) -> dict[str, str]:
         return {route.rule: route.hook.route for route in self._bot.web.routes.hooks()}
 
-    def _parsed(self, parse: Callable[..., DeliveryQuery], words: Sequence[str]) -> DeliveryQuery:
+    async def _parsed(self, parse: Callable[..., T], words: Sequence[str]) -> T:
+        return self._checked(parse, words, await _read(self._journal.routes()))
+
+    def _checked(self, parse: Callable[..., T], words: Sequence[str], routes: Iterable[str]) -> T:
         try:
-            return parse(words, self._bot.now(), self._hooks())
+            return parse(words, self._bot.now(), self._hooks(), routes)
         except InvalidWords as error:
             raise CommandError(f"{plain(truncated(str(error), 2 * _LINE))}.") from error
 
@@ -185,6 +214,6 @@ def _counted(count: int) -> str:
     return f"{count} delivery" if count == 1 else f"{count} deliveries"
 
 
-def _shown(lines: Sequence[str]) -> list[str]:
+def _shown(lines: Sequence[str], most: int = _LINE) -> list[str]:
     """Return lines as Markdown. Texts from outside are masked, shortened and escaped."""
-    return [plain(truncated(masker(line), _LINE)) for line in lines]
+    return [plain(truncated(masker(line), most)) for line in lines]

@@ -86,7 +86,7 @@ class MemoryJournal:
         # The sizes of unverified deliveries that wait or run.
         self._waiting: dict[int, int] = {}
         self._once: dict[int, set[str]] = {}
-        # Route and key of those that were given up.
+        # Route and key of those that were given up or refused.
         self._given_up: dict[int, tuple[str, str]] = {}
         # The numbers of deliveries that were only counted, by route and minute.
         self._counted: Counter[tuple[str, float]] = Counter()
@@ -143,7 +143,7 @@ class MemoryJournal:
         if delivery.key and delivery.state not in (DeliveryState.DUPLICATE, DeliveryState.REFUSED):
             place = (delivery.route, delivery.key)
             for other in self._known_entries([number for number, one in self._given_up.items() if one == place]):
-                if other.delivery.state in GIVEN_UP and other.delivery.id < delivery.id:
+                if other.delivery.state in (*GIVEN_UP, DeliveryState.REFUSED) and other.delivery.id < delivery.id:
                     other.change(superseded_by=delivery.id)
         self._count(entry)
         return entry
@@ -151,7 +151,7 @@ class MemoryJournal:
     def _count(self, entry: _KeptDelivery) -> None:
         """Drop the oldest finished deliveries if there are too many with this one."""
         state = entry.delivery.state
-        if state in GIVEN_UP and entry.delivery.key:
+        if state in (*GIVEN_UP, DeliveryState.REFUSED) and entry.delivery.key:
             self._given_up[entry.delivery.id] = (entry.delivery.route, entry.delivery.key)
         if state in UNFINISHED:
             if not entry.delivery.verified:

@@ -44,7 +44,7 @@ _END = """
 
 _SUPERSEDE = """
     UPDATE deliveries INDEXED BY given_up SET superseded_by = v.column3
-    FROM (VALUES {}) AS v WHERE state IN (4, 5) AND key <> '' AND route = v.column1 AND key = v.column2 AND id < v.column3
+    FROM (VALUES {}) AS v WHERE state IN (4, 5, 7) AND key <> '' AND route = v.column1 AND key = v.column2 AND id < v.column3
 """
 
 _CANDIDATES = "SELECT id, due_at FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = :route {due} ORDER BY id LIMIT :count"

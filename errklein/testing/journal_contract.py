@@ -284,14 +284,15 @@ class JournalContract(QueryContract):
             self.assertEqual(earlier.id, number)
 
     def test_superseded(self) -> None:
-        """A DEAD or FAILED delivery is superseded by a later one of its route with its key, and replayed only by force."""
+        """A DEAD, FAILED or REFUSED delivery is superseded by a later one with its key, and replayed only by force."""
         dead, failed = self.record(lease=1, key="d"), self.log(DeliveryState.FAILED, key="f")
         self.result_of(self.journal.bury(dead, ERROR))
         self.record(key="d", route="Builds:other")
-        self.log(DeliveryState.REFUSED, key="f")
+        refused = self.log(DeliveryState.REFUSED, key="f")
         self.assertEqual([self.get(number).superseded_by for number in (dead, failed)], [0, 0])
         again = [self.record(key="d"), self.log(DeliveryState.DONE, OK, key="f")]
         self.assertEqual([self.get(number).superseded_by for number in (dead, failed)], again)
+        self.assertEqual(self.get(refused).superseded_by, again[1])
         self.assertEqual(self.result_of(self.journal.replay([dead, failed, again[1]])), [again[1]])
         self.assertEqual(sorted(self.result_of(self.journal.replay([dead, failed], force=True))), [dead, failed])
 

@@ -134,7 +134,7 @@ class StoredDelivery(NamedTuple):
     :param request: The request; None in lists.
     :param attempts: The earlier attempts; empty in lists.
     :param verified: Whether only a known sender can have sent the request.
-    :param superseded_by: The id of the delivery with which the sender has repeated this one after it was given up, or 0.
+    :param superseded_by: The id of the delivery with which the sender has repeated this one after it was given up or refused, or 0.
     """
 
     id: int

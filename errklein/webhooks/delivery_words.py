@@ -7,50 +7,69 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from errklein.text.suggestions import did_you_mean
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
+from errklein.webhooks.rates import duration_of
 
 MAX_COUNT = 1000
 """The maximal number of deliveries in a list or replay."""
 
-_AGO = re.compile(r"([0-9]{1,9})([smhdw])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _STATES = tuple(state.value for state in DeliveryState)
-_KEYWORDS = ("since", "until", "before", "limit")
+_KEYWORDS = ("since", "until", "before", "limit", "sender-id", "status", "reason")
+_FIELDS = {"sender-id": "key"}
+"""The fields of a query by their keyword, where they differ."""
+
+_ROUTE = "Plugin:method, Plugin or (in chat) the path of a webhook"
+
+_MOST_NAMES = 20
 
 
 class InvalidWords(ValueError):
     """The words don't select deliveries. The text is one line with the valid ones; it contains the invalid word."""
 
 
-def parse_time(text: str, now: float) -> float:
-    """Return a Unix time: of `2h` or `30m` the one so long before `now`, or that of an ISO date in the local time zone.
+class UnknownWebhook(InvalidWords):
+    """A word may be the name of a webhook, but there is none. The text has a suggestion and the known ones."""
 
-    Units are s, m, h, d and w.
+
+class ReplayWords(NamedTuple):
+    """What to replay: the deliveries with these ids, or without any, those of the query; also superseded ones if `force` is true."""
+
+    ids: Sequence[int]
+    query: DeliveryQuery
+    force: bool
+
+
+def parse_time(text: str, now: float) -> float:
+    """Return a Unix time: of `2h` or `10min` the one so long before `now`, or that of an ISO date, by default in the local time zone.
 
     :raises InvalidWords: The text is neither.
     """
-    if ago := _AGO.fullmatch(text):
-        return now - int(ago[1]) * _UNITS[ago[2]]
+    ago = duration_of(text)
+    if ago is not None:
+        return now - ago
     try:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError, OSError):
         raise InvalidWords(
-            f"invalid time {text!r}; examples are 30m, 2h, 3d, 2026-11-28 and 2026-11-28T18:00"
+            f"invalid time {text!r}; examples are 10min, 2h, 3d, 2026-11-28 and 2026-11-28T18:00+01:00"
         ) from None
 
 
-def parse_words(words: Iterable[str], now: float, hooks: Mapping[str, str] | None = None) -> DeliveryQuery:
+def parse_words(
+    words: Iterable[str], now: float, hooks: Mapping[str, str], routes: Iterable[str] = ()
+) -> DeliveryQuery:
     """Return the query of words such as `Github:notification failed since 2h limit 50`, in any order.
 
     Several states select deliveries in any of them.
 
     :param now: The present Unix time.
-    :param hooks: The webhooks as "Plugin:method", by URL path. Unknown paths and plugins are errors then. With None, paths are,
-        and lower-case words that resemble a state or keyword.
+    :param hooks: The webhooks as "Plugin:method", by URL path.
+    :param routes: Further webhooks.
     :raises InvalidWords: A word is unknown or repeated, or a value is missing or invalid.
+    :raises UnknownWebhook: There is no webhook or plugin of this name.
     """
     states: list[DeliveryState] = []
     fields: dict[str, Any] = {}
@@ -62,25 +81,37 @@ def parse_words(words: Iterable[str], now: float, hooks: Mapping[str, str] | Non
         name, value = (word, next(remaining, None)) if word in _KEYWORDS else ("route", word)
         if value is None:
             raise InvalidWords(f"the value after {name!r} is missing")
-        read = _route(value, hooks) if name == "route" else _value(name, value, now)
+        read = _route(value, hooks, routes) if name == "route" else _value(name, value, now)
         if name in fields:
             raise InvalidWords(f"{name} is given twice; the second is {value!r}")
         fields[name] = read
-    return DeliveryQuery(**fields, states=tuple(states) or None)
+    return DeliveryQuery(
+        **{_FIELDS.get(name, name): value for name, value in fields.items()}, states=tuple(states) or None
+    )
 
 
-def parse_replay(words: Sequence[str], now: float, hooks: Mapping[str, str] | None = None) -> DeliveryQuery:
-    """Return the query of deliveries to replay; see `parse_words`.
+def parse_replay(words: Sequence[str], now: float, hooks: Mapping[str, str], routes: Iterable[str] = ()) -> ReplayWords:
+    """Return what to replay: that of ids or of the words of `parse_words`, and of the word `force`.
 
-    Without a state, they are those that are failed or dead. The limit is by default MAX_COUNT.
+    Without a state, the query is of those that are failed or dead. Its limit is by default MAX_COUNT.
 
     :raises InvalidWords: There are no words, or they are invalid.
     """
+    words, force = without(words, "force")
     if not words:
         raise InvalidWords("name ids of deliveries, a route, a state or a time")
-    query = parse_words(words, now, hooks)
+    ids = parse_ids(words)
+    if ids is not None:
+        return ReplayWords(ids[:MAX_COUNT], DeliveryQuery(), force)
+    query = parse_words(words, now, hooks, routes)
     states = query.states or (DeliveryState.FAILED, DeliveryState.DEAD)
-    return replace(query, states=states, limit=query.limit if "limit" in words else MAX_COUNT)
+    return ReplayWords((), replace(query, states=states, limit=query.limit if "limit" in words else MAX_COUNT), force)
+
+
+def without(words: Iterable[str], option: str) -> tuple[list[str], bool]:
+    """Return the words without an option, and whether it was among them."""
+    given = list(words)
+    return [word for word in given if word != option], option in given
 
 
 def next_page(words: Sequence[str], last: int) -> str:
@@ -89,6 +120,11 @@ def next_page(words: Sequence[str], last: int) -> str:
     if "before" in kept:
         del kept[(at := kept.index("before")) : at + 2]
     return shlex.join([*kept, "before", str(last)])
+
+
+def query_of(id: int) -> DeliveryQuery:
+    """Return the query of a delivery, whose page has no other one, but one with a lower id if it is unknown."""
+    return DeliveryQuery(before=id + 1, limit=1)
 
 
 def counted_query(query: DeliveryQuery, page: Sequence[StoredDelivery]) -> DeliveryQuery:
@@ -105,28 +141,35 @@ def parse_ids(words: Iterable[str]) -> list[int] | None:
     return found if found and len(found) == len(numbers) else None
 
 
-def _value(name: str, value: str, now: float) -> float | int:
+def _value(name: str, value: str, now: float) -> float | str:
     if name in ("since", "until"):
         return parse_time(value, now)
+    if name in ("sender-id", "reason"):
+        return value
     number = _number(value)
-    if not number or (name == "limit" and number > MAX_COUNT):
-        expected = f"a number from 1 to {MAX_COUNT}" if name == "limit" else "the id of a delivery"
+    if name == "status" and number is not None and number < 600:
+        return number
+    if not number or name == "status" or (name == "limit" and number > MAX_COUNT):
+        expected = {"limit": f"a number from 1 to {MAX_COUNT}", "status": "an HTTP status, or 0 for none"}.get(
+            name, "the id of a delivery"
+        )
         raise InvalidWords(f"the value after {name!r} must be {expected}, not {value!r}")
     return number
 
 
-def _route(word: str, hooks: Mapping[str, str] | None) -> str:
-    given = hooks or {}
-    plugins = {route.partition(":")[0] for route in given.values()}
-    if word in given or word in plugins or (":" in word and not word.startswith("/")):
-        return given.get(word, word)
-    suggestion = did_you_mean(word, (*_STATES, *_KEYWORDS, *plugins, *given))
-    if hooks is None and not word.startswith("/") and not (suggestion and word.islower()):
-        return word
-    routes = "Plugin:method or Plugin" if hooks is None else "Plugin:method, Plugin or the path of a webhook"
+def _route(word: str, hooks: Mapping[str, str], routes: Iterable[str]) -> str:
+    names = sorted({*hooks.values(), *routes})
+    plugins = {name.partition(":")[0] for name in names}
+    if word in hooks or word in plugins or word in names:
+        return hooks.get(word, word)
+    if ":" in word or word[:1] == "/" or not word.islower():
+        suggestion = did_you_mean(word, (*plugins, *names, *hooks)) or ";"
+        known = ", ".join(names[:_MOST_NAMES]) + (" …" if len(names) > _MOST_NAMES else "")
+        raise UnknownWebhook(f"unknown webhook {word!r}{suggestion} known are {known or 'none'}")
+    suggestion = did_you_mean(word, (*_STATES, *_KEYWORDS, *plugins, *names, *hooks)) or ";"
     raise InvalidWords(
-        f"unknown word {word!r}{suggestion or ';'} valid are {routes}, {', '.join(_STATES)}, "
-        "since TIME, until TIME, before ID and limit COUNT"
+        f"unknown word {word!r}{suggestion} valid are {_ROUTE}, {', '.join(_STATES)}, since TIME, until TIME, status STATUS, "
+        "reason TEXT, sender-id ID, before ID and limit COUNT"
     )
 
 

@@ -20,13 +20,41 @@ class InvalidExport(ValueError):
 
 
 def summary(delivery: StoredDelivery) -> str:
-    """Return a delivery as one line of plain text, such as `4711 failed 2026-11-28 18:56:06 Github:notification 500 after 0.2 s`.
+    """Return a delivery as one line, such as `4711 failed 2026-11-28T18:56:06+01:00 Github:notification 500 after 0.2 s`.
 
-    The time is in the local time zone. The reason, which may contain text from outside, is last.
+    The time is in the local time zone. The sender's id and the reason may contain text from outside.
     """
-    origin = f" ({delivery.origin})" if delivery.origin else ""
-    outcome = f" {described(delivery.outcome)}" if delivery.outcome else ""
-    return f"{delivery.id} {delivery.state} {shown_time(delivery.received_at)} {delivery.route}{origin}{outcome}"
+    parts = [str(delivery.id), delivery.state, shown_time(delivery.received_at), delivery.route]
+    parts += [f"({delivery.origin})"] if delivery.origin else []
+    parts += [f"sender-id {_one_line(delivery.key)}"] if delivery.key else []
+    parts += [f"(superseded by {delivery.superseded_by})"] if delivery.superseded_by else []
+    return " ".join([*parts, *([described(delivery.outcome)] if delivery.outcome else ())])
+
+
+def grouped(deliveries: Sequence[StoredDelivery]) -> list[str]:
+    """Return lines about the deliveries, a group for each webhook, state, status and reason, with what can be done about it.
+
+    :param deliveries: The deliveries, newest first.
+    """
+    groups: dict[tuple[str, str, str], list[StoredDelivery]] = {}
+    for one in deliveries:
+        outcome = f"{one.outcome.status or 'no response'}: {_one_line(one.outcome.reason)}" if one.outcome else ""
+        groups.setdefault((one.route, one.state, outcome), []).append(one)
+    lines = []
+    for (route, state, outcome), group in groups.items():
+        period = f"{shown_time(group[-1].received_at)} to {shown_time(group[0].received_at)}"
+        lines.append(f"{len(group)} {state} {route}, {period}, {outcome}".rstrip(", :"))
+        left = [one for one in reversed(group) if not one.superseded_by]
+        if len(left) < len(group):
+            lines.append(f"  the sender has repeated {len(group) - len(left)} of them")
+        if left and state == DeliveryState.REFUSED:
+            ids = [_one_line(one.key) for one in left if one.key]
+            lines.append(
+                f"  not stored: the sender must send {len(left)} again, with sender-id: {', '.join(ids) or 'unknown'}"
+            )
+        elif left and state in (DeliveryState.FAILED, DeliveryState.DEAD):
+            lines.append(f"  to replay: {' '.join(str(one.id) for one in left)}")
+    return lines
 
 
 def not_recorded(number: int) -> list[str]:
@@ -37,7 +65,7 @@ def not_recorded(number: int) -> list[str]:
 def described(outcome: Outcome) -> str:
     """Return an outcome as text, such as `500 after 0.2 s: ValueError`."""
     status = f"{outcome.status or 'no response'} after {outcome.seconds:.1f} s"
-    return f"{status}: {' '.join(outcome.reason.split())}" if outcome.reason else status
+    return f"{status}: {_one_line(outcome.reason)}" if outcome.reason else status
 
 
 def details(delivery: StoredDelivery) -> list[str]:
@@ -45,7 +73,7 @@ def details(delivery: StoredDelivery) -> list[str]:
 
     Only the beginning of a long target or header is returned, masked.
     """
-    facts = {"request": delivery.request_id, "ack": delivery.ack, "attempt": delivery.attempt, "key": delivery.key}
+    facts = {"request": delivery.request_id, "ack": delivery.ack, "attempt": delivery.attempt}
     if delivery.due_at and delivery.state is DeliveryState.RETRY:
         facts["next attempt"] = shown_time(delivery.due_at)
     attempts = (
@@ -72,8 +100,8 @@ def body_text(request: StoredRequest) -> tuple[str, str]:
 
 
 def shown_time(time: float) -> str:
-    """Return a Unix time as text in the local time zone, such as `2026-11-28 18:56:06`."""
-    return datetime.fromtimestamp(time).isoformat(" ", "seconds")
+    """Return a Unix time as text in the local time zone, such as `2026-11-28T18:56:06+01:00`, which selects deliveries, too."""
+    return datetime.fromtimestamp(time, UTC).astimezone().isoformat(timespec="seconds")
 
 
 def as_values(delivery: StoredDelivery) -> dict[str, Any]:
@@ -92,6 +120,7 @@ def as_values(delivery: StoredDelivery) -> dict[str, Any]:
         "attempt": delivery.attempt,
         "origin": delivery.origin,
         "key": delivery.key,
+        "superseded_by": delivery.superseded_by or None,
         "outcome": _outcome_values(delivery.outcome) if delivery.outcome else None,
     }
     if delivery.request is None:
@@ -155,6 +184,10 @@ def _request_values(request: StoredRequest) -> dict[str, Any]:
         return {**values, "body": request.body.decode()}
     except UnicodeDecodeError:
         return {**values, "body_base64": b64encode(request.body).decode()}
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _decoded(headers: Sequence[tuple[bytes, bytes]]) -> list[list[str]]:

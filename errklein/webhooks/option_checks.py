@@ -9,13 +9,11 @@ from typing import Any
 from errklein.text.suggestions import did_you_mean
 from errklein.verify import Verification
 from errklein.webhooks.errors import InvalidOption
-from errklein.webhooks.rates import Rate
+from errklein.webhooks.rates import Rate, duration_of
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 _HEADER = re.compile(r"header:[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_WINDOW = re.compile(r"([1-9][0-9]{0,8})(s|min|h|d)")
-_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _MOST_SECONDS = 366 * 86400
 
 
@@ -51,8 +49,7 @@ def _dedupe(value: Any) -> Any:
 
 
 def _window(value: Any) -> float:
-    match = _WINDOW.fullmatch(value) if isinstance(value, str) else None
-    seconds = int(match[1]) * _SECONDS[match[2]] if match else value
+    seconds: Any = duration_of(value) if isinstance(value, str) else value
     if not is_number(seconds, (int, float)) or not 0 < seconds <= _MOST_SECONDS:
         raise InvalidOption("seconds, or a text such as '300s', '10min', '12h' or '3d', at most 366 days", value)
     return float(seconds)

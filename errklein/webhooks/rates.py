@@ -1,4 +1,4 @@
-"""Rates of requests, as texts such as "10/s"."""
+"""Rates of requests, as texts such as "10/s", and durations such as "10min"."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ from errklein.webhooks.errors import InvalidOption
 
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(s|min|h)")
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
+
+_DURATION = re.compile(r"([0-9]{1,9})(s|m|min|h|d|w)")
+_DURATIONS = {**_SECONDS, "m": 60, "d": 86400, "w": 604800}
+
+
+def duration_of(text: str) -> int | None:
+    """Return the seconds of a duration such as "300s", "10min" or "10m", "12h", "3d" or "1w"; None if the text is none."""
+    match = _DURATION.fullmatch(text)
+    return int(match[1]) * _DURATIONS[match[2]] if match else None
 
 
 @dataclass(frozen=True, slots=True)

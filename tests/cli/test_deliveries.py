@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import sys
 from datetime import datetime
@@ -11,6 +12,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
@@ -20,14 +22,16 @@ from errklein.database import Access
 from errklein.journal import DATABASE, SQLiteJournal, open_archive
 from errklein.service import DataDirectory
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
+from errklein.webhooks.delivery_words import InvalidWords, UnknownWebhook
 from errklein.webhooks.exported import read_request
 from tests.journal.inline import InlineReactor, InlineThreads
 from tests.processes import ERRKLEIN, Program, free_port, run, write_config, write_plugin
 from tests.service.test_daemon import CONNECTED, get
 
 RECEIVED_AT = datetime(2026, 11, 28, 18, 56, 6).timestamp()
+TIME = datetime(2026, 11, 28, 18, 56, 6).astimezone().isoformat()
 REQUEST = StoredRequest("POST", "/github", [(b"x-github-event", b"issues")], b'{"action": "opened"}', "198.51.100.7")
-LINE = "failed 2026-11-28 18:56:06 Github:notification 500 after 0.2 s: ValueError"
+LINE = f"failed {TIME} Github:notification 500 after 0.2 s: ValueError"
 
 
 class DeliveriesCase(SynchronousTestCase):
@@ -104,7 +108,61 @@ class ListTests(DeliveriesCase):
         self.assertEqual(
             err, "errklein: older ones: errklein deliveries list Github failed since 2h limit 2 before 2\n"
         )
-        self.assertEqual(self.deliveries("list", "Gone"), (0, "", ""))
+
+    def test_unknown_webhooks(self) -> None:
+        """A webhook without any delivery is an error with a suggestion, in lists and replays."""
+        self.add()
+        for what in ("list", "replay"):
+            for name in ("Github:notifications", "Githup", "github"):
+                error = self.assertRaises(InvalidWords, self.deliveries, what, name)
+                self.assertIn("did you mean 'Github", str(error))
+        error = self.assertRaises(UnknownWebhook, self.deliveries, "list", "Gone:hook")
+        self.assertEqual(str(error), "unknown webhook 'Gone:hook'; known are Github:notification")
+
+    def test_filters(self) -> None:
+        """The sender's id, the status and a part of the reason select deliveries; words and options may have any order."""
+        self.add(key="72d3162e")
+        self.add(outcome=Outcome(503, "the secret isn't available"))
+        for words, number in (
+            (["sender-id", "72d3162e"], 1),
+            (["status", "503", "since", "10min"], 2),
+            (["reason", "SECRET"], 2),
+            (["reason", "valueerror", "failed"], 1),
+        ):
+            status, out, _ = self.deliveries("list", *words)
+            self.assertEqual((status, out.split(" ")[0], out.count("\n")), (0, str(number), 1))
+
+    def test_groups(self) -> None:
+        """Grouped deliveries have what is to be done: ids to replay, and those that the sender must send again."""
+        for key in ("a", "b", "c"):
+            self.add(DeliveryState.REFUSED, outcome=Outcome(401, "the signature doesn't match"), key=key)
+        for _ in range(40):
+            self.add()
+        self.add(DeliveryState.DONE, outcome=Outcome(200), key="b")
+        status, out, err = self.deliveries("list", "--grouped")
+        self.assertEqual(
+            (status, out.splitlines(), err),
+            (
+                0,
+                [
+                    f"1 done Github:notification, {TIME} to {TIME}, 200",
+                    f"40 failed Github:notification, {TIME} to {TIME}, 500: ValueError",
+                    f"  to replay: {' '.join(str(number) for number in range(4, 44))}",
+                    f"3 refused Github:notification, {TIME} to {TIME}, 401: the signature doesn't match",
+                    "  the sender has repeated 1 of them",
+                    "  not stored: the sender must send 2 again, with sender-id: a, c",
+                ],
+                "",
+            ),
+        )
+
+    def test_counted(self) -> None:
+        """Lists end with the number of deliveries that were only counted."""
+        self.add()
+        self.journal.count("Github:notification")
+        self.reactor.advance(1)
+        _, out, _ = self.deliveries("list")
+        self.assertEqual(out, f"1 {LINE}\nand 1 not recorded: successful ones above WEBHOOK_LOG_RATE\n")
 
     def test_json(self) -> None:
         """With --json each line is the JSON of a delivery."""
@@ -142,7 +200,7 @@ class ReplayTests(DeliveriesCase):
         self.outcomes = {1: Outcome(200, "", 0.1), 2: Outcome(400, "bad", 0.1)}
         status, out, err = self.deliveries("replay", "1")
         self.assertEqual((status, err), (0, ""))
-        self.assertEqual(out, "1 done 2026-11-28 18:56:06 Github:notification (replay) 200 after 0.1 s\n")
+        self.assertEqual(out, f"1 done {TIME} Github:notification (replay) 200 after 0.1 s\n")
         status, out, _ = self.deliveries("replay", "2")
         self.assertEqual(status, 1)
         self.assertIn("(replay) 400 after 0.1 s: bad", out)
@@ -155,6 +213,28 @@ class ReplayTests(DeliveriesCase):
         self.outcomes = {1: Outcome(200), 3: Outcome(200)}
         status, out, _ = self.deliveries("replay", "Github", "since", "2h")
         self.assertEqual((status, sorted(line[0] for line in out.splitlines())), (0, ["1", "3"]))
+
+    def test_superseded(self) -> None:
+        """What the sender has repeated is skipped, unless it is forced. It is a failure only if it was given by its id."""
+        self.add(key="k")
+        self.add(DeliveryState.DONE, key="k")
+        self.outcomes = {1: Outcome(200)}
+        skipped = "errklein: 1 is skipped: the sender has repeated it as 2; --force replays it, too\n"
+        self.assertEqual(self.deliveries("replay", "failed"), (0, "", skipped))
+        self.assertEqual(self.deliveries("replay", "1"), (1, "", skipped))
+        for words in (["1", "--force"], ["force", "1"]):
+            status, out, _ = self.deliveries("replay", *words)
+            self.assertEqual(status, 0)
+            self.assertIn("sender-id k (superseded by 2) 200", out)
+
+    def test_who_replays(self) -> None:
+        """The bot logs who has given the command."""
+        self.add()
+        self.patch(os, "environ", {**os.environ, "SUDO_USER": "alice"})
+        self.outcomes = {1: Outcome(200)}
+        with capturedLogs() as events:
+            self.deliveries("replay", "1")
+        self.assertRegex(formatEvent(events[0]), r"^\w+ \(sudo by alice\) replays the deliveries 1$")
 
     def test_time_limit(self) -> None:
         """A delivery that isn't finished in time is named, and the status is 1."""
@@ -219,6 +299,8 @@ class CommandLineTests(DeliveriesCase):
         self.addCleanup(lock.unlock)
         self.assertEqual(self.main("list"), (0, ""))
         self.assertEqual(self.out.getvalue(), f"1 {LINE}\n")
+        self.assertEqual(self.main("list", "failed", "--json", "since", "2h"), (0, ""))
+        self.assertIn('"id": 1', self.out.getvalue())
         self.outcomes = {1: Outcome(200)}
         self.assertEqual(self.main("replay", "1")[0], 0)
         self.assertIn("1 done", self.out.getvalue())
@@ -236,6 +318,8 @@ class CommandLineTests(DeliveriesCase):
         self.assertTrue(
             error.startswith("errklein deliveries list: unknown word 'faild'; did you mean 'failed'?"), error
         )
+        status, _ = self.main("list", "Gone:hook")
+        self.assertEqual(status, "errklein: unknown webhook 'Gone:hook'; known are none")
         for text in ("x", "9" * 30):
             self.assertEqual(self.main("show", text)[0], 2)
             self.assertIn(f"invalid id of a delivery: '{text}'; expected a number", self.err.getvalue())

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, webhook
@@ -16,6 +17,7 @@ from errklein.testing import PluginTestCase, TestBot
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, Postponed, StoredDelivery, StoredRequest
 
 RECEIVED_AT = datetime(2026, 11, 28, 18, 56, 6).timestamp()
+TIME, LATER = (datetime(2026, 11, 28, 18, minute, 6).astimezone().isoformat() for minute in (56, 57))
 BODY = b'{"action": "opened"}'
 HEADERS = [(b"x-github-event", b"issues"), (b"user-agent", b"*hook* `x`")]
 REQUEST = StoredRequest("POST", "/github?a=1", HEADERS, BODY, "198.51.100.7")
@@ -78,8 +80,8 @@ class ListTests(DeliveriesCase):
         self.add(DeliveryState.DONE, "", route="Builds:build")
         self.assertEqual(
             self.command("!deliveries"),
-            "2 done 2026-11-28 18:56:06 Builds:build 200 after 0.2 s\n"
-            "1 failed 2026-11-28 18:56:06 Github:notification 500 after 0.2 s: ValueError: *bad*",
+            f"2 done {TIME} Builds:build 200 after 0.2 s\n"
+            f"1 failed {TIME} Github:notification 500 after 0.2 s: ValueError: *bad*",
         )
 
     def test_filters(self) -> None:
@@ -99,6 +101,23 @@ class ListTests(DeliveriesCase):
             reply = self.command(f"!deliveries {words}")
             self.assertEqual("".join(line[0] for line in reply.splitlines()) if ids else "", ids, reply)
         self.assertEqual(self.command("!deliveries dead"), "No delivery matches.")
+
+    def test_groups(self) -> None:
+        """Grouped, the reasons of many deliveries fit in a few lines, with the ids that the sender must send again."""
+        for number in range(40):
+            self.add(DeliveryState.REFUSED, "the signature doesn't match", key=f"72d3162e-cc78-11e3-81ab-{number}")
+        lines = self.command("!deliveries refused grouped").splitlines()
+        self.assertEqual(len(lines), 2)
+        self.assertTrue(lines[0].startswith("40 refused Github:notification, "))
+        self.assertTrue(lines[0].endswith(", 401: the signature doesn't match"))
+        self.assertTrue(lines[1].endswith("72d3162e-cc78-11e3-81ab-39"), lines[1])
+
+    def test_unknown_webhook(self) -> None:
+        """An unknown webhook is an error with a suggestion. One of an inactive plugin is known from its deliveries."""
+        self.add(route="Gone:hook")
+        self.assertTrue(self.command("!deliveries Gone").startswith("1 failed"))
+        self.assertIn("unknown webhook 'Gome'; did you mean 'Gone'?", self.command("!deliveries Gome"))
+        self.assertIn("unknown webhook 'Githup:x'; did you mean 'Github'?", self.command("!delivery replay Githup:x"))
 
     def test_pages(self) -> None:
         """A full page ends with the command for the next one."""
@@ -150,7 +169,7 @@ class ShowTests(DeliveriesCase):
         self.add(request_id="abc-7", attempt=2)
         self.assertEqual(
             self.command("!delivery 1"),
-            "1 failed 2026-11-28 18:56:06 Github:notification 500 after 0.2 s: ValueError: *bad*\n"
+            f"1 failed {TIME} Github:notification 500 after 0.2 s: ValueError: *bad*\n"
             "request abc-7, ack after, attempt 2\n"
             "POST /github?a=1 from 198.51.100.7\n"
             "x-github-event: issues\n"
@@ -167,8 +186,8 @@ class ShowTests(DeliveriesCase):
             self.journal.lease(delivery.route, 1, 60)
             self.journal.retry_at(7, RECEIVED_AT + due, Outcome(500, reason, 1.5))
         reply = self.command("!delivery 7")
-        self.assertIn("attempt 2, next attempt 2026-11-28 18:57:06\n", reply)
-        self.assertIn("\nattempt 1 2026-11-28 18:56:06 500 after 1.5 s: first\n", reply)
+        self.assertIn(f"attempt 2, next attempt {LATER}\n", reply)
+        self.assertIn(f"\nattempt 1 {TIME} 500 after 1.5 s: first\n", reply)
 
     def test_bodies(self) -> None:
         """A long body is shortened; one that isn't text or isn't stored is described."""
@@ -210,6 +229,23 @@ class ReplayTests(DeliveriesCase):
         self.assertEqual(self.states(), ["failed", "done", "received"])
         self.assertEqual(self.command("!delivery replay /github done"), "Replaying 1 delivery.")
         self.assertEqual(self.states(), ["failed", "received", "received"])
+
+    def test_superseded(self) -> None:
+        """What the sender has repeated meanwhile is skipped and named; with `force` it runs. Who replays what is logged."""
+        self.add(DeliveryState.DEAD, key="k")
+        self.add(DeliveryState.DONE, key="k")
+        self.add()
+        self.assertIn("1 dead", self.command("!deliveries dead"))
+        self.assertIn("sender-id k (superseded by 2)", self.command("!deliveries dead"))
+        with capturedLogs() as events:
+            reply = self.command("!delivery replay Github")
+        self.assertEqual(reply, "Replaying 1 delivery. The sender has repeated 1 as 2; add force to replay it, too.")
+        self.assertIn("@admin replays the deliveries 3", [formatEvent(event) for event in events])
+        self.assertTrue(
+            self.command("!delivery replay 1").startswith("Replaying 0 deliveries. The sender has repeated")
+        )
+        self.assertEqual(self.command("!delivery replay 1 force"), "Replaying 1 delivery.")
+        self.assertEqual(self.states(), ["received", "done", "received"])
 
     def test_nothing(self) -> None:
         """Without words, nothing is replayed."""
@@ -270,7 +306,7 @@ class PauseTests(DeliveriesCase):
 
     def test_errors(self) -> None:
         """An unknown route is an error, and so is a missing one."""
-        self.assertIn("unknown word '/gitub'; did you mean", self.command("!webhook pause /gitub"))
+        self.assertIn("unknown webhook '/gitub'; did you mean", self.command("!webhook pause /gitub"))
         self.assertIn("Name a webhook", self.command("!webhook resume"))
 
 
@@ -334,7 +370,7 @@ class BusyTests(PluginTestCase):
         shown = self.command("!deliveries")
         self.assertEqual([line[:6] for line in shown.splitlines()], ["3 done", "2 done", "1 done", "and 2 "])
         self.assertTrue(shown.endswith("\nand 2 not recorded: successful ones above WEBHOOK_LOG_RATE"), shown)
-        self.assertIn("and 2 not recorded", self.command("!deliveries Broken:after since 10m limit 1000"))
+        self.assertIn("and 2 not recorded", self.command("!deliveries Broken:after since 10min limit 1000"))
         self.assertNotIn("not recorded", self.command("!deliveries Broken:now"))
         self.assertEqual(self.command("!deliveries failed"), "No delivery matches.")
         self.bot.advance(1)

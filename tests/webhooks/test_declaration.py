@@ -107,7 +107,7 @@ class InvalidOptionsTests(SynchronousTestCase):
             "0d",
             "3 d",
             "1.5d",
-            "3w",
+            "3y",
             "3days",
             "3d\n",
             "367d",

@@ -10,10 +10,20 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState
-from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, parse_ids, parse_replay, parse_time, parse_words
+from errklein.webhooks.delivery_words import (
+    MAX_COUNT,
+    InvalidWords,
+    ReplayWords,
+    UnknownWebhook,
+    parse_ids,
+    parse_replay,
+    parse_time,
+    parse_words,
+)
 
 NOW = 1_800_000_000.0
 HOOKS = {"/github": "Github:notification", "/builds/<int:number>": "Builds:build"}
+ROUTES = ("Gone:hook",)
 
 FIELDS: st.SearchStrategy[DeliveryQuery] = st.builds(
     DeliveryQuery,
@@ -23,12 +33,21 @@ FIELDS: st.SearchStrategy[DeliveryQuery] = st.builds(
     until=st.one_of(st.none(), st.integers(0, 10**9 - 1).map(lambda ago: NOW - ago)),
     before=st.one_of(st.none(), st.integers(1, 10**18 - 1)),
     limit=st.integers(1, MAX_COUNT),
+    key=st.sampled_from([None, "72d3162e", "failed", "since"]),
+    status=st.sampled_from([None, 0, 401, 599]),
+    reason=st.sampled_from([None, "doesn't match", "limit"]),
 )
 
 
 def groups(query: DeliveryQuery) -> list[list[str]]:
     """Return the words of a query. Those of one group belong together; the groups may have any order."""
-    named = {"before": query.before, "limit": query.limit}
+    named = {
+        "before": query.before,
+        "limit": query.limit,
+        "sender-id": query.key,
+        "status": query.status,
+        "reason": query.reason,
+    }
     ago = {"since": query.since, "until": query.until}
     return [
         *([[query.route]] if query.route else []),
@@ -41,20 +60,20 @@ def groups(query: DeliveryQuery) -> list[list[str]]:
 class ParseWordsTests(SynchronousTestCase):
     """`parse_words`, `parse_time` and `parse_ids`."""
 
-    def invalid(self, words: str, hooks: dict[str, str] | None = HOOKS) -> str:
+    def invalid(self, words: str, hooks: dict[str, str] = HOOKS) -> str:
         """Return the error of words."""
-        return str(self.assertRaises(InvalidWords, parse_words, words.split(), NOW, hooks))
+        return str(self.assertRaises(InvalidWords, parse_words, words.split(), NOW, hooks, ROUTES))
 
     @given(FIELDS, st.data())
     def test_any_order(self, query: DeliveryQuery, data: st.DataObject) -> None:
         """The words of a query give that query in any order."""
         words = [word for group in data.draw(st.permutations(groups(query))) for word in group]
-        self.assertEqual(parse_words(words, NOW, HOOKS), query)
+        self.assertEqual(parse_words(words, NOW, HOOKS, ROUTES), query)
 
     @given(st.lists(st.one_of(st.text(), st.sampled_from(["since", "until", "limit", "2h", "Github", "failed"]))))
     def test_any_text(self, words: Sequence[str]) -> None:
         """Any words give a query or InvalidWords."""
-        for hooks in (HOOKS, None):
+        for hooks in (HOOKS, {}):
             try:
                 self.assertLessEqual(parse_words(words, NOW, hooks).limit, MAX_COUNT)
             except InvalidWords as error:
@@ -70,26 +89,35 @@ class ParseWordsTests(SynchronousTestCase):
 
     def test_times(self) -> None:
         """A duration is a time before now; other texts are errors with examples."""
-        for text, seconds in (("45s", 45), ("30m", 1800), ("2h", 7200), ("3d", 259200), ("1w", 604800)):
+        for text, seconds in (("45s", 45), ("30m", 1800), ("2h", 7200), ("3d", 259200), ("1w", 604800), ("10min", 600)):
             self.assertEqual(parse_time(text, NOW), NOW - seconds)
         for text in ("", "2", "h", "2 h", "-2h", "2y", "yesterday", "0001-01-01", "٢h", "9" * 5000 + "h"):
-            self.assertIn("examples are 30m, 2h", str(self.assertRaises(InvalidWords, parse_time, text, NOW)))
+            self.assertIn("examples are 10min, 2h", str(self.assertRaises(InvalidWords, parse_time, text, NOW)))
 
     def test_urls(self) -> None:
         """The path of a webhook selects it."""
         self.assertEqual(parse_words(["/github"], NOW, HOOKS).route, "Github:notification")
-        self.assertIn("unknown word '/gitub'; did you mean '/github'?", self.invalid("/gitub"))
-        self.assertIn("valid are Plugin:method or Plugin,", self.invalid("/github", None))
+        self.assertIn("unknown webhook '/gitub'; did you mean '/github'?", self.invalid("/gitub"))
+        self.assertEqual(self.invalid("/github", {}), "unknown webhook '/github'; known are Gone:hook")
 
     def test_unknown_words(self) -> None:
         """The error for an unknown word has a suggestion and the valid words."""
-        for hooks in (HOOKS, None):
+        for hooks in (HOOKS, {}):
             error = self.invalid("faild", hooks)
             self.assertTrue(error.startswith("unknown word 'faild'; did you mean 'failed'? valid are "), error)
             self.assertIn("received, running, retry, done, dead, failed, duplicate, refused, since TIME", error)
-        self.assertIn("unknown word 'Gitub'; did you mean 'Github'?", self.invalid("Gitub"))
-        for word in ("Gitub", "github", "Gone"):
-            self.assertEqual(parse_words([word], NOW).route, word)
+
+    def test_unknown_webhooks(self) -> None:
+        """The error for a name that no webhook has is one of its own, with a suggestion and the known ones."""
+        for word in ("Gitub", "Gitub:notification", "/x", "Github:"):
+            error = self.assertRaises(UnknownWebhook, parse_words, [word], NOW, HOOKS, ROUTES)
+            self.assertIn(f"unknown webhook '{word}'; ", str(error))
+            self.assertTrue(str(error).endswith("known are Builds:build, Github:notification, Gone:hook"), str(error))
+        self.assertIn("did you mean 'Github'?", self.invalid("Gitub"))
+        self.assertIn("unknown word 'github'; did you mean 'Github'?", self.invalid("github"))
+        many = [f"Plugin{number}:hook" for number in range(30)]
+        error = self.assertRaises(UnknownWebhook, parse_words, ["X:y"], NOW, {}, many)
+        self.assertTrue(str(error).endswith("Plugin27:hook …"), str(error))
 
     def test_invalid_values(self) -> None:
         """The error for a missing, repeated or invalid value has the keyword."""
@@ -99,6 +127,7 @@ class ParseWordsTests(SynchronousTestCase):
             ("Github Builds", "route is given twice; the second is 'Builds'"),
             ("limit 0", "the value after 'limit' must be a number from 1 to 1000, not '0'"),
             ("limit 1001", "the value after 'limit' must be a number from 1 to 1000, not '1001'"),
+            ("status 600", "the value after 'status' must be an HTTP status, or 0 for none, not '600'"),
             ("before x", "the value after 'before' must be the id of a delivery, not 'x'"),
         ):
             self.assertEqual(self.invalid(words), error)
@@ -106,11 +135,15 @@ class ParseWordsTests(SynchronousTestCase):
     def test_replays(self) -> None:
         """Without a state, failed and dead deliveries are replayed, as many as possible without a limit."""
         failed = (DeliveryState.FAILED, DeliveryState.DEAD)
-        self.assertEqual(parse_replay(["Github"], NOW, HOOKS), DeliveryQuery("Github", failed, limit=MAX_COUNT))
+        query = DeliveryQuery("Github", failed, limit=MAX_COUNT)
+        self.assertEqual(parse_replay(["Github"], NOW, HOOKS), ReplayWords((), query, False))
+        self.assertEqual(parse_replay(["force", "Github"], NOW, HOOKS), ReplayWords((), query, True))
         done = DeliveryQuery(states=(DeliveryState.DONE,), limit=1000)
-        self.assertEqual(parse_replay(["done", "limit", "1000"], NOW, HOOKS), done)
-        self.assertEqual(parse_replay(["done", "limit", "7"], NOW, HOOKS).limit, 7)
-        self.assertIn("name ids", str(self.assertRaises(InvalidWords, parse_replay, [], NOW)))
+        self.assertEqual(parse_replay(["done", "limit", "1000"], NOW, HOOKS).query, done)
+        self.assertEqual(parse_replay(["done", "limit", "7"], NOW, HOOKS).query.limit, 7)
+        self.assertEqual(parse_replay(["7", "force", "9"], NOW, HOOKS), ReplayWords([7, 9], DeliveryQuery(), True))
+        for words in ([], ["force"]):
+            self.assertIn("name ids", str(self.assertRaises(InvalidWords, parse_replay, words, NOW, HOOKS)))
 
     def test_ids(self) -> None:
         """Ids are recognised only if all words are ids."""

@@ -14,6 +14,7 @@ from errklein.webhooks.deliveries import Attempt, DeliveryState, Outcome, Stored
 from errklein.webhooks.exported import InvalidExport, as_values, body_text, details, read_request, summary
 
 RECEIVED_AT = datetime(2026, 11, 28, 18, 56, 6).timestamp()
+TIME, LATER = (datetime(2026, 11, 28, 18, minute, 6).astimezone().isoformat() for minute in (56, 57))
 REQUEST = StoredRequest("POST", "/github?a=1", [(b"x-event", b"push")], b'{"zen": 1}', "198.51.100.7")
 
 REQUESTS = st.builds(
@@ -36,15 +37,25 @@ class SummaryTests(SynchronousTestCase):
         """A line has the id, state, time, route, status, duration and reason."""
         outcome = Outcome(500, "ValueError: bad\nthing", 0.2)
         delivery = StoredDelivery(4711, "Github:notification", DeliveryState.FAILED, RECEIVED_AT, outcome=outcome)
-        line = "4711 failed 2026-11-28 18:56:06 Github:notification 500 after 0.2 s: ValueError: bad thing"
+        line = f"4711 failed {TIME} Github:notification 500 after 0.2 s: ValueError: bad thing"
         self.assertEqual(summary(delivery), line)
+
+    def test_repeated(self) -> None:
+        """The sender's id and a later delivery with it are shown, on the same line."""
+        delivery = StoredDelivery(
+            1, "A:a", DeliveryState.REFUSED, RECEIVED_AT, key="a\n2 done", superseded_by=7, outcome=Outcome(401, "no")
+        )
+        self.assertEqual(
+            summary(delivery), f"1 refused {TIME} A:a sender-id a 2 done (superseded by 7) 401 after 0.0 s: no"
+        )
+        self.assertEqual(as_values(delivery)["superseded_by"], 7)
 
     def test_origin(self) -> None:
         """Tests and replays are marked, and an attempt without a response is described."""
         delivery = StoredDelivery(
             1, "Github:notification", DeliveryState.DEAD, RECEIVED_AT, origin="replay", outcome=Outcome(0, "", 60)
         )
-        line = "1 dead 2026-11-28 18:56:06 Github:notification (replay) no response after 60.0 s"
+        line = f"1 dead {TIME} Github:notification (replay) no response after 60.0 s"
         self.assertEqual(summary(delivery), line)
 
 
@@ -81,9 +92,9 @@ class DetailsTests(SynchronousTestCase):
         self.assertEqual(
             details(delivery),
             [
-                "7 retry 2026-11-28 18:56:06 Github:notification 500 after 0.5 s: no",
-                "request abc, ack now, attempt 2, key d-1, next attempt 2026-11-28 18:57:06",
-                "attempt 1 2026-11-28 18:56:06 no response after 60.0 s",
+                f"7 retry {TIME} Github:notification sender-id d-1 500 after 0.5 s: no",
+                f"request abc, ack now, attempt 2, next attempt {LATER}",
+                f"attempt 1 {TIME} no response after 60.0 s",
                 "POST /github?a=1 from 198.51.100.7",
                 "x-event: push",
             ],
@@ -92,7 +103,7 @@ class DetailsTests(SynchronousTestCase):
     def test_few_facts(self) -> None:
         """Unknown facts are left out; the time of a lease isn't one of a next attempt."""
         delivery = StoredDelivery(7, "Github:notification", DeliveryState.RUNNING, RECEIVED_AT, due_at=RECEIVED_AT)
-        first = "7 running 2026-11-28 18:56:06 Github:notification"
+        first = f"7 running {TIME} Github:notification"
         self.assertEqual(details(delivery), [first, "ack after, attempt 0", "The request is not stored."])
         waiting = delivery._replace(state=DeliveryState.RETRY, due_at=0.0, request=REQUEST._replace(client=""))
         self.assertEqual(details(waiting)[1:3], ["ack after, attempt 0", "POST /github?a=1 from an unknown address"])
