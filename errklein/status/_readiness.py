@@ -10,8 +10,11 @@ from errklein.ports import QueuesMessages
 LONGEST_WAIT = 300.0
 """The seconds that a message may wait in an outbox."""
 
-INTAKE = ("phase", "journal", "storage", "listeners", "plugins")
-"""The parts without which webhooks aren't accepted. An absent network isn't one of them: what handlers send waits for it."""
+INTAKE = ("phase", "journal", "storage", "listeners")
+"""The parts without which webhooks aren't accepted.
+
+An absent network isn't one of them: what handlers send waits for it. Nor is a broken plugin: the webhooks of others are accepted.
+"""
 
 FULL = 0.95
 """The part of OUTBOX_LIMIT and OUTBOX_SIZE from which on an outbox is full, since many messages don't fit any more."""
