@@ -23,7 +23,7 @@ INTERVAL = 600.0
 """The seconds between two notices with the same key."""
 
 MOST, PERIOD = 100, 60.0
-"""The maximal number of notices of all kinds within so many seconds."""
+"""The maximal number of notices within so many seconds, and of twice as many if they have a key: errklein's own."""
 
 _LEFT_OUT = object()
 """The key of the number of notices that were too many."""
@@ -44,7 +44,7 @@ class _Counted:
 class NoticeBoard:
     """Sends notices to administrators, those that repeat only as a number. The methods may be called from any thread.
 
-    At most MOST notices are sent within PERIOD. The others are in the log, and administrators get their number.
+    Of notices that are too many within PERIOD, the log has the texts, and administrators get the number.
     """
 
     log = Logger()
@@ -55,7 +55,7 @@ class NoticeBoard:
         self.person_seen = sender.person_seen
         self._counted: dict[Hashable, _Counted] = {}
         self._lock = Lock()
-        self._sent: deque[float] = deque(maxlen=MOST)
+        self._sent: deque[float] = deque(maxlen=2 * MOST)
         self._stopped = False
 
     def post(
@@ -81,7 +81,7 @@ class NoticeBoard:
 
     def warn_admins(self, warning: str) -> None:
         """Send a notice in Markdown."""
-        self._send(Notice(masker(warning), masker.known(warning)))
+        self._send(Notice(masker(warning), masker.known(warning)), MOST)
 
     def tell_admins(self, text: str, summary: str = "") -> None:
         """Send a notice in plain text, such as a path or an error message. Secrets are masked.
@@ -90,12 +90,7 @@ class NoticeBoard:
         :param summary: A sentence without an exception's text; required if `text` contains one. Rooms, and people who
             aren't known to be administrators, get the summary and an error id. The log has the text with the same id.
         """
-        text = masker(text)
-        if not summary:
-            self._send(Notice(text, plain(text)))
-            return
-        error_id = new_error_id()
-        self._send(Notice(with_id(text, error_id), plain(text), plain(with_id(summary, error_id))))
+        self._tell(text, summary, MOST)
 
     def stop(self) -> None:
         """Send what was counted, and from now on all notices at once."""
@@ -114,7 +109,8 @@ class NoticeBoard:
             counted.notice = (more.replace("{count}", str(counted.count)), "") if more else last
         else:
             self._begin(key, interval)
-            self.tell_admins(text, summary)
+            if not self._tell(text, summary) and interval == inf:
+                self._counted.pop(key, None)
 
     def _begin(self, key: Hashable, interval: float) -> None:
         if not self._stopped and len(self._counted) < _MOST_KEYS:
@@ -125,25 +121,33 @@ class NoticeBoard:
         """End the interval of a key. Another one begins if notices were counted."""
         counted = self._counted.pop(key)
         if counted.count and counted.timer is not None:
-            if key is not _LEFT_OUT:
-                self._begin(key, interval)
-            self.tell_admins(*counted.notice)
+            self._begin(key, interval)
+            self._tell(*counted.notice)
 
-    def _send(self, notice: Notice) -> None:
+    def _tell(self, text: str, summary: str = "", most: int = 2 * MOST) -> bool:
+        """See `tell_admins`. Return whether the notice is sent: fewer than `most` were within PERIOD."""
+        text = masker(text)
+        if not summary:
+            return self._send(Notice(text, plain(text)), most)
+        error_id = new_error_id()
+        return self._send(Notice(with_id(text, error_id), plain(text), plain(with_id(summary, error_id))), most)
+
+    def _send(self, notice: Notice, most: int) -> bool:
         with self._lock:
-            now, sent = self._reactor.seconds(), self._sent
-            is_too_many = _LEFT_OUT in self._counted or (len(sent) == MOST and now - sent[0] < PERIOD)
-            if not is_too_many:
-                sent.append(now)
-        if is_too_many:
-            self.log.warn("Administrators get no more notices for now: {text}", text=notice.text)
-            on_reactor_soon(self._reactor, self._leave_out)
-        else:
+            now = self._reactor.seconds()
+            is_sent: bool = sum(now - at < PERIOD for at in self._sent) < most
+            if is_sent:
+                self._sent.append(now)
+        if is_sent:
             self.log.warn("Notifying administrators: {text}", text=notice.text)
             self._sender.send(notice)
+        else:
+            self.log.warn("Administrators get no more notices for now: {text}", text=notice.text)
+            on_reactor_soon(self._reactor, self._leave_out)
+        return is_sent
 
     def _leave_out(self) -> None:
-        """Count a notice that was too many. The others are, too, until administrators have got their number."""
+        """Count a notice that was too many."""
         if _LEFT_OUT not in self._counted:
             self._begin(_LEFT_OUT, PERIOD)
         if left_out := self._counted.get(_LEFT_OUT):
