@@ -22,6 +22,7 @@ from errklein.running.restart import CannotRestart
 from errklein.text import code, plain, plain_but_html
 
 _MOST_SOURCES = 10
+_MOST_NAMES = 20
 _LONGEST_READ = 3.0
 """The seconds that a reply waits for the disk."""
 
@@ -31,9 +32,8 @@ class Health(CorePlugin):
 
     @botcmd
     async def status(self, msg: Message, args: str) -> str:
-        """Show the status of networks, webhooks and plugins."""
-        values = {**await self._overview(msg), **await self._plugins(msg), **self._load(), "gc": gc.get_count()}
-        return self._rendered("status", values)
+        """Show the status in four lines, and where the details are."""
+        return self._rendered("status", await self._overview(msg))
 
     @botcmd
     async def status_plugins(self, msg: Message, args: str) -> str:
@@ -101,13 +101,36 @@ class Health(CorePlugin):
         if errors and bot.disclosure.allowed(bot.backend, msg):
             sources = [f"{source} ({count})" for source, count in [*errors.items()][:_MOST_SOURCES]]
             counted = ", ".join([*sources, *(["…"] if len(errors) > _MOST_SOURCES else [])])
+        pools = [pool.status() for pool in bot.pools]
+        waiting = sum(sum(pool.waiting.values()) for pool in pools)
         return {
             "networks": [f"{name}: {self._network(name)}" for name in bot.backends],
             "endpoints": bot.web.listeners.open_now,
-            "pools": ", ".join(map(_pool, bot.pools)),
             "deliveries": await self._deliveries(),
+            "plugins": await self._plugin_states(),
             "errors": counted,
+            "threads": f"{sum(len(pool.uses) for pool in pools)} busy"
+            + (f", {waiting} jobs waiting" if waiting else ""),
+            "details": [f"{bot.prefix}{name}" for name in ("status plugins", "status load", "webstatus", "deliveries")],
         }
+
+    async def _plugin_states(self) -> str:
+        """Return the number of active plugins, the others with their state, and those whose files have changed."""
+        manager = self._bot.plugin_manager
+        changes = await manager.changed_files.find([plugin.plug for plugin in manager.found])
+        letters = {plugin: manager.status.letters(plugin) for plugin in manager.found}
+        others = [
+            f"{plugin.name} ({letter})"
+            for plugin, letter in letters.items()
+            # Core plugins that don't apply are inactive.
+            if not (plugin.active or (plugin.plug.core and letter == "D"))
+        ]
+        text = f"{sum(plugin.active for plugin in letters)} active"
+        for label, names in (("not active", others), ("files changed", sorted(changes or ()))):
+            if names:
+                shown = [*names[:_MOST_NAMES], *(["…"] if len(names) > _MOST_NAMES else [])]
+                text += f"; {label}: {', '.join(shown)}"
+        return text
 
     def _network(self, name: str) -> str:
         """Return the connection and the outbox of a network."""
@@ -119,7 +142,7 @@ class Health(CorePlugin):
         if state.reconnects:
             shown += f", reconnects: {state.reconnects}"
         if isinstance(backend, QueuesMessages) and (outbox := backend.outbox_status).messages:
-            shown += f"; messages waiting: {outbox.messages}, the oldest for {_spoken(int(now - outbox.oldest_at))}"
+            shown += f", messages waiting: {outbox.messages}, the oldest for {_spoken(int(now - outbox.oldest_at))}"
         return shown
 
     async def _deliveries(self) -> str:
@@ -133,13 +156,16 @@ class Health(CorePlugin):
         manager = self._bot.plugin_manager
         details = self._bot.disclosure.allowed(self._bot.backend, msg)
         changes = await manager.changed_files.find([plugin.plug for plugin in manager.found])
-        rows = []
+        rows, active = [], []
         for plugin in manager.found:
             remarks = [manager.status.remark(plugin, details=details)]
             if changes is not None and plugin.name in changes:
                 reload = f"{self._bot.prefix}plugin reload {plugin.name}"
                 remarks.extend(changes[plugin.name].remarks(reload, details=details))
             remark = "; ".join(filter(None, remarks))
+            if plugin.plug.core and plugin.active and not remark:
+                active.append(plugin.name)
+                continue
             rows.append((manager.status.letters(plugin), _cell(plugin.name), _cell(remark)))
         headers = ["Status", "Name", "Remark"]
         if not any(remark for _, _, remark in rows):
@@ -150,12 +176,11 @@ class Health(CorePlugin):
         from errklein.text.templating import md_table
 
         table = md_table([row[: len(headers)] for row in rows], headers)
-        return {"table": table, "unusable": unusable, "compared": changes is not None}
+        return {"table": table, "active": active, "unusable": unusable, "compared": changes is not None}
 
     def _load(self) -> Mapping[str, Any]:
-        pool = self._bot.command_pool
         loads = [f"{average:.2f}" for average in os.getloadavg()]
-        return {"loads": loads, "running": pool.running, "threads": pool.size, "waiting": pool.waiting}
+        return {"loads": loads, "threads": [_pool(pool) for pool in self._bot.pools]}
 
     def _rendered(self, template: str, values: Mapping[str, Any]) -> str:
         return self._bot.process_template(template, dict(values), self.name)

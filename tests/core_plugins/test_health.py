@@ -52,23 +52,41 @@ class HealthTests(PluginTestCase):
         self.command("!plugin deactivate Broken")
         self.command("!plugin activate Broken")
         self.flushLoggedErrors(RuntimeError)
-        for command in ("!status plugins", "!status"):
-            for told in (self.command(command, frm="bob"), *self.bot.say(command, room="#ops")):
-                self.assertRegex(told, r"│ E +│ Broken +│ details are shown to administrators in private")
-                self.assertNotIn("RuntimeError", told)
+        for told in (self.command("!status plugins", frm="bob"), *self.bot.say("!status plugins", room="#ops")):
+            self.assertRegex(told, r"│ E +│ Broken +│ details are shown to administrators in private")
+            self.assertNotIn("RuntimeError", told)
+        self.assertIn("active; not active: Broken (E), Webserver (C)\n", self.command("!status", frm="bob"))
 
     def test_overview(self) -> None:
-        """`!status` lists networks, endpoints, pools and recorded webhooks."""
+        """`!status` has four lines about networks, webhooks, plugins, and errors with the commands for details."""
         self.bot.advance(90)
-        shown = self.command("!status")
-        self.assertIn("test: connected for 1 minute and 30 seconds", shown)
-        self.assertIn("The bot listens on no address.", shown)
-        self.assertRegex(
-            shown,
-            r"Threads: commands \d+ of \d+ busy, core commands 0 of 4 busy, plugins 0 of \d+ busy, webhooks 0 of \d+ busy",
+        lines = self.command("!status").split("\n")
+        details = "!status plugins, !status load, !webstatus, !deliveries"
+        active = len(self.bot.bot.plugin_manager.active())
+        self.assertEqual(
+            [line.strip() for line in lines],
+            [
+                "Yes I am alive... Networks: test: connected for 1 minute and 30 seconds",
+                "Webhooks: no address; 0 deliveries waiting, 0 running, 0 dead",
+                f"Plugins: {active} active; not active: Webserver (C)",
+                f"Errors in the last hour: none; threads: 0 busy. Details: {details}",
+            ],
         )
-        self.assertIn("Webhooks: 0 deliveries waiting, 0 running, 0 dead", shown)
-        self.assertIn("Errors in the last hour: none", shown)
+
+    def test_load(self) -> None:
+        """`!status load` has the machine's load and the threads of each pool."""
+        self.assertRegex(
+            self.command("!status load"),
+            r"^Load [\d.]+, [\d.]+, [\d.]+\s+Threads: commands 0 of 10 busy, core commands 0 of 4 busy, plugins 0 of 10 busy, ",
+        )
+
+    def test_active_core_plugins(self) -> None:
+        """`!status plugins` lists core plugins that are active, and have no problem, in one line."""
+        shown = self.command("!status plugins")
+        self.assertIn("Active core plugins: ACLs, Backup, ChatRoom, ", shown)
+        self.assertNotRegex(shown, "│ Health")
+        self.assertRegex(shown, r"│ A +│ Broken")
+        self.assertRegex(shown, r"│ D +│ TextCmds")
 
     def test_lost_connection(self) -> None:
         """A network that isn't connected is shown as such, and the number of its reconnects later."""
@@ -87,25 +105,25 @@ class HealthTests(PluginTestCase):
         ):
             setattr(backend, name, value)
             self.addCleanup(delattr, backend, name)
-        self.assertIn("; messages waiting: 3, the oldest for 1 minute and 1 second\n", self.command("!status"))
+        self.assertIn(", messages waiting: 3, the oldest for 1 minute and 1 second\n", self.command("!status"))
 
     def test_journal_that_cannot_be_read(self) -> None:
         """A journal that can't be read, or doesn't respond in three seconds, is no reason for having no status."""
         self.patch(self.bot.bot.journal, "depth", lambda: fail(JournalError("journal.sqlite: disk I/O error")))
-        self.assertIn("Webhooks: the journal can't be read", self.command("!status"))
+        self.assertIn("; the journal can't be read", self.command("!status"))
         self.patch(self.bot.bot.journal, "depth", Deferred)
         self.assertEqual(self.bot.say("!status"), [])
         self.bot.advance(3)
-        self.assertIn("Webhooks: the journal can't be read", self.bot.sent_to("@admin")[-1])
+        self.assertIn("; the journal can't be read", self.bot.sent_to("@admin")[-1])
 
     def test_recent_errors(self) -> None:
         """Administrators in private see which handlers have failed in the last hour, others how often."""
         self.command("!plugin deactivate Broken")
         self.command("!plugin activate Broken")
         self.flushLoggedErrors(RuntimeError)
-        self.assertIn("Errors in the last hour: Broken.activate (1)\n", self.command("!status"))
+        self.assertIn("Errors in the last hour: Broken.activate (1); ", self.command("!status"))
         for told in (self.command("!status", frm="bob"), *self.bot.say("!status", room="#ops")):
-            self.assertIn("Errors in the last hour: 1\n", told)
+            self.assertIn("Errors in the last hour: 1; ", told)
         self.bot.advance(3600)
         self.assertIn("Errors in the last hour: none", self.command("!status"))
 
@@ -137,9 +155,9 @@ class ChangedFilesTests(PluginFilesTestCase):
     def assert_changed(self, names: str) -> None:
         """Assert that the status and the plugin's information name these files."""
         remark = f"{names} changed after loading: !plugin reload Deploy"
-        for command in ("!status plugins", "!status"):
-            shown = self.bot.command(command)
-            self.assertEqual(bool(names), remark in " ".join(shown.replace("│", " ").split()), shown)
+        shown = self.bot.command("!status plugins")
+        self.assertEqual(bool(names), remark in " ".join(shown.replace("│", " ").split()), shown)
+        self.assertEqual(bool(names), "files changed: Deploy\n" in self.bot.command("!status"))
         info = self.bot.command("!plugin info Deploy")
         self.assertIn(f"changed after loading: {names}" if names else "module: deploy", info)
         self.assertEqual(bool(names), "changed after loading" in info)
@@ -174,7 +192,7 @@ class ChangedFilesTests(PluginFilesTestCase):
         self.write("deploy/steps.py", "count = 2")
         (self.directory / "deploy/deploy.py").unlink()
         remark = "│ a file changed after loading: !plugin reload Deploy; a file was removed after loading "
-        for text in (self.bot.command("!status plugins", frm="bob"), *self.bot.say("!status", room="#ops")):
+        for text in (self.bot.command("!status plugins", frm="bob"), *self.bot.say("!status plugins", room="#ops")):
             self.assertIn(remark, text)
 
     def test_unchanged_file_is_read_once(self) -> None:
