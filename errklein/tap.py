@@ -28,6 +28,7 @@ from errklein.service import (
     load_with_options,
     reactor_deadline,
 )
+from errklein.service.network_settings import log_network_warnings
 from errklein.service.process_exit import remove_stale_pid_file
 from errklein.service.sentry import start_sentry
 from errklein.service.startup_checks import (
@@ -189,6 +190,7 @@ def _make_service(options: Options) -> IService:
         if status is not None:
             status.watch(bot)
         warn_of_environment_problems(bot)
+        log_network_warnings(bot)
         supervision.notify = bot.notices.post
         return ReloadingBot(bot, reactor) if options["reload"] else bot
 

@@ -20,6 +20,7 @@ from errklein.chat import (
     read_only,
     same_network,
 )
+from errklein.config.identity import IdentityKey, NetworkSettings, check_text
 from errklein.ports import BackendEvents, OutboxClosed
 from errklein.running import on_reactor_soon
 
@@ -27,6 +28,10 @@ MESSAGE_SIZE_LIMIT = 10_000
 """The default of MESSAGE_SIZE_LIMIT, in characters: longer messages are split."""
 
 _MENTION = re.compile(r"(?<!\S)@[^\s@/#]*\w")
+
+
+LOCAL_SETTINGS = NetworkSettings({"username": IdentityKey(check_text, "`err`", "the bot's name")}, accepts_others=True)
+"""The settings of networks inside this process."""
 
 
 class LocalPerson(Person):

@@ -116,7 +116,7 @@ def check(known: argparse.Namespace) -> NoReturn:
     sys.stdout.write("".join(f"problem: {line}\n" for line in problems))
     from errklein.cli._check import check
 
-    check(known.config, known.plugin_dir, known.data_dir, found_before=len(problems))
+    check(known.config, known.plugin_dir, known.data_dir, found_before=len(problems), strict=known.strict)
 
 
 def backends(config_file: str | None) -> int:

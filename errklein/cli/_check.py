@@ -30,6 +30,7 @@ from errklein.running import Placement, explain_placement
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import DataDirectory, errors_end_program, load_with_options
 from errklein.service.log_setup import check_log_file
+from errklein.service.network_settings import network_warnings
 from errklein.service.startup_checks import check_config
 from errklein.webhooks import Hook
 from errklein.wiring import wire
@@ -45,10 +46,18 @@ _STATES = {
 }
 
 
-def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | None, found_before: int = 0) -> NoReturn:
+def check(
+    config_file: str | None,
+    plugin_dirs: Sequence[str],
+    data_dir: str | None,
+    found_before: int = 0,
+    *,
+    strict: bool = False,
+) -> NoReturn:
     """Print each plugin with its state, commands and routes, then problems and warnings. No plugin is activated.
 
     :param found_before: the number of problems that were printed already.
+    :param strict: whether a warning counts as a problem.
     :raises SystemExit: with status 1 if there is a problem.
     """
     # The reactor must be chosen before anything imports it.
@@ -62,16 +71,16 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
             check_log_file(config.BOT_LOG_FILE, "BOT_LOG_FILE", data)
     from twisted.internet.task import react
 
-    react(lambda reactor: Deferred.fromCoroutine(_check(reactor, config, data_dir, found_before)))
+    react(lambda reactor: Deferred.fromCoroutine(_check(reactor, config, data_dir, found_before, strict)))
 
 
-async def _check(reactor: Any, config: Config, data_dir: str | None, found_before: int) -> None:
+async def _check(reactor: Any, config: Config, data_dir: str | None, found_before: int, strict: bool) -> None:
     # The database may be damaged, locked, or owned by another user.
     with errors_end_program():
-        await _check_plugins(reactor, config, data_dir, found_before)
+        await _check_plugins(reactor, config, data_dir, found_before, strict)
 
 
-async def _check_plugins(reactor: Any, config: Config, data_dir: str | None, found_before: int) -> None:
+async def _check_plugins(reactor: Any, config: Config, data_dir: str | None, found_before: int, strict: bool) -> None:
     # Missing requirements are reported, not installed.
     config.AUTOINSTALL_DEPS = False
     try:
@@ -106,6 +115,7 @@ async def _check_plugins(reactor: Any, config: Config, data_dir: str | None, fou
     of_settings = (
         *directory_warnings(config),
         *configuration_warnings(config, partial(settings_read, found)),
+        *network_warnings(config),
         *unknown_names(config, found),
         *webhook_warnings(instances, configure),
     )
@@ -115,7 +125,7 @@ async def _check_plugins(reactor: Any, config: Config, data_dir: str | None, fou
     lines += ["", f"Found {_counted(count, 'problem')} and {_counted(len(warnings), 'warning')}."]
     sys.stdout.write("\n".join(lines) + "\n")
     bot.storage.close()
-    if count:
+    if count or (strict and warnings):
         raise SystemExit(1)
 
 

@@ -131,7 +131,7 @@ def _add_running(commands: argparse._SubParsersAction[Any]) -> None:
         network is contacted. The exit status is 1 if there is a problem.
 
         examples:
-          errklein check
+          errklein check --strict
           errklein check --config /etc/errklein/config.py
         """,
         config,
@@ -145,6 +145,7 @@ def _add_running(commands: argparse._SubParsersAction[Any]) -> None:
         default=[],
         help="a directory with more plugins; may be given several times",
     )
+    check.add_argument("--strict", action="store_true", help="exit with status 1 if there is a warning, too")
     run = commands.add_parser("run", add_help=False, allow_abbrev=False, help="run the bot in the foreground")
     run.add_argument("--reactor", help=argparse.SUPPRESS)
     _add(

@@ -269,6 +269,7 @@ SETTINGS: Mapping[str, Setting] = {
     "CORE_PLUGINS": Setting(None, _optional(_strings)),
     "PLUGINS_CALLBACK_ORDER": Setting((None,), _order),
     "AUTOINSTALL_DEPS": Setting(True, _flag),
+    "INSTALL_FROM_CHAT": Setting(True, _flag),
     "BOT_LOG_FILE": Setting(None, _optional(_path)),
     "BOT_LOG_LEVEL": Setting(logging.INFO, _level),
     "BOT_LOG_FORMATTER": Setting(None, _optional(_formatter)),

@@ -84,6 +84,7 @@ class ReposCommands(CorePlugin):
         if not repo:
             search = f"`{self._bot.prefix}repos search KEYWORD`"
             raise CommandError(f"Please specify a repository: a name from {search}, or a URL.")
+        self._check_allowed()
         self._log_change(msg, f"installs the repository {shown(repo)}")
         # The URL may contain a password.
         yield "Installing the repository …"
@@ -131,6 +132,7 @@ class ReposCommands(CorePlugin):
         installed = self._repos.get_installed_plugin_repos()
         if not names:
             raise CommandError(f"Please name the repositories to update, or use `all`; {self._see_repos}.")
+        self._check_allowed()
         self._log_change(msg, f"updates the repositories {shown(' '.join(names))}")
         for name in installed if "all" in names else dict.fromkeys(names):
             if name not in installed:
@@ -143,6 +145,10 @@ class ReposCommands(CorePlugin):
             else:
                 yield await self._reload(name, updated, msg)
         yield "Done."
+
+    def _check_allowed(self) -> None:
+        if not self.bot_config.INSTALL_FROM_CHAT:
+            raise CommandError("INSTALL_FROM_CHAT is False, so plugins can't be installed or updated from chat.")
 
     def _log_change(self, msg: Message, change: str) -> None:
         # Code of a repository runs with the rights of the bot, so the log says who has chosen it.

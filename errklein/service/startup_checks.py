@@ -16,6 +16,7 @@ from errklein.config import BACKENDS, Config, ConfigError, load_config, located_
 from errklein.database import DatabaseError
 from errklein.plugins.environment import environment_problems
 from errklein.service._data_directory import DataDirectory, DataDirectoryError, acting_as, user_name
+from errklein.service.network_settings import check_identity
 from errklein.service.sentry import check_sentry
 from errklein.service.twistd_options import TwistdOptions
 from errklein.storage import StorageError
@@ -89,6 +90,7 @@ def check_config(config: Config) -> None:
 
 
 def _check_network(view: Config) -> None:
+    check_identity(view)
     if view.BACKEND == "IRC":
         from errklein.backends.irc.connection import trusted
         from errklein.backends.irc.settings import IRCSettings

@@ -411,6 +411,13 @@ class Processes(SynchronousTestCase):
             [line] = result.stderr.splitlines()
             self.assertIn(named, line)
 
+    def test_strict_check(self) -> None:
+        """With --strict, a warning has status 1; without one, the status is 0."""
+        for settings, strict in (({"BOT_LOG_LEVL": 10}, 1), ({}, 0)):
+            write_config(self.directory, {"WEBHOOK_METHODS": ("POST",), **settings})
+            statuses = [run(ERRKLEIN, "check", *more, cwd=self.directory).returncode for more in ((), ("--strict",))]
+            self.assertEqual(statuses, [0, strict])
+
     def test_check_of_unusable_data(self) -> None:
         """A database that the bot can't open, and a log file that it can't write, are errors of one line."""
         database = self.directory / "errklein.sqlite"

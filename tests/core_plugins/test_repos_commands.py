@@ -73,6 +73,14 @@ class ReposTests(SynchronousTestCase):
             ],
         )
 
+    def test_installing_forbidden(self) -> None:
+        """With INSTALL_FROM_CHAT = False, nothing is installed or updated; removing is possible."""
+        self.say("!repos install me/thing")
+        self.bot.bot.bot_config.INSTALL_FROM_CHAT = False
+        for command in ("!repos install me/thing", "!repos update all"):
+            self.assertIn("INSTALL_FROM_CHAT is False", self.say(command))
+        self.assertIn("Repository me/thing removed", self.say("!repos uninstall me/thing"))
+
     def test_a_slow_index(self) -> None:
         """While one command reads the index, others wait without using a thread, and all of them reply."""
         going: list[Deferred[None]] = []

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.abstract import isIPv6Address
+
 from errklein.backends.irc.identifiers import ACL_PATTERN, is_nick, is_room
-from errklein.config import ConfigError
+from errklein.config import Config, ConfigError
+from errklein.config.identity import IdentityKey, NetworkSettings, check_flag, check_text
 
 
 @dataclass(frozen=True)
@@ -48,39 +51,25 @@ class IRCSettings:
     @classmethod
     def read(cls, config: Any) -> IRCSettings:
         """Return the settings of a network from its configuration; raises ConfigError if one is invalid."""
-        identity: Mapping[str, Any] = config.BOT_IDENTITY
-        nickname = _text(identity, "nickname")
-        if not is_nick(nickname):
-            raise ConfigError(
-                f"BOT_IDENTITY: 'nickname' is {nickname!r}; a nick must not contain spaces or any of ,!@/:#&+*?.$, "
-                "nor begin with % or ~ or -"
-            )
-        username = _text(identity, "username") or nickname
-        if not username.isprintable() or any(character in username for character in " @!:"):
-            raise ConfigError(f"BOT_IDENTITY: 'username' is {username!r}; it must not contain spaces, '@', '!' or ':'")
+        identity = SETTINGS.read_identity(config.BOT_IDENTITY)
+        nickname = identity["nickname"]
         rooms = partial(_rooms, config)
         rooms()
-        ca = identity.get("ssl_ca")
-        if ca is not None and not _is_file(ca):
-            shown = repr(str(ca)) if isinstance(ca, (str, os.PathLike)) else f"a {type(ca).__name__}"
-            raise ConfigError(
-                f"BOT_IDENTITY: 'ssl_ca' is {shown}; it must be the path of a file with certificates in PEM format"
-            )
         return cls(
             network=config.network,
             nickname=nickname,
-            server=_text(identity, "server"),
-            port=int(identity.get("port") or 6667),
-            username=username,
-            realname=_text(identity, "realname") or nickname,
-            password=_text(identity, "password"),
-            nickserv_password=_text(identity, "nickserv_password"),
-            sasl_account=_text(identity, "sasl_account") or nickname,
-            sasl_password=_text(identity, "sasl_password"),
-            tls=bool(identity.get("ssl")),
-            tls_ca=None if ca is None else Path(ca),
-            ipv6=bool(identity.get("ipv6")),
-            bind_address=_address(identity.get("bind_address")),
+            server=identity["server"],
+            port=identity.get("port") or 6667,
+            username=identity.get("username") or nickname,
+            realname=identity.get("realname") or nickname,
+            password=identity.get("password", ""),
+            nickserv_password=identity.get("nickserv_password", ""),
+            sasl_account=identity.get("sasl_account") or nickname,
+            sasl_password=identity.get("sasl_password", ""),
+            tls=identity.get("ssl", False),
+            tls_ca=identity.get("ssl_ca"),
+            ipv6=identity.get("ipv6", False),
+            bind_address=identity.get("bind_address"),
             rooms=rooms,
             channel_rate=getattr(config, "IRC_CHANNEL_RATE", None),
             private_rate=getattr(config, "IRC_PRIVATE_RATE", None),
@@ -92,14 +81,36 @@ class IRCSettings:
         )
 
 
-def _text(identity: Mapping[str, Any], key: str) -> str:
-    value = identity.get(key)
-    if value is None:
-        return ""
-    # The error doesn't show the value, which may be a password.
-    if not isinstance(value, str) or any(character in value for character in "\r\n\0"):
-        raise ConfigError(f"BOT_IDENTITY: {key!r} must be a string of one line")
-    return value
+def _nickname(key: str, value: Any) -> str:
+    if not is_nick(check_text(key, value)):
+        raise ConfigError(
+            f"BOT_IDENTITY: {key!r} is {value!r}; a nick must not contain spaces or any of ,!@/:#&+*?.$, "
+            "nor begin with % or ~ or -"
+        )
+    return str(value)
+
+
+def _server(key: str, value: Any) -> str:
+    host, colon, port = check_text(key, value).rpartition(":")
+    if not isIPv6Address(value) and (colon or not value or any(c.isspace() or c in "/[]" for c in value)):
+        also = f"; set 'server': {host!r} and 'port': {port}" if host and port.isdecimal() else ""
+        raise ConfigError(f"BOT_IDENTITY: {key!r} is {value!r}; it must be a host name or an address{also}")
+    return str(value)
+
+
+def _username(key: str, value: Any) -> str:
+    if not check_text(key, value).isprintable() or any(character in value for character in " @!:"):
+        raise ConfigError(f"BOT_IDENTITY: {key!r} is {value!r}; it must not contain spaces, '@', '!' or ':'")
+    return str(value)
+
+
+def _certificates(key: str, value: Any) -> Path:
+    if not _is_file(value):
+        shown = repr(str(value)) if isinstance(value, (str, os.PathLike)) else f"a {type(value).__name__}"
+        raise ConfigError(
+            f"BOT_IDENTITY: {key!r} is {shown}; it must be the path of a file with certificates in PEM format"
+        )
+    return Path(value)
 
 
 def _is_file(path: Any) -> bool:
@@ -109,7 +120,7 @@ def _is_file(path: Any) -> bool:
         return False
 
 
-def _address(value: Any) -> tuple[str, int] | None:
+def _address(key: str, value: Any) -> tuple[str, int] | None:
     if not value:
         return None
     if isinstance(value, str):
@@ -117,7 +128,7 @@ def _address(value: Any) -> tuple[str, int] | None:
     if isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int):
         return value[0], value[1]
     raise ConfigError(
-        f"BOT_IDENTITY: 'bind_address' is {value!r}; it must be an IP address of this machine, or a pair such as "
+        f"BOT_IDENTITY: {key!r} is {value!r}; it must be an IP address of this machine, or a pair such as "
         "('192.0.2.1', 0)"
     )
 
@@ -146,3 +157,69 @@ def _acl_pattern(pattern: Any) -> str:
         expected = "a string whose only fields are {nick}, {user} and {host}"
         raise ConfigError(f"IRC_ACL_PATTERN is {pattern!r}; expected {expected}") from None
     return str(pattern)
+
+
+def _warnings(view: Config) -> Iterator[str]:
+    identity = view.BOT_IDENTITY
+    server, tls = str(identity.get("server")), bool(identity.get("ssl"))
+    if identity.get("sasl_password") and not tls and not _is_local(server):
+        yield "BOT_IDENTITY: 'sasl_password' is sent without encryption; set 'ssl': True and the port, usually 6697"
+    if tls and (identity.get("port") or 6667) == 6667:
+        yield "BOT_IDENTITY: 'ssl' is True, and port 6667 is usually one without TLS; set 'port': 6697"
+    for admin in view.BOT_ADMINS:
+        if warning := _admin_warning(str(admin), view.IRC_ACL_PATTERN):
+            yield f"BOT_ADMINS: {warning}"
+
+
+def _admin_warning(admin: str, acl_pattern: str) -> str:
+    """Return a sentence if nobody or more than one person matches an administrator's pattern; "" if it names a host."""
+    if acl_pattern != ACL_PATTERN:
+        return ""
+    nick = admin.partition("!")[0]
+    if not any(character in admin for character in "!@*?"):
+        return (
+            f"{admin!r} is nobody on IRC, where a person is nick!user@host; expected a pattern such as '{admin}!*@HOST'"
+        )
+    if admin.rpartition("@")[2].strip("*?") and "@" in admin:
+        return ""
+    who = f"anybody who takes the nick {nick!r}" if nick.strip("*?") and "!" in admin else "everybody"
+    return (
+        f"with {admin!r}, {who} is an administrator, who can run code; name a host or account, such as '*!*@user/NAME'"
+    )
+
+
+def _is_local(server: str) -> bool:
+    return server in {"localhost", "::1"} or server.startswith("127.")
+
+
+SETTINGS = NetworkSettings(
+    {
+        "nickname": IdentityKey(_nickname, "required", "the bot's nick"),
+        "server": IdentityKey(_server, "required", "host name or address"),
+        "port": IdentityKey(lambda key, value: value, "6667", "1 to 65535; servers usually offer TLS on 6697"),
+        "ssl": IdentityKey(
+            check_flag, "`False`", "`True` for TLS. The certificate must be valid for the name in `server`"
+        ),
+        "ssl_ca": IdentityKey(
+            _certificates, "the system's certificates", "file of certificates in PEM format to trust instead"
+        ),
+        "username": IdentityKey(_username, "the nickname", "user name, without `@`, `!`, `:` and spaces"),
+        "realname": IdentityKey(check_text, "the nickname", "real name, as `WHOIS` shows it"),
+        "password": IdentityKey(check_text, "none", "server password"),
+        "nickserv_password": IdentityKey(
+            check_text,
+            "none",
+            "sent to NickServ after connecting, and after services have changed the nick. A rejection is logged",
+        ),
+        "sasl_password": IdentityKey(
+            check_text,
+            "none",
+            "password for SASL PLAIN, before the bot joins rooms. If the server doesn't support SASL or rejects the "
+            "password, the bot disconnects. Use it with `ssl`",
+        ),
+        "sasl_account": IdentityKey(check_text, "the nickname", "account for `sasl_password`"),
+        "ipv6": IdentityKey(check_flag, "`False`", "`True` to connect by IPv6"),
+        "bind_address": IdentityKey(_address, "any", "local address to connect from, or a pair of address and port"),
+    },
+    _warnings,
+)

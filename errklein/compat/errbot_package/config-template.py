@@ -89,6 +89,8 @@ PLUGINS_CALLBACK_ORDER = (None,)
 
 # Whether pip installs the requirements of plugins.
 # AUTOINSTALL_DEPS = True
+# False: !repos install and !repos update are refused.
+# INSTALL_FROM_CHAT = True
 
 ##########################################################################
 # Logs

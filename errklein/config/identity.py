@@ -1,0 +1,72 @@
+"""Tables of the keys of BOT_IDENTITY, one for each network, with which values are checked, explained and documented."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from errklein.config._loading import Config, network_prefix
+from errklein.config._settings import ConfigError
+from errklein.text.suggestions import did_you_mean
+
+
+@dataclass(frozen=True)
+class IdentityKey:
+    """A key of BOT_IDENTITY.
+
+    :param check: Called with the key and its value. Returns the value as it is used, or raises ConfigError.
+    :param default: The default, in Markdown.
+    :param meaning: The meaning, in Markdown.
+    """
+
+    check: Callable[[str, Any], Any]
+    default: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """What the package of a network knows about its settings.
+
+    :param keys: The keys of BOT_IDENTITY.
+    :param warnings: Yields sentences about valid settings of a network that are probably mistakes.
+    :param accepts_others: Whether BOT_IDENTITY may have the keys of another network, which `--backend` replaces.
+    """
+
+    keys: Mapping[str, IdentityKey]
+    warnings: Callable[[Config], Iterator[str]] = lambda view: iter(())
+    accepts_others: bool = False
+
+    def read_identity(self, identity: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values that BOT_IDENTITY has for known keys, as they are used; raise ConfigError if one is invalid."""
+        return {
+            name: key.check(name, identity[name]) for name, key in self.keys.items() if identity.get(name) is not None
+        }
+
+    def all_warnings(self, view: Config) -> Iterator[str]:
+        """Yield the network's warnings, and one for each unknown key of BOT_IDENTITY."""
+        where = network_prefix(view)
+        for name in view.BOT_IDENTITY:
+            if name in self.keys:
+                continue
+            suggestion = did_you_mean(str(name), self.keys)
+            if suggestion or not self.accepts_others:
+                yield f"{where}BOT_IDENTITY: unknown key {name!r}{suggestion or '; expected ' + ', '.join(self.keys)}"
+        for warning in self.warnings(view):
+            yield where + warning
+
+
+def check_text(key: str, value: Any) -> str:
+    """Check a string of one line."""
+    # The error doesn't show the value, which may be a password.
+    if not isinstance(value, str) or any(character in value for character in "\r\n\0"):
+        raise ConfigError(f"BOT_IDENTITY: {key!r} must be a string of one line")
+    return value
+
+
+def check_flag(key: str, value: Any) -> bool:
+    """Check True or False. Another value, such as "no", would be true."""
+    if not isinstance(value, int):
+        raise ConfigError(f"BOT_IDENTITY: {key!r} must be True or False, not {value!r}")
+    return bool(value)
