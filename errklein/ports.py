@@ -231,7 +231,9 @@ class BotOverview(Protocol):
         """True if a plugin other than the core plugins has a `callback_message`."""
 
     def commands(self, message: Message) -> Sequence[str]:
-        """Return the commands with their prefix that the sender of `message` may see, sorted, without hidden ones.
+        """Return the commands with their prefix that the sender of `message` may see, without hidden ones, for completion.
+
+        Commands whose argument is a plugin or command are included with each.
 
         May be called from any thread.
         """

@@ -48,10 +48,13 @@ class Overview:
         return any(name not in core for name, _ in manager.callbacks("callback_message"))
 
     def commands(self, message: Message) -> Sequence[str]:
-        """Return the commands that the sender of the message may see."""
+        """Return the commands that the sender of the message may see, also with names of plugins as arguments."""
         visible = self._bot.dispatcher.unknown_commands.visible(self._backend, message)
-        prefix = self.prefix
-        return [prefix + command.name.replace("_", " ") for command in visible]
+        names = [command.name.replace("_", " ") for command in visible]
+        plugins = [plugin.name for plugin in self._bot.plugin_manager.found]
+        topics = [f"help {topic}" for topic in (*plugins, *names)] if "help" in names else []
+        targets = [f"{name} {plugin}" for name in names if name.startswith("plugin ") for plugin in plugins]
+        return [self.prefix + text for text in (*names, *topics, *targets)]
 
     def remaining(self) -> Sequence[str]:
         """Return "webhooks" if an endpoint is open, and the names of the other networks that have not ended."""

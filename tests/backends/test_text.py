@@ -641,7 +641,7 @@ class TerminalTests(TestCase):
         self.assertEqual(before, termios.tcgetattr(screen.fileno()))
 
     async def test_interrupt(self) -> None:
-        """Ctrl-C sends SIGINT."""
+        """Ctrl-C sends SIGINT, and the terminal shows that the bot stops."""
         interrupted: Deferred[None] = Deferred()
         previous = signal.signal(signal.SIGINT, lambda *_: self.reactor.callFromThread(interrupted.callback, None))
         self.addCleanup(signal.signal, signal.SIGINT, previous)
@@ -650,6 +650,7 @@ class TerminalTests(TestCase):
         await screen.until(" >")
         type_("\x03")
         await interrupted
+        await screen.until("Ctrl-C: the bot stops.")
 
     async def test_typed_escapes_do_not_reach_terminal(self) -> None:
         """Terminal sequences in a message don't reach the terminal."""

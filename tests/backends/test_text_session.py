@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,24 @@ class SessionTests(TestCase):
         self.assertEqual(self.events.bodies, ["!help "])
         type_("!pl\t\t")
         await screen.until("config  info")
+
+    async def test_pasted_commands(self) -> None:
+        """Several pasted commands are several messages; a command's further lines belong to it."""
+        _, screen, type_ = self.open()
+        await screen.until("@gbin")
+        type_("\x1b[200~!help\n!plugin config Web {\n'PORT': 1}\n!status\x1b[201~\r")
+        await screen.until("PORT")
+        while len(self.events.bodies) < 3:
+            await self.events.when("message_received")
+        self.assertEqual(self.events.bodies, ["!help", "!plugin config Web {\n'PORT': 1}", "!status"])
+
+    async def test_narrow_terminal(self) -> None:
+        """Messages are broken between words."""
+        backend, screen, _ = self.open()
+        await screen.until("@gbin")
+        termios.tcsetwinsize(screen.fileno(), (24, 42))
+        backend.send_message(Message("word " * 20, to=backend.user))
+        await screen.until("word\r\nword")
 
     async def test_no_overview_of_commands(self) -> None:
         """An error while commands are looked up is logged, and the conversation continues."""

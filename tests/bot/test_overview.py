@@ -99,6 +99,14 @@ class OverviewTests(ConsoleCase):
         self.assertEqual(self.commands("alice"), ["!order dish", "!shut"])
         self.assertEqual(self.commands("bob"), ["!order dish"])
 
+    def test_arguments(self) -> None:
+        """Names of plugins and commands are completed after `!help`, and names of plugins after `!plugin …`."""
+        message = Message("", frm=self.console.build_identifier("alice"), to=self.console.bot_identifier)
+        commands = self.overview.commands(message)
+        for text in ("!help Asker", "!help order dish", "!plugin reload Asker", "!plugin config Webserver"):
+            self.assertIn(text, commands)
+        self.assertNotIn("!help secret", commands)
+
     def test_remaining(self) -> None:
         """The bot continues after the console with webhooks if it listens, and with networks that have not ended."""
         self.assertEqual(list(self.overview.remaining()), ["libera"])

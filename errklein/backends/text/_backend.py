@@ -259,7 +259,10 @@ class TextBackend(LocalBackend):
         return self._lines is not None
 
     def _line_received(self, text: str) -> None:
-        self._time_slices.do(partial(self._take, text))
+        prefix = "" if self.overview is None else re.escape(self.overview.prefix)
+        # Pasted commands arrive as one text; other lines belong to the command before them.
+        for part in re.split(rf"\n(?={prefix})", text) if prefix else [text]:
+            self._time_slices.do(partial(self._take, part))
 
     def _take(self, text: str) -> None:
         if self._lines is None:

@@ -31,6 +31,7 @@ from twisted.logger import Logger
 
 from errklein.backends.text._completion import addition, in_columns
 from errklein.backends.text._console import Writer
+from errklein.backends.text._wrapping import wrapped
 from errklein.text import sanitize
 
 
@@ -131,6 +132,8 @@ class TerminalConsole:
 
         @keys.add("c-c")
         def interrupt(event: KeyPressEvent) -> None:
+            self._pending.append(("Ctrl-C: the bot stops.", None))
+            self._flush()
             os.kill(os.getpid(), signal.SIGINT)
 
         @keys.add("tab")
@@ -181,7 +184,7 @@ class TerminalConsole:
         output = self._session.app.output
         while self._pending:
             text, done = self._pending.popleft()
-            output.write_raw(f"{text}\n")
+            output.write_raw(f"{wrapped(text, output.get_size().columns)}\n")
             if done is not None:
                 shown.append(done)
         output.flush()
