@@ -12,6 +12,4 @@ BOT_ADMINS = ("alice!*@user/alice",)
 
 BOT_DATA_DIR = "/var/lib/errklein"
 BOT_PREFIX_OPTIONAL_ON_CHAT = True
-BOT_ALT_PREFIXES = ("errklein",)
-BOT_ALT_PREFIX_SEPARATORS = (":", ",")
 DIVERT_TO_PRIVATE = ("help", "status_plugins")

@@ -20,7 +20,6 @@ from errklein.commands._declaration import (
     documentation,
     is_concurrent,
     is_core,
-    mark_core,
     with_prefix,
 )
 from errklein.commands._decorators import botcmd, botmatch, cmdfilter, re_botcmd
@@ -86,7 +85,6 @@ __all__ = [
     "is_admin_by_default",
     "is_concurrent",
     "is_core",
-    "mark_core",
     "needs_admin",
     "never",
     "re_botcmd",

@@ -139,14 +139,8 @@ def is_concurrent(handler: Callable[..., Any]) -> bool:
     return bool(getattr(handler, "_errklein_concurrent", False))
 
 
-def mark_core(function: F) -> F:
-    """Mark a command as the core's: it waits neither for threads nor for admin-only commands of plugins."""
-    function._errklein_core = True  # type: ignore[attr-defined]
-    return function
-
-
 def is_core(handler: Callable[..., Any]) -> bool:
-    """Return whether the handler is marked with `mark_core`."""
+    """Return whether the command is the core's, which waits neither for threads nor for admin-only commands of plugins."""
     return bool(getattr(handler, "_errklein_core", False))
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from errklein.commands import CommandDeclaration, mark_core
 from errklein.plugins import BotPlugin
 
 if TYPE_CHECKING:
@@ -37,8 +36,8 @@ class CorePlugin(BotPlugin):
         """Mark the commands of the class as the core's."""
         super().__init_subclass__(**options)
         for function in vars(cls).values():
-            if callable(function) and CommandDeclaration.of(function) is not None:
-                mark_core(function)
+            if getattr(function, "_err_command", False):
+                function._errklein_core = True
 
 
 def callable_anywhere(

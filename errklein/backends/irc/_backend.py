@@ -176,7 +176,7 @@ class IRCBackend:
             return succeed("the network is not connected")
         if command == "JOIN" and self._rooms.is_joined(str(room)):
             return succeed("")
-        return protocol.room_replies.expect(command, str(room), nick_of(person))
+        return protocol.room_replies.expect(command, str(room), *([nick_of(person)] if person else []))
 
     def rooms(self) -> Sequence[Room]:
         """Return the rooms that the bot is in."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 
@@ -25,14 +24,6 @@ _OF_MESSAGES = "404"
 """The rejection of a message to a room."""
 
 
-@dataclass(eq=False)
-class _Expected:
-    command: str
-    room: str
-    person: str
-    refusal: Deferred[str]
-
-
 class RoomReplies:
     """Matches the replies on one connection with the commands that the bot has sent.
 
@@ -41,36 +32,32 @@ class RoomReplies:
 
     def __init__(self, same: Callable[[str, str], bool]) -> None:
         self._same = same
-        self._expected: list[_Expected] = []
+        self._expected: dict[Deferred[str], tuple[str, Sequence[str]]] = {}
 
-    def expect(self, command: str, room: str, person: str = "") -> Deferred[str]:
-        """Return a Deferred of the reason for which the server refuses a command that is sent next; "" if it doesn't."""
-        refusal: Deferred[str] = Deferred(lambda _: self._expected.remove(expected))
-        expected = _Expected(command, room, person, refusal)
-        self._expected.append(expected)
+    def expect(self, command: str, *names: str) -> Deferred[str]:
+        """Return a Deferred of the reason for which the server refuses a command that is sent next; "" if it doesn't.
+
+        `names` are those of the room and, for INVITE, of the person.
+        """
+        refusal: Deferred[str] = Deferred(self._expected.__delitem__)
+        self._expected[refusal] = command, names
         return refusal
 
-    def accepted(self, command: str, room: str, person: str = "") -> None:
+    def accepted(self, command: str, *names: str) -> None:
         """Handle the server's confirmation."""
-        for one in list(self._expected):
-            if one.command == command and self._same(one.room, room) and self._same(one.person, person):
-                self._settle(one, "")
+        self._settle("", lambda sent, its: sent == command and all(map(self._same, its, names)))
 
     def rejected(self, number: str, params: Sequence[str]) -> None:
         """Handle a numeric reply, which may be an error about a room or person."""
-        if number[0] not in "45" or number == _OF_MESSAGES:
-            return
-        for one in list(self._expected):
-            names = (one.room, one.person) if one.person else (one.room,)
-            if any(self._same(name, param) for name in names for param in params[1:-1]):
-                known = _REASONS.get(number)
-                self._settle(one, f"{known} ({params[-1]})" if known else params[-1])
+        if self._expected and number[0] in "45" and number != _OF_MESSAGES:
+            reason = f"{_REASONS[number]} ({params[-1]})" if number in _REASONS else params[-1]
+            self._settle(reason, lambda _, its: any(self._same(name, one) for name in its for one in params[1:-1]))
 
     def lost(self) -> None:
         """Refuse what is still expected, since the connection is lost."""
-        for one in list(self._expected):
-            self._settle(one, "the connection was lost")
+        self._settle("the connection was lost", lambda *_: True)
 
-    def _settle(self, one: _Expected, refusal: str) -> None:
-        self._expected.remove(one)
-        one.refusal.callback(refusal)
+    def _settle(self, refusal: str, matches: Callable[[str, Sequence[str]], bool]) -> None:
+        for expected in [one for one, sent in self._expected.items() if matches(*sent)]:
+            del self._expected[expected]
+            expected.callback(refusal)
