@@ -56,17 +56,34 @@ class RateLimiterTests(SynchronousTestCase):
         self.assertAlmostEqual(self.sent(limiter), 21, delta=1)
 
     def test_slowed_down(self) -> None:
-        """After a connection was closed for flooding, the pace of the server isn't used any more."""
+        """After a connection was closed for flooding, the pace of the server isn't used for some minutes."""
         limiter = IRCRateLimiter(self.clock.seconds, None, None)
         limiter.slow_down()
         limiter.server_is("ngircd-27")
-        self.assertAlmostEqual(self.sent(limiter), 100 / SLOWEST + 1, delta=1)
+        self.assertIn(self.sent(limiter), range(51, 57))
+
+    def test_recovery(self) -> None:
+        """After a flood the pace returns to that of the server within ten minutes, and after a further one within twenty."""
+        limiter = IRCRateLimiter(self.clock.seconds, None, None)
+        limiter.server_is("ngircd-27")
+        for minutes in (10, 20):
+            limiter.slow_down()
+            limiter.take("#ops")
+            self.assertEqual(limiter.interval, SLOWEST)
+            intervals = []
+            for _ in range(minutes):
+                self.clock.advance(60)
+                limiter.take("#ops")
+                intervals.append(limiter.interval)
+            self.assertEqual(intervals, sorted(intervals, reverse=True))
+            self.assertGreater(intervals[minutes // 2], 0.8)
+            self.assertEqual(intervals[-1], PACES["ngircd"].interval)
 
     def test_slowed_down_with_settings(self) -> None:
         """After that, rates of the configuration aren't faster than SLOWEST, and slower ones are kept."""
         limiter = IRCRateLimiter(self.clock.seconds, 0.1, 5.0)
         limiter.slow_down()
-        self.assertAlmostEqual(self.sent(limiter), 100 / SLOWEST + 1, delta=1)
+        self.assertIn(self.sent(limiter), range(51, 57))
         self.clock = Clock()
         limiter = IRCRateLimiter(self.clock.seconds, 0.1, 5.0)
         limiter.slow_down()
