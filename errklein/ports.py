@@ -6,7 +6,7 @@ reactor's thread unless a docstring states otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
@@ -28,6 +28,10 @@ class OutboxClosed(Exception):
 
 class SentLater(OutboxClosed):
     """The bot has disconnected before a message was sent. It is stored, and the next start sends it."""
+
+
+class RoomUnavailable(Exception):
+    """The bot has been outside of the room of a message for 10 s. The message stays in the outbox: it is sent when the bot has joined."""
 
 
 class OutboxExpired(Exception):
@@ -267,6 +271,14 @@ class BackendEvents(Protocol):
 
     def messages_dropped(self, backend: Backend, count: int, reason: str) -> None:
         """Messages were not sent and never will be; the log has their text."""
+
+    def messages_undelivered(
+        self, backend: Backend, recipient: str, origins: Mapping[str, int], reason: str, *, waiting: bool
+    ) -> None:
+        """Messages to a room wait for the bot to join it, or were rejected and the log has their text.
+
+        :param origins: The number of messages by `running.context.origin`.
+        """
 
     def backend_ended(self, backend: Backend) -> None:
         """The backend has ended and receives no more messages, for example since standard input has ended."""

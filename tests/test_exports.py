@@ -13,7 +13,7 @@ import errklein
 import errklein.testing
 from tests.floors import errklein_itself, imports_of
 
-LONGEST_MODULE = 400
+LONGEST_MODULE = 420
 
 PUBLIC = [
     "AWAY",
@@ -159,7 +159,7 @@ class PackagesTests(SynchronousTestCase):
         self.assertEqual(duplicate_classes(self.sources), {})
 
     def test_module_size(self) -> None:
-        """No module has more than 400 lines, without those of docstrings."""
+        """No module has more than 420 lines, without those of docstrings."""
         sizes = {module: lines_without_docstrings(source) for module, source in self.sources.items()}
         self.assertEqual({module: size for module, size in sizes.items() if size > LONGEST_MODULE}, {})
 

@@ -16,7 +16,7 @@ from errklein.chat import ONLINE, Identifier, Message, Presence, Reaction, Room,
 from errklein.dispatch import Dispatcher
 from errklein.ports import Backend
 from errklein.running import TimeSlices
-from errklein.running.context import assigned, handled_network, origin, person_origin
+from errklein.running.context import assigned, described_origin, handled_network, origin, person_origin
 
 
 class Events:
@@ -80,6 +80,20 @@ class Events:
         dropped = "A message was" if count == 1 else f"{count} messages were"
         more = f"Not sent on {network}: {{count}} more, {details}"
         self._notices.post(("dropped", network), f"{dropped} not sent on {network}, {details}", more=more, count=count)
+
+    def messages_undelivered(
+        self, backend: Backend, recipient: str, origins: Mapping[str, int], reason: str, *, waiting: bool
+    ) -> None:
+        """Notify administrators of the first messages, and then of all to the room within ten minutes together."""
+        number, room = sum(origins.values()), f"{recipient} on {backend.network}"
+        senders = ", ".join(f"{described_origin(each)}: {count}" for each, count in origins.items())
+        messages = "A message" if number == 1 else f"{number} messages"
+        if waiting:
+            text = f"{messages} to {room}: not sent yet, since the bot is not in the room ({reason}). By {senders}. "
+            text += "What has waited for OUTBOX_MAX_AGE is dropped."
+        else:
+            text = f"{messages} to {room}: not sent ({reason}). By {senders}. The log has the text."
+        self._notices.post(("room", backend.network, recipient.lower(), waiting), text, count=number)
 
     def backend_ended(self, backend: Backend) -> None:
         """Mark the network as ended, after the messages that were received before."""

@@ -15,7 +15,7 @@ from errklein.commands import CommandError, RegisteredCommand
 from errklein.dispatch._invocation import Invocation
 from errklein.dispatch._networks import Networks
 from errklein.dispatch.disclosure import DetailedError, Disclosure
-from errklein.ports import Backend, HasOwnReplies, OutboxFull
+from errklein.ports import Backend, HasOwnReplies, OutboxFull, RoomUnavailable
 from errklein.running import PoolStopped
 from errklein.running.context import origin, person_origin
 from errklein.text.errors import line_in
@@ -114,6 +114,8 @@ class Replies:
                 self._unexpected(Failure(), invocation)
             else:
                 self.reply_to(invocation, masker.known(text))
+        elif failure.check(RoomUnavailable):
+            self.reply_to(invocation, failure_text(failure))
         elif failure.check(PoolStopped):
             self.reply_to(invocation, "The bot is stopping; the command was not run.")
         else:

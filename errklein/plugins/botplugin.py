@@ -420,8 +420,8 @@ class BotPlugin(StoreMixin):
         :param mentions: True to let `@channel`, `@here`, `@everyone` and the like in the text notify people. By default, they
             are shown without effect.
         :returns: On the reactor, an awaitable that may be ignored. It fires when the network has the message, and fails with
-            OutboxExpired after OUTBOX_MAX_AGE, with SentLater if the next start sends the message, or with the network's
-            error. In a thread, None, once the outbox has accepted the message.
+            OutboxExpired after OUTBOX_MAX_AGE, with SentLater if the next start sends the message, with RoomUnavailable if it
+            waits until the bot has joined the room, or with the network's error. In a thread, None, once the outbox has accepted the message.
         :raises ValueError: If `identifier` isn't an identifier, for instance a string.
         :raises OutboxFull: If messages are sent faster than the network accepts them; in a thread, after 5 s.
         """

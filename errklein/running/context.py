@@ -42,6 +42,14 @@ def person_origin(network: str, person: object) -> str:
     return f"person:{network}/{getattr(person, 'person', person)}"
 
 
+def described_origin(origin: str) -> str:
+    """Return an origin in words."""
+    kind, _, name = origin.partition(":")
+    return {"route": f"the webhook {name}", "person": f"commands of {name}", "plugin": f"the plugin {name}"}.get(
+        kind, "the bot"
+    )
+
+
 class assigned(Generic[T]):  # noqa: N801 - used as a function
     """A context manager that sets a context variable, also for work that is started in its block."""
 

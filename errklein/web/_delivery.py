@@ -18,6 +18,7 @@ from twisted.web.template import flattenString
 from werkzeug.exceptions import HTTPException
 
 from errklein.listening import client_of
+from errklein.ports import RoomUnavailable
 from errklein.running import NEVER, Overloaded, Placement, PoolStopped
 from errklein.web._error_pages import Problem, problem_of, retry_after
 from errklein.web._handler_call import HandlerCall, RouteChanged, break_cycles
@@ -175,6 +176,11 @@ class Delivery(Resource):
 
     def _ended(self, result: Any) -> Deferred[None] | None:
         """Respond with a handler's result when the messages that it has sent are on disk, or to its Failure at once."""
+        if isinstance(result, Failure) and result.check(RoomUnavailable):
+            # The message stays in the outbox. A second attempt would send it twice.
+            self.log.warn("A webhook has succeeded: {reason}", reason=result.getErrorMessage())
+            break_cycles(result.value)
+            result = None
         messages = self._services.messages
         if messages is None or not messages.unwritten or self.responded or isinstance(result, Failure):
             self._respond(result)

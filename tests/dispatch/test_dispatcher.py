@@ -9,7 +9,7 @@ from unittest import mock
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from errklein import BotPlugin, Command, Message, botcmd, botmatch, re_botcmd
-from errklein.ports import OutboxClosed, OutboxFull
+from errklein.ports import OutboxClosed, OutboxFull, RoomUnavailable
 from tests.networks import NetworksCase
 
 
@@ -167,6 +167,13 @@ class AnswerTests(TalkerCase):
         self.assertEqual(self.say("!hello world") + self.say("!nothing"), [])
         self.assertEqual(len(self.flushLoggedErrors(OutboxClosed)), 3)
         self.successResultOf(self.bot.dispatcher.when_idle())
+
+    def test_message_that_waits_for_its_room(self) -> None:
+        """A command that doesn't catch RoomUnavailable replies why its message waits, and isn't logged as a fault."""
+        self.say("!waits")
+        self.talker.gates[0].errback(RoomUnavailable("the bot is not in #secret"))
+        self.assertEqual(self.texts()[-1], "the bot is not in #secret")
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_no_room_for_answers(self) -> None:
         """Replies for which the outbox has no room are dropped, with one log line each and no traceback."""

@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import LogEvent, Logger, formatEvent
 from twisted.python.failure import Failure
 
-from errklein.backends.outbox import Outbox, OutboxLimits
+from errklein.backends.outbox import Outbox, OutboxLimits, Reports
 from errklein.bot._stored_messages import StoredMessages
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.ports import OutboxClosed, OutboxFull, OutboxStatus, OutboxStore
@@ -74,7 +74,8 @@ class SendingProcess(Process):
             self.network,
             self.transport,
             world.limits,
-            dropped=self._dropped,
+            reports=Reports(self._dropped),
+            unavailable=self.transport.unavailable,
             now=world.now,
             put_timeout=0.0,
         )
@@ -109,7 +110,8 @@ class SendingProcess(Process):
                 sent = self.outbox.send(recipient, message.body, priority=priority)
         except OutboxFull:
             parts, size = before.parts + message.parts, before.size + len(message.body)
-            is_full = parts > world.limits.parts // 2 or size > world.limits.size // 2
+            share = 4 if self.transport.unavailable(recipient) else 2
+            is_full = parts > world.limits.parts // share or size > world.limits.size // share
             world.network.require(is_full, "message {} has no room beside {}", message.number, before)
             return False
         except OutboxClosed:
@@ -246,6 +248,10 @@ class OutboxSimulation(Simulation):
                 later(full, self._fill_disk, True)
                 later(full + 1.0, self._fill_disk, False)
                 later(full + random.random() * 30.0, self._crash)
+        for _ in range(random.randint(0, 3)):
+            begin, room = random.random() * FAULTS_END, random.choice("abc")
+            later(begin, self._kick, room)
+            later(min(begin + random.choice([0.0, 8.0, 400.0]), FAULTS_END), self._let_in, room)
         for _ in range(random.randint(0, 10)):
             later(random.choice([random.random() * FAULTS_END, 15.0]), self._send_after)
         later(random.random() * FAULTS_END, self._stop)
@@ -321,6 +327,17 @@ class OutboxSimulation(Simulation):
         self.network.absent_until = self.clock.seconds() + absence
         if self._process.is_ready:
             self._process.transport.lose()
+
+    def _kick(self, room: str) -> None:
+        self._note("the bot is kicked from {}", room)
+        self.network.rooms_outside.add(room)
+
+    def _let_in(self, room: str) -> None:
+        self._note("the bot may join {}", room)
+        if self._process.alive and self._process.is_ready:
+            self._process.transport.let_in(room)
+        else:
+            self.network.rooms_outside.discard(room)
 
     def _stop(self) -> None:
         self._note("the process is stopped")

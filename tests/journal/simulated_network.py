@@ -6,6 +6,7 @@ only its first arrivals in view: `SimulatedNetwork` outlives the processes, each
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -21,6 +22,9 @@ SENT, REJECTED, BREAKING, INVALID = "sent", "rejected", "breaking", "invalid"
 """The fates of messages: REJECTED has a part that the network rejects, BREAKING one at which the connection breaks each time, and
 INVALID can't be split."""
 
+OUTSIDE = "outside"
+"""The fate of a part that is rejected since the bot is outside of the room."""
+
 DROPPED = "dropped"
 """How a message is settled that the bot has given up and reported. If the disk is full then, and the clock is set back, a later
 process may send it."""
@@ -30,6 +34,10 @@ Lane = tuple[str, str, bool]
 
 Require = Callable[..., None]
 """Notes a violation if its first argument is false. The others are a format and its values."""
+
+
+_STAMP = re.compile(r"(\[[^]]*\] ?|)(.*)")
+"""The time of a late message, and its text."""
 
 
 class Part(NamedTuple):
@@ -45,6 +53,9 @@ class Accepted:
 
     :param promised: It was on disk, or the outcome of its delivery was, or its sender got the response.
     :param settled: Why it needn't arrive any more; "" if it must.
+    :param breaks: The number of breaks at which one of its parts was unconfirmed.
+    :param is_overtaken: One of its parts was unconfirmed at two breaks, at the last one alone, so that others of its lane overtake it.
+    :param is_stamped: It was late, so that its time was sent before its parts. A later process begins it again.
     """
 
     number: int
@@ -55,6 +66,9 @@ class Accepted:
     arrived: set[int] = field(default_factory=set)
     promised: bool = False
     settled: str = ""
+    breaks: int = 0
+    is_overtaken: bool = False
+    is_stamped: bool = False
 
     @property
     def body(self) -> str:
@@ -80,6 +94,8 @@ class SimulatedNetwork:
         self.seconds = seconds
         self.require = require
         self.absent_until = 0.0
+        self.rooms_outside: set[str] = set()
+        """The rooms that the bot is outside of."""
         self.messages: list[Accepted] = []
         self._latest: dict[Lane, Part] = {}
         self._confirmed: dict[Part, float] = {}
@@ -94,6 +110,10 @@ class SimulatedNetwork:
     def arrive(self, part: Part) -> str:
         """Let a part arrive, and return its fate."""
         message = self.messages[part.message]
+        if message.lane[0] in self.rooms_outside:
+            return OUTSIDE
+        if part.place < 0:
+            return SENT
         if part.place in message.arrived:
             self.require(part in self._may_repeat, "{} arrives again", part)
             self._may_repeat.discard(part)
@@ -101,8 +121,9 @@ class SimulatedNetwork:
             latest = self._latest.get(message.lane)
             # With a full disk, a later process may send again what was given up or rejected.
             is_next = latest is None or part > latest or message.settled in (DROPPED, REJECTED)
+            is_next = is_next or message.is_overtaken
             self.require(is_next, "{} arrives after {} of the same lane", part, latest)
-            self._latest[message.lane] = part
+            self._latest[message.lane] = part if latest is None else max(part, latest)
             message.arrived.add(part.place)
         if message.fate == SENT or part.place != message.number % message.parts:
             return SENT
@@ -114,14 +135,20 @@ class SimulatedNetwork:
         """Note that the process knows that the part has arrived."""
         self._confirmed[part] = self.seconds()
 
-    def break_connection(self, unconfirmed: Iterable[Part]) -> None:
+    def break_connection(self, unconfirmed: Sequence[Part]) -> None:
         """Note that the parts are unconfirmed, and may arrive again."""
         self._allow_again(unconfirmed)
+        for number in {part.message for part in unconfirmed}:
+            self.messages[number].breaks += 1
+            if len(unconfirmed) == 1:
+                self.messages[number].is_overtaken |= self.messages[number].breaks > 1
 
     def end_process(self, unconfirmed: Iterable[Part], stored_until: float) -> None:
         """Note that the process has ended. What was confirmed after a time may not be stored as sent, and arrive again."""
         self._allow_again([*unconfirmed, *(part for part, at in self._confirmed.items() if at >= stored_until)])
         self._confirmed.clear()
+        # The next one begins messages again whose time was sent as a part of its own.
+        self._allow_again([Part(message.number, 0) for message in self.messages if message.is_stamped])
 
     def _allow_again(self, parts: Iterable[Part]) -> None:
         # A message is sent again from its first unconfirmed part on.
@@ -184,7 +211,7 @@ class SimulatedTransport:
         self.is_connected = False
         self.breaks += 1
         unconfirmed = self.cut()
-        self._network.break_connection(each.part for each in unconfirmed)
+        self._network.break_connection([each.part for each in unconfirmed])
         if self._random.random() < 0.2:
             unconfirmed.reverse()
         for each in unconfirmed:
@@ -192,6 +219,20 @@ class SimulatedTransport:
         self._lost()
         if not self._is_stopped:
             self._connect_later()
+
+    def let_in(self, room: str) -> None:
+        """Let the bot join a room. What it has sent before is rejected first."""
+        for each in list(self._unconfirmed):
+            if self._network.messages[each.part.message].lane[0] == room:
+                each.fate = each.fate or OUTSIDE
+                self._confirm(each)
+        self._network.rooms_outside.discard(room)
+        if self.is_connected:
+            self._ready()
+
+    def unavailable(self, recipient: str) -> str:
+        """Return why the bot is outside of a room."""
+        return "kicked" if self.is_connected and recipient in self._network.rooms_outside else ""
 
     def cut(self) -> list[_Transmitted]:
         """Return what is unconfirmed, and forget it, after some more of it has arrived."""
@@ -227,8 +268,9 @@ class SimulatedTransport:
         if each not in self._unconfirmed:
             return
         self._unconfirmed.remove(each)
-        self._network.confirm(each.part)
-        if each.fate == REJECTED:
+        if each.fate != OUTSIDE:
+            self._network.confirm(each.part)
+        if each.fate in (REJECTED, OUTSIDE):
             each.result.errback(Rejected("the network rejects it"))
         else:
             each.result.callback(None)
@@ -268,8 +310,13 @@ class SimulatedTransport:
 
     def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[Part]:
         """See `Transport.split`."""
-        accepted = self._network.messages[int(message.body.split()[0][1:])]
-        self._network.require(accepted.body == message.body, "the text of message {} is changed", accepted.number)
+        stamp, body = _STAMP.fullmatch(message.body).groups()  # type: ignore[union-attr]
+        if not body:
+            # The time of the message that is split next.
+            return [Part(-1, -1)]
+        accepted = self._network.messages[int(body.split()[0][1:])]
+        self._network.require(accepted.body == body, "the text of message {} is changed", accepted.number)
+        accepted.is_stamped = accepted.is_stamped or bool(stamp)
         lane = message.recipient, message.origin, message.priority
         self._network.require(accepted.lane == lane, "the lane of message {} is changed", accepted.number)
         if accepted.fate == INVALID:
@@ -288,6 +335,9 @@ class SimulatedTransport:
     def transmit(self, parts: Sequence[Part]) -> Sequence[Deferred[Any]]:
         """See `Transport.transmit`."""
         self._network.require(self.is_connected, "{} are transmitted without a connection", parts)
+        rooms = {self._network.messages[part.message].lane[0] for part in parts if part.place >= 0}
+        outside = rooms & self._network.rooms_outside
+        self._network.require(not outside, "{} are transmitted to {}", parts, outside)
         new = [_Transmitted(part) for part in parts]
         self._unconfirmed += new
         self._network.require(len(self._unconfirmed) <= self.window, "{} exceed the window", parts)

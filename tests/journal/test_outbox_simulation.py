@@ -71,7 +71,7 @@ class EarlyFlush(SQLiteJournal):
 class Forgetful(Outbox[Part]):
     """Defect: a part that is unconfirmed when the connection breaks is taken for confirmed."""
 
-    def _repeat(self, entry: Entry[Part], place: int, is_alone: bool, failure: Failure) -> None:
+    def _repeat(self, entry: Entry[Part], place: int, failure: Failure) -> None:
         self._ready = False
         self._confirm(entry, place)
 
@@ -123,9 +123,35 @@ class RemovedAtStop(Outbox[Part]):
 class LateConfirmation(Outbox[Part]):
     """Defect: what the network confirms after `close` is not stored as sent."""
 
-    def _settle(self, result: Any, entry: Entry[Part], place: int, is_alone: bool) -> None:
+    def _settle(self, result: Any, entry: Entry[Part], place: int) -> None:
         if not self._closed:
-            super()._settle(result, entry, place, is_alone)
+            super()._settle(result, entry, place)
+
+
+class FinalRejection(Outbox[Part]):
+    """Defect: what is rejected since the bot was removed from the room is given up."""
+
+    def _postpone(self, entry: Entry[Part], place: int) -> None:
+        entry.unconfirmed.discard(place)
+        if entry.message.id in self._entries:
+            self._reject(entry, Failure(ValueError("not in the room")))
+
+
+class ClosedRooms(Outbox[Part]):
+    """Defect: messages are sent to rooms that the bot is outside of."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._waiting.has = lambda entry: False  # type: ignore[method-assign]
+
+
+class Overtaking(Outbox[Part]):
+    """Defect: after a break of the connection, others overtake each message that was unconfirmed."""
+
+    def _repeat(self, entry: Entry[Part], place: int, failure: Failure) -> None:
+        super()._repeat(entry, place, failure)
+        if entry.message.id in self._entries and not entry.is_isolated:
+            self._lanes.isolate(entry)
 
 
 class SilentDrop(Outbox[Part]):
@@ -216,6 +242,18 @@ class OutboxSimulationTests(SynchronousTestCase):
     def test_late_confirmation_is_found(self) -> None:
         """The simulation finds that a message is sent again that was confirmed while the bot disconnected."""
         self.assert_found(outbox_class=LateConfirmation)
+
+    def test_final_rejection_is_found(self) -> None:
+        """The simulation finds that a message is lost that was on its way when the bot was removed from the room."""
+        self.assert_found(outbox_class=FinalRejection)
+
+    def test_messages_to_closed_rooms_are_found(self) -> None:
+        """The simulation finds that messages are sent to rooms that the bot is outside of."""
+        self.assert_found(outbox_class=ClosedRooms)
+
+    def test_overtaking_is_found(self) -> None:
+        """The simulation finds that messages are overtaken which didn't break a connection alone."""
+        self.assert_found(outbox_class=Overtaking)
 
     def test_missing_bounds_are_found(self) -> None:
         """The simulation finds that more messages wait than the limits allow."""

@@ -20,7 +20,7 @@ from twisted.web.static import Data
 from werkzeug.exceptions import NotFound
 
 from errklein.journal import DeliveryQueue, MemoryJournal, MemoryOutboxStore, RetryPolicy
-from errklein.ports import JournalError, OutboxFull
+from errklein.ports import JournalError, OutboxFull, RoomUnavailable
 from errklein.running import ThreadWaits, register_reactor_thread
 from errklein.running.context import handled_network
 from errklein.verify import Received, Refused, Verification, addresses, github, slack, standard_webhooks
@@ -685,6 +685,16 @@ class SentMessagesTests(IntakeCase):
         response = self.post("/limited")
         self.assertEqual((response.status, response.header("Retry-After")), (503, "30"))
         self.assertNotIn("#secret", response.text)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_message_that_waits_for_its_room(self) -> None:
+        """A handler that doesn't catch RoomUnavailable has succeeded, since the message is sent later."""
+        self.plugin.result = RoomUnavailable("the bot is not in #secret")
+        response = self.post("/limited")
+        self.assertEqual((response.status, response.text), (200, ""))
+        self.post("/durable", b"{}", signed(b"{}"))
+        self.clock.advance(100)
+        self.assertEqual((self.states(), len(self.plugin.got)), (["done", "done"], 2))
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_recorded_webhook_with_full_outbox(self) -> None:

@@ -7,7 +7,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from errklein.backends.irc._unconfirmed import MessageLine
 from errklein.backends.irc.connection import Backoff, Reconnector, endpoint_for
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant, split_occupant
 from errklein.backends.irc.settings import IRCSettings
-from errklein.backends.outbox import Outbox, outbox_limits
+from errklein.backends.outbox import Outbox, Reports, outbox_limits
 from errklein.chat import ONLINE, Identifier, Message, Room, read_only
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.ports import BackendEvents, OutboxStatus, OutboxStore
@@ -34,6 +34,7 @@ from errklein.text import to_irc
 if TYPE_CHECKING:
     from errklein.backends.irc._protocol import IRCProtocol
 
+_ROOM_MARKS = ("#", "&", "+", "!")
 _WORD = re.compile(r"[^\s,:;!?()<>\"'@.]+")
 
 
@@ -87,9 +88,17 @@ class IRCBackend:
         self._transport = IRCTransport(settings, render, self._rate_limiter, lambda: self._reconnector.protocol)
         limits = outbox_limits(config, self.message_size_limit)
         self._outbox: Outbox[MessageLine] = Outbox(
-            reactor, self.network, self._transport, limits, dropped=self._messages_dropped, now=now
+            reactor,
+            self.network,
+            self._transport,
+            limits,
+            reports=Reports(self._dropped, self._rejected, self._waiting),
+            unavailable=self._why_outside,
+            now=now,
         )
-        self._rooms = RoomMembership(reactor, settings, self, self._send, self._outbox.resume)
+        self._rooms = RoomMembership(
+            reactor, settings, self, self._send, self._rate_limiter, chance, self._outbox.resume
+        )
         backoff = Backoff(chance, settings.reconnect_after)
         self._reconnector = Reconnector(
             reactor, settings, endpoint or endpoint_for(reactor, settings), backoff, self._make_protocol
@@ -138,7 +147,7 @@ class IRCBackend:
 
         Raises ValueError for any other text.
         """
-        if text[:1] not in ("#", "&", "+", "!"):
+        if text[:1] not in _ROOM_MARKS:
             return self._rooms.person(text)
         occupant = split_occupant(text)
         if occupant is None or self._rooms.is_known(text):
@@ -256,6 +265,9 @@ class IRCBackend:
             )
             self._events.message_received(self, message)
 
+    def _why_outside(self, recipient: str) -> str:
+        return self._rooms.why_outside(recipient) if recipient[:1] in _ROOM_MARKS else ""
+
     def _report_mentions(self, message: Message, room: IRCRoom, state: RoomState) -> None:
         words = dict.fromkeys(self.name_rules.fold(word) for word in _WORD.findall(message.body))
         masks = [mask for word in words if (mask := state.mask_of(word)) is not None]
@@ -275,9 +287,22 @@ class IRCBackend:
         self._rooms.stop()
         return self._reconnector.quit()
 
-    def _messages_dropped(self, count: int, reason: str) -> None:
+    def _dropped(self, count: int, reason: str) -> None:
         if self._events is not None:
             self._events.messages_dropped(self, count, reason)
+
+    def _rejected(self, message: OutgoingMessage, reason: str) -> None:
+        if self._events is not None and message.recipient[:1] in _ROOM_MARKS:
+            origins = {message.origin: 1}
+            if not self._rooms.is_joined(message.recipient):
+                reason = f"the bot is not in the room; {reason}"
+            self._events.messages_undelivered(self, message.recipient, origins, reason, waiting=False)
+
+    def _waiting(self, recipient: str, origins: Mapping[str, int], reason: str) -> bool:
+        if self._events is None or not self._rooms.is_shut_out(recipient):
+            return False
+        self._events.messages_undelivered(self, recipient, origins, reason, waiting=True)
+        return True
 
     def _send_presence(self) -> None:
         self._send(f"AWAY :{self._away}" if self._away else "AWAY")

@@ -39,7 +39,9 @@ _BAN_FOLLOWS = 10.0
 _FLOODED = re.compile(r"flood|recvq|sendq", re.IGNORECASE)
 
 # Numeric replies to failed JOINs: RFC 1459, section 6.1, and later ones.
-_JOIN_ERRORS = frozenset({"403", "405", "407", "437", "471", "473", "474", "475", "476", "477", "489", "520"})
+_JOIN_ERRORS = frozenset(
+    {"403", "405", "407", "437", "470", "471", "473", "474", "475", "476", "477", "479", "480", "489", "495", "520"}
+)
 
 _ROOM_EVENTS: Mapping[str, Callable[[RoomMembership, str, list[str]], None]] = {
     "PART": lambda rooms, mask, params: rooms.parted(mask, params[0]),
@@ -190,6 +192,9 @@ class IRCProtocol(RobustIRCClient):
             if token.startswith("BOT=") and len(token) == 5:
                 self.sendLine(f"MODE {self.nickname} +{token[-1]}")
         super().irc_RPL_ISUPPORT(prefix, params)  # type: ignore[no-untyped-call]
+        most = (self.supported.getFeature("TARGMAX") or {}).get("JOIN")
+        if most is not None:
+            self._rooms.most_joins(most)
 
     def irc_ERR_NICKNAMEINUSE(self, prefix: str, params: list[str]) -> None:
         """Try the next nick during registration, when the server rejects one."""

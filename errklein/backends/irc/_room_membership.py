@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -11,13 +10,16 @@ from twisted.logger import Logger
 
 from errklein.backends.irc._casemapping import CaseMapping, same_name
 from errklein.backends.irc._hostmasks import HostmaskCache
+from errklein.backends.irc._joins import Joins
 from errklein.backends.irc._line_encoding import strip_controls
-from errklein.backends.irc._rooms import Rooms, RoomState, join_commands, nick_of
+from errklein.backends.irc._rate_limiter import IRCRateLimiter
+from errklein.backends.irc._rooms import Rooms, RoomState, nick_of
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
 from errklein.backends.irc.settings import IRCSettings
 from errklein.chat import OFFLINE, ONLINE, Presence, RoomNotJoinedError, read_only
 from errklein.config import ConfigError
 from errklein.ports import Backend, BackendEvents
+from errklein.running import on_reactor_soon
 
 
 class RoomMembership:
@@ -27,13 +29,12 @@ class RoomMembership:
 
     :param backend: The backend, for events.
     :param send: Writes lines, from any thread. Lines are dropped while the bot isn't signed on.
-    :param rooms_joined: Called when each room is joined or has failed, or after JOIN_TIMEOUT.
+    :param limiter: The rate limits.
+    :param chance: Returns random numbers from 0 to 1, for the delays between attempts to join.
+    :param ready: Called when the bot begins to join its rooms, and again after each JOIN.
     """
 
     log = Logger()
-
-    JOIN_TIMEOUT = 10.0
-    """Seconds to wait for the server's replies to JOIN before `rooms_joined` is called."""
 
     name_rules: CaseMapping = read_only(
         "_rooms.casemapping", "The server's case mapping; RFC1459 until the server announces one."
@@ -45,7 +46,9 @@ class RoomMembership:
         settings: IRCSettings,
         backend: Backend,
         send: Callable[..., None],
-        rooms_joined: Callable[[], None],
+        limiter: IRCRateLimiter,
+        chance: Callable[[], float],
+        ready: Callable[[], None],
     ) -> None:
         self.events: BackendEvents | None = None
         self.bot_identifier: IRCPerson | None = None
@@ -54,13 +57,14 @@ class RoomMembership:
         self._settings = settings
         self._backend = backend
         self.send = send
-        self._rooms_joined = rooms_joined
+        self._ready = ready
         self._rooms = Rooms(settings.rooms())
+        self._joins = Joins(reactor, settings.network, self._rooms, limiter, send, chance)
         self._hostmasks = HostmaskCache(reactor.seconds)
         self._nickname: str | None = None
         self._inviters: dict[str, IRCPerson] = {}
-        self._pending: set[str] = set()
-        self._timers: dict[str, IDelayedCall] = {}
+        self._kicked_out: set[str] = set()
+        self._identifying: IDelayedCall | None = None
 
     def is_bot(self, nick: str) -> bool:
         """Return whether the nick is the bot's. False without a connection."""
@@ -93,7 +97,7 @@ class RoomMembership:
         if any(character in password for character in " ,\r\n\0"):
             raise ValueError(f"the password of {name} must not contain spaces, commas or line breaks")
         self._rooms.want(name, password)
-        self.send(*join_commands([(name, password)]))
+        on_reactor_soon(self._reactor, self._join, name)
 
     def leave_room(self, name: str, reason: str | None) -> None:
         """Leave the room, and don't join it after the next reconnection."""
@@ -112,6 +116,15 @@ class RoomMembership:
     def is_known(self, name: str) -> bool:
         """Return whether the bot is in the room or should join it."""
         return self.is_joined(name) or self._rooms.is_wanted(name)
+
+    def why_outside(self, name: str) -> str:
+        """Return why the bot can't send to a room that it is about to join; "" for any other room."""
+        is_missing = self._rooms.is_wanted(name) and not self.is_joined(name) and self._nickname is not None
+        return self._joins.reason(name) if is_missing and self._rooms.key(name) not in self._kicked_out else ""
+
+    def is_shut_out(self, name: str) -> bool:
+        """Return whether the server doesn't let the bot into a room, or has removed it."""
+        return self._joins.has_failed(name)
 
     def state_of(self, name: str) -> RoomState:
         """Return the state of a room; raises RoomNotJoinedError if the bot isn't in it."""
@@ -141,18 +154,28 @@ class RoomMembership:
 
     def stop(self) -> None:
         """Cancel all timers, so that no more rooms are joined."""
-        self._pending.clear()
-        while self._timers:
-            self._timers.popitem()[1].cancel()
+        self._kicked_out.clear()
+        self._joins.stop()
+        if self._identifying is not None:
+            self._identifying.cancel()
+            self._identifying = None
 
     def join_configured(self, delay: float) -> None:
         """Join all configured rooms, and those that plugins have joined, after `delay` seconds."""
-        self._later("join", delay, self._join_configured)
+        if delay:
+            self._identifying = self._reactor.callLater(delay, self._join_configured)
+        else:
+            self._join_configured()
 
     def nickserv_replied(self) -> None:
         """Join the rooms at once if they still wait for NickServ."""
-        if "join" in self._timers:
-            self.join_configured(0.0)
+        if self._identifying is not None:
+            self._identifying.cancel()
+            self._join_configured()
+
+    def most_joins(self, most: int) -> None:
+        """Use the maximum number of rooms in a JOIN command that the server has announced."""
+        self._joins.most = max(1, most)
 
     def room_of_message(self, target: str, sender: str, replayed: bool) -> RoomState | None:
         """Return the room that a message is sent to; None for a private message.
@@ -187,7 +210,8 @@ class RoomMembership:
             return
         if itself:
             self.bot_identifier = self.person(mask)
-            self._settled(room)
+            self._joins.joined(room)
+            self._kicked_out.discard(self._rooms.key(room))
         state.add(mask)
         self._hostmasks.forget(nick_of(mask))
         if self.events is not None:
@@ -196,13 +220,13 @@ class RoomMembership:
                 self.events.presence_changed(self._backend, Presence(self.person(mask), status=ONLINE))
             inviter = self._inviters.pop(self.name_rules.fold(state.name), None) if itself else None
             self.events.room_joined(self._backend, occupant.room, occupant, inviter)
+        if itself:
+            self._ready()
 
     def join_failed(self, room: str, reason: str) -> None:
         """Handle an error reply to the bot's JOIN."""
         if self._rooms.state(room) is None and self._rooms.is_wanted(room):
-            network = self._settings.network
-            self.log.warn("{network}: can't join {room} ({reason})", network=network, room=room, reason=reason)
-            self._settled(room)
+            self._joins.failed(room, reason)
 
     def parted(self, mask: str, room: str, kicked_by: str = "") -> None:
         """Handle the departure of a person or the bot. `kicked_by` is the mask of the person who kicked, if one did."""
@@ -213,6 +237,8 @@ class RoomMembership:
         state.remove(nick_of(mask))
         if self.is_bot(nick_of(mask)):
             self._rooms.leave(room)
+            if not kicked_by and self._rooms.is_wanted(room):
+                self._joins.failed(room, "the server has removed the bot from it")
         if self.events is not None:
             kicker = self._kicker(kicked_by, state) if kicked_by else None
             self.events.room_left(self._backend, occupant.room, occupant, kicker)
@@ -222,16 +248,12 @@ class RoomMembership:
         self.parted(nick, room, by)
         if not self.is_bot(nick):
             return
-        self.log.warn(
-            "{network}: {by} kicked the bot from {room} ({reason})",
-            network=self._settings.network,
-            by=nick_of(by),
-            room=room,
-            reason=reason,
-        )
-        delay = self._settings.rejoin_after_kick
+        text, delay = f"{nick_of(by)} kicked the bot: {reason}", self._settings.rejoin_after_kick
         if delay is not None and self._rooms.is_wanted(room):
-            self._later(f"rejoin {self.name_rules.fold(room)}", delay, partial(self._rejoin, room))
+            self._joins.failed(room, text, delay)
+        else:
+            self._kicked_out.add(self._rooms.key(room))
+            self.log.warn("{network}: not in {room} ({reason})", network=self._settings.network, room=room, reason=text)
 
     def quit(self, mask: str) -> None:
         """Handle the QUIT of a person, who leaves all rooms."""
@@ -276,26 +298,20 @@ class RoomMembership:
             inviter = self._person_or_none(by)
             if inviter is not None:
                 self._inviters[self.name_rules.fold(room)] = inviter
-            self._rejoin(room)
+            self._join(room)
 
     def _join_configured(self) -> None:
+        self._identifying = None
         try:
             self._rooms.reconfigure(self._settings.rooms())
         except ConfigError as error:
             self.log.error("{error}; CHATROOM_PRESENCE is unchanged", error=str(error))
-        self._pending = {name for name, _ in self._rooms.wanted}
-        self.send(*join_commands(self._rooms.wanted))
-        self._later("joined", self.JOIN_TIMEOUT if self._pending else 0.0, self._rooms_joined)
+        self._joins.join(*(name for name, _ in self._rooms.wanted))
+        self._ready()
 
-    def _settled(self, room: str) -> None:
-        settled = {name for name in self._pending if self._same(name, room)}
-        self._pending -= settled
-        if settled and not self._pending:
-            self._later("joined", 0.0, self._rooms_joined)
-
-    def _rejoin(self, room: str) -> None:
-        if self._rooms.is_wanted(room):
-            self.send(*join_commands([(room, self._rooms.password_of(room))]))
+    def _join(self, name: str) -> None:
+        if self._nickname is not None:
+            self._joins.join(name)
 
     def _kicker(self, mask: str, state: RoomState) -> IRCPerson | None:
         """Return the person who kicked: an occupant, or a person outside, such as a service. None for a server."""
@@ -312,18 +328,3 @@ class RoomMembership:
     def _same(self, one: str, other: str) -> bool:
         """Return whether two names are equal on this server."""
         return same_name(one, other, self.name_rules)
-
-    def _later(self, name: str, delay: float, function: Callable[[], Any]) -> None:
-        """Call the function after `delay` seconds. This replaces a pending call of the same `name`."""
-        timer = self._timers.pop(name, None)
-        if timer is not None:
-            timer.cancel()
-
-        def due() -> None:
-            self._timers.pop(name, None)
-            function()
-
-        if delay:
-            self._timers[name] = self._reactor.callLater(delay, due)
-        else:
-            function()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from errklein.backends.irc._casemapping import CaseMapping
 
@@ -53,6 +54,7 @@ class Rooms:
         self._wanted = dict(wanted)
         self._configured = dict(wanted)
         self._joined: dict[str, RoomState] = {}
+        self._index()
 
     def reconfigure(self, configured: Mapping[str, str]) -> None:
         """Add the rooms that are new in the configuration, and remove those no longer in it. Plugins' rooms are kept."""
@@ -69,20 +71,23 @@ class Rooms:
         states = self.joined
         for state in states:
             state.set_casemapping(casemapping)
-        self._joined = {self._key(state.name): state for state in states}
+        self._joined = {self.key(state.name): state for state in states}
+        self._index()
 
     def want(self, name: str, password: str) -> None:
         """Add a room to join. It replaces another spelling of the same room."""
         self.unwant(name)
         self._wanted[name] = password
+        self._names[self.key(name)] = [name]
 
     def unwant(self, name: str) -> None:
         """Remove a room from those to join."""
-        self._wanted = {other: password for other, password in self.wanted if self._key(other) != self._key(name)}
+        for other in self._names.pop(self.key(name), ()):
+            del self._wanted[other]
 
     def is_wanted(self, name: str) -> bool:
         """Return whether the bot should join the room."""
-        return any(self._key(other) == self._key(name) for other in self._wanted)
+        return self.key(name) in self._names
 
     @property
     def wanted(self) -> list[tuple[str, str]]:
@@ -91,7 +96,8 @@ class Rooms:
 
     def password_of(self, name: str) -> str:
         """Return the password of a room to join, or an empty string."""
-        return next((password for other, password in self.wanted if self._key(other) == self._key(name)), "")
+        names = self._names.get(self.key(name))
+        return "" if names is None else self._wanted[name if name in names else names[0]]
 
     @property
     def joined(self) -> list[RoomState]:
@@ -100,16 +106,16 @@ class Rooms:
 
     def state(self, name: str) -> RoomState | None:
         """Return the state of a room that the bot is in; None for any other room."""
-        return self._joined.get(self._key(name))
+        return self._joined.get(self.key(name))
 
     def enter(self, name: str) -> RoomState:
         """Add a room that the bot has joined, without occupants, and return its state."""
-        state = self._joined[self._key(name)] = RoomState(name, self.casemapping)
+        state = self._joined[self.key(name)] = RoomState(name, self.casemapping)
         return state
 
     def leave(self, name: str) -> None:
         """Remove a room that the bot has left."""
-        self._joined.pop(self._key(name), None)
+        self._joined.pop(self.key(name), None)
 
     def rename(self, nick: str, mask: str) -> None:
         """Replace an occupant's mask in all rooms after a change of the nick."""
@@ -117,8 +123,15 @@ class Rooms:
             if state.remove(nick):
                 state.add(mask)
 
-    def _key(self, name: str) -> str:
+    def key(self, name: str) -> str:
+        """Return the folded name."""
         return self.casemapping.fold(name)
+
+    def _index(self) -> None:
+        """Collect the rooms to join by their folded names: thousands of them are looked up while they are joined."""
+        self._names: dict[str, list[str]] = {}
+        for name in self._wanted:
+            self._names.setdefault(self.key(name), []).append(name)
 
 
 def nick_of(mask: str) -> str:
@@ -126,24 +139,21 @@ def nick_of(mask: str) -> str:
     return mask.partition("!")[0]
 
 
-def join_commands(rooms: list[tuple[str, str]], size: int = 400) -> list[str]:
-    """Return as few JOIN commands as possible for all rooms, none much longer than `size` bytes (RFC 1459, section 4.2.1).
+def join_line(rooms: Iterable[tuple[str, str]], most: int, size: int = 500) -> tuple[str, Sequence[str]]:
+    """Return a JOIN command for the first of the rooms, as many as fit, and their names (RFC 1459, section 4.2.1).
 
-    Rooms with passwords come first in each command, since passwords are assigned by position.
+    Rooms with passwords come first in the command, since passwords are assigned by position.
+
+    :param rooms: Names, each with its password or an empty string.
+    :param most: Maximum number of rooms.
+    :param size: Maximum number of bytes after "JOIN ", unless the first room alone has more.
     """
-    commands: list[str] = []
-    names: list[str] = []
-    keys: list[str] = []
-    for name, key in sorted(rooms, key=lambda room: not room[1]):
-        if names and sum(len(word.encode("utf-8")) + 1 for word in (*names, *keys, name, key)) > size:
-            commands.append(_join(names, keys))
-            names, keys = [], []
-        names.append(name)
-        keys += [key] if key else []
-    if names:
-        commands.append(_join(names, keys))
-    return commands
-
-
-def _join(names: list[str], keys: list[str]) -> str:
-    return " ".join(["JOIN", ",".join(names), ",".join(keys)]).rstrip()
+    taken: list[tuple[str, str]] = []
+    for name, key in islice(rooms, most):
+        size -= len(name.encode("utf-8")) + 1 + (len(key.encode("utf-8")) + 1 if key else 0)
+        if size < 0 and taken:
+            break
+        taken.append((name, key))
+    taken.sort(key=lambda room: not room[1])
+    names = [name for name, _ in taken]
+    return " ".join(["JOIN", ",".join(names), ",".join(key for _, key in taken if key)]).rstrip(), names

@@ -36,7 +36,7 @@ ASK_AFTER = 5.0
 
 # Numeric replies to messages that weren't delivered: RFC 1459, section 6.1, and later ones.
 _DELIVERY_ERRORS = frozenset(
-    {"401", "402", "403", "404", "407", "411", "412", "413", "414", "415", "477", "486", "531"}
+    {"401", "402", "403", "404", "407", "411", "412", "413", "414", "415", "442", "477", "486", "531"}
 )
 _TOKEN = re.compile(r"errklein-(\d{1,18})", re.ASCII)
 _LABEL = re.compile(r"\d{1,18}", re.ASCII)

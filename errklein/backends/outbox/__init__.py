@@ -2,6 +2,6 @@
 
 from errklein.backends.outbox._outbox import Outbox
 from errklein.backends.outbox._room import OutboxLimits, outbox_limits
-from errklein.backends.outbox._transport import NotConfirmed, Transport
+from errklein.backends.outbox._transport import NotConfirmed, Reports, Transport
 
-__all__ = ["NotConfirmed", "Outbox", "OutboxLimits", "Transport", "outbox_limits"]
+__all__ = ["NotConfirmed", "Outbox", "OutboxLimits", "Reports", "Transport", "outbox_limits"]

@@ -21,6 +21,9 @@ class Entry(Generic[P]):
 
     `since` is the reactor's time at which the message was accepted. `estimate` is the number of parts for the limits. The message is
     split when its turn comes. Its parts before `position` were transmitted on this connection, or confirmed earlier.
+
+    The parts before `suspect` were unconfirmed when a connection broke, the last time on the one with the number `broken`. They were
+    so on `breaks` connections, and alone on `attempts` ones. An isolated message has left its lane, so that it delays no other.
     """
 
     message: OutgoingMessage
@@ -32,7 +35,11 @@ class Entry(Generic[P]):
     parts: Sequence[P] | None
     position: int = 0
     unconfirmed: set[int] = field(default_factory=set)
+    suspect: int = 0
+    broken: int = 0
+    breaks: int = 0
     attempts: int = 0
+    is_isolated: bool = False
     lane: OutboxLane = field(init=False)
 
     def __post_init__(self) -> None:
@@ -44,6 +51,16 @@ class Entry(Generic[P]):
         position = self.message.sent * len(parts)
         if abs(position - round(position)) < 1e-6:
             self.position = min(len(parts), max(0, round(position)))
+
+    @property
+    def is_suspect(self) -> bool:
+        """True if the next part may have broken a connection, so that it is sent alone."""
+        return self.position < self.suspect
+
+    @property
+    def queue(self) -> tuple[bool, OutboxLane | int]:
+        """What the messages have in common that are sent one after the other."""
+        return (False, self.message.id) if self.is_isolated else (self.message.priority, self.lane)
 
     @property
     def is_transmitted(self) -> bool:
@@ -74,7 +91,7 @@ class Lanes(Generic[P]):
     """The queues of an outbox: entries with priority, and others."""
 
     def __init__(self) -> None:
-        self._queues: dict[tuple[bool, OutboxLane], _Queue[P]] = {}
+        self._queues: dict[tuple[bool, OutboxLane | int], _Queue[P]] = {}
         self._priority: deque[_Queue[P]] = deque()
         self._others: deque[_Queue[P]] = deque()
 
@@ -83,27 +100,31 @@ class Lanes(Generic[P]):
 
     def add(self, entry: Entry[P]) -> None:
         """Add an entry at the end of its lane."""
-        key = entry.message.priority, entry.lane
-        queue = self._queues.get(key)
+        queue = self._queues.get(entry.queue)
         if queue is None:
-            queue = self._queues[key] = _Queue()
+            queue = self._queues[entry.queue] = _Queue()
         queue.entries.append(entry)
         self._wait(queue, entry)
 
     def remove(self, entry: Entry[P]) -> None:
         """Remove an entry, wherever it is in its lane."""
-        key = entry.message.priority, entry.lane
-        queue = self._queues[key]
+        queue = self._queues[entry.queue]
         place = queue.entries.index(entry)
         del queue.entries[place]
         if place < queue.cursor:
             queue.cursor -= 1
         if not queue.entries:
-            del self._queues[key]
+            del self._queues[entry.queue]
+
+    def isolate(self, entry: Entry[P]) -> None:
+        """Let the others of the entry's lane overtake it."""
+        self.remove(entry)
+        entry.is_isolated = True
+        self.add(entry)
 
     def rewind(self, entry: Entry[P], part: int) -> None:
         """Let the entry be transmitted again from this part on."""
-        queue = self._queues[entry.message.priority, entry.lane]
+        queue = self._queues[entry.queue]
         entry.position = min(entry.position, part)
         queue.cursor = min(queue.cursor, queue.entries.index(entry))
         self._wait(queue, entry)
@@ -139,4 +160,4 @@ class Lanes(Generic[P]):
     def _wait(self, queue: _Queue[P], entry: Entry[P]) -> None:
         if not queue.is_waiting:
             queue.is_waiting = True
-            (self._priority if entry.message.priority else self._others).append(queue)
+            (self._priority if entry.queue[0] else self._others).append(queue)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from errklein.backends.outbox._lanes import Entry
 from errklein.text import truncated
@@ -31,6 +32,27 @@ def log_losses(log: Logger, network: str, lost: Sequence[Entry[Any]]) -> None:
     lines += [" | ".join(losses[start : start + SHARED]) for start in range(SINGLE, len(losses), SHARED)]
     for line in lines:
         log.warn("{network}: {losses}", network=network, losses=line)
+
+
+def log_left(log: Logger, network: str, kept: Sequence[Entry[Any]], lost: Sequence[Entry[Any]]) -> None:
+    """Log what is left when the outbox is closed: the number of stored messages, and each of the others."""
+    if kept:
+        text = "{network}: {count} messages were not sent yet; they are sent after the next start"
+        log.info(text, network=network, count=len(kept))
+    if lost:
+        log.warn("{network}: {count} messages were not sent:", network=network, count=len(lost))
+        log_losses(log, network, lost)
+
+
+def log_rejection(log: Logger, network: str, entry: Entry[Any], failure: Failure) -> None:
+    """Log a message that the network has rejected."""
+    log.warn(
+        "{network}: the message to {recipient} could not be sent ({reason}): {text}",
+        network=network,
+        recipient=truncated(entry.message.recipient, SHOWN),
+        reason=failure.getErrorMessage(),
+        text=truncated(masker(entry.message.body[:KEPT]), SHOWN),
+    )
 
 
 def _loss(entry: Entry[Any]) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from itertools import count
 from typing import Any, Generic, TypeVar
 
@@ -22,22 +21,26 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.backends.outbox._connections import Connections
 from errklein.backends.outbox._lanes import Entry, Lanes
-from errklein.backends.outbox._losses import KEPT, SHOWN, log_losses
+from errklein.backends.outbox._late import split_in_time
+from errklein.backends.outbox._losses import log_left, log_losses, log_rejection
 from errklein.backends.outbox._room import OutboxLimits, OutboxRoom
-from errklein.backends.outbox._transport import NotConfirmed, Transport
+from errklein.backends.outbox._transport import NotConfirmed, Reports, Transport
+from errklein.backends.outbox._waiting_rooms import WaitingRooms, settle_quietly
 from errklein.chat import Message
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.ports import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, SentLater
 from errklein.running.context import origin
 from errklein.running.pool import PoolReactor
-from errklein.text import truncated
-from errklein.text.masking import masker
 
 P = TypeVar("P")
 
 _LANES_AT_ONCE = 200
 """Number of lanes below which each new message may be sent at once. With more, it waits 5 ms for every 200 of them."""
+
+_OTHERS_FIRST = 10.0
+"""The seconds for which others are sent before parts that may have broken the last connection. Then they take turns."""
 
 
 class Outbox(Generic[P]):
@@ -47,7 +50,9 @@ class Outbox(Generic[P]):
     :param network: The network's name, for log lines and errors.
     :param transport: Sends parts.
     :param limits: The bounds.
-    :param dropped: Called with the number of messages that were dropped, and the reason.
+    :param reports: Gets messages that were dropped, rejected, or wait for a room.
+    :param unavailable: Returns why the bot is outside of a room that it is about to join; "" for other recipients. Messages wait
+        then. Called in any thread.
     :param now: Returns the Unix time.
     :param put_timeout: Seconds that threads other than the reactor's wait for room.
     """
@@ -61,7 +66,8 @@ class Outbox(Generic[P]):
         transport: Transport[P],
         limits: OutboxLimits | None = None,
         *,
-        dropped: Callable[[int, str], None] = lambda count, reason: None,
+        reports: Reports | None = None,
+        unavailable: Callable[[str], str] = lambda recipient: "",
         now: Callable[[], float] = time.time,
         put_timeout: float = 5.0,
     ) -> None:
@@ -69,19 +75,22 @@ class Outbox(Generic[P]):
         self._limits = limits or OutboxLimits()
         self._reactor = reactor
         self._transport = transport
-        self._dropped = dropped
         self._now = now
         self._put_timeout = put_timeout
         self._reactor_thread = threading.get_ident()
         self._store: OutboxStore | None = None
         # The ids of what isn't stored are negative.
         self._unstored_ids = count(-1, -1)
-        self._room = OutboxRoom(network, self._limits)
+        self._unavailable = unavailable
+        self._reports = reports or Reports()
+        self._room = OutboxRoom(network, self._limits, unavailable)
         self._entries: dict[int, Entry[P]] = {}
         self._lanes: Lanes[P] = Lanes()
         self._in_flight = self._sent = 0
-        # True after the connection broke with several unconfirmed parts: the next one is sent alone, to find the cause.
-        self._is_cautious = False
+        self._connections = Connections(reactor.seconds, self._limits)
+        # True if the part in flight may break the connection.
+        self._is_alone = False
+        self._waiting: WaitingRooms[P] = WaitingRooms(reactor, unavailable, self._reports.waiting, self._entries.values)
         self._closed = False
         self._ready = False
         self._is_going_on = self._has_more = False
@@ -152,8 +161,12 @@ class Outbox(Generic[P]):
         return self._accept(message, parts, None)
 
     def resume(self) -> None:
-        """Begin to transmit, with unconfirmed parts first. Call it when the network is ready."""
+        """Begin to transmit. Call it when the network is ready, and when messages may be sent to more recipients."""
+        if self._ready:
+            self._go_on_soon()
+            return
         self._ready = True
+        self._connections.begin()
         self._go_on()
 
     def pause(self) -> None:
@@ -244,13 +257,12 @@ class Outbox(Generic[P]):
                     self._timer = self._reactor.callLater(wait, self._go_on)
                 break
             self._in_flight += len(batch)
-            is_alone = self._in_flight == 1
             try:
                 results = self._transport.transmit([part for _, _, part in batch])
             except Exception:
                 results = [fail() for _ in batch]
             for (entry, place, _), result in zip(batch, results, strict=True):
-                result.addBoth(self._settle, entry, place, is_alone)
+                result.addBoth(self._settle, entry, place)
         self._is_going_on = False
         if not len(self) and self._drained is not None:
             self._give_up()
@@ -272,13 +284,38 @@ class Outbox(Generic[P]):
 
     def _next_parts(self) -> tuple[list[tuple[Entry[P], int, P]], float]:
         """Return the parts that may be sent now, and the seconds after which to ask for others."""
+        if self._is_alone and self._in_flight:
+            return [], 0.0
+        self._is_alone = False
+        if self._connections.age < _OTHERS_FIRST:
+            batch, wait = self._parts_in_turn(has_suspects=False)
+            if batch or wait or self._in_flight:
+                return batch, wait
+        return self._parts_in_turn(has_suspects=True)
+
+    def _parts_in_turn(self, has_suspects: bool) -> tuple[list[tuple[Entry[P], int, P]], float]:
+        """Return parts of the lanes whose turn it is.
+
+        :param has_suspects: False to leave out parts that may have broken a connection, unless they have priority.
+        """
         batch: list[tuple[Entry[P], int, P]] = []
         shortest = 0.0
-        room = (1 if self._is_cautious else self._transport.window) - self._in_flight
+        room = self._transport.window - self._in_flight
         for entry in self._lanes.rotation():
             if len(batch) >= room:
                 break
+            if entry.is_suspect:
+                if not (has_suspects or entry.queue[0]):
+                    continue
+                if (wait := self._connections.wait_for(entry)) > 0:
+                    shortest = min(shortest or wait, wait)
+                    continue
+                if batch or self._in_flight:
+                    # Its turn comes when the others are confirmed.
+                    break
             if not entry.is_transmitted:
+                if self._waiting.has(entry):
+                    continue
                 try:
                     wait = self._transport.wait_for(entry.message.recipient)
                     if wait > 0:
@@ -286,7 +323,7 @@ class Outbox(Generic[P]):
                         continue
                     if entry.parts is None:
                         # Only now: many lanes may wait.
-                        entry.take_parts(self._transport.split(entry.message, entry.original))
+                        entry.take_parts(self._split(entry))
                 except Exception:
                     entry.parts = ()
                     self._reject(entry, Failure())
@@ -296,37 +333,57 @@ class Outbox(Generic[P]):
                     # It has no text, or all parts were sent before the restart.
                     self._finish(entry, None)
                 continue
+            self._is_alone = entry.is_suspect
             place = entry.position
             entry.position += 1
             entry.unconfirmed.add(place)
             batch.append((entry, place, entry.parts[place]))
+            if self._is_alone:
+                break
         return batch, shortest
 
-    def _settle(self, result: Any, entry: Entry[P], place: int, is_alone: bool) -> None:
+    def _split(self, entry: Entry[P]) -> Sequence[P]:
+        age = self._reactor.seconds() - entry.since
+        return split_in_time(self._transport, entry.message, entry.original, age, self._now())
+
+    def _settle(self, result: Any, entry: Entry[P], place: int) -> None:
         self._in_flight -= 1
-        if self._entries.get(entry.message.id) is entry:
+        is_rejected = isinstance(result, Failure) and not result.check(NotConfirmed)
+        if is_rejected and self._unavailable(entry.message.recipient):
+            # The bot was removed from the room before the network got the part.
+            self._postpone(entry, place)
+        elif self._entries.get(entry.message.id) is entry:
             if not isinstance(result, Failure):
                 self._confirm(entry, place)
-            elif result.check(NotConfirmed):
-                self._repeat(entry, place, is_alone, result)
-            else:
+            elif is_rejected:
                 self._reject(entry, result)
-        elif self._closed and not (isinstance(result, Failure) and result.check(NotConfirmed)):
+            else:
+                self._repeat(entry, place, result)
+        elif self._closed and (is_rejected or not isinstance(result, Failure)):
             # It was settled after `close`, and the next start must not send it again.
             entry.unconfirmed.discard(place)
             if isinstance(result, Failure):
-                self._log_rejection(entry, result)
-            self._store_progress(entry, entry.is_complete or isinstance(result, Failure))
+                log_rejection(self.log, self.network, entry, result)
+            self._store_progress(entry, entry.is_complete or is_rejected)
         self._go_on_soon()
 
     def _confirm(self, entry: Entry[P], place: int) -> None:
-        self._is_cautious = False
         entry.unconfirmed.discard(place)
         entry.attempts = 0
+        if place + 1 >= entry.suspect:
+            entry.breaks = 0
         if entry.is_complete:
             self._finish(entry, None)
         else:
             self._store_progress(entry, is_over=False)
+
+    def _postpone(self, entry: Entry[P], place: int) -> None:
+        """Send a part again when the recipient is available."""
+        entry.unconfirmed.discard(place)
+        if self._entries.get(entry.message.id) is entry:
+            self._lanes.rewind(entry, place)
+        else:
+            entry.position = min(entry.position, place)
 
     def _store_progress(self, entry: Entry[P], is_over: bool) -> None:
         """Store how much of a message the network has confirmed, or that nothing is left to be sent."""
@@ -337,42 +394,32 @@ class Outbox(Generic[P]):
                 assert entry.parts is not None
                 self._store.advance(entry.message.id, entry.confirmed / len(entry.parts))
 
-    def _repeat(self, entry: Entry[P], place: int, is_alone: bool, failure: Failure) -> None:
+    def _repeat(self, entry: Entry[P], place: int, failure: Failure) -> None:
+        """Send a part again that was unconfirmed when the connection broke."""
         self._ready = False
-        self._is_cautious = self._is_cautious or not is_alone
         entry.unconfirmed.discard(place)
-        entry.attempts += is_alone
-        if entry.attempts < self._limits.attempts:
-            self._lanes.rewind(entry, place)
+        self._connections.broke(entry, place, self._in_flight + 1)
+        if entry.attempts >= self._limits.attempts:
+            reason = f"the connection broke {entry.attempts} times while it was sent"
+            self._drop([entry], reason, failure)
             return
-        reason = f"the connection broke {entry.attempts} times while it was sent"
-        self._drop([entry], reason, failure)
+        self._lanes.rewind(entry, place)
+        if self._connections.must_be_isolated(entry):
+            self._lanes.isolate(entry)
 
     def _reject(self, entry: Entry[P], failure: Failure) -> None:
-        self._log_rejection(entry, failure)
+        log_rejection(self.log, self.network, entry, failure)
         self._finish(entry, failure)
-
-    def _log_rejection(self, entry: Entry[P], failure: Failure) -> None:
-        self.log.warn(
-            "{network}: the message to {recipient} could not be sent ({reason}): {text}",
-            network=self.network,
-            recipient=truncated(entry.message.recipient, SHOWN),
-            reason=failure.getErrorMessage(),
-            text=truncated(masker(entry.message.body[:KEPT]), SHOWN),
-        )
+        self._reports.rejected(entry.message, failure.getErrorMessage())
 
     def _drop(self, entries: Sequence[Entry[P]], reason: str, failure: Failure) -> None:
         """Give up messages, and report them to administrators."""
-        self.log.error(
-            "{network}: {count} messages were dropped, since {reason}:",
-            network=self.network,
-            count=len(entries),
-            reason=reason,
-        )
+        text = "{network}: {count} messages were dropped, since {reason}:"
+        self.log.error(text, network=self.network, count=len(entries), reason=reason)
         log_losses(self.log, self.network, entries)
         for entry in entries:
             self._finish(entry, failure)
-        self._dropped(len(entries), reason)
+        self._reports.dropped(len(entries), reason)
 
     def _finish(self, entry: Entry[P], failure: Failure | None) -> None:
         """Remove a message that was sent or given up, and fire its Deferred with the result."""
@@ -381,13 +428,14 @@ class Outbox(Generic[P]):
         self._lanes.remove(entry)
         self._room.give_back(entry)
         self._store_progress(entry, is_over=True)
-        _settle_quietly(entry.delivery, failure)
+        settle_quietly(entry.delivery, failure)
         if not len(self) and self._drained is not None and not self._is_going_on:
             self._give_up()
 
     def _give_up(self) -> None:
         """Refuse new messages, and fail the remaining ones. Those that are stored stay so."""
         self._stop_timer()
+        self._waiting.stop()
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
@@ -399,12 +447,7 @@ class Outbox(Generic[P]):
         is_durable = self._store is not None and self._store.durable
         kept = [entry for entry in left if is_durable and entry.message.id > 0]
         lost = [entry for entry in left if not (is_durable and entry.message.id > 0)]
-        if kept:
-            text = "{network}: {count} messages were not sent yet; they are sent after the next start"
-            self.log.info(text, network=self.network, count=len(kept))
-        if lost:
-            self.log.warn("{network}: {count} messages were not sent:", network=self.network, count=len(lost))
-            log_losses(self.log, self.network, lost)
+        log_left(self.log, self.network, kept, lost)
         reason = f"the bot disconnected from {self.network} before the message was sent"
         for entries, error in (
             (kept, SentLater(f"{reason}; it is sent after the next start")),
@@ -412,7 +455,7 @@ class Outbox(Generic[P]):
         ):
             for entry in entries:
                 self._room.give_back(entry)
-                _settle_quietly(entry.delivery, Failure(error))
+                settle_quietly(entry.delivery, Failure(error))
         if self._drained is not None and not self._drained.called:
             self._drained.callback(None)
 
@@ -436,13 +479,3 @@ class Outbox(Generic[P]):
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-
-
-def _settle_quietly(delivery: Deferred[None] | None, failure: Failure | None) -> None:
-    """Fire the Deferred. An ignored failure isn't logged as unhandled, since the outbox has already logged it."""
-    if delivery is None:
-        return
-    delivery.callback(failure)
-    # Iterating, as `await` does, marks the failure as handled and keeps it for later callbacks.
-    with suppress(Exception):
-        next(iter(delivery), None)

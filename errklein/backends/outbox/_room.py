@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ class OutboxLimits:
     :param length: Maximum number of characters of a message; the rest is cut.
     :param age: Seconds after which a message is dropped.
     :param attempts: Number of broken connections after which a part that was sent alone is dropped, since it may be the cause.
+    :param isolates: Whether a message that has broken a connection alone is sent after all others, on stable connections.
     """
 
     parts: int = 20_000
@@ -28,6 +30,7 @@ class OutboxLimits:
     length: int = 500_000
     age: float = 3600.0
     attempts: int = 5
+    isolates: bool = True
 
 
 def outbox_limits(config: Any, message_size_limit: int) -> OutboxLimits:
@@ -58,12 +61,16 @@ class OutboxUsage:
 
 
 class OutboxRoom:
-    """Counts what waits in the outbox of a network, and in each lane. May be used in any thread."""
+    """Counts what waits in the outbox of a network, and in each lane. May be used in any thread.
 
-    def __init__(self, network: str, limits: OutboxLimits) -> None:
+    :param unavailable: As for `Outbox`.
+    """
+
+    def __init__(self, network: str, limits: OutboxLimits, unavailable: Callable[[str], str]) -> None:
         self.usage = OutboxUsage()
         self._network = network
         self._limits = limits
+        self._unavailable = unavailable
         self._by_lane: dict[OutboxLane, OutboxUsage] = {}
         self._changed = threading.Condition()
         self._closed = False
@@ -113,11 +120,21 @@ class OutboxRoom:
 
     def _lack(self, entry: Entry[Any]) -> str:
         """Return why there is no room for the message; "" if there is. A message alone always has room."""
-        lane = self._by_lane.get(entry.lane)
-        if lane is not None and (limit := self._exceeded(lane, entry, 2)):
-            return f"{lane.messages} messages to {entry.message.recipient} are waiting, which is half of {limit}"
+        own = self._by_lane.get(entry.lane)
+        if own is not None and (limit := self._exceeded(own, entry, 2)):
+            return f"{own.messages} messages to {entry.message.recipient} are waiting, which is half of {limit}"
         if self.usage.messages and (limit := self._exceeded(self.usage, entry, 1)):
             return f"{self.usage.messages} messages are waiting, which is {limit}"
+        # Only if there are enough others, since all lanes are looked at.
+        if self._exceeded(self.usage, entry, 4) and self._unavailable(entry.message.recipient):
+            held = OutboxUsage()
+            for lane, usage in self._by_lane.items():
+                if self._unavailable(lane.recipient):
+                    held.messages += usage.messages
+                    held.parts += usage.parts
+                    held.size += usage.size
+            if held.messages and (limit := self._exceeded(held, entry, 4)):
+                return f"{held.messages} messages wait for rooms that the bot is not in, which is a quarter of {limit}"
         return ""
 
     def _exceeded(self, usage: OutboxUsage, entry: Entry[Any], share: int) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -15,6 +16,21 @@ P = TypeVar("P")
 
 class NotConfirmed(Exception):
     """The connection broke before the network confirmed a part. The outbox sends the part again."""
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Functions that get what happens to messages that aren't sent at once. They are called on the reactor.
+
+    :param dropped: Gets the number of messages that were given up, and the reason; the log has them.
+    :param rejected: Gets a message that the network rejects, and the reason; the log has it.
+    :param waiting: Gets a room that messages wait for, their number by origin, and why the bot is outside of the room. If it returns
+        False, it is called again after a while.
+    """
+
+    dropped: Callable[[int, str], object] = lambda count, reason: None
+    rejected: Callable[[OutgoingMessage, str], object] = lambda message, reason: None
+    waiting: Callable[[str, Mapping[str, int], str], bool] = lambda recipient, origins, reason: True
 
 
 class Transport(Protocol[P]):

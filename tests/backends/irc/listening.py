@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -55,6 +55,11 @@ class Listener:
 
     def messages_dropped(self, backend: object, count: int, reason: str) -> None:
         self._tell("dropped", count, reason)
+
+    def messages_undelivered(
+        self, backend: object, recipient: str, origins: Mapping[str, int], reason: str, *, waiting: bool
+    ) -> None:
+        self._tell("undelivered", recipient, dict(origins), reason, waiting)
 
     def presence_changed(self, backend: object, presence: Presence) -> None:
         self._tell("presence", str(presence.identifier), presence.status)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.outbox import Outbox, OutboxLimits, outbox_limits
+from errklein.backends.outbox import Outbox, OutboxLimits, Reports, outbox_limits
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.ports import OutboxClosed, OutboxExpired, OutboxFull, SentLater
 from errklein.running import TokenBucket
@@ -68,7 +68,7 @@ class LanesTests(SynchronousTestCase):
             "net",
             self.network,
             OutboxLimits(**settings),
-            dropped=lambda count, reason: self.dropped.append((count, reason)),
+            reports=Reports(lambda count, reason: self.dropped.append((count, reason))),
             now=lambda: NOON + self.clock.seconds(),
         )
         if store is not None:
@@ -155,17 +155,81 @@ class LanesTests(SynchronousTestCase):
         self.confirm_all()
         self.assertEqual(self.network.got, ["a", "b", "c", "b", "c", "d"])
 
-    def test_whole_window_after_a_broken_one(self) -> None:
-        """As soon as a part is confirmed on the new connection, as many are unconfirmed as before."""
-        self.outbox = self.make(window=3)
-        self.send("a b c d")
-        self.outbox.resume()
+    def reconnect(self) -> None:
+        """Break the connection, and begin another one."""
         self.network.disconnect()
         self.outbox.pause()
         self.outbox.resume()
-        self.network.confirm()
-        self.clock.advance(0)
-        self.assertEqual(self.network.batches[1:], [["a"], ["b", "c", "d"]])
+
+    def test_parts_of_a_broken_window_are_sent_alone(self) -> None:
+        """After the connection broke, each part that was unconfirmed is sent alone, and as many of the others as before."""
+        self.outbox = self.make(window=3)
+        self.send("a b c d e f")
+        self.outbox.resume()
+        self.reconnect()
+        self.confirm_all()
+        self.assertEqual(self.network.batches[1:], [["a"], ["b"], ["c"], ["d", "e", "f"]])
+
+    def test_others_are_sent_before_a_broken_window(self) -> None:
+        """Messages of other lanes are sent before those that may have broken the connection, and an alert before all."""
+        self.outbox = self.make(window=3)
+        for text in ("a", "b", "c"):
+            self.send(text, f"#{text}")
+        self.outbox.resume()
+        for text in ("d", "e"):
+            self.send(text, f"#{text}")
+        self.outbox.send("#ops", "alert", priority=True)
+        self.reconnect()
+        self.confirm_all()
+        self.assertEqual(self.network.batches[1:], [["alert", "d", "e"], ["a"], ["b"], ["c"]])
+
+    def test_alert_in_a_broken_window(self) -> None:
+        """A message with priority that may have broken the connection is sent alone, before all others."""
+        self.outbox = self.make(window=3)
+        self.send("a", "#a")
+        self.outbox.send("#ops", "alert", priority=True)
+        self.outbox.resume()
+        self.send("b", "#b")
+        self.send("c", "#c")
+        self.reconnect()
+        self.confirm_all()
+        self.assertEqual(self.network.batches, [["alert", "a"], ["alert"], ["b", "c"], ["a"]])
+
+    def test_broken_window_takes_turns_with_a_stream_of_others(self) -> None:
+        """Messages that may have broken the connection are sent although others always wait."""
+        self.outbox = self.make(window=2)
+        self.send("a b", "#first")
+        self.outbox.resume()
+        for _ in range(2):
+            self.send(" ".join("cdefghijklm"), "#others")
+        self.reconnect()
+        for _ in range(10):
+            self.clock.advance(2)
+            self.network.confirm()
+        self.assertEqual([part for batch in self.network.batches[1:] for part in batch if part in "ab"], ["a", "b"])
+        self.assertIn(["a"], self.network.batches)
+        self.assertLess(len(self.network.got), 24)
+
+    def test_message_that_breaks_the_connection(self) -> None:
+        """Of 20 messages in a lane, the 19 others arrive after two more breaks; the cause is dropped after five that it broke alone."""
+        self.outbox = self.make(window=16)
+        for number in range(20):
+            self.send("poison" if number == 3 else f"m{number}")
+        self.outbox.resume()
+        arrived: dict[str, float] = {}
+        for _ in range(200):
+            while self.network.waiting:
+                in_flight = self.network.got[-len(self.network.waiting) :]
+                if "poison" in in_flight:
+                    self.reconnect()
+                else:
+                    arrived[in_flight[0]] = self.clock.seconds()
+                    self.network.confirm()
+                self.clock.advance(0)
+            self.clock.advance(1)
+        self.assertEqual(arrived, {f"m{number}": 0.0 for number in range(20) if number != 3})
+        self.assertEqual(self.network.got.count("poison"), 6)
+        self.assertEqual(self.dropped, [(1, "the connection broke 5 times while it was sent")])
 
     def test_slow_rooms_do_not_delay_people(self) -> None:
         """A recipient without a token doesn't delay others."""
@@ -504,7 +568,7 @@ class LanesTests(SynchronousTestCase):
         """After any events each accepted message is sent or rejected, and each lane keeps its order."""
         store = KeptMessages()
         self.clock = ThreadClock()
-        self.outbox = self.make(store, window=window, attempts=1000)
+        self.outbox = self.make(store, window=window, attempts=1000, isolates=False)
         self.outbox.resume()
         accepted: list[tuple[int, bool, str]] = []
         got: list[str] = []
@@ -530,7 +594,7 @@ class LanesTests(SynchronousTestCase):
                 if what == "restart":
                     self.outbox.close()
                 self.clock = ThreadClock()
-                self.outbox = self.make(store, window=window, attempts=1000)
+                self.outbox = self.make(store, window=window, attempts=1000, isolates=False)
                 self.outbox.resume()
             else:
                 self.clock.advance(0)
