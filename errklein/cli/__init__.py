@@ -133,7 +133,7 @@ def backends(config_file: str | None) -> int:
 
 
 def work_on_data(known: argparse.Namespace) -> int:
-    """Run a command for the stored data: import-errbot, backup, restore or storage. Return the exit status."""
+    """Run a command for the stored data: import-errbot, backup, restore, release-messages or storage. Return the exit status."""
     from errklein.cli import _data as data
     from errklein.plugins.packages import PackageDirectory
     from errklein.service import DataDirectory, errors_end_program, load_with_options
@@ -152,7 +152,10 @@ def work_on_data(known: argparse.Namespace) -> int:
         if known.command == "backup":
             return data.backup(config)
         if known.command == "restore":
-            return data.restore(config, Path(known.file) if known.file else None, known.force, known.trust)
+            file = Path(known.file) if known.file else None
+            return data.restore(config, file, known.force, known.trust, with_deliveries=known.with_deliveries)
+        if known.command == "release-messages":
+            return data.release_messages(config)
         if known.what == "get":
             return data.storage_get(config, known.namespace, known.missing_ok)
         return data.storage_set(config, known.namespace, sys.stdin.read(), merge=known.what == "merge")

@@ -13,13 +13,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from errklein import journal
 from errklein.compat.storages import check_storage, database_of, make_storage
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.config import Config
 from errklein.database import Access
 from errklein.logs import escape
-from errklein.ports import Storage
+from errklein.ports import JournalError, Storage
 from errklein.service import DataDirectory
 from errklein.storage import (
     BACKUP_NAME,
@@ -90,14 +91,32 @@ def import_errbot(config: Config, force: bool = False, trusted: Sequence[str] = 
 
 def backup(config: Config) -> int:
     """Write a backup to the data directory, as the command !backup does. The bot may run, unless its storage is a third party's."""
-    path = Path(config.BOT_DATA_DIR) / BACKUP_NAME
+    directory = Path(config.BOT_DATA_DIR)
+    path = directory / BACKUP_NAME
     with _storage_to_read(config) as storage:
         count = write_backup(path, rows_of(storage, _namespaces(config)))
-    _print_lines([f"{path}: {_values(count)}"])
+    with _journal_errors():
+        copied = journal.back_up(directory, path)
+    _print_lines([f"{path}: {_values(count)}", *([f"{copied}: deliveries and messages"] if copied else [])])
     return 0
 
 
-def restore(config: Config, file: Path | None = None, force: bool = False, trusted: Sequence[str] = ()) -> int:
+def release_messages(config: Config) -> int:
+    """Let the next start of the bot send the messages that a restore has paused."""
+    with _locked(config), _journal_errors():
+        count = journal.release_messages(Path(config.BOT_DATA_DIR))
+    _print_lines([f"messages to be sent at the next start, unless they are older than OUTBOX_MAX_AGE: {count}"])
+    return 0
+
+
+def restore(
+    config: Config,
+    file: Path | None = None,
+    force: bool = False,
+    trusted: Sequence[str] = (),
+    *,
+    with_deliveries: bool = False,
+) -> int:
     """Store the values of a backup of errklein or errbot in an empty bot.
 
     :param config: the bot's configuration.
@@ -105,9 +124,13 @@ def restore(config: Config, file: Path | None = None, force: bool = False, trust
     :param force: also restore into a bot with values, and replace those of the same name; a backup of them is written first.
     :param trusted: additional names that the values may use, as "module.qualname". If a value uses another name that isn't
         allowed, nothing is restored.
+    :param with_deliveries: also replace the journal by its backup, which belongs to the file. What waits in it is paused.
     """
     file = _default_backup(config) if file is None else file
     read = read_any_backup(file)
+    if with_deliveries:
+        with _journal_errors():
+            journal.check_backup(journal.backup_of(file))
     refusals, warnings = check_rows(read.rows, NameJudge(plugs_of(config)), trusted)
     if refusals:
         return _print_errors([*refusals, f"{file}: nothing was restored"])
@@ -121,7 +144,16 @@ def restore(config: Config, file: Path | None = None, force: bool = False, trust
         if present:
             _back_up_first(config, storage, "before-restore.jsonl")
         _put(storage, read.rows, trusted=trusted)
-    _print_lines([*warnings, f"{_values(len(read.rows))} restored from {file}"])
+        _print_lines([*warnings, f"{_values(len(read.rows))} restored from {file}"])
+        if with_deliveries:
+            with _journal_errors():
+                counts = journal.restore_paused(Path(config.BOT_DATA_DIR), journal.backup_of(file))
+            _print_lines(
+                [
+                    f"deliveries restored, {counts[0]} of which wait until !webhook resume",
+                    f"messages restored, which wait until `errklein release-messages`: {counts[1]}",
+                ]
+            )
     return _print_errors(read.problems)
 
 
@@ -174,6 +206,12 @@ def _locked_storage(config: Config, *, create: bool = False) -> Iterator[Storage
 
     :param create: create a missing data directory; otherwise DataDirectoryError is raised.
     """
+    with _locked(config, create=create), closing(make_storage(config)) as storage:
+        yield storage
+
+
+@contextmanager
+def _locked(config: Config, *, create: bool = False) -> Iterator[None]:
     data = _data_of(config)
     if not create:
         data.check_exists()
@@ -182,10 +220,17 @@ def _locked_storage(config: Config, *, create: bool = False) -> Iterator[Storage
     data.prepare()
     data.lock()
     try:
-        with closing(make_storage(config)) as storage:
-            yield storage
+        yield
     finally:
         data.unlock()
+
+
+@contextmanager
+def _journal_errors() -> Iterator[None]:
+    try:
+        yield
+    except JournalError as error:
+        raise StorageError(str(error)) from error
 
 
 @contextmanager

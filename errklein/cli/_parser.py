@@ -270,10 +270,10 @@ def _add_data(commands: argparse._SubParsersAction[Any]) -> None:
     _add(
         commands,
         "backup",
-        "write all stored values to a backup",
+        "write all stored values, deliveries and messages to a backup",
         """\
-        Write all stored values to backup.jsonl in the data directory, as the command !backup does.
-        The bot must be stopped.
+        Write all stored values to backup.jsonl in the data directory, and the deliveries and the
+        messages that wait to backup.journal.sqlite, as the command !backup does. The bot may run.
 
         examples:
           errklein backup
@@ -288,9 +288,12 @@ def _add_data(commands: argparse._SubParsersAction[Any]) -> None:
         """\
         Restore the values of a backup of errklein (backup.jsonl) or errbot (backup.py). Nothing in
         the file is run. The bot must be stopped, and have no values, unless --force is given.
+        With --with-deliveries, the journal of webhooks and messages is replaced by the one of the
+        backup. Nothing that waits in it is run or sent: its webhooks and messages are paused.
 
         examples:
           errklein restore
+          errklein restore --with-deliveries
           errklein restore /var/backups/bot.jsonl --force
         """,
         config,
@@ -305,6 +308,23 @@ def _add_data(commands: argparse._SubParsersAction[Any]) -> None:
     )
     restoring.add_argument(
         "--force", action="store_true", help="replace values of the same name; a backup of them is written first"
+    )
+    restoring.add_argument(
+        "--with-deliveries", action="store_true", help="also restore deliveries and messages, paused"
+    )
+    _add(
+        commands,
+        "release-messages",
+        "send the messages that a restore has paused, at the next start",
+        """\
+        Let the next start send the messages that `errklein restore --with-deliveries` has paused,
+        unless they are older than OUTBOX_MAX_AGE. The bot must be stopped.
+
+        examples:
+          errklein release-messages
+        """,
+        config,
+        data,
     )
     storage = _add(
         commands,

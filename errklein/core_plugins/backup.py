@@ -8,6 +8,8 @@ from errklein.chat import Message
 from errklein.commands import botcmd
 from errklein.core_plugins import CorePlugin
 from errklein.dispatch import DetailedError
+from errklein.journal import back_up
+from errklein.ports import JournalError
 from errklein.storage import BACKUP_NAME, StorageError, rows_of, write_backup
 from errklein.text import code
 
@@ -17,9 +19,9 @@ class Backup(CorePlugin):
 
     @botcmd(admin_only=True)
     def backup(self, msg: Message, args: str) -> str:
-        """Back up all stored data, secrets included, to a file.
+        """Back up all stored data, secrets included, to files.
 
-        The file is backup.jsonl in BOT_DATA_DIR. `errklein restore` reads it.
+        The files are backup.jsonl and backup.journal.sqlite in BOT_DATA_DIR. `errklein restore` reads them.
         """
         bot = self._bot
         path = Path(bot.bot_config.BOT_DATA_DIR) / BACKUP_NAME
@@ -28,7 +30,9 @@ class Backup(CorePlugin):
         names = {"core", "repomgr", *backends, *(plugin.name for plugin in bot.plugin_manager.found)}
         try:
             count = write_backup(path, rows_of(bot.storage, names))
-        except StorageError as error:
+            if bot.bot_config.STORAGE != "Memory":
+                back_up(path.parent, path)
+        except (JournalError, StorageError) as error:
             summary = "The backup failed"
             raise DetailedError(f"{summary}: {code(str(error))}", summary) from error
         return f"Backup of {count} values written to {code(str(path))}. It contains their secrets."

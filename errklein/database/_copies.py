@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from errklein.database._errors import DatabaseError
+from errklein.database._errors import DatabaseError, explained
 
 SUFFIXES = ("", "-wal", "-shm")
 """The files of a database: its pages, the write-ahead log, which has the latest transactions, and the log's index."""
@@ -59,6 +59,7 @@ def write_copy(path: Path, copy: Path) -> None:
     """Copy the file as of its last transaction. When this returns, the copy is complete and on disk, with mode 0600.
 
     :raises OSError: if the copy can't be written; there is no part of it then.
+    :raises DatabaseError: if the file can't be read, or the copy is too large for the disk.
     """
     unfinished = copy.with_name(f"{copy.name}.unfinished")
     try:
@@ -74,5 +75,13 @@ def write_copy(path: Path, copy: Path) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
+    except sqlite3.Error as error:
+        raise explained(path, error) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def remove_database(path: Path) -> None:
+    """Remove the file and its side files. No process may be using it."""
+    for end in SUFFIXES:
+        path.with_name(path.name + end).unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """The journal of webhooks: received deliveries, their outcome, and what is still to be run."""
 
 from errklein.journal._archive import JournalArchive, open_archive
+from errklein.journal._backup import back_up, backup_of, check_backup, release_messages, restore_paused
 from errklein.journal._memory import MemoryJournal
 from errklein.journal._memory_outbox import MemoryOutboxStore
 from errklein.journal._queue import DeliveryQueue
@@ -20,6 +21,11 @@ __all__ = [
     "Retention",
     "RetryPolicy",
     "SQLiteJournal",
+    "back_up",
+    "backup_of",
+    "check_backup",
     "log_replay",
     "open_archive",
+    "release_messages",
+    "restore_paused",
 ]
