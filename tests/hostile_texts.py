@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
-from itertools import islice
+from itertools import combinations, islice, product
 from pathlib import Path
 from re import _constants as codes  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
@@ -34,6 +34,9 @@ TRIED = 1024
 
 IN_NO_TIME = 0.03
 """Seconds for a large text that need no comparison: a quadratic search takes a thousand times as long."""
+
+MOST_FOR_PATTERN = 600
+"""About how many texts are tried with a pattern."""
 
 CPU_LIMIT = 180
 """The seconds of CPU time for all comparisons, which take about 20."""
@@ -233,29 +236,28 @@ NOT_FROM_OUTSIDE = {
 # Making texts.
 
 
-def texts_for(pattern: re.Pattern[Any]) -> list[Source]:
-    """Return texts from a pattern: its characters, pairs of them, and parts of what it matches, repeated, with several ends."""
+def texts_for(pattern: re.Pattern[Any], most: int) -> list[Source]:
+    """Return about `most` texts for a pattern: parts of what it matches, and its characters, repeated, with several ends."""
     text = pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode("latin-1")
     tree = parser.parse(text, pattern.flags & ~re.UNICODE if isinstance(pattern.pattern, bytes) else pattern.flags)
-    alphabet = "".join(dict.fromkeys([*_characters(tree), *_COMMON]))
-    sequences = list(islice(_sequences(tree, alphabet, {}), 24))
-    sources: dict[Source, None] = {}
-    for character in alphabet:
-        for before in ("", *(_first(pieces) for pieces in sequences[:2])):
-            sources.update(dict.fromkeys(Source(before, character, end) for end in ("", "\0")))
+    own = list(dict.fromkeys(_characters(tree)))
+    alphabet = "".join(dict.fromkeys([*own, *_COMMON]))
+    sequences = [pieces[:40] for pieces in islice(_sequences(tree, alphabet, {}), 24)]
+    first = [Source("", character, "") for character in alphabet]
+    rest = []
     for pieces in sequences:
-        pieces = pieces[:40]
-        for begin in range(len(pieces)):
-            for end in range(begin + 1, min(len(pieces), begin + 8) + 1):
-                before, rest = _first(pieces[:begin]), _first(pieces[end:])
-                for unit in _variants(pieces[begin:end]):
-                    sources[Source(before, unit, "")] = sources[Source("", unit, rest)] = None
-    own = list(dict.fromkeys(_characters(tree)))[:12]
-    for one in own:
-        for other in [*own, "a"]:
-            sources[Source("", one + other, "")] = None
-            sources[Source("", one, other)] = None
-    return [source for source in sources if source.unit]
+        for begin, end in combinations(range(len(pieces) + 1), 2):
+            if end - begin <= 8:
+                before, after = _first(pieces[:begin]), _first(pieces[end:])
+                units = list(_variants(pieces[begin:end]))
+                first += [Source(before, units[0], ""), Source("", units[0], after)]
+                rest += [Source(*around) for unit in units[1:] for around in ((before, unit, ""), ("", unit, after))]
+    for character in alphabet:
+        befores = ("", *map(_first, sequences[:2]))
+        rest += [Source(before, character, end) for before in befores for end in ("", "\0")]
+    for one, other in product(own[:12], [*own[:12], "a"]):
+        rest += [Source("", one + other, ""), Source("", one, other)]
+    return _some(list(dict.fromkeys(first)), most // 2) + _some(list(dict.fromkeys(rest)), most // 2)
 
 
 def texts_of_literals(module: ModuleType) -> list[Source]:
@@ -361,7 +363,7 @@ def seconds(work: Callable[[], object]) -> float:
 def slow(function: Callable[[str], object], sources: Collection[Source]) -> str:
     """Return which text takes a function more than linear time, or ""."""
     timed = []
-    for source in sources:
+    for source in filter(lambda source: source.unit, sources):
         text = source.of_size(TRIED)
         timed.append((seconds(lambda text=text: function(text)), source))  # type: ignore[misc]
     for _, source in sorted(timed, reverse=True)[:SLOWEST]:
@@ -414,8 +416,8 @@ class Tested(NamedTuple):
     before: str = ""
 
 
-MOST_TEXTS = 200
-"""The number of texts from patterns that are tried with each function; four times as many are with each pattern."""
+MOST_FOR_FUNCTION = 100
+"""About how many texts of each pattern and module are tried with a function."""
 
 
 def functions() -> list[Tested]:
@@ -539,14 +541,16 @@ def functions() -> list[Tested]:
 def texts_of_function(tested: Tested, found: Sequence[FoundPattern]) -> list[Source]:
     """Return texts from the patterns and strings in the modules of a function."""
     places = tuple(f"{name}{end}" for name in tested.modules for end in ".:")
-    sources = [source for one in found if one.place.startswith(places) for source in texts_for(one.pattern)]
-    literals = [source for name in tested.modules for source in texts_of_literals(import_module(name))]
-    chosen = [*_some(sources, MOST_TEXTS), *_some(literals, MOST_TEXTS)]
-    return [source._replace(before=tested.before + source.before) for source in chosen]
+    sources = [
+        source for one in found if one.place.startswith(places) for source in texts_for(one.pattern, MOST_FOR_FUNCTION)
+    ]
+    for name in tested.modules:
+        sources += _some(texts_of_literals(import_module(name)), MOST_FOR_FUNCTION)
+    return [source._replace(before=tested.before + source.before) for source in sources]
 
 
-def _some(sources: Sequence[Source], most: int) -> Sequence[Source]:
-    return sources[:: 1 + len(sources) // most]
+def _some(sources: Sequence[Source], most: int) -> list[Source]:
+    return list(sources[:: 1 + len(sources) // most])
 
 
 def main() -> None:
@@ -556,7 +560,7 @@ def main() -> None:
     found = patterns(modules())
     for one in found:
         if not one.place.startswith(tuple(NOT_FROM_OUTSIDE)):
-            _compare(one.place, uses_of(one), _some(texts_for(one.pattern), 4 * MOST_TEXTS))
+            _compare(one.place, uses_of(one), texts_for(one.pattern, MOST_FOR_PATTERN))
     for tested in functions():
         _compare(tested.name, without_errors(tested.call), texts_of_function(tested, found))
     print("compared all", flush=True)

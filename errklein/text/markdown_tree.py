@@ -122,7 +122,7 @@ _LINKS = {
 class Fences(Preprocessor):
     """Replaces fenced code by placeholders before the text is parsed as Markdown."""
 
-    FENCE = re.compile(r"(`{3,}+|~{3,}+)[^`]*")
+    FENCE = re.compile(r"(`{3,}+|~{3,}+)([^`]*)")
 
     def run(self, lines: list[str]) -> list[str]:
         """Return the lines with a placeholder for each code block."""
@@ -140,14 +140,18 @@ class Fences(Preprocessor):
             ends = closing.get(fence[1], []) if fence else []
             while ends and ends[-1] <= number:
                 ends.pop()
-            if ends:
+            if fence and ends:
                 code = "".join(f"{line}\n" for line in lines[number + 1 : ends[-1]])
-                result += ["", "", self.md.htmlStash.store(Code(code)), "", ""]
+                result += ["", "", self.md.htmlStash.store(self.stored(fence[2], code)), "", ""]
                 number = ends[-1]
             else:
                 result.append(lines[number])
             number += 1
         return result
+
+    def stored(self, info: str, code: str) -> Any:
+        """Return what is stored in place of a code block; `info` follows the opening fence."""
+        return Code(code)
 
 
 class _Abbreviations(Preprocessor):

@@ -49,6 +49,20 @@ class XhtmlTests(SynchronousTestCase):
         self.assertEqual('<p><em color="red">r</em></p>', to_xhtml("*r*{: color='red' }"))
         self.assertIn("<td>a<br/>b</td>", to_xhtml("| h |\n|-|\n| a<br/>b |"))
 
+    def test_code_blocks(self) -> None:
+        """A code block has the language after its fence as class, and its text is escaped."""
+        for info, attribute in (
+            ("", ""),
+            ("python", ' class="language-python"'),
+            (" {.c++ #id}", ' class="language-c++"'),
+            (' "x" <script>', ""),
+        ):
+            for fence in ("```", "~~~~"):
+                page = to_xhtml(f"a\n\n{fence}{info}\n<b> &amp; \n\n  {{: id=x }}\n{fence}\n\nb")
+                code = f"<pre><code{attribute}>&lt;b&gt; &amp;amp; \n\n  {{: id=x }}\n</code></pre>"
+                self.assertEqual(page, f"<p>a</p>\n{code}\n<p>b</p>")
+        self.assertEqual(to_xhtml("~~~~" + "\t" * 4000), "<p>~~~~</p>")
+
     def test_tags_are_text(self) -> None:
         """Tags are shown as text, except line breaks; in code these are text too."""
         self.assertEqual("<p>&lt;b&gt;x&lt;/b&gt;</p>", to_xhtml("<b>x</b>"))
