@@ -215,7 +215,9 @@ class Benchmark:
         verdicts = []
         rows = [["req/s (CPU µs)", *LEVELS]]
         with ExitStack() as stack:
-            servers = {level: self._errklein(stack, f"WEBHOOK_LOG = {level!r}\n") for level in LEVELS}
+            servers = {
+                level: self._errklein(stack, f"WEBHOOK_LOG = {level!r}\nWEBHOOK_LOG_RATE = None\n") for level in LEVELS
+            }
             for kind in KINDS:
                 path = f"after_{kind}"
                 for _ in self._rounds([(server, path) for server in servers.values()]):

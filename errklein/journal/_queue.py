@@ -149,7 +149,8 @@ class DeliveryQueue:
         :param window: The seconds for which the key of the delivery is remembered.
         """
         route, size = delivery.route, _size(delivery)
-        if self._accepting > MEMORY:
+        # Strangers leave room for others.
+        if self._accepting > (MEMORY if delivery.verified else MEMORY // 4):
             return fail(JournalError("too many requests wait for the disk"))
         self._accepting += size
         at_once = self._may_begin(route)

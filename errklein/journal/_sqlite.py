@@ -34,7 +34,7 @@ LOG_SIZE = 1_000_000
 """The bytes of logged deliveries that are written at once, without that delay."""
 
 LOG_LIMIT = 32_000_000
-"""The bytes of logged deliveries that may wait for the disk. Above it, they are dropped."""
+"""The bytes of logged deliveries that may wait for the disk. Above it, they are dropped, and unverified ones above a quarter."""
 
 _ENTRY_SIZE = 2000
 
@@ -183,7 +183,7 @@ class SQLiteJournal:
             return
         request = delivery.request
         size = _ENTRY_SIZE + (len(request.body) if request is not None and request.body is not None else 0)
-        if self._waiting_size + size > LOG_LIMIT:
+        if self._waiting_size + size > (LOG_LIMIT if delivery.verified else LOG_LIMIT // 4):
             self._drop(1, "the disk is too slow")
             return
         if self._flush is None:

@@ -48,10 +48,8 @@ def grouped(deliveries: Sequence[StoredDelivery]) -> list[str]:
         if len(left) < len(group):
             lines.append(f"  the sender has repeated {len(group) - len(left)} of them")
         if left and state == DeliveryState.REFUSED:
-            ids = [_one_line(one.key) for one in left if one.key]
-            lines.append(
-                f"  not stored: the sender must send {len(left)} again, with sender-id: {', '.join(ids) or 'unknown'}"
-            )
+            ids = ", ".join(dict.fromkeys(_one_line(one.key) or "unknown" for one in left))
+            lines.append(f"  not stored: the sender must send {len(left)} again, with sender-id: {ids}")
         elif left and state in (DeliveryState.FAILED, DeliveryState.DEAD):
             lines.append(f"  to replay: {' '.join(str(one.id) for one in left)}")
     return lines

@@ -324,6 +324,14 @@ class MemoryTests(QueueCase):
         self.assertEqual([self.successResultOf(one) for one in waiting[:2]], [None, None])
         self.assertNoResult(self.queue.accept(self.delivery(body=large)))
 
+    def test_slow_disk_and_strangers(self):
+        """Requests for unverified webhooks are refused when a quarter of these bytes wait, others aren't."""
+        self.patch(self.queue_module, "MEMORY", 10_000_000)
+        self.journal.late = {"record"}
+        self.queue.accept(self.delivery(body=b"0" * 3_000_000))
+        self.failureResultOf(self.queue.accept(self.delivery()._replace(verified=False)), JournalError)
+        self.assertNoResult(self.queue.accept(self.delivery()))
+
 
 class PassingClock(Clock):
     """A clock on which time passes between two calls, as on every real one."""

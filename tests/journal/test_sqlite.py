@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.database import Database, DatabaseError
+from errklein.database import Access, Database, DatabaseError
 from errklein.journal import Redaction, Retention, SQLiteJournal, _sqlite
 from errklein.journal._rows import head_of
 from errklein.ports import Journal, JournalError
@@ -346,7 +346,7 @@ class UpgradeTests(FileCase):
         self.result_of(self.journal.finish(1, OK))
         self.assertEqual(self.result_of(self.journal.replay([2])), [2])
         copy = self.path.with_name("journal.sqlite.before-3")
-        Database(copy, _sqlite.MIGRATIONS[:2], upgrade=False).close()
+        Database(copy, _sqlite.MIGRATIONS[:2], Access.READ).close()
 
 
 class FullDiskTests(FileCase):
@@ -456,6 +456,17 @@ class SlowDiskTests(FileCase):
             [duplicate, received, received, duplicate, received, duplicate],
         )
         self.assertEqual([self.state(known), self.state(known + 1)], [DeliveryState.DONE, DeliveryState.DEAD])
+
+    def test_strangers_leave_room(self) -> None:
+        """Logged deliveries of unverified webhooks are dropped above a quarter of 32 MB, so that others are still logged."""
+        body = REQUEST._replace(body=b"x" * 998_000)
+        for _ in range(20):
+            self.journal.log(self.delivery(request=body, verified=False)._replace(state=DeliveryState.DONE))
+        failed = self.delivery(request=body)._replace(state=DeliveryState.FAILED)
+        self.journal.log(failed)
+        self.settle()
+        found = self.find(limit=100)
+        self.assertEqual((len(found), found[0]), (9, failed.id))
 
     def test_log_is_bounded(self) -> None:
         """If the disk is too slow, logged deliveries above 32 MB are dropped with one warning; `ack="now"` is stored."""
