@@ -122,8 +122,8 @@ _PATTERNS = (
 )
 """Patterns of secrets, each with a lower-case string that every text with a match contains."""
 
-_BEFORE, _AFTER = 4096, 256
-"""The numbers of characters before and after a part of a text in which secrets of the part begin and end."""
+_AROUND, _BEFORE = 256, 4096
+"""The number of characters around a cut in which a secret begins and ends, and before a part of a text."""
 
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -253,19 +253,27 @@ class Masker:
         return self._masked(text, _by_surroundings(text))
 
     def cut(self, text: str, most: int, ellipsis: str = "…") -> str:
-        """Return the text, or its first `most` characters, masked, and an ellipsis if it is longer.
+        """Return the text, or its first `most` characters and an ellipsis if it is longer, to be masked afterwards.
 
-        The time depends on `most` alone. A secret at the end of these characters is masked with what follows it.
+        A secret that continues after these characters is masked, since masking wouldn't recognise its beginning.
         """
-        return text if len(text) <= most else self.part(text, 0, most) + ellipsis
+        if len(text) <= most:
+            return text
+        self._forget_collected()
+        end = most
+        for around, find in ((self._longest + _AROUND, self._known), (_AROUND, _by_surroundings)):
+            first = max(0, most - around)
+            spans = find(text[first : most + around])
+            end = min([end, *(first + begin for begin, stop in spans if begin < most - first <= stop)])
+        return text[:end] + (MASK if end < most else "") + ellipsis
 
     def part(self, text: str, begin: int, end: int) -> str:
         """Return the characters between these positions, masked with regard to those around them."""
         self._forget_collected()
         spans = []
         for before, after, find in (
-            (self._longest + _AFTER, self._longest + _AFTER, self._known),
-            (_BEFORE, _AFTER, _by_surroundings),
+            (self._longest + _AROUND, self._longest + _AROUND, self._known),
+            (_BEFORE, _AROUND, _by_surroundings),
         ):
             first = max(0, begin - before)
             found = ((one + first - begin, end + first - begin) for one, end in find(text[first : end + after]))
@@ -365,14 +373,12 @@ def _by_surroundings(text: str) -> Iterator[Span]:
                 found.span("secret" if found["quoted"] is None else "quoted") for found in _ASSIGNMENT.finditer(text)
             )
         for needle, name, value in (("=", _PARAMETER, _VALUE), (":", _ITEM, _QUOTED)):
-            found = name.search(text) if needle in text else None
-            while found is not None:
-                end = found.end()
-                secret = value.match(text, end) if is_secret(found["name"]) else None
-                if secret is not None:
+            end = 0
+            for found in name.finditer(text) if needle in text else ():
+                # A name within the value of another one also ends there.
+                if found.start() >= end and is_secret(found["name"]) and (secret := value.match(text, found.end())):
                     yield secret.span(secret.lastgroup or 0)
                     end = secret.end()
-                found = name.search(text, end)
 
 
 def forms_of(secret: str) -> set[str]:

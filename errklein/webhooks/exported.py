@@ -69,7 +69,7 @@ def described(outcome: Outcome) -> str:
 def details(delivery: StoredDelivery) -> list[str]:
     """Return a delivery as lines of plain text without its body: the summary, further facts, the attempts, the request, its headers.
 
-    Only the beginning of a long target or header is returned, masked.
+    Only the beginning of a long target or header is returned. Mask the lines before they are shown.
     """
     facts = {"request": delivery.request_id, "ack": delivery.ack, "attempt": delivery.attempt}
     if delivery.due_at and delivery.state is DeliveryState.RETRY:
