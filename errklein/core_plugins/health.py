@@ -60,7 +60,10 @@ class Health(CorePlugin):
     @concurrent
     @botcmd(admin_only=True)
     async def restart(self, msg: Message, args: str) -> str:
-        """Restart the bot with the same command line, unless config.py has an error."""
+        """Restart the bot with the same command line.
+
+        The bot goes on if config.py has an error.
+        """
         try:
             await maybeDeferred(self._bot.restart)
         except CannotRestart as error:
