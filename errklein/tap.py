@@ -28,14 +28,13 @@ from errklein.service import (
     load_with_options,
     reactor_deadline,
 )
-from errklein.service.network_settings import log_network_warnings
 from errklein.service.process_exit import remove_stale_pid_file
 from errklein.service.sentry import start_sentry
 from errklein.service.startup_checks import (
     check_current_directory,
     check_in_process,
     check_start,
-    warn_of_environment_problems,
+    warn_of_problems,
 )
 from errklein.service.twistd_options import TwistdOptions
 from errklein.wiring import wire
@@ -189,8 +188,7 @@ def _make_service(options: Options) -> IService:
         bot = make_bot()
         if status is not None:
             status.watch(bot)
-        warn_of_environment_problems(bot)
-        log_network_warnings(bot)
+        warn_of_problems(bot)
         supervision.notify = bot.notices.post
         return ReloadingBot(bot, reactor) if options["reload"] else bot
 

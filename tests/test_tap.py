@@ -132,7 +132,7 @@ class CommandLineTests(SynchronousTestCase):
         bot.start()
         self.addCleanup(bot.stop)
         self.patch(startup_checks, "environment_problems", lambda: ["treq is missing; …"])
-        startup_checks.warn_of_environment_problems(bot.bot)
+        startup_checks.warn_of_problems(bot.bot)
         self.assertEqual(bot.sent_to("@admin"), ["treq is missing; …"])
 
     def test_mistakes_about_irc(self) -> None:

@@ -30,8 +30,7 @@ from errklein.running import Placement, explain_placement
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import DataDirectory, errors_end_program, load_with_options
 from errklein.service.log_setup import check_log_file
-from errklein.service.network_settings import network_warnings
-from errklein.service.startup_checks import check_config
+from errklein.service.startup_checks import check_config, network_warnings
 from errklein.webhooks import Hook
 from errklein.wiring import wire
 

@@ -20,7 +20,7 @@ from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.config import Config
 from errklein.database import Access
 from errklein.logs import escape
-from errklein.ports import JournalError, Storage
+from errklein.ports import Storage
 from errklein.service import DataDirectory
 from errklein.storage import (
     BACKUP_NAME,
@@ -95,15 +95,14 @@ def backup(config: Config) -> int:
     path = directory / BACKUP_NAME
     with _storage_to_read(config) as storage:
         count = write_backup(path, rows_of(storage, _namespaces(config)))
-    with _journal_errors():
-        copied = journal.back_up(directory, path)
+    copied = journal.back_up(directory, path)
     _print_lines([f"{path}: {_values(count)}", *([f"{copied}: deliveries and messages"] if copied else [])])
     return 0
 
 
 def release_messages(config: Config) -> int:
     """Let the next start of the bot send the messages that a restore has paused."""
-    with _locked(config), _journal_errors():
+    with _locked(config):
         count = journal.release_messages(Path(config.BOT_DATA_DIR))
     _print_lines([f"messages to be sent at the next start, unless they are older than OUTBOX_MAX_AGE: {count}"])
     return 0
@@ -129,8 +128,7 @@ def restore(
     file = _default_backup(config) if file is None else file
     read = read_any_backup(file)
     if with_deliveries:
-        with _journal_errors():
-            journal.check_backup(journal.backup_of(file))
+        journal.check_backup(journal.backup_of(file))
     refusals, warnings = check_rows(read.rows, NameJudge(plugs_of(config)), trusted)
     if refusals:
         return _print_errors([*refusals, f"{file}: nothing was restored"])
@@ -146,8 +144,7 @@ def restore(
         _put(storage, read.rows, trusted=trusted)
         _print_lines([*warnings, f"{_values(len(read.rows))} restored from {file}"])
         if with_deliveries:
-            with _journal_errors():
-                counts = journal.restore_paused(Path(config.BOT_DATA_DIR), journal.backup_of(file))
+            counts = journal.restore_paused(Path(config.BOT_DATA_DIR), journal.backup_of(file))
             _print_lines(
                 [
                     f"deliveries restored, {counts[0]} of which wait until !webhook resume",
@@ -223,14 +220,6 @@ def _locked(config: Config, *, create: bool = False) -> Iterator[None]:
         yield
     finally:
         data.unlock()
-
-
-@contextmanager
-def _journal_errors() -> Iterator[None]:
-    try:
-        yield
-    except JournalError as error:
-        raise StorageError(str(error)) from error
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from pathlib import Path
 from errklein.chat import Message
 from errklein.commands import botcmd
 from errklein.core_plugins import CorePlugin
+from errklein.database import DatabaseError
 from errklein.dispatch import DetailedError
 from errklein.journal import back_up
-from errklein.ports import JournalError
 from errklein.storage import BACKUP_NAME, StorageError, rows_of, write_backup
 from errklein.text import code
 
@@ -32,7 +32,7 @@ class Backup(CorePlugin):
             count = write_backup(path, rows_of(bot.storage, names))
             if bot.bot_config.STORAGE != "Memory":
                 back_up(path.parent, path)
-        except (JournalError, StorageError) as error:
+        except (DatabaseError, StorageError) as error:
             summary = "The backup failed"
             raise DetailedError(f"{summary}: {code(str(error))}", summary) from error
         return f"Backup of {count} values written to {code(str(path))}. It contains their secrets."

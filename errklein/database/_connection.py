@@ -12,7 +12,7 @@ from typing import Any
 
 from errklein.database._copies import BUSY_TIMEOUT, SUFFIXES, connect, connect_to_read, copy_to_memory
 from errklein.database._errors import DatabaseError, explained
-from errklein.database._migrations import Migration, apply_migrations, check_version, upgrade_notice
+from errklein.database._migrations import Migration, apply_migrations, check_version
 
 
 class Access(Enum):
@@ -147,20 +147,6 @@ class Database:
         except sqlite3.Error as error:
             self.check_files()
             raise explained(self.path, error) from error
-
-
-def upgrade_of(path: Path, migrations: Sequence[Migration]) -> str:
-    """Return the sentence that the start of the bot will convert the file; "" if it won't, or if there is no file.
-
-    :raises DatabaseError: if the file can't be read, or used by this errklein.
-    """
-    if not path.exists():
-        return ""
-    try:
-        with closing(connect_to_read(path)) as connection:
-            return upgrade_notice(connection, path, migrations)
-    except sqlite3.Error as error:
-        raise explained(path, error) from error
 
 
 def _inode(file: Path) -> tuple[int, int] | None:

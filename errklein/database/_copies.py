@@ -58,8 +58,7 @@ def copy_to_memory(path: Path) -> sqlite3.Connection:
 def write_copy(path: Path, copy: Path) -> None:
     """Copy the file as of its last transaction. When this returns, the copy is complete and on disk, with mode 0600.
 
-    :raises OSError: if the copy can't be written; there is no part of it then.
-    :raises DatabaseError: if the file can't be read, or the copy is too large for the disk.
+    :raises DatabaseError: if the file can't be read, or the copy can't be written; there is no part of it then.
     """
     unfinished = copy.with_name(f"{copy.name}.unfinished")
     try:
@@ -77,6 +76,8 @@ def write_copy(path: Path, copy: Path) -> None:
             os.close(directory)
     except sqlite3.Error as error:
         raise explained(path, error) from error
+    except OSError as error:
+        raise DatabaseError(f"{copy} can't be written: {error.strerror}") from error
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
-from errklein.database._copies import write_copy
-from errklein.database._errors import DatabaseError
+from errklein.database._copies import connect_to_read, write_copy
+from errklein.database._errors import DatabaseError, explained
 
 Migration = str
 """The SQL statements that upgrade a file of version n to version n + 1."""
@@ -44,11 +45,7 @@ def apply_migrations(
         version = _known_version(connection, path, migrations)
         if back_up and 0 < version < len(migrations):
             # The transaction has the write lock, so nobody changes the file between the backup and the upgrade.
-            copy = backup_of(path, version)
-            try:
-                write_copy(path, copy)
-            except OSError as error:
-                raise DatabaseError(f"{copy}: the backup before the upgrade failed: {error.strerror}") from error
+            write_copy(path, path.with_name(f"{path.name}.before-{version + 1}"))
         for migration in migrations[version:]:
             for statement in _statements(migration):
                 connection.execute(statement)
@@ -66,20 +63,22 @@ def check_version(connection: sqlite3.Connection, path: Path, migrations: Sequen
         )
 
 
-def upgrade_notice(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> str:
-    """Return the sentence that the start of the bot will convert the file; "" if it won't. Raises DatabaseError."""
-    version = _known_version(connection, path, migrations)
-    if not 0 < version < len(migrations):
+def upgrade_of(path: Path, migrations: Sequence[Migration]) -> str:
+    """Return the sentence that the start of the bot will convert the file; "" if it won't, or if there is no file.
+
+    :raises DatabaseError: if the file can't be read, or used by this errklein.
+    """
+    if not path.exists():
         return ""
-    return (
-        f"{path} will be converted at the start, from schema {version} to {len(migrations)}; "
-        f"{backup_of(path, version).name} will be a copy of the old file"
+    try:
+        with closing(connect_to_read(path)) as connection:
+            version = _known_version(connection, path, migrations)
+    except sqlite3.Error as error:
+        raise explained(path, error) from error
+    change = (
+        f"from schema {version} to {len(migrations)}; {path.name}.before-{version + 1} will be a copy of the old file"
     )
-
-
-def backup_of(path: Path, version: int) -> Path:
-    """Return the path of the copy that is made of a file of this version before it is upgraded."""
-    return path.with_name(f"{path.name}.before-{version + 1}")
+    return f"{path} will be converted at the start, {change}" if 0 < version < len(migrations) else ""
 
 
 def _known_version(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> int:

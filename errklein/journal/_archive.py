@@ -22,22 +22,22 @@ class JournalArchive:
 
     def find(self, query: DeliveryQuery) -> Sequence[StoredDelivery]:
         """Return the deliveries of a query, newest first, without their requests."""
-        with journal_errors():
+        with _journal_errors():
             return _reading.find(self._database, query)
 
     def counted(self, query: DeliveryQuery) -> int:
         """Return the number of deliveries that were only counted; see `Journal.counted`."""
-        with journal_errors():
+        with _journal_errors():
             return _reading.counted(self._database, query)
 
     def get(self, id: int) -> StoredDelivery | None:
         """Return a delivery with its request, as `Journal.get` does; None if it is unknown."""
-        with journal_errors():
+        with _journal_errors():
             return _reading.get(self._database, id)
 
     def routes(self) -> Sequence[str]:
         """Return the webhooks that have or had deliveries, or were paused."""
-        with journal_errors():
+        with _journal_errors():
             return _reading.routes(self._database)
 
     def replay(self, ids: Sequence[int], force: bool = False, user: str = "") -> Sequence[int]:
@@ -47,7 +47,7 @@ class JournalArchive:
         :param user: Who requests it, for the bot's log.
         :returns: The ids of those that can be replayed; see `Journal.replay`.
         """
-        with journal_errors(), self._database.transaction() as connection:
+        with _journal_errors(), self._database.transaction() as connection:
             found = replayable(connection, ids, force)
             connection.execute(
                 "INSERT OR REPLACE INTO replays SELECT value, ?, ? FROM json_each(?)",
@@ -66,13 +66,12 @@ def open_archive(path: Path, access: Access = Access.READ) -> JournalArchive:
     :param access: `SHARE` for replays.
     :raises JournalError: The file is missing, can't be read, or has another schema.
     """
-    with journal_errors():
+    with _journal_errors():
         return JournalArchive(Database(path, MIGRATIONS, access))
 
 
 @contextmanager
-def journal_errors() -> Iterator[None]:
-    """Convert DatabaseError raised in the context to JournalError."""
+def _journal_errors() -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from errklein.database import Database, DatabaseError, remove_database, upgrade_of, write_copy
-from errklein.journal._archive import journal_errors
 from errklein.journal._sqlite import DATABASE, MIGRATIONS
-from errklein.ports import JournalError
 
 PAUSED = "paused:"
 """The beginning of the network of a message that isn't sent, since it was restored. No network has such a name."""
@@ -23,24 +20,22 @@ def backup_of(values: Path) -> Path:
 def back_up(directory: Path, values: Path) -> Path | None:
     """Copy the journal in the data directory as of one moment, for a backup of values. Return the path; None without a journal.
 
-    :raises JournalError: The journal can't be read, or the copy can't be written.
+    :raises DatabaseError: The journal can't be read, or the copy can't be written.
     """
     journal, backup = directory / DATABASE, backup_of(values)
-    with _errors(backup):
-        if not journal.exists():
-            # A copy from before would belong to other values.
-            backup.unlink(missing_ok=True)
-            return None
-        write_copy(journal, backup)
-        return backup
+    if not journal.exists():
+        # A copy from before would belong to other values.
+        backup.unlink(missing_ok=True)
+        return None
+    write_copy(journal, backup)
+    return backup
 
 
 def check_backup(backup: Path) -> None:
-    """Raise JournalError if the backup of a journal is missing, or can't be restored by this errklein."""
+    """Raise DatabaseError if the backup of a journal is missing, or can't be restored by this errklein."""
     if not backup.exists():
-        raise JournalError(f"{backup} is missing, so there are no deliveries to restore")
-    with journal_errors():
-        upgrade_of(backup, MIGRATIONS)
+        raise DatabaseError(f"{backup} is missing, so there are no deliveries to restore")
+    upgrade_of(backup, MIGRATIONS)
 
 
 def restore_paused(directory: Path, backup: Path) -> tuple[int, int]:
@@ -49,51 +44,41 @@ def restore_paused(directory: Path, backup: Path) -> tuple[int, int]:
     Nothing that waits in it is run or sent: webhooks with such deliveries are paused, and the messages wait for
     `release_messages`. A copy of the earlier journal is kept as `journal.sqlite.before-restore`.
 
-    :raises JournalError: The journal can't be written; it is unchanged then.
+    :raises DatabaseError: The journal can't be written; it is unchanged then.
     """
     journal = directory / DATABASE
     restored = journal.with_name(f"{DATABASE}.restored")
-    with _errors(journal):
-        write_copy(backup, restored)
-        with closing(Database(restored, MIGRATIONS)) as database:
-            with database.transaction() as connection:
-                connection.execute(
-                    "UPDATE routes SET paused = 1 WHERE id IN (SELECT route FROM deliveries WHERE state < 3)"
-                )
-                connection.execute("DELETE FROM replays")
-                connection.execute(
-                    "UPDATE outbox SET network = CAST(? || network AS BLOB) WHERE instr(network, CAST(? AS BLOB)) != 1",
-                    (PAUSED, PAUSED),
-                )
-            ((deliveries, messages),) = database.read(
-                "SELECT (SELECT count(*) FROM deliveries WHERE state < 3), (SELECT count(*) FROM outbox)"
+    write_copy(backup, restored)
+    with closing(Database(restored, MIGRATIONS)) as database:
+        with database.transaction() as connection:
+            connection.execute(
+                "UPDATE routes SET paused = 1 WHERE id IN (SELECT route FROM deliveries WHERE state < 3)"
             )
-        # Copies from before the upgrade of an older backup.
-        for copy in directory.glob(f"{restored.name}.before-*"):
-            copy.unlink()
-        if journal.exists():
-            write_copy(journal, journal.with_name(f"{DATABASE}.before-restore"))
-            remove_database(journal)
-        restored.replace(journal)
+            connection.execute("DELETE FROM replays")
+            connection.execute(
+                "UPDATE outbox SET network = CAST(? || network AS BLOB) WHERE instr(network, CAST(? AS BLOB)) != 1",
+                (PAUSED, PAUSED),
+            )
+        ((deliveries, messages),) = database.read(
+            "SELECT (SELECT count(*) FROM deliveries WHERE state < 3), (SELECT count(*) FROM outbox)"
+        )
+    # Copies from before the upgrade of an older backup.
+    for copy in directory.glob(f"{restored.name}.before-*"):
+        copy.unlink()
+    if journal.exists():
+        write_copy(journal, journal.with_name(f"{DATABASE}.before-restore"))
+        remove_database(journal)
+    restored.replace(journal)
     return deliveries, messages
 
 
 def release_messages(directory: Path) -> int:
     """Let the next start of the bot send the messages that `restore_paused` has paused. Return their number.
 
-    :raises JournalError: The journal can't be written.
+    :raises DatabaseError: The journal can't be written.
     """
-    with journal_errors(), closing(Database(directory / DATABASE, MIGRATIONS)) as database:
+    with closing(Database(directory / DATABASE, MIGRATIONS)) as database:
         return database.write(
             "UPDATE outbox SET network = CAST(substr(network, ?) AS BLOB) WHERE instr(network, CAST(? AS BLOB)) = 1",
             (len(PAUSED) + 1, PAUSED),
         )
-
-
-@contextmanager
-def _errors(path: Path) -> Iterator[None]:
-    with journal_errors():
-        try:
-            yield
-        except OSError as error:
-            raise DatabaseError(f"{path} can't be written: {error.strerror}") from error

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errklein.config import BACKENDS, Config, ConfigError, load_config, located_errors
+from errklein.config.identity import NetworkSettings
 from errklein.database import DatabaseError
 from errklein.plugins.environment import environment_problems
 from errklein.service._data_directory import DataDirectory, DataDirectoryError, acting_as, user_name
-from errklein.service.network_settings import check_identity
 from errklein.service.sentry import check_sentry
 from errklein.service.twistd_options import TwistdOptions
 from errklein.storage import StorageError
@@ -89,8 +89,28 @@ def check_config(config: Config) -> None:
         check_sentry(config)
 
 
+def _settings_of(view: Config) -> NetworkSettings | None:
+    """Return the table of the network's settings; None for a backend written for errbot, whose settings are unknown."""
+    # Imported late, so that problems of the environment are reported first.
+    if view.BACKEND == "IRC":
+        from errklein.backends.irc.settings import SETTINGS
+
+        return SETTINGS
+    from errklein.backends.base import LOCAL_SETTINGS
+
+    return LOCAL_SETTINGS if view.BACKEND in BACKENDS else None
+
+
+def network_warnings(config: Config) -> Iterator[str]:
+    """Yield a sentence for each valid setting of a network that is probably a mistake."""
+    for view in config.networks.values():
+        if settings := _settings_of(view):
+            yield from settings.all_warnings(view)
+
+
 def _check_network(view: Config) -> None:
-    check_identity(view)
+    if settings := _settings_of(view):
+        settings.read_identity(view.BOT_IDENTITY)
     if view.BACKEND == "IRC":
         from errklein.backends.irc.connection import trusted
         from errklein.backends.irc.settings import IRCSettings
@@ -150,8 +170,10 @@ def uses_text(config: Config) -> bool:
     return any(view.BACKEND == "Text" for view in config.networks.values())
 
 
-def warn_of_environment_problems(bot: Bot) -> None:
-    """Notify administrators of each unmet requirement of errklein. The check runs in a thread."""
+def warn_of_problems(bot: Bot) -> None:
+    """Log warnings about networks, and notify administrators of unmet requirements of errklein, which a thread looks for."""
+    for warning in network_warnings(bot.bot_config):
+        bot.log.warn("{text}", text=warning)
     checking = bot.plugin_pool.run(lambda: environment_problems)
     checking.addCallback(lambda problems: [bot.tell_admins(line) for line in problems])
     checking.addErrback(lambda failure: bot.log.failure("The check of errklein's requirements failed", failure))

@@ -123,7 +123,7 @@ class BackupTests(MigrationCase):
             raise OSError(28, os.strerror(28))
 
         self.patch(module.os, "fsync", fail)
-        with self.assertRaisesRegex(DatabaseError, r"before-2: the backup before the upgrade failed: No space left"):
+        with self.assertRaisesRegex(DatabaseError, r"before-2 can't be written: No space left"):
             self.upgrade(FIRST, SECOND)
         self.assertEqual(self.names(), ["file.sqlite"])
         self.assertEqual(self.execute("PRAGMA user_version"), [(1,)])

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import errklein
 from errklein.backends.irc.settings import SETTINGS, IRCSettings
 from errklein.config import ConfigError, load_config
-from errklein.service.network_settings import check_identity, network_warnings
+from errklein.service.startup_checks import check_config, network_warnings
 
 IDENTITY = {"nickname": "errklein", "server": "irc.example.net"}
 ADMINS = ("alice!*@user/alice",)
@@ -29,14 +29,14 @@ class IdentityTests(SynchronousTestCase):
     def error(self, **more: Any) -> str:
         """Return the error for these keys, which is also that of the backend."""
         config = self.config(more)
-        error = str(self.assertRaises(ConfigError, check_identity, config.networks["irc"]))
+        error = str(self.assertRaises(ConfigError, check_config, config))
         self.assertEqual(str(self.assertRaises(ConfigError, IRCSettings.read, config.networks["irc"])), error)
         return error
 
     def warnings(self, more: Mapping[str, Any], **settings: Any) -> list[str]:
         """Return the warnings about a valid configuration."""
         config = self.config(more, **settings)
-        check_identity(config.networks["irc"])
+        check_config(config)
         return list(network_warnings(config))
 
     def test_misspelt_keys(self) -> None:
