@@ -304,18 +304,11 @@ def _misspelt_admins(config: Config, view: Config) -> str:
 
 
 def _check_identity(view: Config) -> None:
-    identity = view.BOT_IDENTITY
     for key in BACKENDS.get(view.BACKEND, ()):
-        if not isinstance(identity.get(key), str) or not identity[key]:
-            raise _identity_error(view, f"{key!r} is missing; {view.BACKEND} requires a non-empty string")
-    port = identity.get("port")
-    if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
-        raise _identity_error(view, f"'port' is {port!r}; expected a number from 1 to 65535")
-
-
-def _identity_error(view: Config, problem: str) -> ConfigError:
-    network = view.network if view.BACKENDS and "BOT_IDENTITY" in vars(view) else ""
-    return ConfigError(f"{network_prefix(view)}BOT_IDENTITY: {problem}", "BOT_IDENTITY", network)
+        if not isinstance(view.BOT_IDENTITY.get(key), str) or not view.BOT_IDENTITY[key]:
+            network = view.network if view.BACKENDS and "BOT_IDENTITY" in vars(view) else ""
+            problem = f"{key!r} is missing; {view.BACKEND} requires a non-empty string"
+            raise ConfigError(f"{network_prefix(view)}BOT_IDENTITY: {problem}", "BOT_IDENTITY", network)
 
 
 def _union(name: str, networks: Mapping[str, Config]) -> Collection[Any]:

@@ -419,7 +419,6 @@ class Mistakes(ConfigCase):
             ("class Odd(Exception):\n    def __str__(self):\n        return 1/0\nraise Odd", "raised Odd at line 4"),
             ("XMPP_KEEPALIVE_INTERVAL = 0", "XMPP_KEEPALIVE_INTERVAL", "more than 0"),
             ("BACKEND, BOT_ADMINS = 'IRC', 'a'", "BOT_IDENTITY", "'nickname' is missing"),
-            ("BACKEND, BOT_ADMINS = 'IRC', 'a'\nBOT_IDENTITY = {'nickname': 'e', 'server': 's', 'port': 0}", "'port'"),
             ("BACKEND = 'IRC'\nBOT_IDENTITY = {'nickname': 'e', 'server': 's'}", "BOT_ADMINS is missing"),
             (
                 "BACKEND = 'IRC'\nBOT_IDENTITY = {'nickname': 'e', 'server': 's'}\nBOT_ADMIN = ('alice!*@*',)",

@@ -59,7 +59,7 @@ class IRCSettings:
             network=config.network,
             nickname=nickname,
             server=identity["server"],
-            port=identity.get("port") or 6667,
+            port=identity.get("port", 6667),
             username=identity.get("username") or nickname,
             realname=identity.get("realname") or nickname,
             password=identity.get("password", ""),
@@ -96,6 +96,12 @@ def _server(key: str, value: Any) -> str:
         also = f"; set 'server': {host!r} and 'port': {port}" if host and port.isdecimal() else ""
         raise ConfigError(f"BOT_IDENTITY: {key!r} is {value!r}; it must be a host name or an address{also}")
     return str(value)
+
+
+def _port(key: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65536:
+        raise ConfigError(f"BOT_IDENTITY: {key!r} is {value!r}; expected a number from 1 to 65535")
+    return value
 
 
 def _username(key: str, value: Any) -> str:
@@ -196,7 +202,7 @@ SETTINGS = NetworkSettings(
     {
         "nickname": IdentityKey(_nickname, "required", "the bot's nick"),
         "server": IdentityKey(_server, "required", "host name or address"),
-        "port": IdentityKey(lambda key, value: value, "6667", "1 to 65535; servers usually offer TLS on 6697"),
+        "port": IdentityKey(_port, "6667", "1 to 65535; servers usually offer TLS on 6697"),
         "ssl": IdentityKey(
             check_flag, "`False`", "`True` for TLS. The certificate must be valid for the name in `server`"
         ),

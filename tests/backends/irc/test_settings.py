@@ -55,6 +55,10 @@ class IdentityTests(SynchronousTestCase):
         for value in ("yes", "no", 1.5, []):
             self.assertEqual(self.error(ssl=value), f"BOT_IDENTITY: 'ssl' must be True or False, not {value!r}")
         self.assertIn("'ipv6' must be True or False", self.error(ipv6="on"))
+        for port in (0, "6697", True, 65536):
+            self.assertEqual(
+                self.error(port=port), f"BOT_IDENTITY: 'port' is {port!r}; expected a number from 1 to 65535"
+            )
         self.assertEqual(self.error(password=5), "BOT_IDENTITY: 'password' must be a string of one line")
         self.assertTrue(IRCSettings.read(self.config({"ssl": 1, "port": 6697}).networks["irc"]).tls)
 
