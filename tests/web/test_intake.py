@@ -371,6 +371,20 @@ class LogTests(IntakeCase):
             ],
         )
 
+    def test_full_share_of_strangers(self) -> None:
+        """When what waits of unverified webhooks has filled their share, senders get 503 with Retry-After. Others get 202."""
+        self.patch(self.journal, "_max_bytes", 100_000)
+        for hook in ("by_header", "durable"):
+            self.queue.pause(f"Receiver:{hook}")
+        body = b'"' + b"x" * 9_000 + b'"'
+        statuses = [self.post("/by_header", body, {"X-Event": str(number)}).status for number in range(2)]
+        refused = self.post("/by_header", body, {"X-Event": "3"})
+        self.assertEqual((statuses, refused.status, refused.header("Retry-After")), ([202, 202], 503, "10"))
+        self.assertEqual(self.post("/durable", body, signed(body)).status, 202)
+        self.queue.resume("Receiver:by_header")
+        self.pass_time(1)
+        self.assertEqual(self.post("/by_header", body, {"X-Event": "4"}).status, 202)
+
     def test_too_large(self) -> None:
         """A body that is too large is refused, and logged."""
         connection = self.connect()
