@@ -157,11 +157,14 @@ def wire(
 
 def make_journal(reactor: Any, config: Config, now: Callable[[], float], values: Access = Access.OWN) -> Journal:
     """Return the journal of webhooks: in the data directory, or in memory if the values of plugins, or a copy of them, are."""
+    from errklein.database import JobThread
     from errklein.journal import DATABASE, MemoryJournal, Redaction, Retention, SQLiteJournal
 
     redaction = Redaction(config.WEBHOOK_LOG, frozenset(config.WEBHOOK_LOG_MASK))
     if config.STORAGE == "Memory" or values is not Access.OWN:
-        return MemoryJournal(now, redaction)
+        if not redaction.mask_fields:
+            return MemoryJournal(now, redaction)
+        return MemoryJournal(now, redaction, run=JobThread(reactor, "masking").run)
     retention = Retention(config.WEBHOOK_LOG_DAYS * 86400, config.WEBHOOK_LOG_SIZE)
     return SQLiteJournal(Path(config.BOT_DATA_DIR) / DATABASE, reactor, now, redaction, retention)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 
 from twisted.internet.defer import Deferred, fail, succeed
 
+from errklein.database import Run
 from errklein.journal._bounds import FURTHEST, bounded, bounded_outcome, fitting, stored_key
 from errklein.journal._memory_outbox import MemoryOutboxStore
 from errklein.journal._redaction import Redaction
@@ -69,14 +71,21 @@ class MemoryJournal:
     :param redaction: What is stored of requests.
     :param max_bytes: The approximate size of finished deliveries. Above it, they are dropped: first those of unverified webhooks,
         which have a quarter, also of what waits, and last those that were given up. Refused requests have a tenth besides.
+    :param run: Runs the masking of bodies, inline or in a thread. A body is stored when it is masked.
     """
 
     def __init__(
-        self, now: Callable[[], float], redaction: Redaction | None = None, max_bytes: int = 32_000_000
+        self,
+        now: Callable[[], float],
+        redaction: Redaction | None = None,
+        max_bytes: int = 32_000_000,
+        run: Run = lambda work: succeed(work()),
     ) -> None:
         self.outbox = MemoryOutboxStore()
         self._now = now
         self._redaction = redaction or Redaction()
+        self._run = run
+        self._masking = 0
         self._entries: dict[int, _KeptDelivery] = {}
         self._max_bytes = max_bytes
         self._finished = _Budget(max_bytes)
@@ -135,7 +144,7 @@ class MemoryJournal:
         refused = delivery.state is DeliveryState.REFUSED
         logged = whole = None
         if request is not None:
-            logged = self._redaction.redact(request, with_body=not refused)
+            logged = self._redaction.redact(request, with_body=False)
             whole = request._replace(secret_headers=frozenset())
         is_waiting = delivery.ack == "now" and delivery.state in UNFINISHED
         entry = _KeptDelivery(delivery._replace(request=None, attempts=()), logged, whole if is_waiting else None)
@@ -146,7 +155,23 @@ class MemoryJournal:
                 if other.delivery.state in (*GIVEN_UP, DeliveryState.REFUSED) and other.delivery.id < delivery.id:
                     other.change(superseded_by=delivery.id)
         self._count(entry)
+        if request is not None and request.body is not None and logged is not None and not refused:
+            self._mask(entry, request.body)
         return entry
+
+    def _mask(self, entry: _KeptDelivery, body: bytes) -> None:
+        # Bodies that wait to be masked are in no budget.
+        if self._masking and self._masking + len(body) > self._max_bytes:
+            return
+        self._masking += len(body)
+
+        def masked(body_or_none: bytes | None) -> None:
+            self._masking -= len(body)
+            if entry.logged is not None and entry.delivery.id in self._entries:
+                entry.logged = entry.logged._replace(body=body_or_none)
+                self._count(entry)
+
+        self._run(partial(self._redaction.body, body)).addCallback(masked)
 
     def _count(self, entry: _KeptDelivery) -> None:
         """Drop the oldest finished deliveries if there are too many with this one."""

@@ -14,6 +14,7 @@ from errklein.text import masking
 from errklein.text.masking import is_secret, masker
 from errklein.webhooks.deliveries import MAX_LOGGED_BODY, StoredRequest
 from errklein.webhooks.payload import BadPayload, read_json
+from errklein.webhooks.urlencoded import MAX_FIELDS
 
 MASK = "***"
 """The replacement for a secret. Unlike that of log lines it is ASCII, since a URL must still be valid in a replay."""
@@ -76,7 +77,8 @@ class Redaction:
         try:
             return fields.masked_json(body)
         except (BadPayload, ValueError, RecursionError):
-            return fields.masked_form(body) if _FORM.fullmatch(body.strip()) else None
+            is_form = body.count(b"&") < MAX_FIELDS and _FORM.fullmatch(body.strip())
+            return fields.masked_form(body) if is_form else None
 
 
 _FORM = re.compile(rb"""[^\0- "<=>\\{}\x7f-\xff]*+=[^\0- "<>\\{}\x7f-\xff]*+""")

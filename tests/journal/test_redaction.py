@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, quote_plus, urlencode
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.journal import MemoryJournal
 from errklein.journal._redaction import MASK, MAX_TARGET, Redaction, is_secret_header, redacted_head
 from errklein.journal._rows import head_of, request_of
 from errklein.text.masking import masker
-from errklein.webhooks.deliveries import StoredRequest
+from errklein.webhooks.deliveries import DeliveryState, StoredDelivery, StoredRequest
 
 SECRET_HEADERS = (
     *(
@@ -261,6 +264,11 @@ class BodyTests(SynchronousTestCase):
         self.assertEqual(masked(b"payload=%7B%22pin%22%3A1&c=%7B1"), b"payload=***&c=%7B1")
         self.assertEqual(masked(b"payload=%7B%22a%22%3A1%7D&pin=1"), b"payload=%7B%22a%22%3A1%7D&pin=***")
 
+    def test_many_fields(self) -> None:
+        """A form with more than 1,000 fields, which no handler gets, is left out."""
+        self.assertEqual(masked(b"&".join([b"pin=1"] * 1000)), b"&".join([b"pin=***"] * 1000))
+        self.assertIsNone(masked(b"&".join([b"pin=1"] * 1001)))
+
     def test_signs_in_forms(self) -> None:
         """A form has no spaces, control characters, quotes, braces, angle brackets, backslashes and characters beyond ASCII."""
         for sign in '\0\x1f "<>\\{}\x7f\xff':
@@ -291,6 +299,42 @@ class BodyTests(SynchronousTestCase):
         self.assertEqual(masked(b"pin=1\n"), b"pin=***")
         self.assertEqual(masked(b'{"p\\u0069n": 1}'), b'{"pin": "***"}')
         self.assertEqual(Redaction().body(b'{"pin": 1'), b'{"pin": 1')
+
+
+class ThreadTests(SynchronousTestCase):
+    """Bodies in memory."""
+
+    def setUp(self) -> None:
+        """Create a journal whose thread works when the test says so."""
+        self.jobs: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+        self.journal = MemoryJournal(lambda: 1.0, Redaction(mask_fields=NAMES), 100_000, self.run_later)
+
+    def run_later(self, work: Callable[[], Any]) -> Deferred[Any]:
+        """Do some work later."""
+        self.jobs.append((work, Deferred()))
+        return self.jobs[-1][1]
+
+    def log(self, body: bytes) -> int:
+        """Log a delivery, and return its id."""
+        number = self.journal.next_id()
+        delivery = StoredDelivery(number, "A:b", DeliveryState.DONE, 1.0, request=request(body=body))
+        self.journal.log(delivery._replace(verified=True))
+        return number
+
+    def body(self, number: int) -> bytes | None:
+        """Return a stored body."""
+        stored = self.successResultOf(self.journal.get(number))
+        assert stored is not None
+        assert stored.request is not None
+        return stored.request.body
+
+    def test_masked_later(self) -> None:
+        """A body is masked in the thread, and stored afterwards; if too many wait, further ones are left out."""
+        numbers = [self.log(b'{"pin": 1}'), self.log(b"x" * 60_000), self.log(b"y" * 40_000)]
+        self.assertEqual([self.body(number) for number in numbers], [None, None, None])
+        for work, done in self.jobs:
+            done.callback(work())
+        self.assertEqual([self.body(number) for number in numbers], [b'{"pin": "***"}', b"x" * 60_000, None])
 
 
 LATIN = st.binary(max_size=10).map(lambda data: data.replace(b"\n", b" "))
