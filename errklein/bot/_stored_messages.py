@@ -62,7 +62,7 @@ class StoredMessages:
                 "{network}: the message to {recipient} is older than OUTBOX_MAX_AGE and is not sent: {text}",
                 network=message.network,
                 recipient=truncated(message.recipient, 60),
-                text=truncated(masker(message.body[:500]), 60),
+                text=truncated(masker.part(message.body, 0, 500), 60),
             )
         self._store.remove([message.id for message in old])
         what = "A message of an earlier run was" if len(old) == 1 else f"{len(old)} messages of an earlier run were"

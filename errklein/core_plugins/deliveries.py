@@ -89,7 +89,7 @@ class Deliveries(CorePlugin):
         lines = _shown(details(self._disclosed(msg, found))[:_MOST_LINES])
         if found.request is not None:
             description, text = body_text(found.request)
-            lines += [description, *([fenced(truncated(masker(text[: 2 * _SHOWN]), _SHOWN))] if text else ())]
+            lines += [description, *([fenced(truncated(masker.part(text, 0, 2 * _SHOWN), _SHOWN))] if text else ())]
         return "\n".join(lines)
 
     @admin_by_default

@@ -46,8 +46,8 @@ def bounded_outcome(outcome: Outcome) -> Outcome:
     """Return the outcome with a reason that can be stored: with masked secrets, on one line."""
     if not outcome.reason:
         return outcome
-    # Masked before it is cut, since a part of a secret wouldn't be recognised. An exception may contain a whole body.
-    reason = " ".join(masker(outcome.reason[: 10 * MAX_TEXT]).split())
+    # An exception may contain a whole body.
+    reason = " ".join(masker.part(outcome.reason, 0, 10 * MAX_TEXT).split())
     return outcome._replace(reason=_bounded_text(reason, MAX_TEXT))
 
 

@@ -69,7 +69,7 @@ class FormattedByLogging:
         self._here.formatting = True
         try:
             # The formatter may include unmasked text: of the exception, or of other fields of the record.
-            return masker(f"{self._formatter.format(record_of(event))}\n")
+            return f"{shown(self._formatter.format(record_of(event)))}\n"
         except BaseException as error:
             line = format_line({**event, "log_failure": None}) or ""
             return f"{line.rstrip()} (BOT_LOG_FORMATTER raised {escape(masker(repr(error)))})\n"

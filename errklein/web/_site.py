@@ -15,6 +15,7 @@ from twisted.web.http import datetimeToString
 
 from errklein.listening import ConnectionLimits, seconds_waited
 from errklein.running import DeadlineSweeper, ReactorLag, TimeSlices, context
+from errklein.text import truncated
 from errklein.text.masking import SHOWN_TARGET, masker
 from errklein.web._channel import Channel
 from errklein.web._error_pages import Problem
@@ -25,6 +26,10 @@ from errklein.web.request import HTTPRequest
 if TYPE_CHECKING:
     from errklein.web._body_budget import BodyBudget
     from errklein.web._router import Router
+
+
+LONGEST_METHOD = 20
+"""The number of characters of a method that are logged."""
 
 
 class Site(server.Site):
@@ -118,7 +123,7 @@ class Site(server.Site):
             '{peer} "{method} {path}" {status} {size} {duration:.4f}s',
             request.request_id,
             request.client,
-            method=request.method.decode("ascii"),
+            method=truncated(request.method.decode("ascii"), LONGEST_METHOD),
             path=masker.cut(request.path.decode("ascii", "backslashreplace"), SHOWN_TARGET),
             status=request.code,
             size=request.sentLength,

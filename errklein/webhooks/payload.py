@@ -84,7 +84,9 @@ def decode_payload(
     :raises BadPayload: The body is invalid.
     """
     if content_encoding and content_encoding.strip().lower() != "identity":
-        raise BadPayload(415, f"Content-Encoding {content_encoding!a} is not supported; send the body uncompressed")
+        raise BadPayload(
+            415, f"Content-Encoding {_shortened(content_encoding)} is not supported; send the body uncompressed"
+        )
     media_type, options = _read_content_type(content_type)
     if media_type in (_URLENCODED, _MULTIPART):
         fields = _read_form(body, media_type, options)
@@ -155,7 +157,7 @@ def _charset_named(charset: str) -> str:
             "".encode(asked)
             name = codecs.lookup(asked).name
     if not name or name.replace("_", "-") in _NO_CHARSETS:
-        raise BadPayload(415, f"unknown charset {charset!a}")
+        raise BadPayload(415, f"unknown charset {_shortened(charset)}")
     return name
 
 

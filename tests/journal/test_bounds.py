@@ -36,6 +36,7 @@ class TextTests(SynchronousTestCase):
             ("two\n  lines\r", "two lines"),
             ("\udc80", "?"),
             ("x" * 480 + f" https://ann:{secret}@host/", "x" * 480 + " https://"),
+            ("token='" + "x" * 4960 + f"' https://ann:{secret}@host/", "token='•••' https://•••"),
         ):
             outcome = bounded(DELIVERY._replace(outcome=Outcome(500, given, 2.0))).outcome
             assert outcome is not None

@@ -11,6 +11,7 @@ from twisted.logger import FileLogObserver, Logger, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.logs import Bridge
+from errklein.logs._output import LONGEST
 from errklein.logs._records import FormattedByLogging
 from errklein.running.context import request_id
 from errklein.text.masking import masker
@@ -106,6 +107,12 @@ class FormattedTests(SynchronousTestCase):
         written = self.written("", say, Own())
         self.assertIn("no login with •••", written)
         self.assertNotIn("hunter2", written)
+
+    def test_long_text(self) -> None:
+        """A text of 25 MB is cut, before it is masked."""
+        written = self.written("%(message)s", lambda log: log.warn("{text}", text="a;token=" * 3_000_000))
+        self.assertLess(len(written), LONGEST)
+        self.assertIn("characters left out", written)
 
     def test_what_plugins_log(self) -> None:
         """A plugin's record keeps its location and its additional fields."""

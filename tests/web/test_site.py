@@ -51,6 +51,11 @@ class AccessLogTests(WebCase):
             [line] = self.lines(request("GET", path + "hunter2-of-the-bot"))
             self.assertIn(f'"GET {path}{"" if size == 1024 else "•••"}…" 404', line)
 
+    def test_long_method(self) -> None:
+        """The line has the first 20 characters of a long method."""
+        [line] = self.lines(request("M" * 21, "/"))
+        self.assertIn(f'"{"M" * 20}… /" ', line)
+
     def test_duration_begins_with_the_first_byte(self) -> None:
         """The time on a line is counted from the first byte of the request."""
         self.serve(Echo())

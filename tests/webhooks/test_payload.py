@@ -202,6 +202,11 @@ class TextTests(PayloadCase):
     def test_compressed(self) -> None:
         """A compressed body is rejected; `identity` is accepted."""
         self.refused(415, b"\x1f\x8b", JSON, content_encoding="gzip")
+        for detail in (
+            self.refused(415, b"1", JSON, content_encoding="x" * 10_000),
+            self.refused(415, b"1", f"{JSON}; charset={'x' * 10_000}"),
+        ):
+            self.assertLess(len(detail), 200)
         self.assertEqual(decode_payload(b"1", JSON, content_encoding="identity"), 1)
 
 

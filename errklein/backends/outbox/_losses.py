@@ -51,7 +51,7 @@ def log_rejection(log: Logger, network: str, entry: Entry[Any], failure: Failure
         network=network,
         recipient=truncated(entry.message.recipient, SHOWN),
         reason=failure.getErrorMessage(),
-        text=truncated(masker(entry.message.body[:KEPT]), SHOWN),
+        text=truncated(masker.part(entry.message.body, 0, KEPT), SHOWN),
     )
 
 
@@ -62,5 +62,5 @@ def _loss(entry: Entry[Any]) -> str:
         what = f"sent {entry.confirmed} of {len(entry.parts or ())} parts"
     else:
         what = "not sent"
-    recipient, text = truncated(entry.message.recipient, SHOWN), masker(entry.message.body[:KEPT])
+    recipient, text = truncated(entry.message.recipient, SHOWN), masker.part(entry.message.body, 0, KEPT)
     return f"{what}, to {recipient}: {truncated(text, SHOWN)}"
