@@ -11,6 +11,7 @@ from errklein.chat import Message
 from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.core_plugins import CorePlugin
 from errklein.journal import DeliveryQueue, log_replay
+from errklein.logs import escape
 from errklein.ports import Journal, JournalError
 from errklein.text import code, fenced, plain, truncated
 from errklein.text.masking import masker
@@ -216,4 +217,4 @@ def _counted(count: int) -> str:
 
 def _shown(lines: Sequence[str], most: int = _LINE) -> list[str]:
     """Return lines as Markdown. Texts from outside are masked, shortened and escaped."""
-    return [plain(truncated(masker(line), most)) for line in lines]
+    return [plain(truncated(escape(masker(" ".join(line.split()))), most)) for line in lines]

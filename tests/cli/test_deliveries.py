@@ -272,6 +272,15 @@ class ExportTests(DeliveriesCase):
         self.assertEqual(self.deliveries(*export), (1, "", f"errklein: {path}: File exists\n"))
         self.assertEqual(path.read_bytes(), before)
 
+    def test_control_characters(self) -> None:
+        """The file has no characters that control a terminal or change the direction of a line, and yields the same request."""
+        body = "\x9b2J\u202e\x7f ü".encode()
+        self.add(request=REQUEST._replace(body=body))
+        self.deliveries("export", "1", "--directory", str(self.directory))
+        written = (self.directory / "delivery-1.json").read_bytes()
+        self.assertIn(b'"body": "\\u009b2J\\u202e\\u007f \\u00fc"', written)
+        self.assertEqual(read_request(written).body, body)
+
     def test_no_body(self) -> None:
         """The command warns about a delivery that can't be replayed."""
         self.add(request=REQUEST._replace(body=None))

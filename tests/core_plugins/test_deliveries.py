@@ -160,6 +160,12 @@ class ListTests(DeliveriesCase):
         self.assertIn("**b** | https://•••@host # xxx", reply)
         self.assertLess(len(reply), 320)
 
+    def test_direction(self) -> None:
+        """Characters that change the direction of a line are escaped."""
+        self.add(reason="\u202egnitser \u2066", request=REQUEST._replace(headers=[(b"x-a", b"\x9b2J")]))
+        self.assertIn("\\u202egnitser \\u2066", self.command("!deliveries"))
+        self.assertIn("x-a: \\x9b2J", self.command("!delivery 1"))
+
 
 class ShowTests(DeliveriesCase):
     """`!delivery`."""
