@@ -1,6 +1,6 @@
 """Stop and kill a bot, and take its IRC network away, while webhooks post to a room; compare what was accepted and what was sent.
 
-    python benchmarks/kill_outbox.py [--scenario stopped|killed|absent|kills] [--seconds 60] [--posts 1000]
+    python benchmarks/kill_outbox.py [--scenario stopped|killed|absent|kills|kicked|shut-out] [--seconds 60] [--posts 1000]
                                      [--deliveries 5000] [--kills 10] [--seed N]
     python benchmarks/kill_outbox.py --check        a minute: all scenarios, shorter
 
@@ -13,6 +13,10 @@ Needs ngircd. The scenarios, all of them by default:
   All messages arrive, in order for each route, and none twice.
 - kills: the bot is killed with SIGKILL at random moments during a stream of webhooks with `ack="now"`, and started again.
   Each delivery that got 202 posts its message at least once; the number of messages that occur twice is shown.
+- kicked: the bot is kicked from a room that takes no messages from outside, while 12 posts are sent to it. They arrive in
+  order, and the webhook's sender gets 200 each time.
+- shut-out: the bot is killed with SIGKILL after 40 posts with `ack="now"`, and its room is invite-only for the first 8 s of the
+  next process. All posts arrive, in order but for those that were being sent.
 
 Exits with 1 if one of these expectations fails.
 """
@@ -35,7 +39,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from bots import HERE, START_LIMIT, errklein, free_port, running
-from irc_people import Person, UnlimitedNgircd, add_settings, settings, start
+from irc_people import BOT, Person, UnlimitedNgircd, add_settings, settings, start
 
 from tests.server_program import ServerProgram
 
@@ -232,6 +236,41 @@ async def kills(experiment: Experiment, deliveries: int, number: int, choose: ra
     return experiment.problems(texts, deliveries, None)
 
 
+async def kicked(experiment: Experiment) -> list[str]:
+    """Kick the bot while posts are sent."""
+    texts = [f"post {each}" for each in range(12)]
+    await experiment.read_room()
+    experiment.person.send(f"MODE {ROOM} +n")
+    async with experiment.bot():
+        await experiment.person.await_bot()
+        statuses = await experiment.post("post_1", texts[:3])
+        experiment.person.send(f"KICK {ROOM} {BOT} :out")
+        statuses = [*statuses, *await experiment.post("post_1", texts[3:])]
+        await experiment.await_messages(texts)
+    refused = [status for status in statuses if status != "200"]
+    return [f"statuses: {refused}"] * bool(refused) + experiment.problems(texts, 0, lambda text: "")
+
+
+async def shut_out(experiment: Experiment) -> list[str]:
+    """Kill the bot, and let it join its room again after 8 s."""
+    texts = [f"post {each}" for each in range(40)]
+    await experiment.read_room()
+    async with experiment.bot() as process:
+        await experiment.person.await_bot()
+        await experiment.post("post_now", texts)
+        await asyncio.sleep(0.2)
+        process.send_signal(signal.SIGKILL)
+        await asyncio.to_thread(process.wait)
+    experiment.person.send(f"MODE {ROOM} +i")
+    print(f"  {len(experiment.heard)} were sent by the first process")
+    async with experiment.bot():
+        await asyncio.sleep(8)
+        found = [] if len(experiment.heard) < len(texts) else ["the first process has sent everything"]
+        experiment.person.send(f"MODE {ROOM} -i")
+        await experiment.await_messages(texts)
+    return found + experiment.problems(texts, 16, lambda text: "")
+
+
 async def run(scenario: str, options: argparse.Namespace) -> list[str]:
     """Run one scenario; return a line for each failed expectation."""
     print(f"{scenario}:", flush=True)
@@ -240,17 +279,23 @@ async def run(scenario: str, options: argparse.Namespace) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         try:
             start(server)
-            experiment = Experiment(Path(directory), server, **(slow if scenario in ("stopped", "killed") else {}))
+            experiment = Experiment(
+                Path(directory), server, **(slow if scenario in ("stopped", "killed", "shut-out") else {})
+            )
             if scenario == "absent":
                 return await absent(experiment, options.posts, options.seconds)
             if scenario == "kills":
                 return await kills(experiment, options.deliveries, options.kills, random.Random(options.seed))
+            if scenario == "kicked":
+                return await kicked(experiment)
+            if scenario == "shut-out":
+                return await shut_out(experiment)
             return await interrupted(experiment, signal.SIGTERM if scenario == "stopped" else signal.SIGKILL)
         finally:
             server.stop()
 
 
-SCENARIOS = ("stopped", "killed", "absent", "kills")
+SCENARIOS = ("stopped", "killed", "absent", "kills", "kicked", "shut-out")
 
 
 def main() -> int:
