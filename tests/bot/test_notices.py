@@ -171,6 +171,29 @@ class BotTests(PluginTestCase):
             [f"2 messages were not sent on test, {log}", f"Not sent on test: 4 more, {log}"],
         )
 
+    def test_messages_that_wait_for_a_room(self) -> None:
+        """The notice says which room messages wait for, why, how many they are and what has sent them; one for each room."""
+        events, backend = self.bot.bot.events, self.bot.backend
+        origins = {"route:CI:build": 10, "plugin:Watch": 1, "person:test/alice": 1, "": 1}
+        for room in ("#ops", "#OPS", "#dev"):
+            events.messages_undelivered(backend, room, origins, "invite only", waiting=True)
+        first, second = self.bot.sent_to(ADMIN)
+        self.assertEqual(
+            first,
+            "13 messages to #ops on test: not sent yet, since the bot is not in the room (invite only). By the webhook CI:build: 10, "
+            "the plugin Watch: 1, commands of test/alice: 1, the bot: 1. What has waited for OUTBOX_MAX_AGE is dropped.",
+        )
+        self.assertIn("to #dev", second)
+
+    def test_rejected_message(self) -> None:
+        """The notice names the webhook and the plugin that have sent a rejected message."""
+        events, origins = self.bot.bot.events, {"route:CI:build": 1}
+        events.messages_undelivered(self.bot.backend, "#other", origins, "no such channel", waiting=False)
+        text = (
+            "A message to #other on test: not sent (no such channel). By the webhook CI:build: 1. The log has the text."
+        )
+        self.assertEqual(self.bot.sent_to(ADMIN), [text])
+
     def test_secrets_are_masked(self) -> None:
         """Notices with keys contain no secrets."""
         for _ in range(2):
