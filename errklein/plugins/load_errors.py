@@ -61,7 +61,6 @@ def described_error(error: BaseException) -> str:
         # The modules of errklein's own exceptions are of no use to operators, and some are private.
         if type(error).__module__.startswith("errklein."):
             text = text.removeprefix(f"{type(error).__module__}.")
-    # Without the package, modules have the names that the plugin's author knows.
-    text = _PACKAGE.sub("", text)
-    # Masked before it is cut, since a part of a secret wouldn't be recognized.
-    return truncated(" ".join(masker(text).split()), _LONGEST)
+    # The text may contain the body of a request. Without the package, modules have the names that the plugin's author knows.
+    text = _PACKAGE.sub("", masker.part(text, 0, 10 * _LONGEST))
+    return truncated(" ".join(text.split()), _LONGEST)
