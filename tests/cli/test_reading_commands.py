@@ -164,6 +164,7 @@ class OtherUserTests(SynchronousTestCase):
 
     CALL = """
 import os, sys
+import errklein.backends.base
 from errklein import cli
 from errklein.cli import _check, _data, _deliveries, errbot_options
 user, *arguments = sys.argv[1:]
