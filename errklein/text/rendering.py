@@ -26,6 +26,9 @@ STYLED_CAP = 2_500
 FOOTNOTES_CAP = 200
 """Maximum number of occurrences of `[^`, with which footnotes begin."""
 
+TERMS_CAP = 500
+"""Maximum number of lines that begin with a colon, as definitions do. Markdown reads the rest of the text after each."""
+
 CELLS_CAP = 20_000
 """Maximum number of table cells, including those that short rows leave out."""
 
@@ -35,6 +38,7 @@ REPEATED_CAP = 1_000_000
 _STYLED = re.compile(r"[*_`]+|[\[\\&]")
 _DEFINITION = re.compile(r"\] ?:")
 _BREAK = re.compile(r"<br", re.IGNORECASE)
+_TERM = re.compile(r"^ {0,2}: ", re.MULTILINE)
 _NESTED = re.compile(r"^ *(?:(?:[-+*]|[0-9]+\.)[ \t]+|> ?){41}", re.MULTILINE)
 
 # Everything that may be Markdown syntax. A text without a match is plain text; property tests compare both ways of
@@ -158,6 +162,7 @@ def is_too_much(markdown: str) -> bool:
         or markdown.count("\n") >= LINES_CAP
         or markdown.count("[^") > FOOTNOTES_CAP
         or sum(1 for _ in _STYLED.finditer(markdown)) > STYLED_CAP
+        or len(_TERM.findall(markdown)) > TERMS_CAP
         or _NESTED.search(markdown) is not None
         or _cells(markdown) > CELLS_CAP
         or _repeats(markdown, markdown.count("["))

@@ -283,6 +283,12 @@ class NothingVanishesTests(SynchronousTestCase):
         """Beside other text, definitions aren't shown."""
         self.assertEqual("x (http://y/)", to_plain("[x]\n\n[x]: http://y/"))
 
+    def test_many(self) -> None:
+        """A text with more than 500 definitions is shown as it was written, since reading them takes too long."""
+        for count, is_read in ((500, True), (501, False)):
+            text = "\n".join("a\n: b\n" for _ in range(count))
+            self.assertEqual(": b" not in to_plain(text), is_read)
+
 
 class SmallTextLargeMessageTests(SynchronousTestCase):
     """A short text doesn't become a message of megabytes."""
