@@ -58,7 +58,8 @@ class Joins:
         self._limiter = limiter
         self._send = send
         self._chance = chance
-        self._queue: dict[str, str] = {}
+        # By name: the server may announce another case mapping.
+        self._queue: dict[str, None] = {}
         self._absences: dict[str, _Absence] = {}
         self._next: IDelayedCall | None = None
         self._timeouts: set[IDelayedCall] = set()
@@ -74,16 +75,13 @@ class Joins:
 
     def join(self, *names: str) -> None:
         """Join rooms as soon as the pace of the server allows it."""
-        for name in names:
-            self._queue[self._rooms.key(name)] = name
+        self._queue.update(dict.fromkeys(names))
         if self._next is None:
             self._go_on()
 
     def joined(self, name: str) -> None:
         """Note that the bot is in the room."""
-        key = self._rooms.key(name)
-        self._queue.pop(key, None)
-        absence = self._absences.pop(key, None)
+        absence = self._absences.pop(self._rooms.key(name), None)
         if absence is not None:
             _cancel(absence.timer)
 
@@ -110,7 +108,7 @@ class Joins:
     def _go_on(self) -> None:
         """Send one command if the pace allows it, and the next one later."""
         self._next = None
-        missing = ((name, self._rooms.password_of(name)) for name in self._queue.values() if self._is_missing(name))
+        missing = ((name, self._rooms.password_of(name)) for name in self._queue if self._is_missing(name))
         if (first := next(missing, None)) is None:
             self._queue.clear()
             return
@@ -118,7 +116,7 @@ class Joins:
         if not wait:
             line, names = join_line(chain((first,), missing), self.most)
             for name in names:
-                del self._queue[self._rooms.key(name)]
+                del self._queue[name]
             self._await_replies(names)
             self._send(line)
             wait = _PAUSE * self._limiter.interval

@@ -211,6 +211,15 @@ class JoinsTests(SynchronousTestCase):
         self.wait(10)
         self.assertTrue(all(line.count(",") < 3 for line in self.taken("JOIN")))
 
+    def test_case_mapping_that_is_announced_later(self) -> None:
+        """All rooms are joined although the server announces its case mapping after the first JOIN."""
+        rooms = [f"#room-with-a-long-name[{number}]" for number in range(60)]
+        self.connected(rooms=rooms)
+        self.server.say(":irc.example 005 errklein CASEMAPPING=ascii :are supported by this server")
+        self.wait(10)
+        joined = ",".join(line.split()[1] for line in self.taken("JOIN"))
+        self.assertEqual(sorted(joined.split(",")), sorted(rooms))
+
     def test_joins_leave_half_of_the_pace_to_messages(self) -> None:
         """While thousands of rooms are joined, each with its reply, messages to others are sent at half of the pace or faster."""
         rooms = [f"#room-{number}" for number in range(3000)]

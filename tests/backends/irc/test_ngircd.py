@@ -232,7 +232,7 @@ class TroubleTests(RealServer):
         alice = await self.person("alice", "#open", "#locked", "#closed")
         alice.send("MODE #locked +k sesame", "MODE #closed +i")
         await alice.wait_for("MODE #closed +i")
-        lines = logged(self, "can't join")
+        lines = logged(self, "not in #")
         backend = self.bot(rooms=("#closed", ("#locked", "sesame"), "#open"))
         await backend.send_message(Message("hello", to=backend.query_room("#open")))
         self.assertEqual(sorted(str(room) for room in backend.rooms()), ["#locked", "#open"])
