@@ -214,13 +214,11 @@ def _evaluated(expression: ast.expr, module: ModuleType) -> Any:
 
 
 AT_RUN_TIME = {
+    ("errklein.backends.text._backend", r"f'\\n(?={prefix})'"): "it begins with one character, and repeats nothing",
     ("errklein.chat.names", "translate(pattern)"): "fnmatch makes linear patterns, with atomic groups",
     ("errklein.commands._decorators", "pattern"): "the author of a plugin chooses it",
     ("errklein.commands._history", _RECALL): "it begins with the prefix, and spaces are not part of it",
-    (
-        "errklein.service._endpoint_check",
-        "pattern",
-    ): "the text is an error of Twisted about an endpoint of the configuration",
+    ("errklein.service._endpoint_check", "pattern"): "errors of Twisted about endpoints of the configuration",
 }
 """Calls of `re` with patterns that aren't constants, by module and expression, each with the reason that it is safe."""
 
