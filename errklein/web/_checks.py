@@ -145,9 +145,14 @@ class Checks:
         return checked
 
     def sender_id(self, hook: Hook, request: WebhookRequest) -> str:
-        """Return the id that the sender has given a request; empty if it is unknown, or if the body is large."""
-        is_large = request.on_disk or request.body_size > self._large
-        return "" if is_large else _sender_id(hook, self._received(request))
+        """Return the id that the sender has given a request that is refused; empty if it is unknown, or if the body is large."""
+        if request.on_disk or request.body_size > self._large:
+            return ""
+        try:
+            return _sender_id(hook, self._received(request))
+        except Exception:
+            # A plugin's own function may rely on a body that is verified.
+            return ""
 
     def _received(self, request: WebhookRequest) -> Received:
         scheme, host = "https" if request.secure else "http", request.first_header(b"host").decode("latin-1")

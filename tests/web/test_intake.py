@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -260,6 +261,20 @@ class RefusedTests(IntakeCase):
         self.post("/custom?1")
         self.post("/custom?2")
         self.assertEqual(self.refused(), {("Custom:custom", "signature"): 2})
+
+    def test_forged_body_without_an_id(self) -> None:
+        """A refused request whose id the plugin's own verification can't read, as it may be forged, gets 401."""
+
+        def check(received: Received, secrets: Sequence[bytes]) -> None:
+            raise Refused("no luck")
+
+        class Custom:
+            @webhook(verify=Verification("custom", check, delivery_id=lambda received: json.loads(received.body)["id"]))
+            async def custom(self, payload: Any) -> None: ...
+
+        self.serve(Custom())
+        self.assertEqual([self.post("/custom", body).status for body in (b"{", b"[]", b"{}")], [401] * 3)
+        self.assertEqual(self.states(), ["refused"] * 3)
 
     def test_unknown_paths_are_not_counted(self) -> None:
         """Refused requests for paths without a webhook aren't counted."""
