@@ -37,6 +37,7 @@ class CommandNotFoundFilter(CorePlugin):
             or not message.is_direct
             or message.delayed
             or message.extras.get("notice")
+            or message.extras.get("bot")
             or settings.BOT_PREFIX_OPTIONAL_ON_CHAT
             or settings.SUPPRESS_CMD_NOT_FOUND
             or settings.CHATROOM_RELAY

@@ -312,6 +312,14 @@ class HintTests(TalkerCase):
         self.assertEqual(len(self.say("help", frm="carol")), 1)
         self.assertIn("All commands", self.say("help", network="loose")[0])
 
+    def test_bots(self) -> None:
+        """Another bot gets none, since the two could reply to each other."""
+        backend = self.backends["libera"]
+        backend.receive_message(
+            Message("hello", frm=backend.person_named("bob"), to=backend.bot_identifier, extras={"bot": True})
+        )
+        self.assertEqual(self.texts(), [])
+
 
 class ReadingTests(NetworksCase):
     """A plugin that reads messages."""
