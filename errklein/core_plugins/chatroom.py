@@ -198,8 +198,8 @@ class ChatRoom(CorePlugin):
             return
 
         def begin() -> Deferred[str]:
-            refusal = backend.room_refusal(command, room, person)
             act()
+            refusal = backend.room_refusal(command, room, person)
             return refusal.addTimeout(REPLY_TIMEOUT, bot.reactor, lambda *_: "the network hasn't replied yet")
 
         if refusal := bot.waits.result_of(begin):

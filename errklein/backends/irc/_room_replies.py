@@ -35,7 +35,7 @@ class RoomReplies:
         self._expected: dict[Deferred[str], tuple[str, Sequence[str]]] = {}
 
     def expect(self, command: str, *names: str) -> Deferred[str]:
-        """Return a Deferred of the reason for which the server refuses a command that is sent next; "" if it doesn't.
+        """Return a Deferred of the reason for which the server refuses a command that was just sent; "" if it doesn't.
 
         `names` are those of the room and, for INVITE, of the person.
         """
