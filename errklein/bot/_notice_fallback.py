@@ -61,7 +61,8 @@ class NoticeFallback:
 
     def __init__(self, reactor: Any, config: Config, now: Callable[[], float]) -> None:
         self._reactor, self._config, self._now = reactor, config, now
-        self._waiting: deque[tuple[float, Notice]] = deque(maxlen=MOST)
+        self._waiting: deque[tuple[float, float, Notice]] = deque(maxlen=MOST)
+        """With the time at which each notice is due, by the reactor, and the Unix time at which it was sent."""
         self._timer: IDelayedCall | None = None
         self._not_before = 0.0
         self._stopped = False
@@ -69,7 +70,7 @@ class NoticeFallback:
     def expect(self, notice: Notice) -> None:
         """Wait for the notice to reach an administrator, if there is another way. Call it on the reactor."""
         if self._config.BOT_ADMINS_FALLBACK is not None:
-            self._waiting.append((self._now(), notice))
+            self._waiting.append((self._reactor.seconds() + PATIENCE, self._now(), notice))
             self._look_later()
 
     def stop(self) -> None:
@@ -79,19 +80,19 @@ class NoticeFallback:
             self._timer.cancel()
 
     def _look_later(self) -> None:
-        if self._timer is None and not self._stopped:
-            seconds = max(PATIENCE, self._not_before - self._reactor.seconds())
-            self._timer = self._reactor.callLater(seconds, self._look)
+        if self._timer is None and self._waiting and not self._stopped:
+            due = max(self._waiting[0][0], self._not_before)
+            self._timer = self._reactor.callLater(max(0.0, due - self._reactor.seconds()), self._look)
 
     def _look(self) -> None:
-        self._timer = None
-        waiting = [(at, notice) for at, notice in self._waiting if not notice.reached]
-        self._waiting = deque(waiting, MOST)
+        self._timer, now = None, self._reactor.seconds()
+        self._waiting = deque((waiting for waiting in self._waiting if not waiting[2].reached), MOST)
         way = self._config.BOT_ADMINS_FALLBACK
-        if waiting and way is not None:
-            self._not_before = self._reactor.seconds() + INTERVAL
-            self.start_thread(partial(self._pass_on, way, waiting), "errklein notices")
-            self._look_later()
+        if self._waiting and way is not None and now >= self._waiting[0][0]:
+            self._not_before = now + INTERVAL
+            notices = [(at, notice) for _, at, notice in self._waiting]
+            self.start_thread(partial(self._pass_on, way, notices), "errklein notices")
+        self._look_later()
 
     def _pass_on(self, way: MailFallback | Sequence[str], waiting: Sequence[tuple[float, Notice]]) -> None:
         """Pass the notices on; called in a thread."""

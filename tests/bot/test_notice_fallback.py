@@ -86,6 +86,16 @@ class BatchTests(SynchronousTestCase):
         self.reactor.advance(2 * INTERVAL)
         self.assertEqual((len(self.calls), self.reactor.getDelayedCalls()), (2, []))
 
+    def test_sent_just_now(self) -> None:
+        """A notice that was sent shortly after another one has a minute of its own to reach somebody."""
+        self.expect("disk full").reached = True
+        self.reactor.advance(PATIENCE - 1)
+        self.expect("memory full")
+        self.reactor.advance(PATIENCE - 1)
+        self.assertEqual(self.calls, [])
+        self.reactor.advance(1)
+        self.assertEqual(len(self.calls), 1)
+
     def test_failure(self) -> None:
         """A failure is logged, causes no notice, and is followed by another attempt after five minutes."""
         self.error = OSError("no such file")
