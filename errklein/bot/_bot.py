@@ -99,7 +99,7 @@ class Bot:
         self.repo_manager = BotRepoManager(self.storage, self.plugins_directory, indexes, downloads)
         streams = Streams(reactor, self.runner, self.callbacks.find)
         end = partial(self._end_when_quiet, process.ended)
-        self.events = Events(reactor, self.backends, dispatcher, self.callbacks, streams, notices, end, process.now)
+        self.events = Events(reactor, networks, dispatcher, self.callbacks, streams, notices, end, process.now)
         self._webhook_notices = hooks = WebhookNotices(notices, self.plugin_manager.plugin, config.BOT_PREFIX)
         self.web.report_to(hooks)
         self.journal = adapters.journal

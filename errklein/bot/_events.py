@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,19 +10,20 @@ from twisted.logger import Logger
 
 from errklein.bot._callbacks import Callbacks
 from errklein.bot._network_states import NetworkState
-from errklein.bot._notices import NoticeBoard
+from errklein.bot._notices import INTERVAL, NoticeBoard
 from errklein.bot._streams import Streams
 from errklein.chat import ONLINE, Identifier, Message, Presence, Reaction, Room, Stream
-from errklein.dispatch import Dispatcher
+from errklein.dispatch import Dispatcher, Networks
 from errklein.ports import Backend
 from errklein.running import TimeSlices
 from errklein.running.context import assigned, described_origin, handled_network, origin, person_origin
+
+_DAY = 86400.0
 
 
 class Events:
     """Implements `ports.BackendEvents`: runs commands and calls plugins' callbacks.
 
-    :param networks: The names of the networks.
     :param notices: Gets messages that were dropped, and people who have come online or sent a direct message.
     :param all_ended: Called when all networks have ended.
     :param now: Returns the Unix time.
@@ -33,7 +34,7 @@ class Events:
     def __init__(
         self,
         reactor: Any,
-        networks: Iterable[str],
+        networks: Networks,
         dispatcher: Dispatcher,
         callbacks: Callbacks,
         streams: Streams,
@@ -42,10 +43,10 @@ class Events:
         now: Callable[[], float],
     ) -> None:
         self._slices = TimeSlices(reactor)
-        self._dispatcher = dispatcher
+        self._networks, self._dispatcher = networks, dispatcher
         self._callbacks = callbacks
         self._streams = streams
-        self.states = {network: NetworkState() for network in networks}
+        self.states = {network: NetworkState() for network in networks.backends}
         """The states of the connections, by network."""
         self._notices = notices
         self._all_ended = all_ended
@@ -84,7 +85,7 @@ class Events:
     def messages_undelivered(
         self, backend: Backend, recipient: str, origins: Mapping[str, int], reason: str, *, waiting: bool
     ) -> None:
-        """Notify administrators of the first messages, and then of all to the room within ten minutes together."""
+        """Notify administrators of the first messages, and then of all to the room within ten minutes, or a day, together."""
         number, room = sum(origins.values()), f"{recipient} on {backend.network}"
         senders = ", ".join(f"{described_origin(each)}: {count}" for each, count in origins.items())
         messages = "A message" if number == 1 else f"{number} messages"
@@ -93,7 +94,10 @@ class Events:
             text += "What has waited for OUTBOX_MAX_AGE is dropped."
         else:
             text = f"{messages} to {room}: not sent ({reason}). By {senders}. The log has the text."
-        self._notices.post(("room", backend.network, recipient.lower(), waiting), text, count=number)
+        key, notified = recipient.lower(), self._networks.config(backend).BOT_ADMINS_NOTIFICATIONS
+        # A room that gets notices rejects the notice about it, too, and so on.
+        interval = _DAY if key in {str(admin).lower() for admin in notified} else INTERVAL
+        self._notices.post(("room", backend.network, key, waiting), text, interval=interval, count=number)
 
     def backend_ended(self, backend: Backend) -> None:
         """Mark the network as ended, after the messages that were received before."""
