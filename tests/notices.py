@@ -20,6 +20,6 @@ class KeptNotices(NoticeBoard):
         """The texts of the notices that administrators have got."""
         return [text for text, _ in self.sent]
 
-    def _tell(self, text: str, summary: str = "", most: int = 0) -> bool:
+    def _tell(self, text: str, summary: str = "", most: float = 0) -> bool:
         self.sent.append((text, summary))
         return True

@@ -95,7 +95,8 @@ class NoticeBoard:
     def stop(self) -> None:
         """Send what was counted, and from now on all notices at once."""
         self._stopped = True
-        self._sent.clear()
+        with self._lock:
+            self._sent.clear()
         for key, counted in list(self._counted.items()):
             if counted.timer is not None:
                 counted.timer.cancel()
@@ -122,9 +123,10 @@ class NoticeBoard:
         counted = self._counted.pop(key)
         if counted.count and counted.timer is not None:
             self._begin(key, interval)
-            self._tell(*counted.notice)
+            # The number of those that were too many is sent in any flood.
+            self._tell(*counted.notice, most=inf if key is _LEFT_OUT else 2 * MOST)
 
-    def _tell(self, text: str, summary: str = "", most: int = 2 * MOST) -> bool:
+    def _tell(self, text: str, summary: str = "", most: float = 2 * MOST) -> bool:
         """See `tell_admins`. Return whether the notice is sent: fewer than `most` were within PERIOD."""
         text = masker(text)
         if not summary:
@@ -132,7 +134,7 @@ class NoticeBoard:
         error_id = new_error_id()
         return self._send(Notice(with_id(text, error_id), plain(text), plain(with_id(summary, error_id))), most)
 
-    def _send(self, notice: Notice, most: int) -> bool:
+    def _send(self, notice: Notice, most: float) -> bool:
         with self._lock:
             now = self._reactor.seconds()
             is_sent: bool = sum(now - at < PERIOD for at in self._sent) < most

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from math import inf
 from typing import Any
 
@@ -143,6 +144,31 @@ class LimitTests(BoardCase):
             self.board.post("a", "x")
         self.assertEqual(len(events), 1)
 
+    def test_number_in_a_flood(self) -> None:
+        """The number of notices that were too many is sent also while the flood goes on, so that it isn't lost."""
+        for number in range(4 * MOST):
+            self.board.post(number, "x", interval=inf)
+        self.clock.advance(30)
+        self.board.post("later", "x", interval=inf)
+        self.clock.advance(29)
+        self.board._sent.clear()
+        for number in range(4 * MOST):
+            self.board.post(-1 - number, "x", interval=inf)
+        self.clock.advance(1)
+        self.assertIn(f"{2 * MOST + 1 + 2 * MOST} more notices", self.sent[-1])
+
+    def test_stop_beside_threads(self) -> None:
+        """A stop while a thread sends a notice doesn't change what that thread reads."""
+        board, locked = self.board, []
+
+        class Sent(deque[float]):
+            def clear(self) -> None:
+                locked.append(board._lock.locked())
+
+        board._sent = Sent()
+        board.stop()
+        self.assertEqual(locked, [True])
+
     def test_stop(self) -> None:
         """When the bot stops during a flood, administrators get the number; no timer remains."""
         for number in range(MOST + 1):
@@ -200,3 +226,18 @@ class BotTests(PluginTestCase):
             self.bot.bot.notices.post("a", "passphrase=abcdef", more="passphrase=abcdef {count}")
         self.bot.advance(600)
         self.assertEqual(self.bot.sent_to(ADMIN), ["passphrase=•••", "passphrase=••• 1"])
+
+
+class RoomTests(PluginTestCase):
+    """A bot whose notices also go to a room."""
+
+    config = {"BOT_ADMINS_NOTIFICATIONS": (ADMIN, "#Ops")}
+
+    def test_room_that_rejects_notices(self) -> None:
+        """A notice that a room of BOT_ADMINS_NOTIFICATIONS rejects isn't followed by a notice about that each ten minutes."""
+        for room in ("#ops", "#dev"):
+            self.bot.messages.clear()
+            for _ in range(6):
+                self.bot.bot.events.messages_undelivered(self.bot.backend, room, {"": 1}, "moderated", waiting=False)
+                self.bot.advance(600)
+            self.assertEqual(len(self.bot.sent_to(ADMIN)), 1 if room == "#ops" else 6)
