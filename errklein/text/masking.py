@@ -58,6 +58,9 @@ _HINTS = (
 )
 """Substrings of secret names: each name for which `is_secret` is true contains one of them in lower case."""
 
+_ASSIGNED = re.compile(rf"(?:{'|'.join(_HINTS)})[\w.~%\[\] -]{{0,64}}=")
+"""What each text with an assignment to a secret name contains, in lower case."""
+
 _FILE = re.compile(r"(?:~|\.{0,2})/[^\0\n]*\.\w{1,6}")
 
 # The slashes of a URL may be escaped, as in PHP's JSON, or the whole URL percent-encoded.
@@ -368,13 +371,14 @@ def _by_surroundings(text: str) -> Iterator[Span]:
             yield from (found.span() for found in _TOKEN.finditer(text))
             break
     if [hint for hint in _HINTS if hint in small]:
-        if "=" in text:
+        is_assigned = _ASSIGNED.search(small) is not None
+        if is_assigned:
             yield from (
                 found.span("secret" if found["quoted"] is None else "quoted") for found in _ASSIGNMENT.finditer(text)
             )
-        for needle, name, value in (("=", _PARAMETER, _VALUE), (":", _ITEM, _QUOTED)):
+        for may_occur, name, value in ((is_assigned, _PARAMETER, _VALUE), (":" in text, _ITEM, _QUOTED)):
             end = 0
-            for found in name.finditer(text) if needle in text else ():
+            for found in name.finditer(text) if may_occur else ():
                 # A name within the value of another one also ends there.
                 if found.start() >= end and is_secret(found["name"]) and (secret := value.match(text, found.end())):
                     yield secret.span(secret.lastgroup or 0)
