@@ -82,7 +82,7 @@ class EndsOfLanes(Lanes[Part]):
     def rewind(self, entry: Entry[Part], part: int) -> None:
         """Move the entry."""
         super().rewind(entry, part)
-        queue = self._queues[entry.message.priority, entry.message.lane]
+        queue = self._queues[entry.queue]
         queue.entries.remove(entry)
         queue.entries.append(entry)
 
