@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from twisted.logger import Logger
 
 from errklein.bot._callbacks import Callbacks
-from errklein.bot._network_states import NetworkState
 from errklein.bot._notices import INTERVAL, NoticeBoard
 from errklein.bot._streams import Streams
 from errklein.chat import ONLINE, Identifier, Message, Presence, Reaction, Room, Stream
@@ -19,6 +19,26 @@ from errklein.running import TimeSlices
 from errklein.running.context import assigned, described_origin, handled_network, origin, person_origin
 
 _DAY = 86400.0
+
+
+@dataclass
+class NetworkState:
+    """The connection to a network, and the number of messages since the start.
+
+    :param connected_at: The Unix time of the last connection; None while there is none.
+    :param connections: The number of connections that were established.
+    :param ended: Whether the network has ended, and doesn't reconnect.
+    """
+
+    connected_at: float | None = None
+    connections: int = 0
+    received: int = 0
+    ended: bool = False
+
+    @property
+    def reconnects(self) -> int:
+        """The number of connections after the first one."""
+        return max(0, self.connections - 1)
 
 
 class Events:
