@@ -84,7 +84,7 @@ class Bot:
         settled = self.plugin_manager.when_settled
         dispatcher = Dispatcher(reactor, networks, workers, sending.deliver, sending.send, settled)
         self.dispatcher, self.registry, self.filters = dispatcher, dispatcher.registry, dispatcher.filters
-        self.disclosure, self.unknown_command = dispatcher.disclosure, dispatcher.unknown_commands.text
+        self.disclosure, self.unknown_command = dispatcher.disclosure, dispatcher.permissions.unknown_command
         self.conversations, self.flow_executor = dispatcher.conversations, dispatcher.flow_executor
         missed = MissedNotices(self.plugin_manager, workers.others.pool, process.now)
         fallback = NoticeFallback(reactor, config, process.now)

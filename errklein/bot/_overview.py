@@ -49,7 +49,7 @@ class Overview:
 
     def commands(self, message: Message) -> Sequence[str]:
         """Return the commands that the sender of the message may see, also with names of plugins as arguments."""
-        visible = self._bot.dispatcher.unknown_commands.visible(self._backend, message)
+        visible = self._bot.dispatcher.permissions.visible(self._backend, message)
         names = [command.name.replace("_", " ") for command in visible]
         plugins = [plugin.name for plugin in self._bot.plugin_manager.found]
         topics = [f"help {topic}" for topic in (*plugins, *names)] if "help" in names else []

@@ -13,14 +13,12 @@ from twisted.python.failure import Failure
 
 from errklein.chat import EXACT, Identifier, Message
 from errklein.commands import CommandRegistry, FilterRegistry, History
-from errklein.dispatch._command_rate import CommandRate
 from errklein.dispatch._execution import Execution
 from errklein.dispatch._filters import Filtering
 from errklein.dispatch._finding import CommandFinder, NothingToRepeat, UnknownCommand
 from errklein.dispatch._invocation import Invocation
 from errklein.dispatch._networks import Networks
 from errklein.dispatch._permissions import Permissions
-from errklein.dispatch._unknown_commands import UnknownCommands
 from errklein.dispatch.conversations import Conversations
 from errklein.dispatch.disclosure import Disclosure
 from errklein.dispatch.flow_executor import FlowExecutor
@@ -68,12 +66,10 @@ class Dispatcher:
         }
         self.disclosure = Disclosure(networks)
         self._replies = replies = Replies(networks, deliver, self.disclosure, wait_for)
-        self._rate = CommandRate(reactor.seconds, networks, replies)
         self._filtering = Filtering(self.filters, workers.others, workers.queues)
         self.conversations = Conversations(reactor, networks, replies)
         self.flow_executor = FlowExecutor(reactor, networks, registry, workers.commands, send, self.disclosure)
-        self.permissions = Permissions(networks, registry, self._filtering, replies)
-        self.unknown_commands = UnknownCommands(networks, registry, self.permissions)
+        self.permissions = Permissions(reactor.seconds, networks, registry, self._filtering, replies)
         self.finder = CommandFinder(networks, registry, self.histories)
         self.execution = Execution(reactor, self.histories, workers, replies, self.flow_executor)
 
@@ -109,8 +105,8 @@ class Dispatcher:
         try:
             found = self.finder.find(backend, message)
         except UnknownCommand as unknown:
-            return None if self._rate.exceeded(backend, message) else self._unknown(backend, unknown.message)
-        if any(one.command.declaration.prefixed for one in found) and self._rate.exceeded(backend, message):
+            return None if self.permissions.too_many(backend, message) else self._unknown(backend, unknown.message)
+        if any(one.command.declaration.prefixed for one in found) and self.permissions.too_many(backend, message):
             return None
         if len(found) == 1:
             return self._consider(found[0])

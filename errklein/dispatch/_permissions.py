@@ -1,31 +1,73 @@
-"""Permission to run a command: access rules, then plugins' filters."""
+"""Permission to run a command: the rate of a person's commands, access rules, then plugins' filters."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from twisted.logger import Logger
 
 from errklein.chat import Message
-from errklein.commands import Caller, CommandRegistry, RegisteredCommand, check_access, needs_admin
+from errklein.commands import Caller, CommandRegistry, RegisteredCommand, check_access, needs_admin, unknown_command
 from errklein.dispatch._filters import Filtering
 from errklein.dispatch._invocation import Invocation
 from errklein.dispatch._networks import Networks
 from errklein.dispatch.replies import Replies
-from errklein.ports import Backend
+from errklein.ports import Backend, HasOwnReplies
+from errklein.running import TokenBuckets
+from errklein.running.context import person_origin
+from errklein.running.rate_limit import RateLimit
+from errklein.webhooks.rates import Rate
 
 
 class Permissions:
-    """Decides whether a command may run, by the access rules and the filters."""
+    """Decides whether a command may run, and which commands a person gets to see.
+
+    :param seconds: Returns the current time in seconds.
+    """
 
     log = Logger()
 
-    def __init__(self, networks: Networks, registry: CommandRegistry, filtering: Filtering, replies: Replies) -> None:
+    def __init__(
+        self,
+        seconds: Callable[[], float],
+        networks: Networks,
+        registry: CommandRegistry,
+        filtering: Filtering,
+        replies: Replies,
+    ) -> None:
+        self._seconds = seconds
         self._networks = networks
         self._registry = registry
         self._filtering = filtering
         self._replies = replies
+        self._rates: dict[str, TokenBuckets] = {}
+        self._rate_notices = RateLimit(seconds)
+
+    def too_many(self, backend: Backend, message: Message) -> bool:
+        """Count a command, and return whether it is beyond the sender's COMMAND_RATE. Administrators have no limit.
+
+        The sender gets at most one reply a minute. Two bots that reply to each other with commands get to the limit, and stop.
+        """
+        rate = self._networks.settings(backend).COMMAND_RATE
+        if rate is None:
+            return False
+        if rate not in self._rates:
+            limit = Rate.of(rate)
+            self._rates[rate] = TokenBuckets(self._seconds, limit.interval, limit.count)
+        sender = person_origin(backend.network, message.frm)
+        wait = self._rates[rate].bucket(sender).take()
+        if not wait or Caller.from_message(message, self._networks.config(backend)).is_admin:
+            return False
+        if self._rate_notices.allows(sender):
+            self.log.warn("Commands of {sender} are ignored: more than {rate}", sender=str(message.frm), rate=rate)
+            text = f"You have given too many commands; the next may follow in {max(1, round(wait))} s."
+            reply = self._replies.addressed(backend, message, text)
+            # On IRC, no bot replies to a notice.
+            reply.extras["notice"] = True
+            self._replies.deliver(backend, reply)
+        return True
 
     def denied(self, invocation: Invocation) -> bool:
         """Return whether an access rule denies the command; reply with the reason unless HIDE_RESTRICTED_ACCESS is set."""
@@ -75,3 +117,23 @@ class Permissions:
         config = self._networks.config(backend)
         text = None if args is None else str(args)
         return check_access(command, text, Caller.from_message(message, config), config).denial
+
+    def visible(self, backend: Backend, message: Message | None) -> list[RegisteredCommand]:
+        """Return the named commands that aren't hidden, or by HIDE_RESTRICTED_COMMANDS from the message's sender, by name."""
+        declared = ((command, command.declaration) for command in self._registry)
+        commands = [command for command, its in declared if its.pattern is None and not its.hidden]
+        if message is not None and self._networks.settings(backend).HIDE_RESTRICTED_COMMANDS:
+            commands = [command for command in commands if self.denial(backend, message, command) is None]
+        return commands
+
+    def suggestions(self, backend: Backend, message: Message | None, text: str) -> str:
+        """Return the reply to an unknown command, with the names of similar ones that the sender of the message may see."""
+        names = [command.name for command in self.visible(backend, message)]
+        return unknown_command(text, names, self._networks.config(backend).BOT_PREFIX)
+
+    def unknown_command(self, message: Message | None, name: str | None, args: str | None) -> str:
+        """Return the reply to an unknown command on the current network. The network may have its own, which may block."""
+        backend = self._networks.current
+        if isinstance(backend, HasOwnReplies):
+            return backend.unknown_command_reply(message, name or "", args or "")
+        return self.suggestions(backend, message, f"{name or ''} {args or ''}")

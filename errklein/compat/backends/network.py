@@ -256,7 +256,7 @@ class ThreadedNetwork:
 
     def unknown_command(self, message: Message | None, text: str) -> str:
         """Return the reply to an unknown command, with suggestions."""
-        return self._there.dispatcher.unknown_commands.suggestions(self, message, text)
+        return self._there.dispatcher.permissions.suggestions(self, message, text)
 
     def inject_commands_from(self, plugin: Any) -> None:
         """Register the plugin's commands."""
