@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from errklein.database import JobThread
-from errklein.listening import Listeners, expiry_warnings
+from errklein.listening import Listeners
 from errklein.ports import Journal, Notify, UsesFiles
 from errklein.text.masking import masker
 from errklein.webhooks.deliveries import QueueDepth
@@ -102,7 +102,7 @@ class HealthChecks:
             Deferred.fromCoroutine(self._check_journal())
         self._intervals += 1
         self._notice()
-        for key, warning in expiry_warnings(self._listeners):
+        for key, warning in self._listeners.expiry_warnings():
             self._notify(key, warning, interval=inf)
 
     async def _check_journal(self) -> None:

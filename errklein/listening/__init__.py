@@ -1,6 +1,5 @@
 """The endpoints of the web server: sockets, TLS certificates, the PROXY protocol, and the limits of connections."""
 
-from errklein.listening._certificate_expiry import expiry_warnings
 from errklein.listening._connection_limits import ConnectionLimits, client_of
 from errklein.listening._haproxy import address_of
 from errklein.listening._listen_errors import in_use_by_another, listen_problem, unix_problem
@@ -13,7 +12,6 @@ __all__ = [
     "Listeners",
     "address_of",
     "client_of",
-    "expiry_warnings",
     "identify",
     "in_use_by_another",
     "listen_problem",

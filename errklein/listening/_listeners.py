@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +142,19 @@ class Listeners:
         self._paused = False
         for listener in self._open.values():
             listener.accept(True)
+
+    def expiry_warnings(self, now: datetime | None = None) -> Iterator[tuple[tuple[object, ...], str]]:
+        """Yield a warning for each certificate in use that has less than 30, 7 or 1 days left, or has expired.
+
+        Each is a pair of a key, which is another one at the next stage, and a sentence.
+        """
+        for endpoint, file, expires in self.expiries():
+            left = expires - (now or datetime.now(UTC))
+            stage = 0 if left.total_seconds() <= 0 else next((days for days in (1, 7, 30) if left.days < days), None)
+            if stage is not None:
+                when = "has expired" if stage == 0 else f"expires on {expires:%Y-%m-%d}, in less than {stage} day"
+                sentence = f"The certificate in {file} ({endpoint}) {when}{'s' if stage > 1 else ''}; replace it."
+                yield ("certificate", endpoint, file, expires, stage), sentence
 
     def expiries(self) -> list[tuple[str, str, datetime]]:
         """Return the endpoint, the file and the expiry of each certificate that open endpoints serve."""

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.bot import _health
 from errklein.bot._health import HealthChecks
 from errklein.journal import MemoryJournal
+from errklein.listening import Listeners
 from errklein.ports import JournalError
 from errklein.storage import MemoryStorage, StorageError
 from errklein.testing._reactor import TestReactor
@@ -34,10 +35,13 @@ class Files:
             raise StorageError(self.error)
 
 
-class Certificates:
+class Certificates(Listeners):
     """Listeners whose certificates expire."""
 
     dates: Sequence[datetime] = ()
+
+    def __init__(self) -> None:
+        """Open nothing."""
 
     def expiries(self) -> list[tuple[str, str, datetime]]:
         """Return the dates."""

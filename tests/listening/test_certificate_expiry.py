@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from errklein.listening import Listeners, expiry_warnings
+from errklein.listening import Listeners
 from errklein.listening._certificates import CertificateFiles, CertificateStore
 from errklein.listening.pem import CertificateError
 from errklein.listening.tls import generate_certificate
@@ -36,7 +36,7 @@ class ExpiryTests(SynchronousTestCase):
 
     def check(self, listeners: Listeners) -> None:
         """Keep the warnings whose keys are new, as the notice board does."""
-        for key, warning in expiry_warnings(listeners, self.day):
+        for key, warning in listeners.expiry_warnings(self.day):
             if key not in self.known:
                 self.known.add(key)
                 self.warnings.append(warning)
