@@ -109,7 +109,7 @@ class RobustIRCClient(irc.IRCClient):
             prefix, command, params = irc.parsemsg(text)
         except (irc.IRCBadMessage, ValueError, IndexError):
             return
-        if command.isdigit():
+        if command.isdigit() and params:
             self.numeric_received(command, params)
         self.handleCommand(irc.numeric_to_symbolic.get(command, command), prefix, params)
 

@@ -150,6 +150,21 @@ class LoginTests(PlayedTests):
             self.assertEqual(lines[-1], "QUIT")
             self.successResultOf(backend.disconnect())
 
+    def test_number_without_parameters_before_the_welcome(self) -> None:
+        """A rejection without parameters doesn't break the connection while the bot authenticates."""
+        self.connecting(identity={"sasl_password": "s3cret"})
+        self.server.accept()
+        self.server.say(":irc.example 904")
+        self.assertTrue(self.server.transport.connected)
+
+    def test_numbers_without_parameters(self) -> None:
+        """Errors without parameters are ignored while a room command waits for its reply."""
+        backend = self.connecting()
+        self.server.welcome()
+        refusal = backend.room_refusal("TOPIC", backend.query_room("#ops"))
+        self.server.say(":irc.example 482", ":irc.example 482 errklein #ops :no")
+        self.assertEqual(self.successResultOf(refusal), "the bot is not an operator of the room (no)")
+
     def test_reason_of_sasl(self) -> None:
         """The log has the reason why SASL failed: the server's text, or its mechanisms, listed before or afterwards."""
         lines = logged(self, "not connected")
