@@ -22,6 +22,7 @@ from errklein.ports import RoomUnavailable
 from errklein.running import NEVER, Overloaded, Placement, PoolStopped
 from errklein.web._error_pages import Problem, problem_of, retry_after
 from errklein.web._handler_call import HandlerCall, RouteChanged, break_cycles
+from errklein.web._paths import shown_path
 from errklein.web._responses import HTML, PreparedResponse, ReactorValue, prepare_response, simple_response, split_body
 from errklein.web._routes import Route
 from errklein.web._services import WebServices
@@ -380,7 +381,7 @@ class Delivery(Resource):
             plugin="-" if hook is None else hook.owner,
             handler="-" if hook is None else hook.name,
             method=request.method.decode("ascii"),
-            path=request.path.decode("ascii", "backslashreplace"),
+            path=shown_path(request.path),
             request_id=request.request_id,
         )
         if hook is not None:

@@ -6,6 +6,7 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from errklein.text import truncated
+from errklein.text.masking import SHOWN_TARGET, masker
 from errklein.web._error_pages import Problem
 from errklein.webhooks.hosts import is_host
 
@@ -15,6 +16,11 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 LONGEST_PATH = 200
 """The number of characters of a path that an error response has."""
+
+
+def shown_path(path: bytes) -> str:
+    """Return an escaped path for the log, cut if it is long."""
+    return masker.cut(path.decode("ascii", "backslashreplace"), SHOWN_TARGET)
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes, bytes]:

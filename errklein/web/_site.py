@@ -16,9 +16,9 @@ from twisted.web.http import datetimeToString
 from errklein.listening import ConnectionLimits, seconds_waited
 from errklein.running import DeadlineSweeper, ReactorLag, TimeSlices, context
 from errklein.text import truncated
-from errklein.text.masking import SHOWN_TARGET, masker
 from errklein.web._channel import Channel
 from errklein.web._error_pages import Problem
+from errklein.web._paths import shown_path
 from errklein.web._response_counts import OTHER, ResponseCounts
 from errklein.web._settings import WebSettings
 from errklein.web.request import HTTPRequest
@@ -124,7 +124,7 @@ class Site(server.Site):
             request.request_id,
             request.client,
             method=truncated(request.method.decode("ascii"), LONGEST_METHOD),
-            path=masker.cut(request.path.decode("ascii", "backslashreplace"), SHOWN_TARGET),
+            path=shown_path(request.path),
             status=request.code,
             size=request.sentLength,
             duration=self.now() - request.first_byte_at,

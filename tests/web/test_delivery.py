@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import LogEvent, capturedLogs, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
@@ -234,6 +234,21 @@ class RaisingTests(WebCase):
         """A handler that raises gets 500; the log has the place, and the bot is notified."""
         for handler in ("blocking", "coroutine", "inline"):
             self.failed(f"/{handler}", RuntimeError, handler)
+
+    def test_failure_on_a_long_path(self) -> None:
+        """The log has the first 1,024 characters of the path on which a handler failed."""
+
+        class Fails:
+            @webhook("/fails/<name>")
+            async def fails(self, payload: Any, name: str) -> None:
+                raise ValueError(len(name))
+
+        self.serve(Fails())
+        with capturedLogs() as events:
+            self.assertEqual(self.ask("POST", f"/fails/{'x' * 5000}").status, 500)
+        [path] = [event["path"] for event in events if "handler" in event]
+        self.assertEqual(path, f"/fails/{'x' * 1017}…")
+        self.flushLoggedErrors(ValueError)
 
     def test_error_page_fits_every_failure(self) -> None:
         """The error page states that the handler failed, both if it raised and if it returned an invalid value."""
