@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -47,7 +47,7 @@ class _KeptDelivery:
     logged: StoredRequest | None
     whole: StoredRequest | None = None
     began_at: float = 0.0
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: dict[int, Attempt] = field(default_factory=dict)
 
     def change(self, **changes: object) -> None:
         """Replace fields of the delivery."""
@@ -61,7 +61,7 @@ class _KeptDelivery:
     @property
     def size(self) -> int:
         """The approximate number of bytes in memory."""
-        return 1000 + sum(len(one.body or b"") for one in (self.logged, self.whole) if one is not None)
+        return 1000 + sum(one.size for one in (self.logged, self.whole) if one is not None)
 
 
 class MemoryJournal:
@@ -95,8 +95,8 @@ class MemoryJournal:
         # The sizes of unverified deliveries that wait or run.
         self._waiting: dict[int, int] = {}
         self._once: dict[int, set[str]] = {}
-        # Route and key of those that were given up or refused.
-        self._given_up: dict[int, tuple[str, str]] = {}
+        # Those that were given up or refused and not repeated, by route and key.
+        self._given_up: dict[tuple[str, str], set[int]] = {}
         # The numbers of deliveries that were only counted, by route and minute.
         self._counted: Counter[tuple[str, float]] = Counter()
         self._paused: set[str] = set()
@@ -147,12 +147,12 @@ class MemoryJournal:
             logged = self._redaction.redact(request, with_body=False)
             whole = request._replace(secret_headers=frozenset())
         is_waiting = delivery.ack == "now" and delivery.state in UNFINISHED
-        entry = _KeptDelivery(delivery._replace(request=None, attempts=()), logged, whole if is_waiting else None)
+        whole = whole if is_waiting else None
+        entry = _KeptDelivery(delivery._replace(request=None, attempts=()), logged, whole, self._now())
         self._entries[delivery.id] = entry
         if delivery.key and delivery.state not in (DeliveryState.DUPLICATE, DeliveryState.REFUSED):
-            place = (delivery.route, delivery.key)
-            for other in self._known_entries([number for number, one in self._given_up.items() if one == place]):
-                if other.delivery.state in (*GIVEN_UP, DeliveryState.REFUSED) and other.delivery.id < delivery.id:
+            for other in self._known_entries(self._given_up.pop((delivery.route, delivery.key), ())):
+                if other.delivery.state in (*GIVEN_UP, DeliveryState.REFUSED):
                     other.change(superseded_by=delivery.id)
         self._count(entry)
         if request is not None and request.body is not None and logged is not None and not refused:
@@ -176,8 +176,8 @@ class MemoryJournal:
     def _count(self, entry: _KeptDelivery) -> None:
         """Drop the oldest finished deliveries if there are too many with this one."""
         state = entry.delivery.state
-        if state in (*GIVEN_UP, DeliveryState.REFUSED) and entry.delivery.key:
-            self._given_up[entry.delivery.id] = (entry.delivery.route, entry.delivery.key)
+        if state in (*GIVEN_UP, DeliveryState.REFUSED) and entry.delivery.key and not entry.delivery.superseded_by:
+            self._given_up.setdefault((entry.delivery.route, entry.delivery.key), set()).add(entry.delivery.id)
         if state in UNFINISHED:
             if not entry.delivery.verified:
                 self._waiting[entry.delivery.id] = entry.size
@@ -187,8 +187,10 @@ class MemoryJournal:
             for number in budget.add(entry):
                 dropped = self._entries.pop(number).delivery
                 self._once.pop(number, None)
-                self._given_up.pop(number, None)
                 keys, place = self._keys[dropped.verified], (dropped.route, dropped.key)
+                self._given_up.get(place, set()).discard(number)
+                if not self._given_up.get(place, True):
+                    del self._given_up[place]
                 if dropped.state in GIVEN_UP and keys.get(place, (0,))[0] == number:
                     del keys[place]
 
@@ -252,11 +254,11 @@ class MemoryJournal:
 
     def _end(self, entry: _KeptDelivery, state: DeliveryState, outcome: Outcome, due_at: float = 0.0) -> None:
         outcome = bounded_outcome(outcome)
-        entry.attempts.append(Attempt(entry.delivery.attempt, entry.began_at, outcome))
+        entry.attempts[entry.delivery.attempt] = Attempt(entry.delivery.attempt, entry.began_at, outcome)
         entry.change(state=state, due_at=due_at, outcome=outcome)
         self._count(entry)
 
-    def _known_entries(self, ids: Sequence[int]) -> list[_KeptDelivery]:
+    def _known_entries(self, ids: Iterable[int]) -> list[_KeptDelivery]:
         return [self._entries[number] for number in ids if number in self._entries]
 
     def depth(self) -> Deferred[QueueDepth]:
@@ -306,8 +308,11 @@ class MemoryJournal:
         """See `Journal.log`."""
         if self._redaction.level != "off":
             entry = self._add(bounded(delivery))
+            entry.began_at = delivery.received_at
             if entry.delivery.outcome is not None:
-                entry.attempts.append(Attempt(delivery.attempt, delivery.received_at, entry.delivery.outcome))
+                entry.attempts[delivery.attempt] = Attempt(
+                    delivery.attempt, delivery.received_at, entry.delivery.outcome
+                )
 
     def count(self, route: str) -> None:
         """See `Journal.count`."""
@@ -340,7 +345,7 @@ class MemoryJournal:
         entry = self._entries.get(id)
         if entry is None:
             return succeed(None)
-        earlier = [attempt for attempt in entry.attempts if attempt.number < entry.delivery.attempt]
+        earlier = [one for number, one in sorted(entry.attempts.items()) if number < entry.delivery.attempt]
         return succeed(entry.delivery._replace(request=entry.logged, attempts=earlier))
 
     def routes(self) -> Deferred[Sequence[str]]:

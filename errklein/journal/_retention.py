@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, product
 
 from errklein.journal._reading import FIRST_ID, as_ids
 
@@ -20,14 +20,18 @@ TURNS = 300
 """The number of turns, of about a second each, after which the keys are counted again."""
 
 
+FIRST_KEPT = 8
+"""The number of refused requests of a webhook and reason that are kept beside the latest ones: they show when it began."""
+
+
 @dataclass(frozen=True)
 class Retention:
     """How long deliveries are kept. Those that wait or run are never removed.
 
     :param seconds: The time for which deliveries are kept after their receipt.
-    :param max_bytes: The size of the used part of the file. Above it, deliveries are removed: first those of unverified webhooks,
-        then the oldest others, and FAILED and DEAD ones only when no others are left.
-    :param refused_bytes: The size of refused requests, so that many of them don't displace others.
+    :param max_bytes: The size of the used part of the file. Above it, the oldest deliveries are removed, first those of unverified
+        webhooks. Of others, duplicates are removed first, then DONE ones, and FAILED and DEAD ones only when no others are left.
+    :param refused_bytes: The size of refused requests, at most a tenth of `max_bytes`, so that many of them don't displace others.
     """
 
     seconds: float = 7 * 24 * 3600.0
@@ -50,7 +54,7 @@ class Pruner:
 
     def __init__(self, retention: Retention) -> None:
         self._retention = retention
-        self._after = self._turn = self._excess = 0
+        self._turn = self._excess = 0
         self.route = 0
         """The webhook whose keys are forgotten before their time; 0 for none."""
         self.waiting_bytes = 0.0
@@ -63,7 +67,7 @@ class Pruner:
         """
         limits = self._retention
         removed = [
-            self._remove(connection, f"state >= 3 AND id < ({FIRST_ID})", time=now - limits.seconds),
+            connection.execute(_REMOVE_OLD, {"time": now - limits.seconds}).rowcount,
             connection.execute(
                 "DELETE FROM dedupe WHERE (route, key) IN "
                 "(SELECT route, key FROM dedupe INDEXED BY expiring WHERE expires <= ? LIMIT ?)",
@@ -78,17 +82,13 @@ class Pruner:
             ).rowcount,
         ]
         connection.execute("DELETE FROM counted WHERE minute < ?", ((now - limits.seconds) // 60,))
-        if _number(connection, "SELECT total(size) FROM deliveries WHERE state = 7") > limits.refused_bytes:
-            removed.append(self._remove(connection, "state = 7"))
-        excess = _number(connection, _UNVERIFIED_SIZE.format(7)) - limits.unverified_bytes
-        evicted = excess > 0 and self._evict(connection, excess, _UNVERIFIED) > 0
-        self.waiting_bytes = _number(connection, _UNVERIFIED_SIZE.format(3))
-        excess = _number(connection, _USED) - limits.max_bytes
-        if excess > 0:
-            evicted = self._remove_oldest(connection, excess) or evicted
-        else:
-            self._after = 0
-        return evicted or SLICE in removed
+        ((of_strangers, self.waiting_bytes),) = connection.execute(_UNVERIFIED_SIZES).fetchall()
+        evicted = [
+            self._evict_refused(connection),
+            self._evict(connection, of_strangers - limits.unverified_bytes, [0]),
+            self._evict(connection, connection.execute(_USED).fetchone()[0] - limits.max_bytes, [0, 1]),
+        ]
+        return any(evicted) or SLICE in removed
 
     def _forget_keys(self, connection: sqlite3.Connection, unverified: Collection[int]) -> int:
         """Forget a slice of the keys of the webhook with most of them, if they are too many."""
@@ -109,23 +109,10 @@ class Pruner:
         self._excess -= forgotten
         return forgotten
 
-    def _remove_oldest(self, connection: sqlite3.Connection, excess: float) -> bool:
-        if self._evict(connection, excess, _UNVERIFIED):
-            return True
-        # A search from the first id would pass those that are kept each time.
-        self._after = self._evict(connection, excess, (f"{_ENDED} AND id > {self._after}", _ENDED))
-        return bool(self._after or self._evict(connection, excess, _GIVEN_UP))
-
-    def _evict(self, connection: sqlite3.Connection, excess: float, conditions: Sequence[str]) -> int:
-        """Remove the oldest deliveries that meet the first of the conditions that some meet: a slice, of about so many bytes.
-
-        :returns: The id of the last one; 0 without any.
-        """
-        for condition in conditions:
-            rows = connection.execute(
-                f"SELECT id, size FROM ({_OLDEST.format(columns='id, size', condition=condition)})"
-            )
-            sizes = dict(rows.fetchall())
+    def _evict(self, connection: sqlite3.Connection, excess: float, verified: Sequence[int]) -> bool:
+        """Remove the oldest deliveries of the first kind that there is: a slice, of about so many bytes."""
+        for kind, state in product(verified, _ENDED) if excess > 0 else ():
+            sizes = dict(connection.execute(_OLDEST[kind], (state,)).fetchall())
             if sizes:
                 # Each before which too few bytes are removed.
                 ends = zip(sizes, accumulate(sizes.values(), initial=0), strict=False)
@@ -133,29 +120,39 @@ class Pruner:
                 connection.execute(
                     "DELETE FROM deliveries WHERE id IN (SELECT value FROM json_each(?))", (as_ids(ids),)
                 )
-                return int(ids[-1])
-        return 0
+                return True
+        return False
 
-    def _remove(self, connection: sqlite3.Connection, condition: str, **parameters: float) -> int:
-        oldest = _OLDEST.format(columns="id", condition=condition)
-        return connection.execute(f"DELETE FROM deliveries WHERE id IN ({oldest})", parameters).rowcount
+    def _evict_refused(self, connection: sqlite3.Connection) -> bool:
+        """Remove refused requests if they have too many bytes: of the webhook with most of them, and there of its main reason."""
+        found = connection.execute(_MOST_REFUSED).fetchone()
+        if found is None or found[0] <= min(self._retention.refused_bytes, self._retention.max_bytes // 10):
+            return False
+        _, route, reason, number = found
+        connection.execute(
+            "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries INDEXED BY refused "
+            "WHERE state = 7 AND route = ? AND reason IS ? ORDER BY id LIMIT ? OFFSET ?)",
+            (route, reason, min(SLICE, (number + 1) // 2), min(FIRST_KEPT, number // 4)),
+        )
+        return True
 
 
-def _number(connection: sqlite3.Connection, query: str) -> float:
-    ((number,),) = connection.execute(query).fetchall()
-    return number  # type: ignore[no-any-return]
+_REMOVE_OLD = f"DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE state >= 3 AND id < ({FIRST_ID}) ORDER BY id LIMIT {SLICE})"
 
+_ENDED = (6, 3, 5, 4)
+"""The states of deliveries that have ended, in the order in which they are removed."""
 
-_OLDEST = f"SELECT {{columns}} FROM deliveries WHERE {{condition}} ORDER BY id LIMIT {SLICE}"
+_OLDEST = [
+    f"SELECT id, size FROM deliveries WHERE {kind} AND state = ? ORDER BY id LIMIT {SLICE}"
+    for kind in ("verified = 0 AND state < 7", "verified = 1 AND state >= 3")
+]
 
-_UNVERIFIED = [f"verified = 0 AND state < 7 AND state = {state}" for state in (3, 6, 5, 4)]
-_ENDED = "state IN (3, 6, 7)"
-_GIVEN_UP = ("state = 5", "state = 4")
-"""Conditions of deliveries that have ended, in the order in which they are removed."""
+_UNVERIFIED_SIZES = "SELECT total(size), total(size * (state < 3)) FROM deliveries INDEXED BY unverified WHERE verified = 0 AND state < 7"
 
-_UNVERIFIED_SIZE = (
-    "SELECT total(size) FROM deliveries INDEXED BY unverified WHERE verified = 0 AND state < 7 AND state < {}"
-)
+_MOST_REFUSED = """
+    SELECT sum(total(size)) OVER (), route, reason, count(*) FROM deliveries INDEXED BY refused WHERE state = 7
+    GROUP BY route, reason ORDER BY sum(total(size)) OVER (PARTITION BY route) DESC, total(size) DESC LIMIT 1
+"""
 
 _USED = (
     "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"

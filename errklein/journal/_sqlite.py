@@ -34,7 +34,7 @@ LOG_SIZE = 1_000_000
 """The bytes of logged deliveries that are written at once, without that delay."""
 
 LOG_LIMIT = 32_000_000
-"""The bytes of logged deliveries that may wait for the disk. Above it, they are dropped, and unverified ones above a quarter."""
+"""The bytes of logged deliveries that may wait for the disk. Above it, they are dropped, and those of strangers above a quarter."""
 
 _ENTRY_SIZE = 2000
 
@@ -181,9 +181,10 @@ class SQLiteJournal:
         """See `Journal.log`."""
         if not self._logs:
             return
-        request = delivery.request
-        size = _ENTRY_SIZE + (len(request.body) if request is not None and request.body is not None else 0)
-        if self._waiting_size + size > (LOG_LIMIT if delivery.verified else LOG_LIMIT // 4):
+        size = _ENTRY_SIZE + (0 if delivery.request is None else delivery.request.size)
+        # Anybody can send what is refused.
+        is_known = delivery.verified and delivery.state is not DeliveryState.REFUSED
+        if self._waiting_size + size > (LOG_LIMIT if is_known else LOG_LIMIT // 4):
             self._drop(1, "the disk is too slow")
             return
         if self._flush is None:

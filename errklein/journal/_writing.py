@@ -38,13 +38,15 @@ _END = """
     UPDATE deliveries SET
         state = v.column2, due_at = v.column3,
         attempt = attempt - (v.column4 IS NULL),
-        status = coalesce(v.column4, status), reason = coalesce(v.column5, reason), seconds = coalesce(v.column6, seconds)
+        status = coalesce(v.column4, status), reason = coalesce(v.column5, reason), seconds = coalesce(v.column6, seconds),
+        size = size + iif(verified OR v.column4 IS NULL, 0, 100 + length(v.column5))
     FROM (VALUES {}) AS v WHERE deliveries.id = v.column1
 """
 
 _SUPERSEDE = """
     UPDATE deliveries INDEXED BY given_up SET superseded_by = v.column3
-    FROM (VALUES {}) AS v WHERE state IN (4, 5, 7) AND key <> '' AND route = v.column1 AND key = v.column2 AND id < v.column3
+    FROM (VALUES {}) AS v
+    WHERE state IN (4, 5, 7) AND key <> '' AND superseded_by = 0 AND route = v.column1 AND key = v.column2 AND id < v.column3
 """
 
 _CANDIDATES = "SELECT id, due_at FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = :route {due} ORDER BY id LIMIT :count"
@@ -221,7 +223,7 @@ class JournalWriter:
                     size += len(whole) + (0 if same_body else len(request.body or b""))
         rows.deliveries.append(delivery_row(delivery, route, began_at, size))
         if delivery.key and delivery.state not in (DeliveryState.DUPLICATE, DeliveryState.REFUSED):
-            rows.superseding.append((route, delivery.key, delivery.id))
+            rows.superseding[route, delivery.key] = delivery.id
         return size
 
     def end(self, connection: sqlite3.Connection, arguments: Sequence[End]) -> Sequence[None]:
@@ -351,7 +353,7 @@ class _Rows:
         self.contents: list[Sequence[Any]] = []
         self.private: list[Sequence[Any]] = []
         self.dedupe: list[Sequence[Any]] = []
-        self.superseding: list[Sequence[Any]] = []
+        self.superseding: dict[tuple[int, str], int] = {}
 
     def insert(self, connection: sqlite3.Connection) -> None:
         """Insert the rows."""
@@ -359,4 +361,4 @@ class _Rows:
         execute_rows(connection, "INSERT INTO contents VALUES {}", self.contents)
         execute_rows(connection, "INSERT INTO private VALUES {}", self.private)
         execute_rows(connection, "INSERT OR REPLACE INTO dedupe VALUES {}", self.dedupe)
-        execute_rows(connection, _SUPERSEDE, self.superseding)
+        execute_rows(connection, _SUPERSEDE, [(*place, number) for place, number in self.superseding.items()])

@@ -296,13 +296,13 @@ class JournalContract(QueryContract):
         self.assertEqual(self.result_of(self.journal.replay([dead, failed, again[1]])), [again[1]])
         self.assertEqual(sorted(self.result_of(self.journal.replay([dead, failed], force=True))), [dead, failed])
 
-    def test_superseded_by_the_last(self) -> None:
+    def test_superseded_by_the_next(self) -> None:
         """Of several given-up deliveries with a key, only the last one can be replayed. A duplicate supersedes none."""
         first, second = self.log(DeliveryState.FAILED, key="k"), self.log(DeliveryState.FAILED, key="k")
         self.assertEqual(self.result_of(self.journal.replay([first, second])), [second])
         third = self.record(key="k", lease=1, window=60)
         self.assertIsNotNone(self.result_of(self.journal.record(self.delivery(key="k"), window=60)))
-        self.assertEqual([self.get(number).superseded_by for number in (first, third)], [third, 0])
+        self.assertEqual([self.get(number).superseded_by for number in (first, third)], [second, 0])
 
     def test_ordered_lease(self) -> None:
         """An ordered lease returns only the oldest unfinished delivery of the route, and nothing before that is due."""
@@ -398,7 +398,7 @@ class JournalContract(QueryContract):
 
     def test_bounded_texts(self) -> None:
         """Reasons, keys and logged targets and headers of any length are stored shortened."""
-        request = REQUEST._replace(target="/" + "x" * 100_000, headers=[(b"a", b"x" * 100_000)] * 1000)
+        request = REQUEST._replace(target="/" + "x" * 100_000, headers=[(b"a", b"x" * 5_000)] * 1000)
         number = self.log(DeliveryState.FAILED, Outcome(500, "x" * 100_000), request=request, key="x" * 100_000)
         stored = self.get(number)
         assert stored.request is not None

@@ -58,6 +58,11 @@ class StoredRequest(NamedTuple):
     base_path: str = ""
     secret_headers: frozenset[bytes] = frozenset()
 
+    @property
+    def size(self) -> int:
+        """The approximate number of bytes that the headers and the body take in memory."""
+        return sum(100 + len(name) + len(value) for name, value in self.headers) + len(self.body or b"")
+
     def __repr__(self) -> str:
         return f"<StoredRequest: {self.method}, {len(self.headers)} headers, {len(self.body or b'')} bytes>"
 
@@ -134,7 +139,7 @@ class StoredDelivery(NamedTuple):
     :param request: The request; None in lists.
     :param attempts: The earlier attempts; empty in lists.
     :param verified: Whether only a known sender can have sent the request.
-    :param superseded_by: The id of the delivery with which the sender has repeated this one after it was given up or refused, or 0.
+    :param superseded_by: The id of a later delivery with which the sender has repeated this one after it was given up or refused, or 0.
     """
 
     id: int

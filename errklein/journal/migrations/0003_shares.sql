@@ -1,11 +1,17 @@
 -- 0 if anybody could have sent the request. Earlier deliveries count as verified.
 ALTER TABLE deliveries ADD COLUMN verified INTEGER NOT NULL DEFAULT 1;
 
--- The delivery with which the sender has repeated this one after it had been given up or refused; 0 if there is none.
+-- A later delivery with which the sender has repeated this one after it had been given up or refused; 0 if there is none.
 ALTER TABLE deliveries ADD COLUMN superseded_by INTEGER NOT NULL DEFAULT 0;
 
 CREATE INDEX unverified ON deliveries (state, id, size) WHERE verified = 0 AND state < 7;
-CREATE INDEX given_up ON deliveries (route, key) WHERE state IN (4, 5, 7) AND key <> '';
+CREATE INDEX ended ON deliveries (state, id) WHERE verified = 1 AND state >= 3;
+CREATE INDEX given_up ON deliveries (route, key) WHERE state IN (4, 5, 7) AND key <> '' AND superseded_by = 0;
+
+-- Of refused requests, those of the webhook and reason with most bytes are removed.
+DROP INDEX refused;
+
+CREATE INDEX refused ON deliveries (route, reason, id, size) WHERE state = 7;
 
 -- The numbers of deliveries that were only counted, by the minute of their end (Unix time / 60).
 CREATE TABLE counted (
