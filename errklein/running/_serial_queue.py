@@ -31,16 +31,15 @@ class SerialQueue:
         self._waiting: deque[tuple[Context, Callable[[], Any], Deferred[Any]]] = deque()
         self._running: Deferred[Any] | None = None
         """The result of the work that holds up the next."""
-        self._busy = False
         self._next: IDelayedCall | None = None
         self._notices: dict[Deferred[Any], IDelayedCall] = {}
 
     def run(self, work: Callable[[], Deferred[T]], notice: Callable[[], None] | None = None) -> Deferred[T]:
         """Run the work now or after all before it. If it hasn't begun after NOTICE_AFTER seconds, call `notice`."""
         done: Deferred[T] = Deferred()
+        idle = self.idle
         self._waiting.append((copy_context(), work, done))
-        if not self._busy:
-            self._busy = True
+        if idle:
             self._begin()
         elif notice is not None:
             self._notices[done] = self._reactor.callLater(NOTICE_AFTER, copy_context().run, self._notify, done, notice)
@@ -49,7 +48,7 @@ class SerialQueue:
     @property
     def idle(self) -> bool:
         """Whether no work is running or waiting."""
-        return not self._busy
+        return self._running is None and self._next is None
 
     @property
     def waiting(self) -> int:
@@ -84,12 +83,10 @@ class SerialQueue:
             if self._next is not None:
                 self._next.cancel()
             self._running, self._next = None, self._reactor.callLater(0, self._continue) if self._waiting else None
-            self._busy = self._next is not None
         done.callback(result)
 
     def _continue(self) -> None:
         """Begin the next work, also if the running one hangs."""
         self._running = self._next = None
-        self._busy = bool(self._waiting)
-        if self._busy:
+        if self._waiting:
             self._begin()
