@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING, Any
 from twisted.web.http import NO_BODY_CODES
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from errklein.web._error_pages import Problem, error_page
+from errklein.web._error_pages import Problem
 from errklein.web._http1 import Head
-from errklein.web.request import HTTPRequest, apply_forwarding, encoded_head, wants_json
-from errklein.webhooks import HookDeclaration
-from errklein.webhooks.deliveries import StoredDelivery
+from errklein.web.request import HTTPRequest, RequestState, apply_forwarding, encoded_head
 
 if TYPE_CHECKING:
-    from errklein.web._routes import Match
     from errklein.web._site import Site
 
 
-class StockRequest:
+class StockRequest(RequestState):
     """A Twisted request with the interface that deliveries use. Other attributes are those of the Twisted request.
 
     :param request: The request, whose body is complete.
@@ -27,16 +24,6 @@ class StockRequest:
     :param limit: The maximal size of the body in bytes.
     :raises RequestEntityTooLarge: The body is larger. Klein responds with 413 then.
     """
-
-    match: Match | None = None
-    base_path = ""
-    on_disk = False
-    origin = ""
-    admitted: HookDeclaration | None = None
-    recorded: StoredDelivery | None = None
-    delivery_id = 0
-    sender_id = ""
-    received_at: float | None = None
 
     def __init__(self, request: Any, site: Site, limit: int) -> None:
         self._request = request
@@ -129,12 +116,6 @@ class StockRequest:
         """End the response."""
         if not self.finished:
             self._request.finish()
-
-    def send_error(self, problem: Problem) -> None:
-        """Write an error response: JSON if the client accepts or sends JSON, otherwise HTML."""
-        as_json = wants_json(self.first_header(b"accept"), self.first_header(b"content-type"))
-        headers, body = error_page(problem, self.request_id, as_json)
-        self.send_response(problem.status, headers, body)
 
     def fail(self, problem: Problem) -> None:
         """Respond with an error. If a part of another response is sent already, abort the connection instead."""

@@ -38,18 +38,17 @@ class InvalidResponse(Exception):
     """A response has an invalid status, header name or header value."""
 
 
-class HTTPRequest(server.Request):
-    """A request. `send_response` writes a complete response; Twisted's own methods work too, for resources."""
+class RequestState:
+    """What the web server notes about a request for a webhook, received by its own site or by another one."""
 
-    channel: Channel | None  # type: ignore[assignment]
-    site: Site
-    defaultContentType = b"text/html; charset=utf-8"
     match: Match | None = None
     """The route of the request, once it is known."""
     base_path = ""
     """The path below which the client reaches the webhooks. `path` is without it."""
     on_disk = False
     """Whether the body is in a temporary file."""
+    origin = ""
+    """The origin, as in `StoredDelivery`."""
     admitted: HookDeclaration | None = None
     """The declaration of the webhook that has accepted the request."""
     recorded: StoredDelivery | None = None
@@ -60,6 +59,20 @@ class HTTPRequest(server.Request):
     """What identifies repeated requests, such as the sender's id of the delivery; empty if it is unknown."""
     received_at: float | None = None
     """The Unix time of the delivery; None until it is known."""
+
+    def send_error(self: Any, problem: Problem) -> None:
+        """Write an error response: JSON if the client accepts or sends JSON, otherwise HTML."""
+        as_json = wants_json(self.first_header(b"accept"), self.first_header(b"content-type"))
+        headers, body = error_page(problem, self.request_id, as_json)
+        self.send_response(problem.status, headers, body)
+
+
+class HTTPRequest(RequestState, server.Request):
+    """A request. `send_response` writes a complete response; Twisted's own methods work too, for resources."""
+
+    channel: Channel | None  # type: ignore[assignment]
+    site: Site
+    defaultContentType = b"text/html; charset=utf-8"
     _file: BodyFile | None = None
     _taken = 0
     _body_users = 1
@@ -263,12 +276,6 @@ class HTTPRequest(server.Request):
             self.chunked = 0
             self.write = lambda data: None  # type: ignore[method-assign]
         return has_body
-
-    def send_error(self, problem: Problem) -> None:
-        """Write an error response: JSON if the client accepts or sends JSON, otherwise HTML."""
-        as_json = wants_json(self.first_header(b"accept"), self.first_header(b"content-type"))
-        headers, body = error_page(problem, self.request_id, as_json)
-        self.send_response(problem.status, headers, body)
 
     def _head_lines(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
         lines = encoded_head(status, tuple(headers))
