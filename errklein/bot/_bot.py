@@ -15,9 +15,8 @@ from errklein.bot._callbacks import Callbacks
 from errklein.bot._collaborators import Adapters, PluginSources, ProcessCalls
 from errklein.bot._events import Events
 from errklein.bot._health import HealthChecks
-from errklein.bot._missed_notices import MissedNotices
 from errklein.bot._notice_fallback import NoticeFallback
-from errklein.bot._notice_sender import NoticeSender
+from errklein.bot._notice_sender import MissedNotices, NoticeSender
 from errklein.bot._notices import NoticeBoard
 from errklein.bot._pool_notices import pool_notice
 from errklein.bot._registration import Registration

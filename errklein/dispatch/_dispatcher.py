@@ -14,11 +14,10 @@ from twisted.python.failure import Failure
 from errklein.chat import EXACT, Identifier, Message
 from errklein.commands import CommandRegistry, FilterRegistry, History
 from errklein.dispatch._execution import Execution
-from errklein.dispatch._filters import Filtering
 from errklein.dispatch._finding import CommandFinder, NothingToRepeat, UnknownCommand
 from errklein.dispatch._invocation import Invocation
 from errklein.dispatch._networks import Networks
-from errklein.dispatch._permissions import Permissions
+from errklein.dispatch._permissions import Filtering, Permissions
 from errklein.dispatch.conversations import Conversations
 from errklein.dispatch.disclosure import Disclosure
 from errklein.dispatch.flow_executor import FlowExecutor

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.bot._missed_notices import LIFETIME, LONGEST, MOST, MissedNotices
+from errklein.bot._notice_sender import LIFETIME, LONGEST, MOST, MissedNotices
 from errklein.chat import AWAY, ONLINE, Presence
 from errklein.ports import SentLater
 from errklein.testing import PluginTestCase
