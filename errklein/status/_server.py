@@ -16,15 +16,27 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from errklein.bot import Bot
 from errklein.listening import Listeners
+from errklein.ports import QueuesMessages
 from errklein.running import Overloaded, PoolStopped, WorkerPool
 from errklein.status._metrics import MetricsEncoder, Snapshot
-from errklein.status._readiness import INTAKE, problems
 
 _IDLE = 30
 """The seconds after which an idle connection is closed."""
 
 _CONNECTIONS = 100
 """The number of open connections. A further one closes another, since the web server needs file descriptors, too."""
+
+LONGEST_WAIT = 300.0
+"""The seconds that a message may wait in an outbox."""
+
+INTAKE = ("phase", "journal", "storage", "listeners")
+"""The parts without which webhooks aren't accepted.
+
+An absent network isn't one of them: what handlers send waits for it. Nor is a broken plugin: the webhooks of others are accepted.
+"""
+
+FULL = 0.95
+"""The part of OUTBOX_LIMIT and OUTBOX_SIZE from which on an outbox is full, since many messages don't fit any more."""
 
 
 class StatusServer:
@@ -78,7 +90,15 @@ class StatusServer:
         """Return the problem of each part of the bot; "" if the part works."""
         if self._bot is None:
             return {"phase": "the bot is starting"}
-        return problems(self._bot, self._public)
+        bot = self._bot
+        return {
+            "phase": "" if bot.phase == "running" else f"the bot is {bot.phase}",
+            "networks": _networks(bot),
+            **bot.health.problems,
+            "outbox": _outbox(bot),
+            "listeners": _listeners(bot, self._public),
+            "plugins": _plugins(bot),
+        }
 
     def _ready(self, request: Request) -> tuple[int, bytes]:
         found = self.problems()
@@ -97,6 +117,34 @@ class StatusServer:
         kind, body = await self._pool.run(lambda: partial(self._encoder.encode, snapshot, accept))
         request.setHeader(b"Content-Type", kind.encode())
         return 200, body
+
+
+def _plugins(bot: Bot) -> str:
+    named = {webhook.rpartition(":")[0] for webhook in bot.bot_config.WEBHOOKS}
+    broken = [one.name for one in bot.plugin_manager.found if one.name in named and one.problem and not one.active]
+    return f"broken, but named in WEBHOOKS: {', '.join(broken)}" if broken else ""
+
+
+def _networks(bot: Bot) -> str:
+    absent = [name for name, state in bot.events.states.items() if state.connected_at is None and not state.ended]
+    return f"not connected: {', '.join(absent)}" if absent else ""
+
+
+def _outbox(bot: Bot) -> str:
+    found = []
+    for name, backend in bot.backends.items():
+        if isinstance(backend, QueuesMessages):
+            waiting, config = backend.outbox_status, bot.bot_config.networks[name]
+            if waiting.parts >= FULL * config.OUTBOX_LIMIT or waiting.size >= FULL * config.OUTBOX_SIZE:
+                found.append(f"{name}: full, with {waiting.messages} messages")
+            elif waiting.oldest_at and (age := bot.now() - waiting.oldest_at) > LONGEST_WAIT:
+                found.append(f"{name}: a message has been waiting for {age:.0f} s")
+    return "; ".join(found)
+
+
+def _listeners(bot: Bot, endpoints: Sequence[str]) -> str:
+    closed = [endpoint for endpoint in endpoints if not bot.web.listeners.is_open(endpoint)]
+    return f"closed: {', '.join(closed)}" if closed else ""
 
 
 class _Page(Resource):

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from errklein.ports import Journal, JournalError, LaterDeliveries
-from errklein.running import TokenBucket
+from errklein.running import TokenBuckets
 from errklein.running.rate_limit import RateLimit
 from errklein.running.threads import ThreadWaits
 from errklein.verify import ImmediateResponse
@@ -57,8 +57,7 @@ class Recording:
         self.running: set[int] = set()
         """The ids of logged deliveries whose handler is running after the response, so that no replay begins meanwhile."""
         self._with_bodies = level == "bodies"
-        self._rate = rate
-        self._buckets: dict[str, TokenBucket] = {}
+        self._buckets = None if rate is None else TokenBuckets(now, rate.interval, rate.count)
         self._logged = _Logged(self) if journal is not None and level != "off" else None
 
     def plain(self) -> OutcomeRecorder | None:
@@ -130,13 +129,9 @@ class Recording:
         assert journal is not None
         if not hook.declaration.recorded:
             return
-        if self._rate is not None and 0 < delivery.status < 400:
-            bucket = self._buckets.get(hook.route)
-            if bucket is None:
-                bucket = self._buckets[hook.route] = TokenBucket(self._now, self._rate.interval, self._rate.count)
-            if bucket.take():
-                journal.count(hook.route)
-                return
+        if self._buckets is not None and 0 < delivery.status < 400 and self._buckets.bucket(hook.route).take():
+            journal.count(hook.route)
+            return
         outcome = Outcome(delivery.status, delivery.reason, request.site.now() - request.begun)
         state = DeliveryState.DONE if outcome.succeeded else DeliveryState.FAILED
         body = delivery.body() if self._with_bodies and request.body_size <= MAX_LOGGED_BODY else None
