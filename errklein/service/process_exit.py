@@ -14,12 +14,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.utils import getProcessOutputAndValue
+from twisted.python.failure import Failure
 
 from errklein.running.restart import CannotRestart
 from errklein.service._inherited_sockets import InheritedSockets
 from errklein.text.masking import masker
 
-_CHECK_SECONDS = 30
+CHECK_SECONDS = 30
 """The seconds that the check before a restart may take."""
 
 
@@ -91,16 +92,16 @@ class ProcessExit:
     async def _check_and_stop(self) -> None:
         if self._check:
             # Another process reads the configuration: modules that it imports may have changed, and it may block.
-            checking = getProcessOutputAndValue(
+            checking: Deferred[Any] = getProcessOutputAndValue(
                 sys.executable, self._check, os.environ, str(self._directory), self._reactor
-            )
+            ).addCallbacks(lambda ended: (*ended, "status"), _of_signal)
             try:
-                _, errors, status = await checking.addTimeout(_CHECK_SECONDS, self._reactor)
+                _, errors, number, kind = await checking.addTimeout(CHECK_SECONDS, self._reactor)
             except TimeoutError:
-                raise CannotRestart(f"the check of the configuration took more than {_CHECK_SECONDS} s") from None
-            if status:
+                raise CannotRestart(f"the check of the configuration took more than {CHECK_SECONDS} s") from None
+            if number:
                 text = masker(errors.decode("utf-8", "replace")).removeprefix("errklein: ").strip()
-                raise CannotRestart(text or f"the check of the configuration ended with status {status}")
+                raise CannotRestart(text or f"the check of the configuration ended with {kind} {number}")
         self._stop_for_restart()
 
     def _stop_for_restart(self) -> None:
@@ -124,6 +125,11 @@ class ProcessExit:
         os.chdir(self._directory)
         self._sockets.pass_on()
         os.execv(self._arguments[0], self._arguments)  # noqa: S606  the process's own command line
+
+
+def _of_signal(failure: Failure) -> Any:
+    """Return what getProcessOutputAndValue fails with if a signal has ended the process: no exception, but a tuple."""
+    return (*failure.value, "signal") if isinstance(failure.value, tuple) else failure
 
 
 def remove_stale_pid_file(path: Path) -> None:

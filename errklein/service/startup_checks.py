@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from errklein.config.identity import NetworkSettings
 from errklein.database import DatabaseError
 from errklein.plugins.environment import environment_problems
 from errklein.service._data_directory import DataDirectory, DataDirectoryError, acting_as, user_name
+from errklein.service.process_exit import CHECK_SECONDS
 from errklein.service.sentry import check_sentry
 from errklein.service.twistd_options import TwistdOptions
 from errklein.storage import StorageError
@@ -54,11 +57,17 @@ def load_with_options(
 
 def check_in_process(options: Sequence[object]) -> Sequence[str]:
     """Return Python's arguments for a process that checks the configuration with these options of `load_with_options`."""
-    code = f"import json, sys; from {__name__} import _check_options; _check_options(*json.loads(sys.argv[1]))"
-    return ["-P", "-c", code, json.dumps(options)]
+    # The process finds modules where this one does, so errklein needn't be installed.
+    code = (
+        "import json, sys; sys.path[:], options = json.loads(sys.argv[1]); "
+        f"from {__name__} import _check_options; _check_options(*options)"
+    )
+    return ["-P", "-c", code, json.dumps([[str(path) for path in sys.path], options])]
 
 
 def _check_options(config: str | None, backend: str | None, data_dir: str | None, plugin_dirs: Sequence[str]) -> None:
+    # config.py may hang. Nobody waits for this process then.
+    signal.alarm(2 * CHECK_SECONDS)
     with errors_end_program():
         check_config(load_with_options(config, backend, data_dir, plugin_dirs))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from twisted.scripts.twistd import ServerOptions
@@ -11,8 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.config import ConfigError
 from errklein.service import load_with_options
 from errklein.service._data_directory import acting_as
-from errklein.service.startup_checks import check_current_directory
+from errklein.service.startup_checks import check_current_directory, check_in_process
 from errklein.service.twistd_options import TwistdOptions
+from tests.processes import run
 
 NOBODY = 65534
 
@@ -67,3 +69,27 @@ class CurrentDirectoryTests(SynchronousTestCase):
         self.assertFalse(TwistdOptions(directory=".", chroot="/srv").enters_current_directory())
         self.assertFalse(TwistdOptions(directory="/").enters_current_directory())
         self.assertFalse(TwistdOptions().enters_current_directory())
+
+
+class CheckInProcessTests(SynchronousTestCase):
+    """The check in another process before a restart."""
+
+    def check(self, config: str) -> str:
+        """Check a configuration, and return what is written to standard error."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        (directory / "config.py").write_text(config)
+        done = run([sys.executable], *check_in_process([str(directory / "config.py"), None, None, []]), cwd=directory)
+        return done.stderr
+
+    def test_modules(self) -> None:
+        """Modules are found where this process finds them, as errklein's own if it runs from a folder without an installation."""
+        extra = Path(self.mktemp()).absolute()
+        extra.mkdir()
+        (extra / "found_here_alone.py").write_text("")
+        self.patch(sys, "path", [*sys.path, str(extra)])
+        self.assertEqual(self.check("import found_here_alone\n"), "")
+
+    def test_hanging_configuration(self) -> None:
+        """The process ends by itself if the configuration hangs."""
+        self.assertEqual(self.check("import signal\nassert 0 < signal.alarm(0) <= 60\n"), "")
