@@ -68,6 +68,9 @@ def write_copy(path: Path, copy: Path) -> None:
             source.backup(target)
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
+        # The side files that a killed process has left belong to the earlier file.
+        for end in SUFFIXES[1:]:
+            copy.with_name(copy.name + end).unlink(missing_ok=True)
         unfinished.replace(copy)
         directory = os.open(copy.parent, os.O_RDONLY)
         try:

@@ -11,7 +11,7 @@ from subprocess import PIPE
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.database import Access, Database, DatabaseError, upgrade_of
+from errklein.database import Access, Database, DatabaseError, upgrade_of, write_copy
 from tests.processes import ROOT, Program
 
 MIGRATIONS = ("CREATE TABLE t (a UNIQUE);",)
@@ -192,6 +192,17 @@ class ReadOnlyTests(SynchronousTestCase):
             connection.execute("DELETE FROM t")
         self.assertEqual(copy.read("SELECT a FROM t"), [])
         self.assert_read()
+
+    def test_copy_over_a_killed_process(self) -> None:
+        """A copy doesn't take up what a killed process has left in the log of the file that it replaces."""
+        self.kill_writer()
+        source = self.directory / "source.sqlite"
+        Database(source, MIGRATIONS).close()
+        write_copy(source, self.path)
+        self.assertEqual(self.files().keys(), {"source.sqlite", "values.sqlite"})
+        copy = Database(self.path, MIGRATIONS)
+        self.addCleanup(copy.close)
+        self.assertEqual(copy.read("SELECT a FROM t"), [])
 
     def test_older_file(self) -> None:
         """A copy of an older file is upgraded, and the file stays as it is; the notice names it and its later copy."""
