@@ -1,7 +1,7 @@
 """SQLite files: connections, transactions, group commit, migrations and errors, independent of the tables."""
 
 from errklein.database._connection import Access, Database
-from errklein.database._copies import remove_database, write_copy
+from errklein.database._copies import write_copy
 from errklein.database._errors import DatabaseError
 from errklein.database._group_commit import GroupCommit, Operation, Run
 from errklein.database._job_thread import JobThread, ThreadReactor
@@ -21,7 +21,6 @@ __all__ = [
     "ThreadReactor",
     "execute_rows",
     "read_migrations",
-    "remove_database",
     "upgrade_of",
     "write_copy",
 ]

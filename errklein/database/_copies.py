@@ -50,8 +50,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 def copy_to_memory(path: Path) -> sqlite3.Connection:
     """Return a connection to a copy of the file, as of its last transaction."""
     copy = connect(Path(":memory:"))
-    with closing(connect_to_read(path)) as source:
-        source.backup(copy)
+    _copy(path, copy)
     return copy
 
 
@@ -64,8 +63,8 @@ def write_copy(path: Path, copy: Path) -> None:
     try:
         unfinished.unlink(missing_ok=True)
         unfinished.touch(mode=0o600)
-        with closing(connect_to_read(path)) as source, closing(connect(unfinished)) as target:
-            source.backup(target)
+        with closing(connect(unfinished)) as target:
+            _copy(path, target)
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
         # The side files that a killed process has left belong to the earlier file.
@@ -85,7 +84,9 @@ def write_copy(path: Path, copy: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def remove_database(path: Path) -> None:
-    """Remove the file and its side files. No process may be using it."""
-    for end in SUFFIXES:
-        path.with_name(path.name + end).unlink(missing_ok=True)
+def _copy(path: Path, target: sqlite3.Connection) -> None:
+    with closing(connect_to_read(path)) as source:
+        # `backup` would wait for ever for a program that holds the file; a transaction waits for BUSY_TIMEOUT.
+        source.execute("BEGIN")
+        source.execute("SELECT 1 FROM sqlite_master").fetchone()
+        source.backup(target)

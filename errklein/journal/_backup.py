@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from errklein.database import Database, DatabaseError, remove_database, upgrade_of, write_copy
+from errklein.database import Database, DatabaseError, upgrade_of, write_copy
 from errklein.journal._sqlite import DATABASE, MIGRATIONS
 
 PAUSED = "paused:"
@@ -48,27 +48,28 @@ def restore_paused(directory: Path, backup: Path) -> tuple[int, int]:
     """
     journal = directory / DATABASE
     restored = journal.with_name(f"{DATABASE}.restored")
-    write_copy(backup, restored)
-    with closing(Database(restored, MIGRATIONS)) as database:
-        with database.transaction() as connection:
-            connection.execute(
-                "UPDATE routes SET paused = 1 WHERE id IN (SELECT route FROM deliveries WHERE state < 3)"
+    try:
+        write_copy(backup, restored)
+        with closing(Database(restored, MIGRATIONS)) as database:
+            with database.transaction() as connection:
+                connection.execute(
+                    "UPDATE routes SET paused = 1 WHERE id IN (SELECT route FROM deliveries WHERE state < 3)"
+                )
+                connection.execute("DELETE FROM replays")
+                connection.execute(
+                    "UPDATE outbox SET network = CAST(? || network AS BLOB) WHERE instr(network, CAST(? AS BLOB)) != 1",
+                    (PAUSED, PAUSED),
+                )
+            ((deliveries, messages),) = database.read(
+                "SELECT (SELECT count(*) FROM deliveries WHERE state < 3), (SELECT count(*) FROM outbox)"
             )
-            connection.execute("DELETE FROM replays")
-            connection.execute(
-                "UPDATE outbox SET network = CAST(? || network AS BLOB) WHERE instr(network, CAST(? AS BLOB)) != 1",
-                (PAUSED, PAUSED),
-            )
-        ((deliveries, messages),) = database.read(
-            "SELECT (SELECT count(*) FROM deliveries WHERE state < 3), (SELECT count(*) FROM outbox)"
-        )
-    # Copies from before the upgrade of an older backup.
-    for copy in directory.glob(f"{restored.name}.before-*"):
-        copy.unlink()
-    if journal.exists():
-        write_copy(journal, journal.with_name(f"{DATABASE}.before-restore"))
-        remove_database(journal)
-    restored.replace(journal)
+        if journal.exists():
+            write_copy(journal, journal.with_name(f"{DATABASE}.before-restore"))
+        write_copy(restored, journal)
+    finally:
+        # With the copy from before the upgrade of an older backup.
+        for file in directory.glob(f"{restored.name}*"):
+            file.unlink()
     return deliveries, messages
 
 

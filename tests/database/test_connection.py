@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -192,6 +193,24 @@ class ReadOnlyTests(SynchronousTestCase):
             connection.execute("DELETE FROM t")
         self.assertEqual(copy.read("SELECT a FROM t"), [])
         self.assert_read()
+
+    def test_held_file(self) -> None:
+        """A copy of a file that another program holds fails with the reason; it doesn't wait until the program ends."""
+        self.write().close()
+        code = (
+            "import sqlite3, sys; held = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+            "held.execute('SELECT a FROM t').fetchall(); held.execute('PRAGMA locking_mode = EXCLUSIVE')\n"
+            "held.execute('INSERT INTO t VALUES (2)'); print('held', flush=True); sys.stdin.read()"
+        )
+        holder = Program([sys.executable, "-c", code], str(self.path.absolute()), cwd=ROOT, stdin=PIPE)
+        self.addCleanup(holder.kill)
+        holder.wait_for("held")
+        # The wait for the program would last as long as the test runner's patience.
+        ended = threading.Timer(20, holder.kill)
+        self.addCleanup(ended.cancel)
+        ended.start()
+        error = self.assertRaises(DatabaseError, write_copy, self.path, self.directory / "copy")
+        self.assertIn("another program has locked the file", str(error))
 
     def test_copy_over_a_killed_process(self) -> None:
         """A copy doesn't take up what a killed process has left in the log of the file that it replaces."""
