@@ -21,8 +21,8 @@ from errklein.bot._notices import NoticeBoard
 from errklein.bot._pool_notices import pool_notice
 from errklein.bot._registration import Registration
 from errklein.bot._sending import Sending
-from errklein.bot._stop_sequence import StopSequence, StopSteps
-from errklein.bot._stored_messages import StoredMessages
+from errklein.bot._stop_sequence import StopSequence
+from errklein.bot._stored_messages import restore_messages
 from errklein.bot._streams import Streams
 from errklein.bot._webhook_notices import WebhookNotices
 from errklein.chat import Identifier
@@ -106,9 +106,6 @@ class Bot:
             reactor, self.journal, self.web.run, self._retry_policy, hooks.delivery_dead, now=process.now
         )
         self.web.use_journal(self.journal, queue, self.waits)
-        self._stored_messages = StoredMessages(
-            self.journal.outbox, self.backends.values(), notices.post, self._max_message_age, process.now
-        )
         self.health = HealthChecks(reactor, self.journal, self.storage, self.web.listeners, notices.post)
         intake = (queue.stop, self.events.stop, self.conversations.stop)
         work = (
@@ -121,11 +118,8 @@ class Bot:
             self.command_pool.stop,
             workers.core.pool.stop,
         )
-        steps = StopSteps(
-            intake,
-            work,
-            services=(self.health.stop, fallback.stop, self.waits.stop, self.plugin_pool.stop, missed.stop),
-        )
+        services = (self.health.stop, fallback.stop, self.waits.stop, self.plugin_pool.stop, missed.stop)
+        steps = intake, work, services
         self._stop = StopSequence(reactor, adapters, self.when_quiet, self.plugin_manager.stop, steps)
 
         # Methods of the parts that plugins call.
@@ -145,7 +139,8 @@ class Bot:
         globalLogPublisher.addObserver(self.recent_errors)
         config = self.bot_config
         # Before plugins can send others.
-        await self._stored_messages.restore()
+        backends = self.backends.values()
+        await restore_messages(self.journal.outbox, backends, self.notices.post, self._max_message_age, self.now)
         await self.delivery_queue.prepare()
         for problem in await self.plugin_manager.start(self.plugin_roots, self._sources.classes):
             self.tell_admins(problem, self.plugin_manager.summary(problem))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -18,17 +17,8 @@ SHORTEST_DEACTIVATION = 0.2
 Step = Callable[[], object]
 
 
-@dataclass(frozen=True)
-class StopSteps:
-    """Functions that stop parts of the bot, in three groups.
-
-    `intake` stops the parts that accept work, `work` those that do it, and `services` those that plugins use until they are
-    deactivated.
-    """
-
-    intake: Iterable[Step]
-    work: Iterable[Step]
-    services: Iterable[Step]
+StopSteps = tuple[Iterable[Step], Iterable[Step], Iterable[Step]]
+"""Functions that stop the parts that accept work, those that do it, and those that plugins use until they are deactivated."""
 
 
 class StopSequence:
@@ -52,7 +42,7 @@ class StopSequence:
         self._adapters = adapters
         self._when_quiet = when_quiet
         self._deactivate = deactivate
-        self._steps = steps
+        self._intake, self._work, self._services = steps
 
     async def run(self, grace: float) -> None:
         """Stop the bot within `grace` seconds. Each step begins as soon as the one before has ended.
@@ -62,19 +52,19 @@ class StopSequence:
         """
         web = self._adapters.web
         deadline = Deadline(self._reactor, grace)
-        _call(self._steps.intake)
+        _call(self._intake)
         web.begin_stopping()
         await self._at_most(grace, DeferredList([self._when_quiet(), web.when_idle()]))
         # No handler may start on a plugin that is being deactivated.
         web.refuse_waiting()
-        _call(self._steps.work)
+        _call(self._work)
         # Networks are disconnected and storage is closed even if a plugin hangs.
         seconds = max(deadline.left, SHORTEST_DEACTIVATION)
         await self._at_most(seconds, self._deactivate(seconds))
         backends = self._adapters.backends.values()
         await DeferredList([backend.disconnect(deadline.left) for backend in backends])
         # Last, since a plugin's `deactivate` or a backend that ends may wait for the reactor in a thread.
-        _call(self._steps.services)
+        _call(self._services)
         await self._adapters.http_clients.close()
         await web.close()
         await self._adapters.journal.close()

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.bot._stop_sequence import SHORTEST_DEACTIVATION, StopSequence, StopSteps
+from errklein.bot._stop_sequence import SHORTEST_DEACTIVATION, StopSequence
 
 
 class StopSequenceTests(SynchronousTestCase):
@@ -35,7 +35,7 @@ class StopSequenceTests(SynchronousTestCase):
             journal=SimpleNamespace(close=partial(self.note, "journal")),
             storage=SimpleNamespace(close=partial(self.note, "storage")),
         )
-        steps = StopSteps(*([partial(self.note, name)] for name in ("intake", "work", "services")))
+        steps = [partial(self.note, "intake")], [partial(self.note, "work")], [partial(self.note, "services")]
         self.sequence = StopSequence(self.clock, adapters, lambda: self.quiet, self.deactivate, steps)
 
     def note(self, name: str, *details: float) -> Deferred[None]:

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.bot._stored_messages import StoredMessages
+from errklein.bot._stored_messages import restore_messages
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.journal import MemoryOutboxStore
 from errklein.ports import OutboxStatus, OutboxStore
@@ -51,10 +51,10 @@ class RestoreTests(SynchronousTestCase):
         self.store.restart()
         networks: Any = [*self.networks, *others]
         ages = {"oftc": 86_400.0}
-        messages = StoredMessages(
+        restored = restore_messages(
             self.store, networks, self.board.post, lambda network: ages.get(network, 3600.0), lambda: 10_000.0
         )
-        self.successResultOf(Deferred.fromCoroutine(messages.restore()))
+        self.successResultOf(Deferred.fromCoroutine(restored))
 
     def waiting(self) -> list[str]:
         """Return the texts that the next process would find in the store."""

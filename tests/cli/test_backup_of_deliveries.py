@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred
 
-from errklein.bot._stored_messages import StoredMessages
+from errklein.bot._stored_messages import restore_messages
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.database import Access, Database
 from errklein.journal import DATABASE, SQLiteJournal
@@ -131,10 +131,10 @@ class RestoreTests(DeliveriesCase):
         self.time += 4000
         self.journal = self.open_journal()
         notices: list[str] = []
-        stored = StoredMessages(
+        stored = restore_messages(
             self.journal.outbox, [], lambda key, text: notices.append(text), lambda network: 3600.0, lambda: self.time
         )
-        self.successResultOf(Deferred.fromCoroutine(stored.restore()))
+        self.successResultOf(Deferred.fromCoroutine(stored))
         self.result_of(self.journal.close())
         self.assertIn("not sent within OUTBOX_MAX_AGE", notices[0])
         self.assertEqual(self.networks(), [])

@@ -20,7 +20,7 @@ from twisted.logger import LogEvent, Logger, formatEvent
 from twisted.python.failure import Failure
 
 from errklein.backends.outbox import Outbox, OutboxLimits, Reports
-from errklein.bot._stored_messages import StoredMessages
+from errklein.bot._stored_messages import restore_messages
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.ports import OutboxClosed, OutboxFull, OutboxStatus, OutboxStore
 from errklein.running.context import assigned, origin
@@ -52,7 +52,7 @@ CALM = 15.0
 
 
 class SendingProcess(Process):
-    """A process with an outbox. To `StoredMessages` it is a backend."""
+    """A process with an outbox. To `restore_messages` it is a backend."""
 
     network = "Network"
 
@@ -82,9 +82,11 @@ class SendingProcess(Process):
         self.outbox.log = Logger(observer=self._log)
         for name in ("retry_at", "bury"):
             setattr(self.journal, name, self._promising(getattr(self.journal, name)))
-        stored = StoredMessages(self.journal.outbox, [self], self._notify, lambda _: world.limits.age, world.now)  # type: ignore[list-item]
-        stored.log = Logger(observer=self._log)  # type: ignore[misc]
-        restored = Deferred.fromCoroutine(stored.restore())
+        backends: Any = [self]
+        log = Logger(observer=self._log)
+        age = world.limits.age
+        restoring = restore_messages(self.journal.outbox, backends, self._notify, lambda _: age, world.now, log)
+        restored = Deferred.fromCoroutine(restoring)
         restored.addCallback(self._restored).addErrback(world.fail, "restoring fails")
 
     def _restored(self, _: None) -> None:
