@@ -60,35 +60,39 @@ class CommandFinder:
             found = (command for command in commands if command.declaration.match(text) is not None)
             return [Invocation(backend, message, command, text, settings) for command in found]
 
-        def named(text: str) -> list[Invocation]:
-            found = find_command(text, registry, registry.most_words)
-            command = None if found is None else registry.get(found[0])
-            return [Invocation(backend, message, command, found[1], settings)] if found and command else []
-
         invocations: list[Invocation] = []
         if text is not None:
-            if invocations := named(text):
-                return invocations
+            if named := self._named(backend, message, text, settings):
+                return [named]
             back = recall_position(text, prefixes.prefix)
             if back is not None and strip_prefix(message.body, prefixes, False) is not None:
                 return [self._repeated(backend, message, back, settings)]
             invocations = matching(registry.by_pattern, text)
-        if not invocations and settings.BOT_NICK_PREFIX and (after := _after_nick(backend, message.body)) is not None:
-            after = after.removeprefix(prefixes.prefix).strip()
+        if not invocations and (after := _after_nick(backend, message.body, settings)) is not None:
             prefixed = (command for command in registry.by_pattern if command.declaration.prefixed)
-            invocations = named(after) or matching(prefixed, after)
+            named = self._named(backend, message, after, settings)
+            invocations = [named] if named else matching(prefixed, after)
         if text is None:
             return invocations + matching(registry.unprefixed, message.body.strip())
         if not invocations:
             raise UnknownCommand(message)
         return invocations
 
+    def _named(self, backend: Backend, message: Message, text: str, settings: Any) -> Invocation | None:
+        """Return the command with whose name the text begins, or None."""
+        found = find_command(text, self._registry, self._registry.most_words)
+        command = None if found is None else self._registry.get(found[0])
+        return Invocation(backend, message, command, found[1], settings) if found and command else None
+
     def begins_with_prefix(self, backend: Backend, message: Message) -> bool:
-        """Return whether the message begins with a prefix or, if the prefix is empty, with a command's name."""
-        prefixes = self._prefixes_of(self._networks.settings(backend))
+        """Return whether the message begins with a prefix, or with a command's name after the bot's nick or an empty prefix."""
+        settings = self._networks.settings(backend)
+        prefixes, after = self._prefixes_of(settings), _after_nick(backend, message.body, settings)
+        if after is not None and self._named(backend, message, after, settings):
+            return True
         if prefixes.prefix:
             return self._command_text(message.body, prefixes, False) is not None
-        return find_command(message.body, self._registry, self._registry.most_words) is not None
+        return self._named(backend, message, message.body, settings) is not None
 
     def without_prefix(self, message: Message) -> str:
         """Return the text of a message on the current network, without its prefix if it has one."""
@@ -132,12 +136,14 @@ class CommandFinder:
         )
 
 
-def _after_nick(backend: Backend, body: str) -> str | None:
-    """Return the text after the bot's nick and a colon or comma, or None if the message doesn't begin with them."""
+def _after_nick(backend: Backend, body: str, settings: Any) -> str | None:
+    """Return the text after the bot's nick, a colon or comma, and perhaps BOT_PREFIX; None if the message doesn't begin so."""
+    if not settings.BOT_NICK_PREFIX:
+        return None
     bot = backend.bot_identifier
     nick = str(getattr(bot, "nick", None) or getattr(bot, "person", "")).removeprefix("@")
     body = body.removeprefix("@")
     fold = (backend.name_rules if isinstance(backend, HasNameRules) else EXACT).fold
     if not nick or body[len(nick) : len(nick) + 1] not in (":", ",") or fold(body[: len(nick)]) != fold(nick):
         return None
-    return body[len(nick) + 1 :].strip()
+    return body[len(nick) + 1 :].strip().removeprefix(settings.BOT_PREFIX).strip()

@@ -77,7 +77,13 @@ class AskCase(NetworksCase):
     """A bot with that plugin."""
 
     plugins = (Asker,)
-    networks = {"libera": {}, "console": {}, "loose": {"BOT_PREFIX_OPTIONAL_ON_CHAT": True}, "bare": {"BOT_PREFIX": ""}}
+    networks = {
+        "libera": {},
+        "console": {},
+        "loose": {"BOT_PREFIX_OPTIONAL_ON_CHAT": True},
+        "bare": {"BOT_PREFIX": ""},
+        "named": {"BOT_IDENTITY": {"username": "kit"}},
+    }
 
     def setUp(self) -> None:
         """Remember the plugin's instance."""
@@ -125,6 +131,12 @@ class AskTests(AskCase):
         self.say("!branch")
         self.assertIn("errklein", self.say("!about")[0])
         self.assertEqual(self.say("dev"), ["'dev' of bob"])
+
+    def test_commands_after_the_nick(self) -> None:
+        """The bot's nick is a prefix, too, if a command follows."""
+        self.say("!branch", to="#ops", network="named")
+        self.assertIn("errklein", self.say("kit: about", to="#ops", network="named")[0])
+        self.assertEqual(self.say("kit: dev", to="#ops", network="named"), ["'kit: dev' of bob@#ops"])
 
     def test_without_prefixes(self) -> None:
         """If the prefix is optional, a message without it is the reply; if it is empty, one that names no command."""
