@@ -427,7 +427,7 @@ def functions() -> list[Tested]:
     from errklein.commands._arguments import words_of
     from errklein.commands._history import contains_recall
     from errklein.commands._parsing import Prefixes, find_command, strip_prefix, unknown_command
-    from errklein.journal._redaction import Redaction
+    from errklein.journal._redaction import Redaction, redacted_head
     from errklein.logs import escape, format_line
     from errklein.text import code, fenced, folded, plain, split_message
     from errklein.text._sanitizing import sanitize
@@ -455,7 +455,8 @@ def functions() -> list[Tested]:
     prefixes = Prefixes("!", False, ("errklein",), (":", ","), True)
 
     def request(target: str = "/", headers: Sequence[tuple[bytes, bytes]] = (), body: bytes = b"") -> None:
-        Redaction("bodies", frozenset({"pin"})).redact(StoredRequest("POST", target, headers, body))
+        redacted_head(StoredRequest("POST", target, headers, body))
+        Redaction("bodies", frozenset({"pin"})).body(body)
 
     def raw(text: str) -> bytes:
         return text.encode("latin-1", "replace")

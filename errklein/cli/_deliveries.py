@@ -9,28 +9,24 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 from errklein.cli._argument_errors import Parser
-from errklein.database import Access
+from errklein.database import Access, DatabaseError
 from errklein.journal import DATABASE, JournalArchive, open_archive
 from errklein.logs import escape
-from errklein.ports import JournalError
 from errklein.service import DataDirectory, errors_end_program, load_with_options, user_name
 from errklein.text.masking import masker
 from errklein.webhooks.deliveries import DeliveryState, StoredDelivery
 from errklein.webhooks.delivery_words import (
-    MAX_COUNT,
     InvalidWords,
     ReplayWords,
     UnknownWebhook,
     counted_query,
     next_page,
+    parse_list,
     parse_replay,
-    parse_words,
     query_of,
-    without,
 )
 from errklein.webhooks.exported import as_values, body_text, details, grouped, not_recorded, summary
 
@@ -52,13 +48,11 @@ def work_on_deliveries(known: argparse.Namespace) -> int:
         access = Access.SHARE if known.what == "replay" else Access.READ
         with closing(open_archive(data.path / DATABASE, access)) as archive:
             return run_action(archive, known, data.is_used)
-    except UnknownWebhook as error:
+    except (UnknownWebhook, DatabaseError) as error:
         raise SystemExit(f"errklein: {error}") from None
     except InvalidWords as error:
         parser: Parser = known.parser
         parser.error(str(error))
-    except JournalError as error:
-        raise SystemExit(f"errklein: {error}") from None
 
 
 def run_action(archive: JournalArchive, known: argparse.Namespace, is_running: Callable[[], bool]) -> int:
@@ -66,7 +60,7 @@ def run_action(archive: JournalArchive, known: argparse.Namespace, is_running: C
 
     :param known: The parsed command line.
     :param is_running: Returns whether a bot uses the data directory.
-    :raises JournalError: The deliveries can't be read or written.
+    :raises DatabaseError: The deliveries can't be read or written.
     :raises InvalidWords: The words of list or replay are invalid.
     """
     if known.what == "list":
@@ -80,10 +74,7 @@ def run_action(archive: JournalArchive, known: argparse.Namespace, is_running: C
 
 
 def _list(archive: JournalArchive, words: Sequence[str], as_json: bool) -> int:
-    words, is_grouped = without(words, "grouped")
-    query = parse_words(words, time.time(), {}, archive.routes())
-    if is_grouped and "limit" not in words:
-        query = replace(query, limit=MAX_COUNT)
+    query, is_grouped = parse_list(words, time.time(), {}, archive.routes())
     found = archive.find(query)
     if as_json:
         for delivery in found:

@@ -17,15 +17,14 @@ from errklein.text import code, fenced, plain, truncated
 from errklein.text.masking import masker
 from errklein.webhooks.deliveries import StoredDelivery
 from errklein.webhooks.delivery_words import (
-    MAX_COUNT,
     InvalidWords,
     counted_query,
     next_page,
     parse_ids,
+    parse_list,
     parse_replay,
     parse_words,
     query_of,
-    without,
 )
 from errklein.webhooks.exported import body_text, details, grouped, not_recorded, summary
 
@@ -55,11 +54,9 @@ class Deliveries(CorePlugin):
         duplicate or refused. A time is a duration such as 10min, 2h or 3d, or an ISO date. With grouped, deliveries with the
         same reason are shown together, with the ids to replay, or those that the sender must send again.
         """
-        words, is_grouped = without(_split(args), "grouped")
-        query = await self._parsed(parse_words, words)
-        if is_grouped and "limit" not in words:
-            query = replace(query, limit=MAX_COUNT)
-        elif not is_grouped:
+        words = _split(args)
+        query, is_grouped = await self._parsed(parse_list, words)
+        if not is_grouped:
             query = replace(query, limit=min(query.limit, _MOST_LINES))
         found = await _read(self._journal.find(query))
         counted = not_recorded(await _read(self._journal.counted(counted_query(query, found))))
@@ -105,29 +102,23 @@ class Deliveries(CorePlugin):
         run at a time, the latest ones. Those that the sender has repeated meanwhile run only with force.
         """
         given = await self._parsed(parse_replay, _split(args))
-        if given.ids:
-            pages = [await _read(self._journal.find(one)) for one in map(query_of, given.ids)]
-            found = {one.id: one for page in pages for one in page if one.id in given.ids}
-        else:
-            found = {one.id: one for one in await _read(self._journal.find(given.query))}
-        ids = given.ids or list(found)
+        ids = given.ids or [one.id for one in await _read(self._journal.find(given.query))]
         replayed = set(await _read(self._journal.replay(ids, given.force)))
-        self._bot.delivery_queue.look()
+        self._queue.look()
         if replayed:
             log_replay(sorted(replayed), str(msg.frm))
-        repeated = (
-            [] if given.force else [one for one in found.values() if one.superseded_by and one.id not in replayed]
-        )
-        others = [str(one) for one in ids if one not in {*replayed, *(delivery.id for delivery in repeated)}]
+        repeated: list[str] = []
+        others: list[str] = []
+        for number in (one for one in dict.fromkeys(ids) if one not in replayed):
+            page = [] if given.force else await _read(self._journal.find(query_of(number)))
+            by = [one.superseded_by for one in page if one.id == number and one.superseded_by]
+            (repeated if by else others).append(f"{number} as {by[0]}" if by else str(number))
         text = f"Replaying {_counted(len(replayed))}."
         if repeated:
-            listed = ", ".join(f"{one.id} as {one.superseded_by}" for one in repeated[:20]) + (
-                " …" if repeated[20:] else ""
-            )
-            text += f" The sender has repeated {listed}; add {code('force')} to replay {'them' if repeated[1:] else 'it'}, too."
+            force = f"add {code('force')} to replay {'them' if repeated[1:] else 'it'}, too"
+            text += f" The sender has repeated {_beginning(repeated)}; {force}."
         if others:
-            listed = ", ".join(others[:20]) + (" …" if len(others) > 20 else "")
-            text += f" Others can't be replayed: they are unknown, due or running already, or their body isn't stored: {listed}"
+            text += f" Others can't be replayed: they are unknown, due or running already, or their body isn't stored: {_beginning(others)}"
         return text
 
     @admin_by_default
@@ -213,6 +204,10 @@ def _split(args: str) -> list[str]:
 
 def _counted(count: int) -> str:
     return f"{count} delivery" if count == 1 else f"{count} deliveries"
+
+
+def _beginning(items: Sequence[str]) -> str:
+    return ", ".join(items[:20]) + (" …" if items[20:] else "")
 
 
 def _shown(lines: Sequence[str], most: int = _LINE) -> list[str]:

@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from errklein.database import Access, Database, DatabaseError
+from errklein.database import Access, Database
 from errklein.journal import _reading
 from errklein.journal._sqlite import MIGRATIONS
 from errklein.journal._writing import replayable
-from errklein.ports import JournalError
 from errklein.webhooks.deliveries import DeliveryQuery, StoredDelivery
 
 
 class JournalArchive:
-    """The deliveries in a file. All methods wait for the disk, and raise JournalError if the file can't be read or written."""
+    """The deliveries in a file. All methods wait for the disk, and raise DatabaseError if the file can't be read or written."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def find(self, query: DeliveryQuery) -> Sequence[StoredDelivery]:
         """Return the deliveries of a query, newest first, without their requests."""
-        with _journal_errors():
-            return _reading.find(self._database, query)
+        return _reading.find(self._database, query)
 
     def counted(self, query: DeliveryQuery) -> int:
         """Return the number of deliveries that were only counted; see `Journal.counted`."""
-        with _journal_errors():
-            return _reading.counted(self._database, query)
+        return _reading.counted(self._database, query)
 
     def get(self, id: int) -> StoredDelivery | None:
         """Return a delivery with its request, as `Journal.get` does; None if it is unknown."""
-        with _journal_errors():
-            return _reading.get(self._database, id)
+        return _reading.get(self._database, id)
 
     def routes(self) -> Sequence[str]:
         """Return the webhooks that have or had deliveries, or were paused."""
-        with _journal_errors():
-            return _reading.routes(self._database)
+        return _reading.routes(self._database)
 
     def replay(self, ids: Sequence[int], force: bool = False, user: str = "") -> Sequence[int]:
         """Let the bot run deliveries once more: a running bot within about a second, otherwise when it is started.
@@ -47,7 +41,7 @@ class JournalArchive:
         :param user: Who requests it, for the bot's log.
         :returns: The ids of those that can be replayed; see `Journal.replay`.
         """
-        with _journal_errors(), self._database.transaction() as connection:
+        with self._database.transaction() as connection:
             found = replayable(connection, ids, force)
             connection.execute(
                 "INSERT OR REPLACE INTO replays SELECT value, ?, ? FROM json_each(?)",
@@ -64,15 +58,6 @@ def open_archive(path: Path, access: Access = Access.READ) -> JournalArchive:
     """Open the file of a journal, which must exist and have the schema of this errklein.
 
     :param access: `SHARE` for replays.
-    :raises JournalError: The file is missing, can't be read, or has another schema.
+    :raises DatabaseError: The file is missing, can't be read, or has another schema.
     """
-    with _journal_errors():
-        return JournalArchive(Database(path, MIGRATIONS, access))
-
-
-@contextmanager
-def _journal_errors() -> Iterator[None]:
-    try:
-        yield
-    except DatabaseError as error:
-        raise JournalError(str(error)) from error
+    return JournalArchive(Database(path, MIGRATIONS, access))

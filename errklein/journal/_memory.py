@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from errklein.database import Run
 from errklein.journal._bounds import FURTHEST, bounded, bounded_outcome, fitting, stored_key
 from errklein.journal._memory_outbox import MemoryOutboxStore
-from errklein.journal._redaction import Redaction
+from errklein.journal._redaction import Redaction, redacted_head
 from errklein.journal._writing import UNVERIFIED_FULL
 from errklein.ports import JournalError
 from errklein.webhooks.deliveries import (
@@ -143,11 +143,11 @@ class MemoryJournal:
         request = delivery.request
         refused = delivery.state is DeliveryState.REFUSED
         logged = whole = None
-        if request is not None:
-            logged = self._redaction.redact(request, with_body=False)
+        if request is not None and self._redaction.level != "off":
+            target, headers = redacted_head(request)
+            logged = request._replace(target=target, headers=headers, body=None)
+        if request is not None and delivery.ack == "now" and delivery.state in UNFINISHED:
             whole = request._replace(secret_headers=frozenset())
-        is_waiting = delivery.ack == "now" and delivery.state in UNFINISHED
-        whole = whole if is_waiting else None
         entry = _KeptDelivery(delivery._replace(request=None, attempts=()), logged, whole, self._now())
         self._entries[delivery.id] = entry
         if delivery.key and delivery.state not in (DeliveryState.DUPLICATE, DeliveryState.REFUSED):

@@ -32,12 +32,8 @@ _FILTERS = {
     "status": " AND status = :status",
     "reason": " AND instr(lower(reason), lower(:reason))",
 }
-_UNFINISHED = (
-    "SELECT id FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = {} AND state = {} AND " + _BOUNDS
-)
-_FINISHED = (
-    "SELECT id FROM deliveries INDEXED BY finished WHERE state >= 3 AND route = {} AND state = {} AND " + _BOUNDS
-)
+_OF_ROUTE = f"SELECT id FROM deliveries INDEXED BY {{}} 3 AND route = {{}} AND state = {{}} AND {_BOUNDS}"
+_INDEXES = ("unfinished WHERE state <", "finished WHERE state >=")
 
 _MAX_ID = 2**62
 
@@ -66,7 +62,7 @@ def find(database: Database, query: DeliveryQuery) -> Sequence[StoredDelivery]:
         )
     routes = _routes(database, query)
     states = range(len(STATES)) if numbers is None else sorted(numbers)
-    terms = [(_UNFINISHED if state < 3 else _FINISHED).format(route, state) for route, state in product(routes, states)]
+    terms = [_OF_ROUTE.format(_INDEXES[state >= 3], route, state) for route, state in product(routes, states)]
     found: list[StoredDelivery] = []
     for start in range(0, len(terms), _MOST_TERMS):
         ids = " UNION ALL ".join(

@@ -49,21 +49,11 @@ class Redaction:
     level: Level = "bodies"
     mask_fields: frozenset[str] = frozenset()
 
-    def redact(self, request: StoredRequest, with_body: bool = True) -> StoredRequest | None:
-        """Return the request without what the log must not have; None if it stores no requests.
-
-        In a URL, the values of secret parameters are replaced by MASK, and so are user and password. A body that isn't JSON or
-        an urlencoded form is left out if it may have a masked field.
-
-        :param with_body: False leaves the body out.
-        """
-        if self.level == "off":
-            return None
-        target, headers = redacted_head(request)
-        return request._replace(target=target, headers=headers, body=self.body(request.body if with_body else None))
-
     def body(self, body: bytes | None) -> bytes | None:
-        """Return the body as it is stored; None if it is left out."""
+        """Return the body as it is stored; None if it is left out.
+
+        A body that isn't JSON or an urlencoded form is left out if it may have a masked field.
+        """
         if body is None or len(body) > MAX_LOGGED_BODY or self.level != "bodies":
             return None
         return self._mask(body)
@@ -143,7 +133,10 @@ class _Fields:
 
 
 def redacted_head(request: StoredRequest) -> tuple[str, list[tuple[bytes, bytes]]]:
-    """Return the target and the headers without secrets, and bounded."""
+    """Return the target and the headers without secrets, and bounded.
+
+    In a URL, the values of secret parameters are replaced by MASK, and so are user and password.
+    """
     secret = request.secret_headers
     headers = [
         header

@@ -259,7 +259,7 @@ class SQLiteJournal:
         except Exception as error:
             # Whatever it is, the thread must go on with the writes of others.
             if not self._maintenance_failed:
-                self._reactor.callFromThread(self._warn, error)
+                self._warn("Old deliveries of webhooks can't be removed: {error}", error=str(error))
             self._maintenance_failed = True
             return False
         self._maintenance_failed = False
@@ -267,19 +267,17 @@ class SQLiteJournal:
             self._reactor.callFromThread(self._wake, replays)
         if self._pruner.route not in (0, self._forgetting):
             ((name,),) = self._database.read("SELECT name FROM routes WHERE id = ?", (self._pruner.route,))
-            self._reactor.callFromThread(self._warn_of_keys, name)
+            self._warn(
+                "Ids of repeated requests are forgotten before their time, first those of {route}: they have reached their share of "
+                "WEBHOOK_LOG_SIZE",
+                route=name,
+            )
         self._forgetting = self._pruner.route
         return has_more or len(replays) == SLICE
 
-    def _warn(self, error: Exception) -> None:
-        _log.warn("Old deliveries of webhooks can't be removed: {error}", error=str(error))
-
-    def _warn_of_keys(self, route: str) -> None:
-        _log.warn(
-            "Ids of repeated requests are forgotten before their time, first those of {route}: they have reached their share "
-            "of WEBHOOK_LOG_SIZE",
-            route=route,
-        )
+    def _warn(self, text: str, **values: str) -> None:
+        """Log a warning. Called in the thread."""
+        self._reactor.callFromThread(partial(_log.warn, text, **values))
 
     def _wake(self, replays: Sequence[tuple[int, str]]) -> None:
         for user in sorted({user for _, user in replays}):
@@ -298,7 +296,7 @@ class SQLiteJournal:
         return (
             self._commits.close()
             .addCallback(lambda _: self._threads.write(self._database.close))
-            .addCallback(self._end)
+            .addCallback(lambda _: self._threads.stop())
         )
 
     def _submit(self, operation: Operation, argument: Any) -> Deferred[Any]:
@@ -307,9 +305,6 @@ class SQLiteJournal:
     def _undone(self) -> None:
         self._writer.forget()
         self.outbox.undone()
-
-    def _end(self, _: None) -> None:
-        self._threads.stop()
 
     def _read(self, function: Callable[..., T], *args: Any) -> Deferred[T]:
         return self._threads.read(partial(function, self._database, *args)).addErrback(_as_journal_error)

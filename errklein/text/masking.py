@@ -256,19 +256,8 @@ class Masker:
         return self._masked(text, _by_surroundings(text))
 
     def cut(self, text: str, most: int, ellipsis: str = "…") -> str:
-        """Return the text, or its first `most` characters and an ellipsis if it is longer, to be masked afterwards.
-
-        A secret that continues after these characters is masked, since masking wouldn't recognise its beginning.
-        """
-        if len(text) <= most:
-            return text
-        self._forget_collected()
-        end = most
-        for around, find in ((self._longest + _AROUND, self._known), (_AROUND, _by_surroundings)):
-            first = max(0, most - around)
-            spans = find(text[first : most + around])
-            end = min([end, *(first + begin for begin, stop in spans if begin < most - first <= stop)])
-        return text[:end] + (MASK if end < most else "") + ellipsis
+        """Return the text, or if it is longer, its first `most` characters, masked, and an ellipsis."""
+        return text if len(text) <= most else self.part(text, 0, most) + ellipsis
 
     def part(self, text: str, begin: int, end: int) -> str:
         """Return the characters between these positions, masked with regard to those around them."""

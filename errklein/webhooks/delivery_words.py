@@ -71,10 +71,29 @@ def parse_words(
     :raises InvalidWords: A word is unknown or repeated, or a value is missing or invalid.
     :raises UnknownWebhook: There is no webhook or plugin of this name.
     """
+    return _parsed(words, now, hooks, routes)[0]
+
+
+def parse_list(
+    words: Iterable[str], now: float, hooks: Mapping[str, str], routes: Iterable[str] = ()
+) -> tuple[DeliveryQuery, bool]:
+    """Return the query of the words of a list, and whether the word `grouped` is among them; the limit is MAX_COUNT then."""
+    query, is_grouped, is_limited = _parsed(words, now, hooks, routes, "grouped")
+    return (replace(query, limit=MAX_COUNT) if is_grouped and not is_limited else query), is_grouped
+
+
+def _parsed(
+    words: Iterable[str], now: float, hooks: Mapping[str, str], routes: Iterable[str], option: str = ""
+) -> tuple[DeliveryQuery, bool, bool]:
+    """Return the query, and whether the words have the option and a limit."""
     states: list[DeliveryState] = []
+    has_option = False
     fields: dict[str, Any] = {}
     remaining = iter(words)
     for word in remaining:
+        if option and word == option:
+            has_option = True
+            continue
         if word in _STATES:
             states.append(DeliveryState(word))
             continue
@@ -85,9 +104,8 @@ def parse_words(
         if name in fields:
             raise InvalidWords(f"{name} is given twice; the second is {value!r}")
         fields[name] = read
-    return DeliveryQuery(
-        **{_FIELDS.get(name, name): value for name, value in fields.items()}, states=tuple(states) or None
-    )
+    values = {_FIELDS.get(name, name): value for name, value in fields.items()}
+    return DeliveryQuery(**values, states=tuple(states) or None), has_option, "limit" in fields
 
 
 def parse_replay(words: Sequence[str], now: float, hooks: Mapping[str, str], routes: Iterable[str] = ()) -> ReplayWords:
@@ -97,21 +115,15 @@ def parse_replay(words: Sequence[str], now: float, hooks: Mapping[str, str], rou
 
     :raises InvalidWords: There are no words, or they are invalid.
     """
-    words, force = without(words, "force")
-    if not words:
+    others = [word for word in words if word != "force"]
+    if not others:
         raise InvalidWords("name ids of deliveries, a route, a state or a time")
-    ids = parse_ids(words)
+    ids = parse_ids(others)
     if ids is not None:
-        return ReplayWords(ids[:MAX_COUNT], DeliveryQuery(), force)
-    query = parse_words(words, now, hooks, routes)
+        return ReplayWords(ids[:MAX_COUNT], DeliveryQuery(), "force" in words)
+    query, force, is_limited = _parsed(words, now, hooks, routes, "force")
     states = query.states or (DeliveryState.FAILED, DeliveryState.DEAD)
-    return ReplayWords((), replace(query, states=states, limit=query.limit if "limit" in words else MAX_COUNT), force)
-
-
-def without(words: Iterable[str], option: str) -> tuple[list[str], bool]:
-    """Return the words without an option, and whether it was among them."""
-    given = list(words)
-    return [word for word in given if word != option], option in given
+    return ReplayWords((), replace(query, states=states, limit=query.limit if is_limited else MAX_COUNT), force)
 
 
 def next_page(words: Sequence[str], last: int) -> str:

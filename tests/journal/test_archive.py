@@ -8,9 +8,9 @@ from pathlib import Path
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.database import Access
+from errklein.database import Access, DatabaseError
 from errklein.journal import JournalArchive, SQLiteJournal, open_archive
-from errklein.ports import Journal, JournalError
+from errklein.ports import Journal
 from errklein.testing._journal_case import ERROR, OK, JournalCase
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState
 from tests.clocks import ThreadClock
@@ -110,15 +110,15 @@ class ArchiveTests(JournalCase, SynchronousTestCase):
     def test_unusable_files(self) -> None:
         """A missing file is an error and isn't created; neither are a damaged file and a closed archive readable."""
         missing = Path(self.mktemp())
-        self.assertIn("doesn't exist", str(self.assertRaises(JournalError, open_archive, missing)))
+        self.assertIn("doesn't exist", str(self.assertRaises(DatabaseError, open_archive, missing)))
         self.assertFalse(missing.exists())
         damaged = Path(self.mktemp())
         damaged.write_bytes(b"x" * 5000)
-        self.assertIn("damaged", str(self.assertRaises(JournalError, open_archive, damaged)))
+        self.assertIn("damaged", str(self.assertRaises(DatabaseError, open_archive, damaged)))
         archive = self.open()
         archive.close()
         for call in (lambda: archive.get(1), lambda: archive.find(DeliveryQuery()), lambda: archive.replay([1])):
-            self.assertRaises(JournalError, call)
+            self.assertRaises(DatabaseError, call)
 
 
 class RunningBotTests(SynchronousTestCase):

@@ -226,7 +226,7 @@ class WritingTests(StoreCase):
         self.close()
         self.path.unlink()
         Database(self.path, _sqlite.MIGRATIONS[:1]).close()
-        self.assertIn("has schema 1", str(self.assertRaises(JournalError, open_archive, self.path)))
+        self.assertIn("has schema 1", str(self.assertRaises(DatabaseError, open_archive, self.path)))
         with closing(sqlite3.connect(self.path)) as connection:
             connection.execute("INSERT INTO routes (name) VALUES ('A:a')")
             connection.execute(

@@ -16,6 +16,7 @@ from errklein.webhooks.delivery_words import (
     ReplayWords,
     UnknownWebhook,
     parse_ids,
+    parse_list,
     parse_replay,
     parse_time,
     parse_words,
@@ -144,6 +145,17 @@ class ParseWordsTests(SynchronousTestCase):
         self.assertEqual(parse_replay(["7", "force", "9"], NOW, HOOKS), ReplayWords([7, 9], DeliveryQuery(), True))
         for words in ([], ["force"]):
             self.assertIn("name ids", str(self.assertRaises(InvalidWords, parse_replay, words, NOW, HOOKS)))
+
+    def test_options_as_values(self) -> None:
+        """A word after a keyword is its value, also if it is an option or keyword elsewhere."""
+        query, is_grouped = parse_list(["reason", "grouped", "sender-id", "limit"], NOW, HOOKS)
+        self.assertEqual((query.reason, query.key, query.limit, is_grouped), ("grouped", "limit", 20, False))
+        self.assertEqual(
+            parse_list(["failed", "grouped"], NOW, HOOKS),
+            (DeliveryQuery(states=(DeliveryState.FAILED,), limit=1000), True),
+        )
+        given = parse_replay(["reason", "force", "sender-id", "limit"], NOW, HOOKS)
+        self.assertEqual((given.query.reason, given.query.limit, given.force), ("force", MAX_COUNT, False))
 
     def test_ids(self) -> None:
         """Ids are recognised only if all words are ids."""
