@@ -9,7 +9,10 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from errklein.chat import Identifier
+from errklein.commands import CommandError
 from errklein.plugins import BotPlugin
+from errklein.text import code, plain
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -38,6 +41,16 @@ class CorePlugin(BotPlugin):
         for function in vars(cls).values():
             if getattr(function, "_err_command", False):
                 function._errklein_core = True
+
+    def identifier_of(self, name: str) -> Identifier:
+        """Return the person or room of that name. Call it in a thread: networks of errbot's backends may ask a server.
+
+        Raises CommandError if the name is invalid.
+        """
+        try:
+            return self.build_identifier(name)
+        except ValueError as error:
+            raise CommandError(f"{code(name)} is not a valid name: {plain(str(error))}") from error
 
 
 def callable_anywhere(

@@ -19,7 +19,7 @@ from errklein.commands import (
 )
 from errklein.commands.access import ciglob, glob
 from errklein.core_plugins import CorePlugin
-from errklein.text import code, plain
+from errklein.text import code
 
 __all__ = ["ACLS", "BLOCK_COMMAND", "ciglob", "get_acl_room", "get_acl_usr", "glob"]
 
@@ -37,7 +37,7 @@ class ACLS(CorePlugin):
     """
 
     @botcmd(admin_only=True, syntax="USER [in ROOM] COMMAND [ARGUMENTS]")
-    async def acl_explain(self, msg: Message, args: str) -> str:
+    def acl_explain(self, msg: Message, args: str) -> str:
         """Explain whether a person may use a command.
 
         Usage: !acl explain USER [in ROOM] COMMAND [ARGUMENTS]
@@ -48,7 +48,7 @@ class ACLS(CorePlugin):
         rest = rest.strip()
         if not rest:
             raise CommandError(f"Usage: {self._bot.prefix}acl explain USER [in ROOM] COMMAND [ARGUMENTS]")
-        who = self._named(user)
+        who = self.identifier_of(user)
         if not isinstance(who, Person):
             raise CommandError(f"{code(user)} is not a person; only people use commands.")
         room: Identifier | None = who.room if isinstance(who, RoomOccupant) else None
@@ -89,12 +89,6 @@ class ACLS(CorePlugin):
             yield command, f"{prefix}{command.name.replace('_', ' ')} {found[1]}".strip(), found[1]
         else:
             yield command, text, None
-
-    def _named(self, text: str) -> Identifier:
-        try:
-            return self.build_identifier(text)
-        except ValueError as error:
-            raise CommandError(f"{code(text)} is not a valid person: {plain(str(error))}") from error
 
     def _room(self, text: str) -> Room:
         room = self._or_none(text)

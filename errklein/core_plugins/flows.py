@@ -99,7 +99,7 @@ class Flows(CorePlugin):
 
     @admin_by_default
     @botcmd(syntax="user flow_name")
-    async def flows_kill(self, msg: Message, args: str) -> str:
+    def flows_kill(self, msg: Message, args: str) -> str:
         """Stop the flow of a person or room.
 
         Usage: !flows kill USER FLOW
@@ -109,11 +109,7 @@ class Flows(CorePlugin):
             missing = "flow_name" if name else "user, flow_name"
             required = f"the following arguments are required: {missing}"
             raise CommandError(f"I couldn't parse the arguments; {required}\n{_KILL_USAGE}")
-        try:
-            requestor = self.build_identifier(user.strip())
-        except ValueError as error:
-            raise CommandError(f"{plain(user)} is not a valid person or room: {plain(str(error))}") from error
-        killed = self._bot.flow_executor.stop_flow(name, requestor)
+        killed = self._bot.flow_executor.stop_flow(name, self.identifier_of(user.strip()))
         return "Flow not found." if killed is None else f"{name} killed."
 
     def _root(self, name: str) -> FlowRoot:

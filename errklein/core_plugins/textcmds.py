@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from errklein.backends.text import TextBackend, TextPerson, TextRoom
-from errklein.chat import Identifier, Message
+from errklein.chat import Message
 from errklein.commands import CommandError, botcmd
 from errklein.core_plugins import CorePlugin
-from errklein.text import code, plain
+from errklein.text import code
 
 _ROOM = "#testroom"
 _USER = "@user"
@@ -34,7 +34,7 @@ class TextCmds(CorePlugin):
         text = self._text()
         rooms = [entry if isinstance(entry, str) else entry[0] for entry in text.config.CHATROOM_PRESENCE]
         name = args.strip() or next(iter(rooms), _ROOM)
-        room = _identifier(text, name)
+        room = self.identifier_of(name)
         if not isinstance(room, TextRoom):
             raise CommandError(f"{code(name)} is not a room; names of rooms begin with #, as in {_ROOM}.")
         if not room.joined:
@@ -56,7 +56,7 @@ class TextCmds(CorePlugin):
         """
         text = self._text()
         name = args.strip().removeprefix("@")
-        person = _identifier(text, f"@{name}" if name else _USER)
+        person = self.identifier_of(f"@{name}" if name else _USER)
         if not isinstance(person, TextPerson):
             raise CommandError(f"{code(name)} is not a person; expected a name such as {_USER}.")
         text.set_user(person)
@@ -84,10 +84,3 @@ class TextCmds(CorePlugin):
         if not isinstance(backend, TextBackend):
             raise CommandError("This command is available only on the bot's terminal.")
         return backend
-
-
-def _identifier(text: TextBackend, name: str) -> Identifier:
-    try:
-        return text.build_identifier(name)
-    except ValueError as error:
-        raise CommandError(f"{code(name)} is not a valid name: {plain(str(error))}") from error

@@ -29,15 +29,12 @@ class Utils(CorePlugin):
         return args
 
     @botcmd
-    async def whoami(self, msg: Message, args: str) -> str:
+    def whoami(self, msg: Message, args: str) -> str:
         """Show how the bot identifies you or another person.
 
         Usage: !whoami [NAME]
         """
-        try:
-            who = self.build_identifier(args.strip()) if args.strip() else msg.frm
-        except ValueError as error:
-            raise CommandError(f"{code(args.strip())} is not a valid name: {plain(str(error))}") from error
+        who = self.identifier_of(args.strip()) if args.strip() else msg.frm
         rows = [(name, getattr(who, name, None)) for name in ("person", "nick", "fullname", "client", "email")]
         if isinstance(who, RoomOccupant):
             rows.append(("room", who.room))

@@ -56,14 +56,14 @@ class RoomTests(PluginTestCase):
         """No reply of the network is awaited if the command wasn't sent, so that nothing remains of it."""
         awaited: list[str] = []
 
-        def room_refusal(backend: TestBackend, command: str, room: object, person: str = "") -> Deferred[str]:
+        def room_refusal(command: str, room: object, person: str = "") -> Deferred[str]:
             awaited.append(command)
             return Deferred()
 
         def invite(room: TestRoom, *people: str) -> None:
             raise RoomNotJoinedError("the bot is not in #ops")
 
-        self.enterContext(mock.patch.object(TestBackend, "room_refusal", room_refusal, create=True))
+        self.enterContext(mock.patch.object(self.bot.backend, "room_refusal", room_refusal, create=True))
         self.patch(TestRoom, "invite", invite)
         self.assertIn("The command failed", self.command("!room invite #ops bob"))
         self.assertEqual(awaited, [])
