@@ -24,6 +24,14 @@ class CommandOptions(TypedDict, total=False):
     threaded: bool | None
 
 
+class BotcmdOptions(CommandOptions, total=False):
+    """The options of `botcmd`."""
+
+    split_args_with: Any
+    syntax: str | None
+    aliases: Iterable[str]
+
+
 _PATTERN_OPTIONS = frozenset(("flags", "matchall", "re_cmd_name_help"))
 """Options of `botmatch` that `botcmd` doesn't have."""
 
@@ -33,19 +41,7 @@ def botcmd(function: F, /) -> F: ...
 
 
 @overload
-def botcmd(
-    *,
-    hidden: bool | None = None,
-    name: str | None = None,
-    split_args_with: Any = "",
-    admin_only: bool = False,
-    historize: bool = True,
-    template: str | None = None,
-    flow_only: bool = False,
-    syntax: str | None = None,
-    aliases: Iterable[str] = (),
-    threaded: bool | None = None,
-) -> Callable[[F], F]: ...
+def botcmd(**options: Unpack[BotcmdOptions]) -> Callable[[F], F]: ...
 
 
 def botcmd(*functions: Any, **options: Any) -> Any:
