@@ -29,6 +29,10 @@ FOOTNOTES_CAP = 200
 TERMS_CAP = 500
 """Maximum number of lines that begin with a colon, as definitions do. Markdown reads the rest of the text after each."""
 
+REREAD_CAP = 4_000_000
+"""Maximum number of characters that are read again: the parser reads a block of lines once more after each heading, rule,
+definition and link definition in it."""
+
 CELLS_CAP = 20_000
 """Maximum number of table cells, including those that short rows leave out."""
 
@@ -39,6 +43,8 @@ _STYLED = re.compile(r"[*_`]+|[\[\\&]")
 _DEFINITION = re.compile(r"\] ?:")
 _BREAK = re.compile(r"<br", re.IGNORECASE)
 _TERM = re.compile(r"^ {0,2}: ", re.MULTILINE)
+_DIVIDER = re.compile(r"^ {0,3}(?:#|: |[-=_*][-=_* ]*+$)|\] ?:", re.MULTILINE)
+_BLANK_LINE = re.compile(r"\n[ \t]*+\n")
 _NESTED = re.compile(r"^ *(?:(?:[-+*]|[0-9]+\.)[ \t]+|> ?){41}", re.MULTILINE)
 
 # Everything that may be Markdown syntax. A text without a match is plain text; property tests compare both ways of
@@ -163,6 +169,7 @@ def is_too_much(markdown: str) -> bool:
         or markdown.count("[^") > FOOTNOTES_CAP
         or sum(1 for _ in _STYLED.finditer(markdown)) > STYLED_CAP
         or len(_TERM.findall(markdown)) > TERMS_CAP
+        or sum(len(block) * len(_DIVIDER.findall(block)) for block in _BLANK_LINE.split(markdown)) > REREAD_CAP
         or _NESTED.search(markdown) is not None
         or _cells(markdown) > CELLS_CAP
         or _repeats(markdown, markdown.count("["))

@@ -289,6 +289,13 @@ class NothingVanishesTests(SynchronousTestCase):
             text = "\n".join("a\n: b\n" for _ in range(count))
             self.assertEqual(": b" not in to_plain(text), is_read)
 
+    def test_many_in_a_block(self) -> None:
+        """A long block of lines with many definitions, headings or rules is shown as it was written; blank lines part blocks."""
+        for divider in ("[a]: http://b/c", "# heading here", "---------------", ": a definition"):
+            for between, is_read in ((f"\n{'word ' * 3}\n", False), (f"\n\n{'word ' * 3}\n\n", True)):
+                text = between.join([divider] * 480)
+                self.assertEqual(divider not in to_plain(text), is_read, (divider, is_read))
+
 
 class SmallTextLargeMessageTests(SynchronousTestCase):
     """A short text doesn't become a message of megabytes."""
