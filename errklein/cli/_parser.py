@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from textwrap import dedent
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from errklein._version import __version__
@@ -30,6 +31,113 @@ examples:
 """
 """Printed after the options of `errklein run`, which are those of `twistd errklein`."""
 
+_COMMANDS = """
+# init: create a config.py, and an example of a plugin with tests
+Create a config.py, and an example of a plugin with tests, and print the next steps.
+Existing files are never overwritten.
+
+examples:
+  errklein init bot
+
+# config-template: print a config.py with all settings
+Print a config.py with all settings, their defaults and their meaning.
+
+examples:
+  errklein config-template > config.py
+
+# new-plugin: create a plugin with tests
+Create a plugin with tests, in a folder of its own. Without --name, the name and the
+description are asked for.
+
+examples:
+  errklein new-plugin plugins
+  errklein new-plugin plugins --name Deploy --description "Deploys the web site."
+
+# check: check the configuration and the plugins, without starting the bot
+Load the configuration and the plugins, and print each plugin with its commands and
+webhooks, problems and warnings. No plugin is activated, nothing is installed and no
+network is contacted. The exit status is 1 if there is a problem.
+
+examples:
+  errklein check --strict
+  errklein check --config /etc/errklein/config.py
+
+# run: run the bot in the foreground
+
+# backends: list the available backends
+List the backends that BACKEND may name: those of errklein, of installed packages, and in
+BOT_EXTRA_BACKEND_DIR.
+
+examples:
+  errklein backends
+
+# sign: sign a request, to test a webhook that verifies its sender
+Print a curl command that posts the file with the signature of a sender such as github. The
+command has the signature, and not the secret. Many senders sign the time, too: use the
+command within five minutes.
+
+examples:
+  errklein sign github push.json --secret env:GH_SECRET --header "X-GitHub-Event: push"
+  errklein sign stripe event.json --secret file:/etc/errklein/stripe --url http://127.0.0.1:3141/stripe
+  errklein sign hmac_signature data --secret env:KEY --option header=X-Signature --json
+
+# deliveries: list, show, replay or export the deliveries of webhooks
+Work on the recorded requests for webhooks, also while the bot runs. The words that select
+deliveries are those of the chat command !deliveries, in any order.
+
+examples:
+  errklein deliveries list
+  errklein deliveries list Github:notification failed since 2h --json
+  errklein deliveries list failed dead refused since 12h --grouped
+  errklein deliveries show 4711
+  errklein deliveries replay Github failed dead since 3d
+  errklein deliveries export 4711 --directory tests
+
+# import-errbot: import the values that errbot has stored
+Import the values from errbot's shelves (*.db) in the data directory. The shelves aren't
+changed, and the bot must be stopped. The exit status is 1 if a value was left out.
+
+examples:
+  errklein import-errbot
+  errklein import-errbot --data-dir /var/lib/errbot --trust pytz._UTC
+
+# backup: write all stored values, deliveries and messages to a backup
+Write all stored values to backup.jsonl in the data directory, and the deliveries and the
+messages that wait to backup.journal.sqlite, as the command !backup does. The bot may run.
+
+examples:
+  errklein backup
+
+# restore: restore a backup of errklein or errbot
+Restore the values of a backup of errklein (backup.jsonl) or errbot (backup.py). Nothing in
+the file is run. The bot must be stopped, and have no values, unless --force is given.
+With --with-deliveries, the journal of webhooks and messages is replaced by the one of the
+backup. Nothing that waits in it is run or sent: its webhooks and messages are paused.
+
+examples:
+  errklein restore
+  errklein restore --with-deliveries
+  errklein restore /var/backups/bot.jsonl --force
+
+# release-messages: send the messages that a restore has paused, at the next start
+Let the next start send the messages that `errklein restore --with-deliveries` has paused,
+unless they are older than OUTBOX_MAX_AGE. The bot must be stopped.
+
+examples:
+  errklein release-messages
+
+# storage: print or change the values of a plugin
+Print or change the values that a plugin has stored, as a Python dict. The bot must be stopped
+for a change; it may run while its values are printed.
+
+examples:
+  errklein storage get Greeter > greeter.txt
+  errklein storage set Greeter < greeter.txt
+  echo "{'count': 5}" | errklein storage merge Greeter
+  errklein storage get core
+"""
+"""The summary, the description and the examples of each command."""
+
 
 def make_parser() -> Parser:
     """Return the parser of all commands. `run` and its options are left to the caller, as the remaining arguments."""
@@ -42,72 +150,43 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"errklein {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
-    _add_new_files(commands)
-    _add_running(commands)
-    _add_sign(commands)
-    _add_deliveries(commands)
-    _add_data(commands)
+    for add_commands in (_add_new_files, _add_running, _add_sign, _add_deliveries, _add_data):
+        add_commands(partial(_add, commands))
     return parser
 
 
-def _add(
-    commands: argparse._SubParsersAction[Any],
-    name: str,
-    summary: str,
-    details: str,
-    *parents: argparse.ArgumentParser,
-) -> Parser:
-    """Add a command. The details are the description, and the examples after a line "examples:"."""
-    description, heading, examples = dedent(details).partition("examples:\n")
-    parser: Parser = commands.add_parser(
+def _add(commands: argparse._SubParsersAction[Parser], name: str, *parents: Any, **settings: Any) -> Parser:
+    """Add the command with its section of _COMMANDS, the options of the parents, and settings of argparse."""
+    section = _COMMANDS.partition(f"\n# {name}: ")[2].partition("\n\n#")[0]
+    summary, _, details = section.partition("\n")
+    description, heading, examples = details.partition("examples:\n")
+    return commands.add_parser(
         name,
         help=summary,
         description=description,
         epilog=heading + examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=parents,
+        **settings,
     )
-    return parser
 
 
-def _add_new_files(commands: argparse._SubParsersAction[Any]) -> None:
-    init = _add(
-        commands,
-        "init",
-        "create a config.py, and an example of a plugin with tests",
-        """\
-        Create a config.py, and an example of a plugin with tests, and print the next steps.
-        Existing files are never overwritten.
+def _add_actions(command: Parser) -> Callable[..., Parser]:
+    """Return a function that adds an action of the command: its name, the summary, and parents with options."""
+    actions = command.add_subparsers(dest="what", required=True, metavar="ACTION", title="actions")
 
-        examples:
-          errklein init bot
-        """,
-    )
+    def add(name: str, text: str, *parents: Any) -> Parser:
+        description = f"{text[0].upper()}{text[1:]}."
+        return actions.add_parser(name, help=text, description=description, parents=[*parents, _CONFIG, _DATA])
+
+    return add
+
+
+def _add_new_files(add: Callable[..., Parser]) -> None:
+    init = add("init")
     init.add_argument("directory", metavar="DIR", help="the directory; created if it is missing")
-    _add(
-        commands,
-        "config-template",
-        "print a config.py with all settings",
-        """\
-        Print a config.py with all settings, their defaults and their meaning.
-
-        examples:
-          errklein config-template > config.py
-        """,
-    )
-    plugin = _add(
-        commands,
-        "new-plugin",
-        "create a plugin with tests",
-        """\
-        Create a plugin with tests, in a folder of its own. Without --name, the name and the
-        description are asked for.
-
-        examples:
-          errklein new-plugin plugins
-          errklein new-plugin plugins --name Deploy --description "Deploys the web site."
-        """,
-    )
+    add("config-template")
+    plugin = add("new-plugin")
     plugin.add_argument(
         "directory",
         metavar="DIR",
@@ -119,24 +198,8 @@ def _add_new_files(commands: argparse._SubParsersAction[Any]) -> None:
     plugin.add_argument("--description", default="", metavar="TEXT", help="the purpose of the plugin, in one line")
 
 
-def _add_running(commands: argparse._SubParsersAction[Any]) -> None:
-    config, data = _config_option(), _data_option()
-    check = _add(
-        commands,
-        "check",
-        "check the configuration and the plugins, without starting the bot",
-        """\
-        Load the configuration and the plugins, and print each plugin with its commands and
-        webhooks, problems and warnings. No plugin is activated, nothing is installed and no
-        network is contacted. The exit status is 1 if there is a problem.
-
-        examples:
-          errklein check --strict
-          errklein check --config /etc/errklein/config.py
-        """,
-        config,
-        data,
-    )
+def _add_running(add: Callable[..., Parser]) -> None:
+    check = add("check", _CONFIG, _DATA)
     check.add_argument(
         "--plugin-dir",
         "-p",
@@ -146,39 +209,13 @@ def _add_running(commands: argparse._SubParsersAction[Any]) -> None:
         help="a directory with more plugins; may be given several times",
     )
     check.add_argument("--strict", action="store_true", help="exit with status 1 if there is a warning, too")
-    run = commands.add_parser("run", add_help=False, allow_abbrev=False, help="run the bot in the foreground")
+    run = add("run", add_help=False, allow_abbrev=False)
     run.add_argument("--reactor", help=argparse.SUPPRESS)
-    _add(
-        commands,
-        "backends",
-        "list the available backends",
-        """\
-        List the backends that BACKEND may name: those of errklein, of installed packages, and in
-        BOT_EXTRA_BACKEND_DIR.
-
-        examples:
-          errklein backends
-        """,
-        config,
-    )
+    add("backends", _CONFIG)
 
 
-def _add_sign(commands: argparse._SubParsersAction[Any]) -> None:
-    sign = _add(
-        commands,
-        "sign",
-        "sign a request, to test a webhook that verifies its sender",
-        """\
-        Print a curl command that posts the file with the signature of a sender such as github. The
-        command has the signature, and not the secret. Many senders sign the time, too: use the
-        command within five minutes.
-
-        examples:
-          errklein sign github push.json --secret env:GH_SECRET --header "X-GitHub-Event: push"
-          errklein sign stripe event.json --secret file:/etc/errklein/stripe --url http://127.0.0.1:3141/stripe
-          errklein sign hmac_signature data --secret env:KEY --option header=X-Signature --json
-        """,
-    )
+def _add_sign(add: Callable[..., Parser]) -> None:
+    sign = add("sign")
     sign.add_argument("scheme", metavar="SCHEME", help="the name of the scheme, such as github or standard_webhooks")
     sign.add_argument("file", metavar="FILE", help="the file with the body")
     sign.add_argument("--secret", metavar="REF", help="the secret: env:NAME, file:/path or credential:NAME")
@@ -195,37 +232,10 @@ def _add_sign(commands: argparse._SubParsersAction[Any]) -> None:
     sign.add_argument("--json", action="store_true", help="print the headers as JSON instead of a command")
 
 
-def _add_deliveries(commands: argparse._SubParsersAction[Any]) -> None:
-    config, data, as_json = _config_option(), _data_option(), argparse.ArgumentParser(add_help=False)
-    as_json.add_argument("--json", action="store_true", help="print each delivery as a line of JSON")
-    ids = argparse.ArgumentParser(add_help=False)
-    ids.add_argument("ids", metavar="ID", nargs="+", type=_delivery_id, help="the id of a delivery")
-    deliveries = _add(
-        commands,
-        "deliveries",
-        "list, show, replay or export the deliveries of webhooks",
-        """\
-        Work on the recorded requests for webhooks, also while the bot runs. The words that select
-        deliveries are those of the chat command !deliveries, in any order.
-
-        examples:
-          errklein deliveries list
-          errklein deliveries list Github:notification failed since 2h --json
-          errklein deliveries list failed dead refused since 12h --grouped
-          errklein deliveries show 4711
-          errklein deliveries replay Github failed dead since 3d
-          errklein deliveries export 4711 --directory tests
-        """,
-    )
-    actions: Any = deliveries.add_subparsers(dest="what", required=True, metavar="ACTION", title="actions")
-
-    def add(name: str, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        description = f"{text[0].upper()}{text[1:]}."
-        action: argparse.ArgumentParser = actions.add_parser(
-            name, help=text, description=description, parents=[*parents, config, data]
-        )
-        return action
-
+def _add_deliveries(add: Callable[..., Parser]) -> None:
+    as_json = _parent("--json", action="store_true", help="print each delivery as a line of JSON")
+    ids = _parent("ids", metavar="ID", nargs="+", type=_delivery_id, help="the id of a delivery")
+    add = _add_actions(add("deliveries"))
     words = (
         "Plugin:method or Plugin; states; since TIME, until TIME, status STATUS, reason TEXT, sender-id ID, before ID, "
         "limit COUNT"
@@ -248,58 +258,11 @@ def _add_deliveries(commands: argparse._SubParsersAction[Any]) -> None:
     export.add_argument("--directory", metavar="DIR", default=".", help="the directory (default: the current one)")
 
 
-def _add_data(commands: argparse._SubParsersAction[Any]) -> None:
-    config, data, trust = _config_option(), _data_option(), _trust_option()
-    importing = _add(
-        commands,
-        "import-errbot",
-        "import the values that errbot has stored",
-        """\
-        Import the values from errbot's shelves (*.db) in the data directory. The shelves aren't
-        changed, and the bot must be stopped. The exit status is 1 if a value was left out.
-
-        examples:
-          errklein import-errbot
-          errklein import-errbot --data-dir /var/lib/errbot --trust pytz._UTC
-        """,
-        config,
-        data,
-        trust,
-    )
+def _add_data(add: Callable[..., Parser]) -> None:
+    importing = add("import-errbot", _CONFIG, _DATA, _TRUST)
     importing.add_argument("--force", action="store_true", help="replace values that are stored already")
-    _add(
-        commands,
-        "backup",
-        "write all stored values, deliveries and messages to a backup",
-        """\
-        Write all stored values to backup.jsonl in the data directory, and the deliveries and the
-        messages that wait to backup.journal.sqlite, as the command !backup does. The bot may run.
-
-        examples:
-          errklein backup
-        """,
-        config,
-        data,
-    )
-    restoring = _add(
-        commands,
-        "restore",
-        "restore a backup of errklein or errbot",
-        """\
-        Restore the values of a backup of errklein (backup.jsonl) or errbot (backup.py). Nothing in
-        the file is run. The bot must be stopped, and have no values, unless --force is given.
-        With --with-deliveries, the journal of webhooks and messages is replaced by the one of the
-        backup. Nothing that waits in it is run or sent: its webhooks and messages are paused.
-
-        examples:
-          errklein restore
-          errklein restore --with-deliveries
-          errklein restore /var/backups/bot.jsonl --force
-        """,
-        config,
-        data,
-        trust,
-    )
+    add("backup", _CONFIG, _DATA)
+    restoring = add("restore", _CONFIG, _DATA, _TRUST)
     restoring.add_argument(
         "file",
         metavar="FILE",
@@ -312,75 +275,24 @@ def _add_data(commands: argparse._SubParsersAction[Any]) -> None:
     restoring.add_argument(
         "--with-deliveries", action="store_true", help="also restore deliveries and messages, paused"
     )
-    _add(
-        commands,
-        "release-messages",
-        "send the messages that a restore has paused, at the next start",
-        """\
-        Let the next start send the messages that `errklein restore --with-deliveries` has paused,
-        unless they are older than OUTBOX_MAX_AGE. The bot must be stopped.
-
-        examples:
-          errklein release-messages
-        """,
-        config,
-        data,
+    add("release-messages", _CONFIG, _DATA)
+    add = _add_actions(add("storage"))
+    namespace = _parent("namespace", metavar="NAMESPACE", help="the name of the plugin; core for the bot's own values")
+    getting = add("get", "print the values as a Python dict", namespace)
+    getting.add_argument("--missing-ok", action="store_true", help="print {} for an unknown namespace")
+    add("set", "replace all values by those of the Python dict on standard input", namespace)
+    add(
+        "merge",
+        "add the values of the Python dict on standard input, and merge dicts with stored dicts",
+        namespace,
     )
-    storage = _add(
-        commands,
-        "storage",
-        "print or change the values of a plugin",
-        """\
-        Print or change the values that a plugin has stored, as a Python dict. The bot must be stopped
-        for a change; it may run while its values are printed.
-
-        examples:
-          errklein storage get Greeter > greeter.txt
-          errklein storage set Greeter < greeter.txt
-          echo "{'count': 5}" | errklein storage merge Greeter
-          errklein storage get core
-        """,
-    )
-    actions: Any = storage.add_subparsers(dest="what", required=True, metavar="ACTION", title="actions")
-    for name, text in (
-        ("get", "print the values as a Python dict"),
-        ("set", "replace all values by those of the Python dict on standard input"),
-        ("merge", "add the values of the Python dict on standard input, and merge dicts with stored dicts"),
-    ):
-        description = f"{text[0].upper()}{text[1:]}."
-        action = actions.add_parser(name, help=text, description=description, parents=[config, data])
-        action.add_argument(
-            "namespace", metavar="NAMESPACE", help="the name of the plugin; core for the bot's own values"
-        )
-        if name == "get":
-            action.add_argument("--missing-ok", action="store_true", help="print {} for an unknown namespace")
 
 
-def _config_option() -> argparse.ArgumentParser:
-    option = argparse.ArgumentParser(add_help=False)
-    option.add_argument(
-        "--config", "-c", metavar="FILE", help="the configuration (default: ./config.py, or the built-in defaults)"
-    )
-    return option
-
-
-def _data_option() -> argparse.ArgumentParser:
-    option = argparse.ArgumentParser(add_help=False)
-    option.add_argument("--data-dir", "-d", metavar="DIR", help="the data directory (default: BOT_DATA_DIR)")
-    return option
-
-
-def _trust_option() -> argparse.ArgumentParser:
-    option = argparse.ArgumentParser(add_help=False)
-    option.add_argument(
-        "--trust",
-        metavar="NAME",
-        action="append",
-        default=[],
-        type=_trusted_name,
-        help="allow values to use this class or function, as module.name; may be given several times",
-    )
-    return option
+def _parent(*names: str, **settings: Any) -> argparse.ArgumentParser:
+    """Return an argument that several commands have."""
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument(*names, **settings)
+    return parent
 
 
 def _delivery_id(text: str) -> int:
@@ -394,3 +306,17 @@ def _trusted_name(text: str) -> str:
     if "" in text.split(".") or "." not in text:
         raise argparse.ArgumentTypeError(f"invalid name: {text!r}; expected module.name, such as pytz._UTC")
     return text
+
+
+_CONFIG = _parent(
+    "--config", "-c", metavar="FILE", help="the configuration (default: ./config.py, or the built-in defaults)"
+)
+_DATA = _parent("--data-dir", "-d", metavar="DIR", help="the data directory (default: BOT_DATA_DIR)")
+_TRUST = _parent(
+    "--trust",
+    metavar="NAME",
+    action="append",
+    default=[],
+    type=_trusted_name,
+    help="allow values to use this class or function, as module.name; may be given several times",
+)
