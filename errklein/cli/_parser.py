@@ -176,8 +176,8 @@ def _add_actions(command: Parser) -> Callable[..., Parser]:
     actions = command.add_subparsers(dest="what", required=True, metavar="ACTION", title="actions")
 
     def add(name: str, text: str, *parents: Any) -> Parser:
-        description = f"{text[0].upper()}{text[1:]}."
-        return actions.add_parser(name, help=text, description=description, parents=[*parents, _CONFIG, _DATA])
+        description, parents = f"{text[0].upper()}{text[1:]}.", (*parents, _CONFIG, _DATA)
+        return actions.add_parser(name, help=text, description=description, parents=parents)
 
     return add
 

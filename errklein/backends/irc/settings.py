@@ -51,25 +51,15 @@ class IRCSettings:
     @classmethod
     def read(cls, config: Any) -> IRCSettings:
         """Return the settings of a network from its configuration; raises ConfigError if one is invalid."""
-        identity = SETTINGS.read_identity(config.BOT_IDENTITY)
-        nickname = identity["nickname"]
+        given = SETTINGS.read_identity(config.BOT_IDENTITY)
+        identity = {{"ssl": "tls", "ssl_ca": "tls_ca"}.get(name, name): value for name, value in given.items()}
+        for name in ("username", "realname", "sasl_account"):
+            identity[name] = identity.get(name) or identity["nickname"]
         rooms = partial(_rooms, config)
         rooms()
         return cls(
+            **identity,
             network=config.network,
-            nickname=nickname,
-            server=identity["server"],
-            port=identity.get("port", 6667),
-            username=identity.get("username") or nickname,
-            realname=identity.get("realname") or nickname,
-            password=identity.get("password", ""),
-            nickserv_password=identity.get("nickserv_password", ""),
-            sasl_account=identity.get("sasl_account") or nickname,
-            sasl_password=identity.get("sasl_password", ""),
-            tls=identity.get("ssl", False),
-            tls_ca=identity.get("ssl_ca"),
-            ipv6=identity.get("ipv6", False),
-            bind_address=identity.get("bind_address"),
             rooms=rooms,
             channel_rate=getattr(config, "IRC_CHANNEL_RATE", None),
             private_rate=getattr(config, "IRC_PRIVATE_RATE", None),
@@ -111,19 +101,17 @@ def _username(key: str, value: Any) -> str:
 
 
 def _certificates(key: str, value: Any) -> Path:
-    if not _is_file(value):
+    try:
+        path = Path(value)
+        found = path.is_file()
+    except (OSError, TypeError, ValueError):
+        found = False
+    if not found:
         shown = repr(str(value)) if isinstance(value, (str, os.PathLike)) else f"a {type(value).__name__}"
         raise ConfigError(
             f"BOT_IDENTITY: {key!r} is {shown}; it must be the path of a file with certificates in PEM format"
         )
-    return Path(value)
-
-
-def _is_file(path: Any) -> bool:
-    try:
-        return Path(path).is_file()
-    except (OSError, TypeError, ValueError):
-        return False
+    return path
 
 
 def _address(key: str, value: Any) -> tuple[str, int] | None:
