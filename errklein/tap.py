@@ -16,7 +16,7 @@ from twisted.python import usage
 
 from errklein import logs
 from errklein._version import __version__
-from errklein.config import Config, located_errors
+from errklein.config import located_errors
 from errklein.plugins.environment import environment_problems
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import (
@@ -112,15 +112,6 @@ class Options(usage.Options):
         parent: Any = self.parent
         return {} if parent is None else parent
 
-    def load(self) -> Config:
-        """Return the configuration with the options applied; raise ConfigError."""
-        return load_with_options(*self.of_configuration)
-
-    @property
-    def of_configuration(self) -> tuple[str | None, str | None, str | None, list[str]]:
-        """The options that `load_with_options` takes."""
-        return self["config"], self["backend"], self["data-dir"], self["plugin-dir"]
-
 
 def makeService(options: Options) -> IService:
     """Return the service that runs the bot. Called by twistd.
@@ -150,7 +141,8 @@ def _make_service(options: Options) -> IService:
     twistd = TwistdOptions.of(options.launcher)
     if twistd.enters_current_directory():
         check_current_directory()
-    config = options.load()
+    given = options["config"], options["backend"], options["data-dir"], options["plugin-dir"]
+    config = load_with_options(*given)
     endpoints = options["web"] or ([DEFAULT_ENDPOINT] if config.path is None else [])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
     data_directory = DataDirectory(Path(config.BOT_DATA_DIR), twistd.uid, twistd.gid, data_source)
@@ -167,9 +159,7 @@ def _make_service(options: Options) -> IService:
         set_up_log(config, twistd, data_directory)
     if "logFile" in options.launcher:
         logs.use_with_twist(options.launcher)
-    process_exit = ProcessExit(
-        reactor, twistd.pid_file, twistd.why_no_restart(), check_in_process(options.of_configuration)
-    )
+    process_exit = ProcessExit(reactor, twistd.pid_file, twistd.why_no_restart(), check_in_process(given))
     web, make_bot = wire(
         reactor,
         config,

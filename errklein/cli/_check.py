@@ -16,7 +16,7 @@ from errklein.commands import CommandDeclaration, CommandRegistry, is_admin_by_d
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages import database_of, shelves_to_import
 from errklein.config import Config, configuration_warnings
-from errklein.database import Access, Migration, upgrade_of
+from errklein.database import Access, upgrade_of
 from errklein.logs import escape
 from errklein.plugins import BotPlugin
 from errklein.plugins.botplugin import handlers_once_active
@@ -70,20 +70,22 @@ def check(
             check_log_file(config.BOT_LOG_FILE, "BOT_LOG_FILE", data)
     from twisted.internet.task import react
 
-    react(lambda reactor: Deferred.fromCoroutine(_check(reactor, config, data_dir, found_before, strict)))
+    async def checked(reactor: Any) -> None:
+        # The database may be damaged, locked, or owned by another user.
+        with errors_end_program():
+            await _check(reactor, config, data_dir, found_before, strict)
+
+    react(lambda reactor: Deferred.fromCoroutine(checked(reactor)))
 
 
 async def _check(reactor: Any, config: Config, data_dir: str | None, found_before: int, strict: bool) -> None:
-    # The database may be damaged, locked, or owned by another user.
-    with errors_end_program():
-        await _check_plugins(reactor, config, data_dir, found_before, strict)
-
-
-async def _check_plugins(reactor: Any, config: Config, data_dir: str | None, found_before: int, strict: bool) -> None:
     # Missing requirements are reported, not installed.
     config.AUTOINSTALL_DEPS = False
+    databases = [(database_of(config), storage.MIGRATIONS)] if config.STORAGE == "Shelf" else []
+    if config.STORAGE != "Memory":
+        databases.append((Path(config.BOT_DATA_DIR) / journal.DATABASE, journal.MIGRATIONS))
     try:
-        upgrades = [*filter(None, (upgrade_of(path, steps) for path, steps in _databases(config)))]
+        upgrades = [*filter(None, (upgrade_of(path, steps) for path, steps in databases))]
         # Beside a running bot, or one of an earlier errklein, no file may be changed.
         _, make_bot = wire(reactor, config, values=Access.COPY)
         bot = make_bot()
@@ -126,14 +128,6 @@ async def _check_plugins(reactor: Any, config: Config, data_dir: str | None, fou
     bot.storage.close()
     if count or (strict and warnings):
         raise SystemExit(1)
-
-
-def _databases(config: Config) -> Iterator[tuple[Path, Sequence[Migration]]]:
-    """Yield the path and the schema of each database of the bot."""
-    if config.STORAGE == "Shelf":
-        yield database_of(config), storage.MIGRATIONS
-    if config.STORAGE != "Memory":
-        yield Path(config.BOT_DATA_DIR) / journal.DATABASE, journal.MIGRATIONS
 
 
 def _with_source(problem: str, source: str) -> str:

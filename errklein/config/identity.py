@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from errklein.config._loading import Config, network_prefix
 from errklein.config._settings import ConfigError
 from errklein.text.suggestions import did_you_mean
 
 
-@dataclass(frozen=True)
-class IdentityKey:
-    """A key of BOT_IDENTITY.
-
-    :param check: Called with the key and its value. Returns the value as it is used, or raises ConfigError.
-    :param default: The default, in Markdown.
-    :param meaning: The meaning, in Markdown.
-    """
+class IdentityKey(NamedTuple):
+    """A key of BOT_IDENTITY; the default and the meaning are Markdown."""
 
     check: Callable[[str, Any], Any]
+    """Called with the key and its value. Returns the value as it is used, or raises ConfigError."""
     default: str
     meaning: str
 

@@ -44,8 +44,7 @@ class Database:
         self.closed = False
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
-        self._files: list[Path] = []
-        self._inodes: list[tuple[int, int] | None] = []
+        self._files: dict[Path, tuple[int, int] | None] = {}
         if access is Access.OWN:
             _make_private(path)
         elif not path.exists():
@@ -64,8 +63,7 @@ class Database:
                 self._reader = connect(path) if access is not Access.READ else self._writer
                 # Opens the side files, so that values can be read even if the files are deleted.
                 self._reader.execute("SELECT 1 FROM sqlite_master").fetchone()
-                self._files = [path.with_name(path.name + end) for end in SUFFIXES]
-                self._inodes = self._current_inodes()
+                self._files = {file: _inode(file) for file in (path.with_name(path.name + end) for end in SUFFIXES)}
             except BaseException:
                 self._writer.close()
                 raise
@@ -96,7 +94,7 @@ class Database:
     def check_files(self) -> None:
         """Raise DatabaseError if a file was deleted or replaced since it was opened: what SQLite writes to it would be lost."""
         # In this order: `close` removes side files.
-        if self._current_inodes() != self._inodes and not self.closed:
+        if any(_inode(file) != inode for file, inode in self._files.items()) and not self.closed:
             directory = self.path.parent
             raise DatabaseError(
                 f"{self.path if directory.exists() else directory} was deleted or replaced, and nothing can be stored; "
@@ -134,9 +132,6 @@ class Database:
             self._reader.close()
             # The last connection that closes writes the write-ahead log into the file.
             self._writer.close()
-
-    def _current_inodes(self) -> list[tuple[int, int] | None]:
-        return [_inode(file) for file in self._files]
 
     @contextmanager
     def _errors_explained(self) -> Iterator[None]:

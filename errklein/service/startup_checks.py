@@ -118,14 +118,15 @@ def network_warnings(config: Config) -> Iterator[str]:
 
 
 def _check_network(view: Config) -> None:
-    if settings := _settings_of(view):
-        settings.read_identity(view.BOT_IDENTITY)
+    settings = _settings_of(view)
     if view.BACKEND == "IRC":
         from errklein.backends.irc.connection import trusted
         from errklein.backends.irc.settings import IRCSettings
 
         trusted(IRCSettings.read(view))
-    elif view.BACKEND not in BACKENDS:
+    elif settings is not None:
+        settings.read_identity(view.BOT_IDENTITY)
+    else:
         from errklein.compat.backends.finding import find_network
 
         find_network(view)

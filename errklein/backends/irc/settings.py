@@ -65,7 +65,7 @@ class IRCSettings:
             private_rate=getattr(config, "IRC_PRIVATE_RATE", None),
             rejoin_after_kick=getattr(config, "IRC_RECONNECT_ON_KICK", 5.0),
             reconnect_after=getattr(config, "IRC_RECONNECT_ON_DISCONNECT", None),
-            acl_pattern=_acl_pattern(getattr(config, "IRC_ACL_PATTERN", ACL_PATTERN)),
+            acl_pattern=getattr(config, "IRC_ACL_PATTERN", ACL_PATTERN),
             # A smaller limit would split nearly every message.
             message_size_limit=max(getattr(config, "MESSAGE_SIZE_LIMIT", None) or 510, 64),
         )
@@ -142,15 +142,6 @@ def _rooms(config: Any) -> dict[str, str]:
             )
         rooms[name] = password
     return rooms
-
-
-def _acl_pattern(pattern: Any) -> str:
-    try:
-        pattern.format(nick="", user="", host="")
-    except (AttributeError, LookupError, ValueError):
-        expected = "a string whose only fields are {nick}, {user} and {host}"
-        raise ConfigError(f"IRC_ACL_PATTERN is {pattern!r}; expected {expected}") from None
-    return str(pattern)
 
 
 def _warnings(view: Config) -> Iterator[str]:
