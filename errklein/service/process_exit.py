@@ -8,19 +8,19 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.utils import getProcessOutputAndValue
-from twisted.python.failure import Failure
 
+from errklein.database import JobThread
+from errklein.plugins.subprocesses import ProgramError, run
 from errklein.running.restart import CannotRestart
 from errklein.service._inherited_sockets import InheritedSockets
-from errklein.text.masking import masker
 
-CHECK_SECONDS = 30
+_CHECK_SECONDS = 30.0
 """The seconds that the check before a restart may take."""
 
 
@@ -92,16 +92,14 @@ class ProcessExit:
     async def _check_and_stop(self) -> None:
         if self._check:
             # Another process reads the configuration: modules that it imports may have changed, and it may block.
-            checking: Deferred[Any] = getProcessOutputAndValue(
-                sys.executable, self._check, os.environ, str(self._directory), self._reactor
-            ).addCallbacks(lambda ended: (*ended, "status"), _of_signal)
+            command, thread = [sys.executable, *self._check], JobThread(self._reactor, "check before a restart")
+            checking = thread.run(partial(run, command, seconds=_CHECK_SECONDS, directory=self._directory))
+            thread.stop()
             try:
-                _, errors, number, kind = await checking.addTimeout(CHECK_SECONDS, self._reactor)
-            except TimeoutError:
-                raise CannotRestart(f"the check of the configuration took more than {CHECK_SECONDS} s") from None
-            if number:
-                text = masker(errors.decode("utf-8", "replace")).removeprefix("errklein: ").strip()
-                raise CannotRestart(text or f"the check of the configuration ended with {kind} {number}")
+                await checking
+            except ProgramError as error:
+                _, found, problem = error.output.rpartition("errklein: ")
+                raise CannotRestart(problem.strip() if found else f"the check failed: {error}") from error
         self._stop_for_restart()
 
     def _stop_for_restart(self) -> None:
@@ -125,11 +123,6 @@ class ProcessExit:
         os.chdir(self._directory)
         self._sockets.pass_on()
         os.execv(self._arguments[0], self._arguments)  # noqa: S606  the process's own command line
-
-
-def _of_signal(failure: Failure) -> Any:
-    """Return what getProcessOutputAndValue fails with if a signal has ended the process: no exception, but a tuple."""
-    return (*failure.value, "signal") if isinstance(failure.value, tuple) else failure
 
 
 def remove_stale_pid_file(path: Path) -> None:

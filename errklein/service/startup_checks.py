@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,6 @@ from errklein.config.identity import NetworkSettings
 from errklein.database import DatabaseError
 from errklein.plugins.environment import environment_problems
 from errklein.service._data_directory import DataDirectory, DataDirectoryError, acting_as, user_name
-from errklein.service.process_exit import CHECK_SECONDS
 from errklein.service.sentry import check_sentry
 from errklein.service.twistd_options import TwistdOptions
 from errklein.storage import StorageError
@@ -66,8 +64,6 @@ def check_in_process(options: Sequence[object]) -> Sequence[str]:
 
 
 def _check_options(config: str | None, backend: str | None, data_dir: str | None, plugin_dirs: Sequence[str]) -> None:
-    # config.py may hang. Nobody waits for this process then.
-    signal.alarm(2 * CHECK_SECONDS)
     with errors_end_program():
         check_config(load_with_options(config, backend, data_dir, plugin_dirs))
 
