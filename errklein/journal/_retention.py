@@ -55,10 +55,11 @@ class Pruner:
     def __init__(self, retention: Retention) -> None:
         self._retention = retention
         self._turn = self._excess = 0
+        self._of_strangers = 0.0
         self.route = 0
         """The webhook whose keys are forgotten before their time; 0 for none."""
-        self.waiting_bytes = 0.0
-        """The size of the unverified deliveries that wait or run."""
+        self.waiting_bytes: float | None = None
+        """The size of the unverified deliveries that wait or run; None if it wasn't added up this time."""
 
     def prune(self, connection: sqlite3.Connection, now: float, unverified: Collection[int] = ()) -> bool:
         """Remove a slice, and return whether there may be more to remove.
@@ -82,13 +83,15 @@ class Pruner:
             ).rowcount,
         ]
         connection.execute("DELETE FROM counted WHERE minute < ?", ((now - limits.seconds) // 60,))
-        ((of_strangers, self.waiting_bytes),) = connection.execute(_UNVERIFIED_SIZES).fetchall()
-        evicted = [
-            self._evict_refused(connection),
-            self._evict(connection, of_strangers - limits.unverified_bytes, [0]),
-            self._evict(connection, connection.execute(_USED).fetchone()[0] - limits.max_bytes, [0, 1]),
-        ]
-        return any(evicted) or SLICE in removed
+        self.waiting_bytes = None
+        if self._of_strangers <= limits.unverified_bytes:
+            self._of_strangers, self.waiting_bytes = connection.execute(_UNVERIFIED_SIZES).fetchone()
+        of_strangers = self._evict(connection, self._of_strangers - limits.unverified_bytes, [0])
+        of_all = self._evict(connection, connection.execute(_USED).fetchone()[0] - limits.max_bytes, [0, 1])
+        # What is left of them is known after a slice of their own only.
+        self._of_strangers = self._of_strangers - of_strangers if of_strangers and not of_all else 0.0
+        of_refused = self._evict_refused(connection)
+        return bool(of_strangers or of_all or of_refused) or SLICE in removed
 
     def _forget_keys(self, connection: sqlite3.Connection, unverified: Collection[int]) -> int:
         """Forget a slice of the keys of the webhook with most of them, if they are too many."""
@@ -109,8 +112,8 @@ class Pruner:
         self._excess -= forgotten
         return forgotten
 
-    def _evict(self, connection: sqlite3.Connection, excess: float, verified: Sequence[int]) -> bool:
-        """Remove the oldest deliveries of the first kind that there is: a slice, of about so many bytes."""
+    def _evict(self, connection: sqlite3.Connection, excess: float, verified: Sequence[int]) -> int:
+        """Remove the oldest deliveries of the first kind that there is: a slice, of about so many bytes. Return their size."""
         for kind, state in product(verified, _ENDED) if excess > 0 else ():
             sizes = dict(connection.execute(_OLDEST[kind], (state,)).fetchall())
             if sizes:
@@ -120,8 +123,8 @@ class Pruner:
                 connection.execute(
                     "DELETE FROM deliveries WHERE id IN (SELECT value FROM json_each(?))", (as_ids(ids),)
                 )
-                return True
-        return False
+                return sum(sizes[number] for number in ids)
+        return 0
 
     def _evict_refused(self, connection: sqlite3.Connection) -> bool:
         """Remove refused requests if they have too many bytes: of the webhook with most of them, and there of its main reason."""

@@ -18,7 +18,7 @@ from errklein.journal import _reading
 from errklein.journal._outbox_store import JournalReactor, SQLiteOutboxStore, reserve_ids
 from errklein.journal._redaction import Redaction
 from errklein.journal._retention import SLICE, Pruner, Retention
-from errklein.journal._writing import End, Extension, JournalWriter, Lease, NewDelivery
+from errklein.journal._writing import End, JournalWriter, Lease
 from errklein.ports import JournalError
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, QueueDepth, StoredDelivery
 
@@ -104,7 +104,7 @@ class SQLiteJournal:
         self, delivery: StoredDelivery, *, lease: float = 0.0, window: float = 0.0
     ) -> Deferred[StoredDelivery | None]:
         """See `Journal.record`."""
-        return self._commits.submit(self._writer.record, NewDelivery(delivery, lease, window))
+        return self._commits.submit(self._writer.record, (delivery, lease, window))
 
     def lease(
         self, route: str, count: int, seconds: float, ordered: bool = False, held: Sequence[int] = ()
@@ -114,7 +114,7 @@ class SQLiteJournal:
 
     def extend(self, ids: Sequence[int], seconds: float) -> Deferred[None]:
         """See `Journal.extend`."""
-        return self._commits.submit(self._writer.extend, Extension(ids, seconds))
+        return self._commits.submit(self._writer.extend, (ids, seconds))
 
     def retry_at(self, id: int, due_at: float, outcome: Outcome | None) -> Deferred[None]:
         """See `Journal.retry_at`."""
@@ -251,7 +251,8 @@ class SQLiteJournal:
             with self._database.transaction() as connection:
                 replays = self._writer.take_replays(connection, SLICE)
                 has_more = self._pruner.prune(connection, self._now(), self._writer.unverified)
-                self._writer.waiting_bytes = self._pruner.waiting_bytes
+                if self._pruner.waiting_bytes is not None:
+                    self._writer.waiting_bytes = self._pruner.waiting_bytes
                 changes = connection.total_changes
             if changes == self._changes:
                 self._database.empty_log()

@@ -62,14 +62,6 @@ _BODY_SIZE = """
 """
 
 
-class NewDelivery(NamedTuple):
-    """The arguments of `Journal.record`."""
-
-    delivery: StoredDelivery
-    lease: float
-    window: float
-
-
 class End(NamedTuple):
     """The end of an attempt, and the state after it. Without an outcome, the attempt isn't counted."""
 
@@ -87,13 +79,6 @@ class Lease(NamedTuple):
     seconds: float
     ordered: bool
     held: Sequence[int]
-
-
-class Extension(NamedTuple):
-    """The arguments of `Journal.extend`."""
-
-    ids: Sequence[int]
-    seconds: float
 
 
 class JournalWriter:
@@ -136,16 +121,15 @@ class JournalWriter:
             )
 
     def record(
-        self, connection: sqlite3.Connection, arguments: Sequence[NewDelivery]
+        self, connection: sqlite3.Connection, arguments: Sequence[tuple[StoredDelivery, float, float]]
     ) -> Sequence[StoredDelivery | JournalError | None]:
-        """See `Journal.record`."""
+        """See `Journal.record`; for deliveries, leases and windows."""
         now = self._now()
         rows = _Rows()
         results: list[StoredDelivery | JournalError | None] = []
-        deliveries = [bounded(argument.delivery) for argument in arguments]
-        keyed = [delivery for delivery, one in zip(deliveries, arguments, strict=True) if delivery.key and one.window]
-        known = self._known(connection, keyed, now)
-        for delivery, (_, lease, window) in zip(deliveries, arguments, strict=True):
+        bounded_ones = [(bounded(delivery), lease, window) for delivery, lease, window in arguments]
+        known = self._known(connection, [one for one, _, window in bounded_ones if one.key and window], now)
+        for delivery, lease, window in bounded_ones:
             route = self._route(connection, delivery.route)
             place = (route, delivery.key)
             if window and place in known:
@@ -271,7 +255,9 @@ class JournalWriter:
         ).fetchall()
         return [delivery_of(row, request_of(head, body)) for head, body, *row in leased]
 
-    def extend(self, connection: sqlite3.Connection, arguments: Sequence[Extension]) -> Sequence[None]:
+    def extend(
+        self, connection: sqlite3.Connection, arguments: Sequence[tuple[Sequence[int], float]]
+    ) -> Sequence[None]:
         """See `Journal.extend`."""
         for ids, seconds in arguments:
             connection.execute(

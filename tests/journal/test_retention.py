@@ -301,6 +301,14 @@ class StrangerTests(RetentionCase):
         own = self.flood()
         self.assertEqual(set(failed) - set(own), set())
 
+    def test_sizes_are_added_up_once(self) -> None:
+        """What strangers have is added up once for all slices that are too much, since it may be very many deliveries."""
+        statements: list[str] = []
+        self.journal._database._writer.set_trace_callback(statements.append)
+        self.fill(2000, verified=False, body=1000)
+        self.assertGreater(self.maintain(), 4)
+        self.assertEqual(sum(_retention._UNVERIFIED_SIZES in statement for statement in statements), 2)
+
     def test_strangers_are_removed_first(self) -> None:
         """If others need the space, deliveries of strangers are removed first, then those that have succeeded."""
         self.fill(50, verified=False)
