@@ -17,32 +17,23 @@ def version() -> str:
 
     Without any of them, it is the first development version: a build must not fail for lack of git.
     """
-    unknown = f"{NEXT}.dev0"
     try:
         from setuptools_scm import get_version
 
-        return get_version(str(HERE), version_scheme=_public, local_scheme=_local, fallback_version=unknown)
+        return get_version(str(HERE), version_scheme=_scheme, local_scheme=lambda found: "")
     except Exception as error:
-        sys.stderr.write(f"setup.py: the commit is unknown, so this is version {unknown}: {error}\n")
-        return unknown
+        sys.stderr.write(f"setup.py: the commit is unknown, so this is version {NEXT}.dev0: {error}\n")
+        return f"{NEXT}.dev0"
 
 
-def _public(found: Any) -> str:
-    # The distance counts from the newest release, or from the first commit; an archive without releases has none.
-    return str(found.tag) if _is_release(found) else f"{NEXT}.dev{found.distance}"
-
-
-def _local(found: Any) -> str:
-    if found.node is None or _is_release(found):
-        return ""
-    # git has a "g" before the hash, an archive doesn't.
-    commit = found.node.removeprefix("g")[:9]
-    return f"+g{commit}" + (f".d{found.time:%Y%m%d}" if found.dirty else "")
-
-
-def _is_release(found: Any) -> bool:
+def _scheme(found: Any) -> str:
     # Without any tag, setuptools-scm assumes 0.0.
-    return found.exact and str(found.tag) != "0.0"
+    if found.exact and str(found.tag) != "0.0":
+        return str(found.tag)
+    # git has a "g" before the hash, an archive doesn't.
+    commit = f"+g{found.node.removeprefix('g')[:9]}" if found.node else ""
+    # The distance counts from the newest release, or from the first commit; an archive without releases has none.
+    return f"{NEXT}.dev{found.distance}{commit}" + (f".d{found.time:%Y%m%d}" if commit and found.dirty else "")
 
 
 setup(

@@ -152,8 +152,7 @@ def work_on_data(known: argparse.Namespace) -> int:
         if known.command == "backup":
             return data.backup(config)
         if known.command == "restore":
-            file = Path(known.file) if known.file else None
-            return data.restore(config, file, known.force, known.trust, with_deliveries=known.with_deliveries)
+            return data.restore(config, known.file, known.force, known.trust, with_deliveries=known.with_deliveries)
         if known.command == "release-messages":
             return data.release_messages(config)
         if known.what == "get":

@@ -108,18 +108,11 @@ def release_messages(config: Config) -> int:
     return 0
 
 
-def restore(
-    config: Config,
-    file: Path | None = None,
-    force: bool = False,
-    trusted: Sequence[str] = (),
-    *,
-    with_deliveries: bool = False,
-) -> int:
+def restore(config: Config, file: Path | None, force: bool, trusted: Sequence[str], *, with_deliveries: bool) -> int:
     """Store the values of a backup of errklein or errbot in an empty bot.
 
     :param config: the bot's configuration.
-    :param file: the backup; by default backup.jsonl or backup.py in the data directory.
+    :param file: the backup; for None, backup.jsonl or backup.py in the data directory.
     :param force: also restore into a bot with values, and replace those of the same name; a backup of them is written first.
     :param trusted: additional names that the values may use, as "module.qualname". If a value uses another name that isn't
         allowed, nothing is restored.
@@ -144,13 +137,9 @@ def restore(
         _put(storage, read.rows, trusted=trusted)
         _print_lines([*warnings, f"{_values(len(read.rows))} restored from {file}"])
         if with_deliveries:
-            counts = journal.restore_paused(Path(config.BOT_DATA_DIR), journal.backup_of(file))
-            _print_lines(
-                [
-                    f"deliveries restored, {counts[0]} of which wait until !webhook resume",
-                    f"messages restored, which wait until `errklein release-messages`: {counts[1]}",
-                ]
-            )
+            deliveries, messages = journal.restore_paused(Path(config.BOT_DATA_DIR), journal.backup_of(file))
+            waiting = f"messages restored, which wait until `errklein release-messages`: {messages}"
+            _print_lines([f"deliveries restored, {deliveries} of which wait until !webhook resume", waiting])
     return _print_errors(read.problems)
 
 
@@ -212,7 +201,6 @@ def _locked(config: Config, *, create: bool = False) -> Iterator[None]:
     data = _data_of(config)
     if not create:
         data.check_exists()
-    data.check_user()
     data.check()
     data.prepare()
     data.lock()

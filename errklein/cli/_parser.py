@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from errklein._version import __version__
@@ -267,6 +268,7 @@ def _add_data(add: Callable[..., Parser]) -> None:
         "file",
         metavar="FILE",
         nargs="?",
+        type=Path,
         help="the backup (default: backup.jsonl, or backup.py, in the data directory)",
     )
     restoring.add_argument(
