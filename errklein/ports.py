@@ -107,7 +107,7 @@ class OutboxStatus(NamedTuple):
     size: int
     """The number of characters of the messages' texts and details."""
     oldest_at: float
-    """The Unix time at which the oldest message was accepted; 0.0 without messages."""
+    """The Unix time at which the oldest message was accepted, apart from those that wait for a room; 0.0 without others."""
     sent: int = 0
     """The number of messages that were sent since the start."""
 

@@ -145,7 +145,8 @@ class Health(CorePlugin):
         if state.reconnects:
             shown += f", reconnects: {state.reconnects}"
         if isinstance(backend, QueuesMessages) and (outbox := backend.outbox_status).messages:
-            shown += f", messages waiting: {outbox.messages}, the oldest for {_spoken(int(now - outbox.oldest_at))}"
+            oldest = f"the oldest for {_spoken(int(now - outbox.oldest_at))}" if outbox.oldest_at else "only for rooms"
+            shown += f", messages waiting: {outbox.messages}, {oldest}"
         return shown
 
     async def _deliveries(self) -> str:

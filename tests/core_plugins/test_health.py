@@ -97,7 +97,7 @@ class HealthTests(PluginTestCase):
         self.assertIn("test: connected for less than a second, reconnects: 1", self.command("!status"))
 
     def test_waiting_messages(self) -> None:
-        """The waiting messages of a network are shown with the age of the oldest."""
+        """The waiting messages of a network are shown with the age of the oldest that doesn't wait for a room."""
         backend = self.bot.bot.backend
         for name, value in (
             ("outbox_status", OutboxStatus(3, 3, 30, self.bot.bot.now() - 61)),
@@ -106,6 +106,8 @@ class HealthTests(PluginTestCase):
             setattr(backend, name, value)
             self.addCleanup(delattr, backend, name)
         self.assertIn(", messages waiting: 3, the oldest for 1 minute and 1 second\n", self.command("!status"))
+        backend.outbox_status = OutboxStatus(3, 3, 30, 0.0)  # type: ignore[attr-defined]
+        self.assertIn(", messages waiting: 3, only for rooms\n", self.command("!status"))
 
     def test_journal_that_cannot_be_read(self) -> None:
         """A journal that can't be read, or doesn't respond in three seconds, is no reason for having no status."""

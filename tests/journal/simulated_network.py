@@ -230,9 +230,9 @@ class SimulatedTransport:
         if self.is_connected:
             self._ready()
 
-    def unavailable(self, recipient: str) -> str:
+    def unavailable(self, recipient: str) -> str | None:
         """Return why the bot is outside of a room."""
-        return "kicked" if self.is_connected and recipient in self._network.rooms_outside else ""
+        return "kicked" if self.is_connected and recipient in self._network.rooms_outside else None
 
     def cut(self) -> list[_Transmitted]:
         """Return what is unconfirmed, and forget it, after some more of it has arrived."""

@@ -92,7 +92,7 @@ class IRCBackend:
             self.network,
             self._transport,
             limits,
-            reports=Reports(self._dropped, self._rejected, self._waiting),
+            reports=Reports(self._dropped, self._undelivered),
             unavailable=self._why_outside,
             now=now,
         )
@@ -265,8 +265,8 @@ class IRCBackend:
             )
             self._events.message_received(self, message)
 
-    def _why_outside(self, recipient: str) -> str:
-        return self._rooms.why_outside(recipient) if recipient[:1] in _ROOM_MARKS else ""
+    def _why_outside(self, recipient: str) -> str | None:
+        return self._rooms.why_outside(recipient) if recipient[:1] in _ROOM_MARKS else None
 
     def _report_mentions(self, message: Message, room: IRCRoom, state: RoomState) -> None:
         words = dict.fromkeys(self.name_rules.fold(word) for word in _WORD.findall(message.body))
@@ -291,18 +291,11 @@ class IRCBackend:
         if self._events is not None:
             self._events.messages_dropped(self, count, reason)
 
-    def _rejected(self, message: OutgoingMessage, reason: str) -> None:
-        if self._events is not None and message.recipient[:1] in _ROOM_MARKS:
-            origins = {message.origin: 1}
-            if not self._rooms.is_joined(message.recipient):
+    def _undelivered(self, recipient: str, origins: Mapping[str, int], reason: str, waiting: bool) -> None:
+        if self._events is not None and recipient[:1] in _ROOM_MARKS:
+            if not (waiting or self._rooms.is_joined(recipient)):
                 reason = f"the bot is not in the room; {reason}"
-            self._events.messages_undelivered(self, message.recipient, origins, reason, waiting=False)
-
-    def _waiting(self, recipient: str, origins: Mapping[str, int], reason: str) -> bool:
-        if self._events is None or not self._rooms.is_shut_out(recipient):
-            return False
-        self._events.messages_undelivered(self, recipient, origins, reason, waiting=True)
-        return True
+            self._events.messages_undelivered(self, recipient, origins, reason, waiting=waiting)
 
     def _send_presence(self) -> None:
         self._send(f"AWAY :{self._away}" if self._away else "AWAY")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -17,14 +17,22 @@ from errklein.backends.irc.connection import Backoff
 _PAUSE = 4
 """The pause between two JOIN commands, in intervals of the server's pace. Half of the lines are left to messages."""
 
+_STABLE_AFTER = 60.0
+"""The seconds in a room after which attempts to join it begin anew."""
+
 
 @dataclass
-class _Absence:
-    """A room that the bot isn't in: the reason, the delays of further attempts, and the next one."""
+class _Attempts:
+    """The attempts to join a room.
 
-    reason: str
+    `reason` is why the last one has failed: "" if none has, None if there is no other one. `timer` is the next one, or the end of the
+    wait for a reply.
+    """
+
     backoff: Backoff
+    reason: str | None = ""
     timer: IDelayedCall | None = None
+    joined_at: float | None = None
 
 
 class Joins:
@@ -60,18 +68,16 @@ class Joins:
         self._chance = chance
         # By name: the server may announce another case mapping.
         self._queue: dict[str, None] = {}
-        self._absences: dict[str, _Absence] = {}
+        self._attempts: dict[str, _Attempts] = {}
         self._next: IDelayedCall | None = None
-        self._timeouts: set[IDelayedCall] = set()
 
-    def reason(self, name: str) -> str:
-        """Return why the bot isn't in a room that it should be in. May be called in any thread."""
-        absence = self._absences.get(self._rooms.key(name))
-        return "it has not joined the room yet" if absence is None else absence.reason
+    def reason(self, name: str) -> str | None:
+        """Return why the bot isn't in a room that it should be in; "" if no attempt has failed, None without further attempts.
 
-    def has_failed(self, name: str) -> bool:
-        """Return whether an attempt to join the room has failed, or the bot was removed from it."""
-        return self._rooms.key(name) in self._absences
+        May be called in any thread.
+        """
+        attempts = self._attempts.get(self._rooms.key(name))
+        return "" if attempts is None else attempts.reason
 
     def join(self, *names: str) -> None:
         """Join rooms as soon as the pace of the server allows it."""
@@ -81,29 +87,45 @@ class Joins:
 
     def joined(self, name: str) -> None:
         """Note that the bot is in the room."""
-        absence = self._absences.pop(self._rooms.key(name), None)
-        if absence is not None:
-            _cancel(absence.timer)
+        attempts = self._of(name)
+        attempts.reason, attempts.joined_at = "", self._reactor.seconds()
+        _cancel(attempts.timer)
 
     def failed(self, name: str, reason: str, delay: float | None = None) -> None:
         """Join the room later: after `delay` seconds, or after twice the time that the last attempt has waited."""
-        absence = self._absences.get(self._rooms.key(name))
-        if absence is None:
-            absence = self._absences[self._rooms.key(name)] = _Absence("", Backoff(self._chance))
-        if reason != absence.reason:
-            self.log.warn("{network}: not in {room} ({reason})", network=self._network, room=name, reason=reason)
-        absence.reason = reason
-        _cancel(absence.timer)
-        absence.timer = self._reactor.callLater(absence.backoff.delay() if delay is None else delay, self.join, name)
+        attempts = self._of(name)
+        if attempts.joined_at is not None and self._reactor.seconds() - attempts.joined_at >= _STABLE_AFTER:
+            attempts.backoff.reset()
+        attempts.joined_at = None
+        if reason != attempts.reason:
+            self._log(name, reason)
+        attempts.reason = reason
+        self._later(attempts, attempts.backoff.delay() if delay is None else delay, self.join, name)
+
+    def give_up(self, name: str, reason: str) -> None:
+        """Note that the bot doesn't join the room until `forget` is called."""
+        self.forget(name)
+        self._of(name).reason = None
+        self._log(name, reason)
+
+    def forget(self, name: str) -> None:
+        """Forget earlier attempts to join the room."""
+        if (attempts := self._attempts.pop(self._rooms.key(name), None)) is not None:
+            _cancel(attempts.timer)
 
     def stop(self) -> None:
         """Join no more rooms."""
-        for timer in (self._next, *self._timeouts, *(absence.timer for absence in self._absences.values())):
+        for timer in (self._next, *(attempts.timer for attempts in self._attempts.values())):
             _cancel(timer)
         self._next = None
-        self._timeouts.clear()
         self._queue.clear()
-        self._absences.clear()
+        self._attempts.clear()
+
+    def _of(self, name: str) -> _Attempts:
+        return self._attempts.setdefault(self._rooms.key(name), _Attempts(Backoff(self._chance)))
+
+    def _log(self, name: str, reason: str) -> None:
+        self.log.warn("{network}: not in {room} ({reason})", network=self._network, room=name, reason=reason)
 
     def _go_on(self) -> None:
         """Send one command if the pace allows it, and the next one later."""
@@ -117,21 +139,18 @@ class Joins:
             line, names = join_line(chain((first,), missing), self.most)
             for name in names:
                 del self._queue[name]
-            self._await_replies(names)
+                self._later(self._of(name), self.TIMEOUT, self._timed_out, name)
             self._send(line)
             wait = _PAUSE * self._limiter.interval
         self._next = self._reactor.callLater(wait, self._go_on)
 
-    def _await_replies(self, names: Sequence[str]) -> None:
-        def check() -> None:
-            self._timeouts.discard(timer)
-            for name in names:
-                absence = self._absences.get(self._rooms.key(name))
-                if self._is_missing(name) and (absence is None or absence.timer is None or not absence.timer.active()):
-                    self.failed(name, "the server does not reply to JOIN")
+    def _later(self, attempts: _Attempts, delay: float, call: Callable[[str], None], name: str) -> None:
+        _cancel(attempts.timer)
+        attempts.timer = self._reactor.callLater(delay, call, name)
 
-        timer = self._reactor.callLater(self.TIMEOUT, check)
-        self._timeouts.add(timer)
+    def _timed_out(self, name: str) -> None:
+        if self._is_missing(name):
+            self.failed(name, "the server does not reply to JOIN")
 
     def _is_missing(self, name: str) -> bool:
         return self._rooms.is_wanted(name) and self._rooms.state(name) is None

@@ -63,7 +63,6 @@ class RoomMembership:
         self._hostmasks = HostmaskCache(reactor.seconds)
         self._nickname: str | None = None
         self._inviters: dict[str, IRCPerson] = {}
-        self._kicked_out: set[str] = set()
         self._identifying: IDelayedCall | None = None
 
     def is_bot(self, nick: str) -> bool:
@@ -102,6 +101,7 @@ class RoomMembership:
     def leave_room(self, name: str, reason: str | None) -> None:
         """Leave the room, and don't join it after the next reconnection."""
         self._rooms.unwant(name)
+        on_reactor_soon(self._reactor, self._joins.forget, name)
         self.send(f"PART {name} :{strip_controls(reason)}" if reason else f"PART {name}")
 
     @property
@@ -117,14 +117,10 @@ class RoomMembership:
         """Return whether the bot is in the room or should join it."""
         return self.is_joined(name) or self._rooms.is_wanted(name)
 
-    def why_outside(self, name: str) -> str:
-        """Return why the bot can't send to a room that it is about to join; "" for any other room."""
+    def why_outside(self, name: str) -> str | None:
+        """Return why the bot isn't in a room that it is about to join, see `Joins.reason`; None for any other room."""
         is_missing = self._rooms.is_wanted(name) and not self.is_joined(name) and self._nickname is not None
-        return self._joins.reason(name) if is_missing and self._rooms.key(name) not in self._kicked_out else ""
-
-    def is_shut_out(self, name: str) -> bool:
-        """Return whether the server doesn't let the bot into a room, or has removed it."""
-        return self._joins.has_failed(name)
+        return self._joins.reason(name) if is_missing else None
 
     def state_of(self, name: str) -> RoomState:
         """Return the state of a room; raises RoomNotJoinedError if the bot isn't in it."""
@@ -154,7 +150,6 @@ class RoomMembership:
 
     def stop(self) -> None:
         """Cancel all timers, so that no more rooms are joined."""
-        self._kicked_out.clear()
         self._joins.stop()
         if self._identifying is not None:
             self._identifying.cancel()
@@ -211,7 +206,6 @@ class RoomMembership:
         if itself:
             self.bot_identifier = self.person(mask)
             self._joins.joined(room)
-            self._kicked_out.discard(self._rooms.key(room))
         state.add(mask)
         self._hostmasks.forget(nick_of(mask))
         if self.events is not None:
@@ -252,8 +246,7 @@ class RoomMembership:
         if delay is not None and self._rooms.is_wanted(room):
             self._joins.failed(room, text, delay)
         else:
-            self._kicked_out.add(self._rooms.key(room))
-            self.log.warn("{network}: not in {room} ({reason})", network=self._settings.network, room=room, reason=text)
+            self._joins.give_up(room, text)
 
     def quit(self, mask: str) -> None:
         """Handle the QUIT of a person, who leaves all rooms."""
@@ -311,6 +304,7 @@ class RoomMembership:
 
     def _join(self, name: str) -> None:
         if self._nickname is not None:
+            self._joins.forget(name)
             self._joins.join(name)
 
     def _kicker(self, mask: str, state: RoomState) -> IRCPerson | None:

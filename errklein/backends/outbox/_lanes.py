@@ -1,11 +1,11 @@
-"""Queues of messages that take turns, without Twisted."""
+"""Queues of messages that take turns, and the connections that some of them break."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -13,6 +13,12 @@ from errklein.chat import Message
 from errklein.chat.outgoing import OutboxLane, OutgoingMessage
 
 P = TypeVar("P")
+
+STABLE_AFTER = 31.0
+"""The age in seconds from which on a connection is stable: a backend reconnects soon after it is lost."""
+
+_SHORT_LIVED = 3
+"""Number of connections in a row that broke before they were stable after which parts that may be the cause wait."""
 
 
 @dataclass(slots=True, eq=False)
@@ -132,22 +138,25 @@ class Lanes(Generic[P]):
     def rotation(self) -> Iterator[Entry[P]]:
         """Yield the next entry of each lane whose turn it is, those with priority first.
 
-        After an entry was yielded, its lane is at the end if the entry was advanced, else it keeps its place. Each lane is
-        yielded until all have been skipped.
+        After an entry was yielded, its lane is at the end if the entry was advanced; then it is yielded again when it is at the
+        beginning. Else it was skipped: it keeps its place, and isn't yielded again.
         """
         for ring in (self._priority, self._others):
-            skipped = 0
-            while skipped < len(ring):
-                queue = ring[0]
-                entry = self._head(queue)
-                if entry is None:
-                    ring.popleft().is_waiting = False
-                    continue
-                position = entry.position
-                yield entry
-                ring.rotate(-1)
-                skipped = skipped + 1 if entry.position == position and self._head(queue) is entry else 0
-            # Lanes that were skipped have kept their order.
+            skipped: list[_Queue[P]] = []
+            try:
+                while ring:
+                    queue = ring[0]
+                    entry = self._head(queue)
+                    if entry is None:
+                        ring.popleft().is_waiting = False
+                        continue
+                    position = entry.position
+                    yield entry
+                    ring.popleft()
+                    is_skipped = entry.position == position and self._head(queue) is entry
+                    (skipped if is_skipped else ring).append(queue)
+            finally:
+                ring.extendleft(reversed(skipped))
 
     def _head(self, queue: _Queue[P]) -> Entry[P] | None:
         while queue.cursor < len(queue.entries):
@@ -161,3 +170,51 @@ class Lanes(Generic[P]):
         if not queue.is_waiting:
             queue.is_waiting = True
             (self._priority if entry.queue[0] else self._others).append(queue)
+
+
+class Connections:
+    """Notes which messages were unconfirmed when a connection broke.
+
+    Each of their parts is a suspect, and is sent alone. A message at which connections broke again and again is isolated: it has
+    left its lane, and waits for a stable connection. Then the network is away for a second instead of minutes, so that messages to
+    others are hardly delayed.
+    """
+
+    def __init__(self, seconds: Callable[[], float], isolates: bool) -> None:
+        self._seconds = seconds
+        self._isolates = isolates
+        self._number = self._broken = self._short_lived = 0
+        self._began = 0.0
+        self._is_alone = False
+
+    @property
+    def age(self) -> float:
+        """The seconds since the connection has begun."""
+        return self._seconds() - self._began
+
+    def begin(self) -> None:
+        """Note that a connection has begun."""
+        self._number += 1
+        self._began = self._seconds()
+
+    def broke(self, entry: Entry[Any], place: int, unconfirmed: int) -> None:
+        """Note that a part was unconfirmed when the connection broke. `unconfirmed` counts it and those that aren't noted yet."""
+        if self._broken != self._number:
+            self._broken, self._is_alone = self._number, unconfirmed == 1
+            self._short_lived = self._short_lived + 1 if self.age < STABLE_AFTER else 0
+        entry.suspect = max(entry.suspect, place + 1)
+        if entry.broken != self._number:
+            entry.broken = self._number
+            entry.breaks += 1
+            entry.attempts += self._is_alone
+
+    def must_be_isolated(self, entry: Entry[Any]) -> bool:
+        """Return whether the message was unconfirmed at several breaks, at the last one alone."""
+        return self._is_alone and entry.breaks > 1 and self._isolates and not entry.is_isolated
+
+    def wait_for(self, entry: Entry[Any]) -> float:
+        """Return 0.0 if a suspect may be sent now, else the seconds after which it may."""
+        is_likely = entry.is_isolated or self._short_lived >= _SHORT_LIVED
+        wait = STABLE_AFTER - self.age if is_likely and self._isolates else 0.0
+        # Rounding must not lead to a delay that doesn't change the time.
+        return wait if wait > 0.001 else 0.0

@@ -21,13 +21,11 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.backends.outbox._connections import Connections
-from errklein.backends.outbox._lanes import Entry, Lanes
-from errklein.backends.outbox._late import split_in_time
+from errklein.backends.outbox._lanes import Connections, Entry, Lanes
 from errklein.backends.outbox._losses import log_left, log_losses, log_rejection
 from errklein.backends.outbox._room import OutboxLimits, OutboxRoom
-from errklein.backends.outbox._transport import NotConfirmed, Reports, Transport
-from errklein.backends.outbox._waiting_rooms import WaitingRooms, settle_quietly
+from errklein.backends.outbox._transport import NotConfirmed, Reports, Transport, split_in_time
+from errklein.backends.outbox._waiting_rooms import Unavailable, WaitingRooms, settle_quietly
 from errklein.chat import Message
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.ports import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, SentLater
@@ -51,8 +49,7 @@ class Outbox(Generic[P]):
     :param transport: Sends parts.
     :param limits: The bounds.
     :param reports: Gets messages that were dropped, rejected, or wait for a room.
-    :param unavailable: Returns why the bot is outside of a room that it is about to join; "" for other recipients. Messages wait
-        then. Called in any thread.
+    :param unavailable: Returns whether messages to a recipient wait, and why.
     :param now: Returns the Unix time.
     :param put_timeout: Seconds that threads other than the reactor's wait for room.
     """
@@ -67,7 +64,7 @@ class Outbox(Generic[P]):
         limits: OutboxLimits | None = None,
         *,
         reports: Reports | None = None,
-        unavailable: Callable[[str], str] = lambda recipient: "",
+        unavailable: Unavailable = lambda recipient: None,
         now: Callable[[], float] = time.time,
         put_timeout: float = 5.0,
     ) -> None:
@@ -87,10 +84,12 @@ class Outbox(Generic[P]):
         self._entries: dict[int, Entry[P]] = {}
         self._lanes: Lanes[P] = Lanes()
         self._in_flight = self._sent = 0
-        self._connections = Connections(reactor.seconds, self._limits)
+        self._connections = Connections(reactor.seconds, self._limits.isolates)
         # True if the part in flight may break the connection.
         self._is_alone = False
-        self._waiting: WaitingRooms[P] = WaitingRooms(reactor, unavailable, self._reports.waiting, self._entries.values)
+        self._waiting: WaitingRooms[P] = WaitingRooms(
+            reactor, unavailable, self._reports, self._entries.values, self._go_on_soon
+        )
         self._closed = False
         self._ready = False
         self._is_going_on = self._has_more = False
@@ -104,7 +103,8 @@ class Outbox(Generic[P]):
     @property
     def status(self) -> OutboxStatus:
         """What waits in the outbox."""
-        oldest = next(iter(self._entries.values()), None)
+        ready = (entry for entry in self._entries.values() if entry.message.recipient not in self._waiting.since)
+        oldest = next(ready, None)
         accepted_at = 0.0 if oldest is None else self._now() - (self._reactor.seconds() - oldest.since)
         usage = self._room.usage
         return OutboxStatus(usage.messages, usage.parts, usage.size, accepted_at, self._sent)
@@ -177,7 +177,7 @@ class Outbox(Generic[P]):
     def close(self, grace: float = 0.0) -> Deferred[None]:
         """Send the queue, and messages that are added to it, for up to `grace` seconds; then refuse new messages.
 
-        The rate limit applies, and reconnections are waited for. After the grace period the remaining messages fail with
+        The rate limit applies, and reconnections are waited for, but not rooms that the bot is shut out of, if messages are stored. After the grace period the remaining messages fail with
         OutboxClosed, and threads that wait for room get OutboxClosed. A later process sends messages that are stored; others
         are logged.
 
@@ -202,6 +202,7 @@ class Outbox(Generic[P]):
                     too_late.cancel()
 
             self._drained = drained.addCallback(done)
+            self._go_on_soon()
         return self._drained
 
     def _accept(
@@ -264,8 +265,18 @@ class Outbox(Generic[P]):
             for (entry, place, _), result in zip(batch, results, strict=True):
                 result.addBoth(self._settle, entry, place)
         self._is_going_on = False
-        if not len(self) and self._drained is not None:
+        if self._drained is not None and (not len(self) or self._only_rooms_are_left):
             self._give_up()
+
+    @property
+    def _only_rooms_are_left(self) -> bool:
+        """True if all messages wait for rooms that the bot is shut out of, and the next start sends them."""
+        waiting = (entry.message.recipient in self._waiting.since for entry in self._entries.values())
+        return self._is_durable and not self._in_flight and all(waiting) and self._waiting.are_shut_out()
+
+    @property
+    def _is_durable(self) -> bool:
+        return self._store is not None and self._store.durable
 
     def _go_on_soon(self) -> None:
         """Transmit more at the end of this turn of the reactor, so that the messages of one turn are transmitted together."""
@@ -304,6 +315,8 @@ class Outbox(Generic[P]):
         for entry in self._lanes.rotation():
             if len(batch) >= room:
                 break
+            if not entry.is_transmitted and self._waiting.has(entry):
+                continue
             if entry.is_suspect:
                 if not (has_suspects or entry.queue[0]):
                     continue
@@ -314,8 +327,6 @@ class Outbox(Generic[P]):
                     # Its turn comes when the others are confirmed.
                     break
             if not entry.is_transmitted:
-                if self._waiting.has(entry):
-                    continue
                 try:
                     wait = self._transport.wait_for(entry.message.recipient)
                     if wait > 0:
@@ -323,7 +334,10 @@ class Outbox(Generic[P]):
                         continue
                     if entry.parts is None:
                         # Only now: many lanes may wait.
-                        entry.take_parts(self._split(entry))
+                        age = self._reactor.seconds() - entry.since
+                        entry.take_parts(
+                            split_in_time(self._transport, entry.message, entry.original, age, self._now())
+                        )
                 except Exception:
                     entry.parts = ()
                     self._reject(entry, Failure())
@@ -342,14 +356,12 @@ class Outbox(Generic[P]):
                 break
         return batch, shortest
 
-    def _split(self, entry: Entry[P]) -> Sequence[P]:
-        age = self._reactor.seconds() - entry.since
-        return split_in_time(self._transport, entry.message, entry.original, age, self._now())
-
     def _settle(self, result: Any, entry: Entry[P], place: int) -> None:
         self._in_flight -= 1
         is_rejected = isinstance(result, Failure) and not result.check(NotConfirmed)
-        if is_rejected and self._unavailable(entry.message.recipient):
+        # Also if the message is over: nothing may be sent until the next connection.
+        self._ready = self._ready and (is_rejected or not isinstance(result, Failure))
+        if is_rejected and self._unavailable(entry.message.recipient) is not None:
             # The bot was removed from the room before the network got the part.
             self._postpone(entry, place)
         elif self._entries.get(entry.message.id) is entry:
@@ -396,7 +408,6 @@ class Outbox(Generic[P]):
 
     def _repeat(self, entry: Entry[P], place: int, failure: Failure) -> None:
         """Send a part again that was unconfirmed when the connection broke."""
-        self._ready = False
         entry.unconfirmed.discard(place)
         self._connections.broke(entry, place, self._in_flight + 1)
         if entry.attempts >= self._limits.attempts:
@@ -410,7 +421,7 @@ class Outbox(Generic[P]):
     def _reject(self, entry: Entry[P], failure: Failure) -> None:
         log_rejection(self.log, self.network, entry, failure)
         self._finish(entry, failure)
-        self._reports.rejected(entry.message, failure.getErrorMessage())
+        self._reports.undelivered(entry.message.recipient, {entry.message.origin: 1}, failure.getErrorMessage(), False)
 
     def _drop(self, entries: Sequence[Entry[P]], reason: str, failure: Failure) -> None:
         """Give up messages, and report them to administrators."""
@@ -444,9 +455,8 @@ class Outbox(Generic[P]):
         left = list(self._entries.values())
         self._entries.clear()
         self._lanes = Lanes()
-        is_durable = self._store is not None and self._store.durable
-        kept = [entry for entry in left if is_durable and entry.message.id > 0]
-        lost = [entry for entry in left if not (is_durable and entry.message.id > 0)]
+        kept = [entry for entry in left if self._is_durable and entry.message.id > 0]
+        lost = [entry for entry in left if not (self._is_durable and entry.message.id > 0)]
         log_left(self.log, self.network, kept, lost)
         reason = f"the bot disconnected from {self.network} before the message was sent"
         for entries, error in (

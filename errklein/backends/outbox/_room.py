@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from errklein.backends.outbox._lanes import Entry
+from errklein.backends.outbox._waiting_rooms import Unavailable
 from errklein.chat.outgoing import OutboxLane
 from errklein.ports import OutboxClosed, OutboxFull
 from errklein.text import PARTS_CAP
@@ -63,10 +63,10 @@ class OutboxUsage:
 class OutboxRoom:
     """Counts what waits in the outbox of a network, and in each lane. May be used in any thread.
 
-    :param unavailable: As for `Outbox`.
+    :param unavailable: As for `Outbox`. Only rooms that the bot is shut out of have a limit.
     """
 
-    def __init__(self, network: str, limits: OutboxLimits, unavailable: Callable[[str], str]) -> None:
+    def __init__(self, network: str, limits: OutboxLimits, unavailable: Unavailable) -> None:
         self.usage = OutboxUsage()
         self._network = network
         self._limits = limits

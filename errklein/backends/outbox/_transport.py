@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -13,6 +14,9 @@ from errklein.chat.outgoing import OutgoingMessage
 
 P = TypeVar("P")
 
+_LATE_AFTER = 300.0
+"""The seconds after which a message is late."""
+
 
 class NotConfirmed(Exception):
     """The connection broke before the network confirmed a part. The outbox sends the part again."""
@@ -23,14 +27,14 @@ class Reports:
     """Functions that get what happens to messages that aren't sent at once. They are called on the reactor.
 
     :param dropped: Gets the number of messages that were given up, and the reason; the log has them.
-    :param rejected: Gets a message that the network rejects, and the reason; the log has it.
-    :param waiting: Gets a room that messages wait for, their number by origin, and why the bot is outside of the room. If it returns
-        False, it is called again after a while.
+    :param undelivered: Gets a recipient, the number of messages to it by origin, the reason, and whether the messages wait for the
+        recipient; otherwise the network has rejected them, and the log has them.
     """
 
     dropped: Callable[[int, str], object] = lambda count, reason: None
-    rejected: Callable[[OutgoingMessage, str], object] = lambda message, reason: None
-    waiting: Callable[[str, Mapping[str, int], str], bool] = lambda recipient, origins, reason: True
+    undelivered: Callable[[str, Mapping[str, int], str, bool], object] = lambda recipient, origins, reason, waiting: (
+        None
+    )
 
 
 class Transport(Protocol[P]):
@@ -59,3 +63,25 @@ class Transport(Protocol[P]):
         It fails with NotConfirmed if the connection broke, and with any other exception if the network rejects the part; the
         rest of that message is then dropped.
         """
+
+
+def split_in_time(
+    transport: Transport[P], message: OutgoingMessage, original: Message | None, age: float, now: float
+) -> Sequence[P]:
+    """Return the parts of a message, with its time at the beginning if none of it was sent when it was late.
+
+    :param age: The seconds since the message was accepted.
+    :param now: The Unix time.
+    """
+    unstamped = transport.split(message, original)
+    if message.sent or age <= _LATE_AFTER or not unstamped:
+        return unstamped
+    then = time.localtime(message.accepted_at)
+    is_today = then[:3] == time.localtime(now)[:3]
+    stamp = time.strftime("[%H:%M %Z]" if is_today else "[%Y-%m-%d %H:%M %Z]", then)
+    separator = "\n\n" if message.body.startswith(("#", "|", ">", "`")) else " "
+    parts = transport.split(message._replace(body=stamp + separator + message.body), original)
+    if len(parts) <= 1:
+        return parts
+    # A later process, which splits the message without its time, must recognise the difference by the number of parts.
+    return [*transport.split(message._replace(body=stamp), original), *unstamped]

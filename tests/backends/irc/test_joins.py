@@ -186,12 +186,88 @@ class JoinsTests(SynchronousTestCase):
         self.wait(1)
         self.assertEqual(self.taken("PRIVMSG"), ["PRIVMSG #ops :hello", "PRIVMSG #ops :world"])
 
+    def test_room_that_the_bot_leaves_without_further_messages(self) -> None:
+        """The messages that waited for a room are sent soon after a plugin leaves it."""
+        self.connected()
+        self.server.say(INVITE_ONLY)
+        self.send("hello")
+        self.backend.query_room("#ops").leave()
+        self.wait(2)
+        self.assertEqual(self.taken("PRIVMSG"), ["PRIVMSG #ops :hello"])
+
     def test_forced_part(self) -> None:
-        """The bot returns to a room that services have removed it from."""
+        """The bot returns to a room that services have removed it from, later each time if they do so again at once."""
         self.online()
-        self.server.say(":errklein!~e@host PART #ops")
+        times: list[float] = []
+        for _ in range(80):
+            if self.taken("JOIN"):
+                times.append(self.server.clock.seconds())
+                self.server.enter("#ops")
+            self.server.say(":errklein!~e@host PART #ops")
+            self.wait(1)
+        self.assertLess(len(times), 8)
+        self.assertGreater(len(times), 3)
+
+    def test_joining_again_after_a_kick_without_return(self) -> None:
+        """Messages wait for a room that the bot was kicked from when a plugin has joined it again, and is refused."""
+        self.online(IRC_RECONNECT_ON_KICK=None)
+        self.kick()
+        self.backend.query_room("#ops").join()
+        self.server.clock.let_threads()
+        self.server.say(INVITE_ONLY)
+        self.send("hello")
+        self.wait(1)
+        self.assertEqual(self.taken("PRIVMSG"), [])
+
+    def test_joining_again_after_leaving(self) -> None:
+        """A plugin that leaves a refused room and joins it later isn't told the old reason, and the attempts begin anew."""
+        self.connected()
+        for _ in range(40):
+            if self.taken("JOIN"):
+                self.server.say(INVITE_ONLY)
+            self.wait(1)
+        room = self.backend.query_room("#ops")
+        room.leave()
+        room.join()
+        self.server.clock.let_threads()
+        self.server.read()
+        self.assertEqual(self.taken("JOIN"), ["JOIN #ops"])
+        sent = self.send("hello")
+        self.wait(11)
+        self.assertIn("it has not joined the room yet", str(self.failureResultOf(sent, RoomUnavailable).value))
+        self.server.say(INVITE_ONLY)
         self.wait(2)
         self.assertEqual(self.taken("JOIN"), ["JOIN #ops"])
+
+    def test_reason_of_a_room_that_is_queued_again(self) -> None:
+        """The reason for a refusal is kept while the next attempt waits for those of many other rooms."""
+        self.connected(rooms=["#ops", *(f"#a-room-with-a-long-name-{number}" for number in range(1500))])
+        self.server.say(INVITE_ONLY)
+        sent = self.send("hello")
+        self.wait(35)
+        self.assertIn("(+i)", str(self.failureResultOf(sent, RoomUnavailable).value))
+        sent = self.send("hello")
+        self.wait(11)
+        self.assertIn("(+i)", str(self.failureResultOf(sent, RoomUnavailable).value))
+
+    def test_rooms_that_are_about_to_be_joined_have_the_whole_outbox(self) -> None:
+        """Messages to rooms that the bot is joining for the first time may fill more than a quarter of the outbox."""
+        self.connected(rooms=["#ops", "#dev"], OUTBOX_LIMIT=40)
+        self.send(*"abcdefghij")
+        self.send(*"abcdefghij", room="#dev")
+        self.assertEqual(self.backend.outbox_status.messages, 20)
+
+    def test_closed_room_is_not_an_old_message(self) -> None:
+        """The age of the oldest message, which decides whether the bot is ready, leaves out what waits for a room."""
+        self.connected(rooms=["#ops", "#dev"])
+        self.server.enter("#dev")
+        self.server.say(INVITE_ONLY)
+        self.send("hello")
+        self.wait(20)
+        status = self.backend.outbox_status
+        self.assertEqual((status.messages, status.oldest_at), (1, 0.0))
+        self.send("hello", room="#dev")
+        self.assertGreater(self.backend.outbox_status.oldest_at, 0.0)
 
     def test_no_reply_to_join(self) -> None:
         """A room is tried again if the server doesn't reply to JOIN within 30 s."""

@@ -58,6 +58,7 @@ class LanesTests(SynchronousTestCase):
         """Create an outbox that isn't ready yet."""
         self.clock = ThreadClock()
         self.dropped: list[tuple[int, str]] = []
+        self.closed: dict[str, str] = {}
         self.outbox = self.make()
 
     def make(self, store: KeptMessages | None = None, **settings: Any) -> Outbox[str]:
@@ -69,6 +70,7 @@ class LanesTests(SynchronousTestCase):
             self.network,
             OutboxLimits(**settings),
             reports=Reports(lambda count, reason: self.dropped.append((count, reason))),
+            unavailable=lambda recipient: self.closed.get(recipient),
             now=lambda: NOON + self.clock.seconds(),
         )
         if store is not None:
@@ -155,6 +157,20 @@ class LanesTests(SynchronousTestCase):
         self.confirm_all()
         self.assertEqual(self.network.got, ["a", "b", "c", "b", "c", "d"])
 
+    def test_break_after_a_rejection(self) -> None:
+        """Nothing is sent on a broken connection if it only had parts of a message that was rejected."""
+        self.outbox = self.make(window=3)
+        self.send("a b c")
+        self.send("d")
+        self.outbox.resume()
+        self.network.fail(ValueError("no such room"))
+        self.network.disconnect()
+        self.outbox.pause()
+        self.assertEqual(self.network.got, ["a", "b", "c"])
+        self.outbox.resume()
+        self.confirm_all()
+        self.assertEqual(self.network.got, ["a", "b", "c", "d"])
+
     def reconnect(self) -> None:
         """Break the connection, and begin another one."""
         self.network.disconnect()
@@ -182,6 +198,75 @@ class LanesTests(SynchronousTestCase):
         self.reconnect()
         self.confirm_all()
         self.assertEqual(self.network.batches[1:], [["alert", "d", "e"], ["a"], ["b"], ["c"]])
+
+    def test_broken_window_of_a_closed_room(self) -> None:
+        """Parts that may have broken the connection don't slow others down while they wait for their room."""
+        self.outbox = self.make(window=4)
+        for text in ("a", "b", "c", "d"):
+            self.send(text, f"#{text}")
+        self.outbox.resume()
+        self.closed = dict.fromkeys(("#a", "#b", "#c", "#d"), "kicked")
+        self.reconnect()
+        self.clock.advance(20)
+        self.send(" ".join("efghijkl"))
+        self.clock.advance(0)
+        for _ in range(4):
+            self.network.confirm()
+            self.clock.advance(0)
+        self.assertEqual(max(map(len, self.network.batches[1:])), 4)
+        self.assertEqual(len(self.network.waiting), 4)
+
+    def test_work_for_many_closed_rooms(self) -> None:
+        """A message with many parts costs a few looks at each of 2,000 closed rooms, not one for each part."""
+        self.outbox = self.make(window=16)
+        looks: list[str] = []
+        self.closed = {f"#{number}": "kicked" for number in range(2000)}
+        for room in self.closed:
+            self.send("a", room)
+        self.send(" ".join(str(part) for part in range(100)))
+        self.patch(self.outbox, "_unavailable", lambda recipient: looks.append(recipient) or self.closed.get(recipient))
+        self.patch(self.outbox._waiting, "_unavailable", self.outbox._unavailable)
+        self.outbox.resume()
+        self.assertEqual(len(self.network.got), 16)
+        self.assertLess(len(looks), 5000)
+
+    def test_close_does_not_wait_for_closed_rooms(self) -> None:
+        """The bot doesn't use the grace period for messages that only wait for rooms; the next start sends them."""
+        store = KeptMessages()
+        self.outbox = self.make(store)
+        self.closed["#ops"] = "it is for invited people only"
+        self.outbox.resume()
+        self.send("later")
+        self.send("now", "#dev")
+        closed = self.outbox.close(10)
+        self.assertNoResult(closed)
+        self.confirm_all()
+        self.successResultOf(closed)
+        self.assertEqual((self.network.got, [message.body for message in store.kept.values()]), (["now"], ["later"]))
+
+    def test_close_waits_for_rooms_that_are_about_to_be_joined(self) -> None:
+        """Messages to a room that the bot is joining are sent within the grace period, and those of a closed one if nothing stores them."""
+        for store, reason in ((KeptMessages(), ""), (None, "it is for invited people only")):
+            self.outbox = self.make(store)
+            self.closed["#ops"] = reason
+            self.outbox.resume()
+            self.send("soon")
+            closed = self.outbox.close(10)
+            self.clock.advance(1)
+            self.assertNoResult(closed)
+            self.closed.clear()
+            self.outbox.resume()
+            self.confirm_all()
+            self.successResultOf(closed)
+            self.assertEqual(self.network.got, ["soon"])
+
+    def test_late_message_without_text(self) -> None:
+        """Nothing is sent for an empty message, also if it is late."""
+        self.send("")
+        self.clock.advance(400)
+        self.outbox.resume()
+        self.confirm_all()
+        self.assertEqual((self.network.got, len(self.outbox)), ([], 0))
 
     def test_alert_in_a_broken_window(self) -> None:
         """A message with priority that may have broken the connection is sent alone, before all others."""
