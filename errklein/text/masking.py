@@ -21,7 +21,7 @@ from html import escape as html_escape
 from pathlib import Path
 from threading import Lock
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import unquote
 from weakref import WeakKeyDictionary
 
 from errklein.text._quoting import plain, plain_but_html
@@ -128,6 +128,9 @@ _PATTERNS = (
 _AROUND, _BEFORE = 256, 4096
 """The number of characters around a cut in which a secret begins and ends, and before a part of a text."""
 
+_UNRESERVED = re.compile("[A-Za-z0-9_.-]+")
+"""The characters that no client percent-encodes."""
+
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -224,10 +227,11 @@ class Masker:
     def __init__(self) -> None:
         self._learned: WeakKeyDictionary[Any, dict[str, frozenset[str]]] = WeakKeyDictionary()
         self._lock = Lock()
-        self._written: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+        self._written: dict[str, tuple[frozenset[str], frozenset[str], frozenset[re.Pattern[str]]]] = {}
         self._owners = 0
         self._forms: tuple[str, ...] = ()
         self._fragments: tuple[str, ...] = ()
+        self._encoded: tuple[re.Pattern[str], ...] = ()
         self._longest = 0
 
     def learn(self, owner: object, name: str, secrets: Iterable[str]) -> None:
@@ -244,12 +248,15 @@ class Masker:
         self._owners = len(self._learned)
         every = {secret for names in self._learned.values() for group in names.values() for secret in group}
         self._written = {
-            secret: self._written.get(secret) or (frozenset(forms_of(secret)), frozenset(_base64_of(secret)))
+            secret: self._written.get(secret)
+            or (frozenset(forms_of(secret)), frozenset(_base64_of(secret)), frozenset(_percent_encoded(secret)))
             for secret in every
         }
-        self._forms = tuple(sorted({form for forms, _ in self._written.values() for form in forms}))
-        self._fragments = tuple(sorted({form for _, forms in self._written.values() for form in forms}))
-        self._longest = max(map(len, (*self._forms, *self._fragments)), default=0)
+        self._forms = tuple(sorted({form for forms, _, _ in self._written.values() for form in forms}))
+        self._fragments = tuple(sorted({form for _, forms, _ in self._written.values() for form in forms}))
+        self._encoded = tuple({pattern for _, _, patterns in self._written.values() for pattern in patterns})
+        encoded = (3 * len(secret.encode("utf-8", "replace")) for secret in self._written)
+        self._longest = max((*map(len, (*self._forms, *self._fragments)), *encoded), default=0)
 
     def __call__(self, text: str) -> str:
         """Return the text with each secret masked, known or identified by its surroundings."""
@@ -308,6 +315,9 @@ class Masker:
             while at >= 0:
                 yield at, at + len(form)
                 at = text.find(form, at + len(form))
+        if "%" in text:
+            for pattern in self._encoded:
+                yield from (found.span() for found in pattern.finditer(text))
         for form in [form for form in self._fragments if form in text]:
             at = text.find(form)
             while at >= 0:
@@ -375,22 +385,36 @@ def _by_surroundings(text: str) -> Iterator[Span]:
 
 
 def forms_of(secret: str) -> set[str]:
-    """Return the spellings of a secret: unchanged, escaped once or twice, as in URLs, HTML and Markdown, and its lines."""
-    parts = {secret, secret.strip(), " ".join(secret.split()), *(line.strip() for line in secret.splitlines())}
+    """Return the spellings of a secret: unchanged, escaped once or twice, as in HTML and Markdown, and its lines."""
     forms: set[str] = set()
-    for part in parts:
-        if len(part) < SHORTEST:
-            continue
+    for part in _parts(secret):
         escaped = _escaped(part)
         forms |= {part, *escaped, *(form for once in escaped for form in _escaped(once))}
-        for url in {quote(part, safe, "utf-8", "replace") for safe in ("", "/", "/:", "!$&'()*+,;=:", "~")} | {
-            quote_plus(part, "", "utf-8", "replace")
-        }:
-            forms |= {url, re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), url)}
         forms |= {html_escape(part), html_escape(part, quote=False), plain(part), plain_but_html(part)}
         # Jinja2 writes other entities for quotes.
         forms.add(html_escape(part).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"))
     return forms
+
+
+def _parts(secret: str) -> set[str]:
+    """Return the secret, without white space at its ends, on one line, and its lines, if they aren't too short."""
+    parts = {secret, secret.strip(), " ".join(secret.split()), *(line.strip() for line in secret.splitlines())}
+    return {part for part in parts if len(part) >= SHORTEST}
+
+
+def _percent_encoded(secret: str) -> Iterator[re.Pattern[str]]:
+    """Yield patterns of the secret as in URLs. Which characters are percent-encoded differs between clients."""
+    for part in _parts(secret):
+        if _UNRESERVED.fullmatch(part) is None:
+            yield re.compile("".join(map(_percent_or_not, part)))
+
+
+def _percent_or_not(character: str) -> str:
+    if _UNRESERVED.fullmatch(character):
+        return re.escape(character)
+    digits = (f"%{byte:02x}" for byte in character.encode("utf-8", "replace"))
+    encoded = re.sub("[a-f]", lambda digit: f"[{digit[0]}{digit[0].upper()}]", "".join(digits))
+    return f"(?:{re.escape(character)}|{encoded}{'|[+]' * (character == ' ')})"
 
 
 def _escaped(text: str) -> set[str]:

@@ -107,6 +107,15 @@ class KnownSecretsTests(MaskingCase):
                 encoded = encode(f"{user}:{secret}".encode()).decode()
                 self.assertEqual(masker(f"<{encoded}>"), f"<{MASK}>")
 
+    def test_percent_encoding_of_any_client(self) -> None:
+        """Whichever characters of a secret a client percent-encodes, it is masked: JavaScript, for example, leaves `!'()*~`."""
+        secret = "s3 <ré>!'()*~=/+&"
+        masker = self.masker(secret)
+        for safe in ("!'()*", "*", "<>", "=/", "/+&", "!$&'()*,+@/:;=", "é"):
+            encoded = "".join(letter if letter in safe else quote(letter, "") for letter in secret)
+            for text in (encoded, encoded.replace("~", "%7e"), encoded.replace("%20", "+")):
+                self.assertEqual(masker(f"GET /a/{text}/b"), f"GET /a/{MASK}/b", text)
+
     def test_multi_line(self) -> None:
         """A private key is masked as a whole, with indented lines, joined by spaces, and line by line."""
         key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQEF\n-----END PRIVATE KEY-----\n"
