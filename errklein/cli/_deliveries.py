@@ -17,7 +17,7 @@ from errklein.journal import DATABASE, JournalArchive, open_archive
 from errklein.logs import escape
 from errklein.service import DataDirectory, errors_end_program, load_with_options, user_name
 from errklein.text.masking import masker
-from errklein.webhooks.deliveries import DeliveryState, StoredDelivery
+from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.delivery_words import (
     InvalidWords,
     ReplayWords,
@@ -26,7 +26,6 @@ from errklein.webhooks.delivery_words import (
     next_page,
     parse_list,
     parse_replay,
-    query_of,
 )
 from errklein.webhooks.exported import as_values, body_text, details, grouped, not_recorded, summary
 
@@ -93,11 +92,11 @@ def _replay(archive: JournalArchive, given: ReplayWords, wait: float, is_running
     Those that the sender has repeated are skipped, which is a failure only if they were given by their ids.
     """
     ids = given.ids or [delivery.id for delivery in archive.find(given.query)]
-    before = {number: _current(archive, number) for number in ids}
+    before = _current(archive, ids)
     left = list(archive.replay(ids, given.force, _user()))
     refused = []
     for number in ids:
-        one = before[number]
+        one = before.get(number)
         if number in left:
             continue
         if one is not None and one.superseded_by and not given.force:
@@ -114,14 +113,12 @@ def _replay(archive: JournalArchive, given: ReplayWords, wait: float, is_running
     succeeded = not refused
     end = time.monotonic() + wait
     while left:
-        now = {number: _current(archive, number) for number in left}
+        now = _current(archive, left).values()
         # The bot takes the request later, so the states may still be those of the attempt before.
-        ended = [
-            one for one in now.values() if one and one.attempt > _attempt(before[one.id]) and one.state not in _WAITING
-        ]
+        ended = [one for one in now if one.attempt > before[one.id].attempt and one.state not in _WAITING]
         _print(summary(delivery) for delivery in ended)
         succeeded = succeeded and all(delivery.state is DeliveryState.DONE for delivery in ended)
-        left = [number for number, one in now.items() if one is not None and one not in ended]
+        left = [one.id for one in now if one not in ended]
         if left and time.monotonic() >= end:
             _complain(f"not finished after {wait:g} s: {', '.join(map(str, left))}")
             return 1
@@ -129,13 +126,10 @@ def _replay(archive: JournalArchive, given: ReplayWords, wait: float, is_running
     return 0 if succeeded else 1
 
 
-def _current(archive: JournalArchive, number: int) -> StoredDelivery | None:
-    """Return a delivery without its request, which may be large; None if it is unknown."""
-    return next((one for one in archive.find(query_of(number)) if one.id == number), None)
-
-
-def _attempt(delivery: StoredDelivery | None) -> int:
-    return delivery.attempt if delivery is not None else 0
+def _current(archive: JournalArchive, ids: Sequence[int]) -> dict[int, StoredDelivery]:
+    """Return the deliveries that are known, in this order, without their requests, which may be large."""
+    found = {one.id: one for one in archive.find(DeliveryQuery(ids=ids, limit=len(ids)))}
+    return {number: found[number] for number in ids if number in found}
 
 
 def _user() -> str:

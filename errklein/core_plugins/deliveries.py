@@ -15,7 +15,7 @@ from errklein.logs import escape
 from errklein.ports import Journal, JournalError
 from errklein.text import code, fenced, plain, truncated
 from errklein.text.masking import masker
-from errklein.webhooks.deliveries import StoredDelivery
+from errklein.webhooks.deliveries import DeliveryQuery, StoredDelivery
 from errklein.webhooks.delivery_words import (
     InvalidWords,
     counted_query,
@@ -24,7 +24,6 @@ from errklein.webhooks.delivery_words import (
     parse_list,
     parse_replay,
     parse_words,
-    query_of,
 )
 from errklein.webhooks.exported import body_text, details, grouped, not_recorded, summary
 
@@ -107,12 +106,11 @@ class Deliveries(CorePlugin):
         self._queue.look()
         if replayed:
             log_replay(sorted(replayed), str(msg.frm))
-        repeated: list[str] = []
-        others: list[str] = []
-        for number in (one for one in dict.fromkeys(ids) if one not in replayed):
-            page = [] if given.force else await _read(self._journal.find(query_of(number)))
-            by = [one.superseded_by for one in page if one.id == number and one.superseded_by]
-            (repeated if by else others).append(f"{number} as {by[0]}" if by else str(number))
+        left = [] if given.force else [one for one in ids if one not in replayed]
+        found = await _read(self._journal.find(DeliveryQuery(ids=left, limit=len(left))))
+        by = {one.id: one.superseded_by for one in found if one.superseded_by}
+        repeated = [f"{one} as {by[one]}" for one in ids if one in by]
+        others = [str(one) for one in ids if one not in {*replayed, *by}]
         text = f"Replaying {_counted(len(replayed))}."
         if repeated:
             force = f"add {code('force')} to replay {'them' if repeated[1:] else 'it'}, too"

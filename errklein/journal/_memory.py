@@ -417,6 +417,7 @@ def _matches(query: DeliveryQuery, delivery: StoredDelivery) -> bool:
         and (query.since is None or delivery.received_at >= query.since)
         and (query.until is None or delivery.received_at <= query.until)
         and (query.before is None or delivery.id < query.before)
+        and (query.ids is None or delivery.id in query.ids)
         and (query.key is None or delivery.key == stored_key(query.key))
         and (query.status is None or (delivery.outcome is not None and delivery.outcome.status == query.status))
         and (

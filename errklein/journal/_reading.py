@@ -31,6 +31,7 @@ _FILTERS = {
     "key": " AND key = :key",
     "status": " AND status = :status",
     "reason": " AND instr(lower(reason), lower(:reason))",
+    "ids": " AND id IN (SELECT value FROM json_each(:ids))",
 }
 _OF_ROUTE = f"SELECT id FROM deliveries INDEXED BY {{}} 3 AND route = {{}} AND state = {{}} AND {_BOUNDS}"
 _INDEXES = ("unfinished WHERE state <", "finished WHERE state >=")
@@ -54,6 +55,7 @@ def find(database: Database, query: DeliveryQuery) -> Sequence[StoredDelivery]:
         "key": query.key and stored_key(query.key),
         "status": query.status,
         "reason": query.reason,
+        "ids": None if query.ids is None else as_ids(query.ids),
     }
     filters = "".join(sql for name, sql in _FILTERS.items() if parameters[name] is not None)
     if query.route is None and numbers is None:

@@ -19,6 +19,8 @@ class QueryContract(JournalCase):
         self.assertEqual(self.find(limit=3), ids[:0:-1])
         self.assertEqual(self.find(before=ids[2]), ids[1::-1])
         self.assertEqual(self.find(before=ids[0]), [])
+        self.assertEqual(self.find(ids=[ids[3], 99, ids[1]]), [ids[3], ids[1]])
+        self.assertEqual(self.find(ids=[]), [])
         for delivery in self.result_of(self.journal.find(DeliveryQuery())):
             self.assertEqual(delivery, self.get(delivery.id)._replace(request=None, attempts=()))
 

@@ -172,6 +172,7 @@ class DeliveryQuery:
     :param key: The key.
     :param status: The status of the last outcome.
     :param reason: A part of the reason of the last outcome, in upper or lower case.
+    :param ids: The ids.
     """
 
     route: str | None = None
@@ -183,9 +184,10 @@ class DeliveryQuery:
     key: str | None = None
     status: int | None = None
     reason: str | None = None
+    ids: Sequence[int] | None = None
 
     @property
     def has_counted(self) -> bool:
         """Whether deliveries that are only counted may be among those of the query: they are DONE, and have no key."""
-        fields = (self.key, self.status, self.reason)
-        return fields == (None, None, None) and (self.states is None or DeliveryState.DONE in self.states)
+        fields = (self.key, self.status, self.reason, self.ids)
+        return fields == (None, None, None, None) and (self.states is None or DeliveryState.DONE in self.states)

@@ -134,11 +134,6 @@ def next_page(words: Sequence[str], last: int) -> str:
     return shlex.join([*kept, "before", str(last)])
 
 
-def query_of(id: int) -> DeliveryQuery:
-    """Return the query of a delivery, whose page has no other one, but one with a lower id if it is unknown."""
-    return DeliveryQuery(before=id + 1, limit=1)
-
-
 def counted_query(query: DeliveryQuery, page: Sequence[StoredDelivery]) -> DeliveryQuery:
     """Return the query of the deliveries that were only counted, in the time of a page of the query."""
     since = page[-1].received_at if len(page) == query.limit else query.since
