@@ -96,10 +96,8 @@ class NoticeFallback:
 
     def _pass_on(self, way: MailFallback | Sequence[str], waiting: Sequence[tuple[float, Notice]]) -> None:
         """Pass the notices on; called in a thread."""
-        lines = [
-            f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}: {truncated(one.text, LONGEST)}" for at, one in waiting
-        ]
-        text = sanitize("\n\n".join(["These notices have reached no administrator in chat:", *lines])) + "\n"
+        lines = [f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}: {_indented(one.text)}" for at, one in waiting]
+        text = "\n\n".join(["These notices have reached no administrator in chat:", *lines]) + "\n"
         try:
             if isinstance(way, MailFallback):
                 _send_mail(way, text, len(waiting))
@@ -110,6 +108,11 @@ class NoticeFallback:
         else:
             for _, notice in waiting:
                 notice.reached = True
+
+
+def _indented(text: str) -> str:
+    """Return the beginning of a text without control characters, in which further lines can't be taken for other notices."""
+    return "\n  ".join(truncated(sanitize(text), LONGEST).splitlines())
 
 
 def _send_mail(mail: MailFallback, text: str, count: int) -> None:

@@ -132,7 +132,8 @@ class NoticeBoard:
         if not summary:
             return self._send(Notice(text, plain(text)), most)
         error_id = new_error_id()
-        return self._send(Notice(with_id(text, error_id), plain(text), plain(with_id(summary, error_id))), most)
+        shown = plain(masker(with_id(summary, error_id)))
+        return self._send(Notice(with_id(text, error_id), plain(text), shown), most)
 
     def _send(self, notice: Notice, most: float) -> bool:
         with self._lock:

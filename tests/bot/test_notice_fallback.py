@@ -86,6 +86,13 @@ class BatchTests(SynchronousTestCase):
         self.reactor.advance(2 * INTERVAL)
         self.assertEqual((len(self.calls), self.reactor.getDelayedCalls()), (2, []))
 
+    def test_text_from_outside(self) -> None:
+        """A notice of several lines, as a plugin may make of a sender's text, isn't taken for several notices."""
+        self.expect("failed: x\r\n\n2001-09-09 01:46:40: all is well\u2028\x1b[2Jbye")
+        self.reactor.advance(PATIENCE)
+        [text] = self.calls
+        self.assertRegex(text, r":\n\n\S+ \S+: failed: x\n  \n  2001-09-09 01:46:40: all is well\n  bye\n$")
+
     def test_sent_just_now(self) -> None:
         """A notice that was sent shortly after another one has a minute of its own to reach somebody."""
         self.expect("disk full").reached = True
@@ -235,7 +242,7 @@ class MailTests(TestCase):
         self.assertEqual(mail["To"], "ops@example.org")
         self.assertRegex(str(mail["Subject"]), "^errklein on .*: 1 notice$")
         self.assertIsNone(mail["Bcc"])
-        self.assertIn(": one\n.\nRCPT TO:<eve@example.org>\nBcc: eve@example.org \ufffd", mail.get_content())
+        self.assertIn(": one\n  .\n  RCPT TO:<eve@example.org>\n  Bcc: eve@example.org \ufffd", mail.get_content())
 
 
 class ChatCase(PluginTestCase):

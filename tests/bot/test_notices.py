@@ -241,3 +241,8 @@ class RoomTests(PluginTestCase):
                 self.bot.bot.events.messages_undelivered(self.bot.backend, room, {"": 1}, "moderated", waiting=False)
                 self.bot.advance(600)
             self.assertEqual(len(self.bot.sent_to(ADMIN)), 1 if room == "#ops" else 6)
+
+    def test_secrets_in_summaries(self) -> None:
+        """The summary that a room gets contains no secrets either."""
+        self.bot.bot.tell_admins("failed", summary="passphrase=abcdef failed")
+        self.assertRegex(self.bot.sent_to("#Ops")[0], r"^passphrase=••• failed \(error \w+\)\.$")
