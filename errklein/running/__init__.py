@@ -10,7 +10,7 @@ from errklein.running._reactor_lag import ReactorLag
 from errklein.running._runner import PooledRunner, Runner, RunningMethod
 from errklein.running._serial_queue import SerialQueue
 from errklein.running._time_slices import TimeSlices
-from errklein.running._timeouts import Deadline, TimedOut, result_within
+from errklein.running._timeouts import Deadline, TimedOut, cancel_timers, result_within
 from errklein.running._token_buckets import TokenBucket, TokenBuckets
 from errklein.running._worker_threads import start_daemon_thread
 from errklein.running.pool import Overloaded, PoolStopped, WorkerPool
@@ -50,6 +50,7 @@ __all__ = [
     "TokenBuckets",
     "WorkerPool",
     "blocking_in_place",
+    "cancel_timers",
     "explain_placement",
     "in_any_reactor_thread",
     "in_reactor_thread",

@@ -1,16 +1,24 @@
-"""Timeouts that don't cancel the work."""
+"""Timeouts that don't cancel the work, and timers."""
 
 from __future__ import annotations
 
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 
 T = TypeVar("T")
 
 
 class TimedOut(Exception):
     """The result didn't arrive in time. The work continues."""
+
+
+def cancel_timers(*timers: IDelayedCall | None) -> None:
+    """Cancel those of the timers that have not ended."""
+    for timer in timers:
+        if timer is not None and timer.active():
+            timer.cancel()
 
 
 def result_within(reactor: Any, seconds: float, awaited: Deferred[T]) -> Deferred[T]:

@@ -20,8 +20,8 @@ from errklein.backends.irc._line_encoding import strip_controls
 from errklein.backends.irc._rate_limiter import IRCRateLimiter
 from errklein.backends.irc._room_membership import RoomMembership
 from errklein.backends.irc._rooms import RoomState, nick_of
+from errklein.backends.irc._transmission import MessageLine
 from errklein.backends.irc._transport import IRCTransport, command_of
-from errklein.backends.irc._unconfirmed import MessageLine
 from errklein.backends.irc.connection import Backoff, Reconnector, endpoint_for
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant, split_occupant
 from errklein.backends.irc.settings import IRCSettings
@@ -29,6 +29,7 @@ from errklein.backends.outbox import Outbox, Reports, outbox_limits
 from errklein.chat import ONLINE, Identifier, Message, Room, read_only
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.ports import BackendEvents, OutboxStatus, OutboxStore
+from errklein.running import cancel_timers
 from errklein.text import to_irc
 
 if TYPE_CHECKING:
@@ -282,8 +283,7 @@ class IRCBackend:
         return IRCProtocol(self._reactor, self.settings, self, self._rooms, self._rate_limiter)
 
     def _quit(self, drained: None, confirming: IDelayedCall) -> Deferred[None]:
-        if confirming.active():
-            confirming.cancel()
+        cancel_timers(confirming)
         self._rooms.stop()
         return self._reconnector.quit()
 

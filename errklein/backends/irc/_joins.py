@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from errklein.backends.irc._rate_limiter import IRCRateLimiter
 from errklein.backends.irc._rooms import Rooms, join_line
 from errklein.backends.irc.connection import Backoff
+from errklein.running import cancel_timers
 
 _PAUSE = 4
 """The pause between two JOIN commands, in intervals of the server's pace. Half of the lines are left to messages."""
@@ -89,7 +90,7 @@ class Joins:
         """Note that the bot is in the room."""
         attempts = self._of(name)
         attempts.reason, attempts.joined_at = "", self._reactor.seconds()
-        _cancel(attempts.timer)
+        cancel_timers(attempts.timer)
 
     def failed(self, name: str, reason: str, delay: float | None = None) -> None:
         """Join the room later: after `delay` seconds, or after twice the time that the last attempt has waited."""
@@ -111,12 +112,11 @@ class Joins:
     def forget(self, name: str) -> None:
         """Forget earlier attempts to join the room."""
         if (attempts := self._attempts.pop(self._rooms.key(name), None)) is not None:
-            _cancel(attempts.timer)
+            cancel_timers(attempts.timer)
 
     def stop(self) -> None:
         """Join no more rooms."""
-        for timer in (self._next, *(attempts.timer for attempts in self._attempts.values())):
-            _cancel(timer)
+        cancel_timers(self._next, *(attempts.timer for attempts in self._attempts.values()))
         self._next = None
         self._queue.clear()
         self._attempts.clear()
@@ -145,7 +145,7 @@ class Joins:
         self._next = self._reactor.callLater(wait, self._go_on)
 
     def _later(self, attempts: _Attempts, delay: float, call: Callable[[str], None], name: str) -> None:
-        _cancel(attempts.timer)
+        cancel_timers(attempts.timer)
         attempts.timer = self._reactor.callLater(delay, call, name)
 
     def _timed_out(self, name: str) -> None:
@@ -154,8 +154,3 @@ class Joins:
 
     def _is_missing(self, name: str) -> bool:
         return self._rooms.is_wanted(name) and self._rooms.state(name) is None
-
-
-def _cancel(timer: IDelayedCall | None) -> None:
-    if timer is not None and timer.active():
-        timer.cancel()

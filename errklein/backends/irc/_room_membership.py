@@ -9,11 +9,10 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from errklein.backends.irc._casemapping import CaseMapping, same_name
-from errklein.backends.irc._hostmasks import HostmaskCache
 from errklein.backends.irc._joins import Joins
 from errklein.backends.irc._line_encoding import strip_controls
 from errklein.backends.irc._rate_limiter import IRCRateLimiter
-from errklein.backends.irc._rooms import Rooms, RoomState, nick_of
+from errklein.backends.irc._rooms import HostmaskCache, Rooms, RoomState, nick_of
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
 from errklein.backends.irc.settings import IRCSettings
 from errklein.chat import OFFLINE, ONLINE, Presence, RoomNotJoinedError, read_only

@@ -12,8 +12,7 @@ from twisted.internet.defer import Deferred, fail
 from errklein.backends.irc._line_encoding import split_lines, text_capacity
 from errklein.backends.irc._nickname import nicks
 from errklein.backends.irc._rate_limiter import IRCRateLimiter
-from errklein.backends.irc._transmission import WINDOW
-from errklein.backends.irc._unconfirmed import MessageLine
+from errklein.backends.irc._transmission import WINDOW, MessageLine
 from errklein.backends.irc.settings import IRCSettings
 from errklein.backends.outbox import NotConfirmed
 from errklein.chat import Message

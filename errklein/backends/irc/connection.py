@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from errklein.backends.irc.settings import IRCSettings
 from errklein.config import ConfigError
+from errklein.running import cancel_timers
 
 if TYPE_CHECKING:
     from errklein.backends.irc._protocol import IRCProtocol
@@ -147,7 +148,7 @@ class Reconnector:
     def quit(self) -> Deferred[None]:
         """Disconnect with QUIT, and return a Deferred that fires when the connection is closed."""
         self._disconnecting = True
-        self._stop_timer()
+        cancel_timers(self._timer)
         if self._attempt is None and self.protocol is None:
             return succeed(None)
         gone: Deferred[None] = Deferred()
@@ -162,7 +163,7 @@ class Reconnector:
     def connection_lost(self, reason: Failure) -> str | None:
         """Schedule the next attempt, and return the reason of the loss; None if the bot itself has disconnected."""
         protocol, self.protocol = self.protocol, None
-        self._stop_timer()
+        cancel_timers(self._timer)
         if protocol is None or self._disconnecting:
             self._report_disconnected()
             return None
@@ -197,11 +198,6 @@ class Reconnector:
             delay=delay,
         )
         self._timer = self._reactor.callLater(delay, self.connect)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
 
     def _report_disconnected(self) -> None:
         if self._disconnected is not None and not self._disconnected.called:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from errklein.chat import Message
 from errklein.chat.outgoing import OutboxLane, OutgoingMessage
@@ -50,6 +52,15 @@ class Entry(Generic[P]):
 
     def __post_init__(self) -> None:
         self.lane = self.message.lane
+
+    def settle(self, failure: Failure | None) -> None:
+        """Fire the Deferred, once. An ignored failure isn't logged as unhandled, since the outbox logs it itself."""
+        delivery, self.delivery = self.delivery, None
+        if delivery is not None:
+            delivery.callback(failure)
+            # Iterating, as `await` does, marks the failure as handled and keeps it for later callbacks.
+            with suppress(Exception):
+                next(iter(delivery), None)
 
     def take_parts(self, parts: Sequence[P]) -> None:
         """Continue after the parts that an earlier process has sent, or begin again if it has split the message differently."""

@@ -25,10 +25,11 @@ from errklein.backends.outbox._lanes import Connections, Entry, Lanes
 from errklein.backends.outbox._losses import log_left, log_losses, log_rejection
 from errklein.backends.outbox._room import OutboxLimits, OutboxRoom
 from errklein.backends.outbox._transport import NotConfirmed, Reports, Transport, split_in_time
-from errklein.backends.outbox._waiting_rooms import Unavailable, WaitingRooms, settle_quietly
+from errklein.backends.outbox._waiting_rooms import Unavailable, WaitingRooms
 from errklein.chat import Message
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.ports import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, SentLater
+from errklein.running import cancel_timers
 from errklein.running.context import origin
 from errklein.running.pool import PoolReactor
 
@@ -87,14 +88,13 @@ class Outbox(Generic[P]):
         self._connections = Connections(reactor.seconds, self._limits.isolates)
         # True if the part in flight may break the connection.
         self._is_alone = False
-        self._waiting: WaitingRooms[P] = WaitingRooms(
-            reactor, unavailable, self._reports, self._entries.values, self._go_on_soon
-        )
+        self._waiting: WaitingRooms[P] = WaitingRooms(reactor.seconds, unavailable, self._reports)
         self._closed = False
         self._ready = False
         self._is_going_on = self._has_more = False
         self._timer: IDelayedCall | None = None
-        self._expiry: IDelayedCall | None = None
+        self._watch: IDelayedCall | None = None
+        self._too_late: IDelayedCall | None = None
         self._drained: Deferred[None] | None = None
 
     def __len__(self) -> int:
@@ -172,7 +172,8 @@ class Outbox(Generic[P]):
     def pause(self) -> None:
         """Keep the queue until `resume`. Call it when the connection is lost, after failing the unconfirmed parts."""
         self._ready = False
-        self._stop_timer()
+        cancel_timers(self._timer)
+        self._timer = None
 
     def close(self, grace: float = 0.0) -> Deferred[None]:
         """Send the queue, and messages that are added to it, for up to `grace` seconds; then refuse new messages.
@@ -194,14 +195,8 @@ class Outbox(Generic[P]):
                 count=len(self),
                 grace=grace,
             )
-            drained: Deferred[None] = Deferred()
-            too_late = self._reactor.callLater(grace, self._give_up)
-
-            def done(result: None) -> None:
-                if too_late.active():
-                    too_late.cancel()
-
-            self._drained = drained.addCallback(done)
+            self._drained = Deferred()
+            self._too_late = self._reactor.callLater(grace, self._give_up)
             self._go_on_soon()
         return self._drained
 
@@ -240,12 +235,13 @@ class Outbox(Generic[P]):
         if self._closed:
             # It was accepted in a thread before.
             self._give_up()
-        elif self._expiry is None:
-            self._watch_age()
+        else:
+            self._look_later()
 
     def _go_on(self) -> None:
         """Transmit what the window and the rate limit allow."""
-        self._stop_timer()
+        cancel_timers(self._timer)
+        self._timer = None
         self._is_going_on = True
         while self._ready:
             self._has_more = False
@@ -439,17 +435,13 @@ class Outbox(Generic[P]):
         self._lanes.remove(entry)
         self._room.give_back(entry)
         self._store_progress(entry, is_over=True)
-        settle_quietly(entry.delivery, failure)
+        entry.settle(failure)
         if not len(self) and self._drained is not None and not self._is_going_on:
             self._give_up()
 
     def _give_up(self) -> None:
         """Refuse new messages, and fail the remaining ones. Those that are stored stay so."""
-        self._stop_timer()
-        self._waiting.stop()
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
+        cancel_timers(self._timer, self._watch, self._too_late)
         self._closed = True
         self._room.close()
         left = list(self._entries.values())
@@ -465,27 +457,23 @@ class Outbox(Generic[P]):
         ):
             for entry in entries:
                 self._room.give_back(entry)
-                settle_quietly(entry.delivery, Failure(error))
+                entry.settle(Failure(error))
         if self._drained is not None and not self._drained.called:
             self._drained.callback(None)
 
-    def _watch_age(self) -> None:
-        """Schedule `_expire` for when the oldest message is too old."""
-        oldest = next(iter(self._entries.values()), None)
-        if self._expiry is None and oldest is not None:
-            due = oldest.since + self._limits.age - self._reactor.seconds()
-            self._expiry = self._reactor.callLater(max(1.0, due), self._expire)
+    def _look_later(self) -> None:
+        if self._watch is None and self._entries:
+            self._watch = self._reactor.callLater(1.0, self._look)
 
-    def _expire(self) -> None:
-        self._expiry = None
+    def _look(self) -> None:
+        """Drop messages that are too old, and report those that wait for rooms. Called every second while messages wait."""
+        self._watch = None
         latest = self._reactor.seconds() - self._limits.age
         old = [entry for entry in self._entries.values() if entry.since <= latest and not entry.unconfirmed]
         if old:
             reason = f"they waited for {self._limits.age:g} s, which is OUTBOX_MAX_AGE"
             self._drop(old, reason, Failure(OutboxExpired(f"the message was dropped, since {reason}")))
-        self._watch_age()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
+        if self._waiting.since:
+            self._waiting.report(self._entries.values())
+            self._go_on_soon()
+        self._look_later()

@@ -16,7 +16,7 @@ from errklein.chat import Identifier, Message
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.compat.backends._stored import is_card, restored
 from errklein.compat.backends.errbot import ErrBot, part_of
-from errklein.running import WorkerPool, on_reactor_soon
+from errklein.running import WorkerPool, cancel_timers, on_reactor_soon
 from errklein.running.context import assigned, sent_by_bot
 from errklein.text import estimated_parts, split_message
 
@@ -72,8 +72,7 @@ class SendingThread:
 
     def stop(self) -> None:
         """Send nothing more."""
-        if self._retry is not None and self._retry.active():
-            self._retry.cancel()
+        cancel_timers(self._retry)
         self._pool.stop()
 
     def estimate(self, body: str) -> int:

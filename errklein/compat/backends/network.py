@@ -34,7 +34,7 @@ from errklein.compat.backends._thread import NetworkThread
 from errklein.compat.backends.errbot import EVENTS, ErrBot, for_a_bot
 from errklein.dispatch import card_as_text
 from errklein.ports import BackendEvents, OutboxStatus, OutboxStore
-from errklein.running import TimedOut, on_reactor_soon, result_within, start_daemon_thread
+from errklein.running import TimedOut, cancel_timers, on_reactor_soon, result_within, start_daemon_thread
 from errklein.running.context import sent_by_bot
 
 _NO_REACTIONS = ("has no reactions", "doesn't know them")
@@ -321,7 +321,7 @@ class ThreadedNetwork:
         self._next_attempt = self._reactor.seconds() + seconds
         self._reactor.callFromThread(lambda: timers.append(self._reactor.callLater(seconds, self._awake.set)))
         self._awake.wait()
-        self._reactor.callFromThread(_cancel, timers)
+        self._reactor.callFromThread(lambda: cancel_timers(*timers))
 
     def shut_down(self) -> None:
         """Call the backend's `shutdown`, once."""
@@ -403,7 +403,7 @@ class ThreadedNetwork:
                 await result_within(self._reactor, give_up, self._ended)
             except TimedOut:
                 self.log.warn("{network}: backend thread did not stop; abandoning it", network=self.network)
-            _cancel([timer])
+            cancel_timers(timer)
         else:
             self._thread.end()
         self._sender.stop()
@@ -427,9 +427,3 @@ class ThreadedNetwork:
 def _make(make: Callable[[Any], ErrBot], config: Any) -> ErrBot:
     with for_a_bot():
         return make(config)
-
-
-def _cancel(timers: list[IDelayedCall]) -> None:
-    for timer in timers:
-        if timer.active():
-            timer.cancel()

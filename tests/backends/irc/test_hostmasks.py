@@ -8,8 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.irc._casemapping import CaseMapping
-from errklein.backends.irc._hostmasks import LIFETIME, HostmaskCache
-from errklein.backends.irc._rooms import RoomState
+from errklein.backends.irc._rooms import LIFETIME, HostmaskCache, RoomState
 from errklein.backends.irc.identifiers import IRCPerson
 from errklein.chat.names import matches_any
 from errklein.ports import KnowsHolders
