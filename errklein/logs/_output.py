@@ -26,6 +26,7 @@ from twisted.logger import (
     LogPublisher,
     eventAsJSON,
     eventAsText,
+    formatEvent,
     formatTime,
     globalLogPublisher,
     jsonFileLogObserver,
@@ -250,7 +251,21 @@ def use_with_twist(launcher: MutableMapping[str, Any]) -> None:
 
 def _masked_json(stream: IO[Any]) -> FileLogObserver:
     # As jsonFileLogObserver: RFC 7464.
-    return FileLogObserver(stream, lambda event: masker(f"\x1e{eventAsJSON(event)}\n"))
+    return FileLogObserver(stream, lambda event: f"\x1e{_as_json(event)}\n")
+
+
+def _as_json(event: LogEvent) -> str:
+    """Return the event as JSON with masked secrets; of an event with long fields only its text, which may be cut."""
+    is_long = any(isinstance(value, str) and len(value) > LONGEST for value in event.values())
+    text = "" if is_long else eventAsJSON(event)
+    if is_long or len(text) > 4 * LONGEST:
+        kept = {name: value for name, value in event.items() if name in _KEPT}
+        text = eventAsJSON({**kept, "log_format": "{text}", "text": shown(formatEvent(event))})
+    return masker(text)
+
+
+_KEPT = frozenset({"log_failure", "log_level", "log_namespace", "log_source", "log_system", "log_time"})
+"""The fields of an event that don't contain text from outside."""
 
 
 FROM_STDLIB = "errklein_from_stdlib"

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from errklein.logs._output import (
     FROM_STDLIB,
     FROM_TWISTED,
+    LONGEST,
     escape,
     format_line,
     indented_traceback,
@@ -40,7 +41,7 @@ def record_of(event: LogEvent) -> logging.LogRecord:
         record.msecs = record.created % 1 * 1000
     for name, value in vars(record).items():
         if isinstance(value, str):
-            setattr(record, name, escape(value))
+            setattr(record, name, escape(shown(value) if len(value) > LONGEST else value))
     record.msg, record.args, record.stack_info = escape(shown(formatEvent(event))), None, None
     record.exc_info = record.exc_text = None
     failure = event.get("log_failure")

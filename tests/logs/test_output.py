@@ -340,3 +340,17 @@ class Twist(SynchronousTestCase):
         log.info("no login with {password}", password='hunt"er2')
         written = launcher["logFile"].getvalue()
         self.assertEqual(json.loads(written.strip("\x1e\n"))["password"], "•••")
+
+    def test_long_json(self) -> None:
+        """A text of 10 MB, or a field that contains one, is cut, before secrets in it are masked."""
+        file = io.StringIO()
+        launcher: dict[str, Any] = {"logFile": file, "fileLogObserverFactory": jsonFileLogObserver}
+        logs.use_with_twist(launcher)
+        log = Logger("x", observer=launcher["fileLogObserverFactory"](file))
+        for body in ("token=abcdef " * 800_000, ["token=abcdef " * 800_000]):
+            file.seek(file.truncate(0))
+            log.warn("received {body}", body=body)
+            event = json.loads(file.getvalue().strip("\x1e\n"))
+            self.assertLess(len(file.getvalue()), 4 * LONGEST)
+            self.assertEqual((event["log_namespace"], event["log_level"]["name"]), ("x", "warn"))
+            self.assertRegex(event["text"], r"received .*token=••• .*characters left out")

@@ -114,6 +114,19 @@ class FormattedTests(SynchronousTestCase):
         self.assertLess(len(written), LONGEST)
         self.assertIn("characters left out", written)
 
+    def test_long_fields(self) -> None:
+        """Long fields of a plugin's record are cut, too, before their control characters are escaped."""
+
+        class Own(logging.Formatter):
+            def format(self, record: logging.LogRecord) -> str:
+                return f"{len(vars(record)['body'])}"
+
+        record = logging.LogRecord("of.a.plugin", logging.INFO, "", 0, "received", None, None)
+        vars(record)["body"] = "\x01" * 1_000_000
+        out = io.StringIO()
+        Bridge(FileLogObserver(out, FormattedByLogging(Own()))).emit(record)
+        self.assertLess(int(out.getvalue()), 5 * LONGEST)
+
     def test_what_plugins_log(self) -> None:
         """A plugin's record keeps its location and its additional fields."""
         out = io.StringIO()
