@@ -94,7 +94,7 @@ class IRCBackend:
             self._transport,
             limits,
             reports=Reports(self._dropped, self._undelivered),
-            unavailable=self._why_outside,
+            unavailable=lambda recipient: self._rooms.why_outside(recipient),  # noqa: PLW0108 -- assigned below
             now=now,
         )
         self._rooms = RoomMembership(
@@ -265,9 +265,6 @@ class IRCBackend:
                 text, frm=self._rooms.person(sender), to=self.bot_identifier, delayed=replayed, extras=extras
             )
             self._events.message_received(self, message)
-
-    def _why_outside(self, recipient: str) -> str | None:
-        return self._rooms.why_outside(recipient) if recipient[:1] in _ROOM_MARKS else None
 
     def _report_mentions(self, message: Message, room: IRCRoom, state: RoomState) -> None:
         words = dict.fromkeys(self.name_rules.fold(word) for word in _WORD.findall(message.body))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -11,10 +12,14 @@ from typing import Any, Generic, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from errklein.backends.outbox._transport import Transport
 from errklein.chat import Message
 from errklein.chat.outgoing import OutboxLane, OutgoingMessage
 
 P = TypeVar("P")
+
+_LATE_AFTER = 300.0
+"""The seconds after which a message is late."""
 
 STABLE_AFTER = 31.0
 """The age in seconds from which on a connection is stable: a backend reconnects soon after it is lost."""
@@ -62,12 +67,29 @@ class Entry(Generic[P]):
             with suppress(Exception):
                 next(iter(delivery), None)
 
-    def take_parts(self, parts: Sequence[P]) -> None:
-        """Continue after the parts that an earlier process has sent, or begin again if it has split the message differently."""
-        self.parts = parts
-        position = self.message.sent * len(parts)
-        if abs(position - round(position)) < 1e-6:
-            self.position = min(len(parts), max(0, round(position)))
+    def split(self, transport: Transport[P], seconds: float, now: float) -> None:
+        """Split the message, and skip what an earlier process has sent, unless that has split it differently.
+
+        If none of it was sent when it was late, its time is at the beginning.
+
+        :param seconds: The time of the reactor.
+        :param now: The Unix time.
+        """
+        message = self.message
+        self.parts = parts = transport.split(message, self.original)
+        sent = message.sent * len(parts)
+        if abs(sent - round(sent)) < 1e-6:
+            self.position = min(len(parts), max(0, round(sent)))
+        if message.sent or seconds - self.since <= _LATE_AFTER or not parts:
+            return
+        then = time.localtime(message.accepted_at)
+        is_today = then[:3] == time.localtime(now)[:3]
+        stamp = time.strftime("[%H:%M %Z]" if is_today else "[%Y-%m-%d %H:%M %Z]", then)
+        separator = "\n\n" if message.body.startswith(("#", "|", ">", "`")) else " "
+        self.parts = transport.split(message._replace(body=stamp + separator + message.body), self.original)
+        if len(self.parts) > 1:
+            # A later process, which splits the message without its time, must see the difference by the number of parts.
+            self.parts = [*transport.split(message._replace(body=stamp), self.original), *parts]
 
     @property
     def is_suspect(self) -> bool:

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from errklein.backends.outbox._lanes import Connections, Entry, Lanes
 from errklein.backends.outbox._losses import log_left, log_losses, log_rejection
 from errklein.backends.outbox._room import OutboxLimits, OutboxRoom
-from errklein.backends.outbox._transport import NotConfirmed, Reports, Transport, split_in_time
+from errklein.backends.outbox._transport import NotConfirmed, Reports, Transport
 from errklein.backends.outbox._waiting_rooms import Unavailable, WaitingRooms
 from errklein.chat import Message
 from errklein.chat.outgoing import OutgoingMessage
@@ -330,10 +330,7 @@ class Outbox(Generic[P]):
                         continue
                     if entry.parts is None:
                         # Only now: many lanes may wait.
-                        age = self._reactor.seconds() - entry.since
-                        entry.take_parts(
-                            split_in_time(self._transport, entry.message, entry.original, age, self._now())
-                        )
+                        entry.split(self._transport, self._reactor.seconds(), self._now())
                 except Exception:
                     entry.parts = ()
                     self._reject(entry, Failure())
@@ -388,10 +385,9 @@ class Outbox(Generic[P]):
     def _postpone(self, entry: Entry[P], place: int) -> None:
         """Send a part again when the recipient is available."""
         entry.unconfirmed.discard(place)
+        entry.position = min(entry.position, place)
         if self._entries.get(entry.message.id) is entry:
             self._lanes.rewind(entry, place)
-        else:
-            entry.position = min(entry.position, place)
 
     def _store_progress(self, entry: Entry[P], is_over: bool) -> None:
         """Store how much of a message the network has confirmed, or that nothing is left to be sent."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -13,9 +12,6 @@ from errklein.chat import Message
 from errklein.chat.outgoing import OutgoingMessage
 
 P = TypeVar("P")
-
-_LATE_AFTER = 300.0
-"""The seconds after which a message is late."""
 
 
 class NotConfirmed(Exception):
@@ -63,25 +59,3 @@ class Transport(Protocol[P]):
         It fails with NotConfirmed if the connection broke, and with any other exception if the network rejects the part; the
         rest of that message is then dropped.
         """
-
-
-def split_in_time(
-    transport: Transport[P], message: OutgoingMessage, original: Message | None, age: float, now: float
-) -> Sequence[P]:
-    """Return the parts of a message, with its time at the beginning if none of it was sent when it was late.
-
-    :param age: The seconds since the message was accepted.
-    :param now: The Unix time.
-    """
-    unstamped = transport.split(message, original)
-    if message.sent or age <= _LATE_AFTER or not unstamped:
-        return unstamped
-    then = time.localtime(message.accepted_at)
-    is_today = then[:3] == time.localtime(now)[:3]
-    stamp = time.strftime("[%H:%M %Z]" if is_today else "[%Y-%m-%d %H:%M %Z]", then)
-    separator = "\n\n" if message.body.startswith(("#", "|", ">", "`")) else " "
-    parts = transport.split(message._replace(body=stamp + separator + message.body), original)
-    if len(parts) <= 1:
-        return parts
-    # A later process, which splits the message without its time, must recognise the difference by the number of parts.
-    return [*transport.split(message._replace(body=stamp), original), *unstamped]
