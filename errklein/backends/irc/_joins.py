@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -128,21 +127,24 @@ class Joins:
         self.log.warn("{network}: not in {room} ({reason})", network=self._network, room=name, reason=reason)
 
     def _go_on(self) -> None:
-        """Send one command if the pace allows it, and the next one later."""
+        """Send one command as soon as the pace allows it, and the next one later."""
         self._next = None
-        missing = ((name, self._rooms.password_of(name)) for name in self._queue if self._is_missing(name))
-        if (first := next(missing, None)) is None:
+        if not any(map(self._is_missing, self._queue)):
             self._queue.clear()
-            return
-        wait = self._limiter.take_join()
-        if not wait:
-            line, names = join_line(chain((first,), missing), self.most)
-            for name in names:
-                del self._queue[name]
-                self._later(self._of(name), self.TIMEOUT, self._timed_out, name)
+        elif wait := self._limiter.take_join():
+            self._next = self._reactor.callLater(wait, self._send_next)
+        else:
+            self._send_next()
+
+    def _send_next(self) -> None:
+        missing = ((name, self._rooms.password_of(name)) for name in self._queue if self._is_missing(name))
+        line, names = join_line(missing, self.most)
+        for name in names:
+            del self._queue[name]
+            self._later(self._of(name), self.TIMEOUT, self._timed_out, name)
+        if names:
             self._send(line)
-            wait = _PAUSE * self._limiter.interval
-        self._next = self._reactor.callLater(wait, self._go_on)
+        self._next = self._reactor.callLater(_PAUSE * self._limiter.interval, self._go_on)
 
     def _later(self, attempts: _Attempts, delay: float, call: Callable[[str], None], name: str) -> None:
         cancel_timers(attempts.timer)

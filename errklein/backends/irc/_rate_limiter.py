@@ -80,12 +80,11 @@ class IRCRateLimiter:
         return (self._to_rooms if target[0] in "#&+!" else self._to_people).take()
 
     def take_join(self) -> float:
-        """Take the tokens for a JOIN and return 0.0 if it may be sent now; else return the seconds until it may."""
+        """Take the tokens for a JOIN, and return the seconds after which it may be sent. Messages wait for its turn, then."""
         self._recover()
         wait = self._usual.take()
-        if not wait:
-            for _ in range(1, self.pace.join):
-                self._usual.spend()
+        for _ in range(0 if wait else 1, self.pace.join):
+            self._usual.spend()
         return wait
 
     def count_ping(self) -> None:

@@ -296,6 +296,20 @@ class JoinsTests(SynchronousTestCase):
         joined = ",".join(line.split()[1] for line in self.taken("JOIN"))
         self.assertEqual(sorted(joined.split(",")), sorted(rooms))
 
+    def test_messages_leave_half_of_the_pace_to_joins(self) -> None:
+        """Rooms are joined at the pace of the server while very many messages to others wait for it, too."""
+        self.connected(rooms=["#ops", *(f"#room-{number}" for number in range(3000))], IRC_CHANNEL_RATE=None)
+        self.server.say(":irc.example 004 errklein irc.example InspIRCd-4 o o")
+        self.server.enter("#ops")
+        self.send(*(f"m{number}" for number in range(200)))
+        self.taken("")
+        for _ in range(6000):
+            self.server.clock.advance(0.01)
+            self.server.confirm()
+        lines = self.taken("")
+        self.assertGreaterEqual(len([line for line in lines if line.startswith("JOIN")]), 12)
+        self.assertGreaterEqual(len([line for line in lines if line.startswith("PRIVMSG")]), 20)
+
     def test_joins_leave_half_of_the_pace_to_messages(self) -> None:
         """While thousands of rooms are joined, each with its reply, messages to others are sent at half of the pace or faster."""
         rooms = [f"#room-{number}" for number in range(3000)]
