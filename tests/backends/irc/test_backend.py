@@ -299,7 +299,6 @@ class SettingsTests(SynchronousTestCase):
             ("bind_address", {"identity": {"bind_address": 7}}),
             ("CHATROOM_PRESENCE", {"rooms": ["ops"]}),
             ("CHATROOM_PRESENCE", {"rooms": [("#ops", "hunter2 x")]}),
-            ("IRC_ACL_PATTERN", {"IRC_ACL_PATTERN": "{nick}{nonsense}"}),
         ]
         for name, settings in mistakes:
             error = self.assertRaises(ConfigError, PlayedServer().backend, **settings)
