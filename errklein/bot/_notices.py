@@ -17,7 +17,7 @@ from errklein.bot._notice_sender import NoticeSender
 from errklein.dispatch.disclosure import new_error_id, with_id
 from errklein.running import on_reactor_soon
 from errklein.text import plain
-from errklein.text.masking import masker
+from errklein.text.masking import SHOWN_TEXT, masker
 
 INTERVAL = 600.0
 """The seconds between two notices with the same key."""
@@ -81,6 +81,7 @@ class NoticeBoard:
 
     def warn_admins(self, warning: str) -> None:
         """Send a notice in Markdown."""
+        warning = masker.cut(warning, SHOWN_TEXT)
         self._send(Notice(masker(warning), masker.known(warning)), MOST)
 
     def tell_admins(self, text: str, summary: str = "") -> None:
@@ -128,7 +129,7 @@ class NoticeBoard:
 
     def _tell(self, text: str, summary: str = "", most: float = 2 * MOST) -> bool:
         """See `tell_admins`. Return whether the notice is sent: fewer than `most` were within PERIOD."""
-        text = masker(text)
+        text = masker(masker.cut(text, SHOWN_TEXT))
         if not summary:
             return self._send(Notice(text, plain(text)), most)
         error_id = new_error_id()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from errklein.dispatch.disclosure import DetailedError, Disclosure
 from errklein.ports import Backend, HasOwnReplies, OutboxFull, RoomUnavailable
 from errklein.running import PoolStopped
 from errklein.running.context import origin, person_origin
+from errklein.text import truncated
 from errklein.text.errors import line_in
-from errklein.text.masking import masker
+from errklein.text.masking import SHOWN_TEXT, masker
+from errklein.text.rendering import MARKDOWN_CAP
 
 ERROR_REPLY = "Computer says nooo. See logs for details"
 """The first line of the reply to a command that raised an exception."""
@@ -152,8 +155,13 @@ class Replies:
 
 
 def card_as_text(card: Card) -> Message:
-    """Return the message for a network without cards, rendered by the template "card"."""
-    text = process_template("card", {"card": card})
+    """Return the message for a network without cards, rendered by the template "card".
+
+    Long texts other than the body are cut, since the template would take seconds for megabytes.
+    """
+    shown = card.changed(partial(truncated, most=MARKDOWN_CAP), lambda address: True)
+    shown.body = card.body
+    text = process_template("card", {"card": shown})
     message = Message(text, card.frm, card.to, card.parent, extras=card.extras)
     message.priority, message.mentions = card.priority, card.mentions
     return message
@@ -168,9 +176,9 @@ def process_template(template_name: str, template_parameters: Mapping[str, Any],
 
 
 def failure_text(failure: Failure) -> str:
-    """Return the text of the exception, or the name of its type if `str()` fails."""
+    """Return the beginning of the exception's text, which may contain megabytes, or the name of its type if `str()` fails."""
     try:
-        return str(failure.value)
+        return masker.cut(str(failure.value), SHOWN_TEXT)
     except BaseException:
         return type(failure.value).__name__
 

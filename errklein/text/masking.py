@@ -38,6 +38,9 @@ SHOWN_TARGET = 1024
 SHOWN_VALUE = 4096
 """The number of characters of a header's value that are displayed."""
 
+SHOWN_TEXT = 10_000
+"""The number of characters of a notice, or of an exception's text in a reply, that are displayed."""
+
 _NO_SECRETS = frozenset({"basic", "bearer", "digest", "oauth", "oauth2"}) | frozenset(
     {"changeme", "false", "password", "private", "public", "secret", "token", "username"}
 )

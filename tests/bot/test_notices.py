@@ -14,6 +14,7 @@ from errklein.bot._notices import MOST, NoticeBoard
 from errklein.testing import ADMIN, PluginTestCase
 from errklein.testing._reactor import TestReactor
 from errklein.text import plain
+from errklein.text.masking import SHOWN_TEXT
 
 
 class Sender:
@@ -122,6 +123,13 @@ class LimitTests(BoardCase):
         )
         self.board.warn_admins("x")
         self.assertEqual(self.sent[MOST + 1 :], ["x"])
+
+    def test_long_notices(self) -> None:
+        """Of a notice with a sender's body, administrators get the beginning, in which a secret at the cut is masked."""
+        text = "x" * (SHOWN_TEXT - 15) + " token=abcdefghi" + "y" * 1_000_000
+        for tell in (self.board.warn_admins, self.board.tell_admins):
+            tell(text)
+            self.assertRegex(self.sent[-1], r"^x+ token=•••…?$")
 
     def test_notices_of_errklein_in_a_flood(self) -> None:
         """A plugin that floods administrators doesn't hide errklein's own notices, of which there are as many."""

@@ -54,3 +54,20 @@ class OptionTests(NetworksCase):
         self.bot.warn_admins("careful")
         [sent] = self.backends["libera"].sent
         self.assertTrue(sent.message.priority)
+
+
+class LongCardTests(NetworksCase):
+    """Cards with text from outside."""
+
+    plugins = (Sender,)
+
+    def test_long_card(self) -> None:
+        """On a network without cards, long texts of a card are cut, except the body, which is shown as any message."""
+        sender = self.bot.plugin_manager.instance("Sender")
+        long, body = "x" * 1_000_000, "b" * 30_000
+        sender.send_card(
+            to=sender.build_identifier("libera:#ops"), body=body, title=long, summary=long, fields=[(long, long)]
+        )
+        shown = "".join(sent.message.body for sent in self.backends["libera"].sent)
+        self.assertIn(body, shown)
+        self.assertLess(len(shown), 120_000)

@@ -37,6 +37,10 @@ class Leaky(BotPlugin):
         raise RuntimeError(f"failed with {self.config}")
 
     @botcmd
+    def fails_long(self, msg: Any, args: str) -> str:
+        raise RuntimeError("x" * 1_000_000)
+
+    @botcmd
     def fails_midway(self, msg: Any, args: str) -> Iterator[str]:
         yield "first"
         raise RuntimeError(str(self.config))
@@ -95,6 +99,11 @@ class DisclosureTests(NetworksCase):
         self.assertIn("The command fails of Leaky failed", logged)
         *_, reply = self.say("!fails later", frm="alice")
         self.assertIn("https://•••@example.org/?access_token=•••", reply)
+
+    def test_long_text(self) -> None:
+        """An administrator gets the beginning of an exception's text, which may contain the response of a server."""
+        reply = "".join(self.say("!fails_long", frm="alice"))
+        self.assertRegex(reply, r"for details:\s*x{10000}…\s*RuntimeError in test_disclosure\.py")
 
     def test_error_in_a_library(self) -> None:
         """The line is that of the plugin's code that called the library; arg_botcmd's wrapper makes no difference."""
