@@ -438,6 +438,7 @@ class Outbox(Generic[P]):
     def _give_up(self) -> None:
         """Refuse new messages, and fail the remaining ones. Those that are stored stay so."""
         cancel_timers(self._timer, self._watch, self._too_late)
+        self._timer = self._watch = self._too_late = None
         self._closed = True
         self._room.close()
         left = list(self._entries.values())

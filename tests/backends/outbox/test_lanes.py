@@ -260,6 +260,19 @@ class LanesTests(SynchronousTestCase):
             self.successResultOf(closed)
             self.assertEqual(self.network.got, ["soon"])
 
+    def test_confirmation_after_the_end_of_a_rate_limit(self) -> None:
+        """A part may be confirmed after `close` although another one waited for the rate limit."""
+        store = KeptMessages()
+        self.outbox = self.make(store, window=2, pace=TokenBucket(self.clock.seconds, 5.0, 1))
+        for text in ("a", "b"):
+            self.send(text)
+        self.outbox.resume()
+        result = self.network.waiting[0]
+        self.outbox.close()
+        self.network.confirm()
+        self.successResultOf(result)
+        self.assertEqual([message.body for message in store.kept.values()], ["b"])
+
     def test_late_message_without_text(self) -> None:
         """Nothing is sent for an empty message, also if it is late."""
         self.send("")
