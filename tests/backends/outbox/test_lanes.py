@@ -263,15 +263,16 @@ class LanesTests(SynchronousTestCase):
     def test_confirmation_after_the_end_of_a_rate_limit(self) -> None:
         """A part may be confirmed after `close` although another one waited for the rate limit."""
         store = KeptMessages()
-        self.outbox = self.make(store, window=2, pace=TokenBucket(self.clock.seconds, 5.0, 1))
-        for text in ("a", "b"):
+        self.outbox = self.make(store, window=3, pace=TokenBucket(self.clock.seconds, 5.0, 2))
+        for text in ("a", "b", "c"):
             self.send(text)
         self.outbox.resume()
+        self.assertEqual(self.network.got, ["a", "b"])
         result = self.network.waiting[0]
         self.outbox.close()
         self.network.confirm()
         self.successResultOf(result)
-        self.assertEqual([message.body for message in store.kept.values()], ["b"])
+        self.assertEqual([message.body for message in store.kept.values()], ["b", "c"])
 
     def test_late_message_without_text(self) -> None:
         """Nothing is sent for an empty message, also if it is late."""
