@@ -209,7 +209,7 @@ def _evaluated(expression: ast.expr, module: ModuleType) -> Any:
     names: dict[str, Any] = {}
     for value in vars(module).values():
         if isinstance(value, type) and value.__module__ == module.__name__:
-            names |= vars(value)
+            names |= {name: item for name, item in vars(value).items() if not callable(item)}
     return eval(compile(ast.Expression(expression), "", "eval"), names | vars(module))
 
 
@@ -218,6 +218,10 @@ AT_RUN_TIME = {
     ("errklein.chat.names", "translate(pattern)"): "fnmatch makes linear patterns, with atomic groups",
     ("errklein.commands._decorators", "pattern"): "the author of a plugin chooses it",
     ("errklein.commands._history", _RECALL): "it begins with the prefix, and spaces are not part of it",
+    (
+        "errklein.text.masking",
+        "''.join(map(_percent_or_not, part))",
+    ): "one character of a secret after the other, none repeated",
     ("errklein.service._endpoint_check", "pattern"): "errors of Twisted about endpoints of the configuration",
 }
 """Calls of `re` with patterns that aren't constants, by module and expression, each with the reason that it is safe."""
@@ -422,7 +426,7 @@ def functions() -> list[Tested]:
     """Return the functions that are compared as a whole."""
     from errklein.backends.irc._client import parse_tags
     from errklein.backends.irc._line_encoding import decode_line, split_lines, strip_controls
-    from errklein.backends.irc._unconfirmed import _FORMATTING
+    from errklein.backends.irc._transmission import _FORMATTING
     from errklein.chat.names import compiled
     from errklein.commands._arguments import words_of
     from errklein.commands._history import contains_recall
