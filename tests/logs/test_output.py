@@ -65,7 +65,7 @@ class Lines(LogCase):
 
     def test_long_texts(self) -> None:
         """A sender who decides the length of a text doesn't fill the log: its begin and its end are logged, with masked secrets."""
-        text = "begin " + "x" * 100_000 + " token=abcdef123456 end"
+        text = "begin" + " text" * 20_000 + " token=abcdef123456 end"
         self.logger.warn("{text}", text=text)
         try:
             raise ValueError(text)
@@ -73,7 +73,7 @@ class Lines(LogCase):
             self.logger.failure("failed")
         logged = self.out.getvalue()
         self.assertLess(len(logged), 2 * LONGEST + 2000)
-        for part in ("begin xxx", "characters left out", " end", "ValueError: begin"):
+        for part in ("begin text", "characters left out", " end", "ValueError: begin"):
             self.assertIn(part, logged)
         self.assertNotIn("abcdef123456", logged)
 
