@@ -23,7 +23,7 @@ from errklein.commands import (
 from errklein.dispatch._invocation import Invocation
 from errklein.dispatch._networks import Networks
 from errklein.dispatch.replies import Replies
-from errklein.ports import Backend, HasOwnReplies
+from errklein.ports import Backend, HasOwnReplies, KnowsHolders
 from errklein.running import KeyedQueues, Placement, PooledRunner, QueuedWork, TokenBuckets, place
 from errklein.running.context import person_origin
 from errklein.running.rate_limit import RateLimit
@@ -122,7 +122,9 @@ class Permissions:
         if rate not in self._rates:
             limit = Rate.of(rate)
             self._rates[rate] = TokenBuckets(self._seconds, limit.interval, limit.count)
-        sender = person_origin(backend.network, message.frm)
+        client = getattr(message.frm, "client", None) if isinstance(backend, KnowsHolders) else None
+        # People may change their nicks, but not the user and host behind it.
+        sender = person_origin(backend.network, client or message.frm)
         wait = self._rates[rate].bucket(sender).take()
         if not wait or Caller.from_message(message, self._networks.config(backend)).is_admin:
             return False

@@ -126,6 +126,19 @@ class SamePersonTests(WholeBotCase):
         self.assertEqual([given[0] for given in self.bot.cmd_history["Al[X]"]], ["open"])
 
 
+class RateTests(WholeBotCase):
+    """COMMAND_RATE."""
+
+    plugins = (Talk,)
+    settings = {"COMMAND_RATE": "2/min"}
+
+    def test_other_nick(self) -> None:
+        """A person who takes another nick doesn't get further commands; a person with another user or host does."""
+        masks = ("al!u@host", "AL!u@host", "carol!u@host", "al!v@host", "al!u@other")
+        replies = [self.replies_to(f":{mask} PRIVMSG errklein :!open") for mask in masks]
+        self.assertEqual(replies, [["opened"], ["opened"], [], ["opened"], ["opened"]])
+
+
 class FlowTests(WholeBotCase):
     """Flows."""
 
