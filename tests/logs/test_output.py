@@ -29,7 +29,7 @@ from errklein.logs import Destinations, LevelFilter, bridge_stdlib, escape, form
 from errklein.logs import _output as output
 from errklein.logs._output import LONGEST
 from errklein.running.context import request_id
-from errklein.text.masking import masker
+from errklein.text.masking import MASK, masker
 
 
 class LogCase(SynchronousTestCase):
@@ -341,6 +341,21 @@ class Twist(SynchronousTestCase):
         written = launcher["logFile"].getvalue()
         self.assertEqual(json.loads(written.strip("\x1e\n"))["password"], "•••")
 
+    def test_json_of_text_from_outside(self) -> None:
+        """A sender's text with the beginning of a secret changes nothing but itself in the JSON."""
+        launcher: dict[str, Any] = {"logFile": io.StringIO(), "fileLogObserverFactory": jsonFileLogObserver}
+        logs.use_with_twist(launcher)
+        log = Logger("x", observer=launcher["fileLogObserverFactory"](launcher["logFile"]))
+        texts = ("/x/token=", "{'token': '", "Cookie: a=", "Authorization: Digest b", 'X-Api-Key: "', "https://u:p")
+        for text in texts:
+            log.info("{path} {status} {fields}", path=text, status=404, fields=[{"api_key": "abcdefgh"}, {"b@c": 1}])
+        lines = launcher["logFile"].getvalue().split("\n")[:-1]
+        self.assertEqual(len(lines), len(texts))
+        for line in lines:
+            event = json.loads(line.lstrip("\x1e"))
+            self.assertEqual((event["status"], event["fields"]), (404, [{"api_key": MASK}, {"b@c": 1}]))
+            self.assertNotIn("abcdefgh", line)
+
     def test_long_json(self) -> None:
         """A text of 10 MB, or a field that contains one, is cut, before secrets in it are masked."""
         file = io.StringIO()
@@ -351,6 +366,6 @@ class Twist(SynchronousTestCase):
             file.seek(file.truncate(0))
             log.warn("received {body}", body=body)
             event = json.loads(file.getvalue().strip("\x1e\n"))
-            self.assertLess(len(file.getvalue()), 4 * LONGEST)
+            self.assertLess(len(file.getvalue()), 8 * LONGEST)
             self.assertEqual((event["log_namespace"], event["log_level"]["name"]), ("x", "warn"))
             self.assertRegex(event["text"], r"received .*token=••• .*characters left out")
