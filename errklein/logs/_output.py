@@ -262,7 +262,14 @@ def _as_json(event: LogEvent) -> str:
     if is_long or len(text) > 4 * LONGEST:
         kept = {name: value for name, value in event.items() if name in _KEPT}
         text = eventAsJSON({**kept, "log_format": "{text}", "text": shown(formatEvent(event))})
-    # Masked as a whole, a text such as `token=` would take the quotes and fields after it along.
+    return masked_json(text)
+
+
+def masked_json(text: str) -> str:
+    """Return JSON with masked secrets; raise ValueError or RecursionError if the text isn't JSON.
+
+    Masked as a whole, a text such as `token=` would take the quotes and fields after it along.
+    """
     return json.dumps(_masked_fields(json.loads(text)))
 
 

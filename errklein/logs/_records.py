@@ -6,6 +6,7 @@ import copy
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from twisted.logger import LogEvent, formatEvent
@@ -19,6 +20,7 @@ from errklein.logs._output import (
     format_line,
     indented_traceback,
     level_number,
+    masked_json,
     shown,
 )
 from errklein.running.context import request_id
@@ -53,6 +55,14 @@ def record_of(event: LogEvent) -> logging.LogRecord:
     return record
 
 
+def _masked(line: str) -> str:
+    """Return a formatted event with masked secrets; of JSON, field by field."""
+    if line.startswith("{") and len(line) <= 8 * LONGEST:
+        with suppress(ValueError, RecursionError):
+            return masked_json(line)
+    return shown(line)
+
+
 class FormattedByLogging:
     """Formats events with a formatter of the standard library's logging, such as BOT_LOG_FORMATTER."""
 
@@ -70,7 +80,7 @@ class FormattedByLogging:
         self._here.formatting = True
         try:
             # The formatter may include unmasked text: of the exception, or of other fields of the record.
-            return f"{shown(self._formatter.format(record_of(event)))}\n"
+            return f"{_masked(self._formatter.format(record_of(event)))}\n"
         except BaseException as error:
             line = format_line({**event, "log_failure": None}) or ""
             return f"{line.rstrip()} (BOT_LOG_FORMATTER raised {escape(masker(repr(error)))})\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 from contextvars import copy_context
 from typing import Any
@@ -113,6 +114,18 @@ class FormattedTests(SynchronousTestCase):
         written = self.written("%(message)s", lambda log: log.warn("{text}", text="a;token=" * 3_000_000))
         self.assertLess(len(written), LONGEST)
         self.assertIn("characters left out", written)
+
+    def test_json(self) -> None:
+        """A formatter for JSON writes JSON, also if a sender's text has the beginning of a secret."""
+
+        class Json(logging.Formatter):
+            def format(self, record: logging.LogRecord) -> str:
+                return json.dumps({"message": record.getMessage(), "api_key": "abcdefgh", "level": record.levelname})
+
+        for text in ("/x/token=", "'token': '", "Cookie: a=", "token=abcdefgh"):
+            written = self.written("", lambda log, text=text: log.warn("{text}", text=text), Json())
+            self.assertNotIn("abcdefgh", written)
+            self.assertEqual(json.loads(written)["level"], "WARNING")
 
     def test_long_fields(self) -> None:
         """Long fields of a plugin's record are cut, too, before their control characters are escaped."""
