@@ -431,7 +431,7 @@ class ExecutorTests(ContractTest):
             (f"!flows kill {ADMIN} of_one", "not found"),
             ("!flows kill", "arguments are required"),
         ):
-            self.assertIn(told, "\n".join(self.replies(command)), command)
+            self.assertIn(told, self.ask(command), command)
 
     def test_status_of_one(self) -> None:
         """`!flows status` displays the persons in a flow, their steps and the next ones."""
