@@ -31,8 +31,9 @@ _WITHOUT_FILES = 3600.0
 class HealthChecks:
     """Checks the journal, the storage and their files, and notifies administrators once until all of them work again.
 
-    It also notifies them of certificates that expire. Each request for the status gets the latest result at once. The journal checks itself in its own threads. Another thread looks
-    for the files once a second, since a disk can hang: writing fails without them, but an idle bot writes nothing.
+    It also notifies them of certificates that expire. Each request for the status gets the latest result at once. The
+    journal checks itself in its own threads. Another thread looks for the files once a second, since a disk can hang:
+    writing fails without them, but an idle bot writes nothing.
     """
 
     def __init__(self, reactor: Any, journal: Journal, storage: object, listeners: Listeners, notify: Notify) -> None:

@@ -178,9 +178,9 @@ class Outbox(Generic[P]):
     def close(self, grace: float = 0.0) -> Deferred[None]:
         """Send the queue, and messages that are added to it, for up to `grace` seconds; then refuse new messages.
 
-        The rate limit applies, and reconnections are waited for, but not rooms that the bot is shut out of, if messages are stored. After the grace period the remaining messages fail with
-        OutboxClosed, and threads that wait for room get OutboxClosed. A later process sends messages that are stored; others
-        are logged.
+        The rate limit applies, and reconnections are waited for, but not rooms that the bot is shut out of, if messages are
+        stored. After the grace period the remaining messages fail with OutboxClosed, and threads that wait for room get
+        OutboxClosed. A later process sends messages that are stored; others are logged.
 
         :param grace: Seconds. Zero doesn't send anything.
         :returns: A Deferred that fires when the queue is empty, or given up.
