@@ -143,7 +143,7 @@ def fill(path: Path, rows: int) -> None:
     """Create a file with deliveries of the last week, as the journal writes them."""
     database = Database(path, MIGRATIONS)
     now = time.time()
-    writer = JournalWriter(time.time, Redaction())
+    writer = JournalWriter(time.time, Redaction(), Retention().unverified_bytes)
     for start in range(1, rows + 1, 5000):
         deliveries = [
             new_delivery(
@@ -317,7 +317,7 @@ def main() -> int:
         if isinstance(result, int):
             status.append(result)
         else:
-            result.printTraceback()
+            result.printTraceback(sys.stderr)
         reactor.stop()
 
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(measure(options)).addBoth(ended))

@@ -11,7 +11,7 @@ from errklein.text.masking import MASK, is_secret, masker
 
 _LONGEST = 120
 
-_STRING = re.compile(r"""(?P<quote>"{3}|'{3}|["'])(?P<content>(?:\\.|(?!(?P=quote)).)*)(?P<end>(?P=quote)|$)""")
+_STRING = re.compile(r"""(?P<quote>"{3}|'{3}|["'])(?P<content>(?:\\.|(?!(?P=quote)).)*+)(?P<end>(?P=quote)|$)""")
 _ASSIGNMENT = re.compile(r"\s*(?P<name>\w+)\s*(?::[^=]*)?=(?!=)\s*(?P<value>[^\s#].*)")
 
 

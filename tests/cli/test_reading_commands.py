@@ -171,7 +171,11 @@ user, *arguments = sys.argv[1:]
 os.setgroups([])
 os.setegid(int(user))
 os.seteuid(int(user))
-sys.exit(cli.main(arguments))
+try:
+    sys.exit(cli.main(arguments))
+finally:
+    # What measures coverage writes its file at the end.
+    os.seteuid(0)
 """
     """Changes the user after the imports, since the tests may run where another user can't read errklein's files."""
 
