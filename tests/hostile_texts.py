@@ -376,7 +376,7 @@ def slow(function: Callable[[str], object], sources: Collection[Source]) -> str:
             if took < IN_NO_TIME:
                 continue
             # A short time varies, since other programs share the processor and its caches.
-            for _ in range(3):
+            for _ in range(10):
                 base = min(seconds(lambda text=small: function(text)) for _ in range(5))  # type: ignore[misc]
                 if took <= most * base:
                     break
