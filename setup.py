@@ -76,7 +76,8 @@ setup(
         "cryptography>=46",
         "Werkzeug>=3.1",
         "Jinja2>=3.1",
-        "Markdown>=3.6",
+        # Earlier versions need quadratic time for runs of backticks and other characters.
+        "Markdown>=3.11",
         # Whether what plugins require is there.
         "packaging>=24",
         # The conversation on a terminal: history, editing and a prompt that output doesn't run through.

@@ -318,7 +318,7 @@ class Masker:
             while at >= 0:
                 yield at, at + len(form)
                 at = text.find(form, at + len(form))
-        if "%" in text:
+        if "%" in text or "+" in text:
             for pattern in self._encoded:
                 yield from (found.span() for found in pattern.finditer(text))
         for form in [form for form in self._fragments if form in text]:
