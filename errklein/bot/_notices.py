@@ -146,7 +146,7 @@ class NoticeBoard:
             self.log.warn("Notifying administrators: {text}", text=notice.text)
             self._sender.send(notice)
         else:
-            self.log.warn("Administrators get no more notices for now: {text}", text=notice.text)
+            self.log.warn("Too many notices; administrators don't get this one: {text}", text=notice.text)
             on_reactor_soon(self._reactor, self._leave_out)
         return is_sent
 

@@ -62,7 +62,7 @@ _HINTS = (
 """Substrings of secret names: each name for which `is_secret` is true contains one of them in lower case."""
 
 _ASSIGNED = re.compile(rf"(?:{'|'.join(_HINTS)})[\w.~%\[\] -]{{0,64}}=")
-"""What each text with an assignment to a secret name contains, in lower case."""
+"""Matches in the lower case of each text with an assignment to a secret name."""
 
 _FILE = re.compile(r"(?:~|\.{0,2})/[^\0\n]*\.\w{1,6}")
 
