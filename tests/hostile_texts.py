@@ -370,17 +370,17 @@ def slow(function: Callable[[str], object], sources: Collection[Source]) -> str:
         timed.append((seconds(lambda text=text: function(text)), source))  # type: ignore[misc]
     for _, source in sorted(timed, reverse=True)[:SLOWEST]:
         for size in (MIDDLE, LARGE):
-            most = MOST * size / LARGE
-            text, small = source.of_size(size), source.of_size(SMALL)
+            text, small, times = source.of_size(size), source.of_size(SMALL), min(5, size // SMALL)
             took = seconds(lambda text=text: function(text))  # type: ignore[misc]
             if took < IN_NO_TIME:
                 continue
-            # A short time varies, since other programs share the processor and its caches.
+            # A time varies, since other programs and other machines share the processor. The small text is repeated, so that
+            # such pauses fall into both times.
             for _ in range(10):
-                base = min(seconds(lambda text=small: function(text)) for _ in range(5))  # type: ignore[misc]
-                if took <= most * base:
+                base = seconds(lambda text=small, times=times: [function(text) for _ in range(times)]) / times  # type: ignore[misc]
+                if took <= MOST * size / LARGE * base:
                     break
-                took = min(took, seconds(lambda text=text: function(text)))  # type: ignore[misc]
+                took = seconds(lambda text=text: function(text))  # type: ignore[misc]
             else:
                 return f"{source!r}: {took / base:.0f} times as long for {size // SMALL} times the size"
     return ""
