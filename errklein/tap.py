@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -37,6 +38,7 @@ from errklein.service.startup_checks import (
     warn_of_problems,
 )
 from errklein.service.twistd_options import TwistdOptions
+from errklein.text.renamed import renamed
 from errklein.wiring import wire
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ class Options(usage.Options):
 
     optParameters: ClassVar = [
         ["config", "c", None, "The configuration (default: ./config.py, or the built-in defaults)."],
-        ["backend", "b", None, "The backend: IRC, Text, Test, Null or another one. Replaces BACKEND and BACKENDS."],
+        ["network", "n", None, "The network: IRC, Text, Test, Null or another one. Replaces BACKEND and BACKENDS."],
         ["data-dir", "d", None, "The data directory (default: BOT_DATA_DIR)."],
         [
             "status",
@@ -66,7 +68,7 @@ class Options(usage.Options):
         ],
     ]
     optFlags: ClassVar = [
-        ["reload", None, "Reload plugins when their files change; load added and remove deleted plugins."],
+        ["watch", None, "Reload plugins when their files change; load added and remove deleted plugins."],
         ["no-import", None, "Start without the values that errbot has stored in the data directory."],
     ]
 
@@ -96,6 +98,15 @@ class Options(usage.Options):
         """Reject arguments that aren't options. Called by Twisted."""
         if arguments:
             raise usage.UsageError(f"unexpected argument {arguments[0]!r}")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse the options. The error about an old name of an option has the new one. Called by Twisted."""
+        try:
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
+        except usage.UsageError as error:
+            old = re.search("option (-[^ ]+) not recognized", str(error))
+            new = renamed(old[1]) if old else ""
+            raise usage.UsageError(f"{error}{new}") from None
 
     def postOptions(self) -> None:
         """Select errklein's reactor and log, unless options of twistd select others, and check the pid file. Called by Twisted."""
@@ -141,7 +152,7 @@ def _make_service(options: Options) -> IService:
     twistd = TwistdOptions.of(options.launcher)
     if twistd.enters_current_directory():
         check_current_directory()
-    given = options["config"], options["backend"], options["data-dir"], options["plugin-dir"]
+    given = options["config"], options["network"], options["data-dir"], options["plugin-dir"]
     config = load_with_options(*given)
     endpoints = options["web"] or ([DEFAULT_ENDPOINT] if config.path is None else [])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
@@ -180,7 +191,7 @@ def _make_service(options: Options) -> IService:
             status.watch(bot)
         warn_of_problems(bot)
         supervision.notify = bot.notices.post
-        return ReloadingBot(bot, reactor) if options["reload"] else bot
+        return ReloadingBot(bot, reactor) if options["watch"] else bot
 
     grace = config.GRACE_PERIOD
     deadline = reactor_deadline(config.REACTOR_DEADLINE, grace, os.environ)

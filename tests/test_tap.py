@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.application.service import IService, IServiceMaker
 from twisted.plugin import getPlugins
+from twisted.python.usage import UsageError
 from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -84,7 +85,7 @@ class CommandLineTests(SynchronousTestCase):
             (["--config", "missing.py"], "no configuration file at ", "errklein init"),
             (["--config", "broken.py"], "broken.py raised KeyError at line 1: 'PASSWORD'"),
             (["--config", "."], "can't be read: Is a directory"),
-            (["--backend", "ICQ"], "BACKEND", "'ICQ'", "IRC, Null, Test, Text"),
+            (["--network", "ICQ"], "BACKEND", "'ICQ'", "IRC, Null, Test, Text"),
             (
                 ["--plugin-dir", "nowhere"],
                 f"--plugin-dir: expected an existing directory, not 'nowhere' in {Path.cwd()}",
@@ -112,6 +113,12 @@ class CommandLineTests(SynchronousTestCase):
             for fragment in fragments:
                 self.assertIn(fragment, line)
             self.assertLessEqual(line.count("tcp:3141"), 1)
+
+    def test_old_names_of_options(self) -> None:
+        """The error of twistd about an old name of an option has the new name."""
+        for old, new in (("--reload", "--watch"), ("--backend=Null", "--network"), ("-bNull", "-n")):
+            error = self.assertRaises(UsageError, tap.Options().parseOptions, [old])
+            self.assertTrue(str(error).endswith(f"; the new name is {new!r}."), str(error))
 
     def test_problems_of_the_environment(self) -> None:
         """If an import fails, unmet requirements are reported instead; another exception is propagated."""
@@ -184,7 +191,7 @@ class CommandLineTests(SynchronousTestCase):
             ("\nBACKEND = 'Matrix'\n", [], "BACKEND: unknown backend 'Matrix'. Available: IRC,", "(config.py line 2)"),
             (
                 "BACKEND = 'Null'\n",
-                ["--backend", "Irk"],
+                ["--network", "Irk"],
                 "BACKEND: unknown backend 'Irk'; did you",
                 "BOT_EXTRA_BACKEND_DIR",
             ),
@@ -215,7 +222,7 @@ class CommandLineTests(SynchronousTestCase):
     def test_text_backend_in_a_daemon(self) -> None:
         """The backend Text is an error for a daemon, by option or setting."""
         self.config()
-        self.assertIn("twistd -n", self.refusal("errklein", "--backend", "text"))
+        self.assertIn("twistd -n", self.refusal("errklein", "--network", "text"))
         self.config("BACKENDS = {'a': {'BACKEND': 'Null'}, 'b': {'BACKEND': 'Text'}}")
         self.assertIn("twistd -n", self.refusal("errklein"))
 
@@ -240,8 +247,8 @@ class CommandLineTests(SynchronousTestCase):
         self.make("errklein")
         self.make("errklein", "--web", "tcp:0", "--web", "tcp:1")
         (self.directory / "config.py").unlink()
-        self.make("errklein", "--backend", "Null")
-        self.make("errklein", "--backend", "Null", "--web", "tcp:2")
+        self.make("errklein", "--network", "Null")
+        self.make("errklein", "--network", "Null", "--web", "tcp:2")
         self.assertEqual(endpoints, [[], ["tcp:0", "tcp:1"], ["tcp:3141:interface=127.0.0.1"], ["tcp:2"]])
 
     def test_logger_of_the_user(self) -> None:

@@ -24,7 +24,7 @@ async def restore_messages(
 ) -> None:
     """Give each network the store of messages, and those that are waiting in it. Those that are too old are dropped.
 
-    Others of a network that isn't configured stay in the store, for example while `--backend` replaces the networks.
+    Others of a network that isn't configured stay in the store, for example while `--network` replaces the networks.
 
     :param notify: Notifies administrators of messages that are dropped.
     :param max_age: Returns OUTBOX_MAX_AGE of a network, in seconds.

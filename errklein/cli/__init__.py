@@ -32,7 +32,7 @@ Created {directory}/config.py, and an example of a plugin in {directory}/plugins
 
 Start the bot, chat with it on this terminal, and receive webhooks:
 
-    {enter}errklein run --web tcp:3141:interface=127.0.0.1 --reload
+    {enter}errklein run --web tcp:3141:interface=127.0.0.1 --watch
 
 Send it a webhook from another terminal:
 
@@ -210,7 +210,7 @@ def check_run_options(arguments: Sequence[str]) -> None:
 
 def _readable(message: str, options: list[str]) -> str:
     """Return the error for one of Twisted's messages about the options of `errklein run`."""
-    if found := re.fullmatch("option (.*) not recognized", message):
+    if found := re.match("option ([^ ]+) not recognized", message):
         return unexpected(found[1], options, "errklein run --help")
     if found := re.fullmatch("option (.*) requires argument", message):
         return f"the value of {found[1]} is missing; 'errklein run --help' describes it"

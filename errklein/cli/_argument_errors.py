@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
+from errklein.text.renamed import renamed
 from errklein.text.suggestions import did_you_mean
 
 
@@ -34,7 +35,7 @@ class Parser(argparse.ArgumentParser):
         help_command = self.help_command or f"{self.prog} --help"
         if found := re.match(r"argument (COMMAND|ACTION): invalid choice: '(.*?)'", message):
             kind = found[1].lower()
-            meant = did_you_mean(found[2], self._choices()) or "."
+            meant = renamed(found[2]) or did_you_mean(found[2], self._choices()) or "."
             return f"unknown {kind} {found[2]!r}{meant} '{help_command}' lists the {kind}s."
         if found := re.match("unrecognized arguments: (.*)", message):
             return unexpected(found[1].split(" ")[0], self._options(), help_command, self.options_elsewhere)
@@ -66,5 +67,7 @@ def unexpected(
         return f"unexpected argument {argument!r}; '{help_command}' shows the arguments"
     if elsewhere and option in elsewhere:
         return f"unknown option {option!r}; it is an option of '{elsewhere[option]}'"
+    if meant := renamed(option):
+        return f"unknown option {option!r}{meant}"
     meant = did_you_mean(option, [known for known in options if known.startswith("--")]) if option[1:2] == "-" else ""
     return f"unknown option {option!r}{meant or '.'} '{help_command}' lists the options."

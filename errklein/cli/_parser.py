@@ -16,7 +16,7 @@ _EXAMPLES = """\
 examples:
   errklein init bot          create a bot in the folder bot
   errklein check             check ./config.py and the plugins
-  errklein run --reload      run the bot, and reload plugins when they change
+  errklein run --watch       run the bot, and reload plugins when they change
   errklein run --help        show the options of a command, here of run
 
 Without a command, errklein runs the bot of ./config.py. It also accepts errbot's options:
@@ -26,9 +26,9 @@ Without a command, errklein runs the bot of ./config.py. It also accepts errbot'
 RUN_EXAMPLES = """
 examples:
   errklein run
-  errklein run --web tcp:3141:interface=127.0.0.1 --reload
+  errklein run --web tcp:3141:interface=127.0.0.1 --watch
   errklein run --config /etc/errklein/config.py --web tls:/etc/errklein/certificates:443
-  errklein run --backend Text --data-dir /tmp/trial
+  errklein run --network Text --data-dir /tmp/trial
 """
 """Printed after the options of `errklein run`, which are those of `twistd errklein`."""
 

@@ -10,7 +10,7 @@ from errklein.cli._argument_errors import Parser
 from errklein.service import DataDirectory, errors_end_program, load_with_options
 
 _OF_RUN = dict.fromkeys(
-    ("--backend", "--data-dir", "--no-import", "--plugin-dir", "--reload", "--status", "--web"), "errklein run"
+    ("--data-dir", "--network", "--no-import", "--plugin-dir", "--status", "--watch", "--web"), "errklein run"
 )
 
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _data_directory(options.config)
             return cli.main(["storage", action, *config, namespace])
     pid_file = _pid_file(options.config, options.pidfile) if options.daemon else None
-    return cli.run(None, [*config, *(["--backend", "Text"] if options.text else [])], pid_file)
+    return cli.run(None, [*config, *(["--network", "Text"] if options.text else [])], pid_file)
 
 
 def _pid_file(config: str | None, given: str | None) -> str:

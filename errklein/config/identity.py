@@ -26,7 +26,7 @@ class NetworkSettings:
 
     :param keys: The keys of BOT_IDENTITY.
     :param warnings: Yields sentences about valid settings of a network that are probably mistakes.
-    :param accepts_others: Whether BOT_IDENTITY may have the keys of another network, which `--backend` replaces.
+    :param accepts_others: Whether BOT_IDENTITY may have the keys of another network, which `--network` replaces.
     """
 
     keys: Mapping[str, IdentityKey]

@@ -41,7 +41,7 @@ def errors_end_program() -> Iterator[None]:
 def load_with_options(
     config: str | None, backend: str | None = None, data_dir: str | None = None, plugin_dirs: Sequence[str] = ()
 ) -> Config:
-    """Return the configuration with the options --config, --backend, --data-dir and --plugin-dir. Raises ConfigError.
+    """Return the configuration with the options --config, --network, --data-dir and --plugin-dir. Raises ConfigError.
 
     Without --config, ./config.py is used if it exists, else the built-in defaults.
     """

@@ -154,9 +154,9 @@ class Commands(SynchronousTestCase):
 
         ran: list[list[str]] = []
         self.patch(twistd, "run", lambda: ran.append(list(sys.argv)))
-        cli.main(["run", "--reactor", "epoll", "--config", "x.py", "--web", "tcp:0", "--reload"])
+        cli.main(["run", "--reactor", "epoll", "--config", "x.py", "--web", "tcp:0", "--watch"])
         cli.main(["run"])
-        arguments = ["--config", "x.py", "--web", "tcp:0", "--reload"]
+        arguments = ["--config", "x.py", "--web", "tcp:0", "--watch"]
         common = ["twistd", "-n", "--pidfile="]
         self.assertEqual(ran, [[*common, "--reactor=epoll", "errklein", *arguments], [*common, "errklein"]])
 
@@ -227,6 +227,8 @@ class HelpTests(SynchronousTestCase):
                 ["--wbe", "tcp:80"],
                 "unknown option '--wbe'; did you mean '--web'? 'errklein run --help' lists the options.",
             ),
+            (["--reload"], "unknown option '--reload'; the new name is '--watch'."),
+            (["-b", "Text"], "unknown option '-b'; the new name is '-n'."),
             (["--web"], "the value of --web is missing; 'errklein run --help' describes it"),
             (["now"], "unexpected argument 'now'; 'errklein run --help' shows the options"),
         ):
@@ -439,11 +441,11 @@ class Processes(SynchronousTestCase):
             self.assertTrue(line.startswith(expected), line)
 
     def test_reload(self) -> None:
-        """`run --reload` reloads changed plugins and loads added ones; the old code runs on if the new one is invalid."""
+        """`run --watch` reloads changed plugins and loads added ones; the old code runs on if the new one is invalid."""
         write_plugin(self.directory, "Version", dedent(VERSION).format("one"))
         write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory)})
         port = free_port()
-        program = Program(ERRKLEIN, "run", "--reload", "--web", f"tcp:{port}:interface=127.0.0.1", cwd=self.directory)
+        program = Program(ERRKLEIN, "run", "--watch", "--web", f"tcp:{port}:interface=127.0.0.1", cwd=self.directory)
         self.addCleanup(program.kill)
         program.wait_for(CONNECTED)
         program.wait_for("Watching")

@@ -248,7 +248,7 @@ class MovingTests(DataCase):
             # As pickle's protocol 2 writes an instance with one attribute.
             shelf.dict[b"thing"] = b"\x80\x02cerrbot.plugins.greeter\nThing\n)\x81}X\x01\0\0\0aK\x05sb."
         command = ["import-errbot", "--config", str(self.directory / "config.py")]
-        for start in (["-T"], ["run", "--backend", "Text"]):
+        for start in (["-T"], ["run", "--network", "Text"]):
             before = run(ERRKLEIN, *start, cwd=self.directory, stdin="!look\n")
             self.assertEqual(before.returncode, 1, before.stdout)
             self.assertIn("were not imported (Greeter)", before.stderr)

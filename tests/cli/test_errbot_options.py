@@ -37,7 +37,7 @@ class ErrbotCliTests(SynchronousTestCase):
         common = ["-n", "--pidfile=", "errklein"]
         self.assertEqual(
             self.ran,
-            [[*common, "--config", self.config], [*common, "--config", self.config, "--backend", "Text"], common],
+            [[*common, "--config", self.config], [*common, "--config", self.config, "--network", "Text"], common],
         )
 
     def test_daemon(self) -> None:

@@ -151,7 +151,7 @@ class OneNetwork(ConfigCase):
         self.assertIs(sys.modules["logging"], logging)
 
     def test_overrides(self) -> None:
-        """The command line takes precedence, --backend over all networks of the file; plugin directories are added."""
+        """The command line takes precedence, --network over all networks of the file; plugin directories are added."""
         one, two = self.directory / "one", self.directory / "two"
         one.mkdir()
         two.mkdir()

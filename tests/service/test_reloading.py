@@ -73,7 +73,7 @@ class ChangesTests(SynchronousTestCase):
 
 
 class ReloadingTests(PluginFilesTestCase):
-    """A bot in memory that is run with --reload."""
+    """A bot in memory that is run with --watch."""
 
     SOURCE = """
         from errklein import BotPlugin, botcmd

@@ -1,4 +1,4 @@
-"""An example of a plugin. With `errklein run --reload`, changes to this file take effect at once."""
+"""An example of a plugin. With `errklein run --watch`, changes to this file take effect at once."""
 
 from errklein import BotPlugin, Message, botcmd, webhook
 
