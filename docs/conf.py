@@ -1,5 +1,7 @@
 """Configuration of the documentation's Sphinx build."""
 
+from pathlib import Path
+
 from errklein._version import __version__
 
 project = "errklein"
@@ -9,7 +11,7 @@ version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 myst_enable_extensions = ["colon_fence", "deflist"]
-myst_heading_anchors = 3
+myst_heading_anchors = 4
 exclude_patterns = ["_build", "examples"]
 
 autodoc_member_order = "bysource"
@@ -36,3 +38,13 @@ copybutton_here_doc_delimiter = "EOF"
 # Local links and anchors are checked offline. A link to another host is checked only where that host is reachable:
 # `sphinx-build -b linkcheck -D linkcheck_ignore= docs OUT`.
 linkcheck_ignore = [r"https?://"]
+
+
+def read(app, docname, source):
+    """Replace the page that links the changelog by the changelog itself; on a code host, the link is enough."""
+    if docname == "reference/changelog":
+        source[0] = Path(app.srcdir, "..", "CHANGELOG.md").read_text("utf-8")
+
+
+def setup(app):
+    app.connect("source-read", read)

@@ -28,10 +28,9 @@ def commands() -> list[list[str]]:
     return [shlex.split(line) for line in re.findall(r"^\$ (.*)$", PAGE.read_text("utf-8"), re.MULTILINE)]
 
 
-def included() -> dict[str, str]:
-    """The files that the page shows, by the paths in their captions; of a file that is shown twice, the last state."""
-    shown = re.findall(r"```\{literalinclude\} (\S+)\n:language: \w+\n:caption: (\S+)", PAGE.read_text("utf-8"))
-    return {caption: (PAGE.parent / name).read_text("utf-8") for name, caption in shown}
+def shown_files() -> dict[str, str]:
+    """The files that the page shows, by the paths above them; of a file that is shown twice, the last state."""
+    return dict(re.findall(r"^`(\S+)`:\n\n<!-- code: \S+ -->\n```\w+\n(.*?)^```", PAGE.read_text("utf-8"), re.M | re.S))
 
 
 class TutorialCase(SynchronousTestCase):
@@ -57,7 +56,7 @@ class TutorialCase(SynchronousTestCase):
     def begin(self) -> None:
         """Create the bot and its plugin, as the page does."""
         self.run_command("errklein", "init")
-        self.write_plugin(included())
+        self.write_plugin(shown_files())
 
     def write_plugin(self, files: Mapping[str, str]) -> None:
         """Write the plugin's files, by their paths in the bot's directory, except those that have this text already."""
@@ -105,7 +104,7 @@ class TerminalTests(TutorialCase):
         bot.wait_for("Hello, admin!")
         bot.wait_for("Watching ")
         first = ROOT / "docs" / "examples" / "tutorial" / "builds_command.py"
-        files = {**included(), "plugins/builds/builds.py": first.read_text()}
+        files = {**shown_files(), "plugins/builds/builds.py": first.read_text()}
         self.write_plugin({"plugins/builds/builds.plug": files["plugins/builds/builds.plug"]})
         bot.wait_for("there is no file builds.py beside it")
         self.write_plugin(files)
@@ -114,7 +113,7 @@ class TerminalTests(TutorialCase):
         bot.wait_for("no build yet")
         self.say(bot, "!help build")
         bot.wait_for("Show the status of a project's last build")
-        self.write_plugin(included())
+        self.write_plugin(shown_files())
         bot.wait_for("Builds reloaded, since builds.py changed")
         self.assertEqual(self.post(), (200, '{"recorded":"shop"}\n'))
         bot.wait_for("The build of shop has passed.")
@@ -162,7 +161,7 @@ class RoomTests(TutorialCase, TestCase):
         server.start()
         await server.wait_until_up(reactor)
         self.begin()
-        settings = included()["config.py"]
+        settings = shown_files()["config.py"]
         for shown, used in (('"irc.libera.chat"', '"127.0.0.1"'), ("6697", str(server.port)), ("True", "False")):
             self.assertEqual(settings.count(shown), 1)
             settings = settings.replace(shown, used)

@@ -1,0 +1,70 @@
+"""Pages can be read as plain Markdown on a code host: links have texts, and code stands in the page as in the tested file."""
+
+from __future__ import annotations
+
+import re
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.processes import ROOT
+from tests.test_examples import load
+
+refresh = load(ROOT / "docs" / "refresh.py")
+TEXTS = {str(page.relative_to(ROOT)): page.read_text("utf-8") for page in refresh.pages()}
+
+
+class PageTests(SynchronousTestCase):
+    """The pages of the documentation, and README.md."""
+
+    def test_code_is_that_of_the_files(self) -> None:
+        """Each block with a mark has the code of the file; `python docs/refresh.py` copies it."""
+        self.assertGreater(sum(len(refresh.BLOCK.findall(text)) for text in TEXTS.values()), 100)
+        for name, text in TEXTS.items():
+            self.assertEqual(refresh.refreshed(text), text, name)
+
+    def test_every_mark_has_a_block(self) -> None:
+        """Each mark stands in the line before a block."""
+        for name, text in TEXTS.items():
+            self.assertEqual(text.count("<!-- code:"), len(refresh.BLOCK.findall(text)), name)
+
+    def test_python_is_tested(self) -> None:
+        """No page has Python of its own."""
+        for name, text in TEXTS.items():
+            self.assertNotRegex(refresh.BLOCK.sub("", text), r"`{3,} ?(?:python|py)\b", name)
+
+    def test_nothing_is_included(self) -> None:
+        """No page includes a file, since a code host shows the directive."""
+        for name, text in TEXTS.items():
+            self.assertNotRegex(text, r"(?m)^ *[`:]{3,}\{(?:literal)?include\}", name)
+
+    def test_links_have_texts(self) -> None:
+        """Each link has a text, since a code host shows nothing for others."""
+        for name, text in TEXTS.items():
+            self.assertEqual(re.findall(r"(?<!!)\[\]\(.*?\)", text), [], name)
+
+
+class RefreshTests(SynchronousTestCase):
+    """`python docs/refresh.py`."""
+
+    def block(self, mark: str) -> str:
+        """Return the code of an empty block with this mark, after the refresh."""
+        before = f"Text.\n\n<!-- code: {mark} -->\n```python\n"
+        after: str = refresh.refreshed(f"{before}```\n\nText.\n")
+        return after.removeprefix(before).removesuffix("```\n\nText.\n")
+
+    def test_file(self) -> None:
+        """A mark with a path alone shows the whole file."""
+        path = "docs/examples/webhooks/hello.py"
+        self.assertEqual(self.block(path), (ROOT / path).read_text("utf-8"))
+
+    def test_parts(self) -> None:
+        """An object has its decorators and no indentation; lines are shown from the first to the last that are named."""
+        path = "docs/examples/tutorial/builds/builds.py"
+        method = '@botcmd\ndef build(self, message, args):\n    """Show the status of a project\'s last build: !build shop"""\n'
+        self.assertEqual(self.block(f"{path} | object: Builds.build | before: return"), method)
+        self.assertEqual(self.block(f"{path} | from: class Builds | to: class Builds"), "class Builds(BotPlugin):\n")
+
+    def test_missing(self) -> None:
+        """A missing file or line is an error."""
+        self.assertRaises(OSError, self.block, "docs/examples/missing.py")
+        self.assertRaises(ValueError, self.block, "docs/examples/webhooks/hello.py | from: missing")
