@@ -88,7 +88,7 @@ class MessageTests(SynchronousTestCase):
         self.patch(logs, "bridge_stdlib", lambda level: None)
         self.patch(sys, "path", list(sys.path))
         self.addCleanup(sys.modules.pop, "config", None)
-        self.quoted = re.findall(r"^`+ ?(.+?) ?`+$", GUIDE.read_text(), re.MULTILINE)
+        self.quoted = re.findall(r"^- `+ ?(.+?) ?`+$", GUIDE.read_text(), re.MULTILINE)
 
     def check(self, *arguments: str) -> None:
         """Start errklein with the arguments, and check that its message is in the guide."""

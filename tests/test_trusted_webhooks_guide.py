@@ -1,4 +1,4 @@
-"""The guide "Webhooks you can trust" works when it is followed: commands and conversation, in its order, on one bot."""
+"""The tutorial "A webhook you can trust" works when it is followed, and then the guide: in their order, on one bot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from tests import needs_network
 from tests.processes import ERRKLEIN, LIMIT, ROOT, Program, environment, free_port
 from tests.test_webhooks_guide import PRELUDE, split_console
 
-PAGE = (ROOT / "docs" / "guides" / "trusted-webhooks.md").read_text("utf-8")
+PAGE = "".join(
+    (ROOT / "docs" / folder / "trusted-webhooks.md").read_text("utf-8") for folder in ("tutorials", "guides")
+)
 
 # Parts of the output that differ each time.
 _VOLATILE = re.compile(
@@ -28,7 +30,7 @@ def comparable(text: str) -> str:
 
 
 class TrustedWebhooksGuideTests(SynchronousTestCase):
-    """The page as it is read, from the first command to the last."""
+    """The pages as they are read, from the first command to the last."""
 
     timeout = 120
 
