@@ -4,7 +4,7 @@
 
 - cost: CPU time of `record` and `finish`, and of `log`, in the reactor's thread and in the thread that writes. They are
   measured for 32 deliveries at once, and don't depend on other programs as times of a clock do.
-- lists: the time of a page by route, plugin, state, time and id, then the removal of all deliveries, each with the longest
+- lists: the time of a page by webhook, plugin, state, time and id, then the removal of all deliveries, each with the longest
   pause of the reactor, and the longest `record` during the removal.
 - memory: the resident memory after each tenth of the deliveries.
 - disk: synchronized writes per second, which is the limit of transactions per second.
@@ -57,13 +57,19 @@ STATES = [
     DeliveryState.DEAD,
     DeliveryState.RETRY,
 ]
-ROUTES = [f"Plugin{plugin}:hook{hook}" for plugin in range(10) for hook in range(5)]
+WEBHOOKS = [f"Plugin{plugin}:hook{hook}" for plugin in range(10) for hook in range(5)]
 
 
 def new_delivery(number: int, body: int = 1500, **fields: Any) -> StoredDelivery:
     """Return a delivery as a sender such as GitHub makes it."""
     request = StoredRequest("POST", "/github?source=1", HEADERS, b"x" * body, "192.0.2.1", True)
-    fields = {"route": ROUTES[0], "state": DeliveryState.RECEIVED, "received_at": time.time(), "ack": "now", **fields}
+    fields = {
+        "webhook": WEBHOOKS[0],
+        "state": DeliveryState.RECEIVED,
+        "received_at": time.time(),
+        "ack": "now",
+        **fields,
+    }
     return StoredDelivery(number, request_id=f"r{number}", request=request, **fields)
 
 
@@ -149,7 +155,7 @@ def fill(path: Path, rows: int) -> None:
             new_delivery(
                 number,
                 100,
-                route=ROUTES[(number * 7919 >> 4) % len(ROUTES)],
+                webhook=WEBHOOKS[(number * 7919 >> 4) % len(WEBHOOKS)],
                 state=STATES[number % len(STATES)],
                 received_at=now - 6 * DAY * (1 - number / rows),
                 outcome=OK,
@@ -167,19 +173,19 @@ def queries(rows: int) -> Iterator[tuple[str, DeliveryQuery]]:
     now = time.time()
     yield "newest", DeliveryQuery()
     yield "id", DeliveryQuery(before=rows // 2)
-    yield "route", DeliveryQuery(route=ROUTES[1])
-    yield "route, old", DeliveryQuery(route=ROUTES[4], before=rows // 100)
-    yield "plugin", DeliveryQuery(route="Plugin3")
+    yield "webhook", DeliveryQuery(webhook=WEBHOOKS[1])
+    yield "webhook, old", DeliveryQuery(webhook=WEBHOOKS[4], before=rows // 100)
+    yield "plugin", DeliveryQuery(webhook="Plugin3")
     for state in DeliveryState:
         yield state, DeliveryQuery(states=[state])
     yield "all states", DeliveryQuery(states=list(DeliveryState))
     yield (
         "failed or dead of a plugin",
-        DeliveryQuery(route="Plugin3", states=[DeliveryState.FAILED, DeliveryState.DEAD], limit=100),
+        DeliveryQuery(webhook="Plugin3", states=[DeliveryState.FAILED, DeliveryState.DEAD], limit=100),
     )
     yield "time", DeliveryQuery(since=now - 4 * DAY, until=now - 3 * DAY)
     yield "failed, by time", DeliveryQuery(states=[DeliveryState.FAILED], since=now - 4 * DAY, until=now - 3 * DAY)
-    yield "route, by time", DeliveryQuery(route=ROUTES[1], until=now - 5 * DAY)
+    yield "webhook, by time", DeliveryQuery(webhook=WEBHOOKS[1], until=now - 5 * DAY)
 
 
 async def measure_lists(directory: Path, rows: int) -> bool:

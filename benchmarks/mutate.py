@@ -1,7 +1,7 @@
 """Change modules in many small ways, and count how many of the changes their tests notice.
 
 Run `pip install cosmic-ray`, and then `python benchmarks/mutate.py TARGET [--jobs 2]`. The targets are `http1`, the rules of HTTP,
-which take about five minutes of CPU time, `verify`, the verification of webhooks' senders, `journal`, their stores and queue, which
+which take about five minutes of CPU time, `verify`, the verification of webhooks' sources, `journal`, their stores and queue, which
 take about 20 minutes, `outbox`, what is sent and which origin is next, which take about 40 minutes, and `status`. With `--module _queue`, only modules whose names contain this are changed, and with `--every 4`, only
 each fourth change is tested. The changes are of two kinds:
 
@@ -157,7 +157,7 @@ TARGETS = {
         {
             "verify/_[a-z]*.py": (
                 "tests.verify.test_vectors",
-                "tests.verify.test_senders",
+                "tests.verify.test_sources",
                 "tests.verify.test_schemes",
                 "tests.verify.test_malformed",
                 "tests.verify.test_oracles",

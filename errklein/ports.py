@@ -437,19 +437,19 @@ class Journal(Protocol):
     ) -> Deferred[StoredDelivery | None]:
         """Store a new delivery, unless its key is known. Both are one transaction.
 
-        :param delivery: The delivery, with its request, in the state RECEIVED. Its sender may have got no response yet.
-        Those of its route with the same key that are DEAD, FAILED or REFUSED are superseded by it, also when it is passed to `log`.
+        :param delivery: The delivery, with its request, in the state RECEIVED. Its source may have got no response yet.
+        Those of its webhook with the same key that are DEAD, FAILED or REFUSED are superseded by it, also when it is passed to `log`.
 
         :param lease: Lease it at once for this many seconds; its state is RUNNING then, and its attempt 1.
         :param window: The seconds for which the key of the delivery is remembered. Without it, the key isn't compared either.
-        :returns: None if the delivery was stored. Otherwise the earlier delivery with the same route and key, which is neither
+        :returns: None if the delivery was stored. Otherwise the earlier delivery with the same webhook and key, which is neither
             DEAD nor FAILED; the new one is stored as a DUPLICATE, without its request.
         """
 
     def lease(
-        self, route: str, count: int, seconds: float, ordered: bool = False, held: Sequence[int] = ()
+        self, webhook: str, count: int, seconds: float, ordered: bool = False, held: Sequence[int] = ()
     ) -> Deferred[Sequence[StoredDelivery]]:
-        """Return up to `count` deliveries of a route that are due, oldest first, with their requests.
+        """Return up to `count` deliveries of a webhook that are due, oldest first, with their requests.
 
         Their state becomes RUNNING, and their attempt one higher. Nobody else gets them for this many seconds, or until `extend`.
         Due are deliveries in the state RECEIVED, those in RETRY whose time has come or is over two hours ahead (the clock was set), and those in RUNNING whose lease has ended,
@@ -457,7 +457,7 @@ class Journal(Protocol):
 
         Fewer are returned, but at least one, if their bodies would have more than 16 MB together.
 
-        :param ordered: Only the oldest unfinished delivery of the route is considered, whether it is due or not.
+        :param ordered: Only the oldest unfinished delivery of the webhook is considered, whether it is due or not.
         :param held: Deliveries that the caller is still busy with, and which aren't returned: their lease may seem to have ended,
             since the clock was set, or `retry_at` may have taken effect without the caller knowing.
         """
@@ -474,7 +474,7 @@ class Journal(Protocol):
     def finish(self, id: int, outcome: Outcome) -> Deferred[None]:
         """End the last attempt: DONE if it succeeded, else FAILED.
 
-        What only a further attempt needs is removed: the headers that authenticate the sender, and large bodies.
+        What only a further attempt needs is removed: the headers that authenticate the source, and large bodies.
         """
 
     def bury(self, id: int, outcome: Outcome) -> Deferred[None]:
@@ -487,19 +487,19 @@ class Journal(Protocol):
         """Write something that changes nothing. Fails as other writes do, such as on a full disk."""
 
     def waiting(self) -> Deferred[Sequence[str]]:
-        """Return the routes with deliveries in the states RECEIVED, RETRY or RUNNING."""
+        """Return the webhooks with deliveries in the states RECEIVED, RETRY or RUNNING."""
 
-    def next_due(self, route: str, ordered: bool = False) -> Deferred[float | None]:
-        """Return the Unix time at which `lease` has something to return for the route; None if nothing is waiting.
+    def next_due(self, webhook: str, ordered: bool = False) -> Deferred[float | None]:
+        """Return the Unix time at which `lease` has something to return for the webhook; None if nothing is waiting.
 
         Deliveries in the state RUNNING aren't waiting. With `ordered`, it is the time of the oldest unfinished delivery.
         """
 
-    def pause(self, route: str, paused: bool) -> Deferred[None]:
-        """Store that the deliveries of the route wait, or don't any more. `lease` and `next_due` ignore it."""
+    def pause(self, webhook: str, paused: bool) -> Deferred[None]:
+        """Store that the deliveries of the webhook wait, or don't any more. `lease` and `next_due` ignore it."""
 
     def paused(self) -> Deferred[Sequence[str]]:
-        """Return the routes that `pause` has stored as paused."""
+        """Return the webhooks that `pause` has stored as paused."""
 
     def once(self, id: int, key: str) -> Deferred[bool]:
         """Return True the first time that it is called for this delivery and key, also in later attempts; False afterwards."""
@@ -510,11 +510,11 @@ class Journal(Protocol):
         Nothing waits for it, so a crash may lose the last second of them. Errors are logged, and never raised.
         """
 
-    def count(self, route: str) -> None:
-        """Count a successful delivery of the route soon, instead of storing it. A crash may lose the last second."""
+    def count(self, webhook: str) -> None:
+        """Count a successful delivery of the webhook soon, instead of storing it. A crash may lose the last second."""
 
     def counted(self, query: DeliveryQuery) -> Deferred[int]:
-        """Return the number of deliveries that were only counted, of the query's route, states and times, to the minute.
+        """Return the number of deliveries that were only counted, of the query's webhook, states and times, to the minute.
 
         Such a delivery is DONE, and has neither a key nor a reason.
         """
@@ -528,7 +528,7 @@ class Journal(Protocol):
     def get(self, id: int) -> Deferred[StoredDelivery | None]:
         """Return a delivery with its request and attempts; None if it is unknown."""
 
-    def routes(self) -> Deferred[Sequence[str]]:
+    def webhooks(self) -> Deferred[Sequence[str]]:
         """Return the webhooks that have or had deliveries, or were paused."""
 
     def replay(self, ids: Sequence[int], force: bool = False) -> Deferred[Sequence[int]]:
@@ -545,11 +545,11 @@ class Journal(Protocol):
 
 
 class LaterDeliveries(Protocol):
-    """Runs the deliveries whose sender has got 202."""
+    """Runs the deliveries whose source has got 202."""
 
     @property
     def paused(self) -> Collection[str]:
-        """The routes that are paused: their deliveries are recorded, and run later."""
+        """The webhooks that are paused: their deliveries are recorded, and run later."""
 
     def accept(self, delivery: StoredDelivery, window: float) -> Deferred[StoredDelivery | None]:
         """Record a delivery as `Journal.record` does, and run it later."""

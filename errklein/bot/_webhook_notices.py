@@ -62,13 +62,13 @@ class WebhookNotices:
 
     def delivery_dead(self, delivery: StoredDelivery, outcome: Outcome) -> None:
         """Send a notice of a delivery that has just been given up; of further ones of its webhook, their number."""
-        route, attempts = delivery.route, f"{delivery.attempt} attempt{'s' * (delivery.attempt != 1)}"
-        dead = f"The delivery {delivery.id} of {route} is dead after {attempts}"
+        webhook, attempts = delivery.webhook, f"{delivery.attempt} attempt{'s' * (delivery.attempt != 1)}"
+        dead = f"The delivery {delivery.id} of {webhook} is dead after {attempts}"
         self._notices.post(
-            ("dead", route),
+            ("dead", webhook),
             f"{dead}: {described(outcome)}. See {self._prefix}delivery {delivery.id}",
             f"{dead}, see {self._prefix}delivery {delivery.id}",
-            more=f"More dead deliveries of {route}: {{count}}. See {self._prefix}deliveries {route} dead",
+            more=f"More dead deliveries of {webhook}: {{count}}. See {self._prefix}deliveries {webhook} dead",
             interval=INTERVAL,
         )
 
@@ -89,7 +89,7 @@ class WebhookNotices:
         """Send a notice that the response is overdue."""
         self._notices.post(
             ("overdue", hook.key),
-            f"The webhook {hook} ({hook.declaration.rule}) has not responded in {seconds:g} s. Its sender got 504, "
+            f"The webhook {hook} ({hook.declaration.rule}) has not responded in {seconds:g} s. Its source got 504, "
             f"and the handler is still running (request {request_id}).",
             interval=INTERVAL,
         )
@@ -108,7 +108,7 @@ class WebhookNotices:
             clients.remove(client)
         clients.appendleft(client)
         name = f"the webhook {hook} ({hook.declaration.rule})"
-        advice = f"If it is your sender, {_ADVICE[kind]}, and let it send again. See {self._prefix}deliveries {hook.route} refused"
+        advice = f"If the source is yours, {_ADVICE[kind]}, and let it send again. See {self._prefix}deliveries {hook.full_name} refused"
         self._notices.post(
             ("refused", hook.key, kind),
             f"A request for {name} from {client} was refused: {truncated(reason, 200)}. {advice}",

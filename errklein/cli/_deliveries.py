@@ -66,14 +66,14 @@ def run_action(archive: JournalArchive, known: argparse.Namespace, is_running: C
         return _list(archive, [*known.words, *(["grouped"] if known.grouped else [])], known.json)
     if known.what == "replay":
         words = [*known.words, *(["force"] if known.force else [])]
-        return _replay(archive, parse_replay(words, time.time(), {}, archive.routes()), known.wait, is_running)
+        return _replay(archive, parse_replay(words, time.time(), {}, archive.webhooks()), known.wait, is_running)
     if known.what == "export":
         return _each(archive, known.ids, lambda delivery: _export(delivery, Path(known.directory)))
     return _each(archive, known.ids, _print_json if known.json else _print_details)
 
 
 def _list(archive: JournalArchive, words: Sequence[str], as_json: bool) -> int:
-    query, is_grouped = parse_list(words, time.time(), {}, archive.routes())
+    query, is_grouped = parse_list(words, time.time(), {}, archive.webhooks())
     found = archive.find(query)
     if as_json:
         for delivery in found:
@@ -89,7 +89,7 @@ def _list(archive: JournalArchive, words: Sequence[str], as_json: bool) -> int:
 def _replay(archive: JournalArchive, given: ReplayWords, wait: float, is_running: Callable[[], bool]) -> int:
     """Let deliveries run, and print their outcome, or what they wait for. Return 0 if each has succeeded, or can't run yet.
 
-    Those that the sender has repeated are skipped, which is a failure only if they were given by their ids.
+    Those that the source has repeated are skipped, which is a failure only if they were given by their ids.
     """
     ids = given.ids or [delivery.id for delivery in archive.find(given.query)]
     before = _current(archive, ids)
@@ -101,7 +101,7 @@ def _replay(archive: JournalArchive, given: ReplayWords, wait: float, is_running
             continue
         if one is not None and one.superseded_by and not given.force:
             _complain(
-                f"{number} is skipped: the sender has repeated it as {one.superseded_by}; --force replays it, too"
+                f"{number} is skipped: the source has repeated it as {one.superseded_by}; --force replays it, too"
             )
             refused += [number] if given.ids else []
         else:

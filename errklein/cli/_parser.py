@@ -72,9 +72,9 @@ BOT_EXTRA_BACKEND_DIR.
 examples:
   errklein backends
 
-# sign: sign a request, to test a webhook that verifies its sender
-Print a curl command that posts the file with the signature of a sender such as github. The
-command has the signature, and not the secret. Many senders sign the time, too: use the
+# sign: sign a request, to test a webhook that verifies its source
+Print a curl command that posts the file with the signature of a source such as github. The
+command has the signature, and not the secret. Many sources sign the time, too: use the
 command within five minutes.
 
 examples:
@@ -238,7 +238,7 @@ def _add_deliveries(add: Callable[..., Parser]) -> None:
     ids = _parent("ids", metavar="ID", nargs="+", type=_delivery_id, help="the id of a delivery")
     add = _add_actions(add("deliveries"))
     words = (
-        "Plugin:method or Plugin; states; since TIME, until TIME, status STATUS, reason TEXT, sender-id ID, before ID, "
+        "Plugin:method or Plugin; states; since TIME, until TIME, status STATUS, reason TEXT, source-id ID, before ID, "
         "limit COUNT"
     )
     listing = add("list", "print the latest deliveries, each in one line", as_json)
@@ -251,7 +251,7 @@ def _add_deliveries(add: Callable[..., Parser]) -> None:
     add("show", "print deliveries with their attempts, headers and bodies", ids, as_json)
     replay = add("replay", "run deliveries once more, and wait for their outcome")
     replay.add_argument("words", metavar="ID|WORD", nargs="+", help=f"ids of deliveries, or {words}")
-    replay.add_argument("--force", action="store_true", help="replay also those that the sender has repeated meanwhile")
+    replay.add_argument("--force", action="store_true", help="replay also those that the source has repeated meanwhile")
     replay.add_argument(
         "--wait", metavar="SECONDS", type=float, default=10.0, help="the time to wait for the outcome (default: 10)"
     )

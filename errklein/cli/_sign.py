@@ -1,4 +1,4 @@
-"""The command `errklein sign`: signs a request as a sender would, to test a webhook."""
+"""The command `errklein sign`: signs a request as a source would, to test a webhook."""
 
 from __future__ import annotations
 

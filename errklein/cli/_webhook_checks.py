@@ -32,7 +32,7 @@ def secret_problems(hooks: Iterable[Hook]) -> Iterator[str]:
             try:
                 read_secret(reference)
             except SecretError as error:
-                yield f"{hook.route} responds with 503, since its requests can't be verified: {error}"
+                yield f"{hook.full_name} responds with 503, since its requests can't be verified: {error}"
 
 
 def webhook_warnings(plugins: Sequence[BotPlugin], configure: Callable[[Hook], Hook]) -> Iterator[str]:
@@ -42,11 +42,11 @@ def webhook_warnings(plugins: Sequence[BotPlugin], configure: Callable[[Hook], H
         for hook in configured_hooks(plugin, configure):
             declared, author = hook.declaration, HookDeclaration.of(hook.handler)
             if author is not None and author.verify is not None and declared.verify is None:
-                yield f"WEBHOOKS[{hook.route!r}]: anyone can call this webhook, since its verification is switched off"
+                yield f"WEBHOOKS[{hook.full_name!r}]: anyone can call this webhook, since its verification is switched off"
             if "GET" in declared.methods and not (
                 declared.methods_given or declared.verify or isinstance(plugin, CorePlugin)
             ):
-                by_links.append(hook.route)
+                by_links.append(hook.full_name)
     if by_links:
         yield (
             f"the preview of a posted link calls these webhooks, since they accept GET by default: {', '.join(by_links)}; "

@@ -41,17 +41,17 @@ class Deliveries(CorePlugin):
 
     @admin_by_default
     @botcmd(
-        syntax="[ROUTE] [STATE …] [since TIME] [until TIME] [status STATUS] [reason TEXT] [sender-id ID] [limit COUNT] [before ID] [grouped]"
+        syntax="[WEBHOOK] [STATE …] [since TIME] [until TIME] [status STATUS] [reason TEXT] [source-id ID] [limit COUNT] [before ID] [grouped]"
     )
     async def deliveries(self, msg: Message, args: str) -> str:
         """List the latest deliveries of webhooks, or groups of them.
 
-        Usage: !deliveries [ROUTE] [STATE …] [since TIME] [until TIME] [status STATUS] [reason TEXT] [sender-id ID]
+        Usage: !deliveries [WEBHOOK] [STATE …] [since TIME] [until TIME] [status STATUS] [reason TEXT] [source-id ID]
         [limit COUNT] [before ID] [grouped]
 
-        ROUTE is Plugin:method, Plugin or the path of a webhook. A state is received, running, retry, done, dead, failed,
+        WEBHOOK is Plugin:method, Plugin or the path of a webhook. A state is received, running, retry, done, dead, failed,
         duplicate or refused. A time is a duration such as 10min, 2h or 3d, or an ISO date. With grouped, deliveries with the
-        same reason are shown together, with the ids to replay, or those that the sender must send again.
+        same reason are shown together, with the ids to replay, or those that the source must send again.
         """
         words = _split(args)
         query, is_grouped = await self._parsed(parse_list, words)
@@ -90,15 +90,15 @@ class Deliveries(CorePlugin):
         return "\n".join(lines)
 
     @admin_by_default
-    @botcmd(syntax="ID … | [ROUTE] [STATE …] [since TIME] [until TIME] [force]")
+    @botcmd(syntax="ID … | [WEBHOOK] [STATE …] [since TIME] [until TIME] [force]")
     async def delivery_replay(self, msg: Message, args: str) -> str:
         """Run deliveries once more.
 
         Usage: !delivery replay ID … [force]
-        !delivery replay [ROUTE] [STATE …] [since TIME] [until TIME] [force]
+        !delivery replay [WEBHOOK] [STATE …] [since TIME] [until TIME] [force]
 
         The words of the second form are those of !deliveries. Without a state, failed and dead deliveries run. At most 1000
-        run at a time, the latest ones. Those that the sender has repeated meanwhile run only with force.
+        run at a time, the latest ones. Those that the source has repeated meanwhile run only with force.
         """
         given = await self._parsed(parse_replay, _split(args))
         ids = given.ids or [one.id for one in await _read(self._journal.find(given.query))]
@@ -114,39 +114,39 @@ class Deliveries(CorePlugin):
         text = f"Replaying {_counted(len(replayed))}."
         if repeated:
             force = f"add {code('force')} to replay {'them' if repeated[1:] else 'it'}, too"
-            text += f" The sender has repeated {_beginning(repeated)}; {force}."
+            text += f" The source has repeated {_beginning(repeated)}; {force}."
         if others:
             text += f" Others can't be replayed: they are unknown, due or running already, or their body isn't stored: {_beginning(others)}"
         return text
 
     @admin_by_default
-    @botcmd(syntax="[ROUTE]")
+    @botcmd(syntax="[WEBHOOK]")
     async def webhook_pause(self, msg: Message, args: str) -> str:
         """Let the deliveries of a webhook wait.
 
-        Usage: !webhook pause [ROUTE]
+        Usage: !webhook pause [WEBHOOK]
 
         Requests are verified, recorded and get 202. They run after !webhook resume, also if the bot restarts meanwhile.
-        Without a route, the paused webhooks are listed.
+        Without a webhook, the paused webhooks are listed.
         """
         if not args.strip():
             return f"Paused: {plain(', '.join(sorted(self._queue.paused))) or 'none'}."
-        routes = self._routes(args)
-        for route in routes:
-            await _read(self._queue.pause(route))
-        return f"Paused {plain(', '.join(routes))}."
+        webhooks = self._webhooks(args)
+        for webhook in webhooks:
+            await _read(self._queue.pause(webhook))
+        return f"Paused {plain(', '.join(webhooks))}."
 
     @admin_by_default
-    @botcmd(syntax="ROUTE")
+    @botcmd(syntax="WEBHOOK")
     async def webhook_resume(self, msg: Message, args: str) -> str:
         """Run the deliveries of a paused webhook.
 
-        Usage: !webhook resume ROUTE
+        Usage: !webhook resume WEBHOOK
         """
-        routes = self._routes(args)
-        for route in routes:
-            await _read(self._queue.resume(route))
-        return f"Resumed {plain(', '.join(routes))}."
+        webhooks = self._webhooks(args)
+        for webhook in webhooks:
+            await _read(self._queue.resume(webhook))
+        return f"Resumed {plain(', '.join(webhooks))}."
 
     @property
     def _journal(self) -> Journal:
@@ -156,24 +156,24 @@ class Deliveries(CorePlugin):
     def _queue(self) -> DeliveryQueue:
         return self._bot.delivery_queue
 
-    def _routes(self, args: str) -> list[str]:
-        """Return the routes of a route, plugin or path. A route may be that of an inactive plugin."""
+    def _webhooks(self, args: str) -> list[str]:
+        """Return the webhooks of a webhook, plugin or path. A webhook may be that of an inactive plugin."""
         known = {*self._hooks().values(), *self._queue.paused}
         words = _split(args)
-        name = self._checked(parse_words, words, {*known, *(word for word in words if ":" in word)}).route
+        name = self._checked(parse_words, words, {*known, *(word for word in words if ":" in word)}).webhook
         if name is None:
             raise CommandError("Name a webhook, as Plugin:method, or a plugin.")
-        return sorted(route for route in known if f"{route}:".startswith(f"{name}:")) or [name]
+        return sorted(webhook for webhook in known if f"{webhook}:".startswith(f"{name}:")) or [name]
 
     def _hooks(self) -> dict[str, str]:
-        return {route.rule: route.hook.route for route in self._bot.web.routes.hooks()}
+        return {route.rule: route.hook.full_name for route in self._bot.web.routes.hooks()}
 
     async def _parsed(self, parse: Callable[..., T], words: Sequence[str]) -> T:
-        return self._checked(parse, words, await _read(self._journal.routes()))
+        return self._checked(parse, words, await _read(self._journal.webhooks()))
 
-    def _checked(self, parse: Callable[..., T], words: Sequence[str], routes: Iterable[str]) -> T:
+    def _checked(self, parse: Callable[..., T], words: Sequence[str], webhooks: Iterable[str]) -> T:
         try:
-            return parse(words, self._bot.now(), self._hooks(), routes)
+            return parse(words, self._bot.now(), self._hooks(), webhooks)
         except InvalidWords as error:
             raise CommandError(f"{plain(truncated(str(error), 2 * _LINE))}.") from error
 

@@ -146,7 +146,7 @@ class Webserver(CorePlugin):
                 "handler": str(route.hook),
                 "methods": sorted(route.methods or route.hook.declaration.methods),
                 "shadowed_by": str(route.shadowed_by or ""),
-                "summary": route.hook.declaration.summary + (", paused" if route.hook.route in paused else ""),
+                "summary": route.hook.declaration.summary + (", paused" if route.hook.full_name in paused else ""),
             }
             for route in self._bot.web.routes.hooks()
         ]

@@ -30,9 +30,9 @@ class JournalArchive:
         """Return a delivery with its request, as `Journal.get` does; None if it is unknown."""
         return _reading.get(self._database, id)
 
-    def routes(self) -> Sequence[str]:
+    def webhooks(self) -> Sequence[str]:
         """Return the webhooks that have or had deliveries, or were paused."""
-        return _reading.routes(self._database)
+        return _reading.webhooks(self._database)
 
     def replay(self, ids: Sequence[int], force: bool = False, user: str = "") -> Sequence[int]:
         """Let the bot run deliveries once more: a running bot within about a second, otherwise when it is started.

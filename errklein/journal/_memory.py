@@ -95,9 +95,9 @@ class MemoryJournal:
         # The sizes of unverified deliveries that wait or run.
         self._waiting: dict[int, int] = {}
         self._once: dict[int, set[str]] = {}
-        # Those that were given up or refused and not repeated, by route and key.
+        # Those that were given up or refused and not repeated, by webhook and key.
         self._given_up: dict[tuple[str, str], set[int]] = {}
-        # The numbers of deliveries that were only counted, by route and minute.
+        # The numbers of deliveries that were only counted, by webhook and minute.
         self._counted: Counter[tuple[str, float]] = Counter()
         self._paused: set[str] = set()
         self._last_id = 0
@@ -119,7 +119,7 @@ class MemoryJournal:
         if not delivery.verified and sum(self._waiting.values()) > self._max_bytes // 4:
             return fail(JournalError(UNVERIFIED_FULL))
         if delivery.key and window:
-            self._keys[delivery.verified][delivery.route, delivery.key] = (delivery.id, self._now() + window)
+            self._keys[delivery.verified][delivery.webhook, delivery.key] = (delivery.id, self._now() + window)
         entry = self._add(delivery)
         if lease:
             self._begin(entry, lease)
@@ -131,7 +131,7 @@ class MemoryJournal:
         # Keys are remembered in the order of their arrival, so most of those that have expired come first.
         while keys and (next(iter(keys.values()))[1] <= now or len(keys) > most):
             del keys[next(iter(keys))]
-        number, expires = keys.get((delivery.route, delivery.key), (0, 0.0))
+        number, expires = keys.get((delivery.webhook, delivery.key), (0, 0.0))
         if expires <= now:
             return None
         entry = self._entries.get(number)
@@ -151,7 +151,7 @@ class MemoryJournal:
         entry = _KeptDelivery(delivery._replace(request=None, attempts=()), logged, whole, self._now())
         self._entries[delivery.id] = entry
         if delivery.key and delivery.state not in (DeliveryState.DUPLICATE, DeliveryState.REFUSED):
-            for other in self._known_entries(self._given_up.pop((delivery.route, delivery.key), ())):
+            for other in self._known_entries(self._given_up.pop((delivery.webhook, delivery.key), ())):
                 if other.delivery.state in (*GIVEN_UP, DeliveryState.REFUSED):
                     other.change(superseded_by=delivery.id)
         self._count(entry)
@@ -177,7 +177,7 @@ class MemoryJournal:
         """Drop the oldest finished deliveries if there are too many with this one."""
         state = entry.delivery.state
         if state in (*GIVEN_UP, DeliveryState.REFUSED) and entry.delivery.key and not entry.delivery.superseded_by:
-            self._given_up.setdefault((entry.delivery.route, entry.delivery.key), set()).add(entry.delivery.id)
+            self._given_up.setdefault((entry.delivery.webhook, entry.delivery.key), set()).add(entry.delivery.id)
         if state in UNFINISHED:
             if not entry.delivery.verified:
                 self._waiting[entry.delivery.id] = entry.size
@@ -187,7 +187,7 @@ class MemoryJournal:
             for number in budget.add(entry):
                 dropped = self._entries.pop(number).delivery
                 self._once.pop(number, None)
-                keys, place = self._keys[dropped.verified], (dropped.route, dropped.key)
+                keys, place = self._keys[dropped.verified], (dropped.webhook, dropped.key)
                 self._given_up.get(place, set()).discard(number)
                 if not self._given_up.get(place, True):
                     del self._given_up[place]
@@ -195,10 +195,10 @@ class MemoryJournal:
                     del keys[place]
 
     def lease(
-        self, route: str, count: int, seconds: float, ordered: bool = False, held: Sequence[int] = ()
+        self, webhook: str, count: int, seconds: float, ordered: bool = False, held: Sequence[int] = ()
     ) -> Deferred[Sequence[StoredDelivery]]:
         """See `Journal.lease`."""
-        waiting = self._unfinished(route)[: 1 if ordered else None]
+        waiting = self._unfinished(webhook)[: 1 if ordered else None]
         due = [entry for entry in waiting if self._is_due(entry) and entry.delivery.id not in held][:count]
         due = due[: fitting(entry.size for entry in due)]
         for entry in due:
@@ -212,15 +212,15 @@ class MemoryJournal:
 
     def _is_due(self, entry: _KeptDelivery) -> bool:
         delivery = entry.delivery
-        # The lease of a delivery with `ack="after"` doesn't end: its sender has no promise of another attempt.
+        # The lease of a delivery with `ack="after"` doesn't end: its source has no promise of another attempt.
         never = delivery.state is DeliveryState.RUNNING and delivery.ack != "now"
         return not (never or 0.0 < delivery.due_at - self._now() <= FURTHEST)
 
-    def _unfinished(self, route: str | None = None) -> list[_KeptDelivery]:
+    def _unfinished(self, webhook: str | None = None) -> list[_KeptDelivery]:
         return [
             entry
             for _, entry in sorted(self._entries.items())
-            if entry.delivery.state in UNFINISHED and route in (None, entry.delivery.route)
+            if entry.delivery.state in UNFINISHED and webhook in (None, entry.delivery.webhook)
         ]
 
     def extend(self, ids: Sequence[int], seconds: float) -> Deferred[None]:
@@ -266,7 +266,7 @@ class MemoryJournal:
         kept = [entry.delivery for entry in self._entries.values()]
         received = [entry.delivery.received_at for entry in self._unfinished()]
         running = sum(one.state is DeliveryState.RUNNING for one in kept)
-        dead = Counter(one.route for one in kept if one.state is DeliveryState.DEAD)
+        dead = Counter(one.webhook for one in kept if one.state is DeliveryState.DEAD)
         oldest_kept = min((one.received_at for one in kept), default=0.0)
         oldest = min(received, default=0.0)
         return succeed(QueueDepth(len(received) - running, running, dead.total(), oldest, dead, 0, oldest_kept))
@@ -277,20 +277,20 @@ class MemoryJournal:
 
     def waiting(self) -> Deferred[Sequence[str]]:
         """See `Journal.waiting`."""
-        return succeed(sorted({entry.delivery.route for entry in self._unfinished()}))
+        return succeed(sorted({entry.delivery.webhook for entry in self._unfinished()}))
 
-    def next_due(self, route: str, ordered: bool = False) -> Deferred[float | None]:
+    def next_due(self, webhook: str, ordered: bool = False) -> Deferred[float | None]:
         """See `Journal.next_due`."""
         times = [
             entry.delivery.due_at
-            for entry in self._unfinished(route)[: 1 if ordered else None]
+            for entry in self._unfinished(webhook)[: 1 if ordered else None]
             if entry.delivery.state is not DeliveryState.RUNNING
         ]
         return succeed(min(times, default=None))
 
-    def pause(self, route: str, paused: bool) -> Deferred[None]:
+    def pause(self, webhook: str, paused: bool) -> Deferred[None]:
         """See `Journal.pause`."""
-        (self._paused.add if paused else self._paused.discard)(route)
+        (self._paused.add if paused else self._paused.discard)(webhook)
         return succeed(None)
 
     def paused(self) -> Deferred[Sequence[str]]:
@@ -314,11 +314,11 @@ class MemoryJournal:
                     delivery.attempt, delivery.received_at, entry.delivery.outcome
                 )
 
-    def count(self, route: str) -> None:
+    def count(self, webhook: str) -> None:
         """See `Journal.count`."""
         if self._redaction.level == "off":
             return
-        self._counted[route, self._now() // 60] += 1
+        self._counted[webhook, self._now() // 60] += 1
         if len(self._counted) > MAX_COUNTS:
             del self._counted[next(iter(self._counted))]
 
@@ -327,8 +327,10 @@ class MemoryJournal:
         first, last = (query.since or 0) // 60, inf if query.until is None else query.until // 60
         counted = (
             number
-            for (route, minute), number in self._counted.items()
-            if query.has_counted and first <= minute <= last and f"{route}:".startswith(f"{query.route or route}:")
+            for (webhook, minute), number in self._counted.items()
+            if query.has_counted
+            and first <= minute <= last
+            and f"{webhook}:".startswith(f"{query.webhook or webhook}:")
         )
         return succeed(sum(counted))
 
@@ -348,10 +350,10 @@ class MemoryJournal:
         earlier = [one for number, one in sorted(entry.attempts.items()) if number < entry.delivery.attempt]
         return succeed(entry.delivery._replace(request=entry.logged, attempts=earlier))
 
-    def routes(self) -> Deferred[Sequence[str]]:
-        """See `Journal.routes`."""
-        recorded = (entry.delivery.route for entry in self._entries.values())
-        return succeed(sorted({*recorded, *self._paused, *(route for route, _ in self._counted)}))
+    def webhooks(self) -> Deferred[Sequence[str]]:
+        """See `Journal.webhooks`."""
+        recorded = (entry.delivery.webhook for entry in self._entries.values())
+        return succeed(sorted({*recorded, *self._paused, *(webhook for webhook, _ in self._counted)}))
 
     def replay(self, ids: Sequence[int], force: bool = False) -> Deferred[Sequence[int]]:
         """See `Journal.replay`."""
@@ -412,7 +414,7 @@ class _Budget:
 
 def _matches(query: DeliveryQuery, delivery: StoredDelivery) -> bool:
     return (
-        (query.route is None or delivery.route == query.route or delivery.route.startswith(query.route + ":"))
+        (query.webhook is None or delivery.webhook == query.webhook or delivery.webhook.startswith(query.webhook + ":"))
         and (query.states is None or delivery.state in query.states)
         and (query.since is None or delivery.received_at >= query.since)
         and (query.until is None or delivery.received_at <= query.until)

@@ -22,10 +22,10 @@ from errklein.running.rate_limit import RateLimit
 from errklein.webhooks.deliveries import DeliveryState, Outcome, Postponed, StoredDelivery
 
 CAPACITY = 128
-"""The number of deliveries in memory. A route alone gets half of it."""
+"""The number of deliveries in memory. A webhook alone gets half of it."""
 
 MEMORY = 64_000_000
-"""The size of the bodies in memory, in bytes. A route alone gets half of it, but at least one lease. The limit for bodies that wait
+"""The size of the bodies in memory, in bytes. A webhook alone gets half of it, but at least one lease. The limit for bodies that wait
 for the disk is the same."""
 
 LEASE = 60.0
@@ -43,13 +43,13 @@ _log = Logger()
 class DeliveryQueue:
     """Runs deliveries, each at most once at a time, until it is done or given up.
 
-    The journal holds the deliveries. In memory are only those that run, up to `capacity`; a route gets half of the places that
-    other routes leave. All decisions are made in `_turn`, which one delayed call starts when the next decision is due.
+    The journal holds the deliveries. In memory are only those that run, up to `capacity`; a webhook gets half of the places that
+    other webhooks leave. All decisions are made in `_turn`, which one delayed call starts when the next decision is due.
 
     Due times are Unix times, since they survive a restart. Other times are those of the reactor's clock, which is never set.
 
     :param run: Calls the handler. Fires when the handler has ended, whether or not it has exceeded its time limit.
-    :param policy: Returns the policy of a route, also while its plugin is inactive.
+    :param policy: Returns the policy of a webhook, also while its plugin is inactive.
     :param dead: Called for each delivery that is given up, without its request, after it was stored as DEAD.
     :param now: Returns the Unix time.
     :param chance: Returns a random number from 0 to 1.
@@ -77,24 +77,24 @@ class DeliveryQueue:
         self._running = self._closed = self._loading = self._warned = False
         self._timer: IDelayedCall | None = None
         self._waiting_for_idle: list[Deferred[None]] = []
-        # The places in memory that are taken, by route.
+        # The places in memory that are taken, by webhook.
         self._places: Counter[str] = Counter()
-        # The bytes of the bodies that run or are being read, by route, and of those that wait for the disk.
+        # The bytes of the bodies that run or are being read, by webhook, and of those that wait for the disk.
         self._bytes: Counter[str] = Counter()
         self._accepting = 0
-        # The number of deliveries, by route, that are being recorded and will wait.
+        # The number of deliveries, by webhook, that are being recorded and will wait.
         self._recording: Counter[str] = Counter()
-        # The routes of the deliveries that nobody else may run: until their result is on disk.
+        # The webhooks of the deliveries that nobody else may run: until their result is on disk.
         self._held: dict[int, str] = {}
         self._extend_at = _NEVER
-        # Those that are about to run, and whether the order of their route was kept.
+        # Those that are about to run, and whether the order of their webhook was kept.
         self._leased: list[tuple[StoredDelivery, bool]] = []
         # Routes with deliveries that only the journal has, and when the first of them is due, as Unix time.
         self._due: dict[str, float] = {}
         self._outdated = True
         self._leasing: set[str] = set()
         self._paused: frozenset[str] = frozenset()
-        # What `pause` and `resume` have changed, by route: the journal may have been read before.
+        # What `pause` and `resume` have changed, by webhook: the journal may have been read before.
         self._pauses: dict[str, bool] = {}
         self._postponed: dict[str, float] = {}
         self._unwritten: list[Callable[[], None]] = []
@@ -108,11 +108,11 @@ class DeliveryQueue:
 
     @property
     def paused(self) -> frozenset[str]:
-        """The routes that are paused."""
+        """The webhooks that are paused."""
         return self._paused
 
     async def prepare(self) -> None:
-        """Read which routes are paused. Call it before requests arrive."""
+        """Read which webhooks are paused. Call it before requests arrive."""
         self._paused = frozenset(await self._journal.paused())
 
     def start(self) -> None:
@@ -148,31 +148,31 @@ class DeliveryQueue:
 
         :param window: The seconds for which the key of the delivery is remembered.
         """
-        route, size = delivery.route, _size(delivery)
+        webhook, size = delivery.webhook, _size(delivery)
         # Strangers leave room for others.
         if self._accepting > (MEMORY if delivery.verified else MEMORY // 4):
             return fail(JournalError("too many requests wait for the disk"))
         self._accepting += size
-        at_once = self._may_begin(route)
-        ordered = self._policy(route).ordered
+        at_once = self._may_begin(webhook)
+        ordered = self._policy(webhook).ordered
         if at_once:
-            self._places[route] += 1
-            self._bytes[route] += size
+            self._places[webhook] += 1
+            self._bytes[webhook] += size
             self._hold(delivery)
         else:
-            self._recording[route] += 1
+            self._recording[webhook] += 1
 
         def recorded(result: StoredDelivery | Failure | None) -> StoredDelivery | Failure | None:
             self._accepting -= size
             if not at_once:
-                self._recording[route] -= 1
+                self._recording[webhook] -= 1
                 if result is None:
-                    self._note_due(route, 0.0)
+                    self._note_due(webhook, 0.0)
             elif result is None:
                 self._leased.append((delivery._replace(state=DeliveryState.RUNNING, attempt=1), ordered))
             else:
-                self._places[route] -= 1
-                self._bytes[route] -= size
+                self._places[webhook] -= 1
+                self._bytes[webhook] -= size
                 self._held.pop(delivery.id, None)
             self._soon()
             return result
@@ -184,30 +184,30 @@ class DeliveryQueue:
         """Store the outcome of a delivery that was run elsewhere, again and again until the journal has it."""
         self._write(id, partial(self._journal.finish, id, outcome), lambda: None)
 
-    def pause(self, route: str) -> Deferred[None]:
-        """Begin no more attempts of the route's deliveries from now on, also after a restart, until `resume`.
+    def pause(self, webhook: str) -> Deferred[None]:
+        """Begin no more attempts of the webhook's deliveries from now on, also after a restart, until `resume`.
 
-        The Deferred fires when this is stored. If it fails, the route isn't paused.
+        The Deferred fires when this is stored. If it fails, the webhook isn't paused.
         """
-        return self._set_paused(route, True)
+        return self._set_paused(webhook, True)
 
-    def resume(self, route: str) -> Deferred[None]:
-        """Run the deliveries of a paused route again."""
-        return self._set_paused(route, False)
+    def resume(self, webhook: str) -> Deferred[None]:
+        """Run the deliveries of a paused webhook again."""
+        return self._set_paused(webhook, False)
 
-    def _set_paused(self, route: str, paused: bool) -> Deferred[None]:
-        before = route in self._paused
-        self._note_paused({route: paused})
+    def _set_paused(self, webhook: str, paused: bool) -> Deferred[None]:
+        before = webhook in self._paused
+        self._note_paused({webhook: paused})
 
         def failed(failure: Failure) -> Failure:
-            self._note_paused({route: before})
+            self._note_paused({webhook: before})
             return failure
 
-        return self._journal.pause(route, paused).addErrback(failed).addBoth(self._changed)
+        return self._journal.pause(webhook, paused).addErrback(failed).addBoth(self._changed)
 
     def _note_paused(self, changes: Mapping[str, bool]) -> None:
         self._pauses.update(changes)
-        self._paused = frozenset(route for route in self._paused | changes.keys() if changes.get(route, True))
+        self._paused = frozenset(webhook for webhook in self._paused | changes.keys() if changes.get(webhook, True))
 
     def look(self) -> None:
         """Look for deliveries that can run now: others have changed the journal, or a plugin was activated."""
@@ -272,8 +272,8 @@ class DeliveryQueue:
         if self._outdated and not self._loading:
             Deferred.fromCoroutine(self._load()).addErrback(self._journal_failed)
         elif not self._loading:
-            for route in [route for route in self._due if self._lease_at(route) <= now]:
-                Deferred.fromCoroutine(self._lease(route)).addErrback(self._journal_failed)
+            for webhook in [webhook for webhook in self._due if self._lease_at(webhook) <= now]:
+                Deferred.fromCoroutine(self._lease(webhook)).addErrback(self._journal_failed)
 
     async def _load(self) -> None:
         self._loading = True
@@ -281,8 +281,8 @@ class DeliveryQueue:
         try:
             self._paused = frozenset(await self._journal.paused())
             self._note_paused(self._pauses)
-            for route in await self._journal.waiting():
-                self._due[route] = 0.0
+            for webhook in await self._journal.waiting():
+                self._due[webhook] = 0.0
             self._journal_works()
         except BaseException:
             self._outdated = True
@@ -291,74 +291,74 @@ class DeliveryQueue:
             self._loading = False
             self._soon()
 
-    def _lease_at(self, route: str) -> float:
-        """Return when to lease waiting deliveries of the route, on the reactor's clock."""
-        wait = self._due[route] - self._now()
+    def _lease_at(self, webhook: str) -> float:
+        """Return when to lease waiting deliveries of the webhook, on the reactor's clock."""
+        wait = self._due[webhook] - self._now()
         # Nothing is due in so long a time: the clock was set back.
         wait = min(wait, LONGEST_WAIT) if wait <= FURTHEST else 0.0
         # Time passes between two calls, so what is due now must not be due in zero seconds.
-        return max(self._free_at(route), self._reactor.seconds() + wait if wait > 0 else 0.0)
+        return max(self._free_at(webhook), self._reactor.seconds() + wait if wait > 0 else 0.0)
 
-    def _free_at(self, route: str) -> float:
-        """Return when a delivery of the route may begin if it is due."""
-        if route in self._paused or route in self._leasing or not self._room(route):
+    def _free_at(self, webhook: str) -> float:
+        """Return when a delivery of the webhook may begin if it is due."""
+        if webhook in self._paused or webhook in self._leasing or not self._room(webhook):
             return _NEVER
-        return max(self._postponed.get(route, 0.0), self._journal_again_at)
+        return max(self._postponed.get(webhook, 0.0), self._journal_again_at)
 
-    def _room(self, route: str) -> int:
-        """Return the number of deliveries of the route that may be leased."""
+    def _room(self, webhook: str) -> int:
+        """Return the number of deliveries of the webhook that may be leased."""
         free = self._capacity - self._places.total()
-        if self._bytes[route] and self._bytes[route] + self._bytes.total() >= MEMORY:
+        if self._bytes[webhook] and self._bytes[webhook] + self._bytes.total() >= MEMORY:
             return 0
-        if self._policy(route).ordered:
-            return 0 if self._places[route] or route in self._held.values() else min(1, free)
-        return max(0, (free - self._places[route] + 1) // 2)
+        if self._policy(webhook).ordered:
+            return 0 if self._places[webhook] or webhook in self._held.values() else min(1, free)
+        return max(0, (free - self._places[webhook] + 1) // 2)
 
-    def _may_begin(self, route: str) -> bool:
-        """Return whether a new delivery of the route may begin at once: nothing older waits for its turn."""
-        if not self._running or self._outdated or self._loading or self._recording[route]:
+    def _may_begin(self, webhook: str) -> bool:
+        """Return whether a new delivery of the webhook may begin at once: nothing older waits for its turn."""
+        if not self._running or self._outdated or self._loading or self._recording[webhook]:
             return False
-        waiting = route in self._due and (self._policy(route).ordered or self._due[route] <= self._now())
-        return not waiting and self._free_at(route) <= self._reactor.seconds()
+        waiting = webhook in self._due and (self._policy(webhook).ordered or self._due[webhook] <= self._now())
+        return not waiting and self._free_at(webhook) <= self._reactor.seconds()
 
-    async def _lease(self, route: str) -> None:
-        count = left = self._room(route)
-        ordered = self._policy(route).ordered
-        held = [number for number, other in self._held.items() if other == route]
-        due: float | None = self._due.pop(route)
-        self._places[route] += count
-        self._bytes[route] += LEASE_BYTES
-        self._leasing.add(route)
+    async def _lease(self, webhook: str) -> None:
+        count = left = self._room(webhook)
+        ordered = self._policy(webhook).ordered
+        held = [number for number, other in self._held.items() if other == webhook]
+        due: float | None = self._due.pop(webhook)
+        self._places[webhook] += count
+        self._bytes[webhook] += LEASE_BYTES
+        self._leasing.add(webhook)
         try:
-            leased = await self._journal.lease(route, count, LEASE, ordered, held)
+            leased = await self._journal.lease(webhook, count, LEASE, ordered, held)
             self._journal_works()
             for delivery in leased:
                 self._hold(delivery)
-                self._bytes[route] += _size(delivery)
+                self._bytes[webhook] += _size(delivery)
                 self._leased.append((delivery, ordered))
             left -= len(leased)
             if len(leased) < count:
-                due = await self._journal.next_due(route, ordered)
+                due = await self._journal.next_due(webhook, ordered)
         finally:
-            self._leasing.remove(route)
-            self._places[route] -= left
-            self._bytes[route] -= LEASE_BYTES
+            self._leasing.remove(webhook)
+            self._places[webhook] -= left
+            self._bytes[webhook] -= LEASE_BYTES
             if due is not None:
-                self._note_due(route, due)
+                self._note_due(webhook, due)
             self._soon()
 
-    def _note_due(self, route: str, due_at: float) -> None:
-        self._due[route] = min(due_at, self._due.get(route, due_at))
+    def _note_due(self, webhook: str, due_at: float) -> None:
+        self._due[webhook] = min(due_at, self._due.get(webhook, due_at))
 
     def _hold(self, delivery: StoredDelivery) -> None:
         if not self._held:
             self._extend_at = self._reactor.seconds() + LEASE / 3
-        self._held[delivery.id] = delivery.route
+        self._held[delivery.id] = delivery.webhook
 
     # From a handler's result to the journal.
 
     def _begin(self, delivery: StoredDelivery, in_order: bool) -> None:
-        last, policy = delivery.outcome, self._policy(delivery.route)
+        last, policy = delivery.outcome, self._policy(delivery.webhook)
         result: Deferred[Outcome | Postponed]
         if not self._running or (policy.ordered and not in_order):
             # The bot is stopping, or the plugin was activated after the lease.
@@ -377,13 +377,13 @@ class DeliveryQueue:
     def _ended(self, result: Outcome | Postponed, delivery: StoredDelivery) -> None:
         if self._closed:
             return
-        number, route = delivery.id, delivery.route
-        self._bytes[route] -= _size(delivery)
+        number, webhook = delivery.id, delivery.webhook
+        self._bytes[webhook] -= _size(delivery)
         delivery = delivery._replace(request=None)
-        policy = self._policy(route)
-        self._places[route] -= 1
+        policy = self._policy(webhook)
+        self._places[webhook] -= 1
         if isinstance(result, Postponed):
-            self._postponed[route] = self._reactor.seconds() + result.seconds
+            self._postponed[webhook] = self._reactor.seconds() + result.seconds
             # Due at once, since the reason for the wait ends with the process, or before `look`.
             self._retry_at(delivery, self._now(), None)
         elif result.succeeded or delivery.ack != "now":
@@ -398,7 +398,7 @@ class DeliveryQueue:
         self._write(
             delivery.id,
             partial(self._journal.retry_at, delivery.id, due_at, outcome),
-            partial(self._note_due, delivery.route, due_at),
+            partial(self._note_due, delivery.webhook, due_at),
         )
 
     def _write(self, id: int, write: Callable[[], Deferred[None]], then: Callable[[], object]) -> None:

@@ -58,7 +58,7 @@ def find(database: Database, query: DeliveryQuery) -> Sequence[StoredDelivery]:
         "ids": None if query.ids is None else as_ids(query.ids),
     }
     filters = "".join(sql for name, sql in _FILTERS.items() if parameters[name] is not None)
-    if query.route is None and numbers is None:
+    if query.webhook is None and numbers is None:
         return _page(
             database, f"SELECT id FROM deliveries WHERE {_BOUNDS}{filters} ORDER BY id DESC LIMIT :limit", parameters
         )
@@ -94,7 +94,7 @@ def _routes(database: Database, query: DeliveryQuery) -> list[int]:
     return [
         route
         for route, name in database.read("SELECT id, name FROM routes")
-        if query.route is None or name == query.route or name.startswith(query.route + ":")
+        if query.webhook is None or name == query.webhook or name.startswith(query.webhook + ":")
     ]
 
 
@@ -149,7 +149,7 @@ def depth(database: Database) -> QueueDepth:
 
 
 def waiting(database: Database) -> Sequence[str]:
-    """Return the routes with unfinished deliveries."""
+    """Return the webhooks with unfinished deliveries."""
     return _names(
         database,
         "EXISTS (SELECT 1 FROM deliveries INDEXED BY unfinished WHERE state < 3 AND deliveries.route = routes.id)",
@@ -157,7 +157,7 @@ def waiting(database: Database) -> Sequence[str]:
 
 
 def paused(database: Database) -> Sequence[str]:
-    """Return the routes that are paused."""
+    """Return the webhooks that are paused."""
     return _names(database, "paused")
 
 
@@ -165,20 +165,20 @@ def _names(database: Database, condition: str) -> list[str]:
     return [name for (name,) in database.read(f"SELECT name FROM routes WHERE {condition} ORDER BY name")]
 
 
-def routes(database: Database) -> Sequence[str]:
-    """Return all routes."""
+def webhooks(database: Database) -> Sequence[str]:
+    """Return all webhooks."""
     return _names(database, "1")
 
 
-def next_due(database: Database, route: str, ordered: bool) -> float | None:
-    """Return when a delivery of the route is due that doesn't run; None if there is none."""
+def next_due(database: Database, webhook: str, ordered: bool) -> float | None:
+    """Return when a delivery of the webhook is due that doesn't run; None if there is none."""
     waiting = (
         "SELECT due_at, state FROM deliveries INDEXED BY unfinished "
         "WHERE state < 3 AND route = (SELECT id FROM routes WHERE name = ?) ORDER BY id"
     )
     ((due_at,),) = database.read(
         f"SELECT min(due_at) FROM ({waiting} {'LIMIT 1' if ordered else ''}) WHERE state <> 1",
-        (route,),
+        (webhook,),
     )
     return due_at  # type: ignore[no-any-return]
 

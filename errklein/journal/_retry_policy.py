@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How the deliveries of a route are run. Times are in seconds.
+    """How the deliveries of a webhook are run. Times are in seconds.
 
     :param attempts: The number of attempts before a delivery is given up.
     :param first: The longest wait after the first attempt; it doubles after each further one.

@@ -107,10 +107,10 @@ class SQLiteJournal:
         return self._commits.submit(self._writer.record, (delivery, lease, window))
 
     def lease(
-        self, route: str, count: int, seconds: float, ordered: bool = False, held: Sequence[int] = ()
+        self, webhook: str, count: int, seconds: float, ordered: bool = False, held: Sequence[int] = ()
     ) -> Deferred[Sequence[StoredDelivery]]:
         """See `Journal.lease`."""
-        return self._commits.submit(self._writer.lease, Lease(route, count, seconds, ordered, held))
+        return self._commits.submit(self._writer.lease, Lease(webhook, count, seconds, ordered, held))
 
     def extend(self, ids: Sequence[int], seconds: float) -> Deferred[None]:
         """See `Journal.extend`."""
@@ -129,17 +129,17 @@ class SQLiteJournal:
         """See `Journal.bury`."""
         return self._commits.submit(self._end_attempt, End(id, DeliveryState.DEAD, outcome))
 
-    def pause(self, route: str, paused: bool) -> Deferred[None]:
+    def pause(self, webhook: str, paused: bool) -> Deferred[None]:
         """See `Journal.pause`."""
-        return self._commits.submit(self._writer.pause, (route, paused))
+        return self._commits.submit(self._writer.pause, (webhook, paused))
 
     def once(self, id: int, key: str) -> Deferred[bool]:
         """See `Journal.once`."""
         return self._commits.submit(self._writer.once, (id, key))
 
-    def routes(self) -> Deferred[Sequence[str]]:
-        """See `Journal.routes`."""
-        return self._read(_reading.routes)
+    def webhooks(self) -> Deferred[Sequence[str]]:
+        """See `Journal.webhooks`."""
+        return self._read(_reading.webhooks)
 
     def replay(self, ids: Sequence[int], force: bool = False) -> Deferred[Sequence[int]]:
         """See `Journal.replay`."""
@@ -157,9 +157,9 @@ class SQLiteJournal:
         """See `Journal.waiting`."""
         return self._read(_reading.waiting)
 
-    def next_due(self, route: str, ordered: bool = False) -> Deferred[float | None]:
+    def next_due(self, webhook: str, ordered: bool = False) -> Deferred[float | None]:
         """See `Journal.next_due`."""
-        return self._read(_reading.next_due, route, ordered)
+        return self._read(_reading.next_due, webhook, ordered)
 
     def paused(self) -> Deferred[Sequence[str]]:
         """See `Journal.paused`."""
@@ -195,9 +195,9 @@ class SQLiteJournal:
         if self._buffer_size > LOG_SIZE:
             self.flush()
 
-    def count(self, route: str) -> None:
+    def count(self, webhook: str) -> None:
         """See `Journal.count`."""
-        self._counts[route] += 1
+        self._counts[webhook] += 1
         if self._flush is None and self._logs:
             self._flush = self._reactor.callLater(LOG_DELAY, self.flush)
 
@@ -269,9 +269,9 @@ class SQLiteJournal:
         if self._pruner.route not in (0, self._forgetting):
             ((name,),) = self._database.read("SELECT name FROM routes WHERE id = ?", (self._pruner.route,))
             self._warn(
-                "Ids of repeated requests are forgotten before their time, first those of {route}: they have reached their share of "
+                "Ids of repeated requests are forgotten before their time, first those of {webhook}: they have reached their share of "
                 "WEBHOOK_LOG_SIZE",
-                route=name,
+                webhook=name,
             )
         self._forgetting = self._pruner.route
         return has_more or len(replays) == SLICE

@@ -74,7 +74,7 @@ class End(NamedTuple):
 class Lease(NamedTuple):
     """The arguments of `Journal.lease`."""
 
-    route: str
+    webhook: str
     limit: int
     seconds: float
     ordered: bool
@@ -130,7 +130,7 @@ class JournalWriter:
         bounded_ones = [(bounded(delivery), lease, window) for delivery, lease, window in arguments]
         known = self._known(connection, [one for one, _, window in bounded_ones if one.key and window], now)
         for delivery, lease, window in bounded_ones:
-            route = self._route(connection, delivery.route)
+            route = self._route(connection, delivery.webhook)
             place = (route, delivery.key)
             if window and place in known:
                 results.append(known[place]._replace(request=None))
@@ -156,7 +156,7 @@ class JournalWriter:
         self, connection: sqlite3.Connection, deliveries: Sequence[StoredDelivery], now: float
     ) -> dict[tuple[int, str], StoredDelivery]:
         """Return the deliveries whose keys are remembered, by route and key."""
-        keys = {(self._route(connection, delivery.route), delivery.key): delivery for delivery in deliveries}
+        keys = {(self._route(connection, delivery.webhook), delivery.key): delivery for delivery in deliveries}
         known = {}
         for cursor in execute_rows(connection, _KNOWN, [(*key, now) for key in keys]):
             for route, key, number, *row in cursor.fetchall():
@@ -174,7 +174,7 @@ class JournalWriter:
         rows = _Rows()
         for deliveries in arguments:
             for delivery in deliveries:
-                self._add(rows, bounded(delivery), self._route(connection, delivery.route), delivery.received_at)
+                self._add(rows, bounded(delivery), self._route(connection, delivery.webhook), delivery.received_at)
         rows.insert(connection)
         return [None] * len(arguments)
 
@@ -230,7 +230,7 @@ class JournalWriter:
     def _lease(self, connection: sqlite3.Connection, argument: Lease) -> Sequence[StoredDelivery]:
         now = self._now()
         parameters = {
-            "route": self._route(connection, argument.route),
+            "route": self._route(connection, argument.webhook),
             "count": 1 if argument.ordered else argument.limit,
             "now": now,
             "furthest": now + FURTHEST,

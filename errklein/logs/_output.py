@@ -70,7 +70,7 @@ _COLORS: Mapping[str, Mapping[int, str]] = {
 
 
 LONGEST = 32 * 1024
-"""The number of characters of a message or a traceback that are logged. A sender may decide its length: a plugin may log a body
+"""The number of characters of a message or a traceback that are logged. A source may decide its length: a plugin may log a body
 of 25 MB, and an exception may contain one."""
 
 

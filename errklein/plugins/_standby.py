@@ -42,7 +42,7 @@ class StandbyWebhooks:
 
     def replace(self, plugin: str, hooks: Sequence[Hook]) -> None:
         """Store the routes of a plugin that has become active, or none of one that was removed, instead of its earlier ones."""
-        own = {hook.route: _fields(hook.declaration) for hook in hooks if hook.route in self._named}
+        own = {hook.full_name: _fields(hook.declaration) for hook in hooks if hook.full_name in self._named}
         others = {name: its for name, its in self._webhooks.items() if name.rpartition(":")[0] != plugin}
         if others | own != self._webhooks:
             self._use(others | own)

@@ -179,7 +179,7 @@ class BotPlugin(StoreMixin):
 
         It begins with PUBLIC_URL and WEBHOOK_BASE_PATH. A plugin's own attribute or method of this name takes precedence.
 
-        :param method: The name of a method of this plugin, or `"Plugin.method"` for one of another plugin.
+        :param method: The name of a method of this plugin, or `"Plugin:method"` for one of another plugin.
         :param values: Values for the variables of the rule. Others are added as a query.
         :raises LookupError: If no active plugin has such a webhook.
         :raises RuntimeError: If PUBLIC_URL isn't set.

@@ -52,7 +52,9 @@ class Snapshot:
         self._refused = dict(bot.web.counts.refused)
         self._paused = bot.delivery_queue.paused
         self._certificates = bot.web.listeners.expiries()
-        self._responses = {(route, str(status)): count for (route, status), count in bot.web.counts.responses.items()}
+        self._responses = {
+            (webhook, str(status)): count for (webhook, status), count in bot.web.counts.responses.items()
+        }
         self._handlers = {key: ([*one.counts], one.total) for key, one in bot.web.counts.handlers.items()}
 
     def collect(self) -> Iterator[Metric]:
@@ -114,8 +116,8 @@ class Snapshot:
         webhooks = self._webhooks
         responses = dict.fromkeys(product(webhooks, ("500", "503")), 0)
         responses |= self._responses
-        yield _counter("http_responses", "Responses of the web server", ("route", "status"), responses)
-        text, labels = "Durations of the handlers of webhooks", ("route", "outcome")
+        yield _counter("http_responses", "Responses of the web server", ("webhook", "status"), responses)
+        text, labels = "Durations of the handlers of webhooks", ("webhook", "outcome")
         handlers = HistogramMetricFamily("errklein_handler_seconds", text, labels=labels)
         for key, (counts, total) in self._handlers.items():
             handlers.add_metric(key, [*zip(_CLASSES, accumulate(counts), strict=True)], total)

@@ -296,7 +296,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
     @property
     def routes(self) -> list[str]:
-        """The routes of all webhooks, as "POST, GET, HEAD /rule -> Plugin.method"."""
+        """The routes of all webhooks, as "POST, GET, HEAD /rule -> Plugin:method"."""
         return [f"{', '.join(route.methods)} {route.rule} -> {route.hook}" for route in self.bot.web.routes.hooks()]
 
     def waiting(self) -> list[str]:

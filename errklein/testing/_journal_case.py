@@ -57,10 +57,10 @@ class JournalCase(_TestCase):
         self.settle()
         return self.successResultOf(deferred)
 
-    def delivery(self, route: str = "Builds:build", ack: str = "now", **fields: Any) -> StoredDelivery:
+    def delivery(self, webhook: str = "Builds:build", ack: str = "now", **fields: Any) -> StoredDelivery:
         """Return a new delivery with REQUEST."""
         fields = {"request": REQUEST, "received_at": self.time, "request_id": "r1", **fields}
-        return StoredDelivery(self.journal.next_id(), route, DeliveryState.RECEIVED, ack=ack, **fields)
+        return StoredDelivery(self.journal.next_id(), webhook, DeliveryState.RECEIVED, ack=ack, **fields)
 
     def record(self, lease: float = 0.0, window: float = 0.0, **fields: Any) -> int:
         """Record a new delivery, and return its id."""
@@ -76,7 +76,7 @@ class JournalCase(_TestCase):
         return delivery.id
 
     def lease(self, count: int = 10, seconds: float = 60.0, **options: Any) -> Sequence[StoredDelivery]:
-        """Lease deliveries of the usual route."""
+        """Lease deliveries of the usual webhook."""
         leased: Sequence[StoredDelivery] = self.result_of(self.journal.lease("Builds:build", count, seconds, **options))
         return leased
 

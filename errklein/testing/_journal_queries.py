@@ -25,25 +25,25 @@ class QueryContract(JournalCase):
             self.assertEqual(delivery, self.get(delivery.id)._replace(request=None, attempts=()))
 
     def test_find_by_route(self) -> None:
-        """A page of a route, or of all routes of a plugin."""
-        first = self.record(route="Builds:build")
-        second = self.record(route="Builds:other")
-        third = self.record(route="BuildsMore:build")
-        self.log(DeliveryState.DONE, route="Bui")
-        done = self.log(DeliveryState.DONE, route="Builds:other")
-        self.assertEqual(self.find(route="Builds"), [done, second, first])
+        """A page of a webhook, or of all webhooks of a plugin."""
+        first = self.record(webhook="Builds:build")
+        second = self.record(webhook="Builds:other")
+        third = self.record(webhook="BuildsMore:build")
+        self.log(DeliveryState.DONE, webhook="Bui")
+        done = self.log(DeliveryState.DONE, webhook="Builds:other")
+        self.assertEqual(self.find(webhook="Builds"), [done, second, first])
         for name, found in (("build", [first]), ("other", [done, second])):
-            self.assertEqual(self.find(route=f"Builds:{name}"), found)
-        self.assertEqual(self.find(route="BuildsMore"), [third])
-        self.assertEqual(self.find(route="Builds", limit=2), [done, second])
-        self.assertEqual(self.find(route="Builds", before=done), [second, first])
-        self.assertEqual(self.find(route="None"), [])
-        self.assertEqual(self.find(route="Builds%"), [])
+            self.assertEqual(self.find(webhook=f"Builds:{name}"), found)
+        self.assertEqual(self.find(webhook="BuildsMore"), [third])
+        self.assertEqual(self.find(webhook="Builds", limit=2), [done, second])
+        self.assertEqual(self.find(webhook="Builds", before=done), [second, first])
+        self.assertEqual(self.find(webhook="None"), [])
+        self.assertEqual(self.find(webhook="Builds%"), [])
 
     def test_find_by_state(self) -> None:
-        """A page of states, combined with routes."""
+        """A page of states, combined with webhooks."""
         received, running = self.record(), self.record(lease=5)
-        retry, dead, done = self.record(lease=5), self.record(lease=5), self.record(lease=5, route="A:a")
+        retry, dead, done = self.record(lease=5), self.record(lease=5), self.record(lease=5, webhook="A:a")
         self.result_of(self.journal.retry_at(retry, 2000.0, ERROR))
         self.result_of(self.journal.bury(dead, ERROR))
         self.result_of(self.journal.finish(done, OK))
@@ -60,7 +60,7 @@ class QueryContract(JournalCase):
             self.assertEqual(self.find(states=[state]), [number])
         self.assertEqual(self.find(states=list(states)), sorted(states.values(), reverse=True))
         self.assertEqual(self.find(states=[DeliveryState.DEAD, DeliveryState.RECEIVED]), [dead, received])
-        self.assertEqual(self.find(states=[DeliveryState.DONE, DeliveryState.DEAD], route="Builds"), [dead])
+        self.assertEqual(self.find(states=[DeliveryState.DONE, DeliveryState.DEAD], webhook="Builds"), [dead])
         self.assertEqual(self.find(states=[DeliveryState.DUPLICATE]), [])
         self.assertEqual(self.find(states=[]), [])
 
@@ -71,7 +71,7 @@ class QueryContract(JournalCase):
         third = self.log(DeliveryState.FAILED, Outcome(500, "ValueError: 100%"), key="K" * 150)
         self.record()
         self.assertEqual(self.find(key="k"), [second, first])
-        self.assertEqual(self.find(key="K" * 150, states=[DeliveryState.FAILED], route="Builds"), [third])
+        self.assertEqual(self.find(key="K" * 150, states=[DeliveryState.FAILED], webhook="Builds"), [third])
         self.assertEqual(self.find(status=401, key="k"), [second])
         self.assertEqual(self.find(status=500), [third])
         for reason, found in (("SIGNATURE", [second]), ("valueerror: 100%", [third]), ("%", [third]), ("_", [])):
@@ -82,25 +82,25 @@ class QueryContract(JournalCase):
             self.assertEqual(self.result_of(self.journal.counted(DeliveryQuery(**fields))), 0)
 
     def test_routes(self) -> None:
-        """`routes` returns the webhooks with deliveries, also those that were only counted or paused."""
-        self.record(route="A:a")
+        """`webhooks` returns the webhooks with deliveries, also those that were only counted or paused."""
+        self.record(webhook="A:a")
         self.journal.count("A:b")
         self.result_of(self.journal.pause("A:c", True))
         self.settle()
-        self.assertEqual(self.result_of(self.journal.routes()), ["A:a", "A:b", "A:c"])
+        self.assertEqual(self.result_of(self.journal.webhooks()), ["A:a", "A:b", "A:c"])
 
     def test_counted(self) -> None:
-        """Deliveries that were only counted are numbers by route and minute. They aren't found."""
+        """Deliveries that were only counted are numbers by webhook and minute. They aren't found."""
         for minute in range(3):
             self.time = 1020.0 + 60 * minute
-            for route in ("A:a", "A:b", "Ab:a", "A:a"):
-                self.journal.count(route)
+            for webhook in ("A:a", "A:b", "Ab:a", "A:a"):
+                self.journal.count(webhook)
             self.settle()
         for fields, number in (
             ({}, 12),
-            ({"route": "A"}, 9),
-            ({"route": "A:a"}, 6),
-            ({"route": "B"}, 0),
+            ({"webhook": "A"}, 9),
+            ({"webhook": "A:a"}, 6),
+            ({"webhook": "B"}, 0),
             ({"since": 1085.0, "until": 1100.0}, 4),
             ({"since": 1085.0}, 8),
             ({"until": 1085.0}, 8),
@@ -119,6 +119,6 @@ class QueryContract(JournalCase):
         self.assertEqual(self.find(since=1020.0), ids[:1:-1])
         self.assertEqual(self.find(since=1020.5), ids[:2:-1])
         self.assertEqual(self.find(until=1020.0), ids[2::-1])
-        self.assertEqual(self.find(since=1010.0, until=1030.0, route="Builds"), ids[3:0:-1])
+        self.assertEqual(self.find(since=1010.0, until=1030.0, webhook="Builds"), ids[3:0:-1])
         self.assertEqual(self.find(since=1060.0), [])
         self.assertEqual(self.find(until=999.0), [])

@@ -47,7 +47,7 @@ class Requests(Generic[R_co]):
             def test_unknown_action(self):
                 self.assertEqual(self.bot.replay("delivery-4711.json").status, 200)
 
-        The sender isn't verified, and the handler runs before the response, also with `ack="now"`. The origin of
+        The source isn't verified, and the handler runs before the response, also with `ack="now"`. The origin of
         `request.delivery` is "replay".
 
         :param file: The file. A relative path begins in the directory of the calling test.

@@ -62,7 +62,7 @@ class JournalContract(QueryContract):
     def test_request_with_any_bytes(self) -> None:
         """Bodies and headers keep their bytes; an empty body is a body; texts keep lone surrogates."""
         request = REQUEST._replace(target="/\udc80ä", headers=[(b"a", b"\xff\0"), (b"b", b""), (b"a", b" ")], body=b"")
-        self.record(request=request, route="Builds:build")
+        self.record(request=request, webhook="Builds:build")
         self.assertEqual(self.lease()[0].request, request)
         self.record(request=request._replace(headers=[], body=b"\0\xff" * 9))
         self.assertEqual(self.lease()[0].request, request._replace(headers=[], body=b"\0\xff" * 9))
@@ -75,9 +75,9 @@ class JournalContract(QueryContract):
         self.assertIsNone(self.result_of(self.journal.get(99)))
 
     def test_lease_in_order_of_age(self) -> None:
-        """`lease` returns the oldest deliveries of the route, at most `count`."""
+        """`lease` returns the oldest deliveries of the webhook, at most `count`."""
         ids = [self.record() for _ in range(3)]
-        self.record(route="Builds:other")
+        self.record(webhook="Builds:other")
         self.assertEqual(self.leased_ids(count=2), ids[:2])
         self.assertEqual(self.leased_ids(count=2), ids[2:])
         self.assertEqual(self.leased_ids(count=2), [])
@@ -248,9 +248,9 @@ class JournalContract(QueryContract):
         self.assertEqual(self.leased_ids(), [deliveries[0].id])
 
     def test_keys_belong_to_routes(self) -> None:
-        """Deliveries of different routes, or with different keys, aren't duplicates, nor those without a key."""
+        """Deliveries of different webhooks, or with different keys, aren't duplicates, nor those without a key."""
         self.record(key="k", window=60)
-        self.record(key="k", window=60, route="Builds:other")
+        self.record(key="k", window=60, webhook="Builds:other")
         self.record(key="K", window=60)
         self.record(key="x" * 300, window=60)
         self.record(key="x" * 301, window=60)
@@ -287,7 +287,7 @@ class JournalContract(QueryContract):
         """A DEAD, FAILED or REFUSED delivery is superseded by a later one with its key, and replayed only by force."""
         dead, failed = self.record(lease=1, key="d"), self.log(DeliveryState.FAILED, key="f")
         self.result_of(self.journal.bury(dead, ERROR))
-        self.record(key="d", route="Builds:other")
+        self.record(key="d", webhook="Builds:other")
         refused = self.log(DeliveryState.REFUSED, key="f")
         self.assertEqual([self.get(number).superseded_by for number in (dead, failed)], [0, 0])
         again = [self.record(key="d"), self.log(DeliveryState.DONE, OK, key="f")]
@@ -305,7 +305,7 @@ class JournalContract(QueryContract):
         self.assertEqual([self.get(number).superseded_by for number in (first, third)], [second, 0])
 
     def test_ordered_lease(self) -> None:
-        """An ordered lease returns only the oldest unfinished delivery of the route, and nothing before that is due."""
+        """An ordered lease returns only the oldest unfinished delivery of the webhook, and nothing before that is due."""
         first, second = self.record(lease=30), self.record()
         self.assertEqual(self.leased_ids(ordered=True), [])
         self.assertIsNone(self.result_of(self.journal.next_due("Builds:build", ordered=True)))
@@ -326,10 +326,10 @@ class JournalContract(QueryContract):
         self.assertEqual(self.leased_ids(held=[second]), [first, third])
 
     def test_next_due(self) -> None:
-        """`next_due` is the earliest time at which a delivery of the route is due, without those that run."""
+        """`next_due` is the earliest time at which a delivery of the webhook is due, without those that run."""
         self.assertIsNone(self.result_of(self.journal.next_due("Builds:build")))
         first, second, _ = self.record(lease=5), self.record(lease=5), self.record(lease=5)
-        self.record(route="Builds:other")
+        self.record(webhook="Builds:other")
         self.assertIsNone(self.result_of(self.journal.next_due("Builds:build")))
         self.result_of(self.journal.retry_at(first, 1500.0, ERROR))
         self.result_of(self.journal.retry_at(second, 1400.0, ERROR))
@@ -338,11 +338,11 @@ class JournalContract(QueryContract):
         self.assertLessEqual(self.result_of(self.journal.next_due("Builds:build")), self.time)
 
     def test_waiting_routes_and_depth(self) -> None:
-        """`waiting` returns the routes with unfinished deliveries, `depth` numbers and the oldest times. `check` changes nothing."""
+        """`waiting` returns the webhooks with unfinished deliveries, `depth` numbers and the oldest times. `check` changes nothing."""
         self.assertEqual(self.result_of(self.journal.waiting()), [])
         first = self.record(lease=5)
         self.time += 10
-        self.record(route="A:b")
+        self.record(webhook="A:b")
         self.result_of(self.journal.retry_at(self.record(lease=5), 2000.0, ERROR))
         self.assertEqual(sorted(self.result_of(self.journal.waiting())), ["A:b", "Builds:build"])
         self.result_of(self.journal.check())
@@ -353,9 +353,9 @@ class JournalContract(QueryContract):
         self.assertEqual(dict(depth.dead_of), {"Builds:build": 1})
 
     def test_paused_routes(self) -> None:
-        """`paused` returns the routes that `pause` has paused, and which weren't resumed. `lease` ignores it."""
-        for route, paused in (("A:a", True), ("Builds:build", True), ("A:a", True), ("A:a", False), ("A:b", False)):
-            self.assertIsNone(self.result_of(self.journal.pause(route, paused)))
+        """`paused` returns the webhooks that `pause` has paused, and which weren't resumed. `lease` ignores it."""
+        for webhook, paused in (("A:a", True), ("Builds:build", True), ("A:a", True), ("A:a", False), ("A:b", False)):
+            self.assertIsNone(self.result_of(self.journal.pause(webhook, paused)))
         self.assertEqual(self.result_of(self.journal.paused()), ["Builds:build"])
         number = self.record()
         self.assertEqual(self.leased_ids(), [number])

@@ -1,4 +1,4 @@
-"""Verification of the senders of webhooks, as pure functions of a request and secrets.
+"""Verification of the sources of webhooks, as pure functions of a request and secrets.
 
 Each scheme is a function that returns a `Verification`, for `@webhook("/github", verify=github(secret="env:GH_SECRET"))`.
 """

@@ -1,4 +1,4 @@
-"""Addresses of clients, for senders that have no secret but publish their addresses."""
+"""Addresses of clients, for sources that have no secret but publish their addresses."""
 
 from __future__ import annotations
 

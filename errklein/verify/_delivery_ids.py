@@ -1,4 +1,4 @@
-"""The ids that senders give their deliveries, in a header or in a field of a JSON body."""
+"""The ids that sources give their deliveries, in a header or in a field of a JSON body."""
 
 from __future__ import annotations
 

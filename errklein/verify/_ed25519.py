@@ -18,7 +18,7 @@ def load_key(decode: Callable[[str], bytes], text: str) -> PublicKey:
     try:
         return PublicKey.from_public_bytes(decode(text))
     except (ValueError, TypeError):
-        raise ValueError(f"invalid public key: {text!r}; expected 32 bytes, encoded as the sender shows them") from None
+        raise ValueError(f"invalid public key: {text!r}; expected 32 bytes, encoded as the source shows them") from None
 
 
 def verifies(

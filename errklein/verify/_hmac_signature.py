@@ -1,4 +1,4 @@
-"""Signatures of senders without a scheme of their own here: the HMAC of the body, as most of them send it."""
+"""Signatures of sources without a scheme of their own here: the HMAC of the body, as most of them send it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def hmac_signature(
     :param algorithm: "sha1", "sha256", "sha384" or "sha512".
     :param prefix: The text before the signature, such as "sha256=".
     :param encoding: "hex", in lower case, or "base64".
-    :param timestamp_header: The header with the time at which the sender signs, as Unix time in seconds.
+    :param timestamp_header: The header with the time at which the source signs, as Unix time in seconds.
     :param signed: The signed text with the placeholders {timestamp} and {body}. By default, it is "{timestamp}.{body}" with a
         timestamp, and otherwise the body.
     :param tolerance: The greatest difference of that time to the present time, in seconds.

@@ -1,4 +1,4 @@
-"""Signatures that are the HMAC of the body, or of a text that contains it: most senders have such a scheme."""
+"""Signatures that are the HMAC of the body, or of a text that contains it: most sources have such a scheme."""
 
 from __future__ import annotations
 

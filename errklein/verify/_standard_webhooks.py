@@ -1,4 +1,4 @@
-"""Standard Webhooks, which many senders use, also through Svix: https://www.standardwebhooks.com."""
+"""Standard Webhooks, which many sources use, also through Svix: https://www.standardwebhooks.com."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from errklein.verify._values import Header, Received, Refused, UnusableSecret
 from errklein.verify._verification import Verification
 
 _MOST_SIGNATURES = 10
-"""A sender has one key, and for a while two. More signatures would cost time."""
+"""A source has one key, and for a while two. More signatures would cost time."""
 
 
 def standard_webhooks(
@@ -26,7 +26,7 @@ def standard_webhooks(
 
     :param secret: References to secrets, "whsec_…", for signatures of the kind v1.
     :param public_key: Public keys, "whpk_…", for signatures of the kind v1a.
-    :param prefix: The beginning of the headers' names; "svix" for older senders.
+    :param prefix: The beginning of the headers' names; "svix" for older sources.
     :param tolerance: The greatest difference of the signed time to the present time, in seconds.
     """
     if not isinstance(prefix, str) or not prefix.isascii():

@@ -1,4 +1,4 @@
-"""Tokens that the sender puts into a header: the secret itself, without a signature of the body."""
+"""Tokens that the source puts into a header: the secret itself, without a signature of the body."""
 
 from __future__ import annotations
 

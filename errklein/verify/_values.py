@@ -29,7 +29,7 @@ class UnusableSecret(Refused):
 class Received:
     """A request, as the functions that verify it get it.
 
-    `url` is the address that the sender used, with scheme, host and query. The names of `headers` are in lower case; their
+    `url` is the address that the source used, with scheme, host and query. The names of `headers` are in lower case; their
     values are unchanged. `body` has the bytes that have arrived, `peer` is the client's address or "", and `now` the current
     Unix time in seconds. The repr leaves out what may contain secrets.
     """

@@ -24,7 +24,7 @@ class Verification:
     :param check: The function that verifies a request.
     :param secrets: References such as "env:GH_SECRET". A request is authentic if one of them fits.
     :param options: Further arguments of `check` and `signer`.
-    :param delivery_id: Returns the id that the sender gives each delivery, and repeats when it sends it again; None if the
+    :param delivery_id: Returns the id that the source gives each delivery, and repeats when it sends it again; None if the
         request has none. It raises no exception.
     :param secret_headers: The lower-case names of headers that authenticate a request. They are never stored in the log.
     :param signer: The function that signs a request, for tests; None if the scheme has no signature, or a private key.

@@ -1,4 +1,4 @@
-"""The checks of a request for a webhook: limits of rates, and the verification of its sender."""
+"""The checks of a request for a webhook: limits of rates, and the verification of its source."""
 
 from __future__ import annotations
 
@@ -90,15 +90,15 @@ class Checks:
         if problem.status == 409:  # The first of the same requests is being handled.
             return
         kind = problem.kind or _KINDS.get(problem.status, "unavailable")
-        request.site.counts.add_refused(hook.route, kind)
+        request.site.counts.add_refused(hook.full_name, kind)
         if kind in ("slow", "unavailable"):
             return
         client = _host(request)
         if self._warnings.allows((hook.key, kind)):
             self.log.warn(
-                "A request for {hook} from {client} was refused: {reason} (request {request_id}; others within a minute "
+                "A request for {webhook} from {client} was refused: {reason} (request {request_id}; others within a minute "
                 "are not logged)",
-                hook=str(hook),
+                webhook=hook.full_name,
                 client=client,
                 reason=problem.detail,
                 request_id=request.request_id,
@@ -106,7 +106,7 @@ class Checks:
         self._events.report(lambda events: events.request_refused(hook, kind, problem.detail, client_of(client)))
 
     async def verify(self, hook: Hook, request: WebhookRequest) -> Checked:
-        """Verify the sender of a request.
+        """Verify the source of a request.
 
         :returns: The body, what identifies repeated requests (empty if nothing does), and the response that the scheme requires
             instead of the handler's, if any.
@@ -137,19 +137,19 @@ class Checks:
             challenge = None if verification is None else _CHALLENGES.get(verification.scheme)
             headers = () if challenge is None else ((b"WWW-Authenticate", challenge),)
             kind = refused.kind if refused.kind in REFUSALS else "signature"
-            raise Problem(401, f"the sender could not be verified: {refused}", headers, kind) from None
+            raise Problem(401, f"the source could not be verified: {refused}", headers, kind) from None
         except Overloaded as overloaded:
             raise Problem(503, str(overloaded), retry_after(overloaded.retry_after)) from None
         if self._clients is not None and verification is not None:
             self._clients.bucket(client_of(_host(request))).give_back()
         return checked
 
-    def sender_id(self, hook: Hook, request: WebhookRequest) -> str:
-        """Return the id that the sender has given a request that is refused; empty if it is unknown, or if the body is large."""
+    def source_id(self, hook: Hook, request: WebhookRequest) -> str:
+        """Return the id that the source has given a request that is refused; empty if it is unknown, or if the body is large."""
         if request.on_disk or request.body_size > self._large:
             return ""
         try:
-            return _sender_id(hook, self._received(request))
+            return _source_id(hook, self._received(request))
         except Exception:
             # A plugin's own function may rely on a body that is verified.
             return ""
@@ -180,10 +180,10 @@ def _key(hook: Hook, received: Received) -> str:
         return hashlib.sha256(
             b"%b %b\n%b" % (received.method.encode(), received.url.encode(), received.body)
         ).hexdigest()
-    return _sender_id(hook, received)
+    return _source_id(hook, received)
 
 
-def _sender_id(hook: Hook, received: Received) -> str:
+def _source_id(hook: Hook, received: Received) -> str:
     dedupe, verification = hook.declaration.dedupe or "", hook.declaration.verify
     if dedupe.startswith("header:"):
         name = dedupe.removeprefix("header:").lower().encode()

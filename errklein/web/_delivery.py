@@ -376,10 +376,9 @@ class Delivery(Resource):
         request = self.request
         hook = self.matched
         self.log.failure(
-            "{plugin}.{handler} failed on {method} {path} (request {request_id})",
+            "{webhook} failed on {method} {path} (request {request_id})",
             failure=failure,
-            plugin="-" if hook is None else hook.owner,
-            handler="-" if hook is None else hook.name,
+            webhook="-" if hook is None else hook.full_name,
             method=request.method.decode("ascii"),
             path=shown_path(request.path),
             request_id=request.request_id,

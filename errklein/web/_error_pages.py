@@ -12,7 +12,7 @@ from errklein.ports import OutboxFull
 from errklein.webhooks.payload import BadPayload
 
 _OUTBOX_RETRY = 30.0
-"""Seconds after which a sender repeats a request whose messages had no room in the outbox."""
+"""Seconds after which a source repeats a request whose messages had no room in the outbox."""
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -64,7 +64,7 @@ class Intake(Resource):
         checks, recording, hook, request = self._services.checks, self._services.recording, self._hook, self._request
         try:
             checks.client_rate(hook, request)
-            body, request.sender_id, answer = await checks.verify(hook, request)
+            body, request.source_id, answer = await checks.verify(hook, request)
             checks.route_rate(hook)
             if answer is None and recording.runs_later(hook):
                 answer = await recording.accept(hook, request, body)
@@ -73,8 +73,8 @@ class Intake(Resource):
             begun = answer or await recording.begin(hook, request, body)
         except Problem as problem:
             # Nothing is read for a client that sends too much.
-            if not request.sender_id and problem.status != 429:
-                request.sender_id = checks.sender_id(hook, request)
+            if not request.source_id and problem.status != 429:
+                request.source_id = checks.source_id(hook, request)
             self._services.refuse(hook, request, problem)
             return
         if isinstance(begun, ImmediateResponse):

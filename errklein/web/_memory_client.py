@@ -97,7 +97,7 @@ class MemoryClient:
     ) -> Deferred[ClientResponse]:
         """Send a request.
 
-        :param origin: "test" for a request whose sender isn't verified, and which runs at once.
+        :param origin: "test" for a request whose source isn't verified, and which runs at once.
         :returns: A Deferred that fires with the response, or fails with ConnectionBroken.
         :raises ValueError: The method is invalid, or a header has more than one line.
         """

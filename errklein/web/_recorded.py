@@ -45,7 +45,7 @@ class RecordedRequest(HTTPRequest):
 
     def delivery(self, services: WebServices, route: Route | Mount, captures: Mapping[str, Any]) -> IResource:
         """Return the resource that calls the handler. The request was verified and recorded earlier."""
-        if isinstance(route, Mount) or (route.hook is not None and route.hook.route != self.recorded.route):
+        if isinstance(route, Mount) or (route.hook is not None and route.hook.full_name != self.recorded.webhook):
             self._not_accepted(404, "the URL of the request is another webhook's")
             return _Ended()
         self.admitted = None if route.hook is None else route.hook.declaration
@@ -68,7 +68,7 @@ class RecordedRequest(HTTPRequest):
 
     def _not_accepted(self, status: int, reason: str) -> None:
         # An inactive plugin may return. If it is active, others of its deliveries must not wait for this one.
-        active = self.site.router.routes.declaration(self.recorded.route) is not None
+        active = self.site.router.routes.declaration(self.recorded.webhook) is not None
         self._end_attempt(Outcome(status, reason) if active else _INACTIVE)
 
     def _end_attempt(self, result: Outcome | Postponed) -> None:

@@ -70,9 +70,9 @@ class Recording:
             self._later.look()
 
     def runs_later(self, hook: Hook) -> bool:
-        """Return whether the sender gets its response before the handler runs."""
+        """Return whether the source gets its response before the handler runs."""
         declaration = hook.declaration
-        is_paused = self._later is not None and hook.route in self._later.paused
+        is_paused = self._later is not None and hook.full_name in self._later.paused
         return declaration.recorded and (declaration.ack == "now" or is_paused)
 
     async def accept(self, hook: Hook, request: WebhookRequest, body: bytes) -> ImmediateResponse:
@@ -101,7 +101,7 @@ class Recording:
         :param body: The body of the request.
         :raises Problem: The first of repeated requests is still being handled, or the request can't be recorded.
         """
-        is_unique = request.sender_id and hook.declaration.dedupe and hook.declaration.recorded
+        is_unique = request.source_id and hook.declaration.dedupe and hook.declaration.recorded
         if not is_unique or self._journal is None or self._later is None:
             return self._logged
         delivery = self._delivery(hook, request, DeliveryState.RECEIVED, body)
@@ -129,8 +129,8 @@ class Recording:
         assert journal is not None
         if not hook.declaration.recorded:
             return
-        if self._buckets is not None and 0 < delivery.status < 400 and self._buckets.bucket(hook.route).take():
-            journal.count(hook.route)
+        if self._buckets is not None and 0 < delivery.status < 400 and self._buckets.bucket(hook.full_name).take():
+            journal.count(hook.full_name)
             return
         outcome = Outcome(delivery.status, delivery.reason, request.site.now() - request.begun)
         state = DeliveryState.DONE if outcome.succeeded else DeliveryState.FAILED
@@ -171,14 +171,14 @@ class Recording:
         received_at, number = self.identify(request)
         return StoredDelivery(
             id=number,
-            route=hook.route,
+            webhook=hook.full_name,
             state=state,
             received_at=received_at,
             request_id=request.request_id,
             ack=ack or hook.declaration.ack,
             attempt=0 if outcome is None or state is DeliveryState.REFUSED else 1,
             origin=request.origin,
-            key=request.sender_id,
+            key=request.source_id,
             outcome=outcome,
             request=StoredRequest(
                 method=request.method.decode("ascii"),

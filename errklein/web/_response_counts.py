@@ -8,13 +8,13 @@ BOUNDS = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0)
 """The upper bounds in seconds of the classes in which durations are counted. The last class has no bound."""
 
 OTHER = "other"
-"""The route of requests that no route has matched."""
+"""The webhook of requests that no webhook gets."""
 
 REFUSALS = ("signature", "malformed", "time", "address", "rate", "size", "slow", "unavailable")
 """The kinds of reasons for which requests for webhooks are refused."""
 
 _MOST = 2000
-"""The number of routes with each of their statuses. Later ones are counted as OTHER."""
+"""The number of webhooks with each of their statuses. Later ones are counted as OTHER."""
 
 
 class Durations:
@@ -33,9 +33,9 @@ class Durations:
 
 
 class ResponseCounts:
-    """The responses by route and status, the durations of handlers by route and outcome, and refused requests by webhook and reason.
+    """The responses by webhook and status, the durations of handlers by webhook and outcome, and refused requests by webhook and reason.
 
-    A route is a webhook as "Plugin:method", or a mount as "Plugin:/path". An outcome is "succeeded", "rejected" (4xx), "failed" (5xx) or "overdue" (504).
+    The name is "Plugin:method" for a webhook and "Plugin:/path" for a mount. An outcome is "succeeded", "rejected" (4xx), "failed" (5xx) or "overdue" (504).
     """
 
     def __init__(self) -> None:
@@ -43,9 +43,9 @@ class ResponseCounts:
         self.handlers: dict[tuple[str, str], Durations] = {}
         self.refused: dict[tuple[str, str], int] = {}
 
-    def add_response(self, route: str, status: int) -> None:
+    def add_response(self, webhook: str, status: int) -> None:
         """Count a response."""
-        key = route, status
+        key = webhook, status
         if key not in self.responses and len(self.responses) >= _MOST:
             key = OTHER, status
         self.responses[key] = self.responses.get(key, 0) + 1
@@ -54,9 +54,9 @@ class ResponseCounts:
         """Count a request that was refused. `kind` is one of REFUSALS."""
         self.refused[webhook, kind] = self.refused.get((webhook, kind), 0) + 1
 
-    def add_handler(self, route: str, status: int, seconds: float) -> None:
+    def add_handler(self, webhook: str, status: int, seconds: float) -> None:
         """Count a handler that has ended."""
-        key = route, "succeeded" if status < 400 else _outcome(status)
+        key = webhook, "succeeded" if status < 400 else _outcome(status)
         durations = self.handlers.get(key)
         if durations is None:
             if len(self.handlers) >= _MOST:

@@ -73,7 +73,7 @@ class Route:
     def take(self, hook: Hook) -> None:
         """Pass requests to this hook from now on."""
         self.hook = hook
-        self.label = hook.route
+        self.label = hook.full_name
         self.current = True
         declaration = hook.declaration
         self.max_body = declaration.max_body
@@ -217,12 +217,12 @@ class Routes:
         for hook in hooks:
             try:
                 hook = self.configure(hook)
-                route = Route(hook.route, hook, frozenset(hook.declaration.methods), self._create_delivery)
+                route = Route(hook.full_name, hook, frozenset(hook.declaration.methods), self._create_delivery)
                 if hook.declaration.verify is not None:
                     _add(app, route)
             except HookError as error:
                 self.log.error(
-                    "{webhook} gets 404 while its plugin is inactive: {error}", webhook=hook.route, error=error
+                    "{webhook} gets 404 while its plugin is inactive: {error}", webhook=hook.full_name, error=error
                 )
             else:
                 self._standby[route.name] = route
@@ -272,7 +272,7 @@ class Routes:
 
     def declarations(self) -> Mapping[str, HookDeclaration]:
         """Return the declarations of all webhooks by their names."""
-        return {hook.route: hook.declaration for hook in self._precedence.hooks()}
+        return {hook.full_name: hook.declaration for hook in self._precedence.hooks()}
 
     def declaration(self, route: str) -> HookDeclaration | None:
         """Return the declaration of a webhook that is named as "Plugin:method"; None if it is not active."""
@@ -329,7 +329,7 @@ class Routes:
         """Return the path of a webhook; see `flask.url_for`.
 
         :param owner: The plugin that asks.
-        :param endpoint: The name of a method of the same plugin, or "Plugin.method".
+        :param endpoint: The name of a method of the same plugin, or "Plugin:method".
         :raises LookupError: There is no such webhook.
         """
         for candidate in sorted(self._precedence.hooks(), key=lambda other: other.owner != owner):
@@ -337,7 +337,7 @@ class Routes:
             if endpoint in (str(candidate), endpoint_of(candidate), short) and candidate.key in self._of_hook:
                 return self._adapter.build(self._of_hook[candidate.key][0].name, values)
         raise LookupError(
-            f"no webhook is named {endpoint!r}; use a method's name, or 'Plugin.method' for another plugin"
+            f"no webhook is named {endpoint!r}; use a method's name, or 'Plugin:method' for another plugin"
         )
 
     # The application.

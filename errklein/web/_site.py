@@ -77,7 +77,7 @@ class Site(server.Site):
         return channel
 
     def acceptableProtocols(self) -> list[bytes]:
-        """Return HTTP/1.1 only: senders of webhooks don't need HTTP/2, and Twisted's implementation has known defects."""
+        """Return HTTP/1.1 only: sources of webhooks don't need HTTP/2, and Twisted's implementation has known defects."""
         return [b"http/1.1"]
 
     def next_request_id(self) -> str:

@@ -55,8 +55,8 @@ class RequestState:
     """The delivery of a request that was received earlier."""
     delivery_id = 0
     """The id of the delivery; 0 until it is known, or without a journal."""
-    sender_id = ""
-    """What identifies repeated requests, such as the sender's id of the delivery; empty if it is unknown."""
+    source_id = ""
+    """What identifies repeated requests, such as the source's id of the delivery; empty if it is unknown."""
     received_at: float | None = None
     """The Unix time of the delivery; None until it is known."""
 

@@ -22,7 +22,7 @@ CONTENT_WINDOW = 300.0
 """The seconds for which the content of deliveries is remembered, since equal content may be a new event."""
 
 Ack = Literal["after", "now"]
-"""When the sender gets its response: after the handler has run, or as soon as the request is recorded."""
+"""When the source gets its response: after the handler has run, or as soon as the request is recorded."""
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,12 @@ class Hook:
         return (self.owner, self.name)
 
     @property
-    def route(self) -> str:
-        """The name of the webhook in settings and in the journal, such as "Github:notification"."""
+    def full_name(self) -> str:
+        """The name of the webhook in settings, lists and the journal, such as "Github:notification"."""
         return f"{self.owner}:{self.name}"
 
     def __str__(self) -> str:
-        return f"{self.owner}.{self.name}"
+        return self.full_name
 
 
 @overload
@@ -201,11 +201,11 @@ def webhook(
     :param max_body: The maximal size of the body in bytes for this handler; by default WEBHOOK_MAX_BODY. Larger bodies get
         413.
     :param timeout: The time in seconds until the client gets 504; by default WEBHOOK_TIMEOUT. The handler runs to its end.
-    :param verify: How the sender is verified, such as `errklein.verify.github(secret="env:GH_SECRET")`; by default it isn't.
-    :param ack: "after": the sender gets the response of the handler. "now": it gets 202 when the request is on disk. Then the
+    :param verify: How the source is verified, such as `errklein.verify.github(secret="env:GH_SECRET")`; by default it isn't.
+    :param ack: "after": the source gets the response of the handler. "now": it gets 202 when the request is on disk. Then the
         handler runs, and again if it fails.
     :param rate: The limit of requests that pass verification, such as "10/s", "100/min" or "1000/h". Further ones get 429.
-    :param dedupe: What repeated requests have in common: "id" (the sender's id of the delivery, which `verify` knows),
+    :param dedupe: What repeated requests have in common: "id" (the source's id of the delivery, which `verify` knows),
         "content" (the body) or "header:NAME". A repeated request doesn't run again.
     :param dedupe_window: The time for which requests are remembered: seconds, or a text such as "3d"; by default 3 days, and 300
         s for "content".

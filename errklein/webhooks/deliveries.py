@@ -126,7 +126,7 @@ class StoredDelivery(NamedTuple):
     """A delivery in the journal. Times are Unix times in seconds.
 
     :param id: The number of the delivery, which increases with time.
-    :param route: The webhook as "Plugin:method".
+    :param webhook: The webhook as "Plugin:method".
     :param state: The state.
     :param received_at: The time of the request.
     :param request_id: The request's id in the log.
@@ -134,16 +134,16 @@ class StoredDelivery(NamedTuple):
     :param attempt: The number of the present or last attempt; 0 before the first.
     :param due_at: The time of the next attempt for RETRY, and the end of the lease for RUNNING.
     :param origin: "" for a request of a client, "test" for `!webhook test`, "replay" for a replayed delivery.
-    :param key: What identifies repeated requests, such as the sender's id of the delivery; "" if nothing does.
+    :param key: What identifies repeated requests, such as the source's id of the delivery; "" if nothing does.
     :param outcome: The last outcome, if an attempt has ended.
     :param request: The request; None in lists.
     :param attempts: The earlier attempts; empty in lists.
-    :param verified: Whether only a known sender can have sent the request.
-    :param superseded_by: The id of a later delivery with which the sender has repeated this one after it was given up or refused, or 0.
+    :param verified: Whether only a known source can have sent the request.
+    :param superseded_by: The id of a later delivery with which the source has repeated this one after it was given up or refused, or 0.
     """
 
     id: int
-    route: str
+    webhook: str
     state: DeliveryState
     received_at: float
     request_id: str = ""
@@ -163,7 +163,7 @@ class StoredDelivery(NamedTuple):
 class DeliveryQuery:
     """A page of a list of deliveries, newest first. Fields that are None don't restrict it.
 
-    :param route: The webhook as "Plugin:method", or a plugin as "Plugin".
+    :param webhook: The webhook as "Plugin:method", or a plugin as "Plugin".
     :param states: The states.
     :param since: The earliest time of receipt, as Unix time.
     :param until: The latest time of receipt.
@@ -175,7 +175,7 @@ class DeliveryQuery:
     :param ids: The ids.
     """
 
-    route: str | None = None
+    webhook: str | None = None
     states: Sequence[DeliveryState] | None = None
     since: float | None = None
     until: float | None = None

@@ -17,11 +17,11 @@ MAX_COUNT = 1000
 """The maximal number of deliveries in a list or replay."""
 
 _STATES = tuple(state.value for state in DeliveryState)
-_KEYWORDS = ("since", "until", "before", "limit", "sender-id", "status", "reason")
-_FIELDS = {"sender-id": "key"}
+_KEYWORDS = ("since", "until", "before", "limit", "source-id", "status", "reason")
+_FIELDS = {"source-id": "key"}
 """The fields of a query by their keyword, where they differ."""
 
-_ROUTE = "Plugin:method, Plugin or (in chat) the path of a webhook"
+_WEBHOOK = "Plugin:method, Plugin or (in chat) the path of a webhook"
 
 _MOST_NAMES = 20
 
@@ -59,7 +59,7 @@ def parse_time(text: str, now: float) -> float:
 
 
 def parse_words(
-    words: Iterable[str], now: float, hooks: Mapping[str, str], routes: Iterable[str] = ()
+    words: Iterable[str], now: float, hooks: Mapping[str, str], webhooks: Iterable[str] = ()
 ) -> DeliveryQuery:
     """Return the query of words such as `Github:notification failed since 2h limit 50`, in any order.
 
@@ -67,23 +67,23 @@ def parse_words(
 
     :param now: The present Unix time.
     :param hooks: The webhooks as "Plugin:method", by URL path.
-    :param routes: Further webhooks.
+    :param webhooks: Further webhooks.
     :raises InvalidWords: A word is unknown or repeated, or a value is missing or invalid.
     :raises UnknownWebhook: There is no webhook or plugin of this name.
     """
-    return _parsed(words, now, hooks, routes)[0]
+    return _parsed(words, now, hooks, webhooks)[0]
 
 
 def parse_list(
-    words: Iterable[str], now: float, hooks: Mapping[str, str], routes: Iterable[str] = ()
+    words: Iterable[str], now: float, hooks: Mapping[str, str], webhooks: Iterable[str] = ()
 ) -> tuple[DeliveryQuery, bool]:
     """Return the query of the words of a list, and whether the word `grouped` is among them; the limit is MAX_COUNT then."""
-    query, is_grouped, is_limited = _parsed(words, now, hooks, routes, "grouped")
+    query, is_grouped, is_limited = _parsed(words, now, hooks, webhooks, "grouped")
     return (replace(query, limit=MAX_COUNT) if is_grouped and not is_limited else query), is_grouped
 
 
 def _parsed(
-    words: Iterable[str], now: float, hooks: Mapping[str, str], routes: Iterable[str], option: str = ""
+    words: Iterable[str], now: float, hooks: Mapping[str, str], webhooks: Iterable[str], option: str = ""
 ) -> tuple[DeliveryQuery, bool, bool]:
     """Return the query, and whether the words have the option and a limit."""
     states: list[DeliveryState] = []
@@ -97,10 +97,10 @@ def _parsed(
         if word in _STATES:
             states.append(DeliveryState(word))
             continue
-        name, value = (word, next(remaining, None)) if word in _KEYWORDS else ("route", word)
+        name, value = (word, next(remaining, None)) if word in _KEYWORDS else ("webhook", word)
         if value is None:
             raise InvalidWords(f"the value after {name!r} is missing")
-        read = _route(value, hooks, routes) if name == "route" else _value(name, value, now)
+        read = _webhook(value, hooks, webhooks) if name == "webhook" else _value(name, value, now)
         if name in fields:
             raise InvalidWords(f"{name} is given twice; the second is {value!r}")
         fields[name] = read
@@ -108,7 +108,9 @@ def _parsed(
     return DeliveryQuery(**values, states=tuple(states) or None), has_option, "limit" in fields
 
 
-def parse_replay(words: Sequence[str], now: float, hooks: Mapping[str, str], routes: Iterable[str] = ()) -> ReplayWords:
+def parse_replay(
+    words: Sequence[str], now: float, hooks: Mapping[str, str], webhooks: Iterable[str] = ()
+) -> ReplayWords:
     """Return what to replay: that of ids or of the words of `parse_words`, and of the word `force`.
 
     Without a state, the query is of those that are failed or dead. Its limit is by default MAX_COUNT.
@@ -117,11 +119,11 @@ def parse_replay(words: Sequence[str], now: float, hooks: Mapping[str, str], rou
     """
     others = [word for word in words if word != "force"]
     if not others:
-        raise InvalidWords("name ids of deliveries, a route, a state or a time")
+        raise InvalidWords("name ids of deliveries, a webhook, a state or a time")
     ids = parse_ids(others)
     if ids is not None:
         return ReplayWords(ids[:MAX_COUNT], DeliveryQuery(), "force" in words)
-    query, force, is_limited = _parsed(words, now, hooks, routes, "force")
+    query, force, is_limited = _parsed(words, now, hooks, webhooks, "force")
     states = query.states or (DeliveryState.FAILED, DeliveryState.DEAD)
     return ReplayWords((), replace(query, states=states, limit=query.limit if is_limited else MAX_COUNT), force)
 
@@ -151,7 +153,7 @@ def parse_ids(words: Iterable[str]) -> list[int] | None:
 def _value(name: str, value: str, now: float) -> float | str:
     if name in ("since", "until"):
         return parse_time(value, now)
-    if name in ("sender-id", "reason"):
+    if name in ("source-id", "reason"):
         return value
     number = _number(value)
     if name == "status" and number is not None and number < 600:
@@ -164,8 +166,8 @@ def _value(name: str, value: str, now: float) -> float | str:
     return number
 
 
-def _route(word: str, hooks: Mapping[str, str], routes: Iterable[str]) -> str:
-    names = sorted({*hooks.values(), *routes})
+def _webhook(word: str, hooks: Mapping[str, str], webhooks: Iterable[str]) -> str:
+    names = sorted({*hooks.values(), *webhooks})
     plugins = {name.partition(":")[0] for name in names}
     if word in hooks or word in plugins or word in names:
         return hooks.get(word, word)
@@ -175,8 +177,8 @@ def _route(word: str, hooks: Mapping[str, str], routes: Iterable[str]) -> str:
         raise UnknownWebhook(f"unknown webhook {word!r}{suggestion} known are {known or 'none'}")
     suggestion = did_you_mean(word, (*_STATES, *_KEYWORDS, *plugins, *names, *hooks)) or ";"
     raise InvalidWords(
-        f"unknown word {word!r}{suggestion} valid are {_ROUTE}, {', '.join(_STATES)}, since TIME, until TIME, status STATUS, "
-        "reason TEXT, sender-id ID, before ID and limit COUNT"
+        f"unknown word {word!r}{suggestion} valid are {_WEBHOOK}, {', '.join(_STATES)}, since TIME, until TIME, status STATUS, "
+        "reason TEXT, source-id ID, before ID and limit COUNT"
     )
 
 

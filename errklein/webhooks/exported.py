@@ -11,7 +11,7 @@ from typing import Any
 from errklein.text.masking import SHOWN_TARGET, SHOWN_VALUE, masker
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
 
-VERSION = 1
+VERSION = 2
 """The version of the JSON format, which changes if a program that reads it must change."""
 
 
@@ -22,11 +22,11 @@ class InvalidExport(ValueError):
 def summary(delivery: StoredDelivery) -> str:
     """Return a delivery as one line, such as `4711 failed 2026-11-28T18:56:06+01:00 Github:notification 500 after 0.2 s`.
 
-    The time is in the local time zone. The sender's id and the reason may contain text from outside.
+    The time is in the local time zone. The source's id and the reason may contain text from outside.
     """
-    parts = [str(delivery.id), delivery.state, shown_time(delivery.received_at), delivery.route]
+    parts = [str(delivery.id), delivery.state, shown_time(delivery.received_at), delivery.webhook]
     parts += [f"({delivery.origin})"] if delivery.origin else []
-    parts += [f"sender-id {_one_line(delivery.key)}"] if delivery.key else []
+    parts += [f"source-id {_one_line(delivery.key)}"] if delivery.key else []
     parts += [f"(superseded by {delivery.superseded_by})"] if delivery.superseded_by else []
     return " ".join([*parts, *([described(delivery.outcome)] if delivery.outcome else ())])
 
@@ -39,17 +39,17 @@ def grouped(deliveries: Sequence[StoredDelivery]) -> list[str]:
     groups: dict[tuple[str, str, str], list[StoredDelivery]] = {}
     for one in deliveries:
         outcome = f"{one.outcome.status or 'no response'}: {_one_line(one.outcome.reason)}" if one.outcome else ""
-        groups.setdefault((one.route, one.state, outcome), []).append(one)
+        groups.setdefault((one.webhook, one.state, outcome), []).append(one)
     lines = []
-    for (route, state, outcome), group in groups.items():
+    for (webhook, state, outcome), group in groups.items():
         period = f"{shown_time(group[-1].received_at)} to {shown_time(group[0].received_at)}"
-        lines.append(f"{len(group)} {state} {route}, {period}, {outcome}".rstrip(", :"))
+        lines.append(f"{len(group)} {state} {webhook}, {period}, {outcome}".rstrip(", :"))
         left = [one for one in reversed(group) if not one.superseded_by]
         if len(left) < len(group):
-            lines.append(f"  the sender has repeated {len(group) - len(left)} of them")
+            lines.append(f"  the source has repeated {len(group) - len(left)} of them")
         if left and state == DeliveryState.REFUSED:
             ids = ", ".join(dict.fromkeys(_one_line(one.key) or "unknown" for one in left))
-            lines.append(f"  not stored: the sender must send {len(left)} again, with sender-id: {ids}")
+            lines.append(f"  not stored: the source must send {len(left)} again, with source-id: {ids}")
         elif left and state in (DeliveryState.FAILED, DeliveryState.DEAD):
             lines.append(f"  to replay: {' '.join(str(one.id) for one in left)}")
     return lines
@@ -110,14 +110,14 @@ def as_values(delivery: StoredDelivery) -> dict[str, Any]:
     values = {
         "version": VERSION,
         "id": delivery.id,
-        "route": delivery.route,
+        "webhook": delivery.webhook,
         "state": str(delivery.state),
         "received_at": _iso(delivery.received_at),
         "request_id": delivery.request_id,
         "ack": delivery.ack,
         "attempt": delivery.attempt,
         "origin": delivery.origin,
-        "key": delivery.key,
+        "source_id": delivery.key,
         "superseded_by": delivery.superseded_by or None,
         "outcome": _outcome_values(delivery.outcome) if delivery.outcome else None,
     }
@@ -189,7 +189,7 @@ def _one_line(text: str) -> str:
 
 
 def _decoded(headers: Sequence[tuple[bytes, bytes]]) -> list[list[str]]:
-    # Latin-1 keeps every byte, and shows those that senders use.
+    # Latin-1 keeps every byte, and shows those that sources use.
     return [[name.decode("latin-1"), value.decode("latin-1")] for name, value in headers]
 
 

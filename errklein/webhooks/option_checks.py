@@ -117,5 +117,5 @@ def check_together(options: Mapping[str, Any]) -> None:
     verify = given("verify")
     if given("dedupe") == "id" and (verify is None or verify.delivery_id is None):
         raise InvalidOption(
-            "a verification of a sender that gives its deliveries ids, for dedupe='id'", verify and verify.scheme
+            "a verification of a source that gives its deliveries ids, for dedupe='id'", verify and verify.scheme
         )

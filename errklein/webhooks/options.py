@@ -47,7 +47,7 @@ def configured(hook: Hook, options: Mapping[str, HookOptions], default_methods: 
     :param default_methods: The methods for webhooks without any.
     :raises HookOptionsError: The options contradict those of the plugin.
     """
-    own = options.get(hook.route, {})
+    own = options.get(hook.full_name, {})
     fields = dict(own)
     if "methods" in own:
         fields["methods_given"] = True
@@ -58,7 +58,7 @@ def configured(hook: Hook, options: Mapping[str, HookOptions], default_methods: 
         if own:
             check_together(vars(declaration))
     except InvalidOption as error:
-        raise HookOptionsError(f"WEBHOOKS[{hook.route!r}]: {error}") from None
+        raise HookOptionsError(f"WEBHOOKS[{hook.full_name!r}]: {error}") from None
     return replace(hook, declaration=declaration)
 
 

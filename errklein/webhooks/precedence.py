@@ -80,8 +80,8 @@ class RoutePrecedence:
                 if hook not in queue:
                     queue.insert(self._position(hook, queue, is_new=not old), hook)
         for hook in old:
-            self._by_route.pop(hook.route, None)
-        self._by_route.update((hook.route, hook) for hook in hooks)
+            self._by_route.pop(hook.full_name, None)
+        self._by_route.update((hook.full_name, hook) for hook in hooks)
         if hooks:
             self._hooks[owner] = tuple(hooks)
         else:

@@ -274,7 +274,7 @@ class FailureTests(PluginTestCase):
         line = Failing.one.__code__.co_firstlineno + 2
         self.assertEqual(
             notice,
-            f"The webhook Failing.one (/one) failed on request {response.header('X-Request-Id')}. "
+            f"The webhook Failing:one (/one) failed on request {response.header('X-Request-Id')}. "
             f"{__file__}, line {line}: RuntimeError: out of ink",
         )
         self.flushLoggedErrors(RuntimeError)
@@ -293,7 +293,7 @@ class FailureTests(PluginTestCase):
         (notice,) = self.bot.sent_to("#testroom")
         self.assertRegex(
             notice,
-            r"^The webhook Failing\.one \(/one\) failed with RuntimeError on request \S+ \(error [0-9a-f]{8}\)\.$",
+            r"^The webhook Failing:one \(/one\) failed with RuntimeError on request \S+ \(error [0-9a-f]{8}\)\.$",
         )
         error_id = notice[-11:-2]
         self.assertTrue([line for line in self.bot.log if error_id in line and "out of ink" in line])
@@ -318,7 +318,7 @@ class FailureTests(PluginTestCase):
         self.bot.advance(61)
         self.assertEqual([self.successResultOf(answer).status for answer in answers], [504, 504])
         (warning,) = self.bot.sent_to("@admin")
-        self.assertIn("Failing.never", warning)
+        self.assertIn("Failing:never", warning)
         self.assertIn("60 s", warning)
 
 

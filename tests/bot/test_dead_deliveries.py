@@ -19,14 +19,14 @@ class AnnouncementTests(PluginTestCase):
         super().setUp()
         self.hooks = WebhookNotices(self.bot.bot.notices, self.bot.bot.plugin_manager.plugin, "!")
 
-    def die(self, *ids: int, route: str = "Github:notification") -> None:
+    def die(self, *ids: int, webhook: str = "Github:notification") -> None:
         """Give deliveries up."""
         for number in ids:
-            delivery = StoredDelivery(number, route, DeliveryState.DEAD, 0.0, attempt=3)
+            delivery = StoredDelivery(number, webhook, DeliveryState.DEAD, 0.0, attempt=3)
             self.hooks.delivery_dead(delivery, Outcome(500, "ValueError: passphrase=abcdef *x*", 0.2))
 
     def test_announced_once(self) -> None:
-        """Administrators get the route, the id and the reason; rooms don't get the reason."""
+        """Administrators get the webhook, the id and the reason; rooms don't get the reason."""
         self.die(7)
         self.assertEqual(
             self.bot.sent_to("@admin"),
@@ -41,9 +41,9 @@ class AnnouncementTests(PluginTestCase):
         self.assertEqual(len(self.bot.messages), 2)
 
     def test_thousand_dead_deliveries(self) -> None:
-        """Further deliveries of a route are counted, and announced together each minute; those of another route at once."""
+        """Further deliveries of a webhook are counted, and announced together each minute; those of another webhook at once."""
         self.die(*range(1000))
-        self.die(5000, route="Builds:build")
+        self.die(5000, webhook="Builds:build")
         self.assertEqual(len(self.bot.sent_to("#ops")), 2)
         self.bot.advance(INTERVAL)
         self.die(1001)

@@ -136,14 +136,14 @@ class RefusedRequestTests(NoticesCase):
         """The first refused request causes a notice with webhook, client, reason and remedy; the others one an hour later."""
         for number in (1, 2, 3, 4, 5, 4):
             self.refuse(f"192.0.2.{number}")
-        advice = "If it is your sender, compare its secret with the webhook's, and let it send again. See !deliveries App:x refused"
+        advice = "If the source is yours, compare its secret with the webhook's, and let it send again. See !deliveries App:x refused"
         first = (
-            f"A request for the webhook App.x (/x) from 192.0.2.1 was refused: the signature doesn't match. {advice}"
+            f"A request for the webhook App:x (/x) from 192.0.2.1 was refused: the signature doesn't match. {advice}"
         )
         self.assertEqual(self.notices, [(first, "")])
         self.clock.advance(3600)
         others = "5, the last ones from 192.0.2.4, 192.0.2.5, 192.0.2.3."
-        more = f"More requests for the webhook App.x (/x) were refused (signature): {others} {advice}"
+        more = f"More requests for the webhook App:x (/x) were refused (signature): {others} {advice}"
         self.assertEqual(self.notices[1:], [(more, "")])
 
     def test_kinds(self) -> None:

@@ -26,7 +26,7 @@ class DeliveriesCase(JournalCase, DataCase):
         DataCase.setUp(self)
         self.time = 1000.0
         self.journal = self.open_journal()
-        self.waiting, done = self.record(), self.record(route="Other:done", lease=5)
+        self.waiting, done = self.record(), self.record(webhook="Other:done", lease=5)
         self.result_of(self.journal.finish(done, OK))
         outbox = self.journal.outbox
         outbox.add(OutgoingMessage(outbox.next_id(), "irc", "#ops", "Build 7 failed", accepted_at=self.time))
@@ -143,7 +143,7 @@ class RestoreTests(DeliveriesCase):
         """What was in the journal before the restoration is in a copy."""
         self.back_up()
         self.journal = self.open_journal()
-        self.record(route="New:one")
+        self.record(webhook="New:one")
         self.result_of(self.journal.close())
         self.assertEqual(self.run_command("restore", "--with-deliveries", "--force"), 0)
         copy = Database(self.data / "journal.sqlite.before-restore", MIGRATIONS, Access.READ)

@@ -120,11 +120,11 @@ class ListTests(DeliveriesCase):
         self.assertEqual(str(error), "unknown webhook 'Gone:hook'; known are Github:notification")
 
     def test_filters(self) -> None:
-        """The sender's id, the status and a part of the reason select deliveries; words and options may have any order."""
+        """The source's id, the status and a part of the reason select deliveries; words and options may have any order."""
         self.add(key="72d3162e")
         self.add(outcome=Outcome(503, "the secret isn't available"))
         for words, number in (
-            (["sender-id", "72d3162e"], 1),
+            (["source-id", "72d3162e"], 1),
             (["status", "503", "since", "10min"], 2),
             (["reason", "SECRET"], 2),
             (["reason", "valueerror", "failed"], 1),
@@ -133,7 +133,7 @@ class ListTests(DeliveriesCase):
             self.assertEqual((status, out.split(" ")[0], out.count("\n")), (0, str(number), 1))
 
     def test_groups(self) -> None:
-        """Grouped deliveries have what is to be done: ids to replay, and those that the sender must send again."""
+        """Grouped deliveries have what is to be done: ids to replay, and those that the source must send again."""
         for key in ("a", "b", "c"):
             self.add(DeliveryState.REFUSED, outcome=Outcome(401, "the signature doesn't match"), key=key)
         for _ in range(40):
@@ -149,8 +149,8 @@ class ListTests(DeliveriesCase):
                     f"40 failed Github:notification, {TIME} to {TIME}, 500: ValueError",
                     f"  to replay: {' '.join(str(number) for number in range(4, 44))}",
                     f"3 refused Github:notification, {TIME} to {TIME}, 401: the signature doesn't match",
-                    "  the sender has repeated 1 of them",
-                    "  not stored: the sender must send 2 again, with sender-id: a, c",
+                    "  the source has repeated 1 of them",
+                    "  not stored: the source must send 2 again, with source-id: a, c",
                 ],
                 "",
             ),
@@ -177,7 +177,7 @@ class ListTests(DeliveriesCase):
         self.assertEqual(json.loads(out)["request"]["body"], '{"action": "opened"}')
 
     def test_show(self) -> None:
-        """A delivery is shown with headers and body; control characters of senders are escaped."""
+        """A delivery is shown with headers and body; control characters of sources are escaped."""
         self.add()
         self.add(request=REQUEST._replace(body=b"\x1b[2J"))
         status, out, err = self.deliveries("show", "1", "2", "9")
@@ -206,7 +206,7 @@ class ReplayTests(DeliveriesCase):
         self.assertIn("(replay) 400 after 0.1 s: bad", out)
 
     def test_ranges(self) -> None:
-        """A route, states and times select deliveries; by default failed and dead ones."""
+        """A webhook, states and times select deliveries; by default failed and dead ones."""
         self.add()
         self.add(DeliveryState.DONE)
         self.add(DeliveryState.DEAD)
@@ -215,17 +215,17 @@ class ReplayTests(DeliveriesCase):
         self.assertEqual((status, sorted(line[0] for line in out.splitlines())), (0, ["1", "3"]))
 
     def test_superseded(self) -> None:
-        """What the sender has repeated is skipped, unless it is forced. It is a failure only if it was given by its id."""
+        """What the source has repeated is skipped, unless it is forced. It is a failure only if it was given by its id."""
         self.add(key="k")
         self.add(DeliveryState.DONE, key="k")
         self.outcomes = {1: Outcome(200)}
-        skipped = "errklein: 1 is skipped: the sender has repeated it as 2; --force replays it, too\n"
+        skipped = "errklein: 1 is skipped: the source has repeated it as 2; --force replays it, too\n"
         self.assertEqual(self.deliveries("replay", "failed"), (0, "", skipped))
         self.assertEqual(self.deliveries("replay", "1"), (1, "", skipped))
         for words in (["1", "--force"], ["force", "1"]):
             status, out, _ = self.deliveries("replay", *words)
             self.assertEqual(status, 0)
-            self.assertIn("sender-id k (superseded by 2) 200", out)
+            self.assertIn("source-id k (superseded by 2) 200", out)
 
     def test_who_replays(self) -> None:
         """The bot logs who has given the command."""

@@ -77,7 +77,7 @@ class ListTests(DeliveriesCase):
     def test_lines(self) -> None:
         """Each delivery is one line, the latest first."""
         self.add()
-        self.add(DeliveryState.DONE, "", route="Builds:build")
+        self.add(DeliveryState.DONE, "", webhook="Builds:build")
         self.assertEqual(
             self.command("!deliveries"),
             f"2 done {TIME} Builds:build 200 after 0.2 s\n"
@@ -87,7 +87,7 @@ class ListTests(DeliveriesCase):
     def test_filters(self) -> None:
         """A plugin, a webhook, its path, states and times select deliveries."""
         self.add()
-        self.add(DeliveryState.DONE, route="Builds:build")
+        self.add(DeliveryState.DONE, webhook="Builds:build")
         self.add(DeliveryState.REFUSED)
         for words, ids in (
             ("Github", "31"),
@@ -103,7 +103,7 @@ class ListTests(DeliveriesCase):
         self.assertEqual(self.command("!deliveries dead"), "No delivery matches.")
 
     def test_groups(self) -> None:
-        """Grouped, the reasons of many deliveries fit in a few lines, with the ids that the sender must send again."""
+        """Grouped, the reasons of many deliveries fit in a few lines, with the ids that the source must send again."""
         for number in range(40):
             self.add(DeliveryState.REFUSED, "the signature doesn't match", key=f"72d3162e-cc78-11e3-81ab-{number}")
         lines = self.command("!deliveries refused grouped").splitlines()
@@ -114,7 +114,7 @@ class ListTests(DeliveriesCase):
 
     def test_unknown_webhook(self) -> None:
         """An unknown webhook is an error with a suggestion. One of an inactive plugin is known from its deliveries."""
-        self.add(route="Gone:hook")
+        self.add(webhook="Gone:hook")
         self.assertTrue(self.command("!deliveries Gone").startswith("1 failed"))
         self.assertIn("unknown webhook 'Gome'; did you mean 'Gone'?", self.command("!deliveries Gome"))
         self.assertIn("unknown webhook 'Githup:x'; did you mean 'Github'?", self.command("!delivery replay Githup:x"))
@@ -189,7 +189,7 @@ class ShowTests(DeliveriesCase):
         delivery = self.add()._replace(id=7, state=DeliveryState.RECEIVED, ack="now")
         self.journal.record(delivery)
         for reason, due in (("first", 0), ("second", 60)):
-            self.journal.lease(delivery.route, 1, 60)
+            self.journal.lease(delivery.webhook, 1, 60)
             self.journal.retry_at(7, RECEIVED_AT + due, Outcome(500, reason, 1.5))
         reply = self.command("!delivery 7")
         self.assertIn(f"attempt 2, next attempt {LATER}\n", reply)
@@ -227,7 +227,7 @@ class ReplayTests(DeliveriesCase):
         self.assertEqual(self.states(), ["received", "received", "failed"])
 
     def test_ranges(self) -> None:
-        """A route, states and times select deliveries, by default failed and dead ones."""
+        """A webhook, states and times select deliveries, by default failed and dead ones."""
         for state in (DeliveryState.FAILED, DeliveryState.DONE, DeliveryState.DEAD):
             self.add(state)
         self.assertEqual(self.command("!delivery replay Github until 2026-11-28"), "Replaying 0 deliveries.")
@@ -237,18 +237,18 @@ class ReplayTests(DeliveriesCase):
         self.assertEqual(self.states(), ["failed", "received", "received"])
 
     def test_superseded(self) -> None:
-        """What the sender has repeated meanwhile is skipped and named; with `force` it runs. Who replays what is logged."""
+        """What the source has repeated meanwhile is skipped and named; with `force` it runs. Who replays what is logged."""
         self.add(DeliveryState.DEAD, key="k")
         self.add(DeliveryState.DONE, key="k")
         self.add()
         self.assertIn("1 dead", self.command("!deliveries dead"))
-        self.assertIn("sender-id k (superseded by 2)", self.command("!deliveries dead"))
+        self.assertIn("source-id k (superseded by 2)", self.command("!deliveries dead"))
         with capturedLogs() as events:
             reply = self.command("!delivery replay Github")
-        self.assertEqual(reply, "Replaying 1 delivery. The sender has repeated 1 as 2; add force to replay it, too.")
+        self.assertEqual(reply, "Replaying 1 delivery. The source has repeated 1 as 2; add force to replay it, too.")
         self.assertIn("@admin replays the deliveries 3", [formatEvent(event) for event in events])
         self.assertTrue(
-            self.command("!delivery replay 1").startswith("Replaying 0 deliveries. The sender has repeated")
+            self.command("!delivery replay 1").startswith("Replaying 0 deliveries. The source has repeated")
         )
         self.assertEqual(self.command("!delivery replay 1 force"), "Replaying 1 delivery.")
         self.assertEqual(self.states(), ["received", "done", "received"])
@@ -271,20 +271,20 @@ class PauseTests(DeliveriesCase):
             raise AssertionError("the queue wasn't started")
 
         self.queue = self.bot.bot.delivery_queue = DeliveryQueue(
-            self.bot.reactor, self.journal, run, lambda route: RetryPolicy(), lambda delivery, outcome: None
+            self.bot.reactor, self.journal, run, lambda webhook: RetryPolicy(), lambda delivery, outcome: None
         )
         self.addCleanup(self.queue.close)
 
     def paused(self) -> list[str]:
-        """Return the paused routes that the journal keeps."""
+        """Return the paused webhooks that the journal keeps."""
         return list(self.successResultOf(self.journal.paused()))
 
     def test_pause(self) -> None:
-        """The path of a webhook, or its plugin, pauses and resumes it; without a route, the paused ones are listed."""
-        for route in ("Github", "/github", "Github:notification"):
-            self.assertEqual(self.command(f"!webhook pause {route}"), "Paused Github:notification.")
+        """The path of a webhook, or its plugin, pauses and resumes it; without a webhook, the paused ones are listed."""
+        for name in ("Github", "/github", "Github:notification"):
+            self.assertEqual(self.command(f"!webhook pause {name}"), "Paused Github:notification.")
             self.assertEqual(self.paused(), ["Github:notification"])
-            self.assertEqual(self.command(f"!webhook resume {route}"), "Resumed Github:notification.")
+            self.assertEqual(self.command(f"!webhook resume {name}"), "Resumed Github:notification.")
             self.assertEqual(self.paused(), [])
         self.assertEqual(self.command("!webhook pause"), "Paused: none.")
 
@@ -295,7 +295,7 @@ class PauseTests(DeliveriesCase):
         self.queue.start()
         self.bot.advance(0)
         self.assertRegex(
-            self.command("!webstatus"), r"/github -> Github\.notification \[.*\], not verified, ack=.now., paused\n"
+            self.command("!webstatus"), r"/github -> Github:notification \[.*\], not verified, ack=.now., paused\n"
         )
         self.command("!webhook resume Github")
         self.bot.advance(0)
@@ -311,7 +311,7 @@ class PauseTests(DeliveriesCase):
         self.assertEqual(self.paused(), ["Gone:hook"])
 
     def test_errors(self) -> None:
-        """An unknown route is an error, and so is a missing one."""
+        """An unknown webhook is an error, and so is a missing one."""
         self.assertIn("unknown webhook '/gitub'; did you mean", self.command("!webhook pause /gitub"))
         self.assertIn("Name a webhook", self.command("!webhook resume"))
 
@@ -322,7 +322,7 @@ class PausedFromTheStart(BotPlugin):
     paused: Collection[str] = ()
 
     def activate(self) -> None:
-        """Look at the paused routes."""
+        """Look at the paused webhooks."""
         super().activate()
         self.paused = self._bot.delivery_queue.paused
 

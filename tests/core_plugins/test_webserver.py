@@ -386,7 +386,7 @@ class WebhookTestTests(PluginTestCase):
     def test_errors(self) -> None:
         """A failing webhook is reported as its client would see it, without the error; administrators are notified."""
         warning, report = self.bot.say("!webhook test /fails")
-        self.assertIn("Mirror.fails", warning)
+        self.assertIn("Mirror:fails", warning)
         self.assertIn("Status code: 500", report)
         self.assertNotIn("s3cret", report)
         self.flushLoggedErrors(RuntimeError)
@@ -444,8 +444,8 @@ class VerificationTests(PluginTestCase):
         self.command("!plugin config Webserver {'HOST': '127.0.0.1', 'PORT': 3141}")
         options = 'verified by bearer, ack="now", at most 9/min'
         shown = self.command("!webstatus")
-        self.assertRegex(shown, rf"/link -> Mirror\.link \[.*\], {options}\n")
-        self.assertRegex(shown, r"/echo -> Webserver\.echo \[.*\], not verified\n")
+        self.assertRegex(shown, rf"/link -> Mirror:link \[.*\], {options}\n")
+        self.assertRegex(shown, r"/echo -> Webserver:echo \[.*\], not verified\n")
 
 
 class EchoTests(PluginTestCase):

@@ -39,7 +39,7 @@ from tests.journal.simulated_network import (
 from tests.journal.simulation import FAULTS_END, UNIQUE, Process, Simulation
 
 AFTER = "Plain:after"
-"""A route whose sender gets the response after the handler has run."""
+"""A route whose source gets the response after the handler has run."""
 
 IN_THREADS = UNIQUE
 """The route whose handlers run in threads."""
@@ -283,10 +283,10 @@ class OutboxSimulation(Simulation):
         messages = process.by_delivery[delivery.id]
 
         def end(result: Outcome | Postponed) -> Outcome | Postponed:
-            messages.extend(self._send_messages(process, delivery.route))
+            messages.extend(self._send_messages(process, delivery.webhook))
             return result
 
-        messages.extend(self._send_messages(process, delivery.route))
+        messages.extend(self._send_messages(process, delivery.webhook))
         return super().run_handler(process, delivery).addCallback(end)
 
     def note_done(self, number: int) -> None:

@@ -51,7 +51,7 @@ class Part(NamedTuple):
 class Accepted:
     """A message that an outbox has accepted, and what the network knows of it.
 
-    :param promised: It was on disk, or the outcome of its delivery was, or its sender got the response.
+    :param promised: It was on disk, or the outcome of its delivery was, or its source got the response.
     :param settled: Why it needn't arrive any more; "" if it must.
     :param breaks: The number of breaks at which one of its parts was unconfirmed.
     :param is_overtaken: One of its parts was unconfirmed at two breaks, at the last one alone, so that others of its lane overtake it.

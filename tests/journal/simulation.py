@@ -1,6 +1,6 @@
-"""A simulation of senders, the queue and handlers, on a virtual clock and a disk that fails, from a seed.
+"""A simulation of sources, the queue and handlers, on a virtual clock and a disk that fails, from a seed.
 
-A sender repeats what got no response. The process crashes at any write, and the next one begins with SQLite's files as they were
+A source repeats what got no response. The process crashes at any write, and the next one begins with SQLite's files as they were
 at that moment. The wall clock is set, the disk is full at times, and handlers fail, hang, and end after their time limit.
 `Simulation.run` raises Violation if a guarantee doesn't hold. The message has the events of the seed.
 """
@@ -33,8 +33,8 @@ from tests.journal.crashing_disk import CrashingDisk
 
 ATTEMPTS = 3
 PLAIN, UNIQUE, ORDERED = "Plain:hook", "Unique:hook", "Ordered:hook"
-POLICIES = {route: RetryPolicy(ATTEMPTS, ordered=route == ORDERED) for route in (PLAIN, UNIQUE, ORDERED)}
-"""The routes. The deliveries of UNIQUE have a key."""
+POLICIES = {webhook: RetryPolicy(ATTEMPTS, ordered=webhook == ORDERED) for webhook in (PLAIN, UNIQUE, ORDERED)}
+"""The webhooks. The deliveries of UNIQUE have a key."""
 
 MESSAGES_END = 100.0
 FAULTS_END = 300.0
@@ -52,7 +52,7 @@ class Violation(AssertionError):
 
 @dataclass(eq=False)
 class Send:
-    """One request of the sender, and what the sender and the handler know of its delivery.
+    """One request of the source, and what the source and the handler know of its delivery.
 
     :param acknowledged: The response was 202.
     :param recorded: It was, and the request was not a duplicate.
@@ -67,7 +67,7 @@ class Send:
     """
 
     number: int
-    route: str
+    webhook: str
     key: str
     id: int = 0
     acknowledged: bool = False
@@ -212,7 +212,7 @@ class Process:
         send.id = self.journal.next_id()
         delivery = StoredDelivery(
             send.id,
-            send.route,
+            send.webhook,
             DeliveryState.RECEIVED,
             now,
             ack="now",
@@ -245,23 +245,23 @@ class Process:
         self.journal.replay([number]).addErrback(lambda failure: failure.trap(JournalError))
         self.queue.look()
 
-    def pause(self, route: str) -> None:
-        """Pause a route. From the next process on, nothing of it runs."""
-        self._pausing.add(route)
+    def pause(self, webhook: str) -> None:
+        """Pause a webhook. From the next process on, nothing of it runs."""
+        self._pausing.add(webhook)
 
         def note(_: None) -> None:
             # A resume that was requested meanwhile is the last word.
-            if self.alive and route in self._pausing:
-                self._simulation.paused.add(route)
+            if self.alive and webhook in self._pausing:
+                self._simulation.paused.add(webhook)
 
-        self.queue.pause(route).addCallbacks(note, lambda failure: failure.trap(JournalError))
+        self.queue.pause(webhook).addCallbacks(note, lambda failure: failure.trap(JournalError))
 
-    def resume(self, route: str) -> None:
-        """Resume a route."""
-        self._pausing.discard(route)
-        self.paused.discard(route)
-        self._simulation.paused.discard(route)
-        self.queue.resume(route).addErrback(lambda failure: failure.trap(JournalError))
+    def resume(self, webhook: str) -> None:
+        """Resume a webhook."""
+        self._pausing.discard(webhook)
+        self.paused.discard(webhook)
+        self._simulation.paused.discard(webhook)
+        self.queue.resume(webhook).addErrback(lambda failure: failure.trap(JournalError))
 
     def stored(self) -> dict[int, StoredDelivery]:
         """Return all deliveries by id. No time passes."""
@@ -331,10 +331,10 @@ class Simulation:
     def _plan(self) -> None:
         random, later = self.random, self.clock.callLater
         for number in range(random.randint(5, 25)):
-            route = random.choice([PLAIN, UNIQUE, UNIQUE, ORDERED, ORDERED])
+            webhook = random.choice([PLAIN, UNIQUE, UNIQUE, ORDERED, ORDERED])
             # Bursts, and messages that are far apart.
             at = random.choice([random.random() * MESSAGES_END, random.randint(0, 3) * 10.0])
-            later(at, self._send, number, route, 5)
+            later(at, self._send, number, webhook, 5)
         for _ in range(random.randint(0, 3)):
             later(random.random() * FAULTS_END, self._set_clock, random.choice([-1, 1]) * random.choice([2, 100, 5000]))
         for _ in range(random.randint(0, 2)):
@@ -349,11 +349,11 @@ class Simulation:
             later(random.random() * FAULTS_END, self._replay)
         for _ in range(random.randint(0, 3)):
             later(random.random() * FAULTS_END, self._maintain)
-        for route in POLICIES:
+        for webhook in POLICIES:
             if random.random() < 0.2:
-                later(random.random() * FAULTS_END, self._pause, route)
-            later(FAULTS_END - 50.0, self._resume, route)
-            later(FAULTS_END + 1.0, self._resume, route)
+                later(random.random() * FAULTS_END, self._pause, webhook)
+            later(FAULTS_END - 50.0, self._resume, webhook)
+            later(FAULTS_END + 1.0, self._resume, webhook)
         later(FAULTS_END, self._fill_disk, False)
         later(FAULTS_END, self._crash)
 
@@ -363,12 +363,12 @@ class Simulation:
     def _meanwhile(self) -> None:
         """Do nothing. Called at each write to the disk: what the reactor's thread does at that moment."""
 
-    # The sender.
+    # The source.
 
-    def _send(self, message: int, route: str, tries: int) -> None:
-        send = Send(len(self._sends), route, f"key {message}" if route == UNIQUE else "")
+    def _send(self, message: int, webhook: str, tries: int) -> None:
+        send = Send(len(self._sends), webhook, f"key {message}" if webhook == UNIQUE else "")
         self._sends.append(send)
-        self._note("send {} of message {} to {}", send.number, message, route)
+        self._note("send {} of message {} to {}", send.number, message, webhook)
         responses: list[int] = []
         self._process.receive(send).addCallback(responses.append)
         self.clock.callLater(5.0, self._look_at_response, message, send, responses, tries)
@@ -377,7 +377,7 @@ class Simulation:
         arrived = responses == [202] and self.random.random() < 0.8
         self._note("send {} has {} {}", send.number, responses, "" if arrived else "(lost)")
         if tries and (not arrived or self.random.random() < 0.2):
-            self.clock.callLater(self.random.random() * 20, self._send, message, send.route, tries - 1)
+            self.clock.callLater(self.random.random() * 20, self._send, message, send.webhook, tries - 1)
 
     # The faults.
 
@@ -392,16 +392,16 @@ class Simulation:
     def _maintain(self) -> None:
         self._process.maintain()
 
-    def _pause(self, route: str) -> None:
-        self._note("{} is paused", route)
-        self._process.pause(route)
+    def _pause(self, webhook: str) -> None:
+        self._note("{} is paused", webhook)
+        self._process.pause(webhook)
 
-    def _resume(self, route: str) -> None:
-        self._note("{} is resumed", route)
-        self._process.resume(route)
+    def _resume(self, webhook: str) -> None:
+        self._note("{} is resumed", webhook)
+        self._process.resume(webhook)
 
     def _replay(self) -> None:
-        sends = [send for send in self._sends if send.route == PLAIN and send.recorded]
+        sends = [send for send in self._sends if send.webhook == PLAIN and send.recorded]
         if sends:
             send = self.random.choice(sends)
             self._note("send {} is replayed", send.number)
@@ -444,7 +444,7 @@ class Simulation:
         self._note("attempt {} of send {} begins", delivery.attempt, send.number)
         self._require(send.id == delivery.id, "send {} has id {}", send.number, delivery.id)
         self._check_begin(send)
-        self._require(send.route not in process.paused, "send {} runs although its route is paused", send.number)
+        self._require(send.webhook not in process.paused, "send {} runs although its webhook is paused", send.number)
         seconds, result = self._choose_result()
         if isinstance(result, Postponed):
             return succeed(result)
@@ -500,7 +500,7 @@ class Simulation:
                 continue
             if send.key and other.key == send.key and other.attempt:
                 self._require(other.may_be_dead, "sends {} and {} with the same key run", other.number, send.number)
-            if other.route == send.route == ORDERED:
+            if other.webhook == send.webhook == ORDERED:
                 self._require(not other.running, "sends {} and {} run at the same time", other.number, send.number)
                 earlier = (other.recorded or other.attempt) and other.id < send.id
                 self._require(other.may_be_over or not earlier, "send {} runs before {}", send.number, other.number)

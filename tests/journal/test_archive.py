@@ -34,7 +34,7 @@ class ArchiveTests(JournalCase, SynchronousTestCase):
         """Lists and deliveries are those of the journal."""
         number = self.record(lease=5)
         self.result_of(self.journal.finish(number, ERROR))
-        self.record(route="A:a")
+        self.record(webhook="A:a")
         archive = self.open()
         for query in (DeliveryQuery(), DeliveryQuery(states=[DeliveryState.FAILED])):
             self.assertEqual(archive.find(query), self.result_of(self.journal.find(query)))
@@ -78,7 +78,7 @@ class ArchiveTests(JournalCase, SynchronousTestCase):
             ],
         )
         self.assertEqual([self.state(first), self.state(again)], [DeliveryState.RECEIVED] * 2)
-        self.assertEqual(archive.routes(), ["Builds:build"])
+        self.assertEqual(archive.webhooks(), ["Builds:build"])
 
     def test_many_replays(self) -> None:
         """Many deliveries are replayed in several transactions."""

@@ -18,10 +18,10 @@ from errklein.testing._journal_case import REQUEST
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, StoredDelivery
 from tests.journal.inline import InlineReactor, InlineThreads
 
-ROUTES = ("A:a", "A:b", "B:a")
+WEBHOOKS = ("A:a", "A:b", "B:a")
 ID = st.integers(1, 12)
 IDS = st.lists(ID, max_size=4, unique=True)
-ROUTE = st.sampled_from(ROUTES)
+WEBHOOK = st.sampled_from(WEBHOOKS)
 SECONDS = st.sampled_from([0.0, 5.0, 30.0])
 ACK = st.sampled_from(["now", "now", "after"])
 OUTCOME = st.sampled_from(
@@ -32,12 +32,12 @@ STATES = st.none() | st.lists(st.sampled_from(DeliveryState), max_size=3)
 TIME = st.none() | st.sampled_from([1000.0, 1010.0, 1060.0])
 
 STEP = st.one_of(
-    st.tuples(st.just("record"), ROUTE, ACK, st.sampled_from(["", "k", "l"]), SECONDS, SECONDS),
-    st.tuples(st.just("record"), ROUTE, ACK, st.sampled_from(["", "k", "l"]), SECONDS, SECONDS),
-    st.tuples(st.just("log"), ROUTE, LOGGED, OUTCOME, st.sampled_from(["", "k"])),
-    st.tuples(st.just("count"), ROUTE),
-    st.tuples(st.just("lease"), ROUTE, st.integers(1, 3), SECONDS, st.booleans(), IDS),
-    st.tuples(st.just("lease"), ROUTE, st.integers(1, 3), SECONDS, st.booleans(), IDS),
+    st.tuples(st.just("record"), WEBHOOK, ACK, st.sampled_from(["", "k", "l"]), SECONDS, SECONDS),
+    st.tuples(st.just("record"), WEBHOOK, ACK, st.sampled_from(["", "k", "l"]), SECONDS, SECONDS),
+    st.tuples(st.just("log"), WEBHOOK, LOGGED, OUTCOME, st.sampled_from(["", "k"])),
+    st.tuples(st.just("count"), WEBHOOK),
+    st.tuples(st.just("lease"), WEBHOOK, st.integers(1, 3), SECONDS, st.booleans(), IDS),
+    st.tuples(st.just("lease"), WEBHOOK, st.integers(1, 3), SECONDS, st.booleans(), IDS),
     st.tuples(st.just("extend"), IDS, SECONDS),
     st.tuples(st.just("retry_at"), ID, SECONDS.map(lambda seconds: 1000.0 + seconds), OUTCOME),
     st.tuples(st.just("postpone"), SECONDS.map(lambda seconds: 1000.0 + seconds)),
@@ -45,9 +45,9 @@ STEP = st.one_of(
     st.tuples(st.just("bury"), ID, OUTCOME),
     st.tuples(st.just("replay"), IDS, st.booleans()),
     st.tuples(st.just("once"), ID, st.sampled_from(["a", "b"])),
-    st.tuples(st.just("pause"), ROUTE, st.booleans()),
+    st.tuples(st.just("pause"), WEBHOOK, st.booleans()),
     st.tuples(st.just("wait"), st.sampled_from([1.0, 10.0, 30.0])),
-    st.tuples(st.just("find"), st.none() | st.sampled_from(["A", *ROUTES]), STATES, TIME, TIME, st.none() | ID),
+    st.tuples(st.just("find"), st.none() | st.sampled_from(["A", *WEBHOOKS]), STATES, TIME, TIME, st.none() | ID),
 )
 
 
@@ -79,12 +79,12 @@ class ModelTests(SynchronousTestCase):
         name, *arguments = step
         result: Deferred[Any] | None = None
         if name == "record":
-            route, ack, key, lease, window = arguments
-            result = journal.record(self.delivery(journal, route, ack, key=key), lease=lease, window=window)
+            webhook, ack, key, lease, window = arguments
+            result = journal.record(self.delivery(journal, webhook, ack, key=key), lease=lease, window=window)
         elif name == "log":
-            route, state, outcome, key = arguments
+            webhook, state, outcome, key = arguments
             journal.log(
-                self.delivery(journal, route, "after", attempt=1, key=key)._replace(state=state, outcome=outcome)
+                self.delivery(journal, webhook, "after", attempt=1, key=key)._replace(state=state, outcome=outcome)
             )
             self.reactor.advance(1)
         elif name == "postpone":
@@ -102,10 +102,10 @@ class ModelTests(SynchronousTestCase):
             result = getattr(journal, name)(*arguments)
         return None if result is None else self.successResultOf(result)
 
-    def delivery(self, journal: Journal, route: str, ack: str, **fields: Any) -> StoredDelivery:
+    def delivery(self, journal: Journal, webhook: str, ack: str, **fields: Any) -> StoredDelivery:
         """Return a new delivery."""
         number = journal.next_id()
-        return StoredDelivery(number, route, DeliveryState.RECEIVED, self.time, "r", ack, request=REQUEST, **fields)
+        return StoredDelivery(number, webhook, DeliveryState.RECEIVED, self.time, "r", ack, request=REQUEST, **fields)
 
     def everything(self, journal: Journal) -> Any:
         """Return the results of all reads."""
@@ -113,7 +113,11 @@ class ModelTests(SynchronousTestCase):
         return (
             found,
             [self.successResultOf(journal.get(delivery.id)) for delivery in found],
-            [self.successResultOf(journal.next_due(route, ordered)) for route in ROUTES for ordered in (False, True)],
+            [
+                self.successResultOf(journal.next_due(webhook, ordered))
+                for webhook in WEBHOOKS
+                for ordered in (False, True)
+            ],
             self.successResultOf(journal.depth())._replace(size=0),
             *[self.successResultOf(read()) for read in (journal.waiting, journal.paused)],
         )

@@ -121,7 +121,7 @@ class QueueCase(SynchronousTestCase):
             self.clock,
             self.journal,
             self.handler.run,
-            policy=lambda route: self.policies.get(route, RetryPolicy(attempts=3)),
+            policy=lambda webhook: self.policies.get(webhook, RetryPolicy(attempts=3)),
             dead=self.report_dead,
             capacity=self.capacity,
             now=self.now,
@@ -144,10 +144,10 @@ class QueueCase(SynchronousTestCase):
         self.queue.look()
         self.turn()
 
-    def delivery(self, route="Plugin:hook", body=b"body", **fields):
+    def delivery(self, webhook="Plugin:hook", body=b"body", **fields):
         return StoredDelivery(
             self.journal._journal.next_id(),
-            route,
+            webhook,
             DeliveryState.RECEIVED,
             self.now(),
             ack="now",
@@ -155,9 +155,9 @@ class QueueCase(SynchronousTestCase):
             **fields,
         )
 
-    def accept(self, route="Plugin:hook", results=(), **fields):
+    def accept(self, webhook="Plugin:hook", results=(), **fields):
         """Accept a delivery whose attempts have these results, and return its id."""
-        delivery = self.delivery(route, **fields)
+        delivery = self.delivery(webhook, **fields)
         self.handler.results[delivery.id] = list(results)
         self.assertIsNone(self.successResultOf(self.queue.accept(delivery)))
         return delivery.id
@@ -251,7 +251,7 @@ class AcceptTests(QueueCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_memory_is_bounded(self):
-        """At most half of the capacity runs for one route. The rest waits in the journal, and runs in order of receipt."""
+        """At most half of the capacity runs for one webhook. The rest waits in the journal, and runs in order of receipt."""
         self.handler.waits = True
         numbers = [self.accept() for _ in range(20)]
         self.turn()
@@ -263,8 +263,8 @@ class AcceptTests(QueueCase):
             self.assertLessEqual(self.queue.running, 4)
         self.assertEqual(self.handler.ids, numbers)
 
-    def test_flood_does_not_delay_other_routes(self):
-        """While hundreds of deliveries of one route wait, one of another route runs at once."""
+    def test_flood_does_not_delay_other_webhooks(self):
+        """While hundreds of deliveries of one webhook wait, one of another webhook runs at once."""
         self.handler.waits = True
         for _ in range(200):
             self.accept("Noisy:hook")
@@ -276,11 +276,11 @@ class AcceptTests(QueueCase):
     def test_each_route_gets_half_of_what_others_leave(self):
         """Routes with many waiting deliveries share the capacity; the last of them get one place each, until none is left."""
         self.queue.stop()
-        for route in range(5):
+        for webhook in range(5):
             for _ in range(10):
-                self.accept(f"Plugin:{route}")
+                self.accept(f"Plugin:{webhook}")
         self.restart(waits=True)
-        self.assertEqual(list(Counter(run.route for run in self.handler.runs).values()), [4, 2, 1, 1])
+        self.assertEqual(list(Counter(run.webhook for run in self.handler.runs).values()), [4, 2, 1, 1])
         self.assertEqual(self.queue.running, self.capacity)
 
     def test_no_call_is_left_over(self):
@@ -297,7 +297,7 @@ class MemoryTests(QueueCase):
     """Deliveries with large bodies."""
 
     def test_bodies_in_memory(self):
-        """A route with large bodies gets about half of the memory. The rest waits in the journal, and other routes run."""
+        """A webhook with large bodies gets about half of the memory. The rest waits in the journal, and other webhooks run."""
         self.handler.waits = True
         self.patch(self.queue_module, "MEMORY", 40_000_000)
         large = b"0" * 9_000_000
@@ -373,8 +373,8 @@ class AttemptTests(QueueCase):
 
     def test_one_call_waits_for_all_retries(self):
         """Many deliveries that wait for their next attempt need one delayed call."""
-        for route in range(3):
-            self.accept(f"Plugin:{route}", results=[FAILED])
+        for webhook in range(3):
+            self.accept(f"Plugin:{webhook}", results=[FAILED])
         self.turn()
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
@@ -386,7 +386,7 @@ class AttemptTests(QueueCase):
         self.assertEqual(self.dead, [(number, REJECTED)])
 
     def test_last_attempt(self):
-        """After the last attempt of the route's policy, the delivery is dead, and reported once."""
+        """After the last attempt of the webhook's policy, the delivery is dead, and reported once."""
         number = self.accept(results=[FAILED] * 3)
         for _ in range(10):
             self.turn()
@@ -412,7 +412,7 @@ class AttemptTests(QueueCase):
         self.assertEqual([run.attempt for run in self.handler.runs], [1] * 11)
 
     def test_route_is_postponed(self):
-        """When one delivery was postponed, those of other routes run, but those of its route wait too."""
+        """When one delivery was postponed, those of other webhooks run, but those of its webhook wait too."""
         self.accept(results=[Postponed("all threads are busy", 5.0)])
         self.turn()
         later, other = self.accept(), self.accept("Other:hook")
@@ -445,7 +445,7 @@ class AttemptTests(QueueCase):
         self.assertEqual(self.handler.ids, [number, number])
 
     def test_replayed_delivery_of_after(self):
-        """A delivery with `ack="after"` that is replayed isn't retried, since its sender knows the result."""
+        """A delivery with `ack="after"` that is replayed isn't retried, since its source knows the result."""
         delivery = self.delivery()._replace(ack="after", state=DeliveryState.FAILED, attempt=1, outcome=FAILED)
         self.journal.log(delivery)
         self.successResultOf(self.journal.replay([delivery.id]))
@@ -820,10 +820,10 @@ class OrderTests(QueueCase):
 
 
 class PauseTests(QueueCase):
-    """Paused routes."""
+    """Paused webhooks."""
 
     def test_paused_deliveries_are_recorded(self):
-        """Deliveries of a paused route are recorded, and run after `resume`. Others run at once."""
+        """Deliveries of a paused webhook are recorded, and run after `resume`. Others run at once."""
         self.successResultOf(self.queue.pause("Plugin:hook"))
         self.turn()
         number, other = self.accept(), self.accept("Other:hook")
@@ -843,7 +843,7 @@ class PauseTests(QueueCase):
         self.assertEqual(self.handler.ids, [])
 
     def test_pause_is_known_at_once(self):
-        """A route is paused as soon as `pause` is called, before the journal has stored it, and `resume` ends that at once."""
+        """A webhook is paused as soon as `pause` is called, before the journal has stored it, and `resume` ends that at once."""
         self.journal.late.add("pause")
         self.queue.pause("Plugin:hook")
         self.assertEqual(self.queue.paused, {"Plugin:hook"})
@@ -853,7 +853,7 @@ class PauseTests(QueueCase):
         self.assertEqual(self.queue.paused, frozenset())
 
     def test_pause_survives_a_restart(self):
-        """A paused route is still paused after a restart."""
+        """A paused webhook is still paused after a restart."""
         self.queue.pause("Plugin:hook")
         self.accept()
         self.restart()
@@ -865,7 +865,7 @@ class PauseTests(QueueCase):
         self.assertEqual(len(self.handler.ids), 2)
 
     def test_pause_that_can_not_be_stored(self):
-        """If the pause can't be stored, the caller gets the error, and the route isn't paused."""
+        """If the pause can't be stored, the caller gets the error, and the webhook isn't paused."""
         self.journal.failing.add("pause")
         self.failureResultOf(self.queue.pause("Plugin:hook"), JournalError)
         self.turn()

@@ -148,7 +148,7 @@ class AgeTests(RetentionCase):
 
 
 class KeyTests(RetentionCase):
-    """A sender that uses very many ids."""
+    """A source that uses very many ids."""
 
     retention = Retention(max_bytes=4_000_000)
 
@@ -159,13 +159,13 @@ class KeyTests(RetentionCase):
 
     def test_oldest_keys_are_forgotten(self) -> None:
         """The webhook's oldest keys are forgotten. Other webhooks keep theirs."""
-        self.record(route="Other:hook", key="k", window=60)
+        self.record(webhook="Other:hook", key="k", window=60)
         for number in range(700):
             self.journal.record(self.delivery(key=str(number)), window=600 + number)
         self.maintain()
         self.assertEqual(self.tables()["dedupe"], 100)
-        for key, route in (("601", "Builds:build"), ("k", "Other:hook")):
-            self.assertIsNotNone(self.result_of(self.journal.record(self.delivery(route, key=key), window=60)))
+        for key, webhook in (("601", "Builds:build"), ("k", "Other:hook")):
+            self.assertIsNotNone(self.result_of(self.journal.record(self.delivery(webhook, key=key), window=60)))
         self.assertIsNone(self.result_of(self.journal.record(self.delivery(key="600"), window=60)))
 
     def test_forgetting_is_logged(self) -> None:
@@ -371,10 +371,10 @@ class StrangerTests(RetentionCase):
 class RefusedTests(RetentionCase):
     retention = Retention(refused_bytes=200_000)
 
-    def refuse(self, count: int, reason: str = "no match", route: str = "Builds:build") -> list[int]:
+    def refuse(self, count: int, reason: str = "no match", webhook: str = "Builds:build") -> list[int]:
         """Log refused requests, and return their ids."""
         deliveries = [
-            self.delivery(route)._replace(state=DeliveryState.REFUSED, outcome=Outcome(401, reason))
+            self.delivery(webhook)._replace(state=DeliveryState.REFUSED, outcome=Outcome(401, reason))
             for _ in range(count)
         ]
         for delivery in deliveries:
@@ -384,11 +384,11 @@ class RefusedTests(RetentionCase):
 
     def test_flood_of_one_webhook(self) -> None:
         """A flood of refused requests of one webhook, also with different reasons, removes none of other webhooks."""
-        other = self.refuse(50, route="Other:hook")
+        other = self.refuse(50, webhook="Other:hook")
         for number in range(100):
             self.refuse(20, f"reason {number}")
         self.maintain()
-        self.assertEqual(self.find(route="Other:hook", limit=1000), other[::-1])
+        self.assertEqual(self.find(webhook="Other:hook", limit=1000), other[::-1])
 
     def test_reasons_share(self) -> None:
         """Those with other reasons are kept, and of the most frequent reason, the first ones and the latest ones."""
@@ -403,17 +403,17 @@ class RefusedTests(RetentionCase):
 
     def test_huge_heads(self) -> None:
         """Of the webhook whose refused requests are largest, some remain, and no other one is removed."""
-        other = self.refuse(50, route="Other:hook")
+        other = self.refuse(50, webhook="Other:hook")
         self.fill(100, DeliveryState.REFUSED)
         head = [(b"x-%d" % number, b"x" * 900) for number in range(18)]
         large = [
-            self.log(DeliveryState.REFUSED, route="Large:hook", request=REQUEST._replace(headers=head))
+            self.log(DeliveryState.REFUSED, webhook="Large:hook", request=REQUEST._replace(headers=head))
             for _ in range(40)
         ]
         self.maintain()
-        kept = self.find(route="Large:hook", limit=100)
+        kept = self.find(webhook="Large:hook", limit=100)
         self.assertEqual((kept[-1], kept[0]), (large[0], large[-1]))
-        self.assertEqual(self.find(route="Other:hook", limit=1000), other[::-1])
+        self.assertEqual(self.find(webhook="Other:hook", limit=1000), other[::-1])
 
     def test_refused_requests_have_a_budget(self) -> None:
         """A flood of refused requests removes older refused ones, and no other delivery."""

@@ -1,4 +1,4 @@
-"""The simulation of senders, crashes and full disks: the guarantees hold, and defects that break them are found."""
+"""The simulation of sources, crashes and full disks: the guarantees hold, and defects that break them are found."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEEDS = 200
 
 
 class EarlyResponse(DeliveryQueue):
-    """Defect: the sender gets 202 before the delivery is on disk."""
+    """Defect: the source gets 202 before the delivery is on disk."""
 
     def accept(self, delivery: StoredDelivery, window: float = 0.0) -> Deferred[StoredDelivery | None]:
         """Record it, but wait only for the answer whether a key is known."""
@@ -60,7 +60,7 @@ class KeyStoredFirst(SQLiteJournal):
             known = self._writer._known(connection, new, self._now())
             results = []
             for one in new:
-                key = self._writer._route(connection, one.route), one.key
+                key = self._writer._route(connection, one.webhook), one.key
                 results.append(known.setdefault(key, one))
                 execute_rows(
                     connection, "INSERT OR IGNORE INTO dedupe VALUES {}", [(*key, one.id, self._now() + window)]

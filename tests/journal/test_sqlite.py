@@ -291,9 +291,11 @@ class SecretsTests(FileCase):
 
 class ManyRoutesTests(FileCase):
     def test_pages_of_many_routes(self) -> None:
-        """A page by state has the newest deliveries of all routes, however many there are."""
+        """A page by state has the newest deliveries of all webhooks, however many there are."""
         deliveries = [
-            self.delivery(route=f"Plugin{number % 3}:hook{number}")._replace(state=DeliveryState.FAILED, outcome=ERROR)
+            self.delivery(webhook=f"Plugin{number % 3}:hook{number}")._replace(
+                state=DeliveryState.FAILED, outcome=ERROR
+            )
             for number in range(160)
         ]
         for delivery in deliveries:
@@ -302,7 +304,7 @@ class ManyRoutesTests(FileCase):
         self.settle()
         self.assertEqual(self.find(states=list(DeliveryState), limit=50), ids[:50])
         self.assertEqual(self.find(states=list(DeliveryState), limit=1000), ids)
-        self.assertEqual(self.find(states=list(DeliveryState), limit=1000, route="Plugin0"), ids[::3])
+        self.assertEqual(self.find(states=list(DeliveryState), limit=1000, webhook="Plugin0"), ids[::3])
         self.assertEqual(self.find(states=[DeliveryState.DONE, DeliveryState.RETRY]), [])
 
 
@@ -332,7 +334,7 @@ class UpgradeTests(FileCase):
         for file in self.directory.iterdir():
             file.unlink()
         earlier = Database(self.path, _sqlite.MIGRATIONS[:2])
-        earlier.write("INSERT INTO routes VALUES (1, 'Builds:build', 0)")
+        earlier.write("INSERT INTO webhooks VALUES (1, 'Builds:build', 0)")
         for number, state in ((1, 0), (2, 4)):
             row = (number, 1, state, 1000.0, "r1", 1, 0, 0.0, "", f"k{number}", 0.0, None, None, None, 700)
             earlier.write(f"INSERT INTO deliveries VALUES ({', '.join('?' * len(row))})", row)
@@ -387,11 +389,11 @@ class FullDiskTests(FileCase):
         self.assertEqual(len(self.warnings), 2)
 
     def test_routes_after_an_error(self) -> None:
-        """A route whose first delivery couldn't be stored can be used later."""
+        """A webhook whose first delivery couldn't be stored can be used later."""
         big = REQUEST._replace(body=b"x" * 500_000)
-        self.failureResultOf(self.journal.record(self.delivery(route="New:new", request=big)), JournalError)
-        number = self.record(route="New:new")
-        self.assertEqual(self.get(number).route, "New:new")
+        self.failureResultOf(self.journal.record(self.delivery(webhook="New:new", request=big)), JournalError)
+        number = self.record(webhook="New:new")
+        self.assertEqual(self.get(number).webhook, "New:new")
 
 
 class LogTests(FileCase):

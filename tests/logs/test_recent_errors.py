@@ -18,16 +18,17 @@ class RecentErrorsTests(SynchronousTestCase):
         self.errors = RecentErrors(self.clock.seconds)
         self.log = Logger("errklein.test", observer=LogPublisher(self.errors))
 
-    def test_sources(self) -> None:
-        """Errors are counted by plugin and handler, or by logger; other lines aren't."""
+    def test_places(self) -> None:
+        """Errors are counted by webhook, by plugin and method, or by logger; other lines aren't."""
         self.log.info("fine")
         self.log.warn("nearly")
         self.log.error("an error")
         self.log.critical("another one")
-        for name in ("handler", "callback", "method", "command"):
+        for name in ("callback", "method", "command"):
             self.log.emit(LogLevel.critical, "{plugin} failed", plugin="Builds", **{name: "build"})
+        self.log.error("{webhook} failed", webhook="Builds:built")
         self.log.error("{plugin} is slow", plugin="Builds")
-        self.assertEqual(self.errors.counts(), {"Builds.build": 4, "errklein.test": 2, "Builds": 1})
+        self.assertEqual(self.errors.counts(), {"Builds.build": 3, "errklein.test": 2, "Builds:built": 1, "Builds": 1})
         self.assertEqual(next(iter(self.errors.counts())), "Builds.build")
 
     def test_hour(self) -> None:

@@ -240,7 +240,7 @@ class StartTests(ActivationCase):
         self.assertEqual(self.successResultOf(self.bot.post("/shared")).text, "Early")
         notices = self.notices()
         self.assertEqual(notices.count("Late.shared clashes with Early.shared so it has been renamed late-shared"), 1)
-        self.assertEqual(notices.count("Late.shared_hook"), 1)
+        self.assertEqual(notices.count("Late:shared_hook"), 1)
 
     def test_whoever_is_late_takes_nothing_away(self) -> None:
         """A plugin that is activated after the start takes no names from active plugins."""

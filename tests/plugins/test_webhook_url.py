@@ -39,7 +39,7 @@ class PublicURLTests(PluginTestCase):
     def test_another_plugin(self) -> None:
         """A webhook of another plugin is named with the plugin, and a missing one is an error."""
         plugin = BotPlugin(self.bot.bot, "Other")
-        self.assertEqual(plugin.webhook_url("Builds.finished", project="x"), "https://bot.example.net/bot/builds/x")
+        self.assertEqual(plugin.webhook_url("Builds:finished", project="x"), "https://bot.example.net/bot/builds/x")
         self.assertRaises(LookupError, plugin.webhook_url, "finished", project="x")
 
     def test_own_attribute(self) -> None:

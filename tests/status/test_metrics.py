@@ -30,7 +30,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 class Hooks(BotPlugin):
-    """A plugin with a webhook, one that verifies its sender, and one that is recorded."""
+    """A plugin with a webhook, one that verifies its source, and one that is recorded."""
 
     @botcmd
     def fail(self, msg: object, args: str) -> str:

@@ -116,9 +116,9 @@ class TestBotTests(SynchronousTestCase):
         """`log` and `routes` have the log and the routes, and `report` has both."""
         self.bot.post("/noted", json="a thing")
         self.assertIn("errbot.plugins.Clockwork: noted a thing", self.bot.log)
-        self.assertIn("POST, GET, HEAD /later -> Clockwork.later", self.bot.routes)
+        self.assertIn("POST, GET, HEAD /later -> Clockwork:later", self.bot.routes)
         self.assertIn("noted a thing", self.bot.report())
-        self.assertIn("Clockwork.later", self.bot.report())
+        self.assertIn("Clockwork:later", self.bot.report())
 
     def test_unknown_plugin(self) -> None:
         """An unknown plugin name raises an error that lists the known ones."""

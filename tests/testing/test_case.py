@@ -137,7 +137,7 @@ class FailureTests(SynchronousTestCase):
 
         ((_, said),) = self.run_case(body).failures
         self.assertIn("404 != 200", said)
-        self.assertIn("POST, GET, HEAD /greet -> Greeter.greet", said)
+        self.assertIn("POST, GET, HEAD /greet -> Greeter:greet", said)
         self.assertIn('"POST /gret" 404', said)
 
     def test_parallel_runs(self) -> None:
@@ -230,7 +230,7 @@ class FailureTests(SynchronousTestCase):
                 case.fail()
 
         self.run_case(body)
-        self.assertIn("Greeter.greet", str(self.raised.exception))
+        self.assertIn("Greeter:greet", str(self.raised.exception))
 
     def test_left_over_timer_fails(self) -> None:
         """A passing test fails if a delayed call is left over."""

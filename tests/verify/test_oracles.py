@@ -1,4 +1,4 @@
-"""The senders' own libraries agree with the verification."""
+"""The sources' own libraries agree with the verification."""
 
 from __future__ import annotations
 

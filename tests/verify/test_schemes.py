@@ -86,7 +86,7 @@ class VerificationByNameTests(SynchronousTestCase):
             ({"allowed": "192.0.2.7/24"}, "invalid address or range: 192.0.2.7/24 has host bits set"),
             ({"allowed": []}, "no address is allowed; name addresses or ranges, such as '198.51.100.0/24'"),
             ({"user": "a:b"}, "invalid user name: 'a:b'; expected a text without a colon"),
-            ({"public_key": "ab"}, "invalid public key: 'ab'; expected 32 bytes, encoded as the sender shows them"),
+            ({"public_key": "ab"}, "invalid public key: 'ab'; expected 32 bytes, encoded as the source shows them"),
             ({"algorithm": "md5"}, "invalid algorithm: 'md5'; expected 'sha1' or 'sha256'"),
             ({"prefix": "é"}, "invalid prefix of headers: 'é'; expected 'webhook' or 'svix'"),
             ({"header": "X: y"}, "invalid name of a header: 'X: y'"),

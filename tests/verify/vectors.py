@@ -1,6 +1,6 @@
 """Authentic requests of each scheme.
 
-Those that a sender documents say so. The others were made with openssl, with the senders' own libraries, or by hand.
+Those that a source documents say so. The others were made with openssl, with the sources' own libraries, or by hand.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ class WebhookContract:
         self.assertEqual(status, 500)
         self.assertNotIn(b"ZeroDivisionError", body)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)  # type: ignore[attr-defined]
-        self.assertEqual([hook for hook, _, _ in self.events.failed], ["Shop.failure"])
+        self.assertEqual([hook for hook, _, _ in self.events.failed], ["Shop:failure"])
 
     async def test_unknown_paths_and_methods(self) -> None:
         """An unknown path gets 404, and a method that no handler takes gets 405 with the allowed ones."""

@@ -222,10 +222,10 @@ class RaisingTests(WebCase):
         self.assertNotIn(kind.__name__, response.text)
         self.logged_failures(kind)
         [event] = [event for event in events if "log_failure" in event]
-        self.assertEqual((event["plugin"], event["handler"], event["method"]), ("Raises", handler, "POST"))
+        self.assertEqual((event["webhook"], event["method"]), (f"Raises:{handler}", "POST"))
         self.assertEqual(event["request_id"], response.header("X-Request-Id"))
         [(hook, request_id, failure)] = self.events.failed
-        self.assertEqual((hook, request_id), (f"Raises.{handler}", response.header("X-Request-Id")))
+        self.assertEqual((hook, request_id), (f"Raises:{handler}", response.header("X-Request-Id")))
         self.assertIsInstance(failure.value, kind)
         self.events.failed.clear()
         self.assertEqual(self.ask("POST", "/fine").text, "OK")
@@ -246,7 +246,7 @@ class RaisingTests(WebCase):
         self.serve(Fails())
         with capturedLogs() as events:
             self.assertEqual(self.ask("POST", f"/fails/{'x' * 5000}").status, 500)
-        [path] = [event["path"] for event in events if "handler" in event]
+        [path] = [event["path"] for event in events if "webhook" in event]
         self.assertEqual(path, f"/fails/{'x' * 1017}…")
         self.flushLoggedErrors(ValueError)
 
@@ -322,7 +322,7 @@ class WaitingTests(WebCase):
         self.pass_time(100)
         self.assertEqual(
             sorted((hook, seconds) for hook, _, seconds in self.events.overdue),
-            [("Waits.blocking", 60), ("Waits.coroutine", 60)],
+            [("Waits:blocking", 60), ("Waits:coroutine", 60)],
         )
         self.assertEqual(self.pool.running, 1)
         self.assertEqual(self.runner.running(self.plugin), 2)

@@ -458,7 +458,7 @@ class ResponseFunctionTests(WebCase):
     def test_urls(self) -> None:
         """`url_for` finds webhooks by the names of methods."""
         self.assertEqual(self.answer_of(lambda: flask.url_for("coroutine", a=1)).text, "/coroutine?a=1")
-        self.assertEqual(self.answer_of(lambda: flask.url_for("Plugin.blocking")).text, "/blocking")
+        self.assertEqual(self.answer_of(lambda: flask.url_for("Plugin:blocking")).text, "/blocking")
         external = self.answer_of(lambda: flask.url_for("blocking_POST_GET", _external=True, _anchor="x"))
         self.assertEqual(external.text, "http://localhost/blocking#x")
 

@@ -153,7 +153,7 @@ class IntakeCase(WebCase):
 
 
 class VerificationTests(IntakeCase):
-    """Requests whose sender is verified."""
+    """Requests whose source is verified."""
 
     def test_signed(self) -> None:
         """A request with the right signature reaches the handler."""
@@ -172,15 +172,15 @@ class VerificationTests(IntakeCase):
         """Without its secret a webhook responds with 503, administrators are notified, and other webhooks work."""
         self.assertEqual(self.post("/unusable", b"{}", signed(b"{}")).status, 503)
         [(hook, reason)] = self.events.unusable
-        self.assertEqual(hook, "Receiver.unusable")
+        self.assertEqual(hook, "Receiver:unusable")
         self.assertIn("env:TEST_INTAKE_MISSING", reason)
         self.assertEqual(self.post("/plain").status, 200)
 
     def test_unusable_secret(self) -> None:
-        """A secret in an invalid encoding is no fault of the sender: 503, and a notice."""
+        """A secret in an invalid encoding is no fault of the source: 503, and a notice."""
         headers = {"webhook-id": "1", "webhook-timestamp": str(int(now())), "webhook-signature": "v1,AAAA"}
         self.assertEqual([self.post("/undecodable", b"{}", headers).status for _ in range(2)], [503, 503])
-        self.assertEqual([hook for hook, _ in self.events.unusable], ["Receiver.unusable", "Receiver.undecodable"])
+        self.assertEqual([hook for hook, _ in self.events.unusable], ["Receiver:unusable", "Receiver:undecodable"])
 
     def test_test_requests(self) -> None:
         """`!webhook test` needs no signature, and its delivery is marked."""
@@ -232,8 +232,8 @@ class RefusedTests(IntakeCase):
             ("slack", "time"): 1,
         }
         self.assertEqual(self.refused(), kinds)
-        match = "the sender could not be verified: the signature or token doesn't match"
-        self.assertEqual(self.events.refused[0], ("Receiver.verified", "signature", match, "127.0.0.1"))
+        match = "the source could not be verified: the signature or token doesn't match"
+        self.assertEqual(self.events.refused[0], ("Receiver:verified", "signature", match, "127.0.0.1"))
         self.assertEqual([kind for _, kind, _, _ in self.events.refused], ["signature", "malformed", "address", "time"])
 
     def test_limits(self) -> None:
@@ -282,7 +282,7 @@ class RefusedTests(IntakeCase):
         self.assertEqual((self.refused(), self.events.refused), ({}, []))
 
     def test_log(self) -> None:
-        """The log has one line a minute for each webhook and kind of reason, whatever senders write."""
+        """The log has one line a minute for each webhook and kind of reason, whatever sources write."""
         lines: list[str] = []
         globalLogPublisher.addObserver(observer := lambda event: lines.append(formatEvent(event)))
         self.addCleanup(globalLogPublisher.removeObserver, observer)
@@ -290,7 +290,7 @@ class RefusedTests(IntakeCase):
             self.post("/verified", b"{}", signed(b"{}", secret=f"wrong {number}"))
         refused = [line for line in lines if "was refused" in line]
         self.assertEqual(len(refused), 1)
-        self.assertIn("A request for Receiver.verified from 127.0.0.1 was refused: the sender could not", refused[0])
+        self.assertIn("A request for Receiver:verified from 127.0.0.1 was refused: the source could not", refused[0])
 
 
 class LimitTests(IntakeCase):
@@ -321,7 +321,7 @@ class LogTests(IntakeCase):
         self.post("/plain?x=1", b'{"a": 1}')
         [delivery] = self.deliveries()
         self.assertEqual(
-            (delivery.state, delivery.route, delivery.ack), (DeliveryState.DONE, "Receiver:plain", "after")
+            (delivery.state, delivery.webhook, delivery.ack), (DeliveryState.DONE, "Receiver:plain", "after")
         )
         assert delivery.outcome is not None
         self.assertEqual(delivery.outcome.status, 200)
@@ -366,8 +366,8 @@ class LogTests(IntakeCase):
         assert whole is not None and whole.outcome is not None and whole.request is not None
         self.assertEqual((whole.outcome.status, whole.request.body), (401, None))
 
-    def test_ids_of_senders(self) -> None:
-        """The sender's id of a delivery is stored, also without deduplication, and of refused requests, for which it is to repeat."""
+    def test_ids_of_sources(self) -> None:
+        """The source's id of a delivery is stored, also without deduplication, and of refused requests, for which it is to repeat."""
         self.post("/verified", b"{}", signed(b"{}", "72d3162e"))
         self.post("/verified", b"{}", signed(b"{}", "72d3162e"))
         self.post("/verified", b"{}", signed(b"{}", "a0c1", "forged"))
@@ -387,7 +387,7 @@ class LogTests(IntakeCase):
         )
 
     def test_full_share_of_strangers(self) -> None:
-        """When what waits of unverified webhooks has filled their share, senders get 503 with Retry-After. Others get 202."""
+        """When what waits of unverified webhooks has filled their share, sources get 503 with Retry-After. Others get 202."""
         self.patch(self.journal, "_max_bytes", 100_000)
         for hook in ("by_header", "durable"):
             self.queue.pause(f"Receiver:{hook}")
@@ -406,7 +406,7 @@ class LogTests(IntakeCase):
         connection.send(b"POST /plain HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")
         [delivery] = self.deliveries(states=[DeliveryState.REFUSED])
         assert delivery.outcome is not None
-        self.assertEqual((delivery.route, delivery.outcome.status), ("Receiver:plain", 413))
+        self.assertEqual((delivery.webhook, delivery.outcome.status), ("Receiver:plain", 413))
 
     def test_overdue(self) -> None:
         """A handler that exceeds the time limit is logged when its client has got 504."""
@@ -437,7 +437,7 @@ class AcknowledgedTests(IntakeCase):
     """Webhooks with `ack="now"`."""
 
     def test_response_before_the_handler(self) -> None:
-        """The sender gets 202 before the handler runs."""
+        """The source gets 202 before the handler runs."""
         response = self.post("/durable", b'{"a": 1}', signed(b'{"a": 1}'))
         self.assertEqual((response.status, response.body, self.plugin.got), (202, b"", []))
         self.clock.advance(0)
@@ -688,7 +688,7 @@ class SentMessagesTests(IntakeCase):
         self.web.use_journal(self.journal, self.queue, ThreadWaits(self.clock))
 
     def test_response_waits_for_sent_messages(self) -> None:
-        """The sender gets its response when the messages of the handler are on disk, so that a crash loses none."""
+        """The source gets its response when the messages of the handler are on disk, so that a crash loses none."""
         self.store.unwritten = True
         response = self.start("POST", "/limited", b"{}", "application/json", {})
         self.clock.advance(0)
@@ -702,14 +702,14 @@ class SentMessagesTests(IntakeCase):
         self.assertEqual(self.post("/limited").status, 200)
 
     def test_failed_handler_does_not_wait(self) -> None:
-        """A sender that has to repeat its request learns it at once."""
+        """A source that has to repeat its request learns it at once."""
         self.store.unwritten = True
         self.plugin.result = RuntimeError("no")
         self.assertEqual(self.post("/limited").status, 500)
         self.flushLoggedErrors()
 
     def test_full_outbox_gets_503(self) -> None:
-        """If a message has no room in the outbox, the sender is asked to repeat the request later."""
+        """If a message has no room in the outbox, the source is asked to repeat the request later."""
         self.plugin.result = OutboxFull("9 messages to #secret are waiting")
         response = self.post("/limited")
         self.assertEqual((response.status, response.header("Retry-After")), (503, "30"))
@@ -744,7 +744,7 @@ class SentMessagesTests(IntakeCase):
         self.assertEqual((self.states(), len(self.plugin.got)), (["done"], 1))
 
     def test_disk_that_hangs_with_messages(self) -> None:
-        """If the disk hangs, the sender gets 504 at the deadline, and nothing else afterwards."""
+        """If the disk hangs, the source gets 504 at the deadline, and nothing else afterwards."""
         self.store.unwritten = True
         response = self.start("POST", "/limited", b"{}", "application/json", {})
         for _ in range(70):
@@ -822,7 +822,7 @@ class ReloadTests(IntakeCase):
         self.web.routes.replace("Receiver", hooks_of(plugin, "Receiver"))
 
     def test_waits_before_its_key_is_claimed(self) -> None:
-        """A request waits for the new plugin. If there is none, the sender may repeat it."""
+        """A request waits for the new plugin. If there is none, the source may repeat it."""
         self.web.routes.hold("Receiver")
         waiting = self.start("POST", "/once", b"{}", "application/json", signed(b"{}"))
         self.assertNoResult(waiting)
@@ -833,7 +833,7 @@ class ReloadTests(IntakeCase):
         self.assertEqual((self.post("/once", b"{}", signed(b"{}")).status, other.got), (200, [{}]))
 
     def test_is_verified_as_the_new_plugin_requires(self) -> None:
-        """A request that was accepted without verification doesn't reach a webhook that verifies senders."""
+        """A request that was accepted without verification doesn't reach a webhook that verifies sources."""
 
         class Open:
             @webhook("/changed", dedupe="header:X-Event")
@@ -893,7 +893,7 @@ class InactiveTests(IntakeCase):
         self.assertEqual(self.plugin.got, [{"a": 1}, 2])
 
     def test_not_acknowledged(self) -> None:
-        """Another webhook responds with 503, so that the sender may repeat the request."""
+        """Another webhook responds with 503, so that the source may repeat the request."""
         response = self.post("/verified", b"{}", signed(b"{}"))
         self.assertEqual((response.status, response.header("Retry-After")), (503, "60"))
         self.assertEqual((self.states(), self.plugin.got), (["refused"], []))
@@ -933,7 +933,7 @@ class InactiveTests(IntakeCase):
         """Without its secret, a webhook responds with 503, and administrators are notified when the first request arrives."""
         self.events.unusable.clear()
         self.assertEqual([self.post("/unusable", b"{}", signed(b"{}")).status for _ in range(2)], [503, 503])
-        self.assertEqual([hook for hook, _ in self.events.unusable], ["Receiver.unusable"])
+        self.assertEqual([hook for hook, _ in self.events.unusable], ["Receiver:unusable"])
 
     def test_methods(self) -> None:
         """Other methods get 404, as other paths do."""

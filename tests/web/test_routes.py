@@ -62,9 +62,9 @@ class RoutesTests(RoutesCase):
         """A removed plugin's URLs get 404, and rules that it hid match again."""
         self.routes.replace("A", [hook("A", "a", "/x/y")])
         self.routes.replace("B", [hook("B", "b", "/x/<name>")])
-        self.assertEqual(self.found("/x/y"), "A.a")
+        self.assertEqual(self.found("/x/y"), "A:a")
         self.routes.remove("A")
-        self.assertEqual(self.found("/x/y"), "B.b")
+        self.assertEqual(self.found("/x/y"), "B:b")
         self.routes.remove("B")
         self.assertEqual(self.found("/x/y"), "404")
         self.assertEqual(list(self.routes.hooks()), [])
@@ -74,18 +74,18 @@ class RoutesTests(RoutesCase):
         self.routes.replace("A", [hook("A", "a", "/a"), hook("A", "b", "/b"), hook("A", "c", "/c")])
         self.routes.replace("A", [hook("A", "a", "/a", "PUT"), hook("A", "b", "/bb"), hook("A", "d", "/d")])
         found = [self.found(path, method) for path, method in (("/a", "PUT"), ("/a", "POST"), ("/bb", "GET"))]
-        self.assertEqual(found, ["A.a", "PUT", "A.b"])
-        self.assertEqual([self.found(path) for path in ("/b", "/c", "/d")], ["404", "404", "A.d"])
+        self.assertEqual(found, ["A:a", "PUT", "A:b"])
+        self.assertEqual([self.found(path) for path in ("/b", "/c", "/d")], ["404", "404", "A:d"])
 
     def test_bad_rules(self) -> None:
         """An invalid rule is an error that names the hook, and changes nothing."""
         self.routes.replace("A", [hook("A", "a", "/a")])
         for rule in ("/<", "/<nothing:x>", "/<x>/<x>", "/<int(:x>"):
             error = self.assertRaises(RuleError, self.routes.replace, "A", [hook("A", "b", "/b"), hook("A", "c", rule)])
-            self.assertIn("A.c", str(error))
+            self.assertIn("A:c", str(error))
             self.assertNotIn("\n", str(error))
             self.assertEqual(self.routes.refused([hook("A", "b", "/b"), hook("A", "c", rule)]), [str(error)])
-        self.assertEqual(self.found("/a"), "A.a")
+        self.assertEqual(self.found("/a"), "A:a")
         self.assertEqual(self.found("/b"), "404")
 
     def test_configured(self) -> None:
@@ -94,10 +94,10 @@ class RoutesTests(RoutesCase):
         routes = Routes(self.clock, lambda *_: None, lambda *_: None, partial(configure, default_methods=("POST",)))
         routes.replace("A", [hook("A", "a", "/a"), hook("A", "b", "/b")])
         self.assertEqual(
-            [(str(info.hook), info.methods) for info in routes.hooks()], [("A.a", ("PUT",)), ("A.b", ("POST",))]
+            [(str(info.hook), info.methods) for info in routes.hooks()], [("A:a", ("PUT",)), ("A:b", ("POST",))]
         )
         self.assertRaises(HookOptionsError, routes.replace, "A", [hook("A", "c", "/c")])
-        self.assertEqual([str(info.hook) for info in routes.hooks()], ["A.a", "A.b"])
+        self.assertEqual([str(info.hook) for info in routes.hooks()], ["A:a", "A:b"])
 
     def test_reasons_of_bad_rules(self) -> None:
         """The error names the converter that was meant, and lists all; or it shows how a variable is written."""
@@ -109,7 +109,7 @@ class RoutesTests(RoutesCase):
         ):
             error = str(self.assertRaises(RuleError, self.routes.replace, "A", [hook("A", "c", rule)]))
             place, _, rest = error.partition("; ")
-            self.assertRegex(place, rf"^A\.c: invalid rule '{re.escape(rule)}' in /.*\.py, line \d+$")
+            self.assertRegex(place, rf"^A:c: invalid rule '{re.escape(rule)}' in /.*\.py, line \d+$")
             self.assertTrue(rest.startswith(reason), rest)
 
     def test_shadowed_hooks_are_listed(self) -> None:
@@ -117,31 +117,31 @@ class RoutesTests(RoutesCase):
         self.routes.replace("A", [hook("A", "a", "/s", "POST")])
         self.routes.replace("B", [hook("B", "b", "/s"), hook("B", "c", "/c")])
         infos = {str(info.hook): info for info in self.routes.hooks()}
-        self.assertEqual(infos["A.a"].methods, ("POST",))
-        self.assertIsNone(infos["A.a"].shadowed_by)
-        self.assertEqual((infos["B.b"].methods, str(infos["B.b"].shadowed_by)), (("GET", "HEAD"), "A.a"))
-        self.assertEqual(self.told, [("B.b", "A.a")])
+        self.assertEqual(infos["A:a"].methods, ("POST",))
+        self.assertIsNone(infos["A:a"].shadowed_by)
+        self.assertEqual((infos["B:b"].methods, str(infos["B:b"].shadowed_by)), (("GET", "HEAD"), "A:a"))
+        self.assertEqual(self.told, [("B:b", "A:a")])
 
     def test_a_reload_keeps_the_place(self) -> None:
         """A reloaded plugin keeps its URLs, and a conflict isn't reported again."""
         self.routes.replace("A", [hook("A", "a", "/s")])
         self.routes.replace("B", [hook("B", "b", "/s")])
         self.routes.replace("A", [hook("A", "a", "/s")])
-        self.assertEqual(self.found("/s"), "A.a")
+        self.assertEqual(self.found("/s"), "A:a")
         self.routes.replace("B", [hook("B", "b", "/s")])
-        self.assertEqual(self.told, [("B.b", "A.a")])
+        self.assertEqual(self.told, [("B:b", "A:a")])
         self.routes.replace("A", [hook("A", "a", "/t")])
-        self.assertEqual(self.found("/s"), "B.b")
+        self.assertEqual(self.found("/s"), "B:b")
 
     def test_the_lower_place_answers(self) -> None:
         """A plugin with a lower place takes over the URL, and the conflict is reported."""
         self.routes.replace("B", [hook("B", "b", "/s"), hook("B", "c", "/c")], place=2)
-        self.assertEqual(self.found("/s"), "B.b")
+        self.assertEqual(self.found("/s"), "B:b")
         self.routes.replace("A", [hook("A", "a", "/s")], place=1)
-        self.assertEqual((self.found("/s"), self.found("/c")), ("A.a", "B.c"))
-        self.assertEqual(self.told, [("B.b", "A.a")])
+        self.assertEqual((self.found("/s"), self.found("/c")), ("A:a", "B:c"))
+        self.assertEqual(self.told, [("B:b", "A:a")])
         self.routes.remove("A")
-        self.assertEqual(self.found("/s"), "B.b")
+        self.assertEqual(self.found("/s"), "B:b")
 
     def test_a_new_route_takes_none_away(self) -> None:
         """A new URL of a reloaded plugin isn't taken from another plugin."""
@@ -149,8 +149,8 @@ class RoutesTests(RoutesCase):
         self.routes.replace("B", [hook("B", "b", "/s")])
         self.routes.replace("A", [hook("A", "z", "/s")])
         self.routes.replace("C", [hook("C", "c", "/s")])
-        self.assertEqual(self.found("/s"), "B.b")
-        self.assertEqual(self.told, [("A.z", "B.b"), ("C.c", "B.b")])
+        self.assertEqual(self.found("/s"), "B:b")
+        self.assertEqual(self.told, [("A:z", "B:b"), ("C:c", "B:b")])
 
     @given(st.permutations(range(4)))
     def test_arrival_does_not_matter(self, order: list[int]) -> None:
@@ -159,19 +159,19 @@ class RoutesTests(RoutesCase):
         for number in order:
             hooks = [hook(f"P{number}", "a", "/s"), hook(f"P{number}", "b", f"/{number // 2}")]
             self.routes.replace(f"P{number}", hooks, place=number)
-        self.assertEqual([self.found(path) for path in ("/s", "/0", "/1")], ["P0.a", "P0.b", "P2.b"])
+        self.assertEqual([self.found(path) for path in ("/s", "/0", "/1")], ["P0:a", "P0:b", "P2:b"])
 
     def test_one_plugin_claims_a_url_twice(self) -> None:
         """Of two hooks of one plugin, the first by name has the URL."""
         self.routes.replace("A", [hook("A", "a", "/s"), hook("A", "b", "/s")])
-        self.assertEqual(self.found("/s"), "A.a")
-        self.assertEqual(self.told, [("A.b", "A.a")])
+        self.assertEqual(self.found("/s"), "A:a")
+        self.assertEqual(self.told, [("A:b", "A:a")])
 
     def test_urls(self) -> None:
         """The path of a hook is built from values for its variables."""
         self.routes.replace("A", [hook("A", "a", "/a/<int:n>")])
         self.assertEqual(self.routes.url_for("A", "a", {"n": 3, "q": "x y"}), "/a/3?q=x+y")
-        self.assertEqual(self.routes.url_for("B", "A.a", {"n": 3}), "/a/3")
+        self.assertEqual(self.routes.url_for("B", "A:a", {"n": 3}), "/a/3")
         self.assertRaises(LookupError, self.routes.url_for, "A", "b", {})
 
     def test_holding(self) -> None:
@@ -202,7 +202,7 @@ class RoutesTests(RoutesCase):
                 elif url not in urls and owner in queue:
                     queue.remove(owner)
         for url, queue in queues.items():
-            self.assertEqual(self.found(f"/{url}"), f"{queue[0]}.{url}" if queue else "404")
+            self.assertEqual(self.found(f"/{url}"), f"{queue[0]}:{url}" if queue else "404")
 
 
 class LargeTableTests(RoutesCase):
@@ -245,7 +245,7 @@ class LargeTableTests(RoutesCase):
     def test_removal_costs_nothing_until_somebody_asks(self) -> None:
         """A removal rebuilds nothing until a removed path is requested."""
         self.routes.remove("P50")
-        self.assertEqual(self.found("/p7/a/1"), "P7.a")
+        self.assertEqual(self.found("/p7/a/1"), "P7:a")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_removal_of_most_is_cleared_up(self) -> None:
@@ -253,7 +253,7 @@ class LargeTableTests(RoutesCase):
         for number in range(60):
             self.routes.remove(f"P{number}")
         self.assertNotEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual([self.found_in_the_end(f"/p{number}/a/1") for number in (0, 59, 60)], ["404", "404", "P60.a"])
+        self.assertEqual([self.found_in_the_end(f"/p{number}/a/1") for number in (0, 59, 60)], ["404", "404", "P60:a"])
 
     def test_removal_takes_many_short_turns(self) -> None:
         """During a rebuild, current paths match at once, and removed ones wait."""
@@ -263,8 +263,8 @@ class LargeTableTests(RoutesCase):
         waiting = [self.waiting_for("/p50/a/1")]
         while self.clock.getDelayedCalls():
             self.assertLess(turns, 100)
-            self.assertEqual(self.found("/p7/a/1"), "P7.a")
-            self.assertEqual(self.found("/new"), "New.a")
+            self.assertEqual(self.found("/p7/a/1"), "P7:a")
+            self.assertEqual(self.found("/new"), "New:a")
             waiting.append(self.waiting_for("/p50/a/1"))
             self.turn()
             turns += 1
@@ -272,7 +272,7 @@ class LargeTableTests(RoutesCase):
         for until in waiting:
             self.successResultOf(until)
         self.assertEqual(self.found("/p50/a/1"), "404")
-        self.assertEqual(self.found("/p99/c/1"), "P99.c")
+        self.assertEqual(self.found("/p99/c/1"), "P99:c")
 
     def test_removal_while_it_is_being_built(self) -> None:
         """Changes during a rebuild are in its result."""
@@ -284,13 +284,13 @@ class LargeTableTests(RoutesCase):
         self.routes.replace("P51", self.hooks_of(51)[:1])
         self.routes.replace("P200", self.hooks_of(200))
         found = [self.found_in_the_end(path) for path in ("/p0/a/1", "/p50/a/1", "/p51/a/1", "/p51/b/1", "/p200/a/1")]
-        self.assertEqual(found, ["404", "404", "P51.a", "404", "P200.a"])
+        self.assertEqual(found, ["404", "404", "P51:a", "404", "P200:a"])
 
     def test_reload_builds_nothing(self) -> None:
         """A plugin that is reloaded with the same rules needs no rebuild."""
         self.routes.replace("P50", self.hooks_of(50))
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.found("/p50/a/1"), "P50.a")
+        self.assertEqual(self.found("/p50/a/1"), "P50:a")
 
 
 class ConflictTests(WebCase):
@@ -316,7 +316,7 @@ class ConflictTests(WebCase):
 
         self.serve(Plugin("first"), "First")
         self.serve(Other("second"), "Second")
-        self.assertEqual(self.events.shadowed, [("Second.other", "First.shared")])
+        self.assertEqual(self.events.shadowed, [("Second:other", "First:shared")])
         self.assertEqual(self.ask("POST", "/shared/a").text, "first")
         self.assertEqual(self.ask("PUT", "/shared/a").text, "second a")
         self.assertEqual(self.ask("GET", "/shared/a").text, "first")

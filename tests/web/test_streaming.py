@@ -201,7 +201,7 @@ class StreamTests(WebCase):
         self.assertTrue(stream.disconnected)
         self.assertEqual(self.plugin.ended, ["begun"])
         [(hook, _, failure)] = self.events.failed
-        self.assertEqual((hook, failure.type), ("Generators.begun", StreamStalled))
+        self.assertEqual((hook, failure.type), ("Generators:begun", StreamStalled))
         self.logged_failures(StreamStalled)
         self.successResultOf(self.web.when_idle())
 

@@ -134,11 +134,11 @@ class InvalidOptionsTests(SynchronousTestCase):
             ({"dedupe_window": 3}, "expected dedupe='id', 'content' or 'header:NAME' for dedupe_window, not None"),
             (
                 {"dedupe": "id"},
-                "expected a verification of a sender that gives its deliveries ids, for dedupe='id', not None",
+                "expected a verification of a source that gives its deliveries ids, for dedupe='id', not None",
             ),
             (
                 {"dedupe": "id", "verify": ANY},
-                "expected a verification of a sender that gives its deliveries ids, for dedupe='id', not 'any'",
+                "expected a verification of a source that gives its deliveries ids, for dedupe='id', not 'any'",
             ),
         ):
             self.assertEqual(self.invalid(**options), text)

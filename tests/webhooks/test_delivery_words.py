@@ -24,11 +24,11 @@ from errklein.webhooks.delivery_words import (
 
 NOW = 1_800_000_000.0
 HOOKS = {"/github": "Github:notification", "/builds/<int:number>": "Builds:build"}
-ROUTES = ("Gone:hook",)
+WEBHOOKS = ("Gone:hook",)
 
 FIELDS: st.SearchStrategy[DeliveryQuery] = st.builds(
     DeliveryQuery,
-    route=st.sampled_from([None, "Github", "Github:notification", "Gone:hook"]),
+    webhook=st.sampled_from([None, "Github", "Github:notification", "Gone:hook"]),
     states=st.one_of(st.none(), st.lists(st.sampled_from(DeliveryState), min_size=1).map(tuple)),
     since=st.one_of(st.none(), st.integers(0, 10**9 - 1).map(lambda ago: NOW - ago)),
     until=st.one_of(st.none(), st.integers(0, 10**9 - 1).map(lambda ago: NOW - ago)),
@@ -45,13 +45,13 @@ def groups(query: DeliveryQuery) -> list[list[str]]:
     named = {
         "before": query.before,
         "limit": query.limit,
-        "sender-id": query.key,
+        "source-id": query.key,
         "status": query.status,
         "reason": query.reason,
     }
     ago = {"since": query.since, "until": query.until}
     return [
-        *([[query.route]] if query.route else []),
+        *([[query.webhook]] if query.webhook else []),
         [str(state) for state in query.states or ()],
         *([name, str(value)] for name, value in named.items() if value is not None),
         *([name, f"{NOW - value:.0f}s"] for name, value in ago.items() if value is not None),
@@ -63,13 +63,13 @@ class ParseWordsTests(SynchronousTestCase):
 
     def invalid(self, words: str, hooks: dict[str, str] = HOOKS) -> str:
         """Return the error of words."""
-        return str(self.assertRaises(InvalidWords, parse_words, words.split(), NOW, hooks, ROUTES))
+        return str(self.assertRaises(InvalidWords, parse_words, words.split(), NOW, hooks, WEBHOOKS))
 
     @given(FIELDS, st.data())
     def test_any_order(self, query: DeliveryQuery, data: st.DataObject) -> None:
         """The words of a query give that query in any order."""
         words = [word for group in data.draw(st.permutations(groups(query))) for word in group]
-        self.assertEqual(parse_words(words, NOW, HOOKS, ROUTES), query)
+        self.assertEqual(parse_words(words, NOW, HOOKS, WEBHOOKS), query)
 
     @given(st.lists(st.one_of(st.text(), st.sampled_from(["since", "until", "limit", "2h", "Github", "failed"]))))
     def test_any_text(self, words: Sequence[str]) -> None:
@@ -97,7 +97,7 @@ class ParseWordsTests(SynchronousTestCase):
 
     def test_urls(self) -> None:
         """The path of a webhook selects it."""
-        self.assertEqual(parse_words(["/github"], NOW, HOOKS).route, "Github:notification")
+        self.assertEqual(parse_words(["/github"], NOW, HOOKS).webhook, "Github:notification")
         self.assertIn("unknown webhook '/gitub'; did you mean '/github'?", self.invalid("/gitub"))
         self.assertEqual(self.invalid("/github", {}), "unknown webhook '/github'; known are Gone:hook")
 
@@ -111,7 +111,7 @@ class ParseWordsTests(SynchronousTestCase):
     def test_unknown_webhooks(self) -> None:
         """The error for a name that no webhook has is one of its own, with a suggestion and the known ones."""
         for word in ("Gitub", "Gitub:notification", "/x", "Github:"):
-            error = self.assertRaises(UnknownWebhook, parse_words, [word], NOW, HOOKS, ROUTES)
+            error = self.assertRaises(UnknownWebhook, parse_words, [word], NOW, HOOKS, WEBHOOKS)
             self.assertIn(f"unknown webhook '{word}'; ", str(error))
             self.assertTrue(str(error).endswith("known are Builds:build, Github:notification, Gone:hook"), str(error))
         self.assertIn("did you mean 'Github'?", self.invalid("Gitub"))
@@ -125,7 +125,7 @@ class ParseWordsTests(SynchronousTestCase):
         for words, error in (
             ("failed since", "the value after 'since' is missing"),
             ("since 2h since 3h", "since is given twice; the second is '3h'"),
-            ("Github Builds", "route is given twice; the second is 'Builds'"),
+            ("Github Builds", "webhook is given twice; the second is 'Builds'"),
             ("limit 0", "the value after 'limit' must be a number from 1 to 1000, not '0'"),
             ("limit 1001", "the value after 'limit' must be a number from 1 to 1000, not '1001'"),
             ("status 600", "the value after 'status' must be an HTTP status, or 0 for none, not '600'"),
@@ -148,13 +148,13 @@ class ParseWordsTests(SynchronousTestCase):
 
     def test_options_as_values(self) -> None:
         """A word after a keyword is its value, also if it is an option or keyword elsewhere."""
-        query, is_grouped = parse_list(["reason", "grouped", "sender-id", "limit"], NOW, HOOKS)
+        query, is_grouped = parse_list(["reason", "grouped", "source-id", "limit"], NOW, HOOKS)
         self.assertEqual((query.reason, query.key, query.limit, is_grouped), ("grouped", "limit", 20, False))
         self.assertEqual(
             parse_list(["failed", "grouped"], NOW, HOOKS),
             (DeliveryQuery(states=(DeliveryState.FAILED,), limit=1000), True),
         )
-        given = parse_replay(["reason", "force", "sender-id", "limit"], NOW, HOOKS)
+        given = parse_replay(["reason", "force", "source-id", "limit"], NOW, HOOKS)
         self.assertEqual((given.query.reason, given.query.limit, given.force), ("force", MAX_COUNT, False))
 
     def test_ids(self) -> None:

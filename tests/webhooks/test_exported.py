@@ -34,19 +34,19 @@ class SummaryTests(SynchronousTestCase):
     """`summary`."""
 
     def test_failed(self) -> None:
-        """A line has the id, state, time, route, status, duration and reason."""
+        """A line has the id, state, time, webhook, status, duration and reason."""
         outcome = Outcome(500, "ValueError: bad\nthing", 0.2)
         delivery = StoredDelivery(4711, "Github:notification", DeliveryState.FAILED, RECEIVED_AT, outcome=outcome)
         line = f"4711 failed {TIME} Github:notification 500 after 0.2 s: ValueError: bad thing"
         self.assertEqual(summary(delivery), line)
 
     def test_repeated(self) -> None:
-        """The sender's id and a later delivery with it are shown, on the same line."""
+        """The source's id and a later delivery with it are shown, on the same line."""
         delivery = StoredDelivery(
             1, "A:a", DeliveryState.REFUSED, RECEIVED_AT, key="a\n2 done", superseded_by=7, outcome=Outcome(401, "no")
         )
         self.assertEqual(
-            summary(delivery), f"1 refused {TIME} A:a sender-id a 2 done (superseded by 7) 401 after 0.0 s: no"
+            summary(delivery), f"1 refused {TIME} A:a source-id a 2 done (superseded by 7) 401 after 0.0 s: no"
         )
         self.assertEqual(as_values(delivery)["superseded_by"], 7)
 
@@ -92,7 +92,7 @@ class DetailsTests(SynchronousTestCase):
         self.assertEqual(
             details(delivery),
             [
-                f"7 retry {TIME} Github:notification sender-id d-1 500 after 0.5 s: no",
+                f"7 retry {TIME} Github:notification source-id d-1 500 after 0.5 s: no",
                 f"request abc, ack now, attempt 2, next attempt {LATER}",
                 f"attempt 1 {TIME} no response after 60.0 s",
                 "POST /github?a=1 from 198.51.100.7",
@@ -161,7 +161,7 @@ class JSONTests(SynchronousTestCase):
             ("[" * 100_000, "it isn't an exported delivery: "),
             ("{}", "'version' is missing; it isn't a delivery that was exported with its body"),
             ('{"version": 0}', "version 0 isn't supported; export the delivery again"),
-            ('{"version": 2}', "version 2 isn't supported; export the delivery again"),
+            ('{"version": 1}', "version 1 isn't supported; export the delivery again"),
             (json.dumps(self.values(None)), "'body' is missing; it isn't a delivery"),
             (json.dumps({**self.values(b""), "request": {"body": 7}}), "it isn't an exported delivery: "),
         ):

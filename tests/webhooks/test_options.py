@@ -182,7 +182,7 @@ class ConfiguredTests(SynchronousTestCase):
             ({"ordered": True}, "expected ack='now' for ordered, not 'after'"),
             (
                 {"dedupe": "id"},
-                "expected a verification of a sender that gives its deliveries ids, for dedupe='id', not None",
+                "expected a verification of a source that gives its deliveries ids, for dedupe='id', not None",
             ),
         ):
             error = self.assertRaises(HookOptionsError, with_options, PLAIN, **options)

@@ -60,7 +60,7 @@ def url_for(endpoint: str, *, _external: bool = False, _anchor: str | None = Non
         url_for("build", number=7)  # "/builds/7", or "/bot/builds/7" if WEBHOOK_BASE_PATH is "/bot"
         url_for("Deploy.status", _external=True)  # "https://bot.example.org/status"
 
-    :param endpoint: The name of a method of this plugin, or `"Plugin.method"` for one of another plugin.
+    :param endpoint: The name of a method of this plugin, or `"Plugin:method"` for one of another plugin.
     :param _external: Return a full URL, with the scheme and host of PUBLIC_URL, by default those of the current request.
     :param _anchor: A fragment that is appended to the URL after `#`.
     :param values: Values for the variables of the rule. Others are added as a query.

@@ -136,14 +136,14 @@ class RequestContext:
     def _enter(self) -> None:
         _current.set(self)
         request_id.set(self.incoming.request_id)
-        origin.set(f"route:{self.hook.route}")
+        origin.set(f"route:{self.hook.full_name}")
 
     @contextmanager
     def active(self) -> Iterator[None]:
         """Return a context manager that makes this the current context."""
         token = _current.set(self)
         id_token = request_id.set(self.incoming.request_id)
-        origin_token = origin.set(f"route:{self.hook.route}")
+        origin_token = origin.set(f"route:{self.hook.full_name}")
         try:
             yield
         finally:

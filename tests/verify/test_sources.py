@@ -50,7 +50,7 @@ def signed(verification: Verification, received: Received, secret: bytes = b"a2V
     return replace(received, headers=[*received.headers, *verification.sign(received, secret)])
 
 
-class SenderCase(SynchronousTestCase):
+class SourceCase(SynchronousTestCase):
     """Has an assertion for refused requests."""
 
     def refused(self, verification: Verification, received: Received, *secrets: bytes) -> str:
@@ -58,7 +58,7 @@ class SenderCase(SynchronousTestCase):
         return str(self.assertRaises(Refused, verification.verify, received, secrets))
 
 
-class DiscordTests(SenderCase):
+class DiscordTests(SourceCase):
     """Discord's PING, and its keys."""
 
     def response(self, body: bytes) -> ImmediateResponse | None:
@@ -89,7 +89,7 @@ class DiscordTests(SenderCase):
             self.assertIsNone(self.response(body), body)
 
 
-class SlackTests(SenderCase):
+class SlackTests(SourceCase):
     """Slack's challenge."""
 
     def response(self, body: bytes) -> ImmediateResponse | None:
@@ -123,7 +123,7 @@ class SlackTests(SenderCase):
         self.assertIn("doesn't match", self.refused(slack(secret="env:A"), request(body, **headers), b"key"))
 
 
-class AddressTests(SenderCase):
+class AddressTests(SourceCase):
     """Addresses of clients."""
 
     def test_ranges(self) -> None:
@@ -154,7 +154,7 @@ class AddressTests(SenderCase):
         self.assertEqual((verification.secrets, verification.delivery_id), ((), None))
 
 
-class AuthorizationTests(SenderCase):
+class AuthorizationTests(SourceCase):
     """The header Authorization."""
 
     def test_case_and_space(self) -> None:
@@ -193,7 +193,7 @@ class AuthorizationTests(SenderCase):
                 self.refused(verification, received, b"key")
 
 
-class SignatureListTests(SenderCase):
+class SignatureListTests(SourceCase):
     """Headers with several signatures."""
 
     def test_one_fits(self) -> None:
@@ -241,7 +241,7 @@ class SignatureListTests(SenderCase):
         return True
 
 
-class StandardWebhooksTests(SenderCase):
+class StandardWebhooksTests(SourceCase):
     """Signatures and ids of Standard Webhooks."""
 
     def accepted(self, signature: bytes, ident: bytes = b"msg_1", **options: object) -> bool:
@@ -324,7 +324,7 @@ class StandardWebhooksTests(SenderCase):
         self.refused(standard_webhooks(secret="env:A"), received, b"a2V5")
 
 
-class TwilioTests(SenderCase):
+class TwilioTests(SourceCase):
     """URLs and bodies of Twilio."""
 
     def accepted(self, url: str, signed_url: str, body: bytes = b"", kind: bytes | None = None) -> bool:
@@ -405,7 +405,7 @@ class TwilioTests(SenderCase):
         self.assertFalse(self.accepted(url, url, b"{}", b"application/json"))
 
 
-class HeaderNameTests(SenderCase):
+class HeaderNameTests(SourceCase):
     """Schemes whose signature has several names of headers."""
 
     def test_names(self) -> None:
@@ -478,7 +478,7 @@ class DeliveryIdTests(SynchronousTestCase):
             self.assertEqual((find(request(body)), nested(request(body))), (None, None))
 
 
-class TimestampTests(SenderCase):
+class TimestampTests(SourceCase):
     """Unix times in headers."""
 
     def test_twelve_digits(self) -> None:
@@ -488,7 +488,7 @@ class TimestampTests(SenderCase):
         self.assertIsNone(verification.verify(signed(verification, received), [b"a2V5"]))
 
 
-class LinearTests(SenderCase):
+class LinearTests(SourceCase):
     """The timestamp in the body."""
 
     def test_timestamp(self) -> None:
