@@ -72,7 +72,7 @@ class WebhookTests(PluginTestCase):
         self.assertEqual(response.json(), {"agent": "probe", "method": "POST", "bytes": 3})
 
     def test_signed(self):
-        """Only the sender who knows the secret is accepted."""
+        """Only the source who knows the secret is accepted."""
         body = b'{"zen": "Speak like a human."}'
         headers = self.signature(body)
         self.assertEqual(self.post("/signed", data=body, headers=headers).text, "Speak like a human.\n")

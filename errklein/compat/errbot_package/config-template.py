@@ -213,7 +213,7 @@ DIVERT_TO_THREAD = ()
 # Seconds until a request whose handler has not finished gets the response 504.
 # WEBHOOK_TIMEOUT = 60.0
 
-# The number of threads for blocking handlers, which routes share.
+# The number of threads for blocking handlers, which webhooks share.
 # WEBHOOK_POOLSIZE = 20
 
 # The number of requests that may wait for a thread.
