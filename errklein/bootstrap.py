@@ -37,7 +37,7 @@ CORE_BACKENDS = str(Path(core_backends.__file__).parent)
 CORE_STORAGE = str(Path(core_storage.__file__).parent)
 """The directory with the .plug files of the storages that errklein includes."""
 
-_TO_BE_GIVEN = ("BACKEND", "BACKENDS", "BOT_ADMINS", "BOT_DATA_DIR", "BOT_IDENTITY")
+_TO_BE_GIVEN = ("BACKEND", "NETWORKS", "BOT_ADMINS", "BOT_DATA_DIR", "BOT_IDENTITY")
 
 
 def bot_config_defaults(config: Any) -> None:

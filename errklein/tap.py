@@ -23,6 +23,7 @@ from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import (
     BotService,
     DataDirectory,
+    Listening,
     ServiceOptions,
     Supervision,
     errors_end_program,
@@ -46,9 +47,6 @@ if TYPE_CHECKING:
 
     from errklein.service.bot_service import ManagedBot
 
-DEFAULT_ENDPOINT = "tcp:3141:interface=127.0.0.1"
-"""The endpoint of a bot without a configuration."""
-
 
 class Options(usage.Options):
     """The options of `twistd errklein`, which are also those of `errklein run`."""
@@ -58,13 +56,13 @@ class Options(usage.Options):
 
     optParameters: ClassVar = [
         ["config", "c", None, "The configuration (default: ./config.py, or the built-in defaults)."],
-        ["network", "n", None, "The network: IRC, Text, Test, Null or another one. Replaces BACKEND and BACKENDS."],
+        ["network", "n", None, "The network: IRC, Text, Test, Null or another one. Replaces BACKEND and NETWORKS."],
         ["data-dir", "d", None, "The data directory (default: BOT_DATA_DIR)."],
         [
             "status",
             None,
             None,
-            "Serve /health, /ready and /metrics on this Twisted endpoint, which must not be public.",
+            "Serve /health, /ready and /metrics on this Twisted endpoint, which must not be public. Replaces STATUS.",
         ],
     ]
     optFlags: ClassVar = [
@@ -78,7 +76,7 @@ class Options(usage.Options):
         self["plugin-dir"] = []
 
     def opt_web(self, endpoint: str) -> None:
-        """Receive webhooks on this Twisted endpoint, such as tcp:3141:interface=127.0.0.1; may be given several times."""
+        """Receive webhooks on this Twisted endpoint, such as tcp:3141:interface=127.0.0.1; may be given several times. Replaces WEB."""
         self["web"].append(endpoint)
 
     opt_w = opt_web
@@ -154,23 +152,24 @@ def _make_service(options: Options) -> IService:
         check_current_directory()
     given = options["config"], options["network"], options["data-dir"], options["plugin-dir"]
     config = load_with_options(*given)
-    endpoints = options["web"] or ([DEFAULT_ENDPOINT] if config.path is None else [])
+    listening = Listening.of(config, options["web"], options["status"])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
     data_directory = DataDirectory(Path(config.BOT_DATA_DIR), twistd.uid, twistd.gid, data_source)
     check_start(
         config,
         twistd,
         data_directory,
-        endpoints,
+        listening,
         options["data-dir"],
         no_import=bool(options["no-import"]),
-        status=options["status"],
     )
     with located_errors(config):
         set_up_log(config, twistd, data_directory)
     if "logFile" in options.launcher:
         logs.use_with_twist(options.launcher)
-    process_exit = ProcessExit(reactor, twistd.pid_file, twistd.why_no_restart(), check_in_process(given))
+    process_exit = ProcessExit(
+        reactor, twistd.pid_file, twistd.why_no_restart(), check_in_process([options["web"], options["status"], *given])
+    )
     web, make_bot = wire(
         reactor,
         config,
@@ -179,10 +178,10 @@ def _make_service(options: Options) -> IService:
     )
 
     status = None
-    if options["status"] is not None:
+    if listening.status is not None:
         from errklein.status import StatusServer
 
-        status = StatusServer(reactor, options["status"], endpoints)
+        status = StatusServer(reactor, listening.status, listening.web)
 
     def make_managed_bot() -> ManagedBot:
         start_sentry(config)
@@ -193,10 +192,10 @@ def _make_service(options: Options) -> IService:
         supervision.notify = bot.notices.post
         return ReloadingBot(bot, reactor) if options["watch"] else bot
 
-    grace = config.GRACE_PERIOD
-    deadline = reactor_deadline(config.REACTOR_DEADLINE, grace, os.environ)
+    grace = config.now.GRACE_PERIOD
+    deadline = reactor_deadline(config.now.REACTOR_DEADLINE, grace, os.environ)
     supervision = Supervision(reactor, web.lag, data_directory.path, grace, deadline)
-    service_options = ServiceOptions(endpoints, grace, twistd.daemon)
+    service_options = ServiceOptions(listening.web, grace, twistd.daemon)
     return BotService(
         reactor, service_options, process_exit, data_directory, web.listeners, make_managed_bot, supervision, status
     )

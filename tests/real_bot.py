@@ -64,7 +64,7 @@ class RealBotCase(TestCase):
 
         registerAsIOThread()
         settings: dict[str, object] = {
-            "BACKENDS": {"test": {"BACKEND": "Test"}},
+            "NETWORKS": {"test": {"BACKEND": "Test"}},
             "STORAGE": "Memory",
             "BOT_ADMINS": (ADMIN,),
             "BOT_DATA_DIR": self.mktemp(),

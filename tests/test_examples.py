@@ -82,7 +82,9 @@ class DocumentationTests(SynchronousTestCase):
         """The documentation has each setting that is errklein's own."""
         guide = "".join(page.read_text("utf-8") for page in (ROOT / "docs").rglob("*.md"))
         for setting in (
-            "BACKENDS",
+            "NETWORKS",
+            "STATUS",
+            "WEB",
             "WEBHOOK_TIMEOUT",
             "WEBHOOK_POOLSIZE",
             "WEBHOOK_QUEUE",

@@ -143,7 +143,7 @@ class CommandLineTests(SynchronousTestCase):
         self.assertEqual(bot.sent_to("@admin"), ["treq is missing; …"])
 
     def test_mistakes_about_irc(self) -> None:
-        """Invalid settings of IRC are errors before the fork, with the network's name in BACKENDS."""
+        """Invalid settings of IRC are errors before the fork, with the network's name in NETWORKS."""
         (self.directory / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
         identity = {"nickname": "bot", "server": "localhost"}
         for settings, *fragments in (
@@ -155,7 +155,7 @@ class CommandLineTests(SynchronousTestCase):
             settings = {"BACKEND": "IRC", "BOT_IDENTITY": identity, "BOT_ADMINS": ("me",), **settings}
             for text, where in (
                 ("".join(f"{name} = {value!r}\n" for name, value in settings.items()), "errklein: "),
-                (f"BACKENDS = {{'libera': {settings!r}}}\n", "errklein: BACKENDS['libera']: "),
+                (f"NETWORKS = {{'libera': {settings!r}}}\n", "errklein: NETWORKS['libera']: "),
             ):
                 self.config(text)
                 line = self.refusal("errklein")
@@ -196,9 +196,9 @@ class CommandLineTests(SynchronousTestCase):
                 "BOT_EXTRA_BACKEND_DIR",
             ),
             (
-                "BACKENDS = {\n'a': {'BACKEND': 'Null'},\n'b': {\n'BACKEND': 'Irk'}}\n",
+                "NETWORKS = {\n'a': {'BACKEND': 'Null'},\n'b': {\n'BACKEND': 'Irk'}}\n",
                 [],
-                "BACKENDS['b']: BACKEND: unknown backend 'Irk'; did you mean 'IRC'?",
+                "NETWORKS['b']: BACKEND: unknown backend 'Irk'; did you mean 'IRC'?",
                 "(config.py line 4)",
             ),
             (
@@ -223,7 +223,7 @@ class CommandLineTests(SynchronousTestCase):
         """The backend Text is an error for a daemon, by option or setting."""
         self.config()
         self.assertIn("twistd -n", self.refusal("errklein", "--network", "text"))
-        self.config("BACKENDS = {'a': {'BACKEND': 'Null'}, 'b': {'BACKEND': 'Text'}}")
+        self.config("NETWORKS = {'a': {'BACKEND': 'Null'}, 'b': {'BACKEND': 'Text'}}")
         self.assertIn("twistd -n", self.refusal("errklein"))
 
     def test_port_in_use(self) -> None:
@@ -240,16 +240,42 @@ class CommandLineTests(SynchronousTestCase):
             self.assertIn(f"`ss -ltnp 'sport = :{port}'` shows it", line)
 
     def test_configuration_without_endpoints(self) -> None:
-        """With a configuration, only the endpoints of --web are opened; without one, the default endpoint is."""
+        """With a configuration, only the endpoints of --web, or of WEB, are opened; without one, the default endpoint is."""
         endpoints: list[Any] = []
-        self.patch(tap, "check_start", lambda *args, **kwargs: endpoints.append(args[3]))
+        self.patch(tap, "check_start", lambda *args, **kwargs: endpoints.append(list(args[3].web)))
         self.config()
         self.make("errklein")
         self.make("errklein", "--web", "tcp:0", "--web", "tcp:1")
+        self.config("BACKEND = 'Null'\nWEB = ['tcp:3', 'tcp:4']\n")
+        self.make("errklein")
+        self.make("errklein", "--web", "tcp:5")
+        self.config("BACKEND = 'Null'\nWEB = 'tcp:6'\n")
+        self.make("errklein")
         (self.directory / "config.py").unlink()
         self.make("errklein", "--network", "Null")
         self.make("errklein", "--network", "Null", "--web", "tcp:2")
-        self.assertEqual(endpoints, [[], ["tcp:0", "tcp:1"], ["tcp:3141:interface=127.0.0.1"], ["tcp:2"]])
+        with_config = [[], ["tcp:0", "tcp:1"], ["tcp:3", "tcp:4"], ["tcp:5"], ["tcp:6"]]
+        self.assertEqual(endpoints, [*with_config, ["tcp:3141:interface=127.0.0.1"], ["tcp:2"]])
+
+    def test_endpoints_in_the_configuration(self) -> None:
+        """Errors about WEB and STATUS name the setting and its line; --web and --status take precedence."""
+        for settings, arguments, error in (
+            ("WEB = 'tcp:port'", [], "WEB tcp:port: 'port' isn't a number; expected a Twisted endpoint"),
+            ("WEB = 3141", [], "WEB: expected a Twisted endpoint such as 'tcp:3141:interface=127.0.0.1', or a list of"),
+            ("WEB = ['tcp:0', 1]", [], "or a list of them, not one with 1 in it (config.py line 2)"),
+            ("WEB = ''", [], "WEB '': an endpoint description has a kind"),
+            ("STATUS = '9141'", [], "STATUS 9141: "),
+            ("STATUS = WEB = 'tcp:0'", [], "STATUS tcp:0: the endpoint is also that of WEB; expected one that isn't"),
+            ("STATUS = 'tcp:0'", ["--web", "tcp:0"], "STATUS tcp:0: the endpoint is also that of --web; expected"),
+            ("WEB = 'tcp:0'", ["--status", "tcp:0"], "--status tcp:0: the endpoint is also that of WEB; expected"),
+        ):
+            self.config(f"NETWORKS = {{'here': {{'BACKEND': 'Null'}}}}\n{settings}\n")
+            line = self.refusal("-n", "errklein", *arguments)
+            self.assertIn(error, line)
+            if not arguments:
+                self.assertTrue(line.endswith(" (config.py line 2)"), line)
+        self.config("BACKEND = 'Null'\nWEB = STATUS = 'tcp:port'\n")
+        self.make("-n", "errklein", "--web", "tcp:0", "--status", "tcp:0:interface=127.0.0.1")
 
     def test_logger_of_the_user(self) -> None:
         """errklein's log is used, unless --logger or --syslog select another."""

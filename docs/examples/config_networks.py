@@ -1,4 +1,4 @@
-BACKENDS = {
+NETWORKS = {
     "libera": {
         "BACKEND": "IRC",
         "BOT_IDENTITY": {

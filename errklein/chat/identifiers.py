@@ -33,7 +33,7 @@ class Identifier(ABC):  # noqa: B024 - abstract by its purpose; subclasses defin
     """
 
     network: str = ""
-    """The name of the network: a key of BACKENDS, or an empty string for an identifier that no backend has built."""
+    """The name of the network: a key of NETWORKS, or an empty string for an identifier that no backend has built."""
 
     @property
     def name_rules(self) -> NameRules:

@@ -15,7 +15,7 @@ from errklein.cli._webhook_checks import configured_hooks, secret_problems, webh
 from errklein.commands import CommandDeclaration, CommandRegistry, is_admin_by_default
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages import database_of, shelves_to_import
-from errklein.config import Config, configuration_warnings
+from errklein.config import Config, configuration_warnings, located_errors
 from errklein.database import Access, upgrade_of
 from errklein.logs import escape
 from errklein.plugins import BotPlugin
@@ -28,7 +28,7 @@ from errklein.plugins.plugin import State
 from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks
 from errklein.running import Placement, explain_placement
 from errklein.running.reactors import install_asyncio_reactor
-from errklein.service import DataDirectory, errors_end_program, load_with_options
+from errklein.service import DataDirectory, Listening, errors_end_program, load_with_options
 from errklein.service.log_setup import check_log_file
 from errklein.service.startup_checks import check_config, network_warnings
 from errklein.webhooks import Hook
@@ -64,6 +64,8 @@ def check(
     with errors_end_program():
         config = load_with_options(config_file, data_dir=data_dir, plugin_dirs=plugin_dirs)
         check_config(config)
+        with located_errors(config):
+            Listening.of(config).check(bind=False)
         data = DataDirectory(Path(config.BOT_DATA_DIR))
         (data.check_access if data.is_own() else data.check_readable)()
         if config.BOT_LOG_FILE:

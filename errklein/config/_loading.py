@@ -1,6 +1,6 @@
 """Loading of a config.py: defaults, validation, and a view of the configuration for each network.
 
-A file may configure several networks in BACKENDS. In a network's view, the network's own settings replace the common ones.
+A file may configure several networks in NETWORKS. In a network's view, the network's own settings replace the common ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from errklein.config._execution import run_config
-from errklein.config._settings import BACKENDS, DEPENDENT, SETTINGS, ConfigError, checked
+from errklein.config._settings import BACKENDS, DEPENDENT, SETTINGS, ConfigError, checked, is_of_plugin
 from errklein.config._source import ConfigSource
 from errklein.text.masking import masker, secrets_in
 
@@ -36,7 +36,7 @@ class Config:
 
     An unknown name raises AttributeError. Attributes may be assigned; networks without a value of their own use the new one.
     Lists, sets and dicts are the objects of the file, as on errbot: changes in place take effect. For settings of people
-    and rooms, a string is read as a tuple of one. If BACKENDS sets such a setting for several networks, the whole
+    and rooms, a string is read as a tuple of one. If NETWORKS sets such a setting for several networks, the whole
     configuration has a new tuple of all entries.
 
     :param settings: the values by name.
@@ -59,6 +59,7 @@ class Config:
         self._network, self._path, self._above = network, path, above
         self._directories: Mapping[str, list[str]] = {}
         self._sources: Mapping[str, str] = {}
+        self._left_to_plugins: Mapping[str, ConfigError] = {}
         self._overridden: Collection[str] = ()
         self._changes = 0
         self._now: tuple[int, SimpleNamespace] | None = None
@@ -74,6 +75,20 @@ class Config:
     def network(self) -> str:
         """The name of the view's network; "" for the whole configuration."""
         return self._network
+
+    @property
+    def names_networks(self) -> bool:
+        """Whether NETWORKS has the settings of each network."""
+        whole = self._above or self
+        return "NETWORKS" not in whole._left_to_plugins and bool(whole.NETWORKS)
+
+    @property
+    def left_to_plugins(self) -> Mapping[str, ConfigError]:
+        """The settings of errklein whose values are plugins', since errbot may read the file, too, with the errors.
+
+        The attributes have these values, which plugins read; `now` has the defaults.
+        """
+        return self._left_to_plugins
 
     @property
     def path(self) -> Path | None:
@@ -98,12 +113,14 @@ class Config:
     def now(self) -> SimpleNamespace:
         """All settings in a namespace, for fast access; the same object until a setting is assigned.
 
-        Settings of people and rooms are not included: a view computes them from a list that may change.
+        The namespace has errklein's default of a setting in `left_to_plugins`. Settings of people and rooms are not included:
+        a view computes them from a list that may change.
         """
         whole = self._above or self
         if self._now is None or self._now[0] != whole._changes:
             names = {name for name in vars(whole) | vars(self) if not name.startswith("_")}.difference(_BY_NETWORK)
-            self._now = whole._changes, SimpleNamespace(**{name: getattr(self, name) for name in names})
+            own = {name: SETTINGS[name].default for name in whole._left_to_plugins}
+            self._now = whole._changes, SimpleNamespace(**{name: getattr(self, name) for name in names} | own)
         return self._now[1]
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -153,17 +170,20 @@ def load_config(
     :param overrides: settings that take precedence over the file. A BACKEND among them becomes the only network.
     :param plugin_dirs: directories to add to BOT_EXTRA_PLUGIN_DIR.
     :param plugin_dirs_source: the name of `plugin_dirs` in messages.
-    :raises ConfigError: if the file can't be read, raises an exception, or has an invalid setting.
+    :raises ConfigError: if the file can't be read, raises an exception, or has an invalid setting. In a file with BACKEND
+        and without NETWORKS, which errbot may read, too, NETWORKS, WEB, STATUS and WEBHOOKS of another type are plugins'; see
+        `Config.left_to_plugins`.
     """
     settings: dict[str, object] = {}
     if path is not None:
         path = path.resolve()
         settings = {name: value for name, value in vars(run_config(path)).items() if not name.startswith("_")}
+    of_errbot = "BACKEND" in settings and is_of_plugin("NETWORKS", settings.get("NETWORKS"))
     settings |= overrides
-    if "BACKEND" in overrides:
-        settings["BACKENDS"] = {}
+    if "BACKEND" in overrides and not of_errbot:
+        settings["NETWORKS"] = {}
     try:
-        config = _completed(settings, path, plugin_dirs, plugin_dirs_source)
+        config = _completed(settings, path, plugin_dirs, plugin_dirs_source, of_errbot=of_errbot)
     except ConfigError as error:
         raise _with_line(error, path, overrides) from None
     config._overridden = frozenset(overrides)
@@ -174,7 +194,7 @@ def load_config(
 def located_errors(config: Config, view: Config | None = None) -> Iterator[None]:
     """Add the setting's line in config.py to a ConfigError of the context, such as " (config.py line 12)".
 
-    With a network's view, the error also begins with the network, if BACKENDS has several.
+    With a network's view, the error also begins with the network, if NETWORKS has several.
     """
     try:
         yield
@@ -182,7 +202,7 @@ def located_errors(config: Config, view: Config | None = None) -> Iterator[None]
         prefix, network = "", error.network
         if view is not None:
             prefix = network_prefix(view)
-            network = view.network if view.BACKENDS and error.setting in vars(view) else ""
+            network = view.network if view.names_networks and error.setting in vars(view) else ""
         located = ConfigError(f"{prefix}{error}", error.setting, network)
         raise _with_line(located, config.path, config._overridden) from None
 
@@ -197,12 +217,26 @@ def _with_line(error: ConfigError, path: Path | None, overridden: Collection[str
 
 
 def _completed(
-    settings: Mapping[str, Any], path: Path | None, plugin_dirs: Sequence[str], plugin_dirs_source: str
+    settings: Mapping[str, Any],
+    path: Path | None,
+    plugin_dirs: Sequence[str],
+    plugin_dirs_source: str,
+    *,
+    of_errbot: bool,
 ) -> Config:
-    given = {name: checked(name, value) for name, value in settings.items()}
+    given: dict[str, Any] = {}
+    left: dict[str, ConfigError] = {}
+    for name, value in settings.items():
+        try:
+            given[name] = checked(name, value)
+        except ConfigError as error:
+            if not (of_errbot and is_of_plugin(name, value)):
+                raise
+            given[name], left[name] = value, error
     written = {name: settings[name] for name in _DIRECTORIES if name in settings}
     defaults = {name: copy.copy(setting.default) for name, setting in SETTINGS.items()}
     config = Config(defaults | given | written, path=path)
+    config._left_to_plugins = left
     more = checked("BOT_EXTRA_PLUGIN_DIR", list(plugin_dirs), plugin_dirs_source)
     config._directories = _directories(
         given | {"BOT_EXTRA_PLUGIN_DIR": [*given.get("BOT_EXTRA_PLUGIN_DIR", ()), *more]}
@@ -216,8 +250,8 @@ def _completed(
 
 
 def network_prefix(view: Config) -> str:
-    """Return the prefix of a message about a network's setting: "BACKENDS['libera']: ", or "" without BACKENDS."""
-    return f"BACKENDS[{view.network!r}]: " if view.BACKENDS else ""
+    """Return the prefix of a message about a network's setting: "NETWORKS['libera']: ", or "" without NETWORKS."""
+    return f"NETWORKS[{view.network!r}]: " if view.names_networks else ""
 
 
 def secrets_of(config: Config) -> frozenset[str]:
@@ -225,28 +259,27 @@ def secrets_of(config: Config) -> frozenset[str]:
     found: set[str] = set()
     for view in (config, *config.networks.values()):
         for name, value in vars(view).items():
+            known = name in SETTINGS and name not in config.left_to_plugins
             # WEBHOOKS has only references to secrets.
-            if not name.startswith("_") and name != "WEBHOOKS":
+            if not name.startswith("_") and not (known and name == "WEBHOOKS"):
                 # Known settings have no secret values, although the name DIVERT_TO_PRIVATE looks like a secret's.
-                found |= secrets_in(value if name in SETTINGS else {name: value})
+                found |= secrets_in(value if known else {name: value})
         rooms = [room for room in view.CHATROOM_PRESENCE if isinstance(room, (tuple, list))]
         found |= secrets_in([room[1:] for room in rooms], secret=True)
     return frozenset(found)
 
 
 def _views(config: Config, has_backend: bool) -> dict[str, Config]:
-    if not config.BACKENDS:
+    if not config.names_networks:
         name = config.BACKEND.lower()
         return {name: Config({}, network=name, path=config.path, above=config)}
     views: dict[str, Config] = {}
-    for network, settings in config.BACKENDS.items():
-        where = f"BACKENDS[{network!r}]"
+    for network, settings in config.NETWORKS.items():
+        where = f"NETWORKS[{network!r}]"
         if not isinstance(network, str) or not _NETWORK_NAME.fullmatch(network):
-            raise ConfigError(f"{where}: the name must consist of letters, digits, '-', '_' and '.'", "BACKENDS")
-        if not isinstance(settings, Mapping):
-            raise ConfigError(f"{where}: expected a dict of settings, not a {type(settings).__name__}", "BACKENDS")
+            raise ConfigError(f"{where}: the name must consist of letters, digits, '-', '_' and '.'", "NETWORKS")
         if "BACKEND" not in settings and not has_backend:
-            raise ConfigError(f"{where}: BACKEND is missing; expected one of {', '.join(BACKENDS)}", "BACKENDS")
+            raise ConfigError(f"{where}: BACKEND is missing; expected one of {', '.join(BACKENDS)}", "NETWORKS")
         try:
             own = {name: checked(name, value) for name, value in settings.items()}
         except ConfigError as error:
@@ -275,8 +308,8 @@ def _absolute(path: str) -> str:
 def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
     """Check and complete the settings that depend on the backend, and set the whole configuration's from the networks."""
     for view in config.networks.values():
-        # Without BACKENDS, the network has no settings of its own.
-        home = view if config.BACKENDS else config
+        # Without NETWORKS, the network has no settings of its own.
+        home = view if config.names_networks else config
         _check_identity(view)
         # Other backends are looked up later.
         if not view.BOT_ADMINS and view.BACKEND in BACKENDS:
@@ -288,7 +321,7 @@ def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
             home.BOT_ADMINS = (LOCAL_ADMIN,)
         if not hasattr(view, "COMPACT_OUTPUT"):
             home.COMPACT_OUTPUT = view.BACKEND == "IRC"
-    if config.BACKENDS:
+    if config.names_networks:
         first = next(iter(config.networks.values()))
         inherited = {name: getattr(first, name) for name in ("BACKEND", "BOT_IDENTITY", "COMPACT_OUTPUT")}
         inherited |= {name: _union(name, config.networks) for name in ("BOT_ADMINS", "CHATROOM_PRESENCE")}
@@ -306,7 +339,7 @@ def _misspelt_admins(config: Config, view: Config) -> str:
 def _check_identity(view: Config) -> None:
     for key in BACKENDS.get(view.BACKEND, ()):
         if not isinstance(view.BOT_IDENTITY.get(key), str) or not view.BOT_IDENTITY[key]:
-            network = view.network if view.BACKENDS and "BOT_IDENTITY" in vars(view) else ""
+            network = view.network if view.names_networks and "BOT_IDENTITY" in vars(view) else ""
             problem = f"{key!r} is missing; {view.BACKEND} requires a non-empty string"
             raise ConfigError(f"{network_prefix(view)}BOT_IDENTITY: {problem}", "BOT_IDENTITY", network)
 

@@ -36,7 +36,7 @@ def misspelt_settings(config: Config, read_by_plugins: Callable[[], Collection[s
     for network, name, meant in found:
         if name not in accepted:
             place = source.place(name, network)
-            where = f" in BACKENDS[{network!r}]" if network else ""
+            where = f" in NETWORKS[{network!r}]" if network else ""
             yield f"{place}{place and ': '}unknown setting {name}{where}; did you mean {meant}?"
 
 

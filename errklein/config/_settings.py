@@ -15,6 +15,7 @@ from typing import Any
 from errklein.commands import InvalidValue, check_rule, check_rules
 from errklein.config._webhook_checks import base_path, methods, public_url, rate, trusted_proxies
 from errklein.config.notice_fallback import fallback
+from errklein.text.renamed import NEW_NAMES
 from errklein.webhooks.declaration import DEFAULT_METHODS
 from errklein.webhooks.option_checks import is_number
 from errklein.webhooks.options import HookOptionsError, hook_options
@@ -34,7 +35,7 @@ class ConfigError(Exception):
     """The configuration can't be used. The text is one line with the setting, the problem and the expected value.
 
     If the code of config.py is the problem, the line of the source and a remedy may follow, as `source`. `setting` and
-    `network` are the name of the setting and the key in BACKENDS, where known; else "".
+    `network` are the name of the setting and the key in NETWORKS, where known; else "".
     """
 
     def __init__(self, message: str, setting: str = "", network: str = "", source: str = "") -> None:
@@ -98,10 +99,14 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, (str, os.PathLike)) and bool(os.fspath(value))
 
 
+_ENDPOINT = "tcp:3141:interface=127.0.0.1"
+
 _anything = _where(lambda value: True, "anything")
 _text = _where(_is_text, "a string")
 _mapping = _where(lambda value: isinstance(value, Mapping), "a dict")
 _strings = _each(_is_text, "a tuple of strings")
+_endpoint = _where(_is_text, f"a Twisted endpoint such as {_ENDPOINT!r}")
+_endpoints = _each(_is_text, f"a Twisted endpoint such as {_ENDPOINT!r}, or a list of them", (tuple, list))
 _names = _each(_is_text, "a tuple of names, such as ('@alice',)")
 _order = _each(
     lambda item: item is None or _is_text(item),
@@ -241,6 +246,14 @@ def _pattern(value: Any) -> Any:
     raise InvalidValue("a format string with no other fields than {nick}, {user} and {host}")
 
 
+def _networks(value: Any) -> Any:
+    for network, settings in _mapping(value).items():
+        if not isinstance(settings, Mapping):
+            kind = type(settings).__name__
+            raise ConfigError(f"NETWORKS[{network!r}]: expected a dict of settings, not a {kind}", "NETWORKS")
+    return value
+
+
 def _webhooks(value: Any) -> Any:
     try:
         hook_options(value)
@@ -319,7 +332,9 @@ SETTINGS: Mapping[str, Setting] = {
     "IRC_RECONNECT_ON_DISCONNECT": Setting(None, _optional(_seconds)),
     "IRC_ACL_PATTERN": Setting("{nick}!{user}@{host}", _pattern),
     # errklein's own
-    "BACKENDS": Setting({}, _mapping),
+    "NETWORKS": Setting({}, _networks),
+    "WEB": Setting((), _endpoints),
+    "STATUS": Setting(None, _optional(_endpoint)),
     "BOT_NICK_PREFIX": Setting(True, _flag),
     "COMMAND_RATE": Setting("200/h", _optional(rate)),
     "WEBHOOK_TIMEOUT": Setting(60.0, _some_seconds),
@@ -359,11 +374,32 @@ CONFIDENTIAL = frozenset({"BOT_ADMINS_FALLBACK", "BOT_IDENTITY", "STORAGE_CONFIG
 """Settings whose values may contain passwords, and are never shown."""
 
 
+_MAYBE_OF_PLUGINS: Mapping[str, tuple[type, ...]] = {
+    "NETWORKS": (Mapping,),
+    "STATUS": (str, type(None)),
+    "WEB": (str, tuple, list),
+    "WEBHOOKS": (Mapping, type(None)),
+}
+"""Settings of errklein whose names a plugin written for errbot may have chosen for its own, with the types of their values."""
+
+
+def is_of_plugin(name: str, value: Any) -> bool:
+    """Return whether a value under the name of one of errklein's settings is a plugin's, since it has another type.
+
+    A dict without a dict in it can't be NETWORKS.
+    """
+    if name == "NETWORKS" and isinstance(value, Mapping) and value:
+        return not any(isinstance(settings, Mapping) for settings in value.values())
+    return name in _MAYBE_OF_PLUGINS and not isinstance(value, _MAYBE_OF_PLUGINS[name])
+
+
 def checked(name: str, value: Any, source: str = "") -> Any:
     """Return the value of a setting as it is used; raise ConfigError if it is invalid. Values of other names are returned as given.
 
     `source` is the option that has the value, such as "--plugin-dir", and begins the error instead of the setting.
     """
+    if (new := NEW_NAMES.get(name)) and not is_of_plugin(new, value):
+        raise ConfigError(f"{name}: the new name of this setting is {new}", name)
     check = SETTINGS[name].check if name in SETTINGS else DEPENDENT.get(name, _anything)
     try:
         return check(value)

@@ -22,7 +22,7 @@ class ConfigSource:
     path: Path | None = None
 
     lines: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """The line of each setting, by network and name. The network is "" for an assignment outside of BACKENDS.
+    """The line of each setting, by network and name. The network is "" for an assignment outside of NETWORKS.
 
     A setting that is assigned several times has no line, since which of them counts may depend on a condition.
     """
@@ -67,7 +67,7 @@ def _assignments(tree: ast.AST) -> Iterator[tuple[tuple[str, str], int]]:
 
 
 def _keys_of_networks(tree: ast.AST) -> Iterator[tuple[tuple[str, str], int]]:
-    """Yield the lines of the keys of dicts in dicts, as those in BACKENDS are."""
+    """Yield the lines of the keys of dicts in dicts, as those in NETWORKS are."""
     for outer in ast.walk(tree):
         if not isinstance(outer, ast.Dict):
             continue

@@ -12,13 +12,14 @@ from errklein.commands import NAME_PATTERN_KEYS
 from errklein.config._loading import Config, network_prefix
 from errklein.config._misspellings import misspelt_settings
 from errklein.config._settings import BACKENDS, OF_XMPP, SETTINGS
+from errklein.config._source import ConfigSource
 
 IRC_SIZE_LIMIT = 510
 """The length of a line on IRC in bytes, without the line end (RFC 1459, section 2.3)."""
 
 
 def configuration_warnings(config: Config, read_by_plugins: Callable[[], Collection[str]] = frozenset) -> list[str]:
-    """Return one sentence for each warning, with the name of the setting, and of the network in BACKENDS.
+    """Return one sentence for each warning, with the name of the setting, and of the network in NETWORKS.
 
     :param read_by_plugins: Returns the names of settings that plugins read, which are no misspellings.
     """
@@ -35,10 +36,15 @@ def _of_all(config: Config) -> Iterator[str]:
     ]
     if meaningless and not written_for_errbot:
         yield f"{', '.join(meaningless)}: no effect, since errklein includes no XMPP backend"
-    for network in config.TRUSTED_PROXIES:
+    for name, error in config.left_to_plugins.items():
+        yield (
+            f"{error} ({ConfigSource.of(config.path).place(name)}); errklein uses its default, and takes the value for a plugin's, "
+            "since the file sets BACKEND and not NETWORKS, as errbot's does"
+        )
+    for network in config.now.TRUSTED_PROXIES:
         if network.endswith("/0"):
             yield f"TRUSTED_PROXIES: every client can forge its address, since {network!r} contains all addresses"
-    command = config.BOT_ADMINS_FALLBACK
+    command = config.now.BOT_ADMINS_FALLBACK
     if isinstance(command, tuple) and which(command[0]) is None:
         yield f"BOT_ADMINS_FALLBACK: {command[0]!r} is missing or not executable, so notices can't be passed to it"
     if config.SENTRY_TRANSPORT is not None:

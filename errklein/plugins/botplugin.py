@@ -576,7 +576,7 @@ class BotPlugin(StoreMixin):
         For example::
 
             self.build_identifier("#builds")  # on the current network
-            self.build_identifier("libera:#builds")  # on the network "libera" of BACKENDS
+            self.build_identifier("libera:#builds")  # on the network "libera" of NETWORKS
 
         :param txt: The name as the network writes it, with or without the network's name and a colon before it. A tuple
             of a room's name and its password stands for the room.

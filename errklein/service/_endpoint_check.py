@@ -1,10 +1,11 @@
-"""Check of the endpoints of --web and --status before a daemon forks, so that errors appear on the terminal.
+"""Check of the endpoints of the web server and the server for monitoring before a daemon forks, so that errors appear on the terminal.
 
 Each address is bound and released again, since nothing may stay open during the fork.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -32,32 +33,42 @@ _READABLE = (
 """Patterns of Python's error messages about a description, each with the message for the operator."""
 
 
-def check_endpoint(description: str, option: str = "--web") -> None:
-    """Raise ConfigError, which names the option, if the endpoint is invalid, or if its address can't be bound now.
+def check_endpoint(description: str, source: str = "--web", *, bind: bool = True) -> None:
+    """Raise ConfigError, which names the option or setting, if the endpoint is invalid, or if its address can't be bound now.
 
     Sockets that systemd has opened are not used, since each can be used only once.
+
+    :param bind: Whether the address is bound; otherwise nothing counts that another process and user may have.
     """
     try:
-        _check(description)
+        _check(description, bind)
     except OSError as error:
         reason = listen_problem(error)
     except CertificateError as error:
         reason = str(error)
+        if not bind and os.strerror(errno.EACCES) in reason:
+            # The bot's user may be another one.
+            return
     except Exception as error:
         reason = f"{_reason(error)}; expected {EXPECTED}"
     else:
         return
-    raise ConfigError(f"{option} {description or repr(description)}: {reason}")
+    raise ConfigError(f"{source} {description or repr(description)}: {reason}")
 
 
-def check_status_endpoint(description: str, public: Sequence[str]) -> None:
-    """Raise ConfigError if the endpoint of --status can't be opened, or is one of the web server's."""
-    check_endpoint(description, "--status")
+def check_status_endpoint(
+    description: str, public: Sequence[str], sources: tuple[str, str] = ("--status", "--web"), *, bind: bool = True
+) -> None:
+    """Raise ConfigError if the endpoint of the server for monitoring can't be opened, or is one of the web server's."""
+    source, of_public = sources
+    check_endpoint(description, source, bind=bind)
     if identify(description) in map(identify, public):
-        raise ConfigError(f"--status {description}: the endpoint is also that of --web; expected one that isn't public")
+        raise ConfigError(
+            f"{source} {description}: the endpoint is also that of {of_public}; expected one that isn't public"
+        )
 
 
-def _check(description: str) -> None:
+def _check(description: str, bind: bool) -> None:
     try:
         identify(description)
     except ValueError as error:
@@ -66,10 +77,12 @@ def _check(description: str) -> None:
     try:
         endpoint, _ = server_endpoint(_BindCheckReactor(), description)
     except LookupError:
+        if inherited and not bind:
+            return
         if inherited:
             raise OSError("systemd hasn't passed such a socket") from None
         raise
-    if not inherited:
+    if bind and not inherited:
         failures: list[Failure] = []
         endpoint.listen(Factory()).addErrback(failures.append)
         for failure in failures:

@@ -10,8 +10,9 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from errklein.config import BACKENDS, Config, ConfigError, load_config, located_errors
 from errklein.config.identity import NetworkSettings
@@ -27,6 +28,44 @@ if TYPE_CHECKING:
 
 START_ERRORS = (ConfigError, DatabaseError, DataDirectoryError, StorageError)
 """Errors of the operator's configuration or data, with a text of one line."""
+
+
+DEFAULT_ENDPOINT = "tcp:3141:interface=127.0.0.1"
+"""The endpoint of a bot without a configuration."""
+
+
+@dataclass(frozen=True)
+class Listening:
+    """The endpoints of the web server and of the server for monitoring, each with the option or setting that names it."""
+
+    web: Sequence[str] = ()
+    status: str | None = None
+    web_source: str = "--web"
+    status_source: str = "--status"
+
+    @classmethod
+    def of(cls, config: Config, web: Sequence[str] = (), status: str | None = None) -> Listening:
+        """Return the endpoints of the options --web and --status; without them, those of WEB and STATUS."""
+        settings = config.now
+        return cls(
+            web or settings.WEB or ([DEFAULT_ENDPOINT] if config.path is None else []),
+            settings.STATUS if status is None else status,
+            "--web" if web else "WEB",
+            "STATUS" if status is None else "--status",
+        )
+
+    def check(self, *, bind: bool = True) -> None:
+        """Raise ConfigError, which begins with the option or setting, if an endpoint can't be opened.
+
+        :param bind: Whether addresses are bound for a moment; otherwise only the descriptions are checked.
+        """
+        # Imported late, so that problems of the environment are reported first.
+        from errklein.service._endpoint_check import check_endpoint, check_status_endpoint
+
+        for endpoint in self.web:
+            check_endpoint(endpoint, self.web_source, bind=bind)
+        if self.status is not None:
+            check_status_endpoint(self.status, self.web, (self.status_source, self.web_source), bind=bind)
 
 
 @contextmanager
@@ -54,7 +93,7 @@ def load_with_options(
 
 
 def check_in_process(options: Sequence[object]) -> Sequence[str]:
-    """Return Python's arguments for a process that checks the configuration with these options of `load_with_options`."""
+    """Return Python's arguments for a process that checks the configuration with the options of `_check_options`."""
     # The process finds modules where this one does, so errklein needn't be installed.
     code = (
         "import json, sys; sys.path[:], options = json.loads(sys.argv[1]); "
@@ -63,9 +102,13 @@ def check_in_process(options: Sequence[object]) -> Sequence[str]:
     return ["-P", "-c", code, json.dumps([[str(path) for path in sys.path], options])]
 
 
-def _check_options(config: str | None, backend: str | None, data_dir: str | None, plugin_dirs: Sequence[str]) -> None:
+def _check_options(web: Sequence[str], status: str | None, *options: Any) -> None:
+    """Check the options --web and --status, and those of `load_with_options`."""
     with errors_end_program():
-        check_config(load_with_options(config, backend, data_dir, plugin_dirs))
+        config = load_with_options(*options)
+        check_config(config)
+        with located_errors(config):
+            Listening.of(config, web, status).check(bind=False)
 
 
 def check_current_directory() -> None:
@@ -132,10 +175,9 @@ def check_start(
     config: Config,
     twistd: TwistdOptions,
     data_directory: DataDirectory,
-    endpoints: Sequence[str],
+    listening: Listening,
     data_dir: str | None,
     no_import: bool,
-    status: str | None = None,
 ) -> None:
     """Raise one of START_ERRORS if the bot can't start with this configuration and these options.
 
@@ -144,10 +186,9 @@ def check_start(
     :param config: the configuration.
     :param twistd: the options of twistd.
     :param data_directory: the data directory.
-    :param endpoints: the endpoints of --web.
+    :param listening: the endpoints.
     :param data_dir: the option --data-dir.
     :param no_import: the option --no-import.
-    :param status: the option --status.
     """
     if twistd.daemon and uses_text(config):
         raise ConfigError(
@@ -157,7 +198,6 @@ def check_start(
     if twistd.chroot:
         return
     from errklein.compat.storages import check_shelves
-    from errklein.service._endpoint_check import check_endpoint, check_status_endpoint
 
     check_config(config)
     data_directory.check()
@@ -165,10 +205,8 @@ def check_start(
         # The service checks this again, but a daemon shows only 100 bytes of its errors.
         with acting_as(twistd.uid, twistd.gid):
             check_shelves(config, data_dir)
-    for endpoint in endpoints:
-        check_endpoint(endpoint)
-    if status is not None:
-        check_status_endpoint(status, endpoints)
+    with located_errors(config):
+        listening.check()
 
 
 def uses_text(config: Config) -> bool:

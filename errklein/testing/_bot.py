@@ -85,7 +85,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
     :param plugin_dirs: Directories with `.plug` files, which are loaded as in service. Relative paths depend on the current
         directory, and trial changes it, so resolve `__file__` when the test module is imported.
     :param config: Settings by name, as in config.py.
-    :param networks: Several networks instead of "test": a mapping of names to settings, as in BACKENDS.
+    :param networks: Several networks instead of "test": a mapping of names to settings, as in NETWORKS.
     :param reactor: A reactor with virtual time; by default a new `TestReactor`.
     :param http: The responses to plugins' requests; by default none is declared.
     :raises ValueError: A directory of `plugin_dirs` is missing.
@@ -118,7 +118,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         if networks is None:
             settings |= {"BACKEND": "Test", "BOT_ADMINS": (ADMIN,), "CHATROOM_PRESENCE": ("#testroom",)}
         else:
-            settings["BACKENDS"] = {name: {"BACKEND": "Test", **own} for name, own in networks.items()}
+            settings["NETWORKS"] = {name: {"BACKEND": "Test", **own} for name, own in networks.items()}
         settings |= config or {}
         self.config = load_config(None, settings, plugin_dirs=list(map(str, roots)), plugin_dirs_source="plugin_dirs")
         web, make_bot = wire(

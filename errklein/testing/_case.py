@@ -56,7 +56,7 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
     """Settings by name, as in config.py."""
 
     networks: Mapping[str, Mapping[str, Any]] | None = None
-    """Several networks: a mapping of names to settings, as in BACKENDS. By default there is one, named "test"."""
+    """Several networks: a mapping of names to settings, as in NETWORKS. By default there is one, named "test"."""
 
     bot: TestBot
     """The bot of the test."""

@@ -90,7 +90,7 @@ class RestoreTests(SynchronousTestCase):
         self.assertTrue(notice.startswith("A message of an earlier run was not sent"), notice)
 
     def test_network_with_an_age_of_its_own(self) -> None:
-        """A network may have its own OUTBOX_MAX_AGE in BACKENDS."""
+        """A network may have its own OUTBOX_MAX_AGE in NETWORKS."""
         self.add("oftc", "hello", accepted_at=0.0)
         self.restore()
         self.assertEqual(self.networks[1].restored, ["hello"])

@@ -413,6 +413,24 @@ class Processes(SynchronousTestCase):
             [line] = result.stderr.splitlines()
             self.assertIn(named, line)
 
+    def test_configuration_of_errbot(self) -> None:
+        """A bot runs with a config.py in which a plugin has settings of errklein's names, with values of another type."""
+        write_config(self.directory, {"NETWORKS": ["10.0.0.0/8"], "WEBHOOKS": ["a"], "WEB": {"a": 1}, "STATUS": 1})
+        result = run(ERRKLEIN, "check", cwd=self.directory)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(result.stdout.count("errklein uses its default"), 4)
+        port, status = free_port(), free_port()
+        options = "--web", f"tcp:{port}:interface=127.0.0.1", "--status", f"tcp:{status}:interface=127.0.0.1"
+        program = Program(ERRKLEIN, "run", *options, cwd=self.directory)
+        self.addCleanup(program.kill)
+        program.wait_for(CONNECTED)
+        self.assertEqual(get(port, "/echo")[0], 200)
+        self.assertEqual(get(status, "/ready")[0], 200)
+        self.assertEqual(get(status, "/metrics")[0], 200)
+        program.signal(signal.SIGINT)
+        self.assertEqual(program.wait(), -signal.SIGINT)
+        self.assertNotIn("Traceback", program.text)
+
     def test_strict_check(self) -> None:
         """With --strict, a warning has status 1; without one, the status is 0."""
         for settings, strict in (({"BOT_LOG_LEVL": 10}, 1), ({}, 0)):

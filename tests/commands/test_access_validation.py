@@ -60,8 +60,8 @@ class CheckTests(SynchronousTestCase):
     def test_networks(self) -> None:
         """The rules of a single network are validated too."""
         networks = {"here": {"BACKEND": "Null", "ACCESS_CONTROLS": {"x": {"foo": 1}}}}
-        error = self.assertRaises(ConfigError, load_config, None, {"BACKENDS": networks})
-        self.assertIn("BACKENDS['here']: ACCESS_CONTROLS: ", str(error))
+        error = self.assertRaises(ConfigError, load_config, None, {"NETWORKS": networks})
+        self.assertIn("NETWORKS['here']: ACCESS_CONTROLS: ", str(error))
 
     @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists) | st.binary())
     def test_accepted_or_refused(self, value: Any) -> None:

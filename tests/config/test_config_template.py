@@ -44,7 +44,7 @@ class ImportTests(SynchronousTestCase):
         """`bot_config_defaults` completes the template, as tests of backends do."""
         config: Any = import_module("errbot.config-template")
         bot_config_defaults(config)
-        self.assertEqual(set(SETTINGS) - {"BACKEND", "BACKENDS"} - set(vars(config)), set())
+        self.assertEqual(set(SETTINGS) - {"BACKEND", "NETWORKS"} - set(vars(config)), set())
 
     def test_from_a_plugin(self) -> None:
         """errklein's name of the package leads to the same file."""
@@ -99,5 +99,5 @@ class ContentTests(SynchronousTestCase):
             ((name, value),) = [item for item in values.items() if item[0].isupper()]
             self.assertIn(name, SETTINGS)
             load_config(
-                None, {"BACKEND": "Null", name: value} if name != "BACKENDS" else {"BOT_ADMINS": ("a",), name: value}
+                None, {"BACKEND": "Null", name: value} if name != "NETWORKS" else {"BOT_ADMINS": ("a",), name: value}
             )

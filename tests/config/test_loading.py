@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.config import SETTINGS, Config, ConfigError, load_config
+from errklein.config import SETTINGS, Config, ConfigError, configuration_warnings, load_config
 from errklein.config._loading import secrets_of
 from errklein.config._settings import checked
 from errklein.config.notice_fallback import MailFallback
@@ -24,7 +24,7 @@ IRC = """
 """
 
 TWO_NETWORKS = """
-    BACKENDS = {
+    NETWORKS = {
         "libera": {
             "BACKEND": "IRC",
             "BOT_IDENTITY": {"nickname": "err", "server": "irc.libera.chat"},
@@ -205,7 +205,7 @@ class OwnObjects(ConfigCase):
     def test_identity(self) -> None:
         """The configuration, the view of its only network and the file's module have the same objects."""
         settings = dedent(self.SETTINGS)
-        for text in (settings, settings + '\nBACKENDS = {"here": {"BACKEND": "Test"}}\n'):
+        for text in (settings, settings + '\nNETWORKS = {"here": {"BACKEND": "Test"}}\n'):
             config = self.load(text)
             (view,) = config.networks.values()
             for name in (line.split()[0] for line in self.SETTINGS.strip().splitlines()):
@@ -217,7 +217,7 @@ class OwnObjects(ConfigCase):
         """An entry added to the common list applies to the networks that it names."""
         config = self.load("""
             BOT_ADMINS = ["alice"]
-            BACKENDS = {"a": {"BACKEND": "Test"}, "b": {"BACKEND": "Null"}, "c": {"BACKEND": "Test", "BOT_ADMINS": ["c"]}}
+            NETWORKS = {"a": {"BACKEND": "Test"}, "b": {"BACKEND": "Null"}, "c": {"BACKEND": "Test", "BOT_ADMINS": ["c"]}}
         """)
         a, b, c = config.networks.values()
         a.now, b.now
@@ -230,7 +230,7 @@ class OwnObjects(ConfigCase):
         """The list of the only network is also that of the whole configuration."""
         config = self.load("""
             ADMINS, ROOMS = ["a"], ["#ops"]
-            BACKENDS = {"here": {"BACKEND": "Test", "BOT_ADMINS": ADMINS, "CHATROOM_PRESENCE": ROOMS}}
+            NETWORKS = {"here": {"BACKEND": "Test", "BOT_ADMINS": ADMINS, "CHATROOM_PRESENCE": ROOMS}}
         """)
         view = config.networks["here"]
         config.BOT_ADMINS.append("b")
@@ -252,7 +252,7 @@ class OwnObjects(ConfigCase):
         admins = ["a"]
         networks = {name: {"BACKEND": "Test"} for name in ("one", "two")}
         one = load_config(None, {"BACKEND": "Test", "BOT_ADMINS": admins})
-        two = load_config(None, {"BACKENDS": networks, "BOT_ADMINS": admins})
+        two = load_config(None, {"NETWORKS": networks, "BOT_ADMINS": admins})
         for change, name in changes:
             if change == "append":
                 one.BOT_ADMINS.append(name)
@@ -267,7 +267,7 @@ class OwnObjects(ConfigCase):
 
 
 class SeveralNetworks(ConfigCase):
-    """A configuration with BACKENDS."""
+    """A configuration with NETWORKS."""
 
     def test_views(self) -> None:
         """Each network has its own settings, and the common value of the others."""
@@ -288,9 +288,9 @@ class SeveralNetworks(ConfigCase):
         self.assertEqual(config.BACKEND, "IRC")
 
     def test_union_of_one(self) -> None:
-        """With a single network in BACKENDS, its rooms have no prefix."""
+        """With a single network in NETWORKS, its rooms have no prefix."""
         config = self.load("""
-            BACKENDS = {"here": {"BACKEND": "Test", "BOT_ADMINS": ("a",), "CHATROOM_PRESENCE": ("#ops",)}}
+            NETWORKS = {"here": {"BACKEND": "Test", "BOT_ADMINS": ("a",), "CHATROOM_PRESENCE": ("#ops",)}}
         """)
         self.assertEqual((config.CHATROOM_PRESENCE, config.BOT_ADMINS), (("#ops",), ("a",)))
 
@@ -298,7 +298,7 @@ class SeveralNetworks(ConfigCase):
         """A pair of a room and its password may have the network's name as prefix, too."""
         config = self.load(
             """
-            BACKENDS = {
+            NETWORKS = {
                 "here": {"BACKEND": "Test", "CHATROOM_PRESENCE": (("#ops", "sesame"),)},
                 "there": {"BACKEND": "Test"},
             }
@@ -307,7 +307,7 @@ class SeveralNetworks(ConfigCase):
         self.assertEqual(config.CHATROOM_PRESENCE, (("here:#ops", "sesame"),))
         config = self.load(
             """
-            BACKENDS = {"here": {"BACKEND": "Test"}, "there": {"BACKEND": "Test"}}
+            NETWORKS = {"here": {"BACKEND": "Test"}, "there": {"BACKEND": "Test"}}
             CHATROOM_PRESENCE = (("there:#ops", "sesame"),)
             """
         )
@@ -318,23 +318,23 @@ class SeveralNetworks(ConfigCase):
         """In the common list, "a:alice" is an administrator on the network a only."""
         config = self.load("""
             BOT_ADMINS = ("a:alice", "carol")
-            BACKENDS = {"a": {"BACKEND": "Test"}, "b": {"BACKEND": "Null"}}
+            NETWORKS = {"a": {"BACKEND": "Test"}, "b": {"BACKEND": "Null"}}
         """)
         self.assertEqual(config.networks["a"].BOT_ADMINS, ("alice", "carol"))
         self.assertEqual(config.networks["b"].BOT_ADMINS, ("carol",))
 
     def test_backend_for_all(self) -> None:
-        """BACKEND is the default of the networks in BACKENDS."""
-        config = self.load("BACKEND = 'Null'\nBACKENDS = {'a': {}, 'b': {'BACKEND': 'Test'}}")
+        """BACKEND is the default of the networks in NETWORKS."""
+        config = self.load("BACKEND = 'Null'\nNETWORKS = {'a': {}, 'b': {'BACKEND': 'Test'}}")
         self.assertEqual([view.BACKEND for view in config.networks.values()], ["Null", "Test"])
 
     def test_mistakes(self) -> None:
         """An error in a network names the network, the setting and the expected value."""
         for text, *fragments in (
-            ("BACKENDS = {'a': {}}", "BACKENDS['a']", "BACKEND", "IRC"),
-            ("BACKENDS = {'a:b': {'BACKEND': 'Null'}}", "BACKENDS['a:b']", "letters"),
-            ("BACKENDS = {'a': 'Text'}", "BACKENDS['a']", "a dict"),
-            ("BACKENDS = {'a': {'BACKEND': 'IRC', 'BOT_ADMINS': 'x'}}", "BACKENDS['a']", "BOT_IDENTITY", "'nickname'"),
+            ("NETWORKS = {'a': {}}", "NETWORKS['a']", "BACKEND", "IRC"),
+            ("NETWORKS = {'a:b': {'BACKEND': 'Null'}}", "NETWORKS['a:b']", "letters"),
+            ("NETWORKS = {'a': 'Text'}", "NETWORKS['a']", "a dict"),
+            ("NETWORKS = {'a': {'BACKEND': 'IRC', 'BOT_ADMINS': 'x'}}", "NETWORKS['a']", "BOT_IDENTITY", "'nickname'"),
         ):
             line = self.refusal(text)
             for fragment in fragments:
@@ -348,7 +348,7 @@ class Mistakes(ConfigCase):
         """A value of the wrong type or size is an error."""
         for text, *fragments in (
             ("BACKEND = None", "BACKEND", "one of"),
-            ("BACKENDS = ['irc']", "BACKENDS", "a dict"),
+            ("NETWORKS = ['irc']", "NETWORKS", "a dict"),
             ("BOT_ADMINS = 7", "BOT_ADMINS", "a tuple of names, such as ('@alice',)", "7"),
             ("BOT_ADMINS_FALLBACK = 'ops'", "BOT_ADMINS_FALLBACK: expected a mail address such as 'ops@example.org'"),
             ("BOT_ADMINS_FALLBACK = 'ops@example.org\\nBcc: eve@x'", "BOT_ADMINS_FALLBACK", "a mail address"),
@@ -448,11 +448,11 @@ class Mistakes(ConfigCase):
         self.assertNotIn("hunter2", self.refusal("WEBHOOKS = {'A:b': {'verify': 'github', 'secret': 'hunter2'}}"))
 
     def test_line_of_a_setting(self) -> None:
-        """The error ends with the line of the setting, also of one in BACKENDS; not if the command line has set it."""
+        """The error ends with the line of the setting, also of one in NETWORKS; not if the command line has set it."""
         self.assertTrue(self.refusal("BACKEND = 'Text'\nGRACE_PERIOD = '10'\n").endswith(" (config.py line 2)"))
-        text = "BACKENDS = {\n 'a': {'BACKEND': 'Null'},\n 'b': {'BACKEND': 'Null', 'GRACE_PERIOD': '10'},\n}\n"
+        text = "NETWORKS = {\n 'a': {'BACKEND': 'Null'},\n 'b': {'BACKEND': 'Null', 'GRACE_PERIOD': '10'},\n}\n"
         self.assertTrue(self.refusal(text).endswith(" (config.py line 3)"))
-        text = "BACKENDS = {\n 'a': {'BACKEND': 'IRC',\n 'BOT_IDENTITY': {'nickname': 'e'}}\n}\n"
+        text = "NETWORKS = {\n 'a': {'BACKEND': 'IRC',\n 'BOT_IDENTITY': {'nickname': 'e'}}\n}\n"
         self.assertTrue(
             self.refusal(text).endswith("'server' is missing; IRC requires a non-empty string (config.py line 3)")
         )
@@ -560,13 +560,68 @@ class NowTests(ConfigCase):
         self.assertEqual(libera.now.BOT_PREFIX, "%")
 
 
+class FilesOfErrbotTests(ConfigCase):
+    """Settings that only errklein has, in a config.py that errbot may read, too."""
+
+    def test_values_of_another_type(self) -> None:
+        """Such a setting is a plugin's, which reads its value; errklein uses the default, and a warning has the line."""
+        for name in ("NETWORKS", "STATUS", "WEB", "WEBHOOKS"):
+            config = self.load(f"BACKEND = 'Null'\n{name} = {{1}}\n")
+            self.assertEqual(getattr(config, name), {1})
+            self.assertEqual(getattr(config.now, name), SETTINGS[name].default)
+            self.assertEqual(getattr(config.networks["null"].now, name), SETTINGS[name].default)
+            [warning] = configuration_warnings(config)
+            self.assertTrue(warning.startswith(f"{name}: expected "), warning)
+            self.assertIn(" (config.py line 2); errklein uses its default", warning)
+
+    def test_dicts_that_are_no_networks(self) -> None:
+        """NETWORKS is a plugin's, too, if none of its values is a dict; the network is that of BACKEND, or of --network."""
+        text = "BACKEND = 'Null'\nNETWORKS = {'office': '10.0.0.0/8'}\n"
+        self.assertEqual(list(self.load(text).networks), ["null"])
+        config = self.load(text, {"BACKEND": "Test"})
+        self.assertEqual((list(config.networks), config.NETWORKS), (["test"], {"office": "10.0.0.0/8"}))
+        self.assertIn("NETWORKS['b']: expected a dict", self.refusal("BACKEND = 'Null'\nNETWORKS = {'a': {}, 'b': 1}"))
+
+    def test_mistakes(self) -> None:
+        """A value of the right type is an error, and so is one of another setting, or in a file for errklein alone."""
+        for text in (
+            "BACKEND = 'Null'\nINSTALL_FROM_CHAT = 'no'",
+            "BACKEND = 'Null'\nWEBHOOKS = {'a': 1}",
+            "BACKEND = 'Null'\nWEB = ['tcp:0', 1]",
+            "BACKEND = 'Null'\nBOT_PREFIX = 1",
+            "NETWORKS = {'here': {'BACKEND': 'Null'}}\nWEB = {}",
+            "BACKEND = 'Null'\nNETWORKS = {'here': {}}\nSTATUS = 80",
+            "STATUS = 9141",
+        ):
+            self.refusal(text)
+
+    def test_secrets(self) -> None:
+        """A plugin's secrets are masked whatever the name of its setting is."""
+        self.assertIn("hunter22", secrets_of(self.load("BACKEND = 'Null'\nWEB = {'password': 'hunter22'}\n")))
+
+
+class OldNamesTests(ConfigCase):
+    """Former names of settings."""
+
+    def test_old_name(self) -> None:
+        """The error about an old name has the new one, and the line."""
+        for text in ("BACKENDS = {'a': {'BACKEND': 'Null'}}", "BACKENDS = {}"):
+            error = self.refusal(f"\n{text}\n")
+            self.assertEqual(error, "BACKENDS: the new name of this setting is NETWORKS (config.py line 2)")
+
+    def test_of_a_plugin(self) -> None:
+        """A value of another type than the setting's is a plugin's."""
+        for value in (["a", "b"], {"a": "b"}):
+            self.assertEqual(self.load(f"BACKEND = 'Null'\nBACKENDS = {value!r}").BACKENDS, value)
+
+
 class SecretsTests(SynchronousTestCase):
     """The secrets in a configuration."""
 
     def test_secrets_of_a_configuration(self) -> None:
         """Passwords, tokens and keys of all networks and rooms are found by their names; short ones are ignored."""
         settings: dict[str, Any] = {
-            "BACKENDS": {
+            "NETWORKS": {
                 "a": {"BACKEND": "Null", "BOT_IDENTITY": {"token": "xoxb-1", "server": "example.org"}},
                 "b": {"BACKEND": "Null", "CHATROOM_PRESENCE": (("#ops", "sesame"), "#open")},
             },

@@ -40,7 +40,7 @@ class MisspeltSettings(SynchronousTestCase):
     def test_misspelt_in_a_network(self) -> None:
         """A key of a network's dict is reported with the name of the network."""
         [warning] = self.warnings("""\
-            BACKENDS = {
+            NETWORKS = {
                 "first": {"BACKEND": "Null"},
                 "second": {
                     "BACKEND": "Null",
@@ -49,7 +49,7 @@ class MisspeltSettings(SynchronousTestCase):
             }
         """)
         self.assertEqual(
-            warning, "config.py line 6: unknown setting BOT_ADMIN in BACKENDS['second']; did you mean BOT_ADMINS?"
+            warning, "config.py line 6: unknown setting BOT_ADMIN in NETWORKS['second']; did you mean BOT_ADMINS?"
         )
 
     def test_unknown_line(self) -> None:

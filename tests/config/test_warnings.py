@@ -54,7 +54,7 @@ class WarningsTests(SynchronousTestCase):
         self.assertEqual(self.warnings(XMPP_XHTML_IM=True, XMPP_USE_IPV6=True), [said])
         of_one = {"here": {"XMPP_XHTML_IM": True, "XMPP_USE_IPV6": False}}
         self.assertEqual(
-            configuration_warnings(load_config(None, {"BACKENDS": {"here": {**of_one["here"], "BACKEND": "Null"}}})),
+            configuration_warnings(load_config(None, {"NETWORKS": {"here": {**of_one["here"], "BACKEND": "Null"}}})),
             [said],
         )
 
@@ -75,8 +75,8 @@ class WarningsTests(SynchronousTestCase):
         [warning] = self.warnings(**IRC, MESSAGE_SIZE_LIMIT=511)
         self.assertEqual(warning, "MESSAGE_SIZE_LIMIT is 511; a line on IRC has at most 510 bytes")
         networks = {"a": {**IRC, "MESSAGE_SIZE_LIMIT": 9999}, "b": {"BACKEND": "Null"}}
-        [warning] = configuration_warnings(load_config(None, {"BACKENDS": networks}))
-        self.assertTrue(warning.startswith("BACKENDS['a']: MESSAGE_SIZE_LIMIT is 9999"))
+        [warning] = configuration_warnings(load_config(None, {"NETWORKS": networks}))
+        self.assertTrue(warning.startswith("NETWORKS['a']: MESSAGE_SIZE_LIMIT is 9999"))
 
     def test_patterns_that_nobody_has_as_a_name(self) -> None:
         """A pattern that should receive notices is reported; patterns in BOT_ADMINS are fine if somebody else is notified."""
@@ -118,8 +118,8 @@ class WarningsTests(SynchronousTestCase):
     def test_brackets_on_one_of_several_networks(self) -> None:
         """The warning names the network."""
         networks = {"libera": {**IRC, "BOT_ADMINS": ("al[x]!*@*",)}, "b": {"BACKEND": "Null", "BOT_ADMINS": ("al[x]",)}}
-        [warning] = configuration_warnings(load_config(None, {"BACKENDS": networks}))
-        self.assertTrue(warning.startswith("BACKENDS['libera']: BOT_ADMINS: brackets in 'al[x]!*@*'"), warning)
+        [warning] = configuration_warnings(load_config(None, {"NETWORKS": networks}))
+        self.assertTrue(warning.startswith("NETWORKS['libera']: BOT_ADMINS: brackets in 'al[x]!*@*'"), warning)
 
     def test_sentry(self) -> None:
         """A SENTRY_DSN without effect is reported, and so is the deprecated SENTRY_TRANSPORT."""

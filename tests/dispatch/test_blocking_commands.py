@@ -50,7 +50,7 @@ class ThreadTests(RealBotCase):
     """Blocking commands in threads, beside commands on the reactor."""
 
     config = {
-        "BACKENDS": {"libera": {"BACKEND": "Test"}, "console": {"BACKEND": "Test"}},
+        "NETWORKS": {"libera": {"BACKEND": "Test"}, "console": {"BACKEND": "Test"}},
         "BOT_ASYNC_POOLSIZE": 3,
     }
 
@@ -125,7 +125,7 @@ class ThreadTests(RealBotCase):
 class OneThreadTests(RealBotCase):
     """Blocking commands with `BOT_ASYNC = False`."""
 
-    config = {"BACKENDS": {"libera": {"BACKEND": "Test"}}, "BOT_ASYNC": False}
+    config = {"NETWORKS": {"libera": {"BACKEND": "Test"}}, "BOT_ASYNC": False}
 
     async def setUp(self) -> None:
         """Start a bot with blocking commands."""

@@ -17,7 +17,7 @@ class NetworksTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Create backends without a bot."""
-        settings = {"BACKENDS": {name: {"BACKEND": "Test"} for name in ("libera", "local")}, "BOT_ADMINS": ("alice",)}
+        settings = {"NETWORKS": {name: {"BACKEND": "Test"} for name in ("libera", "local")}, "BOT_ADMINS": ("alice",)}
         configs = load_config(None, settings).networks
         self.local = TestBackend(TestReactor(), configs["local"])
         self.libera = TestBackend(TestReactor(), configs["libera"])

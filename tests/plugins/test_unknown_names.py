@@ -74,7 +74,7 @@ class NetworkTests(PluginTestCase):
     def test_network_is_named(self) -> None:
         """The warning names the network."""
         (line,) = [line for line in self.bot.log if "ACCESS_CONTROLS" in line]
-        self.assertTrue(line.startswith("BACKENDS['one']: ACCESS_CONTROLS: the pattern 'dance'"), line)
+        self.assertTrue(line.startswith("NETWORKS['one']: ACCESS_CONTROLS: the pattern 'dance'"), line)
 
 
 class Hooked(BotPlugin):

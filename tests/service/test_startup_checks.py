@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from errklein.service import load_with_options
 from errklein.service._data_directory import acting_as
 from errklein.service.startup_checks import check_current_directory, check_in_process
 from errklein.service.twistd_options import TwistdOptions
+from tests import needs_network
 from tests.processes import run
 
 NOBODY = 65534
@@ -79,7 +81,8 @@ class CheckInProcessTests(SynchronousTestCase):
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         (directory / "config.py").write_text(config)
-        done = run([sys.executable], *check_in_process([str(directory / "config.py"), None, None, []]), cwd=directory)
+        options = [[], None, str(directory / "config.py"), None, None, []]
+        done = run([sys.executable], *check_in_process(options), cwd=directory)
         return done.stderr
 
     def test_modules(self) -> None:
@@ -89,3 +92,11 @@ class CheckInProcessTests(SynchronousTestCase):
         (extra / "found_here_alone.py").write_text("")
         self.patch(sys, "path", [*sys.path, str(extra)])
         self.assertEqual(self.check("import found_here_alone\n"), "")
+
+    def test_endpoints(self) -> None:
+        """An invalid endpoint in the configuration is found; an address in use isn't, since the running bot uses it."""
+        needs_network()
+        self.assertIn("WEB tcp:port: 'port' isn't a number", self.check("WEB = 'tcp:port'\n"))
+        with socket.socket() as own:
+            own.bind(("127.0.0.1", 0))
+            self.assertEqual(self.check(f"WEB = 'tcp:{own.getsockname()[1]}:interface=127.0.0.1'\n"), "")

@@ -19,11 +19,11 @@ BOT_IDENTITY = {"username": "@errbot"}
 #     BOT_IDENTITY = {"nickname": "errklein", "server": "irc.libera.chat", "port": 6697, "ssl": True}
 
 # Several networks at once. A setting in an entry takes precedence over the one in this file.
-#     BACKENDS = {
+#     NETWORKS = {
 #         "libera": {"BACKEND": "IRC", "BOT_IDENTITY": {"nickname": "errklein", "server": "irc.libera.chat"}},
 #         "console": {"BACKEND": "Text", "BOT_ADMINS": ("@admin",)},
 #     }
-# BACKENDS = {}
+# NETWORKS = {}
 
 # Directories with backends written for errbot, as a string or a list.
 # BOT_EXTRA_BACKEND_DIR = []
@@ -209,6 +209,14 @@ DIVERT_TO_THREAD = ()
 
 ##########################################################################
 # Webhooks
+
+# The Twisted endpoints on which webhooks arrive: one, or a list. The option --web takes precedence.
+#     WEB = "tcp:3141:interface=127.0.0.1"
+# WEB = ()
+
+# The Twisted endpoint of /health, /ready and /metrics, which must not be public. The option --status takes precedence.
+#     STATUS = "tcp:9141:interface=127.0.0.1"
+# STATUS = None
 
 # Seconds until a request whose handler has not finished gets the response 504.
 # WEBHOOK_TIMEOUT = 60.0

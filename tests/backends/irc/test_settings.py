@@ -47,8 +47,8 @@ class IdentityTests(SynchronousTestCase):
         [warning] = self.warnings({"zzzzzz": 1})
         self.assertIn("unknown key 'zzzzzz'; expected nickname, server, port, ssl", warning)
         networks = {"libera": {"BACKEND": "IRC", "BOT_ADMINS": ADMINS, "BOT_IDENTITY": {**IDENTITY, "prot": 1}}}
-        [warning] = network_warnings(load_config(None, {"BACKENDS": networks}))
-        self.assertEqual(warning, "BACKENDS['libera']: BOT_IDENTITY: unknown key 'prot'; did you mean 'port'?")
+        [warning] = network_warnings(load_config(None, {"NETWORKS": networks}))
+        self.assertEqual(warning, "NETWORKS['libera']: BOT_IDENTITY: unknown key 'prot'; did you mean 'port'?")
 
     def test_types(self) -> None:
         """A value of another type is an error, since it would be true, or fail later."""

@@ -57,7 +57,7 @@ class LegacyNetworkCase(SynchronousTestCase):
         directory = tempfile.TemporaryDirectory(prefix="errklein-test-")
         self.addCleanup(directory.cleanup)
         settings = {
-            **({} if "BACKENDS" in self.settings else {"BACKEND": self.backend}),
+            **({} if "NETWORKS" in self.settings else {"BACKEND": self.backend}),
             "BOT_EXTRA_BACKEND_DIR": str(FIXTURES),
             "BOT_ADMINS": ("alice",),
             "BOT_DATA_DIR": directory.name,

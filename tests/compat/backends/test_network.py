@@ -471,7 +471,7 @@ class SeveralTests(LegacyNetworkCase):
 
     plugins = (Watcher,)
     settings = {
-        "BACKENDS": {
+        "NETWORKS": {
             "here": {"BACKEND": "Once", "BOT_ADMINS": ("alice",)},
             "there": {"BACKEND": "Forever", "BOT_ADMINS": ("bob",), "BOT_PREFIX": "?"},
         }
