@@ -80,3 +80,18 @@ class NginxTests(SynchronousTestCase):
         self.assertGreater(seconds["proxy_read_timeout"], SETTINGS["WEBHOOK_TIMEOUT"].default)
         self.assertLess(seconds["keepalive_timeout"], WebSettings().idle_deadline)
         self.assertIn(value("errklein.socket", "ListenStream"), (DEPLOYMENT / "nginx.conf").read_text())
+
+
+class ReachTests(SynchronousTestCase):
+    """The settings and the tunnel of a bot that others reach."""
+
+    def test_ports(self) -> None:
+        """The bot listens where nginx and the tunnel forward requests."""
+        config = load_config(EXAMPLES / "config_reach.py")
+        address = "127.0.0.1:3141"
+        self.assertEqual(config.WEB, ("tcp:3141:interface=127.0.0.1",))
+        self.assertIn(f"server {address};", (DEPLOYMENT / "nginx.conf").read_text())
+        tunnel = shlex.split(value("errklein-tunnel.service", "ExecStart"))
+        self.assertEqual(tunnel[tunnel.index("-R") + 1], f"{address}:{address}")
+        page = (EXAMPLES.parent / "guides" / "reach-the-bot.md").read_text("utf-8")
+        self.assertIn(f"ssh -N -R {address}:{address} ", page)
