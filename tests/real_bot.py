@@ -42,7 +42,7 @@ class Answer:
 class RealBotCase(TestCase):
     """A test with a running bot and the fixture plugins that the class names."""
 
-    timeout = 30
+    timeout = 120
 
     fixtures: Sequence[str] = ()
     """Folders below `chapter/fixtures`."""

@@ -30,7 +30,7 @@ class TwistdTests(SynchronousTestCase):
         code = "import sys; from twisted.scripts.twistd import run; sys.argv = ['twistd', '--help']; run()"
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-c", code]
-        said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
         self.assertIn(" errklein ", said.stdout, said.stderr)
 
     def test_twisted_stays_a_folder(self) -> None:

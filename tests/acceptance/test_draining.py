@@ -28,7 +28,7 @@ POSTER = """
 class DrainingTests(TestCase):
     """Stops by signals and commands."""
 
-    timeout = 60
+    timeout = 120
 
     async def start(self, rate: float, grace: float) -> None:
         """Start a bot in #ops that sends one line every `rate` seconds, with the administrator alice beside it."""

@@ -243,7 +243,7 @@ class IdentifierTests(SynchronousTestCase):
 class PipeTests(TestCase):
     """Without a terminal each line of input is a message."""
 
-    timeout = 20
+    timeout = 120
 
     def setUp(self) -> None:
         from twisted.internet import reactor
@@ -496,7 +496,7 @@ reactor.run()
 class TerminalTests(TestCase):
     """A conversation on a pseudo-terminal."""
 
-    timeout = 20
+    timeout = 120
 
     def setUp(self) -> None:
         from twisted.internet import reactor

@@ -24,7 +24,7 @@ from tests.processes import LIMIT, TWISTD, environment, free_port, write_config,
 class SessionTests(TestCase):
     """The backend on a pseudo-terminal."""
 
-    timeout = 20
+    timeout = 120
 
     def setUp(self) -> None:
         from twisted.internet import reactor

@@ -241,7 +241,7 @@ class HelpTests(SynchronousTestCase):
 class Processes(SynchronousTestCase):
     """Calls in processes of their own."""
 
-    timeout = 60
+    timeout = 240
 
     def setUp(self) -> None:
         """Make a directory."""

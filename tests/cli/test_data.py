@@ -234,7 +234,7 @@ class ImportTests(DataCase):
 class MovingTests(DataCase):
     """The move from errbot, with real processes."""
 
-    timeout = 60
+    timeout = 240
 
     def test_from_errbot(self) -> None:
         """The bot names the import command; after the import its plugins have errbot's values."""

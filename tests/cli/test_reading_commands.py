@@ -17,7 +17,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import tests
 from errklein.storage import MIGRATIONS, SQLiteStorage
-from tests.processes import ERRKLEIN, ROOT, Program, run, write_config, write_plugin
+from tests.processes import ERRKLEIN, LIMIT, ROOT, Program, run, write_config, write_plugin
 
 COMMANDS = (
     ("check",),
@@ -118,7 +118,7 @@ class ReadingTests(SynchronousTestCase):
     def test_of_a_stopped_bot(self) -> None:
         """No side file of a database appears, which the bot's user couldn't write."""
         bot = self.start_bot()
-        bot.process.communicate(b"stop", timeout=20)
+        bot.process.communicate(b"stop", timeout=LIMIT)
         self.assertEqual({path.name for path in self.data.iterdir()}, {"errklein.sqlite", "journal.sqlite"})
         self.assert_reads()
 
@@ -131,7 +131,7 @@ class ReadingTests(SynchronousTestCase):
     def test_of_an_older_bot(self) -> None:
         """Values in an older format are read; the check says that the start will convert them, and nothing is converted."""
         bot = self.start_bot()
-        bot.process.communicate(b"stop", timeout=20)
+        bot.process.communicate(b"stop", timeout=LIMIT)
         (self.data / "errklein.sqlite").unlink()
         with closing(sqlite3.connect(self.data / "errklein.sqlite")) as connection:
             connection.executescript(f"PRAGMA journal_mode = WAL; {MIGRATIONS[0]} PRAGMA user_version = 1")

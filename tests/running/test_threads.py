@@ -26,7 +26,7 @@ class QueueReactor:
 
     def turn(self) -> None:
         """Run the next queued call."""
-        self.calls.get(timeout=10)()
+        self.calls.get(timeout=60)()
 
 
 class ThreadWaitsTests(SynchronousTestCase):

@@ -57,7 +57,7 @@ class WorkerThreadsTests(SynchronousTestCase):
     def wait_for(self, *jobs: Job) -> None:
         """Collect results until the jobs have ended."""
         while not set(jobs) <= set(self.ended):
-            self.wakeups.get(timeout=10)()
+            self.wakeups.get(timeout=60)()
 
     def start_all(self, count: int) -> None:
         """Start threads, and wait until each of them has begun."""
@@ -140,4 +140,4 @@ class WorkerThreadsTests(SynchronousTestCase):
         """A thread doesn't keep the process alive."""
         daemon: Queue[bool] = Queue()
         start_daemon_thread(lambda: daemon.put(threading.current_thread().daemon), "errklein test")
-        self.assertTrue(daemon.get(timeout=10))
+        self.assertTrue(daemon.get(timeout=60))

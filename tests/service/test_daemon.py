@@ -103,7 +103,7 @@ BOTH_KINDS_OF_ASYNC = """
 class ProcessCase(SynchronousTestCase):
     """A test case with a directory and a config.py with the backend Null."""
 
-    timeout = 60
+    timeout = 240
 
     def setUp(self) -> None:
         """Make the directory."""

@@ -51,7 +51,7 @@ PLUGIN = """
 class ProcessTests(SynchronousTestCase):
     """Real processes."""
 
-    timeout = 60
+    timeout = 240
 
     def start(self, **settings: object) -> Program:
         """Start a bot with the plugin."""
@@ -202,7 +202,7 @@ class TracebackTests(SynchronousTestCase):
             time.sleep(60)
         """
         command = [sys.executable, "-c", dedent(script)]
-        ended = subprocess.run(command, capture_output=True, check=False, timeout=30, text=True)
+        ended = subprocess.run(command, capture_output=True, check=False, timeout=LIMIT, text=True)
         self.assertEqual((ended.returncode, ended.stdout), (1, ""), ended.stderr)
 
     def test_symbolic_link(self) -> None:

@@ -71,7 +71,7 @@ class Gated:
     def wait_for(self, handlers: int) -> None:
         """Wait until this number of handlers has started."""
         for _ in range(handlers):
-            assert self.begun.acquire(timeout=10)
+            assert self.begun.acquire(timeout=60)
 
     @webhook
     def hook(self, payload: Any) -> str:

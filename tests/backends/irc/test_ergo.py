@@ -79,7 +79,7 @@ class Cable:
 class ReplayTests(TestCase):
     """ergo replays to an account that is always on the messages that it missed."""
 
-    timeout = 90
+    timeout = 120
 
     def setUp(self) -> None:
         """Create a server, and another person."""

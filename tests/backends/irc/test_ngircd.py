@@ -20,7 +20,7 @@ from tests.backends.irc.ngircd import Ngircd, Person, join
 class RealServer(TestCase):
     """A server, a bot named errklein that joins #ops, and another person."""
 
-    timeout = 60
+    timeout = 120
 
     def setUp(self) -> None:
         """Start nothing yet."""

@@ -16,7 +16,7 @@ from tests.backends.irc.ngircd import Ngircd, Person, join
 class RoomCommandTests(TestCase):
     """An administrator gives commands about rooms whose operator is another person."""
 
-    timeout = 60
+    timeout = 120
 
     async def setUp(self) -> None:
         """Start the server, the bot, and two people in #ops and #dev, whose operator is alice."""
