@@ -74,11 +74,13 @@ examples:
 
 # sign: sign a request, to test a webhook that verifies its source
 Print a curl command that posts the file with the signature of a source such as github. The
-command has the signature, and not the secret. Many sources sign the time, too: use the
-command within five minutes.
+command has the signature, and not the secret, unless the source sends the secret itself, as
+a token: bearer, basic, gitlab and telegram. Many sources sign the time, too: use the command
+within five minutes.
 
 examples:
   errklein sign github push.json --secret env:GH_SECRET --header "X-GitHub-Event: push"
+  errklein sign bearer alert.json --secret env:TOKEN
   errklein sign stripe event.json --secret file:/etc/errklein/stripe --url http://127.0.0.1:3141/stripe
   errklein sign hmac_signature data --secret env:KEY --option header=X-Signature --json
 

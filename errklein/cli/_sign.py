@@ -16,7 +16,7 @@ from errklein.verify import Header, Received, verification
 
 
 def sign(known: argparse.Namespace, now: float) -> int:
-    """Print a curl command with a signed request, or its headers as JSON. It has the signature, and not the secret.
+    """Print a curl command with a signed request, or its headers as JSON. Only a secret that is itself a token is among them.
 
     :param known: The arguments: scheme, file, secret, url, header, option, json.
     :param now: The present Unix time, for schemes that sign the time.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from errklein.verify._references import Secrets, references
 from errklein.verify._signed_body import match, required
-from errklein.verify._values import Received, Refused
+from errklein.verify._values import Header, Received, Refused
 from errklein.verify._verification import Verification
 
 _HEADER = b"authorization"
@@ -19,7 +19,10 @@ def bearer(*, secret: Secrets) -> Verification:
     def check(received: Received, secrets: Sequence[bytes]) -> None:
         match([_credentials(received, b"bearer")], secrets)
 
-    return Verification("bearer", check, references(secret), secret_headers=frozenset({_HEADER}))
+    def sign(received: Received, token: bytes) -> Sequence[Header]:
+        return [(_HEADER, b"Bearer " + token)]
+
+    return Verification("bearer", check, references(secret), secret_headers=frozenset({_HEADER}), signer=sign)
 
 
 def basic(*, user: str, secret: Secrets) -> Verification:
@@ -27,11 +30,16 @@ def basic(*, user: str, secret: Secrets) -> Verification:
     if not isinstance(user, str) or ":" in user:
         raise ValueError(f"invalid user name: {user!r}; expected a text without a colon")
 
-    def check(received: Received, secrets: Sequence[bytes]) -> None:
-        expected = [b64encode(user.encode() + b":" + password) for password in secrets]
-        match([_credentials(received, b"basic")], expected)
+    def encoded(password: bytes) -> bytes:
+        return b64encode(user.encode() + b":" + password)
 
-    return Verification("basic", check, references(secret), secret_headers=frozenset({_HEADER}))
+    def check(received: Received, secrets: Sequence[bytes]) -> None:
+        match([_credentials(received, b"basic")], [encoded(password) for password in secrets])
+
+    def sign(received: Received, password: bytes) -> Sequence[Header]:
+        return [(_HEADER, b"Basic " + encoded(password))]
+
+    return Verification("basic", check, references(secret), secret_headers=frozenset({_HEADER}), signer=sign)
 
 
 def _credentials(received: Received, kind: bytes) -> bytes:

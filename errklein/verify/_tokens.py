@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from errklein.verify._references import Secrets, references
 from errklein.verify._signed_body import match, required
-from errklein.verify._values import Received
+from errklein.verify._values import Header, Received
 from errklein.verify._verification import Verification
 
 
@@ -18,4 +18,9 @@ def token_in_header(
     def check(received: Received, secrets: Sequence[bytes]) -> None:
         match([required(received, header)], secrets)
 
-    return Verification(scheme, check, references(secret), delivery_id=delivery_id, secret_headers=frozenset({header}))
+    def sign(received: Received, token: bytes) -> Sequence[Header]:
+        return [(header, token)]
+
+    return Verification(
+        scheme, check, references(secret), delivery_id=delivery_id, secret_headers=frozenset({header}), signer=sign
+    )

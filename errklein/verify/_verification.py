@@ -27,7 +27,7 @@ class Verification:
     :param delivery_id: Returns the id that the source gives each delivery, and repeats when it sends it again; None if the
         request has none. It raises no exception.
     :param secret_headers: The lower-case names of headers that authenticate a request. They are never stored in the log.
-    :param signer: The function that signs a request, for tests; None if the scheme has no signature, or a private key.
+    :param signer: The function that signs a request, for tests; None if the scheme has no secret, or a private key.
     :raises ValueError: A secret isn't a reference.
     """
 
@@ -56,10 +56,10 @@ class Verification:
     def sign(self, received: Received, secret: bytes) -> Sequence[Header]:
         """Return the headers with which a request becomes authentic.
 
-        :raises ValueError: The scheme has no signature, or a private key; or the request or the secret is unsuitable.
+        :raises ValueError: The scheme has no secret, or a private key; or the request or the secret is unsuitable.
         """
         if self.signer is None:
-            raise ValueError(f"requests can't be signed for {self.scheme}: it has no signature, or a private key")
+            raise ValueError(f"requests can't be signed for {self.scheme}: it has no secret, or a private key")
         try:
             return self.signer(received, secret, **self.options)
         except Refused as refused:

@@ -304,7 +304,7 @@ class Channel(HTTPChannel):
             return
         # The request could not be parsed, so nothing is known about the formats that the client accepts.
         request_id = self.site.next_request_id()
-        headers, body = error_page(problem, request_id, False)
+        headers, body = error_page(problem, request_id, as_html=False)
         headers += [
             (b"X-Request-Id", request_id.encode()),
             (b"Date", self.site.date()),

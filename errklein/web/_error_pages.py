@@ -1,4 +1,4 @@
-"""The bodies of errklein's own error responses: `application/problem+json` (RFC 9457) or HTML."""
+"""The bodies of errklein's own responses: errors as `application/problem+json` (RFC 9457) or HTML, and the page at `/`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ _OUTBOX_RETRY = 30.0
 """Seconds after which a source repeats a request whose messages had no room in the outbox."""
 
 Headers = list[tuple[bytes, bytes]]
+
+_HTML = (b"Content-Type", b"text/html; charset=utf-8")
+_START = "This is an errklein bot, and it is running. Its webhooks have addresses of their own."
 
 
 @dataclass(eq=False)
@@ -47,11 +50,11 @@ def problem_of(error: BaseException | None) -> Problem | None:
     return None
 
 
-def error_page(problem: Problem, request_id: str, as_json: bool) -> tuple[Headers, bytes]:
-    """Return the headers and the body of an error response, as JSON or as HTML."""
+def error_page(problem: Problem, request_id: str, *, as_html: bool) -> tuple[Headers, bytes]:
+    """Return the headers and the body of an error response, as HTML or as JSON."""
     title = responses[problem.status]
     headers = list(problem.headers)
-    if as_json:
+    if not as_html:
         fields = {
             "type": "about:blank",
             "title": title,
@@ -61,10 +64,16 @@ def error_page(problem: Problem, request_id: str, as_json: bool) -> tuple[Header
         }
         headers.append((b"Content-Type", b"application/problem+json"))
         return headers, json.dumps(fields).encode("ascii") + b"\n"
-    page = (
-        "<!doctype html>\n<html lang=en>\n"
-        f"<title>{problem.status} {title}</title>\n<h1>{title}</h1>\n"
-        f"<p>{escape(problem.detail)}</p>\n<p>Request {request_id}</p>\n"
-    )
-    headers.append((b"Content-Type", b"text/html; charset=utf-8"))
-    return headers, page.encode("utf-8", "replace")
+    paragraphs = f"<h1>{title}</h1>\n<p>{escape(problem.detail)}</p>\n<p>Request {request_id}</p>\n"
+    return [*headers, _HTML], _page(f"{problem.status} {title}", paragraphs)
+
+
+def start_page(*, as_html: bool) -> tuple[Headers, bytes]:
+    """Return the headers and the body of the page at `/`, for people who open the address of the bot. It names no webhooks."""
+    if as_html:
+        return [_HTML], _page("errklein", f"<h1>errklein</h1>\n<p>{escape(_START)}</p>\n")
+    return [(b"Content-Type", b"text/plain; charset=utf-8")], f"{_START}\n".encode()
+
+
+def _page(title: str, paragraphs: str) -> bytes:
+    return f"<!doctype html>\n<html lang=en>\n<title>{title}</title>\n{paragraphs}".encode("utf-8", "replace")

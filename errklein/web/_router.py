@@ -7,12 +7,12 @@ from collections.abc import Callable
 from twisted.python.failure import Failure
 
 from errklein.running import InFlightCounter
-from errklein.web._error_pages import Problem
+from errklein.web._error_pages import Problem, start_page
 from errklein.web._paths import clean_path, not_found
 from errklein.web._responses import HTML
 from errklein.web._routes import Match, NoRoute, Rebuilding, Route, Routes
 from errklein.web._stock_request import WebhookRequest
-from errklein.web.request import HTTPRequest
+from errklein.web.request import HTTPRequest, accepts_html
 from errklein.webhooks import Hook
 
 _STOPPING = Problem(503, "the service is stopping", ((b"Retry-After", b"10"),))
@@ -136,6 +136,9 @@ class Router:
             return Match(mount, {})
 
     def _refuse(self, request: WebhookRequest, no_route: NoRoute) -> None:
+        if request.path == b"/" and request.method in (b"GET", b"HEAD") and not no_route.allowed:
+            request.send_response(200, *start_page(as_html=accepts_html(request)))
+            return
         problem = problem_of(no_route, request.path, request.method)
         if request.method == b"OPTIONS" and no_route.allowed:
             request.send_response(200, [*HTML, *problem.headers], b"")

@@ -61,9 +61,8 @@ class RequestState:
     """The Unix time of the delivery; None until it is known."""
 
     def send_error(self: Any, problem: Problem) -> None:
-        """Write an error response: JSON if the client accepts or sends JSON, otherwise HTML."""
-        as_json = wants_json(self.first_header(b"accept"), self.first_header(b"content-type"))
-        headers, body = error_page(problem, self.request_id, as_json)
+        """Write an error response: HTML if the client accepts it by name, otherwise JSON."""
+        headers, body = error_page(problem, self.request_id, as_html=accepts_html(self))
         self.send_response(problem.status, headers, body)
 
 
@@ -387,9 +386,9 @@ def with_host(head: Head, host: bytes) -> Head:
     return head._replace(names=names, values=values)
 
 
-def wants_json(accept: bytes, content_type: bytes) -> bool:
-    """Return whether an error response should be JSON, by the request's headers Accept and Content-Type."""
-    return b"json" in accept.lower() or (b"json" in content_type.lower() and b"html" not in accept.lower())
+def accepts_html(request: Any) -> bool:
+    """Return whether the request's header Accept names HTML, as browsers do."""
+    return b"text/html" in request.first_header(b"accept").lower()
 
 
 @lru_cache(256)

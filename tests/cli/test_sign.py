@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
 from errklein.verify import Received
-from tests.verify.vectors import EVERY, VECTORS, Vector
+from tests.verify.vectors import EVERY, TOKENS, VECTORS, Vector
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -92,9 +92,24 @@ class SignTests(SynchronousTestCase):
         self.assertEqual(json.loads(self.sign(*arguments, "--header=Webhook-Id: 5"))["webhook-id"], "5")
         self.assertRegex(json.loads(self.sign(*arguments))["webhook-id"], "^msg_[0-9a-f]{24}$")
 
+    def test_tokens(self) -> None:
+        """For a scheme whose secret is a token, the header has the token, and the scheme's verification accepts it."""
+        for vector in TOKENS:
+            self.assertEqual(cli.main(["sign", *self.arguments(vector), "--json"]), 0)
+            headers = [(name.encode(), value.encode()) for name, value in self.written().items()]
+            received = Received("POST", vector.url, headers, self.body.read_bytes(), "", 0)
+            self.assertIsNone(vector.verification.verify(received, [SECRET.encode()]), vector.name)
+        self.assertEqual(cli.main(["sign", "bearer", str(self.body), "--secret=env:A"]), 0)
+        self.assertIn(f"-H 'authorization: Bearer {SECRET}'", self.output.getvalue())
+
+    def written(self) -> dict[str, str]:
+        """Return the last line of the output."""
+        values: dict[str, str] = json.loads(self.output.getvalue().splitlines()[-1])
+        return values
+
     def test_schemes_without_signature(self) -> None:
-        """A scheme with a token, an address or a private key can't be signed."""
-        signed = {vector.scheme for vector in VECTORS if vector.secret}
+        """A scheme with an address or a private key can't be signed."""
+        signed = {vector.scheme for vector in [*VECTORS, *TOKENS] if vector.secret}
         for vector in EVERY:
             if vector.scheme not in signed:
                 secret = ["--secret=env:A"] if vector.secret else []
@@ -112,7 +127,10 @@ class SignTests(SynchronousTestCase):
             (["github", body, "--secret=env:A", "--header=x"], "invalid header: 'x'; expected 'Name: value'"),
             (["github", body, "--secret=env:A", "--option=x=1"], "unknown option of the verification github: 'x'"),
             (["github", f"{body}.x", "--secret=env:A"], f"errklein: {body}.x can't be read: No such file or directory"),
-            (["gitlab", body, "--secret=env:A"], "can't be signed for gitlab"),
+            (
+                ["discord", body, f"--option=public_key={'ab' * 32}"],
+                "can't be signed for discord: it has no secret, or",
+            ),
             (["twilio", body, "--secret=env:A"], "can't be signed for twilio: the body isn't a form, and the query"),
         ):
             self.assertIn(text, self.error(*arguments))

@@ -294,9 +294,9 @@ TARGET = (
     _line(b"GET http://[::1]:80/hello HTTP/1.1", 200, True),
     _line(b"GET ftp://localhost/hello HTTP/1.1", 400, True),
     # RFC 3986, 3.2: the authority ends at a slash or question mark. RFC 9110, 4.2: it has a host, and no user.
-    _line(b"GET http://localhost HTTP/1.1", 404, True),
-    _line(b"GET http://localhost?/hello HTTP/1.1", 404, True),
-    _line(b"GET http://localhost?a=b/hello HTTP/1.1", 404, True),
+    _line(b"GET http://localhost HTTP/1.1", 200, True),
+    _line(b"GET http://localhost?/hello HTTP/1.1", 200, True),
+    _line(b"GET http://localhost?a=b/hello HTTP/1.1", 200, True),
     _line(b"GET http:///hello HTTP/1.1", 400, True),
     _line(b"GET http://:80/hello HTTP/1.1", 400, True),
     _line(b"GET http://user@localhost/hello HTTP/1.1", 400, True),

@@ -168,6 +168,7 @@ class PipeliningTests(WebCase):
         self.assertEqual(status_of(response), 505)
         self.assertRegex(response, rb"\r\nDate: \w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT\r\n")
         self.assertIn(b"\r\nX-Request-Id: ", response)
+        self.assertIn(b"\r\nContent-Type: application/problem+json\r\n", response)
 
     def test_bare_line_feeds(self) -> None:
         """Lines that end with LF alone are rejected."""

@@ -28,6 +28,15 @@ FORM = "application/x-www-form-urlencoded"
 SECRET = "the password is hunter2"
 
 
+class AtTheTop:
+    """A plugin with a webhook at `/`."""
+
+    @webhook("/", methods=["POST"])
+    def top(self, payload: object) -> str:
+        """Respond."""
+        return "top"
+
+
 class Raises:
     """Handlers that raise or return an invalid value."""
 
@@ -264,6 +273,15 @@ class RaisingTests(WebCase):
         self.assertIn(str(response.header("X-Request-Id")), response.text)
         self.logged_failures(RuntimeError)
 
+    def test_errors_are_html_only_by_name(self) -> None:
+        """Without Accept, or with curl's `*/*`, errors are problem+json, whatever the request contains."""
+        for accept in ({}, {"Accept": "*/*"}, {"Accept": "text/*"}):
+            response = self.ask("POST", "/nowhere", b"a=b", "application/x-www-form-urlencoded", accept)
+            self.assertEqual(response.header("Content-Type"), "application/problem+json")
+            self.assertEqual(response.json()["detail"], "there is no webhook at /nowhere")
+        response = self.ask("POST", "/nowhere", b"{}", JSON, {"Accept": "application/json, TEXT/html"})
+        self.assertEqual(response.header("Content-Type"), "text/html; charset=utf-8")
+
     def test_system_exit_gets_500(self) -> None:
         """SystemExit in a handler gets 500, as other exceptions do."""
         for how, kind in (("exit", SystemExit), ("interrupt", KeyboardInterrupt), ("generator", GeneratorExit)):
@@ -451,12 +469,33 @@ class EveryResponseTests(WebCase):
         self.assertEqual(self.ask("BREW", "/fine").status, 405)
         self.assertIn(f"the method PUT is not allowed at this path; allowed: {allow}", refused.text)
 
+    def test_start_page(self) -> None:
+        """`/` says what the address is, as HTML for browsers, and names no webhooks; other methods get 404."""
+        self.serve(Raises())
+        said = "This is an errklein bot, and it is running. Its webhooks have addresses of their own."
+        page = self.ask("GET", "/", headers={"Accept": "text/html,*/*;q=0.8"})
+        self.assertEqual((page.status, page.header("Content-Type")), (200, "text/html; charset=utf-8"))
+        self.assertIn(f"<p>{said}</p>", page.text)
+        text = self.ask("GET", "/?a=b", headers={"Accept": "*/*"})
+        self.assertEqual((text.text, text.header("Content-Type")), (f"{said}\n", "text/plain; charset=utf-8"))
+        self.assertEqual((self.ask("HEAD", "/").status, self.ask("HEAD", "/").body), (200, b""))
+        self.assertEqual([self.ask("POST", "/").status, self.ask("GET", "/index.html").status], [404, 404])
+
+    def test_start_page_gives_way(self) -> None:
+        """A webhook at `/` gets its requests instead; its other methods get 405."""
+        self.serve(AtTheTop())
+        self.assertEqual(self.ask("POST", "/").text, "top")
+        self.assertEqual(self.ask("GET", "/").status, 405)
+
     def test_path_in_404(self) -> None:
         """A 404 has the path as the client sent it, escaped and without the query, and no more than 200 characters of it."""
         self.serve(Raises())
-        self.assertIn("<p>there is no webhook at /a%20b%3C</p>", self.ask("POST", "/a%20b%3C?token=x").text)
-        response = self.connect().send(request("POST", "/<b>//"))
+        browser = {"Accept": "text/html"}
+        self.assertIn(
+            "<p>there is no webhook at /a%20b%3C</p>", self.ask("POST", "/a%20b%3C?token=x", headers=browser).text
+        )
+        response = self.connect().send(request("POST", "/<b>//", b"", "Accept: text/html"))
         self.assertIn(b"<p>there is no webhook at /&lt;b&gt;//</p>", response)
-        self.assertIn(f"webhook at {'/a' * 100}…</p>", self.ask("POST", "/a" * 200).text)
-        detail = self.ask("POST", "/nowhere/../x", headers={"Accept": "application/json"}).json()["detail"]
+        self.assertIn(f"webhook at {'/a' * 100}…</p>", self.ask("POST", "/a" * 200, headers=browser).text)
+        detail = self.ask("POST", "/nowhere/../x").json()["detail"]
         self.assertEqual(detail, "there is no webhook at /nowhere/../x")
