@@ -19,7 +19,7 @@ class SecretError(Exception):
     """A secret is missing or empty, or can't be read safely. The text names the reference and the remedy, never the value."""
 
 
-def read_secret(reference: str, environment: Mapping[str, str] = os.environ) -> bytes:
+def read_secret(reference: str, environment: Mapping[str, str] | None = None) -> bytes:
     """Return a secret, and let the masker replace it in all texts.
 
     One line end at the end of a file is removed. A file must be a regular one that only its owner may write, since whoever
@@ -27,9 +27,11 @@ def read_secret(reference: str, environment: Mapping[str, str] = os.environ) -> 
 
     :param reference: "env:NAME", "file:/path" or "credential:NAME". The last is a file in the directory that systemd names in
         CREDENTIALS_DIRECTORY, for a service with LoadCredential= or SetCredential=.
-    :param environment: The variables of the environment.
+    :param environment: The variables of the environment; by default those of the process.
     :raises SecretError: The secret is missing, empty, or can be changed by others.
     """
+    # Not a default value: a test may replace `os.environ`.
+    environment = os.environ if environment is None else environment
     try:
         kind, name = parse_reference(reference)
     except ValueError as error:

@@ -7,6 +7,7 @@ import logging
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from errklein.plugins import BotPlugin
 from errklein.running import loop_of, register_reactor_thread
 from errklein.running.threads import unwrapped
 from errklein.testing._client import WebhookClient
+from errklein.testing._environment import environment
 from errklein.testing._explanations import explain_count, explain_replies, explain_response
 from errklein.testing._http import StubHTTP
 from errklein.testing._left_over import describe_call, explain_left_over
@@ -31,7 +33,7 @@ from errklein.testing._loop import TestLoop
 from errklein.testing._packages import share_packages
 from errklein.testing._pool import InlinePool
 from errklein.testing._reactor import TestReactor
-from errklein.testing._requests import Requests
+from errklein.testing._requests import UNSET, Requests
 from errklein.web import ClientResponse
 from errklein.wiring import wire
 
@@ -94,6 +96,9 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
     __test__ = False
 
+    secrets: Mapping[str, str] = {}
+    """Secrets by the variable of the environment that names them, while the bot runs. Assign them before `start`."""
+
     def __init__(
         self,
         plugins: Iterable[type[BotPlugin]] = (),
@@ -135,7 +140,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         self.bot.http_clients = HTTPClients(self.reactor, self.http.agent)
         self.backends = {name: cast(TestBackend, backend) for name, backend in self.bot.backends.items()}
         self.storage = self.bot.storage
-        self._client = WebhookClient(web.client())
+        self._client = WebhookClient(web)
         self.messages: list[Sent] = []
         """The messages that the bot has sent, in order."""
         for backend in self.backends.values():
@@ -148,6 +153,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         """The requests without a response yet, as "GET /path"."""
         self._level = logging.NOTSET
         self._threads: set[threading.Thread] = set()
+        self._exits = ExitStack()
 
     def start(self) -> None:
         """Activate the plugins and connect.
@@ -157,6 +163,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         :raises AssertionError: A plugin can't be loaded or activated, a `.plug` file in `plugin_dirs` is invalid, or an
             `activate` waits for something else.
         """
+        self._exits.enter_context(environment(self.secrets))
         register_reactor_thread(self.reactor)
         self._threads = set(threading.enumerate())
         globalLogPublisher.addObserver(self._log)
@@ -191,6 +198,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
             logger.removeHandler(self._log)
         plugins_log.setLevel(self._level)
         self._directory.cleanup()
+        self._exits.close()
         left = [f"asyncio task {task.get_name()}" for task in self._end_tasks()]
         left += [describe_call(call) for call in self.reactor.getDelayedCalls()]
         left += [f"thread {thread.name}" for thread in set(threading.enumerate()) - self._threads]
@@ -249,7 +257,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
     # Webhooks
 
-    def request(self, method: str, url: str, **request: Any) -> Deferred[ClientResponse]:
+    def request(self, method: str, url: str, body: object = UNSET, **request: Any) -> Deferred[ClientResponse]:
         """Send a request, and return a Deferred that fires with the response; see `WebhookClient.request`.
 
         It fires at once unless the handler waits. Let a handler that waits go on with `advance`::
@@ -260,7 +268,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
         `get`, `head`, `post`, `put`, `patch`, `delete` and `options` do the same for one HTTP method each.
         """
-        return self._send_request(method, url, **request)
+        return self._send_request(method, url, body, **request)
 
     # Time and state
 
@@ -295,8 +303,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return list(self._log.lines)
 
     @property
-    def routes(self) -> list[str]:
-        """The routes of all webhooks, as "POST, GET, HEAD /rule -> Plugin:method"."""
+    def webhooks(self) -> list[str]:
+        """All webhooks, as "POST, GET, HEAD /rule -> Plugin:method"."""
         return [f"{', '.join(route.methods)} {route.rule} -> {route.hook}" for route in self.bot.web.routes.hooks()]
 
     def waiting(self) -> list[str]:
@@ -316,8 +324,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return self._explanation
 
     def report(self) -> str:
-        """Return the routes and the log as one text, which is shown when a test fails."""
-        return "\n".join(["Routes:", *self.routes, "Log:", *self._log.lines])
+        """Return the webhooks and the log as one text, which is shown when a test fails."""
+        return "\n".join(["Webhooks:", *self.webhooks, "Log:", *self._log.lines])
 
     def _keep(self, network: str, sent: SentMessage) -> None:
         self.messages.append(Sent(str(sent.message.to), sent.text, network))
@@ -325,9 +333,9 @@ class TestBot(Requests[Deferred[ClientResponse]]):
     def _end(self) -> None:
         self.has_ended = True
 
-    def _send_request(self, method: str, url: str, **request: Any) -> Deferred[ClientResponse]:
+    def _send_request(self, method: str, url: str, body: object = UNSET, **request: Any) -> Deferred[ClientResponse]:
         self._begin()
-        sent: Deferred[ClientResponse] = self._call(self._client._send_request, method, url, **request)
+        sent: Deferred[ClientResponse] = self._call(self._client._send_request, method, url, body, **request)
         self._requests[sent] = f"{method} {url}"
         sent.addBoth(self._ended, sent)
         return sent.addCallback(self._explain, method, url)

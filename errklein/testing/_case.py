@@ -14,7 +14,7 @@ from errklein.plugins import BotPlugin
 from errklein.testing._bot import TestBot
 from errklein.testing._explanations import explain_no_response
 from errklein.testing._http import StubHTTP, UnexpectedRequest
-from errklein.testing._requests import Requests
+from errklein.testing._requests import UNSET, Requests
 from errklein.web import ClientResponse
 
 
@@ -55,6 +55,9 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
     config: Mapping[str, Any] = {}
     """Settings by name, as in config.py."""
 
+    secrets: Mapping[str, str] = {}
+    """Secrets by the variable of the environment that names them: with `{"GH_SECRET": "x"}`, `env:GH_SECRET` is "x"."""
+
     networks: Mapping[str, Mapping[str, Any]] | None = None
     """Several networks: a mapping of names to settings, as in NETWORKS. By default there is one, named "test"."""
 
@@ -69,6 +72,7 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
         self.bot = TestBot(
             self.plugins, plugin_dirs=self.plugin_dirs, config=self.config, networks=self.networks, http=self.http
         )
+        self.bot.secrets = self.secrets
         self.failureException = _explained(self.bot)  # type: ignore[assignment]
         self.addCleanup(self.bot.stop)
         # `stop` raises it, so it needs no second report.
@@ -83,16 +87,16 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
         """
         return StubHTTP()
 
-    def request(self, method: str, url: str, **request: Any) -> ClientResponse:
+    def request(self, method: str, url: str, body: object = UNSET, **request: Any) -> ClientResponse:
         """Send a request, and return the response; see `WebhookClient.request` for the arguments.
 
         The test fails if the handler waits, since no time passes; use the methods of `self.bot` for such handlers.
         `get`, `head`, `post`, `put`, `patch`, `delete` and `options` do the same for one HTTP method each.
         """
-        return self._send_request(method, url, **request)
+        return self._send_request(method, url, body, **request)
 
     @overload
-    def patch(self, url: str, **request: Any) -> ClientResponse: ...
+    def patch(self, url: str, body: object = UNSET, **request: Any) -> ClientResponse: ...
 
     @overload
     def patch(self, obj: object, attribute: str, value: object, /) -> MonkeyPatcher: ...
@@ -103,7 +107,7 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
         With an object, the name of an attribute and a value, replace the attribute until the test ends, as
         `SynchronousTestCase.patch` does.
         """
-        if len(args) > 1 or "attribute" in request:
+        if len(args) > 2 or "attribute" in request or "value" in request:
             return SynchronousTestCase.patch(self, *args, **request)
         return Requests.patch(self, *args, **request)
 
@@ -116,8 +120,8 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
         """
         return self.bot.command(text) if frm is None else self.bot.command(text, frm)
 
-    def _send_request(self, method: str, url: str, **request: Any) -> ClientResponse:
-        sent = self.bot.request(method, url, **request)
+    def _send_request(self, method: str, url: str, body: object = UNSET, **request: Any) -> ClientResponse:
+        sent = self.bot._send_request(method, url, body, **request)
         if not sent.called:
             self.fail(explain_no_response(method, url, self.bot.waiting()))
         response: ClientResponse = self.successResultOf(sent)

@@ -10,6 +10,9 @@ from errklein.webhooks.exported import InvalidExport, read_request
 
 R_co = TypeVar("R_co", covariant=True)
 
+UNSET: Any = object()
+"""The body of a request that has none."""
+
 _STARTED_IN = Path.cwd()
 """The current directory when tests are imported. trial changes it later, and the names of files may be relative to it."""
 
@@ -17,27 +20,29 @@ _STARTED_IN = Path.cwd()
 class Requests(Generic[R_co]):
     """Base class of the objects that send requests to a bot under test.
 
-    Every method takes a path, with or without a query, and these keyword arguments::
+    Every method takes a path, with or without a query, and these arguments::
 
         self.get("/builds", params={"branch": "main"})  # a query
-        self.post("/builds/7", json={"status": "ok"})  # a JSON body
+        self.post("/builds/7", {"status": "ok"})  # a JSON body; the same as json={"status": "ok"}
+        self.post("/github", {"ref": "refs/heads/main"}, source="github", event="push")  # signed as by GitHub
         self.post("/github", data={"payload": "{}"})  # a form
-        self.put("/notes", data="text or bytes", headers={"Content-Type": "text/plain"})
+        self.put("/notes", "text or bytes", headers={"Content-Type": "text/plain"})
         self.delete("/builds/7", cookies={"session": "1"})
 
     The result is the response in a `PluginTestCase` and of the fixture `testbot`, and a Deferred of it in a `TestBot` and a
     `WebhookClient`.
     """
 
-    def request(self, method: str, url: str, **request: Any) -> R_co:
+    def request(self, method: str, url: str, body: object = UNSET, **request: Any) -> R_co:
         """Send a request with any HTTP method.
 
         :param method: The HTTP method, such as `"PATCH"`.
         :param url: The path, with or without a query.
-        :param request: The keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :param body: The body: text or bytes, or a value that is sent as JSON. `data` takes a form.
+        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
         :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
         """
-        return self._send_request(method, url, **request)
+        return self._send_request(method, url, body, **request)
 
     def replay(self, file: Path | str) -> R_co:
         """Send the request of a delivery that `errklein deliveries export` has written.
@@ -61,14 +66,14 @@ class Requests(Generic[R_co]):
             raise ValueError(f"{path}: {error}") from None
         return self._send_request(request.method, request.target, recorded=request)
 
-    def _send_request(self, method: str, url: str, **request: Any) -> R_co:
+    def _send_request(self, method: str, url: str, body: object = UNSET, **request: Any) -> R_co:
         raise NotImplementedError
 
     def get(self, url: str, **request: Any) -> R_co:
         """Send a GET request.
 
         :param url: The path, with or without a query.
-        :param request: The keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
         :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
         """
         return self._send_request("GET", url, **request)
@@ -77,43 +82,53 @@ class Requests(Generic[R_co]):
         """Send a HEAD request, whose response has no body.
 
         :param url: The path, with or without a query.
-        :param request: The keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
         :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
         """
         return self._send_request("HEAD", url, **request)
 
-    def post(self, url: str, **request: Any) -> R_co:
-        """Send a POST request.
+    def post(self, url: str, body: object = UNSET, **request: Any) -> R_co:
+        """Send a POST request, and return the response.
+
+        ::
+
+            response = self.post("/builds/7", {"status": "ok"})
+            response = self.post("/github", {"zen": "Keep it simple."}, source="github", event="ping")
+
+        With `source`, the request has the headers and the signature of the service that the webhook verifies.
 
         :param url: The path, with or without a query.
-        :param request: The keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :param body: The body: text or bytes, or a value that is sent as JSON. `data` takes a form.
+        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
         :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
         """
-        return self._send_request("POST", url, **request)
+        return self._send_request("POST", url, body, **request)
 
-    def put(self, url: str, **request: Any) -> R_co:
+    def put(self, url: str, body: object = UNSET, **request: Any) -> R_co:
         """Send a PUT request.
 
         :param url: The path, with or without a query.
-        :param request: The keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :param body: The body: text or bytes, or a value that is sent as JSON. `data` takes a form.
+        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
         :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
         """
-        return self._send_request("PUT", url, **request)
+        return self._send_request("PUT", url, body, **request)
 
-    def patch(self, url: str, **request: Any) -> R_co:
+    def patch(self, url: str, body: object = UNSET, **request: Any) -> R_co:
         """Send a PATCH request.
 
         :param url: The path, with or without a query.
-        :param request: The keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :param body: The body: text or bytes, or a value that is sent as JSON. `data` takes a form.
+        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
         :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
         """
-        return self._send_request("PATCH", url, **request)
+        return self._send_request("PATCH", url, body, **request)
 
     def delete(self, url: str, **request: Any) -> R_co:
         """Send a DELETE request.
 
         :param url: The path, with or without a query.
-        :param request: The keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
         :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
         """
         return self._send_request("DELETE", url, **request)
@@ -122,7 +137,7 @@ class Requests(Generic[R_co]):
         """Send an OPTIONS request.
 
         :param url: The path, with or without a query.
-        :param request: The keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
         :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
         """
         return self._send_request("OPTIONS", url, **request)

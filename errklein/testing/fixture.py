@@ -32,12 +32,15 @@ def testbot(request: pytest.FixtureRequest) -> Iterator[BlockingTestBot]:
             assert testbot.pop_message() == "build 7: ok"
 
     The test's class, or else its module, may have the attributes `extra_plugin_dir` (a directory or a list),
-    `extra_config` (settings by name) and `loglevel` (by default `logging.DEBUG`).
+    `extra_config` (settings by name), `loglevel` (by default `logging.DEBUG`) and `secrets` (variables of the environment,
+    such as `{"GH_SECRET": "x"}`).
     """
-    options: dict[str, Any] = {
-        name: getattr(request.cls, name, getattr(request.module, name, default)) for name, default in _OPTIONS.items()
-    }
-    bot = BlockingTestBot(**options)
+
+    def option(name: str, default: object = None) -> Any:
+        return getattr(request.cls, name, getattr(request.module, name, default))
+
+    bot = BlockingTestBot(**{name: option(name, default) for name, default in _OPTIONS.items()})
+    bot.secrets = option("secrets", {})
     try:
         bot.start()
         yield bot

@@ -37,11 +37,12 @@ from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
 from errklein.plugins.plug_file import PlugFile  # noqa: E402
 from errklein.testing._bot_under_test import REPLY_TIMEOUT, BotUnderTest  # noqa: E402
 from errklein.testing._client import WebhookClient  # noqa: E402
+from errklein.testing._environment import environment  # noqa: E402
 from errklein.testing._helper_modules import HelperModuleFinder  # noqa: E402
 from errklein.testing._http import StubHTTP  # noqa: E402
 from errklein.testing._log_file import log_file  # noqa: E402
 from errklein.testing._packages import share_packages  # noqa: E402
-from errklein.testing._requests import Requests  # noqa: E402
+from errklein.testing._requests import UNSET, Requests  # noqa: E402
 from errklein.web import ClientResponse  # noqa: E402
 from errklein.wiring import wire  # noqa: E402
 
@@ -74,6 +75,9 @@ class BlockingTestBot(Requests[ClientResponse]):
     """
 
     __test__ = False
+
+    secrets: Mapping[str, str] = {}
+    """Secrets by the variable of the environment that names them, while the bot runs. Another object of this name is ignored."""
 
     def __init__(
         self,
@@ -122,6 +126,8 @@ class BlockingTestBot(Requests[ClientResponse]):
         """
         if self.bot_thread is not None:
             raise RuntimeError("the bot is running already; call stop() before start()")
+        if isinstance(self.secrets, Mapping):
+            self._exits.enter_context(environment(self.secrets))
         self._exits.enter_context(log_file(self.bot_config))
         _reactor_thread.start()
         self.bot_thread = _reactor_thread.thread
@@ -183,7 +189,9 @@ class BlockingTestBot(Requests[ClientResponse]):
         self.push_message(command)
         return self.pop_message(timeout)
 
-    def request(self, method: str, url: str, *, timeout: float = REPLY_TIMEOUT, **request: Any) -> ClientResponse:
+    def request(
+        self, method: str, url: str, body: object = UNSET, *, timeout: float = REPLY_TIMEOUT, **request: Any
+    ) -> ClientResponse:
         """Send a request to the bot's web server, without a socket, and wait for the response.
 
         `get`, `head`, `post`, `put`, `patch`, `delete` and `options` do the same for one HTTP method each::
@@ -194,10 +202,11 @@ class BlockingTestBot(Requests[ClientResponse]):
                 assert "ok" in testbot.pop_message()
 
         :param timeout: The time to wait, in seconds.
-        :param request: The arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :param body: The body: text or bytes, or a value that is sent as JSON. `data` takes a form.
+        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
         :raises WaitTimeout: The response does not arrive in time; an AssertionError.
         """
-        return self._send_request(method, url, timeout=timeout, **request)
+        return self._send_request(method, url, body, timeout=timeout, **request)
 
     def zap_queues(self) -> None:
         """Discard the messages that the bot has sent and the test has not popped."""
@@ -252,9 +261,10 @@ class BlockingTestBot(Requests[ClientResponse]):
                 raise ValueError(f'No property/attribute named "{name}" attached.')
             setattr(plugin, name, mock)
 
-    def _send_request(self, method: str, url: str, *, timeout: float = REPLY_TIMEOUT, **request: Any) -> ClientResponse:
-        client = WebhookClient(self.bot.web.client())
-        send = partial(client._send_request, method, url, **request)
+    def _send_request(
+        self, method: str, url: str, body: object = UNSET, *, timeout: float = REPLY_TIMEOUT, **request: Any
+    ) -> ClientResponse:
+        send = partial(WebhookClient(self.bot.web)._send_request, method, url, body, **request)
         response: ClientResponse = _reactor_thread.wait(send, timeout=timeout, what=f"the response to {method} {url}")
         return response
 

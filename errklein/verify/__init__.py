@@ -6,6 +6,7 @@ Each scheme is a function that returns a `Verification`, for `@webhook("/github"
 from errklein.verify._addresses import addresses
 from errklein.verify._bearer import basic, bearer
 from errklein.verify._bitbucket import bitbucket
+from errklein.verify._delivery_ids import HeaderId
 from errklein.verify._discord import discord
 from errklein.verify._gitea import gitea
 from errklein.verify._github import github
@@ -28,6 +29,7 @@ from errklein.verify._verification import Verification
 __all__ = [
     "SCHEMES",
     "Header",
+    "HeaderId",
     "ImmediateResponse",
     "Received",
     "Refused",

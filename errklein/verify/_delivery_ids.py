@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from errklein.verify._values import Received
@@ -11,18 +12,25 @@ from errklein.verify._values import Received
 LONGEST = 255
 
 
-def id_in_header(*names: bytes) -> Callable[[Received], str | None]:
-    """Return a function that returns the value of the first of these headers that is present, or None."""
+@dataclass(frozen=True)
+class HeaderId:
+    """Returns the value of the first of these headers that is present, or None."""
 
-    def delivery_id(received: Received) -> str | None:
-        for name in names:
+    names: tuple[bytes, ...]
+
+    def __call__(self, received: Received) -> str | None:
+        """Return the id of the delivery."""
+        for name in self.names:
             # If the header is repeated, its values are the id together.
             value = b",".join(value for key, value in received.headers if key == name)
             if value:
                 return _usable(value.decode("latin-1"))
         return None
 
-    return delivery_id
+
+def id_in_header(*names: bytes) -> HeaderId:
+    """Return a function that returns the value of the first of these headers that is present, or None."""
+    return HeaderId(names)
 
 
 def id_in_json(*path: str) -> Callable[[Received], str | None]:

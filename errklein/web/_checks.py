@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
 from twisted.logger import Logger
@@ -12,7 +12,7 @@ from errklein.config.secrets import SecretError, read_secret
 from errklein.listening import client_of
 from errklein.running import Overloaded, TokenBucket, TokenBuckets
 from errklein.running.rate_limit import RateLimit
-from errklein.verify import ImmediateResponse, Received, Refused, UnusableSecret
+from errklein.verify import Header, ImmediateResponse, Received, Refused, UnusableSecret
 from errklein.web._body_budget import BodyBudget
 from errklein.web._error_pages import Problem, retry_after
 from errklein.web._response_counts import REFUSALS
@@ -48,6 +48,7 @@ class Checks:
         now: Callable[[], float],
     ) -> None:
         self._public_url = settings.public_url and settings.public_url + settings.base_path
+        self._base_path = settings.base_path
         self._large = settings.off_reactor_size
         self._bodies = bodies
         self._events = events
@@ -153,6 +154,24 @@ class Checks:
         except Exception:
             # A plugin's own function may rely on a body that is verified.
             return ""
+
+    def sign(
+        self, hook: Hook, method: str, target: str, headers: Sequence[Header], body: bytes, host: str = "localhost"
+    ) -> Sequence[Header]:
+        """Return the headers of the signature with which a test's request is accepted.
+
+        :param hook: A webhook with a verification.
+        :param target: The path below WEBHOOK_BASE_PATH, with the query.
+        :raises SecretError: The secret was missing when the webhook was installed.
+        :raises ValueError: The scheme has no signature, or the request is unsuitable.
+        """
+        verification, secrets = hook.declaration.verify, self._secrets.get(hook, [])
+        assert verification is not None
+        if verification.secrets and not secrets:
+            raise SecretError(f"{' or '.join(verification.secrets)} was missing when {hook} was activated")
+        url = (self._public_url or f"http://{host}{self._base_path}") + target
+        received = Received(method, url, headers, body, "", self._now())
+        return verification.sign(received, secrets[0] if secrets else b"")
 
     def _received(self, request: WebhookRequest) -> Received:
         scheme, host = "https" if request.secure else "http", request.first_header(b"host").decode("latin-1")

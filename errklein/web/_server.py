@@ -23,11 +23,12 @@ from errklein.web._error_pages import Problem
 from errklein.web._intake import Intake
 from errklein.web._memory_client import MemoryClient
 from errklein.web._mounts import Mount, MountedDelivery
+from errklein.web._paths import clean_path, without_base
 from errklein.web._recorded import RecordedRequest
 from errklein.web._recording import Recording
 from errklein.web._response_counts import ResponseCounts
 from errklein.web._router import Router
-from errklein.web._routes import Route, Routes
+from errklein.web._routes import NoRoute, Rebuilding, Route, Routes
 from errklein.web._services import EventReporter, WebServices
 from errklein.web._settings import WebSettings
 from errklein.web._site import Site
@@ -77,6 +78,8 @@ class WebServer:
         self._in_flight = InFlightCounter()
         self.site.router = Router(self.routes, self._in_flight, self._refuse)
         events = EventReporter()
+        self.checks = Checks(settings, bodies, events, reactor.seconds, now)
+        """The checks of the webhooks' requests."""
         self._services = WebServices(
             settings,
             runner,
@@ -87,14 +90,15 @@ class WebServer:
             self._in_flight,
             events,
             self.routes,
-            Checks(settings, bodies, events, reactor.seconds, now),
+            self.checks,
             Recording(now),
         )
         self._recorded_pool = recorded_pool or pool
         self.pools = tuple(dict.fromkeys((pool, self._recorded_pool, *pools)))
         """The pools of threads."""
         self._recorded_services = self._services
-        self._now = now
+        self.now = now
+        """Returns the Unix time in seconds."""
         self._variables = copy_context()
         self.listeners = Listeners(reactor, self.site, self.site.limits.guard)
         self._closing: Deferred[None] = succeed(None)
@@ -125,7 +129,7 @@ class WebServer:
         :param waits: Lets plugins' threads wait for the journal.
         """
         settings = self._services.settings
-        recording = Recording(self._now, journal, later, waits, settings.delivery_log, settings.log_rate)
+        recording = Recording(self.now, journal, later, waits, settings.delivery_log, settings.log_rate)
         self._services = replace(self._services, recording=recording, messages=journal.outbox)
         # Without messages: the end of a recorded delivery writes them itself.
         self._recorded_services = replace(
@@ -149,6 +153,15 @@ class WebServer:
                 "the URLs of webhooks are unknown; set PUBLIC_URL in config.py, such as 'https://bot.example.net'"
             )
         return settings.public_url + settings.base_path + self.routes.url_for(owner, endpoint, values)
+
+    def webhook_at(self, method: str, path: str) -> Hook | None:
+        """Return the webhook that gets the requests for a path, which may be below WEBHOOK_BASE_PATH; None if there is none."""
+        raw = without_base(path.encode(), self.site.settings.base_path.encode())
+        try:
+            route = self.routes.match(raw, clean_path(raw), method.encode()).route
+        except (NoRoute, Rebuilding, Problem):
+            return None
+        return route.hook if isinstance(route, Route) else None
 
     def client(self) -> MemoryClient:
         """Return a client whose requests reach this server without a socket."""

@@ -113,10 +113,10 @@ class TestBotTests(SynchronousTestCase):
         bot.advance(3)
 
     def test_log_and_routes(self) -> None:
-        """`log` and `routes` have the log and the routes, and `report` has both."""
+        """`log` and `webhooks` have the log and the webhooks, and `report` has both."""
         self.bot.post("/noted", json="a thing")
         self.assertIn("errbot.plugins.Clockwork: noted a thing", self.bot.log)
-        self.assertIn("POST, GET, HEAD /later -> Clockwork:later", self.bot.routes)
+        self.assertIn("POST, GET, HEAD /later -> Clockwork:later", self.bot.webhooks)
         self.assertIn("noted a thing", self.bot.report())
         self.assertIn("Clockwork:later", self.bot.report())
 

@@ -157,7 +157,7 @@ class FailureTests(SynchronousTestCase):
         for body, begin in (
             (
                 lambda case: case.assertEqual(case.post("/gret").status, 200),
-                "POST /gret: 404, no webhook matches this path; did you mean /greet?\n404 != 200\nRoutes:",
+                "POST /gret: 404, no webhook matches this path; did you mean /greet?\n404 != 200\nWebhooks:",
             ),
             (
                 lambda case: case.assertEqual(case.post("/chanel/5").status, 200),
@@ -200,7 +200,7 @@ class FailureTests(SynchronousTestCase):
         for text, begin in (
             (
                 "whoami here",
-                "whoami here: not a command without the prefix; did you mean !whoami here?\nreplies: []\nRoutes:",
+                "whoami here: not a command without the prefix; did you mean !whoami here?\nreplies: []\nWebhooks:",
             ),
             ("!silent", "!silent: no replies instead of one; bot.say() returns any number of them\nreplies: []"),
         ):

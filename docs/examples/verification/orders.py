@@ -6,17 +6,25 @@ from errklein.verify import Refused, Verification, github
 
 def acme(secret):
     """Return the verification of Acme's orders, by the HMAC-SHA512 of the URL and the body in `Acme-Signature`."""
-    return Verification("acme", check, (secret,), secret_headers=frozenset({b"acme-signature"}))
+    return Verification("acme", check, (secret,), secret_headers=frozenset({b"acme-signature"}), signer=sign)
 
 
 def check(received, secrets):
     """Raise Refused unless the request has a signature with one of the secrets."""
     given = received.header(b"acme-signature")
     for secret in secrets:
-        expected = hmac.digest(secret, received.url.encode() + received.body, "sha512")
-        if hmac.compare_digest(given, expected.hex().encode()):
+        if hmac.compare_digest(given, signature(received, secret)):
             return
     raise Refused("the signature doesn't match")
+
+
+def sign(received, secret):
+    """Return the headers of a signed request, for tests."""
+    return [(b"acme-signature", signature(received, secret))]
+
+
+def signature(received, secret):
+    return hmac.digest(secret, received.url.encode() + received.body, "sha512").hex().encode()
 
 
 class Orders(BotPlugin):
