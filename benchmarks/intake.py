@@ -12,7 +12,7 @@ connections. The parts, of which `--parts` chooses some:
 - memory: the resident memory during 200,000 deliveries, of an unmodified hook and of `ack="now"`
 
     python benchmarks/intake.py                              all parts: 10 minutes; exits with 1 if a target is missed
-    python benchmarks/intake.py --page docs/performance.md   the same; writes the figures into the page
+    python benchmarks/intake.py --page docs/performance.md   the same; writes the figures into the page, by its marks
     python benchmarks/intake.py --parts log --rounds 9       some parts
     python benchmarks/intake.py --check                      small numbers and no targets: exits with 1 if a request fails
 
@@ -289,7 +289,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=3, help="duration of each measurement")
     parser.add_argument("--check", action="store_true", help="small numbers and no targets")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="write the tables into this page, by its marks")
+    parser.add_argument(
+        "--page",
+        type=Path,
+        metavar="FILE",
+        default=[],
+        action="append",
+        help="write the tables into this page, by its marks",
+    )
     options = parser.parse_args()
     parts = options.parts.split(",")
     if unknown := set(parts) - set(PARTS):
@@ -303,10 +310,10 @@ def main() -> int:
     if options.check:
         print("all requests have succeeded")
         return 0
+    shown = "\n".join(f"{title}:\n\n{markdown(rows)}\n" for title, rows in benchmark.tables.items())
     benchmark.show("Targets", verdict_rows(verdicts))
-    if options.page:
-        shown = (f"{title}:\n\n{markdown(rows)}\n" for title, rows in benchmark.tables.items())
-        fill(options.page, {"intake": "\n".join(shown)})
+    for page in options.page:
+        fill(page, {"intake": shown, "intake_targets": markdown(verdict_rows(verdicts))})
     return int(not all(each["met"] for each in verdicts))
 
 

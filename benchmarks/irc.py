@@ -268,7 +268,14 @@ def main() -> int:
     parser.add_argument("--before", type=Path, help="another checkout of errklein, which is measured too")
     parser.add_argument("--contenders", default="errklein,before,errbot,Limnoria")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--page", type=Path, metavar="FILE", help="write the table into this page, by its marks")
+    parser.add_argument(
+        "--page",
+        type=Path,
+        metavar="FILE",
+        default=[],
+        action="append",
+        help="write the tables into this page, by its marks",
+    )
     options = parser.parse_args()
     load = Load(options.users, options.rooms, options.rate, options.seconds, options.seed)
     known = {
@@ -294,8 +301,8 @@ def main() -> int:
         return 0
     found = verdicts(measured)
     print(text(verdict_rows(found)))
-    if options.page:
-        fill(options.page, {"irc": f"{markdown(rows)}\n\nTargets:\n\n{markdown(verdict_rows(found))}"})
+    for page in options.page:
+        fill(page, {"irc": markdown(rows), "irc_targets": markdown(verdict_rows(found))})
     return 0 if all(each["met"] for each in found) else 1
 
 

@@ -13,7 +13,7 @@ The contender "httptools" is the upper bound: a protocol that parses and respond
 
     python benchmarks/webhooks.py                                           errklein and what is installed
     python benchmarks/webhooks.py --contenders errklein,aiohttp --rounds 1 --seconds 1      half a minute
-    python benchmarks/webhooks.py --matrix --page docs/performance.md --page README.md --plot docs/_static/performance.svg
+    python benchmarks/webhooks.py --matrix --page docs/performance.md --page docs/benchmarks.md --page README.md --plot docs/_static/performance.svg
                                                                             20 minutes; writes the figures into the pages
     python benchmarks/webhooks.py --check                                   errklein's targets; exits with 1 if one is missed
 
