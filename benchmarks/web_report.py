@@ -82,16 +82,6 @@ def full_rows(results: Results, case: str, base: str) -> Rows:
     return rows
 
 
-def ratio_rows(figures: Mapping[str, Mapping[str, Any]], *ours: str) -> Rows:
-    """Return a table of the requests per second of these contenders divided by those of each server, apart from the limit."""
-    rows = [["divided by", *ours]]
-    for title, each in figures.items():
-        if each["peer"] not in ("errklein", "before", "httptools"):
-            rate = each["requests_per_second"]
-            rows.append([title, *(f"{figures[name]['requests_per_second'] / rate:.1f}" for name in ours)])
-    return rows
-
-
 def _figures_of(figures: Mapping[str, Mapping[str, Any]], peer: str) -> Mapping[str, Any] | None:
     """Return the figures of a peer's only or first contender in a case."""
     return next((each for each in valid(figures).values() if each["peer"] == peer), None)

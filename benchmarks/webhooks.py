@@ -13,7 +13,7 @@ The contender "httptools" is the upper bound: a protocol that parses and respond
 
     python benchmarks/webhooks.py                                           errklein and what is installed
     python benchmarks/webhooks.py --contenders errklein,aiohttp --rounds 1 --seconds 1      half a minute
-    python benchmarks/webhooks.py --matrix --page docs/performance.md --page docs/benchmarks.md --page README.md --plot docs/_static/performance.svg
+    python benchmarks/webhooks.py --matrix --page docs/performance.md --page docs/benchmarks.md --plot docs/_static/performance.svg
                                                                             20 minutes; writes the figures into the pages
     python benchmarks/webhooks.py --check                                   errklein's targets; exits with 1 if one is missed
 
@@ -53,7 +53,6 @@ from web_report import (
     full_rows,
     markdown,
     plot,
-    ratio_rows,
     text,
     valid,
     verdict,
@@ -347,7 +346,6 @@ def main() -> int:
     base = valid(figures["results"][BASE.title])
     sections = {
         "targets": markdown(verdict_rows(figures["targets"])),
-        "ratios": markdown(ratio_rows(base, "errklein plain", "errklein async")),
         "tables": "\n".join(f"### {title}\n\n{markdown(rows)}\n" for title, rows in shown if title != "Targets"),
         "versions": versions(figures["environment"]),
     }

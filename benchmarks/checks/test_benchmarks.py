@@ -152,15 +152,6 @@ class ReportTests(SynchronousTestCase):
         target = self.report.Target("ours / aiohttp", ("base", "ours"), ("base", "aiohttp"), 0.1)
         self.assertFalse(target.verdict(results)["met"])
 
-    def test_ratios(self) -> None:
-        """Rates are divided by those of each other server, but not by that of the limit."""
-        each = {
-            "ours": figures("errklein", 8000),
-            "aiohttp": figures("aiohttp", 4000),
-            "limit": figures("httptools", 1),
-        }
-        self.assertEqual(self.report.ratio_rows(each, "ours"), [["divided by", "ours"], ["aiohttp", "2.0"]])
-
     def test_pages_get_the_sections_that_they_have(self) -> None:
         """The lines between the marks are replaced, and all others stay."""
         page = Path(self.mktemp())
@@ -174,7 +165,6 @@ class ReportTests(SynchronousTestCase):
         for page, marks in (
             ("docs/performance.md", "tables versions intake irc"),
             ("docs/benchmarks.md", "targets intake_targets irc_targets stages"),
-            ("README.md", "ratios"),
         ):
             found = re.findall(
                 r"<!-- begin (\w+) -->\n.*?<!-- end \1 -->\n", (ROOT / page).read_text("utf-8"), re.DOTALL
