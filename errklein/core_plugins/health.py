@@ -160,15 +160,15 @@ class Health(CorePlugin):
         manager = self._bot.plugin_manager
         details = self._bot.disclosure.allowed(self._bot.backend, msg)
         changes = await manager.changed_files.find([plugin.plug for plugin in manager.found])
-        rows, active = [], []
+        rows, active, active_core = [], list[str](), list[str]()
         for plugin in manager.found:
             remarks = [manager.status.remark(plugin, details=details)]
             if changes is not None and plugin.name in changes:
                 reload = f"{self._bot.prefix}plugin reload {plugin.name}"
                 remarks.extend(changes[plugin.name].remarks(reload, details=details))
             remark = "; ".join(filter(None, remarks))
-            if plugin.plug.core and plugin.active and not remark:
-                active.append(plugin.name)
+            if plugin.active and not remark:
+                (active_core if plugin.plug.core else active).append(plugin.name)
                 continue
             rows.append((manager.status.letters(plugin), _cell(plugin.name), _cell(remark)))
         headers = ["Status", "Name", "Remark"]
@@ -179,8 +179,9 @@ class Health(CorePlugin):
         # Imported late: importing Jinja2 is slow.
         from errklein.text.templating import md_table
 
-        table = md_table([row[: len(headers)] for row in rows], headers)
-        return {"table": table, "active": active, "unusable": unusable, "compared": changes is not None}
+        table = md_table([row[: len(headers)] for row in rows], headers) if rows else ""
+        lists = {"active": active, "active_core": active_core, "unusable": unusable}
+        return {"table": table, **lists, "compared": changes is not None}
 
     def _load(self) -> Mapping[str, Any]:
         loads = [f"{average:.2f}" for average in os.getloadavg()]

@@ -394,7 +394,7 @@ class ReloadTests(ContractTest):
         self.assertRegex(self.ask("!status plugins"), r"│ *B,D *│ *Tried")
         self.ask("!plugin unblacklist Tried")
         self.assertTrue(self.instance().is_activated)
-        self.assertRegex(self.ask("!status plugins"), r"│ *A *│ *Tried")
+        self.assertRegex(self.ask("!status plugins"), r"│ *A *│ *Tried|Active: .*Tried")
 
     def test_blacklist(self) -> None:
         """The plugin manager remembers blacklisted plugins."""

@@ -80,12 +80,12 @@ class HealthTests(PluginTestCase):
             r"^Load [\d.]+, [\d.]+, [\d.]+\s+Threads: commands 0 of 10 busy, core commands 0 of 4 busy, plugins 0 of 10 busy, ",
         )
 
-    def test_active_core_plugins(self) -> None:
-        """`!status plugins` lists core plugins that are active, and have no problem, in one line."""
+    def test_active_plugins(self) -> None:
+        """`!status plugins` lists plugins that are active, and have no problem, in one line, and core plugins in another."""
         shown = self.command("!status plugins")
-        self.assertIn("Active core plugins: ACLs, Backup, ChatRoom, ", shown)
+        self.assertRegex(shown, r"(?m)^ *Active: Broken$")
+        self.assertRegex(shown, r"(?m)^ *Active core plugins: ACLs, Backup, ChatRoom, ")
         self.assertNotRegex(shown, "│ Health")
-        self.assertRegex(shown, r"│ A +│ Broken")
         self.assertRegex(shown, r"│ D +│ TextCmds")
 
     def test_lost_connection(self) -> None:
@@ -229,7 +229,7 @@ class ChangedFilesTests(PluginFilesTestCase):
         self.assertEqual(len(jobs), 1)
         self.bot.advance(3)
         status, info = self.bot.sent_to("@admin")
-        self.assertIn("│ A      │ Deploy ", status)
+        self.assertIn("Active: Deploy\n", status)
         self.assertIn("The disk doesn't respond, so changed files aren't listed.", status)
         self.assertIn("changed after loading: unknown, since the disk doesn't respond", info)
 
