@@ -21,12 +21,13 @@ from zope.interface import implementer
 from errklein.backends.test import SentMessage, TestBackend
 from errklein.config import load_config
 from errklein.http_client import HTTPClients
+from errklein.journal import MemoryJournal
 from errklein.plugins import BotPlugin
 from errklein.running import loop_of, register_reactor_thread
 from errklein.running.threads import unwrapped
 from errklein.testing._client import WebhookClient
 from errklein.testing._environment import environment
-from errklein.testing._explanations import explain_count, explain_replies, explain_response
+from errklein.testing._explanations import explain_count, explain_replies, explain_response, explain_waiting
 from errklein.testing._http import StubHTTP
 from errklein.testing._left_over import describe_call, explain_left_over
 from errklein.testing._loop import TestLoop
@@ -35,6 +36,7 @@ from errklein.testing._pool import InlinePool
 from errklein.testing._reactor import TestReactor
 from errklein.testing._requests import UNSET, Requests
 from errklein.web import ClientResponse
+from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.wiring import wire
 
 T = TypeVar("T")
@@ -316,12 +318,16 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return methods or [f"the handler of {request}" for request in self._requests.values()]
 
     def explanation(self) -> str:
-        """Return why the last request or command failed, in one line and the line of source; "" if it didn't.
+        """Return why the last request or command failed, and how many deliveries wait for `advance`; "" if neither applies.
 
-        For example `POST /note: 404, no webhook matches this path; did you mean /notes?`. A failed assertion of a
-        `PluginTestCase` begins with it.
+        For example `POST /note: 404, no webhook matches this path; did you mean /notes?` or, after a request for a webhook with
+        `ack="now"`, `1 delivery waits; call advance(0)`. A failed assertion of a `PluginTestCase` has it below the difference.
         """
-        return self._explanation
+        journal, waiting = self.bot.journal, list[StoredDelivery]()
+        if isinstance(journal, MemoryJournal):
+            unfinished = DeliveryQuery(states=(DeliveryState.RECEIVED, DeliveryState.RETRY))
+            journal.find(unfinished).addCallback(waiting.extend)
+        return "\n".join(filter(None, (self._explanation, explain_waiting(waiting, self.reactor.seconds()))))
 
     def report(self) -> str:
         """Return the webhooks and the log as one text, which is shown when a test fails."""

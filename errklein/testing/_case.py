@@ -12,38 +12,36 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.plugins import BotPlugin
 from errklein.testing._bot import TestBot
-from errklein.testing._explanations import explain_no_response
+from errklein.testing._explanations import calling_line, explain_no_response
 from errklein.testing._http import StubHTTP, UnexpectedRequest
 from errklein.testing._requests import UNSET, Requests
 from errklein.web import ClientResponse
 
 
 class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
-    """A test case for plugins. Each test has a bot of its own, a `TestBot`, as `self.bot`.
+    """A test case for plugins: sends webhooks and commands to a bot in memory, and returns its responses and replies.
 
-    The bot starts before the test and stops after it, which fails the test if the plugin leaves a timer, an asyncio task or a
-    thread behind. A failed assertion begins with the error of the last request or command, if there was one, such as
-    `POST /note: 404, no webhook matches this path; did you mean /notes?`, and ends with the routes and the log. ::
+    ::
 
         class BuildsTests(PluginTestCase):
             plugins = (Builds,)
-            config = {"BOT_PREFIX": "?"}
 
             def test_webhook(self):
-                response = self.post("/builds/7", json={"status": "ok"})
+                response = self.post("/builds/7", {"status": "ok"})
                 self.assertEqual(response.text, "noted")
                 self.assertEqual(self.bot.sent_to("#builds"), ["build 7: ok"])
 
             def test_command(self):
-                self.assertEqual(self.command("?builds"), "1 build")
+                self.assertEqual(self.command("!builds"), "1 build")
 
             def test_waiting(self):
                 waiting = self.bot.post("/slow")
                 self.bot.advance(5)
                 self.assertEqual(self.successResultOf(waiting).text, "done")
 
-    Run it with `trial`, by file or by package. A handler that raises logs a failure, which fails the test too unless it calls
-    `self.flushLoggedErrors(ValueError)`.
+    Run it with `trial`, by file or by package. Each test has a bot of its own, a `TestBot`, as `self.bot`. It starts before the
+    test and stops after it, which fails the test if the plugin leaves a timer, an asyncio task or a thread behind. A handler that
+    raises logs a failure, which fails the test too unless it calls `self.flushLoggedErrors(ValueError)`.
     """
 
     plugins: Sequence[type[BotPlugin]] = ()
@@ -131,7 +129,8 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
 class FailedAssertion(AssertionError):
     """An assertion of a `PluginTestCase` failed.
 
-    The text begins with the error of the last request or command, if there was one, and ends with the routes and the log.
+    The text begins with the line of the test and the difference, such as "test_builds.py:17: 404 != 200". Then follow the error
+    of the last request or command, the deliveries that wait, the webhooks and the log.
     """
 
     # Reports begin with the full name.
@@ -140,11 +139,12 @@ class FailedAssertion(AssertionError):
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
-        # The text may be read after the bot has stopped, when it has no routes.
-        self._explanation, self._report = self._bot.explanation(), self._bot.report()
+        # The text may be read after the bot has stopped, when it has no webhooks.
+        self._line, self._explanation, self._report = calling_line(), self._bot.explanation(), self._bot.report()
 
     def __str__(self) -> str:
-        return "\n".join(part for part in (self._explanation, super().__str__(), self._report) if part)
+        difference = ": ".join(filter(None, (self._line, super().__str__().rstrip("\n"))))
+        return "\n".join(part for part in (difference, self._explanation, self._report) if part)
 
 
 def _explained(bot: TestBot) -> type[AssertionError]:

@@ -1,15 +1,18 @@
-"""Explanations of error responses and failed commands, which a failed assertion begins with."""
+"""Explanations of error responses, failed commands and deliveries that wait, which a failed assertion contains."""
 
 from __future__ import annotations
 
 import linecache
 import re
+import sys
 import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from html import unescape
 from itertools import zip_longest
+from math import ceil
 from pathlib import Path
+from types import FrameType
 
 from twisted.python.failure import Failure
 
@@ -17,6 +20,7 @@ from errklein.testing._requests import Requests
 from errklein.text.errors import one_line
 from errklein.text.suggestions import most_similar
 from errklein.web import ClientResponse
+from errklein.webhooks.deliveries import StoredDelivery
 
 _PACKAGE = Path(__file__).parent.parent
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib"))
@@ -87,6 +91,15 @@ def explain_no_response(method: str, url: str, waiting: Sequence[str]) -> str:
     )
 
 
+def explain_waiting(deliveries: Sequence[StoredDelivery], now: float) -> str:
+    """Return how many deliveries of `ack="now"` wait, and the call that runs the first; "" if none waits."""
+    if not deliveries:
+        return ""
+    seconds = max(0, ceil(min(delivery.due_at for delivery in deliveries) - now))
+    count = len(deliveries)
+    return f"{count} {'delivery waits' if count == 1 else 'deliveries wait'}; call advance({seconds})"
+
+
 def explain_count(text: str, replies: Sequence[str], waiting: Sequence[str]) -> str:
     """Return why a command doesn't have exactly one reply: its handler waits, or it sends several or none."""
     if waiting and not replies:
@@ -105,6 +118,14 @@ def explain_failure(failure: Failure) -> str:
     where = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {one_line(error)}"
     source = linecache.getline(place.filename, place.lineno).strip()
     return f"{where}\n    {place.lineno} | {source}" if source else where
+
+
+def calling_line() -> str:
+    """Return the file and the line of the test or plugin that has called into a library, as "test_builds.py:17"; "" if none has."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and not _is_own(frame.f_code.co_filename):
+        frame = frame.f_back
+    return "" if frame is None else f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
 
 
 def _is_own(file: str) -> bool:

@@ -45,6 +45,11 @@ class Greeter(BotPlugin):
         await asyncio.sleep(2)
         return "done"
 
+    @webhook(ack="now")
+    def later(self, payload: Any) -> None:
+        if payload.get("fail"):
+            raise ValueError("not yet")
+
     @webhook(methods=["PROPFIND"])
     async def propfind(self, payload: Any) -> str:
         return await self.slow(payload)
@@ -152,28 +157,28 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(name, "errklein.testing.FailedAssertion")
         self.assertTrue(issubclass(namedAny(name), AssertionError))
 
-    def test_begins_with_the_cause(self) -> None:
-        """A failed assertion begins with the error of the last request or command, before the compared values."""
-        for body, begin in (
+    def test_cause(self) -> None:
+        """Below the line and the difference is the error of the last request or command, and then the webhooks."""
+        for body, cause in (
             (
                 lambda case: case.assertEqual(case.post("/gret").status, 200),
-                "POST /gret: 404, no webhook matches this path; did you mean /greet?\n404 != 200\nWebhooks:",
+                "404 != 200\nPOST /gret: 404, no webhook matches this path; did you mean /greet?\nWebhooks:",
             ),
             (
                 lambda case: case.assertEqual(case.post("/chanel/5").status, 200),
-                "POST /chanel/5: 404, no webhook matches this path; did you mean /channel/<int:number>?\n404",
+                "POST /chanel/5: 404, no webhook matches this path; did you mean /channel/<int:number>?\n",
             ),
             (
                 lambda case: case.assertEqual(case.put("/greet?a=b").status, 200),
-                "PUT /greet: 405, the webhook at this path doesn't accept PUT; it accepts GET, HEAD, OPTIONS, POST\n405",
+                "PUT /greet: 405, the webhook at this path doesn't accept PUT; it accepts GET, HEAD, OPTIONS, POST\n",
             ),
             (
                 lambda case: case.assertEqual(case.post("/form", data={"a": "1"}).status, 200),
-                "POST /form: 400, the form has no field 'payload'; it has 'a'\n400 != 200",
+                "400 != 200\nPOST /form: 400, the form has no field 'payload'; it has 'a'\n",
             ),
             (
                 lambda case: case.assertEqual(case.post("/own").status, 200),
-                "POST /own: 418, I'm a Teapot no coffee\n418 != 200",
+                "418 != 200\nPOST /own: 418, I'm a Teapot no coffee\n",
             ),
             (
                 lambda case: case.assertEqual(case.command("!whomi here"), ""),
@@ -182,16 +187,51 @@ class FailureTests(SynchronousTestCase):
             (lambda case: case.assertEqual(case.command("!zzz"), ""), "!zzz: command not found\n"),
         ):
             ((_, said),) = self.run_case(body).failures
-            self.assertIn(f"FailedAssertion: {begin}", said)
+            text = said.partition("FailedAssertion: test_case.py:")[2].partition(": ")[2]
+            self.assertIn(cause, text)
 
-    def test_begins_with_the_exception(self) -> None:
-        """If a handler raised, the assertion begins with the exception, the file, the line and the source."""
+    def test_begins_with_the_line(self) -> None:
+        """A failed assertion begins with the line of the test that called it, and the difference."""
+
+        def body(case: PluginTestCase) -> None:
+            case.post("/gret")
+            case.assertEqual([1], [2])
+
+        ((_, said),) = self.run_case(body).failures
+        line = body.__code__.co_firstlineno + 2
+        self.assertIn(f"errklein.testing.FailedAssertion: test_case.py:{line}: Lists differ: [1] != [2]\n", said)
+
+    def test_waiting_deliveries(self) -> None:
+        """The deliveries of `ack="now"` that no `advance` has run yet are counted, with the call that runs them."""
+        for body, hint in (
+            (lambda case: case.post("/later", {}), "\n1 delivery waits; call advance(0)\nWebhooks:"),
+            (lambda case: [case.post("/later", {}) for _ in range(2)], "\n2 deliveries wait; call advance(0)\n"),
+            (lambda case: (case.post("/later", {}), case.bot.advance(0)), "\nWebhooks:"),
+        ):
+            ((_, said),) = self.run_case(lambda case, body=body: (body(case), case.fail("sent"))).failures
+            self.assertIn(f": sent{hint}", said)
+
+    def test_delivery_that_is_retried(self) -> None:
+        """A delivery whose handler has failed waits for the time of its next attempt."""
+
+        def body(case: PluginTestCase) -> None:
+            case.post("/later", {"fail": True})
+            case.bot.advance(0)
+            case.flushLoggedErrors(ValueError)
+            case.fail("sent")
+
+        ((_, said),) = self.run_case(body).failures
+        seconds = int(said.partition("1 delivery waits; call advance(")[2].partition(")")[0])
+        self.assertGreater(seconds, 0)
+
+    def test_exception(self) -> None:
+        """If a handler raised, the cause is the exception with file and line, and the source."""
         for body, begin in (
             (lambda case: case.assertEqual(case.post("/broken", json={}).status, 200), "POST /broken: 500, KeyError"),
             (lambda case: case.assertEqual(case.command("!fail"), ""), "!fail: ValueError"),
         ):
             ((_, said),) = self.run_case(body).failures
-            cause, source = said.partition("FailedAssertion: ")[2].split("\n")[:2]
+            cause, source = said[said.index(f"\n{begin}") + 1 :].split("\n")[:2]
             self.assertTrue(cause.startswith(f"{begin} in test_case.py, line "), cause)
             self.assertRegex(source, r"^    \d+ \| (return str\(payload|raise ValueError)")
 
@@ -215,12 +255,12 @@ class FailureTests(SynchronousTestCase):
             case.assertEqual(case.post("/greet").text, "")
 
         ((_, said),) = self.run_case(body).failures
-        self.assertIn("FailedAssertion: 'hello ' != ''", said)
+        self.assertRegex(said, r"FailedAssertion: test_case.py:\d+: 'hello ' != ''\n- hello \n\+ \nWebhooks:")
 
     def test_response_that_is_not_json(self) -> None:
         """The exception has the status and the body."""
-        ((_, said),) = self.run_case(lambda case: case.post("/gret").json()).errors
-        self.assertIn("ValueError: the body of the response 404 Not Found is not JSON: '<!doctype html>", said)
+        ((_, said),) = self.run_case(lambda case: case.post("/own").json()).errors
+        self.assertIn("ValueError: the body of the response 418 I'm a Teapot is not JSON: 'no coffee'", said)
 
     def test_explanation_is_asked_for_late(self) -> None:
         """The report has the routes although trial reads it after the bot has stopped."""
