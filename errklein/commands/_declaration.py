@@ -166,10 +166,8 @@ def mark(
 ) -> F:
     """Store a declaration in the function's attributes, and return the function.
 
-    `others` are attributes that only one kind of command has. Raises TypeError if `aliases` is a string.
+    `others` are attributes that only one kind of command has.
     """
-    if isinstance(aliases, str):
-        raise TypeError(f"{function.__name__}: aliases must be a tuple of names, such as ({aliases!r},)")
     attributes = {
         "_err_command": True,
         "_err_re_command": False,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypedDict, TypeVar, Unpack, overload
 
+from errklein.commands._argument_checks import applied, check_values
 from errklein.commands._declaration import check_options, mark
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -87,11 +88,15 @@ def botcmd(*functions: Any, **options: Any) -> Any:
     :param threaded: True runs the method in a thread, False on the reactor. By default its code decides; `errklein
         check` prints where each command runs.
     :returns: the method, with the declaration in its attributes.
-    :raises TypeError: if an option is unknown, or if `aliases` is a string.
+    :raises TypeError: if an option is unknown, or its value invalid.
     """
     check_options("botcmd", options)
-    declare: Any = partial(mark, **options)
-    return declare(functions[0]) if functions else declare
+
+    def declare(function: Any) -> Any:
+        check_values("botcmd", function, options)
+        return mark(function, **options)
+
+    return applied("botcmd", functions, declare, "name='add up'")
 
 
 def re_botcmd(
@@ -132,21 +137,30 @@ def re_botcmd(
     :returns: the method, with the declaration in its attributes.
     :raises ValueError: if `pattern` is missing.
     :raises re.error: if `pattern` isn't a valid regular expression.
-    :raises TypeError: if an option is unknown.
+    :raises TypeError: if an option is unknown, or its value invalid.
     """
     check_options("re_botcmd", options, other_than=("syntax",))
+    own = {"flags": flags, "matchall": matchall, "prefixed": prefixed, "re_cmd_name_help": re_cmd_name_help}
+    declare = partial(_declare_pattern, "re_botcmd", pattern, own, options)
+    return applied("re_botcmd", functions, declare, "pattern=r'…'")
+
+
+def _declare_pattern(decorator: str, pattern: Any, own: Mapping[str, Any], options: Any, function: Any) -> Any:
+    """Turn the function into a command with a pattern, by options of all commands, and its own ones."""
     if pattern is None:
-        raise ValueError("re_botcmd requires a pattern: @re_botcmd(pattern=r'…')")
-    compiled = re.compile(pattern, flags)
-    own = {
+        raise ValueError(
+            f"@{decorator} on {function.__qualname__}: the pattern is missing; write @{decorator}(pattern=r'…')"
+        )
+    check_values(decorator, function, {"pattern": pattern, **own, **options})
+    compiled = re.compile(pattern, own["flags"])
+    others = {
         "_err_re_command": True,
         "_err_command_re_pattern": compiled,
-        "_err_command_matchall": matchall,
-        "_err_command_prefix_required": prefixed,
-        "_err_command_re_name_help": re_cmd_name_help,
+        "_err_command_matchall": own["matchall"],
+        "_err_command_prefix_required": own["prefixed"],
+        "_err_command_re_name_help": own["re_cmd_name_help"],
     }
-    declare = partial(mark, others=own, syntax=compiled.pattern, **options)
-    return declare(functions[0]) if functions else declare
+    return mark(function, others=others, syntax=compiled.pattern, **options)
 
 
 def botmatch(*args: Any, **options: Any) -> Any:
@@ -172,14 +186,20 @@ def botmatch(*args: Any, **options: Any) -> Any:
     :returns: the method, with the declaration in its attributes.
     :raises ValueError: if there isn't exactly one pattern.
     :raises re.error: if the pattern isn't a valid regular expression.
-    :raises TypeError: if an option is unknown.
+    :raises TypeError: if an option is unknown, or its value invalid.
     """
     functions = [given for given in args[:1] if callable(given)]
     patterns = [*args[len(functions) :], *([options.pop("pattern")] if "pattern" in options else [])]
     if len(patterns) != 1:
         raise ValueError("botmatch requires exactly one pattern: @botmatch(r'…')")
     check_options("botmatch", options.keys() - _PATTERN_OPTIONS, other_than=("syntax",))
-    return re_botcmd(*functions, pattern=patterns[0], prefixed=False, **options)
+    own = {
+        "flags": options.pop("flags", 0),
+        "matchall": options.pop("matchall", False),
+        "prefixed": False,
+        "re_cmd_name_help": options.pop("re_cmd_name_help", None),
+    }
+    return applied("botmatch", functions, partial(_declare_pattern, "botmatch", patterns[0], own, options))
 
 
 def cmdfilter(*functions: Any, catch_unprocessed: bool = False, threaded: bool | None = None) -> Any:
@@ -218,13 +238,15 @@ def cmdfilter(*functions: Any, catch_unprocessed: bool = False, threaded: bool |
         truthy return value is the reply.
     :param threaded: True runs the method in a thread, False on the reactor. By default its code decides.
     :returns: the method, with the declaration in its attributes.
+    :raises TypeError: if an option is invalid.
     """
 
     def declare(function: Any) -> Any:
+        check_values("cmdfilter", function, {"catch_unprocessed": catch_unprocessed, "threaded": threaded})
         function._err_command_filter = True
         function.catch_unprocessed = catch_unprocessed
         if threaded is not None:
             function._errklein_threaded = threaded
         return function
 
-    return declare(functions[0]) if functions else declare
+    return applied("cmdfilter", functions, declare, "catch_unprocessed=True")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import wraps
 from typing import Any
 
+from errklein.commands._argument_checks import check_values
 from errklein.commands._arguments import ArgumentParseError, ArgumentParser, HelpRequested
 from errklein.commands._declaration import mark
 from errklein.commands._decorators import CommandOptions
@@ -43,7 +44,7 @@ def arg_botcmd(*args: Any, unpack_args: bool = True, **kwargs: Any) -> Any:
         `aliases`, `admin_only`, `hidden`, `historize`, `template`, `flow_only` and `threaded`. Those of other decorators are
         ignored, and so is their `unpack_args`.
     :returns: a generator function that parses the arguments and calls the method.
-    :raises TypeError: if a keyword argument is unknown.
+    :raises TypeError: if a keyword argument is unknown, or an option invalid.
     :raises ValueError: if argparse rejects the argument's declaration.
     """
     functions = [given for given in args[:1] if callable(given)]
@@ -51,6 +52,7 @@ def arg_botcmd(*args: Any, unpack_args: bool = True, **kwargs: Any) -> Any:
     options = {option: kwargs.pop(option) for option in _OPTIONS if option in kwargs}
 
     def declare(function: Any) -> Any:
+        check_values("arg_botcmd", function, {"unpack_args": unpack_args, **options})
         if not hasattr(function, "_err_command_parser"):
             parser = ArgumentParser(prog=options.get("name") or function.__name__, description=function.__doc__)
             function = mark(
@@ -75,7 +77,13 @@ def append_argument(function: Any, args: Iterable[Any], kwargs: dict[str, Any]) 
         raise ValueError(f"{function.__name__} has no argument parser; arguments can only be added to an arg_botcmd")
     args = tuple(args)
     if args or kwargs:
-        parser.add_argument(*args, **kwargs)
+        try:
+            if not all(isinstance(name, str) for name in args):
+                raise TypeError("the name of an argument must be a text, such as 'servers' or '--dry-run'")
+            parser.add_argument(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            shown = ", ".join([*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())])
+            raise type(error)(f"@arg_botcmd({shown}) on {function.__qualname__}: {error}") from None
     function.__doc__ = parser.format_help()
     function._err_command_syntax = parser.format_usage().removeprefix(f"usage: {parser.prog} ").strip()
 

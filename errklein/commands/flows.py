@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from errklein.chat import Identifier, Room, RoomOccupant, read_only, rules_of, same_network
+from errklein.commands._argument_checks import applied
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -247,7 +248,7 @@ def botflow(*functions: Any) -> Any:
         function._err_flow = True  # type: ignore[attr-defined]
         return function
 
-    return declare(functions[0]) if functions else declare
+    return applied("botflow", functions, declare)
 
 
 def _same_person(one: Identifier, other: Identifier) -> bool:

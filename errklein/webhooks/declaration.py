@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from errklein.verify import Verification
 from errklein.webhooks.errors import InvalidOption
-from errklein.webhooks.option_checks import check_option, check_together
+from errklein.webhooks.option_checks import ARGUMENTS, check_option, check_together
 from errklein.webhooks.rates import Rate
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -213,7 +213,7 @@ def webhook(
     :param ordered: With `ack="now"`, run the deliveries in their order, one at a time.
     :returns: The function itself, which can still be called directly.
     :raises TypeError: Both `form_param` and `raw` are given.
-    :raises ValueError: An option is invalid. The text names the method, the option and the valid values.
+    :raises ValueError: An argument is invalid. The text names the method, the option and the valid values.
     """
     options = {
         "verify": verify,
@@ -224,8 +224,17 @@ def webhook(
         "attempts": attempts,
         "ordered": ordered,
     }
+    others = {
+        "methods": methods,
+        "form_param": form_param,
+        "raw": raw,
+        "threaded": threaded,
+        "max_body": max_body,
+        "timeout": timeout,
+    }
 
     def declare(function: F, rule: str | None) -> F:
+        checked = _checked(function.__qualname__, {**others, "uri_rule": rule, **options})
         if form_param is not None and raw:
             raise TypeError(
                 f"@webhook on {function.__qualname__}: form_param={form_param!r} and raw=True exclude each other; "
@@ -240,7 +249,7 @@ def webhook(
             function._errklein_threaded = threaded  # type: ignore[attr-defined]
         function._errklein_max_body = max_body  # type: ignore[attr-defined]
         function._errklein_timeout = timeout  # type: ignore[attr-defined]
-        function._errklein_webhook_options = _checked(function.__qualname__, options)  # type: ignore[attr-defined]
+        function._errklein_webhook_options = {name: checked[name] for name in options}  # type: ignore[attr-defined]
         return function
 
     if callable(uri_rule):
@@ -249,9 +258,9 @@ def webhook(
 
 
 def _checked(method: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the options as fields of a HookDeclaration; raise ValueError."""
+    """Return the arguments as they are used; raise ValueError."""
     try:
-        checked = {name: check_option(name, value) for name, value in options.items()}
+        checked = {name: check_option(name, value, ARGUMENTS) for name, value in options.items()}
         check_together(checked)
     except InvalidOption as error:
         raise ValueError(f"@webhook on {method}: {error}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from errklein.text.suggestions import did_you_mean
@@ -73,6 +73,34 @@ def _ordered(value: Any) -> Any:
     return value
 
 
+def _rule(value: Any) -> Any:
+    if not isinstance(value, str):
+        methods = isinstance(value, (list, tuple)) and value and all(str(one).upper() in METHODS for one in value)
+        hint = f"; write @webhook(methods={value!r})" if methods else "; write @webhook('/builds')"
+        raise InvalidOption("a path such as '/builds'", value, hint)
+    return value
+
+
+def _text(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise InvalidOption("the name of a field, such as 'payload'", value)
+    return value
+
+
+def _flag(value: Any) -> Any:
+    # errbot takes any value as true or false; a text or a list is a mistake.
+    if not isinstance(value, (bool, int)):
+        raise InvalidOption("True or False", value)
+    return value
+
+
+def _method_names(value: Any) -> Any:
+    given = () if value is None else (value,) if isinstance(value, str) else value
+    if not isinstance(given, Collection) or not all(isinstance(method, str) for method in given):
+        raise InvalidOption("HTTP methods such as ['POST']", value)
+    return value
+
+
 def is_number(value: Any, kinds: Any) -> bool:
     """Return whether the value is a number of these types. True and False aren't."""
     return isinstance(value, kinds) and not isinstance(value, bool)
@@ -92,15 +120,25 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
 }
 """The options that an operator may set too. Each check returns the value as it is used, or raises InvalidOption."""
 
+ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
+    **CHECKS,
+    "form_param": _text,
+    "methods": _method_names,
+    "raw": _flag,
+    "threaded": _flag,
+    "uri_rule": _rule,
+}
+"""The arguments of the decorator, where plugins may use any HTTP method."""
+
 _NEVER_NONE = frozenset({"ack", "methods", "ordered"})
 
 
-def check_option(name: str, value: Any) -> Any:
+def check_option(name: str, value: Any, checks: Mapping[str, Callable[[Any], Any]] = CHECKS) -> Any:
     """Return an option's value as it is used; None where that means the default. Raises InvalidOption."""
     if value is None and name not in _NEVER_NONE:
         return None
     try:
-        return CHECKS[name](value)
+        return checks[name](value)
     except InvalidOption as error:
         error.option = name
         raise

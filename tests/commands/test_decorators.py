@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.commands import CommandDeclaration, arg_botcmd, botcmd, botmatch, cmdfilter, re_botcmd
+from errklein.commands import CommandDeclaration, arg_botcmd, botcmd, botflow, botmatch, cmdfilter, re_botcmd
 from errklein.running import Placement, place
+
+
+class Greeter:
+    """A class with a method to decorate."""
+
+    def hello(self, msg: Any, args: str) -> None:
+        """Do nothing."""
+
+
+Greeter.hello.__qualname__ = "Greeter.hello"
 
 
 class BotcmdTests(SynchronousTestCase):
@@ -28,8 +39,99 @@ class BotcmdTests(SynchronousTestCase):
     def test_aliases_are_several(self) -> None:
         """A string as `aliases` would be read letter by letter, so the decorator raises TypeError."""
         with self.assertRaises(TypeError) as raised:
-            botcmd(aliases="deploy")(lambda self, msg, args: None)
-        self.assertIn("('deploy',)", str(raised.exception))
+            botcmd(aliases="deploy")(Greeter.hello)
+        said = "@botcmd on Greeter.hello: aliases must be a tuple of names, not 'deploy'; write @botcmd(aliases=('deploy',))"
+        self.assertEqual(str(raised.exception), said)
+
+    def test_invalid_arguments(self) -> None:
+        """The error about an argument of another type names the method and the argument, and has a valid call."""
+        expected = "must be a separator, None for whitespace, or a function"
+        for decorate, said in (
+            (botcmd("hello"), "botcmd: unexpected argument 'hello'; options have names; write @botcmd(name='add up')"),
+            (botcmd(name=5), "botcmd: invalid name: 5; write @botcmd(name='add up')"),
+            (botcmd(admin_only="no"), "botcmd: invalid admin_only: 'no'; write @botcmd(admin_only=True)"),
+            (
+                botcmd(aliases=5),
+                "botcmd: aliases must be a tuple of names, not 5; write @botcmd(aliases=('plus', 'sum'))",
+            ),
+            (
+                botcmd(split_args_with=5),
+                f"botcmd: split_args_with {expected}, not 5; write @botcmd(split_args_with=None)",
+            ),
+            (
+                re_botcmd("^x"),
+                "re_botcmd: unexpected argument '^x'; options have names; write @re_botcmd(pattern=r'…')",
+            ),
+            (re_botcmd(pattern=5), r"re_botcmd: invalid pattern: 5; write @re_botcmd(pattern=r'^close #(\d+)$')"),
+            (
+                re_botcmd(pattern=re.compile(b"x")),
+                r"re_botcmd: invalid pattern: re.compile(b'x'); write @re_botcmd(pattern=r'^close #(\d+)$')",
+            ),
+            (
+                re_botcmd(pattern="x", flags="i"),
+                "re_botcmd: invalid flags: 'i'; write @re_botcmd(flags=re.IGNORECASE)",
+            ),
+            (botmatch(["x"]), r"botmatch: invalid pattern: ['x']; write @botmatch(pattern=r'^close #(\d+)$')"),
+            (botmatch("x", hidden="x"), "botmatch: invalid hidden: 'x'; write @botmatch(hidden=True)"),
+            (
+                cmdfilter("x"),
+                "cmdfilter: unexpected argument 'x'; options have names; write @cmdfilter(catch_unprocessed=True)",
+            ),
+            (
+                cmdfilter(catch_unprocessed="x"),
+                "cmdfilter: invalid catch_unprocessed: 'x'; write @cmdfilter(catch_unprocessed=True)",
+            ),
+            (
+                arg_botcmd("x", unpack_args="x"),
+                "arg_botcmd: invalid unpack_args: 'x'; write @arg_botcmd(unpack_args=False)",
+            ),
+            (
+                arg_botcmd(5, type=int),
+                "arg_botcmd(5, type=<class 'int'>): the name of an argument must be a text, such as 'servers' or '--dry-run'",
+            ),
+            (botflow("x"), "botflow: unexpected argument 'x'; options have names; write @botflow"),
+        ):
+            name, _, reason = said.partition(": ")
+            with self.assertRaises(TypeError) as raised:
+                decorate(Greeter.hello)
+            self.assertEqual(str(raised.exception), f"@{name} on Greeter.hello: {reason}")
+
+    def test_second_argument(self) -> None:
+        """An argument behind the function is an error at once, since nothing else is decorated."""
+        with self.assertRaises(TypeError) as raised:
+            botcmd(Greeter.hello, "x")
+        self.assertIn("@botcmd on Greeter.hello: unexpected argument 'x'; ", str(raised.exception))
+
+    def test_arguments_that_argparse_refuses(self) -> None:
+        """The error of argparse has the call and the method."""
+        for decorate, kind, said in (
+            (
+                arg_botcmd("x", tpye=int),
+                TypeError,
+                r"@arg_botcmd\('x', tpye=<class 'int'>\) on Greeter.hello: .*'tpye'",
+            ),
+            (arg_botcmd("x", "y"), ValueError, r"@arg_botcmd\('x', 'y'\) on Greeter.hello: invalid option string 'x'"),
+        ):
+            with self.assertRaises(kind) as raised:
+                decorate(Greeter.hello)
+            self.assertRegex(str(raised.exception), said)
+
+    def test_missing_pattern(self) -> None:
+        """A pattern is required."""
+        with self.assertRaises(ValueError) as raised:
+            re_botcmd(Greeter.hello)
+        said = "@re_botcmd on Greeter.hello: the pattern is missing; write @re_botcmd(pattern=r'…')"
+        self.assertEqual(str(raised.exception), said)
+
+    def test_other_types(self) -> None:
+        """What errbot takes as true or false is no error, and patterns may be compiled."""
+        for decorate in (
+            botcmd(admin_only=1, hidden=None, historize=0, name=None, template=None, split_args_with=str.split),  # type: ignore[call-overload]
+            botcmd(aliases=["x"], split_args_with=","),
+            re_botcmd(pattern=re.compile("x"), flags=0, re_cmd_name_help="x"),
+            botmatch(re.compile("x"), matchall=True),
+        ):
+            self.assertTrue(CommandDeclaration.of(decorate(Greeter().hello.__func__)))
 
     def test_unknown_options_are_named(self) -> None:
         """An unknown option raises TypeError with the names of the decorator and the option."""

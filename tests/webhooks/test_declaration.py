@@ -95,6 +95,29 @@ class InvalidOptionsTests(SynchronousTestCase):
         ):
             self.assertEqual(self.invalid(**{option: value}), f"{option}: {text}")
 
+    def test_invalid_arguments(self) -> None:
+        """The error about an argument of another type names the method and the argument, and has the right call."""
+        for given, said in (
+            (["POST"], "uri_rule: expected a path such as '/builds', not a list; write @webhook(methods=['POST'])"),
+            (
+                ("GET", "put"),
+                "uri_rule: expected a path such as '/builds', not a tuple; write @webhook(methods=('GET', 'put'))",
+            ),
+            (5, "uri_rule: expected a path such as '/builds', not 5; write @webhook('/builds')"),
+            (["/x"], "uri_rule: expected a path such as '/builds', not a list; write @webhook('/builds')"),
+            ({"methods": 5}, "methods: expected HTTP methods such as ['POST'], not 5"),
+            ({"methods": [5]}, "methods: expected HTTP methods such as ['POST'], not a list"),
+            ({"form_param": True}, "form_param: expected the name of a field, such as 'payload', not True"),
+            ({"raw": "yes"}, "raw: expected True or False, not 'yes'"),
+            ({"threaded": "no"}, "threaded: expected True or False, not 'no'"),
+            ({"max_body": "1MB"}, "max_body: expected a whole number, at least 1, not '1MB'"),
+            ({"timeout": "5"}, "timeout: expected a number of seconds, more than 0, not '5'"),
+        ):
+            options: Any = given if isinstance(given, dict) else {"uri_rule": given}
+            self.assertEqual(self.invalid(**options), said)
+        for allowed in ({"methods": None}, {"methods": {"COPY"}}, {"raw": 1}, {"uri_rule": None}, {"methods": "put"}):
+            webhook(**allowed)(lambda self, payload: None)  # type: ignore[call-overload]
+
     def test_windows(self) -> None:
         """A window is a positive number of seconds, or a number with a unit."""
         for window in (
