@@ -215,6 +215,10 @@ class LocalRoom(Room):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self}>"
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Plugins store identifiers. The backend can't be pickled, and who is in the room changes.
+        return {**vars(self), "_backend": None, "_occupants": [], "_joined": False}
+
     def _must_be_joined(self) -> None:
         if not self._joined:
             raise RoomNotJoinedError(f"the bot is not in {self}")

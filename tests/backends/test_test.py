@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from typing import Any
 
@@ -122,6 +123,15 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(
             ["backend_connected", "room_joined", "room_joined"], [told[0] for told in self.events.recorded]
         )
+
+    def test_stored(self) -> None:
+        """A plugin can store a room and an occupant; read again, they are equal, and belong to no backend."""
+        room = self.backend.query_room("testroom")
+        occupant = room.enter("ann")
+        stored, person = pickle.loads(pickle.dumps((room, occupant)))
+        self.assertEqual((stored, person, person.room), (room, occupant, room))
+        self.assertFalse(stored.joined)
+        self.assertEqual(room.occupants, [occupant])
 
     def test_life_of_a_room(self) -> None:
         """Joining, changing the topic, leaving and destroying a room are reported."""
