@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from errklein.chat.identifiers import Identifier, Person, Room
 
-_OF_ERRBOT = {
+ERRBOT_ATTRIBUTES = {
     "_body": "body",
     "_from": "frm",
     "_to": "to",
@@ -75,7 +75,7 @@ class Message:
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Restore a message that errklein or errbot has pickled."""
-        vars(self).update({_OF_ERRBOT.get(name, name): value for name, value in state.items()})
+        vars(self).update({ERRBOT_ATTRIBUTES.get(name, name): value for name, value in state.items()})
 
     @property
     def ctx(self) -> dict[str, Any]:

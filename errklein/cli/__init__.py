@@ -133,7 +133,7 @@ def backends(config_file: str | None) -> int:
 
 
 def work_on_data(known: argparse.Namespace) -> int:
-    """Run a command for the stored data: import-errbot, backup, restore, release-messages or storage. Return the exit status."""
+    """Run a command for the stored data: import-errbot, export-errbot, backup, restore, release-messages or storage. Return the exit status."""
     from errklein.cli import _data as data
     from errklein.plugins.packages import PackageDirectory
     from errklein.service import DataDirectory, errors_end_program, load_with_options
@@ -149,6 +149,8 @@ def work_on_data(known: argparse.Namespace) -> int:
         PackageDirectory(Path(config.BOT_DATA_DIR)).extend_path()
         if known.command == "import-errbot":
             return data.import_errbot(config, known.force, known.trust)
+        if known.command == "export-errbot":
+            return data.export_errbot(config, known.directory, known.force)
         if known.command == "backup":
             return data.backup(config)
         if known.command == "restore":

@@ -1,4 +1,4 @@
-"""The commands for a bot's data: import-errbot, backup, restore and storage. Those that change it need a stopped bot.
+"""The commands for a bot's data: import-errbot, export-errbot, backup, restore and storage. Those that change it need a stopped bot.
 
 The functions return the exit status: 0, or 1 if values were left out. If they raise ConfigError, DataDirectoryError or
 StorageError, nothing was changed.
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from errklein import journal
+from errklein.compat.errbot_values import ErrbotPickles, without_endpoints
 from errklein.compat.storages import check_storage, database_of, make_storage
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.compat.stored_names import NameJudge, plugs_of
@@ -27,6 +28,7 @@ from errklein.storage import (
     MARK,
     SETTLED,
     ImportPlan,
+    NotExportable,
     Row,
     SQLiteStorage,
     StorageError,
@@ -40,6 +42,7 @@ from errklein.storage import (
     read_any_backup,
     rows_of,
     write_backup,
+    write_shelves,
 )
 from errklein.text.suggestions import did_you_mean
 
@@ -60,6 +63,10 @@ _REQUIRED_TYPES: Mapping[tuple[str, str], type | tuple[type, ...]] = {
 
 _SET_BY_THE_BOT = {("core", "requirements"), ("repomgr", "repo_index"), MARK, SETTLED}
 """The namespaces and keys of values that the first start stores. A bot without other values counts as empty."""
+
+
+_OF_ERRBOT = {"core": ("bl_plugins", "configs"), "repomgr": ("installed_repos", "repo_index")}
+"""The keys of the bot's own values that errbot has, too, by namespace."""
 
 
 def import_errbot(config: Config, force: bool = False, trusted: Sequence[str] = ()) -> int:
@@ -87,6 +94,64 @@ def import_errbot(config: Config, force: bool = False, trusted: Sequence[str] = 
         storage.put([*plan.rows, (*MARK, dumps(sorted(imported.union(plan.done))))], trusted=trusted)
     _print_lines(plan.notes)
     return _print_errors(plan.problems)
+
+
+def export_errbot(config: Config, directory: Path | None = None, force: bool = False) -> int:
+    """Write the bot's values to shelves that errbot reads; the bot's own files are not changed.
+
+    :param config: the bot's configuration.
+    :param directory: the directory of the shelves; by default the data directory.
+    :param force: move shelves of the same namespaces, and of those that were imported, to another directory first.
+    """
+    if config.STORAGE != "Shelf":
+        raise StorageError(f"STORAGE is {config.STORAGE!r}, which errbot uses itself; only 'Shelf' can be exported")
+    database = database_of(config)
+    target = directory or database.parent
+    if not database.exists():
+        raise StorageError(
+            f"{database} doesn't exist, so there is nothing to export; name the bot's configuration with --config"
+        )
+    with _locked_storage(config) as storage:
+        shelves, lines, problems = _as_shelves(storage, ErrbotPickles(plugs_of(config)))
+        # Values that were removed after the import must not come back.
+        names = {*shelves, *imported_shelves(storage)}
+        existing = [shelf for shelf in find_shelves(target) if shelf.namespace in names]
+        if existing and not force:
+            present = ", ".join(shelf.namespace for shelf in existing)
+            raise StorageError(
+                f"{target} has shelves already ({present}); write to another directory with --directory, or use --force, "
+                "which moves them to a new directory before-export-1"
+            )
+        kept = write_shelves(target, shelves, existing)
+    _print_lines([*lines, f"{target}: {len(shelves)} shelves", *([f"{kept}: the shelves from before"] if kept else [])])
+    return _print_errors(problems)
+
+
+def _as_shelves(
+    storage: Storage, for_errbot: ErrbotPickles
+) -> tuple[dict[str, dict[str, bytes]], list[str], list[str]]:
+    """Return the pickles for errbot by namespace and key, lines for the operator, and lines about values that are left out."""
+    shelves: dict[str, dict[str, bytes]] = {}
+    lines: list[str] = []
+    problems: list[str] = []
+    for namespace, key, data in rows_of(storage):
+        if key not in _OF_ERRBOT.get(namespace, (key,)):
+            continue
+        if (namespace, key) == ("core", "configs"):
+            data, endpoints = without_endpoints(data)
+            if endpoints:
+                lines.append(f"core: errbot has no ENDPOINTS, so Webserver won't listen on {', '.join(endpoints)}")
+        try:
+            if Path(namespace).name != namespace or "\0" in namespace:
+                raise NotExportable("the namespace can't be the name of a file")
+            key.encode()
+            value = for_errbot(namespace, data)
+        except (NotExportable, UnicodeEncodeError) as error:
+            problems.append(f"{namespace}: {key!r} is not exported: {error}")
+        else:
+            shelves.setdefault(namespace, {})[key] = value
+    lines += [f"{namespace}: {_values(len(values))} exported" for namespace, values in shelves.items()]
+    return shelves, lines, problems
 
 
 def backup(config: Config) -> int:

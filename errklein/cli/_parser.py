@@ -104,6 +104,15 @@ examples:
   errklein import-errbot
   errklein import-errbot --data-dir /var/lib/errbot --trust pytz._UTC
 
+# export-errbot: write the stored values to shelves that errbot reads
+Write the stored values, the plugins' configurations and the blacklist to shelves (*.db) that
+errbot 6.2 reads, to go back to errbot. The bot must be stopped. Existing shelves are kept,
+unless --force is given. The exit status is 1 if a value was left out.
+
+examples:
+  errklein export-errbot --force
+  errklein export-errbot --directory /var/lib/errbot
+
 # backup: write all stored values, deliveries and messages to a backup
 Write all stored values to backup.jsonl in the data directory, and the deliveries and the
 messages that wait to backup.journal.sqlite, as the command !backup does. The bot may run.
@@ -264,6 +273,13 @@ def _add_deliveries(add: Callable[..., Parser]) -> None:
 def _add_data(add: Callable[..., Parser]) -> None:
     importing = add("import-errbot", _CONFIG, _DATA, _TRUST)
     importing.add_argument("--force", action="store_true", help="replace values that are stored already")
+    exporting = add("export-errbot", _CONFIG, _DATA)
+    exporting.add_argument(
+        "--directory", metavar="DIR", type=Path, help="the directory of the shelves (default: the data directory)"
+    )
+    exporting.add_argument(
+        "--force", action="store_true", help="move existing shelves to the directory before-export-1 first"
+    )
     add("backup", _CONFIG, _DATA)
     restoring = add("restore", _CONFIG, _DATA, _TRUST)
     restoring.add_argument(

@@ -7,9 +7,17 @@ pickled values. `ports.Storage` and `ports.Store` define the interface.
 from errklein.storage._backup import BACKUP_NAME, write_backup
 from errklein.storage._errbot_backup import ErrbotBackup, read_any_backup
 from errklein.storage._errors import StorageError, UnreadableValue, UnstorableValue
+from errklein.storage._exporting import (
+    NotExportable,
+    PickledName,
+    PickledObject,
+    Reduction,
+    rewritten,
+    write_shelves,
+)
 from errklein.storage._importing import MARK, SETTLED, ImportPlan, imported_shelves, is_settled, settle, unimported
 from errklein.storage._memory import MemoryStorage
-from errklein.storage._restricted_pickling import ValueReader, is_standard
+from errklein.storage._restricted_pickling import DamagedPickle, ValueReader, is_standard, names_in
 from errklein.storage._shelves import find_shelves
 from errklein.storage._sqlite import DATABASE, MIGRATIONS, Row, SQLiteStorage
 from errklein.storage._transfer import NameStatus, check_rows, put_rows, rows_of
@@ -21,10 +29,15 @@ __all__ = [
     "MARK",
     "MIGRATIONS",
     "SETTLED",
+    "DamagedPickle",
     "ErrbotBackup",
     "ImportPlan",
     "MemoryStorage",
     "NameStatus",
+    "NotExportable",
+    "PickledName",
+    "PickledObject",
+    "Reduction",
     "Row",
     "SQLiteStorage",
     "StorageError",
@@ -37,11 +50,14 @@ __all__ = [
     "imported_shelves",
     "is_settled",
     "is_standard",
+    "names_in",
     "plain_value",
     "put_rows",
     "read_any_backup",
+    "rewritten",
     "rows_of",
     "settle",
     "unimported",
     "write_backup",
+    "write_shelves",
 ]

@@ -1,4 +1,4 @@
-"""Reader for errbot's shelves: dbm files named `<namespace>.db` in its data directory. Shelves are never written.
+"""Reader for errbot's shelves: dbm files named `<namespace>.db` in its data directory. It changes none.
 
 A shelf is of the dbm kind that errbot's Python used, and may consist of several files: `.db.dat` and `.db.dir` (dumb),
 `.db.db` or `.db.pag` (ndbm), `.db` (GNU or SQLite). Each value is a pickle, which is returned as bytes.
@@ -21,7 +21,7 @@ from pathlib import Path
 from errklein.storage._errors import StorageError
 from errklein.text.errors import one_line
 
-_PARTS = ("", ".dat", ".dir", ".db", ".pag")
+PARTS = ("", ".dat", ".dir", ".bak", ".db", ".pag", "-wal", "-shm")
 """The suffixes after `.db` of a shelf's files, for all kinds of dbm."""
 
 _FILE = re.compile(r"(.+?)\.db(?:\.dat|\.db|\.pag)?", re.DOTALL)
@@ -92,7 +92,7 @@ def _decoded(path: Path, key: bytes) -> str:
 
 
 def _items(path: Path) -> Generator[tuple[bytes, bytes], None, None]:
-    for part in (path.with_name(path.name + suffix) for suffix in _PARTS):
+    for part in (path.with_name(path.name + suffix) for suffix in PARTS):
         if part.exists() and not part.is_file():
             # Opening a pipe would block.
             raise ShelfError(f"{path} is not a shelf: {part.name} is not a regular file")
