@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from errklein.cli._argument_errors import unexpected
-from errklein.cli._new_files import read_template, write_new_files
+from errklein.cli._new_files import read_template, write_errbot_command, write_new_files
 from errklein.cli._parser import RUN_EXAMPLES, make_parser
 from errklein.cli.plugin_wizard import new_plugin_wizard, write_plugin
 
@@ -81,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             new_plugin_wizard(known.directory)
         else:
             write_plugin(Path(known.directory), known.name, known.description)
+        return 0
+    if known.command == "errbot-command":
+        write_errbot_command(Path(known.directory))
         return 0
     if known.command == "check":
         check(known)

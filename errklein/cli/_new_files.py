@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+
+_ERRBOT = """\
+#!/bin/sh
+# errbot's command line, run by errklein. Written by `errklein errbot-command`.
+exec {python} -P -c 'import sys; from errklein.cli.errbot_options import main; sys.exit(main())' "$@"
+"""
+"""A command that works whatever the length of the interpreter's path, and imports nothing from the current directory."""
+
+
+def write_errbot_command(directory: Path) -> None:
+    """Write a command `errbot` that runs errklein, and print its path. Raises SystemExit with one line if one exists."""
+    path = directory / "errbot"
+    if not directory.is_dir():
+        raise SystemExit(f"errklein: {directory} is not a directory; name one of PATH, such as /usr/local/bin")
+    if path.is_symlink():
+        raise SystemExit(f"errklein: {path} exists already; no file was written")
+    write_new_files({path: _ERRBOT.format(python=shlex.quote(sys.executable))})
+    path.chmod(0o755)
+    sys.stdout.write(f"{path} runs errklein with errbot's options\n")
 
 
 def read_template(name: str) -> str:

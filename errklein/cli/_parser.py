@@ -104,6 +104,13 @@ examples:
   errklein import-errbot
   errklein import-errbot --data-dir /var/lib/errbot --trust pytz._UTC
 
+# errbot-command: write a command errbot that runs errklein
+Write a command `errbot` to the directory, so that systemd units and images for errbot run
+errklein without a change. It accepts errbot's options. An existing file is never overwritten.
+
+examples:
+  errklein errbot-command /usr/local/bin
+
 # export-errbot: write the stored values to shelves that errbot reads
 Write the stored values, the plugins' configurations and the blacklist to shelves (*.db) that
 errbot 6.2 reads, to go back to errbot. The bot must be stopped. Existing shelves are kept,
@@ -273,6 +280,7 @@ def _add_deliveries(add: Callable[..., Parser]) -> None:
 def _add_data(add: Callable[..., Parser]) -> None:
     importing = add("import-errbot", _CONFIG, _DATA, _TRUST)
     importing.add_argument("--force", action="store_true", help="replace values that are stored already")
+    add("errbot-command").add_argument("directory", metavar="DIR", help="a directory of PATH, such as /usr/local/bin")
     exporting = add("export-errbot", _CONFIG, _DATA)
     exporting.add_argument(
         "--directory", metavar="DIR", type=Path, help="the directory of the shelves (default: the data directory)"

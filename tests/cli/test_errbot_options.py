@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -88,3 +91,53 @@ class ErrbotCliTests(SynchronousTestCase):
         self.patch(sys, "stderr", io.StringIO())
         for arguments in (["-T", "-l"], ["--dance"], ["-c"], ["-c", "x", "run"]):
             self.assertEqual(self.assertRaises(SystemExit, cli.main, arguments).code, 2)
+
+
+class ErrbotCommandTests(SynchronousTestCase):
+    """`errklein errbot-command` writes a command `errbot`."""
+
+    def setUp(self) -> None:
+        """Create a directory for the command."""
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        self.command = self.directory / "errbot"
+        self.patch(sys, "stdout", io.StringIO())
+
+    def test_written(self) -> None:
+        """The command accepts errbot's options, in any directory and with any path of Python."""
+        python = self.directory / "a 'path'" / "python"
+        python.parent.mkdir()
+        python.symlink_to(sys.executable)
+        write_config(self.directory, {})
+        (self.directory / "errklein.py").write_text("raise SystemExit('imported from the current directory')")
+        with patch.object(sys, "executable", str(python)):
+            self.assertEqual(cli.main(["errbot-command", str(self.directory)]), 0)
+        environment = {"PYTHONPATH": os.pathsep.join(sys.path[1:] if sys.path[0] == "" else sys.path)}
+        for arguments, printed in ((["--version"], "errklein"), (["--storage-get", "Greeter"], "{}\n")):
+            ran = subprocess.run(
+                [self.command, *arguments],
+                cwd=self.directory,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            self.assertIn(printed, ran.stdout)
+
+    def test_existing(self) -> None:
+        """An existing command is never overwritten, not even a broken link."""
+        self.command.write_text("errbot's own")
+        exit_ = self.assertRaises(SystemExit, cli.main, ["errbot-command", str(self.directory)])
+        self.assertEqual(exit_.code, f"errklein: {self.command} exists already; no file was written")
+        self.assertEqual(self.command.read_text(), "errbot's own")
+        self.command.unlink()
+        self.command.symlink_to("missing")
+        self.assertRaises(SystemExit, cli.main, ["errbot-command", str(self.directory)])
+        self.assertTrue(self.command.is_symlink())
+
+    def test_missing_directory(self) -> None:
+        """A missing directory isn't created, since it is in no PATH."""
+        missing = self.directory / "missing"
+        exit_ = self.assertRaises(SystemExit, cli.main, ["errbot-command", str(missing)])
+        self.assertIn(f"{missing} is not a directory", str(exit_.code))
+        self.assertFalse(missing.exists())
