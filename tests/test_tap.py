@@ -240,7 +240,7 @@ class CommandLineTests(SynchronousTestCase):
             self.assertIn(f"`ss -ltnp 'sport = :{port}'` shows it", line)
 
     def test_configuration_without_endpoints(self) -> None:
-        """With a configuration, only the endpoints of --web, or of WEB, are opened; without one, the default endpoint is."""
+        """Only the endpoints of --web, or of WEB, are opened; with neither a configuration nor --network, the default one is."""
         endpoints: list[Any] = []
         self.patch(tap, "check_start", lambda *args, **kwargs: endpoints.append(list(args[3].web)))
         self.config()
@@ -254,8 +254,9 @@ class CommandLineTests(SynchronousTestCase):
         (self.directory / "config.py").unlink()
         self.make("errklein", "--network", "Null")
         self.make("errklein", "--network", "Null", "--web", "tcp:2")
+        self.make("-n", "errklein")
         with_config = [[], ["tcp:0", "tcp:1"], ["tcp:3", "tcp:4"], ["tcp:5"], ["tcp:6"]]
-        self.assertEqual(endpoints, [*with_config, ["tcp:3141:interface=127.0.0.1"], ["tcp:2"]])
+        self.assertEqual(endpoints, [*with_config, [], ["tcp:2"], ["tcp:3141:interface=127.0.0.1"]])
 
     def test_endpoints_in_the_configuration(self) -> None:
         """Errors about WEB and STATUS name the setting and its line; --web and --status take precedence."""

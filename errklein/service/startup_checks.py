@@ -44,11 +44,16 @@ class Listening:
     status_source: str = "--status"
 
     @classmethod
-    def of(cls, config: Config, web: Sequence[str] = (), status: str | None = None) -> Listening:
-        """Return the endpoints of the options --web and --status; without them, those of WEB and STATUS."""
+    def of(
+        cls, config: Config, web: Sequence[str] = (), status: str | None = None, network: str | None = None
+    ) -> Listening:
+        """Return the endpoints of the options --web and --status; without them, those of WEB and STATUS.
+
+        Without a configuration, and without the option --network, the web server has a default.
+        """
         settings = config.now
         return cls(
-            web or settings.WEB or ([DEFAULT_ENDPOINT] if config.path is None else []),
+            web or settings.WEB or ([DEFAULT_ENDPOINT] if config.path is None and network is None else []),
             settings.STATUS if status is None else status,
             "--web" if web else "WEB",
             "STATUS" if status is None else "--status",
