@@ -8,7 +8,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -19,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from errklein.backends.test import SentMessage, TestBackend
+from errklein.chat import Person
 from errklein.config import load_config
 from errklein.http_client import HTTPClients
 from errklein.journal import MemoryJournal
@@ -35,6 +35,7 @@ from errklein.testing._packages import share_packages
 from errklein.testing._pool import InlinePool
 from errklein.testing._reactor import TestReactor
 from errklein.testing._requests import UNSET, Requests
+from errklein.testing._sent import Sent
 from errklein.web import ClientResponse
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.wiring import wire
@@ -43,25 +44,6 @@ T = TypeVar("T")
 
 ADMIN = "@admin"
 """The administrator of a TestBot, who sends messages and commands unless the test names another sender."""
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A message that the bot sent.
-
-    ::
-
-        self.assertEqual(self.bot.messages, [Sent("#builds", "build 7: ok")])
-    """
-
-    to: str
-    """The recipient: a person such as "@admin", or a room such as "#builds"."""
-
-    text: str
-    """The text as a reader sees it, without Markdown."""
-
-    network: str = "test"
-    """The name of the network."""
 
 
 class LeftOver(AssertionError):
@@ -223,8 +205,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         """
         return [message.text for message in self.messages if message.to == name and network in (None, message.network)]
 
-    def say(self, text: str, frm: str = ADMIN, room: str | None = None, network: str | None = None) -> list[str]:
-        """Send a message to the bot or a room. Return the texts that the bot sends until it waits.
+    def say(self, text: str, frm: str = ADMIN, room: str | None = None, network: str | None = None) -> list[Sent]:
+        """Send a message to the bot or a room. Return all messages that the bot sends until it waits, as in `messages`.
 
         ::
 
@@ -239,23 +221,31 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         backend = self.backend if network is None else self.backends[network]
         self._begin()
         self._call(backend.receive, text, frm=frm, to=room)
-        replies = [message.text for message in self.messages[before:]]
+        sent = self.messages[before:]
         prefix = self.config.networks[backend.network].BOT_PREFIX
-        self._explanation = explain_replies(text, replies, prefix, self._log.failure)
-        return replies
+        self._explanation = explain_replies(text, sent, prefix, self._log.failure)
+        return sent
 
     def command(self, text: str, frm: str = ADMIN) -> str:
-        """Send a command to the bot directly, and return the reply.
+        """Send a command to the bot directly, and return the text of the reply.
+
+        ::
+
+            self.assertEqual(self.bot.command("!build 7"), "build 7 is running")
+
+        The reply is the one message to the sender. Messages to rooms and other people, and notices to administrators, don't count.
 
         :param text: The command with its prefix, such as "!build 7".
         :param frm: The sender; by default the administrator.
-        :raises AssertionError: The bot sends no message, or more than one; see `say` for these.
+        :raises AssertionError: The bot sends no reply, or more than one; see `say` for these.
         """
-        replies = self.say(text, frm)
+        sent, sender = self.say(text, frm), self.backend.build_identifier(frm)
+        name = sender.person if isinstance(sender, Person) else frm
+        replies = [message for message in sent if message.to == name and not message.is_notice]
         if len(replies) != 1:
-            cause = self.explanation() or explain_count(text, replies, self.waiting())
-            raise AssertionError(f"{cause}\nreplies: {replies!r}\n{self.report()}")
-        return replies[0]
+            cause = self._explanation or explain_count(text, replies, self.waiting())
+            raise AssertionError(f"{cause}\nmessages: {sent!r}\n{self.report()}")
+        return replies[0].text
 
     # Webhooks
 
@@ -334,7 +324,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return "\n".join(["Webhooks:", *self.webhooks, "Log:", *self._log.lines])
 
     def _keep(self, network: str, sent: SentMessage) -> None:
-        self.messages.append(Sent(str(sent.message.to), sent.text, network))
+        # Only notices are sent before other messages.
+        self.messages.append(Sent(str(sent.message.to), sent.text, network, is_notice=sent.message.priority))
 
     def _end(self) -> None:
         self.has_ended = True

@@ -174,7 +174,7 @@ class ReloadTests(PluginFiles):
         new_gate.callback(None)
         self.assertEqual(self.successResultOf(in_flight).text, "1")
         self.assertEqual(self.successResultOf(after).text, "2")
-        self.assertEqual(len([route for route in bot.routes if "/slow" in route]), 1)
+        self.assertEqual(len([one for one in bot.webhooks if "/slow" in one]), 1)
 
     def test_requests_during_reload_wait_for_new_code(self) -> None:
         """Requests and commands during the activation of new code wait for it."""

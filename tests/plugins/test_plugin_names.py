@@ -203,7 +203,7 @@ class HiddenNameTests(PluginTestCase):
     def test_webhook_called_name(self) -> None:
         """A webhook named `name` belongs to its plugin, and is removed with it."""
         self.assertEqual(self.post("/name").text, "hooked")
-        self.assertIn("POST, GET, HEAD /name -> Hidden:name", self.bot.routes)
+        self.assertIn("POST, GET, HEAD /name -> Hidden:name", self.bot.webhooks)
         self.command("!plugin deactivate Hidden")
         self.assertEqual(self.post("/name").status, 404)
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, botcmd, webhook
 from errklein.plugins.plugin import PluginError
-from errklein.testing import ADMIN, LeftOver, TestBot
+from errklein.testing import ADMIN, LeftOver, Sent, TestBot
 
 
 class Clockwork(BotPlugin):
@@ -43,6 +43,18 @@ class Clockwork(BotPlugin):
         yield "one"
         yield "two"
 
+    @botcmd
+    def announce(self, msg: Any, args: str) -> str:
+        """Send messages to others, too."""
+        self.only_others(msg, args)
+        self.warn_admins("something is wrong")
+        return "announced"
+
+    @botcmd
+    def only_others(self, msg: Any, args: str) -> None:
+        """Send no reply."""
+        self.send(self.build_identifier("#testroom"), "for all")
+
     @webhook
     def later(self, payload: Any) -> Deferred[str]:
         answer: Deferred[str] = Deferred()
@@ -71,9 +83,32 @@ class TestBotTests(SynchronousTestCase):
         """`command` requires exactly one reply and shows the others; `say` accepts any number."""
         error = self.assertRaises(AssertionError, self.bot.command, "!twice")
         self.assertIn("2 replies instead of one; bot.say() returns any number of them", str(error))
-        self.assertIn("replies: ['one', 'two']", str(error))
+        self.assertIn("messages: [Sent('@admin', 'one'), Sent('@admin', 'two')]", str(error))
         self.assertEqual(self.bot.say("!twice"), ["one", "two"])
         self.assertEqual(self.bot.say("good morning"), [])
+
+    def test_messages_to_others(self) -> None:
+        """The reply of `command` is the message to the sender; messages to rooms and notices to administrators don't count."""
+        self.assertEqual(self.bot.command("!announce"), "announced")
+        self.assertEqual(self.bot.command("!announce", frm="@alice"), "announced")
+        self.assertEqual(self.bot.sent_to(ADMIN), ["something is wrong", "announced", "something is wrong"])
+        error = self.assertRaises(AssertionError, self.bot.command, "!only others")
+        self.assertIn("no replies instead of one", str(error))
+        self.assertIn("Sent('#testroom', 'for all')", str(error))
+
+    def test_messages_are_texts(self) -> None:
+        """`say` and `messages` have the same objects: texts with recipient and network."""
+        said = self.bot.say("!twice", frm="@alice")
+        self.assertEqual(said, self.bot.messages)
+        self.assertEqual([one.to for one in said], ["@alice", "@alice"])
+        self.assertEqual((said[0].text, said[0].network), ("one", "test"))
+        self.assertIs(type(said[0].text), str)
+        self.assertEqual(said[0], Sent("@alice", "one"))
+        for other in (Sent("@bob", "one"), Sent("@alice", "two"), Sent("@alice", "one", "libera"), "two", 1):
+            self.assertNotEqual(said[0], other)
+            self.assertFalse(said[0] == other)
+        self.assertIn("one", self.bot.messages)
+        self.assertEqual(repr(Sent("#a", "b", "libera")), "Sent('#a', 'b', 'libera')")
 
     def test_others_than_admins(self) -> None:
         """The sender is an administrator unless the test names another one."""

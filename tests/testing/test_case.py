@@ -240,9 +240,9 @@ class FailureTests(SynchronousTestCase):
         for text, begin in (
             (
                 "whoami here",
-                "whoami here: not a command without the prefix; did you mean !whoami here?\nreplies: []\nWebhooks:",
+                "whoami here: not a command without the prefix; did you mean !whoami here?\nmessages: []\nWebhooks:",
             ),
-            ("!silent", "!silent: no replies instead of one; bot.say() returns any number of them\nreplies: []"),
+            ("!silent", "!silent: no replies instead of one; bot.say() returns any number of them\nmessages: []"),
         ):
             ((_, said),) = self.run_case(lambda case, text=text: case.command(text)).errors
             self.assertIn(f"AssertionError: {begin}", said)

@@ -1,7 +1,6 @@
 """Tests of the recipes: each source's requests, signed as the source signs them, with a wrong secret, and repeated."""
 
 import hmac
-import os
 import runpy
 from pathlib import Path
 
@@ -41,14 +40,7 @@ def stripe(body, secret, now):
 class RecipesTests(PluginTestCase):
     plugin_dirs = (HERE,)
     config = {"CHATROOM_PRESENCE": ("#ops",), "WEBHOOKS": WEBHOOKS}
-
-    def setUp(self):
-        """Set the secrets before the plugins are activated."""
-        for options in WEBHOOKS.values():
-            name = options["secret"].removeprefix("env:")
-            self.addCleanup(os.environ.pop, name)
-            os.environ[name] = SECRET
-        return super().setUp()
+    secrets = {options["secret"].removeprefix("env:"): SECRET for options in WEBHOOKS.values()}
 
     def send(self, path, file, sign, headers, secret=SECRET):
         """Send the request, and return the status of the response, after the handler has run."""

@@ -11,7 +11,7 @@ class ReleasesTests(PluginTestCase):
         before = len(self.bot.messages)
         self.bot.say(text)
         self.bot.advance(0)
-        return [message.text for message in self.bot.messages[before:]]
+        return self.bot.messages[before:]
 
     def test_main(self):
         """The main branch is tested automatically; then it can be shipped."""
