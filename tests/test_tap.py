@@ -188,7 +188,7 @@ class CommandLineTests(SynchronousTestCase):
                 "BACKEND: unknown backend 'Irk'; did you mean 'IRC'? Available: IRC,",
                 "(config.py line 1)",
             ),
-            ("\nBACKEND = 'Matrix'\n", [], "BACKEND: unknown backend 'Matrix'. Available: IRC,", "(config.py line 2)"),
+            ("\nBACKEND = 'Zephyr'\n", [], "BACKEND: unknown backend 'Zephyr'. Available: IRC,", "(config.py line 2)"),
             (
                 "BACKEND = 'Null'\n",
                 ["--network", "Irk"],

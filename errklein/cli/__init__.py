@@ -73,9 +73,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         known.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if known.command == "init":
         return init(Path(known.directory))
-    if known.command == "config-template":
-        sys.stdout.write((files("errklein") / "compat" / "errbot_package" / "config-template.py").read_text("utf-8"))
-        return 0
     if known.command == "new-plugin":
         if known.name is None:
             new_plugin_wizard(known.directory)
@@ -85,10 +82,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if known.command == "errbot-command":
         write_errbot_command(Path(known.directory))
         return 0
-    if known.command == "check":
+    if known.command == "check" or (known.command == "config" and known.what == "check"):
         check(known)
-    if known.command == "backends":
-        return backends(known.config)
+    if known.command == "config":
+        return print_config(known)
+    if known.command == "network":
+        from errklein.cli._networks import check_networks, list_networks
+
+        if known.what == "list":
+            return list_networks(known.config)
+        check_networks(known.config, known.data_dir, known.name)
     if known.command == "sign":
         from errklein.cli._sign import sign
 
@@ -122,16 +125,28 @@ def check(known: argparse.Namespace) -> NoReturn:
     check(known.config, known.plugin_dir, known.data_dir, found_before=len(problems), strict=known.strict)
 
 
-def backends(config_file: str | None) -> int:
-    """Print the names of the backends: errklein's own, installed ones, and those in BOT_EXTRA_BACKEND_DIR."""
-    from errklein.compat.backends.finding import network_plugs
-    from errklein.config import BACKENDS
-    from errklein.service import errors_end_program, load_with_options
+def print_config(known: argparse.Namespace) -> int:
+    """Run `errklein config template` or `errklein config show`, with the options of `errklein run`. Return the exit status."""
+    if known.what == "template":
+        sys.stdout.write((files("errklein") / "compat" / "errbot_package" / "config-template.py").read_text("utf-8"))
+        return 0
+    from errklein.config.shown import shown_settings
+    from errklein.logs import escape
+    from errklein.service import Listening, errors_end_program, load_with_options
 
     with errors_end_program():
-        config = load_with_options(config_file)
-    names = {*BACKENDS, *(plug.name for plug in network_plugs(config))}
-    sys.stdout.write("".join(f"{name}\n" for name in sorted(names)))
+        config = load_with_options(known.config, known.network, known.data_dir, known.plugin_dir)
+    listening = Listening.of(config, known.web, known.status)
+    given = {
+        "BACKEND": ("--network", known.network),
+        "BOT_DATA_DIR": ("--data-dir", known.data_dir),
+        "WEB": (listening.web_source, known.web),
+        "STATUS": (listening.status_source, known.status),
+    }
+    options = {
+        name: (option, getattr(listening, name.lower(), value)) for name, (option, value) in given.items() if value
+    }
+    sys.stdout.write("".join(f"{escape(line)}\n" for line in shown_settings(config, options)))
     return 0
 
 

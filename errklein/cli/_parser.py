@@ -16,6 +16,7 @@ _EXAMPLES = """\
 examples:
   errklein init bot          create a bot in the folder bot
   errklein check             check ./config.py and the plugins
+  errklein network check     check that the bot can connect to its networks
   errklein run --watch       run the bot, and reload plugins when they change
   errklein run --help        show the options of a command, here of run
 
@@ -40,11 +41,14 @@ Existing files are never overwritten.
 examples:
   errklein init bot
 
-# config-template: print a config.py with all settings
-Print a config.py with all settings, their defaults and their meaning.
+# config: show or check the configuration, or print a template
+Show the configuration as it is used, check it, or print a config.py with all settings.
 
 examples:
-  errklein config-template > config.py
+  errklein config show
+  errklein config show --config /etc/errklein/config.py --network Text
+  errklein config check --strict
+  errklein config template > config.py
 
 # new-plugin: create a plugin with tests
 Create a plugin with tests, in a folder of its own. Without --name, the name and the
@@ -57,7 +61,8 @@ examples:
 # check: check the configuration and the plugins, without starting the bot
 Load the configuration and the plugins, and print each plugin with its commands and
 webhooks, problems and warnings. No plugin is activated, nothing is installed and no
-network is contacted. The exit status is 1 if there is a problem.
+network is contacted. The exit status is 1 if there is a problem. `errklein config check`
+does the same.
 
 examples:
   errklein check --strict
@@ -65,12 +70,16 @@ examples:
 
 # run: run the bot in the foreground
 
-# backends: list the available backends
-List the backends that BACKEND may name: those of errklein, of installed packages, and in
-BOT_EXTRA_BACKEND_DIR.
+# network: list the chat networks, or check that the bot can use them
+List the networks that are configured, those that BACKEND may name, and packages with
+others; or connect to a network with the configured identity, say what is missing or wrong,
+and disconnect. No room is joined and no message sent, and the bot may run meanwhile. The
+exit status of a check is 1 if the bot can't use a network.
 
 examples:
-  errklein backends
+  errklein network list
+  errklein network check
+  errklein network check libera --config /etc/errklein/config.py
 
 # sign: sign a request, to test a webhook that verifies its source
 Print a curl command that posts the file with the signature of a source such as github. The
@@ -190,12 +199,15 @@ def _add(commands: argparse._SubParsersAction[Parser], name: str, *parents: Any,
     )
 
 
-def _add_actions(command: Parser) -> Callable[..., Parser]:
-    """Return a function that adds an action of the command: its name, the summary, and parents with options."""
+def _add_actions(command: Parser, *common: Any) -> Callable[..., Parser]:
+    """Return a function that adds an action of the command: its name, the summary, and parents with options.
+
+    :param common: the parents of each action.
+    """
     actions = command.add_subparsers(dest="what", required=True, metavar="ACTION", title="actions")
 
     def add(name: str, text: str, *parents: Any) -> Parser:
-        description, parents = f"{text[0].upper()}{text[1:]}.", (*parents, _CONFIG, _DATA)
+        description, parents = f"{text[0].upper()}{text[1:]}.", (*parents, *common)
         return actions.add_parser(name, help=text, description=description, parents=parents)
 
     return add
@@ -204,7 +216,6 @@ def _add_actions(command: Parser) -> Callable[..., Parser]:
 def _add_new_files(add: Callable[..., Parser]) -> None:
     init = add("init")
     init.add_argument("directory", metavar="DIR", help="the directory; created if it is missing")
-    add("config-template")
     plugin = add("new-plugin")
     plugin.add_argument(
         "directory",
@@ -218,19 +229,22 @@ def _add_new_files(add: Callable[..., Parser]) -> None:
 
 
 def _add_running(add: Callable[..., Parser]) -> None:
-    check = add("check", _CONFIG, _DATA)
-    check.add_argument(
-        "--plugin-dir",
-        "-p",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help="a directory with more plugins; may be given several times",
-    )
-    check.add_argument("--strict", action="store_true", help="exit with status 1 if there is a warning, too")
+    add("check", _CONFIG, _DATA, _PLUGINS, _STRICT)
     run = add("run", add_help=False, allow_abbrev=False)
     run.add_argument("--reactor", help=argparse.SUPPRESS)
-    add("backends", _CONFIG)
+    add_action = _add_actions(add("network"), _CONFIG)
+    add_action("list", "print the networks that are configured, available, or can be installed")
+    checking = add_action("check", "connect to networks, print what is missing or wrong, and disconnect", _DATA)
+    checking.add_argument(
+        "name", metavar="NAME", nargs="?", help="the network's name in NETWORKS, or BACKEND (default: all)"
+    )
+    add_action = _add_actions(add("config"))
+    showing = add_action("show", "print each setting with its value and its source", _CONFIG, _DATA, _PLUGINS)
+    showing.add_argument("--network", "-n", metavar="NAME", help="as of `errklein run`")
+    showing.add_argument("--web", "-w", metavar="ENDPOINT", action="append", default=[], help="as of `errklein run`")
+    showing.add_argument("--status", metavar="ENDPOINT", help="as of `errklein run`")
+    add_action("check", "check the configuration and the plugins", _CONFIG, _DATA, _PLUGINS, _STRICT)
+    add_action("template", "print a config.py with all settings, their defaults and their meaning")
 
 
 def _add_sign(add: Callable[..., Parser]) -> None:
@@ -254,7 +268,7 @@ def _add_sign(add: Callable[..., Parser]) -> None:
 def _add_deliveries(add: Callable[..., Parser]) -> None:
     as_json = _parent("--json", action="store_true", help="print each delivery as a line of JSON")
     ids = _parent("ids", metavar="ID", nargs="+", type=_delivery_id, help="the id of a delivery")
-    add = _add_actions(add("deliveries"))
+    add = _add_actions(add("deliveries"), _CONFIG, _DATA)
     words = (
         "Plugin:method or Plugin; states; since TIME, until TIME, status STATUS, reason TEXT, source-id ID, before ID, "
         "limit COUNT"
@@ -304,7 +318,7 @@ def _add_data(add: Callable[..., Parser]) -> None:
         "--with-deliveries", action="store_true", help="also restore deliveries and messages, paused"
     )
     add("release-messages", _CONFIG, _DATA)
-    add = _add_actions(add("storage"))
+    add = _add_actions(add("storage"), _CONFIG, _DATA)
     namespace = _parent("namespace", metavar="NAMESPACE", help="the name of the plugin; core for the bot's own values")
     getting = add("get", "print the values as a Python dict", namespace)
     getting.add_argument("--missing-ok", action="store_true", help="print {} for an unknown namespace")
@@ -340,6 +354,15 @@ _CONFIG = _parent(
     "--config", "-c", metavar="FILE", help="the configuration (default: ./config.py, or the built-in defaults)"
 )
 _DATA = _parent("--data-dir", "-d", metavar="DIR", help="the data directory (default: BOT_DATA_DIR)")
+_PLUGINS = _parent(
+    "--plugin-dir",
+    "-p",
+    metavar="DIR",
+    action="append",
+    default=[],
+    help="a directory with more plugins; may be given several times",
+)
+_STRICT = _parent("--strict", action="store_true", help="exit with status 1 if there is a warning, too")
 _TRUST = _parent(
     "--trust",
     metavar="NAME",

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.new_plugin is not None:
         return cli.main(["new-plugin", options.new_plugin])
     if options.list:
-        return cli.main(["backends", *config])
+        return cli.main(["network", "list", *config])
     if options.restore is not None:
         return cli.main(["restore", *config, *([options.restore] if options.restore else [])])
     for action in ("get", "set", "merge"):
@@ -73,7 +73,7 @@ def _parser() -> Parser:
     modes.add_argument(
         "-r", "--restore", metavar="FILE", nargs="?", const="", help="restore a backup into an empty bot"
     )
-    modes.add_argument("-l", "--list", action="store_true", help="list the available backends")
+    modes.add_argument("-l", "--list", action="store_true", help="list the networks")
     modes.add_argument("--new-plugin", metavar="DIR", nargs="?", const=".", help="create a plugin with tests")
     modes.add_argument(
         "-i", "--init", metavar="DIR", nargs="?", const=".", help="create a config.py and an example of a plugin"

@@ -61,6 +61,7 @@ class Config:
         self._sources: Mapping[str, str] = {}
         self._left_to_plugins: Mapping[str, ConfigError] = {}
         self._overridden: Collection[str] = ()
+        self._given: frozenset[str] = frozenset()
         self._changes = 0
         self._now: tuple[int, SimpleNamespace] | None = None
         for name, value in settings.items():
@@ -94,6 +95,11 @@ class Config:
     def path(self) -> Path | None:
         """The absolute path of the config.py; None without one."""
         return self._path
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The names of the settings that the config.py sets, without those that options override."""
+        return self._given
 
     def directories(self, setting: str) -> list[str]:
         """Return the directories of BOT_EXTRA_PLUGIN_DIR or BOT_EXTRA_BACKEND_DIR as absolute paths.
@@ -178,6 +184,7 @@ def load_config(
     if path is not None:
         path = path.resolve()
         settings = {name: value for name, value in vars(run_config(path)).items() if not name.startswith("_")}
+    names = frozenset(settings)
     of_errbot = "BACKEND" in settings and is_of_plugin("NETWORKS", settings.get("NETWORKS"))
     settings |= overrides
     if "BACKEND" in overrides and not of_errbot:
@@ -187,6 +194,7 @@ def load_config(
     except ConfigError as error:
         raise _with_line(error, path, overrides) from None
     config._overridden = frozenset(overrides)
+    config._given = names - config._overridden
     return config
 
 

@@ -27,6 +27,9 @@ class ConfigSource:
     A setting that is assigned several times has no line, since which of them counts may depend on a condition.
     """
 
+    of_environment: frozenset[str] = frozenset()
+    """The names whose values the file reads from the environment, in the assignment itself."""
+
     names_read: frozenset[str] = frozenset()
     """The names whose values the file itself uses."""
 
@@ -43,7 +46,8 @@ class ConfigSource:
         assigned = [*_assignments(tree), *_keys_of_networks(tree)]
         times = Counter(setting for setting, _ in assigned)
         lines = {setting: line for setting, line in assigned if times[setting] == 1}
-        return cls(path, lines, frozenset(name.id for name in names if isinstance(name.ctx, ast.Load)))
+        read = frozenset(name.id for name in names if isinstance(name.ctx, ast.Load))
+        return cls(path, lines, frozenset(_from_environment(tree)), read)
 
     def place(self, setting: str, network: str = "") -> str:
         """Return the file and line of a setting, such as "config.py line 12"; the file alone if the line isn't known."""
@@ -64,6 +68,14 @@ def _assignments(tree: ast.AST) -> Iterator[tuple[tuple[str, str], int]]:
             yield ("", node.asname or node.name), node.lineno
         elif not isinstance(node, _SCOPES):
             waiting += ast.iter_child_nodes(node)
+
+
+def _from_environment(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and {"environ", "getenv"} & {
+            getattr(part, "attr", getattr(part, "id", "")) for part in ast.walk(node.value)
+        }:
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
 
 
 def _keys_of_networks(tree: ast.AST) -> Iterator[tuple[tuple[str, str], int]]:

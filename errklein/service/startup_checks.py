@@ -133,7 +133,7 @@ def check_config(config: Config) -> None:
     """Raise ConfigError or StorageError if the backends, the storage or Sentry can't be used as configured."""
     for view in config.networks.values():
         with located_errors(config, view):
-            _check_network(view)
+            check_network(view)
     # Imported late, so that problems of the environment are reported first.
     from errklein.compat.storages import check_storage
 
@@ -161,7 +161,8 @@ def network_warnings(config: Config) -> Iterator[str]:
             yield from settings.all_warnings(view)
 
 
-def _check_network(view: Config) -> None:
+def check_network(view: Config) -> None:
+    """Raise ConfigError if the settings of a network are invalid, or its backend is missing."""
     settings = _settings_of(view)
     if view.BACKEND == "IRC":
         from errklein.backends.irc.connection import trusted

@@ -80,7 +80,7 @@ class Commands(SynchronousTestCase):
 
     def test_config_template(self) -> None:
         """The printed configuration is valid."""
-        self.assertEqual(cli.main(["config-template"]), 0)
+        self.assertEqual(cli.main(["config", "template"]), 0)
         self.directory.mkdir()
         (self.directory / "printed.py").write_text(self.out.getvalue())
         self.patch(sys, "path", list(sys.path))

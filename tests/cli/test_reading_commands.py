@@ -21,8 +21,11 @@ from tests.processes import ERRKLEIN, LIMIT, ROOT, Program, run, write_config, w
 
 COMMANDS = (
     ("check",),
-    ("backends",),
-    ("config-template",),
+    ("config", "check"),
+    ("config", "show"),
+    ("config", "template"),
+    ("network", "list"),
+    ("network", "check"),
     ("storage", "get", "Keeper"),
     ("deliveries", "list"),
     ("deliveries", "show", "1"),
@@ -164,7 +167,7 @@ class OtherUserTests(SynchronousTestCase):
 
     CALL = """
 import os, sys
-import errklein.backends.base
+import errklein.backends.base, errklein.service._endpoint_check
 from errklein import cli
 from errklein.cli import _check, _data, _deliveries, errbot_options
 user, *arguments = sys.argv[1:]

@@ -1,4 +1,4 @@
-"""The template that `errklein config-template` prints, which is also `errbot.config-template`."""
+"""The template that `errklein config template` prints, which is also `errbot.config-template`."""
 
 from __future__ import annotations
 

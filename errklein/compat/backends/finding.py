@@ -15,6 +15,21 @@ from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugFile
 from errklein.text.suggestions import did_you_mean
 
+PACKAGES = {
+    "APRS": "err-aprs-backend",
+    "Discord": "err-backend-discord",
+    "Matrix": "errbot-backend-matrix",
+    "Mattermost": "err-backend-mattermost",
+    "SlackV3": "errbot-backend-slackv3",
+}
+"""Backends written for errbot, by the name for BACKEND, with the packages on PyPI that have them."""
+
+_OTHER_NAMES = {"slack": "SlackV3", "slack_rtm": "SlackV3", "slackrtm": "SlackV3"}
+"""Names of earlier backends, in lower case, with those of PACKAGES."""
+
+_OF_ERRBOT = ("Telegram", "XMPP")
+"""Backends that are part of errbot, and that no package has."""
+
 GROUPS = ("errbot.backend_plugins", "errklein.backends")
 """The entry point groups in which distributions offer networks."""
 
@@ -37,7 +52,7 @@ def find_network(config: Any) -> PlugFile:
     plug = plugs.get(wanted) or by_small_name.get(wanted.lower())
     if plug is None:
         known = (*BACKENDS, *sorted(plugs))
-        meant = did_you_mean(wanted, known) or "."
+        meant = _how_to_get(wanted) or did_you_mean(wanted, known) or "."
         broken = "".join(f" {problem}." for problem in unreadable)
         raise ConfigError(
             f"BACKEND: unknown backend {wanted!r}{meant}{broken} Available: {', '.join(known)}; others are found in "
@@ -51,6 +66,24 @@ def find_network(config: Any) -> PlugFile:
     return plug
 
 
+def _how_to_get(wanted: str) -> str:
+    """Return the end of a sentence about a missing backend whose package is known, or which has none; else ""."""
+    by_small_name = {name.lower(): name for name in (*PACKAGES, *_OF_ERRBOT)} | _OTHER_NAMES
+    name = by_small_name.get(wanted.lower(), "")
+    if name in PACKAGES:
+        then = f", and set BACKEND = {name!r}" if name.lower() != wanted.lower() else ""
+        return f"; install the package {PACKAGES[name]} into errklein's virtualenv{then}."
+    return f"; {name} is a part of errbot, which errklein doesn't have yet, and no package has it." if name else ""
+
+
+def network_class(plug: PlugFile) -> type[ErrBot]:
+    """Load the module of a backend, and return its class; raise ConfigError if it can't be loaded."""
+    try:
+        return plugin_class(load_module(plug), ErrBot, plug.name)[0]
+    except PluginLoadError as error:
+        raise ConfigError(f"BACKEND: {error}") from error
+
+
 def make_network(reactor: Any, config: Any) -> ThreadedNetwork:
     """Create the network that BACKEND names.
 
@@ -59,7 +92,7 @@ def make_network(reactor: Any, config: Any) -> ThreadedNetwork:
     plug = find_network(config)
 
     def make(config: Any) -> ErrBot:
-        cls, _ = plugin_class(load_module(plug), ErrBot, plug.name)
+        cls = network_class(plug)
         made = cls(config)
         if made.mode is None:
             raise TypeError(f'the mode of {cls.__name__} is None; expected a word such as "irc"')
@@ -67,8 +100,8 @@ def make_network(reactor: Any, config: Any) -> ThreadedNetwork:
 
     try:
         return ThreadedNetwork(reactor, config, make)
-    except PluginLoadError as error:
-        raise ConfigError(f"BACKEND: {error}") from error
+    except ConfigError:
+        raise
     except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split()) or "without a message"
         raise ConfigError(f"BACKEND: {plug.name!r} failed to start ({type(error).__name__}: {reason})") from error

@@ -1,6 +1,6 @@
 """A configuration with every setting of errklein.
 
-Write it to a file with `errklein config-template > config.py`, change what you need, and check the result with
+Write it to a file with `errklein config template > config.py`, change what you need, and check the result with
 `errklein check --config config.py`. A setting in a comment shows its default; indented lines in comments are examples.
 """
 
@@ -10,7 +10,7 @@ import logging
 # Networks
 
 # The chat network: "Text" (the terminal), "IRC", "Null" (only webhooks), "Test" (only tests), or the name of an
-# installed backend or of one in BOT_EXTRA_BACKEND_DIR. `errklein backends` lists them.
+# installed backend or of one in BOT_EXTRA_BACKEND_DIR. `errklein network list` lists them.
 # BACKEND = "Text"
 
 # The bot's account. The keys depend on the network: IRC requires nickname and server, "Text" and "Test" may have a

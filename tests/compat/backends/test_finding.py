@@ -48,6 +48,22 @@ class FindingTests(PluginFilesTestCase):
         for fragment in ("'Slack'", "IRC, Null, Test, Text, Forever, Looping, Once", "BOT_EXTRA_BACKEND_DIR"):
             self.assertIn(fragment, line)
 
+    def test_packages(self) -> None:
+        """The error about a backend that isn't installed names the package that has it, if there is one."""
+        for name, then in (
+            ("SlackV3", "install the package errbot-backend-slackv3 into errklein's virtualenv."),
+            ("slack", "package errbot-backend-slackv3 into errklein's virtualenv, and set BACKEND = 'SlackV3'."),
+            ("discord", "install the package err-backend-discord into errklein's virtualenv."),
+            ("XMPP", "XMPP is a part of errbot, which errklein doesn't have yet, and no package has it."),
+            ("Telegram", "Telegram is a part of errbot, which errklein doesn't have yet, and no package has it."),
+            ("Irk", "did you mean 'IRC'?"),
+        ):
+            line = self.refusal(self.config(name))
+            self.assertTrue(
+                line.startswith(f"BACKEND: unknown backend {name!r}; {then if name == 'Irk' else ''}"), line
+            )
+            self.assertIn(f"{then} Available: IRC, Null, ", line)
+
     def test_without_admins(self) -> None:
         """A third-party backend needs BOT_ADMINS."""
         self.assertIn("BOT_ADMINS is missing", self.refusal(self.config("Once", FIXTURES, BOT_ADMINS=())))

@@ -1,0 +1,143 @@
+"""The command `errklein network`."""
+
+from __future__ import annotations
+
+import io
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import cli
+from tests import needs_network
+from tests.compat.backends.legacy_network import FIXTURES
+from tests.processes import ERRKLEIN, run, write_config
+
+
+class ListTests(SynchronousTestCase):
+    """`errklein network list`."""
+
+    def test_list(self) -> None:
+        """The list has the configured networks, the available ones with their files, and packages of others."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        write_config(directory, {"NETWORKS": {"ops": {"BACKEND": "Null"}}, "BOT_EXTRA_BACKEND_DIR": str(FIXTURES)})
+        out = io.StringIO()
+        self.patch(sys, "stdout", out)
+        self.assertEqual(cli.main(["network", "list", "--config", str(directory / "config.py")]), 0)
+        configured, available, missing = out.getvalue().split(":\n")[1:]
+        self.assertEqual(configured, "  ops  Null\navailable")
+        lines = dict(line.split(None, 1) for line in available.splitlines()[:-1])
+        self.assertLess({"IRC", "Null", "Test", "Text", "Once"}, lines.keys())
+        self.assertIn(str(FIXTURES), lines["Once"])
+        self.assertIn("SlackV3     pip install errbot-backend-slackv3\n", missing)
+
+
+class CheckTests(SynchronousTestCase):
+    """`errklein network check`."""
+
+    def setUp(self) -> None:
+        """Make a directory."""
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+
+    def check(self, settings: dict[str, object], *names: str) -> tuple[int, str]:
+        """Return the exit status and the output."""
+        write_config(self.directory, settings)
+        done = run(ERRKLEIN, "network", "check", *names, cwd=self.directory)
+        self.assertNotIn("Traceback", done.stderr)
+        self.assertEqual([path.name for path in self.directory.iterdir()], ["config.py"])
+        return done.returncode, done.stdout + done.stderr
+
+    def test_networks_without_server(self) -> None:
+        """For Null and Test, nothing can be wrong; Text needs a terminal. Without a name, all networks are checked."""
+        networks = {"hooks": {"BACKEND": "Null"}, "console": {"BACKEND": "Text"}, "tests": {"BACKEND": "Test"}}
+        self.assertEqual(
+            self.check({"NETWORKS": networks}),
+            (
+                1,
+                (
+                    "hooks: nothing to connect to: the bot only serves webhooks\n"
+                    "problem: console: Text needs a terminal, and standard input isn't one\n"
+                    "tests: nothing to connect to: for tests of plugins\n"
+                ),
+            ),
+        )
+        self.assertEqual(self.check({"NETWORKS": networks}, "hooks")[0], 0)
+
+    def test_mistakes(self) -> None:
+        """An unknown name has a suggestion; an invalid setting of a network, or a missing backend, is a problem."""
+        for settings, name, expected in (
+            (
+                {"BACKEND": "Null"},
+                "nul",
+                "errklein: unknown network 'nul'; did you mean 'null'? Configured networks: null",
+            ),
+            ({"BACKEND": "Slack"}, "slack", "problem: slack: BACKEND: unknown backend 'Slack'; install the package"),
+            (
+                {"BACKEND": "Broken", "BOT_EXTRA_BACKEND_DIR": str(self.directory)},
+                "Broken",
+                "No module named 'missing'",
+            ),
+            (
+                {"BACKEND": "IRC", "BOT_IDENTITY": {"nickname": "a", "server": "b", "port": 0}},
+                "IRC",
+                "problem: irc: BOT_IDENTITY: 'port' is 0; expected a number from 1 to 65535 (config.py line",
+            ),
+        ):
+            (self.directory / "Broken.plug").write_text("[Core]\nName = Broken\nModule = broken\n")
+            (self.directory / "broken.py").write_text("import missing\n")
+            self.addCleanup((self.directory / "broken.py").unlink, missing_ok=True)
+            write_config(self.directory, {"BOT_ADMINS": ("alice",), **settings})
+            done = run(ERRKLEIN, "network", "check", name, cwd=self.directory)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(expected, done.stdout + done.stderr)
+
+    def test_irc(self) -> None:
+        """On IRC, the check registers; a nick in use is a problem, unless a bot runs in the data directory."""
+        needs_network()
+        lines: list[str] = []
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection, connection.makefile("rw", newline="\r\n") as stream:
+                    for line in stream:
+                        lines.append(line.strip())
+                        command, _, nick = line.strip().partition(" ")
+                        if nick == "taken":
+                            stream.write(":irc.example 433 * taken :Nickname is already in use\r\n")
+                        elif command == "NICK":
+                            stream.write(f":irc.example 001 {nick} :Welcome\r\n")
+                        stream.flush()
+                        if command == "QUIT":
+                            break
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            thread = threading.Thread(target=serve, daemon=True)
+            thread.start()
+            port = listener.getsockname()[1]
+            for nick, status, expected in (
+                ("free", 0, f"irc: 127.0.0.1:{port} accepts the bot as free\n"),
+                (
+                    "taken",
+                    1,
+                    f"problem: irc: 127.0.0.1:{port} accepts the bot as taken_, since the nick taken is in use",
+                ),
+            ):
+                identity = {"nickname": nick, "server": "127.0.0.1", "port": port}
+                settings = {"BACKEND": "IRC", "BOT_IDENTITY": identity, "BOT_ADMINS": ("me",)}
+                result = self.check({**settings, "CHATROOM_PRESENCE": ("#ops",)}, "irc")
+                self.assertEqual((result[0], result[1][: len(expected)]), (status, expected))
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(20)
+        self.assertLess({line.split()[0] for line in lines}, {"CAP", "NICK", "USER", "QUIT", "PING"})
+        self.assertEqual(
+            self.check(settings),
+            (1, f"problem: irc: 127.0.0.1:{port}: Connection was refused by other side: 111: Connection refused.\n"),
+        )
