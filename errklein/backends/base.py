@@ -245,6 +245,7 @@ class LocalBackend:
     person_type: ClassVar[type[LocalPerson]] = LocalPerson
     occupant_type: ClassVar[type[LocalOccupant]] = LocalOccupant
     room_type: ClassVar[type[LocalRoom]] = LocalRoom
+    build_message = staticmethod(Message)
 
     def __init__(self, reactor: Any, config: Any) -> None:
         self.network: str = config.network
@@ -296,7 +297,9 @@ class LocalBackend:
             to = message.to
         elif isinstance(to, LocalOccupant):
             to = self.person_named(to.person)
-        return Message(text, frm=self.bot_identifier, to=to, parent=message if threaded else None)
+        reply = self.build_message(text)
+        reply.frm, reply.to, reply.parent = self.bot_identifier, to, message if threaded else None
+        return reply
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
         """Put the person's name, as `@name`, before the text."""

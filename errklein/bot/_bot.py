@@ -26,6 +26,7 @@ from errklein.bot._stored_messages import restore_messages
 from errklein.bot._streams import Streams
 from errklein.bot._webhook_notices import WebhookNotices
 from errklein.chat import Identifier
+from errklein.commands import documentation, with_prefix
 from errklein.config import Config, configuration_warnings
 from errklein.dispatch import Dispatcher, Networks, process_template
 from errklein.journal import DeliveryQueue, RetryPolicy
@@ -34,7 +35,7 @@ from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.repos import BotRepoManager, Downloads
 from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks
-from errklein.ports import Backend
+from errklein.ports import Backend, BackendEvents
 from errklein.running.workers import Workers
 
 Phase = Literal["starting", "running", "stopping"]
@@ -81,13 +82,14 @@ class Bot:
         self.callbacks = Callbacks(reactor, workers.others, self.queues, self.plugin_manager.callbacks)
         self.sending = sending = self.make_sending()
         settled = self.plugin_manager.when_settled
-        dispatcher = Dispatcher(reactor, networks, workers, sending.deliver, sending.send, settled)
+        send = lambda *sent: sending.send(*sent)  # noqa: E731, PLW0108 - plugins may replace it
+        dispatcher = Dispatcher(reactor, networks, workers, sending.deliver, send, settled)
         self.dispatcher, self.registry, self.filters = dispatcher, dispatcher.registry, dispatcher.filters
         self.disclosure, self.unknown_command = dispatcher.disclosure, dispatcher.permissions.unknown_command
         self.conversations, self.flow_executor = dispatcher.conversations, dispatcher.flow_executor
         missed = MissedNotices(self.plugin_manager, workers.others.pool, process.now)
         fallback = NoticeFallback(reactor, config, process.now)
-        notice_sender = NoticeSender(reactor, networks, sending.deliver, self.disclosure, missed, fallback)
+        notice_sender = NoticeSender(reactor, networks, sending.deliver_notice, self.disclosure, missed, fallback)
         self.notices = notices = NoticeBoard(reactor, notice_sender)
         self.tell_admins, self.warn_admins = notices.tell_admins, notices.warn_admins
         for pool in self.pools:
@@ -158,7 +160,7 @@ class Bot:
         if self.phase != "stopping":
             self.phase = "running"
             for backend in self.backends.values():
-                backend.connect(self.events)
+                backend.connect(self.events_of(backend))
             self.health.start()
             self.delivery_queue.start()
 
@@ -198,9 +200,17 @@ class Bot:
         if not self.web.listeners.open_now:
             self.when_quiet().addCallback(lambda _: self.reactor.callLater(0, ended))
 
+    def events_of(self, backend: Backend) -> BackendEvents:
+        """Return the part that gets the backend's events."""
+        return self.events
+
     def make_sending(self) -> Sending:
         """Create the part that sends messages."""
         return Sending(self.networks, self.callbacks)
+
+    def get_doc(self, command: Callable[..., Any]) -> str:
+        """Return the docstring of a command, with the bot's prefix in place of "!"."""
+        return with_prefix(documentation(command), self.prefix) or "(undocumented)"
 
     @property
     def backend(self) -> Backend:
@@ -211,6 +221,11 @@ class Bot:
     def bot_identifier(self) -> Identifier | None:
         """The bot's identifier on the network of `backend`; None until the network has assigned one."""
         return self.networks.current.bot_identifier
+
+    @bot_identifier.setter
+    def bot_identifier(self, identifier: Identifier) -> None:
+        backend: Any = self.networks.current
+        getattr(backend, "legacy", backend).bot_identifier = identifier
 
     @property
     def mode(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from math import inf
 from threading import Lock
@@ -52,6 +52,8 @@ class NoticeBoard:
     def __init__(self, reactor: Any, sender: NoticeSender) -> None:
         self._reactor = reactor
         self._sender = sender
+        self.pass_on = sender.send
+        """Gets the notices of the bot itself."""
         self.person_seen = sender.person_seen
         self._counted: dict[Hashable, _Counted] = {}
         self._lock = Lock()
@@ -82,7 +84,7 @@ class NoticeBoard:
     def warn_admins(self, warning: str) -> None:
         """Send a notice in Markdown."""
         warning = masker.cut(warning, SHOWN_TEXT)
-        self._send(Notice(masker(warning), masker.known(warning)), MOST)
+        self._send(Notice(masker(warning), masker.known(warning)), MOST, self._sender.send)
 
     def tell_admins(self, text: str, summary: str = "") -> None:
         """Send a notice in plain text, such as a path or an error message. Secrets are masked.
@@ -131,12 +133,12 @@ class NoticeBoard:
         """See `tell_admins`. Return whether the notice is sent: fewer than `most` were within PERIOD."""
         text = masker(masker.cut(text, SHOWN_TEXT))
         if not summary:
-            return self._send(Notice(text, plain(text)), most)
+            return self._send(Notice(text, plain(text)), most, self.pass_on)
         error_id = new_error_id()
         shown = plain(masker(with_id(summary, error_id)))
-        return self._send(Notice(with_id(text, error_id), plain(text), shown), most)
+        return self._send(Notice(with_id(text, error_id), plain(text), shown), most, self.pass_on)
 
-    def _send(self, notice: Notice, most: float) -> bool:
+    def _send(self, notice: Notice, most: float, send: Callable[[Notice], object]) -> bool:
         with self._lock:
             now = self._reactor.seconds()
             is_sent: bool = sum(now - at < PERIOD for at in self._sent) < most
@@ -144,7 +146,7 @@ class NoticeBoard:
                 self._sent.append(now)
         if is_sent:
             self.log.warn("Notifying administrators: {text}", text=notice.text)
-            self._sender.send(notice)
+            send(notice)
         else:
             self.log.warn("Too many notices; administrators don't get this one: {text}", text=notice.text)
             on_reactor_soon(self._reactor, self._leave_out)

@@ -17,12 +17,17 @@ class Sending:
     def __init__(self, networks: Networks, callbacks: Callbacks) -> None:
         self._networks = networks
         self._callbacks = callbacks
+        self.process_template = process_template
 
     def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:
         """Pass a message to its backend and to `callback_botmessage`. Everything except cards is sent here."""
         accepted = backend.send_message(message)
         self._callbacks.show_sent(backend, message)
         return accepted
+
+    def deliver_notice(self, backend: Backend, message: Message) -> Awaitable[None] | None:
+        """Send a notice to an administrator."""
+        return self.deliver(backend, message)
 
     def send(
         self,
@@ -41,18 +46,23 @@ class Sending:
                 "build_identifier(text) returns one"
             )
         backend = self._networks.of(identifier)
-        message = Message(text, frm=backend.bot_identifier, to=identifier, parent=in_reply_to)
+        message = self.build_message(backend, text)
+        message.frm, message.to, message.parent = backend.bot_identifier, identifier, in_reply_to
         message.priority, message.mentions = priority, mentions
         if groupchat_nick_reply and in_reply_to is not None and isinstance(in_reply_to.frm, RoomOccupant):
             backend.prefix_groupchat_reply(message, in_reply_to.frm)
         return self.deliver(backend, message)
+
+    def build_message(self, backend: Backend, text: str) -> Message:
+        """Return a message of the backend's network with that text, without sender and recipient."""
+        return Message(text)
 
     def send_simple_reply(
         self, message: Message, text: str, private: bool = False, threaded: bool = False
     ) -> Awaitable[None] | None:
         """Reply in the room of the message, or in a private chat with its sender."""
         backend = self._networks.of(message)
-        return self.deliver(backend, backend.build_reply(message, text, private, threaded))
+        return self.deliver(backend, self._networks.reply(backend, message, text, private, threaded))
 
     def send_templated(
         self,
@@ -65,7 +75,7 @@ class Sending:
         **options: bool,
     ) -> Awaitable[None] | None:
         """Render a template with the parameters, and send it; see `send`."""
-        text = process_template(template_name, template_parameters, plugin_name)
+        text = self.process_template(template_name, template_parameters, plugin_name=plugin_name)
         return self.send(identifier, text, in_reply_to, groupchat_nick_reply, **options)
 
     def split_and_send_message(self, message: Message) -> Awaitable[None] | None:

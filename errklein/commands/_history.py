@@ -6,6 +6,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from errklein.chat import Message, RoomOccupant, folded_name
@@ -56,13 +57,15 @@ class History(dict[Any, deque[HistoryEntry]]):
     def __init__(self, fold: Callable[[str], str] = str) -> None:
         super().__init__()
         self._fold = fold
+        self.make: Callable[[], deque[HistoryEntry]] = partial(deque, maxlen=KEPT)
+        """Returns the history of a new person."""
 
     def __missing__(self, person: Any) -> deque[HistoryEntry]:
         if isinstance(person, str) and (folded := self._fold(person)) != person:
             return self[folded]
         if len(self) >= PERSONS:
             del self[next(iter(self))]
-        return self.setdefault(person, deque(maxlen=KEPT))
+        return self.setdefault(person, self.make())
 
     def remember(self, sender: Sender, command: str, args: str) -> None:
         """Append a command. An equal command that the sender sent in the same place before is removed."""

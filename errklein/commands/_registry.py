@@ -92,6 +92,25 @@ class CommandRegistry:
         with self._lock:
             self._settle(*(_without(commands, owner, instance) for commands in (self._named, self._patterns)))
 
+    def assign(self, name: str, handler: Callable[..., Any] | None, *, by_pattern: bool) -> None:
+        """Let the name stand for that handler only, or for none. Raises ValueError if it isn't declared as a command."""
+        with self._lock:
+            named, patterns = dict(self._named), dict(self._patterns)
+            commands = patterns if by_pattern else named
+            commands.pop(name, None)
+            if handler is not None:
+                known = next((one for one in self if one.handler == handler), None)
+                declaration = known.declaration if known else CommandDeclaration.of(handler)
+                if declaration is None:
+                    raise ValueError(f"the handler of {name} must be decorated as a command")
+                instance = getattr(handler, "__self__", None)
+                owner = known.owner if known else str(getattr(instance, "name", ""))
+                place = known.place if known else self._next
+                commands[name] = RegisteredCommand(
+                    owner, name, declaration, handler, _yields(handler), known.instance if known else instance, place
+                )
+            self._settle(named, patterns)
+
     def get(self, name: str) -> RegisteredCommand | None:
         """Return the command with that name or alias, or None. Commands with a pattern aren't found."""
         return self._by_name.get(name)
@@ -217,6 +236,13 @@ class FilterRegistry:
             return one.owner == owner and (instance is None or getattr(one.handler, "__self__", None) is instance)
 
         self._change(lambda held: [one for one in held if not gone(one)])
+
+    def assign(self, handlers: Iterable[Callable[..., Any]]) -> None:
+        """Unregister all other filters, and register those of the handlers that aren't."""
+        known = {one.handler: one for one in self._held}
+        new = (RegisteredFilter("", one, True, bool(getattr(one, _MARKS[1], False)), 0) for one in handlers)
+        filters = [known.get(one.handler, one) for one in new]
+        self._change(lambda held: filters)
 
     def _change(self, change: Callable[[tuple[RegisteredFilter, ...]], list[RegisteredFilter]]) -> None:
         with self._lock:

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextvars import copy_context
 from functools import cached_property, partial
 from inspect import ismethod
+from itertools import chain
 from multiprocessing.pool import ThreadPool
-from typing import Any
+from typing import Any, cast
 
 from errklein.bot import Bot
 from errklein.chat import Message
-from errklein.commands import History, documentation, with_prefix
+from errklein.commands import History
+from errklein.compat._replaced import CALLBACKS, Handlers, IncomingEvents, Replaced, SendingByBot
 from errklein.compat._running_bots import running_bots
 from errklein.compat.backends.errbot import EVENTS, ErrBot
 from errklein.compat.backends.network import ThreadedNetwork
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.plugins.store_mixin import StoreMixin
+from errklein.ports import Backend, BackendEvents, HasOwnReplies
 from errklein.running import on_reactor_soon
+
+_SENDING = ("process_message", "send_templated", "split_and_send_message", "send_message")
+"""Further names whose assignments the parts of the bot look up."""
+
+
+class _Assignable:
+    """An attribute that is computed unless a plugin has assigned it."""
+
+    def __init__(self, compute: Callable[[ErrbotBot], Any]) -> None:
+        self._compute = compute
+
+    def __get__(self, bot: ErrbotBot, owner: type) -> Any:
+        return self._compute(bot)
 
 
 class ErrbotBot(Bot):
@@ -28,6 +44,9 @@ class ErrbotBot(Bot):
     """
 
     plugin_manager: BotPluginManager
+    sending: SendingByBot
+    prefix = _Assignable(lambda bot: bot.networks.prefix)
+    bot_alt_prefixes = _Assignable(lambda bot: tuple(bot.networks.config(bot.backend).BOT_ALT_PREFIXES))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -35,25 +54,74 @@ class ErrbotBot(Bot):
         self._opened_values: dict[str, StoreMixin] = {}
         for callback, event in EVENTS.items():
             setattr(self, callback, partial(self._report, event))
+        self.connect_callback = partial(self._report, "backend_connected")
+        self.disconnect_callback = partial(self._report, "backend_disconnected", "as a plugin reports")
+        self.attach_plugin_manager = partial(setattr, self, "plugin_manager")
+        self.attach_repo_manager = partial(setattr, self, "repo_manager")
+        self.attach_storage_plugin = partial(setattr, self, "storage_plugin")
         self.send_simple_reply = self.sending.send_simple_reply
-        self.split_and_send_message = self.sending.split_and_send_message
         for backend in self.backends.values():
             if isinstance(backend, ThreadedNetwork):
                 backend.attach(self)
+        replies, sending, notices = self.dispatcher.replies, self.sending, self.notices
+        # What plugins assign is called by these parts, in their place or by the functions given.
+        self._parts: dict[str, list[tuple[Any, str, Any]]] = {
+            "process_template": [(replies, "process_template", None), (sending, "process_template", None)],
+            "send": [(sending, "send", sending.send_as_assigned)],
+            "send_simple_reply": [(replies, "simple_reply", sending.reply_as_assigned)],
+            "warn_admins": [(notices, "pass_on", sending.warn_as_assigned)],
+        }
+        names = {*CALLBACKS.values(), *self._parts, *_SENDING}
+        self._originals = {name: getattr(self, name) for name in names}
+        self._in_parts = {(id(part), name): getattr(part, name) for part, name, _ in chain(*self._parts.values())}
 
     def __getattr__(self, name: str) -> Any:
         # errbot's bot is the backend itself, so plugins use the backend's attributes, such as `conn`.
         if name.startswith("__") or "_opened_values" not in vars(self):
             raise AttributeError(f"the bot has no attribute {name!r}", name=name, obj=self)
-        backend = self.backend
-        owners = (backend, backend.legacy) if isinstance(backend, ThreadedNetwork) else (backend,)
-        for owner in owners:
-            if hasattr(owner, name):
-                return getattr(owner, name)
+        if (owner := self._owner(name)) is not None:
+            return getattr(owner, name)
         if hasattr(StoreMixin, name):
             return getattr(self.kept, name)
-        error = f"neither the bot nor its network {backend.network} has an attribute {name!r}"
+        error = f"neither the bot nor its network {self.backend.network} has an attribute {name!r}"
         raise AttributeError(error, name=name, obj=self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_originals" not in vars(self) or name in vars(self) or hasattr(type(self), name) or name.startswith("_"):
+            super().__setattr__(name, value)
+            self._note(name)
+            return
+        owner = self._owner(name)
+        object.__setattr__(self if owner is None else owner, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        self._note(name)
+
+    def _owner(self, name: str) -> Any:
+        """Return what has an attribute that the bot lacks: the current backend, a third-party one's own object, or None."""
+        backend = self.backend
+        if not isinstance(backend, ThreadedNetwork):
+            return backend if hasattr(backend, name) else None
+        # Its code calls `is_from_self`, the bot calls the other methods that both have.
+        owners = (backend.legacy,) if name == "is_from_self" else (backend, backend.legacy)
+        return next((owner for owner in owners if hasattr(owner, name)), None)
+
+    def _note(self, name: str) -> None:
+        """Make the parts of the bot use what the name has been assigned, or the original again."""
+        if name not in vars(self).get("_originals", ()):
+            return
+        value = getattr(self, name)
+        replaced = value != self._originals[name]
+        (self.replaced.names.add if replaced else self.replaced.names.discard)(name)
+        for part, attribute, instead in self._parts.get(name, ()):
+            setattr(part, attribute, (instead or value) if replaced else self._in_parts[id(part), attribute])
+        for backend in self.backends.values():
+            if isinstance(backend, ThreadedNetwork) and name in (*CALLBACKS.values(), "process_message"):
+                # Its code calls it in its own thread.
+                vars(backend.legacy).pop(name, None)
+                if replaced:
+                    setattr(backend.legacy, name, partial(self.replaced.call, name, backend))
 
     async def start(self) -> None:
         """Start the bot, as `Bot.start` does, and serve the routes of `flask_app`."""
@@ -87,7 +155,10 @@ class ErrbotBot(Bot):
 
         A delayed message is ignored.
         """
-        if not msg.delayed:
+        if "process_message" in self.replaced.names:
+            if self.process_message(msg):
+                self._report("callback_requested", "callback_message", msg)
+        elif not msg.delayed:
             self._report("message_received", msg)
 
     def process_message(self, msg: Message) -> bool:
@@ -99,6 +170,24 @@ class ErrbotBot(Bot):
             return False
         self._report("command_received", msg)
         return True
+
+    def send_message(self, message: Message) -> Awaitable[None] | None:
+        """Send a message, and call `callback_botmessage`. The bot sends every part of its messages with this method."""
+        return self.sending.deliver_whole(self.networks.of(message), message)
+
+    def split_and_send_message(self, message: Message) -> Awaitable[None] | None:
+        """Send a message, in parts that the network accepts."""
+        return self.sending.deliver_parts(self.networks.of(message), message)
+
+    def make_sending(self) -> SendingByBot:
+        """Create the part that sends messages, with the methods of the bot."""
+        self.replaced = Replaced(self)
+        self.sending = SendingByBot(self, self.networks)
+        return self.sending
+
+    def events_of(self, backend: Backend) -> BackendEvents:
+        """Return the part that gets the backend's events. Third-party backends call the bot's methods themselves."""
+        return self.events if isinstance(backend, ThreadedNetwork) else cast(BackendEvents, IncomingEvents(self))
 
     def _report(self, event: str, *details: Any) -> None:
         """Report an event in the name of the network of the message being handled, else of the first one.
@@ -113,19 +202,38 @@ class ErrbotBot(Bot):
         return ThreadPool(self.bot_config.BOT_ASYNC_POOLSIZE)
 
     @property
-    def bot_alt_prefixes(self) -> tuple[str, ...]:
-        """BOT_ALT_PREFIXES of the network of the message being handled."""
-        return tuple(self.networks.config(self.backend).BOT_ALT_PREFIXES)
+    def MSG_ERROR_OCCURRED(self) -> str:  # noqa: N802 - the name on errbot
+        """The first line of the reply to a command that raised an exception. It may be assigned."""
+        backend = self.backend
+        return backend.error_reply if isinstance(backend, HasOwnReplies) else self.dispatcher.replies.error_reply
+
+    @MSG_ERROR_OCCURRED.setter
+    def MSG_ERROR_OCCURRED(self, text: str) -> None:  # noqa: N802
+        backend = self.backend
+        if isinstance(backend, ThreadedNetwork):
+            backend.legacy.MSG_ERROR_OCCURRED = text
+        else:
+            self.dispatcher.replies.error_reply = text
 
     @property
-    def commands(self) -> dict[str, Callable[..., Any]]:
-        """The handlers of named commands, by name."""
-        return {name: command.handler for name, command in self.registry.named.items()}
+    def commands(self) -> Handlers:
+        """The handlers of named commands, by name. Assignments to it and in it change the commands."""
+        found = {name: command.handler for name, command in self.registry.named.items()}
+        return Handlers(found, partial(self.registry.assign, by_pattern=False))
+
+    @commands.setter
+    def commands(self, handlers: Mapping[str, Callable[..., Any]]) -> None:
+        self.commands.become(handlers)
 
     @property
-    def re_commands(self) -> dict[str, Callable[..., Any]]:
-        """The handlers of pattern commands, by the commands' names."""
-        return {command.name: command.handler for command in self.registry.by_pattern}
+    def re_commands(self) -> Handlers:
+        """The handlers of pattern commands, by the commands' names. Assignments to it and in it change the commands."""
+        found = {command.name: command.handler for command in self.registry.by_pattern}
+        return Handlers(found, partial(self.registry.assign, by_pattern=True))
+
+    @re_commands.setter
+    def re_commands(self, handlers: Mapping[str, Callable[..., Any]]) -> None:
+        self.re_commands.become(handlers)
 
     @property
     def all_commands(self) -> dict[str, Callable[..., Any]]:
@@ -137,23 +245,25 @@ class ErrbotBot(Bot):
         """The command filters, in the order of their calls."""
         return [one.handler for one in self.filters.all]
 
+    @command_filters.setter
+    def command_filters(self, handlers: Iterable[Callable[..., Any]]) -> None:
+        self.filters.assign(list(handlers))
+
     @property
     def cmd_history(self) -> History:
         """The latest commands of each person on the network of the message being handled."""
         return self.dispatcher.histories[self.backend.network]
 
-    def get_doc(self, command: Callable[..., Any]) -> str:
-        """Return the docstring of a command, with the bot's prefix in place of "!"."""
-        return with_prefix(documentation(command), self.prefix) or "(undocumented)"
+    @cmd_history.setter
+    def cmd_history(self, histories: Mapping[str, Any]) -> None:
+        history = self.cmd_history
+        history.make = getattr(histories, "default_factory", None) or history.make
+        history.clear()
+        history.update(histories)
 
     def get_command_classes(self) -> Iterator[type[Any]]:
         """Yield the classes of the active plugins that have commands, each once."""
         yield from {type(command.handler.__self__): None for command in self.registry if ismethod(command.handler)}
-
-    def build_message(self, text: str) -> Message:
-        """Return a message of the current network with that text, without sender and recipient."""
-        backend = self.backend
-        return backend.legacy.build_message(text) if isinstance(backend, ThreadedNetwork) else Message(text)
 
     def __getitem__(self, key: str) -> Any:
         return self.kept[key]

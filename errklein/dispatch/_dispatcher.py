@@ -64,7 +64,7 @@ class Dispatcher:
             network: backend for network, backend in networks.backends.items() if isinstance(backend, OperatorConsole)
         }
         self.disclosure = Disclosure(networks)
-        self._replies = replies = Replies(networks, deliver, self.disclosure, wait_for)
+        self.replies = replies = Replies(networks, deliver, self.disclosure, wait_for)
         self._filtering = Filtering(self.filters, workers.others, workers.queues)
         self.conversations = Conversations(reactor, networks, replies)
         self.flow_executor = FlowExecutor(reactor, networks, registry, workers.commands, send, self.disclosure)
@@ -111,7 +111,7 @@ class Dispatcher:
             return self._consider(found[0])
         if not found and (console := self._consoles.get(backend.network)) is not None:
             if hint := console.plain_text_reply(message):
-                self._replies.reply(backend, message, hint)
+                self.replies.reply(backend, message, hint)
             return None
         running = [self._consider(invocation) for invocation in found]
         return DeferredList([one.addErrback(self._lost) for one in running if one is not None]) if running else None
@@ -143,7 +143,7 @@ class Dispatcher:
 
     async def _reply_to_unknown(self, backend: Backend, message: Message) -> None:
         for text in await self._filtering.replies_to_unknown(message):
-            self._replies.reply(backend, message, text)
+            self.replies.reply(backend, message, text)
 
     def _lost(self, failure: Failure) -> None:
         if failure.check(OutboxFull):

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from errklein.commands import CommandError, History, RegisteredCommand, Sender, is_concurrent, is_core
 from errklein.dispatch._invocation import Invocation
 from errklein.dispatch.flow_executor import FlowExecutor
-from errklein.dispatch.replies import Replies, failure_text, process_template
+from errklein.dispatch.replies import Replies, failure_text
 from errklein.running import Overloaded, Placement, PooledRunner, PoolStopped, SerialQueue, place
 from errklein.running.context import assigned, running_command
 from errklein.running.workers import Workers
@@ -162,7 +162,9 @@ class Execution:
         """Return the result as text, with its template rendered in a thread, since a template may take long."""
         if not item or not isinstance(item, Mapping):
             return item
-        return self._workers.commands.pool.run(lambda: partial(process_template, template, item, owner))
+        return self._workers.commands.pool.run(
+            lambda: partial(self._replies.process_template, template, item, plugin_name=owner)
+        )
 
     def _run_here(self, invocation: Invocation) -> Deferred[Any] | None:
         """Run the command on the reactor. Most commands return their result at once and need no Deferred."""

@@ -46,6 +46,10 @@ class Replies:
         wait_for: Callable[[Awaitable[Any]], Any],
     ) -> None:
         self.deliver = deliver
+        self.error_reply = ERROR_REPLY
+        self.process_template = process_template
+        self.simple_reply: Callable[[Backend, Message, str, bool, bool], object] | None = None
+        """Sends a reply to the message, in private and in a thread if so, instead of `deliver`."""
         self._networks = networks
         self._disclosure = disclosure
         self._wait_for = wait_for
@@ -55,7 +59,10 @@ class Replies:
         # The result of a thread arrives outside of the command's context.
         token = origin.set(person_origin(backend.network, message.frm))
         try:
-            self.deliver(backend, self.addressed(backend, message, text, command))
+            if self.simple_reply is None:
+                self.deliver(backend, self.addressed(backend, message, text, command))
+            else:
+                self.simple_reply(backend, message, text, *self._diversion(backend, command))
         finally:
             origin.reset(token)
 
@@ -76,15 +83,14 @@ class Replies:
 
         With `threaded`, the reply to a message in a thread stays in the thread, unless the settings divert it to private.
         """
-        settings = self._networks.settings(backend)
-        private = _diverted(command, settings.DIVERT_TO_PRIVATE)
+        private, diverted = self._diversion(backend, command)
         threaded = threaded and message.is_threaded and not private
-        reply = backend.build_reply(
-            message, text, private=private, threaded=threaded or _diverted(command, settings.DIVERT_TO_THREAD)
-        )
-        if settings.GROUPCHAT_NICK_PREFIXED and reply.is_group and message.frm is not None:
-            backend.prefix_groupchat_reply(reply, message.frm)
-        return reply
+        return self._networks.reply(backend, message, text, private, threaded or diverted)
+
+    def _diversion(self, backend: Backend, command: RegisteredCommand | None) -> tuple[bool, bool]:
+        """Return whether the settings divert the command's replies to private, and to a thread."""
+        settings = self._networks.settings(backend)
+        return _diverted(command, settings.DIVERT_TO_PRIVATE), _diverted(command, settings.DIVERT_TO_THREAD)
 
     def give(self, invocation: Invocation, item: Any) -> None:
         """Reply with a value that a command returned or yielded, unless it is empty.
@@ -96,10 +102,8 @@ class Replies:
         if not item:
             return
         command = invocation.command
-        template = command.declaration.template
-        if template and isinstance(item, Mapping):
-            item = process_template(template, item, command.owner)
-        self.reply_to(invocation, str(item))
+        text = self.process_template(command.declaration.template, item, plugin_name=command.owner)
+        self.reply_to(invocation, text)
 
     def failed(self, failure: Failure, invocation: Invocation) -> None:
         """Reply with an exception that a command raised, and log it unless it is a CommandError.
@@ -141,14 +145,14 @@ class Replies:
     def _text_of(self, error: CommandError, invocation: Invocation) -> str:
         text = str(error)
         if error.template:
-            text = process_template(error.template, error.reason, invocation.command.owner)
+            text = self.process_template(error.template, error.reason, plugin_name=invocation.command.owner)
         if isinstance(error, DetailedError):
             text = self._disclosure.reply(invocation.backend, invocation.message, text, error.summary)
         return text
 
     def _unexpected(self, failure: Failure, invocation: Invocation) -> None:
         backend = invocation.backend
-        summary = backend.error_reply if isinstance(backend, HasOwnReplies) else ERROR_REPLY
+        summary = backend.error_reply if isinstance(backend, HasOwnReplies) else self.error_reply
         text = f"{summary}:\n{failure_text(failure)}"
         place = _type_and_place(failure, invocation.command)
         self.reply_to(invocation, self.faulty(failure, invocation, text, summary, place))
@@ -167,8 +171,13 @@ def card_as_text(card: Card) -> Message:
     return message
 
 
-def process_template(template_name: str, template_parameters: Mapping[str, Any], plugin_name: str | None = None) -> str:
-    """Return the Markdown of a template, preferably the plugin's own; see `errklein.text.templating.render`."""
+def process_template(template_name: str | None, template_parameters: Any, plugin_name: str | None = None) -> str:
+    """Return the Markdown of a template, preferably the plugin's own; see `errklein.text.templating.render`.
+
+    Without a template's name, or if the parameters are no mapping, return the parameters as text.
+    """
+    if not template_name or not isinstance(template_parameters, Mapping):
+        return str(template_parameters)
     # Imported late: importing Jinja2 is slow, and some bots render no templates.
     from errklein.text import templating
 

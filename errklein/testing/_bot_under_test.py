@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Collection
+from collections.abc import Collection
 from queue import Empty
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 
 from errklein.backends.test import TestBackend
-from errklein.bot import Sending
-from errklein.chat import Identifier, Message
+from errklein.chat import Identifier
 from errklein.compat.bot import ErrbotBot
-from errklein.ports import Backend
 from errklein.running.reactor_thread import reactor_thread
 from errklein.testing._idle import stays_idle
 
@@ -29,18 +27,6 @@ class _Default(int):
 
 REPLY_TIMEOUT: float = _Default(5)
 """The timeout of calls that don't specify one, in seconds."""
-
-
-class _SendingByBot(Sending):
-    """Sends with the bot's `send_message`, which a test may replace."""
-
-    def __init__(self, bot: BotUnderTest) -> None:
-        super().__init__(bot.networks, bot.callbacks)
-        self._bot = bot
-
-    def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:
-        """Call the bot's `send_message`."""
-        return self._bot.send_message(message)
 
 
 class BotUnderTest(ErrbotBot):
@@ -64,14 +50,6 @@ class BotUnderTest(ErrbotBot):
     @sender.setter
     def sender(self, sender: Identifier) -> None:
         self.test_backend.sender = sender
-
-    def send_message(self, message: Message) -> Awaitable[None] | None:
-        """Send a message, and call `callback_botmessage`. The bot sends everything with this method; tests may replace it."""
-        return Sending.deliver(self.sending, self.networks.of(message), message)
-
-    def make_sending(self) -> Sending:
-        """Create the part that sends messages, which calls `send_message`."""
-        return _SendingByBot(self)
 
     def pop_message(self, timeout: float = REPLY_TIMEOUT, block: bool = True) -> str | bytes:
         """Return the next message that the bot sends; see `BlockingTestBot.pop_message`.

@@ -55,6 +55,7 @@ class IRCBackend:
     mode = "irc"
 
     joins_configured_rooms = True
+    build_message = staticmethod(Message)
 
     NICKSERV_TIMEOUT = 3.0
     """Seconds to wait for NickServ before joining rooms, since some rooms only admit identified users."""
@@ -163,7 +164,9 @@ class IRCBackend:
         to = message.to
         if private or not isinstance(to, IRCRoom):
             to = message.frm.as_person if isinstance(message.frm, IRCRoomOccupant) else message.frm
-        return Message(text, frm=self.bot_identifier, to=to, parent=message if threaded else None)
+        reply = self.build_message(text)
+        reply.frm, reply.to, reply.parent = self.bot_identifier, to, message if threaded else None
+        return reply
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
         """Put the person's nick and a colon before the text."""

@@ -1,0 +1,173 @@
+"""What plugins assign to `self._bot`. errbot's bot calls its own methods, so that an assignment changes what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.bot import Notice, Sending
+from errklein.chat import Card, Identifier, Message
+from errklein.compat.backends.errbot import EVENTS, part_of
+from errklein.dispatch import Networks
+from errklein.ports import Backend, SendsCards
+from errklein.running import in_reactor_thread
+from errklein.running.context import assigned, handled_network
+from errklein.text import split_message
+
+if TYPE_CHECKING:
+    from errklein.compat.bot import ErrbotBot
+
+CALLBACKS: Mapping[str, str] = {
+    "message_received": "callback_message",
+    "backend_connected": "connect_callback",
+    "backend_disconnected": "disconnect_callback",
+    **{event: callback for callback, event in EVENTS.items()},
+}
+"""The bot's method for each method of `ports.BackendEvents`."""
+
+
+class Replaced:
+    """The names to which plugins have assigned something, and the calls of what they have assigned."""
+
+    log = Logger()
+
+    def __init__(self, bot: ErrbotBot) -> None:
+        self._bot = bot
+        self.names: set[str] = set()
+
+    def __contains__(self, name: str) -> bool:
+        # `callback_message` calls `process_message`.
+        return name in self.names or (name == "callback_message" and "process_message" in self.names)
+
+    def call(self, name: str, backend: Backend, *args: Any) -> Awaitable[Any] | None:
+        """Call the bot's method for an event or message of the network.
+
+        A thread calls it at once. On the reactor, it is called in a thread after earlier ones, and errors are logged.
+        """
+        bot, method = self._bot, getattr(self._bot, name)
+        with assigned(handled_network, backend.network):
+            if not in_reactor_thread(bot.reactor):
+                result = method(*args)
+                return result if isinstance(result, Awaitable) else None
+            work = partial(bot.runner.run, method, *args, pool=bot.plugin_pool)
+            queued = bot.queues.run(("replaced", name in CALLBACKS.values(), backend.network), work)
+        return queued.result.addErrback(self._failed, name)
+
+    def _failed(self, failure: Failure, name: str) -> None:
+        self.log.failure("{name}, which a plugin has assigned to the bot, failed", failure, name=name)
+
+
+class IncomingEvents:
+    """The events of a network in this process. Those whose method a plugin has replaced go there, the others to the bot."""
+
+    def __init__(self, bot: ErrbotBot) -> None:
+        self._bot = bot
+
+    def __getattr__(self, event: str) -> Any:
+        callback = CALLBACKS.get(event)
+        if callback is not None and callback in self._bot.replaced:
+            return partial(self._call, event, callback)
+        return getattr(self._bot.events, event)
+
+    def _call(self, event: str, callback: str, backend: Backend, *details: Any, **more: Any) -> None:
+        if event == "message_received" and details[0].delayed:
+            # errbot drops such messages.
+            self._bot.events.message_received(backend, details[0])
+        else:
+            # The reason of a lost connection is no argument.
+            self._bot.replaced.call(callback, backend, *(() if event.startswith("backend") else details), **more)
+
+
+class SendingByBot(Sending):
+    """Sends with the bot's methods, which plugins may replace."""
+
+    def __init__(self, bot: ErrbotBot, networks: Networks) -> None:
+        super().__init__(networks, bot.callbacks)
+        self._bot = bot
+
+    def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:
+        """Send a message with the bot's `split_and_send_message`."""
+        if "split_and_send_message" in self._bot.replaced:
+            return self._bot.replaced.call("split_and_send_message", backend, message)
+        return self.deliver_parts(backend, message)
+
+    def deliver_parts(self, backend: Backend, message: Message) -> Awaitable[None] | None:
+        """Send a message with the bot's `send_message`: a plugin's gets parts that the network accepts."""
+        if "send_message" not in self._bot.replaced:
+            return self.deliver_whole(backend, message)
+        accepted = None
+        for text in split_message(message.body, backend.message_size_limit):
+            accepted = self._bot.replaced.call("send_message", backend, part_of(message, text))
+        return accepted
+
+    def deliver_whole(self, backend: Backend, message: Message) -> Awaitable[None] | None:
+        """Send a message, which nothing replaces."""
+        return super().deliver(backend, message)
+
+    def deliver_notice(self, backend: Backend, message: Message) -> Awaitable[None] | None:
+        """Send a notice to an administrator with the bot's `send`."""
+        if "send" in self._bot.replaced:
+            return self._bot.replaced.call("send", backend, message.to, message.body)
+        return self.deliver(backend, message)
+
+    def build_message(self, backend: Backend, text: str) -> Message:
+        """Return a message that the network, or what a plugin has put in its place, creates."""
+        message: Message = getattr(getattr(backend, "legacy", backend), "build_message", Message)(text)
+        return message
+
+    def send_card(self, card: Card) -> Awaitable[None] | None:
+        """Send a card; as text, with the bot's `send_templated`."""
+        backend = self._networks.of(card)
+        if "send_templated" in self._bot.replaced and not isinstance(backend, SendsCards):
+            return self._bot.replaced.call("send_templated", backend, card.to, "card", {"card": card}, card.parent)
+        return super().send_card(card)
+
+    def send_as_assigned(self, identifier: Identifier, *args: Any) -> Awaitable[None] | None:
+        """Send Markdown text with the bot's `send`."""
+        return self._bot.replaced.call("send", self._networks.of(identifier), identifier, *args)
+
+    def reply_as_assigned(self, backend: Backend, message: Message, text: str, private: bool, threaded: bool) -> None:
+        """Send a reply with the bot's `send_simple_reply`."""
+        self._bot.replaced.call("send_simple_reply", backend, message, text, private, threaded)
+
+    def warn_as_assigned(self, notice: Notice) -> None:
+        """Send a notice with the bot's `warn_admins`, without the text of an exception, since rooms may get it, too."""
+        self._bot.replaced.call("warn_admins", self._networks.current, notice.summary or notice.markdown)
+
+
+class Handlers(dict[str, Callable[..., Any]]):
+    """Handlers by name; `assign` is called with each name and handler that is set, or None for one that is deleted."""
+
+    def __init__(
+        self, handlers: Mapping[str, Callable[..., Any]], assign: Callable[[str, Callable[..., Any] | None], None]
+    ) -> None:
+        super().__init__(handlers)
+        self._assign = assign
+
+    def __setitem__(self, name: str, handler: Callable[..., Any]) -> None:
+        self._assign(name, handler)
+        super().__setitem__(name, handler)
+
+    def __delitem__(self, name: str) -> None:
+        super().__delitem__(name)
+        self._assign(name, None)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        """Delete the handler, and return it."""
+        if name not in self:
+            return super().pop(name, *default)
+        handler = self[name]
+        del self[name]
+        return handler
+
+    def become(self, handlers: Mapping[str, Callable[..., Any]]) -> None:
+        """Delete the handlers that `handlers` lacks, and set those that differ."""
+        for name in [name for name in self if name not in handlers]:
+            del self[name]
+        for name, handler in handlers.items():
+            if self.get(name) != handler:
+                self[name] = handler
