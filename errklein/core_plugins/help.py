@@ -70,7 +70,9 @@ class Help(CorePlugin):
         )
         owners = sorted(name for name in names if name.lower() == topic.lower())
         if owners:
-            return "\n\n".join(self._of_plugin(owner, permitted) for owner in owners)
+            # As on errbot, it lists commands that are declared as hidden unless restricted ones are left out.
+            shown = listed if self._hides_restricted else permitted
+            return "\n\n".join(self._of_plugin(owner, shown) for owner in owners)
         if named := [self._described(command) for command in self._named(topic, permitted)]:
             # Two lists in a row would be one.
             return f"- {named[0]}" if len(named) == 1 else "\n\n".join(named)
@@ -78,10 +80,14 @@ class Help(CorePlugin):
             return "\n".join(self._line(command) for command in group)
         return self._not_defined(topic, listed)
 
+    @property
+    def _hides_restricted(self) -> bool:
+        return bool(self._bot.bot_config.networks[self._bot.backend.network].HIDE_RESTRICTED_COMMANDS)
+
     async def _permitted(self, msg: Message) -> Sequence[RegisteredCommand]:
         """Return the commands that the sender may see, sorted by name."""
         commands = list(self._bot.registry)
-        if self._bot.bot_config.networks[self._bot.backend.network].HIDE_RESTRICTED_COMMANDS:
+        if self._hides_restricted:
             return [command for command in commands if await self._bot.dispatcher.permissions.permits(msg, command)]
         return commands
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 from queue import Empty
+from types import SimpleNamespace
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
@@ -14,6 +15,7 @@ from errklein.chat import Identifier
 from errklein.compat.bot import ErrbotBot
 from errklein.running.reactor_thread import reactor_thread
 from errklein.testing._idle import stays_idle
+from errklein.text import to_plain
 
 _LONGEST_CALLBACK = 1.0
 """The longest time, in seconds, that a reply waits for plugins' callbacks for earlier messages."""
@@ -32,6 +34,8 @@ REPLY_TIMEOUT: float = _Default(5)
 class BotUnderTest(ErrbotBot):
     """A bot on one network in memory. As on errbot, it has the attributes of its network, such as `push_message`."""
 
+    md = SimpleNamespace(convert=to_plain)
+    """Converts Markdown to the text that tests read."""
     other_threads: Collection[threading.Thread] = ()
     """Threads that don't belong to the bot."""
 

@@ -37,6 +37,11 @@ class Cook(BotPlugin):
         """Throw something away."""
         return "gone"
 
+    @botcmd(hidden=True)
+    def taste(self, msg: Any, args: str) -> str:
+        """Taste it."""
+        return "good"
+
     @re_botcmd(pattern=r"^bake (\w+)$")
     def bake(self, msg: Any, match: Any) -> str:
         """Bake it.
@@ -234,6 +239,11 @@ class RestrictedTests(PluginTestCase):
         self.assertIn("!discard", self.command("!help Cook"))
         self.assertIn("!room list", self.command("!help ChatRoom"))
         self.assertNotIn("ChatRoom", self.command("!help", frm="bob"))
+
+    def test_declared_as_hidden(self) -> None:
+        """`!help PLUGIN` leaves out commands that are declared as hidden."""
+        self.assertNotIn("!taste", self.command("!help Cook"))
+        self.assertIn("Taste it.", self.command("!help taste"))
 
     def test_not_told_by_name(self) -> None:
         """Hidden commands are neither described by name nor suggested."""
