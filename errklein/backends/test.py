@@ -159,7 +159,8 @@ class TestBackend(LocalBackend):
     def be_as_on_errbot(self) -> None:
         """Follow errbot's test backend in its names.
 
-        The bot is `Err`, and `err` among the occupants of a room; `@bob` mentions `bob`; a person's name may be empty.
+        The bot is `Err`, and `err` among the occupants of a room; `@bob` mentions `bob`; every name is a person's,
+        also that of a room or an empty one.
         """
         self.bot_identifier = self.person_named("Err")
         self.bot_in_rooms = "err"
@@ -222,9 +223,9 @@ class TestBackend(LocalBackend):
         """Return the room, occupant or person of that name.
 
         A known room, or a name that begins with `#`, is a room. `person@room` is an occupant. Any other name is a person.
-        Raises ValueError for a blank name, unless `be_as_on_errbot` was called.
+        Raises ValueError for a blank name. After `be_as_on_errbot`, every name is a person.
         """
-        if self._as_on_errbot and not text.strip():
+        if self._as_on_errbot:
             return self.person_named(text)
         if text in self._rooms:
             return self._rooms[text]

@@ -221,10 +221,11 @@ class PushedMessagesTests(ContractTest):
         self.assertIn(("hello", ADMIN, True), self.instance().heard)
 
     def test_empty_name(self) -> None:
-        """`build_identifier` returns a person for any text that isn't a room, even an empty one."""
+        """`build_identifier` returns a person for any text, even an empty one or the name of a room."""
         from errbot.backends.test import TestPerson
 
-        for name in ("", " ", "bob"):
+        self.bot.query_room("#ops").join()
+        for name in ("", " ", "bob", "#ops", "bob@#ops", "testroom"):
             made = self.bot.build_identifier(name)
             self.assertIsInstance(made, TestPerson)
             self.assertEqual((made.person, made.aclattr), (name, name))
@@ -303,6 +304,13 @@ class ReplacedSendTests(ContractTest):
         """Plugins can call `_bot.send_message`, and get `callback_botmessage` for it."""
         self.assertEqual(self.replies("!by itself"), ["raw"])
         self.assertIn("raw", self.instance().shown)
+
+    def test_send_message_of_the_class(self) -> None:
+        """A test can call the `send_message` of the bot's base class, and render Markdown with `md`."""
+        message = self.bot.build_message("**of the base class**")
+        message.frm, message.to = self.bot.bot_identifier, self.bot.build_identifier("bob")
+        super(type(self.bot), self.bot).send_message(message)
+        self.assertEqual(self.bot.md.convert("**strong** `code`"), "strong code")
 
 
 class IdentifierTests(unittest.TestCase):
