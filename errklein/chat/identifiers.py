@@ -112,7 +112,7 @@ class RoomOccupant(Identifier):
 
 
 class Room(Identifier):
-    """A chat room, or channel.
+    """A chat room.
 
     `BotPlugin.query_room` returns the room of a name, whether the bot is in it or not::
 

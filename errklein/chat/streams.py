@@ -28,7 +28,7 @@ class Stream(io.BufferedReader):
             path.write_bytes(stream.read())
             stream.success()
 
-    `name` comes from the sender: don't use it as a path. `BotPlugin.send_stream_request` returns a Stream, whose `status`
+    `name` comes from the person who sends the file: don't use it as a path. `BotPlugin.send_stream_request` returns a Stream, whose `status`
     shows the progress of sending.
 
     The status is "pending" at first. The recipient's `accept` makes it "in progress", `reject` "rejected". `success` and

@@ -56,7 +56,7 @@ def botcmd(*functions: Any, **options: Any) -> Any:
         class Greeter(BotPlugin):
             @botcmd
             def hello(self, msg, args):
-                "Greet the sender."
+                "Greet a person."
                 return f"Hello, {msg.frm.person}!"
 
             @botcmd(split_args_with=None, aliases=("plus",))

@@ -222,7 +222,7 @@ def _level(value: Any) -> Any:
 
 def _backend(value: Any) -> Any:
     if not isinstance(value, str) or not value.strip():
-        raise InvalidValue(f"one of {', '.join(BACKENDS)}, or the name of another backend")
+        raise InvalidValue(f"one of {', '.join(BACKENDS)}, or the name of a backend written for errbot")
     # Whether another backend exists is checked when it is loaded.
     return next((name for name in BACKENDS if name.lower() == value.lower()), value)
 

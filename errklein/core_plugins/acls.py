@@ -40,14 +40,14 @@ class ACLS(CorePlugin):
     def acl_explain(self, msg: Message, args: str) -> str:
         """Explain whether a person may use a command.
 
-        Usage: !acl explain USER [in ROOM] COMMAND [ARGUMENTS]
+        Usage: !acl explain PERSON [in ROOM] COMMAND [ARGUMENTS]
 
         The reply names the rules that decide. "in ROOM" may also be at the end.
         """
         user, _, rest = args.strip().partition(" ")
         rest = rest.strip()
         if not rest:
-            raise CommandError(f"Usage: {self._bot.prefix}acl explain USER [in ROOM] COMMAND [ARGUMENTS]")
+            raise CommandError(f"Usage: {self._bot.prefix}acl explain PERSON [in ROOM] COMMAND [ARGUMENTS]")
         who = self.identifier_of(user)
         if not isinstance(who, Person):
             raise CommandError(f"{code(user)} is not a person; only people use commands.")

@@ -102,7 +102,7 @@ class Flows(CorePlugin):
     def flows_kill(self, msg: Message, args: str) -> str:
         """Stop the flow of a person or room.
 
-        Usage: !flows kill USER FLOW
+        Usage: !flows kill PERSON FLOW
         """
         user, _, name = args.strip().rpartition(" ")
         if not user.strip() or not name:

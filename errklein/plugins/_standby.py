@@ -52,7 +52,7 @@ class StandbyWebhooks:
             try:
                 self._stored[WEBHOOKS] = webhooks
             except StorageError as error:
-                self.log.error("The routes of webhooks can't be stored: {error}", error=str(error))
+                self.log.error("The webhooks of inactive plugins can't be stored: {error}", error=str(error))
         self._webhooks = webhooks
         self._routes.stand_by([_hook(webhook, its) for webhook, its in webhooks.items()])
 

@@ -174,7 +174,7 @@ class BotPlugin(StoreMixin):
         For example::
 
             @botcmd(split_args_with=None)
-            def hook(self, msg, args):
+            def builds(self, message, args):
                 return f"Post the builds to {self.webhook_url('finished', project=args[0])}."
 
         It begins with PUBLIC_URL and WEBHOOK_BASE_PATH. A plugin's own attribute or method of this name takes precedence.

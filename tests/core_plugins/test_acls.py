@@ -95,8 +95,8 @@ class ExplainTests(PluginTestCase):
 
     def test_questions_that_make_no_sense(self) -> None:
         """An unknown person, room or command gets a reply in one line."""
-        self.assertIn("Usage: !acl explain USER", self.command("!acl explain"))
-        self.assertIn("Usage: !acl explain USER", self.explained("bob"))
+        self.assertIn("Usage: !acl explain PERSON", self.command("!acl explain"))
+        self.assertIn("Usage: !acl explain PERSON", self.explained("bob"))
         self.assertEqual(self.explained("bob dance"), "Command dance not found.")
         self.assertIn("#ops is not a person", self.explained("#ops whoami"))
 

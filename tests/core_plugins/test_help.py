@@ -214,8 +214,8 @@ class PrefixTests(PluginTestCase):
             self.assertIn("Sunny side up.", shown)
             self.assertTrue(all(character.isprintable() or character == "\n" for character in shown))
         self.assertIn("bot, apropos", self.command("bot, apropos"))
-        self.assertIn("bot, acl explain USER [in ROOM] COMMAND", self.command("bot, help acl explain"))
-        self.assertIn("bot, acl explain USER", self.bot.bot.get_doc(self.bot.bot.commands["acl_explain"]))
+        self.assertIn("bot, acl explain PERSON [in ROOM] COMMAND", self.command("bot, help acl explain"))
+        self.assertIn("bot, acl explain PERSON", self.bot.bot.get_doc(self.bot.bot.commands["acl_explain"]))
         self.assertIn("bot, shutdown --confirm", self.command("bot, shutdown"))
         self.assertIn("bot, plugin config Webserver {", self.command("bot, plugin config Webserver"))
 

@@ -8,7 +8,7 @@ class Example(BotPlugin):
 
     @botcmd
     def hello(self, message: Message, args: str) -> str:
-        """Greet the sender, or the name given: !hello, !hello Alice"""
+        """Say hello to you, or to the name given: !hello, !hello Alice"""
         return f"Hello, {args or message.frm.person}!"
 
     @webhook(methods=["POST"], form_param="text")

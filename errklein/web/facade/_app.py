@@ -35,7 +35,7 @@ class Flask:
     make_response = staticmethod(make_response)
 
     def route(self, *_: Any, **__: Any) -> Any:
-        """Raise RuntimeError, since plugins declare routes with `@webhook`."""
-        raise RuntimeError("flask.current_app has no routes of its own; declare routes with errklein's @webhook")
+        """Raise RuntimeError, since plugins declare webhooks with `@webhook`."""
+        raise RuntimeError("flask.current_app has no routes of its own; declare webhooks with errklein's @webhook")
 
     run = add_url_rule = register_blueprint = route
