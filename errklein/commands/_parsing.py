@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from errklein.text import code, plain
+from errklein.text.suggestions import most_similar
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def find_command(text: str, names: Container[str], most_words: int) -> tuple[str
 def unknown_command(text: str, names: Iterable[str], prefix: str) -> str:
     """Return the Markdown reply to an unknown command, with suggestions from `names` that resemble the text's first words.
 
-    If the text is the beginning of several names, as "plugin" is, the reply lists these.
+    If the text is the beginning of several names, as "plugin" is, the reply lists these. If another word follows such a
+    beginning, the reply lists them, too, with the closest first.
     """
 
     def quoted(name: str) -> str:
@@ -79,6 +81,19 @@ def unknown_command(text: str, names: Iterable[str], prefix: str) -> str:
     begun = " ".join(words)
     if begun and (longer := [name for lower, name in spaced.items() if lower.startswith(f"{begun.lower()} ")]):
         return f"Commands that begin with {quoted(begun)}: {', '.join(map(quoted, longer))}."
+    longest = max((name.count(" ") for name in spaced), default=0)
+    for count in range(min(len(words) - 1, longest), 0, -1):
+        begun = " ".join(words[:count])
+        after = {
+            lower[len(begun) + 1 :]: name for lower, name in spaced.items() if lower.startswith(f"{begun.lower()} ")
+        }
+        if after:
+            closest = after.pop(most_similar(words[count], after), "")
+            meant, kind = (f"Did you mean {quoted(closest)}? ", "Others") if closest else ("", "Commands")
+            others = (
+                f"{kind} that begin with {quoted(begun)}: {', '.join(map(quoted, after.values()))}." if after else ""
+            )
+            return f'Command "{plain(f"{begun} {words[count]}")}" not found.\n\n{meant}{others}'.rstrip()
     near: list[str] = []
     for attempt in attempts:
         near.extend(name for name in get_close_matches(attempt.lower(), spaced) if name not in near)

@@ -74,7 +74,7 @@ def explain_replies(text: str, replies: Sequence[str], prefix: str, failure: Fai
         return f"{text}: {explain_failure(failure)}"
     for reply in replies:
         if _NOT_FOUND.match(reply):
-            similar = re.findall('"(.+?)"', reply.partition("Did you mean")[2])
+            similar = re.findall('"(.+?)"', reply.partition("Did you mean")[2].partition("?")[0])
             return f"{text}: command not found" + (f"; did you mean {' or '.join(similar)}?" if similar else "")
     if not replies and prefix and not text.startswith(prefix):
         return f"{text}: not a command without the prefix; did you mean {prefix}{text}?"

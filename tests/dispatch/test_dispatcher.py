@@ -212,6 +212,26 @@ class UnknownTests(TalkerCase):
         self.assertIn('"!room join"', self.say("!room")[0])
         self.assertEqual(self.say("!later"), ['Commands that begin with "!later": "!later items".'])
 
+    def test_unknown_subcommand(self) -> None:
+        """An unknown word after the beginning of several commands gets the closest command first, and then the others."""
+        others = ("activate", "blacklist", "config", "deactivate", "reload", "unblacklist")
+        for given, begin in (
+            (
+                "!plugin infos Talker",
+                'Command "plugin infos" not found. Did you mean "!plugin info"? Others that begin with "!plugin": '
+                + ", ".join(f'"!plugin {name}"' for name in others)
+                + ".",
+            ),
+            (
+                "!Plugin zzz",
+                'Command "Plugin zzz" not found. Commands that begin with "!Plugin": "!plugin activate", ',
+            ),
+            ("!log tial", 'Command "log tial" not found. Did you mean "!log tail"?'),
+            ("!plugin act", 'Command "plugin act" not found. Did you mean "!plugin activate"?'),
+        ):
+            (reply,) = self.say(given)
+            self.assertEqual(" ".join(reply.split())[: len(begin)], begin)
+
     def test_suppressed_on_one_network(self) -> None:
         """SUPPRESS_CMD_NOT_FOUND suppresses the reply on its network."""
         self.assertEqual(self.say("!zz", network="quiet"), [])
