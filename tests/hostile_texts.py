@@ -508,7 +508,7 @@ def functions() -> list[Tested]:
         ),
         Tested("exported delivery", read_request, ["errklein.webhooks.payload"]),
         Tested(
-            "words of !deliveries", lambda text: parse_words(text.split(), 0.0), ["errklein.webhooks.delivery_words"]
+            "words of !delivery list", lambda text: parse_words(text.split(), 0.0), ["errklein.webhooks.delivery_words"]
         ),
         *(Tested(function.__name__, function, markdown) for function in (to_plain, to_md, to_xhtml, md_escape)),
         Tested("plain", plain, ["errklein.text._quoting"]),

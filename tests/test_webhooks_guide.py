@@ -91,7 +91,7 @@ class WebhooksGuideTests(SynchronousTestCase):
         failure = "responses.py, line 26: ValueError: invalid literal for int() with base 10: 'many'"
         for message in ("Deployed shop", "Commit on website!", failure):
             self.bot.wait_for(message)
-        [failed] = [block for block in blocks("text") if block.startswith("!deliveries")]
+        [failed] = [block for block in blocks("text") if block.startswith("!delivery list")]
         typed, _, shown = failed.partition("\n")
         times = 0
         # The log of deliveries is written a moment after the response.

@@ -66,9 +66,9 @@ class WebhookNotices:
         dead = f"The delivery {delivery.id} of {webhook} is dead after {attempts}"
         self._notices.post(
             ("dead", webhook),
-            f"{dead}: {described(outcome)}. See {self._prefix}delivery {delivery.id}",
-            f"{dead}, see {self._prefix}delivery {delivery.id}",
-            more=f"More dead deliveries of {webhook}: {{count}}. See {self._prefix}deliveries {webhook} dead",
+            f"{dead}: {described(outcome)}. See {self._prefix}delivery show {delivery.id}",
+            f"{dead}, see {self._prefix}delivery show {delivery.id}",
+            more=f"More dead deliveries of {webhook}: {{count}}. See {self._prefix}delivery list {webhook} dead",
             interval=INTERVAL,
         )
 
@@ -108,7 +108,7 @@ class WebhookNotices:
             clients.remove(client)
         clients.appendleft(client)
         name = f"the webhook {hook} ({hook.declaration.rule})"
-        advice = f"If the source is yours, {_ADVICE[kind]}, and let it send again. See {self._prefix}deliveries {hook.full_name} refused"
+        advice = f"If the source is yours, {_ADVICE[kind]}, and let it send again. See {self._prefix}delivery list {hook.full_name} refused"
         self._notices.post(
             ("refused", hook.key, kind),
             f"A request for {name} from {client} was refused: {truncated(reason, 200)}. {advice}",

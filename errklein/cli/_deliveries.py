@@ -42,7 +42,9 @@ def work_on_deliveries(known: argparse.Namespace) -> int:
         data = DataDirectory(Path(config.BOT_DATA_DIR))
         data.check_readable()
     if config.STORAGE == "Memory":
-        raise SystemExit("errklein: STORAGE is 'Memory', so only the running bot has its deliveries; use !deliveries")
+        raise SystemExit(
+            "errklein: STORAGE is 'Memory', so only the running bot has its deliveries; use !delivery list"
+        )
     try:
         access = Access.SHARE if known.what == "replay" else Access.READ
         with closing(open_archive(data.path / DATABASE, access)) as archive:

@@ -95,7 +95,7 @@ examples:
 
 # deliveries: list, show, replay or export the deliveries of webhooks
 Work on the recorded requests for webhooks, also while the bot runs. The words that select
-deliveries are those of the chat command !deliveries, in any order.
+deliveries are those of the chat command !delivery list, in any order.
 
 examples:
   errklein deliveries list

@@ -1,9 +1,9 @@
-"""The commands `!deliveries`, `!delivery`, `!delivery replay`, `!webhook pause` and `!webhook resume`."""
+"""The commands `!delivery list`, `show` and `replay`, and `!webhook show`, `pause` and `resume`."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -26,6 +26,7 @@ from errklein.webhooks.delivery_words import (
     parse_words,
 )
 from errklein.webhooks.exported import body_text, details, grouped, not_recorded, summary
+from errklein.webhooks.report import DAY, options_given, queries, requests_of
 
 T = TypeVar("T")
 
@@ -41,12 +42,13 @@ class Deliveries(CorePlugin):
 
     @admin_by_default
     @botcmd(
-        syntax="[WEBHOOK] [STATE …] [since TIME] [until TIME] [status STATUS] [reason TEXT] [source-id ID] [limit COUNT] [before ID] [grouped]"
+        syntax="[WEBHOOK] [STATE …] [since TIME] [until TIME] [status STATUS] [reason TEXT] [source-id ID] [limit COUNT] [before ID] [grouped]",
+        aliases=("deliveries",),
     )
-    async def deliveries(self, msg: Message, args: str) -> str:
+    async def delivery_list(self, msg: Message, args: str) -> str:
         """List the latest deliveries of webhooks, or groups of them.
 
-        Usage: !deliveries [WEBHOOK] [STATE …] [since TIME] [until TIME] [status STATUS] [reason TEXT] [source-id ID]
+        Usage: !delivery list [WEBHOOK] [STATE …] [since TIME] [until TIME] [status STATUS] [reason TEXT] [source-id ID]
         [limit COUNT] [before ID] [grouped]
 
         WEBHOOK is Plugin:method, Plugin or the path of a webhook. A state is received, running, retry, done, dead, failed,
@@ -66,15 +68,25 @@ class Deliveries(CorePlugin):
         if not lines:
             return _NONE
         if len(found) == query.limit:
-            lines.append(f"Older ones: {code(f'{self._bot.prefix}deliveries {next_page(words, found[-1].id)}')}")
+            lines.append(f"Older ones: {code(f'{self._bot.prefix}delivery list {next_page(words, found[-1].id)}')}")
         return "\n".join(lines)
 
     @admin_by_default
-    @botcmd(syntax="ID")
+    @botcmd(hidden=True)
     async def delivery(self, msg: Message, args: str) -> str:
+        """Refuse a command without an action, and name the actions."""
+        prefix, words = self._bot.prefix, args.split()
+        if parse_ids(words) is not None:
+            raise CommandError(f"The command is {code(f'{prefix}delivery show {words[0]}')}.")
+        actions = ", ".join(code(f"{prefix}delivery {action}") for action in ("list", "show ID", "replay ID"))
+        raise CommandError(f"Name an action: {actions}.")
+
+    @admin_by_default
+    @botcmd(syntax="ID")
+    async def delivery_show(self, msg: Message, args: str) -> str:
         """Show a delivery with its attempts, headers and body.
 
-        Usage: !delivery ID
+        Usage: !delivery show ID
         """
         ids = parse_ids(args.split())
         if ids is None or len(ids) != 1:
@@ -97,7 +109,7 @@ class Deliveries(CorePlugin):
         Usage: !delivery replay ID … [force]
         !delivery replay [WEBHOOK] [STATE …] [since TIME] [until TIME] [force]
 
-        The words of the second form are those of !deliveries. Without a state, failed and dead deliveries run. At most 1000
+        The words of the second form are those of !delivery list. Without a state, failed and dead deliveries run. At most 1000
         run at a time, the latest ones. Those that the source has repeated meanwhile run only with force.
         """
         given = await self._parsed(parse_replay, _split(args))
@@ -118,6 +130,44 @@ class Deliveries(CorePlugin):
         if others:
             text += f" Others can't be replayed: they are unknown, due or running already, or their body isn't stored: {_beginning(others)}"
         return text
+
+    @admin_by_default
+    @botcmd(syntax="WEBHOOK")
+    async def webhook_show(self, msg: Message, args: str) -> str:
+        """Show a webhook, and what has become of its requests.
+
+        Usage: !webhook show WEBHOOK
+
+        The reply has its URL and options, whether it is paused, the last request, the last one that was refused, and the numbers
+        of a day.
+
+        WEBHOOK is Plugin:method, Plugin or the path of a webhook.
+        """
+        known = {*self._hooks().values(), *self._queue.paused, *await _read(self._journal.webhooks())}
+        shown = [line for webhook in self._named(_split(args), known) for line in await self._described(msg, webhook)]
+        return "\n".join(_shown(shown, _SHOWN)[:_MOST_LINES])
+
+    async def _described(self, msg: Message, webhook: str) -> list[str]:
+        """Return the lines about a webhook, which may be one of an inactive plugin."""
+        bot, site = self._bot, self.bot_config.PUBLIC_URL + self.bot_config.WEBHOOK_BASE_PATH
+        lines = [f"{webhook}: its plugin is not active."]
+        for route in bot.web.routes.hooks():
+            if route.hook.full_name == webhook:
+                declaration = route.hook.declaration
+                methods = ", ".join(sorted(route.methods or declaration.methods))
+                lines = [f"{webhook}: {site}{route.rule} [{methods}], {declaration.summary}"]
+                lines += [f"Options: {given}"] if (given := options_given(declaration)) else []
+                lines += [f"Requests go to {route.shadowed_by}, which has the same URL."] if route.shadowed_by else []
+        if webhook in self._queue.paused:
+            lines.append(f"Paused: requests are recorded, and run after {bot.prefix}webhook resume {webhook}")
+        found = [await _read(self._journal.find(query)) for query in queries(webhook, bot.now())]
+        counted = await _read(self._journal.counted(DeliveryQuery(webhook=webhook, since=bot.now() - DAY)))
+        last, refused, day = ([self._disclosed(msg, one) for one in page] for page in found)
+        requests = list(requests_of(last, refused, day, counted))
+        number = sum(count for (name, _), count in bot.web.counts.responses.items() if name == webhook)
+        if not requests and number:
+            requests = [f"{number} requests since the start of the bot; they are not recorded."]
+        return [*lines, *(requests or ["No request has arrived. The log has those with another path or method."])]
 
     @admin_by_default
     @botcmd(syntax="[WEBHOOK]")
@@ -157,10 +207,14 @@ class Deliveries(CorePlugin):
         return self._bot.delivery_queue
 
     def _webhooks(self, args: str) -> list[str]:
-        """Return the webhooks of a webhook, plugin or path. A webhook may be that of an inactive plugin."""
-        known = {*self._hooks().values(), *self._queue.paused}
+        """Return the webhooks of a name or path. It may be that of an inactive plugin."""
         words = _split(args)
-        name = self._checked(parse_words, words, {*known, *(word for word in words if ":" in word)}).webhook
+        own = (word for word in words if ":" in word)
+        return self._named(words, {*self._hooks().values(), *self._queue.paused, *own})
+
+    def _named(self, words: Sequence[str], known: Collection[str]) -> list[str]:
+        """Return the webhooks among the known ones that are named: one by its name or path, or all of a plugin."""
+        name = self._checked(parse_words, words, known).webhook
         if name is None:
             raise CommandError("Name a webhook, as Plugin:method, or a plugin.")
         return sorted(webhook for webhook in known if f"{webhook}:".startswith(f"{name}:")) or [name]

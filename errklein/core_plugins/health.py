@@ -114,7 +114,9 @@ class Health(CorePlugin):
             "errors": counted,
             "threads": f"{sum(len(pool.uses) for pool in pools)} busy"
             + (f", {waiting} jobs waiting" if waiting else ""),
-            "details": [f"{bot.prefix}{name}" for name in ("status plugins", "status load", "webstatus", "deliveries")],
+            "details": [
+                f"{bot.prefix}{name}" for name in ("status plugins", "status load", "webstatus", "delivery list")
+            ],
         }
 
     async def _plugin_states(self) -> str:

@@ -135,7 +135,7 @@ class Webserver(CorePlugin):
 
     echo._errklein_recorded = False  # type: ignore[attr-defined]
 
-    @botcmd
+    @botcmd(aliases=("webhook list",))
     async def webstatus(self, msg: Message, args: str) -> str:
         """List the webhooks' URLs and verification, and the listening addresses."""
         site = self.bot_config.PUBLIC_URL + self.bot_config.WEBHOOK_BASE_PATH

@@ -30,12 +30,12 @@ class AnnouncementTests(PluginTestCase):
         self.die(7)
         self.assertEqual(
             self.bot.sent_to("@admin"),
-            [f"{DEAD}: 500 after 0.2 s: ValueError: passphrase=••• *x*. See !delivery 7"],
+            [f"{DEAD}: 500 after 0.2 s: ValueError: passphrase=••• *x*. See !delivery show 7"],
         )
         [notice] = self.bot.sent_to("#ops")
         self.assertRegex(
             notice,
-            rf"^{DEAD}, see !delivery 7 \(error \w{{8}}\)\.$",
+            rf"^{DEAD}, see !delivery show 7 \(error \w{{8}}\)\.$",
         )
         self.bot.advance(3 * INTERVAL)
         self.assertEqual(len(self.bot.messages), 2)
@@ -52,8 +52,8 @@ class AnnouncementTests(PluginTestCase):
         self.assertEqual(
             self.bot.sent_to("#ops")[2:],
             [
-                "More dead deliveries of Github:notification: 999. See !deliveries Github:notification dead",
-                "More dead deliveries of Github:notification: 1. See !deliveries Github:notification dead",
+                "More dead deliveries of Github:notification: 999. See !delivery list Github:notification dead",
+                "More dead deliveries of Github:notification: 1. See !delivery list Github:notification dead",
             ],
         )
         self.bot.advance(2 * INTERVAL)

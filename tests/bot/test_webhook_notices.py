@@ -136,7 +136,7 @@ class RefusedRequestTests(NoticesCase):
         """The first refused request causes a notice with webhook, client, reason and remedy; the others one an hour later."""
         for number in (1, 2, 3, 4, 5, 4):
             self.refuse(f"192.0.2.{number}")
-        advice = "If the source is yours, compare its secret with the webhook's, and let it send again. See !deliveries App:x refused"
+        advice = "If the source is yours, compare its secret with the webhook's, and let it send again. See !delivery list App:x refused"
         first = (
             f"A request for the webhook App:x (/x) from 192.0.2.1 was refused: the signature doesn't match. {advice}"
         )

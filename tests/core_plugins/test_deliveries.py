@@ -1,4 +1,4 @@
-"""Tests for `!deliveries`, `!delivery …` and `!webhook pause`."""
+"""Tests for `!delivery …` and `!webhook show`, `pause` and `resume`."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ class DeliveriesCase(PluginTestCase):
 
 
 class ListTests(DeliveriesCase):
-    """`!deliveries`."""
+    """`!delivery list`."""
 
     def test_lines(self) -> None:
         """Each delivery is one line, the latest first."""
         self.add()
         self.add(DeliveryState.DONE, "", webhook="Builds:build")
         self.assertEqual(
-            self.command("!deliveries"),
+            self.command("!delivery list"),
             f"2 done {TIME} Builds:build 200 after 0.2 s\n"
             f"1 failed {TIME} Github:notification 500 after 0.2 s: ValueError: *bad*",
         )
@@ -98,15 +98,15 @@ class ListTests(DeliveriesCase):
             ("limit 4 since 2026-11-28", "321"),
             ("before 3", "21"),
         ):
-            reply = self.command(f"!deliveries {words}")
+            reply = self.command(f"!delivery list {words}")
             self.assertEqual("".join(line[0] for line in reply.splitlines()) if ids else "", ids, reply)
-        self.assertEqual(self.command("!deliveries dead"), "No delivery matches.")
+        self.assertEqual(self.command("!delivery list dead"), "No delivery matches.")
 
     def test_groups(self) -> None:
         """Grouped, the reasons of many deliveries fit in a few lines, with the ids that the source must send again."""
         for number in range(40):
             self.add(DeliveryState.REFUSED, "the signature doesn't match", key=f"72d3162e-cc78-11e3-81ab-{number}")
-        lines = self.command("!deliveries refused grouped").splitlines()
+        lines = self.command("!delivery list refused grouped").splitlines()
         self.assertEqual(len(lines), 2)
         self.assertTrue(lines[0].startswith("40 refused Github:notification, "))
         self.assertTrue(lines[0].endswith(", 401: the signature doesn't match"))
@@ -115,66 +115,68 @@ class ListTests(DeliveriesCase):
     def test_unknown_webhook(self) -> None:
         """An unknown webhook is an error with a suggestion. One of an inactive plugin is known from its deliveries."""
         self.add(webhook="Gone:hook")
-        self.assertTrue(self.command("!deliveries Gone").startswith("1 failed"))
-        self.assertIn("unknown webhook 'Gome'; did you mean 'Gone'?", self.command("!deliveries Gome"))
+        self.assertTrue(self.command("!delivery list Gone").startswith("1 failed"))
+        self.assertIn("unknown webhook 'Gome'; did you mean 'Gone'?", self.command("!delivery list Gome"))
         self.assertIn("unknown webhook 'Githup:x'; did you mean 'Github'?", self.command("!delivery replay Githup:x"))
 
     def test_pages(self) -> None:
         """A full page ends with the command for the next one."""
         for _ in range(5):
             self.add()
-        self.assertTrue(self.command("!deliveries failed limit 2").endswith("!deliveries failed limit 2 before 4"))
-        reply = self.command("!deliveries failed before 4 limit 2")
-        self.assertTrue(reply.endswith("!deliveries failed limit 2 before 2"), reply)
+        self.assertTrue(
+            self.command("!delivery list failed limit 2").endswith("!delivery list failed limit 2 before 4")
+        )
+        reply = self.command("!delivery list failed before 4 limit 2")
+        self.assertTrue(reply.endswith("!delivery list failed limit 2 before 2"), reply)
 
     def test_large_pages(self) -> None:
         """A reply has at most a hundred deliveries."""
         for _ in range(101):
             self.add()
-        lines = self.command("!deliveries limit 1000").splitlines()
-        self.assertEqual((len(lines), lines[-1]), (101, "Older ones: !deliveries limit 1000 before 2"))
+        lines = self.command("!delivery list limit 1000").splitlines()
+        self.assertEqual((len(lines), lines[-1]), (101, "Older ones: !delivery list limit 1000 before 2"))
 
     def test_errors(self) -> None:
         """Unknown words and a journal that can't be read are errors with a reason."""
-        self.assertIn("unknown word 'faild'; did you mean 'failed'?", self.command("!deliveries faild"))
-        self.assertEqual(self.command("!deliveries 'a"), "No closing quotation.")
+        self.assertIn("unknown word 'faild'; did you mean 'failed'?", self.command("!delivery list faild"))
+        self.assertEqual(self.command("!delivery list 'a"), "No closing quotation.")
 
         def find(query: DeliveryQuery) -> Deferred[Any]:
             return fail(JournalError("journal.db: the disk is full"))
 
         self.patch(self.journal, "find", find)
-        self.assertEqual(self.command("!deliveries"), "journal.db: the disk is full")
+        self.assertEqual(self.command("!delivery list"), "journal.db: the disk is full")
 
     def test_others(self) -> None:
         """Only administrators list deliveries; where a rule admits others, they don't see texts of exceptions."""
         self.add()
-        self.assertIn("requires bot-admin", self.command("!deliveries", frm="@bob"))
-        self.bot.config.ACCESS_CONTROLS = {"deliveries": {"allowusers": ("*",), "allowmuc": True}}
-        for reply in (self.command("!deliveries", frm="@bob"), *self.bot.say("!deliveries", room="#ops")):
+        self.assertIn("requires bot-admin", self.command("!delivery list", frm="@bob"))
+        self.bot.config.ACCESS_CONTROLS = {"delivery_*": {"allowusers": ("*",), "allowmuc": True}}
+        for reply in (self.command("!delivery list", frm="@bob"), *self.bot.say("!delivery list", room="#ops")):
             self.assertTrue(reply.endswith("Github:notification 500 after 0.2 s"), reply)
 
     def test_texts_from_outside(self) -> None:
         """A reason is shown literally, on one line, shortened, without secrets."""
         self.add(reason=f"**b** | https://me:pw@host\n# {'x' * 1000}")
-        reply = self.command("!deliveries")
+        reply = self.command("!delivery list")
         self.assertIn("**b** | https://•••@host # xxx", reply)
         self.assertLess(len(reply), 320)
 
     def test_direction(self) -> None:
         """Characters that change the direction of a line are escaped."""
         self.add(reason="\u202egnitser \u2066", request=REQUEST._replace(headers=[(b"x-a", b"\x9b2J")]))
-        self.assertIn("\\u202egnitser \\u2066", self.command("!deliveries"))
-        self.assertIn("x-a: \\x9b2J", self.command("!delivery 1"))
+        self.assertIn("\\u202egnitser \\u2066", self.command("!delivery list"))
+        self.assertIn("x-a: \\x9b2J", self.command("!delivery show 1"))
 
 
 class ShowTests(DeliveriesCase):
-    """`!delivery`."""
+    """`!delivery show`."""
 
     def test_parts(self) -> None:
         """The reply has the attempts, the request, its headers and its body."""
         self.add(request_id="abc-7", attempt=2)
         self.assertEqual(
-            self.command("!delivery 1"),
+            self.command("!delivery show 1"),
             f"1 failed {TIME} Github:notification 500 after 0.2 s: ValueError: *bad*\n"
             "request abc-7, ack after, attempt 2\n"
             "POST /github?a=1 from 198.51.100.7\n"
@@ -191,7 +193,7 @@ class ShowTests(DeliveriesCase):
         for reason, due in (("first", 0), ("second", 60)):
             self.journal.lease(delivery.webhook, 1, 60)
             self.journal.retry_at(7, RECEIVED_AT + due, Outcome(500, reason, 1.5))
-        reply = self.command("!delivery 7")
+        reply = self.command("!delivery show 7")
         self.assertIn(f"attempt 2, next attempt {LATER}\n", reply)
         self.assertIn(f"\nattempt 1 {TIME} 500 after 1.5 s: first\n", reply)
 
@@ -204,13 +206,97 @@ class ShowTests(DeliveriesCase):
             (None, "The body is not stored."),
         ):
             number = self.add(request=REQUEST._replace(body=body)).id
-            self.assertTrue(self.command(f"!delivery {number}").replace("\n ", "\n").endswith(shown), shown)
+            self.assertTrue(self.command(f"!delivery show {number}").replace("\n ", "\n").endswith(shown), shown)
 
     def test_unknown_ids(self) -> None:
         """An unknown id, and a word that is none, are errors."""
-        self.assertEqual(self.command("!delivery 99"), "There is no delivery 99.")
-        self.assertEqual(self.command("!delivery *x*"), "Name the id of a delivery; *x* is none.")
-        self.assertEqual(self.command("!delivery"), "Name the id of a delivery.")
+        self.assertEqual(self.command("!delivery show 99"), "There is no delivery 99.")
+        self.assertEqual(self.command("!delivery show *x*"), "Name the id of a delivery; *x* is none.")
+        self.assertEqual(self.command("!delivery show"), "Name the id of a delivery.")
+
+    def test_action_is_missing(self) -> None:
+        """Without an action, the reply names the command, or the actions."""
+        self.add()
+        self.assertEqual(self.command("!delivery 1"), "The command is !delivery show 1.")
+        for words in ("", " x"):
+            reply = self.command(f"!delivery{words}")
+            self.assertEqual(reply, "Name an action: !delivery list, !delivery show ID, !delivery replay ID.")
+
+
+class WebhookShowTests(DeliveriesCase):
+    """`!webhook show`."""
+
+    config = {
+        "PUBLIC_URL": "https://bot.example.net",
+        "WEBHOOKS": {"Builds:build": {"methods": ["POST"], "attempts": 9}},
+    }
+
+    def test_no_request(self) -> None:
+        """The URL, methods and options are shown, and that no request has arrived."""
+        self.assertEqual(
+            self.command("!webhook show Builds:build").splitlines(),
+            [
+                'Builds:build: https://bot.example.net/build [POST], not verified, ack="now"',
+                "Options: attempts=9",
+                "No request has arrived. The log has those with another path or method.",
+            ],
+        )
+
+    def test_requests(self) -> None:
+        """The last request, the last refused one, and the numbers of a day are shown, and whether the webhook is paused."""
+        self.bot.reactor.advance(0)
+        self.patch(self.bot.bot, "now", lambda: RECEIVED_AT + 60)
+        self.add(received_at=RECEIVED_AT - 90_000)
+        self.add(DeliveryState.REFUSED, "*no*", key="a")
+        self.add(DeliveryState.DONE, "")
+        self.add()
+        self.command("!webhook pause /github")
+        first, *lines = self.command("!webhook show /github").splitlines()
+        self.assertIn("Github:notification: https://bot.example.net/github [GET, HEAD, POST]", first)
+        self.assertEqual(
+            lines,
+            [
+                "Paused: requests are recorded, and run after !webhook resume Github:notification",
+                f"Last request: 4 failed {TIME} Github:notification 500 after 0.2 s: ValueError: *bad*",
+                f"Last refused: 2 refused {TIME} Github:notification source-id a 401 after 0.2 s: *no*",
+                "In 24 hours: 1 done, 1 failed, 1 refused",
+            ],
+        )
+        self.bot.config.ACCESS_CONTROLS = {"webhook_show": {"allowusers": ("*",)}}
+        self.assertNotIn("ValueError", self.command("!webhook show Github", frm="@bob"))
+
+    def test_refused_at_last(self) -> None:
+        """If the last request was refused, it isn't shown twice."""
+        self.add(DeliveryState.REFUSED)
+        shown = self.command("!webhook show Github")
+        self.assertIn("Last request: 1 refused", shown)
+        self.assertNotIn("Last refused", shown)
+
+    def test_requests_that_are_not_recorded(self) -> None:
+        """Requests that are only counted are no reason to say that none has arrived."""
+        self.successResultOf(self.bot.post("/echo"))
+        self.assertTrue(
+            self.command("!webhook show /echo").endswith(
+                "1 requests since the start of the bot; they are not recorded."
+            )
+        )
+        self.patch(self.bot.bot, "now", lambda: RECEIVED_AT)
+        self.journal.count("Builds:status")
+        shown = self.command("!webhook show Builds:status")
+        self.assertTrue(shown.endswith("In 24 hours: 1 not recorded: successful ones above WEBHOOK_LOG_RATE"), shown)
+
+    def test_all_of_a_plugin(self) -> None:
+        """The name of a plugin shows each of its webhooks, also those of one that is inactive."""
+        self.assertEqual(self.command("!webhook show Builds").count("No request has arrived."), 2)
+        self.add(webhook="Gone:hook")
+        self.assertTrue(
+            self.command("!webhook show Gone").startswith("Gone:hook: its plugin is not active.\nLast request: 1 ")
+        )
+
+    def test_unknown(self) -> None:
+        """An unknown webhook is an error with a suggestion, and so is a missing name."""
+        self.assertIn("did you mean 'Github:notification'?", self.command("!webhook show Github:notifications"))
+        self.assertEqual(self.command("!webhook show"), "Name a webhook, as Plugin:method, or a plugin.")
 
 
 class ReplayTests(DeliveriesCase):
@@ -241,8 +327,8 @@ class ReplayTests(DeliveriesCase):
         self.add(DeliveryState.DEAD, key="k")
         self.add(DeliveryState.DONE, key="k")
         self.add()
-        self.assertIn("1 dead", self.command("!deliveries dead"))
-        self.assertIn("source-id k (superseded by 2)", self.command("!deliveries dead"))
+        self.assertIn("1 dead", self.command("!delivery list dead"))
+        self.assertIn("source-id k (superseded by 2)", self.command("!delivery list dead"))
         with capturedLogs() as events:
             reply = self.command("!delivery replay Github")
         self.assertEqual(reply, "Replaying 1 delivery. The source has repeated 1 as 2; add force to replay it, too.")
@@ -373,16 +459,16 @@ class BusyTests(PluginTestCase):
         for number in range(5):
             self.post("/after", json={"number": number})
         self.bot.advance(1)
-        shown = self.command("!deliveries")
+        shown = self.command("!delivery list")
         self.assertEqual([line[:6] for line in shown.splitlines()], ["3 done", "2 done", "1 done", "and 2 "])
         self.assertTrue(shown.endswith("\nand 2 not recorded: successful ones above WEBHOOK_LOG_RATE"), shown)
-        self.assertIn("and 2 not recorded", self.command("!deliveries Broken:after since 10min limit 1000"))
-        self.assertNotIn("not recorded", self.command("!deliveries Broken:now"))
-        self.assertEqual(self.command("!deliveries failed"), "No delivery matches.")
+        self.assertIn("and 2 not recorded", self.command("!delivery list Broken:after since 10min limit 1000"))
+        self.assertNotIn("not recorded", self.command("!delivery list Broken:now"))
+        self.assertEqual(self.command("!delivery list failed"), "No delivery matches.")
         self.bot.advance(1)
         self.post("/after", json={"number": 5})
         self.bot.advance(1)
-        self.assertTrue(self.command("!deliveries").startswith("6 done"))
+        self.assertTrue(self.command("!delivery list").startswith("6 done"))
 
     def test_others_are_recorded(self) -> None:
         """Failed and refused deliveries and those with `ack="now"` are recorded at any rate."""
@@ -393,7 +479,7 @@ class BusyTests(PluginTestCase):
             self.post("/now", json={"number": 7})
         self.bot.advance(1)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 5)
-        shown = self.command("!deliveries limit 30")
+        shown = self.command("!delivery list limit 30")
         counts = [shown.count(f" {state} ") for state in ("failed", "done", "refused", "not recorded")]
         self.assertEqual(counts, [5, 7, 1, 0], shown)
 
@@ -412,9 +498,9 @@ class ReplayedTests(PluginTestCase):
         self.flushLoggedErrors(ValueError)
         self.assertIn("The delivery 2 of Broken:now is dead after 1 attempt: 500", str(self.bot.sent_to("@admin")))
         self.bot.advance(60)
-        self.assertEqual(self.command("!deliveries since 1m"), "No delivery matches.")
+        self.assertEqual(self.command("!delivery list since 1m"), "No delivery matches.")
         self.assertRegex(
-            self.command("!deliveries since 2m"),
+            self.command("!delivery list since 2m"),
             r"^2 dead .* Broken:now 500 after 0\.0 s: ValueError: unknown action\n"
             r"1 failed .* Broken:after 500 after 0\.0 s: ValueError: unknown action$",
         )
@@ -422,7 +508,7 @@ class ReplayedTests(PluginTestCase):
         self.assertEqual(self.command("!delivery replay Broken since 2m"), "Replaying 2 deliveries.")
         self.bot.advance(1)
         self.assertRegex(
-            self.command("!deliveries"),
+            self.command("!delivery list"),
             r"^2 done .* Broken:now \(replay\) 200 after 0\.0 s\n1 done .* Broken:after \(replay\) 200 after 0\.0 s$",
         )
 
@@ -442,8 +528,8 @@ class ReplayedTests(PluginTestCase):
         self.command("!plugin deactivate Broken")
         self.command("!delivery replay 1")
         self.bot.advance(1)
-        self.assertIn("1 retry", self.command("!deliveries"))
+        self.assertIn("1 retry", self.command("!delivery list"))
         self.bot.plugin("Broken").works = True
         self.command("!plugin activate Broken")
         self.bot.advance(1)
-        self.assertIn("1 done", self.command("!deliveries"))
+        self.assertIn("1 done", self.command("!delivery list"))

@@ -61,7 +61,7 @@ class HealthTests(PluginTestCase):
         """`!status` has four lines about networks, webhooks, plugins, and errors with the commands for details."""
         self.bot.advance(90)
         lines = self.command("!status").split("\n")
-        details = "!status plugins, !status load, !webstatus, !deliveries"
+        details = "!status plugins, !status load, !webstatus, !delivery list"
         active = len(self.bot.bot.plugin_manager.active())
         self.assertEqual(
             [line.strip() for line in lines],

@@ -459,7 +459,11 @@ class EchoTests(PluginTestCase):
         self.command("!webhook pause Webserver:echo")
         self.assertEqual([self.post("/echo", data=b"2").status for _ in range(3)], [200, 200, 429])
         self.bot.advance(1)
-        self.assertEqual(self.command("!deliveries"), "No delivery matches.")
+        self.assertEqual(self.command("!delivery list"), "No delivery matches.")
+
+    def test_other_name(self) -> None:
+        """`!webhook list` is another name of `!webstatus`, for everyone."""
+        self.assertEqual(self.command("!webhook list", frm="bob"), self.command("!webstatus"))
 
     def test_rate(self) -> None:
         """Each client has a rate, which is that of requests that aren't verified."""

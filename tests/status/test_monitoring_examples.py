@@ -49,12 +49,12 @@ tests:
         alertname: ErrkleinDeadDeliveries
         exp_alerts:
           - exp_labels: {{severity: warning, webhook: "Builds:build", instance: a}}
-            exp_annotations: {{summary: "Deliveries of Builds:build were given up after all attempts; !deliveries Builds:build dead lists them."}}
+            exp_annotations: {{summary: "Deliveries of Builds:build were given up after all attempts; !delivery list Builds:build dead lists them."}}
       - eval_time: 3m
         alertname: ErrkleinRequestsRefused
         exp_alerts:
           - exp_labels: {{severity: warning, webhook: "Builds:build", reason: signature, instance: a}}
-            exp_annotations: {{summary: "Requests for Builds:build are refused (signature); !deliveries Builds:build refused lists them."}}
+            exp_annotations: {{summary: "Requests for Builds:build are refused (signature); !delivery list Builds:build refused lists them."}}
       - eval_time: 3m
         alertname: ErrkleinCertificateExpires
         exp_alerts:
