@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 from errklein.storage._errors import StorageError
-from errklein.storage._restricted_pickling import _RestrictedUnpickler
+from errklein.storage._restricted_pickling import RestrictedUnpickler
 from errklein.storage._shelves import PARTS, Shelf
 from errklein.storage.pickling import FindClass
 from errklein.text.errors import one_line
@@ -75,7 +75,7 @@ def rewritten(data: bytes, find: FindClass, reduce: Callable[[object], Reduction
     """
     buffer = BytesIO()
     try:
-        _Pickler(buffer, reduce).dump(_Unpickler(BytesIO(data), find).load())
+        _RenamingPickler(buffer, reduce).dump(_RecordingUnpickler(BytesIO(data), find).load())
     except NotExportable:
         raise
     except Exception as error:
@@ -127,7 +127,7 @@ def _new_directory(directory: Path) -> Path:
             return path
 
 
-class _Unpickler(_RestrictedUnpickler):
+class _RecordingUnpickler(RestrictedUnpickler):
     """An unpickler that records the calls of the names for which it gets a PickledName."""
 
     def _new(self) -> None:
@@ -148,13 +148,13 @@ class _Unpickler(_RestrictedUnpickler):
             self.stack.append(PickledObject(PickledName("copyreg", "__newobj_ex__"), (cls, args, options)))
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = {
-        **_RestrictedUnpickler.dispatch,
+        **RestrictedUnpickler.dispatch,
         pickle.NEWOBJ[0]: _new,
         pickle.NEWOBJ_EX[0]: _new_with_options,
     }
 
 
-class _Pickler(pickle._Pickler):
+class _RenamingPickler(pickle._Pickler):
     """A pickler that writes recorded names and calls. Python's implementation, since `save_global` can't be overridden in C."""
 
     save: Callable[[object], None]

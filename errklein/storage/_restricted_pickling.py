@@ -123,7 +123,7 @@ class RefusedPickle(Exception):
     """The pickle uses an opcode that is always refused; `str()` is the reason."""
 
 
-class _RestrictedUnpickler(pickle._Unpickler):
+class RestrictedUnpickler(pickle._Unpickler):
     """An unpickler that gets the object of each name, in its Python 3 form, from `look_up`."""
 
     stack: list[Any]
@@ -223,7 +223,7 @@ def restricted_loads(
     try:
         return plain_value(data)
     except ValueError:
-        return _RestrictedUnpickler(BytesIO(data), look_up).load()
+        return RestrictedUnpickler(BytesIO(data), look_up).load()
 
 
 def _as_in_python_3(module: str, name: str) -> tuple[str, str]:
@@ -275,7 +275,7 @@ def names_in(data: bytes) -> set[tuple[str, str]]:
 
     file = BytesIO(data)
     try:
-        _RestrictedUnpickler(file, look_up).load()
+        RestrictedUnpickler(file, look_up).load()
     except Exception as error:
         raise DamagedPickle(one_line(error)) from error
     if file.tell() != len(data):
