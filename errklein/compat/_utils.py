@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from errklein.compat._running_bots import running_bots
+from errklein.logs import warn_deprecated
 from errklein.plugins.discovery import entry_point_roots
 from errklein.running.restart import cannot_restart
 
@@ -97,7 +98,7 @@ def rate_limited(min_interval: float) -> Callable[[Callable[P, R]], Callable[P, 
 
 
 def deprecated(new: Callable[..., R] | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that logs a warning at each call of a function.
+    """Return a decorator of a deprecated function. Each line that calls it is logged once.
 
     :param new: The function that is called in place of the old one; by default the old one is called.
     """
@@ -105,8 +106,7 @@ def deprecated(new: Callable[..., R] | None = None) -> Callable[[Callable[P, R]]
     def decorate(old: Callable[P, R]) -> Callable[P, R]:
         @wraps(old)
         def warning(*args: P.args, **kwargs: P.kwargs) -> R:
-            hint = "" if new is None else f", use {new.__qualname__}"
-            _log.warning("%s is deprecated%s", old.__qualname__, hint)
+            warn_deprecated(old.__qualname__, "" if new is None else new.__qualname__)
             return (new or old)(*args, **kwargs)
 
         return warning

@@ -1,5 +1,6 @@
 """Logging: destinations, the format of lines, and the bridge to the standard library's logging."""
 
+from errklein.logs._deprecations import warn_deprecated
 from errklein.logs._output import (
     FROM_STDLIB,
     FROM_TWISTED,
@@ -33,4 +34,5 @@ __all__ = [
     "observer",
     "record_of",
     "use_with_twist",
+    "warn_deprecated",
 ]
