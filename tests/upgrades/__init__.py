@@ -1,0 +1,1 @@
+"""Data directories of earlier versions: `make.py` writes them, and `test_upgrades.py` opens each of them."""
