@@ -70,6 +70,13 @@ class RecipesTests(PluginTestCase):
             {"X-GitHub-Event": "push", "X-GitHub-Delivery": "72d3162e-cc78-11e3-81ab-4c9367dc0958"},
         )
 
+    def test_github_tag(self):
+        """A new tag, which is a push without commits, isn't announced."""
+        tag = {"ref": "refs/tags/v1.0", "commits": [], "head_commit": None}
+        self.assertEqual(self.post("/github", tag, source="github", event="push").status, 202)
+        self.bot.advance(0)
+        self.assertEqual(self.bot.sent_to("#ops"), [])
+
     def test_github_release(self):
         """A release without a name is announced with its tag."""
         self.check(
