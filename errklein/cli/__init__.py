@@ -74,10 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if known.command == "init":
         return init(Path(known.directory))
     if known.command == "new-plugin":
-        if known.name is None:
-            new_plugin_wizard(known.directory)
+        if known.plugin is None:
+            new_plugin_wizard()
         else:
-            write_plugin(Path(known.directory), known.name, known.description)
+            path = Path(known.plugin) if Path(known.plugin).name else Path(known.plugin).resolve()
+            write_plugin(path.parent, path.name, known.description)
         return 0
     if known.command == "errbot-command":
         write_errbot_command(Path(known.directory))

@@ -51,12 +51,12 @@ examples:
   errklein config template > config.py
 
 # new-plugin: create a plugin with tests
-Create a plugin with tests, in a folder of its own. Without --name, the name and the
-description are asked for.
+Create a plugin with a command, a webhook and tests, in a folder of its own. Without an
+argument, the name and the description are asked for.
 
 examples:
-  errklein new-plugin plugins
-  errklein new-plugin plugins --name Deploy --description "Deploys the web site."
+  errklein new-plugin watch
+  errklein new-plugin plugins/watch --description "Watches the web site."
 
 # check: check the configuration and the plugins, without starting the bot
 Load the configuration and the plugins, and print each plugin with its commands and
@@ -218,13 +218,12 @@ def _add_new_files(add: Callable[..., Parser]) -> None:
     init.add_argument("directory", metavar="DIR", help="the directory; created if it is missing")
     plugin = add("new-plugin")
     plugin.add_argument(
-        "directory",
-        metavar="DIR",
+        "plugin",
+        metavar="NAME",
         nargs="?",
-        default=".",
-        help="the directory of your plugins; created if it is missing (default: the current directory)",
+        help="the name of the plugin, from letters, digits, spaces, '-' and '_', after the directory of your plugins: watch, "
+        "plugins/watch",
     )
-    plugin.add_argument("--name", help="the name of the plugin: letters, digits, spaces, '-' and '_'")
     plugin.add_argument("--description", default="", metavar="TEXT", help="the purpose of the plugin, in one line")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from errklein._version import __version__
 from errklein.cli._argument_errors import Parser
+from errklein.cli.plugin_wizard import new_plugin_wizard
 from errklein.service import DataDirectory, errors_end_program, load_with_options
 
 _OF_RUN = dict.fromkeys(
@@ -27,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.init is not None:
         return cli.main(["init", options.init])
     if options.new_plugin is not None:
-        return cli.main(["new-plugin", options.new_plugin])
+        new_plugin_wizard(options.new_plugin)
+        return 0
     if options.list:
         return cli.main(["network", "list", *config])
     if options.restore is not None:

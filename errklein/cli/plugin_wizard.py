@@ -95,13 +95,17 @@ def write_plugin(directory: Path, name: str, description: str = "") -> None:
     """Write the plugin into a folder of its own in the directory, and print how to run its tests.
 
     The folder has the name of the plugin's module; a directory of that name is used itself. Raises SystemExit with one line
-    if the name or the description is invalid, or if a file exists or can't be written.
+    if the name or the description is invalid, if the folder has other plugins, or if a file exists or can't be written.
     """
     try:
         plugin = NewPlugin(name, description)
     except ValueError as error:
         raise SystemExit(f"errklein: {error}") from None
     folder = directory if directory.resolve().name == plugin.module else directory / plugin.module
+    if any(folder.glob("*/*.plug")):
+        raise SystemExit(
+            f"errklein: {folder} is a directory of plugins; append the name of the new one: errklein new-plugin {folder}/NAME"
+        )
     texts = plugin.files(folder)
     write_new_files(texts)
     *_, tests = texts
@@ -109,5 +113,6 @@ def write_plugin(directory: Path, name: str, description: str = "") -> None:
     command = shlex.join(["trial", str(tests) if "/" in str(tests) else f"./{tests}"])
     sys.stdout.write(
         "".join(f"{path}\n" for path in texts)
-        + f"\nThe plugin has one command, !hello_{plugin.module}. To run its tests:\n\n    {command}\n"
+        + f"\nThe plugin has a command, !hello_{plugin.module}, and a webhook, /{plugin.module}.\n"
+        f"The bot loads it if its folder is below BOT_EXTRA_PLUGIN_DIR. To run its tests:\n\n    {command}\n"
     )

@@ -54,7 +54,7 @@ class WizardTests(SynchronousTestCase):
             spec.loader.exec_module(module)
             result = unittest.TestResult()
             unittest.defaultTestLoader.loadTestsFromTestCase(getattr(module, f"{plugin.class_name}Tests")).run(result)
-            self.assertEqual((result.testsRun, result.errors, result.failures), (1, [], []), name)
+            self.assertEqual((result.testsRun, result.errors, result.failures), (2, [], []), name)
 
     def test_questions(self) -> None:
         """An invalid name is asked for again, the description may be empty, and the plugin gets a folder of its own."""
@@ -82,34 +82,47 @@ class WizardTests(SynchronousTestCase):
         self.assertEqual([path.name for path in folder.iterdir()], ["mine.py"])
 
     def test_without_questions(self) -> None:
-        """With --name nothing is asked; an invalid name, description or directory is an error of one line."""
-        self.assertEqual(cli.main(["new-plugin", str(self.directory), "--name", "Deploy", "--description", "x"]), 0)
-        self.assertTrue((self.directory / "deploy" / "deploy.plug").exists())
+        """With a name nothing is asked; an invalid name, description or directory is an error of one line."""
+        self.assertEqual(cli.main(["new-plugin", f"{self.directory}/watch", "--description", "x"]), 0)
+        plug = PlugFile.load(self.directory / "watch" / "watch.plug")
+        self.assertEqual((plug.name, plug.description), ("watch", "x"))
+        self.assertIn("class Watch(BotPlugin)", (self.directory / "watch" / "watch.py").read_text())
         for name, description in (("7", ""), ("A\n", ""), ("A", "x\ny")):
-            arguments = ["new-plugin", str(self.directory), "--name", name, "--description", description]
+            arguments = ["new-plugin", f"{self.directory}/{name}", "--description", description]
             self.assertIn("expected", str(self.assertRaises(SystemExit, cli.main, arguments).code))
-        file = str(self.directory / "deploy" / "deploy.plug" / "below")
-        self.assertRaises(SystemExit, cli.main, ["new-plugin", file, "--name", "Deploy"])
+        file = self.directory / "watch" / "watch.plug" / "below"
+        self.assertRaises(SystemExit, cli.main, ["new-plugin", str(file / "Deploy")])
+
+    def test_directory_of_plugins(self) -> None:
+        """A directory of plugins isn't taken for the name of a plugin."""
+        cli.main(["new-plugin", f"{self.directory}/watch"])
+        error = self.assertRaises(SystemExit, cli.main, ["new-plugin", f"{self.directory}/"])
+        self.assertEqual(
+            str(error.code),
+            f"errklein: {self.directory} is a directory of plugins; append the name of the new one: "
+            f"errklein new-plugin {self.directory}/NAME",
+        )
+        self.assertEqual([path.name for path in self.directory.iterdir()], ["watch"])
 
     def test_printed_command(self) -> None:
         """The command that is printed runs the tests, from any directory; a folder of the plugin's name is used itself."""
         needs_network()
         self.addCleanup(os.chdir, Path.cwd())
-        for name, place in (
-            ("plugins", "."),
+        for name, plugin in (
+            ("plugins", "Deploy"),
             ("deploy", "."),
             ("deploy", "./"),
-            ("my plugins", "in here"),
-            ("x", "deploy"),
+            ("deploy", "deploy"),
+            ("my plugins", "in here/deploy"),
         ):
             directory = Path(self.mktemp()).absolute() / name
             directory.mkdir(parents=True)
             os.chdir(directory)
-            cli.main(["new-plugin", place, "--name", "Deploy"])
+            cli.main(["new-plugin", plugin])
             [path] = directory.rglob("deploy.plug")
             self.assertEqual((path.parent.name, path.parent.parent.name == "deploy"), ("deploy", False))
             command = shlex.split(self.out.getvalue().splitlines()[-1])
             self.assertEqual(command[0], "trial")
             result = run([sys.executable, "-m", "twisted.trial"], *command[1:], cwd=directory)
             self.assertEqual(result.returncode, 0, result.stdout)
-            self.assertIn("PASSED (successes=1)", result.stdout)
+            self.assertIn("PASSED (successes=2)", result.stdout)
