@@ -113,13 +113,13 @@ SYNONYMS = (
         ),
     ),
     Synonym("room", r"channels?", (r"IRC|Slack|@channel",), ("docs/design.md",)),
-    # An account of the system, or the name of somebody at a server.
+    # An account of the system, the name of somebody at a server, and arguments of errbot.
     Synonym(
         "person",
         r"users?",
         (
             r"bot's user|(its|other|another|every|any|current|separate|which|known) users?\b|the user ?$|users other than",
-            r"as a user that|user names?|user and|:param user:|nick!user",
+            r"as a user that|user names?|user and|:param user:|nick!user|user,? flow",
         ),
         ("docs/guides/install.md", "docs/guides/does-not-start.md", "docs/guides/service.md"),
     ),
@@ -153,13 +153,15 @@ def prose(name: str, text: str) -> Iterator[tuple[str, str]]:
 
 
 def literals(path: Path, whole: bool = False) -> Iterator[tuple[str, str]]:
-    """Yield the texts of a module that are logged or raised, or all of them."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    """Yield the texts of a module that are logged or raised, or all apart from docstrings."""
+    tree = ast.parse(path.read_text("utf-8"))
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
         is_log_call = isinstance(node, ast.Call) and getattr(node.func, "attr", "") in LOG_CALLS
         if is_log_call or isinstance(node, ast.Raise) or (whole and isinstance(node, ast.Module)):
             for part in ast.walk(node):
-                if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                    yield f"{path.relative_to(ROOT)}:{part.lineno}", words(re.sub(r"{.*?}", "…", part.value))
+                if isinstance(part, ast.Constant) and isinstance(part.value, str) and id(part) not in docstrings:
+                    yield f"{path.relative_to(ROOT)}:{part.lineno}", re.sub(r"{.*?}", "…", part.value)
 
 
 def described(name: str) -> Iterator[tuple[str, str]]:
@@ -258,6 +260,12 @@ class CodeTests(GlossaryCase):
         template = (ROOT / "errklein" / "cli" / "templates" / "config.py.txt").read_text("utf-8")
         self.check(("config.py.txt", line) for line in re.findall(r"^# .*", template, re.MULTILINE))
 
+    def test_printed_texts(self) -> None:
+        """Texts that the commands of the chat and of the shell print have no synonyms."""
+        modules = [path for package in ("core_plugins", "cli") for path in (ROOT / "errklein" / package).glob("*.py")]
+        # A text without a space is a key or a name.
+        self.check(text for path in modules for text in literals(path, whole=True) if " " in text[1])
+
     def test_log_and_errors(self) -> None:
         """Lines of the log and messages of exceptions have no synonyms."""
         self.check(text for path in sorted((ROOT / "errklein").rglob("*.py")) for text in literals(path))
@@ -265,7 +273,8 @@ class CodeTests(GlossaryCase):
     def test_metrics_and_json(self) -> None:
         """Names, labels and help of metrics, and the keys of deliveries in JSON, have no synonyms."""
         for module in ("status/_metrics.py", "webhooks/exported.py"):
-            self.check(literals(ROOT / "errklein" / module, whole=True))
+            texts = literals(ROOT / "errklein" / module, whole=True)
+            self.check((place, words(text)) for place, text in texts)
 
     def test_public_names(self) -> None:
         """Names and docstrings of what the API page lists have no synonyms."""

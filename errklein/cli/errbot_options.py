@@ -86,7 +86,7 @@ def _parser() -> Parser:
     modes.add_argument("--storage-merge", metavar="NAMESPACE", help="add a dict on standard input to a plugin's values")
     modes.add_argument("--storage-get", metavar="NAMESPACE", help="print a plugin's values as a dict")
     modes.add_argument(
-        "-T", "--text", action="store_true", help="use the backend Text, a conversation on this terminal"
+        "-T", "--text", action="store_true", help="use the network Text, a conversation on this terminal"
     )
     parser.add_argument("-d", "--daemon", action="store_true", help="run in the background, as a daemon")
     parser.add_argument(

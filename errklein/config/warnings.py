@@ -35,7 +35,7 @@ def _of_all(config: Config) -> Iterator[str]:
         name for name, value in defaults.items() if any(vars(view).get(name, value) != value for view in views)
     ]
     if meaningless and not written_for_errbot:
-        yield f"{', '.join(meaningless)}: no effect, since errklein includes no XMPP backend"
+        yield f"{', '.join(meaningless)}: no effect, since errklein has no network XMPP"
     for name, error in config.left_to_plugins.items():
         yield (
             f"{error} ({ConfigSource.of(config.path).place(name)}); errklein uses its default, and takes the value for a plugin's, "

@@ -36,7 +36,7 @@ class ACLS(CorePlugin):
     The rules apply whether this plugin is active or not.
     """
 
-    @botcmd(admin_only=True, syntax="USER [in ROOM] COMMAND [ARGUMENTS]")
+    @botcmd(admin_only=True, syntax="PERSON [in ROOM] COMMAND [ARGUMENTS]")
     def acl_explain(self, msg: Message, args: str) -> str:
         """Explain whether a person may use a command.
 

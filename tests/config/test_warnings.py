@@ -50,7 +50,7 @@ class WarningsTests(SynchronousTestCase):
 
     def test_xmpp(self) -> None:
         """All settings of XMPP that differ from the default are named in one warning, also those of a single network."""
-        said = "XMPP_USE_IPV6, XMPP_XHTML_IM: no effect, since errklein includes no XMPP backend"
+        said = "XMPP_USE_IPV6, XMPP_XHTML_IM: no effect, since errklein has no network XMPP"
         self.assertEqual(self.warnings(XMPP_XHTML_IM=True, XMPP_USE_IPV6=True), [said])
         of_one = {"here": {"XMPP_XHTML_IM": True, "XMPP_USE_IPV6": False}}
         self.assertEqual(
@@ -135,4 +135,4 @@ class StartTests(PluginTestCase):
 
     def test_logged(self) -> None:
         """Warnings are logged."""
-        self.assertIn("XMPP_XHTML_IM: no effect, since errklein includes no XMPP backend", self.bot.log)
+        self.assertIn("XMPP_XHTML_IM: no effect, since errklein has no network XMPP", self.bot.log)
