@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from errklein.chat import Card, Identifier, Message, NameRules, Presence, Reaction, Room, Stream
-from errklein.chat.outgoing import OutgoingMessage
+from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import DeliveryQuery, Outcome, QueueDepth, StoredDelivery
 
@@ -122,6 +122,22 @@ class QueuesMessages(Protocol):
 
     def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
         """Keep messages in the store from now on, and send those of an earlier process first. Called once, before `connect`."""
+
+
+@runtime_checkable
+class ExplainsWaits(Protocol):
+    """Implemented by backends that know what a message waits for."""
+
+    def wait_of(self, record: MessageRecord) -> Wait | None:
+        """Return what a message waits for that the backend has accepted; None if it doesn't wait any more."""
+
+
+@runtime_checkable
+class KnowsRooms(Protocol):
+    """Implemented by backends that know why the bot isn't in a room."""
+
+    def room_status(self, name: str) -> Wait:
+        """Return whether the bot is in a room or not, since when, why not, and when it tries again."""
 
 
 @runtime_checkable
@@ -411,6 +427,15 @@ class OutboxStore(Protocol):
 
     def remove(self, ids: Sequence[int]) -> None:
         """Remove messages soon that were sent, rejected or dropped."""
+
+    def end(self, record: MessageRecord) -> None:
+        """Remove a message soon that was sent, rejected or dropped, and keep the record. May be called in any thread.
+
+        The latest records are kept. A crash may lose those of the last second, and a burst that of messages that were sent.
+        """
+
+    def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:
+        """Return records, oldest first, at most 100: those of a delivery, or those of messages to a recipient that weren't sent."""
 
     def flush(self) -> Deferred[None]:
         """Write what was added, advanced and removed. The Deferred fires when it is on disk, or can't be written."""

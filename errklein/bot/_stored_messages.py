@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 
 from twisted.logger import Logger
 
-from errklein.chat.outgoing import OutgoingMessage
+from errklein.chat.outgoing import MessageState, OutgoingMessage, waiting_record
 from errklein.ports import Backend, Notify, OutboxStore, QueuesMessages
 from errklein.text import truncated
 from errklein.text.masking import masker
@@ -48,7 +48,8 @@ async def restore_messages(
             recipient=truncated(message.recipient, 60),
             text=truncated(masker.part(message.body, 0, 500), 60),
         )
+        reason = "it was older than OUTBOX_MAX_AGE when the bot started"
+        store.end(waiting_record(message)._replace(state=MessageState.DROPPED, at=now(), reason=reason))
     if old:
-        store.remove([message.id for message in old])
         what = "A message of an earlier run was" if len(old) == 1 else f"{len(old)} messages of an earlier run were"
         notify("old messages", f"{what} not sent within OUTBOX_MAX_AGE. The log has the recipients and texts.")

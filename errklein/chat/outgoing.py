@@ -1,7 +1,8 @@
-"""Messages that wait to be sent, as plain values that can be stored."""
+"""Messages that wait to be sent, and what has become of others, as plain values that can be stored."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import NamedTuple
 
 
@@ -26,6 +27,7 @@ class OutgoingMessage(NamedTuple):
     :param sent: The share of the parts that the network has confirmed, from 0.0 to 1.0. A number of parts wouldn't show that a
         later process splits the message differently.
     :param details: JSON with what else the backend needs, such as extras and the thread; "" for nothing.
+    :param delivery: The id of the webhook's delivery whose handler has caused the message; 0 for none.
     """
 
     id: int
@@ -37,8 +39,60 @@ class OutgoingMessage(NamedTuple):
     accepted_at: float = 0.0
     sent: float = 0.0
     details: str = ""
+    delivery: int = 0
 
     @property
     def lane(self) -> OutboxLane:
         """The lane of the message."""
         return OutboxLane(self.network, self.recipient, self.origin)
+
+
+class MessageState(StrEnum):
+    """What has become of a message. The network has confirmed one that is SENT, and refused one that is REJECTED."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+    DROPPED = "dropped"
+    REJECTED = "rejected"
+
+
+class MessageRecord(NamedTuple):
+    """What has become of a message, without its text.
+
+    :param id: The number of the message.
+    :param network: The name of the network.
+    :param recipient: The recipient, as in `OutgoingMessage`.
+    :param delivery: The id of the delivery that has caused it; 0 for none.
+    :param state: The state.
+    :param at: The Unix time at which it was accepted if it waits, else that of its end.
+    :param reason: Why it was dropped or rejected.
+    """
+
+    id: int
+    network: str
+    recipient: str
+    delivery: int
+    state: MessageState
+    at: float
+    reason: str = ""
+
+
+class Wait(NamedTuple):
+    """The state of a network, room, message or delivery that others wait for. Times are Unix times, 0.0 if unknown.
+
+    :param state: A clause, such as "the bot isn't in #ops".
+    :param since: The time since when it is so.
+    :param cause: The cause, such as the reason that the network has given; "" if it is unknown.
+    :param again_at: The time of the next attempt to change it.
+    """
+
+    state: str
+    since: float = 0.0
+    cause: str = ""
+    again_at: float = 0.0
+
+
+def waiting_record(message: OutgoingMessage) -> MessageRecord:
+    """Return the record of a message that waits."""
+    number, network, recipient, *_ = message
+    return MessageRecord(number, network, recipient, message.delivery, MessageState.WAITING, message.accepted_at)

@@ -46,9 +46,13 @@ def bounded_outcome(outcome: Outcome) -> Outcome:
     """Return the outcome with a reason that can be stored: with masked secrets, on one line."""
     if not outcome.reason:
         return outcome
+    return outcome._replace(reason=bounded_reason(outcome.reason))
+
+
+def bounded_reason(reason: str) -> str:
+    """Return a reason as it is stored: with masked secrets, on one line."""
     # An exception may contain a whole body.
-    reason = " ".join(masker.part(outcome.reason, 0, 10 * MAX_TEXT).split())
-    return outcome._replace(reason=_bounded_text(reason, MAX_TEXT))
+    return _bounded_text(" ".join(masker.part(reason, 0, 10 * MAX_TEXT).split()), MAX_TEXT) if reason else ""
 
 
 def fitting(sizes: Iterable[int]) -> int:

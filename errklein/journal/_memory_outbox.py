@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from itertools import count
+from itertools import chain, count
 
 from twisted.internet.defer import Deferred, succeed
 
-from errklein.chat.outgoing import OutgoingMessage
+from errklein.chat.outgoing import MessageRecord, OutgoingMessage, waiting_record
+from errklein.journal._message_records import MOST_FOUND, is_wanted
 
 
 class MemoryOutboxStore:
@@ -20,6 +22,7 @@ class MemoryOutboxStore:
         self._ids = count(1)
         self._first_id = 1
         self._messages: dict[int, OutgoingMessage] = {}
+        self._ended: deque[MessageRecord] = deque(maxlen=10_000)
 
     def next_id(self) -> int:
         """See `OutboxStore.next_id`."""
@@ -38,6 +41,17 @@ class MemoryOutboxStore:
         """See `OutboxStore.remove`."""
         for number in ids:
             self._messages.pop(number, None)
+
+    def end(self, record: MessageRecord) -> None:
+        """See `OutboxStore.end`."""
+        self.remove((record.id,))
+        self._ended.append(record)
+
+    def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:
+        """See `OutboxStore.find`."""
+        records = chain(list(self._ended), map(waiting_record, list(self._messages.values())))
+        found = [record for record in records if is_wanted(record, delivery, recipient)]
+        return succeed(sorted(found, key=lambda record: record.id)[-MOST_FOUND:])
 
     def flush(self) -> Deferred[None]:
         """See `OutboxStore.flush`."""

@@ -12,16 +12,23 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.chat.outgoing import OutgoingMessage
-from errklein.database import MAX_ROWS, Operation, execute_rows
+from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
+from errklein.database import MAX_ROWS, Database, Operation, execute_rows
+from errklein.journal._message_records import MOST_FOUND, find_messages, insert_messages, is_wanted
 from errklein.journal._reading import as_ids
-from errklein.running import on_reactor_soon
+from errklein.running import cancel_timers, on_reactor_soon
 
 WRITE_DELAY = 0.015
 """The seconds after which a new message is written, unless it was sent before."""
 
 LAZY_DELAY = 0.05
 """The seconds after which it is written that messages were sent: a crash repeats them, and loses none."""
+
+RECORD_DELAY = 1.0
+"""The seconds after which records are written, unless another transaction takes them before."""
+
+MOST_RECORDS = 1000
+"""The number of records that wait for the disk. Above it, none are kept of messages that were sent."""
 
 RETRY_DELAY = 3.0
 """The seconds between attempts while the file can't be written."""
@@ -60,7 +67,7 @@ class SQLiteOutboxStore:
 
     :param first_id: What `reserve_ids` has returned.
     :param submit: Runs an operation in a group commit of the file.
-    :param read: Runs a query in the thread that reads.
+    :param read: Calls a function with the database and arguments, in the thread that reads.
     """
 
     durable = True
@@ -70,7 +77,7 @@ class SQLiteOutboxStore:
         reactor: JournalReactor,
         first_id: int,
         submit: Callable[[Operation, Any], Deferred[Any]],
-        read: Callable[[str, Sequence[object]], Deferred[list[Any]]],
+        read: Callable[..., Deferred[Any]],
     ) -> None:
         self._reactor = reactor
         self._first_id = first_id
@@ -80,13 +87,16 @@ class SQLiteOutboxStore:
         self._added: dict[int, OutgoingMessage] = {}
         self._sent: dict[int, float] = {}
         self._removed: dict[int, int] = {}
+        self._ended: dict[int, MessageRecord] = {}
         # What the running transaction has taken.
         self._writing: dict[int, OutgoingMessage] = {}
         self._advancing: dict[int, float] = {}
         self._removing: dict[int, int] = {}
+        self._recording: dict[int, MessageRecord] = {}
         self._timer: IDelayedCall | None = None
         # True from an `add` to the end of the timer that it has started, also while a thread waits for the reactor to start it.
         self._is_due = False
+        self._records_timer: IDelayedCall | None = None
         # Whether the last write failed, and whether this was logged and not yet followed by a write that succeeded.
         self._failing = self._reported = False
         self._closed = False
@@ -122,13 +132,38 @@ class SQLiteOutboxStore:
         if self._removed:
             self._write_lazily()
 
+    def end(self, record: MessageRecord) -> None:
+        """See `OutboxStore.end`."""
+        on_reactor_soon(self._reactor, self._end, record)
+
+    def _end(self, record: MessageRecord) -> None:
+        self.remove((record.id,))
+        if record.state is not MessageState.SENT or len(self._ended) < MOST_RECORDS:
+            self._ended[record.id] = record
+            self._write_records_later(RECORD_DELAY)
+
+    def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:
+        """See `OutboxStore.find`."""
+
+        def with_unwritten(found: Sequence[MessageRecord]) -> Sequence[MessageRecord]:
+            waiting = map(waiting_record, [*self._writing.values(), *self._added.values()])
+            records = {record.id: record for record in [*found, *waiting]}
+            for number in [*self._removing, *self._removed]:
+                if number in records and records[number].state is MessageState.WAITING:
+                    del records[number]
+            records |= {**self._recording, **self._ended}
+            wanted = [record for record in records.values() if is_wanted(record, delivery, recipient)]
+            return sorted(wanted, key=lambda record: record.id)[-MOST_FOUND:]
+
+        return self._read(find_messages, delivery, recipient).addCallback(with_unwritten)
+
     def flush(self) -> Deferred[None]:
         """See `OutboxStore.flush`. While the file can't be written, it fires at once."""
         return succeed(None) if self._failing or not self._has_changes() else self._write_now()
 
     def load(self) -> Deferred[Sequence[OutgoingMessage]]:
         """See `OutboxStore.load`."""
-        return self._read(_SELECT, (self._first_id,)).addCallback(self._messages)
+        return self._read(Database.read, _SELECT, (self._first_id,)).addCallback(self._messages)
 
     def _messages(self, rows: Sequence[Any]) -> Sequence[OutgoingMessage]:
         messages = []
@@ -144,10 +179,9 @@ class SQLiteOutboxStore:
     def close(self) -> None:
         """Begin the last write. Messages that are added later aren't stored."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._has_changes():
+        cancel_timers(self._timer, self._records_timer)
+        self._timer = self._records_timer = None
+        if self._has_changes() or self._ended:
             self._write_now()
 
     def before(self, operation: Operation) -> Operation:
@@ -171,6 +205,7 @@ class SQLiteOutboxStore:
         sent = list(_take(self._sent, self._advancing).items())
         new = list(_take(self._added, self._writing).values())
         removed = list(_take(self._removed, self._removing))
+        insert_messages(connection, list(_take(self._ended, self._recording).values()))
         for start in range(0, len(new), MAX_ROWS):
             # Few at a time, since their texts are copied.
             execute_rows(connection, _INSERT, [_row(message) for message in new[start : start + MAX_ROWS]])
@@ -183,6 +218,7 @@ class SQLiteOutboxStore:
         self._writing.clear()
         self._advancing.clear()
         self._removing.clear()
+        self._recording.clear()
 
     def undone(self) -> None:
         """Take back what the last transaction has taken: it has changed nothing. Called in the thread that writes."""
@@ -192,10 +228,21 @@ class SQLiteOutboxStore:
         for number, sent in self._advancing.items():
             self._sent.setdefault(number, sent)
         self._removed.update(self._removing)
+        self._ended.update(self._recording)
         self.committed()
 
     def _has_changes(self) -> bool:
         return bool(self._added or self._sent or self._removed or self._writing or self._advancing or self._removing)
+
+    def _write_records_later(self, delay: float) -> None:
+        if self._records_timer is None and not self._closed:
+            self._records_timer = self._reactor.callLater(delay, self._write_records)
+
+    def _write_records(self) -> None:
+        """Write the records that no other transaction has taken, and again if that fails."""
+        self._records_timer = None
+        if self._ended:
+            self._submit(self._write_all, None).addErrback(lambda _: self._write_records_later(RETRY_DELAY))
 
     def _write_lazily(self) -> None:
         if self._timer is None:
@@ -271,10 +318,10 @@ def _row(message: OutgoingMessage) -> Sequence[object]:
 
 def _message(row: Sequence[Any]) -> OutgoingMessage:
     """Return the message of a row; raises TypeError or ValueError if it isn't one."""
-    number, *texts, priority, accepted_at, sent, details = row
+    number, *texts, priority, accepted_at, sent, details, delivery = row
     network, recipient, body, origin, details = (
         bytes.decode(text, "utf-8", "surrogatepass") for text in (*texts, details)
     )
     return OutgoingMessage(
-        number, network, recipient, body, origin, bool(priority), float(accepted_at), float(sent), details
+        number, network, recipient, body, origin, bool(priority), float(accepted_at), float(sent), details, int(delivery)
     )

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
 
+from errklein.journal._message_records import remove_messages
 from errklein.journal._reading import FIRST_ID, as_ids
 
 SLICE = 256
@@ -16,8 +17,11 @@ SLICE_BYTES = 16_000_000
 KEY_SIZE = 190
 """The bytes that a key takes: a hash in hexadecimal digits. One of 36 characters takes two thirds."""
 
+MESSAGE_SIZE = 100
+"""The bytes that the record of a message takes in the file."""
+
 TURNS = 300
-"""The number of turns, of about a second each, after which the keys are counted again."""
+"""The number of turns, of about a second each, after which the keys and the records of messages are counted again."""
 
 
 FIRST_KEPT = 8
@@ -44,6 +48,11 @@ class Retention:
         return self.max_bytes // 4
 
     @property
+    def max_messages(self) -> int:
+        """The number of records of messages that are kept: those that fit into a twentieth."""
+        return self.max_bytes // (20 * MESSAGE_SIZE)
+
+    @property
     def max_keys(self) -> int:
         """The number of keys that are remembered: those that fit into a half. Of them, unverified webhooks have a quarter."""
         return self.max_bytes // (2 * KEY_SIZE)
@@ -54,7 +63,7 @@ class Pruner:
 
     def __init__(self, retention: Retention) -> None:
         self._retention = retention
-        self._turn = self._excess = 0
+        self._turn = self._excess = self._excess_messages = 0
         self._of_strangers = 0.0
         self.route = 0
         """The webhook whose keys are forgotten before their time; 0 for none."""
@@ -74,6 +83,7 @@ class Pruner:
                 "(SELECT route, key FROM dedupe INDEXED BY expiring WHERE expires <= ? LIMIT ?)",
                 (now, SLICE),
             ).rowcount,
+            self._remove_messages(connection, now - limits.seconds),
             self._forget_keys(connection, unverified),
             # Those of deliveries that were never stored.
             connection.execute(
@@ -92,6 +102,15 @@ class Pruner:
         self._of_strangers = self._of_strangers - of_strangers if of_strangers and not of_all else 0.0
         of_refused = self._evict_refused(connection)
         return bool(of_strangers or of_all or of_refused) or SLICE in removed
+
+    def _remove_messages(self, connection: sqlite3.Connection, before: float) -> int:
+        """Remove a slice of the records of messages that are old, or too many."""
+        if not self._turn % TURNS:
+            ((number,),) = connection.execute("SELECT count(*) FROM ended_messages").fetchall()
+            self._excess_messages = number - self._retention.max_messages
+        removed = remove_messages(connection, before, SLICE, self._excess_messages)
+        self._excess_messages -= removed
+        return removed
 
     def _forget_keys(self, connection: sqlite3.Connection, unverified: Collection[int]) -> int:
         """Forget a slice of the keys of the webhook with most of them, if they are too many."""

@@ -82,7 +82,7 @@ class SQLiteJournal:
         )
         self._woken: Callable[[], None] = lambda: None
         self._threads = (threads or Threads)(reactor, self.maintain)
-        self.outbox = SQLiteOutboxStore(reactor, first_message, self._submit, partial(self._read, Database.read))
+        self.outbox = SQLiteOutboxStore(reactor, first_message, self._submit, self._read)
         self._commits = GroupCommit(
             self._database, self._threads.write, _explained, self._undone, self.outbox.committed
         )

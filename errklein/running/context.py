@@ -21,6 +21,9 @@ origin: ContextVar[str] = ContextVar("errklein.origin", default="")
 Pools and outboxes are shared among origins.
 """
 
+handled_delivery: ContextVar[tuple[str, int]] = ContextVar("errklein.delivery", default=("", 0))
+"""The origin and the id of the webhook's delivery that is being handled; read it with `causing_delivery`."""
+
 running_command: ContextVar[RegisteredCommand | None] = ContextVar("errklein.command", default=None)
 """The running command. Its settings decide where its questions are asked."""
 
@@ -35,6 +38,15 @@ running_activation: ContextVar[object] = ContextVar("errklein.activation", defau
 
 bot_expected: ContextVar[bool] = ContextVar("errklein.bot_expected", default=False)
 """Whether a backend written for errbot that is being created will get a bot."""
+
+
+def causing_delivery() -> int:
+    """Return the id of the delivery that has caused the work in progress; 0 for none.
+
+    A poller that a handler has started is a work of its plugin: it has another origin, although it has the variables of the handler.
+    """
+    of_origin, number = handled_delivery.get()
+    return number if number and of_origin == origin.get() else 0
 
 
 def person_origin(network: str, person: object) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from errklein.chat.outgoing import OutgoingMessage
+from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.ports import OutboxStore
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class OutboxStoreContract(_TestCase):
             accepted_at=1234.5,
             sent=2,
             details='{"thread": "7"}',
+            delivery=4711,
         )
         self.assertEqual(self.load_again(), [message])
         self.assertIs(self.load()[0].priority, True)
@@ -145,6 +146,47 @@ class OutboxStoreContract(_TestCase):
         self.assertEqual(self.load_again(), [with_it._replace(sent=0.1), after._replace(sent=2 / 3)])
         self.store.advance(with_it.id, 0.9)
         self.assertEqual(self.load_again(), [with_it._replace(sent=0.9), after._replace(sent=2 / 3)])
+
+    def end(self, state: MessageState = MessageState.SENT, reason: str = "", **fields: Any) -> MessageRecord:
+        """Add a message that has ended, and return the record."""
+        record = waiting_record(self.add(**fields))._replace(state=state, at=1000.0, reason=reason)
+        self.store.end(record)
+        return record
+
+    def found(self, delivery: int = 0, recipient: str = "") -> Sequence[MessageRecord]:
+        """Return what the store finds."""
+        found: Sequence[MessageRecord] = self.result_of(self.store.find(delivery, recipient))
+        return found
+
+    def test_messages_of_a_delivery(self) -> None:
+        """The messages of a delivery are found, those that wait and those that have ended, also after a restart."""
+        self.add(delivery=8)
+        self.end(delivery=8)
+        self.add()
+        sent = self.end(delivery=7)
+        rejected = self.end(MessageState.REJECTED, "Cannot send to channel", delivery=7, recipient="\ud800")
+        waits = waiting_record(self.add(delivery=7, accepted_at=999.0))
+        self.assertEqual(self.found(7), [sent, rejected, waits])
+        self.result_of(self.store.flush())
+        self.assertEqual(self.found(7), [sent, rejected, waits])
+        self.store = self.restart()
+        self.assertEqual(self.found(7), [sent, rejected, waits])
+        self.assertEqual([message.id for message in self.load() if message.delivery == 7], [waits.id])
+        dropped = waits._replace(state=MessageState.DROPPED, reason="too old")
+        self.store.end(dropped)
+        self.assertEqual(self.found(7), [sent, rejected, dropped])
+        self.store = self.restart()
+        self.assertEqual(self.found(7), [sent, rejected, dropped])
+
+    def test_messages_to_a_recipient(self) -> None:
+        """The messages to a recipient are found that wait, or were dropped or rejected, whatever has caused them."""
+        self.add(recipient="#other")
+        self.end(recipient="#Ops", delivery=7)
+        dropped = self.end(MessageState.DROPPED, "too old", recipient="#Ops")
+        waits = waiting_record(self.add(recipient="#ops"))
+        self.assertEqual(self.found(recipient="#OPS"), [dropped, waits])
+        self.store = self.restart()
+        self.assertEqual(self.found(recipient="#OPS"), [dropped, waits])
 
     def test_flush(self) -> None:
         """After `flush`, nothing is unwritten. An empty store can be flushed."""

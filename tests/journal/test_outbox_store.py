@@ -249,8 +249,8 @@ class WritingTests(StoreCase):
             for number, (body, accepted_at, sent) in enumerate(
                 [(b"\xff", 0.0, 0), (5, 0.0, 0), (b"hi", b"noon", 0), (b"hi", 0.0, "several")], good.id + 1
             ):
-                row = (number, b"IRC", b"#builds", body, b"", 0, accepted_at, sent, b"")
-                connection.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+                row = (number, b"IRC", b"#builds", body, b"", 0, accepted_at, sent, b"", 0)
+                connection.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
             connection.commit()
         self.open()
         loaded = self.store.load()

@@ -27,10 +27,10 @@ from errklein.backends.outbox._room import OutboxLimits, OutboxRoom
 from errklein.backends.outbox._transport import NotConfirmed, Reports, Transport
 from errklein.backends.outbox._waiting_rooms import Unavailable, WaitingRooms
 from errklein.chat import Message
-from errklein.chat.outgoing import OutgoingMessage
+from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
 from errklein.ports import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, SentLater
 from errklein.running import cancel_timers
-from errklein.running.context import origin
+from errklein.running.context import causing_delivery, origin
 from errklein.running.pool import PoolReactor
 
 P = TypeVar("P")
@@ -91,6 +91,7 @@ class Outbox(Generic[P]):
         self._waiting: WaitingRooms[P] = WaitingRooms(reactor.seconds, unavailable, self._reports)
         self._closed = False
         self._ready = False
+        self._absence = Wait(f"{network} is not connected", now())
         self._is_going_on = self._has_more = False
         self._timer: IDelayedCall | None = None
         self._watch: IDelayedCall | None = None
@@ -143,7 +144,15 @@ class Outbox(Generic[P]):
         number = next(self._unstored_ids) if store is None else store.next_id()
         text = body[: self._limits.length]
         message = OutgoingMessage(
-            number, self.network, recipient, text, origin.get(), bool(priority), self._now(), details=details
+            number,
+            self.network,
+            recipient,
+            text,
+            origin.get(),
+            bool(priority),
+            self._now(),
+            details=details,
+            delivery=causing_delivery(),
         )
         return self._accept(message, None, original)
 
@@ -169,11 +178,27 @@ class Outbox(Generic[P]):
         self._connections.begin()
         self._go_on()
 
-    def pause(self) -> None:
+    def pause(self, reason: str = "") -> None:
         """Keep the queue until `resume`. Call it when the connection is lost, after failing the unconfirmed parts."""
         self._ready = False
+        self._absence = Wait(f"{self.network} is not connected", self._now(), reason)
         cancel_timers(self._timer)
         self._timer = None
+
+    def wait_of(self, id: int) -> Wait | None:
+        """Return what a message waits for, apart from a room; None if it isn't in the outbox."""
+        entry = self._entries.get(id)
+        if entry is None:
+            return None
+        if not self._ready:
+            return self._absence
+        if entry.unconfirmed:
+            return Wait("the network has not confirmed it yet")
+        if entry.is_suspect:
+            cause = f"the connection broke {entry.breaks} times while it was sent, so it is sent alone"
+            wait = self._connections.wait_for(entry)
+            return Wait("a stable connection is needed", cause=cause, again_at=self._now() + wait if wait else 0.0)
+        return Wait(f"{len(self)} messages wait, which are sent at the pace of {self.network}")
 
     def close(self, grace: float = 0.0) -> Deferred[None]:
         """Send the queue, and messages that are added to it, for up to `grace` seconds; then refuse new messages.
@@ -369,7 +394,10 @@ class Outbox(Generic[P]):
             entry.unconfirmed.discard(place)
             if isinstance(result, Failure):
                 log_rejection(self.log, self.network, entry, result)
-            self._store_progress(entry, entry.is_complete or is_rejected)
+            if is_rejected or entry.is_complete:
+                self._store_end(entry, result if isinstance(result, Failure) else None)
+            else:
+                self._store_progress(entry)
         self._go_on_soon()
 
     def _confirm(self, entry: Entry[P], place: int) -> None:
@@ -380,7 +408,7 @@ class Outbox(Generic[P]):
         if entry.is_complete:
             self._finish(entry, None)
         else:
-            self._store_progress(entry, is_over=False)
+            self._store_progress(entry)
 
     def _postpone(self, entry: Entry[P], place: int) -> None:
         """Send a part again when the recipient is available."""
@@ -389,14 +417,26 @@ class Outbox(Generic[P]):
         if self._entries.get(entry.message.id) is entry:
             self._lanes.rewind(entry, place)
 
-    def _store_progress(self, entry: Entry[P], is_over: bool) -> None:
-        """Store how much of a message the network has confirmed, or that nothing is left to be sent."""
+    def _store_progress(self, entry: Entry[P]) -> None:
+        """Store how much of a message the network has confirmed."""
         if entry.message.id > 0 and self._store is not None:
-            if is_over:
-                self._store.remove((entry.message.id,))
-            else:
-                assert entry.parts is not None
-                self._store.advance(entry.message.id, entry.confirmed / len(entry.parts))
+            assert entry.parts is not None
+            self._store.advance(entry.message.id, entry.confirmed / len(entry.parts))
+
+    def _store_end(self, entry: Entry[P], failure: Failure | None, dropped: str = "") -> None:
+        """Store that nothing is left to be sent of a message, and why, if it was not sent or belongs to a delivery."""
+        message = entry.message
+        if message.id <= 0 or self._store is None:
+            return
+        if failure is None and not message.delivery:
+            self._store.remove((message.id,))
+            return
+        state = MessageState.SENT if failure is None else MessageState.REJECTED
+        if dropped:
+            state = MessageState.DROPPED
+        reason = dropped or (failure.getErrorMessage() if failure is not None else "")
+        number, recipient, delivery = message.id, message.recipient, message.delivery
+        self._store.end(MessageRecord(number, self.network, recipient, delivery, state, self._now(), reason))
 
     def _repeat(self, entry: Entry[P], place: int, failure: Failure) -> None:
         """Send a part again that was unconfirmed when the connection broke."""
@@ -421,16 +461,16 @@ class Outbox(Generic[P]):
         self.log.error(text, network=self.network, count=len(entries), reason=reason)
         log_losses(self.log, self.network, entries)
         for entry in entries:
-            self._finish(entry, failure)
+            self._finish(entry, failure, reason)
         self._reports.dropped(len(entries), reason)
 
-    def _finish(self, entry: Entry[P], failure: Failure | None) -> None:
-        """Remove a message that was sent or given up, and fire its Deferred with the result."""
+    def _finish(self, entry: Entry[P], failure: Failure | None, dropped: str = "") -> None:
+        """Remove a message that was sent, rejected, or dropped for a reason, and fire its Deferred with the result."""
         self._sent += failure is None
         del self._entries[entry.message.id]
         self._lanes.remove(entry)
         self._room.give_back(entry)
-        self._store_progress(entry, is_over=True)
+        self._store_end(entry, failure, dropped)
         entry.settle(failure)
         if not len(self) and self._drained is not None and not self._is_going_on:
             self._give_up()

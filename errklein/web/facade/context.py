@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.local import LocalProxy
 
-from errklein.running.context import origin, request_id
+from errklein.running.context import handled_delivery, origin, request_id
 from errklein.web.facade.request import Request, make_environ
 from errklein.webhooks import Hook
 from errklein.webhooks.payload import decode_payload
@@ -137,6 +137,7 @@ class RequestContext:
         _current.set(self)
         request_id.set(self.incoming.request_id)
         origin.set(f"route:{self.hook.full_name}")
+        handled_delivery.set((f"route:{self.hook.full_name}", self.incoming.delivery_id))
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -144,9 +145,11 @@ class RequestContext:
         token = _current.set(self)
         id_token = request_id.set(self.incoming.request_id)
         origin_token = origin.set(f"route:{self.hook.full_name}")
+        delivery_token = handled_delivery.set((f"route:{self.hook.full_name}", self.incoming.delivery_id))
         try:
             yield
         finally:
+            handled_delivery.reset(delivery_token)
             origin.reset(origin_token)
             request_id.reset(id_token)
             _current.reset(token)

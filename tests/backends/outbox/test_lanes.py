@@ -12,10 +12,10 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.outbox import Outbox, OutboxLimits, Reports, outbox_limits
-from errklein.chat.outgoing import OutgoingMessage
+from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
 from errklein.ports import OutboxClosed, OutboxExpired, OutboxFull, SentLater
 from errklein.running import TokenBucket
-from errklein.running.context import assigned, origin
+from errklein.running.context import assigned, handled_delivery, origin
 from errklein.text import PARTS_CAP
 from tests.backends.outbox.test_outbox import NOON, Network, ThreadClock
 
@@ -28,6 +28,7 @@ class KeptMessages:
 
     def __init__(self) -> None:
         self.kept: dict[int, OutgoingMessage] = {}
+        self.ended: list[MessageRecord] = []
         self._last = 0
 
     def next_id(self) -> int:
@@ -43,6 +44,13 @@ class KeptMessages:
     def remove(self, ids: Sequence[int]) -> None:
         for number in ids:
             del self.kept[number]
+
+    def end(self, record: MessageRecord) -> None:
+        del self.kept[record.id]
+        self.ended.append(record)
+
+    def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:
+        return succeed(self.ended)
 
     def flush(self) -> Deferred[None]:
         return succeed(None)
@@ -588,6 +596,49 @@ class LanesTests(SynchronousTestCase):
         self.outbox.resume()
         self.assertEqual(self.network.got, ["a"])
         self.assertEqual([message.body for message in store.kept.values()], ["a"])
+
+    def test_what_has_become_of_messages(self) -> None:
+        """The store gets the end of each message of a delivery, and the reason for which any other one was not sent."""
+        store = KeptMessages()
+        self.outbox = self.make(store, age=60.0)
+        with assigned(handled_delivery, ("route:CI:build", 7)):
+            self.send("a", by="route:CI:build")
+            self.send("poller", by="plugin:CI")
+        self.send("b")
+        self.outbox.resume()
+        self.confirm_all()
+        self.assertEqual(
+            store.ended, [MessageRecord(1, "net", "#ops", 7, MessageState.SENT, NOON + self.clock.seconds())]
+        )
+        self.send("c", "#bad")
+        self.network.waiting.pop().errback(ValueError("no such room"))
+        self.closed["#ops"] = "+i"
+        self.send("d")
+        for _ in range(62):
+            self.clock.advance(1)
+        self.assertEqual(
+            [(record.recipient, str(record.state), record.reason) for record in store.ended[1:]],
+            [
+                ("#bad", "rejected", "no such room"),
+                ("#ops", "dropped", "they waited for 60 s, which is OUTBOX_MAX_AGE"),
+            ],
+        )
+        self.assertEqual(store.kept, {})
+
+    def test_waits(self) -> None:
+        """A message says what it waits for: the network, with the reason, its confirmation, or the pace."""
+        store = KeptMessages()
+        self.outbox = self.make(store)
+        self.send("a")
+        self.assertEqual(self.outbox.wait_of(1), Wait("net is not connected", NOON))
+        self.outbox.resume()
+        self.assertEqual(self.outbox.wait_of(1), Wait("the network has not confirmed it yet"))
+        self.send("b")
+        self.assertEqual(self.outbox.wait_of(2), Wait("2 messages wait, which are sent at the pace of net"))
+        self.clock.advance(5)
+        self.outbox.pause("Ping timeout")
+        self.assertEqual(self.outbox.wait_of(2), Wait("net is not connected", NOON + 5, "Ping timeout"))
+        self.assertIsNone(self.outbox.wait_of(3))
 
     def test_text_that_is_no_string(self) -> None:
         """A message whose text isn't a string is refused, as it couldn't be stored."""
