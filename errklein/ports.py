@@ -136,8 +136,8 @@ class ExplainsWaits(Protocol):
 class KnowsRooms(Protocol):
     """Implemented by backends that know why the bot isn't in a room."""
 
-    def room_status(self, name: str) -> Wait:
-        """Return whether the bot is in a room or not, since when, why not, and when it tries again."""
+    def room_status(self, name: str) -> Wait | None:
+        """Return whether the bot is in a room, since when, why not, and when it tries again; None if it should not be there."""
 
 
 @runtime_checkable
@@ -429,9 +429,9 @@ class OutboxStore(Protocol):
         """Remove messages soon that were sent, rejected or dropped."""
 
     def end(self, record: MessageRecord) -> None:
-        """Remove a message soon that was sent, rejected or dropped, and keep the record. May be called in any thread.
+        """Remove a message soon that was sent, rejected or dropped. May be called in any thread.
 
-        The latest records are kept. A crash may lose those of the last second, and a burst that of messages that were sent.
+        The latest records are kept of messages of deliveries, and of those that were not sent. A crash may lose those of the last second, and a burst that of messages that were sent.
         """
 
     def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:

@@ -20,6 +20,7 @@ from errklein.chat import (
     read_only,
     same_network,
 )
+from errklein.chat.outgoing import Wait
 from errklein.config.identity import IdentityKey, NetworkSettings, check_text
 from errklein.ports import BackendEvents, OutboxClosed
 from errklein.running import on_reactor_soon
@@ -317,6 +318,10 @@ class LocalBackend:
     def rooms(self) -> Sequence[Room]:
         """Return the rooms that the bot is in."""
         return [room for room in self._rooms.values() if room.joined]
+
+    def room_status(self, name: str) -> Wait | None:
+        """Return whether the bot is in a room; see `ports.KnowsRooms`."""
+        return Wait(f"the bot is in {name}") if name in self._rooms and self._rooms[name].joined else None
 
     def query_room(self, name: str) -> LocalRoom:
         """Return the room of that name, which need not exist. The same name returns the same object."""

@@ -19,6 +19,7 @@ from errklein.bot._notice_fallback import NoticeFallback
 from errklein.bot._notice_sender import MissedNotices, NoticeSender
 from errklein.bot._notices import NoticeBoard
 from errklein.bot._pool_notices import pool_notice
+from errklein.bot._present import BotPresent
 from errklein.bot._registration import Registration
 from errklein.bot._sending import Sending
 from errklein.bot._stop_sequence import StopSequence
@@ -66,7 +67,7 @@ class Bot:
     ) -> None:
         self.reactor, self.bot_config, self.startup_time = reactor, config, datetime.now()
         self.backends, self.storage, self.web = dict(adapters.backends), adapters.storage, adapters.web
-        self.http_clients = adapters.http_clients
+        self.http_clients, self.journal = adapters.http_clients, adapters.journal
         self.runner = workers.commands.runner
         self.command_pool, self.plugin_pool = workers.commands.pool, workers.others.pool
         self.pools = (self.command_pool, workers.core.pool, self.plugin_pool, *self.web.pools)
@@ -103,10 +104,10 @@ class Bot:
         self.events = Events(reactor, networks, dispatcher, self.callbacks, streams, notices, end, process.now)
         self._webhook_notices = hooks = WebhookNotices(notices, self.plugin_manager.plugin, config.BOT_PREFIX)
         self.web.report_to(hooks)
-        self.journal = adapters.journal
         self.delivery_queue = queue = DeliveryQueue(
             reactor, self.journal, self.web.run, self._retry_policy, hooks.delivery_dead, now=process.now
         )
+        self.present = BotPresent(self.backends, queue, self.web, self.plugin_manager)
         self.web.use_journal(self.journal, queue, self.waits)
         self.health = HealthChecks(reactor, self.journal, self.storage, self.web.listeners, notices.post)
         intake = (queue.stop, self.events.stop, self.conversations.stop)
@@ -206,7 +207,7 @@ class Bot:
 
     def make_sending(self) -> Sending:
         """Create the part that sends messages."""
-        return Sending(self.networks, self.callbacks)
+        return Sending(self.networks, self.callbacks, self.journal.outbox, self.now)
 
     def get_doc(self, command: Callable[..., Any]) -> str:
         """Return the docstring of a command, with the bot's prefix in place of "!"."""

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, BinaryIO
 
 from errklein.bot._callbacks import Callbacks
 from errklein.chat import Card, Identifier, Message, RoomOccupant, Stream
+from errklein.chat.outgoing import MessageRecord, MessageState
 from errklein.dispatch import Networks, card_as_text, process_template
-from errklein.ports import Backend, Reacts, SendsCards, SendsStreams
+from errklein.ports import Backend, OutboxStore, QueuesMessages, Reacts, SendsCards, SendsStreams
+from errklein.running.context import causing_delivery
 
 
 class Sending:
     """Sends messages, cards and files on the network of their recipient. The methods may be called from any thread."""
 
-    def __init__(self, networks: Networks, callbacks: Callbacks) -> None:
-        self._networks = networks
-        self._callbacks = callbacks
+    def __init__(self, networks: Networks, callbacks: Callbacks, store: OutboxStore, now: Callable[[], float]) -> None:
+        self._networks, self._callbacks = networks, callbacks
+        self._store, self._now = store, now
         self.process_template = process_template
+        # Others store what has become of their messages themselves.
+        self._at_once = [name for name, one in networks.backends.items() if not isinstance(one, QueuesMessages)]
 
     def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:
         """Pass a message to its backend and to `callback_botmessage`. Everything except cards is sent here."""
         accepted = backend.send_message(message)
+        if (delivery := causing_delivery()) and (network := backend.network) in self._at_once:
+            sent, to = MessageState.SENT, str(message.to)
+            self._store.end(MessageRecord(self._store.next_id(), network, to, delivery, sent, self._now()))
         self._callbacks.show_sent(backend, message)
         return accepted
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+PAUSED = "paused:"
+"""The beginning of the network of a message that isn't sent, since it was restored. No network has such a name."""
+
 
 class OutboxLane(NamedTuple):
     """The messages of one origin to one recipient. Lanes take turns; within a lane, the order is kept."""

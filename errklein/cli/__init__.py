@@ -101,6 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from errklein.cli._deliveries import work_on_deliveries
 
         return work_on_deliveries(known)
+    if known.command == "why":
+        from errklein.cli._why import explain
+
+        return explain(known)
     return work_on_data(known)
 
 

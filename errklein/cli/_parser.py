@@ -105,6 +105,17 @@ examples:
   errklein deliveries replay Github failed dead since 3d
   errklein deliveries export 4711 --directory tests
 
+# why: explain why a delivery, its messages, a webhook or a room is as it is
+Print when a delivery was accepted and ran, which messages it has caused, and what waits. The
+answer is from the journal, also while the bot runs. What only the running bot knows, such as
+why it isn't in a room, is answered by the chat command !why.
+
+examples:
+  errklein why 4711
+  errklein why "#ops"
+  errklein why Github:notification
+  errklein why refused
+
 # import-errbot: import the values that errbot has stored
 Import the values from errbot's shelves (*.db) in the data directory. The shelves aren't
 changed, and the bot must be stopped. The exit status is 1 if a value was left out.
@@ -178,7 +189,7 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"errklein {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
-    for add_commands in (_add_new_files, _add_running, _add_sign, _add_deliveries, _add_data):
+    for add_commands in (_add_new_files, _add_running, _add_sign, _add_deliveries, _add_why, _add_data):
         add_commands(partial(_add, commands))
     return parser
 
@@ -288,6 +299,13 @@ def _add_deliveries(add: Callable[..., Parser]) -> None:
     )
     export = add("export", "write deliveries to files delivery-ID.json, which tests can replay", ids)
     export.add_argument("--directory", metavar="DIR", default=".", help="the directory (default: the current one)")
+
+
+def _add_why(add: Callable[..., Parser]) -> None:
+    subjects = (
+        "the id of a delivery, a room, a webhook as Plugin:method or Plugin, or refused for the last refused request"
+    )
+    add("why", _CONFIG, _DATA).add_argument("subject", metavar="ID|ROOM|WEBHOOK|refused", help=subjects)
 
 
 def _add_data(add: Callable[..., Parser]) -> None:

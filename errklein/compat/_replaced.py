@@ -86,7 +86,7 @@ class SendingByBot(Sending):
     """Sends with the bot's methods, which plugins may replace."""
 
     def __init__(self, bot: ErrbotBot, networks: Networks) -> None:
-        super().__init__(networks, bot.callbacks)
+        super().__init__(networks, bot.callbacks, bot.journal.outbox, bot.now)
         self._bot = bot
 
     def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from errklein.chat.outgoing import MessageRecord
 from errklein.database import Access, Database
 from errklein.journal import _reading
+from errklein.journal._message_records import find_messages
 from errklein.journal._sqlite import MIGRATIONS
 from errklein.journal._writing import replayable
 from errklein.webhooks.deliveries import DeliveryQuery, StoredDelivery
@@ -29,6 +31,14 @@ class JournalArchive:
     def get(self, id: int) -> StoredDelivery | None:
         """Return a delivery with its request, as `Journal.get` does; None if it is unknown."""
         return _reading.get(self._database, id)
+
+    def paused(self) -> Sequence[str]:
+        """Return the webhooks that are paused."""
+        return _reading.paused(self._database)
+
+    def messages(self, delivery: int = 0, recipient: str = "") -> Sequence[MessageRecord]:
+        """Return the records of messages that `OutboxStore.find` returns, without those of the last second."""
+        return find_messages(self._database, delivery, recipient)
 
     def webhooks(self) -> Sequence[str]:
         """Return the webhooks that have or had deliveries, or were paused."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+from errklein.chat.outgoing import PAUSED
 from errklein.database import Database, DatabaseError, upgrade_of, write_copy
 from errklein.journal._sqlite import DATABASE, MIGRATIONS
-
-PAUSED = "paused:"
-"""The beginning of the network of a message that isn't sent, since it was restored. No network has such a name."""
 
 
 def backup_of(values: Path) -> Path:

@@ -348,7 +348,7 @@ class MemoryJournal:
         if entry is None:
             return succeed(None)
         earlier = [one for number, one in sorted(entry.attempts.items()) if number < entry.delivery.attempt]
-        return succeed(entry.delivery._replace(request=entry.logged, attempts=earlier))
+        return succeed(entry.delivery._replace(request=entry.logged, attempts=earlier, began_at=entry.began_at))
 
     def webhooks(self) -> Deferred[Sequence[str]]:
         """See `Journal.webhooks`."""

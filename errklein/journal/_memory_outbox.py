@@ -8,7 +8,7 @@ from itertools import chain, count
 
 from twisted.internet.defer import Deferred, succeed
 
-from errklein.chat.outgoing import MessageRecord, OutgoingMessage, waiting_record
+from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.journal._message_records import MOST_FOUND, is_wanted
 
 
@@ -45,7 +45,8 @@ class MemoryOutboxStore:
     def end(self, record: MessageRecord) -> None:
         """See `OutboxStore.end`."""
         self.remove((record.id,))
-        self._ended.append(record)
+        if record.delivery or record.state is not MessageState.SENT:
+            self._ended.append(record)
 
     def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:
         """See `OutboxStore.find`."""

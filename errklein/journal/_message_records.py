@@ -16,12 +16,14 @@ _STATES = (MessageState.WAITING, MessageState.SENT, MessageState.DROPPED, Messag
 _NUMBERS = {state: number for number, state in enumerate(_STATES)}
 
 _OF_DELIVERY = ("delivery = :delivery AND delivery > 0",) * 2
-_TO_RECIPIENT = [f"{state} lower(CAST(recipient AS TEXT)) = lower(CAST(:recipient AS TEXT))" for state in ("", "state > 1 AND")]
+_TO_RECIPIENT = [
+    f"{state} lower(CAST(recipient AS TEXT)) = lower(CAST(:recipient AS TEXT))" for state in ("", "state > 1 AND")
+]
 
-_FIND = f"""
-    SELECT id, network, recipient, delivery, 0, accepted_at, '' FROM outbox WHERE {{}}
-    UNION ALL SELECT id, network, recipient, delivery, state, ended_at, reason FROM ended_messages WHERE {{}}
-    ORDER BY id DESC LIMIT {MOST_FOUND}
+_FIND = """
+    SELECT id, network, recipient, delivery, 0, accepted_at, '' FROM outbox WHERE {}
+    UNION ALL SELECT id, network, recipient, delivery, state, ended_at, reason FROM ended_messages WHERE {}
+    ORDER BY id DESC LIMIT :count
 """
 
 _INSERT = "INSERT OR REPLACE INTO ended_messages VALUES {}"
@@ -37,7 +39,7 @@ def find_messages(database: Database, delivery: int = 0, recipient: str = "") ->
     conditions = _OF_DELIVERY if delivery else _TO_RECIPIENT
     rows = database.read(
         _FIND.format(*conditions),
-        {"delivery": delivery, "recipient": recipient.encode("utf-8", "surrogatepass")},
+        {"delivery": delivery, "recipient": _blob(recipient), "count": MOST_FOUND},
     )
     return [
         MessageRecord(number, _text(network), _text(to), of, _STATES[state], at, reason)

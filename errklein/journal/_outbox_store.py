@@ -138,7 +138,7 @@ class SQLiteOutboxStore:
 
     def _end(self, record: MessageRecord) -> None:
         self.remove((record.id,))
-        if record.state is not MessageState.SENT or len(self._ended) < MOST_RECORDS:
+        if record.state is not MessageState.SENT or (record.delivery and len(self._ended) < MOST_RECORDS):
             self._ended[record.id] = record
             self._write_records_later(RECORD_DELAY)
 
@@ -323,5 +323,14 @@ def _message(row: Sequence[Any]) -> OutgoingMessage:
         bytes.decode(text, "utf-8", "surrogatepass") for text in (*texts, details)
     )
     return OutgoingMessage(
-        number, network, recipient, body, origin, bool(priority), float(accepted_at), float(sent), details, int(delivery)
+        number,
+        network,
+        recipient,
+        body,
+        origin,
+        bool(priority),
+        float(accepted_at),
+        float(sent),
+        details,
+        int(delivery),
     )

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.chat.outgoing import Wait
 from errklein.journal._bounds import FURTHEST, LEASE_BYTES
 from errklein.journal._retry_policy import RetryPolicy
 from errklein.journal._writing import PROCESS_ENDED
@@ -96,7 +97,7 @@ class DeliveryQueue:
         self._paused: frozenset[str] = frozenset()
         # What `pause` and `resume` have changed, by webhook: the journal may have been read before.
         self._pauses: dict[str, bool] = {}
-        self._postponed: dict[str, float] = {}
+        self._postponed: dict[str, tuple[float, str]] = {}
         self._unwritten: list[Callable[[], None]] = []
         self._journal_wait, self._journal_again_at = 1.0, 0.0
         self._warnings = RateLimit(reactor.seconds)
@@ -183,6 +184,25 @@ class DeliveryQueue:
     def finish(self, id: int, outcome: Outcome) -> None:
         """Store the outcome of a delivery that was run elsewhere, again and again until the journal has it."""
         self._write(id, partial(self._journal.finish, id, outcome), lambda: None)
+
+    def wait_of(self, delivery: StoredDelivery) -> Wait | None:
+        """Return what a delivery waits for; None if its handler was called, or may be called at once."""
+        webhook, now = delivery.webhook, self._now()
+        if delivery.id in self._held:
+            return None
+        if webhook in self._paused:
+            return Wait("the webhook is paused")
+        postponed_until, reason = self._postponed.get(webhook, (0.0, ""))
+        if reason and postponed_until > self._reactor.seconds():
+            return Wait(reason, again_at=now + postponed_until - self._reactor.seconds())
+        if delivery.state is DeliveryState.RETRY and delivery.due_at > now:
+            return Wait("the attempt has failed", again_at=delivery.due_at)
+        if not self._running:
+            return Wait("the bot is starting or stopping")
+        if not self._room(webhook):
+            ordered = self._policy(webhook).ordered
+            return Wait("an earlier delivery comes first" if ordered else f"{self.running} deliveries run already")
+        return None
 
     def pause(self, webhook: str) -> Deferred[None]:
         """Begin no more attempts of the webhook's deliveries from now on, also after a restart, until `resume`.
@@ -303,7 +323,7 @@ class DeliveryQueue:
         """Return when a delivery of the webhook may begin if it is due."""
         if webhook in self._paused or webhook in self._leasing or not self._room(webhook):
             return _NEVER
-        return max(self._postponed.get(webhook, 0.0), self._journal_again_at)
+        return max(self._postponed.get(webhook, (0.0, ""))[0], self._journal_again_at)
 
     def _room(self, webhook: str) -> int:
         """Return the number of deliveries of the webhook that may be leased."""
@@ -383,7 +403,7 @@ class DeliveryQueue:
         policy = self._policy(webhook)
         self._places[webhook] -= 1
         if isinstance(result, Postponed):
-            self._postponed[webhook] = self._reactor.seconds() + result.seconds
+            self._postponed[webhook] = self._reactor.seconds() + result.seconds, result.reason
             # Due at once, since the reason for the wait ends with the process, or before `look`.
             self._retry_at(delivery, self._now(), None)
         elif result.succeeded or delivery.ack != "now":

@@ -115,20 +115,21 @@ def _page(database: Database, ids: str, parameters: dict[str, Any]) -> list[Stor
 def get(database: Database, id: int) -> StoredDelivery | None:
     """Return a delivery with its logged request and its attempts; None if it is unknown."""
     rows = database.read(
-        f"SELECT c.head, c.body, {DELIVERY} FROM deliveries d JOIN routes r ON r.id = d.route "
+        f"SELECT d.began_at, c.head, c.body, {DELIVERY} FROM deliveries d JOIN routes r ON r.id = d.route "
         "LEFT JOIN contents c ON c.id = d.id WHERE d.id = ?",
         (id,),
     )
     if not rows:
         return None
-    ((head, body, *row),) = rows
+    ((began_at, head, body, *row),) = rows
     delivery = delivery_of(row, request_of(head, body))
     earlier = database.read(
         "SELECT number, began_at, status, reason, seconds FROM attempts WHERE id = ? AND number < ? ORDER BY number",
         (id, delivery.attempt),
     )
     return delivery._replace(
-        attempts=[Attempt(number, began_at, Outcome(*outcome)) for number, began_at, *outcome in earlier]
+        began_at=began_at,
+        attempts=[Attempt(number, began_at, Outcome(*outcome)) for number, began_at, *outcome in earlier],
     )
 
 

@@ -56,6 +56,8 @@ class Recording:
         self._warnings = RateLimit(now)
         self.running: set[int] = set()
         """The ids of logged deliveries whose handler is running after the response, so that no replay begins meanwhile."""
+        self.refused: dict[str, StoredDelivery] = {}
+        """The last refused request of each webhook, recorded or not."""
         self._with_bodies = level == "bodies"
         self._buckets = None if rate is None else TokenBuckets(now, rate.interval, rate.count)
         self._logged = _Logged(self) if journal is not None and level != "off" else None
@@ -117,10 +119,13 @@ class Recording:
 
     def refuse(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
         """Respond with an error, and log the request without its body."""
-        is_logged = self._logged is not None and hook.declaration.recorded
-        if self._journal is not None and is_logged and problem.status != 409:
+        if self._journal is not None and hook.declaration.recorded and problem.status != 409:
             outcome = Outcome(problem.status, problem.detail)
-            self._journal.log(self._delivery(hook, request, DeliveryState.REFUSED, None, outcome=outcome))
+            refused = self._delivery(hook, request, DeliveryState.REFUSED, None, outcome=outcome)
+            if self._logged is not None:
+                self._journal.log(refused)
+            assert refused.request is not None
+            self.refused[hook.full_name] = refused._replace(request=refused.request._replace(headers=(), target=""))
         request.send_error(problem)
 
     def responded(self, delivery: Delivery, hook: Hook) -> None:

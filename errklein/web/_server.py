@@ -114,6 +114,11 @@ class WebServer:
         return self.site.counts
 
     @property
+    def refused(self) -> Mapping[str, StoredDelivery]:
+        """The last refused request of each webhook since the start, without what may be secret."""
+        return self._services.recording.refused
+
+    @property
     def flask(self) -> Flask:
         """The object behind `flask.current_app`."""
         return self._services.flask

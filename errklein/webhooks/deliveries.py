@@ -140,6 +140,7 @@ class StoredDelivery(NamedTuple):
     :param attempts: The earlier attempts; empty in lists.
     :param verified: Whether only a known source can have sent the request.
     :param superseded_by: The id of a later delivery with which the source has repeated this one after it was given up or refused, or 0.
+    :param began_at: The beginning of the last attempt; 0.0 in lists.
     """
 
     id: int
@@ -157,6 +158,7 @@ class StoredDelivery(NamedTuple):
     attempts: Sequence[Attempt] = ()
     verified: bool = True
     superseded_by: int = 0
+    began_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

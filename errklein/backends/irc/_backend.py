@@ -27,7 +27,7 @@ from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupan
 from errklein.backends.irc.settings import IRCSettings
 from errklein.backends.outbox import Outbox, Reports, outbox_limits
 from errklein.chat import ONLINE, Identifier, Message, Room, read_only
-from errklein.chat.outgoing import OutgoingMessage
+from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.ports import BackendEvents, OutboxStatus, OutboxStore
 from errklein.running import cancel_timers
 from errklein.text import to_irc
@@ -84,6 +84,7 @@ class IRCBackend:
         self.network = settings.network
         self.message_size_limit = settings.message_size_limit
         self._reactor = reactor
+        self._now = now
         self._reactor_thread = threading.get_ident()
         self._rate_limiter = IRCRateLimiter(reactor.seconds, settings.channel_rate, settings.private_rate)
         render = render or partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
@@ -144,6 +145,35 @@ class IRCBackend:
         """Keep messages in the store; see `ports.QueuesMessages`."""
         self._outbox.use_store(store, restored)
 
+    def wait_of(self, record: MessageRecord) -> Wait | None:
+        """Return what a message waits for; see `ports.ExplainsWaits`."""
+        wait = self._outbox.wait_of(record.id)
+        if wait is not None and self._is_signed_on and self._rooms.why_outside(record.recipient) is not None:
+            return self.room_status(record.recipient) or wait
+        return wait if wait is None or self._is_signed_on else self._absence
+
+    def room_status(self, name: str) -> Wait | None:
+        """Return whether the bot is in a room, and why not; see `ports.KnowsRooms`."""
+        if not self._rooms.is_known(name):
+            return None
+        if not self._is_signed_on:
+            return self._absence
+        status, offset = self._rooms.status(name), self._now() - self._reactor.seconds()
+        since, again_at = (time and time + offset for time in (status.since, status.again_at))
+        return status._replace(since=since, again_at=again_at)
+
+    @property
+    def _is_signed_on(self) -> bool:
+        protocol = self._reconnector.protocol
+        return protocol is not None and protocol.signed_on_at is not None
+
+    @property
+    def _absence(self) -> Wait:
+        """The state of the network while it isn't connected."""
+        seconds = self._reconnector.next_attempt_in
+        again_at = self._now() + seconds if seconds else 0.0
+        return self._outbox.absence._replace(cause=self._reconnector.problem, again_at=again_at)
+
     def build_identifier(self, text: str) -> IRCPerson | IRCRoom:
         """Return the room of `#room`, the person of `nick` or `nick!user@host`, or the occupant of `#room/nick`.
 
@@ -185,7 +215,7 @@ class IRCBackend:
     def room_refusal(self, command: str, room: Room, person: str = "") -> Deferred[str]:
         """Return the reason for which the server refuses a command; see `ports.ConfirmsRoomCommands`."""
         protocol = self._reconnector.protocol
-        if protocol is None or protocol.signed_on_at is None:
+        if protocol is None or not self._is_signed_on:
             return succeed("the network is not connected")
         if command == "JOIN" and self._rooms.is_joined(str(room)):
             return succeed("")
@@ -309,7 +339,7 @@ class IRCBackend:
 
     def _write(self, *lines: str) -> None:
         protocol = self._reconnector.protocol
-        if protocol is not None and protocol.signed_on_at is not None:
+        if protocol is not None and self._is_signed_on:
             for line in lines:
                 protocol.sendLine(line)
 

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from errklein.backends.irc._rate_limiter import IRCRateLimiter
 from errklein.backends.irc._rooms import Rooms, join_line
 from errklein.backends.irc.connection import Backoff
+from errklein.chat.outgoing import Wait
 from errklein.running import cancel_timers
 
 _PAUSE = 4
@@ -25,14 +26,17 @@ _STABLE_AFTER = 60.0
 class _Attempts:
     """The attempts to join a room.
 
-    `reason` is why the last one has failed: "" if none has, None if there is no other one. `timer` is the next one, or the end of the
-    wait for a reply.
+    `reason` is why the last one has failed: "" if none has, None if there is no other one; `text` is the reason in any case. `timer` is
+    the next one, at `next_at`, or the end of the wait for a reply. `since` is the time at which the bot has joined or left the room.
     """
 
     backoff: Backoff
     reason: str | None = ""
     timer: IDelayedCall | None = None
     joined_at: float | None = None
+    text: str = ""
+    next_at: float = 0.0
+    since: float = 0.0
 
 
 class Joins:
@@ -79,6 +83,11 @@ class Joins:
         attempts = self._attempts.get(self._rooms.key(name))
         return "" if attempts is None else attempts.reason
 
+    def status(self, name: str) -> Wait:
+        """Return since when the bot is in a room or not, why not, and when the next attempt is. Times are those of the reactor."""
+        attempts = self._attempts.get(self._rooms.key(name)) or _Attempts(Backoff(self._chance))
+        return Wait("", attempts.since, attempts.text, attempts.next_at)
+
     def join(self, *names: str) -> None:
         """Join rooms as soon as the pace of the server allows it."""
         self._queue.update(dict.fromkeys(names))
@@ -88,7 +97,9 @@ class Joins:
     def joined(self, name: str) -> None:
         """Note that the bot is in the room."""
         attempts = self._of(name)
-        attempts.reason, attempts.joined_at = "", self._reactor.seconds()
+        attempts.reason = attempts.text = ""
+        attempts.joined_at = attempts.since = self._reactor.seconds()
+        attempts.next_at = 0.0
         cancel_timers(attempts.timer)
 
     def failed(self, name: str, reason: str, delay: float | None = None) -> None:
@@ -96,16 +107,22 @@ class Joins:
         attempts = self._of(name)
         if attempts.joined_at is not None and self._reactor.seconds() - attempts.joined_at >= _STABLE_AFTER:
             attempts.backoff.reset()
+        if attempts.joined_at is not None or not attempts.since:
+            attempts.since = self._reactor.seconds()
         attempts.joined_at = None
         if reason != attempts.reason:
             self._log(name, reason)
-        attempts.reason = reason
-        self._later(attempts, attempts.backoff.delay() if delay is None else delay, self.join, name)
+        attempts.reason = attempts.text = reason
+        delay = attempts.backoff.delay() if delay is None else delay
+        attempts.next_at = self._reactor.seconds() + delay
+        self._later(attempts, delay, self.join, name)
 
     def give_up(self, name: str, reason: str) -> None:
         """Note that the bot doesn't join the room until `forget` is called."""
         self.forget(name)
-        self._of(name).reason = None
+        attempts = self._of(name)
+        attempts.reason, attempts.since = None, self._reactor.seconds()
+        attempts.text = f"{reason}; it doesn't join again by itself"
         self._log(name, reason)
 
     def forget(self, name: str) -> None:
@@ -141,6 +158,7 @@ class Joins:
         line, names = join_line(missing, self.most)
         for name in names:
             del self._queue[name]
+            self._of(name).next_at = 0.0
             self._later(self._of(name), self.TIMEOUT, self._timed_out, name)
         if names:
             self._send(line)

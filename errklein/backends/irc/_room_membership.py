@@ -16,6 +16,7 @@ from errklein.backends.irc._rooms import HostmaskCache, Rooms, RoomState, nick_o
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
 from errklein.backends.irc.settings import IRCSettings
 from errklein.chat import OFFLINE, ONLINE, Presence, RoomNotJoinedError, read_only
+from errklein.chat.outgoing import Wait
 from errklein.config import ConfigError
 from errklein.ports import Backend, BackendEvents
 from errklein.running import on_reactor_soon
@@ -120,6 +121,14 @@ class RoomMembership:
         """Return why the bot isn't in a room that it is about to join, see `Joins.reason`; None for any other room."""
         is_missing = self._rooms.is_wanted(name) and not self.is_joined(name) and self._nickname is not None
         return self._joins.reason(name) if is_missing else None
+
+    def status(self, name: str) -> Wait:
+        """Return whether the bot is in a room that it should be in, and since when, or why not; see `Joins.status`."""
+        status = self._joins.status(name)
+        if self.is_joined(name):
+            return status._replace(state=f"the bot is in {name}")
+        cause = status.cause or "the server has not replied to JOIN yet"
+        return status._replace(state=f"the bot isn't in {name}", cause=cause)
 
     def state_of(self, name: str) -> RoomState:
         """Return the state of a room; raises RoomNotJoinedError if the bot isn't in it."""

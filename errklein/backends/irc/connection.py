@@ -118,6 +118,8 @@ class Reconnector:
         make_protocol: Callable[[], IRCProtocol],
     ) -> None:
         self.protocol: IRCProtocol | None = None
+        self.problem = ""
+        """Why the last connection was lost or could not be established."""
         self._reactor = reactor
         self._settings = settings
         self._make_protocol = make_protocol
@@ -144,6 +146,12 @@ class Reconnector:
             and self._timer.active()
             and self._timer.getTime() - self._reactor.seconds() < seconds
         )
+
+    @property
+    def next_attempt_in(self) -> float:
+        """The seconds until the next attempt to connect; 0.0 if none is scheduled."""
+        waiting = self._timer is not None and self._timer.active() and self.protocol is None
+        return max(0.0, self._timer.getTime() - self._reactor.seconds()) if waiting and self._timer else 0.0
 
     def quit(self) -> Deferred[None]:
         """Disconnect with QUIT, and return a Deferred that fires when the connection is closed."""
@@ -188,6 +196,7 @@ class Reconnector:
             self._try_later(describe_failure(failure))
 
     def _try_later(self, why: str, longest: bool = False) -> None:
+        self.problem = why
         delay = self._backoff.delay(longest)
         self.log.warn(
             "{network}: not connected to {server}:{port} ({reason}); next try in {delay:.0f} s",

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from errklein.backends.outbox._transport import Transport
 from errklein.chat import Message
-from errklein.chat.outgoing import OutboxLane, OutgoingMessage
+from errklein.chat.outgoing import MessageRecord, MessageState, OutboxLane, OutgoingMessage, Wait, waiting_record
 
 P = TypeVar("P")
 
@@ -90,6 +90,12 @@ class Entry(Generic[P]):
         if len(self.parts) > 1:
             # A later process, which splits the message without its time, must see the difference by the number of parts.
             self.parts = [*transport.split(message._replace(body=stamp), self.original), *parts]
+
+    def record(self, failure: Failure | None, dropped: str, now: float) -> MessageRecord:
+        """Return the record of the message that was sent, rejected for a failure, or dropped for a reason."""
+        state = MessageState.SENT if failure is None else MessageState.DROPPED if dropped else MessageState.REJECTED
+        reason = dropped or (failure.getErrorMessage() if failure is not None else "")
+        return waiting_record(self.message)._replace(state=state, at=now, reason=reason)
 
     @property
     def is_suspect(self) -> bool:
@@ -244,6 +250,13 @@ class Connections:
     def must_be_isolated(self, entry: Entry[Any]) -> bool:
         """Return whether the message was unconfirmed at several breaks, at the last one alone."""
         return self._is_alone and entry.breaks > 1 and self._isolates and not entry.is_isolated
+
+    def wait_of(self, entry: Entry[Any], usual: Wait) -> Wait:
+        """Return what a message waits for while there is a connection: `usual` unless it was sent or is a suspect."""
+        if entry.unconfirmed:
+            return Wait("the network has not confirmed it yet")
+        cause = f"the connection broke {entry.breaks} times while it was sent, so it is sent alone"
+        return Wait("it needs a stable connection", cause=cause) if entry.is_suspect else usual
 
     def wait_for(self, entry: Entry[Any]) -> float:
         """Return 0.0 if a suspect may be sent now, else the seconds after which it may."""

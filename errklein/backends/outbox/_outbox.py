@@ -27,7 +27,7 @@ from errklein.backends.outbox._room import OutboxLimits, OutboxRoom
 from errklein.backends.outbox._transport import NotConfirmed, Reports, Transport
 from errklein.backends.outbox._waiting_rooms import Unavailable, WaitingRooms
 from errklein.chat import Message
-from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
+from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.ports import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, SentLater
 from errklein.running import cancel_timers
 from errklein.running.context import causing_delivery, origin
@@ -89,9 +89,9 @@ class Outbox(Generic[P]):
         # True if the part in flight may break the connection.
         self._is_alone = False
         self._waiting: WaitingRooms[P] = WaitingRooms(reactor.seconds, unavailable, self._reports)
-        self._closed = False
-        self._ready = False
-        self._absence = Wait(f"{network} is not connected", now())
+        self._closed = self._ready = False
+        self.absence = Wait(f"{network} is not connected", now())
+        """The state of the network since the last `pause`, which messages wait for until `resume`."""
         self._is_going_on = self._has_more = False
         self._timer: IDelayedCall | None = None
         self._watch: IDelayedCall | None = None
@@ -142,19 +142,9 @@ class Outbox(Generic[P]):
             raise TypeError(f"the text of a message must be a string, not {type(body).__name__}")
         store = self._store
         number = next(self._unstored_ids) if store is None else store.next_id()
-        text = body[: self._limits.length]
-        message = OutgoingMessage(
-            number,
-            self.network,
-            recipient,
-            text,
-            origin.get(),
-            bool(priority),
-            self._now(),
-            details=details,
-            delivery=causing_delivery(),
+        return self._accept(
+            self._message(number, recipient, body[: self._limits.length], priority, details), None, original
         )
-        return self._accept(message, None, original)
 
     def put(
         self, parts: Sequence[P], *, recipient: str = "", text: str = "", priority: bool = False
@@ -164,9 +154,7 @@ class Outbox(Generic[P]):
         :param recipient: The recipient, for the lane and the log.
         :param text: The text, for the log if the parts can't be sent.
         """
-        message = OutgoingMessage(
-            next(self._unstored_ids), self.network, recipient, text, origin.get(), priority, self._now()
-        )
+        message = self._message(next(self._unstored_ids), recipient, text, priority)
         return self._accept(message, parts, None)
 
     def resume(self) -> None:
@@ -180,25 +168,16 @@ class Outbox(Generic[P]):
 
     def pause(self, reason: str = "") -> None:
         """Keep the queue until `resume`. Call it when the connection is lost, after failing the unconfirmed parts."""
-        self._ready = False
-        self._absence = Wait(f"{self.network} is not connected", self._now(), reason)
+        self._ready, self.absence = False, Wait(f"{self.network} is not connected", self._now(), reason)
         cancel_timers(self._timer)
         self._timer = None
 
     def wait_of(self, id: int) -> Wait | None:
         """Return what a message waits for, apart from a room; None if it isn't in the outbox."""
-        entry = self._entries.get(id)
-        if entry is None:
+        if (entry := self._entries.get(id)) is None:
             return None
-        if not self._ready:
-            return self._absence
-        if entry.unconfirmed:
-            return Wait("the network has not confirmed it yet")
-        if entry.is_suspect:
-            cause = f"the connection broke {entry.breaks} times while it was sent, so it is sent alone"
-            wait = self._connections.wait_for(entry)
-            return Wait("a stable connection is needed", cause=cause, again_at=self._now() + wait if wait else 0.0)
-        return Wait(f"{len(self)} messages wait, which are sent at the pace of {self.network}")
+        usual = Wait(f"{len(self)} messages wait, which are sent at the pace of {self.network}")
+        return self._connections.wait_of(entry, usual) if self._ready else self.absence
 
     def close(self, grace: float = 0.0) -> Deferred[None]:
         """Send the queue, and messages that are added to it, for up to `grace` seconds; then refuse new messages.
@@ -224,6 +203,10 @@ class Outbox(Generic[P]):
             self._too_late = self._reactor.callLater(grace, self._give_up)
             self._go_on_soon()
         return self._drained
+
+    def _message(self, number: int, recipient: str, text: str, priority: bool, details: str = "") -> OutgoingMessage:
+        now, of, delivery = self._now(), origin.get(), causing_delivery()
+        return OutgoingMessage(number, self.network, recipient, text, of, bool(priority), now, 0.0, details, delivery)
 
     def _accept(
         self, message: OutgoingMessage, parts: Sequence[P] | None, original: Message | None
@@ -394,10 +377,7 @@ class Outbox(Generic[P]):
             entry.unconfirmed.discard(place)
             if isinstance(result, Failure):
                 log_rejection(self.log, self.network, entry, result)
-            if is_rejected or entry.is_complete:
-                self._store_end(entry, result if isinstance(result, Failure) else None)
-            else:
-                self._store_progress(entry)
+            self._store_progress(entry, entry.is_complete or is_rejected, result if is_rejected else None)
         self._go_on_soon()
 
     def _confirm(self, entry: Entry[P], place: int) -> None:
@@ -408,7 +388,7 @@ class Outbox(Generic[P]):
         if entry.is_complete:
             self._finish(entry, None)
         else:
-            self._store_progress(entry)
+            self._store_progress(entry, over=False)
 
     def _postpone(self, entry: Entry[P], place: int) -> None:
         """Send a part again when the recipient is available."""
@@ -417,26 +397,14 @@ class Outbox(Generic[P]):
         if self._entries.get(entry.message.id) is entry:
             self._lanes.rewind(entry, place)
 
-    def _store_progress(self, entry: Entry[P]) -> None:
-        """Store how much of a message the network has confirmed."""
+    def _store_progress(self, entry: Entry[P], over: bool, failure: Failure | None = None, dropped: str = "") -> None:
+        """Store how much of a message the network has confirmed, or that nothing is left to be sent, and why."""
         if entry.message.id > 0 and self._store is not None:
-            assert entry.parts is not None
-            self._store.advance(entry.message.id, entry.confirmed / len(entry.parts))
-
-    def _store_end(self, entry: Entry[P], failure: Failure | None, dropped: str = "") -> None:
-        """Store that nothing is left to be sent of a message, and why, if it was not sent or belongs to a delivery."""
-        message = entry.message
-        if message.id <= 0 or self._store is None:
-            return
-        if failure is None and not message.delivery:
-            self._store.remove((message.id,))
-            return
-        state = MessageState.SENT if failure is None else MessageState.REJECTED
-        if dropped:
-            state = MessageState.DROPPED
-        reason = dropped or (failure.getErrorMessage() if failure is not None else "")
-        number, recipient, delivery = message.id, message.recipient, message.delivery
-        self._store.end(MessageRecord(number, self.network, recipient, delivery, state, self._now(), reason))
+            if over:
+                self._store.end(entry.record(failure, dropped, self._now()))
+            else:
+                assert entry.parts is not None
+                self._store.advance(entry.message.id, entry.confirmed / len(entry.parts))
 
     def _repeat(self, entry: Entry[P], place: int, failure: Failure) -> None:
         """Send a part again that was unconfirmed when the connection broke."""
@@ -470,7 +438,7 @@ class Outbox(Generic[P]):
         del self._entries[entry.message.id]
         self._lanes.remove(entry)
         self._room.give_back(entry)
-        self._store_end(entry, failure, dropped)
+        self._store_progress(entry, over=True, failure=failure, dropped=dropped)
         entry.settle(failure)
         if not len(self) and self._drained is not None and not self._is_going_on:
             self._give_up()

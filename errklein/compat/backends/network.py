@@ -25,7 +25,7 @@ from twisted.logger import Logger
 from errklein.backends.outbox import Outbox, Reports, outbox_limits
 from errklein.bot import Bot
 from errklein.chat import Card, Identifier, Message, Room, Stream
-from errklein.chat.outgoing import OutgoingMessage
+from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.compat.backends._neutral import neutral_card, neutral_text
 from errklein.compat.backends._sending import ATTEMPTS, Part, SendingThread
 from errklein.compat.backends._stamps import NetworkStamp, ask_beforehand
@@ -159,6 +159,10 @@ class ThreadedNetwork:
     def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
         """Keep messages in the store; see `ports.QueuesMessages`."""
         self._outbox.use_store(store, restored)
+
+    def wait_of(self, record: MessageRecord) -> Wait | None:
+        """Return what a message waits for; see `ports.ExplainsWaits`."""
+        return self._outbox.wait_of(record.id)
 
     def build_identifier(self, text: str) -> Identifier:
         """Return the identifier for a text; raises ValueError, and errors of the backend's own code."""
@@ -374,7 +378,7 @@ class ThreadedNetwork:
 
     def _disconnected(self, reason: str) -> None:
         self._is_connected = False
-        self._outbox.pause()
+        self._outbox.pause(reason)
         if self._events is not None and not self.leaving:
             self._events.backend_disconnected(self, reason)
 

@@ -47,7 +47,8 @@ class KeptMessages:
 
     def end(self, record: MessageRecord) -> None:
         del self.kept[record.id]
-        self.ended.append(record)
+        if record.delivery or record.state is not MessageState.SENT:
+            self.ended.append(record)
 
     def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:
         return succeed(self.ended)

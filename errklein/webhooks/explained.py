@@ -1,0 +1,257 @@
+"""The answer to the question why a delivery, message, webhook or room is as it is: first as values, then as text."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from errklein.chat.outgoing import PAUSED, MessageRecord, MessageState, Wait
+from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
+from errklein.webhooks.delivery_words import InvalidWords, UnknownWebhook, parse_ids, parse_words
+from errklein.webhooks.exported import described, shown_time
+
+UNFINISHED = (DeliveryState.RECEIVED, DeliveryState.RUNNING, DeliveryState.RETRY)
+
+_ROOM_MARKS = ("#", "&", "+", "!")
+_MOST_LOST = 5
+"""The number of messages to a room that were dropped or rejected: the latest ones."""
+
+
+class Records(Protocol):
+    """The journal of a running bot or in a file."""
+
+    def get(self, id: int) -> Awaitable[StoredDelivery | None]:
+        """See `ports.Journal.get`."""
+
+    def find(self, query: DeliveryQuery) -> Awaitable[Sequence[StoredDelivery]]:
+        """See `ports.Journal.find`."""
+
+    def webhooks(self) -> Awaitable[Sequence[str]]:
+        """See `ports.Journal.webhooks`."""
+
+
+class Present(Protocol):
+    """What only the running bot knows, or else what is known of it."""
+
+    @property
+    def webhooks(self) -> Mapping[str, str]:
+        """The webhooks as "Plugin:method", by URL path."""
+
+    @property
+    def networks(self) -> Collection[str]:
+        """The names of the networks."""
+
+    @property
+    def refused(self) -> Mapping[str, StoredDelivery]:
+        """The last refused request of each webhook since the start, whether it could be recorded or not."""
+
+    def webhook_status(self, webhook: str) -> Wait:
+        """Return whether a webhook is active, or why its requests don't run."""
+
+    def room_status(self, network: str, name: str) -> Wait | None:
+        """Return whether the bot is in a room, and why not; None if it should not be there, or if that isn't known."""
+
+    def wait_of_delivery(self, delivery: StoredDelivery) -> Wait | None:
+        """Return what a delivery that has not ended waits for; None if its handler runs."""
+
+    def wait_of_message(self, record: MessageRecord) -> Wait | None:
+        """Return what a message waits for; None if it doesn't wait any more."""
+
+
+class Step(NamedTuple):
+    """An event such as "accepted", its Unix time (0.0 if unknown), and details."""
+
+    event: str
+    at: float = 0.0
+    details: str = ""
+
+    def __str__(self) -> str:
+        time = f" {shown_time(self.at)}" if self.at else ""
+        return f"{self.event}{time}{f' ({self.details})' if self.details else ''}"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What has happened to something, and what it waits for.
+
+    :param subject: A delivery, message, webhook or room, such as "4711 of Github:notification".
+    :param steps: What has happened, in order.
+    :param wait: What it waits for.
+    :param parts: The messages of a delivery, or the latest requests of a webhook, or lost messages to a room.
+    """
+
+    subject: str
+    steps: Sequence[Step] = ()
+    wait: Wait | None = None
+    parts: Sequence[Explanation] = ()
+
+    def lines(self) -> list[str]:
+        """Return the answer as lines of plain text. Mask them before they are shown."""
+        clauses = [*map(str, self.steps), *([f"waits: {shown_wait(self.wait)}"] if self.wait else ())]
+        head, parts = f"{self.subject}: {', '.join(clauses)}", [line for part in self.parts for line in part.lines()]
+        return [f"{head}; {parts[0]}"] if len(parts) == 1 else [head, *(f"- {line}" for line in parts)]
+
+
+def shown_wait(wait: Wait) -> str:
+    """Return a state as text, such as `the bot isn't in #ops since TIME (invite only (+i)); next attempt TIME`."""
+    since = f" since {shown_time(wait.since)}" if wait.since else ""
+    cause = f" ({wait.cause})" if wait.cause else ""
+    again = f"; next attempt {shown_time(wait.again_at)}" if wait.again_at else ""
+    return f"{wait.state}{since}{cause}{again}"
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """Explains deliveries, webhooks and rooms.
+
+    :param records: The journal.
+    :param messages: Returns records of messages; see `ports.OutboxStore.find`.
+    :param present: The state of the bot.
+    :param now: The Unix time.
+    :param with_reasons: Whether the answers contain the reasons of failed attempts, which may be texts of exceptions.
+    """
+
+    records: Records
+    messages: Callable[..., Awaitable[Sequence[MessageRecord]]]
+    present: Present
+    now: float
+    with_reasons: bool = True
+
+    async def answers(self, subject: str) -> Sequence[Explanation]:
+        """Return the answers about the id of a delivery, a webhook, plugin, path, room or person, or the last "refused" request.
+
+        A room may be that of one network, as in "libera:#ops".
+
+        :raises InvalidWords: There is no such thing.
+        """
+        ids = parse_ids([subject])
+        if ids is not None:
+            return [await self._of_id(ids[0])]
+        if subject == "refused":
+            return [await self._explained(one) for one in await self._last_refused(None)] or [
+                Explanation("refused", [Step("no refused request is recorded")])
+            ]
+        network, _, name = subject.rpartition(":")
+        room = name if network in self.present.networks else subject
+        if room.startswith(_ROOM_MARKS):
+            return await self._of_room(room, network if room == name else "")
+        known = [*self.present.webhooks.values(), *await self.records.webhooks()]
+        try:
+            named = parse_words([subject], self.now, self.present.webhooks, known).webhook
+        except InvalidWords as error:
+            if await self.messages(recipient=room):
+                return await self._of_room(room, network if room == name else "")
+            if subject and isinstance(error, UnknownWebhook):
+                raise
+            named = None
+        found = sorted({webhook for webhook in known if f"{webhook}:".startswith(f"{named}:")})
+        if not found:
+            raise InvalidWords(
+                f"expected the id of a delivery, a room, Plugin:method, Plugin, the path of a webhook, or refused, not {subject!r}"
+            )
+        return [await self._of_webhook(webhook) for webhook in found]
+
+    async def _of_id(self, number: int) -> Explanation:
+        unrecorded = {one.id: one for one in self.present.refused.values()}
+        found = await self.records.get(number) or unrecorded.get(number)
+        if found is None:
+            raise InvalidWords(f"there is no delivery {number}")
+        return await self._explained(found)
+
+    async def _last_refused(self, webhook: str | None) -> Sequence[StoredDelivery]:
+        recorded = await self.records.find(DeliveryQuery(webhook=webhook, states=(DeliveryState.REFUSED,), limit=1))
+        of_webhook = [one for one in self.present.refused.values() if webhook in (None, one.webhook)]
+        return sorted([*recorded, *of_webhook], key=lambda one: one.id)[-1:]
+
+    async def _of_webhook(self, webhook: str) -> Explanation:
+        latest = [*await self.records.find(DeliveryQuery(webhook=webhook, limit=1)), *await self._last_refused(webhook)]
+        unfinished = await self.records.find(DeliveryQuery(webhook=webhook, states=UNFINISHED, limit=1000))
+        steps = [Step(shown_wait(self.present.webhook_status(webhook)))]
+        if unfinished:
+            number = f"{len(unfinished)} deliver{'y has' if len(unfinished) == 1 else 'ies have'}"
+            steps.append(Step(f"{number} not ended, the oldest accepted", unfinished[-1].received_at))
+        if not latest:
+            steps.append(Step("no request is recorded"))
+        requests = {one.id: one for one in latest}.values()
+        return Explanation(webhook, steps, None, [await self._explained(one) for one in requests])
+
+    async def _explained(self, delivery: StoredDelivery) -> Explanation:
+        delivery = await self.records.get(delivery.id) or delivery
+        if delivery.outcome is not None and not self.with_reasons:
+            delivery = delivery._replace(outcome=delivery.outcome._replace(reason=""))
+        wait = self.present.wait_of_delivery(delivery) if delivery.state in UNFINISHED else None
+        parts = [self._message(record) for record in await self.messages(delivery=delivery.id)]
+        earlier = 0
+        if delivery.state is DeliveryState.DUPLICATE:
+            same = await self.records.find(
+                DeliveryQuery(webhook=delivery.webhook, key=delivery.key, before=delivery.id)
+            )
+            earlier = next((one.id for one in same if one.state is not DeliveryState.DUPLICATE), 0)
+        steps = _steps(delivery, earlier)
+        if delivery.state is DeliveryState.DONE and not parts:
+            steps.append(Step("no message of it is recorded"))
+        return Explanation(f"{delivery.id} of {delivery.webhook}", steps, wait, parts)
+
+    def _message(self, record: MessageRecord) -> Explanation:
+        subject = f"message to {record.recipient} on {record.network.removeprefix(PAUSED)}"
+        if record.state is not MessageState.WAITING:
+            return Explanation(subject, [Step(record.state, record.at, record.reason)])
+        return Explanation(subject, [Step("accepted", record.at)], self._wait_of_message(record))
+
+    def _wait_of_message(self, record: MessageRecord) -> Wait:
+        if record.network.startswith(PAUSED):
+            return Wait("it was restored and is paused; after `errklein release-messages`, the next start sends it")
+        return self.present.wait_of_message(record) or Wait("it is about to be sent")
+
+    async def _of_room(self, name: str, only: str) -> Sequence[Explanation]:
+        records = await self.messages(recipient=name)
+        networks = dict.fromkeys([*self.present.networks, *(one.network.removeprefix(PAUSED) for one in records)])
+        answers = []
+        for network in networks if not only else [only]:
+            own = [one for one in records if one.network.removeprefix(PAUSED) == network]
+            status = self.present.room_status(network, name)
+            if status or own:
+                answers.append(self._room(name, network, status, own))
+        unknown = (
+            "no message waits, and the bot isn't in it; it joins rooms of CHATROOM_PRESENCE and those of `room join`"
+        )
+        return answers or [Explanation(name, [Step(unknown)])]
+
+    def _room(self, name: str, network: str, status: Wait | None, records: Sequence[MessageRecord]) -> Explanation:
+        steps = [Step(shown_wait(status))] if status else []
+        waiting = [record for record in records if record.state is MessageState.WAITING]
+        lost = [self._message(record) for record in records if record.state is not MessageState.WAITING]
+        if not waiting:
+            return Explanation(f"{name} on {network}", [*steps, Step("no message waits")], None, lost[-_MOST_LOST:])
+        of = ", ".join(dict.fromkeys(str(record.delivery) for record in waiting if record.delivery))
+        number = "1 message waits" if len(waiting) == 1 else f"{len(waiting)} messages wait, the oldest"
+        steps.append(Step(f"{number} since", waiting[0].at, f"deliveries {of}" if of else ""))
+        wait = self._wait_of_message(waiting[0])
+        return Explanation(f"{name} on {network}", steps, None if wait == status else wait, lost[-_MOST_LOST:])
+
+
+def _steps(delivery: StoredDelivery, earlier: int) -> list[Step]:
+    """Return what has happened to a delivery. `earlier` is the id of the one that a duplicate repeats, or 0."""
+    state, outcome, number = delivery.state, delivery.outcome, delivery.attempt
+    accepted = Step("accepted", delivery.received_at, delivery.origin)
+    again = [Step(f"the source has repeated it as {delivery.superseded_by}")] if delivery.superseded_by else []
+    if state is DeliveryState.REFUSED:
+        client = f"from {delivery.request.client}" if delivery.request and delivery.request.client else ""
+        reason = f"{outcome.status}: {outcome.reason}".rstrip(": ") if outcome else ""
+        refused = Step("refused", delivery.received_at, "; ".join(filter(None, (reason, client))))
+        return [refused, *(again or [Step("it isn't stored, so the source must send it again")])]
+    if state is DeliveryState.DUPLICATE:
+        return [
+            accepted,
+            Step("not run", 0.0, f"the source has sent it before, as {earlier}" if earlier else "sent before"),
+        ]
+    if not number or state is DeliveryState.RECEIVED:
+        return [accepted, *again]
+    event = {DeliveryState.DONE: "ran", DeliveryState.RUNNING: "runs"}.get(state, "failed")
+    result = described(outcome) if outcome and state is not DeliveryState.RUNNING else ""
+    attempt = f"attempt {number}" if number > 1 else ""
+    steps = [accepted, Step(event, delivery.began_at, ", ".join(filter(None, (attempt, result)))), *again]
+    if state in (DeliveryState.DEAD, DeliveryState.FAILED) and not again:
+        steps.append(Step("it runs again only if it is replayed, or the source repeats it"))
+    return steps

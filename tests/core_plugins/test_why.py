@@ -1,0 +1,353 @@
+"""Tests for `!why`: staged incidents, each of which an administrator understands from the chat alone."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from typing import Any
+from unittest import mock
+
+from twisted.internet.defer import Deferred, fail
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import BotPlugin, webhook, wiring
+from errklein.backends.irc import IRCBackend
+from errklein.chat.outgoing import PAUSED, MessageState, OutgoingMessage, waiting_record
+from errklein.ports import JournalError
+from errklein.testing import ADMIN, TestBot
+from errklein.testing._reactor import TestReactor
+from errklein.verify import hmac_signature
+from errklein.webhooks.exported import shown_time
+from tests.backends.irc.played import PlayedServer
+
+INVITE_ONLY = ":irc.example 473 errklein #ops :Cannot join channel (+i)"
+SECRET = "k" * 40
+
+
+class Builds(BotPlugin):
+    """Has webhooks that send messages."""
+
+    @webhook("/build", ack="now", attempts=2)
+    def build(self, payload: Any) -> None:
+        if payload.get("broken"):
+            raise ValueError("no such *branch*")
+        for number in range(payload.get("count", 1)):
+            self.send(self.build_identifier(payload["to"]), f"build {number}")
+
+    @webhook("/status")
+    def status(self, payload: Any) -> str:
+        if payload["status"] == "broken":
+            raise ValueError("no such status")
+        self.send(self.build_identifier("irc:#ops"), "status")
+        return "noted"
+
+    @webhook("/slow", ack="now")
+    async def slow(self, payload: Any) -> None:
+        await Deferred()
+
+    @webhook(
+        "/signed",
+        verify=hmac_signature(secret="env:BUILDS_SECRET", header="X-Signature"),
+        dedupe="header:X-Id",
+        ack="now",
+    )
+    def signed(self, payload: Any) -> None:
+        self.send(self.build_identifier("irc:#ops"), "signed")
+
+
+class _PlayedBackend(IRCBackend):
+    def watch(self, _: Any) -> None:
+        """Do nothing: the test reads sent lines at the server."""
+
+
+class IncidentCase(SynchronousTestCase):
+    """A bot on IRC, whose server the test plays, and on a console, where the administrator asks. It isn't on IRC yet."""
+
+    def setUp(self) -> None:
+        """Start the bot."""
+        variables = mock.patch.dict(os.environ, {"BUILDS_SECRET": SECRET})
+        variables.start()
+        self.addCleanup(variables.stop)
+        self.server = PlayedServer()
+        make_backend = wiring.make_backend
+
+        def make(reactor: Any, view: Any) -> Any:
+            if view.BACKEND != "IRC":
+                return make_backend(reactor, view)
+            self.server.clock = reactor
+            return _PlayedBackend(reactor, view, endpoint=self.server, chance=lambda: 0.0, now=reactor.seconds)
+
+        irc = {
+            "BACKEND": "IRC",
+            "BOT_ADMINS": ("boss!*@*",),
+            "BOT_IDENTITY": {"nickname": "errklein", "server": "irc.example"},
+            "CHATROOM_PRESENCE": ("#ops",),
+            "OUTBOX_MAX_AGE": 30.0,
+            "IRC_CHANNEL_RATE": 0,
+            "IRC_PRIVATE_RATE": 0,
+        }
+        self.reactor: Any = TestReactor()
+        self.reactor.advance(1_000_000)
+        with mock.patch("errklein.wiring.make_backend", make):
+            networks = {"console": {"BOT_ADMINS": (ADMIN,)}, "irc": irc}
+            self.bot = TestBot([Builds], networks=networks, reactor=self.reactor)
+        self.started = self.time()
+        self.bot.start()
+        self.addCleanup(self.stop)
+
+    def stop(self) -> None:
+        """Stop the bot, and close the connection as a server does."""
+        self.bot.backends["irc"].disconnect()
+        if self.server.transport is not None and self.server.transport.connected:
+            self.server.close()
+        self.bot.stop()
+
+    def log_in(self, *rooms: str) -> None:
+        """Welcome the bot on IRC, and let it join rooms."""
+        self.server.welcome()
+        for room in rooms:
+            self.server.enter(room)
+        self.server.answer()
+
+    def time(self, seconds: float = 0.0) -> str:
+        """Return the time that it is in so many seconds."""
+        return shown_time(self.reactor.seconds() + seconds)
+
+    def why(self, subject: str) -> str:
+        """Return the reply to the administrator's question."""
+        return self.bot.command(f"!why {subject}")
+
+    def post(self, path: str, code: int, headers: Any = None, **values: Any) -> str:
+        """Send a request that gets this status, and return the time at which it was received."""
+        time = self.time()
+        response = self.successResultOf(self.bot.post(path, json=values, headers=headers or {}))
+        self.assertEqual(response.status, code, response.text)
+        self.reactor.advance(0)
+        return time
+
+    def sign(self, secret: str = SECRET, number: str = "", **values: Any) -> dict[str, str]:
+        """Return the headers of a signed request."""
+        digest = hmac.new(secret.encode(), json.dumps(values).encode(), hashlib.sha256).hexdigest()
+        return {"X-Signature": digest, **({"X-Id": number} if number else {})}
+
+
+class NetworkTests(IncidentCase):
+    """The network is down, or its room is closed."""
+
+    def test_network_is_down(self) -> None:
+        """The answer says since when the network has been down, why, and when the bot tries again."""
+        self.log_in("#ops")
+        self.reactor.advance(20)
+        down = self.time()
+        self.server.close()
+        self.server.clock.advance(1)
+        self.server.refuse()
+        again = self.time(2)
+        ran = self.post("/build", 202, to="irc:#ops")
+        reason = "irc is not connected since {} (Connection was refused by other side.); next attempt {}"
+        waits = f"waits: {reason.format(down, again)}"
+        message = f"message to #ops on irc: accepted {ran}, {waits}"
+        story = f"1 of Builds:build: accepted {ran}, ran {ran} (200 after 0.0 s)"
+        self.assertEqual(self.why("1"), f"{story}; {message}")
+        self.assertEqual(
+            self.why("#ops"), f"#ops on irc: {reason.format(down, again)}, 1 message waits since {ran} (deliveries 1)"
+        )
+        self.server.clock.advance(2)
+        sent = self.time()
+        self.log_in("#ops")
+        self.assertEqual(self.why("1"), f"{story}; message to #ops on irc: sent {sent}")
+
+    def test_room_is_closed(self) -> None:
+        """The answer has the server's reason, since when the bot is out of the room, and when it tries again."""
+        self.log_in()
+        outside = self.time()
+        self.server.say(INVITE_ONLY)
+        self.reactor.advance(0.5)
+        ran = self.post("/build", 202, to="irc:#ops", count=2)
+        reason = f"the bot isn't in #ops since {outside} (Cannot join channel (+i)); next attempt {self.time(0.5)}"
+        one = f"message to #ops on irc: accepted {ran}, waits: {reason}"
+        story = f"1 of Builds:build: accepted {ran}, ran {ran} (200 after 0.0 s)"
+        self.assertEqual(self.why("1"), f"{story}\n- {one}\n- {one}")
+        self.assertEqual(
+            self.why("#ops"), f"#ops on irc: {reason}, 2 messages wait, the oldest since {ran} (deliveries 1)"
+        )
+        joined = self.time()
+        self.server.enter("#ops")
+        self.server.answer()
+        self.assertEqual(self.why("#OPS"), f"#OPS on irc: the bot is in #OPS since {joined}, no message waits")
+
+    def test_kicked(self) -> None:
+        """The answer says who has kicked the bot, and why."""
+        self.log_in("#ops")
+        self.server.say(":oper!o@host KICK #ops errklein :flooding")
+        self.assertTrue(
+            self.why("#ops").startswith(
+                f"#ops on irc: the bot isn't in #ops since {self.time()} (oper kicked the bot: flooding"
+            )
+        )
+
+    def test_lost_messages(self) -> None:
+        """Messages that the server has rejected, and those that were too old, are told with the reason, and where they went."""
+        self.log_in()
+        self.server.say(INVITE_ONLY)
+        self.post("/build", 202, to="irc:#ops")
+        for _ in range(34):
+            self.server.clock.advance(1)
+            self.server.confirm()
+        self.server.enter("#ops")
+        lost = self.why("1").partition("; ")[2]
+        self.assertRegex(
+            lost, r"^message to #ops on irc: dropped 1970\S+ \(they waited for 30 s, which is OUTBOX_MAX_AGE\)$"
+        )
+        self.post("/build", 202, to="irc:#ops")
+        rejected_at = self.time()
+        self.server.say(":irc.example 404 errklein #ops :Cannot send to channel (+m)")
+        self.server.answer()
+        rejected = self.why("2").partition("; ")[2]
+        self.assertIn(f"message to #ops on irc: rejected {rejected_at} (#ops: Cannot send to channel (+m))", rejected)
+        room = self.why("irc:#ops").splitlines()
+        self.assertEqual([room[0].partition(", ")[2], *room[1:]], ["no message waits", f"- {lost}", f"- {rejected}"])
+
+    def test_unknown_room(self) -> None:
+        """A room that the bot should not be in is explained, too."""
+        self.assertEqual(
+            self.why("#dev"),
+            "#dev: no message waits, and the bot isn't in it; it joins rooms of CHATROOM_PRESENCE and those of `room join`",
+        )
+
+    def test_messages_to_people(self) -> None:
+        """A message to a person is found, also on a network that has it at once, and by the name of the person."""
+        self.log_in("#ops")
+        self.server.close()
+        self.post("/build", 202, to="irc:alice")
+        self.assertIn("message to alice on irc: accepted", self.why("1"))
+        self.assertIn("alice on irc: 1 message waits since", self.why("alice"))
+        ran = self.post("/build", 202, to="console:@bob")
+        self.assertTrue(self.why("2").endswith(f"; message to @bob on console: sent {ran}"))
+
+
+class DeliveryTests(IncidentCase):
+    """Requests that are refused, and deliveries that fail or wait."""
+
+    def test_wrong_secret_is_explained(self) -> None:
+        """The last refused request is explained with the reason, whose answer, and what to do."""
+        time = self.post("/signed", 401, self.sign("wrong"))
+        expected = f"1 of Builds:signed: refused {time} (401: the source could not be verified: "
+        for subject in ("refused", "1", "Builds:signed", "/signed"):
+            answer = self.why(subject)
+            self.assertIn(expected, answer)
+            self.assertTrue(answer.endswith("it isn't stored, so the source must send it again"), answer)
+        self.post("/signed", 202, self.sign(number="7"))
+        self.assertIn("signed: active", self.why("/signed").partition("\n")[0])
+        self.assertEqual(len(self.why("/signed").splitlines()), 3)
+
+    def test_repeated_request(self) -> None:
+        """A repeated request names the one that ran."""
+        self.log_in("#ops")
+        self.post("/signed", 202, self.sign(number="7"))
+        time = self.post("/signed", 202, self.sign(number="7"))
+        self.assertEqual(
+            self.why("2"), f"2 of Builds:signed: accepted {time}, not run (the source has sent it before, as 1)"
+        )
+
+    def test_missing_secret_is_explained(self) -> None:
+        """A webhook whose secret is missing says which one."""
+        with mock.patch.dict(os.environ):
+            del os.environ["BUILDS_SECRET"]
+            answer = self.why("/signed")
+        self.assertTrue(answer.startswith("Builds:signed: all requests get 503 (env:BUILDS_SECRET: "), answer)
+
+    def test_handler_fails(self) -> None:
+        """A failed delivery has the reason, and says whether it runs again. Markdown in it is shown as it is."""
+        ran = self.post("/status", 500, status="broken")
+        self.reactor.advance(1)
+        self.assertEqual(
+            self.why("1"),
+            f"1 of Builds:status: accepted {ran}, failed {ran} (500 after 0.0 s: ValueError: no such status), "
+            "it runs again only if it is replayed, or the source repeats it",
+        )
+        ran = self.post("/build", 202, broken=True)
+        answer = self.why("2")
+        self.assertIn(f"accepted {ran}, failed {ran} (500 after 0.0 s: ValueError: no such *branch*), waits: ", answer)
+        self.assertRegex(answer, r"waits: the attempt has failed; next attempt 1970-\S+$")
+        self.reactor.advance(20)
+        answer = self.why("2")
+        self.assertIn("(attempt 2, 500 after", answer)
+        self.assertTrue(answer.endswith("it runs again only if it is replayed, or the source repeats it"), answer)
+        self.flushLoggedErrors(ValueError)
+
+    def test_others(self) -> None:
+        """Only administrators may ask; where a rule admits others, they don't see texts of exceptions."""
+        self.post("/status", 500, status="broken")
+        self.reactor.advance(1)
+        self.assertIn("requires bot-admin", self.bot.command("!why 1", frm="@bob"))
+        self.bot.config.networks["console"].ACCESS_CONTROLS = {"why": {"allowusers": ("*",), "allowmuc": True}}
+        for reply in (self.bot.command("!why 1", frm="@bob"), *self.bot.say("!why 1", room="#ops")):
+            self.assertIn("(500 after 0.0 s)", reply)
+        self.flushLoggedErrors(ValueError)
+
+    def test_texts_from_outside(self) -> None:
+        """A reason is shown literally, on one line, without secrets and control characters."""
+        store = self.bot.bot.journal.outbox
+        message = OutgoingMessage(store.next_id(), "irc", "#ops", "hi")
+        reason = "**no** https://me:pw@host\n# \u202egnitser"
+        store.end(waiting_record(message)._replace(state=MessageState.REJECTED, reason=reason))
+        self.assertIn("rejected (**no** https://•••@host # \\u202egnitser)", self.why("#ops"))
+
+    def test_delivery_waits(self) -> None:
+        """A delivery of a paused webhook, and one whose plugin is inactive, say so."""
+        self.bot.say("!webhook pause Builds:build")
+        time = self.post("/build", 202, to="irc:#ops")
+        self.assertEqual(self.why("1"), f"1 of Builds:build: accepted {time}, waits: the webhook is paused")
+        self.assertTrue(
+            self.why("/build").startswith(
+                "Builds:build: paused: requests are accepted and wait, 1 delivery has not ended"
+            )
+        )
+        self.bot.say("!plugin deactivate Builds")
+        answer = self.why("1")
+        self.assertIn(
+            "waits: the webhook is not active (the plugin Builds isn't active; `status plugins` says why)", answer
+        )
+
+    def test_delivery_runs(self) -> None:
+        """A delivery whose handler has not ended is running."""
+        time = self.post("/slow", 202)
+        self.assertEqual(self.why("1"), f"1 of Builds:slow: accepted {time}, runs {time}")
+
+    def test_disk_is_full(self) -> None:
+        """If the journal can't be written, each answer says so first, and the refused request is explained."""
+        error = "/data/journal.sqlite: the disk is full"
+
+        def fails(*_: Any, **__: Any) -> Deferred[Any]:
+            return fail(JournalError(error))
+
+        journal = self.bot.bot.journal
+        for method in ("record", "check"):
+            self.patch(journal, method, fails)
+        self.patch(journal, "log", lambda delivery: None)
+        time = self.post("/build", 503, to="irc:#ops")
+        self.assertEqual(
+            self.why("refused"),
+            f"Requests can't be recorded, and results and messages aren't stored: {error}\n"
+            f"1 of Builds:build: refused {time} (503: the request could not be recorded; from 127.0.0.1), "
+            "it isn't stored, so the source must send it again",
+        )
+
+    def test_restored_message(self) -> None:
+        """A message that a restore has paused names the command that lets it be sent."""
+        store = self.bot.bot.journal.outbox
+        message = OutgoingMessage(store.next_id(), f"{PAUSED}irc", "#ops", "hi", accepted_at=self.reactor.seconds())
+        store.add(message)
+        self.assertIn("waits: it was restored and is paused; after `errklein release-messages`", self.why("#ops"))
+        store.end(waiting_record(message)._replace(state=MessageState.SENT))
+
+    def test_unknown_subjects(self) -> None:
+        """What isn't known is an error with the valid words, or a suggestion."""
+        self.assertEqual(self.why("17"), "there is no delivery 17.")
+        self.assertEqual(self.why("refused"), "refused: no refused request is recorded")
+        self.assertIn("did you mean 'Builds:build'?", self.why("Builds:biuld"))
+        for subject in ("", "nonsense", "failed"):
+            self.assertIn("expected the id of a delivery, a room, Plugin:method", self.why(subject))
