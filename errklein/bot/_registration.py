@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from errklein.commands import CommandRegistry, FilterRegistry, FlowRoot
 from errklein.dispatch import FlowExecutor
-from errklein.plugins import BotFlow, BotPlugin
+from errklein.plugins import BotPlugin
 from errklein.plugins.botflow import build_flows
 from errklein.plugins.botplugin import handlers
 from errklein.plugins.manager import PluginManager
-from errklein.plugins.names import plugin_name
+from errklein.plugins.names import Named, plugin_name
 
 
 class Registration:
@@ -32,7 +32,7 @@ class Registration:
         self._flows = flows
         self._plugins = plugins
         self._notify = notify
-        self._roots: dict[BotFlow, list[FlowRoot]] = {}
+        self._roots: dict[Named, list[FlowRoot]] = {}
 
     def inject_commands_from(self, plugin: BotPlugin) -> None:
         """Register the plugin's commands. Administrators are notified of commands that are renamed.
@@ -57,8 +57,8 @@ class Registration:
         """Unregister the plugin's command filters."""
         self._filters.remove(plugin_name(plugin), plugin)
 
-    def inject_flows_from(self, flows: BotFlow) -> None:
-        """Register the flows.
+    def inject_flows_from(self, flows: Named) -> None:
+        """Register the flows of a plugin or a BotFlow.
 
         :raises ValueError: A flow can't be built, or its name is taken. The text names the flow.
         """
@@ -72,7 +72,7 @@ class Registration:
                 raise ValueError(f"{plugin_name(flows)}: {error}") from error
             self._roots[flows].append(root)
 
-    def remove_flows_from(self, flows: BotFlow) -> None:
+    def remove_flows_from(self, flows: Named) -> None:
         """Unregister the flows, and end their running instances."""
         for root in self._roots.pop(flows, ()):
             self._flows.remove_flow(root)

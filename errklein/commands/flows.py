@@ -225,21 +225,30 @@ class Flow:
 
 
 def botflow(*functions: Any) -> Any:
-    """Turn a method of a `BotFlow` into a flow, with the method's name and docstring.
+    """Turn a method of a plugin or a `BotFlow` into a flow, with the method's name and docstring.
 
     For example, this flow lists `!print badge` as the next step after `!register`::
 
-        from errklein import BotFlow, botflow
+        from errklein import BotPlugin, botcmd, botflow
 
 
-        class Visits(BotFlow):
+        class Visits(BotPlugin):
+            @botcmd
+            def register(self, message, args):
+                message.ctx["name"] = args
+                return f"Welcome, {args}."
+
+            @botcmd(flow_only=True)
+            def print_badge(self, message, args):
+                return f"The badge of {message.ctx['name']} is printed."
+
             @botflow
             def visit(self, flow):
                 "Register a visitor, then print a badge."
                 registered = flow.connect("register", auto_trigger=True)
                 registered.connect("print badge")
 
-    The method is called once, when the `BotFlow` is activated. Its argument is a `FlowRoot`, to which it connects the steps.
+    The method is called when the plugin is activated. Its argument is a `FlowRoot`, to which it connects the steps.
 
     :returns: the method, marked as a flow.
     """

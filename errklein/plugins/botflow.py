@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from errklein.commands import CommandRegistry, FlowRoot
-from errklein.plugins.names import plugin_name
+from errklein.plugins.names import Named, plugin_name
 
 
 class FlowHost(Protocol):
@@ -15,10 +15,10 @@ class FlowHost(Protocol):
 
     registry: CommandRegistry
 
-    def inject_flows_from(self, flows: BotFlow) -> None:
+    def inject_flows_from(self, flows: Named) -> None:
         """Register the flows. Raises ValueError if a flow can't be built or its name is taken."""
 
-    def remove_flows_from(self, flows: BotFlow) -> None:
+    def remove_flows_from(self, flows: Named) -> None:
         """Unregister the flows, and end them for everybody."""
 
     def __getattr__(self, name: str) -> Any:
@@ -26,10 +26,10 @@ class FlowHost(Protocol):
 
 
 class BotFlow:
-    """The base class of collections of flows.
+    """The base class of collections of flows that aren't in a plugin, as on errbot.
 
-    A flow guides a person or a room through a sequence of commands. Mark methods of a subclass with `@botflow`; each
-    builds one flow::
+    A flow guides a person or a room through a sequence of commands. Methods of a plugin with `@botflow` need no class of their
+    own; see `botflow`. Methods of a subclass each build one flow, too::
 
         from errklein import BotFlow, FlowRoot, botflow
 
@@ -82,8 +82,8 @@ class BotFlow:
         return None if command is None else command.handler
 
 
-def build_flows(flows: BotFlow) -> list[FlowRoot]:
-    """Build the flows of all methods marked with `@botflow`, in alphabetical order.
+def build_flows(flows: Named) -> list[FlowRoot]:
+    """Build the flows of all methods of a plugin or a BotFlow that are marked with `@botflow`, in alphabetical order.
 
     Raises ValueError, with the name of the method, if a method raises an exception.
     """

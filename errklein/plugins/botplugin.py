@@ -258,7 +258,7 @@ class BotPlugin(StoreMixin):
         return NotImplemented
 
     def activate(self) -> Any:
-        """Start the plugin: open its store and register its commands and filters.
+        """Start the plugin: open its store, and register its commands, filters and flows.
 
         Override it to start pollers or to open connections. The override must call the inherited method; without that
         call the plugin stays inactive. After the call the store is open::
@@ -275,6 +275,8 @@ class BotPlugin(StoreMixin):
             self.init_storage()
         self._bot.inject_commands_from(self)
         self._bot.inject_command_filters_from(self)
+        if self.__has_flows():
+            self._bot.inject_flows_from(self)
         self.is_activated = True
 
     def init_storage(self) -> None:
@@ -282,7 +284,7 @@ class BotPlugin(StoreMixin):
         self.open_storage(self._bot.storage, plugin_name(self))
 
     def deactivate(self) -> Any:
-        """Stop the plugin: its pollers end, and its commands and filters are removed.
+        """Stop the plugin: its pollers end, and its commands, filters and flows are removed.
 
         Override it to release resources, and call the inherited method::
 
@@ -297,11 +299,16 @@ class BotPlugin(StoreMixin):
             self._bot.remove_commands_from(dynamic)
         self.__dynamic_plugins.clear()
         self.__mounts.clear()
+        if self.__has_flows():
+            self._bot.remove_flows_from(self)
         self._bot.remove_command_filters_from(self)
         self._bot.remove_commands_from(self)
         self.is_activated = False
         # Last, since a handler whose question is withdrawn continues and might ask another one.
         on_reactor_soon(self._bot.reactor, self._bot.conversations.withdraw, self)
+
+    def __has_flows(self) -> bool:
+        return any(getattr(method, "_err_flow", False) for _, method in handlers(self))
 
     def callback_connect(self) -> Any:
         """Called after each activation of the plugin, and whenever a network has connected."""

@@ -9,6 +9,7 @@ from typing import Any
 from errklein import (
     FLOW_END,
     BotFlow,
+    BotPlugin,
     Command,
     CommandError,
     Flow,
@@ -36,10 +37,10 @@ def source(subject: Any) -> str:
 
 
 def build(subject: Any, name: str) -> FlowRoot:
-    """Run the example, and return the flow that the method of that name in its BotFlow builds."""
+    """Run the example, and return the flow that the method of that name in its class builds."""
     names: dict[str, Any] = {"__name__": "example"}
     exec(source(subject), names)
-    (flows,) = (one for one in names.values() if isinstance(one, type) and BotFlow in one.__bases__)
+    (flows,) = (one for one in names.values() if isinstance(one, type) and one.__bases__ in ((BotFlow,), (BotPlugin,)))
     root = FlowRoot(name, None)
     getattr(flows, name)(None, root)
     return root

@@ -1,8 +1,11 @@
-"""Tests for `.flow` files."""
+"""Tests for flows of plugins and of `.flow` files."""
 
 from __future__ import annotations
 
-from errklein.testing import TestBot
+from typing import Any
+
+from errklein import BotPlugin, FlowRoot, botcmd, botflow
+from errklein.testing import PluginTestCase, TestBot
 from tests.plugin_files import PluginFilesTestCase
 
 FLOWS = """
@@ -102,4 +105,58 @@ class FlowFileTests(PluginFilesTestCase):
         ):
             self.assertEqual(len([text for text in told if all(word in text for word in words)]), 1, (words, told))
         self.assertEqual(bot.command("!flows list"), "• deploy Deploys.")
+        self.flushLoggedErrors()
+
+
+class Badges(BotPlugin):
+    """Has a flow beside its commands."""
+
+    @botcmd
+    def register(self, msg: Any, args: str) -> str:
+        msg.ctx["name"] = args
+        return f"welcome, {args}"
+
+    @botcmd(flow_only=True)
+    def print_badge(self, msg: Any, args: str) -> str:
+        return f"printed for {msg.ctx['name']}"
+
+    @botflow
+    def visit(self, flow: FlowRoot) -> None:
+        """Register, then print a badge."""
+        flow.connect("register", auto_trigger=True).connect("print badge")
+
+
+class Broken(BotPlugin):
+    """Has a flow that can't be built."""
+
+    @botflow
+    def wrong(self, flow: FlowRoot) -> None:
+        flow.connect(5)
+
+
+class PluginFlowTests(PluginTestCase):
+    """Flows that are methods of a plugin."""
+
+    plugins = (Badges,)
+
+    def test_flow(self) -> None:
+        """A method with `@botflow` is a flow of its plugin's commands."""
+        self.assertEqual(self.bot.say("!register Ada")[0], "welcome, Ada")
+        self.assertEqual(self.command("!print badge"), "printed for Ada")
+
+    def test_belongs_to_the_plugin(self) -> None:
+        """The flow is there once while the plugin is active, also after a reload."""
+        for _ in range(2):
+            self.assertEqual(self.command("!flows list"), "• visit Register, then print a badge.")
+            self.command("!plugin reload Badges")
+        self.command("!plugin deactivate Badges")
+        self.assertEqual(self.command("!flows list"), "There are no flows.")
+        self.command("!plugin activate Badges")
+        self.assertEqual(self.command("!flows list"), "• visit Register, then print a badge.")
+
+    def test_cannot_be_built(self) -> None:
+        """A plugin whose flow can't be built isn't activated; the error names the method."""
+        bot = TestBot([Broken])
+        self.addCleanup(bot.stop)
+        self.assertIn("Broken.wrong can't be built", str(self.assertRaises(AssertionError, bot.start)))
         self.flushLoggedErrors()

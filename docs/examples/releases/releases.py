@@ -1,4 +1,4 @@
-from errklein import BotPlugin, botcmd
+from errklein import FLOW_END, BotPlugin, FlowRoot, botcmd, botflow
 
 
 class Releases(BotPlugin):
@@ -20,3 +20,11 @@ class Releases(BotPlugin):
     def ship(self, message, args):
         """Ship the tested branch."""
         return f"{message.ctx['branch']} is shipped."
+
+    @botflow
+    def release(self, flow: FlowRoot):
+        """Build, test and ship a branch."""
+        built = flow.connect("build", auto_trigger=True)
+        tested = built.connect("run_tests", predicate=lambda ctx: ctx["branch"] == "main")
+        tested.connect("ship").connect(FLOW_END)
+        tested.connect(built)
