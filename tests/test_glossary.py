@@ -175,7 +175,8 @@ def described(name: str) -> Iterator[tuple[str, str]]:
         found = getattr(found, part)
     members = {path.rpartition(".")[2]: found}
     if inspect.isclass(found):
-        members |= {member: value for member, value in vars(found).items() if not member.startswith("_")}
+        own = {**dict.fromkeys(inspect.get_annotations(found)), **vars(found)}
+        members |= {member: value for member, value in own.items() if not member.startswith("_")}
     for member, value in members.items():
         if member not in OTHERS_NAMES:
             yield name, words(member)

@@ -73,7 +73,7 @@ class WebServer:
         pools = decoding_pool, large_pool or decoding_pool
         bodies = self.site.bodies = BodyBudget(reactor, settings.body_memory, *pools, self.site.limits)
         self._recorded_bodies = BodyBudget(reactor, settings.body_memory, *pools, self.site.limits)
-        configure = partial(configured, options=settings.hooks, default_methods=settings.default_methods)
+        configure = partial(configured, options=settings.webhooks, default_methods=settings.default_methods)
         self.routes = Routes(reactor, self._create_delivery, self._shadowed, configure, self._prepare)
         self._in_flight = InFlightCounter()
         self.site.router = Router(self.routes, self._in_flight, self._refuse)

@@ -54,7 +54,7 @@ class WebSettings:
     public_url: str = ""
     """The scheme and host of links to webhooks, such as "https://bot.example.net"; by default those of the request."""
 
-    hooks: Mapping[str, HookOptions] = field(default_factory=dict)
+    webhooks: Mapping[str, HookOptions] = field(default_factory=dict)
     """The operator's options of webhooks, by their names such as "Github:notification"."""
 
     default_methods: Sequence[str] = DEFAULT_METHODS

@@ -861,7 +861,7 @@ class ReloadTests(IntakeCase):
 class InactiveTests(IntakeCase):
     """Requests for verified webhooks of an inactive plugin."""
 
-    settings = WebSettings(hooks=hook_options({"Receiver:durable": {"rate": "3/s", "max_body": 1000}}))
+    settings = WebSettings(webhooks=hook_options({"Receiver:durable": {"rate": "3/s", "max_body": 1000}}))
 
     def setUp(self) -> None:
         """Deactivate the plugin."""
