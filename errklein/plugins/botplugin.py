@@ -27,32 +27,39 @@ if TYPE_CHECKING:
 
 
 class BotPlugin(StoreMixin):
-    """The base class of plugins.
+    """The base class of plugins, whose methods with decorators are chat commands and webhooks.
 
-    A plugin is a subclass in a Python module, with a `.plug` file beside it::
+    For example::
 
         from errklein import BotPlugin, botcmd, webhook
 
 
         class Builds(BotPlugin):
-            def get_configuration_template(self):
-                return {"ROOM": "#builds"}
-
             @botcmd
-            def last(self, msg, args):
-                "Show the last build."
+            def last(self, message, args):
+                "Show the last build: !last"
                 return self.get("last", "There was no build yet.")
 
-            @webhook("/builds/<project>")
+            @webhook("/builds/<project>", methods=["POST"])
             def finished(self, payload, project):
                 self["last"] = f"{project}: {payload['status']}"
-                if self.config:
-                    self.send(self.build_identifier(self.config["ROOM"]), self["last"])
+                self.send(self.build_identifier("#builds"), self["last"])
 
-    errklein creates one instance when it loads the plugin, and calls `configure`, `activate` and `callback_connect` in
-    this order. `deactivate` is called when the plugin is deactivated or reloaded, and when the bot stops.
+    After a request `POST /builds/shop` with the JSON `{"status": "passed"}`, the room #builds gets "shop: passed", and so does
+    whoever types `!last`. The module needs a `.plug` file beside it; `errklein new-plugin builds` writes both, and tests.
 
-    A plugin is also a mapping: `self["key"] = value` stores a value durably, see `StoreMixin`. The store is open from
+    A plugin gets from this class:
+
+    - a store: `self["key"] = value` is on disk when the statement has ended, see `StoreMixin`
+    - messages: `send`, `send_card`, and `ask`, which waits for an answer
+    - calls at intervals: `start_poller`
+    - requests to other services: `http`
+    - a configuration that administrators set in the chat: `get_configuration_template` and `config`
+    - a logger: `log`
+    - events: overrides of the methods `callback_…`
+
+    errklein creates one instance when it loads the plugin, and calls `configure`, `activate` and `callback_connect` in this
+    order. `deactivate` is called when the plugin is deactivated or reloaded, and when the bot stops. The store is open from
     `activate` to `deactivate`.
 
     Every method that errklein calls may be a plain function, `async def`, or return a Deferred. Blocking code runs in a

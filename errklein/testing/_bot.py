@@ -51,10 +51,9 @@ class LeftOver(AssertionError):
 
 
 class TestBot(Requests[Deferred[ClientResponse]]):
-    """A bot whose chat network, web server, storage and clock are in memory.
+    """A bot in memory, to which a test sends commands and webhooks, and whose messages and responses it checks.
 
-    It needs no port, no thread and no sleep. Blocking handlers run at once, in the thread of the test. Time passes only in
-    `advance`, for pollers, timeouts, Twisted's delayed calls and asyncio's timers alike::
+    ::
 
         bot = TestBot([Builds], config={"BOT_PREFIX": "?"})
         bot.start()
@@ -64,6 +63,10 @@ class TestBot(Requests[Deferred[ClientResponse]]):
             assert bot.sent_to("#testroom") == ["build 7: ok"]
         finally:
             bot.stop()
+
+    Its chat network, web server, storage and clock are in memory: it needs no port, no thread and no sleep. Blocking handlers
+    run at once, in the thread of the test. Time passes only in `advance`, for pollers, timeouts, Twisted's delayed calls and
+    asyncio's timers alike. A `PluginTestCase` starts and stops one for each test.
 
     The default network is named "test". The bot is in the room "#testroom" there, and "@admin" is its administrator.
 
