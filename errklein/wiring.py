@@ -202,4 +202,4 @@ def _set_limits(config: Config, backends: Iterable[Backend]) -> None:
     for backend in backends:
         view = config.networks[backend.network]
         if view.MESSAGE_SIZE_LIMIT is None:
-            (view if config.names_networks else config).MESSAGE_SIZE_LIMIT = backend.message_size_limit
+            view.MESSAGE_SIZE_LIMIT = backend.message_size_limit

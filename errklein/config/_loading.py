@@ -31,7 +31,11 @@ _BY_NETWORK = ("BOT_ADMINS", "BOT_ADMINS_NOTIFICATIONS", "CHATROOM_PRESENCE")
 """Settings that name people and rooms. In the common settings, an entry "libera:alice" applies to the network libera only."""
 
 
-class Config:
+class _Attributes:
+    """Has the attribute `__dict__`, which Config replaces."""
+
+
+class Config(_Attributes):
     """The settings as attributes, which plugins read as `self.bot_config`.
 
     An unknown name raises AttributeError. Attributes may be assigned; networks without a value of their own use the new one.
@@ -46,6 +50,8 @@ class Config:
     """
 
     BOT_ADMINS: Sequence[str]
+    _has_all = False
+    """Whether the settings of the view of the only network are those of the whole configuration."""
 
     def __init__(
         self,
@@ -66,6 +72,26 @@ class Config:
         self._now: tuple[int, SimpleNamespace] | None = None
         for name, value in settings.items():
             setattr(self, name, value)
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The settings of this view, or of the whole configuration, and private attributes."""
+        own: dict[str, Any] = vars(_Attributes)["__dict__"].__get__(self)
+        return own
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+        """All settings by name, in which backends written for errbot look up their own."""
+        own, above = self.own, self._above
+        if above is None or self._has_all:
+            return own if above is None else above.own
+        names = {name for name in above.own | own if not name.startswith("_")}
+        return {name: getattr(self, name) for name in names}
+
+    def __copy__(self) -> Config:
+        copied = Config({})
+        copied.own.update(self.own)
+        return copied
 
     @property
     def networks(self) -> Mapping[str, Config]:
@@ -124,7 +150,7 @@ class Config:
         """
         whole = self._above or self
         if self._now is None or self._now[0] != whole._changes:
-            names = {name for name in vars(whole) | vars(self) if not name.startswith("_")}.difference(_BY_NETWORK)
+            names = {name for name in whole.own | self.own if not name.startswith("_")}.difference(_BY_NETWORK)
             own = {name: SETTINGS[name].default for name in whole._left_to_plugins}
             self._now = whole._changes, SimpleNamespace(**{name: getattr(self, name) for name in names} | own)
         return self._now[1]
@@ -132,7 +158,10 @@ class Config:
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _BY_NETWORK and isinstance(value, str):
             value = (value,)
-        vars(self)[name] = value
+        if self._has_all and self._above is not None and not name.startswith("_"):
+            setattr(self._above, name, value)
+            return
+        self.own[name] = value
         self._count_change(name)
 
     def __delattr__(self, name: str) -> None:
@@ -147,7 +176,7 @@ class Config:
         if name.startswith("_"):
             raise AttributeError(name)
         above = self._above
-        if name == "BOT_ADMINS_NOTIFICATIONS" and not (above is not None and name in vars(above)):
+        if name == "BOT_ADMINS_NOTIFICATIONS" and not (above is not None and name in above.own):
             return self.BOT_ADMINS
         if above is None:
             raise AttributeError(f"the configuration has no setting {name}")
@@ -210,7 +239,7 @@ def located_errors(config: Config, view: Config | None = None) -> Iterator[None]
         prefix, network = "", error.network
         if view is not None:
             prefix = network_prefix(view)
-            network = view.network if view.names_networks and error.setting in vars(view) else ""
+            network = view.network if view.names_networks and error.setting in view.own else ""
         located = ConfigError(f"{prefix}{error}", error.setting, network)
         raise _with_line(located, config.path, config._overridden) from None
 
@@ -266,7 +295,7 @@ def secrets_of(config: Config) -> frozenset[str]:
     """Return the passwords, tokens and keys in the configuration: those of networks, rooms, storages and plugins' settings."""
     found: set[str] = set()
     for view in (config, *config.networks.values()):
-        for name, value in vars(view).items():
+        for name, value in view.own.items():
             known = name in SETTINGS and name not in config.left_to_plugins
             # WEBHOOKS has only references to secrets.
             if not name.startswith("_") and not (known and name == "WEBHOOKS"):
@@ -280,7 +309,9 @@ def secrets_of(config: Config) -> frozenset[str]:
 def _views(config: Config, has_backend: bool) -> dict[str, Config]:
     if not config.names_networks:
         name = config.BACKEND.lower()
-        return {name: Config({}, network=name, path=config.path, above=config)}
+        view = Config({}, network=name, path=config.path, above=config)
+        view._has_all = True
+        return {name: view}
     views: dict[str, Config] = {}
     for network, settings in config.NETWORKS.items():
         where = f"NETWORKS[{network!r}]"
@@ -316,8 +347,6 @@ def _absolute(path: str) -> str:
 def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
     """Check and complete the settings that depend on the backend, and set the whole configuration's from the networks."""
     for view in config.networks.values():
-        # Without NETWORKS, the network has no settings of its own.
-        home = view if config.names_networks else config
         _check_identity(view)
         # Other backends are looked up later.
         if not view.BOT_ADMINS and view.BACKEND in BACKENDS:
@@ -326,9 +355,9 @@ def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
                     f"{network_prefix(view)}BOT_ADMINS is missing{_misspelt_admins(config, view)}; IRC requires a tuple of the administrators' names, "
                     "such as ('alice!*@alice.example.org',)"
                 )
-            home.BOT_ADMINS = (LOCAL_ADMIN,)
+            view.BOT_ADMINS = (LOCAL_ADMIN,)
         if not hasattr(view, "COMPACT_OUTPUT"):
-            home.COMPACT_OUTPUT = view.BACKEND == "IRC"
+            view.COMPACT_OUTPUT = view.BACKEND == "IRC"
     if config.names_networks:
         first = next(iter(config.networks.values()))
         inherited = {name: getattr(first, name) for name in ("BACKEND", "BOT_IDENTITY", "COMPACT_OUTPUT")}
@@ -339,7 +368,7 @@ def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
 
 def _misspelt_admins(config: Config, view: Config) -> str:
     """Return the unknown setting that resembles BOT_ADMINS, in parentheses for an error; "" if there is none."""
-    unknown = {*vars(config), *vars(view)} - {*SETTINGS, *DEPENDENT}
+    unknown = {*config.own, *view.own} - {*SETTINGS, *DEPENDENT}
     similar = difflib.get_close_matches("BOT_ADMINS", unknown, 1, 0.81)
     return f" (unknown setting {similar[0]}; did you mean BOT_ADMINS?)" if similar else ""
 
@@ -347,14 +376,14 @@ def _misspelt_admins(config: Config, view: Config) -> str:
 def _check_identity(view: Config) -> None:
     for key in BACKENDS.get(view.BACKEND, ()):
         if not isinstance(view.BOT_IDENTITY.get(key), str) or not view.BOT_IDENTITY[key]:
-            network = view.network if view.names_networks and "BOT_IDENTITY" in vars(view) else ""
+            network = view.network if view.names_networks and "BOT_IDENTITY" in view.own else ""
             problem = f"{key!r} is missing; {view.BACKEND} requires a non-empty string"
             raise ConfigError(f"{network_prefix(view)}BOT_IDENTITY: {problem}", "BOT_IDENTITY", network)
 
 
 def _union(name: str, networks: Mapping[str, Config]) -> Collection[Any]:
     """Return the entries of all networks, with the network's name as prefix if there are several networks."""
-    own: dict[str, Collection[Any]] = {network: vars(view).get(name, ()) for network, view in networks.items()}
+    own: dict[str, Collection[Any]] = {network: view.own.get(name, ()) for network, view in networks.items()}
     if len(own) == 1:
         return next(iter(own.values()))
     return tuple(_renamed(entry, f"{where}:{_name_of(entry)}") for where, entries in own.items() for entry in entries)

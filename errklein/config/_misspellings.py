@@ -42,7 +42,7 @@ def misspelt_settings(config: Config, read_by_plugins: Callable[[], Collection[s
 
 def _misspellings(config: Config) -> Iterator[tuple[str, str]]:
     """Yield pairs of an unknown name and the known name that it resembles most."""
-    for name in vars(config):
+    for name in config.own:
         if name.isupper() and not name.startswith("_") and name not in _KNOWN:
             close = difflib.get_close_matches(name, _KNOWN, 3, _SIMILARITY)
             if meant := next((one for one in close if _is_misspelling(name, one)), ""):

@@ -32,7 +32,7 @@ def _of_all(config: Config) -> Iterator[str]:
     views = (config, *config.networks.values())
     defaults = {name: SETTINGS[name].default for name in sorted(OF_XMPP)}
     meaningless = [
-        name for name, value in defaults.items() if any(vars(view).get(name, value) != value for view in views)
+        name for name, value in defaults.items() if any(view.own.get(name, value) != value for view in views)
     ]
     if meaningless and not written_for_errbot:
         yield f"{', '.join(meaningless)}: no effect, since errklein has no network XMPP"

@@ -35,9 +35,9 @@ def unknown_names(
     for name, instance in found:
         commands.update((name, command) for command in _commands_of(instance))
     names = {name for name, _ in found}
-    sentences = list(_in_settings(vars(config), "", names, commands))
+    sentences = list(_in_settings(config.own, "", names, commands))
     for network, view in config.networks.items():
-        sentences += _in_settings(vars(view), f"NETWORKS[{network!r}]: ", names, commands)
+        sentences += _in_settings(view.own, f"NETWORKS[{network!r}]: ", names, commands)
     return sentences
 
 

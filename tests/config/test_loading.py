@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 from pathlib import Path
@@ -539,6 +540,31 @@ class Properties(SynchronousTestCase):
         """Every default is a valid value."""
         for name, setting in SETTINGS.items():
             checked(name, setting.default)
+
+
+class AllSettingsTests(ConfigCase):
+    """`__dict__`, in which backends written for errbot look up settings."""
+
+    def test_of_several_networks(self) -> None:
+        """A network's has the common settings and its own; a copy of the view has the same."""
+        config = self.load(
+            "NETWORKS = {'a': {'BACKEND': 'Null', 'XMPP_USE_IPV6': True}, 'b': {'BACKEND': 'Test'}}\nCOMMON = 1\n"
+        )
+        one, other = config.networks["a"], config.networks["b"]
+        for view in (one, copy.copy(one)):
+            self.assertEqual(
+                [vars(view).get(name) for name in ("BACKEND", "XMPP_USE_IPV6", "COMMON")], ["Null", True, 1]
+            )
+        self.assertEqual([vars(other).get(name) for name in ("BACKEND", "XMPP_USE_IPV6")], ["Test", None])
+        one.COMMON = 2
+        self.assertEqual((vars(one)["COMMON"], other.COMMON, config.COMMON), (2, 1, 1))
+
+    def test_of_the_only_network(self) -> None:
+        """Without NETWORKS, the network's settings are those of the bot; assignments change both."""
+        config = self.load("BACKEND = 'Null'\nCOMMON = 1\n")
+        view = config.networks["null"]
+        view.COMMON, vars(view)["OTHER"] = 2, 3
+        self.assertEqual((config.COMMON, config.OTHER, view.OTHER, vars(view)["COMMON"]), (2, 3, 3, 2))
 
 
 class NowTests(ConfigCase):

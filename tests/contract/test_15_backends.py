@@ -409,6 +409,28 @@ class ConfiguredLimitTests(BackendCase):
         self.assertEqual(self.bot.message_size_limit, 80)
 
 
+class ConfigurationTests(BackendCase):
+    """The configuration that a backend gets."""
+
+    backend = BACKEND.replace(
+        "            self.connections = 0\n",
+        """
+            self.connections = 0
+            self.limit = self.bot_config.MESSAGE_SIZE_LIMIT
+            self.certificate = config.__dict__.get("XMPP_CA_CERT_FILE")
+            config.OF_THE_BACKEND = "new"
+""",
+    )
+    config = {"XMPP_CA_CERT_FILE": "/etc/ca.pem"}
+
+    def test_settings(self) -> None:
+        """Its `__dict__` has all settings, MESSAGE_SIZE_LIMIT is set, and plugins see what the backend sets."""
+        self.ask("!hello there")
+        self.assertEqual((self.bot.limit, self.bot.certificate), (10_000, "/etc/ca.pem"))
+        config = self.bot.plugin_manager.get_plugin_obj_by_name("Tried").bot_config
+        self.assertEqual((config.OF_THE_BACKEND, config.__dict__["MESSAGE_SIZE_LIMIT"]), ("new", 10_000))
+
+
 class BackendManagerTests(unittest.TestCase):
     """`errbot.backend_plugin_manager`."""
 

@@ -122,7 +122,6 @@ class ErrBot(BackendBase, StoreMixin):
         self.repo_manager: Any = None
         self.storage_plugin: Any = None
         self.message_size_limit = MESSAGE_SIZE_LIMIT
-        # bot_config.MESSAGE_SIZE_LIMIT is later replaced by the limit of this network.
         self._wanted_limit: int | None = getattr(bot_config, "MESSAGE_SIZE_LIMIT", None)
         self.set_message_size_limit()
 
@@ -146,6 +145,8 @@ class ErrBot(BackendBase, StoreMixin):
         if wanted and wanted > hard_limit:
             log.warning("MESSAGE_SIZE_LIMIT is %d, but the network accepts at most %d", wanted, hard_limit)
         self.message_size_limit = wanted or limit
+        if not wanted:
+            self.bot_config.MESSAGE_SIZE_LIMIT = limit
 
     def attach_storage_plugin(self, storage_plugin: Any) -> None:
         """Set the bot's storage, which contains the values of the mapping."""
