@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errklein.plugins.environment import applies, installed_version, requirements_of
-from errklein.plugins.packages import InstallError, PackageDirectory, RequirementConflict
+from errklein.plugins.packages import InstallError, PackageDirectory
 from errklein.plugins.requirement_files import RequirementFile, RequirementLine, UnreadableRequirements
 
 if TYPE_CHECKING:
@@ -28,30 +28,27 @@ class Requirements:
         self._autoinstall = autoinstall
 
     def settle(self, file: Path) -> str:
-        """Install the missing requirements of a file. Return an error in one line, or "".
+        """Install the missing requirements of a file. Return the errors and warnings in one line, or "".
 
-        A file with URLs or paths is installed again when it has changed. Raises RequirementConflict if an installed
-        version doesn't fulfil a requirement.
+        A file with URLs or paths is installed again when it has changed. If an installed version doesn't fulfil a
+        requirement, it stays, and there is a warning.
         """
         try:
             requirements = RequirementFile.read(file)
         except UnreadableRequirements as error:
             return str(error)
         examined = examine(requirements)
-        if examined.conflicts:
-            raise RequirementConflict("; ".join(self._explained(line) for line in examined.conflicts))
-        if not examined.missing and (not examined.unknown or self.packages.has_done(requirements)):
-            return ""
-        if not self._autoinstall:
-            missing = ", ".join(line.name_and_versions for line in examined.missing)
-            return f"{file} requires packages that are not installed: {missing}" if missing else ""
-        try:
-            self.packages.install(requirements)
-        except RequirementConflict:
-            raise
-        except InstallError as error:
-            return str(error)
-        return ""
+        requirements.lines = [line for line in requirements.lines if line not in examined.conflicts]
+        told = [self._explained(line) for line in examined.conflicts]
+        is_done = not examined.missing and (not examined.unknown or self.packages.has_done(requirements))
+        if self._autoinstall and not is_done:
+            try:
+                self.packages.install(requirements)
+            except InstallError as error:
+                told.append(str(error))
+        elif missing := ", ".join(line.name_and_versions for line in examined.missing):
+            told.append(f"{file} requires packages that are not installed: {missing}")
+        return "; ".join(told)
 
     def _explained(self, line: RequirementLine) -> str:
         assert line.requirement is not None

@@ -22,7 +22,6 @@ from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.method_checks import check_constructor, check_initialized, check_methods
 from errklein.plugins.method_sources import Finding
 from errklein.plugins.names import plugin_name
-from errklein.plugins.packages import RequirementConflict
 from errklein.plugins.plug_file import PlugError, PlugFile, defines_storage
 from errklein.plugins.plugin import IncompatiblePluginException, Plugin, PluginActivationException
 from errklein.running import Deadline, TimedOut, explain_placement
@@ -78,19 +77,15 @@ class Loader:
         known = [plugin.plug.path for plugin in self.plugins.values() if plugin.plug.path.suffix == ".plug"]
         directories = dict.fromkeys(path.parent for path in (*known, *found) if path.parent != CORE_PLUGINS)
         await self._in_thread(partial(know_neighbours, directories))
-        conflicts: dict[Path, str] = {}
         for file in await self._in_thread(partial(requirement_files, roots, found.files)):
-            try:
-                if problem := await self._in_thread(partial(self.requirements.settle, file)):
-                    problems[file] = problem
-            except RequirementConflict as error:
-                conflicts[file.parent] = str(error)
+            if problem := await self._in_thread(partial(self.requirements.settle, file)):
+                problems[file] = problem
         missing = {file.parent: problem for file, problem in problems.items() if file.name == FILE_NAME}
         deadline = self._execution.deadline()
         for path in found:
             self.unusable.pop(path, None)
             try:
-                problem = await self._find(path, deadline, _conflicts_above(path, conflicts))
+                problem = await self._find(path, deadline)
             except Exception as error:
                 problem = str(error)
                 if isinstance(error, PlugError):
@@ -125,10 +120,7 @@ class Loader:
             raise IncompatiblePluginException(f"{plug.name} can't be used: {refusal} ({plug.path})")
         files = [directory / FILE_NAME for directory in above(plug.directory, self._searched)]
         settle = self.requirements.settle
-        try:
-            problems = [await self._in_thread(partial(settle, file)) for file in files if file.is_file()]
-        except RequirementConflict as error:
-            raise PluginActivationException(_refused(plug.name, str(error))) from error
+        problems = [await self._in_thread(partial(settle, file)) for file in files if file.is_file()]
         await self._load(plugin, plug, Deadline(self._execution.reactor, self._execution.timeout), fresh=True)
         plugin.notes += [problem for problem in problems if problem]
 
@@ -144,7 +136,7 @@ class Loader:
         for plugin in self.plugins.values():
             plugin.duplicates = [path for path in plugin.duplicates if not path.is_relative_to(directory)]
 
-    async def _find(self, path: Path, deadline: Deadline, conflict: str) -> str:
+    async def _find(self, path: Path, deadline: Deadline) -> str:
         plug, is_storage = await self._in_thread(partial(_read, path))
         chosen = self._config.CORE_PLUGINS
         # As on errbot, CORE_PLUGINS also selects from other plugins with `Core = True`.
@@ -154,19 +146,15 @@ class Loader:
             return ""
         known = self.plugins.get(plug.name)
         if known is not None:
-            again = self._found_again(known, path)
-            return f"{known.name}: {conflict}" if conflict and not again else again
+            return self._found_again(known, path)
         plugin = self.plugins[plug.name] = Plugin(plug)
         if refusal := plug.refusal():
             plugin.problem = f"{plug.name} can't be used: {refusal} ({path})"
-        elif conflict:
-            plugin.problem = _refused(plug.name, conflict)
-        if plugin.problem:
             return plugin.problem
         return await self._load(plugin, plug, deadline, fresh=False)
 
     def _note_missing(self, path: Path, missing: Mapping[Path, str]) -> None:
-        """Add the error of an installation to the notes of the plugin that requires it."""
+        """Add the errors and warnings about requirements to the notes of the plugin that has them."""
         plugin = next((plugin for plugin in self.plugins.values() if plugin.plug.path == path), None)
         if plugin is not None:
             its = [problem for directory, problem in missing.items() if path.is_relative_to(directory)]
@@ -232,15 +220,6 @@ def _read(path: Path) -> tuple[PlugFile, bool]:
     """Return the `.plug` file, and whether it is that of a storage."""
     plug = PlugFile.load(path)
     return plug, path.parent != CORE_PLUGINS and defines_storage(plug)
-
-
-def _conflicts_above(path: Path, conflicts: Mapping[Path, str]) -> str:
-    """Return the conflicts in requirement files of the path's parent directories in one line, or ""."""
-    return "; ".join(conflict for directory, conflict in conflicts.items() if path.is_relative_to(directory))
-
-
-def _refused(name: str, conflict: str) -> str:
-    return f"{name} is not loaded: {conflict}"
 
 
 def reactor_warnings(plugin: BotPlugin) -> Iterator[str]:

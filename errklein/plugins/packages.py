@@ -93,8 +93,7 @@ class PackageDirectory:
     @property
     def remedy(self) -> str:
         """The command for the operator if packages in this directory cause a conflict."""
-        again = "repeat the update or restart, which installs what plugins require again"
-        return f"Repair: remove {self.path}, then {again}"
+        return f"Repair: remove {self.path}, then restart, which installs what plugins require again"
 
     def conflict(self, requires: str, name: str, there: str, place: object) -> str:
         """Return the sentence about a requirement that conflicts with the installed version of `name`."""

@@ -17,7 +17,7 @@ from errklein.plugins.distributions import (
     examine,
     requirement_files,
 )
-from errklein.plugins.packages import PackageDirectory, RequirementConflict
+from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.requirement_files import RequirementFile, UnreadableRequirements
 from errklein.plugins.subprocesses import ProgramError
 
@@ -117,6 +117,7 @@ class SettleTests(SynchronousTestCase):
         """Record the command of pip, which plans to install nothing."""
         self.commands.append(command)
         self.options = options
+        self.given = Path(command[command.index("-r") + 1]).read_text().splitlines()
         if self.fails:
             raise self.failure
         Path(command[command.index("--report") + 1]).write_text('{"install": []}')
@@ -143,12 +144,19 @@ class SettleTests(SynchronousTestCase):
         self.assertTrue(0 < self.options["seconds"] <= 600)
 
     def test_conflict(self) -> None:
-        """A wrong version is an error without running pip, with the version, the file and the line number."""
-        error = self.assertRaises(RequirementConflict, self.settle, "\nTwisted<1  # why\n")
-        self.assertEqual(self.commands, [])
-        self.assertIn("Twisted<1 is required, but errklein's environment has Twisted 2", str(error))
-        self.assertIn(f"({self.file}:2)", str(error))
-        self.assertNotIn("\n", str(error))
+        """A wrong version is a warning with the version, the file and the line number; pip isn't run for it."""
+        for autoinstall in (True, False):
+            warning = self.settle("\nTwisted<1  # why\n", autoinstall)
+            self.assertEqual(self.commands, [])
+            self.assertIn("Twisted<1 is required, but errklein's environment has Twisted 2", warning)
+            self.assertIn(f"({self.file}:2)", warning)
+            self.assertNotIn("\n", warning)
+
+    def test_conflict_and_missing(self) -> None:
+        """Beside a wrong version, missing packages are installed."""
+        self.assertIn("Twisted<1 is required", self.settle("Twisted<1\nno-such-thing\n"))
+        self.assertEqual(len(self.commands), 1)
+        self.assertEqual(self.given, ["no-such-thing"])
 
     def test_what_cannot_be_looked_up(self) -> None:
         """A file with a URL is installed once, and again after a change or if the packages are removed."""
