@@ -1,5 +1,6 @@
 """Configuration of the documentation's Sphinx build."""
 
+import re
 from pathlib import Path
 
 from errklein._version import __version__
@@ -41,9 +42,25 @@ linkcheck_ignore = [r"https?://"]
 
 
 def read(app, docname, source):
-    """Replace the page that links the changelog by the changelog itself; on a code host, the link is enough."""
+    """Add to a page what a code host doesn't show: the changelog, docstrings, and the order of the pages."""
     if docname == "reference/changelog":
         source[0] = Path(app.srcdir, "..", "CHANGELOG.md").read_text("utf-8")
+    if docname in ("index", "reference/api"):
+        source[0] += toctrees(source[0])
+    source[0] = re.sub(r"<!-- api\n(.*?)-->", r"```{eval-rst}\n\1```", source[0], flags=re.DOTALL)
+
+
+def toctrees(text):
+    """Return a hidden toctree for each section with a list of pages; each page belongs to the first list that has it."""
+    found = {}
+    for section in text.split("\n## ")[1:]:
+        for page in re.findall(r"\]\(([^)#]+)\.md\)", "".join(re.findall(r"^- .*", section, re.MULTILINE))):
+            found.setdefault(page, section.partition("\n")[0])
+    parts = {title: [page for page in found if found[page] == title] for title in found.values()}
+    return "".join(
+        f"\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n" + "\n".join(pages) + "\n```\n"
+        for title, pages in parts.items()
+    )
 
 
 def setup(app):

@@ -1,4 +1,4 @@
-"""Copy the code of the example files into the pages: `python docs/refresh.py`.
+"""Copy the code of example files, and lists of the API, into the pages: `venv/bin/python docs/refresh.py`.
 
 The line before a code block names the file, and which part of it the block shows:
 
@@ -7,9 +7,14 @@ The line before a code block names the file, and which part of it the block show
     <!-- code: docs/examples/config_irc.py | from: BOT_IDENTITY | before: CHATROOM_PRESENCE -->
 
 `from`, `to` and `before` are parts of lines; the line with `before` isn't shown. Code is shown without its indentation.
+
+Before a comment with autodoc directives, there is a table of their names, with the first sentences of the docstrings.
+The documentation's build replaces the comment by the docstrings.
 """
 
 import ast
+import inspect
+import pkgutil
 import re
 import textwrap
 from pathlib import Path
@@ -17,6 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 BLOCK = re.compile(r"^(<!-- code: ([^\n]+) -->\n(`{3,})[\w-]+\n)(.*?)^\3$", re.MULTILINE | re.DOTALL)
+
+NAMES = re.compile(r"(?:(?:^\|[^\n]*\n)+\n)?^(<!-- api\n(.*?)-->)", re.MULTILINE | re.DOTALL)
 
 
 def pages():
@@ -60,9 +67,19 @@ def lines_of(node, names, lines):
     return lines[first - 1 : node.end_lineno]
 
 
+def table(directives):
+    """Return the table of the documented names, except data, which have no docstrings."""
+    rows = []
+    for name in re.findall(r"^\.\. auto(?!data)\w+:: (\S+)", directives, re.MULTILINE):
+        sentence = re.split(r"(?<=\.)\s", inspect.getdoc(pkgutil.resolve_name(name)))[0]
+        rows.append(f"| `{name}` | {' '.join(sentence.split())} |\n")
+    return "".join(["| name | meaning |\n|---|---|\n", *rows])
+
+
 def refreshed(text):
-    """Return the text of a page with the code of the files in its blocks."""
-    return BLOCK.sub(lambda block: block[1] + code(block[2]) + block[3], text)
+    """Return the text of a page with the code of the files in its blocks, and its tables of names."""
+    text = BLOCK.sub(lambda block: block[1] + code(block[2]) + block[3], text)
+    return NAMES.sub(lambda names: f"{table(names[2])}\n{names[1]}", text)
 
 
 if __name__ == "__main__":
