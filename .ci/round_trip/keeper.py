@@ -19,6 +19,7 @@ from types import SimpleNamespace
 
 from errbot import BotPlugin
 from errbot.backends.base import Identifier, Message
+from errbot.backends.irc import IRCPerson
 from round_trip_helper import Shared
 
 Point = namedtuple("Point", "x y")
@@ -220,4 +221,5 @@ class Keeper(BotPlugin):
         message = Message("hi", extras={"n": [1]})
         message.frm, message.to = map(self.build_identifier, self.bot_config.PEOPLE[:2])
         identifiers = {f"identifier {text}": self.build_identifier(text) for text in self.bot_config.PEOPLE}
-        return {**plain(self.number), **own(), **identifiers, "message": message}
+        persons = [IRCPerson("ann!a@host"), IRCPerson("bob")]
+        return {**plain(self.number), **own(), **identifiers, "message": message, "irc": persons}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from errklein.backends.irc.identifiers import IRCPerson, IRCRoom
+from errklein.backends.irc.identifiers import IRCPerson
 from errklein.backends.text.identifiers import TextPerson, TextRoom
 from errklein.chat import Card, Message, Presence, Reaction
 from errklein.chat.messages import ERRBOT_ATTRIBUTES
+from errklein.compat.former_identifiers import NickMask
 from errklein.compat.stored_classes import STORED_VALUES, value_class_name
 from errklein.plugins.names import PACKAGE, slug
 from errklein.plugins.plug_file import PlugFile
@@ -85,8 +86,10 @@ def _reduced(value: object) -> Reduction | None:
     """Return how errbot pickles an instance of one of errklein's value classes; None for any other object."""
     if not type(value).__module__.startswith("errklein.") or isinstance(value, (PickledName, PickledObject)):
         return None
-    if isinstance(value, (IRCPerson, IRCRoom)):
-        return PickledName("errbot.backends.irc", "IRCBackend._unpickle_identifier"), (str(value),)
+    if isinstance(value, NickMask):
+        return _new("irc.client", value, str(value))
+    if type(value) is IRCPerson:
+        return *_new("errbot.backends.irc", value), {"_nickmask": NickMask(value), "_email": ""}
     if isinstance(value, (TextPerson, TextRoom)):
         return PickledName("errbot.backends.text", "TextBackend._unpickle_identifier"), (str(value),)
     if isinstance(value, RepoEntry):
@@ -96,7 +99,7 @@ def _reduced(value: object) -> Reduction | None:
     if isinstance(value, (Card, Message)):
         state = {_ATTRIBUTES.get(name, name): one for name, one in vars(value).items()}
         return *_new("errbot.backends.base", value), state
-    raise NotExportable(f"it contains a {type(value).__name__}, which errbot doesn't have")
+    raise NotExportable(f"it contains an object of {type(value).__name__}, which errbot can't store")
 
 
 def _new(module: str, value: object, *args: object) -> tuple[PickledName, tuple[object, ...]]:

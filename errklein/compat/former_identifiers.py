@@ -1,8 +1,9 @@
-"""Stored persons and rooms of XMPP and Telegram. errklein has no classes for these networks any more."""
+"""Stored persons and rooms that errklein has no classes for: those of XMPP and Telegram, and masks of errbot on IRC."""
 
 from __future__ import annotations
 
 from errklein.chat import Identifier
+from errklein.compat._running_bots import running_bots
 
 _TELEGRAM = ("TelegramMUCOccupant", "TelegramPerson", "TelegramRoom")
 _XMPP = ("XMPPPerson", "XMPPRoom", "XMPPRoomOccupant")
@@ -36,6 +37,19 @@ class FormerIdentifier(Identifier):
 
     def __hash__(self) -> int:
         return hash(str(self))
+
+
+class NickMask(str):
+    """The mask in a person that errbot has stored on IRC, which the package irc defines."""
+
+    __slots__ = ()
+
+    @property
+    def network(self) -> str:
+        """The name of the running bot's IRC network; "" without one. errbot has one network, and stores no name."""
+        bot = running_bots.newest
+        networks = {} if bot is None else bot.bot_config.networks
+        return next((name for name, view in networks.items() if view.BACKEND == "IRC"), "")
 
 
 def is_former_identifier(module: str, qualname: str) -> bool:

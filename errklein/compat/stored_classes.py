@@ -22,7 +22,7 @@ from types import FunctionType, ModuleType
 from errklein.chat import Identifier
 from errklein.compat._names import ERRBOT, FACADES
 from errklein.compat._running_bots import running_bots
-from errklein.compat.former_identifiers import FormerIdentifier, is_former_identifier
+from errklein.compat.former_identifiers import FormerIdentifier, NickMask, is_former_identifier
 from errklein.plugins.loading import CORE_PLUGINS
 from errklein.plugins.names import PACKAGE, slug
 from errklein.storage import ValueReader
@@ -40,7 +40,7 @@ VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "errklein.backends.irc.identifiers": ("IRCPerson", "IRCRoom", "IRCRoomOccupant", "_stored_room"),
     "errklein.backends.text.identifiers": ("TextOccupant", "TextPerson", "TextRoom"),
     "errklein.backends.test": ("TestOccupant", "TestPerson", "TestRoom", "TestRoomAcl"),
-    "errklein.compat.former_identifiers": ("FormerIdentifier",),
+    "errklein.compat.former_identifiers": ("FormerIdentifier", "NickMask"),
     "errklein.plugins.repos.index": ("RepoEntry",),
 }
 """errklein's value classes, and the functions by which pickles create them, by module. Creating an instance has no side
@@ -126,6 +126,8 @@ def value_class_name(module: str, qualname: str) -> tuple[str, str] | None:
         return module, qualname
     if is_former_identifier(module, qualname):
         return FormerIdentifier.__module__, FormerIdentifier.__name__
+    if (module, qualname) == ("irc.client", "NickMask"):
+        return NickMask.__module__, NickMask.__name__
     defining, _, name = ERRBOT.get(module, {}).get(qualname, "").partition(":")
     return (defining, name) if name in VALUE_CLASSES.get(defining, ()) else None
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
+from errklein.backends.irc.identifiers import IRCPerson, IRCRoom
 from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoom
 from errklein.chat import Card, Message, Presence, Reaction
 from errklein.compat.stored_classes import STORED_VALUES
@@ -93,30 +93,36 @@ class RoundTripTests(ExportCase):
         for namespace in (*(f"Plugin {number} é" for number in range(25)), "core", "repomgr", "irc_backend"):
             self.assertEqual(self.exported(namespace), read_shelf(Shelf(namespace, self.data / f"{namespace}.db")))
 
-    def test_person_of_errbot(self) -> None:
-        """A person that errbot has stored is exported as errbot stored it."""
-        person = b"\x80\x02c__builtin__\ngetattr\ncerrbot.backends.irc\nIRCBackend\nX\x14\x00\x00\x00_unpickle_identifier\x86R"
-        person += b"X\x03\x00\x00\x00ann\x85R."
+    def test_persons_of_errbot(self) -> None:
+        """Persons that errbot has stored, on IRC and on the Text network, are exported as errbot stored them."""
+        text = b"\x80\x02c__builtin__\ngetattr\ncerrbot.backends.text\nTextBackend\nX\x14\x00\x00\x00_unpickle_identifier\x86R"
+        text += b"X\x03\x00\x00\x00ann\x85R."
+        irc = b"\x80\x02cerrbot.backends.irc\nIRCPerson\n)\x81}X\x09\x00\x00\x00_nickmaskcirc.client\nNickMask\nX\x05\x00\x00\x00a!b@c"
+        irc += b"\x85\x81sb."
         with shelve.open(str(self.data / "Notes.db")) as shelf:
-            shelf.dict[b"person"] = person
+            shelf.dict[b"text"], shelf.dict[b"irc"] = text, irc
         self.assertEqual(self.run_command("import-errbot"), 0)
+        self.assertEqual(self.out.getvalue(), "Notes: 2 values imported\n")
         self.export()
-        self.assertEqual(self.exported("Notes"), {"person": person})
+        self.assertEqual(self.exported("Notes"), {"text": text, "irc": irc})
 
 
 class OwnValuesTests(ExportCase):
     """Values that errklein's bot has stored."""
 
     def test_identifiers(self) -> None:
-        """Persons, rooms and occupants of IRC and the Text network are written as their texts, as errbot does."""
-        irc, text = IRCRoom("#ops", network="libera"), TextRoom("ops")
-        self.put("Notes", irc=[IRCPerson("ann!a@host"), irc, IRCRoomOccupant("ann!a@host", irc)])
+        """Persons are written as errbot stores them: on IRC with their mask, on the Text network as text, rooms included."""
+        self.put("Notes", irc=IRCPerson("ann!a@host", network="libera"))
+        text = TextRoom("ops")
         self.put("Notes", text={TextPerson("ann"): [text, TextOccupant("ann", text)]})
         self.export()
         exported = self.exported("Notes")
-        self.assertEqual(names_in(exported["irc"]), {("errbot.backends.irc", "IRCBackend._unpickle_identifier")})
+        self.assertEqual(
+            names_in(exported["irc"]),
+            {("copyreg", "__newobj__"), ("errbot.backends.irc", "IRCPerson"), ("irc.client", "NickMask")},
+        )
         self.assertEqual(names_in(exported["text"]), {("errbot.backends.text", "TextBackend._unpickle_identifier")})
-        self.assertEqual(_Texts(exported["irc"]).load(), ["ann!a@host", "#ops", "#ops/ann!a@host"])
+        self.assertEqual(_Texts(exported["irc"]).load().state, {"_nickmask": "ann!a@host", "_email": ""})
         self.assertEqual(_Texts(exported["text"]).load(), {"@ann": ["#ops", "#ops/ann"]})
 
     def test_messages(self) -> None:
@@ -142,7 +148,7 @@ class OwnValuesTests(ExportCase):
         plug = PlugFile.load(self.directory / "notes" / "notes.plug")
         module: Any = load_module(plug)
         self.addCleanup(unload, plug)
-        self.put("Notes", note=[module.Note("é"), module.Note.Author, IRCPerson("ann")], helper=module.Helper())
+        self.put("Notes", note=[module.Note("é"), module.Note.Author, TextPerson("ann")], helper=module.Helper())
         self.export()
         self.assertEqual(
             names_in(self.exported("Notes")["note"]) | names_in(self.exported("Notes")["helper"]),
@@ -150,7 +156,7 @@ class OwnValuesTests(ExportCase):
                 ("copyreg", "__newobj__"),
                 ("errbot.plugins.notes", "Note"),
                 ("errbot.plugins.notes", "Note.Author"),
-                ("errbot.backends.irc", "IRCBackend._unpickle_identifier"),
+                ("errbot.backends.text", "TextBackend._unpickle_identifier"),
                 ("helper_of_notes", "Helper"),
             },
         )
@@ -161,7 +167,7 @@ class OwnValuesTests(ExportCase):
 
     def test_left_out(self) -> None:
         """Values that errbot can't read are listed with the reason, and the others are exported: the exit status is 1."""
-        self.put("Notes", fine=1, own=[Config], **{"\ud800": 2})
+        self.put("Notes", fine=1, own=[Config], room=IRCRoom("#ops"), **{"\ud800": 2})
         self.put("Gone", note=1)
         self.put("a/b", c=1)
         with closing(SQLiteStorage(self.data / "errklein.sqlite")) as storage:
@@ -179,11 +185,13 @@ class OwnValuesTests(ExportCase):
                 "errklein: Gone: 'note'",
                 "errklein: Notes: 'damaged'",
                 "errklein: Notes: 'own'",
+                "errklein: Notes: 'room'",
                 r"errklein: Notes: '\ud800'",
                 "errklein: a/b: 'c'",
             ],
         )
         self.assertIn("plugin that isn't installed", lines[0])
+        self.assertIn("it contains an object of IRCRoom, which errbot can't store", lines[3])
         self.assertIn("Config, which errbot doesn't have", lines[2])
 
     def test_own_values_of_the_bot(self) -> None:
@@ -261,4 +269,4 @@ class _Texts(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Return a stand-in for classes of errbot."""
-        return _Recorded if module.startswith("errbot.") else super().find_class(module, name)
+        return _Recorded if module.startswith(("errbot.", "irc.")) else super().find_class(module, name)

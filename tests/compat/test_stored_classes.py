@@ -283,6 +283,21 @@ class RestoredClassesTests(StoredClassesCase):
         self.storage.put([("Greeter", "who", b"cerrbot.backends.irc\nIRCBackend\n(Va!b@c\ntR.")])
         self.assertRaises(UnreadableValue, who.get, "who")
 
+    def test_person_of_errbot_on_irc(self) -> None:
+        """A person that errbot stored on IRC, as its mask, is on the IRC network of the running bot, and can be stored again."""
+        person = b"\x80\x02cerrbot.backends.irc\nIRCPerson\n)\x81}(X\x09\x00\x00\x00_nickmaskcirc.client\nNickMask\nX\x05\x00\x00\x00a!b@c"
+        person += b"\x85\x81X\x06\x00\x00\x00_emailX\x00\x00\x00\x00ub."
+        self.storage.put([("Greeter", "who", person)])
+        who = self.storage.open("Greeter")
+        for networks in ({}, {"text": "Text", "libera": "IRC"}):
+            views = {name: SimpleNamespace(BACKEND=backend) for name, backend in networks.items()}
+            bot = SimpleNamespace(bot_config=SimpleNamespace(networks=views))
+            self.patch(RunningBots, "newest", bot if networks else None)
+            expected = IRCPerson("a!b@c", network="libera" if networks else "")
+            self.assertEqual((who.get("who"), who.get("who").aclattr), (expected, "a!b@c"))
+        who.set("who", who.get("who"))
+        self.assertEqual(who.get("who"), expected)
+
     def test_message_of_errbot(self) -> None:
         """A message that errbot stored has errklein's attributes."""
         state = "(V_body\nVtext\nV_from\nNV_to\nNV_parent\nNV_delayed\nI01\nV_extras\n}V_flow\nNV_partial\nI00\nVctx\n}"

@@ -8,7 +8,7 @@ in both of their mappings.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from errklein.backends.irc._casemapping import CaseMapping, same_name
@@ -105,6 +105,11 @@ class IRCPerson(_FoldsNames, Person):
         self.host: str = match["host"] or ""
         self._acl_pattern = acl_pattern
         self._casemapping = casemapping.value
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        # errbot stores the mask, as a string that may have the network.
+        mask = state.get("_nickmask")
+        vars(self).update(state if mask is None else vars(IRCPerson(mask, network=getattr(mask, "network", ""))))
 
     @property
     def client(self) -> str | None:
