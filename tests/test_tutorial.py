@@ -162,20 +162,26 @@ class RoomTests(TutorialCase, TestCase):
         await server.wait_until_up(reactor)
         self.begin()
         settings = shown_files()["config.py"]
-        for shown, used in (('"irc.libera.chat"', '"127.0.0.1"'), ("6697", str(server.port)), ("True", "False")):
+        for shown, used in (
+            ('"irc.libera.chat"', '"127.0.0.1"'),
+            ("6697", str(server.port)),
+            ("True", "False"),
+            ("your_nick!*@your.host", "you!*@127.0.0.1"),
+            ("#your-room", "#shop"),
+        ):
             self.assertEqual(settings.count(shown), 1)
             settings = settings.replace(shown, used)
         (self.bot / "config.py").write_text(settings)
         self.assertIn("Builds: can be activated", self.run_command("errklein", "check").stdout)
-        person: Any = await join(reactor, server.port, "you", "#your-room")
+        person: Any = await join(reactor, server.port, "you", "#shop")
         self.addCleanup(person.leave)
         with adopting_daemons():
             self.run_command("twistd", "errklein")
             pid = int((self.bot / "twistd.pid").read_text())
             self.addCleanup(kill, pid)
-            await person.wait_for("JOIN", "#your-room", "errklein")
+            await person.wait_for("JOIN", "#shop", "errklein")
             self.assertEqual(self.post()[0], 200)
-            await person.wait_for("PRIVMSG #your-room", "The build of", "shop")
+            await person.wait_for("PRIVMSG #shop", "The build of", "shop")
             self.assertIn("Connected to irc", (self.bot / "twistd.log").read_text())
             os.kill(pid, signal.SIGTERM)
             self.assertEqual(wait_for_daemon(pid), -signal.SIGTERM)

@@ -28,7 +28,7 @@ from errklein.bot._streams import Streams
 from errklein.bot._webhook_notices import WebhookNotices
 from errklein.chat import Identifier
 from errklein.commands import documentation, with_prefix
-from errklein.config import Config, configuration_warnings
+from errklein.config import Config, configuration_warnings, placeholders
 from errklein.dispatch import Dispatcher, Networks, process_template
 from errklein.journal import DeliveryQueue, RetryPolicy
 from errklein.logs import RecentErrors
@@ -154,6 +154,7 @@ class Bot:
         self._check_webhooks()
         self.plugin_manager.call_after_changes(self._plugins_changed)
         for warning in (
+            *placeholders(config),
             *configuration_warnings(config, partial(settings_read, found)),
             *unknown_names(config, found, self.registry),
         ):

@@ -127,7 +127,14 @@ def check(known: argparse.Namespace) -> NoReturn:
     sys.stdout.write("".join(f"problem: {line}\n" for line in problems))
     from errklein.cli._check import check
 
-    check(known.config, known.plugin_dir, known.data_dir, found_before=len(problems), strict=known.strict)
+    check(
+        known.config,
+        known.plugin_dir,
+        known.data_dir,
+        found_before=len(problems),
+        strict=known.strict,
+        verbose=known.verbose,
+    )
 
 
 def print_config(known: argparse.Namespace) -> int:

@@ -13,12 +13,15 @@ from twisted.internet.defer import Deferred
 from errklein import journal, storage
 from errklein.cli._webhook_checks import configured_hooks, secret_problems, webhook_warnings
 from errklein.commands import CommandDeclaration, CommandRegistry, is_admin_by_default
+from errklein.compat.bot import ErrbotBot
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages import database_of, shelves_to_import
-from errklein.config import Config, configuration_warnings, located_errors
+from errklein.config import Config, configuration_warnings, located_errors, placeholders
+from errklein.core_plugins import CorePlugin
 from errklein.database import Access, upgrade_of
 from errklein.logs import escape
 from errklein.plugins import BotPlugin
+from errklein.plugins.botflow import build_flows
 from errklein.plugins.botplugin import handlers_once_active
 from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.loading import reactor_warnings
@@ -36,11 +39,13 @@ from errklein.wiring import wire
 
 _PLACES = {Placement.REACTOR: "on the reactor", Placement.THREAD: "in a thread"}
 
+_USABLE = "can be activated"
+
 _STATES = {
     State.ACTIVE: "active",
-    State.INACTIVE: "can be activated",
+    State.INACTIVE: _USABLE,
     State.BLACKLISTED: "blacklisted",
-    State.UNCONFIGURED: "can be activated, not configured",
+    State.UNCONFIGURED: f"{_USABLE}, not configured",
     State.BROKEN: "broken",
 }
 
@@ -52,10 +57,12 @@ def check(
     found_before: int = 0,
     *,
     strict: bool = False,
+    verbose: bool = False,
 ) -> NoReturn:
-    """Print each plugin with its state, commands and routes, then problems and warnings. No plugin is activated.
+    """Print each plugin with its state, commands and webhooks, then problems and warnings. No plugin is activated.
 
     :param found_before: the number of problems that were printed already.
+    :param verbose: whether core plugins are printed, too; otherwise only those with a problem are.
     :param strict: whether a warning counts as a problem.
     :raises SystemExit: with status 1 if there is a problem.
     """
@@ -75,12 +82,14 @@ def check(
     async def checked(reactor: Any) -> None:
         # The database may be damaged, locked, or owned by another user.
         with errors_end_program():
-            await _check(reactor, config, data_dir, found_before, strict)
+            await _check(reactor, config, data_dir, found_before, strict=strict, verbose=verbose)
 
     react(lambda reactor: Deferred.fromCoroutine(checked(reactor)))
 
 
-async def _check(reactor: Any, config: Config, data_dir: str | None, found_before: int, strict: bool) -> None:
+async def _check(
+    reactor: Any, config: Config, data_dir: str | None, found_before: int, *, strict: bool, verbose: bool
+) -> None:
     # Missing requirements are reported, not installed.
     config.AUTOINSTALL_DEPS = False
     databases = [(database_of(config), storage.MIGRATIONS)] if config.STORAGE == "Shelf" else []
@@ -95,23 +104,27 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, found_befor
         if not found_before:
             raise
         raise SystemExit(f"errklein: no further checks were possible: {type(error).__name__}: {error}") from error
-    configure = bot.web.routes.configure
-    problems = await bot.plugin_manager.load(bot.plugin_roots)
+    configure, manager = bot.web.routes.configure, bot.plugin_manager
+    problems = await manager.load(bot.plugin_roots)
     problems += PackageDirectory(Path(config.BOT_DATA_DIR)).problems()
     lines = [f"{config.path or 'built-in configuration'}: {', '.join(config.networks)}", *upgrades, ""]
-    for plugin in bot.plugin_manager.found:
-        lines.append(f"{plugin.name}: {_STATES[bot.plugin_manager.status.state(plugin)]}")
-        if plugin.instance is not None:
-            lines += [f"    {line}" for line in describe(plugin.instance, config.BOT_PREFIX, configure)]
     unimported = shelves_to_import(config, bot.storage, data_dir)
     problems += [unimported] if unimported is not None else []
-    found = [(plugin.name, plugin.instance) for plugin in bot.plugin_manager.found]
+    found = [(plugin.name, plugin.instance) for plugin in manager.found]
     instances = [instance for _, instance in found if instance is not None]
     hooks = [hook for instance in instances for hook in configured_hooks(instance, configure)]
-    problems += [*unknown_webhooks(config, found), *secret_problems(hooks)]
+    problems += [*placeholders(config), *unknown_webhooks(config, found), *secret_problems(hooks)]
     mistakes = [mistake for instance in instances for mistake in check_methods(instance)]
     problems += [str(mistake) for mistake in mistakes if mistake.is_error]
-    sources = {plugin.problem: plugin.source for plugin in bot.plugin_manager.found if plugin.source}
+    flows: list[str] = []
+    for name, collection in sorted(manager.flows.items()):
+        flows.append(f"{name}: flows")
+        try:
+            flows += [f"    {config.BOT_PREFIX}flows start {flow.name}" for flow in build_flows(collection)]
+        except ValueError as error:
+            problems.append(str(error))
+    lines += [*_plugins(bot, problems, verbose=verbose), *flows]
+    sources = {plugin.problem: plugin.source for plugin in manager.found if plugin.source}
     lines += ["", *(_with_source(problem, sources.get(problem, "")) for problem in problems)] if problems else []
     blocking = [line for instance in instances for line in reactor_warnings(instance)]
     doubtful = [str(mistake) for mistake in mistakes if not mistake.is_error]
@@ -122,7 +135,7 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, found_befor
         *unknown_names(config, found),
         *webhook_warnings(instances, configure),
     )
-    warnings = (*clashes(bot.plugin_manager), *of_settings, *blocking, *doubtful)
+    warnings = (*clashes(manager), *of_settings, *blocking, *doubtful)
     lines += ["", *(f"warning: {escape(warning)}" for warning in warnings)] if warnings else []
     count = found_before + len(problems)
     lines += ["", f"Found {_counted(count, 'problem')} and {_counted(len(warnings), 'warning')}."]
@@ -130,6 +143,29 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, found_befor
     bot.storage.close()
     if count or (strict and warnings):
         raise SystemExit(1)
+
+
+def _plugins(bot: ErrbotBot, problems: Sequence[str], *, verbose: bool) -> Iterator[str]:
+    """Yield the lines about plugins: core plugins last, and only if they have a problem or `verbose` is true."""
+    hidden = 0
+    for plugin in sorted(bot.plugin_manager.found, key=lambda plugin: isinstance(plugin.instance, CorePlugin)):
+        state = _STATES[bot.plugin_manager.status.state(plugin)]
+        if state.startswith(_USABLE) and any(_is_about(plugin.name, problem) for problem in problems):
+            state = "has a problem, see below"
+        if isinstance(plugin.instance, CorePlugin) and state.startswith(_USABLE) and not verbose:
+            hidden += 1
+            continue
+        yield f"{plugin.name}: {state}"
+        if plugin.instance is not None:
+            described = describe(plugin.instance, bot.bot_config.BOT_PREFIX, bot.web.routes.configure)
+            yield from (f"    {line}" for line in described)
+    if hidden:
+        yield f"and {_counted(hidden, 'core plugin')}, which -v shows"
+
+
+def _is_about(plugin: str, problem: str) -> bool:
+    """Return whether a problem begins with the plugin, a method or a webhook of it, or names such a webhook in WEBHOOKS."""
+    return any(problem.startswith(f"{plugin}{mark}") or f"'{plugin}{mark}" in problem for mark in " .:")
 
 
 def _with_source(problem: str, source: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from errklein import journal
 from errklein.compat.errbot_values import ErrbotPickles, without_endpoints
-from errklein.compat.storages import check_storage, database_of, make_storage
+from errklein.compat.storages import check_storage, command_for, database_of, make_storage
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.config import Config
@@ -195,7 +195,8 @@ def restore(config: Config, file: Path | None, force: bool, trusted: Sequence[st
         if present and not force:
             raise StorageError(
                 f"{config.BOT_DATA_DIR}: the bot has {_values(present)} already, so nothing was restored; use an empty "
-                "BOT_DATA_DIR, or replace values of the same name with --force"
+                "BOT_DATA_DIR, or replace values of the same name: "
+                f"`{command_for(config, config.BOT_DATA_DIR, 'restore', '--force', str(file.absolute()))}`"
             )
         if present:
             _back_up_first(config, storage, "before-restore.jsonl")

@@ -3,7 +3,7 @@
 from errklein.config._loading import Config, load_config, located_errors, network_prefix
 from errklein.config._settings import BACKENDS, SETTINGS, STORAGES, ConfigError
 from errklein.config.secrets import SecretError, read_secret
-from errklein.config.warnings import configuration_warnings
+from errklein.config.warnings import configuration_warnings, placeholders
 
 __all__ = [
     "BACKENDS",
@@ -16,5 +16,6 @@ __all__ = [
     "load_config",
     "located_errors",
     "network_prefix",
+    "placeholders",
     "read_secret",
 ]

@@ -14,6 +14,9 @@ from errklein.config._misspellings import misspelt_settings
 from errklein.config._settings import BACKENDS, OF_XMPP, SETTINGS
 from errklein.config._source import ConfigSource
 
+_PLACEHOLDERS = ("…", "your_nick", "your.host", "your-room", "CHANGE_ME")
+"""Parts of values that stand for real ones in the examples of errklein's documentation and of errbot's."""
+
 IRC_SIZE_LIMIT = 510
 """The length of a line on IRC in bytes, without the line end (RFC 1459, section 2.3)."""
 
@@ -25,6 +28,18 @@ def configuration_warnings(config: Config, read_by_plugins: Callable[[], Collect
     """
     of_networks = (warning for view in config.networks.values() for warning in _of_network(config, view))
     return [*misspelt_settings(config, read_by_plugins), *_of_all(config), *of_networks]
+
+
+def placeholders(config: Config) -> Iterator[str]:
+    """Yield an error for each value of BOT_IDENTITY, for people or for rooms that an example has in place of a real one."""
+    for view in config.networks.values():
+        texts = {f"BOT_IDENTITY[{key!r}]": value for key, value in view.BOT_IDENTITY.items()}
+        for setting in ("BOT_ADMINS", "CHATROOM_PRESENCE"):
+            names = (entry[0] if isinstance(entry, (tuple, list)) else entry for entry in getattr(view, setting))
+            texts |= {f"{setting}: {name!r}": name for name in names}
+        for where, text in texts.items():
+            if any(placeholder in str(text) for placeholder in _PLACEHOLDERS):
+                yield f"{network_prefix(view)}{where} is a placeholder of an example; replace it by your own value"
 
 
 def _of_all(config: Config) -> Iterator[str]:

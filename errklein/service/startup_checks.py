@@ -93,8 +93,11 @@ def load_with_options(
         check_current_directory()
     path = Path("config.py" if config is None else config)
     overrides = {"BACKEND": backend, "BOT_DATA_DIR": data_dir}
-    given = {name: value for name, value in overrides.items() if value is not None}
-    return load_config(path if config is not None or path.is_file() else None, given, plugin_dirs=plugin_dirs)
+    given: dict[str, object] = {name: value for name, value in overrides.items() if value is not None}
+    if config is None and not path.is_file():
+        # The name is errbot's only in a file that errbot may read, too.
+        return load_config(None, {"BOT_IDENTITY": {"username": "@errklein"}, **given}, plugin_dirs=plugin_dirs)
+    return load_config(path, given, plugin_dirs=plugin_dirs)
 
 
 def check_in_process(options: Sequence[object]) -> Sequence[str]:

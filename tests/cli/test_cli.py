@@ -292,6 +292,48 @@ class Processes(SynchronousTestCase):
         self.assertTrue(result.stdout.endswith("\n\nFound 2 problems and no warnings.\n"), result.stdout)
         self.assertIn("a_module_that_is_not_there", "".join(problems))
 
+    def test_check_shows_own_plugins_first(self) -> None:
+        """Core plugins are shown with -v, after the others and the collections of flows."""
+        write_plugin(self.directory, "Zoo", TALKER.format("Zoo"))
+        flows = "from errbot import BotFlow, botflow\n\nclass Steps(BotFlow):\n    @botflow\n    def {}(self, flow):\n        {}\n"
+        for name, flow, body in (("Steps", "guess", "pass"), ("Broken", "bad", "flow.connect(1, 2, 3, 4)")):
+            (self.directory / f"{name.lower()}.flow").write_text(f"[Core]\nName = {name}\nModule = {name.lower()}\n")
+            (self.directory / f"{name.lower()}.py").write_text(flows.format(flow, body))
+        write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory)})
+        brief, verbose = (run(ERRKLEIN, "check", *more, cwd=self.directory).stdout for more in ((), ("-v",)))
+        lines = [line for line in verbose.splitlines() if line and not line.startswith(" ")]
+        self.assertEqual(lines[1], "Zoo: can be activated")
+        self.assertIn("Backup: can be activated", lines)
+        self.assertEqual(
+            [line for line in brief.splitlines() if "flows" in line],
+            ["Broken: flows", "Steps: flows", "    !flows start guess"],
+        )
+        self.assertNotIn("Backup", brief)
+        self.assertRegex(brief, "\nand [0-9]+ core plugins, which -v shows\n")
+        self.assertIn("\nproblem: Broken.bad can't be built: ValueError: ", brief)
+
+    def test_check_finds_placeholders(self) -> None:
+        """A value that an example has in place of a real one is a problem that names it."""
+        identity = {"nickname": "errklein", "server": "irc.example", "sasl_password": "xoxb-…"}
+        settings = {
+            "BOT_ADMINS": ("your_nick!*@your.host", "me!*@here"),
+            "CHATROOM_PRESENCE": (("#your-room", "pw"), "#ok"),
+        }
+        write_config(self.directory, {"NETWORKS": {"a": {"BACKEND": "IRC", "BOT_IDENTITY": identity, **settings}}})
+        result = run(ERRKLEIN, "check", cwd=self.directory)
+        self.assertEqual(result.returncode, 1)
+        self.assertEqual(
+            [line for line in result.stdout.splitlines() if line.startswith("problem")],
+            [
+                f"problem: NETWORKS['a']: {where} is a placeholder of an example; replace it by your own value"
+                for where in (
+                    "BOT_IDENTITY['sasl_password']",
+                    "BOT_ADMINS: 'your_nick!*@your.host'",
+                    "CHATROOM_PRESENCE: '#your-room'",
+                )
+            ],
+        )
+
     def test_check_shows_source(self) -> None:
         """Below an error in a plugin's code is the source line, and how to correct it if that is known."""
         for name, source in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,9 @@ class ErrbotCliTests(SynchronousTestCase):
         self.assertIn("1 value restored", self.out.getvalue())
         exit_ = self.assertRaises(SystemExit, cli.main, ["-c", self.config, "-r", str(self.directory / "other.py")])
         self.assertIn("has 1 value already", str(exit_.code))
+        # The command in the error does what -r can't.
+        _, *command = shlex.split(str(exit_.code).split("`")[1])
+        self.assertEqual(cli.main(command), 0)
 
     def test_others(self) -> None:
         """The version, the backends, a new project and a new plugin."""

@@ -123,5 +123,6 @@ class CheckTests(SynchronousTestCase):
             strict=True,
         ):
             self.assertTrue(problem.startswith(beginning), problem)
+        self.assertIn("\n\nShop: has a problem, see below\n", done.stdout)
         self.assertIn("    POST /order: order, in a thread (plain function), verified by github\n", done.stdout)
         self.assertTrue(done.stdout.endswith("Found 3 problems and no warnings.\n"), done.stdout)

@@ -21,8 +21,8 @@ from errklein.config._settings import DEPENDENT, checked
 
 TEMPLATE = PACKAGE_DIRECTORY / "config-template.py"
 
-GIVEN = {"BOT_ADMINS", "BOT_DATA_DIR", "BOT_IDENTITY"}
-"""Settings whose value in the template isn't the default, since a bot needs another."""
+GIVEN = {"BOT_ADMINS", "BOT_DATA_DIR", "BOT_IDENTITY", "CHATROOM_FN"}
+"""Settings whose value in the template isn't the default, since a bot needs another, or is called errklein."""
 
 
 class ImportTests(SynchronousTestCase):

@@ -51,6 +51,14 @@ class CurrentDirectoryTests(SynchronousTestCase):
             error = self.assertRaises(ConfigError, load_with_options, None)
         self.assertIn("can't enter the current directory", str(error))
 
+    def test_name_of_the_bot(self) -> None:
+        """Without a config.py, the bot is called errklein; with one, as it is for errbot."""
+        self.addCleanup(os.chdir, Path.cwd())
+        os.chdir(self.directory)
+        self.assertEqual(load_with_options(None).BOT_IDENTITY, {"username": "@errklein"})
+        (self.directory / "config.py").write_text("BACKEND = 'Text'\n")
+        self.assertEqual(load_with_options(None).BOT_IDENTITY, {})
+
     def test_deleted(self) -> None:
         """A deleted directory is one line, too."""
         self.directory.rmdir()

@@ -15,7 +15,7 @@ import logging
 
 # The bot's account. The keys depend on the network: IRC requires nickname and server, "Text" and "Test" may have a
 # username. The operators' guide for networks lists the other keys of IRC.
-BOT_IDENTITY = {"username": "@errbot"}
+BOT_IDENTITY = {"username": "@errklein"}
 #     BOT_IDENTITY = {"nickname": "errklein", "server": "irc.libera.chat", "port": 6697, "ssl": True}
 
 # Several networks at once. A setting in an entry takes precedence over the one in this file.
@@ -46,7 +46,7 @@ BOT_ADMINS = ("@admin",)
 # CHATROOM_PRESENCE = ()
 
 # The bot's name in rooms, on networks where each room has names of its own.
-# CHATROOM_FN = "Errbot"
+CHATROOM_FN = "errklein"
 
 # Rooms to which the bot forwards a person's private messages, by the person's name.
 #     CHATROOM_RELAY = {"alice": ("#builds",)}

@@ -42,7 +42,7 @@ def shelves_to_import(config: Config, storage: Storage, data_dir: str | None = N
         return None
     return (
         f"{directory} has errbot values that were not imported ({', '.join(namespaces)}); import them with "
-        f"`{_import_command(config, data_dir)}`, or start once without them: `errklein run --no-import` or "
+        f"`{command_for(config, data_dir, 'import-errbot')}`, or start once without them: `errklein run --no-import` or "
         "`twistd errklein --no-import`"
     )
 
@@ -71,9 +71,9 @@ def settle_shelves(config: Config, storage: Storage, data_dir: str | None, no_im
     settle(storage)
 
 
-def _import_command(config: Config, data_dir: str | None) -> str:
-    """Return the command that imports errbot's shelves, with absolute paths."""
+def command_for(config: Config, data_dir: str | None, *words: str) -> str:
+    """Return a command line of errklein for the bot of this configuration, with absolute paths."""
     options = [] if config.path is None else ["--config", str(config.path)]
     if data_dir is not None or config.path is None:
         options += ["--data-dir", config.BOT_DATA_DIR]
-    return shlex.join(["errklein", "import-errbot", *options])
+    return shlex.join(["errklein", *words, *options])
