@@ -143,7 +143,7 @@ class VerificationPageTests(SynchronousTestCase):
 
     def rows_of_hmac(self) -> dict[str, list[str]]:
         """Return the rows of the options of hmac_signature."""
-        self.page = self.page.partition("### Other senders")[2]
+        self.page = self.page.partition("### Other sources")[2]
         return self.rows("option")
 
     def test_signed_request(self) -> None:

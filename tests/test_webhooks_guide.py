@@ -95,10 +95,10 @@ class WebhooksGuideTests(SynchronousTestCase):
         typed, _, shown = failed.partition("\n")
         times = 0
         # The log of deliveries is written a moment after the response.
-        while shown.partition(" Responses:visits ")[2].strip() not in self.bot.text.rpartition("runs deliveries")[2]:
+        while shown.partition(" Responses:visits ")[2].strip() not in self.bot.text.rpartition("runs delivery_list")[2]:
             self.say(f"{typed}\n")
             times += 1
-            self.bot.wait_for("runs deliveries", times)
+            self.bot.wait_for("runs delivery_list", times)
 
 
 class WebhookTestCommandTests(PluginTestCase):
