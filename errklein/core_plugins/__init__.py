@@ -5,21 +5,23 @@ Each is a plugin with a `.plug` file, like those of operators. CORE_PLUGINS sele
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from errklein.chat import Identifier
 from errklein.commands import CommandError
+from errklein.logs import escape
 from errklein.plugins import BotPlugin
-from errklein.text import code, plain
+from errklein.text import code, plain, truncated
+from errklein.text.masking import masker
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from errklein.bot import Bot
 
-__all__ = ["CorePlugin", "callable_anywhere"]
+__all__ = ["CorePlugin", "callable_anywhere", "shown_lines"]
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=BotPlugin)
@@ -67,3 +69,8 @@ def callable_anywhere(
         return bot.waits.result_of(lambda: bot.runner.result_of(method(self, *args, **kwargs)))
 
     return call
+
+
+def shown_lines(lines: Sequence[str], most: int = 300) -> list[str]:
+    """Return lines as Markdown, each with at most so many characters. Texts from outside are masked, shortened and escaped."""
+    return [plain(truncated(escape(masker(" ".join(line.split()))), most)) for line in lines]

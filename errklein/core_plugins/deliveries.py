@@ -9,9 +9,8 @@ from typing import TypeVar
 
 from errklein.chat import Message
 from errklein.commands import CommandError, admin_by_default, botcmd
-from errklein.core_plugins import CorePlugin
+from errklein.core_plugins import CorePlugin, shown_lines
 from errklein.journal import DeliveryQueue, log_replay
-from errklein.logs import escape
 from errklein.ports import Journal, JournalError
 from errklein.text import code, fenced, plain, truncated
 from errklein.text.masking import masker
@@ -63,8 +62,8 @@ class Deliveries(CorePlugin):
         counted = not_recorded(await _read(self._journal.counted(counted_query(query, found))))
         disclosed = [self._disclosed(msg, one) for one in found]
         if is_grouped:
-            return "\n".join(_shown([*grouped(disclosed), *counted], _SHOWN)) or _NONE
-        lines = _shown([*map(summary, disclosed), *counted])
+            return "\n".join(shown_lines([*grouped(disclosed), *counted], _SHOWN)) or _NONE
+        lines = shown_lines([*map(summary, disclosed), *counted])
         if not lines:
             return _NONE
         if len(found) == query.limit:
@@ -95,7 +94,7 @@ class Deliveries(CorePlugin):
         found = await _read(self._journal.get(ids[0]))
         if found is None:
             raise CommandError(f"There is no delivery {ids[0]}.")
-        lines = _shown(details(self._disclosed(msg, found))[:_MOST_LINES])
+        lines = shown_lines(details(self._disclosed(msg, found))[:_MOST_LINES])
         if found.request is not None:
             description, text = body_text(found.request)
             lines += [description, *([fenced(truncated(masker.part(text, 0, 2 * _SHOWN), _SHOWN))] if text else ())]
@@ -145,7 +144,7 @@ class Deliveries(CorePlugin):
         """
         known = {*self._hooks().values(), *self._queue.paused, *await _read(self._journal.webhooks())}
         shown = [line for webhook in self._named(_split(args), known) for line in await self._described(msg, webhook)]
-        return "\n".join(_shown(shown, _SHOWN)[:_MOST_LINES])
+        return "\n".join(shown_lines(shown, _SHOWN)[:_MOST_LINES])
 
     async def _described(self, msg: Message, webhook: str) -> list[str]:
         """Return the lines about a webhook, which may be one of an inactive plugin."""
@@ -233,10 +232,7 @@ class Deliveries(CorePlugin):
 
     def _disclosed(self, msg: Message, delivery: StoredDelivery) -> StoredDelivery:
         """Return the delivery without reasons, which may be texts of exceptions, unless only an administrator reads the reply."""
-        if self._bot.disclosure.allowed(self._bot.backend, msg) or delivery.outcome is None:
-            return delivery
-        attempts = [one._replace(outcome=one.outcome._replace(reason="")) for one in delivery.attempts]
-        return delivery._replace(outcome=delivery.outcome._replace(reason=""), attempts=attempts)
+        return delivery if self._bot.disclosure.allowed(self._bot.backend, msg) else delivery.without_reasons()
 
 
 async def _read(result: Awaitable[T]) -> T:
@@ -260,8 +256,3 @@ def _counted(count: int) -> str:
 
 def _beginning(items: Sequence[str]) -> str:
     return ", ".join(items[:20]) + (" …" if items[20:] else "")
-
-
-def _shown(lines: Sequence[str], most: int = _LINE) -> list[str]:
-    """Return lines as Markdown. Texts from outside are masked, shortened and escaped."""
-    return [plain(truncated(escape(masker(" ".join(line.split()))), most)) for line in lines]

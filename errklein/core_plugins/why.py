@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from errklein.chat import Message
 from errklein.commands import CommandError, admin_by_default, botcmd
-from errklein.core_plugins import CorePlugin
-from errklein.logs import escape
+from errklein.core_plugins import CorePlugin, shown_lines
 from errklein.ports import JournalError
 from errklein.running import TimedOut, result_within
 from errklein.text import plain, truncated
-from errklein.text.masking import masker
 from errklein.webhooks.delivery_words import InvalidWords
 from errklein.webhooks.explained import Explainer
 
@@ -42,7 +40,7 @@ class Why(CorePlugin):
         except JournalError as error:
             raise CommandError(plain(str(error))) from error
         lines = [*await self._problems(), *(line for answer in answers for line in answer.lines())]
-        return "\n".join(plain(truncated(escape(masker(" ".join(line.split()))), _LINE)) for line in lines)
+        return "\n".join(shown_lines(lines, _LINE))
 
     async def _problems(self) -> list[str]:
         """Return a line if the journal can't be written."""

@@ -160,6 +160,13 @@ class StoredDelivery(NamedTuple):
     superseded_by: int = 0
     began_at: float = 0.0
 
+    def without_reasons(self) -> StoredDelivery:
+        """Return the delivery without the reasons of its attempts, which may be texts of exceptions."""
+        if self.outcome is None:
+            return self
+        attempts = [one._replace(outcome=one.outcome._replace(reason="")) for one in self.attempts]
+        return self._replace(outcome=self.outcome._replace(reason=""), attempts=attempts)
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryQuery:

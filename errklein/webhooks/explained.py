@@ -79,16 +79,19 @@ class Explanation:
     :param steps: What has happened, in order.
     :param wait: What it waits for.
     :param parts: The messages of a delivery, or the latest requests of a webhook, or lost messages to a room.
+    :param state: The state of a webhook or room.
     """
 
     subject: str
     steps: Sequence[Step] = ()
     wait: Wait | None = None
     parts: Sequence[Explanation] = ()
+    state: Wait | None = None
 
     def lines(self) -> list[str]:
         """Return the answer as lines of plain text. Mask them before they are shown."""
-        clauses = [*map(str, self.steps), *([f"waits: {shown_wait(self.wait)}"] if self.wait else ())]
+        clauses = [*([shown_wait(self.state)] if self.state else ()), *map(str, self.steps)]
+        clauses += [f"waits: {shown_wait(self.wait)}"] if self.wait else []
         head, parts = f"{self.subject}: {', '.join(clauses)}", [line for part in self.parts for line in part.lines()]
         return [f"{head}; {parts[0]}"] if len(parts) == 1 else [head, *(f"- {line}" for line in parts)]
 
@@ -167,21 +170,21 @@ class Explainer:
     async def _of_webhook(self, webhook: str) -> Explanation:
         latest = [*await self.records.find(DeliveryQuery(webhook=webhook, limit=1)), *await self._last_refused(webhook)]
         unfinished = await self.records.find(DeliveryQuery(webhook=webhook, states=UNFINISHED, limit=1000))
-        steps = [Step(shown_wait(self.present.webhook_status(webhook)))]
+        steps = []
         if unfinished:
             number = f"{len(unfinished)} deliver{'y has' if len(unfinished) == 1 else 'ies have'}"
             steps.append(Step(f"{number} not ended, the oldest accepted", unfinished[-1].received_at))
         if not latest:
             steps.append(Step("no request is recorded"))
         requests = {one.id: one for one in latest}.values()
-        return Explanation(webhook, steps, None, [await self._explained(one) for one in requests])
+        parts = [await self._explained(one) for one in requests]
+        return Explanation(webhook, steps, None, parts, self.present.webhook_status(webhook))
 
     async def _explained(self, delivery: StoredDelivery) -> Explanation:
         delivery = await self.records.get(delivery.id) or delivery
-        if delivery.outcome is not None and not self.with_reasons:
-            delivery = delivery._replace(outcome=delivery.outcome._replace(reason=""))
+        delivery = delivery if self.with_reasons else delivery.without_reasons()
         wait = self.present.wait_of_delivery(delivery) if delivery.state in UNFINISHED else None
-        parts = [self._message(record) for record in await self.messages(delivery=delivery.id)]
+        parts = self._messages(await self.messages(delivery=delivery.id))
         earlier = 0
         if delivery.state is DeliveryState.DUPLICATE:
             same = await self.records.find(
@@ -193,11 +196,23 @@ class Explainer:
             steps.append(Step("no message of it is recorded"))
         return Explanation(f"{delivery.id} of {delivery.webhook}", steps, wait, parts)
 
-    def _message(self, record: MessageRecord) -> Explanation:
-        subject = f"message to {record.recipient} on {record.network.removeprefix(PAUSED)}"
-        if record.state is not MessageState.WAITING:
-            return Explanation(subject, [Step(record.state, record.at, record.reason)])
-        return Explanation(subject, [Step("accepted", record.at)], self._wait_of_message(record))
+    def _messages(self, records: Sequence[MessageRecord], of: str = "") -> list[Explanation]:
+        """Return explanations of messages, one for those with the same recipient and fate."""
+        groups: dict[MessageRecord, list[MessageRecord]] = {}
+        for record in records:
+            groups.setdefault(record._replace(id=0, at=0.0), []).append(record)
+        explanations = []
+        for group in groups.values():
+            record = group[-1]
+            subject = "message" if len(group) == 1 else f"{len(group)} messages"
+            subject += of.format(record.delivery) if record.delivery else ""
+            subject += f" to {record.recipient} on {record.network.removeprefix(PAUSED)}"
+            if record.state is MessageState.WAITING:
+                accepted = [Step("accepted", group[0].at)]
+                explanations.append(Explanation(subject, accepted, self._wait_of_message(group[0])))
+            else:
+                explanations.append(Explanation(subject, [Step(record.state, record.at, record.reason)]))
+        return explanations
 
     def _wait_of_message(self, record: MessageRecord) -> Wait:
         if record.network.startswith(PAUSED):
@@ -219,16 +234,15 @@ class Explainer:
         return answers or [Explanation(name, [Step(unknown)])]
 
     def _room(self, name: str, network: str, status: Wait | None, records: Sequence[MessageRecord]) -> Explanation:
-        steps = [Step(shown_wait(status))] if status else []
         waiting = [record for record in records if record.state is MessageState.WAITING]
-        lost = [self._message(record) for record in records if record.state is not MessageState.WAITING]
-        if not waiting:
-            return Explanation(f"{name} on {network}", [*steps, Step("no message waits")], None, lost[-_MOST_LOST:])
-        of = ", ".join(dict.fromkeys(str(record.delivery) for record in waiting if record.delivery))
-        number = "1 message waits" if len(waiting) == 1 else f"{len(waiting)} messages wait, the oldest"
-        steps.append(Step(f"{number} since", waiting[0].at, f"deliveries {of}" if of else ""))
-        wait = self._wait_of_message(waiting[0])
-        return Explanation(f"{name} on {network}", steps, None if wait == status else wait, lost[-_MOST_LOST:])
+        lost = self._messages([one for one in records if one.state is not MessageState.WAITING], " of {}")[-_MOST_LOST:]
+        step, wait = Step("no message waits"), None
+        if waiting:
+            of = ", ".join(dict.fromkeys(str(record.delivery) for record in waiting if record.delivery))
+            number = "1 message waits" if len(waiting) == 1 else f"{len(waiting)} messages wait, the oldest"
+            step = Step(f"{number} since", waiting[0].at, f"deliveries {of}" if of else "")
+            wait = self._wait_of_message(waiting[0])
+        return Explanation(f"{name} on {network}", [step], None if wait == status else wait, lost, status)
 
 
 def _steps(delivery: StoredDelivery, earlier: int) -> list[Step]:

@@ -167,9 +167,9 @@ class NetworkTests(IncidentCase):
         self.reactor.advance(0.5)
         ran = self.post("/build", 202, to="irc:#ops", count=2)
         reason = f"the bot isn't in #ops since {outside} (Cannot join channel (+i)); next attempt {self.time(0.5)}"
-        one = f"message to #ops on irc: accepted {ran}, waits: {reason}"
+        both = f"2 messages to #ops on irc: accepted {ran}, waits: {reason}"
         story = f"1 of Builds:build: accepted {ran}, ran {ran} (200 after 0.0 s)"
-        self.assertEqual(self.why("1"), f"{story}\n- {one}\n- {one}")
+        self.assertEqual(self.why("1"), f"{story}; {both}")
         self.assertEqual(
             self.why("#ops"), f"#ops on irc: {reason}, 2 messages wait, the oldest since {ran} (deliveries 1)"
         )
@@ -208,7 +208,14 @@ class NetworkTests(IncidentCase):
         rejected = self.why("2").partition("; ")[2]
         self.assertIn(f"message to #ops on irc: rejected {rejected_at} (#ops: Cannot send to channel (+m))", rejected)
         room = self.why("irc:#ops").splitlines()
-        self.assertEqual([room[0].partition(", ")[2], *room[1:]], ["no message waits", f"- {lost}", f"- {rejected}"])
+        self.assertEqual(
+            [room[0].partition(", ")[2], *room[1:]],
+            [
+                "no message waits",
+                f"- {lost.replace('message', 'message of 1')}",
+                f"- {rejected.replace('message', 'message of 2')}",
+            ],
+        )
 
     def test_unknown_room(self) -> None:
         """A room that the bot should not be in is explained, too."""
