@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.chat.outgoing import OutgoingMessage
+from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.database import Database, DatabaseError
 from errklein.journal import MemoryJournal, SQLiteJournal, _outbox_store, _sqlite, open_archive
 from errklein.ports import JournalError, OutboxStore
@@ -92,6 +92,17 @@ class StoreCase(SynchronousTestCase):
         message = OutgoingMessage(self.store.next_id(), "IRC", "#builds", body)
         self.store.add(message)
         return message
+
+    def end(self, state: MessageState = MessageState.SENT, reason: str = "", delivery: int = 0) -> MessageRecord:
+        """Add a message that has ended at once, and return its record."""
+        record = waiting_record(self.add())._replace(state=state, at=1000.0, reason=reason, delivery=delivery)
+        self.store.end(record)
+        return record
+
+    def recorded(self, delivery: int) -> Sequence[MessageRecord]:
+        """Return the records of a delivery's messages that another program sees in the file."""
+        with closing(open_archive(self.path)) as archive:
+            return archive.messages(delivery)
 
     def written(self) -> list[int]:
         """Return the ids of the messages that another program sees in the file."""
@@ -240,6 +251,40 @@ class WritingTests(StoreCase):
         self.assertEqual(self.written(), [message.id])
         open_archive(self.path).close()
 
+    def test_records_share_a_transaction(self) -> None:
+        """Records are written a second after the first one, or with what else is written, and cost no transaction of their own."""
+        first = self.end(delivery=7)
+        self.wait(0.9)
+        self.assertEqual((self.recorded(7), self.statements.count("BEGIN IMMEDIATE")), ([], 0))
+        second = self.end(delivery=7)
+        self.wait(0.1)
+        self.assertEqual(self.recorded(7), [first, second])
+        third = self.end(delivery=7)
+        self.record()
+        self.add()
+        self.wait(0.015)
+        self.assertEqual(self.recorded(7), [first, second, third])
+        transactions = self.statements.count("BEGIN IMMEDIATE")
+        self.wait(60)
+        self.assertEqual(self.statements.count("BEGIN IMMEDIATE"), transactions)
+
+    def test_burst_of_records(self) -> None:
+        """Of a burst of messages, no more than 1000 records wait for the disk, and all of those that weren't sent."""
+        for _ in range(1010):
+            self.end(delivery=7)
+        self.end(MessageState.REJECTED, delivery=8)
+        self.wait(1)
+        with closing(sqlite3.connect(self.path)) as connection:
+            [(number,)] = connection.execute("SELECT count(*) FROM ended_messages")
+        self.assertEqual(number, 1001)
+
+    def test_reason_of_a_record(self) -> None:
+        """A reason is stored on one line, of limited size and without secrets."""
+        self.end(MessageState.REJECTED, f"no\nhttps://me:pw@host {'x' * 1000}", delivery=7)
+        self.wait(1)
+        [record] = self.recorded(7)
+        self.assertEqual((record.reason[:22], len(record.reason)), ("no https://•••@host xx", 500))
+
     def test_rows_that_are_no_messages(self) -> None:
         """Rows that another program has written wrongly are logged and removed. The others are loaded."""
         good = self.add()
@@ -312,6 +357,19 @@ class FullDiskTests(StoreCase):
         self.wait(0.015)
         self.assertEqual(self.written(), [new.id])
         self.assertEqual(len(self.lines), 2)
+
+    def test_records_wait_for_space(self) -> None:
+        """While the disk is full, what has become of messages is known all the same; later it is written, without a line in the log."""
+        records = [self.end(MessageState.REJECTED, "x" * 500, delivery=7) for _ in range(300)]
+        self.set_disk_full(True)
+        self.wait(1)
+        self.wait(3)
+        self.assertEqual(self.successResultOf(self.store.find(7)), records[-100:])
+        self.assertEqual((self.recorded(7), self.lines), ([], []))
+        self.set_disk_full(False)
+        self.wait(3)
+        self.assertEqual(self.recorded(7), records[-100:])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_messages_wait_for_space(self) -> None:
         """While the disk is full, messages are kept, with one line in the log; later they are written, with another line."""

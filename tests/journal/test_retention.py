@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.chat.outgoing import MessageRecord, MessageState
 from errklein.journal import MemoryJournal, Retention, SQLiteJournal, _memory, _retention
 from errklein.ports import JournalError
 from errklein.testing._journal_case import ERROR, OK, REQUEST, JournalCase
@@ -543,3 +544,40 @@ class MemoryTests(JournalCase, SynchronousTestCase):
             self.record(key=str(number), window=60)
         self.assertIsNotNone(self.result_of(self.journal.record(self.delivery(key="4"), window=60)))
         self.record(key="0", window=60)
+
+
+class MessageTests(RetentionCase):
+    """Records of messages that were sent, dropped or rejected of one day, at most 400."""
+
+    retention = Retention(seconds=DAY, max_bytes=20 * _retention.MESSAGE_SIZE * 400)
+
+    def end(self, count: int, state: MessageState = MessageState.SENT) -> None:
+        """Add records of a delivery's messages."""
+        outbox = self.journal.outbox
+        for _ in range(count):
+            outbox.end(MessageRecord(outbox.next_id(), "irc", "#ops", 7, state, self.time))
+        self.settle()
+
+    def kept(self) -> int:
+        """Return the number of records in the file."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            [(number,)] = connection.execute("SELECT count(*) FROM ended_messages")
+        return int(number)
+
+    def test_old_ones_are_removed(self) -> None:
+        """Records are removed after the time of deliveries, in slices, whatever became of the messages."""
+        self.end(300)
+        self.end(5, MessageState.REJECTED)
+        self.time += DAY / 2
+        self.end(3)
+        self.maintain()
+        self.assertEqual(self.kept(), 308)
+        self.time += DAY / 2 + 1
+        self.assertGreater(self.maintain(), 1)
+        self.assertEqual(self.kept(), 3)
+
+    def test_too_many_are_removed(self) -> None:
+        """Records take a twentieth of WEBHOOK_LOG_SIZE; the oldest ones are removed above it."""
+        self.end(700)
+        self.maintain()
+        self.assertEqual(self.kept(), 400)
