@@ -38,10 +38,23 @@ class _Attributes:
 class Config(_Attributes):
     """The settings as attributes, which plugins read as `self.bot_config`.
 
+    For example, a plugin reads a setting of errklein, and one of its own, for which it has a default::
+
+        from errklein import BotPlugin, botcmd
+
+
+        class Site(BotPlugin):
+            @botcmd
+            def site(self, message, args):
+                url = getattr(self.bot_config, "SITE_URL", "https://example.org/")
+                return f"See {url}, or send {self.bot_config.BOT_PREFIX}help."
+
     An unknown name raises AttributeError. Attributes may be assigned; networks without a value of their own use the new one.
     Lists, sets and dicts are the objects of the file, as on errbot: changes in place take effect. For settings of people
     and rooms, a string is read as a tuple of one. If NETWORKS sets such a setting for several networks, the whole
     configuration has a new tuple of all entries.
+
+    A *view* has the settings of one network: those of its entry in NETWORKS, and otherwise the common ones.
 
     :param settings: the values by name.
     :param network: for a view, the name of the network.

@@ -22,6 +22,7 @@ from errklein import (
     re_botcmd,
 )
 from errklein.commands import ArgParserBase
+from errklein.config import Config
 from errklein.testing import TestBot
 from tests.plugin_files import PluginFilesTestCase
 
@@ -58,6 +59,10 @@ class ExampleTests(PluginFilesTestCase):
         for message, reply in lines:
             self.assertIn(reply, "\n".join(bot.say(message)), message)
         bot.stop()
+
+    def test_config(self) -> None:
+        """A plugin reads the bot's settings, and its own with a default."""
+        self.talk(Config, ("!site", "See https://example.org/, or send !help."))
 
     def test_botcmd(self) -> None:
         """Both commands reply, the second one by its alias too."""
