@@ -113,7 +113,12 @@ class RouteMap(Map):
 
     def own_rules(self) -> Iterator[Rule]:
         """Return the rules of the application itself."""
-        return super().iter_rules()
+        return iter(super()._rules)
+
+    @property
+    def _rules(self) -> list[Rule]:
+        # Libraries read this attribute of Werkzeug's.
+        return list(self.iter_rules())
 
     def iter_rules(self, endpoint: Any = None) -> Iterator[Rule]:
         """Return all rules, or those of the endpoint; raises KeyError for an unknown endpoint.

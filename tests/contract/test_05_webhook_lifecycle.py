@@ -179,6 +179,14 @@ class WithoutServerTests(ContractTest):
             "/of/<name> variable_GET_PUT ['GET', 'HEAD', 'OPTIONS', 'PUT']",
         )
 
+    def test_listed_by_werkzeugs_attribute(self) -> None:
+        """`flask_app.url_map._rules`, which backends read, is the list of the same rules."""
+        from errbot.core_plugins import flask_app
+
+        rules = flask_app.url_map._rules
+        self.assertIsInstance(rules, list)
+        self.assertLessEqual({"/hook", "/of/<name>"}, {rule.rule for rule in rules})
+
     @decided("the rules stay")
     def test_listed_while_active(self) -> None:
         """The rules of a deactivated plugin aren't listed."""
