@@ -15,7 +15,7 @@ from typing import Any
 
 from errklein import journal
 from errklein.compat.errbot_values import ErrbotPickles, without_endpoints
-from errklein.compat.storages import check_storage, command_for, database_of, make_storage
+from errklein.compat.storages import check_storage, command_for, database_of, make_storage, shelves_to_import
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.config import Config
@@ -218,6 +218,7 @@ def storage_get(config: Config, namespace: str, missing_ok: bool = False) -> int
     literals: dict[str, Any] = {}
     problems: list[str] = []
     with _storage_to_read(config, missing_ok=missing_ok) as storage, closing(storage.open(namespace)) as store:
+        _check_imported(config, storage)
         keys = list(store.keys())
         if not keys and not missing_ok:
             _check_namespace(config, storage, namespace)
@@ -242,6 +243,7 @@ def storage_set(config: Config, namespace: str, text: str, merge: bool = False) 
     """
     values = _parsed(text)
     with _locked_storage(config) as storage:
+        _check_imported(config, storage)
         with closing(storage.open(namespace)) as store:
             for key in values.keys() & store.keys() if merge else ():
                 before = store.get(key)
@@ -250,6 +252,12 @@ def storage_set(config: Config, namespace: str, text: str, merge: bool = False) 
         rows = [(namespace, key, dumps(value)) for key, value in values.items()]
         _put(storage, rows, () if merge else [namespace])
     return 0
+
+
+def _check_imported(config: Config, storage: Storage) -> None:
+    """Raise StorageError if errbot's values must be imported first, as at the start of the bot."""
+    if reason := shelves_to_import(config, storage, config.BOT_DATA_DIR):
+        raise StorageError(reason)
 
 
 @contextmanager

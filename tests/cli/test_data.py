@@ -20,7 +20,7 @@ from errklein import cli
 from errklein.compat.storages._shelves import settle_shelves, shelves_to_import
 from errklein.config import load_config
 from errklein.service._data_directory import DataDirectory
-from errklein.storage import MemoryStorage, SQLiteStorage, StorageError
+from errklein.storage import MemoryStorage, SQLiteStorage, StorageError, settle
 from errklein.storage._backup import write_backup
 from errklein.storage._importing import MARK
 from tests.processes import ERRKLEIN, TWISTD, run, write_config, write_plugin
@@ -266,7 +266,7 @@ class MovingTests(DataCase):
         """With --no-import the bot starts without errbot's values; later starts need no option."""
         self.write_shelf("Greeter", names=["a"])
         for options in (["--no-import"], []):
-            started = run(ERRKLEIN, "run", "-b", "Text", *options, cwd=self.directory, stdin="!uptime\n")
+            started = run(ERRKLEIN, "run", "-n", "Text", *options, cwd=self.directory, stdin="!uptime\n")
             self.assertEqual(started.returncode, 0, started.stderr)
             self.assertIn("I've been up for", started.stdout)
 
@@ -409,6 +409,19 @@ class StorageTests(DataCase):
         self.assertTrue(self.refused("storage", "get", "x").endswith("'x'. Namespaces with values: Greeter"))
         self.assertEqual(self.out.getvalue(), "")
 
+    def test_before_the_import(self) -> None:
+        """Before errbot's values are imported, reading and changing values is refused with the command that imports them."""
+        self.write_shelf("Greeter", names=["errbot"])
+        for words in (["get", "Greeter"], ["get", "--missing-ok", "Other"], ["set", "Greeter"], ["merge", "Greeter"]):
+            line = self.refused("storage", *words, stdin="{'count': 1}")
+            self.assertIn("has errbot values that were not imported (Greeter)", line)
+            self.assertIn("errklein import-errbot", line)
+        self.assertEqual(self.out.getvalue(), "")
+        self.run_command("import-errbot")
+        self.out.truncate(self.out.seek(0))
+        self.assertEqual(self.run_command("storage", "get", "Greeter"), 0)
+        self.assertEqual(self.out.getvalue(), "{'names': ['errbot']}\n")
+
     def test_get_without_values(self) -> None:
         """A plugin that has stored nothing has an empty dict; so has an unknown name with --missing-ok."""
         self.assertEqual(self.run_command("storage", "get", "Backup"), 0)
@@ -471,13 +484,15 @@ class RefusalTests(DataCase):
         """Commands that change values don't work while the bot runs; those that read them do."""
         self.write_shelf("A", a=1)
         self.store("A", b=2)
+        with closing(SQLiteStorage(self.data / "errklein.sqlite")) as storage:
+            settle(storage)
         running = DataDirectory(self.data)
         running.lock()
         self.addCleanup(running.unlock)
         self.check_all(f"process {os.getpid()}, uses it", self.COMMANDS[1:4])
         self.assertEqual((self.run_command("storage", "get", "A"), self.out.getvalue()), (0, "{'b': 2}\n"))
         self.assertEqual(self.run_command("backup"), 0)
-        self.assertIn("backup.jsonl: 1 value\n", self.out.getvalue())
+        self.assertIn("backup.jsonl: 2 values\n", self.out.getvalue())
 
     def test_damaged_file(self) -> None:
         """A damaged storage file is an error of one line, and isn't changed."""
