@@ -11,7 +11,8 @@ class Alertmanager(BotPlugin):
         for alert in payload["alerts"][:10]:
             state = "**FIRING**" if alert["status"] == "firing" else "Resolved"
             summary = md_escape(alert["annotations"].get("summary", ""))
-            lines.append(f"{state} `{alert['labels']['alertname']}` {summary} [(query)](<{alert['generatorURL']}>)")
+            query = f" [(query)](<{alert['generatorURL']}>)" if alert["generatorURL"] else ""
+            lines.append(f"{state} `{alert['labels']['alertname']}` {summary}{query}")
         more = len(payload["alerts"]) - len(lines) + payload["truncatedAlerts"]
         if more:
             lines.append(f"… and {more} more")
