@@ -117,11 +117,16 @@ class RecipesTests(PluginTestCase):
 
     def test_alertmanager_without_a_query(self):
         """An alert that no rule of Prometheus has sent, such as one of amtool, has no link."""
-        alert = {"status": "firing", "labels": {"alertname": "Test"}, "annotations": {}, "generatorURL": ""}
+        alert = {
+            "status": "firing",
+            "labels": {"alertname": "Test"},
+            "annotations": {"summary": "x"},
+            "generatorURL": "",
+        }
         payload = {"status": "firing", "alerts": [alert] * 11, "truncatedAlerts": 2}
         self.post("/alertmanager", payload, source="bearer")
         self.bot.advance(0)
-        self.assertEqual(self.bot.sent_to("#ops"), ["\n".join([*["FIRING Test"] * 10, "… and 3 more"])])
+        self.assertEqual(self.bot.sent_to("#ops"), ["\n".join([*["FIRING Test x"] * 10, "… and 3 more"])])
 
     def test_grafana(self):
         """Alerts are announced with their summary, or without one with their values."""
