@@ -76,3 +76,25 @@ class GitHubTests(PluginTestCase):
         ):
             self.assertEqual(self.post("/github", **request).status, 400, request)
         self.assertEqual(self.bot.messages, [])
+
+
+class VerifiedTests(PluginTestCase):
+    """The plugin with the setting with which the bot accepts only GitHub's requests."""
+
+    plugin_dirs = (HERE,)
+    config = {
+        "CHATROOM_PRESENCE": ("#builds",),
+        "WEBHOOKS": {"GitHub:github": {"verify": "github", "secret": "env:GH_SECRET"}},
+    }
+    secrets = {"GH_SECRET": "known to GitHub and the bot"}
+
+    def test_signed(self):
+        """A signed event is posted, in either content type."""
+        for body in ({"json": OPENED}, {"data": {"payload": json.dumps(OPENED)}}):
+            self.assertEqual(self.post("/github", source="github", event="issues", **body).status, 200)
+        self.assertEqual(self.bot.sent_to("#builds"), ["issues opened in Codertocat/Hello-World by Codertocat"] * 2)
+
+    def test_not_signed(self):
+        """Other requests are refused."""
+        self.assertEqual(self.post("/github", OPENED, headers={"X-GitHub-Event": "issues"}).status, 401)
+        self.assertEqual(self.bot.sent_to("#builds"), [])

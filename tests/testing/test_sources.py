@@ -146,7 +146,7 @@ class SourceTests(PluginTestCase):
             'add verify=github(secret="env:NAME") to its @webhook, or to WEBHOOKS in `config`',
         )
 
-    def test_missing_secret(self) -> None:
+    def test_secret_that_was_missing(self) -> None:
         """A secret that was missing when the bot started is an error that names the remedy."""
         self.assertIn(
             "env:SOURCE_MISSING was missing when Sources:missing was activated; set it with secrets = {",
