@@ -102,6 +102,22 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual({name: defined[name] for name in named if defined[name] != 1}, {})
 
 
+class PublicPluginsTests(SynchronousTestCase):
+    """The figures about public plugins."""
+
+    def test_figures(self) -> None:
+        """README.md and the head of the page have the numbers of the page's table."""
+        page = (ROOT / "docs" / "reference" / "public-plugins.md").read_text()
+        plugins = page.partition("## Plugins\n")[2].partition("\n## ")[0]
+        active = Counter(re.findall(r"^\| [^|]+ \| (yes|no) / (yes|no) \|", plugins, re.MULTILINE))
+        numbers = [active["yes", "yes"], active["yes", "no"], active["no", "yes"], active["no", "no"]]
+        shown = re.findall(r"^\| active on [\w ]+ \| (\d+) \|$|^\| of (\d+) plugins", plugins, re.MULTILINE)
+        self.assertEqual([int(number or total) for number, total in shown], [active.total(), *numbers])
+        readme = (ROOT / "README.md").read_text()
+        self.assertIn(f"We tried {active.total()} public plugins: all {numbers[0]} that are active on errbot", readme)
+        self.assertEqual(active["yes", "no"], 0)
+
+
 class PythonVersionsTests(SynchronousTestCase):
     """The supported versions of Python are the same everywhere."""
 
