@@ -152,7 +152,7 @@ def _make_service(options: Options) -> IService:
         check_current_directory()
     given = options["config"], options["network"], options["data-dir"], options["plugin-dir"]
     config = load_with_options(*given)
-    listening = Listening.of(config, options["web"], options["status"], options["network"])
+    listening = Listening.of(config, options["web"], options["status"])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
     data_directory = DataDirectory(Path(config.BOT_DATA_DIR), twistd.uid, twistd.gid, data_source)
     check_start(

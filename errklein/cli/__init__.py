@@ -144,19 +144,15 @@ def print_config(known: argparse.Namespace) -> int:
         return 0
     from errklein.config.shown import shown_settings
     from errklein.logs import escape
-    from errklein.service import Listening, errors_end_program, load_with_options
+    from errklein.service import errors_end_program, load_with_options
 
     with errors_end_program():
         config = load_with_options(known.config, known.network, known.data_dir, known.plugin_dir)
-    listening = Listening.of(config, known.web, known.status)
-    given = {
-        "BACKEND": ("--network", known.network),
-        "BOT_DATA_DIR": ("--data-dir", known.data_dir),
-        "WEB": (listening.web_source, known.web),
-        "STATUS": (listening.status_source, known.status),
-    }
     options = {
-        name: (option, getattr(listening, name.lower(), value)) for name, (option, value) in given.items() if value
+        "BACKEND": ("--network", known.network and config.BACKEND),
+        "BOT_DATA_DIR": ("--data-dir", known.data_dir and config.BOT_DATA_DIR),
+        "WEB": ("--web", known.web),
+        "STATUS": ("--status", known.status),
     }
     sys.stdout.write("".join(f"{escape(line)}\n" for line in shown_settings(config, options)))
     return 0

@@ -239,7 +239,7 @@ def _add_new_files(add: Callable[..., Parser]) -> None:
 
 
 def _add_running(add: Callable[..., Parser]) -> None:
-    add("check", _CONFIG, _DATA, _PLUGINS, _STRICT, _VERBOSE)
+    add("check", _CONFIG, _DATA, _PLUGINS, _CHECK)
     run = add("run", add_help=False, allow_abbrev=False)
     run.add_argument("--reactor", help=argparse.SUPPRESS)
     add_action = _add_actions(add("network"), _CONFIG)
@@ -253,7 +253,7 @@ def _add_running(add: Callable[..., Parser]) -> None:
     showing.add_argument("--network", "-n", metavar="NAME", help="as of `errklein run`")
     showing.add_argument("--web", "-w", metavar="ENDPOINT", action="append", default=[], help="as of `errklein run`")
     showing.add_argument("--status", metavar="ENDPOINT", help="as of `errklein run`")
-    add_action("check", "check the configuration and the plugins", _CONFIG, _DATA, _PLUGINS, _STRICT, _VERBOSE)
+    add_action("check", "check the configuration and the plugins", _CONFIG, _DATA, _PLUGINS, _CHECK)
     add_action("template", "print a config.py with all settings, their defaults and their meaning")
 
 
@@ -379,8 +379,8 @@ _PLUGINS = _parent(
     default=[],
     help="a directory with more plugins; may be given several times",
 )
-_STRICT = _parent("--strict", action="store_true", help="exit with status 1 if there is a warning, too")
-_VERBOSE = _parent("--verbose", "-v", action="store_true", help="print core plugins, too")
+_CHECK = _parent("--strict", action="store_true", help="exit with status 1 if there is a warning, too")
+_CHECK.add_argument("--verbose", "-v", action="store_true", help="print core plugins, too")
 _TRUST = _parent(
     "--trust",
     metavar="NAME",

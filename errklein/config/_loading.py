@@ -79,8 +79,10 @@ class Config(_Attributes):
         self._directories: Mapping[str, list[str]] = {}
         self._sources: Mapping[str, str] = {}
         self._left_to_plugins: Mapping[str, ConfigError] = {}
+        """Settings whose values are plugins', with the errors. Plugins read them as attributes; `now` has errklein's defaults."""
         self._overridden: Collection[str] = ()
         self._given: frozenset[str] = frozenset()
+        """The names that the config.py sets, without those that options override."""
         self._changes = 0
         self._now: tuple[int, SimpleNamespace] | None = None
         for name, value in settings.items():
@@ -123,22 +125,9 @@ class Config(_Attributes):
         return "NETWORKS" not in whole._left_to_plugins and bool(whole.NETWORKS)
 
     @property
-    def left_to_plugins(self) -> Mapping[str, ConfigError]:
-        """The settings of errklein whose values are plugins', since errbot may read the file, too, with the errors.
-
-        The attributes have these values, which plugins read; `now` has the defaults.
-        """
-        return self._left_to_plugins
-
-    @property
     def path(self) -> Path | None:
         """The absolute path of the config.py; None without one."""
         return self._path
-
-    @property
-    def given(self) -> frozenset[str]:
-        """The names of the settings that the config.py sets, without those that options override."""
-        return self._given
 
     def directories(self, setting: str) -> list[str]:
         """Return the directories of BOT_EXTRA_PLUGIN_DIR or BOT_EXTRA_BACKEND_DIR as absolute paths.
@@ -158,8 +147,8 @@ class Config(_Attributes):
     def now(self) -> SimpleNamespace:
         """All settings in a namespace, for fast access; the same object until a setting is assigned.
 
-        The namespace has errklein's default of a setting in `left_to_plugins`. Settings of people and rooms are not included:
-        a view computes them from a list that may change.
+        It has errklein's default of a setting whose value is a plugin's. Settings of people and rooms are not included: a view
+        computes them from a list that may change.
         """
         whole = self._above or self
         if self._now is None or self._now[0] != whole._changes:
@@ -219,8 +208,7 @@ def load_config(
     :param plugin_dirs: directories to add to BOT_EXTRA_PLUGIN_DIR.
     :param plugin_dirs_source: the name of `plugin_dirs` in messages.
     :raises ConfigError: if the file can't be read, raises an exception, or has an invalid setting. In a file with BACKEND
-        and without NETWORKS, which errbot may read, too, NETWORKS, WEB, STATUS and WEBHOOKS of another type are plugins'; see
-        `Config.left_to_plugins`.
+        and without NETWORKS, which errbot may read, too, NETWORKS, WEB, STATUS and WEBHOOKS of another type are plugins'.
     """
     settings: dict[str, object] = {}
     if path is not None:
@@ -309,7 +297,7 @@ def secrets_of(config: Config) -> frozenset[str]:
     found: set[str] = set()
     for view in (config, *config.networks.values()):
         for name, value in view.own.items():
-            known = name in SETTINGS and name not in config.left_to_plugins
+            known = name in SETTINGS and name not in config._left_to_plugins
             # WEBHOOKS has only references to secrets.
             if not name.startswith("_") and not (known and name == "WEBHOOKS"):
                 # Known settings have no secret values, although the name DIVERT_TO_PRIVATE looks like a secret's.

@@ -70,12 +70,10 @@ def _assignments(tree: ast.AST) -> Iterator[tuple[tuple[str, str], int]]:
             waiting += ast.iter_child_nodes(node)
 
 
-def _from_environment(tree: ast.Module) -> Iterator[str]:
+def _from_environment(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and {"environ", "getenv"} & {
-            getattr(part, "attr", getattr(part, "id", "")) for part in ast.walk(node.value)
-        }:
-            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+        if isinstance(node, ast.Assign) and any(name in ast.unparse(node.value) for name in ("environ", "getenv")):
+            yield from map(ast.unparse, node.targets)
 
 
 def _keys_of_networks(tree: ast.AST) -> Iterator[tuple[tuple[str, str], int]]:

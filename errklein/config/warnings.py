@@ -51,7 +51,7 @@ def _of_all(config: Config) -> Iterator[str]:
     ]
     if meaningless and not written_for_errbot:
         yield f"{', '.join(meaningless)}: no effect, since errklein has no network XMPP"
-    for name, error in config.left_to_plugins.items():
+    for name, error in config._left_to_plugins.items():
         yield (
             f"{error} ({ConfigSource.of(config.path).place(name)}); errklein uses its default, and takes the value for a plugin's, "
             "since the file sets BACKEND and not NETWORKS, as errbot's does"

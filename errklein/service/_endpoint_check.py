@@ -36,9 +36,8 @@ _READABLE = (
 def check_endpoint(description: str, source: str = "--web", *, bind: bool = True) -> None:
     """Raise ConfigError, which names the option or setting, if the endpoint is invalid, or if its address can't be bound now.
 
-    Sockets that systemd has opened are not used, since each can be used only once.
-
-    :param bind: Whether the address is bound; otherwise nothing counts that another process and user may have.
+    Sockets that systemd has opened are not used, since each can be used only once. Without `bind`, nothing counts that another
+    process or user may have.
     """
     try:
         _check(description, bind)
@@ -77,11 +76,11 @@ def _check(description: str, bind: bool) -> None:
     try:
         endpoint, _ = server_endpoint(_BindCheckReactor(), description)
     except LookupError:
-        if inherited and not bind:
-            return
-        if inherited:
+        if not inherited:
+            raise
+        if bind:
             raise OSError("systemd hasn't passed such a socket") from None
-        raise
+        return
     if bind and not inherited:
         failures: list[Failure] = []
         endpoint.listen(Factory()).addErrback(failures.append)

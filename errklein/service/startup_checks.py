@@ -30,10 +30,6 @@ START_ERRORS = (ConfigError, DatabaseError, DataDirectoryError, StorageError)
 """Errors of the operator's configuration or data, with a text of one line."""
 
 
-DEFAULT_ENDPOINT = "tcp:3141:interface=127.0.0.1"
-"""The endpoint of a bot without a configuration."""
-
-
 @dataclass(frozen=True)
 class Listening:
     """The endpoints of the web server and of the server for monitoring, each with the option or setting that names it."""
@@ -44,26 +40,13 @@ class Listening:
     status_source: str = "--status"
 
     @classmethod
-    def of(
-        cls, config: Config, web: Sequence[str] = (), status: str | None = None, network: str | None = None
-    ) -> Listening:
-        """Return the endpoints of the options --web and --status; without them, those of WEB and STATUS.
-
-        Without a configuration, and without the option --network, the web server has a default.
-        """
-        settings = config.now
-        return cls(
-            web or settings.WEB or ([DEFAULT_ENDPOINT] if config.path is None and network is None else []),
-            settings.STATUS if status is None else status,
-            "--web" if web else "WEB",
-            "STATUS" if status is None else "--status",
-        )
+    def of(cls, config: Config, web: Sequence[str] = (), status: str | None = None) -> Listening:
+        """Return the endpoints of the options --web and --status; without them, those of WEB and STATUS."""
+        sources = "--web" if web else "WEB", "STATUS" if status is None else "--status"
+        return cls(web or config.now.WEB, config.now.STATUS if status is None else status, *sources)
 
     def check(self, *, bind: bool = True) -> None:
-        """Raise ConfigError, which begins with the option or setting, if an endpoint can't be opened.
-
-        :param bind: Whether addresses are bound for a moment; otherwise only the descriptions are checked.
-        """
+        """Raise ConfigError if an endpoint can't be opened. Without `bind`, only the descriptions are checked."""
         # Imported late, so that problems of the environment are reported first.
         from errklein.service._endpoint_check import check_endpoint, check_status_endpoint
 
@@ -87,7 +70,7 @@ def load_with_options(
 ) -> Config:
     """Return the configuration with the options --config, --network, --data-dir and --plugin-dir. Raises ConfigError.
 
-    Without --config, ./config.py is used if it exists, else the built-in defaults.
+    Without --config, ./config.py is used if it exists, else the built-in defaults: a name, and, without --network, WEB.
     """
     if config is None:
         check_current_directory()
@@ -95,8 +78,8 @@ def load_with_options(
     overrides = {"BACKEND": backend, "BOT_DATA_DIR": data_dir}
     given: dict[str, object] = {name: value for name, value in overrides.items() if value is not None}
     if config is None and not path.is_file():
-        # The name is errbot's only in a file that errbot may read, too.
-        return load_config(None, {"BOT_IDENTITY": {"username": "@errklein"}, **given}, plugin_dirs=plugin_dirs)
+        web = {} if backend else {"WEB": "tcp:3141:interface=127.0.0.1"}
+        return load_config(None, {"BOT_IDENTITY": {"username": "@errklein"}, **web, **given}, plugin_dirs=plugin_dirs)
     return load_config(path, given, plugin_dirs=plugin_dirs)
 
 

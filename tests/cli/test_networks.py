@@ -77,19 +77,11 @@ class CheckTests(SynchronousTestCase):
             ),
             ({"BACKEND": "Slack"}, "slack", "problem: slack: BACKEND: unknown backend 'Slack'; install the package"),
             (
-                {"BACKEND": "Broken", "BOT_EXTRA_BACKEND_DIR": str(self.directory)},
-                "Broken",
-                "No module named 'missing'",
-            ),
-            (
                 {"BACKEND": "IRC", "BOT_IDENTITY": {"nickname": "a", "server": "b", "port": 0}},
                 "IRC",
                 "problem: irc: BOT_IDENTITY: 'port' is 0; expected a number from 1 to 65535 (config.py line",
             ),
         ):
-            (self.directory / "Broken.plug").write_text("[Core]\nName = Broken\nModule = broken\n")
-            (self.directory / "broken.py").write_text("import missing\n")
-            self.addCleanup((self.directory / "broken.py").unlink, missing_ok=True)
             write_config(self.directory, {"BOT_ADMINS": ("alice",), **settings})
             done = run(ERRKLEIN, "network", "check", name, cwd=self.directory)
             self.assertEqual(done.returncode, 1)

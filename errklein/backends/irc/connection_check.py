@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from twisted.internet import defer
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from errklein.backends.irc._backend import IRCBackend
@@ -24,49 +24,39 @@ class ConnectionCheck(IRCBackend):
 
     def __init__(self, reactor: Any, config: Any, *, endpoint: IStreamClientEndpoint | None = None) -> None:
         super().__init__(reactor, config, endpoint=endpoint)
-        self.settings = replace(self.settings, nickserv_password="")
-        self._signed_on: Deferred[str] = Deferred()
-        self._reconnector = _SingleAttempt(
-            reactor,
-            self.settings,
-            endpoint or endpoint_for(reactor, self.settings),
-            Backoff(lambda: 0.0),
-            self._make_protocol,
-        )
+        self.settings = settings = replace(self.settings, nickserv_password="")
+        self._nick: defer.Deferred[str] = defer.Deferred()
+        endpoint, backoff = endpoint or endpoint_for(reactor, settings), Backoff(lambda: 0.0)
+        self._reconnector = _SingleAttempt(reactor, settings, endpoint, backoff, self._make_protocol)
         self._reconnector.failed = self._failed
 
     async def nick(self) -> str:
         """Return the nick that the server has registered; raise ConnectionError with the reason if there is none."""
         self._reconnector.connect()
         try:
-            return await self._signed_on.addTimeout(TIMEOUT, self._reactor)
+            return await self._nick.addTimeout(TIMEOUT, self._reactor)
         except defer.TimeoutError:
-            raise ConnectionError(
-                f"the server didn't respond, or complete the registration, within {TIMEOUT:.0f} s"
-            ) from None
+            reason = f"the server didn't respond, or complete the registration, within {TIMEOUT:.0f} s"
+            raise ConnectionError(reason) from None
         finally:
             await self.disconnect()
 
     def signed_on(self) -> None:
-        """Fire the result instead of joining rooms."""
-        if self._reconnector.protocol is not None and not self._signed_on.called:
-            self._signed_on.callback(self._reconnector.protocol.nickname)
+        """Return the nick instead of joining rooms."""
+        if self._reconnector.protocol is not None and not self._nick.called:
+            self._nick.callback(self._reconnector.protocol.nickname)
 
     def _failed(self, why: str) -> None:
-        if not self._signed_on.called:
-            self._signed_on.errback(ConnectionError(why + self._hint(why)))
-
-    def _hint(self, why: str) -> str:
-        if self.settings.tls:
-            wrong = "wrong version number" in why or "record layer" in why
-            return "; the port is one without TLS: correct BOT_IDENTITY['port'], usually 6697" if wrong else ""
-        return "; port 6697 is usually one with TLS: set BOT_IDENTITY['ssl']" if self.settings.port == 6697 else ""
+        if not self.settings.tls and self.settings.port == 6697:
+            why += "; port 6697 is usually one with TLS: set BOT_IDENTITY['ssl']"
+        elif "wrong version number" in why or "record layer" in why:
+            why += "; the port is one without TLS: correct BOT_IDENTITY['port'], usually 6697"
+        if not self._nick.called:
+            self._nick.errback(ConnectionError(why))
 
 
 class _SingleAttempt(Reconnector):
-    """Reports a failed or lost connection to `failed` instead of connecting again."""
-
-    failed: Any
+    failed: Callable[[str], None]
 
     def _try_later(self, why: str, longest: bool = False) -> None:
         self.failed(why)

@@ -24,9 +24,6 @@ PACKAGES = {
 }
 """Backends written for errbot, by the name for BACKEND, with the packages on PyPI that have them."""
 
-_OTHER_NAMES = {"slack": "SlackV3", "slack_rtm": "SlackV3", "slackrtm": "SlackV3"}
-"""Names of earlier backends, in lower case, with those of PACKAGES."""
-
 _OF_ERRBOT = ("Telegram", "XMPP")
 """Backends that are part of errbot, and that no package has."""
 
@@ -68,20 +65,12 @@ def find_network(config: Any) -> PlugFile:
 
 def _how_to_get(wanted: str) -> str:
     """Return the end of a sentence about a missing backend whose package is known, or which has none; else ""."""
-    by_small_name = {name.lower(): name for name in (*PACKAGES, *_OF_ERRBOT)} | _OTHER_NAMES
+    by_small_name = {name.lower(): name for name in (*PACKAGES, *_OF_ERRBOT)} | {"slack": "SlackV3"}
     name = by_small_name.get(wanted.lower(), "")
     if name in PACKAGES:
         then = f", and set BACKEND = {name!r}" if name.lower() != wanted.lower() else ""
         return f"; install the package {PACKAGES[name]} into errklein's virtualenv{then}."
     return f"; {name} is a part of errbot, which errklein doesn't have yet, and no package has it." if name else ""
-
-
-def network_class(plug: PlugFile) -> type[ErrBot]:
-    """Load the module of a backend, and return its class; raise ConfigError if it can't be loaded."""
-    try:
-        return plugin_class(load_module(plug), ErrBot, plug.name)[0]
-    except PluginLoadError as error:
-        raise ConfigError(f"BACKEND: {error}") from error
 
 
 def make_network(reactor: Any, config: Any) -> ThreadedNetwork:
@@ -92,7 +81,7 @@ def make_network(reactor: Any, config: Any) -> ThreadedNetwork:
     plug = find_network(config)
 
     def make(config: Any) -> ErrBot:
-        cls = network_class(plug)
+        cls, _ = plugin_class(load_module(plug), ErrBot, plug.name)
         made = cls(config)
         if made.mode is None:
             raise TypeError(f'the mode of {cls.__name__} is None; expected a word such as "irc"')
@@ -100,8 +89,8 @@ def make_network(reactor: Any, config: Any) -> ThreadedNetwork:
 
     try:
         return ThreadedNetwork(reactor, config, make)
-    except ConfigError:
-        raise
+    except PluginLoadError as error:
+        raise ConfigError(f"BACKEND: {error}") from error
     except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split()) or "without a message"
         raise ConfigError(f"BACKEND: {plug.name!r} failed to start ({type(error).__name__}: {reason})") from error
