@@ -13,6 +13,21 @@ refresh = load(ROOT / "docs" / "refresh.py")
 TEXTS = {str(page.relative_to(ROOT)): page.read_text("utf-8") for page in refresh.pages()}
 
 
+EXPLAINED = {
+    "reactor": "where-code-runs.md",
+    "Deferreds?": "where-code-runs.md",
+    "HMAC": "verification.md",
+    "endpoints?": "web-server.md",
+}
+"""Words that not all readers know, with the pages that explain them."""
+
+
+def prose(text: str) -> list[str]:
+    """Return the lines of a page without headings, blocks and code."""
+    blocks = re.compile(r"^ *(`{3,}).*?^ *\1$|<!--.*?-->|^#.*?$", re.MULTILINE | re.DOTALL)
+    return re.sub(r"``.+?``|`[^`\n]+`", "", blocks.sub("", text)).splitlines()
+
+
 class PageTests(SynchronousTestCase):
     """The pages of the documentation, and README.md."""
 
@@ -41,6 +56,18 @@ class PageTests(SynchronousTestCase):
         """Each link has a text, since a code host shows nothing for others."""
         for name, text in TEXTS.items():
             self.assertEqual(re.findall(r"(?<!!)\[\]\(.*?\)", text), [], name)
+
+    def test_words_are_explained(self) -> None:
+        """Where a page first uses a word that not all readers know, it links an explanation."""
+        for name, text in TEXTS.items():
+            # Pages for contributors, and lists that are generated.
+            if re.search(r"README|design|benchmarks|glossary|/api/", name):
+                continue
+            for word, page in EXPLAINED.items():
+                pattern = re.compile(rf"\b{word}\b")
+                first = next((line for line in prose(text) if pattern.search(re.sub(r"\]\(.*?\)", "]", line))), "")
+                linked = any(pattern.search(shown) for shown in re.findall(r"\[([^]]*)\]\(", first))
+                self.assertTrue(not first or linked or page in f"{name} {first}", f"{name}: {first}")
 
 
 class RefreshTests(SynchronousTestCase):
