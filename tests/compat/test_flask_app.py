@@ -122,7 +122,7 @@ class FlaskAppTests(PluginTestCase):
         self.assertEqual((self.get("/view?key=1").status, self.get("/view?key=1").text), (400, "no key"))
         self.assertEqual(self.get("/view?bug=1").status, 500)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertIn("flask_app.view", self.bot.sent_to("@admin")[-1])
+        self.assertIn("flask_app:view", self.bot.sent_to("@admin")[-1])
 
     def test_as_wsgi(self) -> None:
         """As a WSGI application in a thread, it returns the responses of all routes."""
