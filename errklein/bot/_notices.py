@@ -52,8 +52,6 @@ class NoticeBoard:
     def __init__(self, reactor: Any, sender: NoticeSender) -> None:
         self._reactor = reactor
         self._sender = sender
-        self.pass_on = sender.send
-        """Gets the notices of the bot itself."""
         self.person_seen = sender.person_seen
         self._counted: dict[Hashable, _Counted] = {}
         self._lock = Lock()
@@ -94,6 +92,10 @@ class NoticeBoard:
             aren't known to be administrators, get the summary and an error id. The log has the text with the same id.
         """
         self._tell(text, summary, MOST)
+
+    def pass_on(self, notice: Notice) -> None:
+        """Send a notice of the bot itself."""
+        self._sender.send(notice)
 
     def stop(self) -> None:
         """Send what was counted, and from now on all notices at once."""

@@ -16,10 +16,11 @@ from errklein.running.context import causing_delivery
 class Sending:
     """Sends messages, cards and files on the network of their recipient. The methods may be called from any thread."""
 
+    process_template = staticmethod(process_template)
+
     def __init__(self, networks: Networks, callbacks: Callbacks, store: OutboxStore, now: Callable[[], float]) -> None:
         self._networks, self._callbacks = networks, callbacks
         self._store, self._now = store, now
-        self.process_template = process_template
         # Others store what has become of their messages themselves.
         self._at_once = [name for name, one in networks.backends.items() if not isinstance(one, QueuesMessages)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.bot import Notice, Sending
-from errklein.chat import Card, Identifier, Message
+from errklein.bot import Sending
+from errklein.chat import Card, Message
 from errklein.compat.backends.errbot import EVENTS, part_of
 from errklein.dispatch import Networks
 from errklein.ports import Backend, SendsCards
@@ -98,15 +99,11 @@ class SendingByBot(Sending):
     def deliver_parts(self, backend: Backend, message: Message) -> Awaitable[None] | None:
         """Send a message with the bot's `send_message`: a plugin's gets parts that the network accepts."""
         if "send_message" not in self._bot.replaced:
-            return self.deliver_whole(backend, message)
+            return super().deliver(backend, message)
         accepted = None
         for text in split_message(message.body, backend.message_size_limit):
             accepted = self._bot.replaced.call("send_message", backend, part_of(message, text))
         return accepted
-
-    def deliver_whole(self, backend: Backend, message: Message) -> Awaitable[None] | None:
-        """Send a message, which nothing replaces."""
-        return super().deliver(backend, message)
 
     def deliver_notice(self, backend: Backend, message: Message) -> Awaitable[None] | None:
         """Send a notice to an administrator with the bot's `send`."""
@@ -126,48 +123,43 @@ class SendingByBot(Sending):
             return self._bot.replaced.call("send_templated", backend, card.to, "card", {"card": card}, card.parent)
         return super().send_card(card)
 
-    def send_as_assigned(self, identifier: Identifier, *args: Any) -> Awaitable[None] | None:
-        """Send Markdown text with the bot's `send`."""
-        return self._bot.replaced.call("send", self._networks.of(identifier), identifier, *args)
 
-    def reply_as_assigned(self, backend: Backend, message: Message, text: str, private: bool, threaded: bool) -> None:
-        """Send a reply with the bot's `send_simple_reply`."""
-        self._bot.replaced.call("send_simple_reply", backend, message, text, private, threaded)
+class UnreplacedMethods:
+    """The methods that `ErrBot` uses, for a plugin that calls its methods with the bot. They don't call what is assigned."""
 
-    def warn_as_assigned(self, notice: Notice) -> None:
-        """Send a notice with the bot's `warn_admins`, without the text of an exception, since rooms may get it, too."""
-        self._bot.replaced.call("warn_admins", self._networks.current, notice.summary or notice.markdown)
+    def __init__(self, bot: ErrbotBot) -> None:
+        self._report = bot._report
+        self.run_command = partial(self._report, "command_received")
+        self.call_plugins = partial(self._report, "callback_requested")
+        self.message_sent = partial(self.call_plugins, "callback_botmessage")
+        self.reply, self.send = bot.sending.send_simple_reply, partial(Sending.send, bot.sending)
+        self.warn_admins = bot.notices.warn_admins
+        self.unknown_command = partial(bot.dispatcher.permissions.suggestions, bot.backend)
+
+    def report_event(self, callback: str, *details: Any) -> None:
+        """Report the event that belongs to the callback."""
+        self._report(EVENTS[callback], *details)
 
 
-class Handlers(dict[str, Callable[..., Any]]):
+class Handlers(UserDict[str, Callable[..., Any]]):
     """Handlers by name; `assign` is called with each name and handler that is set, or None for one that is deleted."""
 
     def __init__(
-        self, handlers: Mapping[str, Callable[..., Any]], assign: Callable[[str, Callable[..., Any] | None], None]
+        self, handlers: dict[str, Callable[..., Any]], assign: Callable[[str, Callable[..., Any] | None], None]
     ) -> None:
-        super().__init__(handlers)
-        self._assign = assign
+        super().__init__()
+        self.data, self._assign = handlers, assign
 
     def __setitem__(self, name: str, handler: Callable[..., Any]) -> None:
         self._assign(name, handler)
-        super().__setitem__(name, handler)
+        self.data[name] = handler
 
     def __delitem__(self, name: str) -> None:
-        super().__delitem__(name)
+        del self.data[name]
         self._assign(name, None)
-
-    def pop(self, name: str, *default: Any) -> Any:
-        """Delete the handler, and return it."""
-        if name not in self:
-            return super().pop(name, *default)
-        handler = self[name]
-        del self[name]
-        return handler
 
     def become(self, handlers: Mapping[str, Callable[..., Any]]) -> None:
         """Delete the handlers that `handlers` lacks, and set those that differ."""
-        for name in [name for name in self if name not in handlers]:
+        for name in self.keys() - handlers.keys():
             del self[name]
-        for name, handler in handlers.items():
-            if self.get(name) != handler:
-                self[name] = handler
+        self.update({name: handler for name, handler in handlers.items() if self.get(name) != handler})

@@ -6,14 +6,13 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextvars import copy_context
 from functools import cached_property, partial
 from inspect import ismethod
-from itertools import chain
 from multiprocessing.pool import ThreadPool
 from typing import Any, cast
 
-from errklein.bot import Bot
+from errklein.bot import Bot, Sending
 from errklein.chat import Message
 from errklein.commands import History
-from errklein.compat._replaced import CALLBACKS, Handlers, IncomingEvents, Replaced, SendingByBot
+from errklein.compat._replaced import CALLBACKS, Handlers, IncomingEvents, Replaced, SendingByBot, UnreplacedMethods
 from errklein.compat._running_bots import running_bots
 from errklein.compat.backends.errbot import EVENTS, ErrBot
 from errklein.compat.backends.network import ThreadedNetwork
@@ -22,8 +21,11 @@ from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports import Backend, BackendEvents, HasOwnReplies
 from errklein.running import on_reactor_soon
 
-_SENDING = ("process_message", "send_templated", "split_and_send_message", "send_message")
-"""Further names whose assignments the parts of the bot look up."""
+_ASSIGNED = (
+    *("process_message", "process_template", "send", "send_message", "send_simple_reply", "send_templated"),
+    *("split_and_send_message", "warn_admins"),
+)
+"""Further methods that the bot calls and plugins may assign."""
 
 
 class _Assignable:
@@ -63,17 +65,7 @@ class ErrbotBot(Bot):
         for backend in self.backends.values():
             if isinstance(backend, ThreadedNetwork):
                 backend.attach(self)
-        replies, sending, notices = self.dispatcher.replies, self.sending, self.notices
-        # What plugins assign is called by these parts, in their place or by the functions given.
-        self._parts: dict[str, list[tuple[Any, str, Any]]] = {
-            "process_template": [(replies, "process_template", None), (sending, "process_template", None)],
-            "send": [(sending, "send", sending.send_as_assigned)],
-            "send_simple_reply": [(replies, "simple_reply", sending.reply_as_assigned)],
-            "warn_admins": [(notices, "pass_on", sending.warn_as_assigned)],
-        }
-        names = {*CALLBACKS.values(), *self._parts, *_SENDING}
-        self._originals = {name: getattr(self, name) for name in names}
-        self._in_parts = {(id(part), name): getattr(part, name) for part, name, _ in chain(*self._parts.values())}
+        self._originals = {name: getattr(self, name) for name in (*CALLBACKS.values(), *_ASSIGNED)}
 
     def __getattr__(self, name: str) -> Any:
         # errbot's bot is the backend itself, so plugins use the backend's attributes, such as `conn`.
@@ -112,16 +104,27 @@ class ErrbotBot(Bot):
         if name not in vars(self).get("_originals", ()):
             return
         value = getattr(self, name)
-        replaced = value != self._originals[name]
-        (self.replaced.names.add if replaced else self.replaced.names.discard)(name)
-        for part, attribute, instead in self._parts.get(name, ()):
-            setattr(part, attribute, (instead or value) if replaced else self._in_parts[id(part), attribute])
-        for backend in self.backends.values():
-            if isinstance(backend, ThreadedNetwork) and name in (*CALLBACKS.values(), "process_message"):
-                # Its code calls it in its own thread.
-                vars(backend.legacy).pop(name, None)
-                if replaced:
-                    setattr(backend.legacy, name, partial(self.replaced.call, name, backend))
+        is_replaced = value != self._originals[name]
+        (self.replaced.names.add if is_replaced else self.replaced.names.discard)(name)
+        call = partial(self.replaced.call, name)
+        instead: list[tuple[Any, str, Any]] = []
+        if name in (*CALLBACKS.values(), "process_message"):
+            # Third-party backends call them in their own threads.
+            networks = [one for one in self.backends.values() if isinstance(one, ThreadedNetwork)]
+            instead = [(network.legacy, name, partial(call, network)) for network in networks]
+        elif name == "process_template":
+            instead = [(self.dispatcher.replies, name, value), (self.sending, name, value)]
+        elif name == "send":
+            instead = [(self.sending, name, lambda to, *args: call(self.networks.of(to), to, *args))]
+        elif name == "send_simple_reply":
+            instead = [(self.dispatcher.replies, "simple_reply", call)]
+        elif name == "warn_admins":
+            # Without the text of an exception, since rooms may get it, too.
+            instead = [(self.notices, "pass_on", lambda notice: call(self.backend, notice.summary or notice.markdown))]
+        for part, attribute, function in instead:
+            vars(part).pop(attribute, None)
+            if is_replaced:
+                setattr(part, attribute, function)
 
     async def start(self) -> None:
         """Start the bot, as `Bot.start` does, and serve the routes of `flask_app`."""
@@ -155,9 +158,11 @@ class ErrbotBot(Bot):
 
         A delayed message is ignored.
         """
-        if "process_message" in self.replaced.names:
-            if self.process_message(msg):
-                self._report("callback_requested", "callback_message", msg)
+        backend = self.backend
+        if isinstance(backend, ThreadedNetwork):
+            type(backend.legacy).callback_message(backend.legacy, msg)
+        elif "process_message" in self.replaced.names:
+            ErrBot.callback_message(cast(ErrBot, self), msg)
         elif not msg.delayed:
             self._report("message_received", msg)
 
@@ -168,12 +173,20 @@ class ErrbotBot(Bot):
         """
         if msg.delayed or self.backend.is_from_self(msg):
             return False
-        self._report("command_received", msg)
+        self._here.run_command(msg)
         return True
+
+    @property
+    def _here(self) -> Any:
+        """What ErrBot's methods use, since plugins call them with the bot, as in `ErrBot.send_simple_reply(bot, …)`."""
+        return self.backend if isinstance(self.backend, ThreadedNetwork) else UnreplacedMethods(self)
+
+    def _dispatch_to_plugins(self, method: str | Callable[..., Any], *args: Any) -> None:
+        self._here.call_plugins(method if isinstance(method, str) else method.__name__, *args)
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Send a message, and call `callback_botmessage`. The bot sends every part of its messages with this method."""
-        return self.sending.deliver_whole(self.networks.of(message), message)
+        return Sending.deliver(self.sending, self.networks.of(message), message)
 
     def split_and_send_message(self, message: Message) -> Awaitable[None] | None:
         """Send a message, in parts that the network accepts."""

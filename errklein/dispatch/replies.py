@@ -38,6 +38,10 @@ class Replies:
 
     log = Logger()
 
+    error_reply = ERROR_REPLY
+    simple_reply: Callable[[Backend, Message, str, bool, bool], object] | None = None
+    """Sends a reply to the message, in private and in a thread if so, instead of `deliver`."""
+
     def __init__(
         self,
         networks: Networks,
@@ -46,10 +50,6 @@ class Replies:
         wait_for: Callable[[Awaitable[Any]], Any],
     ) -> None:
         self.deliver = deliver
-        self.error_reply = ERROR_REPLY
-        self.process_template = process_template
-        self.simple_reply: Callable[[Backend, Message, str, bool, bool], object] | None = None
-        """Sends a reply to the message, in private and in a thread if so, instead of `deliver`."""
         self._networks = networks
         self._disclosure = disclosure
         self._wait_for = wait_for
@@ -65,6 +65,10 @@ class Replies:
                 self.simple_reply(backend, message, text, *self._diversion(backend, command))
         finally:
             origin.reset(token)
+
+    def process_template(self, name: str | None, parameters: Any, plugin_name: str | None = None) -> str:
+        """Return the Markdown of a template; see the function of that name."""
+        return process_template(name, parameters, plugin_name)
 
     def reply_to(self, invocation: Invocation, text: str) -> None:
         """Reply to the message of the invocation."""

@@ -19,6 +19,13 @@ PLUGIN = """
     from errbot import BotPlugin, botcmd, re_botcmd
 
     class Tried(BotPlugin):
+        def __init__(self, bot, name):
+            super().__init__(bot, name)
+            self.heard = []
+
+        def callback_message(self, msg):
+            self.heard.append(msg.body)
+
         @botcmd
         def one(self, msg, args):
             '''The first command.'''
@@ -149,6 +156,24 @@ def found(owner: Any, dotted: str) -> Any:
     return owner
 
 
+def replace_by_the_class(bot: Any) -> list[str]:
+    """Assign functions that call the methods of ErrBot with the bot, and return the list of the messages they get."""
+    from errbot.core import ErrBot
+
+    passed = []
+
+    def callback_message(msg: Any) -> None:
+        passed.append(msg.body)
+        msg.body = msg.body.replace("first", "one")
+        ErrBot.callback_message(bot, msg)
+
+    def send_simple_reply(msg: Any, text: str, private: bool = False, threaded: bool = False) -> Any:
+        return ErrBot.send_simple_reply(bot, msg, f"({text})", private=private, threaded=threaded)
+
+    bot.callback_message, bot.send_simple_reply = callback_message, send_simple_reply
+    return passed
+
+
 @contextmanager
 def wrapped(bot: Any, name: str) -> Iterator[list[tuple[Any, ...]]]:
     """Assign a function that calls the method of that name, and yield the list of its calls' arguments."""
@@ -210,6 +235,28 @@ class ReplacedMethodTests(ContractTest):
             msg, text.replace("one!", "two!"), private, threaded
         )
         self.assertEqual(self.replies("!one"), ["two!"])
+
+    def test_methods_of_the_class(self) -> None:
+        """A function that is assigned can call the method of ErrBot with the bot; plugins get the changed message."""
+        passed = replace_by_the_class(self.bot)
+        self.say("!first")
+        self.assertEqual(self.hear(), "(one!)")
+        self.say("!echo end")
+        self.assertEqual(self.hear(), "(end)")
+        self.assertEqual(passed[:2], ["!first", "!echo end"])
+        self.assertIn("!one", self.instance().heard)
+
+    def test_unreplaced_methods_of_the_class(self) -> None:
+        """The other methods of ErrBot can be called with the bot, too."""
+        from errbot.core import ErrBot
+
+        bot, person = self.bot, self.bot.build_identifier("bob")
+        ErrBot.send(bot, person, "sent")
+        ErrBot.warn_admins(bot, "warned")
+        self.assertEqual([self.hear(), self.hear()], ["sent", "warned"])
+        self.assertIn("nonesuch", ErrBot.unknown_command(bot, None, "nonesuch", "it"))
+        ErrBot.callback_mention(bot, bot.build_message("hello"), [person])
+        self.assertEqual(self.replies("!one"), ["one!"])
 
     def test_result_is_changed(self) -> None:
         """A replaced `process_template` gets the result of each command."""
@@ -402,8 +449,11 @@ class ReplacedOnThirdPartyNetworkTests(NetworkCase):
                 self.assertEqual(len(calls), 1)
                 self.assertEqual(self.ask("!one"), "one!")
                 self.assertEqual(len(calls), 1)
+        passed = replace_by_the_class(bot)
+        self.assertEqual(self.ask("!first"), "(one!)")
+        self.assertEqual(passed, ["!first"])
         bot.MSG_ERROR_OCCURRED = "Oops"
-        self.assertTrue(self.ask("!bad").startswith("Oops"))
+        self.assertTrue(self.ask("!bad").startswith("(Oops"))
         if IS_ERRKLEIN:
             self.flushLoggedErrors(ValueError)
         with self.assertRaises(queue.Empty):

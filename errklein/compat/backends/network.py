@@ -23,7 +23,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from errklein.backends.outbox import Outbox, Reports, outbox_limits
-from errklein.bot import Bot
+from errklein.bot import Bot, Sending
 from errklein.chat import Card, Identifier, Message, Room, Stream
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.compat.backends._neutral import neutral_card, neutral_text
@@ -248,11 +248,13 @@ class ThreadedNetwork:
 
     def send(self, identifier: Identifier, text: str, in_reply_to: Message | None, groupchat_nick_reply: bool) -> Any:
         """Send Markdown text to a person or room on this network."""
-        return self._there.send(self._stamp.identifier(identifier), text, in_reply_to, groupchat_nick_reply)
+        recipient = self._stamp.identifier(identifier)
+        return Sending.send(self._there.sending, recipient, text, in_reply_to, groupchat_nick_reply)
 
     def reply(self, message: Message, text: str, private: bool, threaded: bool) -> Any:
         """Reply to a message of the network."""
-        return self._there.sending.deliver(self, self.build_reply(message, text, private, threaded))
+        self._stamp.message(message)
+        return self._there.sending.send_simple_reply(message, text, private, threaded)
 
     def warn_admins(self, warning: str) -> None:
         """Send the text to the administrators of all networks."""
