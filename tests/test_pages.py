@@ -22,10 +22,18 @@ EXPLAINED = {
 """Words that not all readers know, with the pages that explain them."""
 
 
+FENCED = re.compile(r"^ *(`{3,}).*?^ *\1$", re.MULTILINE | re.DOTALL)
+
+
+def headings(text: str) -> list[str]:
+    """Return the anchors of a page's headings."""
+    shown = [re.sub(r"\[(.*?)\]\(.*?\)", r"\1", title) for title in re.findall(r"(?m)^#+ (.*)$", FENCED.sub("", text))]
+    return [re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in shown]
+
+
 def prose(text: str) -> list[str]:
     """Return the lines of a page without headings, blocks and code."""
-    blocks = re.compile(r"^ *(`{3,}).*?^ *\1$|<!--.*?-->|^#.*?$", re.MULTILINE | re.DOTALL)
-    return re.sub(r"``.+?``|`[^`\n]+`", "", blocks.sub("", text)).splitlines()
+    return re.sub(r"<!--(?s:.*?)-->|(?m:^#.*$)|``.+?``|`[^`\n]+`", "", FENCED.sub("", text)).splitlines()
 
 
 class PageTests(SynchronousTestCase):
@@ -56,6 +64,23 @@ class PageTests(SynchronousTestCase):
         """Each link has a text, since a code host shows nothing for others."""
         for name, text in TEXTS.items():
             self.assertEqual(re.findall(r"(?<!!)\[\]\(.*?\)", text), [], name)
+
+    def test_links_lead_somewhere(self) -> None:
+        """Each link leads to a file in the repository, and to a heading in it, by the rules of a code host."""
+        others = {name: (ROOT / name).read_text("utf-8") for name in ("CONTRIBUTING.md", "SECURITY.md")}
+        for name, text in {**TEXTS, **others}.items():
+            for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", FENCED.sub("", text)):
+                path, _, anchor = target.partition("#")
+                file = (ROOT / name).parent / path if path else ROOT / name
+                self.assertTrue(file.exists(), f"{name}: {target}")
+                if anchor:
+                    self.assertIn(anchor, headings(file.read_text("utf-8")), f"{name}: {target}")
+
+    def test_guides_are_short(self) -> None:
+        """A guide or tutorial has one purpose: without its blocks, it has at most 2,700 words."""
+        for name, text in TEXTS.items():
+            if name.startswith(("docs/guides", "docs/tutorials")):
+                self.assertLessEqual(sum(len(line.split()) for line in prose(text)), 2700, name)
 
     def test_words_are_explained(self) -> None:
         """Where a page first uses a word that not all readers know, it links an explanation."""
