@@ -6,14 +6,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.internet.defer import Deferred
 
 from errklein import journal, storage
 from errklein.cli._webhook_checks import configured_hooks, secret_problems, webhook_warnings
 from errklein.commands import CommandDeclaration, CommandRegistry, is_admin_by_default
-from errklein.compat.bot import ErrbotBot
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages import database_of, shelves_to_import
 from errklein.config import Config, configuration_warnings, located_errors, placeholders
@@ -36,6 +35,10 @@ from errklein.service.log_setup import check_log_file
 from errklein.service.startup_checks import check_config, network_warnings
 from errklein.webhooks import Hook
 from errklein.wiring import wire
+
+if TYPE_CHECKING:
+    # Its imports fail in a damaged environment, which is reported first.
+    from errklein.compat.bot import ErrbotBot
 
 _PLACES = {Placement.REACTOR: "on the reactor", Placement.THREAD: "in a thread"}
 
