@@ -123,7 +123,13 @@ def export_errbot(config: Config, directory: Path | None = None, force: bool = F
                 "which moves them to a new directory before-export-1"
             )
         kept = write_shelves(target, shelves, existing)
-    _print_lines([*lines, f"{target}: {len(shelves)} shel{'f' if len(shelves) == 1 else 'ves'}", *([f"{kept}: the shelves from before"] if kept else [])])
+    _print_lines(
+        [
+            *lines,
+            f"{target}: {len(shelves)} shel{'f' if len(shelves) == 1 else 'ves'}",
+            *([f"{kept}: the shelves from before"] if kept else []),
+        ]
+    )
     return _print_errors(problems)
 
 
