@@ -229,18 +229,11 @@ def botflow(*functions: Any) -> Any:
 
     For example, this flow lists `!print badge` as the next step after `!register`::
 
-        from errklein import BotPlugin, botcmd, botflow
+        from errklein import BotPlugin, botflow
 
 
         class Visits(BotPlugin):
-            @botcmd
-            def register(self, message, args):
-                message.ctx["name"] = args
-                return f"Welcome, {args}."
-
-            @botcmd(flow_only=True)
-            def print_badge(self, message, args):
-                return f"The badge of {message.ctx['name']} is printed."
+            # … the commands `register` and `print_badge`
 
             @botflow
             def visit(self, flow):

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
@@ -250,27 +251,18 @@ class TestBot(Requests[Deferred[ClientResponse]]):
             raise AssertionError(f"{cause}\nmessages: {sent!r}\n{self.report()}")
         return replies[0].text
 
-    # Webhooks
-
-    def request(self, method: str, url: str, body: object = UNSET, **request: Any) -> Deferred[ClientResponse]:
-        """Send a request, and return a Deferred that fires with the response; see `WebhookClient.request`.
-
-        It fires at once unless the handler waits. Let a handler that waits go on with `advance`::
-
-            waiting = self.bot.post("/slow")
-            self.bot.advance(5)
-            response = self.successResultOf(waiting)
-
-        `get`, `head`, `post`, `put`, `patch`, `delete` and `options` do the same for one HTTP method each.
-        """
-        return self._send_request(method, url, body, **request)
-
     # Time and state
 
     def advance(self, seconds: float) -> None:
         """Let virtual time pass. Pollers, delayed calls, timeouts and asyncio timers run at their times, in order.
 
-        `advance(0)` runs what is ready now, such as an asyncio task that waits for an event that the test has set.
+        For example, for a webhook that waits for five seconds::
+
+            waiting = self.bot.post("/slow")
+            self.bot.advance(5)
+            response = self.successResultOf(waiting)
+
+        `advance(0)` runs what is ready now, such as the webhooks of deliveries with `ack="now"`.
         """
         self.reactor.advance(seconds)
 
@@ -347,6 +339,9 @@ class TestBot(Requests[Deferred[ClientResponse]]):
     def _explain(self, response: ClientResponse, method: str, url: str) -> ClientResponse:
         rules = [route.rule for route in self.bot.web.routes.hooks()]
         self._explanation = explain_response(method, url, response, rules, self._log.failure)
+        hook = self.bot.web.webhook_at(method, urlsplit(url).path) if response.status == 401 else None
+        if hook is not None and (verify := hook.declaration.verify) and verify.signer:
+            self._explanation += f"; source={verify.scheme!r} signs a request"
         return response
 
     def _begin(self) -> None:

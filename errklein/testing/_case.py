@@ -40,7 +40,8 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
                 self.assertEqual(self.successResultOf(waiting).text, "done")
 
     Run it with `trial`, by file or by package. Each test has a bot of its own, a `TestBot`, as `self.bot`. It starts before the
-    test and stops after it, which fails the test if the plugin leaves a timer, an asyncio task or a thread behind. A handler that
+    test and stops after it, which fails the test if the plugin leaves a timer, an asyncio task or a thread behind. A request
+    fails the test if its handler waits, since no time passes; use the methods of `self.bot` for such handlers. A handler that
     raises logs a failure, which fails the test too unless it calls `self.flushLoggedErrors(ValueError)`.
     """
 
@@ -84,14 +85,6 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
         Declare the responses that a plugin needs in `activate` before `super().setUp()`.
         """
         return StubHTTP()
-
-    def request(self, method: str, url: str, body: object = UNSET, **request: Any) -> ClientResponse:
-        """Send a request, and return the response; see `WebhookClient.request` for the arguments.
-
-        The test fails if the handler waits, since no time passes; use the methods of `self.bot` for such handlers.
-        `get`, `head`, `post`, `put`, `patch`, `delete` and `options` do the same for one HTTP method each.
-        """
-        return self._send_request(method, url, body, **request)
 
     @overload
     def patch(self, url: str, body: object = UNSET, **request: Any) -> ClientResponse: ...

@@ -58,7 +58,6 @@ class WebhookClient(Requests[Deferred[ClientResponse]]):
 
         ::
 
-            client.request("POST", "/build", {"status": "ok"})
             client.request("GET", "/build", params={"id": "7"}, headers={"X-Token": "t"})
             client.request("POST", "/github", {"ref": "refs/heads/main"}, source="github", event="push")
 
@@ -77,18 +76,15 @@ class WebhookClient(Requests[Deferred[ClientResponse]]):
         :raises TypeError: Several of `body`, `json` and `data` are given.
         :raises ValueError: The method is invalid, a header has more than one line, or the webhook doesn't verify this source.
         """
-        if body is not UNSET:
-            if json is not UNSET or data is not None:
-                raise TypeError("the body is given twice; pass it as the second argument, as json or as data")
-            if isinstance(body, (str, bytes)) or (source in SENDS_FORMS and isinstance(body, Mapping)):
-                data = body
-            else:
-                json = body
+        if (body is not UNSET) + (json is not UNSET) + (data is not None) > 1:
+            raise TypeError("the body is given twice; pass it as the second argument, as json or as data")
+        if isinstance(body, (str, bytes)) or (source in SENDS_FORMS and isinstance(body, Mapping)):
+            data = body
+        elif body is not UNSET:
+            json = body
         sent = dict(headers or {})
         content_type, content = "", b""
         if json is not UNSET:
-            if data is not None:
-                raise TypeError("json and data exclude each other; pass one of them as the body of the request")
             if source == "linear" and isinstance(json, Mapping):
                 json = {"webhookTimestamp": int(self._web.now() * 1000), **json}
             content_type, content = "application/json", json_module.dumps(json).encode()

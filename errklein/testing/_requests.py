@@ -70,21 +70,11 @@ class Requests(Generic[R_co]):
         raise NotImplementedError
 
     def get(self, url: str, **request: Any) -> R_co:
-        """Send a GET request.
-
-        :param url: The path, with or without a query.
-        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
-        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
-        """
+        """Send a GET request; see `request`."""
         return self._send_request("GET", url, **request)
 
     def head(self, url: str, **request: Any) -> R_co:
-        """Send a HEAD request, whose response has no body.
-
-        :param url: The path, with or without a query.
-        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
-        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
-        """
+        """Send a HEAD request, whose response has no body; see `request`."""
         return self._send_request("HEAD", url, **request)
 
     def post(self, url: str, body: object = UNSET, **request: Any) -> R_co:
@@ -105,41 +95,19 @@ class Requests(Generic[R_co]):
         return self._send_request("POST", url, body, **request)
 
     def put(self, url: str, body: object = UNSET, **request: Any) -> R_co:
-        """Send a PUT request.
-
-        :param url: The path, with or without a query.
-        :param body: The body: text or bytes, or a value that is sent as JSON. `data` takes a form.
-        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
-        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
-        """
+        """Send a PUT request; see `request`."""
         return self._send_request("PUT", url, body, **request)
 
     def patch(self, url: str, body: object = UNSET, **request: Any) -> R_co:
-        """Send a PATCH request.
-
-        :param url: The path, with or without a query.
-        :param body: The body: text or bytes, or a value that is sent as JSON. `data` takes a form.
-        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
-        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
-        """
+        """Send a PATCH request; see `request`."""
         return self._send_request("PATCH", url, body, **request)
 
     def delete(self, url: str, **request: Any) -> R_co:
-        """Send a DELETE request.
-
-        :param url: The path, with or without a query.
-        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
-        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
-        """
+        """Send a DELETE request; see `request`."""
         return self._send_request("DELETE", url, **request)
 
     def options(self, url: str, **request: Any) -> R_co:
-        """Send an OPTIONS request.
-
-        :param url: The path, with or without a query.
-        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
-        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
-        """
+        """Send an OPTIONS request; see `request`."""
         return self._send_request("OPTIONS", url, **request)
 
 

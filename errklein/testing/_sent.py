@@ -8,9 +8,8 @@ class Sent(str):
 
     It equals its text, and another message with the same text, recipient and network::
 
-        self.assertEqual(self.bot.say("!build 7"), ["build 7 is running"])
+        self.assertEqual(self.bot.messages, ["build 7 is running"])
         self.assertEqual(self.bot.messages, [Sent("@admin", "build 7 is running")])
-        self.assertEqual(self.bot.messages[0].to, "@admin")
 
     :param to: The recipient: a person such as "@admin", or a room such as "#builds".
     :param text: The text.
@@ -36,8 +35,9 @@ class Sent(str):
         return str(self)
 
     def __eq__(self, other: object) -> bool:
-        same_place = not isinstance(other, Sent) or (self.to, self.network) == (other.to, other.network)
-        return same_place and str.__eq__(self, other) is True
+        if isinstance(other, Sent) and (self.to, self.network) != (other.to, other.network):
+            return False
+        return str.__eq__(self, other)
 
     def __ne__(self, other: object) -> bool:
         return not self == other

@@ -28,13 +28,11 @@ SENDS_FORMS = frozenset({"twilio"})
 def headers_of_source(
     web: WebServer, source: str, event: str | None, method: str, url: str, headers: Mapping[str, str], body: bytes
 ) -> dict[str, str]:
-    """Return the headers with those that a source adds to a request: event, id of the delivery, and signature.
+    """Return the headers with those that the source adds to a request: event, id of the delivery, and signature.
 
     Headers that the test gives are kept. Nothing is added if there is no webhook at the URL: the response is 404 or 405.
 
-    :param headers: The headers of the request.
-    :raises ValueError: The webhook verifies no source or another one, its secret is missing, or the source has no header for the
-        event or no signature.
+    :raises ValueError: The webhook doesn't verify this source, its secret is missing, or the source has no such header or signature.
     """
     parts = urlsplit(url)
     hook = web.webhook_at(method.upper(), parts.path)
@@ -42,8 +40,9 @@ def headers_of_source(
         return dict(headers)
     verification, what = hook.declaration.verify, f"{method} {parts.path} with source={source!r}: {hook}"
     if verification is None:
-        remedy = f'add verify={source}(secret="env:NAME") to its @webhook, or to WEBHOOKS in `config`'
-        raise ValueError(f"{what} verifies no source; {remedy}")
+        raise ValueError(
+            f'{what} verifies no source; add verify={source}(secret="env:NAME") to @webhook, or to WEBHOOKS'
+        )
     if verification.scheme != source:
         raise ValueError(f"{what} verifies {verification.scheme}; use source={verification.scheme!r}")
     if event is not None and source not in _EVENT_HEADERS:
@@ -51,9 +50,9 @@ def headers_of_source(
     added = {} if event is None else {_EVENT_HEADERS[source]: event}
     if isinstance(verification.delivery_id, HeaderId):
         added[verification.delivery_id.names[0].decode()] = str(uuid4())
-    given = {name.lower() for name in headers}
+    given = set(map(str.lower, headers))
     sent = {**headers, **{name: value for name, value in added.items() if name.lower() not in given}}
-    pairs = [(name.lower().encode(), value.encode("utf-8", "surrogateescape")) for name, value in sent.items()]
+    pairs = [(name.lower().encode(), value.encode()) for name, value in sent.items()]
     target = parts._replace(scheme="", netloc="", fragment="").geturl()
     try:
         signature = web.checks.sign(hook, method, target, pairs, body, parts.netloc or "localhost")
@@ -61,5 +60,4 @@ def headers_of_source(
         raise ValueError(f'{what}: {error}; set it with secrets = {{"NAME": "…"}} on the test case') from None
     except ValueError as error:
         raise ValueError(f"{what}: {error}") from None
-    more = {name.decode(): value.decode("utf-8", "surrogateescape") for name, value in signature}
-    return sent | {name: value for name, value in more.items() if name not in given}
+    return sent | {name.decode(): value.decode() for name, value in signature if name.decode() not in given}

@@ -68,6 +68,9 @@ class BlockingTestBot(Requests[ClientResponse]):
         finally:
             testbot.stop()
 
+    `get`, `post` and the other methods for requests have another parameter, `timeout`, in seconds. If the response does not arrive in
+    time, they raise WaitTimeout, an AssertionError.
+
     :param extra_plugin_dir: A directory, or a list of directories, that is searched for plugins.
     :param loglevel: The minimal level of the log.
     :param extra_config: Settings by name, as in config.py.
@@ -188,25 +191,6 @@ class BlockingTestBot(Requests[ClientResponse]):
         """Send a message to the bot, and return the next message that it sends; see `pop_message`."""
         self.push_message(command)
         return self.pop_message(timeout)
-
-    def request(
-        self, method: str, url: str, body: object = UNSET, *, timeout: float = REPLY_TIMEOUT, **request: Any
-    ) -> ClientResponse:
-        """Send a request to the bot's web server, without a socket, and wait for the response.
-
-        `get`, `head`, `post`, `put`, `patch`, `delete` and `options` do the same for one HTTP method each::
-
-            def test_build(testbot):
-                response = testbot.post("/build", json={"status": "ok"})
-                assert response.status == 200
-                assert "ok" in testbot.pop_message()
-
-        :param timeout: The time to wait, in seconds.
-        :param body: The body: text or bytes, or a value that is sent as JSON. `data` takes a form.
-        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
-        :raises WaitTimeout: The response does not arrive in time; an AssertionError.
-        """
-        return self._send_request(method, url, body, timeout=timeout, **request)
 
     def zap_queues(self) -> None:
         """Discard the messages that the bot has sent and the test has not popped."""

@@ -156,12 +156,10 @@ class Checks:
             return ""
 
     def sign(
-        self, hook: Hook, method: str, target: str, headers: Sequence[Header], body: bytes, host: str = "localhost"
+        self, hook: Hook, method: str, target: str, headers: Sequence[Header], body: bytes, host: str
     ) -> Sequence[Header]:
-        """Return the headers of the signature with which a test's request is accepted.
+        """Return the headers of the signature with which a test's request passes the webhook's verification.
 
-        :param hook: A webhook with a verification.
-        :param target: The path below WEBHOOK_BASE_PATH, with the query.
         :raises SecretError: The secret was missing when the webhook was installed.
         :raises ValueError: The scheme has no signature, or the request is unsuitable.
         """

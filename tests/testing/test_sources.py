@@ -95,6 +95,8 @@ class SourceTests(PluginTestCase):
         self.assertRegex(headers["X-Github-Delivery"], "^[0-9a-f]{8}-")
         self.assertEqual(headers["Content-Type"], "application/json")
         self.assertEqual(self.post("/github", {"zen": "x"}).status, 401)
+        self.assertIn("POST /github: 401, the source could not be verified: ", self.bot.explanation())
+        self.assertIn("; source='github' signs a request", self.bot.explanation())
 
     def test_each_delivery_has_an_id(self) -> None:
         """Two requests are two deliveries, unless the test gives them the same id."""
@@ -143,7 +145,7 @@ class SourceTests(PluginTestCase):
         self.assertEqual(
             self.error("/open/door", {}, source="github"),
             "POST /open/door with source='github': Sources:open verifies no source; "
-            'add verify=github(secret="env:NAME") to its @webhook, or to WEBHOOKS in `config`',
+            'add verify=github(secret="env:NAME") to @webhook, or to WEBHOOKS',
         )
 
     def test_secret_that_was_missing(self) -> None:
@@ -210,17 +212,17 @@ class SecretTests(SynchronousTestCase):
 
     def test_only_while_the_bot_runs(self) -> None:
         """The variables exist while the bot runs; then they have their earlier values again."""
-        os.environ["SOURCE_SECRET"] = "earlier"
+        os.environ["SOURCE_SECRET"] = "qx-earlier-17"
         self.addCleanup(os.environ.pop, "SOURCE_SECRET")
         bot = TestBot([Sources])
-        bot.secrets = {"SOURCE_SECRET": "while", "SOURCE_MISSING": "x"}
+        bot.secrets = {"SOURCE_SECRET": "qx-while-17", "SOURCE_MISSING": "qx-missing-17"}
         self.assertEqual(self.status(bot), 200)
-        self.assertEqual(os.environ["SOURCE_SECRET"], "earlier")
+        self.assertEqual(os.environ["SOURCE_SECRET"], "qx-earlier-17")
         self.assertNotIn("SOURCE_MISSING", os.environ)
 
     def test_replaced_environment(self) -> None:
         """An `os.environ` that a test replaces before the start has an effect."""
-        self.patch(os, "environ", {**os.environ, "SOURCE_SECRET": "replaced"})
+        self.patch(os, "environ", {**os.environ, "SOURCE_SECRET": "qx-replaced-17"})
         self.assertEqual(self.status(TestBot([Sources])), 200)
 
     def test_names(self) -> None:
