@@ -192,8 +192,8 @@ def _make_service(options: Options) -> IService:
         supervision.notify = bot.notices.post
         return ReloadingBot(bot, reactor) if options["watch"] else bot
 
-    grace = config.now.GRACE_PERIOD
-    deadline = reactor_deadline(config.now.REACTOR_DEADLINE, grace, os.environ)
+    grace = config.GRACE_PERIOD
+    deadline = reactor_deadline(config.REACTOR_DEADLINE, grace, os.environ)
     supervision = Supervision(reactor, web.lag, data_directory.path, grace, deadline)
     service_options = ServiceOptions(listening.web, grace, twistd.daemon)
     return BotService(

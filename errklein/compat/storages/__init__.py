@@ -1,13 +1,7 @@
 """Adapters for third-party storages that were written for errbot, and the creation of the configured storage."""
 
 from errklein.compat.storages._finding import check_storage, load_storage_class, make_storage
-from errklein.compat.storages._shelves import (
-    check_shelves,
-    command_for,
-    database_of,
-    settle_shelves,
-    shelves_to_import,
-)
+from errklein.compat.storages._shelves import check_shelves, command_for, database_of, settle_shelves, shelves_to_import
 
 __all__ = [
     "check_shelves",
