@@ -14,7 +14,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.threadable import registerAsIOThread
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from errklein.bot import Bot
 from errklein.config import load_config
@@ -140,6 +140,14 @@ def schema_of(path: Path) -> int:
     """Return the version of the file's schema."""
     with closing(sqlite3.connect(path)) as connection:
         return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+class ArchiveTests(SynchronousTestCase):
+    """The archives."""
+
+    def test_all_versions(self) -> None:
+        """There is a data directory of the first version, and of the last one before the names were settled."""
+        self.assertLessEqual({"7faba32", "0bc1ac46"}, {archive.name.removesuffix(".tar.xz") for archive in ARCHIVES})
 
 
 for _archive in ARCHIVES:
