@@ -56,7 +56,12 @@ class Options(usage.Options):
 
     optParameters: ClassVar = [
         ["config", "c", None, "The configuration (default: ./config.py, or the built-in defaults)."],
-        ["network", "n", None, "The network: IRC, Text, Test, Null or another one. Replaces BACKEND and NETWORKS."],
+        [
+            "network",
+            "n",
+            None,
+            "Use only this network: a name in NETWORKS, or IRC, Text, Test, Null or another BACKEND.",
+        ],
         ["data-dir", "d", None, "The data directory (default: BOT_DATA_DIR)."],
         [
             "status",

@@ -183,8 +183,8 @@ class Config(_Attributes):
         if above is None:
             raise AttributeError(f"the configuration has no setting {name}")
         value = getattr(above, name)
-        if name in _BY_NETWORK and len(above.networks) > 1:
-            return tuple(_meant_for(self.network, value, above.networks))
+        if name in _BY_NETWORK and above.names_networks and len(above.NETWORKS) > 1:
+            return tuple(_meant_for(self.network, value, above.NETWORKS))
         return value
 
     def __repr__(self) -> str:
@@ -204,7 +204,8 @@ def load_config(
     replies mask the secrets that it contains.
 
     :param path: the config.py, or None.
-    :param overrides: settings that take precedence over the file. A BACKEND among them becomes the only network.
+    :param overrides: settings that take precedence over the file. A BACKEND among them becomes the only network; it may also be
+        the name of a network in NETWORKS.
     :param plugin_dirs: directories to add to BOT_EXTRA_PLUGIN_DIR.
     :param plugin_dirs_source: the name of `plugin_dirs` in messages.
     :raises ConfigError: if the file can't be read, raises an exception, or has an invalid setting. In a file with BACKEND
@@ -216,6 +217,10 @@ def load_config(
         settings = {name: value for name, value in vars(run_config(path)).items() if not name.startswith("_")}
     names = frozenset(settings)
     of_errbot = "BACKEND" in settings and is_of_plugin("NETWORKS", settings.get("NETWORKS"))
+    networks = {} if of_errbot else settings.get("NETWORKS")
+    only = str(overrides.get("BACKEND"))
+    if isinstance(networks, Mapping) and only in networks:
+        overrides = {name: value for name, value in overrides.items() if name != "BACKEND"}
     settings |= overrides
     if "BACKEND" in overrides and not of_errbot:
         settings["NETWORKS"] = {}
@@ -225,6 +230,8 @@ def load_config(
         raise _with_line(error, path, overrides) from None
     config._overridden = frozenset(overrides)
     config._given = names - config._overridden
+    if only in config.networks and config.names_networks:
+        config._networks = {only: config.networks[only]}
     return config
 
 
@@ -390,7 +397,7 @@ def _union(name: str, networks: Mapping[str, Config]) -> Collection[Any]:
     return tuple(_renamed(entry, f"{where}:{_name_of(entry)}") for where, entries in own.items() for entry in entries)
 
 
-def _meant_for(network: str, entries: Iterable[Any], networks: Mapping[str, Config]) -> Iterator[Any]:
+def _meant_for(network: str, entries: Iterable[Any], networks: Collection[str]) -> Iterator[Any]:
     """Yield the common entries that apply to the network, without its prefix."""
     for entry in entries:
         head, colon, rest = str(_name_of(entry)).partition(":")

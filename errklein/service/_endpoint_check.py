@@ -9,7 +9,6 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.internet.protocol import Factory
@@ -53,18 +52,6 @@ def check_endpoint(description: str, source: str = "--web", *, bind: bool = True
     else:
         return
     raise ConfigError(f"{source} {description or repr(description)}: {reason}")
-
-
-def check_status_endpoint(
-    description: str, public: Sequence[str], sources: tuple[str, str] = ("--status", "--web"), *, bind: bool = True
-) -> None:
-    """Raise ConfigError if the endpoint of the server for monitoring can't be opened, or is one of the web server's."""
-    source, of_public = sources
-    check_endpoint(description, source, bind=bind)
-    if identify(description) in map(identify, public):
-        raise ConfigError(
-            f"{source} {description}: the endpoint is also that of {of_public}; expected one that isn't public"
-        )
 
 
 def _check(description: str, bind: bool) -> None:

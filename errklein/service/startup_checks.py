@@ -48,12 +48,16 @@ class Listening:
     def check(self, *, bind: bool = True) -> None:
         """Raise ConfigError if an endpoint can't be opened. Without `bind`, only the descriptions are checked."""
         # Imported late, so that problems of the environment are reported first.
-        from errklein.service._endpoint_check import check_endpoint, check_status_endpoint
+        from errklein.listening import identify
+        from errklein.service._endpoint_check import check_endpoint
 
         for endpoint in self.web:
             check_endpoint(endpoint, self.web_source, bind=bind)
         if self.status is not None:
-            check_status_endpoint(self.status, self.web, (self.status_source, self.web_source), bind=bind)
+            check_endpoint(self.status, self.status_source, bind=bind)
+            if identify(self.status) in map(identify, self.web):
+                where = f"{self.status_source} {self.status}: the endpoint is also that of {self.web_source}"
+                raise ConfigError(f"{where}; expected one that isn't public")
 
 
 @contextmanager

@@ -586,6 +586,19 @@ class NowTests(ConfigCase):
         self.assertEqual(libera.now.BOT_PREFIX, "%")
 
 
+class SelectedNetworkTests(ConfigCase):
+    """--network with a name in NETWORKS."""
+
+    def test_one_of_several(self) -> None:
+        """Only that network is used, with its own settings, and those of the common ones that are meant for it."""
+        text = dedent(TWO_NETWORKS) + "CHATROOM_PRESENCE = ('console:#a', 'libera:#b', '#c')\n"
+        config = self.load(text, {"BACKEND": "console"})
+        self.assertEqual(list(config.networks), ["console"])
+        view = config.networks["console"]
+        self.assertEqual((view.BACKEND, view.BOT_ADMINS, view.CHATROOM_PRESENCE), ("Text", ("@gbin",), ("#a", "#c")))
+        self.assertEqual(list(self.load(text, {"BACKEND": "Null"}).networks), ["null"])
+
+
 class FilesOfErrbotTests(ConfigCase):
     """Settings that only errklein has, in a config.py that errbot may read, too."""
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import ConfigError
-from errklein.service._endpoint_check import check_endpoint, check_status_endpoint
+from errklein.service import Listening
+from errklein.service._endpoint_check import check_endpoint
 from tests import needs_network
 from tests.authority import Authority
 from tests.processes import free_port
@@ -39,11 +40,11 @@ class EndpointCheckTests(SynchronousTestCase):
     def test_status(self) -> None:
         """The endpoint of --status can't be one of --web, also in another spelling; errors name the option."""
         port = free_port()
-        check_status_endpoint(f"tcp:{port}:interface=127.0.0.1", ["tcp:1"])
-        public = f"tcp:port={port}:interface=127.0.0.1"
-        error = self.assertRaises(ConfigError, check_status_endpoint, f"tcp:{port}:interface=127.0.0.1", [public])
+        Listening([f"tcp:{free_port()}"], f"tcp:{port}:interface=127.0.0.1").check()
+        both = Listening([f"tcp:port={port}:interface=127.0.0.1"], f"tcp:{port}:interface=127.0.0.1")
+        error = self.assertRaises(ConfigError, both.check)
         self.assertIn(f"--status tcp:{port}:interface=127.0.0.1: the endpoint is also that of --web", str(error))
-        error = self.assertRaises(ConfigError, check_status_endpoint, "9141", [])
+        error = self.assertRaises(ConfigError, Listening([], "9141").check)
         self.assertTrue(str(error).startswith("--status 9141: "), error)
 
     def test_certificates(self) -> None:
