@@ -1,4 +1,4 @@
-"""Values that plugins assign to `self._bot`. errbot's bot calls its own methods, so that an assignment changes what it does."""
+"""Values that plugins assign to `self._bot`. errbot's bot calls its own methods, so they change what it does."""
 
 from __future__ import annotations
 
