@@ -11,7 +11,7 @@ from errklein.plugins.manager import PluginManager
 from errklein.plugins.plugin import UnknownPlugin
 from errklein.ports import Backend, ExplainsWaits, KnowsRooms
 from errklein.web import WebServer
-from errklein.webhooks.deliveries import StoredDelivery
+from errklein.webhooks.deliveries import DeliveryState, StoredDelivery
 
 
 class BotPresent:
@@ -60,16 +60,16 @@ class BotPresent:
 
     def wait_of_delivery(self, delivery: StoredDelivery) -> Wait | None:
         """See `Present.wait_of_delivery`."""
-        webhook = delivery.webhook
-        if self._web.routes.declaration(webhook) is None:
+        webhook, is_leased = delivery.webhook, delivery.state is DeliveryState.RUNNING
+        if not is_leased and self._web.routes.declaration(webhook) is None:
             status = self.webhook_status(webhook)
             return status._replace(state=f"the webhook is {status.state}")
-        if (wait := self._queue.wait_of(delivery)) is not None:
-            return wait
+        if not is_leased:
+            return self._queue.wait_of(delivery)
         for pool in (pool.status() for pool in self._web.pools):
             if waiting := pool.waiting.get(f"route:{webhook}", 0):
                 busy = ", ".join(dict.fromkeys(use.name for use in pool.uses))
-                return Wait(f"{waiting} deliveries of the webhook wait for a thread", cause=f"all run {busy}")
+                return Wait("no thread is free", cause=f"{waiting} of the webhook wait, and {busy} run")
         return None
 
     def wait_of_message(self, record: MessageRecord) -> Wait | None:

@@ -186,10 +186,8 @@ class DeliveryQueue:
         self._write(id, partial(self._journal.finish, id, outcome), lambda: None)
 
     def wait_of(self, delivery: StoredDelivery) -> Wait | None:
-        """Return what a delivery waits for; None if its handler was called, or may be called at once."""
+        """Return what a delivery waits for that is RECEIVED or in RETRY; None if it may run at once."""
         webhook, now = delivery.webhook, self._now()
-        if delivery.id in self._held:
-            return None
         if webhook in self._paused:
             return Wait("the webhook is paused")
         postponed_until, reason = self._postponed.get(webhook, (0.0, ""))

@@ -93,7 +93,11 @@ class Explanation:
         clauses = [*([shown_wait(self.state)] if self.state else ()), *map(str, self.steps)]
         clauses += [f"waits: {shown_wait(self.wait)}"] if self.wait else []
         head, parts = f"{self.subject}: {', '.join(clauses)}", [line for part in self.parts for line in part.lines()]
-        return [f"{head}; {parts[0]}"] if len(parts) == 1 else [head, *(f"- {line}" for line in parts)]
+        return (
+            [f"{head}; {parts[0]}"]
+            if len(parts) == 1
+            else [head, *(f"  {line}" if line.startswith("- ") else f"- {line}" for line in parts)]
+        )
 
 
 def shown_wait(wait: Wait) -> str:
@@ -191,7 +195,9 @@ class Explainer:
                 DeliveryQuery(webhook=delivery.webhook, key=delivery.key, before=delivery.id)
             )
             earlier = next((one.id for one in same if one.state is not DeliveryState.DUPLICATE), 0)
-        steps = _steps(delivery, earlier)
+        # It was leased, and its handler was not called yet.
+        is_begun = delivery.state is not DeliveryState.RUNNING or wait is None
+        steps = _steps(delivery if is_begun else delivery._replace(state=DeliveryState.RECEIVED), earlier)
         if delivery.state is DeliveryState.DONE and not parts:
             steps.append(Step("no message of it is recorded"))
         return Explanation(f"{delivery.id} of {delivery.webhook}", steps, wait, parts)

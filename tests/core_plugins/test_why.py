@@ -16,6 +16,7 @@ from errklein import BotPlugin, webhook, wiring
 from errklein.backends.irc import IRCBackend
 from errklein.chat.outgoing import PAUSED, MessageState, OutgoingMessage, waiting_record
 from errklein.ports import JournalError
+from errklein.running import PoolStatus, ThreadUse
 from errklein.testing import ADMIN, TestBot
 from errklein.testing._reactor import TestReactor
 from errklein.verify import hmac_signature
@@ -45,6 +46,10 @@ class Builds(BotPlugin):
 
     @webhook("/slow", ack="now")
     async def slow(self, payload: Any) -> None:
+        await Deferred()
+
+    @webhook("/ordered", ack="now", ordered=True)
+    async def ordered(self, payload: Any) -> None:
         await Deferred()
 
     @webhook(
@@ -323,6 +328,26 @@ class DeliveryTests(IncidentCase):
         """A delivery whose handler has not ended is running."""
         time = self.post("/slow", 202)
         self.assertEqual(self.why("1"), f"1 of Builds:slow: accepted {time}, runs {time}")
+
+    def test_delivery_waits_for_a_thread(self) -> None:
+        """While all threads are busy, the answer says what runs in them."""
+        time = self.post("/slow", 202)
+        uses = tuple(
+            ThreadUse("route:Builds:build", name, 20.0) for name in ("Builds.build", "Builds.build", "Spam.eat")
+        )
+        status = PoolStatus("recorded webhooks", 3, 3, uses, {"route:Builds:slow": 1})
+        self.patch(self.bot.bot.web, "pools", (mock.Mock(status=lambda: status),))
+        self.assertEqual(
+            self.why("1"),
+            f"1 of Builds:slow: accepted {time}, "
+            "waits: no thread is free (1 of the webhook wait, and Builds.build, Spam.eat run)",
+        )
+
+    def test_ordered_delivery_waits(self) -> None:
+        """A delivery of an ordered webhook waits for the earlier one."""
+        self.post("/ordered", 202)
+        time = self.post("/ordered", 202)
+        self.assertEqual(self.why("2"), f"2 of Builds:ordered: accepted {time}, waits: an earlier delivery comes first")
 
     def test_disk_is_full(self) -> None:
         """If the journal can't be written, each answer says so first, and the refused request is explained."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.outbox import Outbox, OutboxLimits, Reports, outbox_limits
+from errklein.backends.outbox import NotConfirmed, Outbox, OutboxLimits, Reports, outbox_limits
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
 from errklein.ports import OutboxClosed, OutboxExpired, OutboxFull, SentLater
 from errklein.running import TokenBucket
@@ -640,6 +640,18 @@ class LanesTests(SynchronousTestCase):
         self.outbox.pause("Ping timeout")
         self.assertEqual(self.outbox.wait_of(2), Wait("net is not connected", NOON + 5, "Ping timeout"))
         self.assertIsNone(self.outbox.wait_of(3))
+
+    def test_message_that_waits_for_a_stable_connection(self) -> None:
+        """A message at which connections broke says so."""
+        self.outbox = self.make(KeptMessages())
+        self.send("a")
+        for _ in range(2):
+            self.outbox.resume()
+            self.network.waiting.pop().errback(NotConfirmed())
+            self.outbox.pause()
+        self.outbox.resume()
+        cause = "the connection broke 2 times while it was sent, so it is sent alone"
+        self.assertEqual(self.outbox.wait_of(1), Wait("it needs a stable connection", cause=cause))
 
     def test_text_that_is_no_string(self) -> None:
         """A message whose text isn't a string is refused, as it couldn't be stored."""
