@@ -23,7 +23,7 @@ class Why(CorePlugin):
     @admin_by_default
     @botcmd(syntax="ID | #ROOM | WEBHOOK | refused")
     async def why(self, msg: Message, args: str) -> str:
-        """Explain why a delivery, its messages, a webhook or a room is as it is.
+        """Explain a delivery, its messages, a webhook or a room.
 
         Usage: !why ID | #ROOM | WEBHOOK | refused
 

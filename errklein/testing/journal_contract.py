@@ -385,6 +385,7 @@ class JournalContract(QueryContract):
                 outcome=ERROR,
                 request=LOGGED,
                 attempts=[],
+                began_at=1000.0,
             ),
         )
         self.assertEqual(self.leased_ids(), [])

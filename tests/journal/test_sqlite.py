@@ -334,7 +334,7 @@ class UpgradeTests(FileCase):
         for file in self.directory.iterdir():
             file.unlink()
         earlier = Database(self.path, _sqlite.MIGRATIONS[:2])
-        earlier.write("INSERT INTO webhooks VALUES (1, 'Builds:build', 0)")
+        earlier.write("INSERT INTO routes VALUES (1, 'Builds:build', 0)")
         for number, state in ((1, 0), (2, 4)):
             row = (number, 1, state, 1000.0, "r1", 1, 0, 0.0, "", f"k{number}", 0.0, None, None, None, 700)
             earlier.write(f"INSERT INTO deliveries VALUES ({', '.join('?' * len(row))})", row)
