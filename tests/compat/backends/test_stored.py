@@ -157,6 +157,15 @@ class RestartTests(SynchronousTestCase):
         self.reactor.turn_until(lambda: not network.outbox_status.messages, "the messages to be confirmed")
         return list(network.legacy.sent)
 
+    def test_what_a_message_waits_for(self) -> None:
+        """A message says that the network isn't connected, with the reason that the backend has given."""
+        network = self.process(connect=False)
+        self.send(network, "message")
+        [record] = self.successResultOf(self.store.find(recipient="#ops"))
+        self.assertEqual(network.wait_of(record)[0], f"{network.network} is not connected")
+        network.disconnected("Ping timeout")
+        self.reactor.turn_until(lambda: network.wait_of(record).cause == "Ping timeout", "the reason")
+
     def test_stop_and_restart(self) -> None:
         """What a stopping bot couldn't send is sent once after the restart, in order."""
         first = self.process()
