@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from errklein.chat.outgoing import MessageRecord, Wait
-from errklein.config.secrets import SecretError, read_secret
 from errklein.journal import DeliveryQueue
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.plugin import UnknownPlugin
@@ -46,11 +45,8 @@ class BotPresent:
             if plugin.active:
                 return Wait("not active", cause=f"the plugin {name} is active, and doesn't have it any more")
             return Wait("not active", cause=f"the plugin {name} isn't active; `status plugins` says why")
-        try:
-            for reference in declaration.verify.secrets if declaration.verify else ():
-                read_secret(reference)
-        except SecretError as error:
-            return Wait("all requests get 503", cause=str(error))
+        if problem := self._web.checks.unusable.get(webhook):
+            return Wait("all requests get 503", cause=f"{problem}; then activate the plugin again")
         return Wait("paused: requests are accepted and wait" if webhook in self._queue.paused else "active")
 
     def room_status(self, network: str, name: str) -> Wait | None:

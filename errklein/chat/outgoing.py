@@ -8,6 +8,9 @@ from typing import NamedTuple
 PAUSED = "paused:"
 """The beginning of the network of a message that isn't sent, since it was restored. No network has such a name."""
 
+MOST_FOUND = 100
+"""The number of records of messages that a query returns: the latest ones."""
+
 
 class OutboxLane(NamedTuple):
     """The messages of one origin to one recipient. Lanes take turns; within a lane, the order is kept."""

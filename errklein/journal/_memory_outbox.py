@@ -8,8 +8,9 @@ from itertools import chain, count
 
 from twisted.internet.defer import Deferred, succeed
 
-from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
-from errklein.journal._message_records import MOST_FOUND, is_wanted
+from errklein.chat.outgoing import MOST_FOUND, MessageRecord, MessageState, OutgoingMessage, waiting_record
+from errklein.journal._bounds import bounded_reason
+from errklein.journal._message_records import MOST_UNSENT, is_wanted
 
 
 class MemoryOutboxStore:
@@ -22,7 +23,7 @@ class MemoryOutboxStore:
         self._ids = count(1)
         self._first_id = 1
         self._messages: dict[int, OutgoingMessage] = {}
-        self._ended: deque[MessageRecord] = deque(maxlen=10_000)
+        self._ended: deque[MessageRecord] = deque(maxlen=MOST_UNSENT)
 
     def next_id(self) -> int:
         """See `OutboxStore.next_id`."""
@@ -46,7 +47,7 @@ class MemoryOutboxStore:
         """See `OutboxStore.end`."""
         self.remove((record.id,))
         if record.delivery or record.state is not MessageState.SENT:
-            self._ended.append(record)
+            self._ended.append(record._replace(reason=bounded_reason(record.reason)))
 
     def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:
         """See `OutboxStore.find`."""

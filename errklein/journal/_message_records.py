@@ -5,12 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from errklein.chat.outgoing import MessageRecord, MessageState
+from errklein.chat.outgoing import MOST_FOUND, MessageRecord, MessageState
 from errklein.database import MAX_ROWS, Database, execute_rows
-from errklein.journal._bounds import bounded_reason
 
-MOST_FOUND = 100
-"""The number of records that a query returns: the latest ones."""
+MOST_UNSENT = 10_000
+"""The number of records that are in memory: the latest ones."""
 
 _STATES = (MessageState.WAITING, MessageState.SENT, MessageState.DROPPED, MessageState.REJECTED)
 _NUMBERS = {state: number for number, state in enumerate(_STATES)}
@@ -57,7 +56,7 @@ def is_wanted(record: MessageRecord, delivery: int, recipient: str) -> bool:
 def insert_messages(connection: sqlite3.Connection, records: Sequence[MessageRecord]) -> None:
     """Store records of messages that were sent, dropped or rejected."""
     rows = [
-        (number, _blob(network), _blob(to), of, _NUMBERS[state], at, bounded_reason(reason))
+        (number, _blob(network), _blob(to), of, _NUMBERS[state], at, reason)
         for number, network, to, of, state, at, reason in records
     ]
     for start in range(0, len(rows), MAX_ROWS):

@@ -12,9 +12,10 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
+from errklein.chat.outgoing import MOST_FOUND, MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.database import MAX_ROWS, Database, Operation, execute_rows
-from errklein.journal._message_records import MOST_FOUND, find_messages, insert_messages, is_wanted
+from errklein.journal._bounds import bounded_reason
+from errklein.journal._message_records import MOST_UNSENT, find_messages, insert_messages, is_wanted
 from errklein.journal._reading import as_ids
 from errklein.running import cancel_timers, on_reactor_soon
 
@@ -139,7 +140,9 @@ class SQLiteOutboxStore:
     def _end(self, record: MessageRecord) -> None:
         self.remove((record.id,))
         if record.state is not MessageState.SENT or (record.delivery and len(self._ended) < MOST_RECORDS):
-            self._ended[record.id] = record
+            self._ended[record.id] = record._replace(reason=bounded_reason(record.reason))
+            if len(self._ended) > MOST_UNSENT and (oldest := next(iter(self._ended), 0)):
+                self._ended.pop(oldest, None)
             self._write_records_later(RECORD_DELAY)
 
     def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:

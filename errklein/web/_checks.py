@@ -59,9 +59,12 @@ class Checks:
         self._rates: WeakKeyDictionary[Hook, TokenBucket] = WeakKeyDictionary()
         self._secrets: WeakKeyDictionary[Hook, list[bytes]] = WeakKeyDictionary()
         self._warnings = RateLimit(clock)
+        self.unusable: dict[str, str] = {}
+        """Why webhooks respond with 503 to all requests, by their names."""
 
     def prepare(self, hook: Hook) -> None:
         """Read the secrets of a webhook that is being installed. Administrators are notified of missing ones."""
+        self.unusable.pop(hook.full_name, None)
         declaration = hook.declaration
         rate = declaration.rate
         if rate is not None:
@@ -71,7 +74,7 @@ class Checks:
         try:
             self._secrets[hook] = [read_secret(reference) for reference in declaration.verify.secrets]
         except SecretError as error:
-            reason = str(error)
+            reason = self.unusable[hook.full_name] = str(error)
             self._events.report(lambda events: events.hook_unusable(hook, reason))
 
     def client_rate(self, hook: Hook, request: WebhookRequest) -> None:

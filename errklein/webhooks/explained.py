@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from errklein.chat.outgoing import PAUSED, MessageRecord, MessageState, Wait
+from errklein.chat.outgoing import MOST_FOUND, PAUSED, MessageRecord, MessageState, Wait
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
-from errklein.webhooks.delivery_words import InvalidWords, UnknownWebhook, parse_ids, parse_words
+from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, UnknownWebhook, parse_ids, parse_words
 from errklein.webhooks.exported import described, shown_time
 
 UNFINISHED = (DeliveryState.RECEIVED, DeliveryState.RUNNING, DeliveryState.RETRY)
@@ -116,7 +116,8 @@ class Explainer:
     :param messages: Returns records of messages; see `ports.OutboxStore.find`.
     :param present: The state of the bot.
     :param now: The Unix time.
-    :param with_reasons: Whether the answers contain the reasons of failed attempts, which may be texts of exceptions.
+    :param with_reasons: Whether the answers contain the reasons of failed attempts and rejected messages, which may be texts of
+        exceptions.
     """
 
     records: Records
@@ -173,11 +174,12 @@ class Explainer:
 
     async def _of_webhook(self, webhook: str) -> Explanation:
         latest = [*await self.records.find(DeliveryQuery(webhook=webhook, limit=1)), *await self._last_refused(webhook)]
-        unfinished = await self.records.find(DeliveryQuery(webhook=webhook, states=UNFINISHED, limit=1000))
+        unfinished = await self.records.find(DeliveryQuery(webhook=webhook, states=UNFINISHED, limit=MAX_COUNT))
         steps = []
         if unfinished:
-            number = f"{len(unfinished)} deliver{'y has' if len(unfinished) == 1 else 'ies have'}"
-            steps.append(Step(f"{number} not ended, the oldest accepted", unfinished[-1].received_at))
+            number, which = _number(len(unfinished), MAX_COUNT)
+            verb = "delivery has" if number == "1" else "deliveries have"
+            steps.append(Step(f"{number} {verb} not ended, {which} accepted", unfinished[-1].received_at))
         if not latest:
             steps.append(Step("no request is recorded"))
         requests = {one.id: one for one in latest}.values()
@@ -217,7 +219,8 @@ class Explainer:
                 accepted = [Step("accepted", group[0].at)]
                 explanations.append(Explanation(subject, accepted, self._wait_of_message(group[0])))
             else:
-                explanations.append(Explanation(subject, [Step(record.state, record.at, record.reason)]))
+                is_shown = self.with_reasons or record.state is not MessageState.REJECTED
+                explanations.append(Explanation(subject, [Step(record.state, record.at, record.reason * is_shown)]))
         return explanations
 
     def _wait_of_message(self, record: MessageRecord) -> Wait:
@@ -245,10 +248,16 @@ class Explainer:
         step, wait = Step("no message waits"), None
         if waiting:
             of = ", ".join(dict.fromkeys(str(record.delivery) for record in waiting if record.delivery))
-            number = "1 message waits" if len(waiting) == 1 else f"{len(waiting)} messages wait, the oldest"
-            step = Step(f"{number} since", waiting[0].at, f"deliveries {of}" if of else "")
+            number, which = _number(len(waiting), MOST_FOUND)
+            waits = "1 message waits" if number == "1" else f"{number} messages wait, {which}"
+            step = Step(f"{waits} since", waiting[0].at, f"deliveries {of}" if of else "")
             wait = self._wait_of_message(waiting[0])
         return Explanation(f"{name} on {network}", [step], None if wait == status else wait, lost, status)
+
+
+def _number(count: int, most: int) -> tuple[str, str]:
+    """Return the number of what a query has found, and which one the first is: the query returns the latest ones."""
+    return (str(count), "the oldest") if count < most else (f"{count} or more", "one of them")
 
 
 def _steps(delivery: StoredDelivery, earlier: int) -> list[Step]:

@@ -222,6 +222,15 @@ class NetworkTests(IncidentCase):
             ],
         )
 
+    def test_many_messages(self) -> None:
+        """Of more messages than an answer counts, it says that there may be more, and doesn't call the first that it counts the oldest."""
+        self.log_in()
+        self.server.say(INVITE_ONLY)
+        self.post("/build", 202, to="irc:#ops", count=99)
+        self.assertIn("99 messages wait, the oldest since", self.why("#ops"))
+        self.post("/build", 202, to="irc:#ops")
+        self.assertIn("100 or more messages wait, one of them since", self.why("#ops"))
+
     def test_unknown_room(self) -> None:
         """A room that the bot should not be in is explained, too."""
         self.assertEqual(
@@ -265,11 +274,18 @@ class DeliveryTests(IncidentCase):
         )
 
     def test_missing_secret_is_explained(self) -> None:
-        """A webhook whose secret is missing says which one."""
+        """A webhook whose secret was missing at the activation of its plugin says which one, until the plugin is activated again."""
         with mock.patch.dict(os.environ):
             del os.environ["BUILDS_SECRET"]
-            answer = self.why("/signed")
+            self.assertTrue(self.why("/signed").startswith("Builds:signed: active"))
+            self.bot.say("!plugin deactivate Builds")
+            self.bot.say("!plugin activate Builds")
+        self.post("/signed", 503, self.sign())
+        answer = self.why("/signed")
         self.assertTrue(answer.startswith("Builds:signed: all requests get 503 (env:BUILDS_SECRET: "), answer)
+        self.bot.say("!plugin deactivate Builds")
+        self.bot.say("!plugin activate Builds")
+        self.assertTrue(self.why("/signed").startswith("Builds:signed: active"))
 
     def test_handler_fails(self) -> None:
         """A failed delivery has the reason, and says whether it runs again. Markdown in it is shown as it is."""
@@ -291,13 +307,18 @@ class DeliveryTests(IncidentCase):
         self.flushLoggedErrors(ValueError)
 
     def test_others(self) -> None:
-        """Only administrators may ask; where a rule admits others, they don't see texts of exceptions."""
+        """Only administrators may ask; where a rule admits others, they don't see texts of exceptions, nor those of networks."""
+        message = OutgoingMessage(1 << 40, "irc", "#ops", "text", delivery=1)
+        record = waiting_record(message)._replace(state=MessageState.REJECTED, at=1.0, reason="refused by the network")
+        self.bot.bot.journal.outbox.end(record)
         self.post("/status", 500, status="broken")
         self.reactor.advance(1)
         self.assertIn("requires bot-admin", self.bot.command("!why 1", frm="@bob"))
         self.bot.config.networks["console"].ACCESS_CONTROLS = {"why": {"allowusers": ("*",), "allowmuc": True}}
         for reply in (self.bot.command("!why 1", frm="@bob"), *self.bot.say("!why 1", room="#ops")):
             self.assertIn("(500 after 0.0 s)", reply)
+            self.assertIn("rejected", reply)
+            self.assertNotIn("refused by the network", reply)
         self.flushLoggedErrors(ValueError)
 
     def test_texts_from_outside(self) -> None:

@@ -371,6 +371,14 @@ class FullDiskTests(StoreCase):
         self.assertEqual(self.recorded(7), records[-100:])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def test_most_records_that_wait_for_space(self) -> None:
+        """While the disk is full, the latest 10,000 records are kept, with reasons as they are stored."""
+        self.set_disk_full(True)
+        for delivery in (7, 8, *(9,) * 9_999):
+            self.end(MessageState.REJECTED, "two\nlines", delivery=delivery)
+        self.assertEqual(self.successResultOf(self.store.find(7)), [])
+        self.assertEqual([one.reason for one in self.successResultOf(self.store.find(8))], ["two lines"])
+
     def test_messages_wait_for_space(self) -> None:
         """While the disk is full, messages are kept, with one line in the log; later they are written, with another line."""
         sent, kept = self.add("x" * 200_000), self.add("y" * 200_000)
