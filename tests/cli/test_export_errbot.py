@@ -12,6 +12,7 @@ import shutil
 from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
+from pathlib import PurePosixPath
 from typing import Any
 
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom
@@ -164,6 +165,14 @@ class OwnValuesTests(ExportCase):
         self.assertEqual(self.run_command("import-errbot", "--data-dir", str(self.directory / "new")), 0)
         with closing(SQLiteStorage(self.directory / "new" / "errklein.sqlite", STORED_VALUES)) as storage:
             self.assertIsInstance(storage.open("Notes").get("helper"), module.Helper)
+
+    def test_paths(self) -> None:
+        """Paths have the name that every Python knows, also if Python 3.13 has stored them."""
+        with closing(SQLiteStorage(self.data / "errklein.sqlite")) as storage:
+            storage.put([("Notes", "path", b"\x80\x05cpathlib._local\nPurePosixPath\n\x8c\x04/tmp\x85R.")])
+        self.export()
+        self.assertEqual(pickle.loads(self.exported("Notes")["path"]), PurePosixPath("/tmp"))
+        self.assertEqual(names_in(self.exported("Notes")["path"]), {("pathlib", "PurePosixPath")})
 
     def test_left_out(self) -> None:
         """Values that errbot can't read are listed with the reason, and the others are exported: the exit status is 1."""
