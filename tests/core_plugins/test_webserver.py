@@ -463,6 +463,7 @@ class EchoTests(PluginTestCase):
 
     def test_other_name(self) -> None:
         """`!webhook list` is another name of `!webstatus`, for everyone."""
+        self.command("!plugin config Webserver {'HOST': '127.0.0.1', 'PORT': 3141}")
         self.assertEqual(self.command("!webhook list", frm="bob"), self.command("!webstatus"))
 
     def test_rate(self) -> None:

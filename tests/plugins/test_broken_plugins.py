@@ -171,7 +171,7 @@ class ForeseenTests(SynchronousTestCase):
         bot = TestBot(plugin_dirs=[directory]).bot
         [told] = self.successResultOf(bot.plugin_manager.load(bot.plugin_roots))
         place = f"in {directory}/odd/odd.py, line "
-        self.assertTrue(told.startswith(f"Odd.wrong: invalid rule '/<nothing:x>' {place}"), told)
+        self.assertTrue(told.startswith(f"Odd:wrong: invalid rule '/<nothing:x>' {place}"), told)
         self.assertTrue(
             told.endswith("; unknown converter 'nothing'. Converters: any, default, float, int, path, string, uuid"),
             told,
