@@ -96,8 +96,8 @@ def explain_waiting(deliveries: Sequence[StoredDelivery], now: float) -> str:
     if not deliveries:
         return ""
     seconds = max(0, ceil(min(delivery.due_at for delivery in deliveries) - now))
-    count = len(deliveries)
-    return f"{count} {'delivery waits' if count == 1 else 'deliveries wait'}; call advance({seconds})"
+    what = "1 delivery waits" if len(deliveries) == 1 else f"{len(deliveries)} deliveries wait"
+    return f"{what}; call advance({seconds})"
 
 
 def explain_count(text: str, replies: Sequence[str], waiting: Sequence[str]) -> str:

@@ -12,8 +12,6 @@ class Sent(str):
         self.assertEqual(self.bot.messages, [Sent("@admin", "build 7 is running")])
 
     :param to: The recipient: a person such as "@admin", or a room such as "#builds".
-    :param text: The text.
-    :param network: The name of the network.
     :param is_notice: Whether it is a notice to administrators, such as about a webhook that has failed.
     """
 

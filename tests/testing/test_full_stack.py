@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 import threading
 import unittest
@@ -180,6 +181,16 @@ class LifeTests(SynchronousTestCase):
         self.assertTrue(testbot.bot_thread.is_alive())
         testbot.stop()
         self.assertFalse(Path(testbot.bot_config.BOT_DATA_DIR).exists())
+
+    def test_other_secrets(self) -> None:
+        """An attribute `secrets` of a test that was written for errbot, with another meaning, has no effect."""
+        before = dict(os.environ)
+        for other in (os, {"api-token": "x"}, {"TOKEN": 1}, ["x"]):
+            testbot = BlockingTestBot(loglevel=logging.CRITICAL)
+            testbot.secrets = other  # type: ignore[assignment]
+            testbot.start()
+            self.assertEqual(dict(os.environ), before)
+            testbot.stop()
 
     def test_own_reactor(self) -> None:
         """All bots share one reactor in a thread, which has an asyncio loop and isn't trial's."""
