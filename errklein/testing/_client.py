@@ -27,7 +27,7 @@ class WebhookClient(Requests[Deferred[ClientResponse]]):
 
         client = WebhookClient(bot.web)
         waiting = client.post("/builds/7", {"status": "ok"})
-        signed = client.post("/github", {"zen": "Keep it simple."}, source="github", event="ping")
+        signed = client.request("POST", "/github", {"zen": "Keep it simple."}, source="github", event="ping")
 
     Each method returns a Deferred, which fires with the response when the webhook responds: `get`, `head`, `post`, `put`,
     `patch`, `delete` and `options` for one HTTP method each, and `request` for any. A `TestBot` has the same methods, and a
@@ -55,11 +55,6 @@ class WebhookClient(Requests[Deferred[ClientResponse]]):
         event: str | None = None,
     ) -> Deferred[ClientResponse]:
         """Send a request, and return a Deferred that fires with the response.
-
-        ::
-
-            client.request("GET", "/build", params={"id": "7"}, headers={"X-Token": "t"})
-            client.request("POST", "/github", {"ref": "refs/heads/main"}, source="github", event="push")
 
         :param method: The HTTP method, such as `"POST"`.
         :param url: The path, with or without a query; a scheme and a host are allowed.
