@@ -124,7 +124,7 @@ class CheckTests(SynchronousTestCase):
         directory.mkdir()
         write_plugin(directory / "plugins", "Shop", SHOP)
         write_config(directory, {"BOT_EXTRA_PLUGIN_DIR": str(directory / "plugins"), **settings})
-        done = run(ERRKLEIN, "check", cwd=directory)
+        done = run(ERRKLEIN, "check", "-v", cwd=directory)
         return done.returncode, done.stdout + done.stderr
 
     def test_settings_of_plugins(self) -> None:
