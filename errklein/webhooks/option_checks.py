@@ -36,16 +36,17 @@ def _verify(value: Any) -> Verification:
     return value
 
 
-def _ack(value: Any) -> Any:
-    if value not in ("after", "now"):
-        raise InvalidOption("'after' or 'now'", value)
-    return value
+def _where(is_valid: Callable[[Any], object], expected: str) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if not is_valid(value):
+            raise InvalidOption(expected, value)
+        return value
+
+    return check
 
 
-def _dedupe(value: Any) -> Any:
-    if value not in ("id", "content") and not (isinstance(value, str) and _HEADER.fullmatch(value)):
-        raise InvalidOption("'id', 'content' or 'header:NAME'", value)
-    return value
+def _is_dedupe(value: Any) -> bool:
+    return value in ("id", "content") or (isinstance(value, str) and _HEADER.fullmatch(value) is not None)
 
 
 def _window(value: Any) -> float:
@@ -61,18 +62,6 @@ def _timeout(value: Any) -> float:
     return float(value)
 
 
-def _whole(value: Any) -> Any:
-    if not is_number(value, int) or value < 1:
-        raise InvalidOption("a whole number, at least 1", value)
-    return value
-
-
-def _ordered(value: Any) -> Any:
-    if not isinstance(value, bool):
-        raise InvalidOption("True or False", value)
-    return value
-
-
 def _rule(value: Any) -> Any:
     if not isinstance(value, str):
         methods = isinstance(value, (list, tuple)) and value and all(str(one).upper() in METHODS for one in value)
@@ -81,24 +70,9 @@ def _rule(value: Any) -> Any:
     return value
 
 
-def _text(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise InvalidOption("the name of a field, such as 'payload'", value)
-    return value
-
-
-def _flag(value: Any) -> Any:
-    # errbot takes any value as true or false; a text or a list is a mistake.
-    if not isinstance(value, (bool, int)):
-        raise InvalidOption("True or False", value)
-    return value
-
-
-def _method_names(value: Any) -> Any:
-    given = () if value is None else (value,) if isinstance(value, str) else value
-    if not isinstance(given, Collection) or not all(isinstance(method, str) for method in given):
-        raise InvalidOption("HTTP methods such as ['POST']", value)
-    return value
+def _are_texts(value: Any) -> bool:
+    is_several = isinstance(value, Collection) and all(isinstance(one, str) for one in value)
+    return value is None or is_several
 
 
 def is_number(value: Any, kinds: Any) -> bool:
@@ -106,14 +80,18 @@ def is_number(value: Any, kinds: Any) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
+_whole = _where(lambda value: is_number(value, int) and value >= 1, "a whole number, at least 1")
+# errbot takes any value as true or false; a text or a list is a mistake.
+_flag = _where(lambda value: isinstance(value, int), "True or False")
+
 CHECKS: Mapping[str, Callable[[Any], Any]] = {
-    "ack": _ack,
+    "ack": _where(lambda value: value in ("after", "now"), "'after' or 'now'"),
     "attempts": _whole,
-    "dedupe": _dedupe,
+    "dedupe": _where(_is_dedupe, "'id', 'content' or 'header:NAME'"),
     "dedupe_window": _window,
     "max_body": _whole,
     "methods": check_methods,
-    "ordered": _ordered,
+    "ordered": _where(lambda value: isinstance(value, bool), "True or False"),
     "rate": Rate.of,
     "timeout": _timeout,
     "verify": _verify,
@@ -122,8 +100,8 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
 
 ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
     **CHECKS,
-    "form_param": _text,
-    "methods": _method_names,
+    "form_param": _where(lambda value: isinstance(value, str), "the name of a field, such as 'payload'"),
+    "methods": _where(_are_texts, "HTTP methods such as ['POST']"),
     "raw": _flag,
     "threaded": _flag,
     "uri_rule": _rule,
