@@ -30,6 +30,9 @@ _DIRECTORIES = ("BOT_EXTRA_PLUGIN_DIR", "BOT_EXTRA_BACKEND_DIR")
 _BY_NETWORK = ("BOT_ADMINS", "BOT_ADMINS_NOTIFICATIONS", "CHATROOM_PRESENCE")
 """Settings that name people and rooms. In the common settings, an entry "libera:alice" applies to the network libera only."""
 
+_OF_FIRST = ("BACKEND", "BOT_IDENTITY", "COMPACT_OUTPUT")
+"""Settings of the whole configuration that are by default those of the first network."""
+
 
 class _Attributes:
     """Has the attribute `__dict__`, which Config replaces."""
@@ -225,13 +228,11 @@ def load_config(
     if "BACKEND" in overrides and not of_errbot:
         settings["NETWORKS"] = {}
     try:
-        config = _completed(settings, path, plugin_dirs, plugin_dirs_source, of_errbot=of_errbot)
+        config = _completed(settings, path, plugin_dirs, plugin_dirs_source, only, of_errbot=of_errbot)
     except ConfigError as error:
         raise _with_line(error, path, overrides) from None
     config._overridden = frozenset(overrides)
     config._given = names - config._overridden
-    if only in config.networks and config.names_networks:
-        config._networks = {only: config.networks[only]}
     return config
 
 
@@ -266,6 +267,7 @@ def _completed(
     path: Path | None,
     plugin_dirs: Sequence[str],
     plugin_dirs_source: str,
+    only: str,
     *,
     of_errbot: bool,
 ) -> Config:
@@ -288,9 +290,14 @@ def _completed(
     )
     config._sources = dict.fromkeys(map(_absolute, more), plugin_dirs_source)
     config.BOT_DATA_DIR = _absolute(config.BOT_DATA_DIR)
-    config._networks = _views(config, "BACKEND" in given)
-    _fill_in(config, given)
+    config._networks = views = _views(config, "BACKEND" in given)
     masker.learn(config, "configuration", secrets_of(config))
+    if only in views:
+        config._networks = {only: views[only]}
+    _fill_in(config, given)
+    if only in views and config.names_networks:
+        for name in (*_OF_FIRST, "BOT_ADMINS", "CHATROOM_PRESENCE"):
+            setattr(config, name, getattr(views[only], name))
     return config
 
 
@@ -368,7 +375,7 @@ def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
             view.COMPACT_OUTPUT = view.BACKEND == "IRC"
     if config.names_networks:
         first = next(iter(config.networks.values()))
-        inherited = {name: getattr(first, name) for name in ("BACKEND", "BOT_IDENTITY", "COMPACT_OUTPUT")}
+        inherited = {name: getattr(first, name) for name in _OF_FIRST}
         inherited |= {name: _union(name, config.networks) for name in ("BOT_ADMINS", "CHATROOM_PRESENCE")}
         for name in inherited.keys() - given.keys():
             setattr(config, name, inherited[name])

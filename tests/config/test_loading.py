@@ -595,7 +595,8 @@ class SelectedNetworkTests(ConfigCase):
         config = self.load(text, {"BACKEND": "console"})
         self.assertEqual(list(config.networks), ["console"])
         view = config.networks["console"]
-        self.assertEqual((view.BACKEND, view.BOT_ADMINS, view.CHATROOM_PRESENCE), ("Text", ("@gbin",), ("#a", "#c")))
+        for one in (view, config):
+            self.assertEqual((one.BACKEND, one.BOT_ADMINS, one.CHATROOM_PRESENCE), ("Text", ("@gbin",), ("#a", "#c")))
         self.assertEqual(list(self.load(text, {"BACKEND": "Null"}).networks), ["null"])
 
 
