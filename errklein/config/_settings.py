@@ -398,7 +398,7 @@ def checked(name: str, value: Any, source: str = "") -> Any:
 
     `source` is the option that has the value, such as "--plugin-dir", and begins the error instead of the setting.
     """
-    if (new := NEW_NAMES.get(name)) and not is_of_plugin(new, value):
+    if (new := NEW_NAMES.get(name, "")) in SETTINGS and not is_of_plugin(new, value):
         raise ConfigError(f"{name}: the new name of this setting is {new}", name)
     check = SETTINGS[name].check if name in SETTINGS else DEPENDENT.get(name, _anything)
     try:
