@@ -92,7 +92,7 @@ class Recording:
         try:
             await self._later.accept(delivery, hook.declaration.window)
         except JournalError as error:
-            raise self._unavailable(error) from None
+            raise self._unavailable(error) from error
         return ImmediateResponse(202, ((b"X-Delivery-Id", b"%d" % delivery.id),), b"")
 
     async def begin(
@@ -110,7 +110,7 @@ class Recording:
         try:
             earlier = await self._journal.record(delivery, lease=_FOREVER, window=hook.declaration.window)
         except JournalError as error:
-            raise self._unavailable(error) from None
+            raise self._unavailable(error) from error
         if earlier is None:
             return _Claim(self._later, delivery.id)
         if earlier.outcome is None or earlier.state is not DeliveryState.DONE:
@@ -120,7 +120,8 @@ class Recording:
     def refuse(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
         """Respond with an error, and log the request without its body."""
         if self._journal is not None and hook.declaration.recorded and problem.status != 409:
-            outcome = Outcome(problem.status, problem.detail)
+            cause = f": {problem.__cause__}" if isinstance(problem.__cause__, JournalError) else ""
+            outcome = Outcome(problem.status, problem.detail + cause)
             refused = self._delivery(hook, request, DeliveryState.REFUSED, None, outcome=outcome)
             if self._logged is not None:
                 self._journal.log(refused)

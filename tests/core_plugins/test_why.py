@@ -385,7 +385,7 @@ class DeliveryTests(IncidentCase):
         self.assertEqual(
             self.why("refused"),
             f"Requests can't be recorded, and results and messages aren't stored: {error}\n"
-            f"1 of Builds:build: refused {time} (503: the request could not be recorded; from 127.0.0.1), "
+            f"1 of Builds:build: refused {time} (503: the request could not be recorded: {error}; from 127.0.0.1), "
             "it isn't stored, so the source must send it again",
         )
 

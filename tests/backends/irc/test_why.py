@@ -102,3 +102,22 @@ class RoomTests(TestCase):
         await self.post()
         await self.why("1", "message to #ops on irc: rejected ", "+m")
         await self.why("#ops", "no message waits", "message of 1 to #ops on irc: rejected ")
+
+    async def test_full_disk(self) -> None:
+        """If the disk is full, the reply explains the request that got 503; when there is space again, the next one is sent."""
+        await self.serve(Ngircd(penalties=False))
+        await self.why("/report", "Reporter:report: active, no request is recorded")
+        self.limit_file(1)
+        refused = await self.client.post("/report", json={"text": "x" * 200_000})
+        self.assertEqual(refused.status, http.client.SERVICE_UNAVAILABLE)
+        reply = await self.why("refused", "1 of Reporter:report: refused ", "(503: the request could not be recorded: ")
+        self.assertIn("journal.sqlite: the disk is full, and nothing was changed; free some space", reply)
+        self.limit_file(2**30)
+        await self.post()
+        await self.why("2", "message to #ops on irc: sent ")
+
+    def limit_file(self, pages: int) -> None:
+        """Let the file of the journal have at most this number of pages, or as many as it has."""
+        journal: Any = self.bot.journal
+        with journal._database.transaction() as connection:
+            connection.execute(f"PRAGMA max_page_count = {pages}")
