@@ -49,8 +49,8 @@ class ConnectionCheck(IRCBackend):
     def _failed(self, why: str) -> None:
         if not self.settings.tls and self.settings.port == 6697:
             why += "; port 6697 is usually one with TLS: set BOT_IDENTITY['ssl']"
-        elif "wrong version number" in why or "record layer" in why:
-            why += "; the port is one without TLS: correct BOT_IDENTITY['port'], usually 6697"
+        elif self.settings.tls and any(sign in why for sign in ("wrong version", "record layer", "non-clean")):
+            why += "; the port may be one without TLS: correct BOT_IDENTITY['port'], usually 6697"
         if not self._nick.called:
             self._nick.errback(ConnectionError(why))
 

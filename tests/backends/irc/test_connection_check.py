@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.irc.connection_check import TIMEOUT, ConnectionCheck
@@ -83,6 +85,13 @@ class ConnectionCheckTests(SynchronousTestCase):
         self.server.accept()
         self.server.protocol.transport.loseConnection()
         self.assertIn("port 6697 is usually one with TLS: set BOT_IDENTITY['ssl']", self.reason(result))
+
+    def test_with_tls(self) -> None:
+        """A connection that breaks with TLS is perhaps one to a port without."""
+        result = self.check(ssl=True)
+        self.server.accept()
+        self.server.protocol.connectionLost(Failure(ConnectionLost()))
+        self.assertIn("the port may be one without TLS: correct BOT_IDENTITY['port']", self.reason(result))
 
     def test_silence(self) -> None:
         """The server has a limited time, before and after it accepts the connection."""
