@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.local import LocalProxy
 
-from errklein.running.context import handled_delivery, origin, request_id
+from errklein.running.context import assigned, handled_delivery, origin, request_id
 from errklein.web.facade.request import Request, make_environ
 from errklein.webhooks import Hook
 from errklein.webhooks.payload import decode_payload
@@ -142,17 +142,14 @@ class RequestContext:
     @contextmanager
     def active(self) -> Iterator[None]:
         """Return a context manager that makes this the current context."""
-        token = _current.set(self)
-        id_token = request_id.set(self.incoming.request_id)
-        origin_token = origin.set(f"route:{self.hook.full_name}")
-        delivery_token = handled_delivery.set((f"route:{self.hook.full_name}", self.incoming.delivery_id))
-        try:
+        name = f"route:{self.hook.full_name}"
+        with (
+            assigned(_current, self),
+            assigned(request_id, self.incoming.request_id),
+            assigned(origin, name),
+            assigned(handled_delivery, (name, self.incoming.delivery_id)),
+        ):
             yield
-        finally:
-            handled_delivery.reset(delivery_token)
-            origin.reset(origin_token)
-            request_id.reset(id_token)
-            _current.reset(token)
 
 
 def current_context(what: str = "this") -> RequestContext:
