@@ -74,13 +74,13 @@ class IncomingEvents:
             return partial(self._call, event, callback)
         return getattr(self._bot.events, event)
 
-    def _call(self, event: str, callback: str, backend: Backend, *details: Any, **more: Any) -> None:
+    def _call(self, event: str, callback: str, backend: Backend, *details: Any) -> None:
         if event == "message_received" and details[0].delayed:
             # errbot drops such messages.
             self._bot.events.message_received(backend, details[0])
         else:
             # The reason of a lost connection is no argument.
-            self._bot.replaced.call(callback, backend, *(() if event.startswith("backend") else details), **more)
+            self._bot.replaced.call(callback, backend, *(() if event.startswith("backend") else details))
 
 
 class SendingByBot(Sending):
