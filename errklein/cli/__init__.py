@@ -97,7 +97,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from errklein.cli._sign import sign
 
         return sign(known, time.time())
-    if known.command == "deliveries":
+    if known.command == "webhook":
+        from errklein.cli._webhooks import work_on_webhooks
+
+        return work_on_webhooks(known)
+    if known.command == "delivery":
         from errklein.cli._deliveries import work_on_deliveries
 
         return work_on_deliveries(known)

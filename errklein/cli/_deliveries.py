@@ -1,4 +1,4 @@
-"""The command `errklein deliveries`, which also works while the bot runs, since it doesn't lock the data directory."""
+"""The command `errklein delivery`, which also works while the bot runs, since it doesn't lock the data directory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _WAITING = (DeliveryState.RECEIVED, DeliveryState.RUNNING)
 
 
 def work_on_deliveries(known: argparse.Namespace) -> int:
-    """Run `errklein deliveries` for the bot of a configuration, and return the exit status."""
+    """Run `errklein delivery` for the bot of a configuration, and return the exit status."""
     with errors_end_program():
         config = load_with_options(known.config, data_dir=known.data_dir)
         data = DataDirectory(Path(config.BOT_DATA_DIR))
@@ -84,7 +84,7 @@ def _list(archive: JournalArchive, words: Sequence[str], as_json: bool) -> int:
     lines = grouped(found) if is_grouped else map(summary, found)
     _print([*lines, *not_recorded(archive.counted(counted_query(query, found)))])
     if len(found) == query.limit:
-        _complain(f"older ones: errklein deliveries list {next_page(words, found[-1].id)}")
+        _complain(f"older ones: errklein delivery list {next_page(words, found[-1].id)}")
     return 0
 
 

@@ -93,17 +93,29 @@ examples:
   errklein sign stripe event.json --secret file:/etc/errklein/stripe --url http://127.0.0.1:3141/stripe
   errklein sign hmac_signature data --secret env:KEY --option header=X-Signature --json
 
-# deliveries: list, show, replay or export the deliveries of webhooks
+# webhook: list, show, test, pause or resume webhooks
+List the webhooks of the plugins, show one and what has become of its requests, send one a
+request, or let its deliveries wait. All but test also work while no bot runs; pause and resume
+reach a running one within about a second.
+
+examples:
+  errklein webhook list
+  errklein webhook show Github:notification
+  errklein webhook test Github:notification push.json --event push
+  errklein webhook test http://127.0.0.1:3141/github push.json --source github --secret env:GH_SECRET
+  errklein webhook pause Github:notification
+
+# delivery: list, show, replay or export the deliveries of webhooks
 Work on the recorded requests for webhooks, also while the bot runs. The words that select
 deliveries are those of the chat command !delivery list, in any order.
 
 examples:
-  errklein deliveries list
-  errklein deliveries list Github:notification failed since 2h --json
-  errklein deliveries list failed dead refused since 12h --grouped
-  errklein deliveries show 4711
-  errklein deliveries replay Github failed dead since 3d
-  errklein deliveries export 4711 --directory tests
+  errklein delivery list
+  errklein delivery list Github:notification failed since 2h --json
+  errklein delivery list failed dead refused since 12h --grouped
+  errklein delivery show 4711
+  errklein delivery replay Github failed dead since 3d
+  errklein delivery export 4711 --directory tests
 
 # why: explain why a delivery, its messages, a webhook or a room is as it is
 Print when a delivery was accepted and ran, which messages it has caused, and what waits. The
@@ -189,7 +201,7 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"errklein {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
-    for add_commands in (_add_new_files, _add_running, _add_sign, _add_deliveries, _add_why, _add_data):
+    for add_commands in (_add_new_files, _add_running, _add_sign, _add_webhooks, _add_deliveries, _add_why, _add_data):
         add_commands(partial(_add, commands))
     return parser
 
@@ -258,27 +270,40 @@ def _add_running(add: Callable[..., Parser]) -> None:
 
 
 def _add_sign(add: Callable[..., Parser]) -> None:
-    sign = add("sign")
+    sign = add("sign", _SIGNED)
     sign.add_argument("scheme", metavar="SCHEME", help="the name of the scheme, such as github or standard_webhooks")
     sign.add_argument("file", metavar="FILE", help="the file with the body")
-    sign.add_argument("--secret", metavar="REF", help="the secret: env:NAME, file:/path or credential:NAME")
     sign.add_argument(
         "--url",
         default="http://127.0.0.1:3141/",
         help="the URL of the webhook, which Twilio signs (default: %(default)s)",
     )
-    for option, metavar, help_text in (
-        ("--header", "'NAME: VALUE'", "a header of the request; may be given several times"),
-        ("--option", "NAME=VALUE", "an option of the scheme; may be given several times"),
-    ):
-        sign.add_argument(option, metavar=metavar, action="append", default=[], help=help_text)
+    option_help = "an option of the scheme; may be given several times"
+    sign.add_argument("--option", metavar="NAME=VALUE", action="append", default=[], help=option_help)
     sign.add_argument("--json", action="store_true", help="print the headers as JSON instead of a command")
+
+
+def _add_webhooks(add: Callable[..., Parser]) -> None:
+    name = _parent("name", metavar="WEBHOOK", help="the webhook as Plugin:method, or Plugin for all of a plugin")
+    add = _add_actions(add("webhook"), _CONFIG, _DATA)
+    add("list", "print the webhooks, each in one line")
+    add("show", "print a webhook, its last request, and what has become of it", name)
+    test = add("test", "send a POST request to a running bot, and print the response", _SIGNED)
+    test.add_argument("target", metavar="URL|WEBHOOK", help="the URL of the webhook, or its name as Plugin:method")
+    test.add_argument("file", metavar="FILE", nargs="?", help="the file with the body (default: the body is {})")
+    address_help = "the address of the bot, for a webhook that is named (default: %(default)s)"
+    test.add_argument("--address", metavar="URL", default="http://127.0.0.1:3141", help=address_help)
+    source_help = "sign as this source does; a webhook that is named has its own verification"
+    test.add_argument("--source", metavar="SCHEME", help=source_help)
+    test.add_argument("--event", metavar="NAME", help="the name of the event, if the source sends it in a header")
+    add("pause", "let the deliveries of a webhook wait", name)
+    add("resume", "run the deliveries of a paused webhook", name)
 
 
 def _add_deliveries(add: Callable[..., Parser]) -> None:
     as_json = _parent("--json", action="store_true", help="print each delivery as a line of JSON")
     ids = _parent("ids", metavar="ID", nargs="+", type=_delivery_id, help="the id of a delivery")
-    add = _add_actions(add("deliveries"), _CONFIG, _DATA)
+    add = _add_actions(add("delivery"), _CONFIG, _DATA)
     words = (
         "Plugin:method or Plugin; states; since TIME, until TIME, status STATUS, reason TEXT, source-id ID, before ID, "
         "limit COUNT"
@@ -381,6 +406,14 @@ _PLUGINS = _parent(
 )
 _CHECK = _parent("--strict", action="store_true", help="exit with status 1 if there is a warning, too")
 _CHECK.add_argument("--verbose", "-v", action="store_true", help="print core plugins, too")
+_SIGNED = _parent("--secret", metavar="REF", help="the secret: env:NAME, file:/path or credential:NAME")
+_SIGNED.add_argument(
+    "--header",
+    metavar="'NAME: VALUE'",
+    action="append",
+    default=[],
+    help="a header of the request; may be given several times",
+)
 _TRUST = _parent(
     "--trust",
     metavar="NAME",

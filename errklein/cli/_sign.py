@@ -27,21 +27,27 @@ def sign(known: argparse.Namespace, now: float) -> int:
         options["secret"] = known.secret
     try:
         scheme = verification(known.scheme, **options)
-        headers = [_header(text) for text in known.header]
-        body = Path(known.file).read_bytes()
+        headers = [parse_header(text) for text in known.header]
+        body = read_body(known.file)
         if not any(name == b"content-type" for name, _ in headers):
-            headers.append((b"content-type", _content_type(body)))
+            headers.append((b"content-type", content_type_of(body)))
         secret = read_secret(scheme.secrets[0]) if scheme.signer and scheme.secrets else b""
         headers += scheme.sign(Received("POST", known.url, headers, body, "", now), secret)
     except ValueError as error:
         known.parser.error(str(error))
     except SecretError as error:
         raise SystemExit(f"errklein: {error}") from None
-    except OSError as error:
-        raise SystemExit(f"errklein: {known.file} can't be read: {error.strerror}") from None
     texts = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
     sys.stdout.write(json.dumps(dict(texts)) + "\n" if known.json else _curl(known.url, texts, known.file))
     return 0
+
+
+def read_body(file: str) -> bytes:
+    """Return the content of a file. Raises SystemExit if it can't be read."""
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise SystemExit(f"errklein: {file} can't be read: {error.strerror}") from None
 
 
 def _curl(url: str, headers: Sequence[tuple[str, str]], file: str) -> str:
@@ -49,7 +55,8 @@ def _curl(url: str, headers: Sequence[tuple[str, str]], file: str) -> str:
     return " \\\n  ".join([*lines, shlex.join(["--data-binary", f"@{file}"])]) + "\n"
 
 
-def _content_type(body: bytes) -> bytes:
+def content_type_of(body: bytes) -> bytes:
+    """Return the media type of JSON, or for other bodies of a form."""
     try:
         json.loads(body)
     except ValueError:
@@ -57,7 +64,8 @@ def _content_type(body: bytes) -> bytes:
     return b"application/json"
 
 
-def _header(text: str) -> Header:
+def parse_header(text: str) -> Header:
+    """Return the header of a text such as `X-GitHub-Event: push`. Raises ValueError."""
     name, colon, value = text.partition(":")
     if not name or not colon:
         raise ValueError(f"invalid header: {text!r}; expected 'Name: value'")

@@ -38,7 +38,13 @@ def explain(known: argparse.Namespace) -> int:
 
 
 def print_answers(archive: JournalArchive, subject: str, networks: Sequence[str], is_running: bool) -> None:
-    """Print what the journal knows about the id of a delivery, a room, a webhook, or the last "refused" request.
+    """Print the lines of `answers_of`."""
+    lines = answers_of(archive, subject, networks, is_running)
+    sys.stdout.write("".join(f"{escape(masker(' '.join(line.split())))}\n" for line in lines))
+
+
+def answers_of(archive: JournalArchive, subject: str, networks: Sequence[str], is_running: bool) -> list[str]:
+    """Return what the journal knows about the id of a delivery, a room, a webhook, or the last "refused" request, as lines.
 
     :param networks: The names of the networks.
     :param is_running: Whether a bot uses the data directory.
@@ -48,8 +54,7 @@ def print_answers(archive: JournalArchive, subject: str, networks: Sequence[str]
     records = _Records(archive)
     present = _Present(archive.paused(), networks, is_running)
     answers = asyncio.run(Explainer(records, records.messages, present, time.time()).answers(subject))
-    lines = [line for answer in answers for line in answer.lines()]
-    sys.stdout.write("".join(f"{escape(masker(' '.join(line.split())))}\n" for line in lines))
+    return [line for answer in answers for line in answer.lines()]
 
 
 class _Records:
@@ -83,7 +88,7 @@ class _Present:
         self._asked = Wait("only the running bot knows why; ask it with !why" if is_running else "no bot is running")
 
     def webhook_status(self, webhook: str) -> Wait:
-        return Wait("paused: requests are accepted and wait") if webhook in self._paused else self._asked
+        return Wait("paused: requests are accepted and wait" if webhook in self._paused else "not paused")
 
     def room_status(self, network: str, name: str) -> Wait:
         return self._asked

@@ -22,10 +22,11 @@ from errklein.webhooks.delivery_words import (
     parse_ids,
     parse_list,
     parse_replay,
-    parse_words,
+    parse_webhook,
 )
+from errklein.webhooks.explained import Explainer
 from errklein.webhooks.exported import body_text, details, grouped, not_recorded, summary
-from errklein.webhooks.report import DAY, options_given, queries, requests_of
+from errklein.webhooks.report import day_of, listed, numbers_of, options_given
 
 T = TypeVar("T")
 
@@ -137,36 +138,31 @@ class Deliveries(CorePlugin):
 
         Usage: !webhook show WEBHOOK
 
-        The reply has its URL and options, whether it is paused, the last request, the last one that was refused, and the numbers
-        of a day.
+        The reply has its URL and options, whether it is paused, what !why says about it, and the numbers of a day.
 
         WEBHOOK is Plugin:method, Plugin or the path of a webhook.
         """
-        known = {*self._hooks().values(), *self._queue.paused, *await _read(self._journal.webhooks())}
-        shown = [line for webhook in self._named(_split(args), known) for line in await self._described(msg, webhook)]
-        return "\n".join(shown_lines(shown, _SHOWN)[:_MOST_LINES])
+        known = {*self._hooks().values(), *await _read(self._journal.webhooks())}
+        names = self._named(_split(args), known)
+        lines = [line for name in names for line in await _read(self._described(msg, name))]
+        return "\n".join(shown_lines(lines, _SHOWN)[:_MOST_LINES])
 
     async def _described(self, msg: Message, webhook: str) -> list[str]:
         """Return the lines about a webhook, which may be one of an inactive plugin."""
-        bot, site = self._bot, self.bot_config.PUBLIC_URL + self.bot_config.WEBHOOK_BASE_PATH
-        lines = [f"{webhook}: its plugin is not active."]
+        bot, journal, site = self._bot, self._journal, self.bot_config.PUBLIC_URL + self.bot_config.WEBHOOK_BASE_PATH
+        lines = []
         for route in bot.web.routes.hooks():
             if route.hook.full_name == webhook:
-                declaration = route.hook.declaration
-                methods = ", ".join(sorted(route.methods or declaration.methods))
-                lines = [f"{webhook}: {site}{route.rule} [{methods}], {declaration.summary}"]
-                lines += [f"Options: {given}"] if (given := options_given(declaration)) else []
+                methods = route.methods or route.hook.declaration.methods
+                lines += [listed(route.hook, site, methods, self._queue.paused), *options_given(route.hook)]
                 lines += [f"Requests go to {route.shadowed_by}, which has the same URL."] if route.shadowed_by else []
-        if webhook in self._queue.paused:
-            lines.append(f"Paused: requests are recorded, and run after {bot.prefix}webhook resume {webhook}")
-        found = [await _read(self._journal.find(query)) for query in queries(webhook, bot.now())]
-        counted = await _read(self._journal.counted(DeliveryQuery(webhook=webhook, since=bot.now() - DAY)))
-        last, refused, day = ([self._disclosed(msg, one) for one in page] for page in found)
-        requests = list(requests_of(last, refused, day, counted))
+        allowed = bot.disclosure.allowed(bot.backend, msg)
+        explainer = Explainer(journal, journal.outbox.find, bot.present, bot.now(), allowed)
+        lines += [line for answer in await explainer.answers(webhook) for line in answer.lines()]
+        day = day_of(webhook, bot.now())
+        lines += numbers_of(await journal.find(day), await journal.counted(day))
         number = sum(count for (name, _), count in bot.web.counts.responses.items() if name == webhook)
-        if not requests and number:
-            requests = [f"{number} requests since the start of the bot; they are not recorded."]
-        return [*lines, *(requests or ["No request has arrived. The log has those with another path or method."])]
+        return [*lines, f"Responses since the start of the bot: {number}"]
 
     @admin_by_default
     @botcmd(syntax="[WEBHOOK]")
@@ -213,9 +209,12 @@ class Deliveries(CorePlugin):
 
     def _named(self, words: Sequence[str], known: Collection[str]) -> list[str]:
         """Return the webhooks among the known ones that are named: one by its name or path, or all of a plugin."""
-        name = self._checked(parse_words, words, known).webhook
-        if name is None:
+        if len(words) != 1:
             raise CommandError("Name a webhook, as Plugin:method, or a plugin.")
+        try:
+            name = parse_webhook(words[0], self._hooks(), known)
+        except InvalidWords as error:
+            raise CommandError(f"{plain(truncated(str(error), 2 * _LINE))}.") from error
         return sorted(webhook for webhook in known if f"{webhook}:".startswith(f"{name}:")) or [name]
 
     def _hooks(self) -> dict[str, str]:

@@ -59,6 +59,12 @@ class JournalArchive:
             )
             return found
 
+    def pause(self, webhook: str, paused: bool) -> None:
+        """Let the deliveries of the webhook wait, or no longer: for a running bot within about a second, and after its next start."""
+        with self._database.transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO routes (name) VALUES (?)", (webhook,))
+            connection.execute("UPDATE routes SET paused = ? WHERE name = ?", (paused, webhook))
+
     def close(self) -> None:
         """Close the file."""
         self._database.close()
@@ -67,7 +73,7 @@ class JournalArchive:
 def open_archive(path: Path, access: Access = Access.READ) -> JournalArchive:
     """Open the file of a journal, which must exist and have the schema of this errklein.
 
-    :param access: `SHARE` for replays.
+    :param access: `SHARE` for replays and pauses.
     :raises DatabaseError: The file is missing, can't be read, or has another schema.
     """
     return JournalArchive(Database(path, MIGRATIONS, access))

@@ -95,8 +95,9 @@ class DeliveryQueue:
         self._outdated = True
         self._leasing: set[str] = set()
         self._paused: frozenset[str] = frozenset()
-        # What `pause` and `resume` have changed, by webhook: the journal may have been read before.
+        # What `pause` and `resume` change, by webhook, since the journal may have been read before; and the number of their writes.
         self._pauses: dict[str, bool] = {}
+        self._pausing = 0
         self._postponed: dict[str, tuple[float, str]] = {}
         self._unwritten: list[Callable[[], None]] = []
         self._journal_wait, self._journal_again_at = 1.0, 0.0
@@ -221,7 +222,12 @@ class DeliveryQueue:
             self._note_paused({webhook: before})
             return failure
 
-        return self._journal.pause(webhook, paused).addErrback(failed).addBoth(self._changed)
+        self._pausing += 1
+        return self._journal.pause(webhook, paused).addErrback(failed).addBoth(self._pause_ended)
+
+    def _pause_ended(self, result: Any) -> Any:
+        self._pausing -= 1
+        return self._changed(result)
 
     def _note_paused(self, changes: Mapping[str, bool]) -> None:
         self._pauses.update(changes)
@@ -296,6 +302,9 @@ class DeliveryQueue:
     async def _load(self) -> None:
         self._loading = True
         self._outdated = False
+        if not self._pausing:
+            # They are on disk, where another process may have changed them since.
+            self._pauses.clear()
         try:
             self._paused = frozenset(await self._journal.paused())
             self._note_paused(self._pauses)

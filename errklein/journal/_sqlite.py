@@ -80,6 +80,7 @@ class SQLiteJournal:
             "SELECT max(coalesce(max(id), 0), coalesce((SELECT max(id) FROM once), 0), (SELECT last FROM removed_ids)) "
             "FROM deliveries"
         )
+        self._paused = _reading.paused(self._database)
         self._woken: Callable[[], None] = lambda: None
         self._threads = (threads or Threads)(reactor, self.maintain)
         self.outbox = SQLiteOutboxStore(reactor, first_message, self._submit, self._read)
@@ -239,7 +240,7 @@ class SQLiteJournal:
         self._dropped += count
 
     def maintain(self) -> bool:
-        """Look for replays that another process has requested, and remove old deliveries. Called in the thread that writes.
+        """Look for replays and pauses that another process has requested, and remove old deliveries. Called in the thread that writes.
 
         If nothing has changed since the last call, the write-ahead log is emptied, which has removed secrets.
 
@@ -266,6 +267,9 @@ class SQLiteJournal:
         self._maintenance_failed = False
         if replays:
             self._reactor.callFromThread(self._wake, replays)
+        before, self._paused = self._paused, _reading.paused(self._database)
+        if self._paused != before:
+            self._reactor.callFromThread(self._pauses_changed, self._paused)
         if self._pruner.route not in (0, self._forgetting):
             ((name,),) = self._database.read("SELECT name FROM routes WHERE id = ?", (self._pruner.route,))
             self._warn(
@@ -279,6 +283,10 @@ class SQLiteJournal:
     def _warn(self, text: str, **values: str) -> None:
         """Log a warning. Called in the thread."""
         self._reactor.callFromThread(partial(_log.warn, text, **values))
+
+    def _pauses_changed(self, paused: Sequence[str]) -> None:
+        _log.info("Paused webhooks: {webhooks}", webhooks=", ".join(paused) or "none")
+        self._woken()
 
     def _wake(self, replays: Sequence[tuple[int, str]]) -> None:
         for user in sorted({user for _, user in replays}):

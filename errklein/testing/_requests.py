@@ -45,7 +45,7 @@ class Requests(Generic[R_co]):
         return self._send_request(method, url, body, **request)
 
     def replay(self, file: Path | str) -> R_co:
-        """Send the request of a delivery that `errklein deliveries export` has written.
+        """Send the request of a delivery that `errklein delivery export` has written.
 
         ::
 

@@ -4,22 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 from errklein.config import SecretError
-from errklein.verify import HeaderId
+from errklein.verify import source_headers
 from errklein.web import WebServer
-
-_EVENT_HEADERS = {
-    "bitbucket": "X-Event-Key",
-    "gitea": "X-Gitea-Event",
-    "github": "X-GitHub-Event",
-    "gitlab": "X-Gitlab-Event",
-    "linear": "Linear-Event",
-    "sentry": "Sentry-Hook-Resource",
-    "shopify": "X-Shopify-Topic",
-}
-"""The headers with the name of the event. Other sources name it in the body."""
 
 SENDS_FORMS = frozenset({"twilio"})
 """The sources whose bodies are forms. Those of others are JSON."""
@@ -45,11 +33,10 @@ def headers_of_source(
         )
     if verification.scheme != source:
         raise ValueError(f"{what} verifies {verification.scheme}; use source={verification.scheme!r}")
-    if event is not None and source not in _EVENT_HEADERS:
-        raise ValueError(f"{what}: {source} has no header for the event; leave out event={event!r}")
-    added = {} if event is None else {_EVENT_HEADERS[source]: event}
-    if isinstance(verification.delivery_id, HeaderId):
-        added[verification.delivery_id.names[0].decode()] = str(uuid4())
+    try:
+        added = source_headers(verification, event)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
     given = set(map(str.lower, headers))
     sent = {**headers, **{name: value for name, value in added.items() if name.lower() not in given}}
     pairs = [(name.lower().encode(), value.encode()) for name, value in sent.items()]

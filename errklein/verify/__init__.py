@@ -6,7 +6,6 @@ Each scheme is a function that returns a `Verification`, for `@webhook("/github"
 from errklein.verify._addresses import addresses
 from errklein.verify._bearer import basic, bearer
 from errklein.verify._bitbucket import bitbucket
-from errklein.verify._delivery_ids import HeaderId
 from errklein.verify._discord import discord
 from errklein.verify._gitea import gitea
 from errklein.verify._github import github
@@ -19,6 +18,7 @@ from errklein.verify._schemes import SCHEMES, verification
 from errklein.verify._sentry import sentry
 from errklein.verify._shopify import shopify
 from errklein.verify._slack import slack
+from errklein.verify._source_headers import source_headers
 from errklein.verify._standard_webhooks import standard_webhooks
 from errklein.verify._stripe import stripe
 from errklein.verify._telegram import telegram
@@ -29,7 +29,6 @@ from errklein.verify._verification import Verification
 __all__ = [
     "SCHEMES",
     "Header",
-    "HeaderId",
     "ImmediateResponse",
     "Received",
     "Refused",
@@ -50,6 +49,7 @@ __all__ = [
     "sentry",
     "shopify",
     "slack",
+    "source_headers",
     "standard_webhooks",
     "stripe",
     "telegram",

@@ -166,16 +166,31 @@ def _value(name: str, value: str, now: float) -> float | str:
     return number
 
 
-def _webhook(word: str, hooks: Mapping[str, str], webhooks: Iterable[str]) -> str:
+def parse_webhook(word: str, hooks: Mapping[str, str], webhooks: Iterable[str]) -> str:
+    """Return the webhook or plugin of a name or path.
+
+    :param hooks: The webhooks as "Plugin:method", by URL path.
+    :param webhooks: Further webhooks.
+    :raises UnknownWebhook: There is none.
+    """
     names = sorted({*hooks.values(), *webhooks})
     plugins = {name.partition(":")[0] for name in names}
     if word in hooks or word in plugins or word in names:
         return hooks.get(word, word)
-    if ":" in word or word[:1] == "/" or not word.islower():
-        suggestion = did_you_mean(word, (*plugins, *names, *hooks)) or ";"
-        known = ", ".join(names[:_MOST_NAMES]) + (" …" if len(names) > _MOST_NAMES else "")
-        raise UnknownWebhook(f"unknown webhook {word!r}{suggestion} known are {known or 'none'}")
-    suggestion = did_you_mean(word, (*_STATES, *_KEYWORDS, *plugins, *names, *hooks)) or ";"
+    suggestion = did_you_mean(word, (*plugins, *names, *hooks)) or ";"
+    known = ", ".join(names[:_MOST_NAMES]) + (" …" if len(names) > _MOST_NAMES else "")
+    raise UnknownWebhook(f"unknown webhook {word!r}{suggestion} known are {known or 'none'}")
+
+
+def _webhook(word: str, hooks: Mapping[str, str], webhooks: Iterable[str]) -> str:
+    try:
+        return parse_webhook(word, hooks, webhooks)
+    except UnknownWebhook:
+        if ":" in word or word[:1] == "/" or not word.islower():
+            raise
+    names = {*hooks, *hooks.values(), *webhooks}
+    plugins = {name.partition(":")[0] for name in names}
+    suggestion = did_you_mean(word, (*_STATES, *_KEYWORDS, *sorted({*plugins, *names}))) or ";"
     raise InvalidWords(
         f"unknown word {word!r}{suggestion} valid are {_WEBHOOK}, {', '.join(_STATES)}, since TIME, until TIME, status STATUS, "
         "reason TEXT, source-id ID, before ID and limit COUNT"

@@ -1,4 +1,4 @@
-"""Tests for `errklein deliveries`."""
+"""Tests for `errklein delivery`."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class DeliveriesCase(SynchronousTestCase):
 
     def deliveries(self, *arguments: str) -> tuple[int, str, str]:
         """Return the exit status, the output and the errors of the command."""
-        known = make_parser().parse_args(["deliveries", *arguments])
+        known = make_parser().parse_args(["delivery", *arguments])
         status = _deliveries.run_action(self.archive, known, lambda: self.running)
         results = status, self.out.getvalue(), self.err.getvalue()
         for stream in (self.out, self.err):
@@ -105,9 +105,7 @@ class ListTests(DeliveriesCase):
         self.add(DeliveryState.DONE)
         status, out, err = self.deliveries("list", "Github", "failed", "since", "2h", "limit", "2")
         self.assertEqual((status, out), (0, f"3 {LINE}\n2 {LINE}\n"))
-        self.assertEqual(
-            err, "errklein: older ones: errklein deliveries list Github failed since 2h limit 2 before 2\n"
-        )
+        self.assertEqual(err, "errklein: older ones: errklein delivery list Github failed since 2h limit 2 before 2\n")
 
     def test_unknown_webhooks(self) -> None:
         """A webhook without any delivery is an error with a suggestion, in lists and replays."""
@@ -295,7 +293,7 @@ class CommandLineTests(DeliveriesCase):
     def main(self, *arguments: str, data: Path | None = None) -> tuple[int | str | None, str]:
         """Return the status or message of the command, and what it has written to standard error."""
         try:
-            status: int | str | None = cli.main(["deliveries", *arguments, "--data-dir", str(data or self.directory)])
+            status: int | str | None = cli.main(["delivery", *arguments, "--data-dir", str(data or self.directory)])
         except SystemExit as ended:
             status = ended.code
         return status, self.err.getvalue()
@@ -324,9 +322,7 @@ class CommandLineTests(DeliveriesCase):
         """Invalid words and ids are errors of the command line; so are journals in memory, and missing ones, which are named."""
         status, error = self.main("list", "faild")
         self.assertEqual(status, 2)
-        self.assertTrue(
-            error.startswith("errklein deliveries list: unknown word 'faild'; did you mean 'failed'?"), error
-        )
+        self.assertTrue(error.startswith("errklein delivery list: unknown word 'faild'; did you mean 'failed'?"), error)
         status, _ = self.main("list", "Gone:hook")
         self.assertEqual(status, "errklein: unknown webhook 'Gone:hook'; known are none")
         for text in ("x", "9" * 30):
@@ -373,14 +369,14 @@ class RunningBotTests(SynchronousTestCase):
         bot = self.start(directory, port)
         self.assertEqual(get(port, "/order")[0], 202)
         bot.wait_for("The delivery 1 of Shop:order is dead after 1 attempt")
-        self.assertIn("1 dead", run(ERRKLEIN, "deliveries", "list", "Shop", cwd=directory).stdout)
+        self.assertIn("1 dead", run(ERRKLEIN, "delivery", "list", "Shop", cwd=directory).stdout)
         (directory / "shop" / "works").touch()
-        replayed = run(ERRKLEIN, "deliveries", "replay", "dead", "--wait", "30", cwd=directory)
+        replayed = run(ERRKLEIN, "delivery", "replay", "dead", "--wait", "30", cwd=directory)
         self.assertEqual((replayed.returncode, replayed.stderr), (0, ""))
         self.assertRegex(replayed.stdout, r"^1 done .* Shop:order \(replay\) 200 after ")
         bot.signal(signal.SIGTERM)
         bot.wait()
-        replayed = run(ERRKLEIN, "deliveries", "replay", "1", cwd=directory)
+        replayed = run(ERRKLEIN, "delivery", "replay", "1", cwd=directory)
         self.assertEqual(replayed.stdout, "no bot is running; after its next start, it runs 1\n")
         self.start(directory, port).wait_for("handled the order")
 

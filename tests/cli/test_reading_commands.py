@@ -27,12 +27,12 @@ COMMANDS = (
     ("network", "list"),
     ("network", "check"),
     ("storage", "get", "Keeper"),
-    ("deliveries", "list"),
-    ("deliveries", "show", "1"),
+    ("delivery", "list"),
+    ("delivery", "show", "1"),
     ("--storage-get", "Keeper"),
     ("--list",),
 )
-"""The commands that only read. `deliveries export` and `sign` write to a place that the user names, or read one file."""
+"""The commands that only read. `delivery export` and `sign` write to a place that the user names, or read one file."""
 
 BOT, OTHER = 54321, 54322
 """The ids of users without a name."""
@@ -207,8 +207,8 @@ finally:
 
     def test_all_commands(self) -> None:
         """Each command names the bot's user in one line, and doesn't advise to give the data to somebody else."""
-        commands = "check, storage get A, storage set A, backup, restore backup.py, import-errbot, deliveries list"
-        for command in [*commands.split(", "), "deliveries show 1", "deliveries replay 1", "--storage-get A"]:
+        commands = "check, storage get A, storage set A, backup, restore backup.py, import-errbot, delivery list"
+        for command in [*commands.split(", "), "delivery show 1", "delivery replay 1", "--storage-get A"]:
             for mode in (0o700, 0o755):
                 self.data.chmod(mode)
                 error = self.refused(OTHER, *command.split())

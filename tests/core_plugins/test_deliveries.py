@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
@@ -236,61 +237,54 @@ class WebhookShowTests(DeliveriesCase):
         self.assertEqual(
             self.command("!webhook show Builds:build").splitlines(),
             [
-                'Builds:build: https://bot.example.net/build [POST], not verified, ack="now"',
+                'https://bot.example.net/build -> Builds:build [POST], not verified, ack="now"',
                 "Options: attempts=9",
-                "No request has arrived. The log has those with another path or method.",
+                "Builds:build: active, no request is recorded",
+                "Responses since the start of the bot: 0",
             ],
         )
 
     def test_requests(self) -> None:
         """The last request, the last refused one, and the numbers of a day are shown, and whether the webhook is paused."""
-        self.bot.reactor.advance(0)
         self.patch(self.bot.bot, "now", lambda: RECEIVED_AT + 60)
         self.add(received_at=RECEIVED_AT - 90_000)
         self.add(DeliveryState.REFUSED, "*no*", key="a")
         self.add(DeliveryState.DONE, "")
-        self.add()
+        self.add(attempt=1)
         self.command("!webhook pause /github")
-        first, *lines = self.command("!webhook show /github").splitlines()
-        self.assertIn("Github:notification: https://bot.example.net/github [GET, HEAD, POST]", first)
+        first, state, last, refused, *numbers = self.command("!webhook show /github").splitlines()
         self.assertEqual(
-            lines,
-            [
-                "Paused: requests are recorded, and run after !webhook resume Github:notification",
-                f"Last request: 4 failed {TIME} Github:notification 500 after 0.2 s: ValueError: *bad*",
-                f"Last refused: 2 refused {TIME} Github:notification source-id a 401 after 0.2 s: *no*",
-                "In 24 hours: 1 done, 1 failed, 1 refused",
-            ],
+            first,
+            'https://bot.example.net/github -> Github:notification [GET, HEAD, POST], not verified, ack="now", paused',
         )
+        self.assertEqual(state, "Github:notification: paused: requests are accepted and wait")
+        self.assertRegex(
+            last,
+            rf"^- 4 of Github:notification: accepted {re.escape(TIME)}, failed .*500 after 0.2 s: ValueError: \*bad\*",
+        )
+        self.assertRegex(
+            refused, rf"^- 2 of Github:notification: refused {re.escape(TIME)} \(401: \*no\*; from 198.51.100.7\)"
+        )
+        expected = ["In 24 hours: 1 done, 1 failed, 1 refused", "Responses since the start of the bot: 0"]
+        self.assertEqual(numbers, expected)
         self.bot.config.ACCESS_CONTROLS = {"webhook_show": {"allowusers": ("*",)}}
         self.assertNotIn("ValueError", self.command("!webhook show Github", frm="@bob"))
 
-    def test_refused_at_last(self) -> None:
-        """If the last request was refused, it isn't shown twice."""
-        self.add(DeliveryState.REFUSED)
-        shown = self.command("!webhook show Github")
-        self.assertIn("Last request: 1 refused", shown)
-        self.assertNotIn("Last refused", shown)
-
     def test_requests_that_are_not_recorded(self) -> None:
-        """Requests that are only counted are no reason to say that none has arrived."""
+        """Responses are counted also of a webhook whose requests are never recorded, and of those above WEBHOOK_LOG_RATE."""
         self.successResultOf(self.bot.post("/echo"))
-        self.assertTrue(
-            self.command("!webhook show /echo").endswith(
-                "1 requests since the start of the bot; they are not recorded."
-            )
-        )
+        self.assertTrue(self.command("!webhook show /echo").endswith("Responses since the start of the bot: 1"))
         self.patch(self.bot.bot, "now", lambda: RECEIVED_AT)
         self.journal.count("Builds:status")
         shown = self.command("!webhook show Builds:status")
-        self.assertTrue(shown.endswith("In 24 hours: 1 not recorded: successful ones above WEBHOOK_LOG_RATE"), shown)
+        self.assertIn("\nIn 24 hours: 1 not recorded: successful ones above WEBHOOK_LOG_RATE\n", shown)
 
     def test_all_of_a_plugin(self) -> None:
         """The name of a plugin shows each of its webhooks, also those of one that is inactive."""
-        self.assertEqual(self.command("!webhook show Builds").count("No request has arrived."), 2)
+        self.assertEqual(self.command("!webhook show Builds").count("no request is recorded"), 2)
         self.add(webhook="Gone:hook")
-        self.assertTrue(
-            self.command("!webhook show Gone").startswith("Gone:hook: its plugin is not active.\nLast request: 1 ")
+        self.assertIn(
+            "Gone:hook: not active (there is no plugin Gone); 1 of Gone:hook: ", self.command("!webhook show Gone")
         )
 
     def test_unknown(self) -> None:

@@ -59,6 +59,17 @@ class ArchiveTests(JournalCase, SynchronousTestCase):
         self.assertFalse(self.sqlite_journal.maintain())
         self.assertEqual(len(calls), 1)
 
+    def test_pauses_while_the_bot_runs(self) -> None:
+        """The bot looks at its webhooks again when another process has paused or resumed one, also one without deliveries."""
+        calls: list[None] = []
+        self.journal.wake_up(lambda: calls.append(None))
+        archive = self.open()
+        for paused, found, number in ((True, ["New:hook"], 1), (True, ["New:hook"], 1), (False, [], 2)):
+            archive.pause("New:hook", paused)
+            self.assertFalse(self.sqlite_journal.maintain())
+            self.assertEqual((self.result_of(self.journal.paused()), archive.paused()), (found, found))
+            self.assertEqual(len(calls), number)
+
     def test_who_has_requested_a_replay(self) -> None:
         """The bot logs who has requested which replays. Superseded deliveries are replayed only by force."""
         first = self.record(lease=5, key="k")

@@ -852,6 +852,20 @@ class PauseTests(QueueCase):
         self.queue.resume("Plugin:hook")
         self.assertEqual(self.queue.paused, frozenset())
 
+    def test_pause_of_another_process(self):
+        """A pause or its end that another process has stored takes effect, whatever `pause` and `resume` did before."""
+        self.successResultOf(self.queue.pause("Plugin:hook"))
+        self.turn()
+        self.accept()
+        self.journal._journal.pause("Plugin:hook", False)
+        self.queue.look()
+        self.turn()
+        self.assertEqual((len(self.handler.ids), self.queue.paused), (1, frozenset()))
+        self.journal._journal.pause("Plugin:hook", True)
+        self.queue.look()
+        self.turn()
+        self.assertEqual(self.queue.paused, {"Plugin:hook"})
+
     def test_pause_survives_a_restart(self):
         """A paused webhook is still paused after a restart."""
         self.queue.pause("Plugin:hook")

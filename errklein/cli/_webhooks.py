@@ -1,0 +1,181 @@
+"""The command `errklein webhook`, which also works beside a running bot, since it doesn't lock the data directory."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.internet.defer import Deferred
+
+from errklein.cli._argument_errors import Parser
+from errklein.cli._sign import content_type_of, parse_header, read_body
+from errklein.cli._webhook_checks import configured_hooks
+from errklein.cli._why import answers_of
+from errklein.config import Config, SecretError, read_secret
+from errklein.database import Access, DatabaseError
+from errklein.journal import DATABASE, open_archive
+from errklein.logs import escape
+from errklein.running.reactors import install_asyncio_reactor
+from errklein.service import DataDirectory, errors_end_program, load_with_options
+from errklein.text.masking import masker
+from errklein.verify import Received, Verification, source_headers, verification
+from errklein.webhooks import Hook
+from errklein.webhooks.delivery_words import UnknownWebhook, parse_webhook
+from errklein.webhooks.report import day_of, listed, numbers_of, options_given
+from errklein.wiring import wire
+
+_TIMEOUT = 90.0
+"""The seconds to wait for a response. WEBHOOK_TIMEOUT is 60 by default."""
+
+
+def work_on_webhooks(known: argparse.Namespace) -> int:
+    """Run `errklein webhook`, and return the exit status."""
+    try:
+        if known.what == "test" and "://" in known.target:
+            return _send_test(known, known.target, known.target, None)
+        with errors_end_program():
+            config = load_with_options(known.config, data_dir=known.data_dir)
+            data = DataDirectory(Path(config.BOT_DATA_DIR))
+            (data.check_access if data.is_own() else data.check_readable)()
+        if known.what in ("pause", "resume"):
+            return _pause(config, known, data)
+        hooks = _load_hooks(config)
+        return _test(config, known, hooks) if known.what == "test" else _show(config, known, hooks, data)
+    except (UnknownWebhook, DatabaseError, SecretError) as error:
+        raise SystemExit(f"errklein: {error}") from None
+    except ValueError as error:
+        parser: Parser = known.parser
+        parser.error(str(error))
+
+
+def _load_hooks(config: Config) -> Sequence[Hook]:
+    """Return the webhooks of all plugins that aren't blacklisted. None is activated."""
+    install_asyncio_reactor()
+    from twisted.internet.task import react
+
+    hooks: list[Hook] = []
+
+    async def load(reactor: Any) -> None:
+        with errors_end_program():
+            # Missing requirements are not installed, and no file may be changed beside a running bot.
+            config.AUTOINSTALL_DEPS = False
+            bot = wire(reactor, config, values=Access.COPY)[1]()
+            manager = bot.plugin_manager
+            for problem in await manager.load(bot.plugin_roots):
+                sys.stderr.write(f"errklein: {escape(problem)}\n")
+            for plugin in manager.found:
+                if plugin.instance is not None and not manager.is_blacklisted(plugin.name):
+                    hooks.extend(configured_hooks(plugin.instance, bot.web.routes.configure))
+            bot.storage.close()
+
+    try:
+        react(lambda reactor: Deferred.fromCoroutine(load(reactor)))
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    return hooks
+
+
+def _show(config: Config, known: argparse.Namespace, hooks: Sequence[Hook], data: DataDirectory) -> int:
+    """Print a list of the webhooks, or what is known of one."""
+    site, path = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}", data.path / DATABASE
+    archive = open_archive(path) if path.exists() and config.STORAGE != "Memory" else None
+    paused = archive.paused() if archive is not None else ()
+    first = {hook.full_name: listed(hook, site, hook.declaration.methods, paused) for hook in hooks}
+    if known.what == "list":
+        return _print(first.values())
+    recorded = archive.webhooks() if archive is not None else ()
+    for name in _named(known.name, {*first, *recorded}):
+        _print([first.get(name, f"{name}: no plugin has this webhook")])
+        _print(line for hook in hooks if hook.full_name == name for line in options_given(hook))
+        if archive is None or name not in recorded:
+            _print(["No request is recorded."])
+            continue
+        day = day_of(name, time.time())
+        _print(answers_of(archive, name, list(config.networks), data.is_used()))
+        _print(numbers_of(archive.find(day), archive.counted(day)))
+    return 0
+
+
+def _pause(config: Config, known: argparse.Namespace, data: DataDirectory) -> int:
+    """Pause or resume webhooks. Plugins, which may be broken, are only loaded if the journal doesn't know the webhook."""
+    if config.STORAGE == "Memory":
+        raise SystemExit(f"errklein: STORAGE is 'Memory', so only the running bot can do it; use !webhook {known.what}")
+    with closing(open_archive(data.path / DATABASE, Access.SHARE)) as archive:
+        recorded = archive.webhooks()
+        try:
+            names = _named(known.name, recorded)
+        except UnknownWebhook:
+            names = _named(known.name, {*recorded, *(hook.full_name for hook in _load_hooks(config))})
+        for name in names:
+            archive.pause(name, known.what == "pause")
+    when = "" if data.is_used() else "; no bot is running, so it holds from its next start"
+    return _print([f"{known.what}d {', '.join(names)}{when}"])
+
+
+def _test(config: Config, known: argparse.Namespace, hooks: Sequence[Hook]) -> int:
+    """Send a request to a webhook that is named."""
+    [*others, name] = _named(known.target, {hook.full_name for hook in hooks})
+    if others:
+        raise ValueError(f"{known.target!r} has several webhooks: {', '.join([*others, name])}")
+    declared = next(hook.declaration for hook in hooks if hook.full_name == name)
+    if "<" in declared.rule:
+        raise ValueError(f"the path of {name}, {declared.rule}, has variables; pass its URL")
+    url = f"{known.address.rstrip('/')}{declared.rule}"
+    signed = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}{declared.rule}" if config.PUBLIC_URL else url
+    return _send_test(known, url, signed, declared.verify)
+
+
+def _send_test(known: argparse.Namespace, url: str, signed_url: str, scheme: Verification | None) -> int:
+    """Send a POST request, signed by the scheme or the source that is given, and print the response. Return 0 if it is below 400."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"invalid URL: {url!r}; expected one such as http://127.0.0.1:3141/github")
+    body = b"{}" if known.file is None else read_body(known.file)
+    headers = _headers(known, body, signed_url, scheme)
+    connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    target = parts._replace(scheme="", netloc="", path=parts.path or "/", fragment="").geturl()
+    try:
+        with closing(connect(parts.hostname, parts.port, timeout=_TIMEOUT)) as connection:
+            connection.request("POST", target, body, headers)
+            response = connection.getresponse()
+            text = response.read().decode("utf-8", "replace")
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise SystemExit(f"errklein: no response from {url}: {reason}") from None
+    first = f"POST {url}: {response.status} {response.reason}"
+    _print([first, *(f"{name}: {value}" for name, value in response.getheaders()), "", *text.splitlines()])
+    return 0 if response.status < 400 else 1
+
+
+def _headers(known: argparse.Namespace, body: bytes, url: str, scheme: Verification | None) -> dict[str, str]:
+    given = dict(parse_header(text) for text in known.header)
+    if known.source is not None:
+        scheme = verification(known.source, **({} if known.secret is None else {"secret": known.secret}))
+    if scheme is None and known.event is not None:
+        raise ValueError("--event needs a source, whose header it is; add --source")
+    added = {} if scheme is None else source_headers(scheme, known.event)
+    sent = {b"content-type": content_type_of(body)}
+    sent |= {name.lower().encode(): value.encode() for name, value in added.items()} | given
+    if scheme is not None and scheme.signer is not None:
+        secret = read_secret(scheme.secrets[0]) if scheme.secrets else b""
+        sent |= dict(scheme.sign(Received("POST", url, list(sent.items()), body, "", time.time()), secret))
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in sent.items()}
+
+
+def _named(name: str, known: Collection[str]) -> list[str]:
+    """Return the webhooks of a name: one, or all of a plugin."""
+    found = parse_webhook(name, {}, known)
+    return sorted(one for one in known if f"{one}:".startswith(f"{found}:"))
+
+
+def _print(lines: Iterable[str]) -> int:
+    sys.stdout.write("".join(f"{escape(masker(line))}\n" for line in lines))
+    return 0
