@@ -26,8 +26,10 @@ class BotPresent:
 
     @property
     def webhooks(self) -> Mapping[str, str]:
-        """The webhooks as "Plugin:method", by URL path."""
-        return {route.rule: route.hook.full_name for route in self._web.routes.hooks()}
+        """The webhooks as "Plugin:method", by that name and by the URL path whose requests they get."""
+        hooks = self._web.routes.hooks()
+        paths = {route.rule: route.hook.full_name for route in hooks if not route.shadowed_by}
+        return {route.hook.full_name: route.hook.full_name for route in hooks} | paths
 
     @property
     def refused(self) -> Mapping[str, StoredDelivery]:
@@ -47,6 +49,9 @@ class BotPresent:
             return Wait("not active", cause=f"the plugin {name} isn't active; `status plugins` says why")
         if problem := self._web.checks.unusable.get(webhook):
             return Wait("all requests get 503", cause=f"{problem}; then activate the plugin again")
+        for route in self._web.routes.hooks():
+            if route.hook.full_name == webhook and route.shadowed_by:
+                return Wait("no requests arrive", cause=f"they go to {route.shadowed_by}, which has the same URL")
         return Wait("paused: requests are accepted and wait" if webhook in self._queue.paused else "active")
 
     def room_status(self, network: str, name: str) -> Wait | None:

@@ -147,18 +147,24 @@ class SQLiteOutboxStore:
 
     def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:
         """See `OutboxStore.find`."""
+        before = self._unwritten_records()
 
         def with_unwritten(found: Sequence[MessageRecord]) -> Sequence[MessageRecord]:
-            waiting = map(waiting_record, [*self._writing.values(), *self._added.values()])
-            records = {record.id: record for record in [*found, *waiting]}
-            for number in [*self._removing, *self._removed]:
+            # What was written during the read is missing in one of them, and the end of a message counts.
+            known = [*found, *before, *self._unwritten_records()]
+            records = {one.id: one for one in sorted(known, key=lambda one: one.state is not MessageState.WAITING)}
+            for number in [*self._removed, *self._removing]:
                 if number in records and records[number].state is MessageState.WAITING:
                     del records[number]
-            records |= {**self._recording, **self._ended}
             wanted = [record for record in records.values() if is_wanted(record, delivery, recipient)]
             return sorted(wanted, key=lambda record: record.id)[-MOST_FOUND:]
 
         return self._read(find_messages, delivery, recipient).addCallback(with_unwritten)
+
+    def _unwritten_records(self) -> list[MessageRecord]:
+        # In this order: the thread moves them from the first dict of each pair to the second one.
+        waiting = [*self._added.values(), *self._writing.values()]
+        return [*map(waiting_record, waiting), *self._ended.values(), *self._recording.values()]
 
     def flush(self) -> Deferred[None]:
         """See `OutboxStore.flush`. While the file can't be written, it fires at once."""

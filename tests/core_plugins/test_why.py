@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
@@ -62,6 +63,14 @@ class Builds(BotPlugin):
         self.send(self.build_identifier("irc:#ops"), "signed")
 
 
+class Copies(BotPlugin):
+    """Has a webhook with the URL of another plugin's."""
+
+    @webhook("/build")
+    def copy(self, payload: Any) -> None:
+        """Do nothing."""
+
+
 class _PlayedBackend(IRCBackend):
     def watch(self, _: Any) -> None:
         """Do nothing: the test reads sent lines at the server."""
@@ -69,6 +78,8 @@ class _PlayedBackend(IRCBackend):
 
 class IncidentCase(SynchronousTestCase):
     """A bot on IRC, whose server the test plays, and on a console, where the administrator asks. It isn't on IRC yet."""
+
+    plugins: Sequence[type[BotPlugin]] = (Builds,)
 
     def setUp(self) -> None:
         """Start the bot."""
@@ -97,7 +108,7 @@ class IncidentCase(SynchronousTestCase):
         self.reactor.advance(1_000_000)
         with mock.patch("errklein.wiring.make_backend", make):
             networks = {"console": {"BOT_ADMINS": (ADMIN,)}, "irc": irc}
-            self.bot = TestBot([Builds], networks=networks, reactor=self.reactor)
+            self.bot = TestBot(self.plugins, networks=networks, reactor=self.reactor)
         self.started = self.time()
         self.bot.start()
         self.addCleanup(self.stop)
@@ -404,3 +415,20 @@ class DeliveryTests(IncidentCase):
         self.assertIn("did you mean 'Builds:build'?", self.why("Builds:biuld"))
         for subject in ("", "nonsense", "failed"):
             self.assertIn("expected the id of a delivery, a room, Plugin:method", self.why(subject))
+
+
+class CopyTests(IncidentCase):
+    """Two plugins with a webhook of the same URL."""
+
+    plugins = (Builds, Copies)
+
+    def test_webhook_with_the_url_of_another(self) -> None:
+        """The webhook that gets no requests names the one that gets them, to which the path belongs."""
+        first, second = ("Builds:build", "Copies:copy")
+        if self.why("/build").startswith(second):
+            first, second = second, first
+        self.assertEqual(self.why("/build"), f"{first}: active, no request is recorded")
+        self.assertEqual(
+            self.why(second),
+            f"{second}: no requests arrive (they go to {first}, which has the same URL), no request is recorded",
+        )

@@ -268,6 +268,17 @@ class WritingTests(StoreCase):
         self.wait(60)
         self.assertEqual(self.statements.count("BEGIN IMMEDIATE"), transactions)
 
+    def test_records_that_are_written_during_a_read(self) -> None:
+        """A message that waits, or ends, while records are read is found all the same."""
+        waits, record = self.add(), self.end(MessageState.REJECTED, "no")
+        read: Deferred[list[MessageRecord]] = Deferred()
+        self.patch(self.store, "_read", lambda *_: read)
+        found = self.store.find(recipient="#builds")
+        self.wait(1)
+        self.assertEqual(self.written(), [waits.id])
+        read.callback([])
+        self.assertEqual(self.successResultOf(found), [waiting_record(waits), record])
+
     def test_burst_of_records(self) -> None:
         """Of a burst of messages, no more than 1000 records wait for the disk, and all of those that weren't sent."""
         for _ in range(1010):
