@@ -108,11 +108,9 @@ def export_errbot(config: Config, directory: Path | None = None, force: bool = F
     database = database_of(config)
     target = directory or database.parent
     if not database.exists():
-        raise StorageError(
-            f"{database} doesn't exist, so there is nothing to export; name the bot's configuration with --config"
-        )
+        raise StorageError(f"{database} doesn't exist, so there is nothing to export; check --config")
     with _locked_storage(config) as storage:
-        shelves, lines, problems = _as_shelves(storage, ErrbotPickles(plugs_of(config)))
+        shelves, problems = _as_shelves(rows_of(storage), ErrbotPickles(plugs_of(config)))
         # Values that were removed after the import must not come back.
         names = {*shelves, *imported_shelves(storage)}
         existing = [shelf for shelf in find_shelves(target) if shelf.namespace in names]
@@ -123,41 +121,29 @@ def export_errbot(config: Config, directory: Path | None = None, force: bool = F
                 "which moves them to a new directory before-export-1"
             )
         kept = write_shelves(target, shelves, existing)
-    _print_lines(
-        [
-            *lines,
-            f"{target}: {len(shelves)} shel{'f' if len(shelves) == 1 else 'ves'}",
-            *([f"{kept}: the shelves from before"] if kept else []),
-        ]
-    )
+    _print_lines(f"{namespace}: {_values(len(values))} exported" for namespace, values in shelves.items())
+    _print_lines([f"{target}: the shelves", *([f"{kept}: the shelves from before"] if kept else [])])
     return _print_errors(problems)
 
 
-def _as_shelves(
-    storage: Storage, for_errbot: ErrbotPickles
-) -> tuple[dict[str, dict[str, bytes]], list[str], list[str]]:
-    """Return the pickles for errbot by namespace and key, lines for the operator, and lines about values that are left out."""
+def _as_shelves(rows: Iterable[Row], for_errbot: ErrbotPickles) -> tuple[dict[str, dict[str, bytes]], list[str]]:
+    """Return the pickles for errbot by namespace and key, and lines about values that are left out."""
     shelves: dict[str, dict[str, bytes]] = {}
-    lines: list[str] = []
     problems: list[str] = []
-    for namespace, key, data in rows_of(storage):
+    for namespace, key, data in rows:
         if key not in _OF_ERRBOT.get(namespace, (key,)):
             continue
         if (namespace, key) == ("core", "configs"):
             data, endpoints = without_endpoints(data)
-            if endpoints:
-                lines.append(f"core: errbot has no ENDPOINTS, so Webserver won't listen on {', '.join(endpoints)}")
+            problems += [f"core: errbot has no ENDPOINTS, so Webserver won't listen on {one}" for one in endpoints]
         try:
             if Path(namespace).name != namespace or "\0" in namespace:
                 raise NotExportable("the namespace can't be the name of a file")
             key.encode()
-            value = for_errbot(namespace, data)
+            shelves.setdefault(namespace, {})[key] = for_errbot(data)
         except (NotExportable, UnicodeEncodeError) as error:
             problems.append(f"{namespace}: {key!r} is not exported: {error}")
-        else:
-            shelves.setdefault(namespace, {})[key] = value
-    lines += [f"{namespace}: {_values(len(values))} exported" for namespace, values in shelves.items()]
-    return shelves, lines, problems
+    return shelves, problems
 
 
 def backup(config: Config) -> int:

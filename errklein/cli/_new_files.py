@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from importlib.resources import files
+from os.path import lexists
 from pathlib import Path
 
 _ERRBOT = """\
@@ -13,7 +14,6 @@ _ERRBOT = """\
 # errbot's command line, run by errklein. Written by `errklein errbot-command`.
 exec {python} -P -c 'import sys; from errklein.cli.errbot_options import main; sys.exit(main())' "$@"
 """
-"""A command that works whatever the length of the interpreter's path, and imports nothing from the current directory."""
 
 
 def write_errbot_command(directory: Path) -> None:
@@ -21,8 +21,6 @@ def write_errbot_command(directory: Path) -> None:
     path = directory / "errbot"
     if not directory.is_dir():
         raise SystemExit(f"errklein: {directory} is not a directory; name one of PATH, such as /usr/local/bin")
-    if path.is_symlink():
-        raise SystemExit(f"errklein: {path} exists already; no file was written")
     write_new_files({path: _ERRBOT.format(python=shlex.quote(sys.executable))})
     path.chmod(0o755)
     sys.stdout.write(f"{path} runs errklein with errbot's options\n")
@@ -40,7 +38,7 @@ def write_new_files(texts: Mapping[Path, str]) -> None:
     """
     try:
         for path in texts:
-            if path.exists():
+            if lexists(path):
                 raise SystemExit(f"errklein: {path} exists already; no file was written")
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,23 +12,14 @@ _warned: set[tuple[str, int, str]] = set()
 
 
 def warn_deprecated(old: str, new: str = "", until: str = "", *, depth: int = 1) -> None:
-    """Log that a name is deprecated, once for each line that uses it.
+    """Log once for each line that uses a deprecated name, `depth` calls above the caller of this function.
 
-    :param old: The name.
-    :param new: The name to use instead.
-    :param until: The version that removes the old name.
-    :param depth: The number of calls between the use and the caller of this function.
+    `new` is the name to use instead, and `until` the version that removes the old one.
     """
     frame = sys._getframe(depth + 1)
     place = frame.f_code.co_filename, frame.f_lineno, old
-    if place in _warned:
-        return
-    _warned.add(place)
-    _log.warn(
-        "{path}, line {line}: {old} is deprecated{end}{hint}",
-        path=place[0],
-        line=place[1],
-        old=old,
-        end=until and f", and works until errklein {until}",
-        hint=new and f"; use {new}",
-    )
+    if place not in _warned:
+        _warned.add(place)
+        end, hint = until and f", and works until errklein {until}", new and f"; use {new}"
+        text = "{path}, line {line}: {old} is deprecated{end}{hint}"
+        _log.warn(text, path=place[0], line=place[1], old=old, end=end, hint=hint)

@@ -7,17 +7,10 @@ pickled values. `ports.Storage` and `ports.Store` define the interface.
 from errklein.storage._backup import BACKUP_NAME, write_backup
 from errklein.storage._errbot_backup import ErrbotBackup, read_any_backup
 from errklein.storage._errors import StorageError, UnreadableValue, UnstorableValue
-from errklein.storage._exporting import (
-    NotExportable,
-    PickledName,
-    PickledObject,
-    Reduction,
-    rewritten,
-    write_shelves,
-)
+from errklein.storage._exporting import NotExportable, rewritten, write_shelves
 from errklein.storage._importing import MARK, SETTLED, ImportPlan, imported_shelves, is_settled, settle, unimported
 from errklein.storage._memory import MemoryStorage
-from errklein.storage._restricted_pickling import DamagedPickle, ValueReader, is_standard, names_in
+from errklein.storage._restricted_pickling import DamagedPickle, PickledName, ValueReader, is_standard, names_in
 from errklein.storage._shelves import find_shelves
 from errklein.storage._sqlite import DATABASE, MIGRATIONS, Row, SQLiteStorage
 from errklein.storage._transfer import NameStatus, check_rows, put_rows, rows_of
@@ -36,8 +29,6 @@ __all__ = [
     "NameStatus",
     "NotExportable",
     "PickledName",
-    "PickledObject",
-    "Reduction",
     "Row",
     "SQLiteStorage",
     "StorageError",

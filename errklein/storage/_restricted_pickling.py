@@ -39,7 +39,7 @@ import pickle
 import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, reduce
 from importlib import import_module
 from io import BytesIO
@@ -98,7 +98,45 @@ FindStoredClass = Callable[[str, str, str], object]
 """Looks up a class or function by the namespace of a value and the module and name in it; returns None if it is
 unknown."""
 
-_SHARED = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, enum.Enum)
+
+class Recorder:
+    """An object in a pickle that is read without calling anything: calls of it are recorded, and written again."""
+
+    def __call__(self, *args: object) -> PickledObject:
+        """Record a call."""
+        return PickledObject(self, args)
+
+
+@dataclass(frozen=True)
+class PickledName(Recorder):
+    """A class or function. It is never imported, and written by its name alone."""
+
+    module: str
+    name: str
+
+
+@dataclass(eq=False)
+class PickledObject(Recorder):
+    """An object, as the call that creates it, its state, and its items as a list or mapping."""
+
+    function: Recorder
+    args: tuple[object, ...]
+    state: object = None
+    items: list[object] = field(default_factory=list)
+    pairs: list[tuple[object, object]] = field(default_factory=list)
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
+
+    def append(self, item: object) -> None:
+        """Record an item of a list. Called by pickle."""
+        self.items.append(item)
+
+    def __setitem__(self, key: object, value: object) -> None:
+        self.pairs.append((key, value))
+
+
+_SHARED = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, enum.Enum, PickledName)
 """The types of objects that the whole process shares. BUILD must not change them."""
 
 _BUILD: Callable[..., None] = pickle._Unpickler.dispatch[pickle.BUILD[0]]
@@ -262,37 +300,43 @@ class DamagedPickle(Exception):
     """The bytes are not a complete pickle, or use an opcode that is always refused; `str()` is the reason."""
 
 
+class RecordingUnpickler(RestrictedUnpickler):
+    """An unpickler that calls nothing if `look_up` returns a PickledName for each name."""
+
+    def _new(self) -> None:
+        args = self.stack.pop()
+        cls = self.stack.pop()
+        is_own = isinstance(cls, type)
+        self.stack.append(cls.__new__(cls, *args) if is_own else PickledName("copyreg", "__newobj__")(cls, *args))
+
+    def _new_with_options(self) -> None:
+        options, args, cls = (self.stack.pop() for _ in range(3))
+        self.stack.append(PickledName("copyreg", "__newobj_ex__")(cls, args, options))
+
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = {
+        **RestrictedUnpickler.dispatch,
+        pickle.NEWOBJ[0]: _new,
+        pickle.NEWOBJ_EX[0]: _new_with_options,
+    }
+
+
 def names_in(data: bytes) -> set[tuple[str, str]]:
     """Return the classes and functions that the pickle uses, as pairs of module and name in their Python 3 form.
 
     `getattr` and `_codecs.encode` are included only if the pickle calls them in a way that the pickle module doesn't.
     Raises DamagedPickle.
     """
-    names: dict[tuple[str, str], type[_StandIn]] = {}
+    names: set[tuple[str, str]] = set()
 
     def look_up(module: str, name: str) -> object:
-        return names.setdefault((module, name), type("StandIn", (_StandIn,), {}))
+        names.add((module, name))
+        return PickledName(module, name)
 
     file = BytesIO(data)
     try:
-        RestrictedUnpickler(file, look_up).load()
+        RecordingUnpickler(file, look_up).load()
     except Exception as error:
         raise DamagedPickle(one_line(error)) from error
     if file.tell() != len(data):
         raise DamagedPickle(f"{len(data) - file.tell()} bytes after its end")
-    return set(names)
-
-
-class _StandIn:
-    """A stand-in for a class or instance that accepts all operations of the unpickler and stores nothing."""
-
-    def __new__(cls, *args: object, **options: object) -> _StandIn:
-        return object.__new__(cls)
-
-    def __call__(self, *args: object) -> _StandIn:
-        return self
-
-    def _ignore(self, *args: object, **options: object) -> None:
-        """Store nothing."""
-
-    __init__ = __setstate__ = __setitem__ = append = extend = add = _ignore
+    return names

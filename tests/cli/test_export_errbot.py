@@ -209,12 +209,14 @@ class OwnValuesTests(ExportCase):
         self.put("core", configs={"Webserver": webserver, "Notes": {"a": 1}}, bl_plugins=["Backup"], requirements={})
         self.put("core", import_settled=True, missed_notices={})
         self.put("repomgr", installed_repos={"a/b": "https://host"})
-        lines = self.export()
+        self.export(status=1)
         core = {key: pickle.loads(data) for key, data in self.exported("core").items()}
         self.assertEqual(
             core, {"configs": {"Webserver": {"HOST": "::", "PORT": 3141}, "Notes": {"a": 1}}, "bl_plugins": ["Backup"]}
         )
-        self.assertIn("core: errbot has no ENDPOINTS, so Webserver won't listen on unix:/run/bot", lines)
+        self.assertEqual(
+            self.err.getvalue(), "errklein: core: errbot has no ENDPOINTS, so Webserver won't listen on unix:/run/bot\n"
+        )
 
 
 class FilesTests(ExportCase):

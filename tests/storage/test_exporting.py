@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.storage import NotExportable, PickledName, StorageError, rewritten, write_shelves
+from errklein.storage import DamagedPickle, NotExportable, PickledName, StorageError, names_in, rewritten, write_shelves
 from errklein.storage._shelves import find_shelves
 
 
@@ -111,6 +111,12 @@ class RewritingTests(SynchronousTestCase):
         value = pickle.loads(rewritten(data, lambda module, name: PickledName(*names[name]), lambda value: None))
         self.assertEqual(value, [{"a": 1}, os.path.split])
         self.assertIs(type(value[0]), dict)
+
+    def test_changed_names(self) -> None:
+        """A pickle can't change a name after it was looked up."""
+        changed = b"\x80\x04cos\ngetcwd\n}\x8c\x04name\x8c\x06systemsb."
+        self.assertRaises(NotExportable, unchanged, changed)
+        self.assertRaises(DamagedPickle, names_in, changed)
 
     def test_refused(self) -> None:
         """A damaged pickle, and one that contains what has no name, are errors with the reason."""
