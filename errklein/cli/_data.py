@@ -97,18 +97,12 @@ def import_errbot(config: Config, force: bool = False, trusted: Sequence[str] = 
 
 
 def export_errbot(config: Config, directory: Path | None = None, force: bool = False) -> int:
-    """Write the bot's values to shelves that errbot reads; the bot's own files are not changed.
-
-    :param config: the bot's configuration.
-    :param directory: the directory of the shelves; by default the data directory.
-    :param force: move shelves of the same namespaces, and of those that were imported, to another directory first.
-    """
+    """Write the bot's values to shelves in the directory, by default the data directory; `force` moves existing ones first."""
     if config.STORAGE != "Shelf":
         raise StorageError(f"STORAGE is {config.STORAGE!r}, which errbot uses itself; only 'Shelf' can be exported")
-    database = database_of(config)
-    target = directory or database.parent
-    if not database.exists():
+    if not (database := database_of(config)).exists():
         raise StorageError(f"{database} doesn't exist, so there is nothing to export; check --config")
+    target = directory or database.parent
     with _locked_storage(config) as storage:
         shelves, problems = _as_shelves(rows_of(storage), ErrbotPickles(plugs_of(config)))
         # Values that were removed after the import must not come back.
@@ -117,8 +111,7 @@ def export_errbot(config: Config, directory: Path | None = None, force: bool = F
         if existing and not force:
             present = ", ".join(shelf.namespace for shelf in existing)
             raise StorageError(
-                f"{target} has shelves already ({present}); write to another directory with --directory, or use --force, "
-                "which moves them to a new directory before-export-1"
+                f"{target} has shelves already ({present}); name a --directory, or move them with --force"
             )
         kept = write_shelves(target, shelves, existing)
     _print_lines(f"{namespace}: {_values(len(values))} exported" for namespace, values in shelves.items())

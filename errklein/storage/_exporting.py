@@ -31,7 +31,10 @@ def rewritten(data: bytes, find: FindClass, reduce: Callable[[object], tuple[Any
     """
     buffer = BytesIO()
     try:
-        _RenamingPickler(buffer, reduce).dump(RecordingUnpickler(BytesIO(data), find).load())
+        # Protocol 4 writes names of nested classes as they are.
+        pickler = _RenamingPickler(buffer, 4)
+        pickler.reduce = reduce
+        pickler.dump(RecordingUnpickler(BytesIO(data), find).load())
     except NotExportable:
         raise
     except Exception as error:
@@ -56,9 +59,8 @@ def write_shelves(
                 with dumb.open(f"{temporary}/{namespace}.db", "n", 0o600) as opened:
                     for key, data in values.items():
                         opened[key.encode()] = data
-            if moved:
-                kept.mkdir(mode=0o700)
             for path in moved:
+                kept.mkdir(mode=0o700, exist_ok=True)
                 path.rename(kept / path.name)
             for path in Path(temporary).iterdir():
                 path.rename(directory / path.name)
@@ -70,28 +72,22 @@ def write_shelves(
 class _RenamingPickler(pickle._Pickler):
     """Python's implementation, since `save_global` can't be overridden in C."""
 
+    reduce: Callable[[object], tuple[Any, ...] | None]
     save: Callable[[object], None]
     write: Callable[[bytes], None]
     memoize: Callable[[object], None]
 
-    def __init__(self, file: BytesIO, reduce: Callable[[object], tuple[Any, ...] | None]) -> None:
-        # Protocol 4 writes names of nested classes as they are.
-        super().__init__(file, 4)
-        self._reduce = reduce
-
     def reducer_override(self, value: object) -> Any:
-        """Return how to write the object. Called by pickle."""
         if isinstance(value, PickledName):
             return value.name
         if isinstance(value, PickledObject):
             return value.function, value.args, value.state, iter(value.items), iter(value.pairs)
-        return self._reduce(value) or NotImplemented
+        return self.reduce(value) or NotImplemented
 
     def save_global(self, obj: Any, name: str | None = None) -> None:
-        """Write a name. Called by pickle."""
         if not isinstance(obj, PickledName):
             raise NotExportable(f"it contains {obj!r}")
-        for text in (obj.module, obj.name):
-            self.save(text)
+        self.save(obj.module)
+        self.save(obj.name)
         self.write(pickle.STACK_GLOBAL)
         self.memoize(obj)

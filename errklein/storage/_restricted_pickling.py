@@ -99,31 +99,29 @@ FindStoredClass = Callable[[str, str, str], object]
 unknown."""
 
 
-class Recorder:
-    """An object in a pickle that is read without calling anything: calls of it are recorded, and written again."""
-
-    def __call__(self, *args: object) -> PickledObject:
-        """Record a call."""
-        return PickledObject(self, args)
+def _called(function: PickledName | PickledObject, *args: object) -> PickledObject:
+    return PickledObject(function, args)
 
 
 @dataclass(frozen=True)
-class PickledName(Recorder):
-    """A class or function. It is never imported, and written by its name alone."""
+class PickledName:
+    """A class or function in a pickle. It is never imported or called: calls are recorded."""
 
     module: str
     name: str
+    __call__ = _called
 
 
 @dataclass(eq=False)
-class PickledObject(Recorder):
-    """An object, as the call that creates it, its state, and its items as a list or mapping."""
+class PickledObject:
+    """An object in a pickle, as the recorded call that creates it, its state, and its items as a list or mapping."""
 
-    function: Recorder
+    function: PickledName | PickledObject
     args: tuple[object, ...]
     state: object = None
     items: list[object] = field(default_factory=list)
     pairs: list[tuple[object, object]] = field(default_factory=list)
+    __call__ = _called
 
     def __setstate__(self, state: object) -> None:
         self.state = state
@@ -304,10 +302,9 @@ class RecordingUnpickler(RestrictedUnpickler):
     """An unpickler that calls nothing if `look_up` returns a PickledName for each name."""
 
     def _new(self) -> None:
-        args = self.stack.pop()
-        cls = self.stack.pop()
-        is_own = isinstance(cls, type)
-        self.stack.append(cls.__new__(cls, *args) if is_own else PickledName("copyreg", "__newobj__")(cls, *args))
+        args, cls = self.stack.pop(), self.stack.pop()
+        new = cls.__new__ if isinstance(cls, type) else PickledName("copyreg", "__newobj__")
+        self.stack.append(new(cls, *args))
 
     def _new_with_options(self) -> None:
         options, args, cls = (self.stack.pop() for _ in range(3))
