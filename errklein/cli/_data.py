@@ -27,6 +27,7 @@ from errklein.storage import (
     BACKUP_NAME,
     MARK,
     SETTLED,
+    DamagedPickle,
     ImportPlan,
     NotExportable,
     Row,
@@ -134,7 +135,7 @@ def _as_shelves(rows: Iterable[Row], for_errbot: ErrbotPickles) -> tuple[dict[st
                 raise NotExportable("the namespace can't be the name of a file")
             key.encode()
             shelves.setdefault(namespace, {})[key] = for_errbot(data)
-        except (NotExportable, UnicodeEncodeError) as error:
+        except (DamagedPickle, NotExportable, UnicodeEncodeError) as error:
             problems.append(f"{namespace}: {key!r} is not exported: {error}")
     return shelves, problems
 

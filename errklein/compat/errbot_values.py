@@ -13,7 +13,7 @@ from errklein.compat.former_identifiers import NickMask
 from errklein.compat.stored_classes import find_class, value_class_name
 from errklein.plugins.names import PACKAGE, slug
 from errklein.plugins.plug_file import PlugFile
-from errklein.storage import DamagedPickle, NotExportable, PickledName, dumps, names_in, plain_value, rewritten
+from errklein.storage import NotExportable, PickledName, dumps, names_in, plain_value, rewritten
 
 _ATTRIBUTES = {here: there for there, here in ERRBOT_ATTRIBUTES.items()}
 
@@ -25,15 +25,11 @@ class ErrbotPickles:
         self._modules = {slug(plug.name): plug.module for plug in plugs}
 
     def __call__(self, data: bytes) -> bytes:
-        """Return the pickle for errbot. It is unchanged if errbot reads it as it is. Raises NotExportable."""
+        """Return the pickle for errbot. It is unchanged if errbot reads it as it is. Raises NotExportable or DamagedPickle."""
         try:
             plain_value(data)
         except ValueError:
-            try:
-                names = names_in(data)
-            except DamagedPickle as error:
-                raise NotExportable(f"it is damaged: {error}") from error
-            if any(self._find(*name) != PickledName(*name) for name in names):
+            if any(self._find(*name) != PickledName(*name) for name in names_in(data)):
                 return rewritten(data, self._find, _reduced)
         return data
 

@@ -23,11 +23,10 @@ class NotExportable(Exception):
 
 
 def rewritten(data: bytes, find: FindClass, reduce: Callable[[object], tuple[Any, ...] | None]) -> bytes:
-    """Return the pickle with other names. No code of a plugin is imported or executed.
+    """Return the pickle with other names; raises NotExportable. No code of a plugin is imported or executed.
 
-    :param find: Takes a module and a name; returns the PickledName to write instead, or a class whose instances are created.
-    :param reduce: Returns how to write such an instance, as `object.__reduce__` does; None for any other object.
-    :raises NotExportable: if the pickle is damaged or nested too deeply, or what `find` and `reduce` raise.
+    `find` returns the PickledName to write for a module and a name, or a class. `reduce` returns how to write instances of
+    such a class, as `object.__reduce__` does, and None for any other object.
     """
     buffer = BytesIO()
     try:
@@ -45,10 +44,7 @@ def rewritten(data: bytes, find: FindClass, reduce: Callable[[object], tuple[Any
 def write_shelves(
     directory: Path, shelves: Mapping[str, Mapping[str, bytes]], replaced: Iterable[Shelf]
 ) -> Path | None:
-    """Write the pickles by namespace and key, each namespace to a shelf in the directory; raises StorageError.
-
-    The shelves in `replaced` are moved to a new directory, which is returned; None if there are none.
-    """
+    """Write a shelf for each namespace, and move `replaced` ones to a new directory, which is returned; raises StorageError."""
     parts = (shelf.path.with_name(shelf.path.name + part) for shelf in replaced for part in PARTS)
     moved = [path for path in parts if path.is_file()]
     kept = next(path for number in count(1) if not (path := directory / f"before-export-{number}").exists())
