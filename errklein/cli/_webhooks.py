@@ -122,10 +122,11 @@ def _pause(config: Config, known: argparse.Namespace, data: DataDirectory) -> in
 
 def _test(config: Config, known: argparse.Namespace, hooks: Sequence[Hook]) -> int:
     """Send a request to a webhook that is named."""
-    [*others, name] = _named(known.target, {hook.full_name for hook in hooks})
+    declarations = {hook.full_name: hook.declaration for hook in hooks}
+    name, *others = _named(known.target, declarations)
     if others:
-        raise ValueError(f"{known.target!r} has several webhooks: {', '.join([*others, name])}")
-    declared = next(hook.declaration for hook in hooks if hook.full_name == name)
+        raise ValueError(f"{known.target!r} has several webhooks: {', '.join([name, *others])}")
+    declared = declarations[name]
     if "<" in declared.rule:
         raise ValueError(f"the path of {name}, {declared.rule}, has variables; pass its URL")
     url = f"{known.address.rstrip('/')}{declared.rule}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 _TEXT = (str, type(None))
@@ -11,43 +11,35 @@ _TEXT = (str, type(None))
 _FLAG = (bool, int, type(None))
 
 _OPTIONS: Mapping[str, tuple[tuple[type, ...], str]] = {
-    "admin_only": (_FLAG, "True"),
-    "catch_unprocessed": (_FLAG, "True"),
+    **dict.fromkeys(
+        ("admin_only", "catch_unprocessed", "flow_only", "hidden", "matchall", "threaded"), (_FLAG, "True")
+    ),
+    **dict.fromkeys(("historize", "prefixed", "unpack_args"), (_FLAG, "False")),
+    "aliases": ((tuple, list, set, frozenset), "('plus', 'sum')"),
     "flags": ((int,), "re.IGNORECASE"),
-    "flow_only": (_FLAG, "True"),
-    "hidden": (_FLAG, "True"),
-    "historize": (_FLAG, "False"),
-    "matchall": (_FLAG, "True"),
     "name": (_TEXT, "'add up'"),
     "pattern": ((str, re.Pattern), "r'^close #(\\d+)$'"),
-    "prefixed": (_FLAG, "False"),
     "re_cmd_name_help": (_TEXT, "'close #NUMBER'"),
+    "split_args_with": (_TEXT, "None"),
     "syntax": (_TEXT, "'[NAME]'"),
     "template": (_TEXT, "'status'"),
-    "threaded": (_FLAG, "True"),
-    "unpack_args": (_FLAG, "False"),
 }
 """The types of options, and an example."""
 
 
 def check_values(decorator: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Raise TypeError for an option with a value of another type."""
+    """Raise TypeError for an option with an invalid value."""
     for name, value in options.items():
-        if name == "aliases":
-            is_several = isinstance(value, Collection) and not isinstance(value, str)
-            if not is_several or not all(isinstance(alias, str) for alias in value):
-                example = f"({value!r},)" if isinstance(value, str) else "('plus', 'sum')"
-                raise _error(
-                    decorator, function, f"aliases must be a tuple of names, not {value!r}", f"aliases={example}"
-                )
-        elif name == "split_args_with":
-            if not (isinstance(value, _TEXT) or callable(value) or hasattr(value, "parse_args")):
-                reason = f"split_args_with must be a separator, None for whitespace, or a function, not {value!r}"
-                raise _error(decorator, function, reason, "split_args_with=None")
-        elif name in _OPTIONS:
-            types, example = _OPTIONS[name]
-            if not isinstance(value, types) or isinstance(getattr(value, "pattern", ""), bytes):
-                raise _error(decorator, function, f"invalid {name}: {value!r}", f"{name}={example}")
+        types, example = _OPTIONS[name]
+        valid = isinstance(value, types)
+        if name == "split_args_with":
+            valid = valid or callable(value) or hasattr(value, "parse_args")
+        elif name == "aliases":
+            valid = valid and all(isinstance(alias, str) for alias in value)
+        elif name == "pattern":
+            valid = valid and not isinstance(getattr(value, "pattern", ""), bytes)
+        if not valid:
+            raise _error(decorator, function, f"invalid {name}: {value!r}", f"{name}={example}")
 
 
 def applied(decorator: str, given: Sequence[Any], declare: Callable[[Any], Any], example: str = "") -> Any:
