@@ -56,10 +56,6 @@ class InstallError(Exception):
     """The requirements of a file can't be installed; str() is one line with the file and pip's last error."""
 
 
-class RequirementConflict(InstallError):
-    """An installed version doesn't fulfil a requirement; str() is one line with both."""
-
-
 class PackageDirectory:
     """The packages in a data directory for this version of Python. The methods block, so call them in threads.
 
@@ -110,7 +106,7 @@ class PackageDirectory:
     def install(self, requirements: RequirementFile) -> None:
         """Install the missing requirements.
 
-        Raises InstallError; RequirementConflict if an installed version would have to change.
+        Raises InstallError, also if an installed version would have to change.
         """
         with _lock:
             try:
@@ -152,7 +148,7 @@ class PackageDirectory:
     def _is_wanted(self, item: Mapping[str, Any], requirements: RequirementFile) -> bool:
         """Return whether an item of pip's plan isn't installed.
 
-        Raises RequirementConflict if it is, but is required from a URL.
+        Raises InstallError if it is, but is required from a URL.
         """
         name, version = item["metadata"]["name"], item["metadata"]["version"]
         is_errbot = normalized(name) == "errbot"
@@ -162,7 +158,7 @@ class PackageDirectory:
         if item["is_direct"]:
             url = item["download_info"]["url"]
             required = f"{name} {version} is required from {url}"
-            raise RequirementConflict(self.conflict(required, name, there, requirements.path))
+            raise InstallError(self.conflict(required, name, there, requirements.path))
         return False
 
     def _fetch(self, lines: list[str], work: Path, deadline: float) -> None:
@@ -188,7 +184,7 @@ class PackageDirectory:
         importlib.invalidate_caches()
 
     def _explained(self, requirements: RequirementFile, error: ProgramError) -> InstallError:
-        """Return a RequirementConflict if pip's error is about an installed version, else an InstallError."""
+        """Return an error that explains the one of pip, if that is about an installed version."""
         for name, there in _CONSTRAINT.findall(error.output):
             for dependent, wanted, required in _WANTED.findall(error.output):
                 if normalized(required) != normalized(name):
@@ -196,9 +192,9 @@ class PackageDirectory:
                 requires = f"{dependent} requires {wanted}" if dependent else f"{wanted} is required"
                 if name == "errbot":
                     provides = f"errklein provides errbot {there} ({requirements.path})"
-                    return RequirementConflict(f"{requires}, but {provides}")
+                    return InstallError(f"{requires}, but {provides}")
                 if installed_version(name) == there:
-                    return RequirementConflict(self.conflict(requires, name, there, requirements.path))
+                    return InstallError(self.conflict(requires, name, there, requirements.path))
         return InstallError(f"{requirements.path}: {error}")
 
     def _done(self) -> dict[str, str]:
