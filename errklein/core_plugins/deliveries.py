@@ -1,9 +1,10 @@
-"""The commands `!delivery list`, `show` and `replay`, and `!webhook show`, `pause` and `resume`."""
+"""The commands `!delivery list`, `show` and `replay`, `!webhook show`, `pause` and `resume`, and `!why`."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.core_plugins import CorePlugin, shown_lines
 from errklein.journal import DeliveryQueue, log_replay
 from errklein.ports import Journal, JournalError
+from errklein.running import TimedOut, result_within
 from errklein.text import code, fenced, plain, truncated
 from errklein.text.masking import masker
 from errklein.webhooks.deliveries import DeliveryQuery, StoredDelivery
@@ -33,12 +35,16 @@ T = TypeVar("T")
 _NONE = "No delivery matches."
 _LINE = 300
 _SHOWN = 2000
+_EXPLAINED = 1000
+_LONGEST_WRITE = 3.0
+"""The seconds that a reply waits for the disk."""
+
 _MOST_LINES = 100
 """The number of lines of a reply. More would hold the reactor for too long."""
 
 
 class Deliveries(CorePlugin):
-    """List, show and replay the deliveries of webhooks."""
+    """List, show, replay and explain the deliveries of webhooks."""
 
     @admin_by_default
     @botcmd(
@@ -149,18 +155,16 @@ class Deliveries(CorePlugin):
 
     async def _described(self, msg: Message, webhook: str) -> list[str]:
         """Return the lines about a webhook, which may be one of an inactive plugin."""
-        bot, journal, site = self._bot, self._journal, self.bot_config.PUBLIC_URL + self.bot_config.WEBHOOK_BASE_PATH
+        bot, site = self._bot, self.bot_config.PUBLIC_URL + self.bot_config.WEBHOOK_BASE_PATH
         lines = []
         for route in bot.web.routes.hooks():
             if route.hook.full_name == webhook:
                 methods = route.methods or route.hook.declaration.methods
                 lines += [listed(route.hook, site, methods, self._queue.paused), *options_given(route.hook)]
                 lines += [f"Requests go to {route.shadowed_by}, which has the same URL."] if route.shadowed_by else []
-        allowed = bot.disclosure.allowed(bot.backend, msg)
-        explainer = Explainer(journal, journal.outbox.find, bot.present, bot.now(), allowed)
-        lines += [line for answer in await explainer.answers(webhook) for line in answer.lines()]
+        lines += await self._explained(msg, webhook)
         day = day_of(webhook, bot.now())
-        lines += numbers_of(await journal.find(day), await journal.counted(day))
+        lines += numbers_of(await self._journal.find(day), await self._journal.counted(day))
         number = sum(count for (name, _), count in bot.web.counts.responses.items() if name == webhook)
         return [*lines, f"Responses since the start of the bot: {number}"]
 
@@ -193,6 +197,30 @@ class Deliveries(CorePlugin):
             await _read(self._queue.resume(webhook))
         return f"Resumed {plain(', '.join(webhooks))}."
 
+    @admin_by_default
+    @botcmd(syntax="ID | #ROOM | WEBHOOK | refused")
+    async def why(self, msg: Message, args: str) -> str:
+        """Explain why a delivery, its messages, a webhook or a room is as it is.
+
+        Usage: !why ID | #ROOM | WEBHOOK | refused
+
+        ID is that of a delivery. WEBHOOK is Plugin:method, Plugin or a path. With refused, the last request that was refused is
+        explained. A room of one of several networks is named as in libera:#ops.
+        """
+        explained = await _read(self._explained(msg, args.strip()))
+        try:
+            await result_within(self._bot.reactor, _LONGEST_WRITE, self._journal.check())
+        except (JournalError, TimedOut) as error:
+            reason = str(error) or "the disk does not respond"
+            explained.insert(0, f"Requests can't be recorded, and results and messages aren't stored: {reason}")
+        return "\n".join(shown_lines(explained, _EXPLAINED)[:_MOST_LINES])
+
+    async def _explained(self, msg: Message, subject: str) -> list[str]:
+        bot, journal = self._bot, self._journal
+        allowed = bot.disclosure.allowed(bot.backend, msg)
+        explainer = Explainer(journal, journal.outbox.find, bot.present, bot.now(), allowed)
+        return [line for answer in await explainer.answers(subject) for line in answer.lines()]
+
     @property
     def _journal(self) -> Journal:
         return self._bot.journal
@@ -211,10 +239,8 @@ class Deliveries(CorePlugin):
         """Return the webhooks among the known ones that are named: one by its name or path, or all of a plugin."""
         if len(words) != 1:
             raise CommandError("Name a webhook, as Plugin:method, or a plugin.")
-        try:
+        with _errors_in_replies():
             name = parse_webhook(words[0], self._hooks(), known)
-        except InvalidWords as error:
-            raise CommandError(f"{plain(truncated(str(error), 2 * _LINE))}.") from error
         return sorted(webhook for webhook in known if f"{webhook}:".startswith(f"{name}:")) or [name]
 
     def _hooks(self) -> dict[str, str]:
@@ -224,10 +250,8 @@ class Deliveries(CorePlugin):
         return self._checked(parse, words, await _read(self._journal.webhooks()))
 
     def _checked(self, parse: Callable[..., T], words: Sequence[str], webhooks: Iterable[str]) -> T:
-        try:
+        with _errors_in_replies():
             return parse(words, self._bot.now(), self._hooks(), webhooks)
-        except InvalidWords as error:
-            raise CommandError(f"{plain(truncated(str(error), 2 * _LINE))}.") from error
 
     def _disclosed(self, msg: Message, delivery: StoredDelivery) -> StoredDelivery:
         """Return the delivery without reasons, which may be texts of exceptions, unless only an administrator reads the reply."""
@@ -236,10 +260,18 @@ class Deliveries(CorePlugin):
 
 async def _read(result: Awaitable[T]) -> T:
     """Return the result of the journal. Raises CommandError with the error's text."""
-    try:
+    with _errors_in_replies():
         return await result
+
+
+@contextmanager
+def _errors_in_replies() -> Iterator[None]:
+    try:
+        yield
     except JournalError as error:
         raise CommandError(plain(str(error))) from error
+    except InvalidWords as error:
+        raise CommandError(f"{plain(truncated(str(error), 2 * _LINE))}.") from error
 
 
 def _split(args: str) -> list[str]:

@@ -17,7 +17,7 @@ from errklein.webhooks.options import unknown_hooks
 
 _CORE_PLUGINS = (
     "ACLs, Backup, ChatRoom, CommandNotFoundFilter, Deliveries, Flows, Health, Help, Plugins, TextCmds, Utils, "
-    "VersionChecker, Webserver, Why"
+    "VersionChecker, Webserver"
 )
 
 _SETTING = re.compile(r"config(?:\.|\[[\"']|,\s*[\"'])([A-Z][A-Z0-9_]*)\b")
