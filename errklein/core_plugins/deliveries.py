@@ -200,7 +200,7 @@ class Deliveries(CorePlugin):
     @admin_by_default
     @botcmd(syntax="ID | #ROOM | WEBHOOK | refused")
     async def why(self, msg: Message, args: str) -> str:
-        """Explain why a delivery, its messages, a webhook or a room is as it is.
+        """Explain the state of a delivery, webhook or room.
 
         Usage: !why ID | #ROOM | WEBHOOK | refused
 
