@@ -38,7 +38,7 @@ from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
 from errklein.running.context import request_id
-from errklein.text.masking import MASK, is_secret, masker
+from errklein.text.masking import masker
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -270,18 +270,7 @@ def masked_json(text: str) -> str:
 
     Masked as a whole, a text such as `token=` would take the quotes and fields after it along.
     """
-    return json.dumps(_masked_fields(json.loads(text)))
-
-
-def _masked_fields(value: Any, name: str = "") -> Any:
-    """Return a value of JSON with masked secrets. `name` is that of the field with the value."""
-    if isinstance(value, dict):
-        return {masker(key): _masked_fields(item, key) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_masked_fields(item, name) for item in value]
-    if isinstance(value, str):
-        return MASK if value and is_secret(name) else masker(value)
-    return value
+    return json.dumps(masker.values(json.loads(text)))
 
 
 _KEPT = frozenset({"log_failure", "log_level", "log_namespace", "log_source", "log_system", "log_time"})

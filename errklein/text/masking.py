@@ -302,14 +302,17 @@ class Masker:
             masked = _replaced(masked, left)
         return masked
 
-    def values(self, value: Any) -> Any:
-        """Return a text, or a mapping or sequence of texts, with the secrets in its keys and values masked."""
+    def values(self, value: Any, name: str = "") -> Any:
+        """Return a text, or a mapping or sequence of texts, with the secrets in its keys and values masked.
+
+        :param name: The name of the field that contains the value. A text, or a list of texts, under a secret name is a secret.
+        """
         if isinstance(value, str):
-            return self(value)
+            return MASK if value and is_secret(name) else self(value)
         if isinstance(value, Mapping):
-            return {self.values(key): self.values(item) for key, item in value.items()}
+            return {self.values(key): self.values(item, str(key)) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            return [self.values(item) for item in value]
+            return [self.values(item, name) for item in value]
         return value
 
     def _known(self, text: str) -> Iterator[Span]:

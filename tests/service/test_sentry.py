@@ -194,6 +194,19 @@ class SentTests(SentryCase):
         self.assertNotIn("hunter22", repr(event))
         self.assertIn(MASK, event["exception"]["values"][-1]["value"])
 
+    def test_fields_with_secret_names(self) -> None:
+        """The values of a record's fields with secret names are masked, though nobody knows them."""
+        self.begin()
+        record = {"gitlab_token": "hunter" + "22", "upload": {"X-Api-Token": ["hunter" + "22"]}, "project": "errklein"}
+        with sentry_sdk.new_scope() as scope:
+            for name, value in record.items():
+                scope.set_extra(name, value)
+            self.log.error("no login")
+        [event] = self.sent
+        self.assertEqual(event["extra"]["gitlab_token"], MASK)
+        self.assertEqual(event["extra"]["upload"], {"X-Api-Token": [MASK]})
+        self.assertEqual(event["extra"]["project"], "errklein")
+
     def test_transport_of_old(self) -> None:
         """SENTRY_TRANSPORT may be a class, or the pair of its name and its module."""
         module = ModuleType("transport_of_a_test")
