@@ -170,7 +170,9 @@ class IRCProtocol(RobustIRCClient):
         self.sendLine("CAP END")
 
     def irc_RPL_WELCOME(self, prefix: str, params: list[str]) -> None:
-        """Complete the registration with the nick in the welcome (001)."""
+        """Complete the registration with the nick in the welcome (001), which a server sends once."""
+        if self.signed_on_at is not None:
+            return
         if self.settings.sasl_password and not self._authenticated:
             self._refused(_NO_SASL)
             return

@@ -245,6 +245,15 @@ class LoginTests(PlayedTests):
             ["NICK errklein", "NICK errklein_", "NICK errklein__", "NICK errklein_"],
         )
 
+    def test_second_welcome(self) -> None:
+        """A second welcome has no effect: the bot keeps its nick and joins no room again."""
+        self.connecting(rooms=["#ops"])
+        self.server.welcome("errklein_")
+        self.server.take()
+        self.server.say(":irc.example 001 somebody :Welcome")
+        self.assertEqual(self.server.take(), [])
+        self.assertEqual(str(self.backend.bot_identifier), "errklein_")
+
     def test_nick_regained(self) -> None:
         """The bot requests its nick each minute, and at once when its holder leaves."""
         self.connecting(rooms=["#ops"])
