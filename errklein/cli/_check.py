@@ -161,7 +161,7 @@ def _plugins(bot: ErrbotBot, problems: Sequence[str], *, verbose: bool) -> Itera
         yield f"{plugin.name}: {state}"
         if plugin.instance is not None:
             described = describe(plugin.instance, bot.bot_config.BOT_PREFIX, bot.web.routes.configure)
-            yield from (f"    {line}" for line in described)
+            yield from (f"    {escape(line)}" for line in described)
     if hidden:
         yield f"and {_counted(hidden, 'core plugin')}, which -v shows"
 

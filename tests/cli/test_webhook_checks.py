@@ -126,3 +126,15 @@ class CheckTests(SynchronousTestCase):
         self.assertIn("\n\nShop: has a problem, see below\n", done.stdout)
         self.assertIn("    POST /order: order, in a thread (plain function), verified by github\n", done.stdout)
         self.assertTrue(done.stdout.endswith("Found 3 problems and no warnings.\n"), done.stdout)
+
+    def test_control_characters(self) -> None:
+        """Line ends and control characters in the pattern of a command are escaped."""
+        directory = Path(self.mktemp()).absolute()
+        source = (
+            "from errklein import BotPlugin, re_botcmd\nclass Shop(BotPlugin):\n"
+            "    @re_botcmd(pattern='a\\nb\\x1b', prefixed=False)\n    def order(self, msg, match): pass\n"
+        )
+        write_plugin(directory / "plugins", "Shop", source)
+        write_config(directory, {"BOT_EXTRA_PLUGIN_DIR": str(directory / "plugins")})
+        done = run(ERRKLEIN, "check", cwd=directory)
+        self.assertIn("    a\\nb\\x1b: order, in a thread (plain function)\n", done.stdout)
