@@ -10,8 +10,8 @@ from pathlib import Path
 from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.config import ConfigError
-from errklein.service import load_with_options
+from errklein.config import ConfigError, load_config
+from errklein.service import errors_end_program, load_with_options
 from errklein.service._data_directory import acting_as
 from errklein.service.startup_checks import check_current_directory, check_in_process
 from errklein.service.twistd_options import TwistdOptions
@@ -79,6 +79,17 @@ class CurrentDirectoryTests(SynchronousTestCase):
         self.assertFalse(TwistdOptions(directory=".", chroot="/srv").enters_current_directory())
         self.assertFalse(TwistdOptions(directory="/").enters_current_directory())
         self.assertFalse(TwistdOptions().enters_current_directory())
+
+
+class ErrorsTests(SynchronousTestCase):
+    """The errors that end the program."""
+
+    def test_secrets(self) -> None:
+        """An error about a setting doesn't show the password in its value."""
+        with self.assertRaises(SystemExit) as raised, errors_end_program():
+            load_config(None, {"BACKEND": "Null", "PUBLIC_URL": "https://bot:hunter2@bot.example.net/x"})
+        self.assertIn("errklein: PUBLIC_URL: expected", str(raised.exception))
+        self.assertNotIn("hunter2", str(raised.exception))
 
 
 class CheckInProcessTests(SynchronousTestCase):
