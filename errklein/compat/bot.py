@@ -115,7 +115,8 @@ class ErrbotBot(Bot):
         elif name == "process_template":
             instead = [(self.dispatcher.replies, name, value), (self.sending, name, value)]
         elif name == "send":
-            instead = [(self.sending, name, lambda to, *args: call(self.networks.of(to), to, *args))]
+            # errbot has no options such as `priority`.
+            instead = [(self.sending, name, lambda to, *args, **_: call(self.networks.of(to), to, *args))]
         elif name == "send_simple_reply":
             instead = [(self.dispatcher.replies, "simple_reply", call)]
         elif name == "warn_admins":

@@ -52,6 +52,10 @@ PLUGIN = """
             self.send_templated(msg.frm, "own", {"text": "there"})
 
         @botcmd
+        def urgent(self, msg, args):
+            self.send_templated(msg.frm, "own", {"text": "there"}, priority=True)
+
+        @botcmd
         def card(self, msg, args):
             self.send_card(to=msg.frm, title="title", body="body")
 
@@ -356,6 +360,7 @@ class ReplacedOnErrkleinTests(ContractTest):
     """What errbot can't do."""
 
     plugin = PLUGIN
+    files = ReplacedMethodTests.files
 
     def test_presence(self) -> None:
         """A replaced `callback_presence` gets the presence of people."""
@@ -366,6 +371,12 @@ class ReplacedOnErrkleinTests(ContractTest):
             self.testbot.push_presence(Presence(self.bot.build_identifier("bob"), ONLINE))
             self.until_quiet()
         self.assertEqual(str(calls[0][0].identifier), "bob")
+
+    def test_options(self) -> None:
+        """A replaced `send` gets only the arguments that it has on errbot."""
+        with wrapped(self.bot, "send") as calls:
+            self.replies("!urgent")
+        self.assertEqual([len(call) for call in calls], [4])
 
     def test_failure(self) -> None:
         """An error of a replaced method is logged, and the bot goes on."""
