@@ -39,7 +39,7 @@ CONFIGURATIONS = (
     IRC.replace("}", ", 'bind_address': 7}"),
     IRC + "IRC_ACL_PATTERN = '{nickname}'\n",
     IRC + "CHATROOM_PRESENCE = ('ops',)\n",
-    IRC + "CHATROOM_PRESENCE = (('#ops', 'open sesame'),)\n",
+    IRC + "CHATROOM_PRESENCE = (('#ops', 'two words'),)\n",
     "NETWORKS = {'libera': 'IRC'}\n",
     "BACKENDS = {'libera': {'BACKEND': 'Null'}}\n",
     "NETWORKS = {'libera': {'BOT_IDENTITY': {}}}\n",

@@ -15,6 +15,7 @@ from typing import Any
 from errklein.commands import InvalidValue, check_rule, check_rules
 from errklein.config._webhook_checks import base_path, methods, public_url, rate, trusted_proxies
 from errklein.config.notice_fallback import fallback
+from errklein.text.masking import masker
 from errklein.text.renamed import NEW_NAMES
 from errklein.webhooks.declaration import DEFAULT_METHODS
 from errklein.webhooks.option_checks import is_number
@@ -414,7 +415,7 @@ def _shown(name: str, value: Any) -> str:
     """Return the value for an error message; of one that may contain passwords, only its type."""
     if isinstance(value, (str, int, float, bytes, type(None))) and name not in CONFIDENTIAL:
         try:
-            return repr(value)
+            return masker.known(repr(value))
         except ValueError:
             return "a number with so many digits"
     return f"a {type(value).__name__}"

@@ -22,7 +22,6 @@ from errklein.service._data_directory import DataDirectory, DataDirectoryError, 
 from errklein.service.sentry import check_sentry
 from errklein.service.twistd_options import TwistdOptions
 from errklein.storage import StorageError
-from errklein.text.masking import masker
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -63,11 +62,11 @@ class Listening:
 
 @contextmanager
 def errors_end_program() -> Iterator[None]:
-    """Convert START_ERRORS raised in the context to SystemExit with the message, without secrets."""
+    """Convert START_ERRORS raised in the context to SystemExit with the message."""
     try:
         yield
     except START_ERRORS as error:
-        raise SystemExit(f"errklein: {masker.known(str(error))}") from None
+        raise SystemExit(f"errklein: {error}") from None
 
 
 def load_with_options(
