@@ -252,6 +252,11 @@ class NickPrefixedTests(RepliesTest):
         self.assertEqual(self.ask("!loud x", "#room"), ("#room", "@admin loud x"))
         self.assertEqual(self.ask("!loud x"), ("admin", "loud x"))
 
+    def test_simple_reply(self) -> None:
+        """So does what `send_simple_reply` sends to a room."""
+        self.assertEqual(self.ask("!simple", "#room"), ("#room", "@admin simply"))
+        self.assertEqual(self.ask("!simple private", "#room"), ("admin", "simply"))
+
     def test_send(self) -> None:
         """`send` with `groupchat_nick_reply=True` puts the nick before the text in a room."""
         self.assertEqual(self.ask("!to nick", "#room"), ("admin", "to the person"))
