@@ -272,8 +272,8 @@ class CodeTests(GlossaryCase):
         self.check(text for path in sorted((ROOT / "errklein").rglob("*.py")) for text in literals(path))
 
     def test_metrics_and_json(self) -> None:
-        """Names, labels and help of metrics, and the keys of deliveries in JSON, have no synonyms."""
-        for module in ("status/_metrics.py", "webhooks/exported.py"):
+        """Names, labels and help of metrics, and keys in JSON, have no synonyms."""
+        for module in ("status/_metrics.py", "status/_server.py", "webhooks/exported.py"):
             texts = literals(ROOT / "errklein" / module, whole=True)
             self.check((place, words(text)) for place, text in texts)
 
