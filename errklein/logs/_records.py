@@ -24,6 +24,7 @@ from errklein.logs._output import (
     shown,
 )
 from errklein.running.context import request_id
+from errklein.text.errors import error_text
 from errklein.text.masking import masker
 
 
@@ -42,6 +43,9 @@ def record_of(event: LogEvent) -> logging.LogRecord:
         record.created = float(event.get("log_time", time.time()))
         record.msecs = record.created % 1 * 1000
     for name, value in vars(record).items():
+        if isinstance(value, BaseException):
+            # Its text may have line ends.
+            value = error_text(value)
         if isinstance(value, str):
             setattr(record, name, escape(shown(value) if len(value) > LONGEST else value))
     record.msg, record.args, record.stack_info = escape(shown(formatEvent(event))), None, None

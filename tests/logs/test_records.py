@@ -89,6 +89,16 @@ class FormattedTests(SynchronousTestCase):
         self.assertTrue(any("ValueError" in line for line in lines))
         self.assertNotIn("\x1b", "".join(lines))
 
+    def test_forged_lines_in_exceptions(self) -> None:
+        """The text of an exception that a plugin gives as an extra field is escaped."""
+        out = io.StringIO()
+        formatted = FileLogObserver(out, FormattedByLogging(logging.Formatter("%(message)s: %(error)s")))
+        record = logging.makeLogRecord(
+            {"msg": "failed", "levelno": logging.ERROR, "error": ValueError("x\n2026 forged \x1b[31m")}
+        )
+        Bridge(formatted).emit(record)
+        self.assertEqual(out.getvalue(), "failed: x\\n2026 forged \\x1b[31m\n")
+
     def test_secrets_are_masked(self) -> None:
         """Secrets are masked in all fields of a record, and in the formatted exception."""
         masker.learn(self, "test", {"hunter2"})
