@@ -247,8 +247,9 @@ class RoomMembership:
 
     def kicked(self, nick: str, room: str, by: str, reason: str) -> None:
         """Handle a KICK by the mask `by`. The bot joins again after IRC_RECONNECT_ON_KICK seconds."""
+        was_joined = self.is_joined(room)
         self.parted(nick, room, by)
-        if not self.is_bot(nick):
+        if not was_joined or not self.is_bot(nick):
             return
         text, delay = f"{nick_of(by)} kicked the bot: {reason}", self._settings.rejoin_after_kick
         if delay is not None and self._rooms.is_wanted(room):

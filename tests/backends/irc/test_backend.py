@@ -489,6 +489,14 @@ class TroubleTests(PlayedTests):
         self.assertEqual(self.server.take(), [])
         self.assertEqual(self.listener.names()[-1], "left")
 
+    def test_kick_from_another_room(self) -> None:
+        """A KICK from a room that the bot isn't in has no effect, and isn't logged."""
+        lines = logged(self, "kicked the bot")
+        self.connecting(rooms=["#ops"])
+        self.server.welcome()
+        self.server.say(":eve!e@h KICK #other errklein :out")
+        self.assertEqual(lines, [])
+
     def test_who_threw_out(self) -> None:
         """The event of a kick has the person who kicked, or None for a server."""
         self.online(IRC_RECONNECT_ON_KICK=None)
