@@ -17,6 +17,7 @@ from errklein.journal._redaction import Redaction, redacted_head
 from errklein.journal._writing import UNVERIFIED_FULL
 from errklein.ports import JournalError
 from errklein.webhooks.deliveries import (
+    UNFINISHED,
     Attempt,
     DeliveryQuery,
     DeliveryState,
@@ -26,7 +27,6 @@ from errklein.webhooks.deliveries import (
     StoredRequest,
 )
 
-UNFINISHED = (DeliveryState.RECEIVED, DeliveryState.RUNNING, DeliveryState.RETRY)
 GIVEN_UP = (DeliveryState.DEAD, DeliveryState.FAILED)
 
 MAX_KEYS = 100_000

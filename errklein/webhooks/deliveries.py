@@ -32,6 +32,10 @@ class DeliveryState(StrEnum):
     REFUSED = "refused"
 
 
+UNFINISHED = (DeliveryState.RECEIVED, DeliveryState.RUNNING, DeliveryState.RETRY)
+"""The states of deliveries that wait or run."""
+
+
 class StoredRequest(NamedTuple):
     """A request from which a handler can be called again.
 

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from errklein.chat.outgoing import MOST_FOUND, PAUSED, MessageRecord, MessageState, Wait
-from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
+from errklein.webhooks.deliveries import UNFINISHED, DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, UnknownWebhook, parse_ids, parse_words
 from errklein.webhooks.exported import described, shown_time
-
-UNFINISHED = (DeliveryState.RECEIVED, DeliveryState.RUNNING, DeliveryState.RETRY)
 
 _ROOM_MARKS = ("#", "&", "+", "!")
 _MOST_LOST = 5
