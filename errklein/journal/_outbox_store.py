@@ -126,23 +126,29 @@ class SQLiteOutboxStore:
 
     def remove(self, ids: Sequence[int]) -> None:
         """See `OutboxStore.remove`."""
+        self._remove(ids)
+        self._write_soon()
+
+    def _remove(self, ids: Sequence[int]) -> None:
         for number in ids:
             if self._added.pop(number, None) is None:
                 self._removed[number] = 0
             self._sent.pop(number, None)
-        if self._removed:
-            self._write_lazily()
 
     def end(self, record: MessageRecord) -> None:
         """See `OutboxStore.end`."""
-        on_reactor_soon(self._reactor, self._end, record)
-
-    def _end(self, record: MessageRecord) -> None:
-        self.remove((record.id,))
+        self._remove((record.id,))
         if record.state is not MessageState.SENT or (record.delivery and len(self._ended) < MOST_RECORDS):
             self._ended[record.id] = record._replace(reason=bounded_reason(record.reason))
-            if len(self._ended) > MOST_UNSENT and (oldest := next(iter(self._ended), 0)):
-                self._ended.pop(oldest, None)
+            if len(self._ended) > MOST_UNSENT:
+                # A copy, since the thread that writes may take some meanwhile.
+                self._ended.pop(next(iter(list(self._ended)), 0), None)
+        on_reactor_soon(self._reactor, self._write_soon)
+
+    def _write_soon(self) -> None:
+        if self._removed:
+            self._write_lazily()
+        if self._ended:
             self._write_records_later(RECORD_DELAY)
 
     def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:

@@ -56,8 +56,8 @@ class RemovalWhileWriting(SQLiteJournal):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        store, remove = self.outbox, self.outbox.remove
-        store.remove = lambda ids: remove([each for each in ids if each not in store._writing])  # type: ignore[method-assign]
+        store, remove = self.outbox, self.outbox._remove
+        store._remove = lambda ids: remove([each for each in ids if each not in store._writing])  # type: ignore[method-assign]
 
 
 class EarlyFlush(SQLiteJournal):
