@@ -162,12 +162,14 @@ class Webserver(CorePlugin):
     async def webhook_test(self, msg: Message, args: str) -> str:
         """Send a test POST request to a webhook.
 
-        Usage: !webhook test URL [CONTENT]
+        Usage: !webhook test URL|WEBHOOK [CONTENT]
 
-        Content that is JSON is sent as application/json, FIELD=JSON as a form, and anything else as text/plain.
+        WEBHOOK is Plugin:method. Content that is JSON is sent as application/json, FIELD=JSON as a form, and anything else as
+        text/plain.
         """
         url, _, content = args.lstrip().partition(" ")
-        url = "/" + url.lstrip("/")
+        rules = {route.hook.full_name: route.rule for route in self._bot.web.routes.hooks()}
+        url = "/" + rules.get(url, url).lstrip("/")
         content_type = _guess_content_type(content)
         body = content.encode("utf-8", "surrogateescape")
         try:

@@ -361,6 +361,12 @@ class WebhookTestTests(PluginTestCase):
         ):
             self.assertIn(part, report)
 
+    def test_name(self) -> None:
+        """A webhook may be named instead of its URL."""
+        report = self.command("!webhook test Mirror:mirror hello")
+        self.assertIn("URL: /mirror", report)
+        self.assertIn("text/plain hello", report)
+
     def test_content_type(self) -> None:
         """The content type is JSON, a form that contains JSON, or text, by errbot's rules."""
         for content, kind in (
