@@ -1,0 +1,39 @@
+"""The plugin of mistakes.py."""
+
+from errklein import BotPlugin, arg_botcmd, botcmd, webhook
+from errklein.verify import github
+
+
+class Builds(BotPlugin):
+    """Reports builds."""
+
+    @arg_botcmd("project")
+    @arg_botcmd("--number", type=int, default=1)
+    def build(self, msg, project, number):
+        """Show a build."""
+        return f"{project} {number}"
+
+    @botcmd
+    def deploy(self, msg, args):
+        """Deploy a build."""
+        return "deployed"
+
+    @webhook("/builds/<project>", methods=["POST"])  # report
+    def report(self, payload, project):
+        """Record a build."""
+        return {"recorded": project}
+
+    @webhook("/form", form_param="payload", methods=["POST"])
+    def form(self, payload):
+        """Record a build of a form."""
+        return "recorded"
+
+    @webhook("/signed", methods=["POST"], verify=github(secret="env:GH_SECRET"))
+    def signed(self, payload):
+        """Record a build of GitHub."""
+        return "recorded"
+
+    @webhook("/numbers/<int:number>", methods=["POST"])
+    def numbered(self, payload, number):
+        """Record a numbered build."""
+        return "recorded"
