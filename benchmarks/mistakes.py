@@ -18,25 +18,34 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from errklein.cli import main as errklein
+from errklein.running.reactors import install_asyncio_reactor
 from errklein.testing import TestBot
 
 HERE = Path(__file__).resolve().parent
+MESSAGE = re.compile(r"^(?:problem|warning|errklein): .*(?:\n +.*)*", re.MULTILINE)
+"""A message of the check."""
 CONTEXT = multiprocessing.get_context("fork")
 LIMIT = 90
 """The least number of mistakes that must be solved."""
+SIMILAR = 0.6
+"""The least similarity of texts that are alike; of others, the first is taken."""
 ROUNDS = 3
 """The number of corrections of a mistake, since a corrected input may have another error."""
-CONFIG = "BACKEND = 'Test'\nBOT_ADMINS = ('@admin',)\nBOT_EXTRA_PLUGIN_DIR = '{dir}/plugins'\nBOT_DATA_DIR = '{dir}/data'\n"
+CONFIG = (
+    "BACKEND = 'Test'\nBOT_ADMINS = ('@admin',)\nBOT_EXTRA_PLUGIN_DIR = '{dir}/plugins'\nBOT_DATA_DIR = '{dir}/data'\n"
+)
 
 
 def call(*arguments: str) -> tuple[int, str]:
@@ -79,6 +88,11 @@ class Mistake:
         """Return whether the accepted input means what was intended."""
         return True
 
+    def outcome(self) -> tuple[str, bool]:
+        """Return the error message, and whether the input is accepted and intended."""
+        message = self.run()
+        return message, not message and self.is_intended()
+
 
 class Setting(Mistake):
     """Lines of config.py."""
@@ -88,15 +102,20 @@ class Setting(Mistake):
         self.text = line
 
     def run(self) -> str:
+        """Return the error message."""
         config = self.directory / "config.py"
         config.write_text(CONFIG.format(dir=self.directory) + self.text + "\n", encoding="utf-8")
         status, printed = call("check", "--strict", "--config", str(config))
-        return printed[max(printed.find("\nproblem"), 0):] if status else ""
+        return "\n".join(MESSAGE.findall(printed)) if status else ""
 
     def is_intended(self) -> bool:
+        """Return whether the condition holds."""
         names: dict[str, Any] = {}
         exec(CONFIG.format(dir=self.directory) + self.text, names)
-        return bool(eval(self.given[1], names))
+        try:
+            return bool(eval(self.given[1], names))
+        except (NameError, KeyError, TypeError):
+            return False
 
 
 class PluginFile(Mistake):
@@ -111,12 +130,14 @@ class PluginFile(Mistake):
         self.text = text.replace(right, wrong, 1)
 
     def run(self) -> str:
+        """Return the error message."""
         self.file.write_text(self.text, encoding="utf-8")
         status, printed = call("check", "--strict", "--config", str(self.directory / "config.py"))
         self.printed = printed
-        return printed[max(printed.find("\nproblem"), 0):] if status else ""
+        return "\n".join(MESSAGE.findall(printed)) if status else ""
 
     def is_intended(self) -> bool:
+        """Return whether the condition holds."""
         return self.given[1] in self.printed
 
 
@@ -128,10 +149,12 @@ class CommandLine(Mistake):
         self.text = shlex.join(arguments)
 
     def run(self) -> str:
+        """Return the error message."""
         status, printed = call(*shlex.split(self.text))
         return printed if status else ""
 
     def is_intended(self) -> bool:
+        """Return whether the condition holds."""
         return shlex.split(self.text)[: len(self.given[0])] == self.given[0]
 
 
@@ -143,6 +166,7 @@ class Chat(Mistake):
         self.text = text
 
     def run(self) -> str:
+        """Return the error message."""
         bot = TestBot(plugin_dirs=[self.directory / "plugins"])
         bot.start()
         try:
@@ -161,6 +185,7 @@ class Request(Mistake):
         self.text = "\n".join([f"{method} {url}", *(": ".join(header) for header in headers.items()), "", body])
 
     def run(self) -> str:
+        """Return the error message."""
         head, _, body = self.text.partition("\n\n")
         (first, *lines) = head.split("\n")
         method, url = first.split(" ", 1)
@@ -171,10 +196,15 @@ class Request(Mistake):
             responses: list[Any] = []
             bot.request(method, url, data=body, headers=headers).addCallback(responses.append)
             (response,) = responses
-            why = bot.say("!why refused")[0] if response.status == 401 else ""
+            explanation = bot.explanation()
+            refused = bot.say("!why refused") if response.status == 401 else []
         finally:
             bot.stop()
-        return "" if response.status == 200 else f"{response.text}\n{why}"
+        return (
+            ""
+            if response.status == 200 and "recorded" in response.text
+            else "\n".join([response.text, explanation, *refused])
+        )
 
 
 KINDS: dict[str, Callable[..., Mistake]] = {
@@ -188,32 +218,252 @@ KINDS: dict[str, Callable[..., Mistake]] = {
 
 
 def prepare(directory: Path) -> None:
+    """Write config.py with a plugin, and a data directory with a value and an empty journal."""
     shutil.copytree(HERE / "plugins_for_mistakes", directory / "plugins")
     (directory / "config.py").write_text(CONFIG.format(dir=directory), encoding="utf-8")
     (directory / "payload.json").write_text("{}", encoding="utf-8")
     for name, mode in (("secret", 0o600), ("open_secret", 0o666)):
         (directory / name).write_text("abc", encoding="utf-8")
         (directory / name).chmod(mode)
+    command = (sys.executable, "-m", "errklein")
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    for arguments, given in (("run", "--network", "Text"), ""), (("storage", "set", "Builds"), "{'number': 1}"):
+        subprocess.run(
+            [*command, *arguments],
+            cwd=directory,
+            env=environment,
+            input=given,
+            text=True,
+            capture_output=True,
+            check=True,
+        )
 
 
 def fill(value: Any, directory: Path) -> Any:
+    """Replace {dir} in the texts of a mistake."""
     if isinstance(value, str):
         return value.replace("{dir}", str(directory))
     return [fill(part, directory) for part in value] if isinstance(value, list) else value
 
-if __name__ == "__main__":
-    import time
-    os.environ["GH_SECRET"] = "abc"
-    for kind, table in tomllib.loads((HERE / "mistakes.toml").read_text()).items():
+
+LITERAL = r"""'[^']*'|"[^"]*"|\{.*?\}+|\b[\w.]+\.[A-Z]+\b|\b\d+(?:\.\d+)?\b|\bTrue\b|\bFalse\b"""
+"""A value in a message."""
+WORD = r"[\w.:/<>!@#-]*[\w/>]"
+"""A name in a message or in an input."""
+
+
+def similarity(one: str, other: str) -> float:
+    """Return how similar two texts are, from 0 to 1."""
+    return SequenceMatcher(None, one.lower().strip("'\""), other.lower().strip("'\"")).ratio()
+
+
+def replaced(text: str, wrong: str, right: str) -> str:
+    """Replace whole words."""
+    return re.sub(rf"(?<![\w-]){re.escape(wrong)}(?![\w-])", lambda _: right, text)
+
+
+def set_value(text: str, name: str, value: str) -> str:
+    """Replace the value of a setting, or of a key of a dict on one line."""
+    return re.sub(
+        rf"""(?m)(^{name} = ).*|(['"]{name}['"]: )('[^']*'|\(.*?\)|\[.*?\]|[^,}}]+)""",
+        lambda m: f"{m[1] or m[2]}{value}",
+        text,
+    )
+
+
+def suggestion(text: str, message: str) -> Iterator[str]:
+    """Replace the word that is most similar to the one after "did you mean"; both are in the message."""
+    if found := re.search(r"did you mean:? (.*?)\?", message, re.IGNORECASE):
+        rights = re.findall(r"'([^']+)'|\"([^\"]+)\"|(![^!]+?)(?= or |$)|([^\s'\"]+)", found[1])
+        names = [name for groups in rights for name in groups if name and name not in ("or", "Otherwise")]
+        words = [word for word in re.findall(WORD, text) + re.findall(r"\w+", text) if word.lstrip("!") in message]
+        words = [word for word in words if word not in names]
+        pairs = [(similarity(name, word), name, word) for name in names for word in words]
+        for _, name, word in sorted(pairs, reverse=True)[:2]:
+            if name.startswith("!"):
+                # A command of several words, before its arguments.
+                yield " ".join([name, *text.split()[len(name.split()) :]])
+            yield replaced(text, word, name)
+
+
+def new_name(text: str, message: str) -> Iterator[str]:
+    """Replace an old name."""
+    if found := re.search(rf"'?({WORD})'?[:;] the new name (?:[\w ]+ )?is '?([^'.;(]+)", message):
+        yield replaced(text, found[1], found[2].strip())
+
+
+def expectation(text: str, message: str) -> Iterator[str]:
+    """Replace a value that is not the expected one by the most similar or the first of the expected ones, or an example."""
+    found = re.search(rf"expected (.*?),? (?:and )?not ({LITERAL})", message)
+    if not found:
+        return
+    expected, wrong = found[1], found[2]
+    values = re.findall(LITERAL, expected)
+    if listed := re.search("(?:one of|among)(.*)", expected):
+        values += [f"'{word}'" for word in re.findall(WORD, listed[1])]
+    if "more than " in expected:
+        values = [str(int(value) + 1) for value in values]
+    if expected.startswith("a string"):
+        values.append(f"'{wrong}'")
+    for value in sorted(values, key=lambda value: -max(similarity(value, wrong), SIMILAR))[:2]:
+        yield replaced(text, wrong, value) if wrong in text else replaced(text, wrong.strip("'"), value.strip("'"))
+
+
+def example(text: str, message: str) -> Iterator[str]:
+    """Replace a value that the message doesn't repeat, or a wrong word in quotes, by the example."""
+    if found := re.search(r"\b(?:such as|as|examples are) (\{.*\}+|'[^']+'|[^\s,;()]+)", message):
+        right = found[1]
+        if wrong := re.search(r"(?:(?:invalid|unknown) [\w ]+:?|\w+ is) '([^']+)'", message):
+            yield replaced(text, wrong[1], right.strip("'"))
+        for name in dict.fromkeys(re.findall(r"\b([a-z_]+|[A-Z_]+)['`: ]", message)):
+            yield set_value(text, name, right if right[0] in "'{" else f"'{right}'")
+        if right.startswith("!"):
+            yield re.search(r"such as (.*?)[.;\n]?$", message, re.MULTILINE)[1]
+
+
+def key_and_value(text: str, message: str) -> Iterator[str]:
+    """Set or add a key: "expected KEY = VALUE" in an INI file or "expected KEY=VALUE" in a dict."""
+    section = re.search(r"\[(\w+)\]", message)
+    if section and (found := re.search(r".*\b(\w+) = ([\w.]+)", message)):
+        yield re.sub(rf"(?m)^{found[1]} = .*", f"{found[1]} = {found[2]}", text)
+        yield text.replace(section[0], f"{section[0]}\n{found[1]} = {found[2]}", 1)
+    if found := re.search(rf"(?:expected|such as) '?(\w+)'?(?:=|: )({LITERAL})", message):
+        yield text.replace("}}", f", '{found[1]}': {found[2]}}}}}", 1)
+    if found := re.search(r"expected (?:[\w ]+ )?(--[\w-]+ \S+?)[,;\s]", message):
+        yield f"{text} {found[1]}"
+
+
+def line_before(text: str, message: str) -> Iterator[str]:
+    """Insert a line: "line N …; expected … such as X", or "Add `X` at the top"."""
+    if found := re.search(r"line (\d+) precedes .* such as (\S+?),", message):
+        lines = text.split("\n")
+        lines.insert(int(found[1]) - 1, found[2])
+        yield "\n".join(lines)
+    if found := re.search("Add `(.*)` at the top", message):
+        yield f"{found[1]}\n{text}"
+
+
+def choice(text: str, message: str) -> Iterator[str]:
+    """Take one of a list: "allowed: A, B" instead of the word before, or "expected one of A, B" where a word is missing."""
+    if found := re.search(rf"({WORD}) is not allowed.*allowed: ([\w, ]+)", message):
+        for value in found[2].split(", "):
+            yield replaced(text, found[1], value)
+    if found := re.search(rf"expected one of ({WORD}(?:, {WORD})*)", message):
+        for value in found[1].split(", "):
+            wrong = re.search(r"unknown \w+ '([^']+)'", message)
+            yield replaced(text, wrong[1], value) if wrong else f"{text} {value}"
+
+
+def removal(text: str, message: str) -> Iterator[str]:
+    """Remove the line of something that isn't supported."""
+    if found := re.search(r"([\w-]+) '(.*?)' is not supported", message):
+        yield "\n".join(line for line in text.split("\n") if not line.startswith(f"{found[1]}: {found[2]}"))
+
+
+def usage(text: str, message: str) -> Iterator[str]:
+    """Correct an argument by argparse's messages, which the usage follows."""
+    if found := re.search(r"required: (\w+)", message):
+        yield f"{text} {found[1]}"
+    if found := re.search(r"unrecognized arguments: (--\w+)", message):
+        for option in re.findall(r"\[(--\w+)", message):
+            yield replaced(text, found[1], option)
+    if found := re.search("invalid int value: '(.*?)'", message):
+        yield replaced(text, found[1], "1")
+
+
+def difference(text: str, message: str) -> Iterator[str]:
+    """Replace what there is by what should be: "must be … X …; it is Y", "has no X; it has Y"."""
+    if found := re.search(r"must be [^(;]*\((\S+).*; it is '(.*?)'", message):
+        yield replaced(text, found[2], found[1])
+    if found := re.search(r"has no \w+ '(.*?)'; it has '(.*?)'(?:$|\"|,)", message):
+        yield text.replace(found[2].replace('\\"', '"'), found[1])
+
+
+def action(text: str, message: str) -> Iterator[str]:
+    """Run a command, write a file or set a variable of the environment, and try the same input again."""
+    if found := re.search(r"(?:run|with|by) [`']?((?:chmod|mkdir) [^`'\n;]+)", message):
+        subprocess.run(shlex.split(found[1]), check=True)
+        yield text
+    if found := re.search(r"write the secret to (\S+)", message):
+        Path(found[1]).write_text("abc", encoding="utf-8")
+        Path(found[1]).chmod(0o600)
+        yield text
+    if found := re.search(r"set (?:the (?:environment )?variable )?([A-Z_]+)", message):
+        os.environ[found[1]] = "abc"
+        yield text
+
+
+RULES = (
+    new_name,
+    suggestion,
+    expectation,
+    key_and_value,
+    line_before,
+    action,
+    choice,
+    usage,
+    difference,
+    removal,
+    example,
+)
+
+
+def solve(mistake: Mistake, message: str, rounds: int = ROUNDS) -> bool:
+    """Correct the input by the message until it is accepted and intended."""
+    wrong = mistake.text
+    tried = {wrong}
+    for rule in RULES:
+        for text in rule(wrong, message):
+            if text in tried and rule is not action:
+                continue
+            tried.add(text)
+            mistake.text = text
+            further, intended = forked(mistake.outcome)
+            if intended or (further and further != message and rounds > 1 and solve(mistake, further, rounds - 1)):
+                return True
+    mistake.text = wrong
+    return False
+
+
+def main() -> None:
+    """Count the mistakes that are solved, and print the others with their messages."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--verbose", action="store_true", help="print the solved ones, too")
+    parser.add_argument("--only", choices=tuple(KINDS))
+    options = parser.parse_args()
+    # The forks needn't import these again.
+    install_asyncio_reactor()
+    import errklein.cli._check
+    import errklein.compat.bot  # noqa: F401
+
+    total = solved = 0
+    template = Path(tempfile.mkdtemp(prefix="mistakes-"))
+    prepare(template)
+    for kind, table in tomllib.loads((HERE / "mistakes.toml").read_text(encoding="utf-8")).items():
         for given in table["mistakes"]:
-            with tempfile.TemporaryDirectory() as name:
-                d = Path(name)
-                prepare(d)
-                os.chdir(d)
-                m = KINDS[kind](d, *fill(given, d))
-                t=time.time()
-                try:
-                    r = forked(m.run)
-                except Exception as e:
-                    r = f"!!!!!!!!!!!! {e!r}"
-                print("##", kind, repr(m.text[:150] if kind != "plugins" else given[1:3]), round(time.time()-t,2), "\n      ", r.replace(str(d), "DIR"), flush=True)
+            if options.only not in (None, kind):
+                continue
+            with tempfile.TemporaryDirectory(prefix="mistakes-") as name, mock.patch.dict(os.environ, GH_SECRET="abc"):
+                directory = Path(name, "bot")
+                shutil.copytree(template, directory)
+                (directory / "config.py").write_text(CONFIG.format(dir=directory), encoding="utf-8")
+                os.chdir(directory)
+                mistake = KINDS[kind](directory, *fill(given, directory))
+                message, _ = forked(mistake.outcome)
+                is_solved = bool(message) and solve(mistake, message)
+                total += 1
+                solved += is_solved
+                if options.verbose or not is_solved:
+                    print(f"{'solved' if is_solved else 'not solved'}: {given}\n    {message.strip() or 'not noticed'}")
+                    if is_solved and kind != "plugins":
+                        print(f"    corrected: {mistake.text}")
+                os.chdir("/")
+    shutil.rmtree(template)
+    print(f"{solved} of {total} mistakes are solved by their messages")
+    if options.check and solved < LIMIT:
+        sys.exit(f"fewer than {LIMIT} are solved")
+
+
+if __name__ == "__main__":
+    main()

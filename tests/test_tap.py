@@ -167,7 +167,10 @@ class CommandLineTests(SynchronousTestCase):
         """A log file in a missing directory is an error that names the setting."""
         self.config("BACKEND = 'Null'\nBOT_LOG_FILE = '/no/where/bot.log'\n")
         line = self.refusal("-n", "errklein")
-        self.assertIn("BOT_LOG_FILE: /no/where/bot.log can't be created, since /no/where isn't a directory", line)
+        self.assertIn(
+            "BOT_LOG_FILE: /no/where/bot.log can't be created, since /no/where isn't a directory; create it with `mkdir -p /no/where`",
+            line,
+        )
         self.assertIn("--logfile: /no/log", self.refusal("-n", "-l", "/no/log", "errklein"))
 
     def test_log_file_that_is_a_link(self) -> None:

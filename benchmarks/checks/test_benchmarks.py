@@ -61,6 +61,17 @@ class JournalTests(SynchronousTestCase):
             self.assertIn(text, ended.stdout, ended.stderr)
 
 
+class MistakesTests(SynchronousTestCase):
+    """Mistakes that are corrected by their error messages."""
+
+    timeout = 300
+
+    def test_messages_lead_to_the_remedy(self) -> None:
+        """At least 90 of 100 mistakes are corrected by what the message says."""
+        ended = run([sys.executable, str(ROOT / "benchmarks" / "mistakes.py")], "--check", cwd=Path.cwd(), timeout=300)
+        self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
+
+
 class FuzzingTests(SynchronousTestCase):
     """Generated requests to a bot."""
 

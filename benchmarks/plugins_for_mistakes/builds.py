@@ -1,5 +1,7 @@
 """The plugin of mistakes.py."""
 
+from typing import Any
+
 from errklein import BotPlugin, arg_botcmd, botcmd, webhook
 from errklein.verify import github
 
@@ -9,31 +11,31 @@ class Builds(BotPlugin):
 
     @arg_botcmd("project")
     @arg_botcmd("--number", type=int, default=1)
-    def build(self, msg, project, number):
+    def build(self, msg, project, number) -> str:
         """Show a build."""
         return f"{project} {number}"
 
     @botcmd
-    def deploy(self, msg, args):
+    def deploy(self, msg, args) -> str:
         """Deploy a build."""
         return "deployed"
 
     @webhook("/builds/<project>", methods=["POST"])  # report
-    def report(self, payload, project):
+    def report(self, payload: Any, project: Any) -> Any:
         """Record a build."""
         return {"recorded": project}
 
     @webhook("/form", form_param="payload", methods=["POST"])
-    def form(self, payload):
+    def form(self, payload) -> str:
         """Record a build of a form."""
         return "recorded"
 
     @webhook("/signed", methods=["POST"], verify=github(secret="env:GH_SECRET"))
-    def signed(self, payload):
+    def signed(self, payload) -> str:
         """Record a build of GitHub."""
         return "recorded"
 
     @webhook("/numbers/<int:number>", methods=["POST"])
-    def numbered(self, payload, number):
+    def numbered(self, payload, number) -> str:
         """Record a numbered build."""
         return "recorded"

@@ -35,14 +35,14 @@ class Parser(argparse.ArgumentParser):
         help_command = self.help_command or f"{self.prog} --help"
         if found := re.match(r"argument (COMMAND|ACTION): invalid choice: '(.*?)'", message):
             kind = found[1].lower()
-            meant = renamed(found[2]) or did_you_mean(found[2], self._choices()) or "."
+            meant = renamed(found[2]) or did_you_mean(found[2], self._choices()) or self._expected() + "."
             return f"unknown {kind} {found[2]!r}{meant} '{help_command}' lists the {kind}s."
         if found := re.match("unrecognized arguments: (.*)", message):
             return unexpected(found[1].split(" ")[0], self._options(), help_command, self.options_elsewhere)
         if found := re.match(r"the following arguments are required: (COMMAND|ACTION)$", message):
             kind = found[1].lower()
             hint = "'errklein init bot' creates a bot in the folder bot, and " if kind == "command" else ""
-            return f"the {kind} is missing; {hint}'{help_command}' lists the {kind}s"
+            return f"the {kind} is missing{self._expected() if kind == 'action' else ''}; {hint}'{help_command}' lists the {kind}s"
         if found := re.match("the following arguments are required: (.*)", message):
             usage = " ".join(self.format_usage().split()).removeprefix("usage: ")
             return f"the argument {found[1]} is missing; usage: {usage}"
@@ -50,6 +50,9 @@ class Parser(argparse.ArgumentParser):
             option = max(found[1].split("/"), key=len)
             return f"the value of {option} is missing; '{help_command}' describes it"
         return f"{message}; '{help_command}' shows the arguments"
+
+    def _expected(self) -> str:
+        return f"; expected one of {', '.join(self._choices())}"
 
     def _choices(self) -> list[str]:
         return [name for action in self._actions if isinstance(action.choices, dict) for name in action.choices]

@@ -34,7 +34,7 @@ def sign(known: argparse.Namespace, now: float) -> int:
         secret = read_secret(scheme.secrets[0]) if scheme.signer and scheme.secrets else b""
         headers += scheme.sign(Received("POST", known.url, headers, body, "", now), secret)
     except ValueError as error:
-        known.parser.error(str(error))
+        known.parser.error(str(error).replace("'secret': 'env:NAME'", "--secret env:NAME"))
     except SecretError as error:
         raise SystemExit(f"errklein: {error}") from None
     texts = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]

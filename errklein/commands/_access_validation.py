@@ -45,7 +45,9 @@ def check_rule(rule: Any, where: str = "") -> Any:
     `where` is appended to the invalid part in the error.
     """
     if not isinstance(rule, Mapping):
-        raise InvalidValue("a dict", f"a {type(rule).__name__}" + where.replace(" of ", " as ", 1))
+        raise InvalidValue(
+            "a dict such as {'allowusers': ('alice',)}", f"a {type(rule).__name__}" + where.replace(" of ", " as ", 1)
+        )
     for key, value in rule.items():
         if key not in (*PATTERN_KEYS, *FLAG_KEYS):
             raise InvalidValue(f"one of the keys {', '.join(sorted((*PATTERN_KEYS, *FLAG_KEYS)))}", f"{key!r}{where}")

@@ -11,6 +11,7 @@ from errklein.config._settings import ConfigError
 from errklein.text.errors import error_text
 from errklein.text.remedies import remedy_line
 from errklein.text.source_excerpt import source_excerpt
+from errklein.text.suggestions import did_you_mean_path
 
 
 def run_config(path: Path) -> ModuleType:
@@ -22,7 +23,7 @@ def run_config(path: Path) -> ModuleType:
         source = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(
-            f"no configuration file at {path}; create one with `errklein init {path.parent}`, or name another "
+            f"no configuration file at {path}{did_you_mean_path(path) or ';'} create one with `errklein init {path.parent}`, or name another "
             "with --config"
         ) from None
     except OSError as error:

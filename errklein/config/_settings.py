@@ -17,6 +17,7 @@ from errklein.config._webhook_checks import base_path, methods, public_url, rate
 from errklein.config.notice_fallback import fallback
 from errklein.text.masking import masker
 from errklein.text.renamed import NEW_NAMES
+from errklein.text.suggestions import did_you_mean_path
 from errklein.webhooks.declaration import DEFAULT_METHODS
 from errklein.webhooks.option_checks import is_number
 from errklein.webhooks.options import HookOptionsError, hook_options
@@ -209,7 +210,7 @@ def _directories(value: Any) -> Any:
     for path in paths:
         if not Path(path).is_dir():
             above = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
-            raise InvalidValue("an existing directory", f"{path!r}{above}")
+            raise InvalidValue("an existing directory", f"{path!r}{above}{did_you_mean_path(Path(path))}")
     return paths
 
 
@@ -217,7 +218,9 @@ def _level(value: Any) -> Any:
     if isinstance(value, str):
         value = logging.getLevelNamesMapping().get(value.upper())
     if not is_number(value, int):
-        raise InvalidValue("a level of the logging module, such as logging.INFO")
+        raise InvalidValue(
+            "a level of the logging module: 'DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', or a number"
+        )
     return value
 
 

@@ -36,6 +36,7 @@ from errklein.ports import Storage
 from errklein.running import TimedOut, result_within
 from errklein.running.context import handled_network
 from errklein.text.masking import masker, secrets_in
+from errklein.text.suggestions import most_similar
 
 if TYPE_CHECKING:
     from errklein.web import Routes
@@ -156,7 +157,9 @@ class PluginManager(StoreMixin):
         """Return the plugin of that name. Raises UnknownPlugin, whose text lists all names."""
         if name not in self._plugins:
             names = "\n".join(f"- {plugin.name}" for plugin in self.found)
-            raise UnknownPlugin(f"{name} isn't a valid plugin name. The current plugins are:\n{names}")
+            similar = most_similar(name, self._plugins)
+            meant = f"\nDid you mean {similar}?" if similar else ""
+            raise UnknownPlugin(f"{name} isn't a valid plugin name. The current plugins are:\n{names}{meant}")
         return self._plugins[name]
 
     def instance(self, name: str) -> BotPlugin:

@@ -118,6 +118,8 @@ def _parse(path: Path, text: str) -> ConfigParser:
             DuplicateSectionError: "repeats a section",
             DuplicateOptionError: "repeats a key",
         }[type(error)]
+        if isinstance(error, MissingSectionHeaderError) and (line := error.line.strip()).startswith("["):
+            raise PlugError(path, f"line {error.lineno} has no ']'", f"'{line}]', not '{line}'") from error
         raise PlugError(path, f"line {error.lineno} {what}", "sections such as [Core], each with keys, once") from error
     except ParsingError as error:
         line = error.errors[0][0]
@@ -128,7 +130,7 @@ def _parse(path: Path, text: str) -> ConfigParser:
 def _required(parser: ConfigParser, path: Path, key: str, meaning: str) -> str:
     value = parser.get("Core", key, fallback="")
     if not value:
-        raise PlugError(path, f"[Core] has no {key}", f"{key} = {meaning}")
+        raise PlugError(path, f"[Core] has no {key}", f"{key} = {meaning}, such as {key} = {path.stem}")
     if not value.isprintable():
         raise PlugError(path, f"[Core] {key} is {value!r}", f"one line: {meaning}")
     return value
@@ -161,8 +163,11 @@ def _check_module(plug: PlugFile) -> None:
     if plug.module != Path(plug.module).name or "\\" in plug.module:
         outside = f"[Core] Module is {plug.module!r}, outside of the directory"
         raise PlugError(plug.path, outside, "the name of a file beside it")
-    if "." in plug.module:
-        raise PlugError(plug.path, f"[Core] Module is {plug.module!r}", "a name without dots, and without .py")
+    name = plug.module.partition(".")[0]
+    if name != plug.module:
+        raise PlugError(
+            plug.path, f"[Core] Module is {plug.module!r}", f"a name without dots, and without .py, such as {name!r}"
+        )
     # os.path, since Path.is_file() raises OSError for names that are too long or directories that aren't accessible.
     if not os.path.isfile(plug.module_path):  # noqa: PTH113
         beside = [path.stem for path in plug.directory.glob("*.py")]
@@ -228,7 +233,7 @@ def python_refusal(required: str | None, running: tuple[int, int, int] | None = 
     if required is None:
         return None
     if required == "2":
-        return "it requires Python 2"
+        return "it requires Python 2; expected [Python] Version = 3 if it also runs on Python 3"
     running = running or (sys.version_info.major, sys.version_info.minor, sys.version_info.micro)
     if parse_python_version(required) >= running:
         return f"it requires a Python newer than {required}, but this is {'.'.join(map(str, running))}"
@@ -239,7 +244,7 @@ def errbot_refusal(oldest: str | None, newest: str | None) -> str | None:
     """Return the reason why `[Errbot] Min` and `Max`, both inclusive, exclude the plugin; None if they don't."""
     here = parse_errbot_version(ERRBOT_VERSION)
     if oldest is not None and here < parse_errbot_version(oldest):
-        return f"it requires errbot {oldest} or newer, but errklein provides {ERRBOT_VERSION}"
+        return f"it requires errbot {oldest} or newer, but errklein provides {ERRBOT_VERSION}; expected [Errbot] Min = {ERRBOT_VERSION} or older"
     if newest is not None and here > parse_errbot_version(newest):
-        return f"it requires errbot {newest} or older, but errklein provides {ERRBOT_VERSION}"
+        return f"it requires errbot {newest} or older, but errklein provides {ERRBOT_VERSION}; expected [Errbot] Max = {ERRBOT_VERSION} or newer"
     return None

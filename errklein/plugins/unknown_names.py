@@ -44,9 +44,10 @@ def unknown_names(
 def _in_settings(
     settings: dict[str, Any], where: str, plugins: set[str], commands: set[tuple[str, str]]
 ) -> Iterator[str]:
-    for pattern in unmatched(settings.get("ACCESS_CONTROLS", ()), sorted(commands)):
-        yield f"{where}ACCESS_CONTROLS: the pattern {pattern!r} matches no command"
     names = {name for _, name in commands}
+    for pattern in unmatched(settings.get("ACCESS_CONTROLS", ()), sorted(commands)):
+        meant = did_you_mean(pattern, (*names, *map(":".join, commands)))
+        yield f"{where}ACCESS_CONTROLS: the pattern {pattern!r} matches no command{meant}"
     for setting in ("DIVERT_TO_PRIVATE", "DIVERT_TO_THREAD"):
         for name in settings.get(setting, ()):
             if name != "ALL_COMMANDS" and name not in names:
@@ -56,7 +57,8 @@ def _in_settings(
             yield f"{where}PLUGINS_CALLBACK_ORDER: unknown plugin {name!r}{did_you_mean(str(name), plugins)}"
     for name in settings.get("CORE_PLUGINS") or ():
         if name not in plugins and name not in _CORE_PLUGINS.split(", "):
-            yield f"{where}CORE_PLUGINS: unknown plugin {name!r}; valid names: {_CORE_PLUGINS}"
+            meant = did_you_mean(str(name), _CORE_PLUGINS.split(", ")) or ";"
+            yield f"{where}CORE_PLUGINS: unknown plugin {name!r}{meant} valid names: {_CORE_PLUGINS}"
 
 
 def unknown_webhooks(

@@ -156,7 +156,7 @@ class DataDirectory:
 
     def _check_parent(self) -> None:
         if self.path.exists():
-            raise self._error("it isn't a directory")
+            raise self._error(f"it isn't a directory; name another path, such as {self.path.parent / 'errklein-data'}")
         parent = next(parent for parent in self.path.parents if parent.exists())
         if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK, effective_ids=True):
             raise self._error(f"it can't be created, since {parent} isn't a writable directory")

@@ -50,7 +50,8 @@ def check_log_file(place: str, setting: str, data: DataDirectory) -> None:
     if path.parent == data.path or os.access(path if path.exists() else path.parent, os.W_OK):
         return
     if not path.parent.is_dir():
-        raise ConfigError(f"{setting}: {path} can't be created, since {path.parent} isn't a directory")
+        remedy = "" if path.parent.exists() else f"; create it with `mkdir -p {path.parent}`"
+        raise ConfigError(f"{setting}: {path} can't be created, since {path.parent} isn't a directory{remedy}")
     raise ConfigError(f"{setting}: {path} isn't writable; check its owner and mode, and those of its directory")
 
 

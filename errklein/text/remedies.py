@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 import sys
 import traceback
 from collections.abc import Iterable
@@ -26,6 +27,8 @@ _MEMBERS = {
 _PROVIDED = ("errbot", "errklein", "flask")
 """Packages that are always there; only a module in them can be missing."""
 
+_UNKNOWN_IMPORT = re.compile(r"cannot import name '(\w+)' from")
+
 _CONSTANTS = {"false": "False", "none": "None", "null": "None", "true": "True"}
 
 
@@ -37,6 +40,11 @@ def remedy(error: BaseException, *, quote: bool = False) -> str:
     """
     if isinstance(error, ModuleNotFoundError):
         return _of_missing_module(error.name or "")
+    if isinstance(error, ImportError):
+        # From Python 3.12 on, the text of a traceback has a suggestion, but the exception's own text hasn't.
+        unknown = _UNKNOWN_IMPORT.match(str(error))
+        similar = most_similar(unknown[1], dir(sys.modules.get(error.name or ""))) if unknown else ""
+        return f"did you mean {similar}?" if similar else ""
     if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
         return _of_unknown_name(error.name or "", _defined(error), quote)
     if isinstance(error, KeyError) and error.args and _is_of_environment(error):

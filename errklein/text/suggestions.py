@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 _SIMILARITY = 0.65
 """The difflib ratio from which names are similar: "Irk" and "IRC", but not "nothing" and "string"."""
@@ -29,3 +30,12 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return "; did you mean 'NAME'?" with the most similar name, for the end of a sentence; "" if none is similar."""
     similar = most_similar(name, names)
     return f"; did you mean {similar!r}?" if similar else ""
+
+
+def did_you_mean_path(path: Path) -> str:
+    """Return "; did you mean '/PATH'?" with the most similar path in the same directory; "" if none is similar."""
+    try:
+        similar = most_similar(path.name, [beside.name for beside in path.parent.iterdir()])
+    except OSError:
+        return ""
+    return f"; did you mean {str(path.parent / similar)!r}?" if similar else ""

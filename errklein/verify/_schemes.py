@@ -82,7 +82,8 @@ def verification(scheme: str, /, **options: Any) -> Verification:
             )
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in options:
-            raise ValueError(f"the verification {scheme} needs the option {name!r}")
+            example = ", such as 'secret': 'env:NAME'" if name == "secret" else ""
+            raise ValueError(f"the verification {scheme} needs the option {name!r}{example}")
         if name in options and not _is_of_type(options[name], parameter.annotation):
             expected = _TYPES[parameter.annotation][0]
             given = type(options[name]).__name__

@@ -162,7 +162,7 @@ def _value(name: str, value: str, now: float) -> float | str:
         expected = {"limit": f"a number from 1 to {MAX_COUNT}", "status": "an HTTP status, or 0 for none"}.get(
             name, "the id of a delivery"
         )
-        raise InvalidWords(f"the value after {name!r} must be {expected}, not {value!r}")
+        raise InvalidWords(f"the value after {name!r}: expected {expected}, not {value!r}")
     return number
 
 

@@ -93,7 +93,9 @@ class TrustedProxies:
         networks: list[tuple[Network, tuple[bytes, ...]]] = []
         self._of_unix: tuple[bytes, ...] | None = None
         if not isinstance(table, Mapping):
-            raise InvalidProxies("a dict of proxies to the headers that they overwrite", None)
+            raise InvalidProxies(
+                "a dict of proxies to the headers that they overwrite, such as {'127.0.0.1': ['X-Forwarded-For']}", None
+            )
         for proxy, names in table.items():
             headers = _checked_headers(proxy, names)
             if proxy == UNIX:

@@ -157,7 +157,7 @@ def _charset_named(charset: str) -> str:
             "".encode(asked)
             name = codecs.lookup(asked).name
     if not name or name.replace("_", "-") in _NO_CHARSETS:
-        raise BadPayload(415, f"unknown charset {_shortened(charset)}")
+        raise BadPayload(415, f"unknown charset {_shortened(charset)}; expected one such as 'utf-8'")
     return name
 
 

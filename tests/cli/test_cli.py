@@ -123,7 +123,10 @@ class Commands(SynchronousTestCase):
                 "storage gte x",
                 "errklein storage: unknown action 'gte'; did you mean 'get'? 'errklein storage --help' lists the actions.",
             ),
-            ("storage", "errklein storage: the action is missing; 'errklein storage --help' lists the actions"),
+            (
+                "storage",
+                "errklein storage: the action is missing; expected one of get, set, merge; 'errklein storage --help' lists the actions",
+            ),
             (
                 "",
                 (
@@ -489,9 +492,18 @@ class Processes(SynchronousTestCase):
             ({}, f"errklein: {database}: the file is damaged"),
             (
                 log_file,
-                "errklein: BOT_LOG_FILE: /missing/errklein.log can't be created, since /missing isn't a directory",
+                (
+                    "errklein: BOT_LOG_FILE: /missing/errklein.log can't be created, since /missing isn't a directory; "
+                    "create it with `mkdir -p /missing`"
+                ),
             ),
-            ({"BOT_DATA_DIR": str(database)}, f"errklein: BOT_DATA_DIR {database}: it isn't a directory"),
+            (
+                {"BOT_DATA_DIR": str(database)},
+                (
+                    f"errklein: BOT_DATA_DIR {database}: it isn't a directory; "
+                    f"name another path, such as {database.parent / 'errklein-data'}"
+                ),
+            ),
         ]
         for settings, expected in cases:
             write_config(self.directory, {"BOT_DATA_DIR": str(self.directory), **settings})

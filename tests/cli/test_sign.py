@@ -121,7 +121,7 @@ class SignTests(SynchronousTestCase):
         body = str(self.body)
         for arguments, text in (
             (["githup", body, "--secret=env:A"], "did you mean 'github'?"),
-            (["github", body], "the verification github needs the option 'secret'"),
+            (["github", body], "the verification github needs the option 'secret', such as --secret env:NAME"),
             (["github", body, f"--secret={SECRET}"], "a secret must be given by reference"),
             (["github", body, "--secret=env:B_MISSING"], "errklein: env:B_MISSING: the secret is missing"),
             (["github", body, "--secret=env:A", "--header=x"], "invalid header: 'x'; expected 'Name: value'"),

@@ -54,7 +54,7 @@ WRONG = {
         "CircleOne depends on itself: CircleOne → CircleTwo → CircleOne (DependsOn in {}/circle_one/circle_one.plug)"
     ),
     "Version": (
-        "Version can't be used: it requires errbot 99.0.0 or newer, but errklein provides 6.2.1 ({}/version/version.plug)"
+        "Version can't be used: it requires errbot 99.0.0 or newer, but errklein provides 6.2.1; expected [Errbot] Min = 6.2.1 or older ({}/version/version.plug)"
     ),
     "Template": (
         "{}/template/templates/shown.md, line 3: invalid template: Unexpected end of template. "

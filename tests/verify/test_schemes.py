@@ -41,7 +41,9 @@ class VerificationByNameTests(SynchronousTestCase):
 
     def test_missing_option(self) -> None:
         """The error names the missing option."""
-        self.assertEqual(self.rejected("github"), "the verification github needs the option 'secret'")
+        self.assertEqual(
+            self.rejected("github"), "the verification github needs the option 'secret', such as 'secret': 'env:NAME'"
+        )
 
     def test_values_of_other_types(self) -> None:
         """Any value of an option makes a verification or is an error; one of another type is named with its option."""

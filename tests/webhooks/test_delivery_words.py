@@ -126,10 +126,10 @@ class ParseWordsTests(SynchronousTestCase):
             ("failed since", "the value after 'since' is missing"),
             ("since 2h since 3h", "since is given twice; the second is '3h'"),
             ("Github Builds", "webhook is given twice; the second is 'Builds'"),
-            ("limit 0", "the value after 'limit' must be a number from 1 to 1000, not '0'"),
-            ("limit 1001", "the value after 'limit' must be a number from 1 to 1000, not '1001'"),
-            ("status 600", "the value after 'status' must be an HTTP status, or 0 for none, not '600'"),
-            ("before x", "the value after 'before' must be the id of a delivery, not 'x'"),
+            ("limit 0", "the value after 'limit': expected a number from 1 to 1000, not '0'"),
+            ("limit 1001", "the value after 'limit': expected a number from 1 to 1000, not '1001'"),
+            ("status 600", "the value after 'status': expected an HTTP status, or 0 for none, not '600'"),
+            ("before x", "the value after 'before': expected the id of a delivery, not 'x'"),
         ):
             self.assertEqual(self.invalid(words), error)
 

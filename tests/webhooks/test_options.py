@@ -97,7 +97,7 @@ class HookOptionsTests(SynchronousTestCase):
             ({"timeout": 0}, "timeout: expected a number of seconds, more than 0, not 0"),
             ({"max_body": "1 MB"}, "max_body: expected a whole number, at least 1, not '1 MB'"),
             ({"verify": "gihub", "secret": "env:X"}, "unknown verification: 'gihub'; expected one of "),
-            ({"verify": "github"}, "the verification github needs the option 'secret'"),
+            ({"verify": "github"}, "the verification github needs the option 'secret', such as 'secret': 'env:NAME'"),
             (
                 {"verify": True},
                 "verify: expected a verification such as errklein.verify.github(secret='env:NAME'), not a bool",
