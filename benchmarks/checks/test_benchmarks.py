@@ -68,7 +68,7 @@ class MistakesTests(SynchronousTestCase):
 
     def test_messages_lead_to_the_remedy(self) -> None:
         """At least 90 of 100 mistakes are corrected by what the message says."""
-        ended = run([sys.executable, str(ROOT / "benchmarks" / "mistakes.py")], "--check", cwd=Path.cwd(), timeout=300)
+        ended = run([sys.executable, str(ROOT / "benchmarks" / "mistakes.py")], "--check", cwd=Path.cwd(), limit=300)
         self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
 
 

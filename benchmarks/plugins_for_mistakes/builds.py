@@ -11,12 +11,12 @@ class Builds(BotPlugin):
 
     @arg_botcmd("project")
     @arg_botcmd("--number", type=int, default=1)
-    def build(self, msg, project, number) -> str:
+    def build(self, msg: Any, project: Any, number: Any) -> str:
         """Show a build."""
         return f"{project} {number}"
 
     @botcmd
-    def deploy(self, msg, args) -> str:
+    def deploy(self, msg: Any, args: Any) -> str:
         """Deploy a build."""
         return "deployed"
 
@@ -26,16 +26,16 @@ class Builds(BotPlugin):
         return {"recorded": project}
 
     @webhook("/form", form_param="payload", methods=["POST"])
-    def form(self, payload) -> str:
+    def form(self, payload: Any) -> str:
         """Record a build of a form."""
         return "recorded"
 
     @webhook("/signed", methods=["POST"], verify=github(secret="env:GH_SECRET"))
-    def signed(self, payload) -> str:
+    def signed(self, payload: Any) -> str:
         """Record a build of GitHub."""
         return "recorded"
 
     @webhook("/numbers/<int:number>", methods=["POST"])
-    def numbered(self, payload, number) -> str:
+    def numbered(self, payload: Any, number: Any) -> str:
         """Record a numbered build."""
         return "recorded"
