@@ -118,8 +118,8 @@ def _parse(path: Path, text: str) -> ConfigParser:
             DuplicateSectionError: "repeats a section",
             DuplicateOptionError: "repeats a key",
         }[type(error)]
-        if isinstance(error, MissingSectionHeaderError) and (line := error.line.strip()).startswith("["):
-            raise PlugError(path, f"line {error.lineno} has no ']'", f"'{line}]', not '{line}'") from error
+        if isinstance(error, MissingSectionHeaderError) and (wrong := error.line.strip()).startswith("["):
+            raise PlugError(path, f"line {error.lineno} has no ']'", f"'{wrong}]', not '{wrong}'") from error
         raise PlugError(path, f"line {error.lineno} {what}", "sections such as [Core], each with keys, once") from error
     except ParsingError as error:
         line = error.errors[0][0]
