@@ -134,7 +134,7 @@ class JournalWriter:
             place = (route, delivery.key)
             if window and place in known:
                 results.append(known[place]._replace(request=None))
-                self._add(rows, delivery._replace(state=DeliveryState.DUPLICATE, request=None), route)
+                self._add(rows, delivery._replace(state=DeliveryState.DUPLICATE, request=None), route, now)
                 continue
             if not delivery.verified and self.waiting_bytes > self._unverified_bytes:
                 results.append(JournalError(UNVERIFIED_FULL))
