@@ -329,7 +329,7 @@ def key_and_value(text: str, message: str) -> Iterator[str]:
         yield text.replace(section[0], f"{section[0]}\n{found[1]} = {found[2]}", 1)
     if found := re.search(rf"(?:expected|such as) '?(\w+)'?(?:=|: )({LITERAL})", message):
         yield text.replace("}}", f", '{found[1]}': {found[2]}}}}}", 1)
-    if found := re.search(r"expected (?:[\w ]+ )?(--[\w-]+ \S+?)[,;\s]", message):
+    if found := re.search(r"(?:expected|such as) (?:[\w ]+ )?(--[\w-]+ \S+?)[,;\s]", message):
         yield f"{text} {found[1]}"
 
 
