@@ -35,7 +35,8 @@ class Parser(argparse.ArgumentParser):
         help_command = self.help_command or f"{self.prog} --help"
         if found := re.match(r"argument (COMMAND|ACTION): invalid choice: '(.*?)'", message):
             kind = found[1].lower()
-            meant = renamed(found[2]) or did_you_mean(found[2], self._choices()) or self._expected() + "."
+            listed = self._expected() if kind == "action" else ""
+            meant = renamed(found[2]) or did_you_mean(found[2], self._choices()) or f"{listed}."
             return f"unknown {kind} {found[2]!r}{meant} '{help_command}' lists the {kind}s."
         if found := re.match("unrecognized arguments: (.*)", message):
             return unexpected(found[1].split(" ")[0], self._options(), help_command, self.options_elsewhere)
