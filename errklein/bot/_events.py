@@ -111,7 +111,8 @@ class Events:
         messages = "A message" if number == 1 else f"{number} messages"
         if waiting:
             text = f"{messages} to {room}: not sent yet, since the bot is not in the room ({reason}). By {senders}. "
-            text += "What has waited for OUTBOX_MAX_AGE is dropped."
+            age = self._networks.config(backend).OUTBOX_MAX_AGE
+            text += f"`why {recipient}` says more. What has waited for OUTBOX_MAX_AGE, {age:g} s, is dropped."
         else:
             text = f"{messages} to {room}: not sent ({reason}). By {senders}. The log has the text."
         key, notified = recipient.lower(), self._networks.config(backend).BOT_ADMINS_NOTIFICATIONS

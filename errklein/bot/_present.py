@@ -48,11 +48,13 @@ class BotPresent:
                 return Wait("not active", cause=f"the plugin {name} is active, and doesn't have it any more")
             return Wait("not active", cause=f"the plugin {name} isn't active; `status plugins` says why")
         if problem := self._web.checks.unusable.get(webhook):
-            return Wait("all requests get 503", cause=f"{problem}; then activate the plugin again")
+            return Wait("all requests get 503", cause=problem)
         for route in self._web.routes.hooks():
             if route.hook.full_name == webhook and route.shadowed_by:
                 return Wait("no requests arrive", cause=f"they go to {route.shadowed_by}, which has the same URL")
-        return Wait("paused: requests are accepted and wait" if webhook in self._queue.paused else "active")
+        return Wait(
+            "paused: requests are accepted and wait for `webhook resume`" if webhook in self._queue.paused else "active"
+        )
 
     def room_status(self, network: str, name: str) -> Wait | None:
         """See `Present.room_status`."""

@@ -85,10 +85,16 @@ class _Present:
     def __init__(self, paused: Collection[str], networks: Collection[str], is_running: bool) -> None:
         self.networks = networks
         self._paused = paused
-        self._asked = Wait("only the running bot knows why; ask it with !why" if is_running else "no bot is running")
+        self._asked = Wait(
+            "only the running bot knows why: ask it with !why, or see `errklein network check`"
+            if is_running
+            else "no bot is running"
+        )
 
     def webhook_status(self, webhook: str) -> Wait:
-        return Wait("paused: requests are accepted and wait" if webhook in self._paused else "not paused")
+        return Wait(
+            "paused: requests are accepted and wait for `webhook resume`" if webhook in self._paused else "not paused"
+        )
 
     def room_status(self, network: str, name: str) -> Wait:
         return self._asked

@@ -38,10 +38,10 @@ def read_secret(reference: str, environment: Mapping[str, str] | None = None) ->
         raise SecretError(str(error)) from None
     if kind == "env":
         secret = os.fsencode(environment.get(name, ""))
-        remedy = f"set the variable {name} in the environment of errklein"
+        remedy = f"set the variable {name} in the environment of errklein, and restart it"
     elif kind == "file":
         secret = _content(reference, name)
-        remedy = f"write the secret to {name}"
+        remedy = f"write the secret to {name}, and reload the plugin"
     else:
         directory = environment.get("CREDENTIALS_DIRECTORY")
         if not directory:
@@ -49,7 +49,7 @@ def read_secret(reference: str, environment: Mapping[str, str] | None = None) ->
                 f"{reference}: systemd has given no credentials; add LoadCredential={name}:/path to the unit"
             )
         secret = _content(reference, f"{directory}/{name}")
-        remedy = f"write the secret to the file that LoadCredential={name}:/path names"
+        remedy = f"write the secret to the file that LoadCredential={name}:/path names, and restart errklein"
     if not secret:
         raise SecretError(f"{reference}: the secret is missing or empty; {remedy}")
     _read.add(secret.decode("utf-8", "backslashreplace"))

@@ -204,7 +204,7 @@ class Deliveries(CorePlugin):
 
         Usage: !why ID | #ROOM | WEBHOOK | refused
 
-        ID is that of a delivery. WEBHOOK is Plugin:method, Plugin or a path. With refused, the last request that was refused is
+        ID is that of a delivery or of its request. WEBHOOK is Plugin:method, Plugin or a path. With refused, the last request that was refused is
         explained. A room of one of several networks is named as in libera:#ops.
         """
         explained = await _read(self._explained(msg, args.strip()))

@@ -156,7 +156,10 @@ class Health(CorePlugin):
             depth = await result_within(self._bot.reactor, _LONGEST_READ, self._bot.journal.depth())
         except (JournalError, TimedOut):
             return "the journal can't be read"
-        return f"{depth.waiting} deliveries waiting, {depth.running} running, {depth.dead} dead"
+        paused = len(self._bot.delivery_queue.paused)
+        return f"deliveries: {depth.waiting} waiting, {depth.running} running, {depth.dead} dead" + (
+            f"; paused webhooks: {paused}" if paused else ""
+        )
 
     async def _plugins(self, msg: Message) -> Mapping[str, Any]:
         manager = self._bot.plugin_manager

@@ -421,6 +421,7 @@ def _matches(query: DeliveryQuery, delivery: StoredDelivery) -> bool:
         and (query.before is None or delivery.id < query.before)
         and (query.ids is None or delivery.id in query.ids)
         and (query.key is None or delivery.key == stored_key(query.key))
+        and (query.request_id is None or delivery.request_id == query.request_id)
         and (query.status is None or (delivery.outcome is not None and delivery.outcome.status == query.status))
         and (
             query.reason is None

@@ -29,6 +29,7 @@ FIRST_ID = """
 _BOUNDS = "id >= :low AND id < :high"
 _FILTERS = {
     "key": " AND key = :key",
+    "request_id": " AND request_id = :request_id",
     "status": " AND status = :status",
     "reason": " AND instr(lower(reason), lower(:reason))",
     "ids": " AND id IN (SELECT value FROM json_each(:ids))",
@@ -53,6 +54,7 @@ def find(database: Database, query: DeliveryQuery) -> Sequence[StoredDelivery]:
         ),
         "limit": query.limit,
         "key": query.key and stored_key(query.key),
+        "request_id": query.request_id,
         "status": query.status,
         "reason": query.reason,
         "ids": None if query.ids is None else as_ids(query.ids),

@@ -59,6 +59,9 @@ def _in_settings(
         if name not in plugins and name not in _CORE_PLUGINS.split(", "):
             meant = did_you_mean(str(name), _CORE_PLUGINS.split(", ")) or ";"
             yield f"{where}CORE_PLUGINS: unknown plugin {name!r}{meant} valid names: {_CORE_PLUGINS}"
+    if "Webserver" in (chosen := settings.get("CORE_PLUGINS") or ()) and "Deliveries" not in chosen:
+        # errbot has no plugin of that name, so a config.py that both bots read may lack it unnoticed.
+        yield f"{where}CORE_PLUGINS: add 'Deliveries' for !why, !delivery, and !webhook show, pause and resume"
 
 
 def unknown_webhooks(

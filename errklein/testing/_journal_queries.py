@@ -81,6 +81,14 @@ class QueryContract(JournalCase):
         for fields in ({"key": "k"}, {"status": 200}, {"reason": "x"}):
             self.assertEqual(self.result_of(self.journal.counted(DeliveryQuery(**fields))), 0)
 
+    def test_find_by_request(self) -> None:
+        """A page of the delivery of a request."""
+        number = self.record(request_id="0123456789-00000a")
+        self.record()
+        self.assertEqual(self.find(request_id="0123456789-00000a"), [number])
+        self.assertEqual(self.find(request_id="0123456789-00000b"), [])
+        self.assertFalse(DeliveryQuery(request_id="r1").has_counted)
+
     def test_routes(self) -> None:
         """`webhooks` returns the webhooks with deliveries, also those that were only counted or paused."""
         self.record(webhook="A:a")

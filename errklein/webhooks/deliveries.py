@@ -186,6 +186,7 @@ class DeliveryQuery:
     :param status: The status of the last outcome.
     :param reason: A part of the reason of the last outcome, in upper or lower case.
     :param ids: The ids.
+    :param request_id: The id of the request, which its response has as X-Request-Id.
     """
 
     webhook: str | None = None
@@ -198,9 +199,12 @@ class DeliveryQuery:
     status: int | None = None
     reason: str | None = None
     ids: Sequence[int] | None = None
+    request_id: str | None = None
 
     @property
     def has_counted(self) -> bool:
         """Whether deliveries that are only counted may be among those of the query: they are DONE, and have no key."""
-        fields = (self.key, self.status, self.reason, self.ids)
-        return fields == (None, None, None, None) and (self.states is None or DeliveryState.DONE in self.states)
+        fields = (self.key, self.status, self.reason, self.ids, self.request_id)
+        return not any(field is not None for field in fields) and (
+            self.states is None or DeliveryState.DONE in self.states
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -12,6 +13,7 @@ from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, UnknownWeb
 from errklein.webhooks.exported import described, shown_time
 
 _ROOM_MARKS = ("#", "&", "+", "!")
+_REQUEST_ID = re.compile(r"[0-9a-f]{10}-[0-9a-f]{6,16}")
 _MOST_LOST = 5
 """The number of messages to a room that were dropped or rejected: the latest ones."""
 
@@ -73,7 +75,7 @@ class Step(NamedTuple):
 class Explanation:
     """What has happened to something, and what it waits for.
 
-    :param subject: A delivery, message, webhook or room, such as "4711 of Github:notification".
+    :param subject: A delivery, message, webhook or room, such as "delivery 4711 of Github:notification".
     :param steps: What has happened, in order.
     :param wait: What it waits for.
     :param parts: The messages of a delivery, or the latest requests of a webhook, or lost messages to a room.
@@ -125,7 +127,7 @@ class Explainer:
     with_reasons: bool = True
 
     async def answers(self, subject: str) -> Sequence[Explanation]:
-        """Return the answers about the id of a delivery, a webhook, plugin, path, room or person, or the last "refused" request.
+        """Return the answers about the id of a delivery or request, a webhook, plugin, path, room or person, or the last "refused" request.
 
         A room may be that of one network, as in "libera:#ops".
 
@@ -136,7 +138,13 @@ class Explainer:
             return [await self._of_id(ids[0])]
         if subject == "refused":
             return [await self._explained(one) for one in await self._last_refused(None)] or [
-                Explanation("refused", [Step("no refused request is recorded")])
+                Explanation("refused", [Step("no refused request is recorded; those that get 404 or 405 aren't")])
+            ]
+        if _REQUEST_ID.fullmatch(subject):
+            recorded = await self.records.find(DeliveryQuery(request_id=subject))
+            unrecorded = [one for one in self.present.refused.values() if one.request_id == subject]
+            return [await self._explained(one) for one in recorded or unrecorded] or [
+                Explanation(f"request {subject}", [Step("it isn't recorded; the log has its line")])
             ]
         network, _, name = subject.rpartition(":")
         room = name if network in self.present.networks else subject
@@ -154,7 +162,7 @@ class Explainer:
         found = sorted({webhook for webhook in known if f"{webhook}:".startswith(f"{named}:")})
         if not found:
             raise InvalidWords(
-                f"expected the id of a delivery, a room, Plugin:method, Plugin, the path of a webhook, or refused, not {subject!r}"
+                f"expected the id of a delivery or request, a room, Plugin:method, Plugin, the path of a webhook, or refused, not {subject!r}"
             )
         return [await self._of_webhook(webhook) for webhook in found]
 
@@ -178,6 +186,7 @@ class Explainer:
             number, which = _number(len(unfinished), MAX_COUNT)
             verb = "delivery has" if number == "1" else "deliveries have"
             steps.append(Step(f"{number} {verb} not ended, {which} accepted", unfinished[-1].received_at))
+            latest.append(unfinished[-1])
         if not latest:
             steps.append(Step("no request is recorded"))
         requests = {one.id: one for one in latest}.values()
@@ -200,7 +209,7 @@ class Explainer:
         steps = _steps(delivery if is_begun else delivery._replace(state=DeliveryState.RECEIVED), earlier)
         if delivery.state is DeliveryState.DONE and not parts:
             steps.append(Step("no message of it is recorded"))
-        return Explanation(f"{delivery.id} of {delivery.webhook}", steps, wait, parts)
+        return Explanation(f"delivery {delivery.id} of {delivery.webhook}", steps, wait, parts)
 
     def _messages(self, records: Sequence[MessageRecord], of: str = "") -> list[Explanation]:
         """Return explanations of messages, one for those with the same recipient and fate."""
@@ -248,7 +257,11 @@ class Explainer:
             of = ", ".join(dict.fromkeys(str(record.delivery) for record in waiting if record.delivery))
             number, which = _number(len(waiting), MOST_FOUND)
             waits = "1 message waits" if number == "1" else f"{number} messages wait, {which}"
-            step = Step(f"{waits} since", waiting[0].at, f"deliveries {of}" if of else "")
+            step = Step(
+                f"{waits} since",
+                waiting[0].at,
+                f"of deliveries {of}" if "," in of else f"of delivery {of}" if of else "",
+            )
             wait = self._wait_of_message(waiting[0])
         return Explanation(f"{name} on {network}", [step], None if wait == status else wait, lost, status)
 

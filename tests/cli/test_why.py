@@ -80,13 +80,16 @@ class WhyTests(SynchronousTestCase):
         self.run_once(number)
         self.reactor.advance(1)
         at = shown_time(self.now)
-        story = f"1 of Github:notification: accepted {at}, ran {at} (200 after 0.1 s)"
+        story = f"delivery 1 of Github:notification: accepted {at}, ran {at} (200 after 0.1 s)"
         messages = f"- message to #ops on libera: sent {at}\n- message to #ops on console: accepted {at}, waits: "
-        self.assertEqual(self.why("1"), f"{story}\n{messages}only the running bot knows why; ask it with !why")
+        self.assertEqual(
+            self.why("1"),
+            f"{story}\n{messages}only the running bot knows why: ask it with !why, or see `errklein network check`",
+        )
         self.running = False
         self.assertEqual(self.why("1"), f"{story}\n{messages}no bot is running")
         self.assertEqual(
-            self.why("console:#ops"), f"#ops on console: no bot is running, 1 message waits since {at} (deliveries 1)"
+            self.why("console:#ops"), f"#ops on console: no bot is running, 1 message waits since {at} (of delivery 1)"
         )
         self.assertTrue(waits.id)
 
@@ -99,13 +102,15 @@ class WhyTests(SynchronousTestCase):
         at = shown_time(self.now)
         self.assertEqual(
             self.why("1"),
-            f"1 of Github:notification: accepted {at}, failed {at} (500 after 0.1 s: ValueError: no), "
+            f"delivery 1 of Github:notification: accepted {at}, failed {at} (500 after 0.1 s: ValueError: no), "
             f"waits: the attempt has failed; next attempt {shown_time(due)}",
         )
         self.successResultOf(self.journal.pause("Github:notification", True))
         self.assertTrue(self.why("1").endswith("waits: the webhook is paused"))
         self.assertTrue(
-            self.why("Github").startswith("Github:notification: paused: requests are accepted and wait, 1 delivery")
+            self.why("Github").startswith(
+                "Github:notification: paused: requests are accepted and wait for `webhook resume`, 1 delivery"
+            )
         )
 
     def test_last_refused_request(self) -> None:
@@ -120,7 +125,7 @@ class WhyTests(SynchronousTestCase):
         self.reactor.advance(1)
         self.assertEqual(
             self.why("refused"),
-            f"1 of Github:notification: refused {shown_time(self.now)} (401: the signature doesn't match; from 198.51.100.7), "
+            f"delivery 1 of Github:notification: refused {shown_time(self.now)} (401: the signature doesn't match; from 198.51.100.7), "
             "it isn't stored, so the source must send it again",
         )
 

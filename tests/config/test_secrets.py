@@ -45,7 +45,7 @@ class ReadSecretTests(SynchronousTestCase):
         for environment in ({}, {"S": ""}):
             self.assertEqual(
                 self.error("env:S", environment),
-                "env:S: the secret is missing or empty; set the variable S in the environment of errklein",
+                "env:S: the secret is missing or empty; set the variable S in the environment of errklein, and restart it",
             )
 
     def test_file(self) -> None:

@@ -257,13 +257,14 @@ class WebhookShowTests(DeliveriesCase):
             first,
             'https://bot.example.net/github -> Github:notification [GET, HEAD, POST], not verified, ack="now", paused',
         )
-        self.assertEqual(state, "Github:notification: paused: requests are accepted and wait")
+        self.assertEqual(state, "Github:notification: paused: requests are accepted and wait for `webhook resume`")
         self.assertRegex(
             last,
-            rf"^- 4 of Github:notification: accepted {re.escape(TIME)}, failed .*500 after 0.2 s: ValueError: \*bad\*",
+            rf"^- delivery 4 of Github:notification: accepted {re.escape(TIME)}, failed .*500 after 0.2 s: ValueError: \*bad\*",
         )
         self.assertRegex(
-            refused, rf"^- 2 of Github:notification: refused {re.escape(TIME)} \(401: \*no\*; from 198.51.100.7\)"
+            refused,
+            rf"^- delivery 2 of Github:notification: refused {re.escape(TIME)} \(401: \*no\*; from 198.51.100.7\)",
         )
         expected = ["In 24 hours: 1 done, 1 failed, 1 refused", "Responses since the start of the bot: 0"]
         self.assertEqual(numbers, expected)
@@ -284,7 +285,8 @@ class WebhookShowTests(DeliveriesCase):
         self.assertEqual(self.command("!webhook show Builds").count("no request is recorded"), 2)
         self.add(webhook="Gone:hook")
         self.assertIn(
-            "Gone:hook: not active (there is no plugin Gone); 1 of Gone:hook: ", self.command("!webhook show Gone")
+            "Gone:hook: not active (there is no plugin Gone); delivery 1 of Gone:hook: ",
+            self.command("!webhook show Gone"),
         )
 
     def test_unknown(self) -> None:

@@ -67,9 +67,9 @@ class HealthTests(PluginTestCase):
             [line.strip() for line in lines],
             [
                 "Yes I am alive... Networks: test: connected for 1 minute and 30 seconds",
-                "Webhooks: no address; 0 deliveries waiting, 0 running, 0 dead",
+                "Webhooks: no address; deliveries: 0 waiting, 0 running, 0 dead",
                 f"Plugins: {active} active; not active: Webserver (C)",
-                f"Errors in the last hour: none; threads: 0 busy. Details: {details}",
+                f"Errors of this run in the last hour: none; threads: 0 busy. Details: {details}",
             ],
         )
 
@@ -123,11 +123,11 @@ class HealthTests(PluginTestCase):
         self.command("!plugin deactivate Broken")
         self.command("!plugin activate Broken")
         self.flushLoggedErrors(RuntimeError)
-        self.assertIn("Errors in the last hour: Broken.activate (1); ", self.command("!status"))
+        self.assertIn("Errors of this run in the last hour: Broken.activate (1); ", self.command("!status"))
         for told in (self.command("!status", frm="bob"), *self.bot.say("!status", room="#ops")):
-            self.assertIn("Errors in the last hour: 1; ", told)
+            self.assertIn("Errors of this run in the last hour: 1; ", told)
         self.bot.advance(3600)
-        self.assertIn("Errors in the last hour: none", self.command("!status"))
+        self.assertIn("Errors of this run in the last hour: none", self.command("!status"))
 
     def test_errors_after_the_end(self) -> None:
         """A bot that has stopped counts no errors any more."""

@@ -165,10 +165,10 @@ class NetworkTests(IncidentCase):
         reason = "irc is not connected since {} (Connection was refused by other side.); next attempt {}"
         waits = f"waits: {reason.format(down, again)}"
         message = f"message to #ops on irc: accepted {ran}, {waits}"
-        story = f"1 of Builds:build: accepted {ran}, ran {ran} (200 after 0.0 s)"
+        story = f"delivery 1 of Builds:build: accepted {ran}, ran {ran} (200 after 0.0 s)"
         self.assertEqual(self.why("1"), f"{story}; {message}")
         self.assertEqual(
-            self.why("#ops"), f"#ops on irc: {reason.format(down, again)}, 1 message waits since {ran} (deliveries 1)"
+            self.why("#ops"), f"#ops on irc: {reason.format(down, again)}, 1 message waits since {ran} (of delivery 1)"
         )
         self.server.clock.advance(2)
         sent = self.time()
@@ -184,10 +184,10 @@ class NetworkTests(IncidentCase):
         ran = self.post("/build", 202, to="irc:#ops", count=2)
         reason = f"the bot isn't in #ops since {outside} (Cannot join channel (+i)); next attempt {self.time(0.5)}"
         both = f"2 messages to #ops on irc: accepted {ran}, waits: {reason}"
-        story = f"1 of Builds:build: accepted {ran}, ran {ran} (200 after 0.0 s)"
+        story = f"delivery 1 of Builds:build: accepted {ran}, ran {ran} (200 after 0.0 s)"
         self.assertEqual(self.why("1"), f"{story}; {both}")
         self.assertEqual(
-            self.why("#ops"), f"#ops on irc: {reason}, 2 messages wait, the oldest since {ran} (deliveries 1)"
+            self.why("#ops"), f"#ops on irc: {reason}, 2 messages wait, the oldest since {ran} (of delivery 1)"
         )
         joined = self.time()
         self.server.enter("#ops")
@@ -266,7 +266,7 @@ class DeliveryTests(IncidentCase):
     def test_wrong_secret_is_explained(self) -> None:
         """The last refused request is explained with the reason, whose answer, and what to do."""
         time = self.post("/signed", 401, self.sign("wrong"))
-        expected = f"1 of Builds:signed: refused {time} (401: the source could not be verified: "
+        expected = f"delivery 1 of Builds:signed: refused {time} (401: the source could not be verified: "
         for subject in ("refused", "1", "Builds:signed", "/signed"):
             answer = self.why(subject)
             self.assertIn(expected, answer)
@@ -275,13 +275,32 @@ class DeliveryTests(IncidentCase):
         self.assertIn("signed: active", self.why("/signed").partition("\n")[0])
         self.assertEqual(len(self.why("/signed").splitlines()), 3)
 
+    def test_request_id(self) -> None:
+        """The id of a request, which its response has, names its delivery. Other requests are only in the log."""
+        self.post("/build", 202, to="irc:#ops")
+        self.post("/signed", 401, self.sign("wrong"))
+        for number, name in ((1, "build"), (2, "signed")):
+            stored = self.successResultOf(self.bot.bot.journal.get(number))
+            self.assertTrue(self.why(stored.request_id).startswith(f"delivery {number} of Builds:{name}: "))
+        self.assertIn("it isn't recorded; the log has its line", self.why("0123456789-00000a"))
+
+    def test_oldest_delivery_that_has_not_ended(self) -> None:
+        """The answer about a webhook explains the oldest delivery that has not ended beside the latest one."""
+        self.bot.say("!webhook pause Builds:build")
+        for _ in range(3):
+            self.post("/build", 202, to="irc:#ops")
+        answer = self.why("Builds:build")
+        for number, is_explained in ((1, True), (2, False), (3, True)):
+            self.assertEqual(f"- delivery {number} of Builds:build: accepted" in answer, is_explained)
+
     def test_repeated_request(self) -> None:
         """A repeated request names the one that ran."""
         self.log_in("#ops")
         self.post("/signed", 202, self.sign(number="7"))
         time = self.post("/signed", 202, self.sign(number="7"))
         self.assertEqual(
-            self.why("2"), f"2 of Builds:signed: accepted {time}, not run (the source has sent it before, as 1)"
+            self.why("2"),
+            f"delivery 2 of Builds:signed: accepted {time}, not run (the source has sent it before, as 1)",
         )
 
     def test_missing_secret_is_explained(self) -> None:
@@ -304,7 +323,7 @@ class DeliveryTests(IncidentCase):
         self.reactor.advance(1)
         self.assertEqual(
             self.why("1"),
-            f"1 of Builds:status: accepted {ran}, failed {ran} (500 after 0.0 s: ValueError: no such status), "
+            f"delivery 1 of Builds:status: accepted {ran}, failed {ran} (500 after 0.0 s: ValueError: no such status), "
             "it runs again only if it is replayed, or the source repeats it",
         )
         ran = self.post("/build", 202, broken=True)
@@ -344,12 +363,13 @@ class DeliveryTests(IncidentCase):
         """A delivery of a paused webhook, and one whose plugin is inactive, say so."""
         self.bot.say("!webhook pause Builds:build")
         time = self.post("/build", 202, to="irc:#ops")
-        self.assertEqual(self.why("1"), f"1 of Builds:build: accepted {time}, waits: the webhook is paused")
+        self.assertEqual(self.why("1"), f"delivery 1 of Builds:build: accepted {time}, waits: the webhook is paused")
         self.assertTrue(
             self.why("/build").startswith(
-                "Builds:build: paused: requests are accepted and wait, 1 delivery has not ended"
+                "Builds:build: paused: requests are accepted and wait for `webhook resume`, 1 delivery has not ended"
             )
         )
+        self.assertIn("; paused webhooks: 1", self.bot.command("!status"))
         self.bot.say("!plugin deactivate Builds")
         answer = self.why("1")
         self.assertIn(
@@ -359,7 +379,7 @@ class DeliveryTests(IncidentCase):
     def test_delivery_runs(self) -> None:
         """A delivery whose handler has not ended is running."""
         time = self.post("/slow", 202)
-        self.assertEqual(self.why("1"), f"1 of Builds:slow: accepted {time}, runs {time}")
+        self.assertEqual(self.why("1"), f"delivery 1 of Builds:slow: accepted {time}, runs {time}")
 
     def test_delivery_waits_for_a_thread(self) -> None:
         """While all threads are busy, the answer says what runs in them."""
@@ -371,7 +391,7 @@ class DeliveryTests(IncidentCase):
         self.patch(self.bot.bot.web, "pools", (mock.Mock(status=lambda: status),))
         self.assertEqual(
             self.why("1"),
-            f"1 of Builds:slow: accepted {time}, "
+            f"delivery 1 of Builds:slow: accepted {time}, "
             "waits: no thread is free (1 of the webhook wait, and Builds.build, Spam.eat run)",
         )
 
@@ -379,7 +399,9 @@ class DeliveryTests(IncidentCase):
         """A delivery of an ordered webhook waits for the earlier one."""
         self.post("/ordered", 202)
         time = self.post("/ordered", 202)
-        self.assertEqual(self.why("2"), f"2 of Builds:ordered: accepted {time}, waits: an earlier delivery comes first")
+        self.assertEqual(
+            self.why("2"), f"delivery 2 of Builds:ordered: accepted {time}, waits: an earlier delivery comes first"
+        )
 
     def test_disk_is_full(self) -> None:
         """If the journal can't be written, each answer says so first, and the refused request is explained."""
@@ -396,7 +418,7 @@ class DeliveryTests(IncidentCase):
         self.assertEqual(
             self.why("refused"),
             f"Requests can't be recorded, and results and messages aren't stored: {error}\n"
-            f"1 of Builds:build: refused {time} (503: the request could not be recorded: {error}; from 127.0.0.1), "
+            f"delivery 1 of Builds:build: refused {time} (503: the request could not be recorded: {error}; from 127.0.0.1), "
             "it isn't stored, so the source must send it again",
         )
 
@@ -411,10 +433,12 @@ class DeliveryTests(IncidentCase):
     def test_unknown_subjects(self) -> None:
         """What isn't known is an error with the valid words, or a suggestion."""
         self.assertEqual(self.why("17"), "there is no delivery 17.")
-        self.assertEqual(self.why("refused"), "refused: no refused request is recorded")
+        self.assertEqual(
+            self.why("refused"), "refused: no refused request is recorded; those that get 404 or 405 aren't"
+        )
         self.assertIn("did you mean 'Builds:build'?", self.why("Builds:biuld"))
         for subject in ("", "nonsense", "failed"):
-            self.assertIn("expected the id of a delivery, a room, Plugin:method", self.why(subject))
+            self.assertIn("expected the id of a delivery or request, a room, Plugin:method", self.why(subject))
 
 
 class CopyTests(IncidentCase):

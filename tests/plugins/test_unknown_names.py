@@ -59,6 +59,7 @@ class StartTests(PluginTestCase):
                 "DIVERT_TO_THREAD: unknown command 'sing'",
                 "PLUGINS_CALLBACK_ORDER: unknown plugin 'Shopp'",
                 "CORE_PLUGINS: unknown plugin 'Utilities'",
+                "CORE_PLUGINS: add 'Deliveries' for !why, !delivery, and !webhook show, pause and resume",
             ],
         )
         self.assertIn("did you mean 'buy_tea'?", lines[2])
