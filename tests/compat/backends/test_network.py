@@ -237,7 +237,7 @@ class ServeOnceTests(LegacyNetworkCase):
         self.until(lambda: ("message", "meanwhile") in watcher.told)
         self.assertEqual((self.legacy.sent, self.legacy.done), ([], []))
         self.legacy.may_send.set()
-        self.until(lambda: self.legacy.done)
+        self.until(lambda: self.legacy.done and len(self.legacy.sent) == 2)
         self.assertEqual(self.legacy.sent, [("bob", "one"), ("bob", "two")])
         self.assertEqual(self.legacy.done, [("presence", "away", "lunch")])
 
