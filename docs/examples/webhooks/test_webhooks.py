@@ -48,6 +48,13 @@ class WebhookTests(PluginTestCase):
             self.assertEqual(self.post("/github", data={"payload": payload}).status, 400)
         self.assertEqual(self.bot.sent_to("#builds"), [])
 
+    def test_stock(self):
+        """An unknown item gets 404 with the reason as JSON."""
+        response = self.get("/stock/tea")
+        self.assertEqual((response.status, response.json()), (200, {"item": "tea", "count": 12}))
+        response = self.get("/stock/coal")
+        self.assertEqual((response.status, response.json()), (404, {"detail": "There is no item coal."}))
+
     def test_recorded_delivery(self):
         """A delivery that failed in service is rejected now."""
         self.assertEqual(self.replay("delivery-4711.json").status, 400)
