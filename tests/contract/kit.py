@@ -20,6 +20,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 ADMIN = "gbin@localhost"
 """The sender of messages, unless a test sets another one."""
 
+LONGEST = 60.0 if IS_ERRKLEIN else 5.0
+"""The seconds after which a wait fails. On errbot, some waits must fail, since it does something else."""
+
 KIT = """
     from errbot import BotPlugin, botcmd
 
@@ -120,7 +123,7 @@ class ContractTest(TestCase):
         """Send the text to the bot."""
         self.testbot.push_message(text)
 
-    def hear(self, timeout: float = 5) -> str:
+    def hear(self, timeout: float = LONGEST) -> str:
         """Return the bot's next message."""
         said: str = self.testbot.pop_message(timeout=timeout)
         return said

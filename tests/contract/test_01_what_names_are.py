@@ -13,7 +13,7 @@ from typing import Any
 
 import jinja2
 
-from tests.contract.kit import ContractTest, decided
+from tests.contract.kit import LONGEST, ContractTest, decided
 
 
 class ClassesTests(unittest.TestCase):
@@ -160,7 +160,7 @@ class FunctionsTests(unittest.TestCase):
             incoming: Any = Stream(None, io.BytesIO(b"x" * 10_000), name="name")
             go(Tee(incoming, [Client(), Client()]))
             for _ in range(2):
-                self.assertTrue(done.acquire(timeout=5))
+                self.assertTrue(done.acquire(timeout=LONGEST))
         self.assertEqual(read, [b"x" * 10_000] * 4)
 
     def test_webroute(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 from typing import Any
 
-from tests.contract.kit import ContractTest
+from tests.contract.kit import LONGEST, ContractTest
 from tests.contract.network import PEOPLE, NetworkCase
 from tests.contract.test_03_prefixes import PLUGIN as COMMANDS
 
@@ -159,7 +159,7 @@ class RepliesTest(NetworkCase):
 
     def hear(self) -> tuple[str, str]:
         """Return the recipient and text of the bot's next message."""
-        return self.said.get(timeout=10)[:2]
+        return self.said.get(timeout=LONGEST)[:2]
 
 
 class DivertedTests(RepliesTest):
@@ -184,7 +184,7 @@ class DivertedTests(RepliesTest):
         """A message that is sent as a whole is marked as `partial`."""
         self.ask("!loud x")
         self.heard.put(("!loud y", "", False))
-        self.assertEqual(self.said.get(timeout=10), ("admin", "loud y", True))
+        self.assertEqual(self.said.get(timeout=LONGEST), ("admin", "loud y", True))
 
     def test_direct(self) -> None:
         """The reply to a direct message is sent to its sender."""
@@ -206,7 +206,7 @@ class DivertedTests(RepliesTest):
             ("!in thread x", ("threaded x", False, True)),
         ):
             self.ask(said, "#room")
-            text, private, threaded = self.built.get(timeout=10)
+            text, private, threaded = self.built.get(timeout=LONGEST)
             self.assertEqual((text, bool(private), bool(threaded)), built)
 
     def test_simple(self) -> None:
@@ -239,7 +239,7 @@ class AllDivertedTests(RepliesTest):
     def test_all(self) -> None:
         """`ALL_COMMANDS` diverts the replies of every command."""
         self.assertEqual(self.ask("!loud x", "#room"), ("admin", "loud x"))
-        self.assertEqual(self.built.get(timeout=10), ("loud x", True, True))
+        self.assertEqual(self.built.get(timeout=LONGEST), ("loud x", True, True))
 
 
 class NickPrefixedTests(RepliesTest):
@@ -272,7 +272,7 @@ class PartsTests(RepliesTest):
         """A long message is sent in parts of at most MESSAGE_SIZE_LIMIT characters, each marked as `partial`."""
         self.ask("!loud x")
         self.heard.put(("!long", "", False))
-        parts = [self.said.get(timeout=10) for _ in range(3)]
+        parts = [self.said.get(timeout=LONGEST) for _ in range(3)]
         self.assertEqual([len(body) for _, body, _ in parts], [100, 100, 50])
         self.assertEqual("".join(body for _, body, _ in parts), "**" + "x" * 246 + "**")
         self.assertEqual({partial for _, _, partial in parts}, {True})
@@ -292,7 +292,7 @@ class DivertedQueueTests(ContractTest):
 
         room = self.bot.query_room("#room")
         self.bot.callback_message(Message(text, frm=TestOccupant("somebody", room), to=room))
-        return self.bot.outgoing_message_queue.get(timeout=5)
+        return self.bot.outgoing_message_queue.get(timeout=LONGEST)
 
     def test_queue_has_texts(self) -> None:
         """A diverted reply arrives in the test's queue."""

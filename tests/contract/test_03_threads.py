@@ -7,7 +7,7 @@ from typing import Any
 from unittest import mock
 
 from tests.contract import IS_ERRKLEIN
-from tests.contract.kit import ContractTest, decided
+from tests.contract.kit import LONGEST, ContractTest, decided
 from tests.contract.test_03_prefixes import PLUGIN
 
 
@@ -126,7 +126,7 @@ class ThreadsTests(ContractTest):
         """Return the events up to and including the given one."""
         happened: list[str] = []
         while event not in happened:
-            happened.append(self.tried.events.get(timeout=5))
+            happened.append(self.tried.events.get(timeout=LONGEST))
         return happened
 
     def test_commands_side_by_side(self) -> None:

@@ -6,7 +6,7 @@ import io
 import threading
 from typing import Any
 
-from tests.contract.kit import ContractTest, decided
+from tests.contract.kit import LONGEST, ContractTest, decided
 
 
 class CallbackTests(ContractTest):
@@ -76,7 +76,7 @@ class CallbackTests(ContractTest):
 
     def next_event(self) -> tuple[Any, ...]:
         """Return the plugin's next event."""
-        self.assertTrue(self.tried.happened.acquire(timeout=5))
+        self.assertTrue(self.tried.happened.acquire(timeout=LONGEST))
         first: tuple[Any, ...] = self.tried.told.pop(0)
         return first
 
@@ -123,7 +123,7 @@ class CallbackTests(ContractTest):
             callback(room, who, by)
             callback(room)
         for _ in range(4):
-            self.assertTrue(invited.happened.acquire(timeout=5))
+            self.assertTrue(invited.happened.acquire(timeout=LONGEST))
         me = self.bot.bot_identifier
         self.assertEqual(invited.told, [("#there", who, by), ("#there", me, None)] * 2)
 
@@ -249,7 +249,7 @@ class AsyncTests(ContractTest):
 
     def until(self, event: str) -> None:
         """Wait for the event."""
-        while self.instance().events.get(timeout=10) != event:
+        while self.instance().events.get(timeout=LONGEST) != event:
             pass
 
     @decided("the coroutine isn't awaited")

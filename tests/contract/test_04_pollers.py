@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.contract.kit import ContractTest, decided
+from tests.contract.kit import LONGEST, ContractTest, decided
 
 TRIED = """
     import threading
@@ -39,7 +39,7 @@ class PollerTests(ContractTest):
         tried.start_poller(0.01, tried.poll, times=2, args=(1,), kwargs={"a": 2})
         self.assertEqual(tried.polled, [])
         for _ in range(2):
-            self.assertTrue(tried.happened.acquire(timeout=5))
+            self.assertTrue(tried.happened.acquire(timeout=LONGEST))
         self.assertEqual(tried.polled, [((1,), {"a": 2})] * 2)
 
     def test_stopped(self) -> None:
@@ -82,7 +82,7 @@ class PollerArgumentsTests(ContractTest):
     def happen(self, times: int) -> None:
         """Wait for this number of calls."""
         for _ in range(times):
-            self.assertTrue(self.instance().happened.acquire(timeout=5))
+            self.assertTrue(self.instance().happened.acquire(timeout=LONGEST))
 
     def test_errors(self) -> None:
         """An exception in a poller is logged, and the poller is called again."""

@@ -6,7 +6,7 @@ import io
 from typing import Any
 from unittest import mock
 
-from tests.contract.kit import ADMIN, ContractTest
+from tests.contract.kit import ADMIN, LONGEST, ContractTest
 
 
 class SendTests(ContractTest):
@@ -102,7 +102,7 @@ class SentMessageTests(ContractTest):
     def sent(self, text: str) -> Any:
         """Return the message with that text from `callback_botmessage`."""
         while True:
-            message = self.tried.said.get(timeout=5)
+            message = self.tried.said.get(timeout=LONGEST)
             if text in message.body:
                 return message
 
@@ -175,7 +175,7 @@ class SentMessageTests(ContractTest):
     def test_stream(self) -> None:
         """`send_stream_request` offers a file."""
         self.tried.send_stream_request(self.somebody, io.BytesIO(b"content"), name="n", size=7, stream_type="x/y")
-        self.assertEqual(self.testbot.pop_message(timeout=5), b"content")
+        self.assertEqual(self.testbot.pop_message(timeout=LONGEST), b"content")
 
 
 class NotifiedTests(ContractTest):
@@ -193,7 +193,7 @@ class NotifiedTests(ContractTest):
         self.assertEqual([self.hear(), self.hear()], ["beware", "beware"])
         told = []
         while len(told) < 2:
-            message = tried.said.get(timeout=5)
+            message = tried.said.get(timeout=LONGEST)
             if message.body == "beware":
                 told.append(str(message.to))
         self.assertEqual(told, ["one@host", "two@host"])

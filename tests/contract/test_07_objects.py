@@ -7,7 +7,7 @@ import unittest
 from types import SimpleNamespace
 from typing import Any
 
-from tests.contract.kit import ADMIN, ContractTest, decided
+from tests.contract.kit import ADMIN, LONGEST, ContractTest, decided
 
 
 def person(name: str = ADMIN) -> Any:
@@ -559,7 +559,7 @@ class IncomingStreamTests(ContractTest):
         content = bytes(range(256)) * 40
         self.bot.callback_stream(Stream(person("a"), io.BytesIO(content), "name", len(content), "text/plain"))
         for name in ("Tried", "Also"):
-            stream, got = self.instance(name).got.get(timeout=5)
+            stream, got = self.instance(name).got.get(timeout=LONGEST)
             self.assertEqual(got, content, name)
             self.assertEqual((stream.name, stream.size, stream.stream_type), ("name", len(content), "text/plain"))
             self.assertEqual((str(stream.identifier), stream.status), ("a", "success"))
@@ -569,7 +569,7 @@ class IncomingStreamTests(ContractTest):
         from errbot.backends.base import Stream
 
         self.bot.callback_stream(Stream(person("a"), io.BytesIO(b"content"), "name", 7))
-        self.assertEqual(self.instance("Rejects").got.get(timeout=5).status, "rejected")
+        self.assertEqual(self.instance("Rejects").got.get(timeout=LONGEST).status, "rejected")
 
 
 class UndecidedStreamTests(ContractTest):
@@ -598,7 +598,7 @@ class UndecidedStreamTests(ContractTest):
 
         with self.assertLogs(level="WARNING") as logs:
             self.bot.callback_stream(Stream(person("a"), io.BytesIO(b"content"), "name", 7))
-            self.assertEqual(self.instance().rejected.get(timeout=5), "rejected")
+            self.assertEqual(self.instance().rejected.get(timeout=LONGEST), "rejected")
         self.assertIn("Tried", logs.output[0])
 
 

@@ -123,7 +123,7 @@ class FlowTests(ContractTest):
         self.until_quiet()
         self.say("!first go on")
         self.assertEqual(self.hear(), "first done")
-        hint = self.hear(timeout=10)
+        hint = self.hear()
         self.assertIn("You are in the flow ends, you can continue with", hint)
         self.assertIn("!third", hint)
         self.assertNotIn("END", hint)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
-from tests.contract.kit import ADMIN, ContractTest, TestCase, decided
+from tests.contract.kit import ADMIN, LONGEST, ContractTest, TestCase, decided
 from tests.contract.webhooks import WebhookTest
 
 PLUGIN = """
@@ -547,7 +547,7 @@ class NoCorePluginsTests(ContractTest):
 
         other = TestBot(extra_config={"CORE_PLUGINS": ()})
         try:
-            other.start(timeout=5)
+            other.start(timeout=LONGEST)
         except queue.Empty:
             names: list[str] = []
         else:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from tests.contract.kit import LONGEST, decided
 from tests.contract.kit import TestCase as Case
-from tests.contract.kit import decided
 from tests.contract.network import PEOPLE, NetworkCase
 
 BACKEND = (
@@ -154,7 +154,7 @@ class BackendCase(NetworkCase):
     def ask(self, text: str) -> tuple[str, str]:
         """Send a message to the bot, and return the recipient and text of its reply."""
         self.heard.put(text)
-        reply: tuple[str, str] = self.said.get(timeout=10)
+        reply: tuple[str, str] = self.said.get(timeout=LONGEST)
         return reply
 
 
@@ -181,14 +181,14 @@ class ThirdPartyBackendTests(BackendCase):
         """Plugins get `callback_connect`, and `callback_botmessage` for messages of the bot."""
         self.ask("!hello you")
         tried = self.bot.plugin_manager.get_plugin_obj_by_name("Tried")
-        self.assertEqual(tried.connections.get(timeout=10), "contract")
-        self.assertEqual(tried.told.get(timeout=10), "hello *you*")
+        self.assertEqual(tried.connections.get(timeout=LONGEST), "contract")
+        self.assertEqual(tried.told.get(timeout=LONGEST), "hello *you*")
 
     def test_long_messages(self) -> None:
         """Long messages are split at the backend's limit, and each part is marked as `partial`."""
         parts = [self.ask("!long")[1]]
         while sum(len(part.replace(" ", "")) for part in parts) < 4 * 5000:
-            parts.append(self.said.get(timeout=10)[1])
+            parts.append(self.said.get(timeout=LONGEST)[1])
         self.assertEqual("".join("".join(parts).split()), "word" * 5000)
         self.assertTrue(all(len(part) <= self.bot.message_size_limit for part in parts))
         self.assertEqual(self.bot.message_size_limit, 10000)
@@ -262,11 +262,11 @@ class ThirdPartyBackendTests(BackendCase):
         message = self.bot.build_message("x")
         message.frm = self.bot.build_identifier("someone")
         self.bot.send_simple_reply(message, "simply")
-        self.assertEqual(self.said.get(timeout=10), ("someone", "simply"))
+        self.assertEqual(self.said.get(timeout=LONGEST), ("someone", "simply"))
         self.bot.warn_admins("beware")
-        self.assertEqual(self.said.get(timeout=10), ("admin", "beware"))
+        self.assertEqual(self.said.get(timeout=LONGEST), ("admin", "beware"))
         self.bot.send_card(Card("the body", self.bot.bot_identifier, message.frm, title="title"))
-        to, body = self.said.get(timeout=10)
+        to, body = self.said.get(timeout=LONGEST)
         self.assertEqual(to, "someone")
         self.assertIn("title", body)
         self.assertIn("the body", body)
@@ -282,11 +282,11 @@ class ThirdPartyBackendTests(BackendCase):
         tried = self.bot.plugin_manager.get_plugin_obj_by_name("Tried")
         # One call follows the activation, the other the connection.
         for _ in range(2):
-            tried.connections.get(timeout=10)
+            tried.connections.get(timeout=LONGEST)
         self.bot.disconnect_callback()
         self.assertTrue(tried.is_activated)
         self.bot.connect_callback()
-        tried.connections.get(timeout=10)
+        tried.connections.get(timeout=LONGEST)
         self.ask("!hello you")
         self.assertTrue(tried.connections.empty())
 
@@ -338,7 +338,7 @@ class ConfiguredTests(BackendCase):
         """The bot joins the rooms of CHATROOM_PRESENCE when it is connected, as CHATROOM_FN, with the given
         passwords.
         """
-        said = [self.said.get(timeout=10) for _ in range(2)]
+        said = [self.said.get(timeout=LONGEST) for _ in range(2)]
         self.assertEqual(sorted(said), [("#locked", "Talker joins with secret"), ("#open", "Talker joins with None")])
         # `!room join` does the same.
         self.assertEqual(self.ask("!room join '#late' other"), ("#late", "Talker joins with other"))
@@ -395,7 +395,7 @@ class OverridingTests(BackendCase):
         self.assertEqual(self.ask("!card"), ("admin", "a card: title"))
         self.assertEqual(self.ask("!file"), ("admin", "a file: name b'content' 7 text/plain"))
         self.assertEqual(self.ask("!react"), ("admin", "+up"))
-        self.assertEqual(self.said.get(timeout=10), ("admin", "-up"))
+        self.assertEqual(self.said.get(timeout=LONGEST), ("admin", "-up"))
 
 
 class ConfiguredLimitTests(BackendCase):

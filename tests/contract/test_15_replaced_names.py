@@ -11,7 +11,7 @@ from typing import Any
 from unittest import skipUnless
 
 from tests.contract import IS_ERRKLEIN
-from tests.contract.kit import ContractTest
+from tests.contract.kit import LONGEST, ContractTest
 from tests.contract.network import PEOPLE, NetworkCase
 
 PLUGIN = """
@@ -437,7 +437,7 @@ class ReplacedOnThirdPartyNetworkTests(NetworkCase):
     def ask(self, text: str) -> str:
         """Send the text and return the reply."""
         self.heard.put(text)
-        said: str = self.said.get(timeout=10)
+        said: str = self.said.get(timeout=LONGEST)
         return said
 
     def test_wrapped(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from tests.contract.kit import ADMIN, ContractTest, decided
+from tests.contract.kit import ADMIN, LONGEST, ContractTest, decided
 
 PLUGIN = """
     import json
@@ -147,7 +147,7 @@ class TestBotTests(ContractTest):
     def test_streams(self) -> None:
         """`pop_message` returns the bytes of a file that a plugin sends."""
         self.testbot.push_message("!file")
-        self.assertEqual(self.testbot.bot.pop_message(timeout=5), b"content")
+        self.assertEqual(self.testbot.bot.pop_message(timeout=LONGEST), b"content")
 
     def test_notices(self) -> None:
         """`pop_message` returns messages to administrators, too."""
@@ -250,7 +250,7 @@ class PushedMessagesTests(ContractTest):
         """The bot has a queue of incoming and one of outgoing messages."""
         self.assertTrue(self.bot.incoming_stanza_queue.empty())
         self.say("!echo there")
-        self.assertEqual(self.bot.outgoing_message_queue.get(timeout=5), "there")
+        self.assertEqual(self.bot.outgoing_message_queue.get(timeout=LONGEST), "there")
 
     def test_identity(self) -> None:
         """The bot's name is err, its mode "test", and its data directory is its own."""
@@ -292,7 +292,7 @@ class ReplacedSendTests(ContractTest):
         sent: queue.Queue[Any] = queue.Queue()
         with mock.patch.object(self.bot, "send_message", sent.put):
             self.say("!sends")
-            messages = [sent.get(timeout=5) for _ in range(4)]
+            messages = [sent.get(timeout=LONGEST) for _ in range(4)]
         bodies = [message.body for message in messages]
         self.assertEqual((bodies[0], bodies[2], bodies[3]), ("to bob", "a warning", "a reply"))
         self.assertIn("of a card", bodies[1])

@@ -9,7 +9,7 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-from tests.contract.kit import ContractTest
+from tests.contract.kit import LONGEST, ContractTest
 
 
 class ConfiguredTests(unittest.TestCase):
@@ -147,6 +147,6 @@ class StartAndStopTests(unittest.TestCase):
         from errbot.backends.test import TestBot
 
         bot = TestBot(loglevel=logging.ERROR, extra_config={"BOT_ADMINS": ("me@here",)})
-        bot.start(timeout=5)
+        bot.start(timeout=LONGEST)
         self.addCleanup(bot.stop)
         self.assertIn("me@here", bot.exec_command("!whoami"))
