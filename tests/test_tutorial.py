@@ -51,6 +51,9 @@ class TutorialCase(SynchronousTestCase):
         program, *arguments = self.command(*words)
         ended = run(PROGRAMS[program], *arguments, cwd=self.bot if self.bot.exists() else self.home)
         self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
+        if words == ("errklein", "init"):
+            config = self.bot / "config.py"
+            config.write_text(config.read_text().replace("tcp:3141", f"tcp:{self.port}"))
         return ended
 
     def begin(self) -> None:
@@ -168,6 +171,7 @@ class RoomTests(TutorialCase, TestCase):
             ("True", "False"),
             ("your_nick!*@your.host", "you!*@127.0.0.1"),
             ("#your-room", "#shop"),
+            ("3141", str(self.port)),
         ):
             self.assertEqual(settings.count(shown), 1)
             settings = settings.replace(shown, used)

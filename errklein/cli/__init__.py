@@ -32,7 +32,7 @@ Created {directory}/config.py, and an example of a plugin in {directory}/plugins
 
 Start the bot, chat with it on this terminal, and receive webhooks:
 
-    {enter}errklein run --web tcp:3141:interface=127.0.0.1 --watch
+    {enter}errklein run --watch
 
 Send it a webhook from another terminal:
 

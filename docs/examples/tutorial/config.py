@@ -13,3 +13,4 @@ BOT_ADMINS = ("your_nick!*@your.host",)
 CHATROOM_PRESENCE = ("#your-room",)
 BOT_DATA_DIR = str(HERE / "data")
 BOT_EXTRA_PLUGIN_DIR = str(HERE / "plugins")
+WEB = "tcp:3141:interface=127.0.0.1"
