@@ -89,7 +89,7 @@ class RoomTests(TestCase):
         await self.why("#ops", "the bot isn't in #ops since ", "(+i)", "next attempt ")
         await self.post()
         reply = await self.why("1", "message to #ops on irc: accepted ", "waits: the bot isn't in #ops since ", "(+i)")
-        self.assertTrue(reply.startswith("1 of Reporter:report: accepted "), reply)
+        self.assertTrue(reply.startswith("delivery 1 of Reporter:report: accepted "), reply)
         self.alice.send("INVITE errklein #ops")
         await self.alice.wait_for("errklein!", "PRIVMSG #ops", "report")
         await self.why("1", "message to #ops on irc: sent ")
@@ -110,7 +110,9 @@ class RoomTests(TestCase):
         self.limit_file(1)
         refused = await self.client.post("/report", json={"text": "x" * 200_000})
         self.assertEqual(refused.status, http.client.SERVICE_UNAVAILABLE)
-        reply = await self.why("refused", "1 of Reporter:report: refused ", "(503: the request could not be recorded: ")
+        reply = await self.why(
+            "refused", "delivery 1 of Reporter:report: refused ", "(503: the request could not be recorded: "
+        )
         self.assertIn("journal.sqlite: the disk is full, and nothing was changed; free some space", reply)
         self.limit_file(2**30)
         await self.post()
