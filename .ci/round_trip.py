@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import unittest
+from contextlib import closing
 from dbm import dumb
 from pathlib import Path
 from typing import ClassVar
@@ -65,7 +67,11 @@ class RoundTripTests(unittest.TestCase):
         self.run_errklein("export-errbot", "write", "data", "--directory", str(self.work / "exported"))
         for name in PLUGINS:
             with self.subTest(plugin=name):
-                self.assertEqual(read(self.work / "exported", name), read(self.work / "stored", name))
+                exported, stored = read(self.work / "exported", name), read(self.work / "stored", name)
+                # A name that only Python 3.13 has is exported as one that each version has; errbot compares these values.
+                renamed = {key for key, value in stored.items() if b"pathlib._local" in value}
+                self.assertEqual(exported.keys(), stored.keys())
+                self.assertEqual([key for key in stored if key not in renamed and exported[key] != stored[key]], [])
         self.check_on_errbot("exported", "compare")
 
     def test_rewritten(self) -> None:
@@ -128,8 +134,12 @@ class RoundTripTests(unittest.TestCase):
 
 
 def read(directory: Path, namespace: str) -> dict[bytes, bytes]:
-    """Return the pickles in a shelf by key."""
-    with dumb.open(str(directory / f"{namespace}.db"), "r") as shelf:
+    """Return the pickles in a shelf by key. From Python 3.13 on, errbot's shelves are SQLite files, which 3.11 can't read."""
+    path = directory / f"{namespace}.db"
+    if path.exists():
+        with closing(sqlite3.connect(path)) as connection:
+            return dict(connection.execute("SELECT key, value FROM Dict"))
+    with dumb.open(str(path), "r") as shelf:
         return {key: shelf[key] for key in shelf.keys()}  # noqa: SIM118
 
 

@@ -355,7 +355,7 @@ class ReplacedAttributeTests(ContractTest):
         self.assertEqual(self.bot.of_the_plugin, 1)
 
 
-@skipUnless(IS_ERRKLEIN, "on errbot, the bot ends")
+@skipUnless(IS_ERRKLEIN, "errbot ends the bot")
 class ReplacedOnErrkleinTests(ContractTest):
     """What errbot can't do."""
 
