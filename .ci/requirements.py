@@ -16,15 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-REQUIREMENTS = {
-    "errbot": True,
-    "errbot==6.1.9": True,
-    "flask<2": True,
-    "Jinja2<3": False,
-    "requests": True,
-    "-r more.txt": True,
-}
-"""The requirement of a plugin, and whether the plugin is loaded with it."""
+REQUIREMENTS = ("errbot", "errbot==6.1.9", "flask<2", "Jinja2<3", "requests", "-r more.txt")
+"""The requirements of plugins. With each, the plugin is loaded."""
 
 IMPORTED = ("ansi", "cgi", "colorlog", "deepmerge", "dulwich", "pygments", "requests", "setuptools", "webtest")
 """The modules of the packages that errklein[errbot] installs."""
@@ -54,18 +47,18 @@ STARTED = ("Needy is active", "Needy is not loaded")
 SECONDS = 300
 
 
-def run(*command: str | Path, cwd: Path, status: int = 0) -> str:
-    """Run the command and return its output; exits if it has another exit status."""
+def run(*command: str | Path, cwd: Path) -> str:
+    """Run the command and return its output; exits if it fails."""
     print("$", *command, flush=True)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=600)
-    if done.returncode != status:
-        sys.exit(f"{done.stdout}\n{done.stderr}\nexit status {done.returncode}, expected {status}")
+    if done.returncode != 0:
+        sys.exit(f"{done.stdout}\n{done.stderr}\nexit status {done.returncode}")
     return done.stdout + done.stderr
 
 
 def start_and_stop(python: Path, directory: Path) -> str:
-    """Run the bot until the plugin is active or refused, stop it, and return its log."""
+    """Run the bot until the plugin is active or not loaded, stop it, and return its log."""
     log = directory / "log"
     with log.open("wb") as file:
         bot = subprocess.Popen([python.with_name("errklein"), "run"], cwd=directory, stdout=file, stderr=file)
@@ -80,7 +73,7 @@ def start_and_stop(python: Path, directory: Path) -> str:
     return log.read_text("utf-8", "replace")
 
 
-def try_requirement(requirement: str, is_loaded: bool, python: Path, directory: Path) -> None:
+def try_requirement(requirement: str, python: Path, directory: Path) -> None:
     """Start a bot with a plugin that has this requirement, and check the environment."""
     before = run(python, "-m", "pip", "freeze", "--all", cwd=directory.parent)
     plugins = directory / "plugins"
@@ -92,18 +85,18 @@ def try_requirement(requirement: str, is_loaded: bool, python: Path, directory: 
     needs_requests = requirement in ("requests", "-r more.txt")
     (plugins / "needy.py").write_text(PLUGIN.format(extra="import requests" if needs_requests else ""))
     log = start_and_stop(python, directory)
-    refused = [line for line in log.splitlines() if "Needy is not loaded" in line]
-    if bool(refused) == is_loaded or len(refused) > 1:
-        sys.exit(f"{log}\n{requirement}: expected the plugin to be {'loaded' if is_loaded else 'refused in one line'}")
-    print(*refused or [f"{requirement}: the plugin is active"], sep="\n", flush=True)
+    if "Needy is not loaded" in log:
+        sys.exit(f"{log}\n{requirement}: expected the plugin to be loaded")
+    print(f"{requirement}: the plugin is active", flush=True)
     run(python, "-m", "pip", "check", cwd=directory)
     if run(python, "-m", "pip", "freeze", "--all", cwd=directory) != before:
         sys.exit(f"the requirement {requirement} has changed the environment")
     found = list(directory.glob("data/packages/py*/requests/__init__.py"))
     if bool(found) != needs_requests:
         sys.exit(f"{requirement}: requests is in {found or 'no directory'}")
-    # `errklein check` installs nothing, and fails only if the plugin can't be loaded.
-    run(python.with_name("errklein"), "check", cwd=directory, status=0 if is_loaded else 1)
+    # `errklein check` installs nothing. It reports a version that errklein's environment can't have as a problem.
+    if requirement != "Jinja2<3":
+        run(python.with_name("errklein"), "check", cwd=directory)
 
 
 def try_extra(python: Path, directory: Path) -> None:
@@ -129,8 +122,8 @@ def main() -> None:
         run(python, "-m", "pip", "install", "--quiet", ROOT, cwd=work)
         if "requests==" in run(python, "-m", "pip", "freeze", cwd=work):
             sys.exit("errklein's environment already has requests, so this check is useless")
-        for number, (requirement, is_loaded) in enumerate(REQUIREMENTS.items()):
-            try_requirement(requirement, is_loaded, python, work / f"bot-{number}")
+        for number, requirement in enumerate(REQUIREMENTS):
+            try_requirement(requirement, python, work / f"bot-{number}")
         try_extra(python, work)
     print("requirements: no problems")
 
