@@ -69,6 +69,12 @@ class FlowTests(ContractTest):
     plugin = COMMANDS
     files = {"flows.flow": "[Core]\nName = TriedFlows\nModule = tried_flows\n", "tried_flows.py": FLOWS}
 
+    def begin(self, flow: str, context: str = "") -> None:
+        """Start the flow, and wait until it is in progress: the reply comes before it."""
+        self.replies(f"!flows start {flow} {context}")
+        while flow not in self.ask("!flows status"):
+            pass
+
     def test_list(self) -> None:
         """`!flows list` displays all flows with their descriptions."""
         listed = self.ask("!flows list")
@@ -147,25 +153,25 @@ class FlowTests(ContractTest):
 
     def test_stop(self) -> None:
         """`!flows stop` ends a flow."""
-        self.replies("!flows start by_hand")
+        self.begin("by_hand")
         self.assertEqual(len(self.bot.flow_executor.in_flight), 1)
         self.assertIn("by_hand", "\n".join(self.replies("!flows stop by_hand")))
         self.assertEqual(len(self.bot.flow_executor.in_flight), 0)
 
     def test_status(self) -> None:
         """`!flows status` displays the flows in progress."""
-        self.replies("!flows start by_hand")
+        self.begin("by_hand")
         self.assertIn("by_hand", self.ask("!flows status"))
 
     def test_kill(self) -> None:
         """`!flows kill` ends the flow of another person."""
-        self.replies("!flows start by_hand")
+        self.begin("by_hand")
         self.replies(f"!flows kill {ADMIN} by_hand")
         self.assertEqual(len(self.bot.flow_executor.in_flight), 0)
 
     def test_context(self) -> None:
         """`!flows start` takes the initial context as JSON."""
-        self.replies('!flows start by_hand {"given": 1}')
+        self.begin("by_hand", '{"given": 1}')
         (flow,) = self.bot.flow_executor.in_flight
         self.assertEqual(flow.ctx, {"given": 1})
 
