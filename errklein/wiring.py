@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from errklein.compat.plugin_manager import BotPluginManager
     from errklein.plugins import BotPlugin
     from errklein.plugins.packages import PackageDirectory
-    from errklein.ports import Backend, Journal, Storage
+    from errklein.ports.chat import Backend
+    from errklein.ports.journal import Journal
+    from errklein.ports.values import Storage
     from errklein.running import WorkerPool
     from errklein.web import WebServer
 
@@ -112,9 +114,9 @@ def wire(
         from errklein.bot import Adapters, Overview, PluginSources, ProcessCalls
         from errklein.compat.bot import ErrbotBot
         from errklein.compat.storages import make_storage
+        from errklein.dispatch.replies import OperatorConsole
         from errklein.http_client import HTTPClients
         from errklein.plugins.packages import PackageDirectory
-        from errklein.ports import OperatorConsole
 
         # The process is no longer root, so code in the data directory may be imported.
         packages = PackageDirectory(Path(config.BOT_DATA_DIR), installed=compat.step_aside)

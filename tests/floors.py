@@ -43,7 +43,7 @@ ROOT = len(FLOORS)
 ANYWHERE = "_version"
 """The module that all may import, and that imports nothing."""
 
-LOOSE_MODULES = {"tap.py", "ports.py", "wiring.py", "bootstrap.py", "__main__.py", "_version.py", "__init__.py"}
+LOOSE_MODULES = {"tap.py", "wiring.py", "bootstrap.py", "__main__.py", "_version.py", "__init__.py"}
 """The only modules outside the packages."""
 
 PURE = ("chat", "commands", "text", "verify", "webhooks")

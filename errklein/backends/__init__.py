@@ -1,6 +1,6 @@
 """Backends for chat networks: IRC, Text (this terminal), Test (in memory) and Null (no chat).
 
-Each backend implements `ports.Backend` in a module or package of its own, and imports no other. They share the base
+Each backend implements `ports.chat.Backend` in a module or package of its own, and imports no other. They share the base
 classes of networks inside this process (`base`) and the queue of outgoing messages (`outbox`).
 """
 

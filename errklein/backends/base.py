@@ -22,7 +22,8 @@ from errklein.chat import (
 )
 from errklein.chat.outgoing import Wait
 from errklein.config.identity import IdentityKey, NetworkSettings, check_text
-from errklein.ports import BackendEvents, OutboxClosed
+from errklein.ports.chat import BackendEvents
+from errklein.ports.outbox import OutboxClosed
 from errklein.running import on_reactor_soon
 
 MESSAGE_SIZE_LIMIT = 10_000
@@ -230,7 +231,7 @@ class LocalRoom(Room):
 
 
 class LocalBackend:
-    """Base class of backends for networks inside this process. Implements `ports.Backend`.
+    """Base class of backends for networks inside this process. Implements `ports.chat.Backend`.
 
     Create instances in the reactor's thread. Subclasses set `mode` and the classes of identifiers, and override `show`.
 
@@ -320,7 +321,7 @@ class LocalBackend:
         return [room for room in self._rooms.values() if room.joined]
 
     def room_status(self, name: str) -> Wait | None:
-        """Return whether the bot is in a room; see `ports.KnowsRooms`."""
+        """Return whether the bot is in a room; see `ports.chat.KnowsRooms`."""
         return Wait(f"the bot is in {name}") if name in self._rooms and self._rooms[name].joined else None
 
     def query_room(self, name: str) -> LocalRoom:

@@ -36,7 +36,7 @@ from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.repos import BotRepoManager, Downloads
 from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks
-from errklein.ports import Backend, BackendEvents
+from errklein.ports.chat import Backend, BackendEvents
 from errklein.running.workers import Workers
 
 Phase = Literal["starting", "running", "stopping"]

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Message
-from errklein.ports import Backend
+from errklein.ports.chat import Backend
 from errklein.running import KeyedQueueFull, KeyedQueues, Placement, PooledRunner, QueuedWork, on_reactor_soon, place
 from errklein.running.context import assigned, handled_network, origin
 from errklein.running.rate_limit import RateLimit

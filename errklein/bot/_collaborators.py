@@ -12,7 +12,9 @@ from twisted.internet.defer import Deferred
 from errklein.http_client import HTTPClients
 from errklein.plugins import BotPlugin
 from errklein.plugins.manager import PluginManager
-from errklein.ports import Backend, Journal, Storage
+from errklein.ports.chat import Backend
+from errklein.ports.journal import Journal
+from errklein.ports.values import Storage
 from errklein.web import WebServer
 
 if TYPE_CHECKING:

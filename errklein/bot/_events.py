@@ -14,7 +14,7 @@ from errklein.bot._notices import INTERVAL, NoticeBoard
 from errklein.bot._streams import Streams
 from errklein.chat import ONLINE, Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.dispatch import Dispatcher, Networks
-from errklein.ports import Backend
+from errklein.ports.chat import Backend
 from errklein.running import TimeSlices
 from errklein.running.context import assigned, described_origin, handled_network, origin, person_origin
 
@@ -42,7 +42,7 @@ class NetworkState:
 
 
 class Events:
-    """Implements `ports.BackendEvents`: runs commands and calls plugins' callbacks.
+    """Implements `ports.chat.BackendEvents`: runs commands and calls plugins' callbacks.
 
     :param notices: Gets messages that were dropped, and people who have come online or sent a direct message.
     :param all_ended: Called when all networks have ended.

@@ -11,7 +11,9 @@ from twisted.internet.task import LoopingCall
 
 from errklein.database import JobThread
 from errklein.listening import Listeners
-from errklein.ports import Journal, Notify, UsesFiles
+from errklein.ports.journal import Journal
+from errklein.ports.notices import Notify
+from errklein.ports.values import UsesFiles
 from errklein.text.masking import masker
 from errklein.webhooks.deliveries import QueueDepth
 

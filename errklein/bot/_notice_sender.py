@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -15,7 +15,8 @@ from errklein.bot._notice_fallback import Notice, NoticeFallback
 from errklein.chat import Identifier, Message, Person, matches_any, rules_of
 from errklein.dispatch import Disclosure, Networks
 from errklein.dispatch.replies import Deliver
-from errklein.ports import Backend, CallsInOrder, KnowsHolders, QueuesMessages, SentLater
+from errklein.ports.chat import Backend, KnowsHolders, QueuesMessages
+from errklein.ports.outbox import SentLater
 from errklein.running import PoolStopped, WorkerPool, on_reactor_soon
 from errklein.text import truncated
 
@@ -101,6 +102,20 @@ class MissedNotices:
             if not isinstance(error, PoolStopped):
                 self.log.failure("Missed notices could not be stored")
         self._saving = False
+
+
+@runtime_checkable
+class CallsInOrder(Protocol):
+    """Implemented by backends whose methods may block. The bot calls them in the backend's sending thread."""
+
+    def call_in_order(
+        self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = "", priority: bool = False
+    ) -> Awaitable[None] | None:
+        """Call the function in a thread after what the same origin has queued for the recipient. Returns as `send_message` does.
+
+        `recipient` and `text` name the message in the log if the function is never called. With `priority`, it is called
+        before everything without priority.
+        """
 
 
 class NoticeSender:

@@ -9,13 +9,13 @@ from errklein.bot._bot import Bot
 from errklein.chat import Message
 from errklein.listening import identify
 from errklein.logs import destinations
-from errklein.ports import Backend
+from errklein.ports.chat import Backend
 
 _SCHEMES = {"tcp": "http", "tcp6": "http", "ssl": "https", "tls": "https"}
 
 
 class Overview:
-    """Implements `ports.BotOverview` for one of the bot's backends."""
+    """Implements `ports.chat.BotOverview` for one of the bot's backends."""
 
     def __init__(self, bot: Bot, backend: Backend) -> None:
         self._bot = bot

@@ -8,7 +8,7 @@ from errklein.chat.outgoing import MessageRecord, Wait
 from errklein.journal import DeliveryQueue
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.plugin import UnknownPlugin
-from errklein.ports import Backend, ExplainsWaits, KnowsRooms
+from errklein.ports.chat import Backend, ExplainsWaits, KnowsRooms
 from errklein.web import WebServer
 from errklein.webhooks.deliveries import DeliveryState, StoredDelivery
 

@@ -9,7 +9,8 @@ from errklein.bot._callbacks import Callbacks
 from errklein.chat import Card, Identifier, Message, RoomOccupant, Stream
 from errklein.chat.outgoing import MessageRecord, MessageState
 from errklein.dispatch import Networks, card_as_text, process_template
-from errklein.ports import Backend, OutboxStore, QueuesMessages, Reacts, SendsCards, SendsStreams
+from errklein.ports.chat import Backend, QueuesMessages, Reacts, SendsCards, SendsStreams
+from errklein.ports.outbox import OutboxStore
 from errklein.running.context import causing_delivery
 
 

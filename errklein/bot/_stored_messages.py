@@ -7,7 +7,9 @@ from collections.abc import Callable, Collection
 from twisted.logger import Logger
 
 from errklein.chat.outgoing import MessageState, OutgoingMessage, waiting_record
-from errklein.ports import Backend, Notify, OutboxStore, QueuesMessages
+from errklein.ports.chat import Backend, QueuesMessages
+from errklein.ports.notices import Notify
+from errklein.ports.outbox import OutboxStore
 from errklein.text import truncated
 from errklein.text.masking import masker
 

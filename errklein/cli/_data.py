@@ -21,7 +21,7 @@ from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.config import Config
 from errklein.database import Access
 from errklein.logs import escape
-from errklein.ports import Storage
+from errklein.ports.values import Storage
 from errklein.service import DataDirectory
 from errklein.storage import (
     BACKUP_NAME,

@@ -14,7 +14,7 @@ from errklein.bot import Sending
 from errklein.chat import Card, Message
 from errklein.compat.backends.errbot import EVENTS, part_of
 from errklein.dispatch import Networks
-from errklein.ports import Backend, SendsCards
+from errklein.ports.chat import Backend, SendsCards
 from errklein.running import in_reactor_thread
 from errklein.running.context import assigned, handled_network
 from errklein.text import split_message
@@ -28,7 +28,7 @@ CALLBACKS: Mapping[str, str] = {
     "backend_disconnected": "disconnect_callback",
     **{event: callback for callback, event in EVENTS.items()},
 }
-"""The bot's method for each method of `ports.BackendEvents`."""
+"""The bot's method for each method of `ports.chat.BackendEvents`."""
 
 
 class Replaced:

@@ -17,8 +17,9 @@ from errklein.compat._running_bots import running_bots
 from errklein.compat.backends.errbot import EVENTS, ErrBot
 from errklein.compat.backends.network import ThreadedNetwork
 from errklein.compat.plugin_manager import BotPluginManager
+from errklein.dispatch.replies import HasOwnReplies
 from errklein.plugins.store_mixin import StoreMixin
-from errklein.ports import Backend, BackendEvents, HasOwnReplies
+from errklein.ports.chat import Backend, BackendEvents
 from errklein.running import on_reactor_soon
 
 _ASSIGNED = (

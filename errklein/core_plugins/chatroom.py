@@ -23,7 +23,7 @@ from errklein.chat import (
 )
 from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.core_plugins import CorePlugin
-from errklein.ports import ConfirmsRoomCommands
+from errklein.ports.chat import ConfirmsRoomCommands
 from errklein.running import on_reactor
 from errklein.running.context import handled_network
 from errklein.text import code, plain, plain_lines

@@ -9,7 +9,7 @@ from errklein.bot import Overview
 from errklein.chat import Message
 from errklein.commands import command_hint
 from errklein.core_plugins import CorePlugin
-from errklein.ports import HasOwnReplies, OperatorConsole
+from errklein.dispatch.replies import HasOwnReplies, OperatorConsole
 from errklein.running import on_reactor
 from errklein.running.context import person_origin
 from errklein.running.rate_limit import RateLimit

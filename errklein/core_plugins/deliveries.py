@@ -12,7 +12,7 @@ from errklein.chat import Message
 from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.core_plugins import CorePlugin, shown_lines
 from errklein.journal import DeliveryQueue, log_replay
-from errklein.ports import Journal, JournalError
+from errklein.ports.journal import Journal, JournalError
 from errklein.running import TimedOut, result_within
 from errklein.text import code, fenced, plain, truncated
 from errklein.text.masking import masker

@@ -16,7 +16,8 @@ from twisted.internet.error import ReactorNotRunning
 from errklein.chat import Message
 from errklein.commands import CommandError, botcmd, concurrent
 from errklein.core_plugins import CorePlugin
-from errklein.ports import JournalError, QueuesMessages
+from errklein.ports.chat import QueuesMessages
+from errklein.ports.journal import JournalError
 from errklein.running import TimedOut, WorkerPool, result_within
 from errklein.running.restart import CannotRestart
 from errklein.text import code, plain, plain_but_html

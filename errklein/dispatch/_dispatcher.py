@@ -21,8 +21,9 @@ from errklein.dispatch._permissions import Filtering, Permissions
 from errklein.dispatch.conversations import Conversations
 from errklein.dispatch.disclosure import Disclosure
 from errklein.dispatch.flow_executor import FlowExecutor
-from errklein.dispatch.replies import Deliver, Replies
-from errklein.ports import Backend, HasNameRules, OperatorConsole, OutboxFull
+from errklein.dispatch.replies import Deliver, OperatorConsole, Replies
+from errklein.ports.chat import Backend, HasNameRules
+from errklein.ports.outbox import OutboxFull
 from errklein.running import InFlightCounter, result_within
 from errklein.running.workers import Workers
 

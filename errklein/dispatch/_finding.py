@@ -20,7 +20,7 @@ from errklein.commands import (
 )
 from errklein.dispatch._invocation import Invocation
 from errklein.dispatch._networks import Networks
-from errklein.ports import Backend, HasNameRules
+from errklein.ports.chat import Backend, HasNameRules
 
 
 class NothingToRepeat(Exception):

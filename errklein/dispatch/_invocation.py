@@ -7,7 +7,7 @@ from typing import Any
 
 from errklein.chat import Message
 from errklein.commands import RegisteredCommand
-from errklein.ports import Backend
+from errklein.ports.chat import Backend
 
 
 @dataclass(frozen=True, slots=True)

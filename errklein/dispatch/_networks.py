@@ -7,7 +7,7 @@ from typing import Any
 
 from errklein.chat import Identifier, Message, Room
 from errklein.config import Config
-from errklein.ports import Backend
+from errklein.ports.chat import Backend
 from errklein.running.context import handled_network
 
 

@@ -22,8 +22,8 @@ from errklein.commands import (
 )
 from errklein.dispatch._invocation import Invocation
 from errklein.dispatch._networks import Networks
-from errklein.dispatch.replies import Replies
-from errklein.ports import Backend, HasOwnReplies, KnowsHolders
+from errklein.dispatch.replies import HasOwnReplies, Replies
+from errklein.ports.chat import Backend, KnowsHolders
 from errklein.running import KeyedQueues, Placement, PooledRunner, QueuedWork, TokenBuckets, place
 from errklein.running.context import person_origin
 from errklein.running.rate_limit import RateLimit

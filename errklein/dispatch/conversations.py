@@ -15,7 +15,7 @@ from errklein.chat import Message, RoomOccupant, rules_of
 from errklein.commands import CommandError
 from errklein.dispatch._networks import Networks
 from errklein.dispatch.replies import Replies
-from errklein.ports import Backend
+from errklein.ports.chat import Backend
 from errklein.running.context import running_command
 
 Place = tuple[str, ...]

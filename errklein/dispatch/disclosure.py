@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from errklein.chat import Identifier, Message, Person, RoomOccupant
 from errklein.commands import Caller, CommandError
 from errklein.dispatch._networks import Networks
-from errklein.ports import Backend, KnowsHolders
+from errklein.ports.chat import Backend, KnowsHolders
 from errklein.text import plain
 from errklein.text.masking import masker
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -16,7 +16,8 @@ from errklein.commands import CommandError, RegisteredCommand
 from errklein.dispatch._invocation import Invocation
 from errklein.dispatch._networks import Networks
 from errklein.dispatch.disclosure import DetailedError, Disclosure
-from errklein.ports import Backend, HasOwnReplies, OutboxFull, RoomUnavailable
+from errklein.ports.chat import Backend, BotOverview
+from errklein.ports.outbox import OutboxFull, RoomUnavailable
 from errklein.running import PoolStopped
 from errklein.running.context import origin, person_origin
 from errklein.text import truncated
@@ -28,6 +29,32 @@ ERROR_REPLY = "Computer says nooo. See logs for details"
 """The first line of the reply to a command that raised an exception."""
 
 Deliver = Callable[[Backend, Message], Awaitable[None] | None]
+
+
+@runtime_checkable
+class HasOwnReplies(Protocol):
+    """Implemented by backends that replace texts of the bot's own replies."""
+
+    @property
+    def error_reply(self) -> str:
+        """The first line of the reply to a command that raised an exception."""
+
+    def unknown_command_reply(self, message: Message | None, name: str, args: str) -> str:
+        """The reply to a command that doesn't exist. May block."""
+
+
+@runtime_checkable
+class OperatorConsole(Protocol):
+    """Implemented by backends through which the operator of the process talks with the bot."""
+
+    overview: BotOverview | None
+    """Set before `connect`."""
+
+    def plain_text_reply(self, message: Message) -> str | None:
+        """Return the reply, in Markdown, to a message that is neither a command nor the answer to a question.
+
+        None for no reply. Plugins' `callback_message` is called in either case.
+        """
 
 
 class Replies:

@@ -15,7 +15,7 @@ from errklein.journal._bounds import FURTHEST, bounded, bounded_outcome, fitting
 from errklein.journal._memory_outbox import MemoryOutboxStore
 from errklein.journal._redaction import Redaction, redacted_head
 from errklein.journal._writing import UNVERIFIED_FULL
-from errklein.ports import JournalError
+from errklein.ports.journal import JournalError
 from errklein.webhooks.deliveries import (
     UNFINISHED,
     Attempt,
@@ -65,7 +65,7 @@ class _KeptDelivery:
 
 
 class MemoryJournal:
-    """Implements `errklein.ports.Journal`. Each Deferred has already fired.
+    """Implements `errklein.ports.journal.Journal`. Each Deferred has already fired.
 
     :param now: Returns the Unix time in seconds.
     :param redaction: What is stored of requests.

@@ -14,7 +14,7 @@ from errklein.journal._message_records import MOST_UNSENT, is_wanted
 
 
 class MemoryOutboxStore:
-    """Implements `errklein.ports.OutboxStore`. The messages survive as long as the object, which tests use for several bots."""
+    """Implements `errklein.ports.outbox.OutboxStore`. The messages survive as long as the object, which tests use for several bots."""
 
     unwritten = False
     durable = False

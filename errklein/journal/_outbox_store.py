@@ -59,7 +59,7 @@ class JournalReactor(Protocol):
 
 
 class SQLiteOutboxStore:
-    """Implements `errklein.ports.OutboxStore` in the file of a `SQLiteJournal`, and in its group commits.
+    """Implements `errklein.ports.outbox.OutboxStore` in the file of a `SQLiteJournal`, and in its group commits.
 
     Changes wait in memory until a transaction takes them: the journal's thread calls `write` within the transaction, then
     `committed` or `undone`. So a message that is sent before its transaction begins is never written, which is the usual case.

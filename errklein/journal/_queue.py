@@ -18,7 +18,7 @@ from errklein.chat.outgoing import Wait
 from errklein.journal._bounds import FURTHEST, LEASE_BYTES
 from errklein.journal._retry_policy import RetryPolicy
 from errklein.journal._writing import PROCESS_ENDED
-from errklein.ports import Journal, JournalError
+from errklein.ports.journal import Journal, JournalError
 from errklein.running.rate_limit import RateLimit
 from errklein.webhooks.deliveries import DeliveryState, Outcome, Postponed, StoredDelivery
 

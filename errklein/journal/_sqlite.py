@@ -19,7 +19,7 @@ from errklein.journal._outbox_store import JournalReactor, SQLiteOutboxStore, re
 from errklein.journal._redaction import Redaction
 from errklein.journal._retention import SLICE, Pruner, Retention
 from errklein.journal._writing import End, JournalWriter, Lease
-from errklein.ports import JournalError
+from errklein.ports.journal import JournalError
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, QueueDepth, StoredDelivery
 
 DATABASE = "journal.sqlite"
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 class SQLiteJournal:
-    """Implements `errklein.ports.Journal`. One process at a time may use a file so; others use `open_archive`.
+    """Implements `errklein.ports.journal.Journal`. One process at a time may use a file so; others use `open_archive`.
 
     A thread writes, and another one reads, so lists don't wait for writes.
 
@@ -294,7 +294,7 @@ class SQLiteJournal:
         self._woken()
 
     def check_files(self) -> None:
-        """See `errklein.ports.UsesFiles`."""
+        """See `errklein.ports.values.UsesFiles`."""
         self._database.check_files()
 
     def close(self) -> Deferred[None]:

@@ -12,7 +12,7 @@ from errklein.journal._bounds import FURTHEST, bounded, bounded_outcome, fitting
 from errklein.journal._reading import as_ids
 from errklein.journal._redaction import Redaction, redacted_head
 from errklein.journal._rows import DELIVERY, NUMBERS, delivery_of, delivery_row, head_of, request_of
-from errklein.ports import JournalError
+from errklein.ports.journal import JournalError
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery
 
 PROCESS_ENDED = "the process ended"

@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred
 
 from errklein.chat import Card, Identifier, Message, Room
 from errklein.http_client import HTTPClients
-from errklein.ports import Reacts, SendsStreams, Storage
+from errklein.ports.chat import Reacts, SendsStreams
+from errklein.ports.values import Storage
 from errklein.running import Runner, ThreadWaits, WorkerPool
 
 P = TypeVar("P")

@@ -32,7 +32,7 @@ from errklein.plugins.plugin import (
 )
 from errklein.plugins.serial_changes import Changes, change
 from errklein.plugins.store_mixin import StoreMixin
-from errklein.ports import Storage
+from errklein.ports.values import Storage
 from errklein.running import TimedOut, result_within
 from errklein.running.context import handled_network
 from errklein.text.masking import masker, secrets_in

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 from errklein.plugins._shared_values import SharedValues
-from errklein.ports import Storage, Store
+from errklein.ports.values import Storage, Store
 
 
 class StoreException(Exception):

@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet.task import LoopingCall
 
-from errklein.ports import Notify
+from errklein.ports.notices import Notify
 from errklein.running import ReactorLag
 from errklein.service._blocked_code import line_in_tracebacks
 from errklein.service._last_resort import SecondSignal, TracebackFile

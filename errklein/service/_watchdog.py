@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from errklein.ports import Notify
+from errklein.ports.notices import Notify
 from errklein.running import ReactorLag, start_daemon_thread
 from errklein.service._blocked_code import Place, is_debugged, place_of, waits_for_events
 

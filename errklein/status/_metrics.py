@@ -16,7 +16,7 @@ import twisted
 from errklein._version import COMMIT, __version__
 from errklein.bot import Bot
 from errklein.plugins.plugin import Plugin
-from errklein.ports import QueuesMessages
+from errklein.ports.chat import QueuesMessages
 from errklein.web import BOUNDS, REFUSALS
 from errklein.webhooks.deliveries import QueueDepth
 

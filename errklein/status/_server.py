@@ -16,7 +16,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from errklein.bot import Bot
 from errklein.listening import Listeners
-from errklein.ports import QueuesMessages
+from errklein.ports.chat import QueuesMessages
 from errklein.running import Overloaded, PoolStopped, WorkerPool
 from errklein.status._metrics import MetricsEncoder, Snapshot
 

@@ -1,7 +1,7 @@
 """Storage of plugins' values: databases, pickles, backups, and the import of errbot's shelves.
 
 A storage opens namespaces, one for each plugin and a few of the bot's own. A namespace maps keys, which are strings, to
-pickled values. `ports.Storage` and `ports.Store` define the interface.
+pickled values. `ports.values.Storage` and `ports.values.Store` define the interface.
 """
 
 from errklein.storage._backup import BACKUP_NAME, write_backup

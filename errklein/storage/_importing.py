@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from errklein.logs import escape
-from errklein.ports import Storage
+from errklein.ports.values import Storage
 from errklein.storage._errors import StorageError, UnreadableValue
 from errklein.storage._restricted_pickling import DamagedPickle
 from errklein.storage._shelves import NotAShelf, Shelf, ShelfError, find_shelves, may_have_values, read_shelf

@@ -81,7 +81,7 @@ class SQLiteStorage:
             )
 
     def check_files(self) -> None:
-        """See `errklein.ports.UsesFiles`."""
+        """See `errklein.ports.values.UsesFiles`."""
         # A transaction, since another program may hold the file. An empty one writes nothing.
         with database_errors(), self._database.transaction():
             pass

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from errklein.ports import Storage
+from errklein.ports.values import Storage
 from errklein.storage._errors import UnreadableValue, UnstorableValue
 from errklein.storage._restricted_pickling import DEFAULT_READER, DamagedPickle, ValueReader, names_in
 from errklein.storage._sqlite import Row, SQLiteStorage

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 from twisted.internet.defer import Deferred
 
 from errklein.chat import AWAY, ONLINE, Message
-from errklein.ports import Backend, BackendEvents, HasNameRules, KnowsHolders, OutboxClosed
+from errklein.ports.chat import Backend, BackendEvents, HasNameRules, KnowsHolders
+from errklein.ports.outbox import OutboxClosed
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase as _TestCase
@@ -46,7 +47,7 @@ class RecordedEvents:
 
 
 class BackendContract(_TestCase):
-    """Tests of the guarantees of `errklein.ports.Backend`, to be mixed into a `SynchronousTestCase`.
+    """Tests of the guarantees of `errklein.ports.chat.Backend`, to be mixed into a `SynchronousTestCase`.
 
     The test case implements `make_backend`, `bring_online`, `hear` and `sent`, which play the network and the other people on
     it. It overrides a test that its network can't pass, with the reason in the docstring. ::

@@ -11,7 +11,7 @@ from errklein.webhooks.deliveries import Attempt, DeliveryState, Outcome, Stored
 
 
 class JournalContract(QueryContract):
-    """Tests of the guarantees of `errklein.ports.Journal`.
+    """Tests of the guarantees of `errklein.ports.journal.Journal`.
 
     The test case implements `make_journal`, and `settle` if the Deferreds or the log need it::
 

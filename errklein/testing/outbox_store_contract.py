@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
-from errklein.ports import OutboxStore
+from errklein.ports.outbox import OutboxStore
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase as _TestCase
@@ -23,7 +23,7 @@ AWKWARD_TEXTS = ("", " ", "\0", "\r\n", "ключ", "🙂", "\ud800", "\udcff", 
 
 
 class OutboxStoreContract(_TestCase):
-    """Tests of the guarantees of `errklein.ports.OutboxStore`.
+    """Tests of the guarantees of `errklein.ports.outbox.OutboxStore`.
 
     The test case implements `make_store` and `restart`, and `settle` if the Deferreds need it::
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from errklein.ports import Storage, Store
+from errklein.ports.values import Storage, Store
 from errklein.storage import StorageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ AWKWARD_KEYS = ("", " ", "a/b", "\0", "ключ", "🙂", "\ud800", "a" * 10_000
 
 
 class StoreContract(Base):
-    """Tests of the guarantees of `errklein.ports.Storage` and `Store`, to be mixed into a test case.
+    """Tests of the guarantees of `errklein.ports.values.Storage` and `Store`, to be mixed into a test case.
 
     The test case implements `make_storage`::
 

@@ -18,7 +18,7 @@ from twisted.web.template import flattenString
 from werkzeug.exceptions import HTTPException
 
 from errklein.listening import client_of
-from errklein.ports import RoomUnavailable
+from errklein.ports.outbox import RoomUnavailable
 from errklein.running import NEVER, Overloaded, Placement, PoolStopped
 from errklein.web._error_pages import Problem, problem_of, retry_after
 from errklein.web._handler_call import HandlerCall, RouteChanged, break_cycles

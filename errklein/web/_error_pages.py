@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from http.client import responses
 
-from errklein.ports import OutboxFull
+from errklein.ports.outbox import OutboxFull
 from errklein.webhooks.payload import BadPayload
 
 _OUTBOX_RETRY = 30.0

@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from errklein.ports import Journal, JournalError, LaterDeliveries
+from errklein.ports.journal import Journal, JournalError, LaterDeliveries
 from errklein.running import TokenBuckets
 from errklein.running.rate_limit import RateLimit
 from errklein.running.threads import ThreadWaits

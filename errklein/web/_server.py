@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.web.resource import IResource
 
 from errklein.listening import Listeners
-from errklein.ports import Journal, LaterDeliveries, WebEvents
+from errklein.ports.journal import Journal, LaterDeliveries
+from errklein.ports.web import WebEvents
 from errklein.running import InFlightCounter, Runner, ThreadWaits, WorkerPool
 from errklein.web._body_budget import BodyBudget
 from errklein.web._checks import Checks

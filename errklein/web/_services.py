@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
-from errklein.ports import OutboxStore, WebEvents
+from errklein.ports.outbox import OutboxStore
+from errklein.ports.web import WebEvents
 from errklein.running import DeadlineSweeper, InFlightCounter, Runner, TimeSlices, WorkerPool
 from errklein.web._body_budget import BodyBudget
 from errklein.web._routes import Routes

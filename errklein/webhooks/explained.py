@@ -22,13 +22,13 @@ class Records(Protocol):
     """The journal of a running bot or in a file."""
 
     def get(self, id: int) -> Awaitable[StoredDelivery | None]:
-        """See `ports.Journal.get`."""
+        """See `ports.journal.Journal.get`."""
 
     def find(self, query: DeliveryQuery) -> Awaitable[Sequence[StoredDelivery]]:
-        """See `ports.Journal.find`."""
+        """See `ports.journal.Journal.find`."""
 
     def webhooks(self) -> Awaitable[Sequence[str]]:
-        """See `ports.Journal.webhooks`."""
+        """See `ports.journal.Journal.webhooks`."""
 
 
 class Present(Protocol):
@@ -113,7 +113,7 @@ class Explainer:
     """Explains deliveries, webhooks and rooms.
 
     :param records: The journal.
-    :param messages: Returns records of messages; see `ports.OutboxStore.find`.
+    :param messages: Returns records of messages; see `ports.outbox.OutboxStore.find`.
     :param present: The state of the bot.
     :param now: The Unix time.
     :param with_reasons: Whether the answers contain the reasons of failed attempts and rejected messages, which may be texts of

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.null import NullBackend
 from errklein.chat import Message
-from errklein.ports import OutboxClosed
+from errklein.ports.outbox import OutboxClosed
 from errklein.testing.backend_contract import RecordedEvents
 from tests.backends.test_text import configuration
 

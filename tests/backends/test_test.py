@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.test import SentMessage, TestBackend, TestOccupant, TestPerson, TestRoom
 from errklein.chat import Message
-from errklein.ports import Backend
+from errklein.ports.chat import Backend
 from errklein.testing.backend_contract import BackendContract, RecordedEvents
 from tests.backends.test_text import configuration
 

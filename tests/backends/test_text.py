@@ -26,7 +26,8 @@ from errklein.backends.text import TextBackend, TextOccupant, TextPerson, TextRo
 from errklein.chat import ONLINE, Message, Presence
 from errklein.chat.identifiers import RoomNotJoinedError
 from errklein.chat.streams import STREAM_WAITING_TO_START
-from errklein.ports import OutboxClosed, SendsStreams
+from errklein.ports.chat import SendsStreams
+from errklein.ports.outbox import OutboxClosed
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein._version import __version__
 from errklein.backends.text._greeting import farewell, greeting, hint
 from errklein.chat import Message
-from errklein.ports import BotOverview
+from errklein.ports.chat import BotOverview
 from errklein.text import sanitize
 
 

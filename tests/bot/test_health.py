@@ -16,7 +16,7 @@ from errklein.bot import _health
 from errklein.bot._health import HealthChecks
 from errklein.journal import MemoryJournal
 from errklein.listening import Listeners
-from errklein.ports import JournalError
+from errklein.ports.journal import JournalError
 from errklein.storage import MemoryStorage, StorageError
 from errklein.testing._reactor import TestReactor
 from tests.journal.inline import InlineReactor

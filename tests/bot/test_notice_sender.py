@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.bot._notice_sender import LIFETIME, LONGEST, MOST, MissedNotices
 from errklein.chat import AWAY, ONLINE, Presence
-from errklein.ports import SentLater
+from errklein.ports.outbox import SentLater
 from errklein.testing import PluginTestCase
 from errklein.testing._pool import InlinePool
 from errklein.testing._reactor import TestReactor

@@ -13,7 +13,7 @@ from errklein.backends.test import TestBackend
 from errklein.bot._overview import Overview, address
 from errklein.chat import Message
 from errklein.logs import destinations
-from errklein.ports import BotOverview
+from errklein.ports.chat import BotOverview
 from tests.networks import NetworksCase
 
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.bot._stored_messages import restore_messages
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.journal import MemoryOutboxStore
-from errklein.ports import OutboxStatus, OutboxStore
+from errklein.ports.outbox import OutboxStatus, OutboxStore
 from errklein.testing._reactor import TestReactor
 from errklein.text.masking import MASK, masker
 from tests.notices import KeptNotices

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, webhook
 from errklein.journal import DeliveryQueue, MemoryJournal, RetryPolicy
-from errklein.ports import JournalError
+from errklein.ports.journal import JournalError
 from errklein.testing import PluginTestCase, TestBot
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, Postponed, StoredDelivery, StoredRequest
 

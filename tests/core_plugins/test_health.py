@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 
 from errklein import BotPlugin
-from errklein.ports import JournalError, OutboxStatus
+from errklein.ports.journal import JournalError
+from errklein.ports.outbox import OutboxStatus
 from errklein.running.restart import CannotRestart
 from errklein.testing import PluginTestCase, TestBot
 from tests.plugin_files import PluginFilesTestCase

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein import BotPlugin, webhook, wiring
 from errklein.backends.irc import IRCBackend
 from errklein.chat.outgoing import PAUSED, MessageState, OutgoingMessage, waiting_record
-from errklein.ports import JournalError
+from errklein.ports.journal import JournalError
 from errklein.running import PoolStatus, ThreadUse
 from errklein.testing import ADMIN, TestBot
 from errklein.testing._reactor import TestReactor

@@ -9,7 +9,7 @@ from unittest import mock
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from errklein import BotPlugin, Command, Message, botcmd, botmatch, re_botcmd
-from errklein.ports import OutboxClosed, OutboxFull, RoomUnavailable
+from errklein.ports.outbox import OutboxClosed, OutboxFull, RoomUnavailable
 from tests.networks import NetworksCase
 
 

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from errklein.backends.outbox import Outbox, OutboxLimits, Reports
 from errklein.bot._stored_messages import restore_messages
 from errklein.chat.outgoing import OutgoingMessage
-from errklein.ports import OutboxClosed, OutboxFull, OutboxStatus, OutboxStore
+from errklein.ports.outbox import OutboxClosed, OutboxFull, OutboxStatus, OutboxStore
 from errklein.running.context import assigned, origin
 from errklein.webhooks.deliveries import Outcome, Postponed, StoredDelivery
 from tests.journal.simulated_network import (

@@ -20,7 +20,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from errklein.journal import DeliveryQueue, RetryPolicy, SQLiteJournal
-from errklein.ports import JournalError
+from errklein.ports.journal import JournalError
 from errklein.webhooks.deliveries import (
     DeliveryQuery,
     DeliveryState,

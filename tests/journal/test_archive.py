@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.database import Access, DatabaseError
 from errklein.journal import JournalArchive, SQLiteJournal, open_archive
-from errklein.ports import Journal
+from errklein.ports.journal import Journal
 from errklein.testing._journal_case import ERROR, OK, JournalCase
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState
 from tests.clocks import ThreadClock

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.journal import MemoryJournal, SQLiteJournal
-from errklein.ports import Journal
+from errklein.ports.journal import Journal
 from errklein.testing.journal_contract import JournalContract
 from tests.journal.inline import InlineReactor, InlineThreads, WaitingThreads
 

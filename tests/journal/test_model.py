@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.journal import MemoryJournal, SQLiteJournal
-from errklein.ports import Journal
+from errklein.ports.journal import Journal
 from errklein.testing._journal_case import REQUEST
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, StoredDelivery
 from tests.journal.inline import InlineReactor, InlineThreads

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.journal import MemoryJournal, SQLiteJournal
-from errklein.ports import OutboxStore
+from errklein.ports.outbox import OutboxStore
 from errklein.testing.outbox_store_contract import OutboxStoreContract
 from tests.journal.inline import InlineReactor, InlineThreads, WaitingThreads
 

@@ -13,7 +13,7 @@ from errklein.backends.outbox import Outbox
 from errklein.backends.outbox._lanes import Entry, Lanes
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.journal import SQLiteJournal
-from errklein.ports import OutboxStore
+from errklein.ports.outbox import OutboxStore
 from tests.journal.outbox_simulation import OutboxSimulation
 from tests.journal.simulated_network import Part
 from tests.journal.simulation import has_violation, simulate

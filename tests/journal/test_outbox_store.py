@@ -21,7 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.database import Database, DatabaseError
 from errklein.journal import MemoryJournal, SQLiteJournal, _outbox_store, _sqlite, open_archive
-from errklein.ports import JournalError, OutboxStore
+from errklein.ports.journal import JournalError
+from errklein.ports.outbox import OutboxStore
 from errklein.testing._journal_case import ERROR, OK, REQUEST
 from errklein.webhooks.deliveries import DeliveryState, StoredDelivery
 from tests.clocks import ThreadClock

@@ -14,7 +14,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.journal import DeliveryQueue, MemoryJournal, RetryPolicy
-from errklein.ports import JournalError
+from errklein.ports.journal import JournalError
 from errklein.webhooks.deliveries import DeliveryState, Outcome, Postponed, StoredDelivery, StoredRequest
 
 DONE = Outcome(200)

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat.outgoing import MessageRecord, MessageState
 from errklein.journal import MemoryJournal, Retention, SQLiteJournal, _memory, _retention
-from errklein.ports import JournalError
+from errklein.ports.journal import JournalError
 from errklein.testing._journal_case import ERROR, OK, REQUEST, JournalCase
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome
 from tests.journal.inline import InlineThreads

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.web.test.requesthelper import DummyRequest
 
 from errklein import BotPlugin, __version__, botcmd, webhook
-from errklein.ports import OutboxStatus
+from errklein.ports.outbox import OutboxStatus
 from errklein.status import StatusServer
 from errklein.verify import github
 from tests.server_program import require_program

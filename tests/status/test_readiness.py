@@ -7,7 +7,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 
 from errklein import BotPlugin, webhook
-from errklein.ports import JournalError, OutboxStatus
+from errklein.ports.journal import JournalError
+from errklein.ports.outbox import OutboxStatus
 from errklein.status import StatusServer
 from errklein.verify import addresses
 from tests.status.kit import StatusCase

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.ports import Storage, Store
+from errklein.ports.values import Storage, Store
 from errklein.storage import MemoryStorage, SQLiteStorage
 from errklein.testing.store_contract import StoreContract
 

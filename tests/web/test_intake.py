@@ -21,7 +21,8 @@ from twisted.web.static import Data
 from werkzeug.exceptions import NotFound
 
 from errklein.journal import DeliveryQueue, MemoryJournal, MemoryOutboxStore, RetryPolicy
-from errklein.ports import JournalError, OutboxFull, RoomUnavailable
+from errklein.ports.journal import JournalError
+from errklein.ports.outbox import OutboxFull, RoomUnavailable
 from errklein.running import ThreadWaits, register_reactor_thread
 from errklein.running.context import handled_network
 from errklein.verify import Received, Refused, Verification, addresses, github, slack, standard_webhooks

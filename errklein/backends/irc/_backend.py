@@ -28,7 +28,8 @@ from errklein.backends.irc.settings import IRCSettings
 from errklein.backends.outbox import Outbox, Reports, outbox_limits
 from errklein.chat import ONLINE, Identifier, Message, Room, read_only
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
-from errklein.ports import BackendEvents, OutboxStatus, OutboxStore
+from errklein.ports.chat import BackendEvents
+from errklein.ports.outbox import OutboxStatus, OutboxStore
 from errklein.running import cancel_timers
 from errklein.text import to_irc
 
@@ -40,7 +41,7 @@ _WORD = re.compile(r"[^\s,:;!?()<>\"'@.]+")
 
 
 class IRCBackend:
-    """A connection to one IRC network. Implements `ports.Backend`.
+    """A connection to one IRC network. Implements `ports.chat.Backend`.
 
     It reconnects after each lost connection, joins its rooms again, and then sends the messages that are still queued.
 
@@ -126,7 +127,7 @@ class IRCBackend:
         return self._outbox.close(grace).addCallback(self._quit, confirming)
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
-        """Queue the message as lines of PRIVMSG, or of NOTICE if `extras["notice"]` is true; see `ports.Backend`.
+        """Queue the message as lines of PRIVMSG, or of NOTICE if `extras["notice"]` is true; see `ports.chat.Backend`.
 
         Raises ValueError if the recipient isn't a person or room of this network, or if its name is too long.
         """
@@ -142,18 +143,18 @@ class IRCBackend:
         return self._outbox.status
 
     def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
-        """Keep messages in the store; see `ports.QueuesMessages`."""
+        """Keep messages in the store; see `ports.chat.QueuesMessages`."""
         self._outbox.use_store(store, restored)
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
-        """Return what a message waits for; see `ports.ExplainsWaits`."""
+        """Return what a message waits for; see `ports.chat.ExplainsWaits`."""
         wait = self._outbox.wait_of(record.id)
         if wait is not None and self._is_signed_on and self._rooms.why_outside(record.recipient) is not None:
             return self.room_status(record.recipient) or wait
         return wait if wait is None or self._is_signed_on else self._absence
 
     def room_status(self, name: str) -> Wait | None:
-        """Return whether the bot is in a room, and why not; see `ports.KnowsRooms`."""
+        """Return whether the bot is in a room, and why not; see `ports.chat.KnowsRooms`."""
         if not self._rooms.is_known(name):
             return None
         if not self._is_signed_on:
@@ -213,7 +214,7 @@ class IRCBackend:
         return self._rooms.holder(person.nick) if isinstance(person, IRCPerson) else None
 
     def room_refusal(self, command: str, room: Room, person: str = "") -> Deferred[str]:
-        """Return the reason for which the server refuses a command; see `ports.ConfirmsRoomCommands`."""
+        """Return the reason for which the server refuses a command; see `ports.chat.ConfirmsRoomCommands`."""
         protocol = self._reconnector.protocol
         if protocol is None or not self._is_signed_on:
             return succeed("the network is not connected")

@@ -18,7 +18,7 @@ from errklein.backends.irc.settings import IRCSettings
 from errklein.chat import OFFLINE, ONLINE, Presence, RoomNotJoinedError, read_only
 from errklein.chat.outgoing import Wait
 from errklein.config import ConfigError
-from errklein.ports import Backend, BackendEvents
+from errklein.ports.chat import Backend, BackendEvents
 from errklein.running import on_reactor_soon
 
 

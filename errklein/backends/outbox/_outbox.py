@@ -28,7 +28,7 @@ from errklein.backends.outbox._transport import NotConfirmed, Reports, Transport
 from errklein.backends.outbox._waiting_rooms import Unavailable, WaitingRooms
 from errklein.chat import Message
 from errklein.chat.outgoing import OutgoingMessage, Wait
-from errklein.ports import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, SentLater
+from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, SentLater
 from errklein.running import cancel_timers
 from errklein.running.context import causing_delivery, origin
 from errklein.running.pool import PoolReactor

@@ -9,7 +9,7 @@ from typing import Any
 from errklein.backends.outbox._lanes import Entry
 from errklein.backends.outbox._waiting_rooms import Unavailable
 from errklein.chat.outgoing import OutboxLane
-from errklein.ports import OutboxClosed, OutboxFull
+from errklein.ports.outbox import OutboxClosed, OutboxFull
 from errklein.text import PARTS_CAP
 
 

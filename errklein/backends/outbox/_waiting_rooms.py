@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from errklein.backends.outbox._lanes import Entry
 from errklein.backends.outbox._transport import Reports
-from errklein.ports import RoomUnavailable
+from errklein.ports.outbox import RoomUnavailable
 
 P = TypeVar("P")
 

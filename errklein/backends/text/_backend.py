@@ -22,7 +22,7 @@ from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoo
 from errklein.chat import ONLINE, Identifier, Message, Presence, Stream
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.commands import command_hint
-from errklein.ports import BackendEvents, BotOverview
+from errklein.ports.chat import BackendEvents, BotOverview
 from errklein.running import TimeSlices
 from errklein.text import code, plain, sanitize, split_message, to_ansi, to_imtext, to_md, to_plain, to_xhtml
 
@@ -35,7 +35,7 @@ _OCCUPANT = re.compile(r"(?P<room>#[^\s/#]+)/@?(?P<person>[^\s@/#][^\s/]*)")
 
 
 class TextBackend(LocalBackend):
-    """A conversation of one person, the first of BOT_ADMINS, with the bot. Implements `ports.OperatorConsole`.
+    """A conversation of one person, the first of BOT_ADMINS, with the bot. Implements `dispatch.replies.OperatorConsole`.
 
     On a terminal there is a greeting, a prompt with history and completion, and colours. Otherwise each line of input is a
     message, and the output contains the bot's messages as plain text, and nothing else.
@@ -95,7 +95,7 @@ class TextBackend(LocalBackend):
         return DeferredList([self._disconnecting]).addCallback(lambda _: None)
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
-        """Queue the message, in parts if it is longer than MESSAGE_SIZE_LIMIT; see `ports.Backend`."""
+        """Queue the message, in parts if it is longer than MESSAGE_SIZE_LIMIT; see `ports.chat.Backend`."""
         self.check_addressee(message)
         return self._outbox.send(str(message.to), message.body, priority=message.priority, original=message)
 

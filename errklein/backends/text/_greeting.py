@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from errklein._version import __version__
 from errklein.commands import command_hint
-from errklein.ports import BotOverview
+from errklein.ports.chat import BotOverview
 from errklein.text import sanitize
 
 

@@ -39,7 +39,7 @@ EVENTS: Mapping[str, str] = {
     "callback_room_topic": "room_topic_changed",
     "callback_stream": "stream_offered",
 }
-"""The method of `ports.BackendEvents` for each callback that only reports an event."""
+"""The method of `ports.chat.BackendEvents` for each callback that only reports an event."""
 
 log = logging.getLogger("errbot.core")
 

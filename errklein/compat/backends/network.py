@@ -1,4 +1,4 @@
-"""Adapter from errbot's backends to `ports.Backend`.
+"""Adapter from errbot's backends to `ports.chat.Backend`.
 
 The code of a third-party backend runs in its own thread, where it may block: from its `__init__` to the end of
 `serve_forever`. Its events are passed to the reactor, in order. Messages go through an outbox to a second thread, since
@@ -33,7 +33,8 @@ from errklein.compat.backends._stored import details_of
 from errklein.compat.backends._thread import NetworkThread
 from errklein.compat.backends.errbot import EVENTS, ErrBot, for_a_bot
 from errklein.dispatch import card_as_text
-from errklein.ports import BackendEvents, OutboxStatus, OutboxStore
+from errklein.ports.chat import BackendEvents
+from errklein.ports.outbox import OutboxStatus, OutboxStore
 from errklein.running import TimedOut, cancel_timers, on_reactor_soon, result_within, start_daemon_thread
 from errklein.running.context import sent_by_bot
 
@@ -41,7 +42,7 @@ _NO_REACTIONS = ("has no reactions", "doesn't know them")
 
 
 class ThreadedNetwork:
-    """A `ports.Backend` that runs a third-party backend in threads.
+    """A `ports.chat.Backend` that runs a third-party backend in threads.
 
     `make` creates the `ErrBot` from the network's configuration; its exceptions are raised. `legacy` is the created
     object, which plugins reach through the bot.
@@ -106,7 +107,7 @@ class ThreadedNetwork:
         legacy.attach_repo_manager(bot.repo_manager)
         legacy.attach_plugin_manager(bot.plugin_manager)
 
-    # ports.Backend
+    # ports.chat.Backend
 
     @property
     def mode(self) -> str:
@@ -145,7 +146,7 @@ class ThreadedNetwork:
         return closed.addCallback(lambda _: Deferred.fromCoroutine(self._leave(end - self._reactor.seconds())))
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
-        """Add the message to the outbox, from any thread; see ports.Backend."""
+        """Add the message to the outbox, from any thread; see ports.chat.Backend."""
         # A copy, since the sender may change the message before it is sent.
         kept = message.clone()
         kept.body = message.body[: self._longest]
@@ -157,11 +158,11 @@ class ThreadedNetwork:
         return self._outbox.status
 
     def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
-        """Keep messages in the store; see `ports.QueuesMessages`."""
+        """Keep messages in the store; see `ports.chat.QueuesMessages`."""
         self._outbox.use_store(store, restored)
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
-        """Return what a message waits for; see `ports.ExplainsWaits`."""
+        """Return what a message waits for; see `ports.chat.ExplainsWaits`."""
         return self._outbox.wait_of(record.id)
 
     def build_identifier(self, text: str) -> Identifier:
@@ -221,14 +222,14 @@ class ThreadedNetwork:
         self._react(remove, message, reaction, f"removal of reaction {reaction}")
 
     def send_stream_request(self, user: Identifier, fsource: BinaryIO, *details: Any) -> Stream | None:
-        """Offer a file; see ports.SendsStreams. Raises NotImplementedError if the backend has no streams."""
+        """Offer a file; see ports.chat.SendsStreams. Raises NotImplementedError if the backend has no streams."""
         offer: Callable[..., Stream | None] = self._own("send_stream_request", "can't carry files", "has no streams")
         return offer(user, fsource, *details)
 
     def call_in_order(
         self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = "", priority: bool = False
     ) -> Awaitable[None] | None:
-        """Call the function in its turn; see ports.CallsInOrder."""
+        """Call the function in its turn; see `bot.CallsInOrder`."""
         return self._outbox.put([partial(function, *args)], recipient=recipient, text=text, priority=priority)
 
     @property

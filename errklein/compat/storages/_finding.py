@@ -17,7 +17,7 @@ from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import load_module, plugin_class
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugFile
-from errklein.ports import Storage
+from errklein.ports.values import Storage
 from errklein.storage import MemoryStorage, SQLiteStorage, StorageError
 from errklein.text.suggestions import did_you_mean
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.config import Config
-from errklein.ports import Storage
+from errklein.ports.values import Storage
 from errklein.storage import (
     DATABASE,
     MemoryStorage,

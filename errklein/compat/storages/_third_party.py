@@ -1,4 +1,4 @@
-"""Adapter from errbot's storages to `ports.Storage`.
+"""Adapter from errbot's storages to `ports.values.Storage`.
 
 A third-party storage may block, and need not be thread-safe. So a lock serialises all calls. Plain handlers run in
 threads, where waiting for the lock blocks nothing else. A handler on the reactor also gets its value synchronously from
@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.threadable import isInIOThread
 
 from errklein.compat.storages.base import StoragePluginBase
-from errklein.ports import Store
+from errklein.ports.values import Store
 from errklein.running.rate_limit import RateLimit
 from errklein.storage import StorageError, UnstorableValue
 from errklein.text.errors import one_line

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from errklein.ports import Store
+from errklein.ports.values import Store
 
 
 class StorageBase:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from errklein.compat.storages.base import StoragePluginBase
-from errklein.ports import Store
+from errklein.ports.values import Store
 from errklein.storage import DATABASE, MemoryStorage, SQLiteStorage
 
 _MEMORY = MemoryStorage()

@@ -23,7 +23,7 @@ from errklein.plugins.repos.git import check_links, git_clone, git_pull, go_back
 from errklein.plugins.repos.index import RepoEntry
 from errklein.plugins.repos.sources import RepoException, RepoSource, UnknownRepo, check_name, shown
 from errklein.plugins.store_mixin import StoreMixin
-from errklein.ports import Storage
+from errklein.ports.values import Storage
 
 REPO_INDEX = "repo_index"
 LAST_UPDATE = "last_update"

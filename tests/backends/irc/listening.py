@@ -14,7 +14,7 @@ from errklein.chat import Identifier, Message, Presence, Room
 
 
 class Listener:
-    """Implements ports.BackendEvents, as a list of (event, arguments…)."""
+    """Implements ports.chat.BackendEvents, as a list of (event, arguments…)."""
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []

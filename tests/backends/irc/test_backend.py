@@ -19,7 +19,7 @@ from errklein.backends.irc import IRCBackend
 from errklein.chat import AWAY, ONLINE, Message
 from errklein.chat.identifiers import RoomNotJoinedError
 from errklein.config import ConfigError
-from errklein.ports import OutboxFull
+from errklein.ports.outbox import OutboxFull
 from errklein.testing.backend_contract import BackendContract
 from tests.backends.irc.listening import Listener, config, logged
 from tests.backends.irc.played import PlayedServer

@@ -11,7 +11,7 @@ from errklein.backends.irc._casemapping import CaseMapping
 from errklein.backends.irc._rooms import LIFETIME, HostmaskCache, RoomState
 from errklein.backends.irc.identifiers import IRCPerson
 from errklein.chat.names import matches_any
-from errklein.ports import KnowsHolders
+from errklein.ports.chat import KnowsHolders
 from tests.backends.irc.test_backend import PlayedTests
 
 

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.irc import IRCBackend
 from errklein.chat import Message
-from errklein.ports import OutboxFull, RoomUnavailable
+from errklein.ports.outbox import OutboxFull, RoomUnavailable
 from errklein.running.context import assigned, origin
 from tests.backends.irc.listening import Listener
 from tests.backends.irc.played import PlayedServer

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.outbox import NotConfirmed, Outbox, OutboxLimits, Reports, outbox_limits
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
-from errklein.ports import OutboxClosed, OutboxExpired, OutboxFull, SentLater
+from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxFull, SentLater
 from errklein.running import TokenBucket
 from errklein.running.context import assigned, handled_delivery, origin
 from errklein.text import PARTS_CAP

@@ -18,7 +18,7 @@ from errklein.backends.outbox import NotConfirmed, Outbox, OutboxLimits
 from errklein.chat import Message
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.logs import format_line
-from errklein.ports import OutboxClosed, OutboxFull
+from errklein.ports.outbox import OutboxClosed, OutboxFull
 from errklein.running import TokenBucket
 from errklein.text.masking import MASK, masker
 

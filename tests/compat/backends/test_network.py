@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from errklein import BotPlugin, botcmd
 from errklein.chat import Message, Reaction
 from errklein.compat.backends.finding import make_network
-from errklein.ports import OutboxClosed
+from errklein.ports.outbox import OutboxClosed
 from tests.backends.irc.listening import logged
 from tests.compat.backends.legacy_network import LegacyNetworkCase
 

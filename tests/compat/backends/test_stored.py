@@ -18,7 +18,7 @@ from errklein.compat.backends._stored import details_of, is_card, restored
 from errklein.compat.backends.finding import make_network
 from errklein.config import load_config
 from errklein.journal import MemoryOutboxStore
-from errklein.ports import BackendEvents
+from errklein.ports.chat import BackendEvents
 from errklein.running.threads import register_reactor_thread
 from errklein.testing.backend_contract import RecordedEvents
 from tests.backends.irc.listening import logged

@@ -13,7 +13,7 @@ from errklein.compat.storages._shelves import database_of
 from errklein.compat.storages._third_party import ThirdPartyStorage
 from errklein.compat.storages.bundled import ShelfStoragePlugin
 from errklein.config import Config, ConfigError, load_config
-from errklein.ports import Storage
+from errklein.ports.values import Storage
 from errklein.storage import MemoryStorage, SQLiteStorage, StorageError
 from errklein.testing.store_contract import StoreContract
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat.storages._third_party import ThirdPartyStorage
 from errklein.compat.storages.base import StorageBase, StoragePluginBase
-from errklein.ports import Storage
+from errklein.ports.values import Storage
 from errklein.storage import StorageError, UnstorableValue
 from errklein.testing.store_contract import StoreContract
 

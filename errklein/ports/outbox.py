@@ -1,0 +1,86 @@
+"""The outbox of a network: its store, its state, and the errors of messages that wait to be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from twisted.internet.defer import Deferred
+
+from errklein.chat.outgoing import MessageRecord, OutgoingMessage
+
+
+class OutboxFull(Exception):
+    """The outbox of a network has no room: OUTBOX_LIMIT or OUTBOX_SIZE is reached, in total or for one recipient."""
+
+
+class OutboxClosed(Exception):
+    """A message was sent after `Backend.disconnect`."""
+
+
+class SentLater(OutboxClosed):
+    """The bot has disconnected before a message was sent. It is stored, and the next start sends it."""
+
+
+class RoomUnavailable(Exception):
+    """The bot has been outside of the room of a message for 10 s. The message stays in the outbox: it is sent when the bot has joined."""
+
+
+class OutboxExpired(Exception):
+    """A message was dropped, since the network was absent or too slow for OUTBOX_MAX_AGE."""
+
+
+class OutboxStatus(NamedTuple):
+    """What waits in the outbox of a network."""
+
+    messages: int
+    parts: int
+    """The number of parts, such as lines, that the messages have; an estimate."""
+    size: int
+    """The number of characters of the messages' texts and details."""
+    oldest_at: float
+    """The Unix time at which the oldest message was accepted, apart from those that wait for a room; 0.0 without others."""
+    sent: int = 0
+    """The number of messages that were sent since the start."""
+
+
+class OutboxStore(Protocol):
+    """The durable store of messages that wait to be sent. `add` and `next_id` may be called in any thread."""
+
+    @property
+    def unwritten(self) -> bool:
+        """True if messages were added that aren't on disk yet."""
+
+    @property
+    def durable(self) -> bool:
+        """True if messages survive the process."""
+
+    def next_id(self) -> int:
+        """Return the id of a new message."""
+
+    def add(self, message: OutgoingMessage) -> None:
+        """Store the message, at most 50 ms later. If it is removed before, it isn't stored at all.
+
+        A store that can't be written logs that, and writes the message when it can again.
+        """
+
+    def advance(self, id: int, sent: float) -> None:
+        """Store soon that the network has confirmed this share of the parts of the message, below 1.0."""
+
+    def remove(self, ids: Sequence[int]) -> None:
+        """Remove messages soon that were sent, rejected or dropped."""
+
+    def end(self, record: MessageRecord) -> None:
+        """Remove a message soon that was sent, rejected or dropped. May be called in any thread.
+
+        The latest records are kept of messages of deliveries, and of those that were not sent. A crash may lose those of the last second, and a burst that of messages that were sent.
+        """
+
+    def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:
+        """Return records, oldest first, at most 100: those of a delivery, or those of messages to a recipient that weren't sent."""
+
+    def flush(self) -> Deferred[None]:
+        """Write what was added, advanced and removed. The Deferred fires when it is on disk, or can't be written."""
+
+    def load(self) -> Deferred[Sequence[OutgoingMessage]]:
+        """Return the messages of earlier processes, oldest first. Fails with JournalError if they can't be read."""
