@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-TESTS = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 
 
 FIXTURES = "fixtures"
@@ -24,7 +24,7 @@ class CollectionTests(SynchronousTestCase):
         self.assertGreater(len(modules), 1)
         for module in modules:
             for folder in [module.parent, *module.parents]:
-                if folder == TESTS.parent:
+                if folder == ROOT:
                     break
                 self.assertTrue((folder / "__init__.py").exists(), f"{folder} is no package: {module} isn't run")
 
@@ -42,7 +42,7 @@ class CollectionTests(SynchronousTestCase):
     def test_every_test_says_what_it_shows(self) -> None:
         """Each test method has a docstring."""
         silent = [
-            f"{module.relative_to(TESTS)}: {case.name}.{function.name}"
+            f"{module.relative_to(ROOT)}: {case.name}.{function.name}"
             for module in test_modules()
             for case in classes(module)
             for function in functions(case)
@@ -53,9 +53,10 @@ class CollectionTests(SynchronousTestCase):
 
 def test_modules() -> Iterator[Path]:
     """Yield every test module."""
-    for path in sorted(TESTS.rglob("test_*.py")):
-        if FIXTURES not in path.parts:
-            yield path
+    for folder in ("tests", "long_tests"):
+        for path in sorted((ROOT / folder).rglob("test_*.py")):
+            if FIXTURES not in path.parts:
+                yield path
 
 
 @cache

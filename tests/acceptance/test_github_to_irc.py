@@ -1,4 +1,4 @@
-"""The scenario GitHub to IRC with a tenth of GitHub's documented webhooks; benchmarks/github_to_irc.py uses all."""
+"""The scenario GitHub to IRC with a tenth of GitHub's documented webhooks."""
 
 from __future__ import annotations
 

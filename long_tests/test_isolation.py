@@ -1,4 +1,4 @@
-"""The scenario isolation with small numbers; benchmarks/isolation.py uses large ones."""
+"""The scenario isolation with small numbers."""
 
 from __future__ import annotations
 

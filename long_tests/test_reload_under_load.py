@@ -1,4 +1,4 @@
-"""The scenario reload under load with small numbers; benchmarks/reload_under_load.py uses large ones."""
+"""The scenario reload under load with small numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scenario shutdown with small numbers; benchmarks/shutdown.py uses large ones."""
+"""The scenario shutdown with small numbers."""
 
 from __future__ import annotations
 

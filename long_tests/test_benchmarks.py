@@ -132,20 +132,6 @@ def figures(peer: str, rate: float, errors: int = 0) -> dict[str, Any]:
     return {"peer": peer, "requests_per_second": rate, "errors": errors, **shared}
 
 
-class ScrapeTests(SynchronousTestCase):
-    """The cost of monitoring."""
-
-    timeout = 60
-
-    def test_scrapes_are_measured(self) -> None:
-        """A bot whose routes have had requests is scraped, also under load."""
-        require_program("wrk")
-        script = str(ROOT / "benchmarks" / "scrape.py")
-        ended = run([sys.executable, script], "--scrapes", "5", "--rounds", "1", "--seconds", "1", cwd=Path.cwd())
-        self.assertIn("of CPU time for a scrape", ended.stdout, ended.stderr)
-        self.assertIn("share of a second in %", ended.stdout)
-
-
 class ReportTests(SynchronousTestCase):
     """Tables and targets."""
 
@@ -175,7 +161,7 @@ class ReportTests(SynchronousTestCase):
         """The documentation has the marks at which the benchmarks write their tables."""
         for page, marks in (
             ("docs/performance.md", "tables versions intake irc"),
-            ("docs/benchmarks.md", "targets intake_targets irc_targets stages"),
+            ("docs/benchmarks.md", "targets intake_targets irc_targets"),
         ):
             found = re.findall(
                 r"<!-- begin (\w+) -->\n.*?<!-- end \1 -->\n", (ROOT / page).read_text("utf-8"), re.DOTALL
