@@ -146,7 +146,7 @@ class Bot:
         await restore_messages(self.journal.outbox, backends, self.notices.post, self._max_message_age, self.now)
         await self.delivery_queue.prepare()
         for problem in await self.plugin_manager.start(self.plugin_roots, self._sources.classes):
-            self.tell_admins(problem, self.plugin_manager.summary(problem))
+            self.tell_admins(problem.text, problem.summary)
         paths = [plugin.plug.path for plugin in self.plugin_manager.found]
         for warning in await self.plugin_pool.run(lambda: partial(directory_warnings, config, paths)):
             self.tell_admins(warning)
@@ -176,7 +176,8 @@ class Bot:
         found = [(plugin.name, plugin.instance) for plugin in self.plugin_manager.found]
         if self.phase != "stopping":
             routed = [route.hook for route in self.web.routes.hooks()]
-            self._webhook_notices.hooks_unknown(unknown_webhooks(self.bot_config, found, routed))
+            unknown = unknown_webhooks(self.bot_config, found, routed)
+            self._webhook_notices.hooks_unknown([error for _, error in unknown])
 
     async def stop(self, grace: float) -> None:
         """Stop within `grace` seconds. Handlers, replies and queues may end until then; see `StopSequence.run`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,7 +26,7 @@ from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.loading import reactor_warnings
 from errklein.plugins.method_checks import check_methods
 from errklein.plugins.packages import PackageDirectory
-from errklein.plugins.plugin import State
+from errklein.plugins.plugin import Problem, State
 from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks
 from errklein.running import Placement, explain_placement
 from errklein.running.reactors import install_asyncio_reactor
@@ -108,29 +108,36 @@ async def _check(
             raise
         raise SystemExit(f"errklein: no further checks were possible: {type(error).__name__}: {error}") from error
     configure, manager = bot.web.routes.configure, bot.plugin_manager
-    problems = await manager.load(bot.plugin_roots)
-    problems += PackageDirectory(Path(config.BOT_DATA_DIR)).problems()
+    found_now = await manager.load(bot.plugin_roots)
+    problems = [problem for problem in found_now if not problem.is_warning]
+    problems += map(Problem, PackageDirectory(Path(config.BOT_DATA_DIR)).problems())
     lines = [f"{config.path or 'built-in configuration'}: {', '.join(config.networks)}", *upgrades, ""]
     unimported = shelves_to_import(config, bot.storage, data_dir)
-    problems += [unimported] if unimported is not None else []
+    problems += [Problem(unimported)] if unimported is not None else []
     found = [(plugin.name, plugin.instance) for plugin in manager.found]
     instances = [instance for _, instance in found if instance is not None]
     hooks = [hook for instance in instances for hook in configured_hooks(instance, configure)]
-    problems += [*placeholders(config), *unknown_webhooks(config, found), *secret_problems(hooks)]
-    mistakes = [mistake for instance in instances for mistake in check_methods(instance)]
-    problems += [str(mistake) for mistake in mistakes if mistake.is_error]
+    problems += map(Problem, placeholders(config))
+    problems += [Problem(text, plugin) for plugin, text in unknown_webhooks(config, found)]
+    problems += secret_problems(hooks)
+    mistakes = [
+        Problem(str(mistake), instance.name, is_warning=not mistake.is_error)
+        for instance in instances
+        for mistake in check_methods(instance)
+    ]
+    problems += [mistake for mistake in mistakes if not mistake.is_warning]
     flows: list[str] = []
     for name, collection in sorted(manager.flows.items()):
         flows.append(f"{name}: flows")
         try:
             flows += [f"    {config.BOT_PREFIX}flows start {flow.name}" for flow in build_flows(collection)]
         except ValueError as error:
-            problems.append(str(error))
-    lines += [*_plugins(bot, problems, verbose=verbose), *flows]
-    sources = {plugin.problem: plugin.source for plugin in manager.found if plugin.source}
-    lines += ["", *(_with_source(problem, sources.get(problem, "")) for problem in problems)] if problems else []
+            problems.append(Problem(str(error)))
+    with_problem = {problem.plugin for problem in problems}
+    lines += [*_plugins(bot, with_problem, verbose=verbose), *flows]
+    lines += ["", *(line for problem in problems for line in _problem_lines(problem))] if problems else []
     blocking = [line for instance in instances for line in reactor_warnings(instance)]
-    doubtful = [str(mistake) for mistake in mistakes if not mistake.is_error]
+    doubtful = [problem.text for problem in (*found_now, *mistakes) if problem.is_warning]
     of_settings = (
         *directory_warnings(config),
         *configuration_warnings(config, partial(settings_read, found)),
@@ -148,12 +155,15 @@ async def _check(
         raise SystemExit(1)
 
 
-def _plugins(bot: ErrbotBot, problems: Sequence[str], *, verbose: bool) -> Iterator[str]:
-    """Yield the lines about plugins: core plugins last, and only if they have a problem or `verbose` is true."""
+def _plugins(bot: ErrbotBot, with_problem: Collection[str], *, verbose: bool) -> Iterator[str]:
+    """Yield the lines about plugins: core plugins last, and only if they have a problem or `verbose` is true.
+
+    :param with_problem: The names of plugins that have a problem.
+    """
     hidden = 0
     for plugin in sorted(bot.plugin_manager.found, key=lambda plugin: isinstance(plugin.instance, CorePlugin)):
         state = _STATES[bot.plugin_manager.status.state(plugin)]
-        if state.startswith(_USABLE) and any(_is_about(plugin.name, problem) for problem in problems):
+        if state.startswith(_USABLE) and plugin.name in with_problem:
             state = "has a problem, see below"
         if isinstance(plugin.instance, CorePlugin) and state.startswith(_USABLE) and not verbose:
             hidden += 1
@@ -166,13 +176,9 @@ def _plugins(bot: ErrbotBot, problems: Sequence[str], *, verbose: bool) -> Itera
         yield f"and {_counted(hidden, 'core plugin')}, which -v shows"
 
 
-def _is_about(plugin: str, problem: str) -> bool:
-    """Return whether a problem begins with the plugin, a method or a webhook of it, or names such a webhook in WEBHOOKS."""
-    return any(problem.startswith(f"{plugin}{mark}") or f"'{plugin}{mark}" in problem for mark in " .:")
-
-
-def _with_source(problem: str, source: str) -> str:
-    return "\n".join([f"problem: {escape(problem)}", *map(escape, source.splitlines())])
+def _problem_lines(problem: Problem) -> Iterator[str]:
+    yield f"problem: {escape(problem.text)}"
+    yield from map(escape, problem.source.splitlines())
 
 
 def _counted(count: int, noun: str) -> str:

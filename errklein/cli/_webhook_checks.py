@@ -9,6 +9,7 @@ from errklein.config.secrets import SecretError, read_secret
 from errklein.core_plugins import CorePlugin
 from errklein.plugins import BotPlugin
 from errklein.plugins.botplugin import handlers_once_active
+from errklein.plugins.plugin import Problem
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.errors import HookError
 
@@ -24,15 +25,16 @@ def configured_hooks(plugin: BotPlugin, configure: Callable[[Hook], Hook]) -> It
             yield hook
 
 
-def secret_problems(hooks: Iterable[Hook]) -> Iterator[str]:
-    """Yield an error for each secret of a webhook that is missing, empty or can't be read."""
+def secret_problems(hooks: Iterable[Hook]) -> Iterator[Problem]:
+    """Yield a problem for each secret of a webhook that is missing, empty or can't be read."""
     for hook in hooks:
         verify = hook.declaration.verify
         for reference in verify.secrets if verify is not None else ():
             try:
                 read_secret(reference)
             except SecretError as error:
-                yield f"{hook.full_name} responds with 503, since its requests can't be verified: {error}"
+                text = f"{hook.full_name} responds with 503, since its requests can't be verified: {error}"
+                yield Problem(text, hook.owner)
 
 
 def webhook_warnings(plugins: Sequence[BotPlugin], configure: Callable[[Hook], Hook]) -> Iterator[str]:

@@ -69,7 +69,7 @@ def _load_hooks(config: Config) -> Sequence[Hook]:
             bot = wire(reactor, config, values=Access.COPY)[1]()
             manager = bot.plugin_manager
             for problem in await manager.load(bot.plugin_roots):
-                sys.stderr.write(f"errklein: {escape(problem)}\n")
+                sys.stderr.write(f"errklein: {escape(problem.text)}\n")
             for plugin in manager.found:
                 if plugin.instance is not None and not manager.is_blacklisted(plugin.name):
                     hooks.extend(configured_hooks(plugin.instance, bot.web.routes.configure))

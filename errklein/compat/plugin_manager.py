@@ -19,7 +19,7 @@ from errklein.plugins.manager import BL_PLUGINS, PluginManager
 from errklein.plugins.names import plugin_name
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plug_file import ERRBOT_VERSION, parse_errbot_version
-from errklein.plugins.plugin import IncompatiblePluginException
+from errklein.plugins.plugin import IncompatiblePluginException, Problem
 from errklein.plugins.running_activations import activation_order
 
 CORE_PLUGINS = str(_CORE_PLUGINS)
@@ -135,7 +135,7 @@ class BotPluginManager(PluginManager):
 
         The result is a text with a line for each problem.
         """
-        return self._waited(lambda: self.activate_rest().addCallback(lambda lines: "".join(f"{x}\n" for x in lines)))
+        return self._waited(lambda: self.activate_rest().addCallback(lambda found: "".join(f"{x}\n" for x in found)))
 
     def deactivate_all_plugins(self) -> Any:
         """Deactivate all plugins."""
@@ -149,7 +149,7 @@ class BotPluginManager(PluginManager):
         :returns: The errors, by path.
         """
         roots = [Path(path) for path in ([path_list] if isinstance(path_list, (str, Path)) else path_list)]
-        return self._waited(self.add, roots)
+        return self._waited(lambda: self.add(roots).addCallback(_by_path))
 
     def remove_plugin(self, plugin: BotPlugin) -> Any:
         """Deactivate and unload the plugin. Its stored values stay."""
@@ -161,3 +161,11 @@ class BotPluginManager(PluginManager):
 
     def _waited(self, change: Any, *args: Any) -> Any:
         return self._execution.waits.result_of(change, *args)
+
+
+def _by_path(problems: Iterable[Problem]) -> dict[Path | None, str]:
+    """Return the texts of the problems by path."""
+    texts: dict[Path | None, list[str]] = {}
+    for problem in problems:
+        texts.setdefault(problem.path, []).append(problem.text)
+    return {path: "; ".join(its) for path, its in texts.items()}

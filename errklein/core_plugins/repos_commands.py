@@ -97,9 +97,9 @@ class ReposCommands(CorePlugin):
             if not problems:
                 raise CommandError(f"{name} was not installed:\n\n" + _list(["it contains no plugins"]))
             summary = f"{name} was not installed"
-            raise DetailedError(f"{summary}:\n\n" + _list(list(problems.values())), summary)
+            raise DetailedError(f"{summary}:\n\n" + _list(list(map(str, problems))), summary)
         yield f"{name} is installed. Activating its plugins …"
-        problems_of_some = [*problems.values(), *await self._activate(self._below(path))]
+        problems_of_some = [*map(str, problems), *await self._activate(self._below(path))]
         yield self._problems(msg, problems_of_some) or "All its plugins are active."
 
     @botcmd(admin_only=True)
@@ -191,7 +191,7 @@ class ReposCommands(CorePlugin):
             return self._disclosed(msg, text, summary) if error.repeats_exception else text
         await self._asked(updated.keep)
         overdue += await _tolerated(manager.remove(gone))
-        lines = [*problems.values(), *overdue, *await self._activate(added)]
+        lines = [*map(str, problems), *overdue, *await self._activate(added)]
         inactive = {plugin.name for plugin in before if not plugin.active}
         named = [f"{plugin} (inactive)" if plugin in inactive else plugin for plugin in reloaded]
         named += [*(plugin.name for plugin in added), *(f"{plugin} (removed)" for plugin in gone)]

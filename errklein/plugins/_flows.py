@@ -13,7 +13,7 @@ from errklein.plugins.discovery import find_plug_files
 from errklein.plugins.execution import RAISED, PluginExecution, PluginFactory
 from errklein.plugins.imports import load_module, plugin_class, unload
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.plugin import PluginError, PluginTimeout, UnknownPlugin
+from errklein.plugins.plugin import PluginError, PluginTimeout, Problem, UnknownPlugin
 from errklein.running import Deadline, TimedOut
 from errklein.text.masking import masker
 
@@ -30,22 +30,19 @@ class FlowFiles:
         self._files: dict[str, PlugFile] = {}
         self._execution = execution
         self._make = make
-        self.faults: set[str] = set()
-        """The errors that contain the text of an exception in a file's code."""
 
-    async def load(self, roots: Iterable[Path], activate: bool = True) -> dict[Path, str]:
-        """Load new flows below `roots` and, by default, activate them. Return the errors by file."""
+    async def load(self, roots: Iterable[Path], activate: bool = True) -> list[Problem]:
+        """Load new flows below `roots` and, by default, activate them. Return the problems."""
         found = await self._execution.in_thread(partial(find_plug_files, list(roots), suffix=".flow"), _LOADING)
-        problems = {}
+        problems: list[Problem] = []
         deadline = self._execution.deadline()
         for path in found:
             try:
                 problem = await self._find(path, activate, deadline)
             except Exception as error:
-                problem = str(error)
-                self.faults.add(problem)
-            if problem:
-                problems[path] = problem
+                problem = _failure(str(error), path)
+            if problem is not None:
+                problems.append(problem)
         return problems
 
     async def activate(self, name: str, within: float | None = None) -> None:
@@ -114,30 +111,36 @@ class FlowFiles:
             raise UnknownPlugin(f"Unknown flows: {name}. Valid names: {names}.")
         return self.flows[name]
 
-    async def _find(self, path: Path, activate: bool, deadline: Deadline) -> str:
-        """Load the flows of a file and, by default, activate them. Return a warning or ""."""
+    async def _find(self, path: Path, activate: bool, deadline: Deadline) -> Problem | None:
+        """Load the flows of a file and, by default, activate them."""
         file = await self._execution.in_thread(partial(PlugFile.load, path), _LOADING)
         if known := self._files.get(file.name):
-            return "" if known.path == path else f"{path}: there are already flows named {file.name}, in {known.path}"
+            exists = Problem(f"{path}: there are already flows named {file.name}, in {known.path}", path=path)
+            return None if known.path == path else exists
         if refusal := file.refusal():
-            return f"{file.name} can't be used: {refusal} ({path})"
+            return Problem(f"{file.name} can't be used: {refusal} ({path})", path=path)
         try:
             made = self._execution.in_thread(partial(self._load, file), _LOADING)
             flows, warning = await self._execution.within(deadline.left, made, f"{path} could not be loaded")
         except TimedOut:
-            return f"{path}: importing {file.module_path} and creating the instance exceeded the timeout"
+            what = f"importing {file.module_path} and creating the instance"
+            return Problem(f"{path}: {what} exceeded the timeout", path=path)
         except RAISED as error:
             self.log.failure("{path} could not be loaded", path=str(path))
             text = masker(str(error))
-            problem = text if str(path.parent) in text or text.startswith(file.name) else f"{path}: {text}"
-            self.faults.add(problem)
-            return problem
+            is_located = str(path.parent) in text or text.startswith(file.name)
+            return _failure(text if is_located else f"{path}: {text}", path)
         self.flows[file.name] = flows
         self._files[file.name] = file
         if activate:
             await self.activate(file.name, deadline.left)
-        return warning or ""
+        return Problem(warning, path=path) if warning else None
 
     def _load(self, file: PlugFile) -> tuple[BotFlow, str | None]:
         cls, warning = plugin_class(load_module(file, fresh=True), BotFlow)
         return self._make(cls, file.name), warning
+
+
+def _failure(text: str, path: Path) -> Problem:
+    """Return the problem for the text of an exception in a file's code."""
+    return Problem(text, path=path, summary="The flows in a file don't work")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from errklein.plugins.environment import applies, installed_version, requirements_of
 from errklein.plugins.packages import InstallError, PackageDirectory
+from errklein.plugins.plugin import Problem
 from errklein.plugins.requirement_files import RequirementFile, RequirementLine, UnreadableRequirements
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ class Requirements:
         self.packages = packages
         self._autoinstall = autoinstall
 
-    def settle(self, file: Path) -> str:
-        """Install the missing requirements of a file. Return the errors and warnings in one line, or "".
+    def settle(self, file: Path) -> list[Problem]:
+        """Install the missing requirements of a file. Return the errors and warnings.
 
         A file with URLs or paths is installed again when it has changed. If an installed version doesn't fulfil a
         requirement, it stays, and there is a warning.
@@ -36,19 +37,19 @@ class Requirements:
         try:
             requirements = RequirementFile.read(file)
         except UnreadableRequirements as error:
-            return str(error)
+            return [Problem(str(error), path=file)]
         examined = examine(requirements)
         requirements.lines = [line for line in requirements.lines if line not in examined.conflicts]
-        told = [self._explained(line) for line in examined.conflicts]
+        problems = [Problem(self._explained(line), path=file, is_warning=True) for line in examined.conflicts]
         is_done = not examined.missing and (not examined.unknown or self.packages.has_done(requirements))
         if self._autoinstall and not is_done:
             try:
                 self.packages.install(requirements)
             except InstallError as error:
-                told.append(str(error))
+                problems.append(Problem(str(error), path=file))
         elif missing := ", ".join(line.name_and_versions for line in examined.missing):
-            told.append(f"{file} requires packages that are not installed: {missing}")
-        return "; ".join(told)
+            problems.append(Problem(f"{file} requires packages that are not installed: {missing}", path=file))
+        return problems
 
     def _explained(self, line: RequirementLine) -> str:
         assert line.requirement is not None

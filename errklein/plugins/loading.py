@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +23,7 @@ from errklein.plugins.method_checks import check_constructor, check_initialized,
 from errklein.plugins.method_sources import Finding
 from errklein.plugins.names import plugin_name
 from errklein.plugins.plug_file import PlugError, PlugFile, defines_storage
-from errklein.plugins.plugin import IncompatiblePluginException, Plugin, PluginActivationException
+from errklein.plugins.plugin import IncompatiblePluginException, Plugin, PluginActivationException, Problem
 from errklein.running import Deadline, TimedOut, explain_placement
 from errklein.webhooks import HookDeclaration
 
@@ -37,7 +37,7 @@ CORE_PLUGINS = Path(__file__).parent.parent / "core_plugins"
 
 class Loader:
     """Loads plugins, in threads. `plugins` are the plugins by name; `unusable` are files without a plugin, with the
-    reasons. `mistakes` are lines about methods that can't be called, since the last `take_mistakes`.
+    reasons. `mistakes` are those of methods that can't be called, since the last `take_mistakes`.
 
     `roots` are the directories that were searched at the start. `make` creates instances of plugins and flows.
     """
@@ -49,7 +49,7 @@ class Loader:
     ) -> None:
         self.plugins: dict[str, Plugin] = {}
         self.unusable: dict[Path, str] = {}
-        self.mistakes: list[str] = []
+        self.mistakes: list[Problem] = []
         self.roots: list[Path] = []
         self._searched: dict[Path, None] = {}
         self.make = make
@@ -57,46 +57,45 @@ class Loader:
         self._config = config
         self.requirements = requirements
 
-    async def load_all(self, roots: Iterable[Path]) -> dict[Path, str]:
-        """Load the core plugins, plugins below `roots` and installed ones. Return the errors by file or directory."""
+    async def load_all(self, roots: Iterable[Path]) -> list[Problem]:
+        """Load the core plugins, plugins below `roots` and installed ones. Return the problems."""
         installed = await self._in_thread(entry_point_roots)
         self.roots = [CORE_PLUGINS, *roots, *installed]
         problems = await self.load(self.roots)
         # Packages that plugins require may contain plugins, too.
         while added := [root for root in await self._in_thread(entry_point_roots) if root not in self.roots]:
             self.roots += added
-            problems |= await self.load(added)
+            problems += await self.load(added)
         return problems
 
-    async def load(self, roots: Iterable[Path]) -> dict[Path, str]:
-        """Load new plugins below `roots`. Return the errors by file or directory."""
+    async def load(self, roots: Iterable[Path]) -> list[Problem]:
+        """Load new plugins below `roots`. Return the problems."""
         roots = list(roots)
         self._searched.update(dict.fromkeys(root.absolute() for root in roots))
         found = await self._in_thread(partial(find_plug_files, roots))
-        problems = dict(found.unreadable)
+        problems = [Problem(text, path=path) for path, text in found.unreadable.items()]
         known = [plugin.plug.path for plugin in self.plugins.values() if plugin.plug.path.suffix == ".plug"]
         directories = dict.fromkeys(path.parent for path in (*known, *found) if path.parent != CORE_PLUGINS)
         await self._in_thread(partial(know_neighbours, directories))
+        unmet: dict[Path, list[Problem]] = {}
         for file in await self._in_thread(partial(requirement_files, roots, found.files)):
-            if problem := await self._in_thread(partial(self.requirements.settle, file)):
-                problems[file] = problem
-        missing = {file.parent: problem for file, problem in problems.items() if file.name == FILE_NAME}
+            unmet[file.parent] = await self._in_thread(partial(self.requirements.settle, file))
+            problems += unmet[file.parent]
         deadline = self._execution.deadline()
         for path in found:
             self.unusable.pop(path, None)
             try:
-                problem = await self._find(path, deadline)
+                problems += await self._find(path, deadline)
+            except PlugError as error:
+                self.unusable[path] = str(error)
+                problems.append(Problem(str(error), path=path))
             except Exception as error:
-                problem = str(error)
-                if isinstance(error, PlugError):
-                    self.unusable[path] = problem
-            if problem:
-                problems[path] = problem
-            self._note_missing(path, missing)
+                problems.append(Problem(str(error), path=path))
+            self._note_unmet(path, unmet)
         self.unusable.update(found.unreadable)
         return problems
 
-    def take_mistakes(self) -> list[str]:
+    def take_mistakes(self) -> list[Problem]:
         """Return `mistakes`, and forget them."""
         taken, self.mistakes = self.mistakes, []
         return taken
@@ -120,9 +119,9 @@ class Loader:
             raise IncompatiblePluginException(f"{plug.name} can't be used: {refusal} ({plug.path})")
         files = [directory / FILE_NAME for directory in above(plug.directory, self._searched)]
         settle = self.requirements.settle
-        problems = [await self._in_thread(partial(settle, file)) for file in files if file.is_file()]
+        unmet = [await self._in_thread(partial(settle, file)) for file in files if file.is_file()]
         await self._load(plugin, plug, Deadline(self._execution.reactor, self._execution.timeout), fresh=True)
-        plugin.notes += [problem for problem in problems if problem]
+        plugin.notes += [problem.text for problems in unmet for problem in problems]
 
     async def forget(self, plugin: Plugin) -> None:
         """Remove the plugin and its modules. Code that is running keeps them."""
@@ -136,38 +135,42 @@ class Loader:
         for plugin in self.plugins.values():
             plugin.duplicates = [path for path in plugin.duplicates if not path.is_relative_to(directory)]
 
-    async def _find(self, path: Path, deadline: Deadline) -> str:
+    async def _find(self, path: Path, deadline: Deadline) -> list[Problem]:
         plug, is_storage = await self._in_thread(partial(_read, path))
         chosen = self._config.CORE_PLUGINS
         # As on errbot, CORE_PLUGINS also selects from other plugins with `Core = True`.
         is_core = path.parent == CORE_PLUGINS or plug.core
         # Backends and storages lie beside plugins in some distributions.
         if plug.backend or is_storage or (is_core and chosen is not None and plug.name not in chosen):
-            return ""
+            return []
         known = self.plugins.get(plug.name)
         if known is not None:
             return self._found_again(known, path)
         plugin = self.plugins[plug.name] = Plugin(plug)
         if refusal := plug.refusal():
             plugin.problem = f"{plug.name} can't be used: {refusal} ({path})"
-            return plugin.problem
-        return await self._load(plugin, plug, deadline, fresh=False)
+            return [plugin.failure()]
+        try:
+            warning = await self._load(plugin, plug, deadline, fresh=False)
+        except PluginActivationException:
+            return [plugin.failure()]
+        return [Problem(warning, plugin.name, path)] if warning else []
 
-    def _note_missing(self, path: Path, missing: Mapping[Path, str]) -> None:
+    def _note_unmet(self, path: Path, unmet: Mapping[Path, Sequence[Problem]]) -> None:
         """Add the errors and warnings about requirements to the notes of the plugin that has them."""
         plugin = next((plugin for plugin in self.plugins.values() if plugin.plug.path == path), None)
         if plugin is not None:
-            its = [problem for directory, problem in missing.items() if path.is_relative_to(directory)]
-            plugin.notes += [problem for problem in its if problem not in plugin.notes]
+            above = [problems for directory, problems in unmet.items() if path.is_relative_to(directory)]
+            its = [problem.text for problems in above for problem in problems]
+            plugin.notes += [text for text in its if text not in plugin.notes]
 
-    def _found_again(self, known: Plugin, path: Path) -> str:
+    def _found_again(self, known: Plugin, path: Path) -> list[Problem]:
         if known.plug.path == path:
-            return ""
+            return []
         if path not in known.duplicates:
             known.duplicates.append(path)
-        return (
-            f"{path}: a plugin named {known.name} already exists, in {known.plug.path}; change Name in one of the files"
-        )
+        exists = f"{path}: a plugin named {known.name} already exists, in {known.plug.path}"
+        return [Problem(f"{exists}; change Name in one of the files", path=path)]
 
     async def _load(self, plugin: Plugin, plug: PlugFile, deadline: Deadline, fresh: bool) -> str:
         """Create the instance. Return a warning or "". Raises PluginActivationException, also after the deadline."""
@@ -191,7 +194,7 @@ class Loader:
         instance, warning, blocking, mistakes = loaded
         for warning_line in (*blocking, *(str(mistake) for mistake in mistakes if not mistake.is_error)):
             self.log.warn("{text}", text=warning_line)
-        self.mistakes += [str(mistake) for mistake in mistakes if mistake.is_error]
+        self.mistakes += [Problem(str(mistake), plugin.name) for mistake in mistakes if mistake.is_error]
         instance.dependencies = list(plug.depends_on)
         plugin.plug = plug
         plugin.instance = instance

@@ -28,6 +28,7 @@ from errklein.plugins.plugin import (
     PluginActivationException,
     PluginError,
     PluginTimeout,
+    Problem,
     UnknownPlugin,
 )
 from errklein.plugins.serial_changes import Changes, change
@@ -169,13 +170,6 @@ class PluginManager(StoreMixin):
             raise KnownProblem(f"{name} could not be loaded: {plugin.problem}")
         return plugin.instance
 
-    def summary(self, problem: str) -> str:
-        """Return a sentence that replaces an error with the text of a plugin's exception; "" for other errors."""
-        for plugin in self._plugins.values():
-            if plugin.problem == problem:
-                return f"{plugin.name} doesn't work"
-        return "The flows in a file don't work" if problem in self._flow_files.faults else ""
-
     def is_blacklisted(self, name: str) -> bool:
         """Return whether the plugin stays inactive when the bot starts."""
         return name in self.get(BL_PLUGINS, [])
@@ -185,37 +179,37 @@ class PluginManager(StoreMixin):
         return self.get(CONFIGS, {}).get(name)
 
     @change
-    async def load(self, roots: Iterable[Path]) -> list[str]:
+    async def load(self, roots: Iterable[Path]) -> list[Problem]:
         """Load all plugins and flows without activating them.
 
-        The Deferred fires with the errors, including those that an activation would raise.
+        The Deferred fires with the problems, including those that an activation would raise.
         """
         problems = await self._load_all(roots, ())
         # `errklein check` reports them with the warnings about methods.
         self._loader.take_mistakes()
         for plugin in self.found:
-            problems += await self._lifecycle.check(plugin)
-        return problems + list((await self._flow_files.load(self._loader.roots, activate=False)).values())
+            problems += [Problem(text, plugin.name) for text in await self._lifecycle.check(plugin)]
+        return problems + await self._flow_files.load(self._loader.roots, activate=False)
 
     @change
-    async def start(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]] = ()) -> list[str]:
-        """Load and activate core plugins, those below `roots`, and `classes`. The Deferred fires with the errors."""
+    async def start(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]] = ()) -> list[Problem]:
+        """Load and activate core plugins, those below `roots`, and `classes`. The Deferred fires with the problems."""
         self._standby.restore()
         problems = await self._load_all(roots, classes)
         problems += self._loader.take_mistakes()
         problems += await self.activate_rest()
-        return problems + list((await self._flow_files.load(self._loader.roots)).values())
+        return problems + await self._flow_files.load(self._loader.roots)
 
     @change
-    async def add(self, roots: Iterable[Path]) -> dict[Path, str]:
-        """Load new plugins below `roots`, without activating them. The Deferred fires with the errors by path."""
+    async def add(self, roots: Iterable[Path]) -> list[Problem]:
+        """Load new plugins below `roots`, without activating them. The Deferred fires with the problems."""
         roots = list(roots)
         with self._mistakes_reported():
-            return await self._loader.load(roots) | await self._flow_files.load(roots)
+            return await self._loader.load(roots) + await self._flow_files.load(roots)
 
     @change
-    async def activate_rest(self) -> list[str]:
-        """Activate inactive plugins that aren't blacklisted. The Deferred fires with lines: errors and notices."""
+    async def activate_rest(self) -> list[Problem]:
+        """Activate inactive plugins that aren't blacklisted. The Deferred fires with problems and notices."""
         found = list(self._plugins.values())
         blacklisted = [plugin for plugin in found if self.is_blacklisted(plugin.name)]
         loaded = [plugin for plugin in found if plugin.instance is not None]
@@ -223,16 +217,18 @@ class PluginManager(StoreMixin):
         errors = await self._activations.activate_all(wanted)
         networks = self._config.networks
         network = networks.get(handled_network.get(), next(iter(networks.values())))
-        lines: list[str] = []
+        problems: list[Problem] = []
         for plugin in found:
             if plugin in blacklisted:
                 command = f"{network.BOT_PREFIX}plugin unblacklist {plugin.name}"
-                lines.append(f'Notice: {plugin.name} is blacklisted, use "{command}" to unblacklist it.')
-            elif plugin.name in errors:
-                lines.append(str(errors[plugin.name]))
+                notice = f'Notice: {plugin.name} is blacklisted, use "{command}" to unblacklist it.'
+                problems.append(Problem(notice, plugin.name, is_warning=True))
+            elif error := errors.get(plugin.name):
+                summary = "" if isinstance(error, PluginTimeout) else f"{plugin.name} doesn't work"
+                problems.append(Problem(str(error), plugin.name, summary=summary))
             elif plugin in wanted:
-                lines.extend(plugin.templates)
-        return lines
+                problems += [Problem(text, plugin.name) for text in plugin.templates]
+        return problems
 
     def stop(self, within: float = 3.0) -> Deferred[None]:
         """Deactivate all plugins, last activated first. Their exceptions are logged.
@@ -337,15 +333,15 @@ class PluginManager(StoreMixin):
             yield
         finally:
             for mistake in self._loader.take_mistakes():
-                self._tell_admins(mistake, "")
+                self._tell_admins(mistake.text, "")
 
-    async def _load_all(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]]) -> list[str]:
+    async def _load_all(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]]) -> list[Problem]:
         for name, configuration in self.get(CONFIGS, {}).items():
             masker.learn(self, f"{name}: stored", secrets_in(configuration))
         problems = await self._loader.load_all(roots)
         for cls in classes:
             self._loader.add_class(cls)
-        return list(problems.values())
+        return problems
 
     async def _stop(self, within: float) -> None:
         timeout = min(1.0, within / 3)

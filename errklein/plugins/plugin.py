@@ -65,6 +65,29 @@ class State(Enum):
     BROKEN = "E"
 
 
+@dataclass(frozen=True)
+class Problem:
+    """A problem of a plugin or of a file, in one line.
+
+    :param text: The problem, for administrators.
+    :param plugin: The name of the plugin; "" if it isn't about one.
+    :param path: The file or directory, if it is about one.
+    :param is_warning: Whether everything works nevertheless.
+    :param source: The lines that show where it is in the code, and a remedy, if they are known.
+    :param summary: A sentence for people who may not read the texts of exceptions, if there may be one in the text.
+    """
+
+    text: str
+    plugin: str = ""
+    path: Path | None = None
+    is_warning: bool = False
+    source: str = ""
+    summary: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
 @dataclass(eq=False)
 class Plugin:
     """A plugin that was found: its file, its instance if it could be loaded, and its problems.
@@ -87,6 +110,10 @@ class Plugin:
     def name(self) -> str:
         """The name from the `.plug` file, which identifies the plugin."""
         return self.plug.name
+
+    def failure(self) -> Problem:
+        """Return `problem` with the file, the source and a summary."""
+        return Problem(self.problem, self.name, self.plug.path, source=self.source, summary=f"{self.name} doesn't work")
 
     @property
     def active(self) -> bool:

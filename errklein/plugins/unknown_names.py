@@ -66,8 +66,8 @@ def _in_settings(
 
 def unknown_webhooks(
     config: Config, plugins: Iterable[tuple[str, BotPlugin | None]], others: Iterable[Hook] = ()
-) -> list[str]:
-    """Return an error for each name in WEBHOOKS that isn't a webhook.
+) -> list[tuple[str, str]]:
+    """Return the plugin and an error for each name in WEBHOOKS that isn't a webhook.
 
     `plugins` are all plugins found, active or not, and `others` are webhooks that may belong to other objects.
     """

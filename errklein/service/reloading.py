@@ -177,9 +177,8 @@ class ReloadingBot:
     async def _add(self, paths: list[Path]) -> None:
         """Load and activate the plugins of these .plug files."""
         manager = self._bot.plugin_manager
-        problems = await manager.add(dict.fromkeys(path.parent for path in paths))
-        for problem in problems.values():
-            self._bot.tell_admins(problem, manager.summary(problem))
+        for found in await manager.add(dict.fromkeys(path.parent for path in paths)):
+            self._bot.tell_admins(found.text, found.summary)
         for plugin in [plugin for plugin in manager.found if plugin.plug.path in paths]:
             if not self._can_be_activated(plugin):
                 continue

@@ -62,8 +62,8 @@ def configured(hook: Hook, options: Mapping[str, HookOptions], default_methods: 
     return replace(hook, declaration=declaration)
 
 
-def unknown_hooks(options: Iterable[str], methods: Mapping[str, Iterable[str] | None]) -> Iterator[str]:
-    """Yield an error for each name of a webhook that doesn't exist.
+def unknown_hooks(options: Iterable[str], methods: Mapping[str, Iterable[str] | None]) -> Iterator[tuple[str, str]]:
+    """Yield the plugin and an error for each name of a webhook that doesn't exist.
 
     :param options: The names, such as "Github:notification".
     :param methods: The webhooks of each plugin; None for a plugin that can't be loaded, whose webhooks are unknown.
@@ -71,10 +71,10 @@ def unknown_hooks(options: Iterable[str], methods: Mapping[str, Iterable[str] | 
     for route in options:
         plugin, _, method = route.rpartition(":")
         if plugin not in methods:
-            yield f"WEBHOOKS[{route!r}]: unknown plugin {plugin!r}{did_you_mean(plugin, methods)}"
+            yield plugin, f"WEBHOOKS[{route!r}]: unknown plugin {plugin!r}{did_you_mean(plugin, methods)}"
         elif (known := methods[plugin]) is not None and method not in (names := sorted(known)):
             hint = did_you_mean(method, names) or (f"; it has {', '.join(names)}" if names else "; it has none")
-            yield f"WEBHOOKS[{route!r}]: the plugin {plugin} has no webhook {method!r}{hint}"
+            yield plugin, f"WEBHOOKS[{route!r}]: the plugin {plugin} has no webhook {method!r}{hint}"
 
 
 def _options_of(route: str, given: Any) -> HookOptions:

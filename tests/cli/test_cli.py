@@ -366,6 +366,22 @@ class Processes(SynchronousTestCase):
         warning = f"warning: --plugin-dir {self.directory}/empty: no .plug file in it or its folders\n"
         self.assertIn(warning, result.stdout)
 
+    def test_check_warns_of_conflicting_requirements(self) -> None:
+        """A requirement that is installed in another version is a warning, a missing one a problem."""
+        write_plugin(self.directory / "old", "Old", TALKER.format("Old"))
+        write_plugin(self.directory / "new", "New", TALKER.format("New"))
+        (self.directory / "old" / "requirements.txt").write_text("Jinja2<3\n")
+        for strict, status in (((), 0), (("--strict",), 1)):
+            result = run(ERRKLEIN, "check", *strict, "--plugin-dir", "old", cwd=self.directory)
+            self.assertEqual(result.returncode, status, result.stdout)
+            self.assertIn("\nOld: can be activated\n", result.stdout)
+            self.assertIn("\nwarning: Jinja2<3 is required, but errklein's environment has Jinja2 3.", result.stdout)
+        (self.directory / "new" / "requirements.txt").write_text("no-such-thing\n")
+        result = run(ERRKLEIN, "check", "--plugin-dir", "new", cwd=self.directory)
+        self.assertEqual(result.returncode, 1, result.stdout)
+        self.assertIn("\nNew: can be activated\n", result.stdout)
+        self.assertRegex(result.stdout, r"\nproblem: \S+ requires packages that are not installed: no-such-thing\n")
+
     def test_check_tells_what_blocks_the_reactor(self) -> None:
         """A plain handler that runs on the reactor is shown with the reason, and is a warning if it blocks."""
         write_plugin(self.directory, "Mixed", MIXED)

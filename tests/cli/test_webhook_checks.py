@@ -70,7 +70,7 @@ class PluginChecks(PluginTestCase):
         """Each missing secret is an error, with the webhook and the reference; one that is there is none."""
         self.enterContext(mock.patch.dict(os.environ, {"BUILDS_NEW": "a secret of the test"}))
         hooks = list(configured_hooks(self.bot.plugin("Builds"), lambda hook: hook))
-        [problem] = secret_problems(hooks)
+        [problem] = (problem.text for problem in secret_problems(hooks))
         self.assertIn(
             "Builds:verified responds with 503, since its requests can't be verified: env:BUILDS_OLD: ", problem
         )

@@ -159,7 +159,7 @@ class ForeseenTests(SynchronousTestCase):
         bot = TestBot(plugin_dirs=[BROKEN]).bot
         told = self.successResultOf(bot.plugin_manager.load(bot.plugin_roots))
         for name in ("Imports", "Constructor", "Needs", "CircleOne", "Version", "Template"):
-            self.assertIn(WRONG[name].format(BROKEN), told)
+            self.assertIn(WRONG[name].format(BROKEN), [problem.text for problem in told if problem.plugin == name])
         self.assertEqual(len(told), 8, told)
         self.assertEqual(bot.plugin_manager.get_all_active_plugin_names(), [])
         self.flushLoggedErrors()
@@ -171,9 +171,11 @@ class ForeseenTests(SynchronousTestCase):
         bot = TestBot(plugin_dirs=[directory]).bot
         [told] = self.successResultOf(bot.plugin_manager.load(bot.plugin_roots))
         place = f"in {directory}/odd/odd.py, line "
-        self.assertTrue(told.startswith(f"Odd:wrong: invalid rule '/<nothing:x>' {place}"), told)
+        self.assertTrue(told.text.startswith(f"Odd:wrong: invalid rule '/<nothing:x>' {place}"), told)
         self.assertTrue(
-            told.endswith("; unknown converter 'nothing'. Converters: any, default, float, int, path, string, uuid"),
+            told.text.endswith(
+                "; unknown converter 'nothing'. Converters: any, default, float, int, path, string, uuid"
+            ),
             told,
         )
 
@@ -186,8 +188,8 @@ class ForeseenTests(SynchronousTestCase):
             (directory / f"{name.lower()}.py").write_text(source)
         bot = TestBot(plugin_dirs=[directory]).bot
         [told] = self.successResultOf(bot.plugin_manager.load(bot.plugin_roots))
-        self.assertIn("Broken", told)
-        self.assertIn("no_such_module", told)
+        self.assertIn("Broken", told.text)
+        self.assertIn("no_such_module", told.text)
         self.assertFalse(bot.plugin_manager.flows["Sound"].is_activated)
         self.flushLoggedErrors()
 

@@ -124,9 +124,11 @@ class SettleTests(SynchronousTestCase):
         return ""
 
     def settle(self, text: str, autoinstall: bool = True) -> str:
-        """Return the error for a file with that text."""
+        """Return the errors and warnings for a file with that text."""
         self.file.write_text(text)
-        return Requirements(self.packages, autoinstall).settle(self.file)
+        problems = Requirements(self.packages, autoinstall).settle(self.file)
+        self.warnings = [problem.text for problem in problems if problem.is_warning]
+        return "; ".join(problem.text for problem in problems)
 
     def test_nothing_is_run_if_all_is_there(self) -> None:
         """If all requirements are fulfilled or provided, no process runs and nothing is written."""
@@ -151,6 +153,7 @@ class SettleTests(SynchronousTestCase):
             self.assertIn("Twisted<1 is required, but errklein's environment has Twisted 2", warning)
             self.assertIn(f"({self.file}:2)", warning)
             self.assertNotIn("\n", warning)
+            self.assertEqual(self.warnings, [warning])
 
     def test_conflict_and_missing(self) -> None:
         """Beside a wrong version, missing packages are installed."""
@@ -181,11 +184,14 @@ class SettleTests(SynchronousTestCase):
         """With AUTOINSTALL_DEPS off, missing requirements are named, and pip isn't run."""
         told = self.settle("twisted\nno-such-thing\nno-other>=2\n", autoinstall=False)
         self.assertIn("not installed: no-such-thing, no-other>=2", told)
+        self.assertEqual(self.warnings, [])
         self.assertEqual(self.commands, [])
 
     def test_unreadable(self) -> None:
         """An unreadable file is reported."""
-        self.assertIn("can't be read", Requirements(self.packages, True).settle(self.file / "below"))
+        [problem] = Requirements(self.packages, True).settle(self.file / "below")
+        self.assertIn("can't be read", problem.text)
+        self.assertFalse(problem.is_warning)
 
     def test_nowhere_to_write(self) -> None:
         """A data directory that isn't writable is reported in one line."""

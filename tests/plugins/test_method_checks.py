@@ -424,7 +424,7 @@ class ReportTests(PluginFilesTestCase):
         self.addCleanup(bot.stop)
         write_plugin(self.directory, "Hello", WRONG_COMMAND)
         manager = bot.bot.plugin_manager
-        self.assertEqual(self.successResultOf(manager.add([self.directory])), {})
+        self.assertEqual(self.successResultOf(manager.add([self.directory])), [])
         self.assertEqual(len(bot.sent_to("@admin")), 1)
         manager.plugin("Hello").instance = None
         self.successResultOf(manager.activate("Hello"))

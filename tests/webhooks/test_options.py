@@ -196,7 +196,7 @@ class UnknownHooksTests(SynchronousTestCase):
     def unknown(self, *names: str) -> list[str]:
         """Return the errors about names, each without the name with which it begins."""
         methods = {"Github": ["notification", "ping"], "Broken": None, "Chat": []}
-        errors = list(unknown_hooks(names, methods))
+        errors = [error for _, error in unknown_hooks(names, methods)]
         for error in errors:
             self.assertTrue(error.startswith("WEBHOOKS["))
         return [error.partition("]: ")[2] for error in errors]
