@@ -113,10 +113,11 @@ class VerificationPageTests(SynchronousTestCase):
     def test_schemes(self) -> None:
         """Each scheme has a row with its options, its time window, and whether deliveries have an id."""
         rows = self.rows("scheme")
-        self.assertEqual(list(rows), sorted(SCHEMES))
+        self.assertEqual([name for name in rows if name in SCHEMES], sorted(SCHEMES))
         needed = {"allowed": "192.0.2.1", "user": "x", "header": "X-A", "secret": "env:A", "public_key": "ab" * 32}
-        for name, (_, _, window, ident, options) in rows.items():
-            parameters = inspect.signature(SCHEMES[name]).parameters
+        for name, scheme in SCHEMES.items():
+            _, _, window, ident, options = rows[name]
+            parameters = inspect.signature(scheme).parameters
             if name != "hmac_signature":
                 self.assertEqual(re.findall("`(.*?)`", options), list(parameters), name)
             tolerance = parameters.get("tolerance")

@@ -25,7 +25,7 @@ from errklein.logs import escape
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import DataDirectory, errors_end_program, load_with_options
 from errklein.text.masking import masker
-from errklein.verify import Received, Verification, source_headers, verification
+from errklein.verify import Received, Verification, verification
 from errklein.webhooks import Hook
 from errklein.webhooks.delivery_words import UnknownWebhook, parse_webhook
 from errklein.webhooks.report import day_of, listed, numbers_of, options_given
@@ -162,7 +162,7 @@ def _headers(known: argparse.Namespace, body: bytes, url: str, scheme: Verificat
         scheme = verification(known.source, **({} if known.secret is None else {"secret": known.secret}))
     if scheme is None and known.event is not None:
         raise ValueError("--event needs a source, whose header it is; add --source")
-    added = {} if scheme is None else source_headers(scheme, known.event)
+    added = {} if scheme is None else scheme.headers_of_source(known.event)
     sent = {b"content-type": content_type_of(body)}
     sent |= {name.lower().encode(): value.encode() for name, value in added.items()} | given
     if scheme is not None and scheme.signer is not None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from errklein.config import SecretError
-from errklein.verify import source_headers
 from errklein.web import WebServer
 
 SENDS_FORMS = frozenset({"twilio"})
@@ -34,7 +33,7 @@ def headers_of_source(
     if verification.scheme != source:
         raise ValueError(f"{what} verifies {verification.scheme}; use source={verification.scheme!r}")
     try:
-        added = source_headers(verification, event)
+        added = verification.headers_of_source(event)
     except ValueError as error:
         raise ValueError(f"{what}: {error}") from None
     given = set(map(str.lower, headers))

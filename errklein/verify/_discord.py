@@ -5,15 +5,22 @@ from __future__ import annotations
 from binascii import hexlify, unhexlify
 from collections.abc import Sequence
 
-from errklein.verify._delivery_ids import id_in_json, json_of
-from errklein.verify._ed25519 import load_key, verifies
-from errklein.verify._signed_body import NO_MATCH, check_time, check_tolerance, required
-from errklein.verify._values import ImmediateResponse, Received, Refused
-from errklein.verify._verification import Verification
+from errklein.verify._algorithms import (
+    NO_MATCH,
+    check_time,
+    check_tolerance,
+    id_in_json,
+    json_of,
+    load_key,
+    required,
+    verifies,
+)
+from errklein.verify._verification import ImmediateResponse, Received, Refused, Verification, scheme
 
 _SIGNATURE = b"x-signature-ed25519"
 
 
+@scheme
 def discord(*, public_key: str | Sequence[str], tolerance: float = 300.0) -> Verification:
     """Return the verification of Discord's interactions and webhook events, by the Ed25519 signature of time and body.
 

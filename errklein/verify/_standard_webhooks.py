@@ -8,17 +8,26 @@ from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from errklein.verify._delivery_ids import id_in_header
-from errklein.verify._ed25519 import PublicKey, load_key, verifies
-from errklein.verify._references import Secrets, references
-from errklein.verify._signed_body import NO_MATCH, check_time, check_tolerance, matches, required
-from errklein.verify._values import Header, Received, Refused, UnusableSecret
-from errklein.verify._verification import Verification
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from errklein.verify._algorithms import NO_MATCH, check_time, check_tolerance, load_key, matches, required, verifies
+from errklein.verify._verification import (
+    Header,
+    HeaderId,
+    Received,
+    Refused,
+    Secrets,
+    UnusableSecret,
+    Verification,
+    references,
+    scheme,
+)
 
 _MOST_SIGNATURES = 10
 """A source has one key, and for a while two. More signatures would cost time."""
 
 
+@scheme
 def standard_webhooks(
     *, secret: Secrets = (), public_key: str | Sequence[str] = (), prefix: str = "webhook", tolerance: float = 300.0
 ) -> Verification:
@@ -42,20 +51,21 @@ class StandardWebhooks:
 
     tolerance: float
     prefix: bytes = b"webhook"
-    keys: tuple[PublicKey, ...] = ()
+    keys: tuple[Ed25519PublicKey, ...] = ()
 
     def __post_init__(self) -> None:
         check_tolerance(self.tolerance)
 
-    def verification(self, scheme: str, secret: Secrets) -> Verification:
+    def verification(self, scheme: str, secret: Secrets, event_header: str = "") -> Verification:
         """Return the verification of signatures of this form."""
         return Verification(
             scheme,
             self.check,
             references(secret) if secret or not self.keys else (),
-            delivery_id=id_in_header(self._name(b"id")),
+            delivery_id=HeaderId(self._name(b"id")),
             secret_headers=frozenset({self._name(b"signature")}),
             signer=self.sign,
+            event_header=event_header,
         )
 
     def check(self, received: Received, secrets: Sequence[bytes]) -> None:

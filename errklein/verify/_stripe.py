@@ -5,15 +5,13 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 
-from errklein.verify._delivery_ids import id_in_json
-from errklein.verify._references import Secrets, references
-from errklein.verify._signed_body import check_time, check_tolerance, match, required
-from errklein.verify._values import Header, Received, Refused
-from errklein.verify._verification import Verification
+from errklein.verify._algorithms import check_time, check_tolerance, id_in_json, match, required
+from errklein.verify._verification import Header, Received, Refused, Secrets, Verification, references, scheme
 
 _HEADER = b"stripe-signature"
 
 
+@scheme
 def stripe(*, secret: Secrets, tolerance: float = 300.0) -> Verification:
     """Return the verification of Stripe's webhooks, by the HMAC-SHA256 of time and body in `Stripe-Signature`.
 

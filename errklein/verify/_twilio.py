@@ -8,11 +8,8 @@ from base64 import b64encode
 from collections.abc import Sequence
 from urllib.parse import parse_qs, parse_qsl, urlsplit, urlunsplit
 
-from errklein.verify._delivery_ids import id_in_header
-from errklein.verify._references import Secrets, references
-from errklein.verify._signed_body import match, required
-from errklein.verify._values import Header, Received, Refused
-from errklein.verify._verification import Verification
+from errklein.verify._algorithms import match, required
+from errklein.verify._verification import Header, HeaderId, Received, Refused, Secrets, Verification, references, scheme
 
 _HEADER = b"x-twilio-signature"
 _ALGORITHMS = ("sha1", "sha256")
@@ -20,6 +17,7 @@ _PORTS = {"http": 80, "https": 443}
 _MOST_FIELDS = 1000
 
 
+@scheme
 def twilio(*, secret: Secrets, algorithm: str = "sha1") -> Verification:
     """Return the verification of Twilio's webhooks, by the HMAC of URL and form in `X-Twilio-Signature`.
 
@@ -35,7 +33,7 @@ def twilio(*, secret: Secrets, algorithm: str = "sha1") -> Verification:
         _check,
         references(secret),
         {"algorithm": algorithm},
-        id_in_header(b"i-twilio-idempotency-token"),
+        HeaderId(b"i-twilio-idempotency-token"),
         frozenset({_HEADER}),
         _sign,
     )

@@ -128,8 +128,8 @@ class SignTests(SynchronousTestCase):
             (["github", body, "--secret=env:A", "--option=x=1"], "unknown option of the verification github: 'x'"),
             (["github", f"{body}.x", "--secret=env:A"], f"errklein: {body}.x can't be read: No such file or directory"),
             (
-                ["discord", body, f"--option=public_key={'ab' * 32}"],
-                "can't be signed for discord: it has no secret, or",
+                ["addresses", body, "--option=allowed=192.0.2.1"],
+                "can't be signed for addresses: it has no secret, or",
             ),
             (["twilio", body, "--secret=env:A"], "can't be signed for twilio: the body isn't a form, and the query"),
         ):

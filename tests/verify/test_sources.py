@@ -19,7 +19,6 @@ from errklein.verify import (
     basic,
     bearer,
     bitbucket,
-    discord,
     gitea,
     github,
     linear,
@@ -31,62 +30,12 @@ from errklein.verify import (
     telegram,
     twilio,
 )
+from tests.verify.kit import SourceCase, request, signed
 from tests.verify.vectors import FORM
 
-NOW = 1700000000.0
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = PRIVATE.public_key().public_bytes_raw()
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(32))
-
-
-def request(body: bytes = b"", peer: str = "", url: str = "https://bot.example/hook", **headers: bytes) -> Received:
-    """Return a request; underscores in names of headers become hyphens."""
-    given = [(name.replace("_", "-").encode(), value) for name, value in headers.items()]
-    return Received("POST", url, given, body, peer, NOW)
-
-
-def signed(verification: Verification, received: Received, secret: bytes = b"a2V5") -> Received:
-    """Return the request with the signature of a scheme."""
-    return replace(received, headers=[*received.headers, *verification.sign(received, secret)])
-
-
-class SourceCase(SynchronousTestCase):
-    """Has an assertion for refused requests."""
-
-    def refused(self, verification: Verification, received: Received, *secrets: bytes) -> str:
-        """Return the reason."""
-        return str(self.assertRaises(Refused, verification.verify, received, secrets))
-
-
-class DiscordTests(SourceCase):
-    """Discord's PING, and its keys."""
-
-    def response(self, body: bytes) -> ImmediateResponse | None:
-        """Return the response to a signed body."""
-        signature = PRIVATE.sign(b"1700000000" + body).hex().encode()
-        received = request(body, x_signature_ed25519=signature, x_signature_timestamp=b"1700000000")
-        return discord(public_key=PUBLIC.hex()).verify(received, [])
-
-    def test_ping(self) -> None:
-        """The PING of interactions gets JSON, and that of webhook events 204 without a body."""
-        pong = ImmediateResponse(200, [(b"content-type", b"application/json")], b'{"type":1}')
-        self.assertEqual(self.response(b'{"type":1,"version":1,"token":"x"}'), pong)
-        self.assertEqual(self.response(b'{"version":1,"type":0}'), ImmediateResponse(204, [], b""))
-
-    def test_others(self) -> None:
-        """Interactions, webhook events and other bodies are for the handler."""
-        for body in (
-            b'{"type":2}',
-            b'{"type":-1}',
-            b'{"type":1,"event":{}}',
-            b"{}",
-            b"[1]",
-            b"1",
-            b"{",
-            b"",
-            b'{"type":"1"}',
-        ):
-            self.assertIsNone(self.response(body), body)
 
 
 class SlackTests(SourceCase):

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.verify import SCHEMES, ImmediateResponse, Refused, Verification
-from errklein.verify._ed25519 import load_key, verifies
+from errklein.verify._algorithms import load_key, verifies
 from tests.verify.vectors import ED25519_KEY, EVERY, TOKENS, VECTORS, Vector, flipped, with_flipped_bits
 
 

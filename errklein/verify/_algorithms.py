@@ -1,0 +1,269 @@
+"""What schemes have in common: comparisons, times, ids in bodies, tokens, and signatures with a secret or a private key."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import math
+import re
+from base64 import b64encode
+from binascii import hexlify
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from errklein.verify._verification import (
+    LONGEST_ID,
+    Header,
+    HeaderId,
+    Received,
+    Refused,
+    Secrets,
+    Verification,
+    references,
+    scheme,
+)
+
+ENCODINGS: dict[str, Callable[[bytes], bytes]] = {"base64": b64encode, "hex": hexlify}
+ALGORITHMS = ("sha1", "sha256", "sha384", "sha512")
+NO_MATCH = "the signature or token doesn't match"
+BODY, TIMESTAMP = b"{body}", b"{timestamp}"
+_DIGITS = re.compile(rb"[0-9]{1,12}")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def matches(given: Sequence[bytes], expected: Iterable[bytes]) -> bool:
+    """Return whether one of the given values is one of the expected ones. The time doesn't depend on where they differ.
+
+    The encoded values are compared, so that there is one spelling of each signature.
+    """
+    found = False
+    for value in expected:
+        for one in given:
+            found |= hmac.compare_digest(one, value)
+    return found
+
+
+def match(given: Sequence[bytes], expected: Iterable[bytes]) -> None:
+    """Raise Refused unless `matches`."""
+    if not matches(given, expected):
+        raise Refused(NO_MATCH)
+
+
+def check_time(timestamp: bytes, now: float, tolerance: float) -> None:
+    """Return if a Unix time in seconds is at most `tolerance` seconds before or after `now`.
+
+    :raises Refused: It isn't, or it is malformed.
+    """
+    if not _DIGITS.fullmatch(timestamp):
+        raise Refused("the timestamp is missing or invalid", "malformed")
+    if not abs(now - int(timestamp)) <= tolerance:
+        raise Refused(f"the timestamp is more than {tolerance:g} s from the present time", "time")
+
+
+def check_tolerance(tolerance: float) -> float:
+    """Return the tolerance in seconds; raise ValueError if it isn't a positive number."""
+    if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0 < tolerance < math.inf:
+        raise ValueError(f"invalid tolerance: {tolerance!r}; expected a number of seconds above 0")
+    return tolerance
+
+
+def required(received: Received, name: bytes) -> bytes:
+    """Return the value of the header.
+
+    :raises Refused: It is missing, empty or repeated.
+    """
+    value = received.header(name)
+    if not value:
+        raise Refused(f"the header {name.decode()} is missing", "malformed")
+    return value
+
+
+def json_of(body: bytes) -> Any:
+    """Return the decoded JSON, or None if it is invalid."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def id_in_json(*path: str) -> Callable[[Received], str | None]:
+    """Return a function that returns the text or number in these nested fields of a JSON body, or None."""
+
+    def delivery_id(received: Received) -> str | None:
+        value = json_of(received.body)
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+        return text if 0 < len(text) <= LONGEST_ID else None
+
+    return delivery_id
+
+
+def token_in_header(
+    scheme: str,
+    header: bytes,
+    secret: Secrets,
+    delivery_id: Callable[[Received], str | None] | None = None,
+    event_header: str = "",
+    *,
+    kind: bytes = b"",
+    encode: Callable[[bytes], bytes] = bytes,
+) -> Verification:
+    """Return the verification of a header that has the encoded secret itself, without a signature of the body.
+
+    :param kind: The kind of credentials before the secret, such as b"Bearer".
+    """
+
+    def check(received: Received, secrets: Sequence[bytes]) -> None:
+        given = required(received, header)
+        if kind:
+            before, _, given = given.partition(b" ")
+            if before.lower() != kind.lower():
+                name, wanted = header.decode(), kind.lower().decode()
+                raise Refused(f"the header {name} has no {wanted} credentials", "malformed")
+            given = given.strip(b" ")
+        match([given], map(encode, secrets))
+
+    def sign(received: Received, token: bytes) -> Sequence[Header]:
+        return [(header, b" ".join(filter(None, (kind, encode(token)))))]
+
+    return Verification(scheme, check, references(secret), {}, delivery_id, frozenset({header}), sign, event_header)
+
+
+@dataclass(frozen=True)
+class SignedBody:
+    """The form of a signature that is the HMAC of the body, or of a text that contains it. Most sources have such a scheme.
+
+    :param headers: The names of headers that may have the signature, in lower case. The first one that is present counts.
+    :param prefix: The text before the signature.
+    :param separator: The text between several signatures, of which one must match; None if there is only one.
+    :param encode: The encoding of the signature.
+    :param signed: The signed text, with the placeholders {body} and {timestamp}.
+    :param timestamp_header: The header with the Unix time in seconds that is signed, too.
+    :param tolerance: The greatest difference to the present time, in seconds.
+    """
+
+    headers: tuple[bytes, ...]
+    prefix: bytes = b""
+    separator: bytes | None = None
+    algorithm: str = "sha256"
+    encode: Callable[[bytes], bytes] = hexlify
+    signed: bytes = BODY
+    timestamp_header: bytes = b""
+    tolerance: float = 300.0
+
+    def __post_init__(self) -> None:
+        check_tolerance(self.tolerance)
+
+    def verification(
+        self,
+        scheme: str,
+        secret: Secrets,
+        delivery_id: Callable[[Received], str | None] | None = None,
+        event_header: str = "",
+    ) -> Verification:
+        """Return the verification of signatures of this form."""
+        names = frozenset(self.headers)
+        return Verification(scheme, self.check, references(secret), {}, delivery_id, names, self.sign, event_header)
+
+    def check(self, received: Received, secrets: Sequence[bytes]) -> None:
+        """Raise Refused unless the request has a signature with one of the secrets."""
+        name = next((name for name in self.headers if received.header(name)), self.headers[0])
+        given = required(received, name)
+        timestamp = received.header(self.timestamp_header) if self.timestamp_header else b""
+        if self.timestamp_header:
+            check_time(timestamp, received.now, self.tolerance)
+        message = self._message(received.body, timestamp)
+        match(given.split(self.separator) if self.separator else [given], (self._of(message, one) for one in secrets))
+
+    def sign(self, received: Received, secret: bytes) -> Sequence[Header]:
+        """Return the headers of a request that is signed now."""
+        timestamp = b"%d" % received.now
+        headers = [(self.timestamp_header, timestamp)] if self.timestamp_header else []
+        return [*headers, (self.headers[0], self._of(self._message(received.body, timestamp), secret))]
+
+    def _message(self, body: bytes, timestamp: bytes) -> bytes:
+        # The body is inserted last, since it may contain a placeholder.
+        before, _, after = self.signed.replace(TIMESTAMP, timestamp).partition(BODY)
+        return before + body + after
+
+    def _of(self, message: bytes, secret: bytes) -> bytes:
+        return self.prefix + self.encode(hmac.digest(secret, message, self.algorithm))
+
+
+@scheme
+def hmac_signature(
+    *,
+    secret: Secrets,
+    header: str,
+    algorithm: str = "sha256",
+    prefix: str = "",
+    encoding: str = "hex",
+    timestamp_header: str | None = None,
+    signed: str | None = None,
+    tolerance: float = 300.0,
+    id_header: str | None = None,
+) -> Verification:
+    """Return the verification of an HMAC in a header, for sources without a scheme of their own here.
+
+    :param header: The header with the signature.
+    :param algorithm: "sha1", "sha256", "sha384" or "sha512".
+    :param prefix: The text before the signature, such as "sha256=".
+    :param encoding: "hex", in lower case, or "base64".
+    :param timestamp_header: The header with the time at which the source signs, as Unix time in seconds.
+    :param signed: The signed text with the placeholders {timestamp} and {body}. By default, it is "{timestamp}.{body}" with a
+        timestamp, and otherwise the body.
+    :param tolerance: The greatest difference of that time to the present time, in seconds.
+    :param id_header: The header with the id of the delivery.
+    """
+    for name in (header, *filter(None, (timestamp_header, id_header))):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError(f"invalid name of a header: {name!r}")
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"invalid algorithm: {algorithm!r}; expected one of {', '.join(ALGORITHMS)}")
+    if encoding not in ENCODINGS:
+        raise ValueError(f"invalid encoding: {encoding!r}; expected one of {', '.join(ENCODINGS)}")
+    text = signed or ("{timestamp}.{body}" if timestamp_header else "{body}")
+    if text.count(BODY.decode()) != 1 or text.count(TIMESTAMP.decode()) != bool(timestamp_header):
+        raise ValueError(f"invalid signed text: {text!r}; expected {{body}}, and {{timestamp}} with a timestamp_header")
+    form = SignedBody(
+        (header.lower().encode(),),
+        prefix=prefix.encode(),
+        algorithm=algorithm,
+        encode=ENCODINGS[encoding],
+        signed=text.encode(),
+        timestamp_header=(timestamp_header or "").lower().encode(),
+        tolerance=tolerance,
+    )
+    return form.verification("hmac_signature", secret, HeaderId(id_header.lower().encode()) if id_header else None)
+
+
+def load_key(decode: Callable[[str], bytes], text: str) -> Ed25519PublicKey:
+    """Return the public key (RFC 8032) of an encoded text of 32 bytes.
+
+    :raises ValueError: The text is invalid.
+    """
+    try:
+        return Ed25519PublicKey.from_public_bytes(decode(text))
+    except (ValueError, TypeError):
+        raise ValueError(f"invalid public key: {text!r}; expected 32 bytes, encoded as the source shows them") from None
+
+
+def verifies(
+    key: Ed25519PublicKey,
+    decode: Callable[[bytes], bytes],
+    encode: Callable[[bytes], bytes],
+    signature: bytes,
+    message: bytes,
+) -> bool:
+    """Return whether the encoded signature is that of the message. Only its regular spelling is accepted."""
+    try:
+        decoded = decode(signature)
+        key.verify(decoded, message)
+    except (ValueError, InvalidSignature):
+        return False
+    return encode(decoded) == signature

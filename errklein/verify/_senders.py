@@ -1,0 +1,221 @@
+"""The table of the schemes that need no algorithm of their own, each with the page of the source that describes it."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from errklein.verify._algorithms import (
+    SignedBody,
+    check_time,
+    check_tolerance,
+    id_in_json,
+    json_of,
+    token_in_header,
+)
+from errklein.verify._standard_webhooks import StandardWebhooks
+from errklein.verify._verification import (
+    HeaderId,
+    ImmediateResponse,
+    Received,
+    Refused,
+    Secrets,
+    Verification,
+    scheme,
+)
+
+
+@scheme
+def addresses(*, allowed: str | Sequence[str]) -> Verification:
+    """Return the verification by the client's address, for sources that have no secret but publish their addresses.
+
+    Behind a proxy, the address is the one that trusted proxies report; see TRUSTED_PROXIES.
+
+    :param allowed: Addresses and ranges, such as "192.0.2.7", "198.51.100.0/24" and "2001:db8::/32".
+    """
+    given = (allowed,) if isinstance(allowed, str) else tuple(allowed)
+    if not given:
+        raise ValueError("no address is allowed; name addresses or ranges, such as '198.51.100.0/24'")
+    try:
+        networks = [ip_network(one) for one in given]
+    except ValueError as error:
+        raise ValueError(f"invalid address or range: {error}") from None
+
+    def check(received: Received, secrets: Sequence[bytes]) -> None:
+        try:
+            peer = ip_address(received.peer)
+        except ValueError:
+            raise Refused("the client's address is unknown", "address") from None
+        if isinstance(peer, IPv6Address) and peer.ipv4_mapped:
+            peer = peer.ipv4_mapped
+        if not any(peer in network for network in networks):
+            raise Refused("the client's address isn't allowed", "address")
+
+    return Verification("addresses", check)
+
+
+@scheme
+def basic(*, user: str, secret: Secrets) -> Verification:
+    """Return the verification by the header `Authorization: Basic …`, with a user name and, as the secret, a password.
+
+    See RFC 7617.
+    """
+    if not isinstance(user, str) or ":" in user:
+        raise ValueError(f"invalid user name: {user!r}; expected a text without a colon")
+
+    def encode(password: bytes) -> bytes:
+        return b64encode(user.encode() + b":" + password)
+
+    return token_in_header("basic", b"authorization", secret, kind=b"Basic", encode=encode)
+
+
+@scheme
+def bearer(*, secret: Secrets) -> Verification:
+    """Return the verification by the header `Authorization: Bearer TOKEN` (RFC 6750, 2.1). The secret is the token."""
+    return token_in_header("bearer", b"authorization", secret, kind=b"Bearer")
+
+
+@scheme
+def bitbucket(*, secret: Secrets) -> Verification:
+    """Return the verification of Bitbucket's and Jira's webhooks, by the HMAC-SHA256 of the body in `X-Hub-Signature`.
+
+    GitHub's header of this name has an HMAC-SHA1. See https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/.
+    """
+    form, ident = SignedBody((b"x-hub-signature",), prefix=b"sha256="), HeaderId(b"x-request-uuid", b"x-request-id")
+    return form.verification("bitbucket", secret, ident, "X-Event-Key")
+
+
+@scheme
+def gitea(*, secret: Secrets) -> Verification:
+    """Return the verification of webhooks of Gitea, Forgejo and Gogs, by the HMAC-SHA256 of the body.
+
+    The three send the same signature, under several names of headers. See https://docs.gitea.com/usage/webhooks and
+    https://forgejo.org/docs/latest/user/webhooks/.
+    """
+    form = SignedBody((b"x-gitea-signature", b"x-forgejo-signature", b"x-gogs-signature"))
+    ident = HeaderId(b"x-gitea-delivery", b"x-forgejo-delivery", b"x-gogs-delivery")
+    return form.verification("gitea", secret, ident, "X-Gitea-Event")
+
+
+@scheme
+def github(*, secret: Secrets) -> Verification:
+    """Return the verification of GitHub's webhooks, by the HMAC-SHA256 of the body in `X-Hub-Signature-256`.
+
+    GitHub sends no timestamp. A delivery that is sent again has the same `X-GitHub-Delivery`. See
+    https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries.
+    """
+    form, ident = SignedBody((b"x-hub-signature-256",), prefix=b"sha256="), HeaderId(b"x-github-delivery")
+    return form.verification("github", secret, ident, "X-GitHub-Event")
+
+
+@scheme
+def gitlab(*, secret: Secrets, signed: bool = False, tolerance: float = 300.0) -> Verification:
+    """Return the verification of GitLab's webhooks, by the secret token in `X-Gitlab-Token`, or by a signature.
+
+    GitLab repeats the `Idempotency-Key` when it sends a delivery again. See
+    https://docs.gitlab.com/user/project/integrations/webhooks/.
+
+    :param signed: The secret is a signing token, "whsec_…", instead of a secret token. The signature is that of Standard
+        Webhooks.
+    :param tolerance: The greatest difference of the signed time to the present time, in seconds.
+    """
+    if signed:
+        return StandardWebhooks(tolerance).verification("gitlab", secret, "X-Gitlab-Event")
+    return token_in_header("gitlab", b"x-gitlab-token", secret, HeaderId(b"idempotency-key"), "X-Gitlab-Event")
+
+
+@scheme
+def linear(*, secret: Secrets, tolerance: float = 60.0) -> Verification:
+    """Return the verification of Linear's webhooks, by the HMAC-SHA256 of the body in `Linear-Signature`.
+
+    See https://linear.app/developers/webhooks.
+
+    :param tolerance: The greatest difference of `webhookTimestamp` in the body to the present time, in seconds.
+    """
+    form = SignedBody((b"linear-signature",))
+    check_tolerance(tolerance)
+
+    def check(received: Received, secrets: Sequence[bytes]) -> None:
+        form.check(received, secrets)
+        body = json_of(received.body)
+        milliseconds = body.get("webhookTimestamp") if isinstance(body, dict) else None
+        seconds = b"%d" % (milliseconds // 1000) if isinstance(milliseconds, int) else b""
+        check_time(seconds, received.now, tolerance)
+
+    verification = form.verification("linear", secret, HeaderId(b"linear-delivery"), "Linear-Event")
+    return replace(verification, check=check)
+
+
+@scheme
+def pagerduty(*, secret: Secrets) -> Verification:
+    """Return the verification of PagerDuty's webhooks, version 3, by an HMAC-SHA256 of the body in `X-PagerDuty-Signature`.
+
+    The header has several signatures while PagerDuty replaces the secret. See
+    https://developer.pagerduty.com/docs/verifying-webhook-signatures.
+    """
+    form = SignedBody((b"x-pagerduty-signature",), prefix=b"v1=", separator=b",")
+    return form.verification("pagerduty", secret, id_in_json("event", "id"))
+
+
+@scheme
+def sentry(*, secret: Secrets) -> Verification:
+    """Return the verification of Sentry's webhooks, by the HMAC-SHA256 of the body in `Sentry-Hook-Signature`.
+
+    The secret is the client secret of the integration. Sentry waits one second for the response. See
+    https://docs.sentry.io/organization/integrations/integration-platform/webhooks/.
+    """
+    form = SignedBody((b"sentry-hook-signature",))
+    return form.verification("sentry", secret, HeaderId(b"request-id"), "Sentry-Hook-Resource")
+
+
+@scheme
+def shopify(*, secret: Secrets) -> Verification:
+    """Return the verification of Shopify's webhooks and events, by the HMAC-SHA256 of the body in `X-Shopify-Hmac-SHA256`.
+
+    The secret is the client secret of the app. The names of the headers of events have no `X-`. See
+    https://shopify.dev/docs/apps/build/webhooks/verify-deliveries.
+    """
+    form = SignedBody((b"x-shopify-hmac-sha256", b"shopify-hmac-sha256"), encode=b64encode)
+    ident = HeaderId(b"x-shopify-webhook-id", b"shopify-webhook-id")
+    return form.verification("shopify", secret, ident, "X-Shopify-Topic")
+
+
+@scheme
+def slack(*, secret: Secrets, tolerance: float = 300.0) -> Verification:
+    """Return the verification of Slack's requests, by the HMAC-SHA256 of time and body in `X-Slack-Signature`.
+
+    Slack's challenge, with which it verifies a URL of the Events API, is returned to it. See
+    https://docs.slack.dev/authentication/verifying-requests-from-slack.
+    """
+    form = SignedBody(
+        (b"x-slack-signature",),
+        prefix=b"v0=",
+        signed=b"v0:{timestamp}:{body}",
+        timestamp_header=b"x-slack-request-timestamp",
+        tolerance=tolerance,
+    )
+
+    def check(received: Received, secrets: Sequence[bytes]) -> ImmediateResponse | None:
+        form.check(received, secrets)
+        event = json_of(received.body) if b"url_verification" in received.body else None
+        challenge = (
+            event.get("challenge") if isinstance(event, dict) and event.get("type") == "url_verification" else None
+        )
+        if not isinstance(challenge, str):
+            return None
+        return ImmediateResponse(
+            200, [(b"content-type", b"text/plain; charset=utf-8")], challenge.encode("utf-8", "replace")
+        )
+
+    return replace(form.verification("slack", secret, id_in_json("event_id")), check=check)
+
+
+@scheme
+def telegram(*, secret: Secrets) -> Verification:
+    """Return the verification of a Telegram bot's updates, by the `secret_token` that was given to setWebhook.
+
+    See https://core.telegram.org/bots/api#setwebhook.
+    """
+    return token_in_header("telegram", b"x-telegram-bot-api-secret-token", secret, id_in_json("update_id"))
