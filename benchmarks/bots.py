@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 PLUGINS = HERE / "plugins"
@@ -41,6 +43,29 @@ WEBHOOK_MAX_CONNECTIONS_PER_CLIENT = 2_000
 WEBHOOK_QUEUE = 2_000
 CORE_PLUGINS = ("ACLs", "CommandNotFoundFilter", "Health", "Help", "Plugins", "Utils", "Webserver")
 """
+
+
+def arguments(text: str | None, **defaults: Any) -> Any:
+    """Return the command line's options: `--name VALUE` for each default, which has the type of the values.
+
+    False is a flag, and a type an option without a default.
+    """
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in defaults.items():
+        option = "--" + name.replace("_", "-")
+        if default is False:
+            parser.add_argument(option, action="store_true")
+        elif isinstance(default, type):
+            parser.add_argument(option, type=default)
+        else:
+            parser.add_argument(option, type=type(default), default=default, help=f"default: {default}")
+    return parser.parse_args()
+
+
+def report(problems: Sequence[str]) -> int:
+    """Print the failed expectations, and return the exit status."""
+    print("\n".join(problems[:20]) or "all expectations are met")
+    return 1 if problems else 0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ Exits with 1 if a line of errklein is missing, or if its p99 is more than twice 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import sys
@@ -24,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import median, quantiles
 
-from bots import HERE, START_LIMIT, Bot, await_idle, errbot, errklein, free_port, running
+from bots import HERE, START_LIMIT, Bot, arguments, await_idle, errbot, errklein, free_port, running
 from irc_people import BOT, Person, UnlimitedNgircd, add_settings, running_server, settings
 from web_report import text, verdict, verdict_rows
 
@@ -115,11 +114,7 @@ async def measure(title: str, python: Path, rate: float, seconds: float) -> tupl
 
 def main() -> int:
     """Measure each server that is installed, and print the figures and the targets."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rates", default="500,1000")
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--errbot-python", type=Path, default=Path("/tmp/errbot/bin/python"))
-    options = parser.parse_args()
+    options = arguments(__doc__, rates="500,1000", seconds=10.0, errbot_python=Path("/tmp/errbot/bin/python"))
     rows, verdicts = [], []
     for rate in map(float, options.rates.split(",")):
         figures = {}

@@ -19,7 +19,6 @@ Each exchange is generated from a seed, which is printed if the exchange fails. 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import random
@@ -357,12 +356,7 @@ async def repeat(fuzzing: Fuzzing, seed: int) -> list[str]:
 
 def main() -> int:
     """Run a bot and fuzz it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--tls", action="store_true", help="one more endpoint, with TLS")
-    parser.add_argument("--first", type=int, default=random.randrange(10**9), help="the first seed")
-    parser.add_argument("--seed", type=int, help="repeat the exchange of this seed only")
-    options = parser.parse_args()
+    options = bots.arguments(__doc__, seconds=600.0, tls=False, first=random.randrange(10**9), seed=int)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         log = directory / "log"
@@ -383,8 +377,7 @@ def main() -> int:
         text = log.read_text(encoding="utf-8", errors="replace")
         problems += errors_in(text)
         print(f"log: {len(text.splitlines())} lines; expected errors: {Counter(EXPECTED.findall(text))}")
-    print("\n".join(problems[:MOST_PROBLEMS]) or "all expectations are met")
-    return 1 if problems else 0
+    return bots.report(problems)
 
 
 if __name__ == "__main__":

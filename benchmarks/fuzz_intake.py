@@ -2,12 +2,14 @@
 
 Run `python benchmarks/fuzz_intake.py [--requests 100000]`, or with `--check` for a few thousand. Each authentic request of
 tests/verify/vectors.py has webhooks with `ack="after"` and `ack="now"`, and with the raw request and the payload. Requests are changed
-as in fuzz_verify.py, and some in their framing, too: their length, chunks, method, or bytes of the head. Exits with 1 if one of these
+in headers, body, URL and peer, and some in their framing: their length, chunks, method, or bytes of the head. A part of the
+requests is signed after the change, so that the checks behind the signature see malformed values, too. Exits with 1 if one of these
 expectations fails:
 
 - The status is 2xx or 4xx. 501 and 505 occur for the framing only.
 - A request whose signature was replaced, or with another body than the signed one, gets 4xx, and its handler doesn't run.
 - A handler runs after 2xx only, once for each response.
+- The reason of a refusal is one short line, and doesn't have the signature or token that would be accepted.
 - Nothing is logged as an error.
 
 `--seed N` repeats one request and prints it.
@@ -15,20 +17,20 @@ expectations fails:
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bots import arguments
 from fuzz_http import Malformed, parse
-from fuzz_verify import REPLACED, changed, damaged, junk
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -53,6 +55,26 @@ METHODS = (b"GET", b"PUT", b"post", b"HEAD", b"DELETE", b"", b"P\x00ST", b"POST 
 LENGTHS = (b"-1", b"", b"x", b"1e3", b"+5", b"9" * 30, b"%d" % (MOST_BODY + 1), b"5, 6", b"0x10")
 CODINGS = (b"chunked", b"gzip, chunked", b"chunked, chunked", b"identity", b"xchunked")
 ALLOWED = {501, 505}
+NUMBERS = (
+    b"NaN", b"inf", b"-1", b"0", b"1e400", b"9" * 5000, b"1" * 13, b"1_0", b"0x5", b" 1700000000", b"1700000000.5", b"+5",
+)  # fmt: skip
+SIGNS = (
+    b"", b"=", b"==", b",", b" ", b"v1,", b"v1a,", b"v1=", b"v0=", b"t=", b"sha256=", b"Basic", b"Basic ", b"bearer x", b"\x00",
+)  # fmt: skip
+BODIES = (
+    b"", b"null", b"[]", b"{", b"[" * 100_000, b'{"a":' * 20_000, b"9" * 5000, b'"\\ud800"', b"\xff\xfe{}", b"a=b&" * 1500, b"%", b"=&=&",
+    b'{"id":"%s"}' % (b"x" * 300), b'{"id":1e999,"event":[],"update_id":true}', b'{"event":{"id":{}}}', b'{"id":"\\u0000\\ud800"}',
+    b'{"type":"url_verification"}', b'{"type":"url_verification","challenge":5}', b'{"type":"url_verification","challenge":"\\ud800"}',
+    b'["url_verification"]', b'{"type":1.0}', b'{"type":true,"event":null}', b'{"webhookTimestamp":NaN}', b'{"webhookTimestamp":"5"}',
+    b'{"webhookTimestamp":-1}', b'{"webhookTimestamp":%s}' % (b"9" * 4000), b'{"webhookTimestamp":1e3}', b'{"webhookTimestamp":true}',
+)  # fmt: skip
+URLS = (
+    "", "/", "http://[", "http://h:99999/", "http://h:x/", "https://h/?bodySHA256=", "https://h/?bodySHA256=a&bodySHA256=b", "\udcff",
+)  # fmt: skip
+PEERS = (
+    "", "unknown", "192.0.2.1", "::ffff:192.0.2.1", "fe80::1%eth0", "2001:db8::1", "999.1.1.1", "192.0.2.1 ", "١.1.1.1", "x" * 5000,
+)  # fmt: skip
+REPLACED = "replaced signature"
 
 
 class Target:
@@ -129,6 +151,62 @@ class World:
                 self.clock.turn(0.01)
 
 
+def changed(vector: Vector, choose: random.Random) -> tuple[Received, str]:
+    """Return a changed request of a vector, and the kind of the change."""
+    received = vector.received
+    kind = choose.choice(("header", "header", "body", "signed body", "url", "peer", REPLACED))
+    if kind == "url":
+        return replace(received, url=choose.choice((*URLS, received.url + junk(choose).decode("latin-1")))), kind
+    if kind == "peer":
+        return replace(received, peer=choose.choice(PEERS)), kind
+    if "body" in kind:
+        body = choose.choice((*BODIES, junk(choose), damaged(received.body, choose)))
+        received = replace(received, body=body)
+        if kind == "body" or vector.verification.signer is None:
+            return received, "body"
+        try:
+            signed = vector.verification.sign(received, vector.secret)
+        except ValueError:
+            return received, "body"
+        names = {name for name, _ in signed}
+        return replace(received, headers=[*(one for one in received.headers if one[0] not in names), *signed]), kind
+    if kind == REPLACED:
+        headers = [(name, junk(choose) if name in vector.signature else value) for name, value in received.headers]
+        return replace(received, headers=headers), kind if vector.signature else "header"
+    headers = list(received.headers)
+    for _ in range(choose.randint(1, 3)):
+        if not headers:
+            break
+        at = choose.randrange(len(headers))
+        name, value = headers[at]
+        headers[at : at + 1] = choose.choice(
+            (
+                [],
+                [(name, value), (name, value)],
+                [(name, value), (name, junk(choose))],
+                [(name, damaged(value, choose))],
+                [(name, choose.choice(NUMBERS))],
+                [(name, choose.choice(SIGNS) + choose.choice((b"", value, junk(choose))))],
+                [(name, choose.choice((b",", b" ", b", ")).join([value[:80]] * choose.choice((2, 500))))],
+            )
+        )
+    return replace(received, headers=headers), kind
+
+
+def junk(choose: random.Random) -> bytes:
+    """Return random bytes; those that aren't in ASCII are frequent."""
+    return choose.randbytes(choose.choice((0, 1, 5, 44, 64, 300)))
+
+
+def damaged(data: bytes, choose: random.Random) -> bytes:
+    """Return bytes with some of them removed, inserted or replaced."""
+    result = bytearray(data)
+    for _ in range(choose.randint(1, 4)):
+        at = choose.randint(0, len(result))
+        result[at : at + choose.randint(0, 3)] = junk(choose)[:3]
+    return bytes(result)
+
+
 def split(url: str) -> tuple[str, str, str]:
     """Return the scheme with the host, the path, and the query with its sign."""
     scheme, _, rest = url.partition("://")
@@ -170,6 +248,15 @@ def request(vector: Vector, seed: int) -> tuple[bytes, Received, str]:
     return b"\r\n".join([*lines, b"", b""]) + body, received, kind
 
 
+def accepted_by(vector: Vector, received: Received) -> list[str]:
+    """Return the values that would be accepted in a request: the secret, and signatures of it."""
+    values = [vector.secret, *(value for _, value in vector.signature.items())]
+    if vector.verification.signer is not None:
+        with suppress(ValueError):
+            values += [value for _, value in vector.verification.sign(received, vector.secret)]
+    return [value.decode("latin-1") for value in values if len(value) > 3]
+
+
 def problems(world: World, seed: int, results: Counter[str], show: bool) -> list[str]:
     """Send the request of a seed, count the result, and return the expectations that fail."""
     vector = EVERY[seed % len(EVERY)]
@@ -203,19 +290,21 @@ def problems(world: World, seed: int, results: Counter[str], show: bool) -> list
         found.append("another body than the signed one has run")
     if signed and received.body != vector.body and (accepted or target.bodies):
         found.append(f"{statuses} with another body")
+    for _, _, reason, _ in world.events.refused:
+        if not (reason.isprintable() and 0 < len(reason) < 120) or any(
+            one in reason for one in accepted_by(vector, received)
+        ):
+            found.append(f"reason: {reason!r}")
     found += world.errors + [str(failed) for failed in world.events.failed]
     world.errors.clear()
     world.events.failed.clear()
+    world.events.refused.clear()
     return found
 
 
 def main() -> int:
     """Print the numbers of results and the failed expectations."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=100_000)
-    parser.add_argument("--check", action="store_true", help="3,000 requests")
-    parser.add_argument("--seed", type=int)
-    options = parser.parse_args()
+    options = arguments(__doc__, requests=100_000, check=False, seed=int)
     seeds = [options.seed] if options.seed is not None else range(3000 if options.check else options.requests)
     results: Counter[str] = Counter()
     failures = 0

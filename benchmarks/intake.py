@@ -12,7 +12,7 @@ connections. The parts, of which `--parts` chooses some:
 - memory: the resident memory during 200,000 deliveries, of an unmodified hook and of `ack="now"`
 
     python benchmarks/intake.py                              all parts: 10 minutes; exits with 1 if a target is missed
-    python benchmarks/intake.py --page docs/performance.md   the same; writes the figures into the page, by its marks
+    python benchmarks/intake.py --pages                      the same; writes the figures into the pages
     python benchmarks/intake.py --parts log --rounds 9       some parts
     python benchmarks/intake.py --check                      small numbers and no targets: exits with 1 if a request fails
 
@@ -21,7 +21,6 @@ Needs wrk. Results of rounds are medians.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -39,7 +38,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bots import HERE, await_idle, cpu_seconds, free_port, resident, serving
+from bots import HERE, arguments, await_idle, cpu_seconds, free_port, resident, serving
 from intake_bot import IntakeBot, signature
 from web_peers import Setup, peers
 from web_report import Rows, fill, markdown, text, verdict, verdict_rows
@@ -85,16 +84,7 @@ class Server:
         """Post with wrk, and return the figures. Raises RuntimeError if a request fails."""
         body = directory / "body"
         body.write_text(SMALL, encoding="utf-8")
-        command = [
-            "wrk",
-            "-t1",
-            f"-c{self.connections}",
-            f"-d{seconds}s",
-            "--timeout",
-            "60s",
-            "-s",
-            str(HERE / "post.lua"),
-        ]
+        command = f"wrk -t1 -c{self.connections} -d{seconds}s --timeout 60s -s {HERE}/post.lua".split()
         command += [f"http://127.0.0.1:{self.port}/{path}", "--", str(body), "application/json"]
         command += [signature(SMALL.encode()), f"{os.getpid()}-{next(runs)}-"]
         before, begun = cpu_seconds(self.pid), time.monotonic()
@@ -284,25 +274,12 @@ PARTS = ("rate", "latency", "log", "memory")
 
 def main() -> int:
     """Measure and print the parts; return 1 if a target is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default=",".join(PARTS), help="with commas between them")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=int, default=3, help="duration of each measurement")
-    parser.add_argument("--check", action="store_true", help="small numbers and no targets")
-    parser.add_argument(
-        "--page",
-        type=Path,
-        metavar="FILE",
-        default=[],
-        action="append",
-        help="write the tables into this page, by its marks",
-    )
-    options = parser.parse_args()
+    options = arguments(__doc__, parts=",".join(PARTS), rounds=7, seconds=3, check=False, pages=False)
     parts = options.parts.split(",")
     if unknown := set(parts) - set(PARTS):
-        parser.error(f"unknown parts: {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
+        sys.exit(f"unknown parts: {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
     if shutil.which("wrk") is None:
-        parser.error("wrk isn't installed")
+        sys.exit("wrk isn't installed")
     numbers = Numbers(0, 1, blocked=3, deliveries=2000) if options.check else Numbers(options.rounds, options.seconds)
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         benchmark = Benchmark(Path(directory), numbers)
@@ -312,8 +289,8 @@ def main() -> int:
         return 0
     shown = "\n".join(f"{title}:\n\n{markdown(rows)}\n" for title, rows in benchmark.tables.items())
     benchmark.show("Targets", verdict_rows(verdicts))
-    for page in options.page:
-        fill(page, {"intake": shown, "intake_targets": markdown(verdict_rows(verdicts))})
+    if options.pages:
+        fill({"intake": shown, "intake_targets": markdown(verdict_rows(verdicts))})
     return int(not all(each["met"] for each in verdicts))
 
 

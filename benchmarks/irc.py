@@ -6,7 +6,7 @@ reply that its sender gets. The people are one process, the server another.
 
     python benchmarks/irc.py [--users 500] [--rooms 50] [--rate 200] [--seconds 60] [--errbot-python PYTHON]
                              [--limnoria-python PYTHON] [--contenders errklein,errbot,Limnoria] [--before CHECKOUT]
-                             [--json FILE] [--page FILE]
+                             [--json FILE] [--pages]
     python benchmarks/irc.py --seconds 12       a minute for all three
 
 Needs ngircd. errbot and Limnoria are installed outside of the checkout:
@@ -20,7 +20,6 @@ sender's order, if errklein's p50 is more than errbot's, or if its p99 is more t
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import random
@@ -36,7 +35,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from bots import HERE, Bot, await_idle, cpu_seconds, errbot, errklein, last_words, resident, running
+from bots import HERE, Bot, arguments, await_idle, cpu_seconds, errbot, errklein, last_words, resident, running
 from irc_people import BOT, Person, UnlimitedNgircd, add_settings, running_server, settings
 from web_report import environment, fill, markdown, text, verdict, verdict_rows
 
@@ -112,18 +111,7 @@ class Figures:
         return [*(f"{count:,}" for count in counts), *(f"{each:,.2f}" for each in times), f"{self.resident_mb:,.0f}"]
 
 
-HEADING = (
-    "",
-    "commands",
-    "lost",
-    "twice",
-    "disordered",
-    "p50 ms",
-    "p99 ms",
-    "max ms",
-    "CPU ms per command",
-    "MB",
-)
+HEADING = ("", *["commands", "lost", "twice", "disordered", "p50 ms", "p99 ms", "max ms", "CPU ms per command", "MB"])
 
 
 class Crowd:
@@ -257,26 +245,11 @@ def verdicts(measured: dict[str, Figures]) -> list[dict[str, Any]]:
 
 def main() -> int:
     """Measure each bot that is installed, and print the figures and the targets."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--users", type=int, default=500)
-    parser.add_argument("--rooms", type=int, default=50)
-    parser.add_argument("--rate", type=float, default=200.0, help="commands per second")
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--errbot-python", type=Path, default=Path("/tmp/errbot/bin/python"))
-    parser.add_argument("--limnoria-python", type=Path, default=Path("/tmp/limnoria/bin/python"))
-    parser.add_argument("--before", type=Path, help="another checkout of errklein, which is measured too")
-    parser.add_argument("--contenders", default="errklein,before,errbot,Limnoria")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument(
-        "--page",
-        type=Path,
-        metavar="FILE",
-        default=[],
-        action="append",
-        help="write the tables into this page, by its marks",
-    )
-    options = parser.parse_args()
+    options = arguments(
+        __doc__, users=500, rooms=50, rate=200.0, seconds=60.0, seed=1, errbot_python=Path("/tmp/errbot/bin/python"),
+        limnoria_python=Path("/tmp/limnoria/bin/python"), before=Path, contenders="errklein,before,errbot,Limnoria",
+        json=Path, pages=False,
+    )  # fmt: skip
     load = Load(options.users, options.rooms, options.rate, options.seconds, options.seed)
     known = {
         "errklein": Path(sys.executable),
@@ -301,8 +274,8 @@ def main() -> int:
         return 0
     found = verdicts(measured)
     print(text(verdict_rows(found)))
-    for page in options.page:
-        fill(page, {"irc": markdown(rows), "irc_targets": markdown(verdict_rows(found))})
+    if options.pages:
+        fill({"irc": markdown(rows), "irc_targets": markdown(verdict_rows(found))})
     return 0 if all(each["met"] for each in found) else 1
 
 

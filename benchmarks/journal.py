@@ -1,40 +1,35 @@
-"""The journal of webhooks: cost of a delivery, lists and removal with a million deliveries, memory, and the disk's limit.
+"""The journal of webhooks: lists and removal with a million deliveries, and memory.
 
-    python benchmarks/journal.py [cost] [lists] [memory] [disk] [--rows 1000000] [--deliveries 200000] [--dir DIR] [--check]
+    python benchmarks/journal.py [--only lists|memory] [--rows 1000000] [--deliveries 200000] [--dir DIR] [--check]
 
-- cost: CPU time of `record` and `finish`, and of `log`, in the reactor's thread and in the thread that writes. They are
-  measured for 32 deliveries at once, and don't depend on other programs as times of a clock do.
 - lists: the time of a page by webhook, plugin, state, time and id, then the removal of all deliveries, each with the longest
   pause of the reactor, and the longest `record` during the removal.
 - memory: the resident memory after each tenth of the deliveries.
-- disk: synchronized writes per second, which is the limit of transactions per second.
 
-Without a name, all of them are measured. --check uses few deliveries, and exits with 1 if a page takes 100 ms or the reactor
+--check uses few deliveries, and exits with 1 if a page takes 100 ms or the reactor
 pauses for 20 ms.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bots import resident
+from bots import arguments, resident
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 
 from errklein.database import Database
 from errklein.journal import Redaction, Retention, SQLiteJournal
-from errklein.journal._sqlite import MIGRATIONS, Threads
+from errklein.journal._sqlite import MIGRATIONS
 from errklein.journal._writing import JournalWriter
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, StoredDelivery, StoredRequest
 
@@ -73,16 +68,9 @@ def new_delivery(number: int, body: int = 1500, **fields: Any) -> StoredDelivery
     return StoredDelivery(number, request_id=f"r{number}", request=request, **fields)
 
 
-class Opened:
-    """A journal with its threads."""
-
-    def __init__(self, path: Path, **options: Any) -> None:
-        self.journal = SQLiteJournal(path, reactor, time.time, threads=self.start, **options)
-
-    def start(self, *arguments: Any) -> Threads:
-        """Start the threads."""
-        self.threads = Threads(*arguments)
-        return self.threads
+def opened(path: Path, **options: Any) -> SQLiteJournal:
+    """Return the journal of a file."""
+    return SQLiteJournal(path, reactor, time.time, **options)
 
 
 class Pauses:
@@ -114,35 +102,6 @@ async def in_parallel(jobs: Iterable[Callable[[], Deferred[Any]]], width: int) -
             await job()
 
     await DeferredList([Deferred.fromCoroutine(work()) for _ in range(width)], fireOnOneErrback=True)
-
-
-async def measure_cost(directory: Path, deliveries: int) -> bool:
-    """Print the CPU time of a delivery by thread."""
-    opened = Opened(directory / "cost.sqlite")
-    journal = opened.journal
-
-    def run() -> Deferred[Any]:
-        delivery = new_delivery(journal.next_id())
-        recorded = journal.record(delivery, lease=60.0)
-        return recorded.addCallback(lambda _: journal.finish(delivery.id, OK))
-
-    def log() -> Deferred[Any]:
-        for _ in range(20):
-            journal.log(new_delivery(journal.next_id(), state=DeliveryState.DONE, ack="after", outcome=OK))
-        return deferLater(reactor, 0)
-
-    for name, job, each in (("record and finish", run, 1), ("log", log, 20)):
-        count = deliveries // each
-        writer = await opened.threads.write(time.thread_time)
-        began = time.thread_time()
-        await in_parallel((job for _ in range(count)), 32)
-        journal.flush()
-        writer = await opened.threads.write(time.thread_time) - writer
-        ours = time.thread_time() - began
-        per = 1e6 / count / each
-        print(f"{name}: {ours * per:.1f} µs on the reactor, {writer * per:.1f} µs in the thread that writes")
-    await journal.close()
-    return True
 
 
 def fill(path: Path, rows: int) -> None:
@@ -194,7 +153,7 @@ async def measure_lists(directory: Path, rows: int) -> bool:
     began = time.perf_counter()
     fill(path, rows)
     print(f"{rows:,} deliveries, {path.stat().st_size / 1e6:,.0f} MB, created in {time.perf_counter() - began:.0f} s")
-    opened = Opened(path, retention=Retention(max_bytes=10**12, refused_bytes=10**12))
+    journal = opened(path, retention=Retention(max_bytes=10**12, refused_bytes=10**12))
     slowest = 0.0
     pauses = Pauses()
     await deferLater(reactor, 5)
@@ -204,31 +163,31 @@ async def measure_lists(directory: Path, rows: int) -> bool:
         times = []
         for _ in range(3):
             began = time.perf_counter()
-            found = await opened.journal.find(query)
+            found = await journal.find(query)
             times.append((time.perf_counter() - began) * 1000)
         print(f"  {name:28} {len(found):4} deliveries  {min(times):6.1f} ms, at first {times[0]:6.1f} ms")
         slowest = max(slowest, *times)
-    for name, call in (("delivery", lambda: opened.journal.get(rows // 2)), ("depth", opened.journal.depth)):
+    for name, call in (("delivery", lambda: journal.get(rows // 2)), ("depth", journal.depth)):
         began = time.perf_counter()
         await call()
         print(f"  {name:28} {'':15}  {(time.perf_counter() - began) * 1000:6.1f} ms")
     longest = pauses.stop()
     print(f"slowest page {slowest:.1f} ms; the reactor paused for {longest:.1f} ms")
-    await opened.journal.close()
+    await journal.close()
     return await measure_removal(path, rows) and slowest < 100 and longest < 20
 
 
 async def measure_removal(path: Path, rows: int) -> bool:
     """Remove all finished deliveries, and return whether the reactor had no long pause."""
-    opened = Opened(path, retention=Retention(seconds=0.0))
+    journal = opened(path, retention=Retention(seconds=0.0))
     pauses = Pauses()
     began = time.perf_counter()
     slowest = 0.0
     recorded = 0
-    while (await opened.journal.find(DeliveryQuery(states=[DeliveryState.DONE], limit=1, before=rows)))[:1]:
-        delivery = new_delivery(opened.journal.next_id())
+    while (await journal.find(DeliveryQuery(states=[DeliveryState.DONE], limit=1, before=rows)))[:1]:
+        delivery = new_delivery(journal.next_id())
         start = time.perf_counter()
-        await opened.journal.record(delivery)
+        await journal.record(delivery)
         slowest = max(slowest, time.perf_counter() - start)
         recorded += 1
         await deferLater(reactor, 0.005)
@@ -238,14 +197,13 @@ async def measure_removal(path: Path, rows: int) -> bool:
         f"removed in {seconds:.0f} s; the reactor paused for {longest:.1f} ms; "
         f"the slowest of {recorded} records took {slowest * 1000:.1f} ms"
     )
-    await opened.journal.close()
+    await journal.close()
     return longest < 20
 
 
 async def measure_memory(directory: Path, deliveries: int) -> bool:
     """Print the resident memory during many deliveries."""
-    opened = Opened(directory / "memory.sqlite", retention=Retention(max_bytes=100_000_000))
-    journal = opened.journal
+    journal = opened(directory / "memory.sqlite", retention=Retention(max_bytes=100_000_000))
 
     def run() -> Deferred[Any]:
         delivery = new_delivery(journal.next_id(), key=str(time.perf_counter()))
@@ -269,52 +227,25 @@ async def measure_memory(directory: Path, deliveries: int) -> bool:
     return True
 
 
-async def measure_disk(directory: Path, writes: int) -> bool:
-    """Print the number of synchronized writes per second."""
-    file = os.open(directory / "disk", os.O_CREAT | os.O_WRONLY, 0o600)
-    began = time.perf_counter()
-    for number in range(writes):
-        os.pwrite(file, b"x" * 65536, number * 65536)
-        os.fdatasync(file)
-    print(f"{writes / (time.perf_counter() - began):,.0f} synchronized writes of 64 KiB per second")
-    os.close(file)
-    return True
-
-
-@contextmanager
-def work_directory(parent: Path | None) -> Iterator[Path]:
-    """Return a context with a temporary directory."""
-    with tempfile.TemporaryDirectory(dir=parent) as name:
-        yield Path(name)
-
-
-async def measure(options: argparse.Namespace) -> int:
+async def measure(options: Any) -> int:
     """Run the measurements that were chosen, and return the exit status."""
     scale = 50 if options.check else 1
     measurements = {
-        "cost": (measure_cost, options.deliveries // 10 // scale),
         "lists": (measure_lists, options.rows // scale),
         "memory": (measure_memory, options.deliveries // scale),
-        "disk": (measure_disk, 200),
     }
     results = []
-    for name in options.names or measurements:
+    for name in [options.only] if options.only else measurements:
         function, count = measurements[name]
-        with work_directory(options.dir) as directory:
-            results.append(await function(directory, count))
+        with tempfile.TemporaryDirectory(dir=options.dir) as directory:
+            results.append(await function(Path(directory), count))
     print("all within the limits" if all(results) else "a limit is exceeded")
     return 1 if options.check and not all(results) else 0
 
 
 def main() -> int:
     """Run the reactor until everything is measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=["cost", "lists", "memory", "disk", []], metavar="NAME")
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--deliveries", type=int, default=200_000)
-    parser.add_argument("--dir", type=Path, help="the directory for the files (default: the temporary directory)")
-    parser.add_argument("--check", action="store_true")
-    options = parser.parse_args()
+    options = arguments(__doc__, only="", rows=1_000_000, deliveries=200_000, dir=Path, check=False)
     # As in a running bot.
     sys.setswitchinterval(0.0005)
     status: list[int] = []

@@ -5,7 +5,6 @@ Run `python benchmarks/kill9.py [--trials N] [--assignments N] [--seed N]`. Exit
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 import tempfile
@@ -13,6 +12,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bots import arguments
 
 from errklein.storage import SQLiteStorage
 from tests.storage.crash import kill_during_assignments
@@ -32,12 +33,7 @@ def milliseconds_per_assignment(path: Path, assignments: int) -> float:
 
 def main() -> int:
     """Print a line for each trial and the sums; return 1 if an assignment was lost or a file is damaged."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--assignments", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-    parser.add_argument("--dir", type=Path, help="the directory for the files (default: the temporary directory)")
-    options = parser.parse_args()
+    options = arguments(__doc__, trials=20, assignments=10_000, seed=random.randrange(1_000_000), dir=Path)
     chance = random.Random(options.seed)
     lost = damaged = 0
     with tempfile.TemporaryDirectory(dir=options.dir) as directory:

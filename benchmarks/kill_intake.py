@@ -17,7 +17,6 @@ Exits with 1 if one of these expectations fails:
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -35,7 +34,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from bots import ENVIRONMENT, free_port, serving
+from bots import ENVIRONMENT, arguments, free_port, report, serving
 from intake_bot import LIMIT, UNFINISHED, IntakeBot, signature
 from web_report import text
 
@@ -261,13 +260,8 @@ def main() -> int:
     if sys.argv[1:] == ["--client"]:
         client()
         return 0
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--deliveries", type=int, default=50_000)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--repeated", type=int, default=1000, help="the number of ids that are sent five times")
-    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-    parser.add_argument("--check", action="store_true", help="2,000 deliveries, 3 kills, 100 repeated ids")
-    options = parser.parse_args()
+    seed = random.randrange(1_000_000)
+    options = arguments(__doc__, deliveries=50_000, kills=20, repeated=1000, seed=seed, check=False)
     if options.check:
         options.deliveries, options.kills, options.repeated = 2000, 3, 100
     print(f"seed {options.seed}")
@@ -289,8 +283,7 @@ def main() -> int:
         print(f"the journal: {states}")
         if dead := states.get("dead"):
             problems.append(f"{dead} deliveries were given up")
-    print("\n".join(problems[:20]) or "all expectations are met")
-    return 1 if problems else 0
+    return report(problems)
 
 
 if __name__ == "__main__":

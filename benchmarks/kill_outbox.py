@@ -23,7 +23,6 @@ Exits with 1 if one of these expectations fails.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -37,8 +36,9 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from bots import HERE, START_LIMIT, errklein, free_port, running
+from bots import HERE, START_LIMIT, arguments, errklein, free_port, report, running
 from irc_people import BOT, Person, UnlimitedNgircd, add_settings, settings, start
 
 from tests.server_program import ServerProgram
@@ -271,7 +271,7 @@ async def shut_out(experiment: Experiment) -> list[str]:
     return found + experiment.problems(texts, 16, lambda text: "")
 
 
-async def run(scenario: str, options: argparse.Namespace) -> list[str]:
+async def run(scenario: str, options: Any) -> list[str]:
     """Run one scenario; return a line for each failed expectation."""
     print(f"{scenario}:", flush=True)
     server = UnlimitedNgircd()
@@ -300,26 +300,15 @@ SCENARIOS = ("stopped", "killed", "absent", "kills", "kicked", "shut-out")
 
 def main() -> int:
     """Run the scenarios, and print their figures and the failed expectations."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenario", choices=SCENARIOS, action="append")
-    parser.add_argument("--seconds", type=float, default=60.0, help="for how long the network is absent")
-    parser.add_argument("--posts", type=int, default=1000, help="posts while the network is absent")
-    parser.add_argument("--deliveries", type=int, default=5000)
-    parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--pace", type=float, default=2.0, help="seconds from one line to the next of the slow bot")
-    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-    parser.add_argument(
-        "--check", action="store_true", help="10 s of absence, 1,000 deliveries, 3 kills, a line each second"
-    )
-    options = parser.parse_args()
+    options = arguments(
+        __doc__, scenario=str, seconds=60.0, posts=1000, deliveries=5000, kills=10, pace=2.0,
+        seed=random.randrange(1_000_000), check=False,
+    )  # fmt: skip
     if options.check:
         options.seconds, options.deliveries, options.kills, options.pace = 10.0, 1000, 3, 1.0
     print(f"seed {options.seed}")
-    found = [
-        f"{each}: {problem}" for each in options.scenario or SCENARIOS for problem in asyncio.run(run(each, options))
-    ]
-    print("\n".join(found[:20]) or "all expectations are met")
-    return 1 if found else 0
+    chosen = [options.scenario] if options.scenario else SCENARIOS
+    return report([f"{each}: {problem}" for each in chosen for problem in asyncio.run(run(each, options))])
 
 
 if __name__ == "__main__":

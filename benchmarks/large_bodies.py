@@ -7,7 +7,6 @@ one gets 50 bytes, the other one 100 kB of JSON. Run `python benchmarks/large_bo
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import multiprocessing
@@ -180,9 +179,8 @@ def _shown(statuses: Mapping[int, int]) -> str:
 
 def main() -> int:
     """Print one line for each load."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="only loads whose name contains this text")
-    chosen = [load for load in loads() if parser.parse_args().only in load.name]
+    only = bots.arguments(__doc__, only="").only
+    chosen = [load for load in loads() if only in load.name]
     good = True
     print(f"{'body':32} {'time':>8} {'memory':>9} {'50 B':>9} {'100 kB':>9}  responses")
     for load in chosen:

@@ -8,7 +8,6 @@ continue after an interruption. Exits with 1 at the first seed that violates a g
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -17,6 +16,8 @@ from multiprocessing import Pool
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bots import arguments
 
 from tests.journal.outbox_simulation import OutboxSimulation
 from tests.journal.simulation import Simulation, Violation, simulate
@@ -36,12 +37,7 @@ def violation(kind: type[Simulation], seed: int) -> str:
 
 def main() -> int:
     """Simulate the seeds of a range."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--messages", action="store_true", help="let handlers send messages")
-    options = parser.parse_args()
+    options = arguments(__doc__, first=0, count=100_000, jobs=os.cpu_count() or 1, messages=False)
     kind = OutboxSimulation if options.messages else Simulation
     begin = time.monotonic()
     with Pool(options.jobs) as pool:

@@ -6,12 +6,13 @@ Exits with 1 if an expectation fails: the other client has no failed request, an
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bots import arguments, report
 
 from tests.acceptance.slow_clients import slow_clients
 
@@ -20,17 +21,14 @@ CLIENTS = 2000
 
 def main() -> int:
     """Print the figures and the failed expectations."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=30)
-    seconds = parser.parse_args().seconds
+    seconds = arguments(__doc__, seconds=30.0).seconds
     problems = []
     for addresses in (1, CLIENTS):
         with tempfile.TemporaryDirectory() as directory:
             figures = slow_clients(Path(directory), CLIENTS, addresses, seconds)
             print(figures.report(), flush=True)
             problems += figures.problems()
-    print("\n".join(problems) or "all expectations are met")
-    return 1 if problems else 0
+    return report(problems)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ errbot and pytest are installed from the package index, unless --errbot-python n
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bots import ENVIRONMENT, HERE, errbot_python
+from bots import ENVIRONMENT, HERE, arguments, errbot_python
 
 LIMIT = 0.030
 """The limit in seconds for a test on errklein."""
@@ -102,13 +101,7 @@ def measure(errbot_at: Path, rounds: int, tests: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print, and check the limit."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tests", type=int, default=100)
-    parser.add_argument("--errbot-python", type=Path)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--check", action="store_true")
-    options = parser.parse_args()
+    options = arguments(__doc__, rounds=3, tests=100, errbot_python=Path, json=Path, check=False)
     with errbot_python(options.errbot_python) as errbot_at:
         results = measure(errbot_at, options.rounds, options.tests)
     ours, theirs = (results[name]["seconds_per_test"] for name in ("errklein", "errbot"))

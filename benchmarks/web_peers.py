@@ -93,12 +93,7 @@ def peers(errbot_python: Path | None, hubot: Path | None, before: Path | None) -
         yield Peer("before", {kind: f"before {kind}" for kind in kinds}, lambda setup: _errklein(setup, before))
     yield _script("aiohttp", "aiohttp")
     yield _script("uvicorn", "uvicorn", "httptools")
-    fastapi = {
-        "plain": "FastAPI plain",
-        "async": "FastAPI async",
-        "form": "FastAPI form",
-        "form async": "FastAPI form async",
-    }
+    fastapi = {kind: f"FastAPI {kind}" for kind in ("plain", "async", "form", "form async")}
     yield _script("FastAPI", "fastapi", "uvicorn", "httptools", "python_multipart", titles=fastapi)
     yield _script("httptools", "httptools")
     yield _script("Klein", "klein")
@@ -109,7 +104,7 @@ def peers(errbot_python: Path | None, hubot: Path | None, before: Path | None) -
         lambda setup: _errbot(setup, Path(errbot_python or "")),
         ""
         if errbot_python
-        else "`python -m venv DIR && DIR/bin/pip install errbot pytest`, then --errbot-python DIR/bin/python",
+        else "`DIR/bin/pip install errbot pytest` in a virtualenv, then --errbot-python DIR/bin/python",
     )
     yield Peer(
         "Hubot",
@@ -122,16 +117,15 @@ def peers(errbot_python: Path | None, hubot: Path | None, before: Path | None) -
 
 
 def _script(name: str, *modules: str, titles: Mapping[str, str] | None = None) -> Peer:
-    """Return the peer that a script in peers/ runs with this Python."""
+    """Return the peer that peers/servers.py runs with this Python."""
     absent = not all(map(find_spec, modules))
     missing = "`pip install -r benchmarks/peers/requirements.txt`" if absent else ""
     titles = titles or {"async": name, "form async": f"{name} form"}
-    script = PEERS / f"bare_{name.lower().replace('.', '_')}.py"
-    return Peer(name, titles, lambda setup: _python(setup, script), missing)
+    return Peer(name, titles, lambda setup: _python(setup, name.lower().partition(".")[0]), missing)
 
 
-def _python(setup: Setup, script: Path) -> Bot:
-    command = [sys.executable, str(script), str(setup.port), "--routes", str(setup.routes)]
+def _python(setup: Setup, name: str) -> Bot:
+    command = [sys.executable, str(PEERS / "servers.py"), name, str(setup.port), "--routes", str(setup.routes)]
     if setup.certificate:
         command += ["--certificate", str(setup.certificate.certificate), "--key", str(setup.certificate.key)]
     return Bot(command + ["--access-log"] * setup.access_log, {})
@@ -172,14 +166,8 @@ def _plugins(setup: Setup, kind: str) -> Path:
 
 def _hubot(setup: Setup, directory: Path) -> Bot:
     program = str((directory / "node_modules" / ".bin" / "hubot").resolve())
-    environment = {
-        "EXPRESS_PORT": str(setup.port),
-        "EXPRESS_BIND_ADDRESS": "127.0.0.1",
-        "EXPRESS_LIMIT": "25mb",
-        "HUBOT_LOG_LEVEL": "warn",
-        "NODE_ENV": "production",
-        "ROUTES": str(setup.routes),
-    }
+    environment = {"EXPRESS_PORT": str(setup.port), "EXPRESS_BIND_ADDRESS": "127.0.0.1", "EXPRESS_LIMIT": "25mb"}
+    environment |= {"HUBOT_LOG_LEVEL": "warn", "NODE_ENV": "production", "ROUTES": str(setup.routes)}
     shutil.copy(PEERS / "hubot.mjs", setup.directory)
     return Bot(["sh", "-c", f"cd {setup.directory} && exec {program} --file hubot.mjs --require ."], environment)
 

@@ -20,6 +20,7 @@ RATIOS = ("aiohttp", "Klein", "errbot")
 HEADING = ("", "req/s", "CPU µs", "MB", "p50 ms", "p99 ms", *(f"÷ {name}" for name in RATIOS))
 PACKAGES = ("errklein", "Twisted", "klein", "aiohttp", "uvicorn", "httptools", "fastapi")
 Rows = Sequence[Sequence[str]]
+PAGES = tuple(Path(__file__).parents[1] / "docs" / page for page in ("performance.md", "benchmarks.md"))
 
 
 @dataclass(frozen=True)
@@ -124,15 +125,16 @@ def markdown(rows: Rows) -> str:
     return "\n".join([head, "|---|" + "---:|" * (len(rows[0]) - 1), *rest])
 
 
-def fill(page: Path, sections: Mapping[str, str]) -> None:
-    """Replace the lines of a page between the comments `<!-- begin NAME -->` and `<!-- end NAME -->` for each NAME it has."""
-    content = page.read_text(encoding="utf-8")
-    for name, section in sections.items():
-        before, begin, rest = content.partition(f"<!-- begin {name} -->\n")
-        _, end, after = rest.partition(f"<!-- end {name} -->\n")
-        if end:
-            content = f"{before}{begin}\n{section.strip()}\n\n{end}{after}"
-    page.write_text(content, encoding="utf-8")
+def fill(sections: Mapping[str, str], pages: Iterable[Path] = PAGES) -> None:
+    """Replace the lines of pages between the comments `<!-- begin NAME -->` and `<!-- end NAME -->` for each NAME they have."""
+    for page in pages:
+        content = page.read_text(encoding="utf-8")
+        for name, section in sections.items():
+            before, begin, rest = content.partition(f"<!-- begin {name} -->\n")
+            _, end, after = rest.partition(f"<!-- end {name} -->\n")
+            if end:
+                content = f"{before}{begin}\n{section.strip()}\n\n{end}{after}"
+        page.write_text(content, encoding="utf-8")
 
 
 def plot(title: str, values: Mapping[str, float]) -> str:

@@ -13,8 +13,7 @@ The contender "httptools" is the upper bound: a protocol that parses and respond
 
     python benchmarks/webhooks.py                                           errklein and what is installed
     python benchmarks/webhooks.py --contenders errklein,aiohttp --rounds 1 --seconds 1      half a minute
-    python benchmarks/webhooks.py --matrix --page docs/performance.md --page docs/benchmarks.md --plot docs/_static/performance.svg
-                                                                            20 minutes; writes the figures into the pages
+    python benchmarks/webhooks.py --matrix --pages                          20 minutes; writes tables and plot into the pages
     python benchmarks/webhooks.py --check                                   errklein's targets; exits with 1 if one is missed
 
 Needs wrk and openssl. A contender that isn't installed is skipped, with a line that says how to install it. One that responds
@@ -23,7 +22,6 @@ with an error, or closes a connection, in any measurement has no figures in that
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import os
@@ -32,7 +30,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +38,7 @@ from statistics import median
 from typing import Any
 from urllib.parse import quote_plus
 
-import waiting_requests
+import bots
 from bots import HERE, await_idle, cpu_seconds, free_port, resident, serving
 from web_peers import Certificate, Peer, Setup, new_certificate, peers
 from web_report import (
@@ -55,11 +53,11 @@ from web_report import (
     plot,
     text,
     valid,
-    verdict,
     verdict_rows,
     versions,
 )
 
+PLOT = HERE.parent / "docs" / "_static" / "performance.svg"
 SMALL = '{"repository": {"name": "errklein"}, "count": 123}'
 COMMIT = {"id": "0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c", "message": "Update README", "added": [], "distinct": True}
 
@@ -117,7 +115,6 @@ TARGETS = [
     Target("p99 / aiohttp's", (BASE.title, "errklein async"), (BASE.title, "aiohttp"), 1.2, "p99_ms", at_most=True),
     Target("10,000 routes / 1 route", (MANY_ROUTES.title, "errklein async"), (ONE_ROUTE.title, "errklein async"), 0.95),
 ]
-WAITING = ("bytes per request that waits", 9000)
 
 
 @dataclass(frozen=True)
@@ -243,38 +240,21 @@ def measure(contenders: Sequence[Contender], rounds: int, seconds: int) -> Resul
     return results
 
 
-def arguments() -> argparse.Namespace:
+def arguments() -> Any:
     """Return the command line's arguments."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="0 only checks that all contenders respond")
-    parser.add_argument("--seconds", type=int, help="duration of each measurement; default: 2, or 1 with --matrix")
-    parser.add_argument("--contenders", help="names of contenders, with commas between them; default: all")
-    parser.add_argument("--matrix", action="store_true", help="vary handlers, bodies, connections, routes and TLS")
-    parser.add_argument("--access-log", action="store_true", help="all servers log each request to a file")
-    parser.add_argument("--errbot-python", type=Path, metavar="PYTHON", help="a Python that has errbot")
-    parser.add_argument("--hubot", type=Path, metavar="DIR", help="a directory in which npm has installed Hubot")
-    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="measure the errklein of this checkout, too")
-    parser.add_argument("--check", action="store_true", help="measure the targets; exit with 1 if one is missed")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
-    parser.add_argument(
-        "--page",
-        type=Path,
-        metavar="FILE",
-        default=[],
-        action="append",
-        help="write tables into this page, by its marks",
-    )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="write an SVG image of requests per second")
-    options = parser.parse_args()
+    options = bots.arguments(
+        __doc__, rounds=5, seconds=0, contenders="", matrix=False, access_log=False, errbot_python=Path, hubot=Path,
+        before=Path, check=False, json=Path, pages=False,
+    )  # fmt: skip
     options.seconds = options.seconds or (1 if options.matrix else 2)
     for program in ("openssl", "wrk"):
         if shutil.which(program) is None and (options.rounds or program == "openssl"):
-            parser.error(f"{program} isn't installed")
+            sys.exit(f"{program} isn't installed")
     options.peers = list(peers(options.errbot_python, options.hubot, options.before))
     names = [peer.name for peer in options.peers]
     chosen = options.contenders.split(",") if options.contenders else names
     if unknown := set(chosen) - set(names):
-        parser.error(f"unknown contenders: {', '.join(sorted(unknown))}; choose from {', '.join(names)}")
+        sys.exit(f"unknown contenders: {', '.join(sorted(unknown))}; choose from {', '.join(names)}")
     options.peers = [peer for peer in options.peers if peer.name in chosen]
     return options
 
@@ -288,7 +268,7 @@ def installed(chosen: Sequence[Peer]) -> Iterator[Peer]:
             yield peer
 
 
-def tables(results: Results, waiting: Mapping[str, Mapping[str, float]]) -> Iterator[tuple[str, Rows]]:
+def tables(results: Results) -> Iterator[tuple[str, Rows]]:
     """Yield the tables with their titles."""
     for case in (BASE, RAW, FORM):
         if case.title in results:
@@ -297,17 +277,9 @@ def tables(results: Results, waiting: Mapping[str, Mapping[str, float]]) -> Iter
         columns = {heading: case.title for heading, case in cases.items() if case.title in results}
         if len(columns) > 1:
             yield dimension, dimension_rows(results, columns)
-    if waiting:
-        yield "Bytes per request, of 10,000 that wait", waiting_requests.rows(waiting)
 
 
-def verdicts(results: Results, waiting: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
-    """Return the targets, and whether errklein meets them."""
-    used = waiting.get("errklein", {}).get("both")
-    return [*(target.verdict(results) for target in TARGETS), verdict(WAITING[0], used, WAITING[1], at_most=True)]
-
-
-def compare(options: argparse.Namespace) -> dict[str, Any]:
+def compare(options: Any) -> dict[str, Any]:
     """Start the servers and return all figures; none if `rounds` is 0."""
     chosen = list(installed(options.peers))
     cases = [(case, peer) for case in (MATRIX if options.matrix else [BASE]) for peer in chosen]
@@ -325,10 +297,8 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
             print(f"{len(contenders)} contenders respond")
             return {}
         results = measure(contenders, options.rounds, options.seconds)
-    waited = waiting_requests.NAMES if options.matrix else ("errklein",) if options.check else ()
-    waiting = waiting_requests.measure(chosen, waited)
     facts = {**environment(), "load": load, "rounds": options.rounds, "seconds": options.seconds}
-    return {"environment": facts, "results": results, "waiting": waiting, "targets": verdicts(results, waiting)}
+    return {"environment": facts, "results": results, "targets": [target.verdict(results) for target in TARGETS]}
 
 
 def main() -> int:
@@ -337,7 +307,7 @@ def main() -> int:
     figures = compare(options)
     if not figures:
         return 0
-    shown = list(tables(figures["results"], figures["waiting"]))
+    shown = list(tables(figures["results"]))
     if options.check:
         shown.append(("Targets", verdict_rows(figures["targets"])))
     print("\n\n".join(f"{title}\n{text(rows)}" for title, rows in shown))
@@ -349,11 +319,10 @@ def main() -> int:
         "tables": "\n".join(f"### {title}\n\n{markdown(rows)}\n" for title, rows in shown if title != "Targets"),
         "versions": versions(figures["environment"]),
     }
-    for page in options.page:
-        fill(page, sections)
-    if options.plot:
+    if options.pages:
+        fill(sections)
         rates = {title: each["requests_per_second"] for title, each in base.items()}
-        options.plot.write_text(plot(f"Requests per second: {BASE.title}", rates), encoding="utf-8")
+        PLOT.write_text(plot(f"Requests per second: {BASE.title}", rates), encoding="utf-8")
     return int(options.check and not all(target["met"] for target in figures["targets"]))
 
 

@@ -52,7 +52,6 @@ class JournalTests(SynchronousTestCase):
         script = str(ROOT / "benchmarks" / "journal.py")
         ended = run([sys.executable, script], "--rows", "2000", "--deliveries", "1000", cwd=Path.cwd())
         for text in (
-            "record and finish: ",
             "slowest page ",
             "removed in ",
             " MB after 1,000 deliveries",
@@ -83,12 +82,6 @@ class FuzzingTests(SynchronousTestCase):
         ended = run([sys.executable, script], "--seed", "2", cwd=Path.cwd())
         self.assertIn("HTTP/1.1 400 Bad Request", ended.stdout, ended.stderr)
         self.assertIn("all expectations are met", ended.stdout)
-
-    def test_malformed_signed_requests(self) -> None:
-        """Generated malformed requests are verified without an error."""
-        ended = run([sys.executable, str(ROOT / "benchmarks" / "fuzz_verify.py")], "--check", cwd=Path.cwd())
-        self.assertIn("3,000 requests", ended.stdout, ended.stderr)
-        self.assertIn(" 0 failed expectations", ended.stdout)
 
     def test_malformed_requests_of_verified_webhooks(self) -> None:
         """Generated malformed requests get 4xx, and forged ones don't reach a handler."""
@@ -154,7 +147,7 @@ class ReportTests(SynchronousTestCase):
         page = Path(self.mktemp())
         page.write_text("a\n<!-- begin x -->\nold\n<!-- end x -->\nb\n")
         for _ in range(2):
-            self.report.fill(page, {"x": "new", "y": "other"})
+            self.report.fill({"x": "new", "y": "other"}, [page])
             self.assertEqual(page.read_text(), "a\n<!-- begin x -->\n\nnew\n\n<!-- end x -->\nb\n")
 
     def test_marks(self) -> None:

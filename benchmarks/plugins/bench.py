@@ -30,12 +30,6 @@ class Bench(BotPlugin):
     async def bench_form_async(self, payload):
         return "OK"
 
-    @webhook
-    async def bench_wait(self, payload):
-        from twisted.internet import reactor, task
-
-        await task.deferLater(reactor, 600)
-
     @botcmd
     def bench_say(self, msg, args):
         return "said " + args
