@@ -40,7 +40,7 @@ from twisted.python.failure import Failure
 from errklein.journal import DeliveryQueue, Redaction, RetryPolicy, SQLiteJournal
 from errklein.running import Runner, ThreadWaits, WorkerPool, register_reactor_thread
 from errklein.verify import Received
-from errklein.web import WebServer, WebSettings
+from errklein.web import BotParts, WebServer, WebSettings
 from errklein.webhooks import webhook
 from tests.clocks import ThreadClock
 from tests.journal.inline import InlineThreads
@@ -98,15 +98,20 @@ class Target:
         self.hook = webhook(path, methods=["POST"], **options)(hook)
         settings = WebSettings(public_url=site, max_body=MOST_BODY, delivery_log="bodies")
         clock = world.clock
-        self.web = WebServer(clock, world.runner, world.pool, settings, now=lambda: vector.now)
-        self.web.report_to(world.events)
         path = world.directory / f"{name}-{ack}-{raw}"
         journal = SQLiteJournal(path, clock, clock.seconds, Redaction(), threads=InlineThreads)
+        self.web = WebServer(
+            clock,
+            world.runner,
+            world.pool,
+            settings,
+            now=lambda: vector.now,
+            bot=lambda: BotParts(world.events, journal, self.queue, ThreadWaits(clock)),
+        )
         self.queue = queue = DeliveryQueue(
             clock, journal, self.web.run, lambda _: RetryPolicy(), lambda *_: None, now=clock.seconds
         )
         queue.start()
-        self.web.use_journal(journal, queue, ThreadWaits(clock))
         self.web.routes.replace("Target", hooks_of(self))
 
 

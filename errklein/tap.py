@@ -9,7 +9,7 @@ import gc
 import os
 import re
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Hashable, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -45,6 +45,7 @@ from errklein.wiring import wire
 if TYPE_CHECKING:
     from twisted.application.service import IService
 
+    from errklein.bot import Bot
     from errklein.service.bot_service import ManagedBot
 
 
@@ -188,18 +189,24 @@ def _make_service(options: Options) -> IService:
 
         status = StatusServer(reactor, listening.status, listening.web)
 
+    bot: Bot
+
     def make_managed_bot() -> ManagedBot:
+        nonlocal bot
         start_sentry(config)
         bot = make_bot()
         if status is not None:
             status.watch(bot)
         warn_of_problems(bot)
-        supervision.notify = bot.notices.post
         return ReloadingBot(bot, reactor) if options["watch"] else bot
 
     grace = config.GRACE_PERIOD
     deadline = reactor_deadline(config.REACTOR_DEADLINE, grace, os.environ)
-    supervision = Supervision(reactor, web.lag, data_directory.path, grace, deadline)
+
+    def notify(key: Hashable, text: str, summary: str = "", **options: Any) -> None:
+        bot.notices.post(key, text, summary, **options)
+
+    supervision = Supervision(reactor, web.lag, data_directory.path, grace, deadline, notify)
     service_options = ServiceOptions(listening.web, grace, twistd.daemon)
     return BotService(
         reactor, service_options, process_exit, data_directory, web.listeners, make_managed_bot, supervision, status

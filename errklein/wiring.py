@@ -57,6 +57,7 @@ def wire(
     make_pool: Callable[..., WorkerPool] | None = None,
     now: Callable[[], float] = time.time,
     values: Access = Access.OWN,
+    make_agent: Callable[[Any], Any] | None = None,
 ) -> tuple[WebServer, Callable[[], ErrbotBot]]:
     """Return the web server, and a function that creates the bot, to be called when its data may be opened.
 
@@ -70,6 +71,7 @@ def wire(
     :param make_pool: called instead of WorkerPool.
     :param now: returns the Unix time in seconds.
     :param values: `COPY` for a bot that isn't started, and works on a copy of the stored values.
+    :param make_agent: returns what sends the requests of plugins; see `HTTPClients`.
     """
     from errklein.running import KeyedQueues, PooledRunner, Runner, ThreadWaits, WorkerPool
     from errklein.running.workers import Workers
@@ -78,7 +80,9 @@ def wire(
     from errklein.webhooks.options import hook_options
     from errklein.webhooks.rates import Rate
 
-    pool = make_pool or WorkerPool
+    bot: ErrbotBot
+    # The bot is created later, since its data is opened after a daemon has forked.
+    pool = partial(make_pool or WorkerPool, report=lambda status: bot.pool_is_full(status))  # noqa: PLW0108 -- assigned below
     runner = Runner(reactor)
     waiting = {"queue": config.WEBHOOK_QUEUE, "wait": config.WEBHOOK_QUEUE_WAIT}
     web = WebServer(
@@ -107,14 +111,15 @@ def wire(
         large_pool=pool(reactor, "large bodies", 1, wait=config.WEBHOOK_QUEUE_WAIT),
         recorded_pool=pool(reactor, "recorded webhooks", config.WEBHOOK_POOLSIZE, **waiting, spare=_SPARE),
         now=now,
+        bot=lambda: bot.web_parts,
     )
 
     def make_bot() -> ErrbotBot:
+        nonlocal bot
         from errklein import compat
-        from errklein.bot import Adapters, Overview, PluginSources, ProcessCalls
+        from errklein.bot import Adapters, PluginSources, ProcessCalls
         from errklein.compat.bot import ErrbotBot
         from errklein.compat.storages import make_storage
-        from errklein.dispatch.replies import OperatorConsole
         from errklein.http_client import HTTPClients
         from errklein.plugins.packages import PackageDirectory
 
@@ -143,15 +148,13 @@ def wire(
         bot = (bot_class or ErrbotBot)(
             reactor,
             config,
-            Adapters(backends, storage, web, HTTPClients(reactor), make_journal(reactor, config, now, values)),
+            Adapters(
+                backends, storage, web, HTTPClients(reactor, make_agent), make_journal(reactor, config, now, values)
+            ),
             workers,
             PluginSources(partial(_make_plugin_manager, packages), roots, plugin_classes),
             ProcessCalls(ended or reactor.stop, restart, now),
         )
-        _set_limits(config, backends.values())
-        for backend in backends.values():
-            if isinstance(backend, OperatorConsole):
-                backend.overview = Overview(bot, backend)
         return bot
 
     return web, make_bot
@@ -186,7 +189,7 @@ def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManag
         # The bot has this method later: sending requires the manager.
         bot.tell_admins(text, summary)
 
-    return BotPluginManager(bot.storage, config, execution, loader, bot.web.routes, tell_admins)
+    return BotPluginManager(bot.storage, config, execution, loader, bot.web.routes, tell_admins, bot.plugins_changed)
 
 
 def make_backend(reactor: Any, config: Config) -> Backend:
@@ -197,11 +200,3 @@ def make_backend(reactor: Any, config: Config) -> Backend:
     from errklein.compat.backends.finding import make_network
 
     return make_network(reactor, config)
-
-
-def _set_limits(config: Config, backends: Iterable[Backend]) -> None:
-    """Set an unset MESSAGE_SIZE_LIMIT, which plugins read, to the limit of the network."""
-    for backend in backends:
-        view = config.networks[backend.network]
-        if view.MESSAGE_SIZE_LIMIT is None:
-            view.MESSAGE_SIZE_LIMIT = backend.message_size_limit

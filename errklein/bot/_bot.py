@@ -18,6 +18,7 @@ from errklein.bot._health import HealthChecks
 from errklein.bot._notice_fallback import NoticeFallback
 from errklein.bot._notice_sender import MissedNotices, NoticeSender
 from errklein.bot._notices import NoticeBoard
+from errklein.bot._overview import Overview
 from errklein.bot._pool_notices import pool_notice
 from errklein.bot._present import BotPresent
 from errklein.bot._registration import Registration
@@ -37,7 +38,9 @@ from errklein.plugins.manager import PluginManager
 from errklein.plugins.repos import BotRepoManager, Downloads
 from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks
 from errklein.ports.chat import Backend, BackendEvents
+from errklein.running import PoolStatus
 from errklein.running.workers import Workers
+from errklein.web import BotParts
 
 Phase = Literal["starting", "running", "stopping"]
 
@@ -93,22 +96,22 @@ class Bot:
         notice_sender = NoticeSender(reactor, networks, sending.deliver_notice, self.disclosure, missed, fallback)
         self.notices = notices = NoticeBoard(reactor, notice_sender)
         self.tell_admins, self.warn_admins = notices.tell_admins, notices.warn_admins
-        for pool in self.pools:
-            pool.report = lambda status: notices.post(("threads", status.name), pool_notice(status, config.BOT_PREFIX))
         self.plugins_directory = Path(config.BOT_DATA_DIR) / "plugins"
         downloads = Downloads(self.http_clients, self.waits)
         indexes = config.BOT_PLUGIN_INDEXES
         self.repo_manager = BotRepoManager(self.storage, self.plugins_directory, indexes, downloads)
         streams = Streams(reactor, self.runner, self.callbacks.find)
         end = partial(self._end_when_quiet, process.ended)
-        self.events = Events(reactor, networks, dispatcher, self.callbacks, streams, notices, end, process.now)
+        self.events = Events(
+            reactor, networks, dispatcher, self.callbacks, streams, notices, end, process.now, partial(Overview, self)
+        )
         self._webhook_notices = hooks = WebhookNotices(notices, self.plugin_manager.plugin, config.BOT_PREFIX)
-        self.web.report_to(hooks)
         self.delivery_queue = queue = DeliveryQueue(
             reactor, self.journal, self.web.run, self._retry_policy, hooks.delivery_dead, now=process.now
         )
         self.present = BotPresent(self.backends, queue, self.web, self.plugin_manager)
-        self.web.use_journal(self.journal, queue, self.waits)
+        self.web_parts = BotParts(hooks, self.journal, queue, self.waits)
+        """What the web server uses of the bot."""
         self.health = HealthChecks(reactor, self.journal, self.storage, self.web.listeners, notices.post)
         intake = (queue.stop, self.events.stop, self.conversations.stop)
         work = (
@@ -152,7 +155,6 @@ class Bot:
             self.tell_admins(warning)
         found = [(plugin.name, plugin.instance) for plugin in self.plugin_manager.found]
         self._check_webhooks()
-        self.plugin_manager.call_after_changes(self._plugins_changed)
         for warning in (
             *placeholders(config),
             *configuration_warnings(config, partial(settings_read, found)),
@@ -166,10 +168,16 @@ class Bot:
             self.health.start()
             self.delivery_queue.start()
 
-    def _plugins_changed(self) -> None:
-        self._check_webhooks()
-        # Deliveries may have waited for a plugin.
-        self.delivery_queue.look()
+    def plugins_changed(self) -> None:
+        """Look at the webhooks after a change of plugins, except for the first one, at the start."""
+        if self.phase == "running":
+            self._check_webhooks()
+            # Deliveries may have waited for a plugin.
+            self.delivery_queue.look()
+
+    def pool_is_full(self, status: PoolStatus) -> None:
+        """Notify administrators of a pool in which jobs have been waiting for too long, or that can't start a thread."""
+        self.notices.post(("threads", status.name), pool_notice(status, self.bot_config.BOT_PREFIX))
 
     def _check_webhooks(self) -> None:
         """Notify administrators of unknown names in WEBHOOKS."""

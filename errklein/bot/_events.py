@@ -14,7 +14,7 @@ from errklein.bot._notices import INTERVAL, NoticeBoard
 from errklein.bot._streams import Streams
 from errklein.chat import ONLINE, Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.dispatch import Dispatcher, Networks
-from errklein.ports.chat import Backend
+from errklein.ports.chat import Backend, BotOverview
 from errklein.running import TimeSlices
 from errklein.running.context import assigned, described_origin, handled_network, origin, person_origin
 
@@ -47,6 +47,7 @@ class Events:
     :param notices: Gets messages that were dropped, and people who have come online or sent a direct message.
     :param all_ended: Called when all networks have ended.
     :param now: Returns the Unix time.
+    :param overview: Returns what an operator's console shows about the bot.
     """
 
     log = Logger()
@@ -61,6 +62,7 @@ class Events:
         notices: NoticeBoard,
         all_ended: Callable[[], object],
         now: Callable[[], float],
+        overview: Callable[[Backend], BotOverview],
     ) -> None:
         self._slices = TimeSlices(reactor)
         self._networks, self._dispatcher = networks, dispatcher
@@ -71,6 +73,7 @@ class Events:
         self._notices = notices
         self._all_ended = all_ended
         self._now = now
+        self.overview = overview
         self._stopped = False
 
     @property

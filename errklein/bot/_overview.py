@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from errklein.bot._bot import Bot
 from errklein.chat import Message
 from errklein.listening import identify
 from errklein.logs import destinations
 from errklein.ports.chat import Backend
+
+if TYPE_CHECKING:
+    from errklein.bot._bot import Bot
 
 _SCHEMES = {"tcp": "http", "tcp6": "http", "ssl": "https", "tls": "https"}
 

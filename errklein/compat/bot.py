@@ -64,6 +64,10 @@ class ErrbotBot(Bot):
         self.attach_storage_plugin = partial(setattr, self, "storage_plugin")
         self.send_simple_reply = self.sending.send_simple_reply
         for backend in self.backends.values():
+            view = self.bot_config.networks[backend.network]
+            if view.MESSAGE_SIZE_LIMIT is None:
+                # Plugins read the limit of the network there.
+                view.MESSAGE_SIZE_LIMIT = backend.message_size_limit
             if isinstance(backend, ThreadedNetwork):
                 backend.attach(self)
         self._originals = {name: getattr(self, name) for name in (*CALLBACKS.values(), *_ASSIGNED)}

@@ -16,7 +16,7 @@ from errklein.commands import CommandError, RegisteredCommand
 from errklein.dispatch._invocation import Invocation
 from errklein.dispatch._networks import Networks
 from errklein.dispatch.disclosure import DetailedError, Disclosure
-from errklein.ports.chat import Backend, BotOverview
+from errklein.ports.chat import Backend
 from errklein.ports.outbox import OutboxFull, RoomUnavailable
 from errklein.running import PoolStopped
 from errklein.running.context import origin, person_origin
@@ -46,9 +46,6 @@ class HasOwnReplies(Protocol):
 @runtime_checkable
 class OperatorConsole(Protocol):
     """Implemented by backends through which the operator of the process talks with the bot."""
-
-    overview: BotOverview | None
-    """Set before `connect`."""
 
     def plain_text_reply(self, message: Message) -> str | None:
         """Return the reply, in Markdown, to a message that is neither a command nor the answer to a question.

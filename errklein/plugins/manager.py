@@ -63,6 +63,7 @@ class PluginManager(StoreMixin):
         loader: Loader,
         routes: Routes,
         tell_admins: Callable[[str, str], None],
+        changed: Callable[[], None],
     ) -> None:
         self.open_storage(storage, "core")
         self._config = config
@@ -75,10 +76,10 @@ class PluginManager(StoreMixin):
         self._callback_order: tuple[str | None, ...] = ()
         self._configurator = Configurator(execution, self.configuration)
         self._standby = StandbyWebhooks(self, config.now.WEBHOOKS, routes)
-        changed = self._callbacks.clear
-        self._lifecycle = Lifecycle(execution, loader, self._configurator, routes, self._standby, changed, tell_admins)
+        forget = self._callbacks.clear
+        self._lifecycle = Lifecycle(execution, loader, self._configurator, routes, self._standby, forget, tell_admins)
         self._activations = self._lifecycle.activations
-        self._changes = Changes(execution.reactor)
+        self._changes = Changes(execution.reactor, changed)
         self.changed_files = ChangedFiles(execution)
         self.status = PluginStatus(execution, self.is_blacklisted, self.configuration)
         self._flow_files = FlowFiles(execution, loader.make)
@@ -133,10 +134,6 @@ class PluginManager(StoreMixin):
         """Serve the plugin's mounts, since a resource was mounted while it is active."""
         if plugin.is_activated:
             self._routes.mounts.replace(plugin.name, mounts_of(plugin))
-
-    def call_after_changes(self, function: Callable[[], None]) -> None:
-        """Call the function after each change from now on. It must not raise an exception."""
-        self._changes.after = function
 
     def place(self) -> int:
         """Return the number in the order of activation for what a plugin registers now. For any thread."""

@@ -20,13 +20,14 @@ class Changes:
     """Makes changes one after the other.
 
     A change that is requested by a change is made at once, since that one waits for it.
+
+    :param after: Called after each change that no other change has requested. It must not raise an exception.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, after: Callable[[], None]) -> None:
         self._turns = SerialQueue(reactor)
         self._current: object = None
-        self.after: Callable[[], None] = lambda: None
-        """Called after each change that no other change has requested."""
+        self._after = after
 
     def make(self, change: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
         """Make the change, now or after those before it. The Deferred fires with its result."""
@@ -42,7 +43,7 @@ class Changes:
             return await change()
         finally:
             self._current = None
-            self.after()
+            self._after()
 
 
 class Changing(Protocol):

@@ -205,6 +205,9 @@ class BotOverview(Protocol):
 class BackendEvents(Protocol):
     """Receives the events of a backend; implemented by the bot. All methods are called in the reactor's thread."""
 
+    def overview(self, backend: Backend) -> BotOverview:
+        """Return the facts about the bot that the backend shows if it is an operator's console."""
+
     def backend_connected(self, backend: Backend) -> None:
         """The connection is established. Called again after each reconnection."""
 

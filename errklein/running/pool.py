@@ -97,6 +97,8 @@ class WorkerPool:
     overdue: float | None = None
     spare: int = 0
     start_thread: StartThread = start_daemon_thread
+    report: Callable[[PoolStatus], object] = lambda status: None
+    """Called once when jobs have been waiting for FULL_AFTER seconds, and when the system refuses to start a thread."""
 
     def __post_init__(self) -> None:
         self._jobs: dict[Job, None] = {}
@@ -105,8 +107,6 @@ class WorkerPool:
         self._replaced: Counter[str] = Counter()
         """The number of replaced jobs of each origin."""
         self._exhausted = False
-        self.report: Callable[[PoolStatus], object] = lambda status: None
-        """Called once when jobs have been waiting for FULL_AFTER seconds, and when the system refuses to start a thread."""
         self._full_since: float | None = None
         self._full_check: IDelayedCall | None = None
         self._refusal = ""

@@ -36,11 +36,13 @@ class Supervision:
 
     :param grace: The grace period in seconds.
     :param deadline: The result of `reactor_deadline`.
+    :param notify: Notifies administrators. It is called after the start of the bot.
     """
 
-    def __init__(self, reactor: Any, lag: ReactorLag, data_directory: Path, grace: float, deadline: float) -> None:
-        self.notify: Notify | None = None
-        """Notifies administrators."""
+    def __init__(
+        self, reactor: Any, lag: ReactorLag, data_directory: Path, grace: float, deadline: float, notify: Notify
+    ) -> None:
+        self._notify = notify
         self._reactor = reactor
         self._watchdog = Watchdog(reactor, lag)
         self._tracebacks = TracebackFile(data_directory / TRACEBACK)
@@ -67,12 +69,12 @@ class Supervision:
         if not self._heartbeat.running:
             # A stop has interrupted the start.
             return
-        self._watchdog.notify = self.notify
+        self._watchdog.notify = self._notify
         self._deadline = self._deadline_once_started
         self._renew()
-        if self._left and self.notify:
+        if self._left:
             line = line_in_tracebacks(self._left)
-            self.notify(
+            self._notify(
                 "ended",
                 f"The previous process of the bot was ended because it hung{line and f', probably in {line}'}. "
                 f"{self._tracebacks.kept} shows what its threads were doing.",

@@ -21,7 +21,6 @@ from zope.interface import implementer
 from errklein.backends.test import SentMessage, TestBackend
 from errklein.chat import Person
 from errklein.config import load_config
-from errklein.http_client import HTTPClients
 from errklein.journal import MemoryJournal
 from errklein.plugins import BotPlugin
 from errklein.running import loop_of, register_reactor_thread
@@ -114,6 +113,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
             settings["NETWORKS"] = {name: {"BACKEND": "Test", **own} for name, own in networks.items()}
         settings |= config or {}
         self.config = load_config(None, settings, plugin_dirs=list(map(str, roots)), plugin_dirs_source="plugin_dirs")
+        self.http = http or StubHTTP()
+        """The network of `self.http` in plugins."""
         web, make_bot = wire(
             self.reactor,
             self.config,
@@ -121,11 +122,9 @@ class TestBot(Requests[Deferred[ClientResponse]]):
             plugin_classes=plugins,
             make_pool=InlinePool,
             now=self.reactor.seconds,
+            make_agent=self.http.agent,
         )
         self.bot = make_bot()
-        self.http = http or StubHTTP()
-        """The network of `self.http` in plugins."""
-        self.bot.http_clients = HTTPClients(self.reactor, self.http.agent)
         self.backends = {name: cast(TestBackend, backend) for name, backend in self.bot.backends.items()}
         self.storage = self.bot.storage
         self._client = WebhookClient(web)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
 
 from errklein.chat import AWAY, ONLINE, Message
-from errklein.ports.chat import Backend, BackendEvents, HasNameRules, KnowsHolders
+from errklein.ports.chat import Backend, BackendEvents, BotOverview, HasNameRules, KnowsHolders
 from errklein.ports.outbox import OutboxClosed
 
 if TYPE_CHECKING:
@@ -40,10 +41,30 @@ class RecordedEvents:
         """The messages of the `message_received` calls, in order."""
         return [call[1] for call in self.recorded if call[0] == "message_received"]
 
+    def overview(self, backend: Backend) -> BotOverview:
+        """Return the facts about a bot without commands."""
+        return _NoCommands()
+
     def __getattr__(self, name: str) -> Callable[..., None]:
         if not hasattr(BackendEvents, name):
             raise AttributeError(f"BackendEvents has no {name}", name=name, obj=self)
         return lambda backend, *arguments: self.recorded.append((name, *arguments))
+
+
+@dataclass(frozen=True)
+class _NoCommands:
+    """Implements `BotOverview` for a bot without commands and webhooks."""
+
+    prefix: str = "!"
+    addresses: Sequence[str] = ()
+    log_file: str = ""
+    plugins_read_messages: bool = False
+
+    def commands(self, message: Message) -> Sequence[str]:
+        return ()
+
+    def remaining(self) -> Sequence[str]:
+        return ()
 
 
 class BackendContract(_TestCase):

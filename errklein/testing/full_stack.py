@@ -31,7 +31,6 @@ _reactor_thread = reactor_thread()
 
 from errklein.chat import Presence  # noqa: E402
 from errklein.config import load_config  # noqa: E402
-from errklein.http_client import HTTPClients  # noqa: E402
 from errklein.plugins.imports import share_with_tests, unload, unshare  # noqa: E402
 from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
 from errklein.plugins.plug_file import PlugFile  # noqa: E402
@@ -256,12 +255,12 @@ class BlockingTestBot(Requests[ClientResponse]):
 
     async def _start(self) -> None:
         # The reactor keeps running for the bots of other tests.
-        _, make_bot = wire(_reactor_thread.reactor, self.bot_config, BotUnderTest, ended=lambda: None)
+        # Not `self.http`, which a test case may use for something else.
+        agent = self._http.agent
+        _, make_bot = wire(_reactor_thread.reactor, self.bot_config, BotUnderTest, ended=lambda: None, make_agent=agent)
         bot = make_bot()
         assert isinstance(bot, BotUnderTest)
         self._bot = bot
-        # Not `self.http`, which a test case may use for something else.
-        bot.http_clients = HTTPClients(_reactor_thread.reactor, self._http.agent)
         bot.other_threads = frozenset(threading.enumerate())
         bot.test_backend.be_as_on_errbot()
         await bot.start()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from klein import Klein
@@ -14,9 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.web.resource import IResource
 
 from errklein.listening import Listeners
-from errklein.ports.journal import Journal, LaterDeliveries
-from errklein.ports.web import WebEvents
-from errklein.running import InFlightCounter, Runner, ThreadWaits, WorkerPool
+from errklein.running import InFlightCounter, Runner, WorkerPool
 from errklein.web._body_budget import BodyBudget
 from errklein.web._checks import Checks
 from errklein.web._delivery import Delivery
@@ -30,7 +28,7 @@ from errklein.web._recording import Recording
 from errklein.web._response_counts import ResponseCounts
 from errklein.web._router import Router
 from errklein.web._routes import NoRoute, Rebuilding, Route, Routes
-from errklein.web._services import EventReporter, WebServices
+from errklein.web._services import BotParts, EventReporter, WebServices
 from errklein.web._settings import WebSettings
 from errklein.web._site import Site
 from errklein.web._stock_request import StockRequest
@@ -53,6 +51,7 @@ class WebServer:
     :param recorded_pool: The threads of blocking handlers of recorded deliveries, for which other requests don't wait then; by
         default `pool`.
     :param now: Returns the Unix time in seconds.
+    :param bot: Returns the parts of the bot. It is called before the first request is handled.
     """
 
     def __init__(
@@ -66,40 +65,24 @@ class WebServer:
         large_pool: WorkerPool | None = None,
         recorded_pool: WorkerPool | None = None,
         now: Callable[[], float] = time.time,
+        bot: Callable[[], BotParts] = BotParts,
     ) -> None:
         settings = settings or WebSettings()
-        self.site = Site(reactor, settings)
-        self.lag = self.site.lag
         decoding_pool = decoding_pool or pool
         pools = decoding_pool, large_pool or decoding_pool
-        bodies = self.site.bodies = BodyBudget(reactor, settings.body_memory, *pools, self.site.limits)
-        self._recorded_bodies = BodyBudget(reactor, settings.body_memory, *pools, self.site.limits)
         configure = partial(configured, options=settings.webhooks, default_methods=settings.default_methods)
         self.routes = Routes(reactor, self._create_delivery, self._shadowed, configure, self._prepare)
         self._in_flight = InFlightCounter()
-        self.site.router = Router(self.routes, self._in_flight, self._refuse)
-        events = EventReporter()
-        self.checks = Checks(settings, bodies, events, reactor.seconds, now)
-        """The checks of the webhooks' requests."""
-        self._services = WebServices(
-            settings,
-            runner,
-            pool,
-            bodies,
-            self.site.time_slices,
-            self.site.sweeper,
-            self._in_flight,
-            events,
-            self.routes,
-            self.checks,
-            Recording(now),
-        )
+        self.site = Site(reactor, settings, Router(self.routes, self._in_flight, self._refuse), pools)
+        self.lag = self.site.lag
+        self._recorded_bodies = BodyBudget(reactor, settings.body_memory, *pools, self.site.limits)
+        self._runner, self._pool = runner, pool
         self._recorded_pool = recorded_pool or pool
         self.pools = tuple(dict.fromkeys((pool, self._recorded_pool, *pools)))
         """The pools of threads."""
-        self._recorded_services = self._services
         self.now = now
         """Returns the Unix time in seconds."""
+        self._bot = bot
         self._variables = copy_context()
         self.listeners = Listeners(reactor, self.site, self.site.limits.guard)
         self._closing: Deferred[None] = succeed(None)
@@ -115,6 +98,11 @@ class WebServer:
         return self.site.counts
 
     @property
+    def checks(self) -> Checks:
+        """The checks of the webhooks' requests."""
+        return self._services.checks
+
+    @property
     def refused(self) -> Mapping[str, StoredDelivery]:
         """The last refused request of each webhook since the start, without what may be secret."""
         return self._services.recording.refused
@@ -124,23 +112,30 @@ class WebServer:
         """The object behind `flask.current_app`."""
         return self._services.flask
 
-    def report_to(self, events: WebEvents) -> None:
-        """Report the failures of plugins' handlers to `events` from now on."""
-        self._services.events.events = events
-
-    def use_journal(self, journal: Journal, later: LaterDeliveries, waits: ThreadWaits) -> None:
-        """Record deliveries in the journal from now on.
-
-        :param later: Records the deliveries of `ack="now"`, and passes them to `run` later.
-        :param waits: Lets plugins' threads wait for the journal.
-        """
-        settings = self._services.settings
-        recording = Recording(self.now, journal, later, waits, settings.delivery_log, settings.log_rate)
-        self._services = replace(self._services, recording=recording, messages=journal.outbox)
-        # Without messages: the end of a recorded delivery writes them itself.
-        self._recorded_services = replace(
-            self._services, pool=self._recorded_pool, bodies=self._recorded_bodies, messages=None
+    @cached_property
+    def _services(self) -> WebServices:
+        """The services of deliveries, with those of the bot, which is created after the web server."""
+        bot, settings, site = self._bot(), self.site.settings, self.site
+        events = EventReporter(bot.events)
+        return WebServices(
+            settings,
+            self._runner,
+            self._pool,
+            site.bodies,
+            site.time_slices,
+            site.sweeper,
+            self._in_flight,
+            events,
+            self.routes,
+            Checks(settings, site.bodies, events, site.now, self.now),
+            Recording(self.now, bot.journal, bot.later, bot.waits, settings.delivery_log, settings.log_rate),
+            None if bot.journal is None else bot.journal.outbox,
         )
+
+    @cached_property
+    def _recorded_services(self) -> WebServices:
+        # Without messages: the end of a recorded delivery writes them itself.
+        return replace(self._services, pool=self._recorded_pool, bodies=self._recorded_bodies, messages=None)
 
     def run(self, delivery: StoredDelivery) -> Deferred[Outcome | Postponed]:
         """Call the handler of a recorded delivery. The Deferred fires when the handler has ended."""
@@ -184,9 +179,9 @@ class WebServer:
 
     def refuse_waiting(self) -> None:
         """Respond with 503 to requests that wait for a thread. Running handlers continue."""
-        self._services.pool.stop()
+        self._pool.stop()
         self._recorded_pool.stop()
-        self._services.bodies.stop()
+        self.site.bodies.stop()
         self._recorded_bodies.stop()
 
     def when_idle(self) -> Deferred[None]:
@@ -197,7 +192,7 @@ class WebServer:
         """Stop listening, and abort all connections."""
         self.site.drop_connections()
         self.site.sweeper.stop()
-        self._services.time_slices.stop()
+        self.site.time_slices.stop()
         return gatherResults([self._closing, self.listeners.close_all()]).addCallback(lambda _: None)
 
     def _create_delivery(self, route: Route | Mount, request: Any, captures: Mapping[str, Any]) -> IResource:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from twisted.logger import Logger
 
+from errklein.ports.journal import Journal, LaterDeliveries
 from errklein.ports.outbox import OutboxStore
 from errklein.ports.web import WebEvents
-from errklein.running import DeadlineSweeper, InFlightCounter, Runner, TimeSlices, WorkerPool
+from errklein.running import DeadlineSweeper, InFlightCounter, Runner, ThreadWaits, TimeSlices, WorkerPool
 from errklein.web._body_budget import BodyBudget
 from errklein.web._routes import Routes
 from errklein.web._settings import WebSettings
@@ -24,12 +25,26 @@ if TYPE_CHECKING:
     from errklein.webhooks import Hook
 
 
-@dataclass
-class EventReporter:
-    """Reports events to `events`, when the bot has set it."""
+@dataclass(frozen=True)
+class BotParts:
+    """The parts of the bot that the web server uses. The bot is created after the endpoints are open, and before any request.
+
+    `later` records the deliveries of `ack="now"` and passes them to `WebServer.run`; `waits` lets plugins' threads wait for the
+    journal. Without these and the journal, nothing is recorded.
+    """
 
     events: WebEvents | None = None
-    log = Logger(namespace="errklein.web")
+    journal: Journal | None = None
+    later: LaterDeliveries | None = None
+    waits: ThreadWaits | None = None
+
+
+@dataclass(frozen=True)
+class EventReporter:
+    """Reports events to `events`, if there is a bot."""
+
+    events: WebEvents | None = None
+    log: ClassVar[Logger] = Logger(namespace="errklein.web")
 
     def report(self, call: Callable[[WebEvents], None]) -> None:
         """Call a method of `events`. Its errors are logged, so that they can't prevent a response."""

@@ -14,8 +14,9 @@ from twisted.web import server
 from twisted.web.http import datetimeToString
 
 from errklein.listening import ConnectionLimits, seconds_waited
-from errklein.running import DeadlineSweeper, ReactorLag, TimeSlices, context
+from errklein.running import DeadlineSweeper, ReactorLag, TimeSlices, WorkerPool, context
 from errklein.text import truncated
+from errklein.web._body_budget import BodyBudget
 from errklein.web._channel import Channel
 from errklein.web._error_pages import Problem
 from errklein.web._paths import shown_path
@@ -24,7 +25,6 @@ from errklein.web._settings import WebSettings
 from errklein.web.request import HTTPRequest
 
 if TYPE_CHECKING:
-    from errklein.web._body_budget import BodyBudget
     from errklein.web._router import Router
 
 
@@ -38,12 +38,12 @@ class Site(server.Site):
     log = Logger(namespace="errklein.web.access")  # type: ignore[assignment]
     noisy = False
 
-    router: Router
-    bodies: BodyBudget
-
-    def __init__(self, reactor: Any, settings: WebSettings) -> None:
+    def __init__(
+        self, reactor: Any, settings: WebSettings, router: Router, pools: tuple[WorkerPool, WorkerPool]
+    ) -> None:
         super().__init__(None, reactor=reactor, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
         self.settings = settings
+        self.router = router
         self.counts = ResponseCounts()
         self.stopping = False
         self.sweeper = DeadlineSweeper(reactor)
@@ -57,6 +57,7 @@ class Site(server.Site):
             self.now,
             proxies.trusts if proxies else lambda host: False,
         )
+        self.bodies = BodyBudget(reactor, settings.body_memory, *pools, self.limits)
         self._prefix = os.urandom(5).hex()
         self._numbers = count(1)
         self._date_second = -1

@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -47,10 +48,31 @@ def configuration(**settings: Any) -> Any:
     return SimpleNamespace(**(defaults | settings))
 
 
+@dataclass
+class FakeOverview:
+    """Implements BotOverview with fixed facts."""
+
+    prefix: str = "!"
+    addresses: Sequence[str] = ("http://127.0.0.1:3141",)
+    log_file: str = "data/errklein.log"
+    plugins_read_messages: bool = False
+    known: Sequence[str] = ("!help", "!plugin config", "!plugin info")
+    running_on: Sequence[str] = ("webhooks",)
+
+    def commands(self, message: Message) -> Sequence[str]:
+        """Return the fixed commands."""
+        return self.known
+
+    def remaining(self) -> Sequence[str]:
+        """Return what was given."""
+        return self.running_on
+
+
 class Events:
     """Records the events of a backend; `when` returns a Deferred for the next event of a kind."""
 
     def __init__(self) -> None:
+        self.facts = FakeOverview()
         self.told: list[str] = []
         self.messages: list[Message] = []
         self.presences: list[Presence] = []
@@ -72,6 +94,10 @@ class Events:
                     waiting.callback(None)
 
         return tell
+
+    def overview(self, backend: Any) -> FakeOverview:
+        """Return the facts about the bot."""
+        return self.facts
 
     def when(self, name: str) -> Deferred[None]:
         """Return a Deferred that fires with the next event of that name."""
@@ -454,9 +480,11 @@ from twisted.python import log
 from errklein.backends.text import TextBackend
 
 sys.path.insert(0, {repository!r})
-from tests.backends.test_text import configuration
+from tests.backends.test_text import FakeOverview, configuration
 
 class Echo:
+    def overview(self, backend):
+        return FakeOverview()
     def backend_connected(self, backend):
         print("this is the log's")
     def presence_changed(self, backend, presence):

@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein._version import __version__
 from errklein.backends.text._greeting import farewell, greeting, hint
-from errklein.chat import Message
 from errklein.ports.chat import BotOverview
 from errklein.text import sanitize
-
-
-@dataclass
-class FakeOverview:
-    """Implements BotOverview with fixed facts."""
-
-    prefix: str = "!"
-    addresses: Sequence[str] = ("http://127.0.0.1:3141",)
-    log_file: str = "data/errklein.log"
-    plugins_read_messages: bool = False
-    known: Sequence[str] = ("!help", "!plugin config", "!plugin info")
-    running_on: Sequence[str] = ("webhooks",)
-
-    def commands(self, message: Message) -> Sequence[str]:
-        """Return the fixed commands."""
-        return self.known
-
-    def remaining(self) -> Sequence[str]:
-        """Return what was given."""
-        return self.running_on
+from tests.backends.test_text import FakeOverview
 
 
 class GreetingTests(SynchronousTestCase):

@@ -16,8 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from errklein.backends.text import TextBackend
 from errklein.chat import Message
 from tests import needs_network
-from tests.backends.test_text import Events, Output, configuration
-from tests.backends.test_text_greeting import FakeOverview
+from tests.backends.test_text import Events, FakeOverview, Output, configuration
 from tests.processes import LIMIT, TWISTD, environment, free_port, write_config, write_plugin
 
 
@@ -41,7 +40,8 @@ class SessionTests(TestCase):
         stdin = os.fdopen(slave, encoding="utf-8", closefd=False)
         stdout = os.fdopen(slave, "w", encoding="utf-8", closefd=False)
         backend = TextBackend(self.reactor, configuration(BOT_DATA_DIR=str(self.data_dir)), stdin=stdin, stdout=stdout)
-        backend.overview = FakeOverview() if overview is None else overview
+        if overview is not None:
+            self.events.facts = overview
         screen = Output(self.reactor, master)
 
         async def close() -> None:
@@ -149,7 +149,6 @@ class PipeTests(SynchronousTestCase):
             from twisted.internet.task import Clock
 
             backend = TextBackend(Clock(), configuration(), stdin=source, stdout=target)
-            backend.overview = FakeOverview()
             message = Message("help", frm=backend.user, to=backend.bot_identifier)
             self.assertIsNone(backend.plain_text_reply(message))
 

@@ -13,14 +13,19 @@ from errklein.backends.test import TestBackend
 from errklein.bot._overview import Overview, address
 from errklein.chat import Message
 from errklein.logs import destinations
-from errklein.ports.chat import BotOverview
+from errklein.ports.chat import BackendEvents, BotOverview
 from tests.networks import NetworksCase
 
 
 class Console(TestBackend):
     """A network in memory that is an operator console."""
 
-    overview: BotOverview | None = None
+    overview: BotOverview
+
+    def connect(self, events: BackendEvents) -> None:
+        """Get the facts about the bot."""
+        self.overview = events.overview(self)
+        super().connect(events)
 
     def plain_text_reply(self, message: Message) -> str | None:
         """Reply to "help" only."""

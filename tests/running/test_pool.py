@@ -548,9 +548,8 @@ class WorkerPoolTests(SynchronousTestCase):
 
     def test_short_lack_of_threads_is_not_reported(self) -> None:
         """A pool that was full for less than a minute reports nothing, and has no timer afterwards."""
-        pool = self.sharing(size=1)
         reports: list[object] = []
-        pool.report = reports.append
+        pool = self.sharing(size=1, report=reports.append)
         event = self.held_by(pool, "hog", 2)
         self.clock.advance(50)
         event.set()
@@ -561,9 +560,8 @@ class WorkerPoolTests(SynchronousTestCase):
 
     def test_full_pool_is_reported_once(self) -> None:
         """A pool that has been full for a minute reports it once, and again when it was free meanwhile."""
-        pool = self.sharing(size=1)
         reports: list[float] = []
-        pool.report = lambda status: reports.append(status.full)
+        pool = self.sharing(size=1, report=lambda status: reports.append(status.full))
         event = self.held_by(pool, "hog", 2)
         self.clock.advance(50)
         event.set()
@@ -584,9 +582,8 @@ class WorkerPoolTests(SynchronousTestCase):
 
     def test_refused_threads_are_reported_once(self) -> None:
         """A pool reports once that the system refuses to start a thread, until it has started one."""
-        pool = self.sharing(size=4)
         reports: list[str] = []
-        pool.report = lambda status: reports.append(status.refusal)
+        pool = self.sharing(size=4, report=lambda status: reports.append(status.refusal))
         self.held_by(pool, "hog", 1)
         start, pool._threads._start_thread = pool._threads._start_thread, self.refuse
         self.held_by(pool, "hog", 2)

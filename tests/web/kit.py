@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.listening import Listeners, identify
 from errklein.running import PoolStopped, Runner, WorkerPool
-from errklein.web import ClientResponse, WebServer, WebSettings
+from errklein.web import BotParts, ClientResponse, WebServer, WebSettings
 from errklein.web._channel import Channel
 from errklein.webhooks import Hook, HookDeclaration, webhook
 from tests.clocks import ThreadClock
@@ -184,9 +184,13 @@ class WebCase(SynchronousTestCase):
             self.settings,
             decoding_pool=decoding_pool,
             recorded_pool=recorded_pool,
+            bot=self.bot_parts,
         )
-        self.web.report_to(self.events)
         self.addCleanup(self.web.site.sweeper.stop)
+
+    def bot_parts(self) -> BotParts:
+        """Return what the server uses of a bot: the recorder of events. Nothing is recorded."""
+        return BotParts(self.events)
 
     def serve(self, plugin: object, owner: str = "") -> None:
         """Register a plugin's webhooks."""

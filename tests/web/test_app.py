@@ -18,7 +18,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.server import Site
 
 from errklein.running import Runner, WorkerPool
-from errklein.web import WebServer, WebSettings, facade
+from errklein.web import BotParts, WebServer, WebSettings, facade
 from errklein.webhooks import webhook
 from tests import needs_network
 from tests.web.kit import Recorder, hooks_of
@@ -96,9 +96,8 @@ class WebhookContract:
         """Serve the plugin."""
         pool = WorkerPool(reactor, "webhook", 2)
         self.addCleanup(pool.stop)  # type: ignore[attr-defined]
-        self.web = WebServer(reactor, Runner(reactor), pool, WebSettings())
         self.events = Recorder()
-        self.web.report_to(self.events)
+        self.web = WebServer(reactor, Runner(reactor), pool, WebSettings(), bot=lambda: BotParts(self.events))
         self.web.routes.replace("Shop", hooks_of(Shop()))
         self.addCleanup(self.web.close)  # type: ignore[attr-defined]
         self.client = self.make_client()

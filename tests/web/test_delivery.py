@@ -15,7 +15,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from errklein.running import Runner, WorkerPool
-from errklein.web import WebServer, WebSettings
+from errklein.web import BotParts, WebServer, WebSettings
 from errklein.webhooks import webhook
 from tests.web.kit import Echo, Recorder, WebCase, hooks_of, request, status_of
 
@@ -303,8 +303,7 @@ class RealReactorTests(TestCase):
         events = Recorder()
         pool = WorkerPool(reactor, "webhook", 2)  # type: ignore[arg-type]
         self.addCleanup(pool.stop)
-        web = WebServer(reactor, Runner(reactor), pool)
-        web.report_to(events)
+        web = WebServer(reactor, Runner(reactor), pool, bot=lambda: BotParts(events))
         self.addCleanup(web.site.sweeper.stop)
         web.routes.replace("Raises", hooks_of(Raises()))
         for how in ("exit", "interrupt", "generator"):

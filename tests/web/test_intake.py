@@ -26,7 +26,7 @@ from errklein.ports.outbox import OutboxFull, RoomUnavailable
 from errklein.running import ThreadWaits, register_reactor_thread
 from errklein.running.context import handled_network
 from errklein.verify import Received, Refused, Verification, addresses, github, slack, standard_webhooks
-from errklein.web import ClientResponse, WebSettings
+from errklein.web import BotParts, ClientResponse, WebSettings
 from errklein.webhooks import Hook, HookDeclaration, webhook
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.options import hook_options
@@ -134,11 +134,14 @@ class IntakeCase(WebCase):
             now=self.clock.seconds,
             chance=lambda: 1.0,
         )
-        self.web.use_journal(self.journal, self.queue, ThreadWaits(self.clock))
         self.queue.start()
         self.plugin = Receiver()
         self.serve(self.plugin)
         self.clock.advance(0)
+
+    def bot_parts(self) -> BotParts:
+        """Return the parts of a bot that records requests."""
+        return BotParts(self.events, self.journal, self.queue, ThreadWaits(self.clock))
 
     def post(self, path: str, body: bytes = b"{}", headers: Mapping[str, str] | None = None) -> ClientResponse:
         """Send JSON, and return the response."""
@@ -682,11 +685,10 @@ class SlowStore(MemoryOutboxStore):
 class SentMessagesTests(IntakeCase):
     """Webhooks whose handlers send messages."""
 
-    def setUp(self) -> None:
-        """Make the store of messages slow."""
-        super().setUp()
+    def bot_parts(self) -> BotParts:
+        """Return the parts with a slow store of messages."""
         self.store = self.journal.outbox = SlowStore()
-        self.web.use_journal(self.journal, self.queue, ThreadWaits(self.clock))
+        return super().bot_parts()
 
     def test_response_waits_for_sent_messages(self) -> None:
         """The source gets its response when the messages of the handler are on disk, so that a crash loses none."""

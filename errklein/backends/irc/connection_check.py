@@ -27,8 +27,9 @@ class ConnectionCheck(IRCBackend):
         self.settings = settings = replace(self.settings, nickserv_password="")
         self._nick: defer.Deferred[str] = defer.Deferred()
         endpoint, backoff = endpoint or endpoint_for(reactor, settings), Backoff(lambda: 0.0)
-        self._reconnector = _SingleAttempt(reactor, settings, endpoint, backoff, self._make_protocol)
-        self._reconnector.failed = self._failed
+        self._reconnector = _SingleAttempt(
+            reactor, settings, endpoint, backoff, self._make_protocol, failed=self._failed
+        )
 
     async def nick(self) -> str:
         """Return the nick that the server has registered; raise ConnectionError with the reason if there is none."""
@@ -56,7 +57,9 @@ class ConnectionCheck(IRCBackend):
 
 
 class _SingleAttempt(Reconnector):
-    failed: Callable[[str], None]
+    def __init__(self, *args: Any, failed: Callable[[str], None]) -> None:
+        super().__init__(*args)
+        self._failed_for_good = failed
 
     def _try_later(self, why: str, longest: bool = False) -> None:
-        self.failed(why)
+        self._failed_for_good(why)

@@ -71,17 +71,18 @@ class TextBackend(LocalBackend):
         self._on_terminal = _is_terminal(self._input) and _is_terminal(self._output)
         self._console: Console | None = None
         self._disconnecting: Deferred[None] | None = None
-        self.overview: BotOverview | None = None
+        self._overview: BotOverview
         self._hinted = False
         self._outbox: Outbox[str] = Outbox(reactor, self.network, self, outbox_limits(config, self.message_size_limit))
 
     def connect(self, events: BackendEvents) -> None:
         """Start the conversation, with the greeting on a terminal; report the administrator as present."""
         self._console = self._open_console()
+        self._overview = overview = events.overview(self)
         super().connect(events)
         self.notify("presence_changed", Presence(self.administrator, ONLINE))
-        if self._on_terminal and self.overview is not None:
-            self._console.show(greeting(str(self.bot_identifier), self.overview))
+        if self._on_terminal:
+            self._console.show(greeting(str(self.bot_identifier), overview))
         self._console.start()
         self._outbox.resume()
 
@@ -125,13 +126,13 @@ class TextBackend(LocalBackend):
 
         None for messages to rooms, and without a terminal.
         """
-        if not self._on_terminal or self.overview is None or not message.is_direct:
+        if not self._on_terminal or not message.is_direct:
             return None
-        found = hint(message.body, self.overview)
-        if found is not None or self._hinted or self.overview.plugins_read_messages:
+        found = hint(message.body, self._overview)
+        if found is not None or self._hinted or self._overview.plugins_read_messages:
             return found
         self._hinted = True
-        return f"This is not a command. {command_hint(self.overview.prefix)}"
+        return f"This is not a command. {command_hint(self._overview.prefix)}"
 
     def add_reaction(self, message: Message, reaction: str) -> None:
         """Show the reaction as a line of its own."""
@@ -259,7 +260,7 @@ class TextBackend(LocalBackend):
         return self._lines is not None
 
     def _line_received(self, text: str) -> None:
-        prefix = "" if self.overview is None else re.escape(self.overview.prefix)
+        prefix = re.escape(self._overview.prefix)
         # Pasted commands arrive as one text; other lines belong to the command before them.
         for part in re.split(rf"\n(?={prefix})", text) if prefix else [text]:
             self._time_slices.do(partial(self._take, part))
@@ -291,15 +292,15 @@ class TextBackend(LocalBackend):
         return Message(text, frm=self.room.occupant_named(self.user.person), to=self.room)
 
     def _completions(self, typed: str) -> list[str]:
-        return completions(typed, self.overview.commands(self._message(typed))) if self.overview is not None else []
+        return completions(typed, self._overview.commands(self._message(typed)))
 
     def _ended(self) -> None:
         self._time_slices.do(self._end)
 
     def _end(self) -> None:
         self._end_message()
-        if self._on_terminal and self._console is not None and self.overview is not None:
-            self._console.show(farewell(self.overview.remaining()))
+        if self._on_terminal and self._console is not None:
+            self._console.show(farewell(self._overview.remaining()))
         self.notify("backend_ended")
 
 
