@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 import unittest
+from importlib import import_module
+from importlib.util import find_spec
 
 from hypothesis import settings
 
@@ -47,3 +49,11 @@ def _refuse(event: str, arguments: tuple[object, ...]) -> None:
 
 if QUICK:
     sys.addaudithook(_refuse)
+
+SYNCHRONOUS = ""
+"""How errklein's SQLite files are written. In tests, nothing waits for the disk."""
+
+if find_spec("errklein"):
+    # The tests of the contract also run without errklein.
+    connections = import_module("errklein.database._connection")
+    SYNCHRONOUS, connections.SYNCHRONOUS = connections.SYNCHRONOUS, "OFF"

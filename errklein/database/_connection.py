@@ -14,6 +14,9 @@ from errklein.database._copies import BUSY_TIMEOUT, SUFFIXES, connect, connect_t
 from errklein.database._errors import DatabaseError, explained
 from errklein.database._migrations import Migration, apply_migrations, check_version
 
+SYNCHRONOUS = "FULL"
+"""SQLite flushes each transaction to the disk. Tests in which no machine crashes don't wait for that."""
+
 
 class Access(Enum):
     """What a process may do with a file."""
@@ -57,8 +60,8 @@ class Database:
             self._writer = connect(path) if access is not Access.READ else connect_to_read(path)
             try:
                 if access is not Access.READ:
+                    self._writer.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
                     self._writer.execute("PRAGMA journal_mode = WAL")
-                    self._writer.execute("PRAGMA synchronous = FULL")
                 (apply_migrations if access is Access.OWN else check_version)(self._writer, path, migrations)
                 self._reader = connect(path) if access is not Access.READ else self._writer
                 # Opens the side files, so that values can be read even if the files are deleted.

@@ -16,11 +16,13 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import errklein
+from errklein.database import _connection
 from errklein.database import _copies as connection
 from errklein.database import _migrations as migrations
 from errklein.storage import SQLiteStorage, StorageError, UnreadableValue, UnstorableValue
 from errklein.storage._restricted_pickling import ValueReader
 from errklein.storage._sqlite import MIGRATIONS
+from tests import SYNCHRONOUS
 from tests.storage.crash import kill_during_assignments
 
 
@@ -80,6 +82,7 @@ class FileTests(SQLiteCase):
 
     def test_crash_safe_settings(self) -> None:
         """The file is in WAL mode, and each transaction is flushed to disk."""
+        self.patch(_connection, "SYNCHRONOUS", SYNCHRONOUS)
         connected: list[sqlite3.Connection] = []
         connect = sqlite3.connect
         self.patch(
@@ -187,6 +190,7 @@ class TroubleTests(SQLiteCase):
     def test_full_disk_keeps_old_values(self) -> None:
         """On a full disk, `set` raises an error, old values are intact, and writing works when there is space."""
         self.open().close()
+        self.patch(_connection, "SYNCHRONOUS", SYNCHRONOUS)
         connected: list[sqlite3.Connection] = []
         connect = sqlite3.connect
 
