@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from errklein.bot import Bot
     from errklein.compat.bot import ErrbotBot
     from errklein.compat.plugin_manager import BotPluginManager
+    from errklein.journal import JournalThreads
     from errklein.plugins import BotPlugin
     from errklein.plugins.packages import PackageDirectory
     from errklein.ports.chat import Backend
@@ -42,6 +43,9 @@ _BACKENDS = {
 _SPARE = 100
 """The number of threads that may take the place of waiting ones in a pool that routes, persons or plugins share."""
 
+_LOG_IN_MEMORY = 32_000_000
+"""The largest size of the deliveries of webhooks in memory."""
+
 _CORE_THREADS = 4
 """The number of threads for commands of the core. Few of them block."""
 
@@ -55,6 +59,7 @@ def wire(
     restart: Callable[[], Deferred[None]] = cannot_restart,
     plugin_classes: Iterable[type[BotPlugin]] = (),
     make_pool: Callable[..., WorkerPool] | None = None,
+    journal_threads: Callable[..., JournalThreads] | None = None,
     now: Callable[[], float] = time.time,
     values: Access = Access.OWN,
     make_agent: Callable[[Any], Any] | None = None,
@@ -69,6 +74,7 @@ def wire(
     :param restart: restarts the process; by default it raises CannotRestart.
     :param plugin_classes: plugins in addition to those in directories.
     :param make_pool: called instead of WorkerPool.
+    :param journal_threads: called instead of JournalThreads.
     :param now: returns the Unix time in seconds.
     :param values: `COPY` for a bot that isn't started, and works on a copy of the stored values.
     :param make_agent: returns what sends the requests of plugins; see `HTTPClients`.
@@ -149,7 +155,11 @@ def wire(
             reactor,
             config,
             Adapters(
-                backends, storage, web, HTTPClients(reactor, make_agent), make_journal(reactor, config, now, values)
+                backends,
+                storage,
+                web,
+                HTTPClients(reactor, make_agent),
+                make_journal(reactor, config, now, values, journal_threads),
             ),
             workers,
             PluginSources(partial(_make_plugin_manager, packages), roots, plugin_classes),
@@ -160,18 +170,24 @@ def wire(
     return web, make_bot
 
 
-def make_journal(reactor: Any, config: Config, now: Callable[[], float], values: Access = Access.OWN) -> Journal:
+def make_journal(
+    reactor: Any,
+    config: Config,
+    now: Callable[[], float],
+    values: Access = Access.OWN,
+    threads: Callable[..., JournalThreads] | None = None,
+) -> Journal:
     """Return the journal of webhooks: in the data directory, or in memory if the values of plugins, or a copy of them, are."""
-    from errklein.database import JobThread
-    from errklein.journal import DATABASE, MemoryJournal, Redaction, Retention, SQLiteJournal
+    from errklein.journal import DATABASE, InlineThreads, JournalThreads, Redaction, Retention, SQLiteJournal
 
     redaction = Redaction(config.WEBHOOK_LOG, frozenset(config.WEBHOOK_LOG_MASK))
+    path: Path | None = Path(config.BOT_DATA_DIR) / DATABASE
+    size = config.WEBHOOK_LOG_SIZE
     if config.STORAGE == "Memory" or values is not Access.OWN:
-        if not redaction.mask_fields:
-            return MemoryJournal(now, redaction)
-        return MemoryJournal(now, redaction, run=JobThread(reactor, "masking").run)
-    retention = Retention(config.WEBHOOK_LOG_DAYS * 86400, config.WEBHOOK_LOG_SIZE)
-    return SQLiteJournal(Path(config.BOT_DATA_DIR) / DATABASE, reactor, now, redaction, retention)
+        path, size = None, min(size, _LOG_IN_MEMORY)
+    # A copy is of a bot that isn't started.
+    threads = threads or (JournalThreads if values is Access.OWN else InlineThreads)
+    return SQLiteJournal(path, reactor, now, redaction, Retention(config.WEBHOOK_LOG_DAYS * 86400, size), threads)
 
 
 def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManager:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
-from errklein.database._copies import BUSY_TIMEOUT, SUFFIXES, connect, connect_to_read, copy_to_memory
+from errklein.database._copies import BUSY_TIMEOUT, IN_MEMORY, SUFFIXES, connect, connect_to_read, copy_to_memory
 from errklein.database._errors import DatabaseError, explained
 from errklein.database._migrations import Migration, apply_migrations, check_version
 
@@ -37,25 +37,27 @@ class Database:
     Writes are serialized, and survive a crash of the process and of the machine once the call has returned. Reads use another
     connection, so they don't wait for a write. All methods raise DatabaseError.
 
-    :param path: the file.
+    :param path: the file; None for a database in memory, which ends with the object. Reads wait for writes then.
     :param migrations: the schema; the constructor upgrades an older file.
     :param access: what the process may do with the file.
     """
 
-    def __init__(self, path: Path, migrations: Sequence[Migration], access: Access = Access.OWN) -> None:
-        self.path = path
+    def __init__(self, path: Path | None, migrations: Sequence[Migration], access: Access = Access.OWN) -> None:
+        self.path = path or IN_MEMORY
         self.closed = False
-        self._write_lock = threading.Lock()
-        self._read_lock = threading.Lock()
+        self._write_lock: AbstractContextManager[object] = threading.Lock()
+        self._read_lock: AbstractContextManager[object] = threading.Lock()
         self._files: dict[Path, tuple[int, int] | None] = {}
+        if path is None:
+            self._use_memory(connect(IN_MEMORY), migrations)
+            return
         if access is Access.OWN:
             _make_private(path)
         elif not path.exists():
             raise DatabaseError(f"{path} doesn't exist")
         with self._errors_explained():
             if access is Access.COPY:
-                self._reader = self._writer = copy_to_memory(path)
-                apply_migrations(self._writer, path, migrations, back_up=False)
+                self._use_memory(copy_to_memory(path), migrations)
                 return
             self._writer = connect(path) if access is not Access.READ else connect_to_read(path)
             try:
@@ -70,6 +72,12 @@ class Database:
             except BaseException:
                 self._writer.close()
                 raise
+
+    def _use_memory(self, connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
+        self._reader = self._writer = connection
+        # The other connections of a file don't see a transaction before its end.
+        self._read_lock = self._write_lock = threading.RLock()
+        apply_migrations(connection, self.path, migrations, back_up=False)
 
     def read(self, query: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[Any]:
         """Return all rows of the query, as of the last completed transaction."""

@@ -12,6 +12,9 @@ from errklein.database._errors import DatabaseError, explained
 SUFFIXES = ("", "-wal", "-shm")
 """The files of a database: its pages, the write-ahead log, which has the latest transactions, and the log's index."""
 
+IN_MEMORY = Path(":memory:")
+"""SQLite's name of a database in memory."""
+
 BUSY_TIMEOUT = 2.0
 """The seconds that a write waits for another program, such as a backup, to release the file."""
 
@@ -49,7 +52,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
 def copy_to_memory(path: Path) -> sqlite3.Connection:
     """Return a connection to a copy of the file, as of its last transaction."""
-    copy = connect(Path(":memory:"))
+    copy = connect(IN_MEMORY)
     _copy(path, copy)
     return copy
 

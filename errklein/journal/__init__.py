@@ -2,21 +2,19 @@
 
 from errklein.journal._archive import JournalArchive, open_archive
 from errklein.journal._backup import back_up, backup_of, check_backup, release_messages, restore_paused
-from errklein.journal._memory import MemoryJournal
-from errklein.journal._memory_outbox import MemoryOutboxStore
 from errklein.journal._queue import DeliveryQueue
 from errklein.journal._redaction import Redaction
 from errklein.journal._retention import Retention
 from errklein.journal._retry_policy import RetryPolicy
-from errklein.journal._sqlite import DATABASE, MIGRATIONS, SQLiteJournal, log_replay
+from errklein.journal._sqlite import DATABASE, MIGRATIONS, InlineThreads, JournalThreads, SQLiteJournal, log_replay
 
 __all__ = [
     "DATABASE",
     "MIGRATIONS",
     "DeliveryQueue",
+    "InlineThreads",
     "JournalArchive",
-    "MemoryJournal",
-    "MemoryOutboxStore",
+    "JournalThreads",
     "Redaction",
     "Retention",
     "RetryPolicy",

@@ -69,9 +69,8 @@ class SQLiteOutboxStore:
     :param first_id: What `reserve_ids` has returned.
     :param submit: Runs an operation in a group commit of the file.
     :param read: Calls a function with the database and arguments, in the thread that reads.
+    :param durable: See `OutboxStore.durable`.
     """
-
-    durable = True
 
     def __init__(
         self,
@@ -79,7 +78,9 @@ class SQLiteOutboxStore:
         first_id: int,
         submit: Callable[[Operation, Any], Deferred[Any]],
         read: Callable[..., Deferred[Any]],
+        durable: bool,
     ) -> None:
+        self.durable = durable
         self._reactor = reactor
         self._first_id = first_id
         self._submit = submit

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -44,10 +44,38 @@ _audit = Logger(namespace="errklein.audit")
 T = TypeVar("T")
 
 
+class JournalThreads:
+    """The two threads of a journal."""
+
+    def __init__(self, reactor: JournalReactor, maintain: Callable[[], bool]) -> None:
+        self._writing = JobThread(reactor, "journal writes", maintain)
+        self._reading = JobThread(reactor, "journal reads")
+        self.write: Run = self._writing.run
+        self.read: Run = self._reading.run
+
+    def stop(self) -> None:
+        """End the threads after the functions that were passed to them."""
+        self._writing.stop()
+        self._reading.stop()
+
+
+class InlineThreads(JournalThreads):
+    """Calls at once what a journal passes to its threads, for tests. Nothing is removed from such a journal."""
+
+    def __init__(self, reactor: JournalReactor, maintain: Callable[[], bool]) -> None:
+        self.write: Run = maybeDeferred
+        self.read: Run = maybeDeferred
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
 class SQLiteJournal:
     """Implements `errklein.ports.journal.Journal`. One process at a time may use a file so; others use `open_archive`.
 
     A thread writes, and another one reads, so lists don't wait for writes.
+
+    :param path: The file; None for a journal in memory, which ends with the process.
 
     :param path: The file. A missing one is created, with mode 0600.
     :param now: Returns the Unix time in seconds; called in threads.
@@ -57,12 +85,12 @@ class SQLiteJournal:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | None,
         reactor: JournalReactor,
         now: Callable[[], float],
         redaction: Redaction | None = None,
         retention: Retention | None = None,
-        threads: Callable[[JournalReactor, Callable[[], bool]], Threads] | None = None,
+        threads: Callable[[JournalReactor, Callable[[], bool]], JournalThreads] = JournalThreads,
     ) -> None:
         self._reactor = reactor
         self._now = now
@@ -82,8 +110,8 @@ class SQLiteJournal:
         )
         self._paused = _reading.paused(self._database)
         self._woken: Callable[[], None] = lambda: None
-        self._threads = (threads or Threads)(reactor, self.maintain)
-        self.outbox = SQLiteOutboxStore(reactor, first_message, self._submit, self._read)
+        self._threads = threads(reactor, self.maintain)
+        self.outbox = SQLiteOutboxStore(reactor, first_message, self._submit, self._read, durable=path is not None)
         self._commits = GroupCommit(
             self._database, self._threads.write, _explained, self._undone, self.outbox.committed
         )
@@ -93,6 +121,9 @@ class SQLiteJournal:
         self._counts: Counter[str] = Counter()
         self._flush: IDelayedCall | None = None
         self._buffer_size = self._waiting_size = self._dropped = 0
+        if path is not None:
+            # Only a journal with a file is `errklein.ports.values.UsesFiles`.
+            self.check_files = self._database.check_files
         self._maintenance_failed = False
         self._changes = self._forgetting = 0
 
@@ -140,10 +171,12 @@ class SQLiteJournal:
 
     def webhooks(self) -> Deferred[Sequence[str]]:
         """See `Journal.webhooks`."""
+        self.flush()
         return self._read(_reading.webhooks)
 
     def replay(self, ids: Sequence[int], force: bool = False) -> Deferred[Sequence[int]]:
         """See `Journal.replay`."""
+        self.flush()
         return self._commits.submit(self._writer.replay, (ids, force))
 
     def depth(self) -> Deferred[QueueDepth]:
@@ -168,10 +201,12 @@ class SQLiteJournal:
 
     def find(self, query: DeliveryQuery) -> Deferred[Sequence[StoredDelivery]]:
         """See `Journal.find`."""
+        self.flush()
         return self._read(_reading.find, query)
 
     def get(self, id: int) -> Deferred[StoredDelivery | None]:
         """See `Journal.get`."""
+        self.flush()
         return self._read(_reading.get, id)
 
     def wake_up(self, function: Callable[[], None]) -> None:
@@ -204,6 +239,7 @@ class SQLiteJournal:
 
     def counted(self, query: DeliveryQuery) -> Deferred[int]:
         """See `Journal.counted`."""
+        self.flush()
         return self._read(_reading.counted, query)
 
     def flush(self) -> None:
@@ -293,10 +329,6 @@ class SQLiteJournal:
             log_replay([number for number, other in replays if other == user], user)
         self._woken()
 
-    def check_files(self) -> None:
-        """See `errklein.ports.values.UsesFiles`."""
-        self._database.check_files()
-
     def close(self) -> Deferred[None]:
         """See `Journal.close`."""
         self.outbox.close()
@@ -331,18 +363,3 @@ def _explained(error: Exception) -> Exception:
 def _as_journal_error(failure: Failure) -> Any:
     failure.trap(DatabaseError)
     raise JournalError(failure.getErrorMessage()) from failure.value
-
-
-class Threads:
-    """The two threads of a journal."""
-
-    def __init__(self, reactor: JournalReactor, maintain: Callable[[], bool]) -> None:
-        self._writing = JobThread(reactor, "journal writes", maintain)
-        self._reading = JobThread(reactor, "journal reads")
-        self.write: Run = self._writing.run
-        self.read: Run = self._reading.run
-
-    def stop(self) -> None:
-        """End the threads after the functions that were passed to them."""
-        self._writing.stop()
-        self._reading.stop()

@@ -21,7 +21,7 @@ from zope.interface import implementer
 from errklein.backends.test import SentMessage, TestBackend
 from errklein.chat import Person
 from errklein.config import load_config
-from errklein.journal import MemoryJournal
+from errklein.journal import InlineThreads
 from errklein.plugins import BotPlugin
 from errklein.running import loop_of, register_reactor_thread
 from errklein.running.threads import unwrapped
@@ -121,6 +121,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
             ended=self._end,
             plugin_classes=plugins,
             make_pool=InlinePool,
+            journal_threads=InlineThreads,
             now=self.reactor.seconds,
             make_agent=self.http.agent,
         )
@@ -307,10 +308,9 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         For example `POST /note: 404, no webhook matches this path; did you mean /notes?` or, after a request for a webhook with
         `ack="now"`, `1 delivery waits; call advance(0)`. A failed assertion of a `PluginTestCase` has it below the difference.
         """
-        journal, waiting = self.bot.journal, list[StoredDelivery]()
-        if isinstance(journal, MemoryJournal):
-            unfinished = DeliveryQuery(states=(DeliveryState.RECEIVED, DeliveryState.RETRY))
-            journal.find(unfinished).addCallback(waiting.extend)
+        waiting: list[StoredDelivery] = []
+        unfinished = DeliveryQuery(states=(DeliveryState.RECEIVED, DeliveryState.RETRY))
+        self.bot.journal.find(unfinished).addCallback(waiting.extend)
         return "\n".join(filter(None, (self._explanation, explain_waiting(waiting, self.reactor.seconds()))))
 
     def report(self) -> str:

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.bot import _health
 from errklein.bot._health import HealthChecks
-from errklein.journal import MemoryJournal
+from errklein.journal import InlineThreads, SQLiteJournal
 from errklein.listening import Listeners
 from errklein.ports.journal import JournalError
 from errklein.storage import MemoryStorage, StorageError
@@ -48,7 +48,7 @@ class Certificates(Listeners):
         return [("tls:1", "a.pem", date) for date in self.dates]
 
 
-class FullJournal(MemoryJournal):
+class FullJournal(SQLiteJournal):
     """A journal that can be written unless `error` is set."""
 
     error = ""
@@ -65,7 +65,7 @@ class NoticeTests(SynchronousTestCase):
         """Watch a storage and a journal."""
         self.reactor, self.notices = InlineReactor(), list[str]()
         self.listeners: Any = Certificates()
-        self.values, self.journal = Files(), FullJournal(lambda: 0.0)
+        self.values, self.journal = Files(), FullJournal(None, self.reactor, lambda: 0.0, threads=InlineThreads)
         self.health = self.watching(self.values)
 
     def watching(self, storage: object) -> HealthChecks:

@@ -11,10 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.bot._stored_messages import restore_messages
 from errklein.chat.outgoing import OutgoingMessage
-from errklein.journal import MemoryOutboxStore
 from errklein.ports.outbox import OutboxStatus, OutboxStore
 from errklein.testing._reactor import TestReactor
 from errklein.text.masking import MASK, masker
+from tests.journal.inline import memory_journal, restarted
 from tests.notices import KeptNotices
 
 
@@ -38,7 +38,8 @@ class RestoreTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Create two networks and an empty store, at 10,000 s."""
-        self.store = MemoryOutboxStore()
+        self.journal = memory_journal(lambda: 10_000.0)
+        self.store = self.journal.outbox
         self.networks = [Network("libera"), Network("oftc")]
         self.board = KeptNotices(TestReactor())
 
@@ -46,9 +47,14 @@ class RestoreTests(SynchronousTestCase):
         """Store a message of an earlier process."""
         self.store.add(OutgoingMessage(self.store.next_id(), network, "#ops", body, accepted_at=accepted_at))
 
+    def restart(self) -> None:
+        """Let the next process use the store."""
+        self.journal = restarted(self.journal)
+        self.store = self.journal.outbox
+
     def restore(self, *others: object) -> None:
         """Start."""
-        self.store.restart()
+        self.restart()
         networks: Any = [*self.networks, *others]
         ages = {"oftc": 86_400.0}
         restored = restore_messages(
@@ -58,7 +64,7 @@ class RestoreTests(SynchronousTestCase):
 
     def waiting(self) -> list[str]:
         """Return the texts that the next process would find in the store."""
-        self.store.restart()
+        self.restart()
         return [message.body for message in self.successResultOf(self.store.load())]
 
     def test_each_network_gets_its_own(self) -> None:

@@ -12,10 +12,11 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, webhook
-from errklein.journal import DeliveryQueue, MemoryJournal, RetryPolicy
+from errklein.journal import DeliveryQueue, RetryPolicy
 from errklein.ports.journal import JournalError
 from errklein.testing import PluginTestCase, TestBot
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, Postponed, StoredDelivery, StoredRequest
+from tests.journal.inline import memory_journal
 
 RECEIVED_AT = datetime(2026, 11, 28, 18, 56, 6).timestamp()
 TIME, LATER = (datetime(2026, 11, 28, 18, minute, 6).astimezone().isoformat() for minute in (56, 57))
@@ -52,7 +53,7 @@ class DeliveriesCase(PluginTestCase):
     def setUp(self) -> None:
         """Replace the bot's journal."""
         super().setUp()
-        self.journal = self.bot.bot.journal = MemoryJournal(lambda: RECEIVED_AT)
+        self.journal = self.bot.bot.journal = memory_journal(lambda: RECEIVED_AT)
 
     def add(
         self, state: DeliveryState = DeliveryState.FAILED, reason: str = "ValueError: *bad*", **fields: Any

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+
+from errklein.journal import InlineThreads, SQLiteJournal, _sqlite
 
 
 class InlineReactor(Clock):
@@ -17,29 +20,27 @@ class InlineReactor(Clock):
         callable(*args)
 
 
-class InlineThreads:
-    """Runs what a journal passes to its threads at once. `maintain` isn't called."""
+def memory_journal(now: Callable[[], float]) -> SQLiteJournal:
+    """Return a journal in memory, in which everything happens at once."""
+    return SQLiteJournal(None, InlineReactor(), now, threads=InlineThreads)
 
-    def __init__(self, reactor: object, maintain: Callable[[], bool]) -> None:
-        pass
 
-    def write(self, function: Callable[[], Any]) -> Deferred[Any]:
-        """Call the function."""
-        return maybeDeferred(function)
-
-    read = write
-
-    def stop(self) -> None:
-        """Do nothing."""
+def restarted(journal: SQLiteJournal) -> SQLiteJournal:
+    """Return a journal with the database of one in memory, as the next process opens the file of the one before."""
+    journal.outbox.close()
+    with mock.patch.object(_sqlite, "Database", lambda *_: journal._database):
+        return memory_journal(journal._now)
 
 
 class WaitingThreads(InlineThreads):
     """Keeps writes until `turn`, so those that are passed meanwhile share a transaction."""
 
-    def __init__(self, reactor: object, maintain: Callable[[], bool]) -> None:
+    def __init__(self, reactor: Any, maintain: Callable[[], bool]) -> None:
+        super().__init__(reactor, maintain)
+        self.write = self._write
         self._waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
 
-    def write(self, function: Callable[[], Any]) -> Deferred[Any]:
+    def _write(self, function: Callable[[], Any]) -> Deferred[Any]:
         """Keep the function."""
         done: Deferred[Any] = Deferred()
         self._waiting.append((function, done))

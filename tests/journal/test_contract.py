@@ -1,4 +1,4 @@
-"""Both journals of errklein fulfil the journal contract."""
+"""The journal fulfils the contract: in memory and inline, and in a file with threads."""
 
 from __future__ import annotations
 
@@ -8,23 +8,17 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.journal import MemoryJournal, SQLiteJournal
+from errklein.journal import SQLiteJournal
 from errklein.ports.journal import Journal
 from errklein.testing.journal_contract import JournalContract
 from tests.journal.inline import InlineReactor, InlineThreads, WaitingThreads
 
 
-class MemoryJournalTests(JournalContract, SynchronousTestCase):
+class InlineTests(JournalContract, SynchronousTestCase):
     def make_journal(self, now: Callable[[], float]) -> Journal:
-        """Return a new journal."""
-        return MemoryJournal(now)
-
-
-class SQLiteJournalTests(JournalContract, SynchronousTestCase):
-    def make_journal(self, now: Callable[[], float]) -> Journal:
-        """Return a journal with a new file."""
+        """Return a journal in memory."""
         self.clock = InlineReactor()
-        return SQLiteJournal(Path(self.mktemp()), self.clock, now, threads=InlineThreads)
+        return SQLiteJournal(None, self.clock, now, threads=InlineThreads)
 
     def settle(self) -> None:
         """Let the log be written."""

@@ -1,4 +1,4 @@
-"""Both stores of outgoing messages fulfil the contract."""
+"""The store of outgoing messages fulfils the contract: in memory, with a file, and with threads."""
 
 from __future__ import annotations
 
@@ -7,22 +7,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.journal import MemoryJournal, SQLiteJournal
+from errklein.journal import SQLiteJournal
 from errklein.ports.outbox import OutboxStore
 from errklein.testing.outbox_store_contract import OutboxStoreContract
-from tests.journal.inline import InlineReactor, InlineThreads, WaitingThreads
-
-
-class MemoryOutboxStoreTests(OutboxStoreContract, SynchronousTestCase):
-    def make_store(self) -> OutboxStore:
-        """Return the store of a new journal."""
-        self.memory = MemoryJournal(lambda: 1000.0).outbox
-        return self.memory
-
-    def restart(self) -> OutboxStore:
-        """Let the messages be those of an earlier process."""
-        self.memory.restart()
-        return self.memory
+from tests.journal.inline import InlineReactor, InlineThreads, WaitingThreads, memory_journal, restarted
 
 
 class SQLiteOutboxStoreTests(OutboxStoreContract, SynchronousTestCase):
@@ -61,3 +49,16 @@ class SharedCommitsTests(SQLiteOutboxStoreTests):
         """Let everything be written."""
         self.reactor.advance(1)
         self.threads.turn()
+
+
+class MemoryOutboxStoreTests(OutboxStoreContract, SynchronousTestCase):
+    def make_store(self) -> OutboxStore:
+        """Return the store of a journal in memory."""
+        self.journal = memory_journal(lambda: 1000.0)
+        self.addCleanup(lambda: self.result_of(self.journal.close()))
+        return self.journal.outbox
+
+    def restart(self) -> OutboxStore:
+        """Let another journal use the database, as the next process uses a file."""
+        self.journal = restarted(self.journal)
+        return self.journal.outbox

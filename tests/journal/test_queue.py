@@ -13,9 +13,10 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.journal import DeliveryQueue, MemoryJournal, RetryPolicy
+from errklein.journal import DeliveryQueue, RetryPolicy
 from errklein.ports.journal import JournalError
 from errklein.webhooks.deliveries import DeliveryState, Outcome, Postponed, StoredDelivery, StoredRequest
+from tests.journal.inline import memory_journal
 
 DONE = Outcome(200)
 FAILED = Outcome(500, "ValueError")
@@ -103,7 +104,7 @@ class QueueCase(SynchronousTestCase):
         self.clock = self.clock_type()
         self.clock.advance(1000.0)
         self.wall = 1_000_000.0
-        self.journal = UnreliableJournal(MemoryJournal(self.now), self.now)
+        self.journal = UnreliableJournal(memory_journal(self.now), self.now)
         self.dead = []
         self.queue = None
         self.restart()

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, quote_plus, urlencode
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.journal import MemoryJournal
 from errklein.journal._redaction import MASK, MAX_TARGET, Redaction, is_secret_header, redacted_head
 from errklein.journal._rows import head_of, request_of
 from errklein.text.masking import masker
-from errklein.webhooks.deliveries import DeliveryState, StoredDelivery, StoredRequest
+from errklein.webhooks.deliveries import StoredRequest
 
 _SECRET = """
 authorization proxy-authorization cookie set-cookie x-api-key api-key x-apikey x-auth-token x-hub-signature
@@ -262,42 +259,6 @@ class BodyTests(SynchronousTestCase):
         self.assertEqual(masked(b"pin=1\n"), b"pin=***")
         self.assertEqual(masked(b'{"p\\u0069n": 1}'), b'{"pin": "***"}')
         self.assertEqual(Redaction().body(b'{"pin": 1'), b'{"pin": 1')
-
-
-class ThreadTests(SynchronousTestCase):
-    """Bodies in memory."""
-
-    def setUp(self) -> None:
-        """Create a journal whose thread works when the test says so."""
-        self.jobs: list[tuple[Callable[[], Any], Deferred[Any]]] = []
-        self.journal = MemoryJournal(lambda: 1.0, Redaction(mask_fields=NAMES), 100_000, self.run_later)
-
-    def run_later(self, work: Callable[[], Any]) -> Deferred[Any]:
-        """Do some work later."""
-        self.jobs.append((work, Deferred()))
-        return self.jobs[-1][1]
-
-    def log(self, body: bytes) -> int:
-        """Log a delivery, and return its id."""
-        number = self.journal.next_id()
-        delivery = StoredDelivery(number, "A:b", DeliveryState.DONE, 1.0, request=request(body=body))
-        self.journal.log(delivery._replace(verified=True))
-        return number
-
-    def body(self, number: int) -> bytes | None:
-        """Return a stored body."""
-        stored = self.successResultOf(self.journal.get(number))
-        assert stored is not None
-        assert stored.request is not None
-        return stored.request.body
-
-    def test_masked_later(self) -> None:
-        """A body is masked in the thread, and stored afterwards; if too many wait, further ones are left out."""
-        numbers = [self.log(b'{"pin": 1}'), self.log(b"x" * 60_000), self.log(b"y" * 40_000)]
-        self.assertEqual([self.body(number) for number in numbers], [None, None, None])
-        for work, done in self.jobs:
-            done.callback(work())
-        self.assertEqual([self.body(number) for number in numbers], [b'{"pin": "***"}', b"x" * 60_000, None])
 
 
 LATIN = st.binary(max_size=10).map(lambda data: data.replace(b"\n", b" "))

@@ -10,9 +10,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat.outgoing import MessageRecord, MessageState
-from errklein.journal import MemoryJournal, Retention, SQLiteJournal, _memory, _retention
+from errklein.journal import Retention, SQLiteJournal, _retention
 from errklein.ports.journal import JournalError
-from errklein.testing._journal_case import ERROR, OK, REQUEST, JournalCase
+from errklein.testing._journal_case import ERROR, OK, REQUEST
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome
 from tests.journal.inline import InlineThreads
 from tests.journal.test_sqlite import FileCase
@@ -479,71 +479,6 @@ class ErrorTests(RetentionCase):
         self.assertFalse(journal.maintain())
         self.assertEqual(self.warnings, ["Old deliveries of webhooks can't be removed: no clock"])
         self.result_of(journal.close())
-
-
-class MemoryTests(JournalCase, SynchronousTestCase):
-    def make_journal(self, now):
-        """Return a small journal in memory."""
-        return MemoryJournal(now, max_bytes=100_000)
-
-    def test_oldest_are_dropped(self) -> None:
-        """The oldest deliveries that have ended are dropped; those that wait aren't, and neither are they by refused ones."""
-        waiting = self.record()
-        request = REQUEST._replace(body=b"x" * 9_500)
-        done = [self.log(DeliveryState.DONE, OK, request=request) for _ in range(30)]
-        for _ in range(200):
-            self.log(DeliveryState.REFUSED)
-        self.assertEqual(self.find(states=[DeliveryState.DONE], limit=100), done[:-10:-1])
-        self.assertEqual(len(self.find(states=[DeliveryState.REFUSED], limit=1000)), 8)
-        self.assertEqual(self.leased_ids(), [waiting])
-
-    def test_strangers_displace_nothing(self) -> None:
-        """Deliveries of unverified webhooks have a quarter, and are dropped first; then come those that have succeeded."""
-        request = REQUEST._replace(body=b"x" * 4_900)
-        kept = [self.log(state, request=request) for state in (DeliveryState.FAILED, DeliveryState.DEAD)]
-        done = [self.log(DeliveryState.DONE, OK, request=request) for _ in range(5)]
-        for _ in range(30):
-            newest = self.log(DeliveryState.DONE, OK, request=request, verified=False)
-        self.assertEqual(self.find(limit=100), [*range(newest, newest - 4, -1), *done[::-1], *kept[::-1]])
-        done = [self.log(DeliveryState.DONE, OK, request=request) for _ in range(30)]
-        self.assertEqual(self.find(limit=100), [*done[:-15:-1], *kept[::-1]])
-
-    def test_waiting_ones_of_strangers(self) -> None:
-        """When what waits of strangers has filled their share, more is refused, until some of it has ended. Others aren't."""
-        request = REQUEST._replace(body=b"x" * 10_000)
-        waiting = [self.record(request=request, verified=False) for _ in range(2)]
-        self.failureResultOf(self.journal.record(self.delivery(verified=False)), JournalError)
-        self.record()
-        self.result_of(self.journal.finish(waiting[0], OK))
-        self.record(verified=False)
-
-    def test_newest_is_kept(self) -> None:
-        """The newest delivery is kept, also one that is larger than all may be together."""
-        self.log(DeliveryState.FAILED)
-        newest = self.log(DeliveryState.DONE, OK, request=REQUEST._replace(body=b"x" * 200_000))
-        self.assertEqual(self.find(), [newest])
-
-    def test_keys_outlive_deliveries(self) -> None:
-        """The key of a dropped delivery is remembered, unless the delivery was given up."""
-        for key, outcome in (("k", OK), ("f", ERROR)):
-            self.result_of(self.journal.finish(self.record(key=key, window=60, lease=5), outcome))
-        self.result_of(self.journal.once(1, "mail"))
-        for _ in range(10):
-            self.log(DeliveryState.DONE, OK, request=REQUEST._replace(body=b"x" * 50_000))
-        again = self.delivery(key="k")
-        earlier = self.result_of(self.journal.record(again, window=60))
-        self.assertEqual(earlier, again._replace(id=1, state=DeliveryState.DONE, request=None, outcome=Outcome(200)))
-        self.record(key="f", window=60)
-        self.time += 60
-        self.record(key="k", window=60)
-
-    def test_oldest_keys_are_forgotten(self) -> None:
-        """Of very many keys, the oldest are forgotten."""
-        self.patch(_memory, "MAX_KEYS", 3)
-        for number in range(5):
-            self.record(key=str(number), window=60)
-        self.assertIsNotNone(self.result_of(self.journal.record(self.delivery(key="4"), window=60)))
-        self.record(key="0", window=60)
 
 
 class MessageTests(RetentionCase):

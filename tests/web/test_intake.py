@@ -20,7 +20,7 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.static import Data
 from werkzeug.exceptions import NotFound
 
-from errklein.journal import DeliveryQueue, MemoryJournal, MemoryOutboxStore, RetryPolicy
+from errklein.journal import DeliveryQueue, RetryPolicy
 from errklein.ports.journal import JournalError
 from errklein.ports.outbox import OutboxFull, RoomUnavailable
 from errklein.running import ThreadWaits, register_reactor_thread
@@ -31,6 +31,7 @@ from errklein.webhooks import Hook, HookDeclaration, webhook
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.options import hook_options
 from errklein.webhooks.rates import Rate
+from tests.journal.inline import memory_journal
 from tests.web.kit import WebCase, hooks_of, request
 
 SECRET = "correct horse"
@@ -123,7 +124,7 @@ class IntakeCase(WebCase):
         os.environ["TEST_INTAKE_SECRET"] = SECRET
         self.addCleanup(os.environ.pop, "TEST_INTAKE_SECRET")
         register_reactor_thread(self.clock)
-        self.journal = MemoryJournal(self.clock.seconds)
+        self.journal = memory_journal(self.clock.seconds)
         self.dead: list[int] = []
         self.queue = DeliveryQueue(
             self.clock,
@@ -392,7 +393,7 @@ class LogTests(IntakeCase):
 
     def test_full_share_of_strangers(self) -> None:
         """When what waits of unverified webhooks has filled their share, sources get 503 with Retry-After. Others get 202."""
-        self.patch(self.journal, "_max_bytes", 100_000)
+        self.patch(self.journal._writer, "_unverified_bytes", 15_000)
         for hook in ("by_header", "durable"):
             self.queue.pause(f"Receiver:{hook}")
         body = b'"' + b"x" * 9_000 + b'"'
@@ -402,6 +403,7 @@ class LogTests(IntakeCase):
         self.assertEqual(self.post("/durable", body, signed(body)).status, 202)
         self.queue.resume("Receiver:by_header")
         self.pass_time(1)
+        self.journal.maintain()
         self.assertEqual(self.post("/by_header", body, {"X-Event": "4"}).status, 202)
 
     def test_too_large(self) -> None:
@@ -670,11 +672,10 @@ class AcknowledgedTests(IntakeCase):
         self.assertEqual(self.post("/plain").status, 200)
 
 
-class SlowStore(MemoryOutboxStore):
+class SlowStore:
     """A store of messages that is written when the test says so."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.unwritten = False
         self.written: Deferred[None] = Deferred()
 
@@ -687,7 +688,7 @@ class SentMessagesTests(IntakeCase):
 
     def bot_parts(self) -> BotParts:
         """Return the parts with a slow store of messages."""
-        self.store = self.journal.outbox = SlowStore()
+        self.store = self.journal.outbox = SlowStore()  # type: ignore[assignment]
         return super().bot_parts()
 
     def test_response_waits_for_sent_messages(self) -> None:

@@ -17,12 +17,12 @@ from errklein.chat.outgoing import OutgoingMessage
 from errklein.compat.backends._stored import details_of, is_card, restored
 from errklein.compat.backends.finding import make_network
 from errklein.config import load_config
-from errklein.journal import MemoryOutboxStore
 from errklein.ports.chat import BackendEvents
 from errklein.running.threads import register_reactor_thread
 from errklein.testing.backend_contract import RecordedEvents
 from tests.backends.irc.listening import logged
 from tests.compat.backends.legacy_network import FIXTURES, QueueReactor
+from tests.journal.inline import memory_journal, restarted
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -122,11 +122,17 @@ class RestartTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = QueueReactor()
         register_reactor_thread(self.reactor)
-        self.store = MemoryOutboxStore()
+        self.journal = memory_journal(lambda: 0.0)
+        self.store = self.journal.outbox
+
+    def restart(self) -> None:
+        """Let the next process use the store."""
+        self.journal = restarted(self.journal)
+        self.store = self.journal.outbox
 
     def process(self, *, connect: bool = True, **attributes: Any) -> Any:
         """Return the network of the next process. Attributes of its backend are replaced."""
-        self.store.restart()
+        self.restart()
         settings = {"BACKEND": "Once", "BOT_EXTRA_BACKEND_DIR": str(FIXTURES), "BOT_ADMINS": ("alice",)}
         network: Any = make_network(self.reactor, next(iter(load_config(None, settings).networks.values())))
         network.use_store(self.store, self.successResultOf(self.store.load()))
@@ -180,7 +186,7 @@ class RestartTests(SynchronousTestCase):
         second = self.process()
         self.assertEqual(self.sent(second, 2), [("#ops", "message 2"), ("#ops", "message 3")])
         self.assertEqual(len(first.legacy.sent), 2)
-        self.store.restart()
+        self.restart()
         self.assertEqual(self.successResultOf(self.store.load()), [])
         self.flushLoggedErrors(OSError)
 
@@ -259,7 +265,7 @@ class RestartTests(SynchronousTestCase):
         """If a part of a message was sent, the next process sends the others."""
         first = self.process(connect=False)
         self.send(first, LONG)
-        self.store.restart()
+        self.restart()
         [message] = self.successResultOf(self.store.load())
         self.store.advance(message.id, 0.5)
         self.assertEqual(self.sent(self.process(), 1), [("#ops", LINES[2])])
@@ -303,6 +309,7 @@ class RestartTests(SynchronousTestCase):
         dropped = ("messages_dropped", 1, "its recipient isn't known any more")
         self.reactor.turn_until(lambda: dropped in second.events.recorded, "the report")
         self.assertNotIn(threading.current_thread().name, built_in)
+        self.restart()
         self.assertEqual(self.successResultOf(self.store.load()), [])
 
     def test_same_process_same_objects(self) -> None:
