@@ -70,7 +70,7 @@ class _NoCommands:
 class BackendContract(_TestCase):
     """Tests of the guarantees of `errklein.ports.chat.Backend`, to be mixed into a `SynchronousTestCase`.
 
-    The test case implements `make_backend`, `bring_online`, `hear` and `sent`, which play the network and the other people on
+    The test case implements `make_backend`, `bring_online`, `receive` and `sent`, which play the network and the other people on
     it. It overrides a test that its network can't pass, with the reason in the docstring. ::
 
         class MemoryNetworkTests(BackendContract, SynchronousTestCase):
@@ -80,7 +80,7 @@ class BackendContract(_TestCase):
             def bring_online(self, backend):
                 pass  # a network in memory needs no connection
 
-            def hear(self, backend, to, text):
+            def receive(self, backend, to, text):
                 backend.receive(text, frm=self.person_text, to=to or None)
 
             def sent(self, backend):
@@ -93,7 +93,7 @@ class BackendContract(_TestCase):
     room_text = "#ops"
     """A room, in the form that `build_identifier` accepts. The bot is in it when it is online."""
 
-    nonsense: Sequence[str] = ("",)
+    invalid_identifiers: Sequence[str] = ("",)
     """Texts that `build_identifier` must reject."""
 
     def make_backend(self) -> Backend:
@@ -104,7 +104,7 @@ class BackendContract(_TestCase):
         """Let the network accept the bot, and let it into the room. `connect` has been called."""
         raise NotImplementedError
 
-    def hear(self, backend: Backend, to: str, text: str) -> None:
+    def receive(self, backend: Backend, to: str, text: str) -> None:
         """Let `person_text` send a message on the network.
 
         :param to: The room; "" for a message to the bot.
@@ -116,7 +116,7 @@ class BackendContract(_TestCase):
         """Return the messages that have arrived on the network, as `(recipient, text)`. Virtual time may pass for this."""
         raise NotImplementedError
 
-    def take_leave(self, backend: Backend) -> None:
+    def close_connection(self, backend: Backend) -> None:
         """Let the network close the connection after `disconnect`. Does nothing by default."""
 
     def online(self) -> tuple[Backend, RecordedEvents]:
@@ -126,7 +126,7 @@ class BackendContract(_TestCase):
         self.bring_online(backend)
         return backend, events
 
-    def test_contract_says_what_it_is(self) -> None:
+    def test_contract_attributes(self) -> None:
         """A backend has a network name, a kind in lower case, and a maximal message size."""
         backend = self.make_backend()
         self.assertTrue(backend.network)
@@ -134,7 +134,7 @@ class BackendContract(_TestCase):
         self.assertEqual(backend.mode, backend.mode.lower())
         self.assertGreater(backend.message_size_limit, 0)
 
-    def test_contract_tells_when_it_can_be_used(self) -> None:
+    def test_contract_reports_connection(self) -> None:
         """`backend_connected` is reported once, and then the bot has an identifier of this network."""
         backend, events = self.online()
         self.assertEqual(events.recorded.count(("backend_connected",)), 1)
@@ -153,16 +153,16 @@ class BackendContract(_TestCase):
             self.assertEqual(identifier.network, backend.network)
         self.assertNotEqual(backend.build_identifier(texts[0]), backend.build_identifier(texts[1]))
 
-    def test_contract_nonsense_is_refused(self) -> None:
+    def test_contract_rejects_invalid_identifiers(self) -> None:
         """`build_identifier` raises ValueError for an invalid text."""
         backend, _ = self.online()
-        for text in self.nonsense:
+        for text in self.invalid_identifiers:
             self.assertRaises(ValueError, backend.build_identifier, text)
 
     def test_contract_direct_message_and_reply(self) -> None:
         """A message to the bot is direct, and the reply goes to its sender."""
         backend, events = self.online()
-        self.hear(backend, "", "hello bot")
+        self.receive(backend, "", "hello bot")
         [message] = events.messages
         self.assertEqual(message.body, "hello bot")
         self.assertTrue(message.is_direct)
@@ -178,7 +178,7 @@ class BackendContract(_TestCase):
     def test_contract_room_message_and_replies(self) -> None:
         """The reply to a message in a room goes to the room, or to the sender if it is private."""
         backend, events = self.online()
-        self.hear(backend, self.room_text, "hello all")
+        self.receive(backend, self.room_text, "hello all")
         [message] = events.messages
         room = backend.build_identifier(self.room_text)
         self.assertTrue(message.is_group)
@@ -193,7 +193,7 @@ class BackendContract(_TestCase):
     def test_contract_nick_prefix(self) -> None:
         """A prefixed reply contains the recipient's nick before the text."""
         backend, events = self.online()
-        self.hear(backend, self.room_text, "hello all")
+        self.receive(backend, self.room_text, "hello all")
         message = events.messages[0]
         assert message.frm is not None
         reply = backend.build_reply(message, "hello")
@@ -221,10 +221,10 @@ class BackendContract(_TestCase):
         self.assertIs(_in_thread(backend.send_message, message), None)
         self.assertEqual([text for _, text in self.sent(backend)], ["from a thread"])
 
-    def test_contract_addressee_of_nobody(self) -> None:
+    def test_contract_message_without_recipient(self) -> None:
         """A message without a recipient raises ValueError at once."""
         backend, _ = self.online()
-        self.assertRaises(ValueError, backend.send_message, Message("to whom?"))
+        self.assertRaises(ValueError, backend.send_message, Message("to nobody"))
 
     def test_contract_rooms(self) -> None:
         """The room is in `rooms()`, and its `joined` is true."""
@@ -255,33 +255,33 @@ class BackendContract(_TestCase):
         backend, events = self.online()
         if isinstance(backend, KnowsHolders):
             self.assertIsNone(backend.current_holder(backend.build_identifier(self.person_text)))
-            self.hear(backend, "", "hello bot")
+            self.receive(backend, "", "hello bot")
             sender = events.messages[0].frm
             assert sender is not None
             self.assertEqual(backend.current_holder(sender), sender)
 
-    def test_contract_leaves(self) -> None:
+    def test_contract_disconnects(self) -> None:
         """`disconnect` fires when the connection is closed; after it, messages are rejected."""
         backend, _ = self.online()
         room = backend.build_identifier(self.room_text)
-        gone = backend.disconnect()
-        self.take_leave(backend)
-        self.successResultOf(gone)
+        closed = backend.disconnect()
+        self.close_connection(backend)
+        self.successResultOf(closed)
         self.assertRaises(OutboxClosed, backend.send_message, Message("too late", to=room))
 
-    def test_contract_sends_before_it_leaves(self) -> None:
+    def test_contract_sends_before_disconnecting(self) -> None:
         """`disconnect` with a grace period sends the queued messages first."""
         backend, _ = self.online()
-        backend.send_message(Message("last words", to=backend.build_identifier(self.room_text)))
-        gone = backend.disconnect(5)
-        self.assertEqual([text for _, text in self.sent(backend)], ["last words"])
-        self.take_leave(backend)
-        self.successResultOf(gone)
+        backend.send_message(Message("the last one", to=backend.build_identifier(self.room_text)))
+        closed = backend.disconnect(5)
+        self.assertEqual([text for _, text in self.sent(backend)], ["the last one"])
+        self.close_connection(backend)
+        self.successResultOf(closed)
 
-    def test_contract_leaves_before_it_came(self) -> None:
+    def test_contract_disconnects_before_connection(self) -> None:
         """`disconnect` works when the network has never accepted the bot."""
         backend = self.make_backend()
         backend.connect(cast(BackendEvents, RecordedEvents()))
-        gone = backend.disconnect()
-        self.take_leave(backend)
-        self.successResultOf(gone)
+        closed = backend.disconnect()
+        self.close_connection(backend)
+        self.successResultOf(closed)

@@ -34,7 +34,7 @@ class NullTests(SynchronousTestCase):
             self.assertIs(None, self.successResultOf(accepted))
             self.backend.connect(self.events)
 
-    def test_addressee_of_nobody(self) -> None:
+    def test_message_without_recipient(self) -> None:
         """A message without a recipient raises ValueError."""
         self.assertRaises(ValueError, self.backend.send_message, Message("x"))
 

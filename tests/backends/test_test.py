@@ -26,7 +26,7 @@ def make_test_backend(**settings: Any) -> TestBackend:
 class ContractTests(BackendContract, SynchronousTestCase):
     """The Test backend passes the contract of backends."""
 
-    nonsense = ("", "  ")
+    invalid_identifiers = ("", "  ")
 
     def setUp(self) -> None:
         registerAsIOThread()
@@ -37,7 +37,7 @@ class ContractTests(BackendContract, SynchronousTestCase):
     def bring_online(self, backend: Backend) -> None:
         pass
 
-    def hear(self, backend: Backend, to: str, text: str) -> None:
+    def receive(self, backend: Backend, to: str, text: str) -> None:
         assert isinstance(backend, TestBackend)
         backend.receive(text, frm=self.person_text, to=to or None)
 

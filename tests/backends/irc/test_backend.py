@@ -28,7 +28,7 @@ from tests.backends.irc.played import PlayedServer
 class ContractTests(BackendContract, SynchronousTestCase):
     """The IRC backend passes the contract of backends."""
 
-    nonsense = ("", "a b", "alice\r\nQUIT", "#", "#a\nb")
+    invalid_identifiers = ("", "a b", "alice\r\nQUIT", "#", "#a\nb")
 
     def setUp(self) -> None:
         """Create a server."""
@@ -44,7 +44,7 @@ class ContractTests(BackendContract, SynchronousTestCase):
         self.server.welcome()
         self.server.enter(self.room_text)
 
-    def hear(self, backend: Any, to: str, text: str) -> None:
+    def receive(self, backend: Any, to: str, text: str) -> None:
         """Send a message to the bot."""
         self.server.say(f":{self.person_text}!al@host PRIVMSG {to or 'errklein'} :{text}")
 
@@ -57,7 +57,7 @@ class ContractTests(BackendContract, SynchronousTestCase):
         said = [line.split(" ", 2) for line in lines if line.startswith("PRIVMSG")]
         return [(words[1], words[2][1:]) for words in said]
 
-    def take_leave(self, backend: Any) -> None:
+    def close_connection(self, backend: Any) -> None:
         """Close the connection after QUIT."""
         if self.server.protocol is not None:
             self.assertEqual(self.server.take()[-1:] or self.last, ["QUIT :good-bye"])
@@ -532,11 +532,11 @@ class LeavingTests(PlayedTests):
     def test_server_does_not_say_goodbye(self) -> None:
         """A server that doesn't reply to QUIT delays the stop by less than a second."""
         backend = self.online()
-        gone = backend.disconnect()
+        closed = backend.disconnect()
         self.assertEqual(self.server.take(), ["QUIT :good-bye"])
-        self.assertNoResult(gone)
+        self.assertNoResult(closed)
         self.server.clock.advance(0.5)
-        self.successResultOf(gone)
+        self.successResultOf(closed)
         self.assertEqual(self.server.clock.getDelayedCalls(), [])
         self.assertNotIn("disconnected", self.listener.names())
 
@@ -551,12 +551,12 @@ class LeavingTests(PlayedTests):
         """Lines in flight are sent before QUIT."""
         backend = self.online()
         said = backend.send_message(Message("stopping", to=backend.query_room("#ops")))
-        gone = backend.disconnect(10)
+        closed = backend.disconnect(10)
         self.server.answer()
         self.successResultOf(said)
         self.assertEqual(self.server.take(), ["PRIVMSG #ops :stopping", "QUIT :good-bye"])
         self.server.clock.advance(0.5)
-        self.successResultOf(gone)
+        self.successResultOf(closed)
 
     def test_the_queue_is_sent_at_its_pace(self) -> None:
         """During the grace period lines are sent at the configured rate, then QUIT; lost messages are logged."""
@@ -565,7 +565,7 @@ class LeavingTests(PlayedTests):
         for number in range(12):
             backend.send_message(Message(f"post {number}", to=room))
         lines = logged(self, " to #ops: ")
-        gone = backend.disconnect(9)
+        closed = backend.disconnect(9)
         for _ in range(8):
             self.server.confirm()
             self.server.clock.advance(1)
@@ -575,14 +575,14 @@ class LeavingTests(PlayedTests):
         self.assertEqual(self.server.take(), ["QUIT :good-bye"])
         self.assertEqual(lines, [f"irc: not sent, to #ops: post {number}" for number in range(5, 12)])
         self.server.clock.advance(0.5)
-        self.successResultOf(gone)
+        self.successResultOf(closed)
         self.assertEqual(self.server.clock.getDelayedCalls(), [])
 
     def test_reconnects_to_send_the_queue(self) -> None:
         """A connection that breaks during the grace period is reestablished, and the queue is sent."""
         backend = self.online()
         said = backend.send_message(Message("alert", to=backend.query_room("#ops")))
-        gone = backend.disconnect(10)
+        closed = backend.disconnect(10)
         self.server.transport.loseConnection()
         self.server.clock.advance(2)
         self.server.welcome()
@@ -591,7 +591,7 @@ class LeavingTests(PlayedTests):
         self.successResultOf(said)
         self.assertIn("QUIT :good-bye", self.server.take())
         self.server.clock.advance(0.5)
-        self.successResultOf(gone)
+        self.successResultOf(closed)
 
     def test_no_waiting_for_a_server_that_is_not_tried_in_time(self) -> None:
         """If no attempt to connect starts within the grace period, the bot stops at once and logs the queue."""
@@ -611,15 +611,15 @@ class LeavingTests(PlayedTests):
         backend = self.connecting(rooms=["#ops"])
         self.server.refuse()
         said = backend.send_message(Message("alert", to=backend.query_room("#ops")))
-        gone = backend.disconnect(10)
-        self.assertNoResult(gone)
+        closed = backend.disconnect(10)
+        self.assertNoResult(closed)
         self.server.clock.advance(2)
         self.server.welcome()
         self.server.enter("#ops")
         self.server.answer()
         self.successResultOf(said)
         self.server.clock.advance(0.5)
-        self.successResultOf(gone)
+        self.successResultOf(closed)
 
 
 class TalkTests(PlayedTests):

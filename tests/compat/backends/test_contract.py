@@ -19,7 +19,7 @@ from tests.compat.backends.legacy_network import FIXTURES, QueueReactor
 class ContractTests(BackendContract, SynchronousTestCase):
     """The contract, with one thread that serves and one that sends."""
 
-    nonsense = (" ", "")
+    invalid_identifiers = (" ", "")
 
     def make_backend(self) -> Any:
         self.reactor = QueueReactor()
@@ -38,7 +38,7 @@ class ContractTests(BackendContract, SynchronousTestCase):
             return gone[0]
 
         network.disconnect = disconnect
-        self.addCleanup(self.take_leave, network)
+        self.addCleanup(self.close_connection, network)
         self.addCleanup(disconnect)
         return network
 
@@ -47,7 +47,7 @@ class ContractTests(BackendContract, SynchronousTestCase):
         backend.query_room(self.room_text).join()
         self.reactor.turn_until(lambda: ("backend_connected",) in events.recorded, "the network to be connected")
 
-    def hear(self, backend: Any, to: str, text: str) -> None:
+    def receive(self, backend: Any, to: str, text: str) -> None:
         before = len(backend._events.messages)
         backend.bot = SimpleNamespace(events=_Events(backend._events))
         backend.legacy.wire.put((to, self.person_text, text))
@@ -57,7 +57,7 @@ class ContractTests(BackendContract, SynchronousTestCase):
         self.reactor.turn_until(lambda: not backend.outbox_status.messages, "everything to be sent")
         return list(backend.legacy.sent)
 
-    def take_leave(self, backend: Any) -> None:
+    def close_connection(self, backend: Any) -> None:
         self.reactor.turn_until(lambda: self.left, "the network to be left")
 
 
