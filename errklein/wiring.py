@@ -41,7 +41,7 @@ _BACKENDS = {
 }
 
 _SPARE = 100
-"""The number of threads that may take the place of waiting ones in a pool that routes, persons or plugins share."""
+"""The number of threads that may take the place of those whose jobs hang."""
 
 _LOG_IN_MEMORY = 32_000_000
 """The largest size of the deliveries of webhooks in memory."""
@@ -94,7 +94,7 @@ def wire(
     web = WebServer(
         reactor,
         runner,
-        pool(reactor, "webhooks", config.WEBHOOK_POOLSIZE, **waiting, spare=_SPARE),
+        pool(reactor, "webhooks", config.WEBHOOK_POOLSIZE, **waiting, shared=True),
         settings=WebSettings(
             timeout=config.WEBHOOK_TIMEOUT,
             max_body=config.WEBHOOK_MAX_BODY,
@@ -115,7 +115,7 @@ def wire(
         # Decoding is limited by the processor: more threads would only slow down the reactor's thread.
         decoding_pool=pool(reactor, "decoding", 2, **waiting),
         large_pool=pool(reactor, "large bodies", 1, wait=config.WEBHOOK_QUEUE_WAIT),
-        recorded_pool=pool(reactor, "recorded webhooks", config.WEBHOOK_POOLSIZE, **waiting, spare=_SPARE),
+        recorded_pool=pool(reactor, "recorded webhooks", config.WEBHOOK_POOLSIZE, **waiting, shared=True),
         now=now,
         bot=lambda: bot.web_parts,
     )
@@ -140,13 +140,11 @@ def wire(
             storage.close()
             raise
         backends = {name: make_backend(reactor, view) for name, view in config.networks.items()}
-        # After 5 s, a thread whose job hangs is replaced by another one.
-        pool_with_overdue = partial(pool, reactor, overdue=5.0, spare=_SPARE)
+        plugin_pool = partial(pool, reactor, shared=True, spare=_SPARE)
         workers = Workers(
-            # Commands are mostly short, so threads take the next ones without waiting for the reactor.
-            PooledRunner(runner, pool_with_overdue("commands", config.BOT_ASYNC_POOLSIZE, ahead=90)),
-            PooledRunner(runner, pool_with_overdue("core commands", _CORE_THREADS)),
-            PooledRunner(runner, pool_with_overdue("plugins", config.BOT_ASYNC_POOLSIZE)),
+            PooledRunner(runner, plugin_pool("commands", config.BOT_ASYNC_POOLSIZE)),
+            PooledRunner(runner, plugin_pool("core commands", _CORE_THREADS)),
+            PooledRunner(runner, plugin_pool("plugins", config.BOT_ASYNC_POOLSIZE)),
             KeyedQueues(reactor),
             ThreadWaits(reactor),
         )

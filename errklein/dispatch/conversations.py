@@ -23,7 +23,7 @@ Place = tuple[str, ...]
 
 
 MOST_QUESTIONS = 5
-"""Maximum number of open questions for one person. A handler in a thread occupies one of at most 100 additional threads meanwhile."""
+"""Maximum number of open questions for one person. A handler in a thread holds it meanwhile, or, if others wait, for 5 s."""
 
 
 class Reply(str):  # noqa: SLOT000 - it has an attribute

@@ -1,19 +1,13 @@
 """Runs handlers of every kind where each may run: on the reactor, or in a thread of a bounded pool."""
 
 from errklein.running._coroutines import install_task_factory, loop_of
-from errklein.running._deadlines import NEVER, DeadlineSweeper
-from errklein.running._in_flight import InFlightCounter
-from errklein.running._keyed_queues import KeyedQueueFull, KeyedQueues, QueuedWork
 from errklein.running._placement import ExplainedPlacement, Placement, explain_placement, on_reactor, place
-from errklein.running._pool_status import PoolStatus, ThreadUse
+from errklein.running._queues import KeyedQueueFull, KeyedQueues, QueuedWork, SerialQueue, TimeSlices
 from errklein.running._reactor_lag import ReactorLag
-from errklein.running._runner import PooledRunner, Runner, RunningMethod
-from errklein.running._serial_queue import SerialQueue
-from errklein.running._time_slices import TimeSlices
-from errklein.running._timeouts import Deadline, TimedOut, cancel_timers, result_within
+from errklein.running._runner import InFlightCounter, PooledRunner, Runner, RunningMethod
+from errklein.running._timeouts import NEVER, Deadline, DeadlineSweeper, TimedOut, cancel_timers, result_within
 from errklein.running._token_buckets import TokenBucket, TokenBuckets
-from errklein.running._worker_threads import start_daemon_thread
-from errklein.running.pool import Overloaded, PoolStopped, WorkerPool
+from errklein.running.pool import Overloaded, PoolStatus, PoolStopped, ThreadUse, WorkerPool, start_daemon_thread
 from errklein.running.threads import (
     ThreadWaits,
     blocking_in_place,

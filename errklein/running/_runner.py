@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Hashable
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
 from types import CoroutineType
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 
 from errklein.running._coroutines import loop_of, start_coroutine
-from errklein.running._in_flight import InFlightCounter
 from errklein.running._placement import Placement, place
 from errklein.running.context import origin
 from errklein.running.pool import WorkerPool
@@ -25,6 +24,47 @@ _VALUES = frozenset({type(None), str, bytes, dict, list, tuple, int, bool})
 _NOT_BEGUN = (None, None, 0.0)
 
 Prepare = Callable[[], Callable[[], Any]]
+
+
+class InFlightCounter:
+    """Counts running work by key; None is the key of other work. Use it on the reactor only."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Hashable, int] = {}
+        self._waiting: dict[Hashable, list[Deferred[None]]] = {}
+
+    def enter(self, key: Hashable = None) -> None:
+        """Count one more."""
+        self._counts[key] = self._counts.get(key, 0) + 1
+
+    def leave(self, key: Hashable = None) -> None:
+        """Count one less."""
+        left = self._counts[key] - 1
+        if left:
+            self._counts[key] = left
+            return
+        del self._counts[key]
+        if self._waiting:
+            self._fire_waiting(key)
+
+    def count(self, key: Hashable = None) -> int:
+        """Return the number of works running under the key; without a key, of all."""
+        return sum(self._counts.values()) if key is None else self._counts.get(key, 0)
+
+    def when_none(self, key: Hashable = None) -> Deferred[None]:
+        """Return a Deferred that fires when nothing is running under the key, or at all, which may be now."""
+        if not self.count(key):
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._waiting.setdefault(key, []).append(waiting)
+        return waiting
+
+    def _fire_waiting(self, key: Hashable) -> None:
+        waiting = self._waiting.pop(key, []) if key is not None else []
+        if not self._counts:
+            waiting += self._waiting.pop(None, [])
+        for one in waiting:
+            one.callback(None)
 
 
 @dataclass(frozen=True)
@@ -112,13 +152,13 @@ class Runner:
         return result
 
     def call_in(
-        self, pool: WorkerPool, prepare: Prepare, *, context: Context | None = None, admitted: bool = False
+        self, pool: WorkerPool, prepare: Prepare, *, context: Context | None = None, follow_up: bool = False
     ) -> Deferred[Any]:
         """Call a handler that is placed in a thread, as `run` does.
 
         `prepare` is called on the reactor when a thread of the pool is free, and returns the function to call there, so
         the handler is chosen at the last moment. The `context`, by default a copy of the current one, is used for nothing
-        else. `admitted` is as for `WorkerPool.run`.
+        else. `follow_up` is as for `WorkerPool.run`.
         """
         context = copy_context() if context is None else context
         call = object()
@@ -151,7 +191,7 @@ class Runner:
             return "a function that isn't a plugin's method" if method is None else str(method)
 
         self._in_flight.enter()
-        return pool.run(prepared, admitted=admitted, name=name, origin=context.get(origin, "")).addBoth(end)
+        return pool.run(prepared, follow_up=follow_up, name=name, origin=context.get(origin, "")).addBoth(end)
 
     def running(self, subject: Any = None) -> int:
         """Return the number of running handlers of `subject`, a plugin's instance.

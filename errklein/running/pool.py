@@ -1,20 +1,19 @@
-"""A pool of worker threads with a bounded queue, whose threads origins share.
+"""Pools of worker threads with bounded queues, whose threads origins share.
 
-Twisted's own pool has an unbounded queue, threads that keep a stopping process alive, and one wake-up of the reactor
-per result. This pool has its queue on the reactor, where jobs are counted, timed and rejected. Its threads are daemons,
-which `WorkerThreads` wakes once for several jobs.
+Twisted's own pool has an unbounded queue, threads that keep a stopping process alive, and one wake-up of the reactor per
+result. Here, a `WorkerPool` has its queue on the reactor, where jobs are counted, timed and rejected. A `FairQueue` decides whose
+job is next. `WorkerThreads` are daemons, which are woken once for several jobs.
 
 All threading goes through `start_thread` and the reactor's `callFromThread`, which tests replace.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
-from itertools import islice
-from math import inf
-from typing import Any, ClassVar, Protocol, TypeVar
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import Deferred
@@ -24,16 +23,15 @@ from twisted.python.failure import Failure
 
 from errklein.running import context
 from errklein.running._coroutines import loop_of
-from errklein.running._fair_queue import FairQueue
-from errklein.running._jobs import Job
-from errklein.running._pool_status import PoolStatus, ThreadUse
-from errklein.running._worker_threads import StartThread, WorkerThreads, start_daemon_thread
 
 T = TypeVar("T")
+StartThread = Callable[[Callable[[], None], str], None]
+
+PERIOD = 0.1
+"""The time between two checks of a pool in which jobs wait, in seconds."""
 
 GROW_AFTER = 0.2
 """The time that a job waits before the pool gets another thread for it, if others hold the threads, in seconds."""
-
 
 FULL_AFTER = 60.0
 """The time for which jobs wait without a break before it is reported, in seconds."""
@@ -65,6 +63,80 @@ class PoolReactor(Protocol):
         """Return the time on the reactor's clock, in seconds."""
 
 
+@dataclass(frozen=True)
+class ThreadUse:
+    """A job in a thread.
+
+    :param origin: The origin of the job.
+    :param name: The name of the job, such as "Builds.report".
+    :param seconds: The time for which it has been running.
+    :param replaced: Whether another thread takes its place, so that it keeps none from others.
+    """
+
+    origin: str
+    name: str
+    seconds: float
+    replaced: bool = False
+
+
+@dataclass(frozen=True)
+class PoolStatus:
+    """The state of a pool of threads at one time, for administrators and metrics.
+
+    :param name: The name of the pool, such as "commands".
+    :param size: The number of threads that all origins share.
+    :param threads: The number of threads that were started.
+    :param uses: The jobs in threads, those that have been running longest first.
+    :param waiting: The number of jobs that wait for a thread, by origin; see `running.context.origin`.
+    :param full: The time for which jobs have been waiting without a break, in seconds.
+    :param refusal: The reason why the last thread could not be started; "" if it could.
+    """
+
+    name: str
+    size: int
+    threads: int
+    uses: tuple[ThreadUse, ...]
+    waiting: Mapping[str, int]
+    full: float = 0.0
+    refusal: str = ""
+
+    @property
+    def running(self) -> Mapping[str, int]:
+        """The number of jobs in threads, by origin."""
+        return Counter(use.origin for use in self.uses)
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """A function to call in a thread, which `prepare` returns on the reactor, and its result."""
+
+    prepare: Callable[[], Callable[[], Any]]
+    since: float
+    """The time when the job began to wait; later, the time when it was passed to a thread."""
+    origin: str
+    follow_up: bool
+    name: Callable[[], str]
+    replaced: bool = False
+    """Whether it holds no slot, since another thread takes its place."""
+    deferred: Deferred[Any] = field(default_factory=Deferred)
+    function: Callable[[], Any] | None = None
+    result: Any = None
+
+    def run(self) -> None:
+        """Call the function and keep its result, or the Failure of its exception. Called in a thread."""
+        assert self.function is not None
+        try:
+            self.result = self.function()
+        except BaseException:
+            self.result = Failure()
+        self.function = None
+
+
+def start_daemon_thread(target: Callable[[], None], name: str) -> None:
+    """Run `target` in a thread that doesn't keep the process alive."""
+    threading.Thread(target=target, name=name, daemon=True).start()
+
+
 def _unnamed() -> str:
     return "an unnamed job"
 
@@ -73,16 +145,14 @@ def _unnamed() -> str:
 class WorkerPool:
     """Runs at most `size` jobs at once, in threads. At most `queue` jobs wait, each for at most `wait` seconds.
 
-    None for `queue` or `wait` means no limit. Threads are started on demand. `ahead` jobs are passed to the threads
-    before one is free: then short jobs follow each other without waiting for the reactor, but the function to call is chosen
-    earlier. If one of them hasn't begun after GROW_AFTER seconds, they are taken back, and none is passed ahead for a while.
+    None for `queue` or `wait` means no limit. Threads are started on demand.
 
-    With `spare`, origins share the threads: see `FairQueue`. When a job of an origin with less than its share has waited
-    for GROW_AFTER seconds, another thread starts for it; there are at most `size` of these. A job that waits for the reactor
-    in `ThreadWaits` is replaced: it doesn't count against `size`, so that another thread takes its place. With `overdue`, so is
-    a job that has been running for that many seconds while others wait, and its name is logged; those of one origin are at
-    most a quarter of `spare`. At most `spare` jobs are replaced at a time. Without `spare`, jobs run in the order in which
-    they come.
+    If the pool is `shared`, origins share the threads: see `FairQueue`. When a job of an origin with less than its share has
+    waited for GROW_AFTER seconds, another thread starts for it; there are at most `size` of these. Otherwise, jobs run in the
+    order in which they come.
+
+    A job that has been running for `overdue` seconds while others wait is replaced: its name is logged, and another thread takes
+    its place. At most `spare` jobs are replaced at a time, and at most a quarter of that of one origin.
     """
 
     log: ClassVar[Logger] = Logger()
@@ -93,9 +163,9 @@ class WorkerPool:
     _: KW_ONLY
     queue: int | None = None
     wait: float | None = None
-    ahead: int = 0
-    overdue: float | None = None
+    shared: bool = False
     spare: int = 0
+    overdue: float = 5.0
     start_thread: StartThread = start_daemon_thread
     report: Callable[[PoolStatus], object] = lambda status: None
     """Called once when jobs have been waiting for FULL_AFTER seconds, and when the system refuses to start a thread."""
@@ -103,33 +173,31 @@ class WorkerPool:
     def __post_init__(self) -> None:
         self._jobs: dict[Job, None] = {}
         """The jobs that were passed to threads, in this order."""
-        self._places: FairQueue[Job] = FairQueue(self.size, self.ahead)
-        self._replaced: Counter[str] = Counter()
-        """The number of replaced jobs of each origin."""
-        self._exhausted = False
-        self._full_since: float | None = None
-        self._full_check: IDelayedCall | None = None
-        self._refusal = ""
+        self._slots: FairQueue[Job] = FairQueue(self.size)
         self._threads = self._make_threads()
-        self._relief: IDelayedCall | None = None
-        self._expiry: IDelayedCall | None = None
+        self._check_timer: IDelayedCall | None = None
+        self._full_since: float | None = None
+        self._full_reported = False
+        self._exhausted = False
+        self._refusal = ""
         self._stopped = False
 
     @property
     def running(self) -> int:
         """The number of jobs in threads, including those whose callers no longer wait."""
+        # If the system refuses to start a thread, jobs wait for the existing ones.
         return min(len(self._jobs), self._threads.count)
 
     @property
     def waiting(self) -> int:
         """The number of jobs that wait for a thread."""
-        return len(self._jobs) - self.running + self._places.waiting
+        return len(self._jobs) - self.running + self._slots.waiting
 
     def status(self) -> PoolStatus:
         """Return the state of the pool."""
-        now, in_threads = self.reactor.seconds(), list(self._jobs)
-        uses = [ThreadUse(job.origin, job.name(), now - job.since, job.replaced) for job in in_threads[: self.running]]
-        waiting = Counter(job.origin for job in in_threads[self.running :]) + self._places.waiting_by_origin()
+        now, jobs = self.reactor.seconds(), list(self._jobs)
+        uses = [ThreadUse(job.origin, job.name(), now - job.since, job.replaced) for job in jobs[: self.running]]
+        waiting = Counter(job.origin for job in jobs[self.running :]) + self._slots.waiting_by_origin()
         full = 0.0 if self._full_since is None else now - self._full_since
         return PoolStatus(self.name, self.size, self._threads.count, tuple(uses), waiting, full, self._refusal)
 
@@ -137,7 +205,7 @@ class WorkerPool:
         self,
         prepare: Callable[[], Callable[[], T]],
         *,
-        admitted: bool = False,
+        follow_up: bool = False,
         name: Callable[[], str] = _unnamed,
         origin: str | None = None,
     ) -> Deferred[T]:
@@ -147,116 +215,34 @@ class WorkerPool:
         the exception of `prepare` or the function, with Overloaded, or with PoolStopped. It must not be cancelled,
         since threads can't be stopped.
 
-        An `admitted` job belongs to an earlier one, for instance as the next item of a response: it precedes waiting
-        jobs of its origin and is never rejected. `name` returns the job's name for the log. The default of `origin` is that
-        of the current context.
+        A `follow_up` belongs to an earlier job, for instance as the next item of a response: it precedes waiting jobs of its
+        origin and is never rejected. `name` returns the job's name for the log. The default of `origin` is that of the current
+        context.
         """
-        if not self.spare:
+        if not self.shared:
             origin = ""
         elif origin is None:
             origin = context.origin.get()
-        job = Job(self, prepare, self.reactor.seconds(), origin, admitted, name)
+        job = Job(prepare, self.reactor.seconds(), origin, follow_up, name)
         if self._stopped:
             job.deferred.errback(PoolStopped(f"the {self.name} pool has stopped"))
-        elif self._places.enter(origin):
+        elif self._slots.enter(origin):
             self._begin(job)
-        elif admitted or self.queue is None or self._places.waiting < self.queue or self._make_room(origin):
-            self._wait(job)
         else:
-            self._reject(job)
+            self._wait(job)
         return job.deferred
-
-    def waits_for_reactor(self, job: Job, waits: bool) -> None:
-        """Note that the job in a thread begins to wait for the reactor, or goes on."""
-        if waits and not job.replaced and self._can_replace():
-            self._replace(job)
-            self._begin_waiting()
-        elif not waits and job.replaced:
-            job.replaced = False
-            self._replaced.subtract([job.origin])
-            self._places.hold(job.origin)
 
     def stop(self) -> None:
         """Reject new jobs and fail those that wait. Running jobs continue, and their threads end after them."""
         if self._stopped:
             return
         self._stopped = True
-        for timer in (self._expiry, self._relief, self._full_check):
-            if timer is not None:
-                timer.cancel()
-        self._expiry = self._relief = self._full_check = None
-        for job in (*self._taken_back(), *self._places.clear()):
+        if self._check_timer is not None:
+            self._check_timer.cancel()
+            self._check_timer = None
+        for job in self._slots.clear():
             job.deferred.errback(PoolStopped(f"the {self.name} pool has stopped"))
         self._threads.stop()
-
-    def _wait(self, job: Job) -> None:
-        if self._full_since is None:
-            self._note_full(job)
-        is_first = self._places.add(job)
-        if is_first:
-            self._watch_threads()
-        if self.wait is not None and self._expiry is None:
-            self._watch_queue()
-
-    def _reject(self, job: Job) -> None:
-        if self._full_since is None:
-            self._note_full(job)
-        reason = f"{self.running} jobs run and {self.waiting} wait"
-        job.deferred.errback(Overloaded(self.name, reason, self.wait or 1.0))
-
-    def _note_full(self, job: Job) -> None:
-        self._full_since = job.since
-        if self._full_check is None:
-            self._full_check = self.reactor.callLater(FULL_AFTER, self._check_full)
-
-    def _check_full(self) -> None:
-        self._full_check = None
-        if self._full_since is None:
-            return
-        left = self._full_since + FULL_AFTER - self.reactor.seconds()
-        if left > 0:
-            self._full_check = self.reactor.callLater(left, self._check_full)
-        else:
-            self.report(self.status())
-
-    def _make_room(self, origin: str) -> bool:
-        job = self._places.make_room(origin)
-        if job is None:
-            return False
-        self._reject(job)
-        return True
-
-    def _begin(self, job: Job) -> None:
-        """Pass a job, which has a place, to the threads."""
-        try:
-            if job.function is None:
-                job.function = job.prepare()
-            if self._threads.count <= len(self._jobs):
-                self._start_thread()
-        except BaseException:
-            self._places.leave(job.origin)
-            job.deferred.errback(Failure())
-            return
-        self._jobs[job] = None
-        self._threads.put(job)
-        if self.ahead and self._relief is None and self._places.holding > self.size:
-            self._relief = self.reactor.callLater(GROW_AFTER, self._relieve)
-
-    def _start_thread(self) -> None:
-        """Start another thread, unless there are enough."""
-        count = self._threads.count
-        if count < self.size + self._places.grown + self._replaced.total():
-            try:
-                self._threads.start_one(f"errklein {self.name} {count + 1}")
-                self._refusal = ""
-            except RuntimeError as error:
-                # The system limits the number of threads. The job waits for another one, if there is any.
-                is_known, self._refusal = bool(self._refusal), str(error)
-                if not is_known:
-                    self.report(self.status())
-                if not count:
-                    raise
-                self.log.warn("The {pool} pool has no further thread: {error}", pool=self.name, error=str(error))
 
     def _make_threads(self) -> WorkerThreads:
         loop = loop_of(self.reactor)
@@ -267,11 +253,61 @@ class WorkerPool:
         # Twisted's callFromThread does the same with more calls.
         return WorkerThreads(self.start_thread, loop.call_soon, loop.call_soon_threadsafe, self._collect)
 
+    def _wait(self, job: Job) -> None:
+        """Let the job wait for a slot, unless the queue is full."""
+        if self._full_since is None:
+            self._full_since, self._full_reported = job.since, False
+        self._check_later()
+        if not job.follow_up and self.queue is not None and self._slots.waiting >= self.queue:
+            rejected = self._slots.make_room(job.origin) or job
+            reason = f"{self.running} jobs run and {self.waiting} wait"
+            rejected.deferred.errback(Overloaded(self.name, reason, self.wait or 1.0))
+            if rejected is job:
+                return
+        self._slots.add(job)
+
+    def _begin(self, job: Job) -> None:
+        """Pass a job, which has a slot, to the threads."""
+        try:
+            job.function = job.prepare()
+            if self._threads.count <= len(self._jobs):
+                self._start_thread()
+        except BaseException:
+            self._slots.leave(job.origin)
+            job.deferred.errback(Failure())
+            return
+        self._jobs[job] = None
+        self._threads.put(job)
+
+    def _begin_waiting(self) -> None:
+        while (job := self._slots.take()) is not None:
+            job.since = self.reactor.seconds()
+            self._begin(job)
+        if not self._slots.waiting:
+            self._full_since = None
+
+    def _start_thread(self) -> None:
+        count = self._threads.count
+        try:
+            self._threads.start_one(f"errklein {self.name} {count + 1}")
+            self._refusal = ""
+        except RuntimeError as error:
+            # The system limits the number of threads. The job waits for another one, if there is any.
+            is_known, self._refusal = bool(self._refusal), str(error)
+            if not is_known:
+                self.report(self.status())
+            if not count:
+                raise
+            self.log.warn("The {pool} pool has no further thread: {error}", pool=self.name, error=str(error))
+
     def _collect(self) -> None:
+        """Fire the Deferreds of jobs that have ended, and begin waiting ones."""
         ended = self._threads.results
         while ended:
             job: Job = ended.popleft()
-            self._forget(job)
+            del self._jobs[job]
+            if not job.replaced:
+                self._slots.leave(job.origin)
             self._exhausted = False
             if self._full_since is not None:
                 self._begin_waiting()
@@ -279,79 +315,55 @@ class WorkerPool:
             result, job.result = job.result, None
             # A Failure makes this an errback.
             job.deferred.callback(result)
-        self._watch_threads()
 
-    def _forget(self, job: Job) -> None:
-        del self._jobs[job]
-        if job.replaced:
-            self._replaced.subtract([job.origin])
-        else:
-            self._places.leave(job.origin)
-
-    def _watch_threads(self) -> None:
-        """Schedule `_relieve` for the time when waiting jobs should get further threads."""
-        if not (self.ahead or (self.spare and self._places.waiting)):
-            return
-        if self._relief is not None and self.overdue is None:
-            # No job has been waiting for longer than the one for which it was scheduled.
-            return
-        starving = self._places.starving_since()
-        due = min(inf if starving is None else starving, self._ahead_since()) + GROW_AFTER
-        if self.overdue is not None and not self._exhausted:
-            first = next((job.since for job in self._jobs if self._may_be_overdue(job)), inf)
-            due = min(due, first + self.overdue)
-        if due < (inf if self._relief is None else self._relief.getTime()):
-            if self._relief is not None:
-                self._relief.cancel()
-            self._relief = self.reactor.callLater(max(0.0, due - self.reactor.seconds()), self._relieve)
-
-    def _relieve(self) -> None:
-        """Start further threads for origins that have waited too long, and in place of those with overdue jobs."""
-        self._relief = None
+    def _check(self) -> None:
+        """Reject jobs that have waited too long, and start further threads for others. Called while jobs wait."""
+        self._check_timer = None
         now = self.reactor.seconds()
-        if self._ahead_since() <= now - GROW_AFTER:
-            handed = self._taken_back()
-            if handed and self._full_since is None:
-                self._note_full(handed[0])
-            self._places.hold_up(handed)
+        if self.wait is not None:
+            for job in self._slots.expired(now - self.wait):
+                reason = f"no thread became free in {self.wait:g} s"
+                job.deferred.errback(Overloaded(self.name, reason, self.wait))
+        while self._slots.grow(now - GROW_AFTER):
             self._begin_waiting()
-        while self._places.grow(now - GROW_AFTER):
+        if self.spare:
+            self._replace_overdue(now)
+        if self._full_since is None or self._stopped:
+            return
+        if not self._full_reported and now - self._full_since >= FULL_AFTER:
+            self._full_reported = True
+            self.report(self.status())
+        self._check_later()
+
+    def _check_later(self) -> None:
+        if self._check_timer is None:
+            self._check_timer = self.reactor.callLater(PERIOD, self._check)
+
+    def _replace_overdue(self, now: float) -> None:
+        """Start other threads in place of those with overdue jobs, as long as jobs wait."""
+        replaced = Counter(job.origin for job in self._jobs if job.replaced)
+        for job in [job for job in self._jobs if now - job.since >= self.overdue and not job.replaced]:
+            if not self._slots.waiting:
+                return
+            if replaced[job.origin] >= max(1, self.spare // 4):
+                continue
+            if replaced.total() >= self.spare:
+                self._log_exhausted()
+                return
+            job.replaced = True
+            replaced[job.origin] += 1
+            self._slots.leave(job.origin)
+            self.log.warn(
+                "{job} has been running for {seconds:.0f} s, and all threads of the {pool} pool are busy; another "
+                "thread takes its place",
+                job=job.name(),
+                seconds=now - job.since,
+                pool=self.name,
+            )
             self._begin_waiting()
-        if self.overdue is not None:
-            for job in [job for job in self._jobs if now - job.since >= self.overdue]:
-                if not self._may_be_overdue(job):
-                    continue
-                if not (self._places.waiting and self._can_replace()):
-                    break
-                self._replace(job)
-                self.log.warn(
-                    "{job} has been running for {seconds:.0f} s, and all threads of the {pool} pool are busy; another "
-                    "thread takes its place",
-                    job=job.name(),
-                    seconds=now - job.since,
-                    pool=self.name,
-                )
-                self._begin_waiting()
-        self._watch_threads()
 
-    def _ahead_since(self) -> float:
-        """Return the time when the first job was passed ahead that no thread has begun; `inf` if there is none."""
-        return next((job.since for job in islice(self._jobs, self.running, None)), inf) if self._places.ahead else inf
-
-    def _replace(self, job: Job) -> None:
-        job.replaced = True
-        # Origins whose jobs have all ended are dropped.
-        self._replaced = +self._replaced + Counter([job.origin])
-        self._places.leave(job.origin)
-
-    def _may_be_overdue(self, job: Job) -> bool:
-        """Return whether the job holds a thread, and its origin doesn't use its part of the spare ones."""
-        return not job.replaced and self._replaced[job.origin] < max(1, self.spare // 4)
-
-    def _can_replace(self) -> bool:
-        """Return whether another job may be replaced. If not, log it once."""
-        if self._replaced.total() < self.spare:
-            return True
+    def _log_exhausted(self) -> None:
+        """Log once that no further job may be replaced, until a job ends."""
         if not self._exhausted:
             self._exhausted = True
             self.log.error(
@@ -361,36 +373,261 @@ class WorkerPool:
                 spare=self.spare,
                 jobs=", ".join(job.name() for job in self._jobs),
             )
-        return False
 
-    def _taken_back(self) -> list[Job]:
-        """Take back and return the jobs that were passed to the threads before one was free."""
-        handed: list[Job] = self._threads.take_back()
-        # Each free thread is about to take one of them.
-        free = max(0, self._threads.count - (len(self._jobs) - len(handed)))
-        for job in handed[:free]:
-            self._threads.put(job)
-        for job in handed[free:]:
-            del self._jobs[job]
-        return handed[free:]
 
-    def _begin_waiting(self) -> None:
-        while (job := self._places.take()) is not None:
-            job.since = self.reactor.seconds()
-            self._begin(job)
-        if not self._places.waiting:
-            self._full_since = None
+class Waiting(Protocol):
+    """A job that waits for a slot."""
 
-    def _watch_queue(self) -> None:
-        oldest = self._places.oldest()
-        if self.wait is not None and oldest is not None:
-            due = oldest + self.wait
-            self._expiry = self.reactor.callLater(max(0.0, due - self.reactor.seconds()), self._expire)
+    origin: str
+    since: float
+    """The time when it began to wait."""
+    follow_up: bool
+    """Whether it precedes other jobs of its origin, and is never rejected."""
 
-    def _expire(self) -> None:
-        self._expiry = None
-        assert self.wait is not None
-        for job in self._places.expired(self.reactor.seconds() - self.wait):
-            reason = f"no thread became free in {self.wait:g} s"
-            job.deferred.errback(Overloaded(self.name, reason, self.wait))
-        self._watch_queue()
+
+J = TypeVar("J", bound=Waiting)
+
+
+class FairQueue(Generic[J]):
+    """The slots in which jobs run, and the jobs that wait for one.
+
+    An origin is a route, a person or a plugin. While others wait, it holds at most its share of the slots. Waiting origins take
+    turns, and the jobs of one origin keep their order. An origin that is alone may hold all slots.
+
+    :param size: The number of slots.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.share = max(1, size // 4)
+        self.grown = 0
+        """The number of additional slots, which only origins with less than their share may take."""
+        self.held: dict[str, int] = {}
+        """The number of slots that each origin holds."""
+        self.holding = 0
+        """The number of slots that are held."""
+        self.waiting = 0
+        """The number of waiting jobs."""
+        self._lines: dict[str, deque[J]] = {}
+        """The waiting jobs by origin, in the order of the origins' turns."""
+
+    def enter(self, origin: str) -> bool:
+        """Take a slot for a job that has just come, if it needn't wait. Return whether it has one."""
+        if self.holding < self.size:
+            enters = not self._lines
+        else:
+            # No other one below its share is waiting, as it would have the slot.
+            enters = self.holding < self.size + self.grown and self.held.get(origin, 0) < self.share
+        if enters:
+            self._hold(origin)
+        return enters
+
+    def leave(self, origin: str) -> None:
+        """Give a slot back. The additional slots exist until a slot of the others is free."""
+        left = self.held[origin] - 1
+        if left:
+            self.held[origin] = left
+        else:
+            del self.held[origin]
+        self.holding -= 1
+        if self.holding < self.size:
+            self.grown = 0
+
+    def add(self, job: J) -> None:
+        """Let the job wait."""
+        line = self._lines.setdefault(job.origin, deque())
+        if job.follow_up:
+            line.insert(sum(other.follow_up for other in line), job)
+        else:
+            line.append(job)
+        self.waiting += 1
+
+    def take(self) -> J | None:
+        """Return the next job that may have a slot, and take the slot. Return None if all must wait."""
+        origin = self._next_origin() if self._lines else None
+        if origin is None:
+            return None
+        # The other origins are next.
+        line = self._lines.pop(origin)
+        job = line.popleft()
+        if line:
+            self._lines[origin] = line
+        self.waiting -= 1
+        self._hold(origin)
+        return job
+
+    def grow(self, latest: float) -> bool:
+        """Add a slot for an origin that holds less than its share and has been waiting since `latest`, or longer.
+
+        Return whether there is such an origin. There are never more additional slots than slots.
+        """
+        if self.grown >= self.size or all(self._lines[origin][0].since > latest for origin in self._below_share()):
+            return False
+        self.grown += 1
+        return True
+
+    def expired(self, latest: float) -> list[J]:
+        """Remove and return the jobs that have been waiting since `latest`, or longer, and aren't follow-ups."""
+        waiting = [job for line in self._lines.values() for job in line]
+        expired = [job for job in waiting if job.since <= latest and not job.follow_up]
+        for job in expired:
+            self._remove(job)
+        return expired
+
+    def make_room(self, origin: str) -> J | None:
+        """Remove and return the newest job of the origin with most waiting jobs, unless `origin` had as many afterwards."""
+        waiting = {other: len(line) for other, line in self._lines.items() if not line[-1].follow_up}
+        most = max(waiting, key=waiting.__getitem__, default=origin)
+        if waiting.get(most, 0) < waiting.get(origin, 0) + 2:
+            return None
+        job = self._lines[most][-1]
+        self._remove(job)
+        return job
+
+    def clear(self) -> list[J]:
+        """Remove and return all waiting jobs."""
+        jobs = [job for line in self._lines.values() for job in line]
+        self._lines.clear()
+        self.waiting = 0
+        return jobs
+
+    def waiting_by_origin(self) -> Counter[str]:
+        """Return the number of waiting jobs of each origin."""
+        return Counter({origin: len(line) for origin, line in self._lines.items()})
+
+    def _hold(self, origin: str) -> None:
+        self.held[origin] = self.held.get(origin, 0) + 1
+        self.holding += 1
+
+    def _next_origin(self) -> str | None:
+        if self.holding >= self.size + self.grown:
+            return None
+        # Few origins hold their share, so the first ones decide.
+        below = next(self._below_share(), None)
+        if below is not None or self.holding >= self.size:
+            return below
+        return min(self._lines, key=self.held.__getitem__)
+
+    def _below_share(self) -> Iterator[str]:
+        return (origin for origin in self._lines if self.held.get(origin, 0) < self.share)
+
+    def _remove(self, job: J) -> None:
+        line = self._lines[job.origin]
+        line.remove(job)
+        if not line:
+            del self._lines[job.origin]
+        self.waiting -= 1
+
+
+class WorkerThreads:
+    """Threads that are started one by one and run jobs in batches until `stop` is called.
+
+    The interpreter runs one thread at a time, so waking a thread for each short job costs more than the job. Jobs that the
+    reactor passes to the threads in one turn therefore wake one thread, which runs them one after the other. Before each job
+    that could delay others, it wakes a second thread. That one begins when the first waits for something, and then takes the
+    remaining jobs and delivers the results; if the first doesn't wait, it finds nothing to do. A job that blocks delays no
+    other job, and short jobs need about one change of threads for each turn of the reactor.
+
+    :param soon: Calls a function on the reactor at the end of this turn; used on the reactor.
+    :param wake: Calls a function on the reactor; used in any thread.
+    :param ended: Called on the reactor when jobs have ended, which are in `results`.
+    """
+
+    def __init__(
+        self,
+        start_thread: StartThread,
+        soon: Callable[[Callable[[], None]], object],
+        wake: Callable[[Callable[[], None]], object],
+        ended: Callable[[], None],
+    ) -> None:
+        self._start_thread = start_thread
+        self._soon = soon
+        self._wake = wake
+        self._ended = ended
+        self.count = 0
+        """The number of threads that were started."""
+        self.results: deque[Job] = deque()
+        self._jobs: deque[Job | None] = deque()
+        # The locks on which idle threads wait; the last one is the thread that has worked most recently.
+        self._idle: list[threading.Lock] = []
+        # Whether a thread that was woken hasn't looked for a job yet.
+        self._searching = False
+        self._passing = False
+        self._delivering = False
+
+    def start_one(self, name: str) -> None:
+        """Start another thread."""
+        self._start_thread(self._work, name)
+        self.count += 1
+
+    def put(self, job: Job) -> None:
+        """Pass a job to the threads."""
+        self._jobs.append(job)
+        if not self._passing:
+            self._passing = True
+            self._soon(self._pass_jobs)
+
+    def stop(self) -> None:
+        """End all threads after the jobs that were passed to them."""
+        self._jobs.extend([None] * self.count)
+        while self._wake_one():
+            self._searching = False
+
+    def _pass_jobs(self) -> None:
+        self._passing = False
+        if not self._searching:
+            self._wake_one()
+
+    def _wake_one(self) -> bool:
+        try:
+            lock = self._idle.pop()
+        except IndexError:
+            return False
+        self._searching = True
+        lock.release()
+        return True
+
+    def _work(self) -> None:
+        jobs, results = self._jobs, self.results
+        waiting = threading.Lock()
+        waiting.acquire()
+        while True:
+            try:
+                job = jobs.popleft()
+            except IndexError:
+                self._wait(waiting)
+                continue
+            if job is None:
+                self._deliver()
+                return
+            if (jobs or results) and not self._searching and not self._wake_one():
+                self._deliver()
+            job.run()
+            results.append(job)
+            job = None
+
+    def _wait(self, waiting: threading.Lock) -> None:
+        """Deliver the results, and wait until there are jobs."""
+        self._deliver()
+        self._idle.append(waiting)
+        if self._jobs:
+            # A job that was added before the lock was may have woken no thread.
+            try:
+                self._idle.remove(waiting)
+                return
+            except ValueError:
+                pass
+        waiting.acquire()
+        self._searching = False
+        self._deliver()
+
+    def _deliver(self) -> None:
+        # Only a thread that finds the flag cleared wakes the reactor. A result appended after the reactor has cleared
+        # the flag is collected by the call that this thread requests.
+        if self.results and not self._delivering:
+            self._delivering = True
+            self._wake(self._collect)
+
+    def _collect(self) -> None:
+        self._delivering = False
+        self._ended()

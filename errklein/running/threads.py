@@ -15,8 +15,6 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 from twisted.python.threadable import isInIOThread
 
-from errklein.running._jobs import Job, running_job
-
 _THREADS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 """The threads of reactors. Twisted itself knows only one reactor's thread per process."""
 
@@ -112,7 +110,7 @@ class ThreadWaits:
                 raise Stopping("the bot is stopping")
             self._waiting.add(wait)
         try:
-            self._reactor.callFromThread(copy_context().run, _begin, wait, running_job(), work, args)
+            self._reactor.callFromThread(copy_context().run, _begin, wait, work, args)
             return unwrapped(wait.result())
         finally:
             with self._lock:
@@ -145,13 +143,8 @@ def _now(waited: Deferred[Any]) -> Any:
     return unwrapped(results[0])
 
 
-def _begin(wait: Future[Any], job: Job | None, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+def _begin(wait: Future[Any], work: Callable[..., Any], args: tuple[Any, ...]) -> None:
     maybeDeferred(work, *args).addBoth(partial(_end, wait))
-    if job is not None and not wait.done():
-        # Meanwhile, another thread takes its place.
-        pool = job.pool
-        pool.waits_for_reactor(job, True)
-        wait.add_done_callback(lambda _: pool.waits_for_reactor(job, False))
 
 
 def _end(wait: Future[Any], result: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from errklein.running._keyed_queues import KeyedQueues
+from errklein.running._queues import KeyedQueues
 from errklein.running._runner import PooledRunner
 from errklein.running.threads import ThreadWaits
 

@@ -72,7 +72,7 @@ class BodyBudget:
     def discard(self, file: BodyFile) -> None:
         """Close a file, in a thread if it is on disk: deleting 24 MB takes ten milliseconds."""
         if file.on_disk:
-            closed = self._small_pool.run(lambda: file.close, admitted=True).addErrback(lambda _: file.close())
+            closed = self._small_pool.run(lambda: file.close, follow_up=True).addErrback(lambda _: file.close())
             closed.addCallback(lambda _: self.connections.file_closed())
         else:
             file.close()

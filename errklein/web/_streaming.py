@@ -107,7 +107,7 @@ class ResponseStream:
 
                 return self.services.runner.call(following)
             return self.services.runner.call_in(
-                self.services.pool, lambda: lambda: self._pulled_item(next(items, _END)), admitted=True
+                self.services.pool, lambda: lambda: self._pulled_item(next(items, _END)), follow_up=True
             )
 
     def _pulled_item(self, item: Any) -> Any:
@@ -190,7 +190,7 @@ class ResponseStream:
             if isinstance(items, AsyncIterator):
                 closed = self.services.runner.call(closing)
             else:
-                closed = self.services.runner.call_in(self.services.pool, lambda: close or items.close, admitted=True)
+                closed = self.services.runner.call_in(self.services.pool, lambda: close or items.close, follow_up=True)
         closed.addErrback(lambda _: None)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running._fair_queue import FairQueue
+from errklein.running.pool import FairQueue
 
 ORIGINS = st.sampled_from("abcde")
 
@@ -20,38 +20,38 @@ class One:
 
     origin: str
     since: float = 0.0
-    admitted: bool = False
+    follow_up: bool = False
 
 
 class Pool:
     """A pool without threads, which notes the jobs in the order in which they begin."""
 
     def __init__(self, size: int) -> None:
-        self.places: FairQueue[One] = FairQueue(size)
+        self.slots: FairQueue[One] = FairQueue(size)
         self.begun: list[One] = []
         self.running: list[One] = []
 
     def come(self, job: One) -> None:
         """Begin the job, or let it wait."""
-        if self.places.enter(job.origin):
+        if self.slots.enter(job.origin):
             self.begin(job)
         else:
-            self.places.add(job)
+            self.slots.add(job)
 
     def end(self, index: int) -> None:
         """End one of the running jobs, and begin waiting ones."""
-        self.places.leave(self.running.pop(index % len(self.running)).origin)
+        self.slots.leave(self.running.pop(index % len(self.running)).origin)
         self.begin_waiting()
 
     def begin_waiting(self) -> None:
         """Begin the jobs that may begin. Check that no origin takes more than its share while another one waits."""
         while True:
-            waiting, held = self.places.waiting_by_origin(), Counter(self.places.held)
-            job = self.places.take()
+            waiting, held = self.slots.waiting_by_origin(), Counter(self.slots.held)
+            job = self.slots.take()
             if job is None:
                 return
-            if held[job.origin] >= self.places.share:
-                assert all(held[other] >= self.places.share for other in waiting), (waiting, held, job)
+            if held[job.origin] >= self.slots.share:
+                assert all(held[other] >= self.slots.share for other in waiting), (waiting, held, job)
             self.begin(job)
 
     def begin(self, job: One) -> None:
@@ -61,142 +61,114 @@ class Pool:
 
 
 class FairQueueTests(SynchronousTestCase):
-    """Places for jobs of several origins."""
+    """Slots for jobs of several origins."""
 
-    def taken(self, places: FairQueue[One]) -> str:
+    def taken(self, slots: FairQueue[One]) -> str:
         """Return the origins of all jobs that may begin, in order."""
-        return "".join(job.origin for job in iter(places.take, None))
+        return "".join(job.origin for job in iter(slots.take, None))
 
     def test_turns(self) -> None:
         """Waiting origins take turns, whatever the order in which their jobs came."""
-        places: FairQueue[One] = FairQueue(6)
+        slots: FairQueue[One] = FairQueue(6)
         for origin in "aaabbc":
-            places.add(One(origin))
-        places.share = 9
-        self.assertEqual(self.taken(places), "abcaba")
+            slots.add(One(origin))
+        slots.share = 9
+        self.assertEqual(self.taken(slots), "abcaba")
 
     def test_share(self) -> None:
-        """While another origin waits, none gets more than a quarter of the places. Alone it gets all."""
-        places: FairQueue[One] = FairQueue(8)
+        """While another origin waits, none gets more than a quarter of the slots. Alone it gets all."""
+        slots: FairQueue[One] = FairQueue(8)
         for origin in "aaaaaaaaaabbb":
-            places.add(One(origin))
-        self.assertEqual(self.taken(places), "abab" + "abaa")
-        self.assertEqual(places.waiting, 5)
+            slots.add(One(origin))
+        self.assertEqual(self.taken(slots), "abab" + "abaa")
+        self.assertEqual(slots.waiting, 5)
 
     def test_least_holder(self) -> None:
         """If all waiting origins hold their share, the one that holds least is next."""
-        places: FairQueue[One] = FairQueue(8)
+        slots: FairQueue[One] = FairQueue(8)
         for origin in "aaabb":
-            places.hold(origin)
+            slots.enter(origin)
         for origin in "aabb":
-            places.add(One(origin))
-        self.assertEqual(self.taken(places), "bab")
+            slots.add(One(origin))
+        self.assertEqual(self.taken(slots), "bab")
 
     def test_growth(self) -> None:
-        """An origin below its share gets an additional place when it has waited; one at its share never does."""
-        places: FairQueue[One] = FairQueue(4)
+        """An origin below its share gets an additional slot when it has waited; one at its share never does."""
+        slots: FairQueue[One] = FairQueue(4)
         for _ in range(4):
-            self.assertTrue(places.enter("a"))
-        self.assertFalse(places.enter("a"))
-        places.add(One("a", since=1.0))
-        self.assertIsNone(places.starving_since())
-        places.add(One("b", since=5.0))
-        self.assertEqual(places.starving_since(), 5.0)
-        self.assertFalse(places.grow(4.9))
-        self.assertTrue(places.grow(5.0))
-        self.assertEqual(self.taken(places), "b")
-        places.leave("b")
-        # The place remains while the others are held, but not for those that hold them.
-        self.assertFalse(places.enter("a"))
-        self.assertTrue(places.enter("b"))
+            self.assertTrue(slots.enter("a"))
+        self.assertFalse(slots.enter("a"))
+        slots.add(One("a", since=1.0))
+        slots.add(One("b", since=5.0))
+        self.assertFalse(slots.grow(4.9))
+        self.assertTrue(slots.grow(5.0))
+        self.assertEqual(self.taken(slots), "b")
+        slots.leave("b")
+        # The slot remains while the others are held, but not for those that hold them.
+        self.assertFalse(slots.enter("a"))
+        self.assertTrue(slots.enter("b"))
 
     def test_growth_of_a_large_pool(self) -> None:
-        """An origin that holds less than a quarter of the places gets an additional one, which another may take later."""
-        places: FairQueue[One] = FairQueue(9)
+        """An origin that holds less than a quarter of the slots gets an additional one, which another may take later."""
+        slots: FairQueue[One] = FairQueue(9)
         for origin in "aaaaaaaab":
-            places.hold(origin)
-        places.add(One("b", since=5.0))
-        self.assertTrue(places.grow(5.0))
-        self.assertEqual(self.taken(places), "b")
-        places.leave("a")
-        self.assertEqual([places.enter(origin) for origin in "bcd"], [False, True, False])
+            slots.enter(origin)
+        slots.add(One("b", since=5.0))
+        self.assertTrue(slots.grow(5.0))
+        self.assertEqual(self.taken(slots), "b")
+        slots.leave("a")
+        self.assertEqual([slots.enter(origin) for origin in "bcd"], [False, True, False])
 
     def test_growth_ends(self) -> None:
-        """There are at most twice as many places, and only the usual ones when one of these is free."""
-        places: FairQueue[One] = FairQueue(2)
-        places.hold("a")
-        places.hold("a")
+        """There are at most twice as many slots, and only the usual ones when one of these is free."""
+        slots: FairQueue[One] = FairQueue(2)
+        slots.enter("a")
+        slots.enter("a")
         for origin in "bcd":
-            places.add(One(origin))
-        while places.grow(0.0):
+            slots.add(One(origin))
+        while slots.grow(0.0):
             pass
-        self.assertEqual((self.taken(places), places.grown), ("bc", 2))
+        self.assertEqual((self.taken(slots), slots.grown), ("bc", 2))
         for origin in "bca":
-            places.leave(origin)
-        self.assertEqual(places.grown, 0)
-
-    def test_ahead(self) -> None:
-        """Jobs may be passed ahead until long ones hold them up. Then they wait for places that are free."""
-        places: FairQueue[One] = FairQueue(2, most_ahead=3)
-        self.assertEqual([places.enter(origin) for origin in "aaaabc"], [True] * 5 + [False])
-        places.add(One("c"))
-        self.assertEqual((self.taken(places), places.starving_since()), ("", None))
-        places.hold_up([One("a", 1.0), One("a", 2.0), One("b", 3.0)])
-        self.assertEqual((self.taken(places), places.starving_since()), ("", 0.0))
-        places.leave("a")
-        self.assertEqual(self.taken(places), "c")
-        for origin, following in zip("aca", "aba", strict=True):
-            places.leave(origin)
-            self.assertEqual((self.taken(places), places.ahead), (following, 0))
-        places.leave("b")
-        self.assertEqual(places.ahead, 3)
-
-    def test_held_up_jobs(self) -> None:
-        """Jobs that were held up precede those of their origin that have come later."""
-        places: FairQueue[One] = FairQueue(1, most_ahead=1)
-        self.assertTrue(places.enter("a") and places.enter("a"))
-        places.add(One("a", 2.0))
-        places.hold_up([One("a", 1.0)])
-        places.leave("a")
-        self.assertEqual(places.take(), One("a", 1.0, admitted=True))
+            slots.leave(origin)
+        self.assertEqual(slots.grown, 0)
 
     def test_no_overtaking(self) -> None:
-        """A job doesn't enter before those that wait, even while a place is free."""
-        places: FairQueue[One] = FairQueue(2)
-        places.add(One("a"))
-        self.assertFalse(places.enter("b"))
+        """A job doesn't enter before those that wait, even while a slot is free."""
+        slots: FairQueue[One] = FairQueue(2)
+        slots.add(One("a"))
+        self.assertFalse(slots.enter("b"))
 
-    def test_admitted_jobs(self) -> None:
-        """An admitted job precedes those of its origin, doesn't precede other origins, and doesn't expire."""
-        places: FairQueue[One] = FairQueue(2)
-        for job in (One("a", 1.0), One("b", 1.0), One("a", 2.0, admitted=True)):
-            places.add(job)
-        self.assertEqual(places.oldest(), 1.0)
-        self.assertEqual(places.expired(1.0), [One("a", 1.0), One("b", 1.0)])
-        self.assertEqual((places.waiting, places.oldest()), (1, None))
-        places.add(One("a", 3.0))
-        self.assertEqual(places.take(), One("a", 2.0, admitted=True))
-        self.assertEqual(places.take(), One("a", 3.0))
+    def test_follow_ups(self) -> None:
+        """A follow-up job precedes those of its origin, doesn't precede other origins, and doesn't expire."""
+        slots: FairQueue[One] = FairQueue(2)
+        for job in (One("a", 1.0), One("b", 1.0), One("a", 2.0, follow_up=True)):
+            slots.add(job)
+        self.assertEqual(slots.expired(1.0), [One("a", 1.0), One("b", 1.0)])
+        self.assertEqual((slots.waiting, slots.expired(9.0)), (1, []))
+        slots.add(One("a", 3.0))
+        self.assertEqual(slots.take(), One("a", 2.0, follow_up=True))
+        self.assertEqual(slots.take(), One("a", 3.0))
 
     def test_room(self) -> None:
         """Room is made by the newest job of the origin with most waiting jobs, and not by one with as many."""
-        places: FairQueue[One] = FairQueue(1)
+        slots: FairQueue[One] = FairQueue(1)
         for number in range(3):
-            places.add(One("a", float(number)))
-        self.assertIsNone(places.make_room("a"))
-        self.assertEqual(places.make_room("b"), One("a", 2.0))
-        places.add(One("b", 3.0))
-        self.assertIsNone(places.make_room("b"))
-        self.assertEqual(places.make_room("c"), One("a", 1.0))
+            slots.add(One("a", float(number)))
+        self.assertIsNone(slots.make_room("a"))
+        self.assertEqual(slots.make_room("b"), One("a", 2.0))
+        slots.add(One("b", 3.0))
+        self.assertIsNone(slots.make_room("b"))
+        self.assertEqual(slots.make_room("c"), One("a", 1.0))
 
     def test_cleared(self) -> None:
         """All waiting jobs can be removed."""
-        places: FairQueue[One] = FairQueue(1)
-        jobs = [One("a"), One("b"), One("a", admitted=True)]
+        slots: FairQueue[One] = FairQueue(1)
+        jobs = [One("a"), One("b"), One("a", follow_up=True)]
         for job in jobs:
-            places.add(job)
-        self.assertCountEqual(places.clear(), jobs)
-        self.assertEqual((places.waiting, places.take()), (0, None))
+            slots.add(job)
+        self.assertCountEqual(slots.clear(), jobs)
+        self.assertEqual((slots.waiting, slots.take()), (0, None))
 
 
 class FairQueuePropertyTests(SynchronousTestCase):
@@ -204,7 +176,7 @@ class FairQueuePropertyTests(SynchronousTestCase):
 
     @given(st.integers(1, 20), st.lists(st.one_of(ORIGINS, st.integers(0, 50)), max_size=120))
     def test_rules(self, size: int, events: list[str | int]) -> None:
-        """The share holds, no place is free while a job waits, the order of an origin is kept, and every job begins."""
+        """The share holds, no slot is free while a job waits, the order of an origin is kept, and every job begins."""
         pool, came = Pool(size), 0
         given: defaultdict[str, list[float]] = defaultdict(list)
         for event in events:
@@ -214,11 +186,11 @@ class FairQueuePropertyTests(SynchronousTestCase):
                 pool.come(One(event, float(came)))
             elif pool.running:
                 pool.end(event)
-            self.assertLessEqual(pool.places.holding, size)
-            self.assertTrue(pool.places.holding == size or not pool.places.waiting)
+            self.assertLessEqual(pool.slots.holding, size)
+            self.assertTrue(pool.slots.holding == size or not pool.slots.waiting)
         while pool.running:
             pool.end(0)
-        self.assertEqual((len(pool.begun), pool.places.waiting, pool.places.held), (came, 0, {}))
+        self.assertEqual((len(pool.begun), pool.slots.waiting, pool.slots.held), (came, 0, {}))
         for origin, numbers in given.items():
             self.assertEqual([job.since for job in pool.begun if job.origin == origin], numbers)
 
@@ -231,7 +203,7 @@ class FairQueuePropertyTests(SynchronousTestCase):
         for origin in waiting:
             pool.come(One(origin))
         left = Counter(waiting)
-        while pool.places.waiting:
+        while pool.slots.waiting:
             before = len(pool.begun)
             # The job of another origin that has just begun is the only one that ends, so that all stay below their share.
             pool.end(len(pool.running) - 1)
@@ -242,17 +214,17 @@ class FairQueuePropertyTests(SynchronousTestCase):
 
     @given(st.integers(1, 20), st.lists(ORIGINS, max_size=80))
     def test_growth(self, size: int, waiting: list[str]) -> None:
-        """However many origins wait, there are at most twice as many places, of which a waiting one gets its share."""
+        """However many origins wait, there are at most twice as many slots, of which a waiting one gets its share."""
         pool = Pool(size)
         for _ in range(size):
             pool.come(One("z"))
         for origin in waiting:
             pool.come(One(origin))
-        while pool.places.grow(0.0):
+        while pool.slots.grow(0.0):
             pool.begin_waiting()
-        self.assertLessEqual(pool.places.holding, 2 * size)
-        for origin, number in pool.places.held.items():
+        self.assertLessEqual(pool.slots.holding, 2 * size)
+        for origin, number in pool.slots.held.items():
             if origin != "z":
-                self.assertLessEqual(number, pool.places.share)
+                self.assertLessEqual(number, pool.slots.share)
         if len(set(waiting)) <= size:
-            self.assertTrue(set(waiting) <= set(pool.places.held))
+            self.assertTrue(set(waiting) <= set(pool.slots.held))

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running._in_flight import InFlightCounter
+from errklein.running import InFlightCounter
 
 
 class InFlightCounterTests(SynchronousTestCase):

@@ -14,19 +14,18 @@ from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running import Overloaded, PoolStatus, PoolStopped, ThreadUse, ThreadWaits, WorkerPool, context
+from errklein.running import Overloaded, PoolStatus, PoolStopped, ThreadUse, WorkerPool, context
 from errklein.running.context import assigned
-from errklein.running.threads import Stopping
 from tests.clocks import ThreadClock
 
 
 class WorkerPoolTests(SynchronousTestCase):
     """Jobs run in real threads, with a clock for the time."""
 
-    def pool(self, size: int = 2, queue: int | None = None, wait: float | None = None, ahead: int = 0) -> WorkerPool:
+    def pool(self, size: int = 2, queue: int | None = None, wait: float | None = None) -> WorkerPool:
         """Return a pool that is stopped at the end of the test."""
         self.clock = ThreadClock()
-        pool = WorkerPool(self.clock, "test", size, queue=queue, wait=wait, ahead=ahead)
+        pool = WorkerPool(self.clock, "test", size, queue=queue, wait=wait)
         self.addCleanup(pool.stop)
         return pool
 
@@ -117,26 +116,26 @@ class WorkerPoolTests(SynchronousTestCase):
         self.clock.advance(6)
         self.failureResultOf(second, Overloaded)
 
-    def test_admitted_jobs_go_first(self) -> None:
+    def test_follow_ups_go_first(self) -> None:
         """A job that belongs to an earlier one is never rejected, and precedes waiting jobs."""
         pool = self.pool(size=1, queue=1, wait=10)
         event = self.blocked(pool, 1)
         order: list[str] = []
         other = pool.run(lambda: lambda: order.append("other"))
         self.clock.advance(9)
-        admitted = pool.run(lambda: lambda: order.append("admitted"), admitted=True)
+        following = pool.run(lambda: lambda: order.append("follow-up"), follow_up=True)
         self.assertEqual(pool.waiting, 2)
         self.failureResultOf(pool.run(lambda: str), Overloaded)
         event.set()
-        while not (other.called and admitted.called):
+        while not (other.called and following.called):
             self.clock.turn()
-        self.assertEqual(order, ["admitted", "other"])
-        self.successResultOf(admitted)
+        self.assertEqual(order, ["follow-up", "other"])
+        self.successResultOf(following)
 
     def lending(self, size: int = 2, spare: int = 3) -> WorkerPool:
         """Return a pool that replaces threads whose jobs have been running for 5 s."""
         self.clock = ThreadClock()
-        pool = WorkerPool(self.clock, "test", size, overdue=5, spare=spare)
+        pool = WorkerPool(self.clock, "test", size, shared=True, spare=spare)
         self.addCleanup(pool.stop)
         self.watch_log()
         return pool
@@ -180,7 +179,7 @@ class WorkerPoolTests(SynchronousTestCase):
         self.clock.advance(100)
         self.assertEqual(self.lines, [])
         result = pool.run(lambda: lambda: "done")
-        self.clock.advance(0)
+        self.clock.advance(0.1)
         self.clock.turn()
         self.assertEqual(self.successResultOf(result), "done")
 
@@ -256,7 +255,7 @@ class WorkerPoolTests(SynchronousTestCase):
 
     def test_a_pool_is_stopped_twice(self) -> None:
         """The second call has no effect, although results of the threads haven't arrived yet."""
-        pool = self.pool(size=1, ahead=2)
+        pool = self.pool(size=3)
         done = [pool.run(lambda: lambda: "done") for _ in range(2)]
         begun = threading.Event()
         gate = threading.Event()
@@ -299,45 +298,10 @@ class WorkerPoolTests(SynchronousTestCase):
         self.assertEqual(sorted(places), [0, 1, 2, 3])
         self.assertEqual(sorted(names), [f"errklein test {number}" for number in (1, 2, 3, 4)])
 
-    def test_jobs_handed_out_ahead(self) -> None:
-        """Jobs passed to busy threads follow in order, before the queue, and count as waiting."""
-        pool = self.pool(size=1, ahead=2)
-        event = self.blocked(pool, 1)
-        done: list[int] = []
-        for number in range(4):
-            pool.run(lambda number=number: lambda: done.append(number))
-        self.assertEqual((pool.running, pool.waiting), (1, 4))
-        event.set()
-        while pool.running:
-            self.clock.turn()
-        self.assertEqual(done, [0, 1, 2, 3])
-
-    def test_jobs_handed_out_ahead_are_taken_back(self) -> None:
-        """A stopped pool runs no job that its threads haven't begun."""
-        pool = self.pool(size=1, ahead=2)
-        begun = threading.Event()
-        event = threading.Event()
-        self.addCleanup(event.set)
-
-        def block() -> None:
-            begun.set()
-            event.wait(10)
-
-        first = pool.run(lambda: block)
-        begun.wait(10)
-        others = [pool.run(lambda: self.fail) for _ in range(3)]
-        pool.stop()
-        for other in others:
-            self.failureResultOf(other, PoolStopped)
-        event.set()
-        self.clock.turn()
-        self.successResultOf(first)
-        self.assertEqual((pool.running, pool.waiting), (0, 0))
-
     def sharing(self, size: int = 2, **options: Any) -> WorkerPool:
         """Return a pool that origins share."""
         self.clock = ThreadClock()
-        pool = WorkerPool(self.clock, "test", size, spare=2, **options)
+        pool = WorkerPool(self.clock, "test", size, shared=True, **options)
         self.addCleanup(pool.stop)
         return pool
 
@@ -355,9 +319,9 @@ class WorkerPoolTests(SynchronousTestCase):
         pool = self.sharing()
         event = self.held_by(pool, "hog", 3)
         first = self.run_for(pool, "other")
-        self.clock.advance(0.19)
+        self.clock.advance(0.1)
         self.assertEqual((pool.running, pool.waiting), (2, 2))
-        self.clock.advance(0.01)
+        self.clock.advance(0.1)
         self.clock.turn()
         self.assertEqual(self.successResultOf(first), "done")
         second = self.run_for(pool, "other")
@@ -379,27 +343,6 @@ class WorkerPoolTests(SynchronousTestCase):
             self.clock.advance(1)
         self.assertEqual(pool.status().running, {"hog": 2, "a": 1, "b": 1})
         self.assertEqual(pool.status().waiting, {"hog": 1, "a": 1, "b": 1, "c": 2})
-
-    def test_jobs_ahead_of_another_origin(self) -> None:
-        """Jobs that were passed to the threads ahead are taken back for another origin, and run later, in order."""
-        pool = self.sharing(size=1, ahead=10)
-        event = self.held_by(pool, "hog", 1)
-        order: list[int] = []
-        prepared: list[int] = []
-        later = [
-            pool.run(lambda n=n: prepared.append(n) or (lambda: order.append(n)), origin="hog")  # type: ignore[misc]
-            for n in range(3)
-        ]
-        other = self.run_for(pool, "other")
-        self.clock.advance(0.2)
-        self.clock.turn()
-        self.assertEqual(self.successResultOf(other), "done")
-        self.clock.advance(10)
-        self.assertEqual((order, pool.running, pool.waiting), ([], 1, 3))
-        event.set()
-        while not later[-1].called:
-            self.clock.turn()
-        self.assertEqual((order, prepared), ([0, 1, 2], [0, 1, 2]))
 
     def test_room_in_a_full_queue(self) -> None:
         """If the queue is full, the newest job of the origin with most waiting jobs is refused."""
@@ -427,85 +370,6 @@ class WorkerPoolTests(SynchronousTestCase):
         while not done[-1].called:
             self.clock.turn()
         self.assertEqual("".join(order), "aabab")
-
-    def ask(self, pool: WorkerPool, waits: ThreadWaits, origin: str) -> Deferred[Deferred[str]]:
-        """Run a job that waits for the reactor; return a Deferred of what it waits for."""
-        asked: Deferred[Deferred[str]] = Deferred()
-
-        def question() -> Deferred[str]:
-            asked.callback(reply := Deferred[str]())
-            return reply
-
-        self.run_for(pool, origin, lambda: waits.result_of(question)).addErrback(
-            lambda failure: failure.trap(PoolStopped, Stopping)
-        )
-        return asked
-
-    def test_jobs_that_wait_for_the_reactor(self) -> None:
-        """A job that waits for a reply of the reactor is replaced until it goes on, and only so many at a time."""
-        pool = self.sharing(size=1)
-        waits = ThreadWaits(self.clock)
-        self.addCleanup(waits.stop)
-        self.watch_log()
-        replies = []
-        for _ in range(3):
-            asked = self.ask(pool, waits, "person")
-            self.clock.turn()
-            replies.append(self.successResultOf(asked))
-        self.assertEqual(len(self.lines), 1)
-        self.assertIn("exhausted", self.lines[0])
-        waiting = self.run_for(pool, "person")
-        self.assertEqual((pool.running, pool.waiting), (3, 1))
-        replies[0].callback("yes")
-        self.clock.turn()
-        self.assertEqual((pool.running, pool.waiting), (2, 1))
-        replies[2].callback("yes")
-        while not waiting.called:
-            self.clock.turn()
-        self.assertEqual(self.successResultOf(waiting), "done")
-        self.assertEqual(pool.running, 1)
-        asked = self.ask(pool, waits, "person")
-        self.clock.turn()
-        self.assertTrue(asked.called)
-        self.assertEqual((len(self.lines), pool.running), (1, 2))
-        waiting = self.run_for(pool, "person")
-        self.clock.turn()
-        self.assertEqual(self.successResultOf(waiting), "done")
-
-    def test_results_at_once(self) -> None:
-        """A job that gets its result of the reactor at once isn't replaced."""
-        pool = self.sharing(size=1)
-        waits = ThreadWaits(self.clock)
-        gate = threading.Event()
-        self.addCleanup(gate.set)
-        self.run_for(pool, "person", lambda: (waits.result_of(str), gate.wait(10)))
-        self.run_for(pool, "person").addErrback(lambda failure: failure.trap(PoolStopped))
-        self.clock.turn()
-        self.assertEqual((pool.running, pool.waiting), (1, 1))
-
-    def test_hanging_job_that_waits_in_the_end(self) -> None:
-        """A job that hangs and then waits for the reactor is replaced once, and counts again when it goes on."""
-        pool = self.lending(size=1)
-        waits = ThreadWaits(self.clock)
-        self.addCleanup(waits.stop)
-        gate, asked, reply = threading.Event(), threading.Event(), Deferred[str]()
-
-        def question() -> Deferred[str]:
-            asked.set()
-            return reply
-
-        first = self.run_for(pool, "hog", lambda: (gate.wait(10), waits.result_of(question)))
-        second = self.run_for(pool, "hog")
-        self.clock.advance(5)
-        self.clock.turn()
-        self.assertEqual(self.successResultOf(second), "done")
-        gate.set()
-        self.clock.turn()
-        self.assertTrue(asked.is_set())
-        reply.callback("yes")
-        while not first.called:
-            self.clock.turn()
-        self.assertEqual((pool.running, pool.status().waiting), (0, {}))
 
     def test_growth_before_a_job_is_overdue(self) -> None:
         """Another origin gets a thread after 0.2 s also if a waiting job of the first one gets its own after 5 s."""

@@ -92,7 +92,7 @@ class RunnerTests(TestCase):
 
     def test_origin_of_the_context(self) -> None:
         """A handler in a thread belongs to the origin of the context that it runs in."""
-        pool = WorkerPool(self.reactor, "test", 1, spare=1, start_thread=lambda target, name: None)
+        pool = WorkerPool(self.reactor, "test", 1, shared=True, start_thread=lambda target, name: None)
         context = contextvars.copy_context()
         context.run(origin.set, "route:Builds:report")
         self.runner.call_in(pool, lambda: str, context=context)

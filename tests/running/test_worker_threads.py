@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running._worker_threads import WorkerThreads, start_daemon_thread
+from errklein.running.pool import WorkerThreads, start_daemon_thread
 
 
 class Job:
@@ -105,23 +105,6 @@ class WorkerThreadsTests(SynchronousTestCase):
         self.put(*jobs)
         self.wait_for(*jobs)
         self.assertEqual(len({job.thread for job in jobs}), 5)
-
-    def test_taken_back(self) -> None:
-        """Jobs that no thread has begun can be taken back."""
-        self.threads.start_one("only")
-        begun, gate = threading.Event(), threading.Event()
-        self.addCleanup(gate.set)
-
-        def block() -> None:
-            begun.set()
-            gate.wait(10)
-
-        first, second = Job(block), Job(self.fail)
-        self.put(first, second)
-        begun.wait(10)
-        self.assertEqual(self.threads.take_back(), [second])
-        gate.set()
-        self.wait_for(first)
 
     def test_stopped(self) -> None:
         """Busy and idle threads end, after the jobs that were passed to them."""

@@ -1,0 +1,243 @@
+"""Queues of work on the reactor: one at a time, one at a time for each key, or in time slices."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall
+
+from errklein.running._runner import InFlightCounter
+
+T = TypeVar("T")
+
+NOTICE_AFTER = 10.0
+"""The time that work waits before `notice` is called, in seconds."""
+
+TIMEOUT = 5.0
+"""The time that work waits for work of another key, in seconds."""
+
+QUEUE_LIMIT = 10_000
+"""The number of works that may wait in one queue, so that memory is limited if one never ends."""
+
+
+class SerialQueue:
+    """Runs work one after the other, each in the context of its caller.
+
+    Work that had to wait begins in a reactor turn of its own, so a lot of short work neither blocks the reactor nor
+    recurses. Twisted's DeferredLock recurses, and runs work in the context of the code that released the lock.
+
+    With `hung_after`, work that has been running for so many seconds no longer holds up the next.
+    """
+
+    def __init__(self, reactor: Any, hung_after: float | None = None) -> None:
+        self._reactor = reactor
+        self._hung_after = hung_after
+        self._waiting: deque[tuple[Context, Callable[[], Any], Deferred[Any]]] = deque()
+        self._running: Deferred[Any] | None = None
+        """The result of the work that holds up the next."""
+        self._next: IDelayedCall | None = None
+        self._notices: dict[Deferred[Any], IDelayedCall] = {}
+
+    def run(self, work: Callable[[], Deferred[T]], notice: Callable[[], None] | None = None) -> Deferred[T]:
+        """Run the work now or after all before it. If it hasn't begun after NOTICE_AFTER seconds, call `notice`."""
+        done: Deferred[T] = Deferred()
+        idle = self.idle
+        self._waiting.append((copy_context(), work, done))
+        if idle:
+            self._begin()
+        elif notice is not None:
+            self._notices[done] = self._reactor.callLater(NOTICE_AFTER, copy_context().run, self._notify, done, notice)
+        return done
+
+    @property
+    def idle(self) -> bool:
+        """Whether no work is running or waiting."""
+        return self._running is None and self._next is None
+
+    @property
+    def waiting(self) -> int:
+        """The number of works that haven't begun."""
+        return len(self._waiting)
+
+    def stop(self) -> None:
+        """Forget the work that hasn't begun."""
+        self._waiting.clear()
+        while self._notices:
+            self._notices.popitem()[1].cancel()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _begin(self) -> None:
+        context, work, done = self._waiting.popleft()
+        timer = self._notices.pop(done, None)
+        if timer is not None:
+            timer.cancel()
+        self._running = done
+        if self._hung_after is not None:
+            self._next = self._reactor.callLater(self._hung_after, self._continue)
+        context.run(maybeDeferred, work).addBoth(self._end, done)
+
+    def _notify(self, done: Deferred[Any], notice: Callable[[], None]) -> None:
+        del self._notices[done]
+        notice()
+
+    def _end(self, result: Any, done: Deferred[Any]) -> None:
+        if self._running is done:
+            if self._next is not None:
+                self._next.cancel()
+            self._running, self._next = None, self._reactor.callLater(0, self._continue) if self._waiting else None
+        done.callback(result)
+
+    def _continue(self) -> None:
+        """Begin the next work, also if the running one hangs."""
+        self._running = self._next = None
+        if self._waiting:
+            self._begin()
+
+
+class KeyedQueueFull(Exception):
+    """The work was not run, since too much work is waiting in its queue."""
+
+
+@dataclass(eq=False, slots=True)
+class QueuedWork:
+    """Work in the queue of `key`. `result` fires with its result; the functions in `when_ended` are called at its end."""
+
+    key: Hashable
+    result: Deferred[Any] = field(init=False)
+    has_ended: bool = False
+    when_ended: list[Callable[[], None]] = field(default_factory=list)
+
+
+class KeyedQueues:
+    """Runs work of one key one after the other, in order, and work of different keys concurrently.
+
+    Use it on the reactor only.
+    """
+
+    def __init__(self, reactor: Any, timeout: float = TIMEOUT, limit: int = QUEUE_LIMIT) -> None:
+        self._reactor = reactor
+        self._timeout = timeout
+        self._limit = limit
+        self._queues: dict[Hashable, SerialQueue] = {}
+        self._since: dict[Hashable, float] = {}
+        self._timers: set[IDelayedCall] = set()
+        self._in_flight = InFlightCounter()
+
+    def run(self, key: Hashable, work: Callable[[], Deferred[Any]], after: QueuedWork | None = None) -> QueuedWork:
+        """Run the work after all work before it in the queue of the key, which may be now.
+
+        It also waits for the work `after` of another key, for at most `timeout` seconds; not at all if that queue's
+        current work has been running for so long. So slow work delays only its own queue. If the queue is full, the
+        result fails with KeyedQueueFull.
+        """
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = SerialQueue(self._reactor)
+        queued = QueuedWork(key)
+        if queue.waiting >= self._limit:
+            queued.has_ended = True
+            queued.result = fail(KeyedQueueFull(f"{queue.waiting} calls are waiting"))
+            return queued
+        self._in_flight.enter()
+        queued.result = queue.run(partial(self._begin, queued, work, after)).addBoth(self._ended, queued)
+        return queued
+
+    def when_idle(self) -> Deferred[None]:
+        """Return a Deferred that fires when all queues are empty."""
+        return self._in_flight.when_none()
+
+    def stop(self) -> None:
+        """Forget the work that hasn't begun."""
+        for queue in self._queues.values():
+            queue.stop()
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def _begin(self, queued: QueuedWork, work: Callable[[], Deferred[Any]], after: QueuedWork | None) -> Deferred[Any]:
+        if after is None or after.has_ended or self._is_slow(after.key):
+            return self._start(None, queued, work)
+        return self._wait_for(after).addCallback(self._start, queued, work)
+
+    def _start(self, _: None, queued: QueuedWork, work: Callable[[], Deferred[Any]]) -> Deferred[Any]:
+        self._since[queued.key] = self._reactor.seconds()
+        return work()
+
+    def _is_slow(self, key: Hashable) -> bool:
+        since = self._since.get(key)
+        return since is not None and self._reactor.seconds() - since >= self._timeout
+
+    def _wait_for(self, other: QueuedWork) -> Deferred[None]:
+        waited: Deferred[None] = Deferred()
+
+        def go_on() -> None:
+            if timer in self._timers:
+                self._timers.discard(timer)
+                if timer.active():
+                    timer.cancel()
+                waited.callback(None)
+
+        timer: IDelayedCall = self._reactor.callLater(self._timeout, go_on)
+        self._timers.add(timer)
+        other.when_ended.append(go_on)
+        return waited
+
+    def _ended(self, result: Any, queued: QueuedWork) -> Any:
+        self._since.pop(queued.key, None)
+        if self._queues[queued.key].idle:
+            del self._queues[queued.key]
+        self._in_flight.leave()
+        queued.has_ended = True
+        for call in queued.when_ended:
+            call()
+        return result
+
+
+class TimeSlices:
+    """Runs work in order: at once, until it has used `share` seconds of this reactor turn, then in the next turn.
+
+    Work must not raise exceptions. Twisted's Cooperator keeps no order between tasks, and begins none of them before
+    the next turn.
+    """
+
+    def __init__(self, reactor: Any, share: float = 0.01) -> None:
+        self._reactor = reactor
+        self._share = share
+        self._waiting: deque[Callable[[], object]] = deque()
+        self._next: IDelayedCall | None = None
+        self._until = 0.0
+
+    def do(self, work: Callable[[], object]) -> None:
+        """Run the work now, or after all waiting work."""
+        if not self._waiting and self.has_time():
+            work()
+        else:
+            self._waiting.append(work)
+
+    def stop(self) -> None:
+        """Forget the waiting work."""
+        self._waiting.clear()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def has_time(self) -> bool:
+        """Return whether this reactor turn has time left for work."""
+        if self._next is None:
+            self._until = self._reactor.seconds() + self._share
+            self._next = self._reactor.callLater(0, self._turn)
+            return True
+        return bool(self._reactor.seconds() < self._until)
+
+    def _turn(self) -> None:
+        self._next = None
+        while self._waiting and self.has_time():
+            self._waiting.popleft()()
