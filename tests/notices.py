@@ -12,7 +12,7 @@ class KeptNotices(NoticeBoard):
     """Keeps the notices in plain text, with their summaries."""
 
     def __init__(self, reactor: TestReactor) -> None:
-        super().__init__(reactor, SimpleNamespace(person_seen=None))  # type: ignore[arg-type]
+        super().__init__(reactor, SimpleNamespace(person_seen=None, look=lambda: None))  # type: ignore[arg-type]
         self.sent: list[tuple[str, str]] = []
 
     @property

@@ -15,8 +15,7 @@ from errklein.bot._callbacks import Callbacks
 from errklein.bot._collaborators import Adapters, PluginSources, ProcessCalls
 from errklein.bot._events import Events
 from errklein.bot._health import HealthChecks
-from errklein.bot._notice_fallback import NoticeFallback
-from errklein.bot._notice_sender import MissedNotices, NoticeSender
+from errklein.bot._notice_sender import MissedNotices, NoticeFallback, NoticeSender
 from errklein.bot._notices import NoticeBoard
 from errklein.bot._overview import Overview
 from errklein.bot._pool_notices import pool_notice
@@ -112,7 +111,7 @@ class Bot:
         self.present = BotPresent(self.backends, queue, self.web, self.plugin_manager)
         self.web_parts = BotParts(hooks, self.journal, queue, self.waits)
         """What the web server uses of the bot."""
-        self.health = HealthChecks(reactor, self.journal, self.storage, self.web.listeners, notices.post)
+        self.health = HealthChecks(reactor, self.journal, self.storage, self.web.listeners, notices)
         intake = (queue.stop, self.events.stop, self.conversations.stop)
         work = (
             queue.close,
@@ -124,7 +123,7 @@ class Bot:
             self.command_pool.stop,
             workers.core.pool.stop,
         )
-        services = (self.health.stop, fallback.stop, self.waits.stop, self.plugin_pool.stop, missed.stop)
+        services = (self.health.stop, self.waits.stop, self.plugin_pool.stop, missed.stop)
         steps = intake, work, services
         self._stop = StopSequence(reactor, adapters, self.when_quiet, self.plugin_manager.stop, steps)
 

@@ -1,38 +1,73 @@
-"""Sends notices to administrators in chat, and keeps those that they have missed until they return."""
+"""Sends notices to administrators in chat, keeps those that they have missed, and passes on those that reach nobody."""
 
 from __future__ import annotations
 
+import smtplib
+import socket
+from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
+from email.message import EmailMessage
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from errklein.bot._notice_fallback import Notice, NoticeFallback
 from errklein.chat import Identifier, Message, Person, matches_any, rules_of
+from errklein.config import Config
+from errklein.config.notice_fallback import MailFallback
 from errklein.dispatch import Disclosure, Networks
 from errklein.dispatch.replies import Deliver
+from errklein.plugins.subprocesses import run
 from errklein.ports.chat import Backend, KnowsHolders, QueuesMessages
 from errklein.ports.outbox import SentLater
-from errklein.running import PoolStopped, WorkerPool, on_reactor_soon
-from errklein.text import truncated
+from errklein.running import PoolStopped, WorkerPool, on_reactor_soon, start_daemon_thread
+from errklein.text import sanitize, truncated
 
 MOST = 20
-"""Maximum number of notices that are kept for each recipient; the latest ones are."""
+"""The maximal number of notices that are kept for each recipient; the latest ones are."""
 
 LIFETIME = 7 * 86400.0
-"""Seconds for which a notice is kept."""
+"""The seconds for which a missed notice is kept."""
 
 LONGEST = 1000
-"""Maximum number of characters of a kept notice."""
+"""The maximal number of characters of a notice that is kept."""
+
+PATIENCE = 60.0
+"""The seconds within which a notice must reach an administrator in chat."""
+
+INTERVAL = 300.0
+"""The seconds between two mails, or calls of the command. After a failure, the same notices are tried again."""
+
+MOST_WAITING = 100
+"""The maximal number of notices that wait for PATIENCE, of which the latest are kept."""
+
+TIMEOUT = 30.0
+"""The seconds after which the command, or a response of the SMTP server, has failed."""
 
 _KEY = "missed_notices"
 
 KeptNotice = tuple[float, str]
 """The Unix time of a notice, and its text in Markdown."""
+
+
+@dataclass(eq=False)
+class Notice:
+    """A notice to administrators.
+
+    `text` is the plain text, and `markdown` the same for chat; `summary` is the Markdown for rooms and for people who aren't known to
+    be administrators, if they must not read the notice.
+    """
+
+    text: str
+    markdown: str
+    summary: str = ""
+    reached: bool = False
+    """Whether an administrator has got it. May be set in any thread."""
 
 
 class MissedNotices:
@@ -51,7 +86,7 @@ class MissedNotices:
         self._now = now
         self._kept: dict[tuple[str, str], list[KeptNotice]] = dict(store.get(_KEY, {}))
         self._saved = True
-        self._saving = False
+        self._saving = DeferredLock()
 
     def add(self, network: str, admin: str, text: str) -> None:
         """Keep a notice in Markdown for the recipient of that name."""
@@ -76,9 +111,7 @@ class MissedNotices:
     def changed(self) -> None:
         """Store the notices soon. Errors are logged."""
         self._saved = False
-        if not self._saving:
-            self._saving = True
-            Deferred.fromCoroutine(self._save())
+        self._saving.run(self._save).addErrback(self._not_saved)
 
     def stop(self) -> None:
         """Store the notices now unless they are stored. Errors are logged."""
@@ -92,16 +125,14 @@ class MissedNotices:
         self._saved = True
         return partial(self._store.__setitem__, _KEY, dict(self._kept))
 
-    async def _save(self) -> None:
-        try:
-            while not self._saved:
-                await self._pool.run(self._prepare)
-        except Exception as error:
-            # `stop`, or the next change, stores the notices.
-            self._saved = False
-            if not isinstance(error, PoolStopped):
-                self.log.failure("Missed notices could not be stored")
-        self._saving = False
+    def _save(self) -> Deferred[None] | None:
+        return None if self._saved else self._pool.run(self._prepare)
+
+    def _not_saved(self, failure: Failure) -> None:
+        # `stop`, or the next change, stores the notices.
+        self._saved = False
+        if not failure.check(PoolStopped):
+            self.log.failure("Missed notices could not be stored", failure)
 
 
 @runtime_checkable
@@ -142,6 +173,7 @@ class NoticeSender:
     ) -> None:
         self._reactor, self._networks, self._deliver = reactor, networks, deliver
         self._disclosure, self._missed, self._fallback = disclosure, missed, fallback
+        self.look = fallback.look
 
     def person_seen(self, backend: Backend, person: Identifier | None) -> None:
         """Send the notices that the person has missed, if a message to the person reaches an administrator now."""
@@ -231,3 +263,66 @@ class NoticeSender:
         self.log.warn(
             "Could not notify {admin} on {network}: {error}", admin=admin, network=backend.network, error=str(error)
         )
+
+
+class NoticeFallback:
+    """Passes notices that have reached no administrator within PATIENCE to BOT_ADMINS_FALLBACK, many at a time.
+
+    :param config: Has the setting.
+    :param now: Returns the Unix time.
+    """
+
+    log = Logger()
+    start_thread = staticmethod(start_daemon_thread)
+
+    def __init__(self, reactor: Any, config: Config, now: Callable[[], float]) -> None:
+        self._reactor, self._config, self._now = reactor, config, now
+        self._waiting: deque[tuple[float, float, Notice]] = deque(maxlen=MOST_WAITING)
+        """With the time at which each notice is due, by the reactor, and the Unix time at which it was sent."""
+        self._not_before = 0.0
+
+    def expect(self, notice: Notice) -> None:
+        """Wait for the notice to reach an administrator, if there is another way. Call it on the reactor."""
+        if self._config.BOT_ADMINS_FALLBACK is not None:
+            self._waiting.append((self._reactor.seconds() + PATIENCE, self._now(), notice))
+
+    def look(self) -> None:
+        """Pass on the notices that wait, if the first one is due. Call it on the reactor every few seconds."""
+        while self._waiting and self._waiting[0][2].reached:
+            self._waiting.popleft()
+        way, now = self._config.BOT_ADMINS_FALLBACK, self._reactor.seconds()
+        if self._waiting and way is not None and now >= max(self._waiting[0][0], self._not_before):
+            self._not_before = now + INTERVAL
+            notices = [(at, notice) for _, at, notice in self._waiting if not notice.reached]
+            self.start_thread(partial(self._pass_on, way, notices), "errklein notices")
+
+    def _pass_on(self, way: MailFallback | Sequence[str], waiting: Sequence[tuple[float, Notice]]) -> None:
+        """Pass the notices on; called in a thread."""
+        lines = [f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}: {_indented(one.text)}" for at, one in waiting]
+        text = "\n\n".join(["These notices have reached no administrator in chat:", *lines]) + "\n"
+        try:
+            if isinstance(way, MailFallback):
+                _send_mail(way, text, len(waiting))
+            else:
+                run(way, seconds=TIMEOUT, text=text)
+        except Exception as error:
+            self.log.error("Notices could not be passed to BOT_ADMINS_FALLBACK: {error}", error=str(error))
+        else:
+            for _, notice in waiting:
+                notice.reached = True
+
+
+def _indented(text: str) -> str:
+    """Return the beginning of a text without control characters, in which further lines can't be taken for other notices."""
+    return "\n  ".join(truncated(sanitize(text), LONGEST).splitlines())
+
+
+def _send_mail(mail: MailFallback, text: str, count: int) -> None:
+    message = EmailMessage()
+    message["From"] = message["To"] = mail.address
+    message["Subject"] = f"errklein on {socket.gethostname()}: {count} notice{'s' * (count != 1)}"
+    # Else an automatic reply could be answered with another one (RFC 3834).
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(text)
+    with smtplib.SMTP(mail.host, mail.port, timeout=TIMEOUT) as smtp:
+        smtp.send_message(message)

@@ -6,14 +6,13 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from math import inf
+from sys import maxsize
 from threading import Lock
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from errklein.bot._notice_fallback import Notice
-from errklein.bot._notice_sender import NoticeSender
+from errklein.bot._notice_sender import Notice, NoticeSender
 from errklein.dispatch.disclosure import new_error_id, with_id
 from errklein.running import on_reactor_soon
 from errklein.text import plain
@@ -25,9 +24,6 @@ INTERVAL = 600.0
 MOST, PERIOD = 100, 60.0
 """The maximal number of notices within so many seconds, and of twice as many if they have a key: errklein's own."""
 
-_LEFT_OUT = object()
-"""The key of the number of notices that were too many."""
-
 _MOST_KEYS = 10_000
 """The maximal number of keys whose notices are counted."""
 
@@ -36,7 +32,8 @@ _MOST_KEYS = 10_000
 class _Counted:
     """The notices of a key since the last one that was sent: their number, and the arguments of `tell_admins` about them."""
 
-    timer: IDelayedCall | None
+    interval: float
+    until: float
     count: int = 0
     notice: tuple[str, str] = "", ""
 
@@ -56,6 +53,8 @@ class NoticeBoard:
         self._counted: dict[Hashable, _Counted] = {}
         self._lock = Lock()
         self._sent: deque[float] = deque(maxlen=2 * MOST)
+        self._left_out, self._left_out_at = 0, 0.0
+        """The number of notices that were too many, and when the first one was."""
         self._stopped = False
 
     def post(
@@ -97,15 +96,21 @@ class NoticeBoard:
         """Send a notice of the bot itself."""
         self._sender.send(notice)
 
+    def look(self) -> None:
+        """Send what was counted in the intervals that have ended. Called on the reactor every few seconds."""
+        now = self._reactor.seconds()
+        self._end_until(now)
+        if now >= self._left_out_at + PERIOD:
+            self._report_left_out()
+        self._sender.look()
+
     def stop(self) -> None:
         """Send what was counted, and from now on all notices at once."""
         self._stopped = True
         with self._lock:
             self._sent.clear()
-        for key, counted in list(self._counted.items()):
-            if counted.timer is not None:
-                counted.timer.cancel()
-            self._end(key)
+        self._end_until(maxsize)
+        self._report_left_out()
 
     def _post(self, key: Hashable, text: str, summary: str, more: str, interval: float, count: int) -> None:
         if counted := self._counted.get(key):
@@ -120,16 +125,16 @@ class NoticeBoard:
 
     def _begin(self, key: Hashable, interval: float) -> None:
         if not self._stopped and len(self._counted) < _MOST_KEYS:
-            timer = None if interval == inf else self._reactor.callLater(interval, self._end, key, interval)
-            self._counted[key] = _Counted(timer)
+            self._counted[key] = _Counted(interval, self._reactor.seconds() + interval)
 
-    def _end(self, key: Hashable, interval: float = 0.0) -> None:
-        """End the interval of a key. Another one begins if notices were counted."""
-        counted = self._counted.pop(key)
-        if counted.count and counted.timer is not None:
-            self._begin(key, interval)
-            # The number of those that were too many is sent in any flood.
-            self._tell(*counted.notice, most=inf if key is _LEFT_OUT else 2 * MOST)
+    def _end_until(self, time: float) -> None:
+        """End the intervals that are over at this time. For a key whose notices were counted, another one begins."""
+        for key, counted in list(self._counted.items()):
+            if counted.until <= time:
+                del self._counted[key]
+                if counted.count:
+                    self._begin(key, counted.interval)
+                    self._tell(*counted.notice)
 
     def _tell(self, text: str, summary: str = "", most: float = 2 * MOST) -> bool:
         """See `tell_admins`. Return whether the notice is sent: fewer than `most` were within PERIOD."""
@@ -146,19 +151,19 @@ class NoticeBoard:
             is_sent: bool = sum(now - at < PERIOD for at in self._sent) < most
             if is_sent:
                 self._sent.append(now)
+            else:
+                self._left_out_at = self._left_out_at if self._left_out else now
+                self._left_out += 1
         if is_sent:
             self.log.warn("Notifying administrators: {text}", text=notice.text)
             send(notice)
         else:
             self.log.warn("Too many notices; administrators don't get this one: {text}", text=notice.text)
-            on_reactor_soon(self._reactor, self._leave_out)
         return is_sent
 
-    def _leave_out(self) -> None:
-        """Count a notice that was too many."""
-        if _LEFT_OUT not in self._counted:
-            self._begin(_LEFT_OUT, PERIOD)
-        if left_out := self._counted.get(_LEFT_OUT):
-            left_out.count += 1
-            text = f"{left_out.count} more notices were too many within a minute; the log has their texts."
-            left_out.notice = text, ""
+    def _report_left_out(self) -> None:
+        """Send the number of notices that were too many, also in a flood."""
+        with self._lock:
+            number, self._left_out = self._left_out, 0
+        if number:
+            self._tell(f"{number} more notices were too many within a minute; the log has their texts.", most=inf)

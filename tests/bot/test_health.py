@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.bot import _health
@@ -19,6 +19,7 @@ from errklein.listening import Listeners
 from errklein.ports.journal import JournalError
 from errklein.storage import MemoryStorage, StorageError
 from errklein.testing._reactor import TestReactor
+from errklein.webhooks.deliveries import QueueDepth
 from tests.journal.inline import InlineReactor
 from tests.notices import KeptNotices
 from tests.real_bot import ADMIN, RealBotCase
@@ -28,6 +29,13 @@ class Files:
     """Files of the bot; `error` is what is wrong with them."""
 
     error = ""
+
+    async def depth(self) -> QueueDepth:
+        """Return the depth of a journal."""
+        return QueueDepth()
+
+    async def check(self) -> None:
+        """Do nothing."""
 
     def check_files(self) -> None:
         """Raise the error."""
@@ -58,6 +66,17 @@ class FullJournal(SQLiteJournal):
         return fail(JournalError(self.error)) if self.error else super().check()
 
 
+class InlineThread:
+    """Runs jobs at once."""
+
+    def run(self, function: Callable[[], Any]) -> Deferred[Any]:
+        """Call the function."""
+        return maybeDeferred(function)
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
 class NoticeTests(SynchronousTestCase):
     """What administrators are notified of."""
 
@@ -66,44 +85,35 @@ class NoticeTests(SynchronousTestCase):
         self.reactor, self.notices = InlineReactor(), list[str]()
         self.listeners: Any = Certificates()
         self.values, self.journal = Files(), FullJournal(None, self.reactor, lambda: 0.0, threads=InlineThreads)
-        self.health = self.watching(self.values)
+        self.patch(_health, "JobThread", lambda reactor, name: InlineThread())
+        self.health = self.watching(self.journal, self.values)
 
-    def watching(self, storage: object) -> HealthChecks:
-        """Return the checks of a storage and the journal."""
-        health = HealthChecks(
-            self.reactor, self.journal, storage, self.listeners, lambda key, text, *_, **__: self.notices.append(text)
-        )
+    def watching(self, journal: object, storage: object) -> HealthChecks:
+        """Return the checks of a journal and a storage."""
+        board: Any = SimpleNamespace(post=lambda key, text: self.notices.append(text), look=lambda: None)
+        health = HealthChecks(self.reactor, cast(Any, journal), storage, self.listeners, board)
         self.addCleanup(health.stop)
         return health
 
     def test_one_notice(self) -> None:
         """Administrators get one notice about all deleted files, and another one only after the files were there again."""
         journal = Files()
-        self.health = HealthChecks(
-            self.reactor,
-            cast(Any, journal),
-            self.values,
-            self.listeners,
-            lambda key, text, *_, **__: self.notices.append(text),
-        )
-        self.health.check_files()
-        self.assertEqual((self.notices, [*self.health.problems.values()]), ([], ["", ""]))
-        self.values.error = journal.error = "data was deleted"
-        self.health.check_files()
-        journal.error = "journal was deleted"
-        self.health.check_files()
-        self.assertEqual(self.notices, ["data was deleted"])
-        self.assertEqual(self.health.problems, {"journal": "journal was deleted", "storage": "data was deleted"})
-        self.values.error = journal.error = ""
-        self.health.check_files()
-        self.assertEqual([*self.health.problems.values()], ["", ""])
-        self.values.error = "again"
-        self.health.check_files()
-        self.assertEqual(self.notices, ["data was deleted", "again"])
+        health = self.watching(journal, self.values)
+        health.start()
+        self.assertEqual((self.notices, [*health.problems.values()]), ([], ["", ""]))
+        for values, of_journal, notices in (
+            ("data was deleted", "data was deleted", ["data was deleted"]),
+            ("data was deleted", "journal was deleted", ["data was deleted"]),
+            ("", "", ["data was deleted"]),
+            ("again", "", ["data was deleted", "again"]),
+        ):
+            self.values.error, journal.error = values, of_journal
+            self.reactor.advance(2)
+            self.assertEqual(self.notices, notices)
+            self.assertEqual(health.problems, {"journal": of_journal, "storage": values})
 
     def test_full_disk_is_noticed_while_nobody_asks_for_the_status(self) -> None:
         """Without --status, the journal is written each minute, and administrators are notified if that fails."""
-        self.patch(_health, "JobThread", lambda *_: SimpleNamespace(stop=lambda: None))
         self.health.start()
         self.journal.error = "the disk is full"
         self.reactor.pump([2.0] * 29)
@@ -123,7 +133,7 @@ class NoticeTests(SynchronousTestCase):
     def test_certificate(self) -> None:
         """Administrators are notified once of a certificate that expires, also by a bot without files."""
         board = KeptNotices(TestReactor())
-        health = HealthChecks(self.reactor, self.journal, MemoryStorage(), self.listeners, board.post)
+        health = HealthChecks(self.reactor, self.journal, MemoryStorage(), self.listeners, board)
         self.patch(_health, "JobThread", self.fail)
         health.start()
         self.addCleanup(health.stop)

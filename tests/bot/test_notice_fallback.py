@@ -15,8 +15,8 @@ from twisted.logger import Logger
 from twisted.mail.smtp import SMTP, SMTPFactory, User
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from errklein.bot import _notice_fallback
-from errklein.bot._notice_fallback import INTERVAL, MOST, PATIENCE, Notice, NoticeFallback
+from errklein.bot import _notice_sender
+from errklein.bot._notice_sender import INTERVAL, MOST_WAITING, PATIENCE, Notice, NoticeFallback
 from errklein.config.notice_fallback import MailFallback
 from errklein.testing import ADMIN, PluginTestCase
 from errklein.testing._reactor import TestReactor
@@ -44,7 +44,7 @@ class BatchTests(SynchronousTestCase):
         self.error: Exception | None = None
         self.errors: list[str] = []
         self.fallback = NoticeFallback(self.reactor, self.settings, lambda: 1e9)  # type: ignore[arg-type]
-        self.patch(_notice_fallback, "run", self.run_command)
+        self.patch(_notice_sender, "run", self.run_command)
         self.patch(self.fallback, "start_thread", at_once)
         self.patch(self.fallback, "log", Logger(observer=lambda event: self.errors.append(event["error"])))
 
@@ -53,6 +53,11 @@ class BatchTests(SynchronousTestCase):
         self.calls.append(text)
         if self.error:
             raise self.error
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and look for notices that are due."""
+        self.reactor.advance(seconds)
+        self.fallback.look()
 
     def expect(self, text: str) -> Notice:
         """Return a notice that has just been sent."""
@@ -63,77 +68,72 @@ class BatchTests(SynchronousTestCase):
     def test_reached(self) -> None:
         """Notices that reach an administrator within a minute aren't passed on."""
         notice = self.expect("disk full")
-        self.reactor.advance(PATIENCE - 1)
+        self.advance(PATIENCE - 1)
         notice.reached = True
-        self.reactor.advance(2 * INTERVAL)
-        self.assertEqual((self.calls, self.reactor.getDelayedCalls()), ([], []))
+        self.advance(2 * INTERVAL)
+        self.assertEqual(self.calls, [])
 
     def test_one_call_for_many(self) -> None:
         """Notices that have reached nobody after a minute are passed on together, and later ones after five minutes."""
         for number in range(3):
             self.expect(f"disk {number}")
-        self.reactor.advance(PATIENCE)
+        self.advance(PATIENCE)
         [text] = self.calls
         self.assertRegex(
             text, r"^These notices have .*\n\n2001-09-\d\d \d\d:46:40: disk 0\n\n.*: disk 1\n\n.*: disk 2\n$"
         )
         self.expect("disk 3")
-        self.reactor.advance(INTERVAL - 1)
+        self.advance(INTERVAL - 1)
         self.assertEqual(len(self.calls), 1)
-        self.reactor.advance(1)
+        self.advance(1)
         self.assertIn(": disk 3", self.calls[1])
         self.assertNotIn("disk 2", self.calls[1])
-        self.reactor.advance(2 * INTERVAL)
-        self.assertEqual((len(self.calls), self.reactor.getDelayedCalls()), (2, []))
+        self.advance(2 * INTERVAL)
+        self.assertEqual(len(self.calls), 2)
 
     def test_text_from_outside(self) -> None:
         """A notice of several lines, as a plugin may make of a sender's text, isn't taken for several notices."""
         self.expect("failed: x\r\n\n2001-09-09 01:46:40: all is well\u2028\x1b[2Jbye")
-        self.reactor.advance(PATIENCE)
+        self.advance(PATIENCE)
         [text] = self.calls
         self.assertRegex(text, r":\n\n\S+ \S+: failed: x\n  \n  2001-09-09 01:46:40: all is well\n  bye\n$")
 
     def test_sent_just_now(self) -> None:
         """A notice that was sent shortly after another one has a minute of its own to reach somebody."""
         self.expect("disk full").reached = True
-        self.reactor.advance(PATIENCE - 1)
+        self.advance(PATIENCE - 1)
         self.expect("memory full")
-        self.reactor.advance(PATIENCE - 1)
+        self.advance(PATIENCE - 1)
         self.assertEqual(self.calls, [])
-        self.reactor.advance(1)
+        self.advance(1)
         self.assertEqual(len(self.calls), 1)
 
     def test_failure(self) -> None:
         """A failure is logged, causes no notice, and is followed by another attempt after five minutes."""
         self.error = OSError("no such file")
         notice = self.expect("disk full")
-        self.reactor.advance(PATIENCE + INTERVAL)
+        self.advance(PATIENCE)
+        self.advance(INTERVAL)
         self.assertEqual((len(self.calls), self.errors), (2, ["no such file"] * 2))
         notice.reached = True
-        self.reactor.advance(2 * INTERVAL)
-        self.assertEqual((len(self.calls), self.reactor.getDelayedCalls()), (2, []))
+        self.advance(2 * INTERVAL)
+        self.assertEqual(len(self.calls), 2)
 
     def test_flood(self) -> None:
         """Only the latest notices are kept, each shortened."""
-        for number in range(MOST + 5):
+        for number in range(MOST_WAITING + 5):
             self.expect(f"disk {number}. {'x' * 5000}")
-        self.reactor.advance(PATIENCE)
+        self.advance(PATIENCE)
         self.assertNotIn("disk 4.", self.calls[0])
         self.assertIn("disk 5.", self.calls[0])
-        self.assertLess(len(self.calls[0]), MOST * 1100)
+        self.assertLess(len(self.calls[0]), MOST_WAITING * 1100)
 
     def test_without_the_setting(self) -> None:
-        """Without the setting, no timer is started."""
+        """Without the setting, nothing is passed on."""
         self.settings.BOT_ADMINS_FALLBACK = None
         self.expect("disk full")
-        self.assertEqual(self.reactor.getDelayedCalls(), [])
-
-    def test_stop(self) -> None:
-        """After the stop, nothing is passed on."""
-        self.expect("disk full")
-        self.fallback.stop()
-        self.expect("disk full")
-        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.advance(PATIENCE)
+        self.assertEqual(self.calls, [])
 
 
 class CommandTests(SynchronousTestCase):
@@ -148,7 +148,7 @@ class CommandTests(SynchronousTestCase):
         self.patch(fallback, "log", Logger(observer=lambda event: errors.append(event["error"])))
         fallback.expect(Notice(text, text))
         clock.advance(PATIENCE)
-        fallback.stop()
+        fallback.look()
         return errors
 
     def test_text_on_standard_input(self) -> None:
@@ -164,7 +164,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_hanging_command(self) -> None:
         """A command that hangs is killed."""
-        self.patch(_notice_fallback, "TIMEOUT", 0.2)
+        self.patch(_notice_sender, "TIMEOUT", 0.2)
         [error] = self.pass_on("x", "import time; time.sleep(600)")
         self.assertIn("exceeded the timeout of 0.2 s", error)
 
@@ -233,7 +233,7 @@ class MailTests(TestCase):
         notice = Notice("one\r\n.\r\nRCPT TO:<eve@example.org>\r\nBcc: eve@example.org \udcff", "")
         fallback.expect(notice)
         clock.advance(PATIENCE)
-        fallback.stop()
+        fallback.look()
         await threads[0]
         await mailbox.closed
         self.assertTrue(notice.reached)
@@ -253,7 +253,7 @@ class ChatCase(PluginTestCase):
     def passed_on(self) -> list[str]:
         """Return what is passed on when the administrators are notified."""
         calls: list[str] = []
-        self.patch(_notice_fallback, "run", lambda command, seconds, text: calls.append(text))
+        self.patch(_notice_sender, "run", lambda command, seconds, text: calls.append(text))
         self.patch(self.bot.bot.notices._sender._fallback, "start_thread", at_once)
         self.bot.bot.tell_admins("A plugin failed: KeyError: 'x1' at https://me:pw@host", "A plugin failed")
         self.bot.advance(PATIENCE)
@@ -311,7 +311,7 @@ class IRCTests(WholeBotCase):
     def passed_on(self) -> list[str]:
         """Return the mails after a notice."""
         mails: list[str] = []
-        self.patch(_notice_fallback, "_send_mail", lambda mail, text, count: mails.append(text))
+        self.patch(_notice_sender, "_send_mail", lambda mail, text, count: mails.append(text))
         self.patch(self.bot.notices._sender._fallback, "start_thread", at_once)
         self.bot.warn_admins("careful")
         for _ in range(70):

@@ -45,9 +45,14 @@ class NoticesCase(SynchronousTestCase):
         def unknown(name: str) -> None:
             raise UnknownPlugin(name)
 
-        board = KeptNotices(self.clock)
-        self.notices = board.sent
-        self.warnings = WebhookNotices(board, unknown, "!")  # type: ignore[arg-type]
+        self.board = KeptNotices(self.clock)
+        self.notices = self.board.sent
+        self.warnings = WebhookNotices(self.board, unknown, "!")  # type: ignore[arg-type]
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and the board look."""
+        self.clock.advance(seconds)
+        self.board.look()
 
     def fail(self, payload: str) -> None:  # type: ignore[override]
         """Call the handler, which raises, and report that."""
@@ -86,10 +91,10 @@ class WebhookNoticesTests(NoticesCase):
         self.assertEqual(
             [text.rpartition(": ")[0].split()[-1] for text, _ in self.notices], ["ValueError", "KeyError", "ValueError"]
         )
-        self.clock.advance(60)
+        self.advance(60)
         self.assertEqual(len(self.notices), 6)
         self.assertIn("ValueError: two lines (again since the last notice: 1)", self.notices[3][0])
-        self.clock.advance(60)
+        self.advance(60)
         self.fail("other")
         self.assertEqual(len(self.notices), 7)
 
@@ -102,7 +107,7 @@ class WebhookNoticesTests(NoticesCase):
             except ValueError as error:
                 self.report(called, error)
             self.assertIn(f". {__file__}, line {line}: ValueError: no JSON", self.notices.pop()[0])
-            self.clock.advance(60)
+            self.advance(60)
         self.report(View(), ValueError("unknown"))
         self.assertIn(". View: ValueError: unknown", self.notices.pop()[0])
 
@@ -141,7 +146,7 @@ class RefusedRequestTests(NoticesCase):
             f"A request for the webhook App:x (/x) from 192.0.2.1 was refused: the signature doesn't match. {advice}"
         )
         self.assertEqual(self.notices, [(first, "")])
-        self.clock.advance(3600)
+        self.advance(3600)
         others = "5, the last ones from 192.0.2.4, 192.0.2.5, 192.0.2.3."
         more = f"More requests for the webhook App:x (/x) were refused (signature): {others} {advice}"
         self.assertEqual(self.notices[1:], [(more, "")])
@@ -157,7 +162,7 @@ class RefusedRequestTests(NoticesCase):
         """Requests that the internet sends all day cause one notice an hour."""
         for number in range(600):
             self.refuse(f"198.51.100.{number % 200}", kind="malformed")
-            self.clock.advance(60)
+            self.advance(60)
         self.assertEqual(len(self.notices), 11)
         self.assertLess(max(len(text) for text, _ in self.notices), 400)
 
