@@ -8,8 +8,8 @@ from errklein.commands import CommandRegistry, FilterRegistry, FlowRoot
 from errklein.dispatch import FlowExecutor
 from errklein.plugins import BotPlugin
 from errklein.plugins.botflow import build_flows
-from errklein.plugins.botplugin import handlers
 from errklein.plugins.manager import PluginManager
+from errklein.plugins.method_sources import handlers
 from errklein.plugins.names import Named, plugin_name
 
 

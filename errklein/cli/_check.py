@@ -21,10 +21,10 @@ from errklein.database import Access, upgrade_of
 from errklein.logs import escape
 from errklein.plugins import BotPlugin
 from errklein.plugins.botflow import build_flows
-from errklein.plugins.botplugin import handlers_once_active
 from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.loading import reactor_warnings
 from errklein.plugins.method_checks import check_methods
+from errklein.plugins.method_sources import handlers_once_active
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plugin import Problem, State
 from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks

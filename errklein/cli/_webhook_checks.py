@@ -8,7 +8,7 @@ from contextlib import suppress
 from errklein.config.secrets import SecretError, read_secret
 from errklein.core_plugins import CorePlugin
 from errklein.plugins import BotPlugin
-from errklein.plugins.botplugin import handlers_once_active
+from errklein.plugins.method_sources import handlers_once_active
 from errklein.plugins.plugin import Problem
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.errors import HookError

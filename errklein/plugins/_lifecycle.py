@@ -14,10 +14,11 @@ from errklein.plugins._configuration import Configurator
 from errklein.plugins._standby import StandbyWebhooks
 from errklein.plugins._templates import add_templates, check_templates, remove_templates
 from errklein.plugins.activation import Activation, current, given_up, still_activating
-from errklein.plugins.botplugin import BotPlugin, handlers, mounts_of
+from errklein.plugins.botplugin import BotPlugin, mounts_of
 from errklein.plugins.execution import RAISED, PluginExecution
 from errklein.plugins.load_errors import located_error
 from errklein.plugins.loading import Loader
+from errklein.plugins.method_sources import handlers
 from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
     Plugin,

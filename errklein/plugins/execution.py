@@ -12,7 +12,8 @@ from twisted.python.failure import Failure
 
 from errklein.plugins.activation import current
 from errklein.plugins.botflow import BotFlow
-from errklein.plugins.botplugin import BotPlugin, overrides
+from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins.method_sources import overrides
 from errklein.plugins.plugin import PluginTimeout
 from errklein.running import Deadline, Runner, ThreadWaits, TimedOut, WorkerPool, result_within
 from errklein.running.context import assigned, origin

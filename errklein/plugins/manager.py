@@ -17,10 +17,11 @@ from errklein.plugins._flows import FlowFiles
 from errklein.plugins._lifecycle import Lifecycle
 from errklein.plugins._standby import StandbyWebhooks
 from errklein.plugins._status import PluginStatus
-from errklein.plugins.botplugin import BotPlugin, mounts_of, overrides
+from errklein.plugins.botplugin import BotPlugin, mounts_of
 from errklein.plugins.changed_files import ChangedFiles
 from errklein.plugins.execution import PluginExecution
 from errklein.plugins.loading import Loader
+from errklein.plugins.method_sources import overrides
 from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
     KnownProblem,

@@ -19,8 +19,17 @@ from twisted.logger import Logger
 from werkzeug.routing import Map, Rule
 
 from errklein.commands import CommandDeclaration, arg_botcmd
-from errklein.plugins.botplugin import BotPlugin, handlers_once_active, overrides
-from errklein.plugins.method_sources import Finding, Source, called_function, first_parameter, functions_of, layers
+from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins.method_sources import (
+    Finding,
+    Source,
+    called_function,
+    first_parameter,
+    functions_of,
+    handlers_once_active,
+    layers,
+    overrides,
+)
 from errklein.plugins.names import plugin_name
 from errklein.plugins.super_calls import missing_super_calls
 from errklein.webhooks import HookDeclaration

@@ -1,15 +1,41 @@
-"""Functions of plugins, their syntax trees, and findings about them with files and lines."""
+"""Methods of plugins, their syntax trees, and findings about them with files and lines."""
 
 from __future__ import annotations
 
 import ast
 import tokenize
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from inspect import ismethod
 from typing import Any
 
 from errklein.plugins.botplugin import BotPlugin
+
+
+def handlers(plugin: BotPlugin) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield the names and bound methods that the plugin's class or instance adds to BotPlugin, sorted by name."""
+    static: dict[str, Any] = {}
+    for cls in reversed(type(plugin).__mro__):
+        if cls not in BotPlugin.__mro__:
+            static.update(vars(cls))
+    static.update(vars(plugin))
+    for name in sorted(static):
+        if not name.startswith("__") and callable(static[name]) and ismethod(method := getattr(plugin, name)):
+            yield name, method
+
+
+def handlers_once_active(plugin: BotPlugin) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield the same as `handlers`, without methods that an activation hides.
+
+    `configure` and `activate` assign the attributes `config` and `namespace`, so methods of these names are left out.
+    """
+    return ((name, handler) for name, handler in handlers(plugin) if name not in ("config", "namespace"))
+
+
+def overrides(plugin: BotPlugin, callback: str) -> bool:
+    """Return whether the plugin's class overrides the method of BotPlugin."""
+    return getattr(type(plugin), callback) is not getattr(BotPlugin, callback)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import Any
 
 from errklein.commands import RegisteredCommand, unmatched
 from errklein.config import Config
-from errklein.plugins.botplugin import BotPlugin, handlers_once_active
+from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins.method_sources import handlers_once_active
 from errklein.text.suggestions import did_you_mean
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.options import unknown_hooks
