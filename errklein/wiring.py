@@ -133,7 +133,9 @@ def wire(
         packages = PackageDirectory(Path(config.BOT_DATA_DIR), installed=compat.step_aside)
         packages.activate()
         compat.install()
-        storage = make_storage(config, values)
+        # One thread, so that the functions run one after the other.
+        values_pool = pool(reactor, "stored values", 1)
+        storage = make_storage(config, values, lambda work: values_pool.run(lambda: work))
         try:
             check_stored(storage)
         except BaseException:
@@ -145,6 +147,7 @@ def wire(
             PooledRunner(runner, plugin_pool("commands", config.BOT_ASYNC_POOLSIZE)),
             PooledRunner(runner, plugin_pool("core commands", _CORE_THREADS)),
             PooledRunner(runner, plugin_pool("plugins", config.BOT_ASYNC_POOLSIZE)),
+            values_pool,
             KeyedQueues(reactor),
             ThreadWaits(reactor),
         )

@@ -123,7 +123,7 @@ class Bot:
             self.command_pool.stop,
             workers.core.pool.stop,
         )
-        services = (self.health.stop, self.waits.stop, self.plugin_pool.stop, missed.stop)
+        services = (self.health.stop, self.waits.stop, self.plugin_pool.stop, workers.values.stop, missed.stop)
         steps = intake, work, services
         self._stop = StopSequence(reactor, adapters, self.when_quiet, self.plugin_manager.stop, steps)
 

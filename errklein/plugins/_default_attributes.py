@@ -37,7 +37,7 @@ class DefaultProperty(DefaultMethod, Generic[T]):
     :param library: The dotted path of the value's class, if it works only on the reactor; see `running._bytecode.LIBRARY`.
     """
 
-    def __init__(self, create: Callable[[Any], T], library: str) -> None:
+    def __init__(self, create: Callable[[Any], T], library: str = "") -> None:
         super().__init__(cached_property(create))
         self._errklein_library = library
 

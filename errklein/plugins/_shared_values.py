@@ -75,6 +75,19 @@ class SharedValues:
         finally:
             self._leave(key, shared, is_waited_for)
 
+    def replace(self, key: str, store: Callable[[], bool], *, despite_blocks: bool = False) -> bool:
+        """Call `store` and return its result; return False without a call if blocks have the value, unless `despite_blocks`."""
+        shared = self._enter(key)
+        try:
+            with shared.transfer:
+                return (despite_blocks or not shared.opened) and store()
+        finally:
+            self._leave(key, shared, False)
+
+    def is_in_use(self, key: str) -> bool:
+        """Return whether blocks have the value, or wait for it."""
+        return key in self._values
+
     def _enter(self, key: str) -> _SharedValue:
         with self._left:
             shared = self._values.setdefault(key, _SharedValue())

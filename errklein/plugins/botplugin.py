@@ -1,12 +1,11 @@
-"""BotPlugin, the base class of all plugins, and functions that list a plugin's methods."""
+"""BotPlugin, the base class of all plugins."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from inspect import ismethod
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from twisted.web.resource import IResource
@@ -18,7 +17,7 @@ from errklein.plugins._host import PluginHost
 from errklein.plugins._pollers import Pollers
 from errklein.plugins.configuration_check import recurse_check_structure
 from errklein.plugins.names import plugin_name
-from errklein.plugins.store_mixin import StoreMixin
+from errklein.plugins.store_mixin import StoredValues, StoreMixin
 from errklein.running import on_reactor_soon
 from errklein.webhooks.declaration import normalise_rule
 
@@ -50,7 +49,8 @@ class BotPlugin(StoreMixin):
 
     A plugin gets from this class:
 
-    - a store: `self["key"] = value` is on disk when the statement has ended, see `StoreMixin`
+    - a store: `self["key"] = value` is on disk when the statement has ended, see `StoreMixin`; in coroutines,
+      `await self.store.set("key", value)` doesn't block the reactor, see `StoredValues`
     - messages: `send`, `send_card`, and `ask`, which waits for an answer
     - calls at intervals: `start_poller`
     - requests to other services: `http`
@@ -144,6 +144,13 @@ class BotPlugin(StoreMixin):
         A plugin's own attribute or method of this name takes precedence.
         """
         return self._bot.http_clients.client()
+
+    @DefaultProperty
+    def store(self) -> StoredValues:
+        """The plugin's values for coroutines, see `StoredValues`. A plugin's own attribute or method of this name takes
+        precedence.
+        """
+        return StoredValues(self, self._bot.storage, self._bot.reactor)
 
     @DefaultMethod
     def mount(self, path: str, resource: IResource) -> None:
@@ -282,8 +289,7 @@ class BotPlugin(StoreMixin):
             self.init_storage()
         self._bot.inject_commands_from(self)
         self._bot.inject_command_filters_from(self)
-        if self.__has_flows():
-            self._bot.inject_flows_from(self)
+        self._bot.inject_flows_from(self)
         self.is_activated = True
 
     def init_storage(self) -> None:
@@ -306,16 +312,12 @@ class BotPlugin(StoreMixin):
             self._bot.remove_commands_from(dynamic)
         self.__dynamic_plugins.clear()
         self.__mounts.clear()
-        if self.__has_flows():
-            self._bot.remove_flows_from(self)
+        self._bot.remove_flows_from(self)
         self._bot.remove_command_filters_from(self)
         self._bot.remove_commands_from(self)
         self.is_activated = False
         # Last, since a handler whose question is withdrawn continues and might ask another one.
         on_reactor_soon(self._bot.reactor, self._bot.conversations.withdraw, self)
-
-    def __has_flows(self) -> bool:
-        return any(getattr(method, "_err_flow", False) for _, method in handlers(self))
 
     def callback_connect(self) -> Any:
         """Called after each activation of the plugin, and whenever a network has connected."""
@@ -767,31 +769,6 @@ class BotPlugin(StoreMixin):
         if name not in self.dependencies:
             raise RuntimeError(f"{plugin_name(self)} can't get {name}: add it to DependsOn in the .plug file")
         return self._bot.plugin_manager.instance(name)
-
-
-def handlers(plugin: BotPlugin) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Yield the names and bound methods that the plugin's class or instance adds to BotPlugin, sorted by name."""
-    static: dict[str, Any] = {}
-    for cls in reversed(type(plugin).__mro__):
-        if cls not in BotPlugin.__mro__:
-            static.update(vars(cls))
-    static.update(vars(plugin))
-    for name in sorted(static):
-        if not name.startswith("__") and callable(static[name]) and ismethod(method := getattr(plugin, name)):
-            yield name, method
-
-
-def handlers_once_active(plugin: BotPlugin) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Yield the same as `handlers`, without methods that an activation hides.
-
-    `configure` and `activate` assign the attributes `config` and `namespace`, so methods of these names are left out.
-    """
-    return ((name, handler) for name, handler in handlers(plugin) if name not in ("config", "namespace"))
-
-
-def overrides(plugin: BotPlugin, callback: str) -> bool:
-    """Return whether the plugin's class overrides the method of BotPlugin."""
-    return getattr(type(plugin), callback) is not getattr(BotPlugin, callback)
 
 
 def mounts_of(plugin: BotPlugin) -> Mapping[str, IResource]:

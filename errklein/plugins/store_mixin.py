@@ -1,13 +1,36 @@
-"""StoreMixin, the mapping in which plugins store values durably."""
+"""The values that plugins store durably: StoreMixin, the mapping, and StoredValues, which doesn't block the reactor."""
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, Mapping, MutableMapping
+import sys
+from collections.abc import Callable, Generator, ItemsView, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
-from typing import Any, Self
+from functools import partial
+from itertools import count
+from time import monotonic, sleep
+from types import FrameType
+from typing import Any, Self, TypeVar
+from weakref import WeakValueDictionary
 
-from errklein.plugins._shared_values import SharedValues
+from twisted.internet.defer import Deferred, DeferredLock, inlineCallbacks
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from errklein.plugins._shared_values import LONGEST_WAIT, SharedValues
 from errklein.ports.values import Storage, Store
+from errklein.running import in_any_reactor_thread, may_use_reactor
+from errklein.running.rate_limit import RateLimit
+
+T = TypeVar("T")
+
+SLOW = 0.05
+"""The time in seconds for which a statement may block the reactor without a warning."""
+
+_PAUSE = 0.01
+"""The time in seconds after which `update` looks again whether a block of `mutable` has ended."""
+
+_log = Logger()
+_warnings = RateLimit(monotonic)
 
 
 class StoreException(Exception):
@@ -44,6 +67,9 @@ class StoreMixin(MutableMapping[str, Any]):
         with self.mutable("jobs", []) as jobs:
             jobs.append("deploy")
 
+    All this waits for the disk. In a coroutine, which runs on the reactor, use `self.store`, see `StoredValues`. A statement that blocks
+    the reactor for over 50 ms is logged with its file and line.
+
     Reading, assigning and deleting raise StoreNotOpenError if the store isn't open, and StorageError if the storage
     fails. As in a dictionary, a missing key raises KeyError.
     """
@@ -51,7 +77,7 @@ class StoreMixin(MutableMapping[str, Any]):
     # Class attributes, so that a missing call of super().__init__ leads to a clear error.
     namespace: str | None = None
     _store: Store | None = None
-    __shared_values: SharedValues
+    _errklein_shared_values: SharedValues
 
     def open_storage(self, storage: Storage, namespace: str) -> None:
         """Open the store of a namespace. BotPlugin does this in `activate`.
@@ -63,7 +89,7 @@ class StoreMixin(MutableMapping[str, Any]):
         if self._store is not None:
             raise StoreAlreadyOpenError(f"The store of {self.namespace} is already open.")
         self._store = storage.open(namespace)
-        self.__shared_values = SharedValues(namespace)
+        self._errklein_shared_values = SharedValues(namespace)
         self.namespace = namespace
 
     def close_storage(self) -> None:
@@ -71,7 +97,7 @@ class StoreMixin(MutableMapping[str, Any]):
 
         :raises StoreNotOpenError: If no store is open.
         """
-        store = self.__opened_store()
+        store = opened_store(self)
         self._store = None
         store.close()
 
@@ -98,7 +124,7 @@ class StoreMixin(MutableMapping[str, Any]):
         :param default: The value to start with if the key is missing.
         :raises StoreNotOpenError: If the store isn't open, or was closed during the block; nothing is stored then.
         """
-        opened = self.__opened_store()
+        opened = opened_store(self)
 
         def store(value: Any) -> None:
             if self._store is not opened:
@@ -106,32 +132,32 @@ class StoreMixin(MutableMapping[str, Any]):
             self[key] = value
 
         # Not `self.get`, which a plugin's command may hide.
-        with self.__shared_values.block(key, lambda: Mapping.get(self, key, default), store) as value:
+        with self._errklein_shared_values.block(key, lambda: Mapping.get(self, key, default), store) as value:
             yield value
 
     def clear(self) -> None:
         """Remove all values, including those that can't be read any more."""
-        store = self.__opened_store()
+        store = opened_store(self)
         for key in list(store.keys()):
             # Another thread may have removed it meanwhile.
             with suppress(KeyError):
                 store.remove(key)
 
     def __getitem__(self, key: str) -> Any:
-        return self.__opened_store().get(key)
+        return _timed(self, opened_store(self).get, key)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self.__opened_store().set(key, value)
+        _timed(self, opened_store(self).set, key, value)
 
     def __delitem__(self, key: str) -> None:
-        self.__opened_store().remove(key)
+        _timed(self, opened_store(self).remove, key)
 
     def __iter__(self) -> Iterator[str]:
         # A copy: storages written for errbot may return a view, which changes.
-        return iter(list(self.__opened_store().keys()))
+        return iter(list(_timed(self, opened_store(self).keys)))
 
     def __len__(self) -> int:
-        return self.__opened_store().len()
+        return _timed(self, opened_store(self).len)
 
     def __eq__(self, other: object) -> bool:
         # Plugins are members of sets, so two plugins with the same values must differ.
@@ -148,11 +174,173 @@ class StoreMixin(MutableMapping[str, Any]):
     def __exit__(self, *raised: object) -> None:
         self.close_storage()
 
-    def __opened_store(self) -> Store:
-        if self._store is None:
-            name = getattr(self, "name", None)
-            owner = self.namespace or (name if isinstance(name, str) else type(self).__name__)
-            raise StoreNotOpenError(
-                f"The store of {owner} isn't open. A plugin can use its store from activate() to deactivate()."
-            )
-        return self._store
+
+class StoredValues:
+    """The values of a plugin for code that must not block: `self.store`.
+
+    On the reactor, so in coroutines, each method returns a Deferred at once, and other handlers go on while the disk works::
+
+        @webhook("/builds/<project>", methods=["POST"])
+        async def finished(self, payload, project):
+            number = await self.store.update("number", lambda number: number + 1, 0)
+            await self.store.set(f"{project} {number}", payload["status"])
+
+    In a thread, so in a plain method, the same methods wait and return the result itself. The values are those of the
+    plugin's mapping: what an awaited `set` has stored, `self["key"]` and `self.mutable` see, and the other way round.
+
+    The methods raise StoreNotOpenError and StorageError as the mapping does; on the reactor, the Deferred may fail with
+    StorageError.
+    """
+
+    def __init__(self, plugin: StoreMixin, storage: Storage, reactor: Any) -> None:
+        self._plugin = plugin
+        self._storage = storage
+        self._reactor = reactor
+        self._locks: WeakValueDictionary[str, DeferredLock] = WeakValueDictionary()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value::
+
+            color = await self.store.get("color", "blue")
+
+        A change of the object doesn't change the stored value.
+
+        :param key: The key of the value.
+        :param default: The result if the key is missing.
+        """
+        store = opened_store(self._plugin)
+        return self._result(lambda: store.read(key, default)[1])
+
+    def set(self, key: str, value: Any) -> Any:
+        """Store a value. It is on disk when the Deferred fires::
+
+            await self.store.set("color", "red")
+
+        The value is stored as it is at the time of the call.
+
+        :param key: The key, a string.
+        :param value: The value, of any type that the `pickle` module supports.
+        """
+        return self._result(partial(_call, opened_store(self._plugin).prepare(key, value)))
+
+    def delete(self, key: str) -> Any:
+        """Remove a value.
+
+        :param key: The key of the value.
+        :raises KeyError: If the key is missing.
+        """
+        return self._result(partial(opened_store(self._plugin).remove, key))
+
+    def keys(self) -> Any:
+        """Return a list of the keys."""
+        store = opened_store(self._plugin)
+        return self._result(lambda: list(store.keys()))
+
+    def update(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Any:
+        """Replace a value by a function of it, so that no change is lost, and return the new value::
+
+            uses = await self.store.update("uses", lambda uses: uses + 1, 0)
+
+        Nothing else changes the value between the reading and the writing: no thread, no coroutine, no block of `mutable`,
+        and no other process that uses the same database. If something has, the function is called again with the new value,
+        so it should do nothing but compute. It is called where the caller runs, and must not block there.
+
+        While a block of `mutable` has the key, `update` waits for its end, for at most 5 s.
+
+        :param key: The key of the value.
+        :param function: A plain function, which gets the value and returns the new one; it may change the object in place. If it
+            raises an exception, nothing is stored.
+        :param default: The value to start with if the key is missing.
+        """
+        steps = self._update(opened_store(self._plugin), key, function, default)
+        if not may_use_reactor(self._reactor):
+            return _run(steps)
+        # Otherwise, of many coroutines that update a key at the same time, each would read it again after each of the others.
+        lock = self._locks.setdefault(key, DeferredLock())
+        return lock.run(self._run_on_reactor, steps)
+
+    def _result(self, work: Callable[[], Any]) -> Any:
+        return self._storage.in_background(work) if may_use_reactor(self._reactor) else work()
+
+    def _update(
+        self, store: Store, key: str, function: Callable[[Any], Any], default: Any
+    ) -> Generator[Callable[[], Any] | None, Any, Any]:
+        """Yield functions that may block, to get their results, and None for a pause; return the new value."""
+        shared = self._plugin._errklein_shared_values
+        for attempt in count():
+            version, value = yield partial(store.read, key, default)
+            new = function(value)
+            replace = store.prepare(key, new, version)
+            overdue = attempt * _PAUSE > LONGEST_WAIT
+            if (yield partial(shared.replace, key, replace, despite_blocks=overdue)):
+                break
+            if shared.is_in_use(key):
+                yield None
+        return new
+
+    @inlineCallbacks
+    def _run_on_reactor(
+        self, steps: Generator[Callable[[], Any] | None, Any, Any]
+    ) -> Generator[Deferred[Any], Any, Any]:
+        result = None
+        while True:
+            try:
+                step = steps.send(result)
+            except StopIteration as end:
+                return end.value
+            result = yield self._storage.in_background(step) if step else deferLater(self._reactor, _PAUSE)
+
+
+def _run(steps: Generator[Callable[[], Any] | None, Any, Any]) -> Any:
+    result = None
+    while True:
+        try:
+            step = steps.send(result)
+        except StopIteration as end:
+            return end.value
+        if step:
+            result = step()
+        else:
+            sleep(_PAUSE)
+
+
+def _call(function: Callable[[], Any]) -> None:
+    function()
+
+
+def opened_store(plugin: StoreMixin) -> Store:
+    """Return the plugin's store; raise StoreNotOpenError if it isn't open."""
+    if plugin._store is None:
+        name = getattr(plugin, "name", None)
+        owner = plugin.namespace or (name if isinstance(name, str) else type(plugin).__name__)
+        raise StoreNotOpenError(
+            f"The store of {owner} isn't open. A plugin can use its store from activate() to deactivate()."
+        )
+    return plugin._store
+
+
+def _timed(plugin: StoreMixin, function: Callable[..., T], *args: Any) -> T:
+    """Call a function of the plugin's store. If it blocks the reactor for long, log the plugin's statement."""
+    began = monotonic()
+    try:
+        return function(*args)
+    finally:
+        seconds = monotonic() - began
+        if seconds >= SLOW and in_any_reactor_thread():
+            _warn(plugin, seconds, sys._getframe(2))
+
+
+def _warn(plugin: StoreMixin, seconds: float, frame: FrameType | None) -> None:
+    # The methods of this package, and those of Python that call `__getitem__` and the like.
+    between = ("errklein.plugins.store_mixin", "errklein.plugins._shared_values", "collections.abc", "contextlib")
+    while frame is not None and frame.f_globals.get("__name__") in between:
+        frame = frame.f_back
+    place = "unknown" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    if _warnings.allows(place):
+        _log.warn(
+            "{plugin}: a stored value blocked the reactor for {seconds:.2f} s at {place}; in coroutines, use "
+            "`await self.store.get(…)`, `set` or `update`",
+            plugin=plugin.namespace,
+            seconds=seconds,
+            place=place,
+        )

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
+
+from twisted.internet.defer import Deferred
+
+T = TypeVar("T")
+
+ANY_VERSION: Final = object()
+"""Stands for every version of a value, also for none."""
 
 
-class Store(Protocol):
-    """The values of one namespace, by key. May be used from any thread; each call is one transaction."""
+class BlockingStore(Protocol):
+    """The values of one namespace, by key: what a storage written for errbot implements."""
 
     def get(self, key: str) -> Any:
         """Return the value; raise KeyError if there is none."""
@@ -28,6 +35,20 @@ class Store(Protocol):
         """Close the namespace, which can be opened again."""
 
 
+class Store(BlockingStore, Protocol):
+    """The values of one namespace. May be used from any thread; each call is one transaction."""
+
+    def read(self, key: str, default: Any = None) -> tuple[object, Any]:
+        """Return the version of the value, for `prepare`, and a new object with the value, or the default if there is none."""
+
+    def prepare(self, key: str, value: Any, version: object = ANY_VERSION) -> Callable[[], bool]:
+        """Return a function that stores the value as it is now, for any thread.
+
+        The function returns True, or False if the stored value no longer has the version. Then another thread, or another
+        process if the storage is one for several processes, has changed it, and it stays as it is.
+        """
+
+
 class Storage(Protocol):
     """The storage of plugins' values, in namespaces."""
 
@@ -36,6 +57,12 @@ class Storage(Protocol):
 
     def namespaces(self) -> Iterable[str]:
         """Return the namespaces that have values. A storage may be unable to list all of them."""
+
+    def in_background(self, work: Callable[[], T]) -> Deferred[T]:
+        """Call a function that uses the stores, so that the reactor isn't blocked. Call this on the reactor.
+
+        Functions that change values take effect in the order of these calls. The Deferred fires on the reactor with the result.
+        """
 
     def close(self) -> None:
         """Close all stores, and release files and locks."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from errklein.running._queues import KeyedQueues
 from errklein.running._runner import PooledRunner
+from errklein.running.pool import WorkerPool
 from errklein.running.threads import ThreadWaits
 
 
@@ -13,11 +14,12 @@ from errklein.running.threads import ThreadWaits
 class Workers:
     """Runners of plugins' code: commands in one pool, the rest in another. Filters and callbacks queue by plugin.
 
-    `core` runs the core's own commands, so that they work while plugins hold all threads.
+    `core` runs the core's own commands, so that they work while plugins hold all threads. `values` reads and writes plugins' values.
     """
 
     commands: PooledRunner
     core: PooledRunner
     others: PooledRunner
+    values: WorkerPool
     queues: KeyedQueues
     waits: ThreadWaits

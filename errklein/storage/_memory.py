@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from threading import Lock
+from typing import Any, TypeVar
 
-from errklein.storage._errors import StorageError
+from twisted.internet.defer import Deferred, maybeDeferred
+
+from errklein.ports.values import ANY_VERSION
+from errklein.storage._errors import StorageError, UnstorableValue
+
+T = TypeVar("T")
+
+_ABSENT = object()
 
 
 class MemoryStorage:
@@ -17,6 +27,7 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self._namespaces: dict[str, dict[str, Any]] = {}
+        self.lock = Lock()
         self.closed = False
 
     def open(self, namespace: str) -> MemoryStore:
@@ -28,6 +39,10 @@ class MemoryStorage:
     def namespaces(self) -> list[str]:
         """Return the namespaces that have values, sorted."""
         return sorted(namespace for namespace, values in self._namespaces.items() if values)
+
+    def in_background(self, work: Callable[[], T]) -> Deferred[T]:
+        """Call the function at once, since no store blocks."""
+        return maybeDeferred(work)
 
     def close(self) -> None:
         """Close the storage and all its stores."""
@@ -54,6 +69,25 @@ class MemoryStore:
         """Store the value under the key."""
         self._open(key)[key] = value
 
+    def read(self, key: str, default: Any = None) -> tuple[object, Any]:
+        """Return the stored object, which is its version, and a copy; or the default instead of the copy."""
+        stored = self._open(key).get(key, _ABSENT)
+        return stored, default if stored is _ABSENT else self._copied(key, stored)
+
+    def prepare(self, key: str, value: Any, version: object = ANY_VERSION) -> Callable[[], bool]:
+        """Return a function that stores a copy of the value, see `Store.prepare`."""
+        copy = self._copied(key, value)
+
+        def store() -> bool:
+            with self._storage.lock:
+                values = self._open(key)
+                if version is not ANY_VERSION and values.get(key, _ABSENT) is not version:
+                    return False
+                values[key] = copy
+                return True
+
+        return store
+
     def remove(self, key: str) -> None:
         """Remove the value of the key; raises KeyError."""
         del self._open(key)[key]
@@ -69,6 +103,12 @@ class MemoryStore:
     def close(self) -> None:
         """Close the store; later calls raise StorageError. The namespace can be opened again."""
         self._closed = True
+
+    def _copied(self, key: str, value: Any) -> Any:
+        try:
+            return deepcopy(value)
+        except Exception as error:
+            raise UnstorableValue(self._namespace, key, value, error) from error
 
     def _open(self, key: str = "") -> dict[str, Any]:
         if self._closed or self._storage.closed:

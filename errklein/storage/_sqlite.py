@@ -8,15 +8,20 @@ from an errbot shelf, which `SQLiteStorage.put` stores, is restricted until the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from errklein.database import Access, Database, read_migrations
+from twisted.internet.defer import Deferred, maybeDeferred
+
+from errklein.database import Access, Database, Run, read_migrations
+from errklein.ports.values import ANY_VERSION
 from errklein.storage._errors import StorageError, UnreadableValue, UnstorableValue, database_errors
 from errklein.storage._restricted_pickling import DEFAULT_READER, ValueReader
 from errklein.storage.pickling import dumps
+
+T = TypeVar("T")
 
 DATABASE = "errklein.sqlite"
 """The file name of the database in BOT_DATA_DIR."""
@@ -28,6 +33,10 @@ _SET = (
     "ON CONFLICT (namespace, key) DO UPDATE SET value = excluded.value, trusted = excluded.trusted"
 )
 
+_SET_FIRST = "INSERT INTO stored (namespace, key, value) VALUES (?, ?, ?) ON CONFLICT (namespace, key) DO NOTHING"
+
+_REPLACE = "UPDATE stored SET value = ?, trusted = NULL WHERE namespace = ? AND key = ? AND value = ? AND trusted IS ?"
+
 Row = tuple[str, str, bytes]
 """A stored value: namespace, key, pickle."""
 
@@ -35,12 +44,20 @@ Row = tuple[str, str, bytes]
 class SQLiteStorage:
     """All namespaces, in the database at `path`. Any thread may use it.
 
-    A value is on disk when `SQLiteStore.set` returns, but for a copy. `values` unpickles the values. Every method raises
+    A value is on disk when `SQLiteStore.set` returns, but for a copy. `values` unpickles the values. `run` calls the
+    functions that must not block the reactor, one after the other; by default they are called at once. Every method raises
     StorageError if the database can't be read or written.
     """
 
-    def __init__(self, path: Path, values: ValueReader = DEFAULT_READER, access: Access = Access.OWN) -> None:
+    def __init__(
+        self,
+        path: Path,
+        values: ValueReader = DEFAULT_READER,
+        access: Access = Access.OWN,
+        run: Run = maybeDeferred,
+    ) -> None:
         self.path = path
+        self._run = run
         self._values = values
         with database_errors():
             self._database = Database(path, MIGRATIONS, access)
@@ -80,6 +97,10 @@ class SQLiteStorage:
                 _SET, ((_encoded(namespace), _encoded(key), data, mark) for namespace, key, data in rows)
             )
 
+    def in_background(self, work: Callable[[], T]) -> Deferred[T]:
+        """Call the function with `run`."""
+        return self._run(work)
+
     def check_files(self) -> None:
         """See `errklein.ports.values.UsesFiles`."""
         # A transaction, since another program may hold the file. An empty one writes nothing.
@@ -105,12 +126,19 @@ class SQLiteStore:
 
         Raises KeyError if there is none, and UnreadableValue if it uses a class that is missing or not allowed.
         """
+        version, value = self.read(key)
+        if version is None:
+            raise KeyError(key)
+        return value
+
+    def read(self, key: str, default: Any = None) -> tuple[Any, Any]:
+        """Return the version of the value and the value, or None and the default. Raises UnreadableValue as `get` does."""
         rows = self._read("SELECT value, trusted FROM stored WHERE namespace = ? AND key = ?", *self._row(key))
         if not rows:
-            raise KeyError(key)
+            return None, default
         try:
             data, mark = rows[0]
-            return self._values.load(self._namespace, data, None if mark is None else json.loads(mark))
+            return rows[0], self._values.load(self._namespace, data, None if mark is None else json.loads(mark))
         except Exception as error:
             raise UnreadableValue(self._namespace, key, error) from error
 
@@ -119,12 +147,16 @@ class SQLiteStore:
 
         Raises UnstorableValue if it can't be pickled.
         """
-        row = self._row(key)
-        try:
-            data = dumps(value)
-        except Exception as error:
-            raise UnstorableValue(self._namespace, key, value, error) from error
-        self._write(_SET, *row, data, None)
+        self._write(_SET, *self._row(key), self._pickled(key, value), None)
+
+    def prepare(self, key: str, value: Any, version: Any = ANY_VERSION) -> Callable[[], bool]:
+        """Return a function that stores the value as it is now, see `Store.prepare`. Raises UnstorableValue."""
+        row, data = self._row(key), self._pickled(key, value)
+        if version is ANY_VERSION:
+            return lambda: bool(self._write(_SET, *row, data, None))
+        if version is None:
+            return lambda: bool(self._write(_SET_FIRST, *row, data))
+        return lambda: bool(self._write(_REPLACE, data, *row, *version))
 
     def remove(self, key: str) -> None:
         """Remove the value of the key, even if it can't be read; raises KeyError."""
@@ -143,6 +175,12 @@ class SQLiteStore:
     def close(self) -> None:
         """Close the store; later calls raise StorageError. The namespace can be opened again."""
         self._closed = True
+
+    def _pickled(self, key: str, value: Any) -> bytes:
+        try:
+            return dumps(value)
+        except Exception as error:
+            raise UnstorableValue(self._namespace, key, value, error) from error
 
     def _read(self, query: str, *parameters: object) -> list[Any]:
         with database_errors():

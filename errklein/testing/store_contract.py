@@ -137,6 +137,51 @@ class StoreContract(Base):
         new.set("key", "new")
         self.assertEqual(new.get("key"), "new")
 
+    def test_read(self) -> None:
+        """`read` returns a new object with the value, or the default."""
+        store = self.open_store()
+        store.set("names", ["alice"])
+        store.read("names")[1].append("bob")
+        self.assertEqual(
+            [store.read("names")[1], store.read("nobody")[1], store.read("nobody", 7)[1]], [["alice"], None, 7]
+        )
+
+    def test_prepare(self) -> None:
+        """`prepare` returns a function that stores the value as it was, and replaces any other."""
+        store, names = self.open_store(), ["alice"]
+        store.set("names", [])
+        put = store.prepare("names", names)
+        names.append("bob")
+        self.assertEqual((store.get("names"), put(), store.get("names")), ([], True, ["alice"]))
+
+    def test_prepare_with_a_version(self) -> None:
+        """A value with another version isn't replaced: one that was changed, removed, or stored for the first time."""
+        storage = self.open_storage()
+        store, other = storage.open("Greeter"), storage.open("Greeter")
+        absent, _ = store.read("count")
+        self.assertTrue(store.prepare("count", 1, absent)())
+        self.assertFalse(store.prepare("count", 2, absent)())
+        first, _ = store.read("count")
+        other.set("count", 10)
+        self.assertFalse(store.prepare("count", 2, first)())
+        second, value = store.read("count")
+        self.assertTrue(store.prepare("count", value + 1, second)())
+        self.assertEqual(other.get("count"), 11)
+        third, _ = store.read("count")
+        other.remove("count")
+        self.assertFalse(store.prepare("count", 12, third)())
+        self.assertRaises(KeyError, store.get, "count")
+
+    def test_in_background(self) -> None:
+        """`in_background` returns a Deferred of the function's result or exception."""
+        storage = self.open_storage()
+        store = storage.open("Greeter")
+        store.set("key", 1)
+        results: list[object] = []
+        storage.in_background(lambda: store.get("key")).addBoth(results.append)
+        storage.in_background(lambda: store.get("nobody")).addErrback(lambda failure: results.append(failure.type))
+        self.assertEqual(results, [1, KeyError])
+
     def test_closed_store(self) -> None:
         """Every use of a closed store raises a StorageError that contains "closed" and the namespace."""
         store = self.open_store()
@@ -158,7 +203,12 @@ class StoreContract(Base):
 
     def assert_closed(self, store: Store, named: str) -> None:
         """Fail unless each method of the store raises a StorageError that contains "closed" and `named`."""
-        keyed = (lambda: store.get("key"), lambda: store.set("key", 1), lambda: store.remove("key"))
+        keyed = (
+            lambda: store.get("key"),
+            lambda: store.set("key", 1),
+            lambda: store.remove("key"),
+            lambda: store.read("key"),
+        )
         for call in (*keyed, store.keys, store.len):
             with self.assertRaises(StorageError) as caught:
                 call()

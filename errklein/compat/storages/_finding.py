@@ -7,12 +7,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from twisted.internet.defer import maybeDeferred
+
 from errklein.compat.storages._shelves import database_of
 from errklein.compat.storages._third_party import ThirdPartyStorage
 from errklein.compat.storages.base import StoragePluginBase
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.config import STORAGES, Config, ConfigError
-from errklein.database import Access
+from errklein.database import Access, Run
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import load_module, plugin_class
 from errklein.plugins.load_errors import PluginLoadError
@@ -25,15 +27,16 @@ GROUPS = ("errbot.backend_plugins", "errklein.storages")
 """The entry point groups in which distributions offer storages. errbot's group has backends, too."""
 
 
-def make_storage(config: Config, access: Access = Access.OWN) -> Storage:
+def make_storage(config: Config, access: Access = Access.OWN, run: Run = maybeDeferred) -> Storage:
     """Create and open the storage of the configuration; may block. Raises ConfigError or StorageError.
 
     :param access: `COPY` to use a copy of the storage Shelf, which is empty if there is no file.
+    :param run: calls functions of `Storage.in_background`, one after the other; by default at once.
     """
     if config.STORAGE == "Shelf":
         path = database_of(config)
         if access is Access.OWN or path.exists():
-            return SQLiteStorage(path, STORED_VALUES, access)
+            return SQLiteStorage(path, STORED_VALUES, access, run)
     if config.STORAGE in STORAGES:
         return MemoryStorage()
     cls = load_storage_class(config)
@@ -45,7 +48,7 @@ def make_storage(config: Config, access: Access = Access.OWN) -> Storage:
             f"STORAGE: {config.STORAGE!r} failed to start ({cls.__name__} raised {type(error).__name__}); "
             "check STORAGE_CONFIG"
         ) from error
-    return ThirdPartyStorage(config.STORAGE, opener, config.STORAGE_CONFIG)
+    return ThirdPartyStorage(config.STORAGE, opener, config.STORAGE_CONFIG, run)
 
 
 def load_storage_class(config: Config) -> type[Any]:

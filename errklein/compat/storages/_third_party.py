@@ -2,8 +2,8 @@
 
 A third-party storage may block, and need not be thread-safe. So a lock serialises all calls. Plain handlers run in
 threads, where waiting for the lock blocks nothing else. A handler on the reactor also gets its value synchronously from
-`self["key"]`, so it blocks the bot while the storage works; slow calls are logged with their namespace. The
-configurations of plugins, which errklein itself reads on the reactor, are read once and cached.
+`self["key"]`, so it blocks the bot while the storage works; `self.store` doesn't. The configurations of plugins, which
+errklein itself reads on the reactor, are read once and cached.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
-import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
-from twisted.python.threadable import isInIOThread
 
 from errklein.compat.storages.base import StoragePluginBase
-from errklein.ports.values import Store
-from errklein.running.rate_limit import RateLimit
+from errklein.database import Run
+from errklein.ports.values import ANY_VERSION, BlockingStore
 from errklein.storage import StorageError, UnstorableValue
 from errklein.text.errors import one_line
 from errklein.text.masking import masker, secrets_in
@@ -32,9 +32,6 @@ T = TypeVar("T")
 REMEMBERED = frozenset({"core"})
 """The namespaces that only errklein writes, so that their values can be cached."""
 
-SLOW = 0.05
-"""The time in seconds for which a call may block the reactor without a warning."""
-
 _ABSENT = object()
 _UNKNOWN = object()
 
@@ -43,7 +40,8 @@ class ThirdPartyStorage:
     """A third-party storage with the name `name`, usable in any thread.
 
     Exceptions of the storage are raised as StorageError, in one line. `config` is its STORAGE_CONFIG, whose secrets are
-    masked in errors. A namespace that is opened several times is opened once in the storage.
+    masked in errors. A namespace that is opened several times is opened once in the storage. `run` calls the functions that
+    must not block the reactor, one after the other; by default they are called at once.
     """
 
     log = Logger()
@@ -53,19 +51,15 @@ class ThirdPartyStorage:
         name: str,
         opener: StoragePluginBase,
         config: Mapping[str, Any] | None = None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        on_reactor: Callable[[], bool] = isInIOThread,
+        run: Run = maybeDeferred,
     ) -> None:
         self.name = name
         self._opener = opener
         masker.learn(self, "STORAGE_CONFIG", secrets_in(config or {}))
-        self._clock = clock
-        self._on_reactor = on_reactor
+        self._run = run
         self._lock = threading.RLock()
         self._opened: dict[str, _Opened] = {}
         self._known: set[str] = set()
-        self._warnings = RateLimit(clock)
         self._closed = False
 
     def namespaces(self) -> list[str]:
@@ -95,6 +89,10 @@ class ThirdPartyStorage:
                 with self.asking(namespace):
                     opened.values.close()
 
+    def in_background(self, work: Callable[[], T]) -> Deferred[T]:
+        """Call the function with `run`."""
+        return self._run(work)
+
     def close(self) -> None:
         """Close every namespace. An error of one is logged, and the others are closed nevertheless."""
         with self._lock:
@@ -114,7 +112,6 @@ class ThirdPartyStorage:
 
         The lock is held, and exceptions of the storage are raised as StorageError.
         """
-        began = self._clock()
         try:
             with self._lock:
                 yield
@@ -123,26 +120,17 @@ class ThirdPartyStorage:
         except Exception as error:
             what = f"{type(error).__name__}: {masker(one_line(error))}"
             raise StorageError(f"{namespace}: the storage {self.name} failed ({what})") from error
-        finally:
-            seconds = self._clock() - began
-            if seconds >= SLOW and self._on_reactor() and self._warnings.allows(namespace):
-                self.log.warn(
-                    "Storage {storage} blocked the reactor for {seconds:.2f} s (namespace {namespace}); use stored values "
-                    "in handlers that aren't async, which run in threads",
-                    storage=self.name,
-                    seconds=seconds,
-                    namespace=namespace,
-                )
 
 
 @dataclass(eq=False)
 class _Opened:
-    """An open namespace: its values, the number of its users, and the cached values."""
+    """An open namespace: its values, the number of its users, the cached values, and the number of changes of each key."""
 
-    values: Store
+    values: BlockingStore
     users: int = 0
     closed: bool = False
     remembered: dict[str, Any] = field(default_factory=dict)
+    changes: Counter[str] = field(default_factory=Counter)
 
 
 class ThirdPartyStore:
@@ -165,28 +153,36 @@ class ThirdPartyStore:
         # A copy protects the cached value from changes in place.
         return copy.deepcopy(value) if self._namespace in REMEMBERED else value
 
+    def read(self, key: str, default: Any = None) -> tuple[object, Any]:
+        """Return the number of changes of the key in this process, which is its version, and a copy of the value."""
+        self._check_key(key)
+
+        def versioned(values: BlockingStore) -> tuple[object, Any]:
+            value = self._read(values, key)
+            return self._opened.changes[key], default if value is _ABSENT else copy.deepcopy(value)
+
+        return self._ask(versioned)
+
     def set(self, key: str, value: Any) -> None:
         """Store the value under the key; raises UnstorableValue if the storage can't store such a value."""
         self._check_key(key)
+        self._put(key, value)
 
-        def keep(values: Store) -> None:
-            self._opened.remembered.pop(key, None)
-            values.set(key, value)
-
+    def prepare(self, key: str, value: Any, version: object = ANY_VERSION) -> Callable[[], bool]:
+        """Return a function that stores the value as it is now, see `Store.prepare`."""
+        self._check_key(key)
         try:
-            self._ask(keep)
-        except StorageError as error:
-            reason = error.__cause__
-            if isinstance(reason, (pickle.PicklingError, TypeError, AttributeError)):
-                raise UnstorableValue(self._namespace, key, value, reason) from reason
-            raise
+            value = copy.deepcopy(value)
+        except Exception as error:
+            raise UnstorableValue(self._namespace, key, value, error) from error
+        return lambda: self._put(key, value, version)
 
     def remove(self, key: str) -> None:
         """Remove the value of the key; raises KeyError."""
         self._check_key(key)
 
-        def forget(values: Store) -> bool:
-            self._opened.remembered.pop(key, None)
+        def forget(values: BlockingStore) -> bool:
+            self._changes(key)
             try:
                 values.remove(key)
             except KeyError:
@@ -211,13 +207,34 @@ class ThirdPartyStore:
             if not self._opened.closed:
                 self._storage.release(self._namespace, self._opened)
 
-    def _ask(self, question: Callable[[Store], T]) -> T:
+    def _put(self, key: str, value: Any, version: object = ANY_VERSION) -> bool:
+        def put(values: BlockingStore) -> bool:
+            if version is not ANY_VERSION and version != self._opened.changes[key]:
+                return False
+            self._changes(key)
+            values.set(key, value)
+            return True
+
+        try:
+            return self._ask(put)
+        except StorageError as error:
+            reason = error.__cause__
+            if isinstance(reason, (pickle.PicklingError, TypeError, AttributeError)):
+                raise UnstorableValue(self._namespace, key, value, reason) from reason
+            raise
+
+    def _changes(self, key: str) -> None:
+        """Note that the value changes."""
+        self._opened.remembered.pop(key, None)
+        self._opened.changes[key] += 1
+
+    def _ask(self, question: Callable[[BlockingStore], T]) -> T:
         with self._storage.asking(self._namespace):
             if self._closed or self._opened.closed:
                 raise StorageError(f"{self._namespace}: the store is closed")
             return question(self._opened.values)
 
-    def _read(self, values: Store, key: str) -> Any:
+    def _read(self, values: BlockingStore, key: str) -> Any:
         try:
             value = values.get(key)
         except KeyError:

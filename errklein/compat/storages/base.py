@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from errklein.ports.values import Store
+from errklein.ports.values import BlockingStore
 
 
 class StorageBase:
@@ -83,6 +83,6 @@ class StoragePluginBase:
         self._storage_config: Any = getattr(bot_config, "STORAGE_CONFIG", None) or {}
         super().__init__()
 
-    def open(self, namespace: str) -> Store:
+    def open(self, namespace: str) -> BlockingStore:
         """Return the values of `namespace`, such as the name of a plugin, as a `StorageBase`."""
         raise NotImplementedError(f"{type(self).__name__} doesn't implement open()")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-from twisted.logger import Logger, globalLogPublisher
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat.storages._third_party import ThirdPartyStorage
@@ -157,31 +157,6 @@ class FailureTests(SynchronousTestCase):
         globalLogPublisher.addObserver(said.append)
         self.addCleanup(globalLogPublisher.removeObserver, said.append)
         return said
-
-    def test_holding_up_the_reactor_is_told(self) -> None:
-        """A slow call on the reactor is logged once a minute; a slow call in a thread isn't."""
-        now = [0.0]
-        on_reactor = [True]
-
-        class Slow(ShakyPlugin):
-            def alone(self) -> threading.Lock:
-                now[0] += 0.5
-                return super().alone()
-
-        storage = ThirdPartyStorage("Slow", Slow(), clock=lambda: now[0], on_reactor=lambda: on_reactor[0])
-        store = storage.open("Greeter")
-        said = self.listen()
-        on_reactor[0] = False
-        store.set("a", 1)
-        self.assertEqual(said, [])
-        on_reactor[0] = True
-        store.get("a")
-        store.get("a")
-        self.assertEqual([(event["namespace"], event["seconds"]) for event in said], [("Greeter", 0.5)])
-        now[0] += 60
-        store.get("a")
-        self.assertEqual(len(said), 2)
-        self.assertIsInstance(storage.log, Logger)
 
 
 class RememberedTests(SynchronousTestCase):
