@@ -60,15 +60,14 @@ class Source:
     def __init__(self) -> None:
         self._files: dict[str, Mapping[int, ast.AST]] = {}
 
-    def finding(self, function: Any, text: str, is_error: bool = True, line: int | None = None) -> Finding:
-        """Return a finding at a line of the function's file, by default the line of its `def`."""
+    def finding(self, function: Any, text: str, is_error: bool = True) -> Finding:
+        """Return a finding at the line of the function's `def`."""
         innermost = unwrapped(function)
         if innermost is None:
             return Finding("", 0, text, is_error)
         code = innermost.__code__
         node = self.node(innermost)
-        line = line or (code.co_firstlineno if node is None else node.lineno)
-        return Finding(code.co_filename, line, text, is_error)
+        return Finding(code.co_filename, code.co_firstlineno if node is None else node.lineno, text, is_error)
 
     def node(self, function: types.FunctionType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
         """Return the syntax tree of the function, without its decorators; None if its source can't be read."""

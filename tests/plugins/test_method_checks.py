@@ -200,102 +200,125 @@ class ConstructorTests(ChecksTestCase):
         self.assertIsNone(check_initialized(self.create(good)))
 
 
-class CoroutineTests(ChecksTestCase):
-    """Coroutines that are created and thrown away."""
+class SuperTests(ChecksTestCase):
+    """Methods that have to call the inherited ones."""
 
-    def test_not_awaited(self) -> None:
-        """A call as a statement is reported with what to write instead."""
-        before = "import asyncio\nasync def notify(): ...\n"
-        methods = """
- async def refresh(self): ...
- async def a(self):
-  self.refresh()
- def b(self):
-  for _ in range(3):
-   asyncio.sleep(1)
- def c(self):
-  def inner():
-   notify()
-  return inner
- @staticmethod
- async def d():
-  notify()
-"""
-        found = self.findings(methods, before)
+    def test_missing_calls(self) -> None:
+        """Without `activate` the plugin can't work; without `deactivate` it works until it is to stop."""
+        found = self.findings(
+            " def activate(self):\n  self.thing.activate()\n async def deactivate(self):\n  super().close_storage()\n"
+        )
         self.assertEqual(
-            [(one.text, one.line, one.is_error) for one in found],
+            [(one.text, one.is_error) for one in found],
             [
                 (
-                    'P.a calls self.refresh(…) without await, so it never runs; write "await self.refresh(…)".',
-                    9,
+                    (
+                        "P.activate doesn't call super().activate(), so P stays inactive and its commands are missing. "
+                        "Add that call."
+                    ),
                     True,
                 ),
                 (
                     (
-                        "P.b calls asyncio.sleep(…) without await, so it never runs; make b async def and write "
-                        '"await asyncio.sleep(…)".'
+                        "P.deactivate doesn't call super().deactivate(), so its commands and pollers continue after a "
+                        "deactivation or reload. Add that call."
                     ),
-                    12,
-                    True,
+                    False,
                 ),
-                (
-                    (
-                        "P.c calls notify(…) without await, so it never runs; make inner async def and write "
-                        '"await notify(…)".'
-                    ),
-                    15,
-                    True,
-                ),
-                ('P.d calls notify(…) without await, so it never runs; write "await notify(…)".', 19, True),
             ],
         )
 
-    def test_used_otherwise(self) -> None:
-        """Coroutines that are awaited, returned or handed over are all right, and so are other functions of the name."""
+    def test_calls(self) -> None:
+        """A call is found in every form, also in a helper, under a condition, or handed over."""
+        for body in (
+            "super().activate()",
+            "super(P, self).activate()",
+            "BotPlugin.activate(self)",
+            "if self.config:\n   super().activate()",
+            "deferToThread(super().activate)",
+            "self._begin()\n def _begin(self):\n  super().activate()",
+            "getattr(super(), 'activate')()",
+            "parent = super()\n  parent.activate()",
+        ):
+            self.assertEqual(self.texts(f" def activate(self):\n  {body}"), [], body)
+
+    def test_calls_that_may_be_hidden(self) -> None:
+        """Code that may call the inherited method in another place isn't reported."""
         before = (
-            "import asyncio\nfrom functools import wraps\nfrom twisted.internet.defer import inlineCallbacks\n"
-            "async def notify(): ...\n"
-            "def at_once(f):\n @wraps(f)\n def g(*args): ...\n return g\n"
+            "def retry(f):\n def run(*args): return f(*args)\n return run\n"
+            "def start(plugin): BotPlugin.activate(plugin)\n"
+            "class Starting:\n def __init__(self, plugin): start(plugin)\n"
         )
-        methods = """
- async def refresh(self): ...
- @at_once
- async def decorated(self): ...
- @inlineCallbacks
- def generator(self):
-  yield
- async def items(self):
-  yield 1
- def a(self):
-  asyncio.ensure_future(self.refresh())
-  self.start_poller(60, self.refresh)
-  self.decorated()
-  self.generator()
-  self.items()
-  self.other.refresh()
-  return self.refresh()
- async def b(self):
-  await self.refresh()
-  later = self.refresh()
-  await later
- def c(self, notify):
-  notify()
-  def d(self):
-   self.refresh()
-  class E:
-   def f(self):
-    self.refresh()
- def g(self):
-  def inner():
-   notify = print
-   notify()
-  def other():
-   self = a_namespace
-   self.refresh()
-  [notify() for notify in ()]
-  return inner
-"""
-        self.assertEqual(self.texts(methods, before), [])
+        for body in (
+            " @retry\n def activate(self):\n  super().activate()",
+            " def activate(self):\n  self._parent()\n _parent = BotPlugin.activate",
+            (
+                " def activate(self):\n  self._parent()\n def __init__(self, *args, **kwargs):\n"
+                "  super().__init__(*args, **kwargs)\n  self._parent = super().activate"
+            ),
+            " def activate(self):\n  start(self)",
+            " def activate(self):\n  self.start()\n def start(self):\n  start(self)",
+            " def activate(self):\n  me = self\n  start(me)",
+            " def activate(self):\n  Starting(plugin=self)",
+            " activate = start",
+            " activate = lambda self: None",
+            " def activate(self):\n  self.begin()\n begin = partialmethod(start)",
+        ):
+            self.assertEqual(self.texts(body, "from functools import partialmethod\n" + before), [], body)
+
+    def test_calls_that_lead_elsewhere(self) -> None:
+        """A method that uses itself, its own methods and other objects, but not the inherited method, is reported."""
+        for body in (
+            "self.activate()",
+            "self._begin()\n def _begin(self):\n  self._again()\n  self._begin()\n def _again(self):\n  self._begin()",
+            "self.log.info('x')\n  self.start_poller(5, self._tick)\n def _tick(self): ...",
+            "self.state = self.State()\n class State: ...",
+            "super(P, self).close_storage()",
+        ):
+            [text] = self.texts(f" def activate(self):\n  {body}")
+            self.assertIn("P.activate doesn't call super().activate()", text)
+        inline = " @inlineCallbacks\n def activate(self):\n  yield"
+        [text] = self.texts(inline, "from twisted.internet.defer import inlineCallbacks\n")
+        self.assertIn("P.activate doesn't call super().activate()", text)
+
+    def test_classes_between(self) -> None:
+        """The class whose method stops the chain is named, and no class behind BotPlugin is looked at."""
+        before = (
+            "class Base(BotPlugin):\n def activate(self): ...\n"
+            "class Mixin:\n def activate(self): ...\n def deactivate(self): ...\n"
+        )
+        source = "class P(Base, Mixin):\n def activate(self):\n  super().activate()\n"
+        found = check_methods(self.create(before + source))
+        self.assertEqual(
+            [(one.text.partition(",")[0], one.line) for one in found],
+            [("Base.activate doesn't call super().activate()", 3)],
+        )
+
+    def test_decorated(self) -> None:
+        """The call is looked for in the method, not in its decorator."""
+        before = "from functools import wraps\ndef log(f):\n @wraps(f)\n def g(*args): return f(*args)\n return g\n"
+        self.assertEqual(self.texts(" @log\n def activate(self):\n  super().activate()", before), [])
+
+    def test_configure(self) -> None:
+        """A `configure` that keeps the configuration nowhere is reported if the plugin reads `self.config`."""
+        use = " @botcmd\n def f(self, msg, args):\n  return self.config['x']\n"
+        found = self.findings(" def configure(self, configuration):\n  self.settings = configuration\n" + use)
+        self.assertEqual(
+            [(one.text, one.is_error) for one in found],
+            [
+                (
+                    (
+                        "P.configure neither calls super().configure(configuration) nor assigns self.config, which line 8 "
+                        "uses. Add one of the two."
+                    ),
+                    False,
+                )
+            ],
+        )
+        for body in ("self.config = configuration", "super().configure(configuration)", "setattr(self, 'config', 1)"):
+            self.assertEqual(self.texts(f" def configure(self, configuration):\n  {body}\n" + use), [])
+        self.assertEqual(self.texts(" config = None\n def configure(self, configuration): ...\n" + use), [])
+        self.assertEqual(self.texts(" def configure(self, configuration): ...\n"), [])
 
 
 class UnreadableSourceTests(ChecksTestCase):
@@ -321,7 +344,7 @@ class UnusualPluginTests(ChecksTestCase):
             raise RecursionError
 
         plugin = self.create("class P(BotPlugin):\n @botcmd\n def f(self): ...\n")
-        self.patch(method_checks, "_not_awaited", fail)
+        self.patch(method_checks, "_missing_super_calls", fail)
         self.assertEqual(check_methods(plugin), [])
         self.assertEqual(len(self.flushLoggedErrors(RecursionError)), 1)
 
