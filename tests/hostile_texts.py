@@ -424,9 +424,8 @@ MOST_FOR_FUNCTION = 100
 
 def functions() -> list[Tested]:
     """Return the functions that are compared as a whole."""
-    from errklein.backends.irc._client import parse_tags
-    from errklein.backends.irc._line_encoding import decode_line, split_lines, strip_controls
-    from errklein.backends.irc._transmission import _FORMATTING
+    from errklein.backends.irc._ircv3 import parse_tags
+    from errklein.backends.irc._lines import _FORMATTING, decode_line, split_lines, strip_controls
     from errklein.chat.names import compiled
     from errklein.commands._arguments import words_of
     from errklein.commands._history import contains_recall
@@ -477,7 +476,7 @@ def functions() -> list[Tested]:
         ["errklein.webhooks.forwarding"],
     )
     markdown = ["errklein.text.rendering", "errklein.text.markdown_tree", "errklein.text.xhtml"]
-    irc = ["errklein.backends.irc._line_encoding", "errklein.backends.irc._client", "errklein.text.styles"]
+    irc = ["errklein.backends.irc._lines", "errklein.backends.irc._ircv3", "errklein.text.styles"]
     commands = ["errklein.commands._parsing", "errklein.commands._arguments", "errklein.commands._history"]
     return [
         Tested("masker", masker, masking),

@@ -15,15 +15,17 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
-from errklein.backends.irc._casemapping import CaseMapping, same_name
-from errklein.backends.irc._line_encoding import strip_controls
-from errklein.backends.irc._rate_limiter import IRCRateLimiter
-from errklein.backends.irc._room_membership import RoomMembership
-from errklein.backends.irc._rooms import RoomState, nick_of
-from errklein.backends.irc._transmission import MessageLine
-from errklein.backends.irc._transport import IRCTransport, command_of
+from errklein.backends.irc._lines import IRCRateLimiter, IRCTransport, MessageLine, command_of, strip_controls
+from errklein.backends.irc._rooms import RoomMembership, RoomState, nick_of
 from errklein.backends.irc.connection import Backoff, Reconnector, endpoint_for
-from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant, split_occupant
+from errklein.backends.irc.identifiers import (
+    CaseMapping,
+    IRCPerson,
+    IRCRoom,
+    IRCRoomOccupant,
+    same_name,
+    split_occupant,
+)
 from errklein.backends.irc.settings import IRCSettings
 from errklein.backends.outbox import Outbox, Reports, outbox_limits
 from errklein.chat import ONLINE, Identifier, Message, Room, read_only
@@ -107,12 +109,13 @@ class IRCBackend:
         self._reconnector = Reconnector(
             reactor, settings, endpoint or endpoint_for(reactor, settings), backoff, self._make_protocol
         )
-        self._events: BackendEvents | None = None
+        self.events: BackendEvents | None = None
+        """Receives the events; None before `connect`."""
         self._away = ""
 
     def connect(self, events: BackendEvents) -> None:
         """Start to connect. Lost connections are reestablished until `disconnect` is called."""
-        self._events = self._rooms.events = events
+        self.events = events
         self._reconnector.connect()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
@@ -210,7 +213,7 @@ class IRCBackend:
         return nick is not None and self._rooms.is_bot(nick)
 
     def current_holder(self, person: Identifier) -> IRCPerson | None:
-        """Return the current holder of the person's nick, with the full mask; None if it is unknown. See `HostmaskCache`."""
+        """Return the current holder of the person's nick, with the full mask; None if it is unknown."""
         return self._rooms.holder(person.nick) if isinstance(person, IRCPerson) else None
 
     def room_refusal(self, command: str, room: Room, person: str = "") -> Deferred[str]:
@@ -248,8 +251,8 @@ class IRCBackend:
         self._rooms.signed_on(protocol.nickname, protocol.casemapping)
         if self._away:
             self._send_presence()
-        if self._events is not None:
-            self._events.backend_connected(self)
+        if self.events is not None:
+            self.events.backend_connected(self)
         self._rooms.join_configured(self.NICKSERV_TIMEOUT if self.settings.nickserv_password else 0.0)
 
     def connection_lost(self, reason: Failure) -> None:
@@ -260,8 +263,8 @@ class IRCBackend:
         if protocol is not None and protocol.flooded:
             self._rate_limiter.slow_down()
         why = self._reconnector.connection_lost(reason)
-        if why is not None and protocol is not None and protocol.signed_on_at is not None and self._events is not None:
-            self._events.backend_disconnected(self, why)
+        if why is not None and protocol is not None and protocol.signed_on_at is not None and self.events is not None:
+            self.events.backend_disconnected(self, why)
 
     def message_received(
         self, sender: str, target: str, text: str, kind: str, replayed: bool, from_bot: bool = False
@@ -286,26 +289,26 @@ class IRCBackend:
         if from_bot:
             extras["bot"] = True
         state = self._rooms.room_of_message(target, sender, replayed)
-        if self._events is None:
+        if self.events is None:
             return
         if state is not None:
             room = self._rooms.room(state.name)
             message = Message(text, frm=self._rooms.occupant(sender, room), to=room, delayed=replayed, extras=extras)
-            self._events.message_received(self, message)
+            self.events.message_received(self, message)
             if not replayed:
                 self._report_mentions(message, room, state)
         elif self._rooms.is_bot(target):
             message = Message(
                 text, frm=self._rooms.person(sender), to=self.bot_identifier, delayed=replayed, extras=extras
             )
-            self._events.message_received(self, message)
+            self.events.message_received(self, message)
 
     def _report_mentions(self, message: Message, room: IRCRoom, state: RoomState) -> None:
         words = dict.fromkeys(self.name_rules.fold(word) for word in _WORD.findall(message.body))
         masks = [mask for word in words if (mask := state.mask_of(word)) is not None]
-        if masks and self._events is not None:
+        if masks and self.events is not None:
             people = [self._rooms.occupant(mask, room) for mask in masks]
-            self._events.mention_received(self, message, people)
+            self.events.mention_received(self, message, people)
 
     def _make_protocol(self) -> IRCProtocol:
         # Imported late: the import installs a reactor, and the command line may choose another.
@@ -319,14 +322,14 @@ class IRCBackend:
         return self._reconnector.quit()
 
     def _dropped(self, count: int, reason: str) -> None:
-        if self._events is not None:
-            self._events.messages_dropped(self, count, reason)
+        if self.events is not None:
+            self.events.messages_dropped(self, count, reason)
 
     def _undelivered(self, recipient: str, origins: Mapping[str, int], reason: str, waiting: bool) -> None:
-        if self._events is not None and recipient[:1] in _ROOM_MARKS:
+        if self.events is not None and recipient[:1] in _ROOM_MARKS:
             if not (waiting or self._rooms.is_joined(recipient)):
                 reason = f"the bot is not in the room; {reason}"
-            self._events.messages_undelivered(self, recipient, origins, reason, waiting=waiting)
+            self.events.messages_undelivered(self, recipient, origins, reason, waiting=waiting)
 
     def _send_presence(self) -> None:
         self._send(f"AWAY :{self._away}" if self._away else "AWAY")

@@ -1,34 +1,49 @@
 """The protocol of one connection to an IRC server: registration, confirmed transmission of lines, and events.
 
+Twisted's IRCClient raises for bytes that aren't UTF-8 and for lines that it can't parse, sends lines that are too long, and replies
+to CTCP requests without a limit. Its heartbeat runs on the global reactor, and doesn't detect a silent server. `IRCProtocol`
+replaces these parts.
+
 Importing this module imports the reactor.
 """
 
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.words.protocols import irc
 
-from errklein.backends.irc._capabilities import BEGIN, REFUSALS, WANTED, Capabilities, authenticate_lines
-from errklein.backends.irc._casemapping import CaseMapping, same_name
-from errklein.backends.irc._client import RobustIRCClient
+from errklein.backends.irc._ircv3 import (
+    BEGIN,
+    REFUSALS,
+    WANTED,
+    Capabilities,
+    Replay,
+    authenticate_lines,
+    parse_tags,
+)
+from errklein.backends.irc._lines import IRCRateLimiter, Transmission, decode_line, encode_line
 from errklein.backends.irc._nickname import Nickname
-from errklein.backends.irc._rate_limiter import IRCRateLimiter
-from errklein.backends.irc._replay import Replay
-from errklein.backends.irc._room_replies import RoomReplies
-from errklein.backends.irc._transmission import Transmission
-from errklein.backends.irc.identifiers import is_room
+from errklein.backends.irc.identifiers import CaseMapping, is_room, same_name
 from errklein.backends.irc.settings import IRCSettings
 from errklein.backends.outbox import NotConfirmed
 
 if TYPE_CHECKING:
     from errklein.backends.irc._backend import IRCBackend
-    from errklein.backends.irc._room_membership import RoomMembership
+    from errklein.backends.irc._rooms import RoomMembership
+
+_ACKNOWLEDGE: int | None = getattr(socket, "TCP_QUICKACK", None)
+"""The option that acknowledges data at once; None if the system has none."""
 
 _BANNED = re.compile(r"\b[dgkz]-?:?\s?lined?\b|\bbanned\b|access denied|bad password", re.IGNORECASE)
 _KILLED = re.compile(r"\bkilled\b", re.IGNORECASE)
@@ -53,13 +68,26 @@ _ROOM_EVENTS: Mapping[str, Callable[[RoomMembership, str, list[str]], None]] = {
 """Handlers of messages that only concern a room."""
 
 
-class IRCProtocol(RobustIRCClient):
+class IRCProtocol(irc.IRCClient):
     """One connection to the server. Reports messages and its state to `events`, and events in rooms to `rooms`.
 
+    Invalid input from the server is ignored, and a connection on which nothing arrives is closed.
+
     `signed_on_at` is the reactor's time of the server's welcome, None before it. `banned` is True if the server has refused
-    the bot for good, and `flooded` if it has closed the connection for flooding. `casemapping` is the server's case mapping;
-    RFC1459 until it announces one. `transmission` sends lines of messages.
+    the bot for good, and `flooded` if it has closed the connection for flooding. `reason` is the reason for closing the
+    connection: the bot's, or that of the server's ERROR. `casemapping` is the server's case mapping; RFC1459 until it announces
+    one. `transmission` sends lines of messages. `tags` are the message tags of the line being handled.
     """
+
+    log = Logger()
+
+    heartbeatInterval = None  # type: ignore[assignment]  # None turns Twisted's heartbeat off
+
+    PING_AFTER = 20.0
+    """Seconds of silence after which a PING is sent."""
+
+    DEAD_AFTER = 45.0
+    """Seconds of silence after which the connection is closed."""
 
     def __init__(
         self,
@@ -69,26 +97,31 @@ class IRCProtocol(RobustIRCClient):
         rooms: RoomMembership,
         limiter: IRCRateLimiter,
     ) -> None:
-        super().__init__(reactor)
+        self.clock = reactor
         self.settings = settings
         self.nick = Nickname(
             reactor, settings.network, settings.nickname, self._same, self.sendLine, settings.nickserv_password
         )
-        self.banned = False
-        self._ban_told_at: float | None = None
-        self.flooded = False
+        self.reason = ""
+        self.banned = self.flooded = False
         self.signed_on_at: float | None = None
         self.casemapping = CaseMapping.RFC1459
-        self._capabilities = Capabilities((*WANTED, *(["sasl"] if settings.sasl_password else [])))
+        self.tags: Mapping[str, str] = {}
         self.room_replies = RoomReplies(self._same)
+        self._capabilities = Capabilities((*WANTED, *(["sasl"] if settings.sasl_password else [])))
+        self.transmission = Transmission(reactor, self._capabilities, limiter, self._same, self.write_lines)
         self._replay = Replay()
         self._replay_logged = False
         self._authenticated = False
+        self._ban_told_at: float | None = None
         self._events = events
         self._rooms = rooms
-        self._began = reactor.seconds()
         self._limiter = limiter
-        self.transmission = Transmission(reactor, self._capabilities, limiter, self._same, self.write_lines)
+        self._began = self._last_received = reactor.seconds()
+        self._pinged = False
+        self._watch = LoopingCall(self.check_alive)
+        self._watch.clock = reactor
+        self._socket: socket.socket | None = None
         for command, handle in _ROOM_EVENTS.items():
             setattr(self, f"irc_{command}", partial(handle, rooms))
 
@@ -97,24 +130,85 @@ class IRCProtocol(RobustIRCClient):
         """The bot's nick."""
         return self.nick.current
 
+    def connectionMade(self) -> None:
+        """Register with the server, and start watching for silence."""
+        self._last_received = self.clock.seconds()
+        self._socket = _tcp_socket(self.transport)
+        if self._socket is not None:
+            # With Nagle's algorithm (RFC 896), a line would wait until the server has acknowledged the one before, up to 40 ms.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._watch.start(5.0, now=False)
+        super().connectionMade()  # type: ignore[no-untyped-call]
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Fail the unconfirmed lines, and report the end of the connection."""
         self.nick.stop()
-        super().connectionLost(reason)
+        if self._watch.running:
+            self._watch.stop()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
         self.transmission.lost(Failure(NotConfirmed("the connection was lost")))
         self.room_replies.lost()
         self._events.connection_lost(reason)
 
+    def abort(self, reason: str) -> None:
+        """Close the connection at once. `reason` is kept unless there is one already."""
+        self.reason = self.reason or reason
+        cast(ITCPTransport, self.transport).abortConnection()
+
     def check_alive(self) -> None:
-        """Also close the connection if the server completes no registration, or confirms no line, within DEAD_AFTER."""
+        """Send a PING after a long silence. Called every 5 s.
+
+        Close the connection if the server says nothing, completes no registration, or confirms no line, within DEAD_AFTER.
+        """
         now = self.clock.seconds()
+        silent = now - self._last_received
         if self.signed_on_at is None and now - self._began >= self.DEAD_AFTER:
             self.abort(f"the server didn't complete the registration within {self.DEAD_AFTER:.0f} s")
         elif self.transmission.silence >= self.DEAD_AFTER:
             self.abort(f"the server didn't confirm a line within {self.DEAD_AFTER:.0f} s")
         else:
             self.transmission.ask_again()
-            super().check_alive()
+            if silent >= self.DEAD_AFTER:
+                self.abort(f"nothing was received from the server for {silent:.0f} s")
+            elif silent >= self.PING_AFTER and not self._pinged:
+                self._pinged = True
+                self.sendLine("PING :errklein-alive")
+
+    def dataReceived(self, data: bytes) -> None:
+        """Note the time, and acknowledge and handle the bytes."""
+        if self._socket is not None and _ACKNOWLEDGE is not None:
+            # The kernel would wait up to 40 ms for something to send with the acknowledgement, and a server with Nagle's
+            # algorithm sends the next command only after it. Replies such as PONG are answered with nothing.
+            self._socket.setsockopt(socket.IPPROTO_TCP, _ACKNOWLEDGE, 1)
+        self._last_received = self.clock.seconds()
+        self._pinged = False
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+    def lineReceived(self, line: bytes) -> None:
+        """Parse a line and handle it. An invalid line is ignored."""
+        self.tags = {}
+        if line.startswith(b"@"):
+            # Tags are UTF-8; the rest of the line may be in another encoding.
+            tags, _, line = line[1:].partition(b" ")
+            self.tags = parse_tags(decode_line(tags))
+            line = line.lstrip(b" ")
+        text = decode_line(line).replace("\x00", "")
+        try:
+            prefix, command, params = irc.parsemsg(text)
+        except (irc.IRCBadMessage, ValueError, IndexError):
+            return
+        if command.isdigit() and params:
+            self.numeric_received(command, params)
+        self.handleCommand(irc.numeric_to_symbolic.get(command, command), prefix, params)
+
+    def sendLine(self, line: str) -> None:
+        """Write one line, truncated to 512 bytes. Used for all lines except messages to people and rooms."""
+        self.write_lines(encode_line(line))
+
+    def write_lines(self, *lines: bytes) -> None:
+        """Write lines that `encode_line` has returned, in one call."""
+        if self.transport is not None:
+            self.transport.write(b"".join(line + b"\r\n" for line in lines))
 
     def irc_ERROR(self, prefix: str, params: list[str]) -> None:
         """Store the server's reason for closing the connection."""
@@ -251,16 +345,29 @@ class IRCProtocol(RobustIRCClient):
             self._rooms.join_failed(params[1], params[-1])
 
     def handleCommand(self, command: str, prefix: str, params: list[str]) -> None:
-        """Handle one line. In a playback batch only messages are handled; JOIN, PART and the like in it are ignored."""
-        self._replay.received(self.tags)
-        self.transmission.labelled(command, params, self.tags)
+        """Call the method for the command. A line that lacks what its command needs is ignored, and so is an echo.
+
+        In a playback batch only messages are handled; JOIN, PART and the like in it are ignored.
+        """
+        if self.tags:
+            self._replay.received(self.tags)
+        if self.tags or command == "BATCH":
+            self.transmission.labelled(command, params, self.tags)
         if "label" in self.tags:
             self._replay.answered(self.tags)
         if command in ("PRIVMSG", "NOTICE"):
-            if not self._is_echo(command, prefix, params):
-                super().handleCommand(command, prefix, params)
-        elif command == "BATCH" or not self._replay.in_playback(self.tags):
-            super().handleCommand(command, prefix, params)
+            is_ignored = self._is_echo(command, prefix, params)
+        else:
+            is_ignored = command != "BATCH" and self._replay.in_playback(self.tags)
+        method = None if is_ignored else getattr(self, f"irc_{command}", None)
+        if method is None:
+            return
+        try:
+            method(prefix, params)
+        except (IndexError, ValueError) as error:
+            self.log.debug("{command} from the server is invalid: {error}", command=command, error=error)
+        except Exception:
+            self.log.failure("Handling {command} from the server failed", command=command)
 
     def _is_echo(self, command: str, prefix: str, params: list[str]) -> bool:
         """Return whether the message is one that the bot has sent, perhaps on another connection of its account."""
@@ -278,8 +385,31 @@ class IRCProtocol(RobustIRCClient):
         """Record the beginning or end of a batch."""
         self._replay.batch(params, self.tags)
 
-    def message_received(self, sender: str, target: str, text: str, kind: str) -> None:
-        """Report a message, and whether it is replayed."""
+    def irc_PING(self, prefix: str, params: list[str]) -> None:
+        """Reply with PONG."""
+        self.sendLine(f"PONG :{params[-1]}")
+
+    def irc_MODE(self, prefix: str, params: list[str]) -> None:
+        """Ignore modes. Twisted's parser logs errors for modes that it doesn't know."""
+
+    def irc_PRIVMSG(self, prefix: str, params: list[str]) -> None:
+        """Report a message. Of CTCP requests only ACTION is supported; the others are ignored."""
+        target, text = params[0], params[1]
+        if text.startswith("\x01"):
+            tag, _, text = text.strip("\x01").partition(" ")
+            if tag == "ACTION":
+                self._report_message(prefix, target, text, "action")
+        elif text:
+            self._report_message(prefix, target, text, "message")
+
+    def irc_NOTICE(self, prefix: str, params: list[str]) -> None:
+        """Report a notice. Replies to CTCP requests are ignored."""
+        target, text = params[0], params[1]
+        if text and not text.startswith("\x01"):
+            self._report_message(prefix, target, text, "notice")
+
+    def _report_message(self, sender: str, target: str, text: str, kind: str) -> None:
+        """Report a message, and whether it is replayed. `kind` is "message", "notice" or "action"."""
         replayed = self._replay.is_replayed(self.tags, self.casemapping.fold(target) if is_room(target) else None)
         if replayed and not self._replay_logged:
             self._replay_logged = True
@@ -319,3 +449,68 @@ class IRCProtocol(RobustIRCClient):
         """Report nicks in a room, without their prefixes such as "@" (RFC 1459, section 6.2, reply 353)."""
         marks = "".join(mark for mark, _ in self.supported.getFeature("PREFIX", {}).values()) + "~&@%+"
         self._rooms.names_received(params[2], [name.lstrip(marks) for name in params[3].split()])
+
+
+def _tcp_socket(transport: object) -> socket.socket | None:
+    """Return the TCP socket of a connection, also below TLS; None if it has none."""
+    get_handle = getattr(getattr(transport, "transport", transport), "getHandle", None)
+    handle = None if get_handle is None else get_handle()
+    is_tcp = isinstance(handle, socket.socket) and handle.family in (socket.AF_INET, socket.AF_INET6)
+    return handle if is_tcp else None
+
+
+_REASONS = {
+    "401": "there is no person with that nick",
+    "403": "there is no such room",
+    "405": "the bot is in too many rooms",
+    "437": "the room is unavailable for now",
+    "442": "the bot is not in the room",
+    "443": "the person is in the room already",
+    "471": "the room is full",
+    "473": "the room is for invited people only",
+    "474": "the bot is banned from the room",
+    "475": "the room has another password",
+    "477": "the room is for identified people only",
+    "482": "the bot is not an operator of the room",
+}
+_OF_MESSAGES = "404"
+"""The rejection of a message to a room."""
+
+
+class RoomReplies:
+    """Matches the server's replies to JOIN, TOPIC and INVITE, which have no labels, with the commands that the bot has sent.
+
+    :param same: Returns whether two names are equal on the server.
+    """
+
+    def __init__(self, same: Callable[[str, str], bool]) -> None:
+        self._same = same
+        self._expected: dict[Deferred[str], tuple[str, Sequence[str]]] = {}
+
+    def expect(self, command: str, *names: str) -> Deferred[str]:
+        """Return a Deferred of the reason for which the server refuses a command that was just sent; "" if it doesn't.
+
+        `names` are those of the room and, for INVITE, of the person.
+        """
+        refusal: Deferred[str] = Deferred(self._expected.__delitem__)
+        self._expected[refusal] = command, names
+        return refusal
+
+    def accepted(self, command: str, *names: str) -> None:
+        """Handle the server's confirmation."""
+        self._settle("", lambda sent, its: sent == command and all(map(self._same, its, names)))
+
+    def rejected(self, number: str, params: Sequence[str]) -> None:
+        """Handle a numeric reply, which may be an error about a room or person."""
+        if self._expected and number[0] in "45" and number != _OF_MESSAGES:
+            reason = f"{_REASONS[number]} ({params[-1]})" if number in _REASONS else params[-1]
+            self._settle(reason, lambda _, its: any(self._same(name, one) for name in its for one in params[1:-1]))
+
+    def lost(self) -> None:
+        """Refuse what is still expected, since the connection is lost."""
+        self._settle("the connection was lost", lambda *_: True)
+
+    def _settle(self, refusal: str, matches: Callable[[str, Sequence[str]], bool]) -> None:
+        for expected in [one for one, sent in self._expected.items() if matches(*sent)]:
+            del self._expected[expected]
+            expected.callback(refusal)

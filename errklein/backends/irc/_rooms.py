@@ -1,12 +1,27 @@
-"""The state of rooms: those that the bot should join, those that it is in, and their occupants; and the holders of nicks."""
+"""The rooms of an IRC network: their occupants, the joining of rooms, and the events in them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TYPE_CHECKING, Any
 
-from errklein.backends.irc._casemapping import CaseMapping
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from errklein.backends.irc._lines import IRCRateLimiter, strip_controls
+from errklein.backends.irc.connection import Backoff
+from errklein.backends.irc.identifiers import CaseMapping, IRCPerson, IRCRoom, IRCRoomOccupant, same_name
+from errklein.backends.irc.settings import IRCSettings
+from errklein.chat import OFFLINE, ONLINE, Presence, RoomNotJoinedError, read_only
+from errklein.chat.outgoing import Wait
+from errklein.config import ConfigError
+from errklein.running import cancel_timers, on_reactor_soon
+
+if TYPE_CHECKING:
+    from errklein.backends.irc._backend import IRCBackend
+    from errklein.ports.chat import BackendEvents
 
 LIFETIME = 60.0
 """Seconds for which a private message identifies the holder of a nick. The server reports quits and nick changes only for
@@ -50,12 +65,16 @@ class RoomState:
 
 
 class Rooms:
-    """The rooms of one network. Names are compared by the server's case mapping.
+    """The rooms of one network, and the holders of nicks. Names are compared by the server's case mapping.
 
     :param wanted: The rooms to join, with their passwords or empty strings.
+    :param now: Returns the current time in seconds.
     """
 
-    def __init__(self, wanted: Mapping[str, str]) -> None:
+    def __init__(self, wanted: Mapping[str, str], now: Callable[[], float]) -> None:
+        self._now = now
+        # The masks of senders of private messages, and when they have sent one.
+        self._senders: dict[str, tuple[str, float]] = {}
         self.casemapping = CaseMapping.RFC1459
         # The keys are names as configured, not folded: the server's case mapping may distinguish rooms that RFC1459 doesn't.
         self._wanted = dict(wanted)
@@ -73,8 +92,9 @@ class Rooms:
                 self.want(name, password)
 
     def set_casemapping(self, casemapping: CaseMapping) -> None:
-        """Change the case mapping for rooms and nicks."""
+        """Change the case mapping for rooms and nicks, and forget the senders of private messages."""
         self.casemapping = casemapping
+        self._senders.clear()
         states = self.joined
         for state in states:
             state.set_casemapping(casemapping)
@@ -124,11 +144,46 @@ class Rooms:
         """Remove a room that the bot has left."""
         self._joined.pop(self.key(name), None)
 
+    def leave_all(self) -> None:
+        """Remove all rooms that the bot was in, and forget the senders of private messages, at the end of a connection."""
+        self._joined.clear()
+        self._senders.clear()
+
     def rename(self, nick: str, mask: str) -> None:
-        """Replace an occupant's mask in all rooms after a change of the nick."""
+        """Replace an occupant's mask in all rooms after a change of the nick. Neither nick identifies a sender any more."""
         for state in self._joined.values():
             if state.remove(nick):
                 state.add(mask)
+        self.forget(nick)
+        self.forget(nick_of(mask))
+
+    def add_sender(self, mask: str) -> None:
+        """Store the mask of the sender of a private message for LIFETIME, and in the rooms that the sender is in.
+
+        Not for replayed messages: their masks may be outdated.
+        """
+        nick = nick_of(mask)
+        self.forget(nick)
+        if len(self._senders) >= _MOST:
+            del self._senders[next(iter(self._senders))]
+        self._senders[self.key(nick)] = mask, self._now()
+        for room in self._joined.values():
+            if room.mask_of(nick) is not None:
+                room.add(mask)
+
+    def forget(self, nick: str) -> None:
+        """Forget the sender with that nick, after its holder has quit or changed it, or another person has taken it."""
+        self._senders.pop(self.key(nick), None)
+
+    def mask_of(self, nick: str) -> str | None:
+        """Return the mask (`nick!user@host`) of the nick's current holder; None if it is unknown."""
+        # For people in the bot's rooms the server reports nick changes and quits, so these masks are current.
+        for room in self._joined.values():
+            mask = room.mask_of(nick) or ""
+            if "!" in mask:
+                return mask
+        mask, since = self._senders.get(self.key(nick), ("", 0.0))
+        return mask if mask and self._now() - since <= LIFETIME else None
 
     def key(self, name: str) -> str:
         """Return the folded name."""
@@ -139,55 +194,6 @@ class Rooms:
         self._names: dict[str, list[str]] = {}
         for name in self._wanted:
             self._names.setdefault(self.key(name), []).append(name)
-
-
-class HostmaskCache:
-    """The masks (`nick!user@host`) of senders of private messages, for LIFETIME each, and of the occupants of rooms.
-
-    Don't call `add` for replayed messages: their masks may be outdated.
-
-    :param now: Returns the current time in seconds.
-    """
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._casemapping = CaseMapping.RFC1459
-        self._seen: dict[str, tuple[str, float]] = {}
-
-    def set_casemapping(self, casemapping: CaseMapping) -> None:
-        """Change the case mapping for nicks, and clear the cache."""
-        self._casemapping = casemapping
-        self.clear()
-
-    def add(self, mask: str, rooms: Iterable[RoomState]) -> None:
-        """Add the sender of a private message, also to those of the rooms that the sender is in."""
-        nick = nick_of(mask)
-        key = self._casemapping.fold(nick)
-        self._seen.pop(key, None)
-        if len(self._seen) >= _MOST:
-            del self._seen[next(iter(self._seen))]
-        self._seen[key] = mask, self._now()
-        for room in rooms:
-            if room.mask_of(nick) is not None:
-                room.add(mask)
-
-    def forget(self, nick: str) -> None:
-        """Remove the nick, after its holder has quit or changed it, or another person has taken it."""
-        self._seen.pop(self._casemapping.fold(nick), None)
-
-    def clear(self) -> None:
-        """Remove all nicks, for example at the end of a connection."""
-        self._seen.clear()
-
-    def mask_of(self, nick: str, rooms: Iterable[RoomState]) -> str | None:
-        """Return the mask of the nick's current holder; None if it is unknown."""
-        # For people in the bot's rooms the server reports nick changes and quits, so these masks are current.
-        for room in rooms:
-            mask = room.mask_of(nick) or ""
-            if "!" in mask:
-                return mask
-        mask, since = self._seen.get(self._casemapping.fold(nick), ("", 0.0))
-        return mask if mask and self._now() - since <= LIFETIME else None
 
 
 def nick_of(mask: str) -> str:
@@ -213,3 +219,475 @@ def join_line(rooms: Iterable[tuple[str, str]], most: int, size: int = 500) -> t
     taken.sort(key=lambda room: not room[1])
     names = [name for name, _ in taken]
     return " ".join(["JOIN", ",".join(names), ",".join(key for _, key in taken if key)]).rstrip(), names
+
+
+_PAUSE = 4
+"""The pause between two JOIN commands, in intervals of the server's pace. Half of the lines are left to messages."""
+
+_STABLE_AFTER = 60.0
+"""The seconds in a room after which attempts to join it begin anew."""
+
+
+@dataclass
+class _Attempts:
+    """The attempts to join a room.
+
+    `reason` is why the last one has failed: "" if none has, None if there is no other one; `text` is the reason in any case. `timer` is
+    the next one, at `next_at`, or the end of the wait for a reply. `since` is the time at which the bot has joined or left the room.
+    """
+
+    backoff: Backoff
+    reason: str | None = ""
+    timer: IDelayedCall | None = None
+    joined_at: float | None = None
+    text: str = ""
+    next_at: float = 0.0
+    since: float = 0.0
+
+
+class Joins:
+    """Joins the rooms that the bot should be in, several with one command, until it is in them.
+
+    :param rooms: The rooms.
+    :param limiter: The rate limits.
+    :param send: Writes a line.
+    :param chance: Returns random numbers from 0 to 1, for the delays between attempts.
+    """
+
+    log = Logger()
+
+    TIMEOUT = 30.0
+    """Seconds without a reply to JOIN after which the room is tried again."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        network: str,
+        rooms: Rooms,
+        limiter: IRCRateLimiter,
+        send: Callable[[str], None],
+        chance: Callable[[], float],
+    ) -> None:
+        self.most = 1000
+        """Maximum number of rooms in a command."""
+        self._reactor = reactor
+        self._network = network
+        self._rooms = rooms
+        self._limiter = limiter
+        self._send = send
+        self._chance = chance
+        # By name: the server may announce another case mapping.
+        self._queue: dict[str, None] = {}
+        self._attempts: dict[str, _Attempts] = {}
+        self._next: IDelayedCall | None = None
+
+    def reason(self, name: str) -> str | None:
+        """Return why the bot isn't in a room that it should be in; "" if no attempt has failed, None without further attempts.
+
+        May be called in any thread.
+        """
+        attempts = self._attempts.get(self._rooms.key(name))
+        return "" if attempts is None else attempts.reason
+
+    def status(self, name: str) -> Wait:
+        """Return since when the bot is in a room or not, why not, and when the next attempt is. Times are those of the reactor."""
+        attempts = self._attempts.get(self._rooms.key(name)) or _Attempts(Backoff(self._chance))
+        return Wait("", attempts.since, attempts.text, attempts.next_at)
+
+    def join(self, *names: str) -> None:
+        """Join rooms as soon as the pace of the server allows it."""
+        self._queue.update(dict.fromkeys(names))
+        if self._next is None:
+            self._go_on()
+
+    def joined(self, name: str) -> None:
+        """Note that the bot is in the room."""
+        attempts = self._of(name)
+        attempts.reason = attempts.text = ""
+        attempts.joined_at = attempts.since = self._reactor.seconds()
+        attempts.next_at = 0.0
+        cancel_timers(attempts.timer)
+
+    def failed(self, name: str, reason: str, delay: float | None = None) -> None:
+        """Join the room later: after `delay` seconds, or after twice the time that the last attempt has waited."""
+        attempts = self._of(name)
+        if attempts.joined_at is not None and self._reactor.seconds() - attempts.joined_at >= _STABLE_AFTER:
+            attempts.backoff.reset()
+        if attempts.joined_at is not None or not attempts.since:
+            attempts.since = self._reactor.seconds()
+        attempts.joined_at = None
+        if reason != attempts.reason:
+            self._log(name, reason)
+        attempts.reason = attempts.text = reason
+        delay = attempts.backoff.delay() if delay is None else delay
+        attempts.next_at = self._reactor.seconds() + delay
+        self._later(attempts, delay, self.join, name)
+
+    def give_up(self, name: str, reason: str) -> None:
+        """Note that the bot doesn't join the room until `forget` is called."""
+        self.forget(name)
+        attempts = self._of(name)
+        attempts.reason, attempts.since = None, self._reactor.seconds()
+        attempts.text = f"{reason}; it doesn't join again by itself"
+        self._log(name, reason)
+
+    def forget(self, name: str) -> None:
+        """Forget earlier attempts to join the room."""
+        if (attempts := self._attempts.pop(self._rooms.key(name), None)) is not None:
+            cancel_timers(attempts.timer)
+
+    def stop(self) -> None:
+        """Join no more rooms."""
+        cancel_timers(self._next, *(attempts.timer for attempts in self._attempts.values()))
+        self._next = None
+        self._queue.clear()
+        self._attempts.clear()
+
+    def _of(self, name: str) -> _Attempts:
+        return self._attempts.setdefault(self._rooms.key(name), _Attempts(Backoff(self._chance)))
+
+    def _log(self, name: str, reason: str) -> None:
+        self.log.warn("{network}: not in {room} ({reason})", network=self._network, room=name, reason=reason)
+
+    def _go_on(self) -> None:
+        """Send one command as soon as the pace allows it, and the next one later."""
+        self._next = None
+        if not any(map(self._is_missing, self._queue)):
+            self._queue.clear()
+        elif wait := self._limiter.take_join():
+            self._next = self._reactor.callLater(wait, self._send_next)
+        else:
+            self._send_next()
+
+    def _send_next(self) -> None:
+        missing = ((name, self._rooms.password_of(name)) for name in self._queue if self._is_missing(name))
+        line, names = join_line(missing, self.most)
+        for name in names:
+            del self._queue[name]
+            self._of(name).next_at = 0.0
+            self._later(self._of(name), self.TIMEOUT, self._timed_out, name)
+        if names:
+            self._send(line)
+        self._next = self._reactor.callLater(_PAUSE * self._limiter.interval, self._go_on)
+
+    def _later(self, attempts: _Attempts, delay: float, call: Callable[[str], None], name: str) -> None:
+        cancel_timers(attempts.timer)
+        attempts.timer = self._reactor.callLater(delay, call, name)
+
+    def _timed_out(self, name: str) -> None:
+        if self._is_missing(name):
+            self.failed(name, "the server does not reply to JOIN")
+
+    def _is_missing(self, name: str) -> bool:
+        return self._rooms.is_wanted(name) and self._rooms.state(name) is None
+
+
+class RoomMembership:
+    """The rooms of one backend, the identifiers of people in them, and the events in them, which it reports.
+
+    :param backend: The backend, whose `events` get the events.
+    :param send: Writes lines, from any thread. Lines are dropped while the bot isn't signed on.
+    :param limiter: The rate limits.
+    :param chance: Returns random numbers from 0 to 1, for the delays between attempts to join.
+    :param ready: Called when the bot begins to join its rooms, and again after each JOIN.
+    """
+
+    log = Logger()
+
+    name_rules: CaseMapping = read_only(
+        "_rooms.casemapping", "The server's case mapping; RFC1459 until the server announces one."
+    )
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: IRCSettings,
+        backend: IRCBackend,
+        send: Callable[..., None],
+        limiter: IRCRateLimiter,
+        chance: Callable[[], float],
+        ready: Callable[[], None],
+    ) -> None:
+        self.bot_identifier: IRCPerson | None = None
+        """The bot's identifier; None before the server's first welcome."""
+        self._reactor = reactor
+        self._settings = settings
+        self._backend = backend
+        self.send = send
+        self._ready = ready
+        self._rooms = Rooms(settings.rooms(), reactor.seconds)
+        self._joins = Joins(reactor, settings.network, self._rooms, limiter, send, chance)
+        self._nickname: str | None = None
+        self._inviters: dict[str, IRCPerson] = {}
+        self._identifying: IDelayedCall | None = None
+
+    def is_bot(self, nick: str) -> bool:
+        """Return whether the nick is the bot's. False without a connection."""
+        return self._nickname is not None and self._same(nick, self._nickname)
+
+    def person(self, mask: str) -> IRCPerson:
+        """Return the person of a nick or mask; raises ValueError if it is invalid."""
+        acl_pattern = self._settings.acl_pattern
+        return IRCPerson(mask, network=self._settings.network, acl_pattern=acl_pattern, casemapping=self.name_rules)
+
+    def room(self, name: str) -> IRCRoom:
+        """Return the room of that name; raises ValueError if the name is invalid."""
+        return IRCRoom(name, network=self._settings.network, actions=self, casemapping=self.name_rules)
+
+    def occupant(self, mask: str, room: IRCRoom) -> IRCRoomOccupant:
+        """Return the occupant of the room with that nick or mask."""
+        return IRCRoomOccupant(mask, room, acl_pattern=self._settings.acl_pattern)
+
+    def holder(self, nick: str) -> IRCPerson | None:
+        """Return the current holder of the nick, with the full mask; None if it is unknown."""
+        mask = self._rooms.mask_of(nick)
+        # Without IRC_ACL_PATTERN, which may reduce the mask to the nick.
+        return None if mask is None else IRCPerson(mask, network=self._settings.network, casemapping=self.name_rules)
+
+    @property
+    def events(self) -> BackendEvents | None:
+        """Receives the events; None before `connect`."""
+        return self._backend.events
+
+    # For IRCRoom, from any thread
+
+    def join_room(self, name: str, password: str | None) -> None:
+        """Join the room, now and after each reconnection. Raises ValueError for an invalid password."""
+        password = password or self._rooms.password_of(name)
+        if any(character in password for character in " ,\r\n\0"):
+            raise ValueError(f"the password of {name} must not contain spaces, commas or line breaks")
+        self._rooms.want(name, password)
+        on_reactor_soon(self._reactor, self._join, name)
+
+    def leave_room(self, name: str, reason: str | None) -> None:
+        """Leave the room, and don't join it after the next reconnection."""
+        self._rooms.unwant(name)
+        on_reactor_soon(self._reactor, self._joins.forget, name)
+        self.send(f"PART {name} :{strip_controls(reason)}" if reason else f"PART {name}")
+
+    def set_topic(self, name: str, topic: str) -> None:
+        """Set the topic of a room."""
+        self.send(f"TOPIC {name} :{strip_controls(topic)}")
+
+    @property
+    def joined_rooms(self) -> list[IRCRoom]:
+        """The rooms that the bot is in."""
+        return [self.room(state.name) for state in self._rooms.joined]
+
+    def is_joined(self, name: str) -> bool:
+        """Return whether the bot is in the room."""
+        return self._rooms.state(name) is not None
+
+    def is_known(self, name: str) -> bool:
+        """Return whether the bot is in the room or should join it."""
+        return self.is_joined(name) or self._rooms.is_wanted(name)
+
+    def why_outside(self, name: str) -> str | None:
+        """Return why the bot isn't in a room that it is about to join, see `Joins.reason`; None for any other room."""
+        is_missing = self._rooms.is_wanted(name) and not self.is_joined(name) and self._nickname is not None
+        return self._joins.reason(name) if is_missing else None
+
+    def status(self, name: str) -> Wait:
+        """Return whether the bot is in a room that it should be in, and since when, or why not; see `Joins.status`."""
+        status = self._joins.status(name)
+        if self.is_joined(name):
+            return status._replace(state=f"the bot is in {name}")
+        cause = status.cause or "the server has not replied to JOIN yet"
+        return status._replace(state=f"the bot isn't in {name}", cause=cause)
+
+    def state_of(self, name: str) -> RoomState:
+        """Return the state of a room; raises RoomNotJoinedError if the bot isn't in it."""
+        state = self._rooms.state(name)
+        if state is None:
+            raise RoomNotJoinedError(f"the bot is not in {name}")
+        return state
+
+    def occupants_of(self, name: str) -> Sequence[IRCRoomOccupant]:
+        """Return the people in the room; raises RoomNotJoinedError if the bot isn't in it."""
+        room = self.room(name)
+        return [self.occupant(mask, room) for mask in list(self.state_of(name).masks.values())]
+
+    def signed_on(self, nickname: str, casemapping: CaseMapping) -> None:
+        """Store the bot's nick and the case mapping after the server's welcome."""
+        self._nickname = nickname
+        self.casemapping_changed(casemapping)
+        self.bot_identifier = self.person(nickname)
+
+    def connection_lost(self) -> None:
+        """Clear all state of the connection. The rooms to join are kept."""
+        self._nickname = None
+        self._rooms.leave_all()
+        self.stop()
+
+    def stop(self) -> None:
+        """Cancel all timers, so that no more rooms are joined."""
+        self._joins.stop()
+        if self._identifying is not None:
+            self._identifying.cancel()
+            self._identifying = None
+
+    def join_configured(self, delay: float) -> None:
+        """Join all configured rooms, and those that plugins have joined, after `delay` seconds."""
+        if delay:
+            self._identifying = self._reactor.callLater(delay, self._join_configured)
+        else:
+            self._join_configured()
+
+    def nickserv_replied(self) -> None:
+        """Join the rooms at once if they still wait for NickServ."""
+        if self._identifying is not None:
+            self._identifying.cancel()
+            self._join_configured()
+
+    def most_joins(self, most: int) -> None:
+        """Use the maximum number of rooms in a JOIN command that the server has announced."""
+        self._joins.most = max(1, most)
+
+    def room_of_message(self, target: str, sender: str, replayed: bool) -> RoomState | None:
+        """Return the room that a message is sent to; None for a private message.
+
+        Stores the sender's mask unless the message is replayed.
+        """
+        state = self._rooms.state(target)
+        if replayed:
+            return state
+        if state is None:
+            if self.is_bot(target):
+                self._rooms.add_sender(sender)
+        elif state.mask_of(nick_of(sender)) is not None:
+            # Not for people outside the room, whose quits and nick changes the server doesn't report.
+            state.add(sender)
+        return state
+
+    # Events of the protocol
+
+    def casemapping_changed(self, casemapping: CaseMapping) -> None:
+        """Use the case mapping for rooms, occupants and new identifiers."""
+        self._rooms.set_casemapping(casemapping)
+        if self.bot_identifier is not None:
+            self.bot_identifier = self.person(str(self.bot_identifier))
+
+    def joined(self, mask: str, room: str) -> None:
+        """Handle the JOIN of a person or the bot."""
+        itself = self.is_bot(nick_of(mask))
+        state = self._rooms.enter(room) if itself else self._rooms.state(room)
+        if state is None:
+            return
+        if itself:
+            self.bot_identifier = self.person(mask)
+            self._joins.joined(room)
+        state.add(mask)
+        self._rooms.forget(nick_of(mask))
+        if self.events is not None:
+            occupant = self.occupant(mask, self.room(state.name))
+            if not itself:
+                self.events.presence_changed(self._backend, Presence(self.person(mask), status=ONLINE))
+            inviter = self._inviters.pop(self.name_rules.fold(state.name), None) if itself else None
+            self.events.room_joined(self._backend, occupant.room, occupant, inviter)
+        if itself:
+            self._ready()
+
+    def join_failed(self, room: str, reason: str) -> None:
+        """Handle an error reply to the bot's JOIN."""
+        if self._rooms.state(room) is None and self._rooms.is_wanted(room):
+            self._joins.failed(room, reason)
+
+    def parted(self, mask: str, room: str, kicked_by: str = "") -> None:
+        """Handle the departure of a person or the bot. `kicked_by` is the mask of the person who kicked, if one did."""
+        state = self._rooms.state(room)
+        if state is None:
+            return
+        occupant = self.occupant(state.mask_of(nick_of(mask)) or mask, self.room(state.name))
+        state.remove(nick_of(mask))
+        if self.is_bot(nick_of(mask)):
+            self._rooms.leave(room)
+            if not kicked_by and self._rooms.is_wanted(room):
+                self._joins.failed(room, "the server has removed the bot from it")
+        if self.events is not None:
+            kicker = self._kicker(kicked_by, state) if kicked_by else None
+            self.events.room_left(self._backend, occupant.room, occupant, kicker)
+
+    def kicked(self, nick: str, room: str, by: str, reason: str) -> None:
+        """Handle a KICK by the mask `by`. The bot joins again after IRC_RECONNECT_ON_KICK seconds."""
+        was_joined = self.is_joined(room)
+        self.parted(nick, room, by)
+        if not was_joined or not self.is_bot(nick):
+            return
+        text, delay = f"{nick_of(by)} kicked the bot: {reason}", self._settings.rejoin_after_kick
+        if delay is not None and self._rooms.is_wanted(room):
+            self._joins.failed(room, text, delay)
+        else:
+            self._joins.give_up(room, text)
+
+    def quit(self, mask: str) -> None:
+        """Handle the QUIT of a person, who leaves all rooms."""
+        nick = nick_of(mask)
+        if self.is_bot(nick):
+            return
+        self._rooms.forget(nick)
+        states = [state for state in self._rooms.joined if state.mask_of(nick) is not None]
+        for state in states:
+            self.parted(mask, state.name)
+        if states and self.events is not None:
+            self.events.presence_changed(self._backend, Presence(self.person(mask), status=OFFLINE))
+
+    def nick_changed(self, mask: str, nick: str) -> None:
+        """Handle a nick change of a person or the bot."""
+        old, new = nick_of(mask), nick + mask[len(nick_of(mask)) :]
+        self._rooms.rename(old, new)
+        if self.bot_identifier is not None and self._same(self.bot_identifier.nick, old):
+            self._nickname = nick
+            self.bot_identifier = self.person(new)
+
+    def names_received(self, room: str, nicks: Sequence[str]) -> None:
+        """Add nicks from NAMES to the occupants of a room that the bot is in."""
+        state = self._rooms.state(room)
+        if state is not None:
+            for nick in nicks:
+                state.add(nick)
+
+    def topic_received(self, room: str, topic: str, changed: bool) -> None:
+        """Store the topic of a room. `changed` is False for the topic that the server sends after a JOIN."""
+        state = self._rooms.state(room)
+        if state is not None:
+            state.topic = topic
+            if changed and self.events is not None:
+                self.events.room_topic_changed(self._backend, self.room(state.name))
+
+    def invited(self, room: str, by: str) -> None:
+        """Handle an INVITE of the bot by the mask `by`: join the room if it is one that the bot should be in."""
+        if self._rooms.is_wanted(room) and self._rooms.state(room) is None:
+            inviter = self._person_or_none(by)
+            if inviter is not None:
+                self._inviters[self.name_rules.fold(room)] = inviter
+            self._join(room)
+
+    def _join_configured(self) -> None:
+        self._identifying = None
+        try:
+            self._rooms.reconfigure(self._settings.rooms())
+        except ConfigError as error:
+            self.log.error("{error}; CHATROOM_PRESENCE is unchanged", error=str(error))
+        self._joins.join(*(name for name, _ in self._rooms.wanted))
+        self._ready()
+
+    def _join(self, name: str) -> None:
+        if self._nickname is not None:
+            self._joins.forget(name)
+            self._joins.join(name)
+
+    def _kicker(self, mask: str, state: RoomState) -> IRCPerson | None:
+        """Return the person who kicked: an occupant, or a person outside, such as a service. None for a server."""
+        known = state.mask_of(nick_of(mask)) is not None
+        return self.occupant(mask, self.room(state.name)) if known else self._person_or_none(mask)
+
+    def _person_or_none(self, mask: str) -> IRCPerson | None:
+        """Return the person of the mask; None for the name of a server."""
+        try:
+            return self.person(mask)
+        except ValueError:
+            return None
+
+    def _same(self, one: str, other: str) -> bool:
+        """Return whether two names are equal on this server."""
+        return same_name(one, other, self.name_rules)

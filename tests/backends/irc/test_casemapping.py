@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.irc._casemapping import CaseMapping, same_name
+from errklein.backends.irc.identifiers import CaseMapping, same_name
 
 LETTERS = "aAbBzZ09-_`[]{}\\|^~"
 NICKS = st.text(LETTERS, min_size=1, max_size=8)

@@ -11,7 +11,9 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from errklein.backends.irc._client import RobustIRCClient, parse_tags
+from errklein.backends.irc import IRCBackend
+from errklein.backends.irc._ircv3 import parse_tags
+from tests.backends.irc.listening import config
 
 KEYS = st.text("abz09-./+", min_size=1)
 
@@ -31,7 +33,7 @@ class SocketOptionsTests(SynchronousTestCase):
     def test_lines_are_sent_at_once(self) -> None:
         """A line doesn't wait until the server has acknowledged the one before, with TLS neither."""
         for has_tls in (False, True):
-            client = RobustIRCClient(Clock())
+            client = IRCBackend(Clock(), config())._make_protocol()
             transport = StringTransport()
             with RecordingSocket() as handle:
                 below: Any = StringTransport() if has_tls else transport
@@ -46,7 +48,7 @@ class SocketOptionsTests(SynchronousTestCase):
         """A server with Nagle's algorithm isn't delayed, since its data is acknowledged although nothing is sent."""
         if not hasattr(socket, "TCP_QUICKACK"):
             raise SkipTest("this system has no TCP_QUICKACK")
-        client = RobustIRCClient(Clock())
+        client = IRCBackend(Clock(), config())._make_protocol()
         transport = StringTransport()
         with RecordingSocket() as handle:
             transport.getHandle = lambda: handle

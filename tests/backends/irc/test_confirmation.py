@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import gatherResults
 
-from errklein.backends.irc._transmission import Transmission
+from errklein.backends.irc._lines import Transmission
 from errklein.chat import Message
 from tests.backends.irc.ergo import Ergo
 from tests.backends.irc.inspircd import ECHO, LABELS, NO_DELAY, NO_LIMITS, Inspircd

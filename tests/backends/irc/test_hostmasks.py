@@ -7,56 +7,54 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.irc._casemapping import CaseMapping
-from errklein.backends.irc._rooms import LIFETIME, HostmaskCache, RoomState
-from errklein.backends.irc.identifiers import IRCPerson
+from errklein.backends.irc._rooms import LIFETIME, Rooms
+from errklein.backends.irc.identifiers import CaseMapping, IRCPerson
 from errklein.chat.names import matches_any
 from errklein.ports.chat import KnowsHolders
 from tests.backends.irc.test_backend import PlayedTests
 
 
 class HoldersTests(SynchronousTestCase):
-    """The cache of masks."""
+    """The masks of the holders of nicks."""
 
     def setUp(self) -> None:
-        """Create an empty cache."""
+        """Create rooms without occupants."""
         self.clock = Clock()
-        self.hostmasks = HostmaskCache(self.clock.seconds)
-        self.room = RoomState("#ops", CaseMapping.RFC1459)
+        self.rooms = Rooms({}, self.clock.seconds)
 
     def test_without_a_room(self) -> None:
         """Outside the bot's rooms a message identifies a nick's holder for LIFETIME: nick changes aren't reported."""
-        self.assertIsNone(self.hostmasks.mask_of("bob", []))
-        self.hostmasks.add("Bob!b@home", [])
-        self.assertEqual(self.hostmasks.mask_of("bob", []), "Bob!b@home")
+        self.assertIsNone(self.rooms.mask_of("bob"))
+        self.rooms.add_sender("Bob!b@home")
+        self.assertEqual(self.rooms.mask_of("bob"), "Bob!b@home")
         self.clock.advance(LIFETIME + 1)
-        self.assertIsNone(self.hostmasks.mask_of("bob", []))
+        self.assertIsNone(self.rooms.mask_of("bob"))
 
     def test_in_a_room(self) -> None:
         """An occupant of a room holds the nick as long as they stay, with the mask seen last."""
-        self.room.add("bob")
-        self.assertIsNone(self.hostmasks.mask_of("bob", [self.room]))
-        self.hostmasks.add("bob!b@home", [self.room])
+        self.rooms.enter("#ops").add("bob")
+        self.assertIsNone(self.rooms.mask_of("bob"))
+        self.rooms.add_sender("bob!b@home")
         self.clock.advance(LIFETIME + 1)
-        self.assertEqual(self.hostmasks.mask_of("bob", [self.room]), "bob!b@home")
-        self.hostmasks.add("bob!b@cloak", [self.room])
-        self.assertEqual(self.hostmasks.mask_of("bob", [self.room]), "bob!b@cloak")
+        self.assertEqual(self.rooms.mask_of("bob"), "bob!b@home")
+        self.rooms.add_sender("bob!b@cloak")
+        self.assertEqual(self.rooms.mask_of("bob"), "bob!b@cloak")
 
     def test_gone(self) -> None:
         """A nick that was given up has no holder, and no nick has one after the connection is lost."""
-        for forget in (lambda: self.hostmasks.forget("BOB"), self.hostmasks.clear):
-            self.hostmasks.add("bob!b@home", [])
+        for forget in (lambda: self.rooms.forget("BOB"), self.rooms.leave_all):
+            self.rooms.add_sender("bob!b@home")
             forget()
-            self.assertIsNone(self.hostmasks.mask_of("bob", []))
+            self.assertIsNone(self.rooms.mask_of("bob"))
 
     def test_case_mapping(self) -> None:
         """Nicks that the server's case mapping distinguishes have different holders."""
-        self.hostmasks.add("bob[]!b@home", [])
-        self.assertEqual(self.hostmasks.mask_of("BOB{}", []), "bob[]!b@home")
-        self.hostmasks.set_casemapping(CaseMapping.ASCII)
-        self.hostmasks.add("bob[]!b@home", [])
-        self.assertEqual(self.hostmasks.mask_of("BOB[]", []), "bob[]!b@home")
-        self.assertIsNone(self.hostmasks.mask_of("bob{}", []))
+        self.rooms.add_sender("bob[]!b@home")
+        self.assertEqual(self.rooms.mask_of("BOB{}"), "bob[]!b@home")
+        self.rooms.set_casemapping(CaseMapping.ASCII)
+        self.rooms.add_sender("bob[]!b@home")
+        self.assertEqual(self.rooms.mask_of("BOB[]"), "bob[]!b@home")
+        self.assertIsNone(self.rooms.mask_of("bob{}"))
 
 
 class CurrentHolderTests(PlayedTests):

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.irc import IRCBackend, IRCPerson, IRCRoom, IRCRoomOccupant
-from errklein.backends.irc._casemapping import CaseMapping
+from errklein.backends.irc.identifiers import CaseMapping
 from tests.backends.irc.listening import config
 
 NICKS = st.from_regex(r"[A-Za-z\[\]\\`_^{|}][A-Za-z0-9\[\]\\`_^{|}-]{0,12}", fullmatch=True)

@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from errklein.backends.irc import IRCBackend
-from errklein.backends.irc._transmission import WINDOW
+from errklein.backends.irc._lines import WINDOW
 from errklein.chat import Message
 from tests.authority import issue
 from tests.backends.irc.listening import Listener, config, logged
@@ -185,10 +185,10 @@ class TroubleTests(RealServer):
 
     async def test_half_open_server_is_left(self) -> None:
         """A server that no longer responds is left, and messages sent meanwhile arrive later."""
-        from errklein.backends.irc._client import RobustIRCClient
+        from errklein.backends.irc._protocol import IRCProtocol
 
-        self.patch(RobustIRCClient, "PING_AFTER", 0.5)
-        self.patch(RobustIRCClient, "DEAD_AFTER", 1.0)
+        self.patch(IRCProtocol, "PING_AFTER", 0.5)
+        self.patch(IRCProtocol, "DEAD_AFTER", 1.0)
         await self.serve().wait_until_up(self.reactor)
         alice = await self.person("alice", "#ops")
         joined = self.listener.next("joined")

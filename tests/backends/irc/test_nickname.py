@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.irc._casemapping import CaseMapping, same_name
 from errklein.backends.irc._nickname import REGAIN_EVERY, Nickname
+from errklein.backends.irc.identifiers import CaseMapping, same_name
 from tests.backends.irc.listening import logged
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.irc._rate_limiter import PACES, SLOWEST, USUAL, IRCRateLimiter
+from errklein.backends.irc._lines import PACES, SLOWEST, USUAL, IRCRateLimiter
 
 
 class RateLimiterTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, botcmd, botmatch, cmdfilter
-from errklein.backends.irc._replay import MOST_BATCHES, Replay, server_time
+from errklein.backends.irc._ircv3 import MOST_BATCHES, Replay, server_time
 from errklein.chat import Message
 from errklein.commands.flows import FlowRoot
 from tests.backends.irc.listening import Listener, logged

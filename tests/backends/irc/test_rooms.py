@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.irc._casemapping import CaseMapping
 from errklein.backends.irc._rooms import Rooms
+from errklein.backends.irc.identifiers import CaseMapping
 
 
 class RoomsTests(SynchronousTestCase):
@@ -13,7 +13,7 @@ class RoomsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Create two configured rooms that are equal in RFC 1459."""
-        self.rooms = Rooms({"#a[1]": "x", "#a{1}": "y"})
+        self.rooms = Rooms({"#a[1]": "x", "#a{1}": "y"}, lambda: 0.0)
 
     def test_rooms_of_the_configuration(self) -> None:
         """Both rooms are kept until the server announces its mapping."""

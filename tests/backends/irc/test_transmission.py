@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.irc._transmission import ASK_AFTER, BEHIND_AFTER, WINDOW, LineRejected, MessageLine
+from errklein.backends.irc._lines import ASK_AFTER, BEHIND_AFTER, WINDOW, LineRejected, MessageLine
 from errklein.backends.outbox import NotConfirmed
 from tests.backends.irc.listening import Listener
 from tests.backends.irc.played import PlayedServer

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.irc import IRCBackend
-from errklein.backends.irc._transmission import WINDOW
+from errklein.backends.irc._lines import WINDOW
 from errklein.backends.outbox import OutboxLimits
 from errklein.chat import Message
 from errklein.chat.outgoing import OutgoingMessage
