@@ -18,7 +18,6 @@ from errklein.text.errors import line_outside
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Outcome, StoredDelivery
 from errklein.webhooks.exported import described
-from errklein.webhooks.precedence import HookKey
 
 INTERVAL = 60.0
 """The seconds between two notices about the same line of a handler, or about dead deliveries of a webhook."""
@@ -58,7 +57,7 @@ class WebhookNotices:
         self._plugin = plugin
         self._prefix = prefix
         self._unknown: Collection[str] = ()
-        self._refused: dict[tuple[HookKey, str], deque[str]] = {}
+        self._refused: dict[tuple[str, str], deque[str]] = {}
 
     def delivery_dead(self, delivery: StoredDelivery, outcome: Outcome) -> None:
         """Send a notice of a delivery that has just been given up; of further ones of its webhook, their number."""
@@ -79,7 +78,7 @@ class WebhookNotices:
         place = self._place(hook, error)
         failed = f"The webhook {hook} ({hook.declaration.rule}) failed"
         self._notices.post(
-            ("failed", hook.key, type(error), place),
+            ("failed", hook.full_name, type(error), place),
             f"{failed} on request {request_id}. {place}: {described_error(error)}",
             f"{failed} with {type(error).__name__} on request {request_id}",
             interval=INTERVAL,
@@ -88,7 +87,7 @@ class WebhookNotices:
     def handler_overdue(self, hook: Hook, request_id: str, seconds: float) -> None:
         """Send a notice that the response is overdue."""
         self._notices.post(
-            ("overdue", hook.key),
+            ("overdue", hook.full_name),
             f"The webhook {hook} ({hook.declaration.rule}) has not responded in {seconds:g} s. Its source got 504, "
             f"and the handler is still running (request {request_id}).",
             interval=INTERVAL,
@@ -102,7 +101,7 @@ class WebhookNotices:
         """Send a notice of a refused request, and of further ones their number, unless anybody may use the webhook anyway."""
         if hook.declaration.verify is None:
             return
-        clients = self._refused.setdefault((hook.key, kind), deque(maxlen=3))
+        clients = self._refused.setdefault((hook.full_name, kind), deque(maxlen=3))
         client = client or "an unknown address"
         if client in clients:
             clients.remove(client)
@@ -110,7 +109,7 @@ class WebhookNotices:
         name = f"the webhook {hook} ({hook.declaration.rule})"
         advice = f"If the source is yours, {_ADVICE[kind]}, and let it send again. See {self._prefix}delivery list {hook.full_name} refused"
         self._notices.post(
-            ("refused", hook.key, kind),
+            ("refused", hook.full_name, kind),
             f"A request for {name} from {client} was refused: {truncated(reason, 200)}. {advice}",
             more=f"More requests for {name} were refused ({kind}): {{count}}, the last ones from {', '.join(clients)}. {advice}",
             interval=REFUSED_INTERVAL,

@@ -98,7 +98,7 @@ class Checks:
         if kind in ("slow", "unavailable"):
             return
         client = _host(request)
-        if self._warnings.allows((hook.key, kind)):
+        if self._warnings.allows((hook.full_name, kind)):
             self.log.warn(
                 "A request for {webhook} from {client} was refused: {reason} (request {request_id}; others within a minute "
                 "are not logged)",
@@ -134,7 +134,7 @@ class Checks:
                 checked = await self._bodies.lane(size).run(client, size, lambda: check, lambda result: result)
         except UnusableSecret as error:
             reason = str(error)
-            if self._warnings.allows((hook.key, reason)):
+            if self._warnings.allows((hook.full_name, reason)):
                 self._events.report(lambda events: events.hook_unusable(hook, reason))
             raise Problem(503, _UNAVAILABLE) from None
         except Refused as refused:

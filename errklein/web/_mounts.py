@@ -22,16 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Mount:
-    """A plugin's resource, which gets the requests for `path` and everything below it that no webhook handles.
-
-    `current` is False when it is removed.
-    """
+    """A plugin's resource, which gets the requests for `path` and everything below it that no webhook handles."""
 
     owner: str
     path: str
     resource: IResource
     create_delivery: Callable[[Mount, Any, Mapping[str, Any]], IResource]
-    current: bool = True
     max_body = None
 
     @property
@@ -72,8 +68,7 @@ class Mounts:
 
     def replace(self, owner: str, resources: Mapping[str, IResource]) -> None:
         """Replace all of the owner's mounts by these, given by path."""
-        for mount in self._mounts.pop(owner, ()):
-            mount.current = False
+        self._mounts.pop(owner, None)
         if resources:
             self._mounts[owner] = [
                 Mount(owner, normalise_rule(path), resource, self._create_delivery)
@@ -99,7 +94,7 @@ class MountedDelivery(Resource):
         self._request = request
 
     def render(self, request: Any) -> int:
-        """Render the resource, unless the client has disconnected while the routes were rebuilt."""
+        """Render the resource, unless the client has disconnected."""
         if request.finished:
             return NOT_DONE_YET
         self._services.in_flight.enter()

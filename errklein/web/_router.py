@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.python.failure import Failure
-
-from errklein.running import InFlightCounter
 from errklein.web._error_pages import Problem, start_page
 from errklein.web._paths import clean_path, not_found
 from errklein.web._responses import HTML
-from errklein.web._routes import Match, NoRoute, Rebuilding, Route, Routes
+from errklein.web._routes import Match, NoRoute, Route, Routes
 from errklein.web._stock_request import WebhookRequest
 from errklein.web.request import HTTPRequest, accepts_html
 from errklein.webhooks import Hook
@@ -24,15 +21,11 @@ class Router:
     It matches as Klein does, with stricter rules for ambiguous paths and a cache, and calls the same endpoints. Klein's own
     resource creates four Deferreds for each request, and a mapper bound to the request's host.
 
-    :param in_flight: Counts the requests that wait for their route.
     :param refuse_hook: Responds to a webhook's request with an error.
     """
 
-    def __init__(
-        self, routes: Routes, in_flight: InFlightCounter, refuse_hook: Callable[[Hook, HTTPRequest, Problem], None]
-    ) -> None:
+    def __init__(self, routes: Routes, refuse_hook: Callable[[Hook, HTTPRequest, Problem], None]) -> None:
         self.routes = routes
-        self._in_flight = in_flight
         self._refuse_hook = refuse_hook
 
     def refuse_early(self, request: HTTPRequest, problem: Problem) -> None:
@@ -56,9 +49,6 @@ class Router:
             return _STOPPING
         try:
             self._match(request)
-        except Rebuilding:
-            # The route is found when the body has been read, which its limit may permit.
-            request.body_limit = max(request.body_limit, self.routes.largest_body)
         except NoRoute as no_route:
             if expects:
                 return problem_of(no_route, request.path, request.method)
@@ -75,31 +65,19 @@ class Router:
             self.dispatch(request)
 
     def dispatch(self, request: WebhookRequest) -> None:
-        """Start the delivery of a request, now or when the routes are ready."""
+        """Start the delivery of a request."""
         match = request.match
         try:
-            if match is None or not match.route.current:
+            if match is None or match.version != self.routes.version:
                 match = self._match(request)
                 if request.body_size > request.body_limit:
                     raise too_large(request.body_limit)
-        except Rebuilding as rebuilding:
-            self._in_flight.enter()
-            request.hold_body()
-            rebuilding.until.addCallback(self._dispatch_again, request)
         except NoRoute as no_route:
             self._refuse(request, no_route)
         except Problem as problem:
             request.send_error(problem)
         else:
             match.route.endpoint(request, **match.captures).render(request)
-
-    def _dispatch_again(self, _: object, request: WebhookRequest) -> None:
-        try:
-            self.dispatch(request)
-        except BaseException:
-            request.processingFailed(Failure())
-        request.drop_body()
-        self._in_flight.leave()
 
     def _match(self, request: WebhookRequest) -> Match:
         """Find the route for a request, and set the request's `match` and `body_limit`. Raises as `_find`."""
@@ -112,7 +90,6 @@ class Router:
 
         :raises Problem: The target of the request is malformed.
         :raises NoRoute: No route matches.
-        :raises Rebuilding: The routes are being rebuilt.
         """
         match = self.routes.cached_match(request.path, request.method)
         if match is not None:
@@ -133,7 +110,7 @@ class Router:
             mount = self.routes.mounts.find(path)
             if mount is None:
                 raise
-            return Match(mount, {})
+            return Match(mount, {}, self.routes.version)
 
     def _refuse(self, request: WebhookRequest, no_route: NoRoute) -> None:
         if request.path == b"/" and request.method in (b"GET", b"HEAD") and not no_route.allowed:

@@ -1,30 +1,24 @@
 """The route table, which maps URLs and methods to plugins' webhooks on one Klein application.
 
-The endpoint of each route creates the delivery, a resource. The router renders it; under another site, Klein does.
-
 Werkzeug's map accepts new rules at any time, but can't remove one, and silently prefers the first of two equal rules. So the
-table stores the hooks of each plugin itself, and assigns each URL and method to the hook that claimed it first. When a plugin is
-reloaded, a route with the same rule and methods stays and gets the new hook. Other new routes are added to the application.
-
-Removed routes stay in the application's map until the map is rebuilt. It is rebuilt at once if it is small; otherwise when a
-request matches no current route, or when more routes are removed than current. A large map is rebuilt in slices between which
-the reactor runs. The requests that depend on it wait meanwhile.
+table assigns each URL and method to the hook that claimed it first, and gives the rule of each hook the methods that are its
+own. A rule without methods matches no request, so a removed route leaves nothing but its rule, which its plugin's next
+activation uses again.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
 from klein import Klein
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
@@ -40,12 +34,10 @@ from errklein.web._websockets import limit_messages
 from errklein.web.facade.request import endpoint_of
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.errors import HookError
-from errklein.webhooks.precedence import HookKey, RouteInfo, RoutePrecedence
+from errklein.webhooks.precedence import RouteInfo, RoutePrecedence, claims_of
 
 # Only rules without variables are cached, so a client can add no more than other spellings of their paths.
 _MATCH_CACHE_SIZE = 16 * 1024
-_AT_ONCE = 24
-_SLICE = 12
 # Requests that wait keep their captures, which a call creates anew.
 _NO_CAPTURES: Mapping[str, Any] = {}
 
@@ -55,39 +47,54 @@ class RuleError(HookError):
 
 
 class Route:
-    """A rule and methods, with the hook that gets their requests. A removed route has no hook, and isn't `current`."""
+    """The rule of a hook, with the methods of which the hook gets the requests. A removed route has no hook and no methods.
 
-    def __init__(self, name: str, hook: Hook, methods: frozenset[str], create_delivery: CreateDelivery) -> None:
-        self.name = name
+    :param app: The application in which the rule is registered.
+    :raises RuleError: The rule is invalid.
+    """
+
+    hook: Hook | None
+    methods: Collection[str]
+
+    def __init__(self, app: Klein, hook: Hook, create_delivery: CreateDelivery) -> None:
         self.rule = hook.declaration.rule
-        self.methods = methods
         self.owner = hook.owner
-        self.hook: Hook | None
+        self.name = f"{hook} {self.rule}"
         self._create_delivery = create_delivery
-        self.take(hook)
+        _register(app, hook, self.name, self.endpoint)
 
     def endpoint(self, request: Any, /, **captures: Any) -> IResource:
         """Return the delivery of a request, whose `render` calls the handler. This is the route's endpoint in Klein."""
         return self._create_delivery(self, request, captures or _NO_CAPTURES)
 
-    def take(self, hook: Hook) -> None:
-        """Pass requests to this hook from now on."""
+    def take(self, app: Klein, hook: Hook, methods: Collection[str]) -> None:
+        """Pass requests with these methods to this hook from now on."""
         self.hook = hook
         self.label = hook.full_name
-        self.current = True
         declaration = hook.declaration
         self.max_body = declaration.max_body
         has_checks = declaration.verify or declaration.rate or declaration.dedupe
         self.is_plain = not has_checks and declaration.ack == "after" and declaration.recorded
         self.placement = place(hook.handler)
+        self._use_methods(app, methods)
+
+    def remove(self, app: Klein) -> None:
+        """Match no requests from now on."""
+        self.hook = None
+        self._use_methods(app, ())
+
+    def _use_methods(self, app: Klein, methods: Collection[str]) -> None:
+        self.methods = methods
+        for rule in app.url_map.iter_rules(self.name):
+            rule.methods = set(methods)
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """The route or mount for a request, and the values of the rule's variables."""
+class Match(NamedTuple):
+    """The route or mount for a request, and the values of the rule's variables. It is valid for one version of the table."""
 
     route: Route | Mount
     captures: Mapping[str, Any]
+    version: int
 
 
 @dataclass(eq=False)
@@ -97,23 +104,8 @@ class NoRoute(Exception):
     allowed: frozenset[str]
 
 
-@dataclass(eq=False)
-class Rebuilding(Exception):
-    """The application is being rebuilt. `until` fires when the request can be matched."""
-
-    until: Deferred[None]
-
-
 CreateDelivery = Callable[[Any, Any, Mapping[str, Any]], IResource]
 Shadowed = Callable[[Hook, Hook], None]
-
-
-class RouteApp(Klein):
-    """A Klein application whose routes can be replaced as a whole."""
-
-    def take_routes(self, app: Klein) -> None:
-        """Use the routes of another application from now on."""
-        self._url_map, self._endpoints = app.url_map, app.endpoints
 
 
 class Routes:
@@ -129,13 +121,11 @@ class Routes:
 
     def __init__(
         self,
-        reactor: IReactorTime,
         create_delivery: CreateDelivery,
         shadowed: Shadowed,
         configure: Callable[[Hook], Hook] = lambda hook: hook,
         prepare: Callable[[Hook], None] = lambda hook: None,
     ) -> None:
-        self._reactor = reactor
         self._create_delivery = create_delivery
         self._shadowed = shadowed
         self.configure = configure
@@ -144,21 +134,20 @@ class Routes:
         """The resources that plugins have mounted."""
         self.streams: defaultdict[str, WeakSet[Any]] = defaultdict(WeakSet)
         """The streams and WebSockets of each plugin."""
-        self._precedence = RoutePrecedence()
-        self._routes: dict[str, Route] = {}
-        self._of_hook: dict[HookKey, list[Route]] = {}
-        self._number = 0
-        self.app = RouteApp()
+        self.app = Klein()
         """The application; `app.resource()` answers every webhook under any Twisted site."""
         self.app.handle_errors(NotFound, MethodNotAllowed)(self._enter_mount)
+        self.version = 0
+        """A number that changes with the routes."""
         self._adapter = self.app.url_map.bind("")
+        self._precedence = RoutePrecedence()
+        # All routes that there have been, by name, and the present ones.
+        self._known: dict[str, Route] = {}
+        self._routes: dict[str, Route] = {}
         self._standby: dict[str, Route] = {}
         self._standby_adapter = Klein().url_map.bind("")
         self._prepared: set[str] = set()
         self._match_cache: dict[tuple[bytes, bytes], Match] = {}
-        self._stale = 0
-        self._building: IDelayedCall | None = None
-        self._rebuilt: list[tuple[Deferred[None], Context]] = []
         self._held: dict[str, list[tuple[Deferred[None], Context]]] = {}
 
     # Changes.
@@ -168,8 +157,7 @@ class Routes:
         errors = []
         for hook in hooks:
             try:
-                declared = self.configure(hook).declaration
-                _bind(Klein(), hook, declared.rule, declared.methods, hook.name, hook.handler)
+                _register(Klein(), self.configure(hook), hook.name, hook.handler)
             except HookError as error:
                 errors.append(str(error))
         return errors
@@ -191,21 +179,18 @@ class Routes:
         :raises HookError: A rule is invalid, or the operator's options for a hook. Nothing is changed.
         """
         hooks = [self.configure(hook) for hook in hooks]
+        for hook in hooks:
+            self._route_of(hook)
         old = self._precedence.of(owner)
-        try:
-            self._install(owner, hooks, place)
-        except RuleError:
-            self._install(owner, old)
-            raise
+        for name in self._precedence.replace(owner, hooks, place):
+            self._update(name)
+        self._changed()
         for hook, by in self._precedence.newly_shadowed(hooks, old):
             self._shadowed(hook, by)
         for hook in hooks:
             self._prepare(hook)
         self.mounts.replace(owner, mounts)
         self.release(owner)
-
-    def _install(self, owner: str, hooks: Sequence[Hook], place: int | None = None) -> None:
-        self._settle(self._precedence.replace(owner, hooks, place))
 
     def remove(self, owner: str) -> None:
         """Remove the owner's hooks and mounts, and end a hold."""
@@ -217,18 +202,18 @@ class Routes:
         for hook in hooks:
             try:
                 hook = self.configure(hook)
-                route = Route(hook.full_name, hook, frozenset(hook.declaration.methods), self._create_delivery)
-                if hook.declaration.verify is not None:
-                    _add(app, route)
+                route = Route(app, hook, self._create_delivery)
             except HookError as error:
                 self.log.error(
                     "{webhook} gets 404 while its plugin is inactive: {error}", webhook=hook.full_name, error=error
                 )
             else:
+                # Without a verification, the route matches no requests.
+                is_verified = hook.declaration.verify is not None
+                route.take(app, hook, [method for _, method in claims_of(hook)] if is_verified else ())
                 self._standby[route.name] = route
-                # It is matched again when the body is complete, since the plugin may be active then.
-                route.current = False
         self._standby_adapter = app.url_map.bind("")
+        self._changed()
 
     def hold(self, owner: str) -> None:
         """Make requests for the owner's routes wait until `replace`, `remove` or `release`."""
@@ -251,11 +236,6 @@ class Routes:
 
     # Queries.
 
-    @property
-    def largest_body(self) -> int:
-        """The largest limit that a route has for bodies, in bytes; 0 if none has one."""
-        return max((route.max_body or 0 for route in self._routes.values()), default=0)
-
     def held(self, owner: str) -> bool:
         """Return whether requests for the owner's routes must wait."""
         return owner in self._held
@@ -272,11 +252,11 @@ class Routes:
 
     def declarations(self) -> Mapping[str, HookDeclaration]:
         """Return the declarations of all webhooks by their names."""
-        return {hook.full_name: hook.declaration for hook in self._precedence.hooks()}
+        return {name: hook.declaration for name, hook in self._precedence.by_name.items()}
 
     def declaration(self, route: str) -> HookDeclaration | None:
         """Return the declaration of a webhook that is named as "Plugin:method"; None if it is not active."""
-        hook = self._precedence.named(route)
+        hook = self._precedence.by_name.get(route)
         return None if hook is None else hook.declaration
 
     def cached_match(self, path: bytes, method: bytes) -> Match | None:
@@ -287,31 +267,21 @@ class Routes:
         """Return the route for a path and method.
 
         :raises NoRoute: No route matches.
-        :raises Rebuilding: The application must be rebuilt first.
         """
         # Methods are case-sensitive (RFC 9110, 9.1), but Werkzeug would take `get` for GET; no route has a method "-".
         method = raw_method.decode("ascii") if raw_method == raw_method.upper() else "-"
-        allowed: frozenset[str] = frozenset()
         try:
             name, captures = self._adapter.match(path, method)
-            route = self._routes.get(name)
-            if route is not None and route.hook is not None:
-                match = Match(route, captures)
-                if not captures:
-                    if len(self._match_cache) >= _MATCH_CACHE_SIZE:
-                        self._match_cache.clear()
-                    self._match_cache[raw_path, raw_method] = match
-                return match
         except MethodNotAllowed as refused:
-            allowed = frozenset(refused.valid_methods or ())
+            raise NoRoute(frozenset(refused.valid_methods or ())) from None
         except (NotFound, RequestRedirect):
-            pass
-        if self._stale:
-            self._rebuild()
-            rebuilt: Deferred[None] = Deferred()
-            self._rebuilt.append((rebuilt, copy_context()))
-            raise Rebuilding(rebuilt)
-        raise NoRoute(allowed)
+            raise NoRoute(frozenset()) from None
+        match = Match(self._known[name], captures, self.version)
+        if not captures:
+            if len(self._match_cache) >= _MATCH_CACHE_SIZE:
+                self._match_cache.clear()
+            self._match_cache[raw_path, raw_method] = match
+        return match
 
     def match_inactive(self, path: str, method: bytes) -> Match | None:
         """Return the route of a webhook whose plugin is inactive; None if there is none."""
@@ -323,7 +293,7 @@ class Routes:
         if name not in self._prepared and route.hook is not None:
             self._prepared.add(name)
             self._prepare(route.hook)
-        return Match(route, captures)
+        return Match(route, captures, self.version)
 
     def url_for(self, owner: str, endpoint: str, values: Mapping[str, Any]) -> str:
         """Return the path of a webhook; see `flask.url_for`.
@@ -334,8 +304,10 @@ class Routes:
         """
         for candidate in sorted(self._precedence.hooks(), key=lambda other: other.owner != owner):
             short = candidate.name if candidate.owner == owner else None
-            if endpoint in (str(candidate), endpoint_of(candidate), short) and candidate.key in self._of_hook:
-                return self._adapter.build(self._of_hook[candidate.key][0].name, values)
+            if endpoint in (str(candidate), endpoint_of(candidate), short):
+                route = self._routes[candidate.full_name]
+                if route.methods:
+                    return self._adapter.build(route.name, values, next(iter(route.methods)))
         raise LookupError(
             f"no webhook is named {endpoint!r}; use a method's name, or 'Plugin:method' for another plugin"
         )
@@ -354,81 +326,34 @@ class Routes:
                 return mount.enter(request)
         return failure
 
-    def _settle(self, keys: set[HookKey]) -> None:
-        """Update the routes of these hooks after a change of claims."""
-        current = {hook.key: hook for hook in self._precedence.hooks() if hook.key in keys}
-        added = []
-        for key in sorted(keys):
-            hook = current.get(key)
-            methods = frozenset() if hook is None else frozenset(self._precedence.info(hook).methods)
-            kept = []
-            for route in self._of_hook.get(key, ()):
-                if hook is not None and route.rule == hook.declaration.rule and route.methods <= methods:
-                    route.take(hook)
-                    methods -= route.methods
-                    kept.append(route)
-                else:
-                    route.hook = None
-                    route.current = False
-                    del self._routes[route.name]
-                    self._stale += 1
-            if hook is not None and methods:
-                self._number += 1
-                route = Route(f"{hook}#{self._number}", hook, methods, self._create_delivery)
-                self._routes[route.name] = route
-                kept.append(route)
-                added.append(route)
-            if kept:
-                self._of_hook[key] = kept
-            else:
-                self._of_hook.pop(key, None)
+    def _route_of(self, hook: Hook) -> Route:
+        """Return the route of the hook's rule, which is added to the application if there was none."""
+        route = self._known.get(f"{hook} {hook.declaration.rule}")
+        if route is None:
+            route = Route(self.app, hook, self._create_delivery)
+            self._known[route.name] = route
+        return route
+
+    def _update(self, name: str) -> None:
+        """Update the route of the hook of that name, whose claims may have changed."""
+        hook = self._precedence.by_name.get(name)
+        route = self._routes.pop(name, None)
+        if route is not None and (hook is None or route.rule != hook.declaration.rule):
+            route.remove(self.app)
+        if hook is not None:
+            route = self._routes[name] = self._route_of(hook)
+            route.take(self.app, hook, self._precedence.info(hook).methods)
+
+    def _changed(self) -> None:
+        """Note that earlier matches aren't valid any more."""
+        self.version += 1
         self._match_cache.clear()
-        if self._stale and len(self._routes) <= _AT_ONCE and self._building is None:
-            app = Klein()
-            for route in self._routes.values():
-                _add(app, route)
-            self._swap(app)
-        else:
-            for route in added:
-                _add(self.app, route)
-            if self._stale > len(self._routes):
-                self._rebuild()
-
-    def _rebuild(self) -> None:
-        if self._building is None:
-            self._building = self._reactor.callLater(0, self._build_slice, Klein(), set())
-
-    def _build_slice(self, app: Klein, done: set[str]) -> None:
-        missing = [route for name, route in self._routes.items() if name not in done]
-        for route in missing[:_SLICE]:
-            _add(app, route)
-            done.add(route.name)
-        if len(missing) > _SLICE:
-            self._building = self._reactor.callLater(0, self._build_slice, app, done)
-            return
-        self._building = None
-        self._swap(app, stale=len(done - set(self._routes)))
-
-    def _swap(self, app: Klein, stale: int = 0) -> None:
-        """Use the routes of a new application, of which `stale` are removed already."""
-        self.app.take_routes(app)
-        self._adapter = app.url_map.bind("")
-        self._stale = stale
-        self._match_cache.clear()
-        waiting, self._rebuilt = self._rebuilt, []
-        for rebuilt, context in waiting:
-            context.run(rebuilt.callback, None)
 
 
-def _add(app: Klein, route: Route) -> None:
-    _bind(app, route.hook, route.rule, route.methods, route.name, route.endpoint)
-
-
-def _bind(
-    app: Klein, hook: Hook | None, rule: str, methods: Iterable[str], name: str, endpoint: Callable[..., Any]
-) -> None:
-    """Add a rule to the application; raises RuleError if it is invalid."""
+def _register(app: Klein, hook: Hook, name: str, endpoint: Callable[..., Any]) -> None:
+    """Add a hook's rule to the application, without methods; raises RuleError if it is invalid."""
+    rule = hook.declaration.rule
     try:
-        app.route(rule, methods=sorted(methods), endpoint=name, strict_slashes=False)(endpoint)
+        app.route(rule, methods=(), endpoint=name, strict_slashes=False)(endpoint)
     except Exception as error:
         raise RuleError(rule_error(hook, rule, error, app.url_map.converters)) from error

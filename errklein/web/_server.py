@@ -27,7 +27,7 @@ from errklein.web._recorded import RecordedRequest
 from errklein.web._recording import Recording
 from errklein.web._response_counts import ResponseCounts
 from errklein.web._router import Router
-from errklein.web._routes import NoRoute, Rebuilding, Route, Routes
+from errklein.web._routes import NoRoute, Route, Routes
 from errklein.web._services import BotParts, EventReporter, WebServices
 from errklein.web._settings import WebSettings
 from errklein.web._site import Site
@@ -71,9 +71,9 @@ class WebServer:
         decoding_pool = decoding_pool or pool
         pools = decoding_pool, large_pool or decoding_pool
         configure = partial(configured, options=settings.webhooks, default_methods=settings.default_methods)
-        self.routes = Routes(reactor, self._create_delivery, self._shadowed, configure, self._prepare)
+        self.routes = Routes(self._create_delivery, self._shadowed, configure, self._prepare)
         self._in_flight = InFlightCounter()
-        self.site = Site(reactor, settings, Router(self.routes, self._in_flight, self._refuse), pools)
+        self.site = Site(reactor, settings, Router(self.routes, self._refuse), pools)
         self.lag = self.site.lag
         self._recorded_bodies = BodyBudget(reactor, settings.body_memory, *pools, self.site.limits)
         self._runner, self._pool = runner, pool
@@ -160,7 +160,7 @@ class WebServer:
         raw = without_base(path.encode(), self.site.settings.base_path.encode())
         try:
             route = self.routes.match(raw, clean_path(raw), method.encode()).route
-        except (NoRoute, Rebuilding, Problem):
+        except (NoRoute, Problem):
             return None
         return route.hook if isinstance(route, Route) else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeVar, overload
 
 from errklein.verify import Verification
@@ -106,14 +107,9 @@ class Hook:
     handler: Callable[..., Any]
     active: bool = True
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """The identity of the webhook, which stays the same when the plugin is reloaded: owner and name."""
-        return (self.owner, self.name)
-
-    @property
+    @cached_property
     def full_name(self) -> str:
-        """The name of the webhook in settings, lists and the journal, such as "Github:notification"."""
+        """The name of the webhook in settings, lists and the journal, such as "Github:notification". It outlives a reload."""
         return f"{self.owner}:{self.name}"
 
     def __str__(self) -> str:

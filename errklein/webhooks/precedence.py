@@ -14,9 +14,6 @@ _VARIABLE = re.compile(r"<(?:([a-zA-Z_][a-zA-Z0-9_]*(?:\(.*?\))?):)?[a-zA-Z_][a-
 Claim = tuple[str, str]
 """A rule without the names of its variables, and an HTTP method."""
 
-HookKey = tuple[str, str]
-"""The value of `Hook.key`."""
-
 
 @dataclass(frozen=True)
 class RouteInfo:
@@ -38,23 +35,20 @@ class RoutePrecedence:
         self._hooks: dict[str, tuple[Hook, ...]] = {}
         self._claims: dict[Claim, list[Hook]] = {}
         self._places: dict[str, int] = {}
-        self._by_route: dict[str, Hook] = {}
+        self.by_name: dict[str, Hook] = {}
+        """All hooks by their full names."""
 
     def of(self, owner: str) -> Sequence[Hook]:
         """Return the owner's hooks."""
         return self._hooks.get(owner, ())
-
-    def named(self, route: str) -> Hook | None:
-        """Return the hook that is named as "Plugin:method"; None if there is none."""
-        return self._by_route.get(route)
 
     def hooks(self) -> Iterator[Hook]:
         """Iterate over all hooks, grouped by owner."""
         for hooks in self._hooks.values():
             yield from hooks
 
-    def replace(self, owner: str, hooks: Sequence[Hook], place: int | None = None) -> set[HookKey]:
-        """Replace all of the owner's hooks. Return the keys of hooks whose methods may have changed.
+    def replace(self, owner: str, hooks: Sequence[Hook], place: int | None = None) -> set[str]:
+        """Replace all of the owner's hooks. Return the full names of hooks whose methods may have changed.
 
         :param place: The owner's number in the order of activation, by default the next one. It is ignored if the owner has
             hooks already; what these don't claim is then queued last.
@@ -63,33 +57,33 @@ class RoutePrecedence:
         if not old:
             self._places[owner] = max(self._places.values(), default=-1) + 1 if place is None else place
         # Claims of remaining hooks keep their position in the queue.
-        new = {hook.key: hook for hook in hooks}
+        new = {hook.name: hook for hook in hooks}
         for hook in old:
-            renewed = new.get(hook.key)
-            for claim in _claims_of(hook):
+            renewed = new.get(hook.name)
+            for claim in claims_of(hook):
                 queue = self._claims[claim]
-                if renewed is not None and claim in _claims_of(renewed):
+                if renewed is not None and claim in claims_of(renewed):
                     queue[queue.index(hook)] = renewed
                 else:
                     queue.remove(hook)
                     if not queue:
                         del self._claims[claim]
         for hook in hooks:
-            for claim in _claims_of(hook):
+            for claim in claims_of(hook):
                 queue = self._claims.setdefault(claim, [])
                 if hook not in queue:
                     queue.insert(self._position(hook, queue, is_new=not old), hook)
         for hook in old:
-            self._by_route.pop(hook.full_name, None)
-        self._by_route.update((hook.full_name, hook) for hook in hooks)
+            self.by_name.pop(hook.full_name, None)
+        self.by_name.update((hook.full_name, hook) for hook in hooks)
         if hooks:
             self._hooks[owner] = tuple(hooks)
         else:
             self._hooks.pop(owner, None)
             del self._places[owner]
         touched = [*old, *hooks]
-        rivals = (self._claims.get(claim, ()) for hook in touched for claim in _claims_of(hook))
-        return {hook.key for hook in chain(touched, *rivals)}
+        rivals = (self._claims.get(claim, ()) for hook in touched for claim in claims_of(hook))
+        return {hook.full_name for hook in chain(touched, *rivals)}
 
     def _position(self, hook: Hook, queue: Sequence[Hook], is_new: bool) -> int:
         """Return the hook's position in the queue: by its place, or last if its owner has hooks already."""
@@ -100,7 +94,7 @@ class RoutePrecedence:
         """Return the methods of which the hook gets the requests."""
         methods = []
         by = None
-        for claim in _claims_of(hook):
+        for claim in claims_of(hook):
             first = self._claims[claim][0]
             if first is hook:
                 methods.append(claim[1])
@@ -110,22 +104,22 @@ class RoutePrecedence:
 
     def newly_shadowed(self, hooks: Sequence[Hook], old: Sequence[Hook]) -> Iterator[tuple[Hook, Hook]]:
         """Iterate over pairs of a shadowed hook and the hook that shadows it, for pairs with a hook that isn't in `old`."""
-        known = {hook.key for hook in old}
-        losers: dict[HookKey, tuple[Hook, Hook]] = {}
+        known = {hook.name for hook in old}
+        losers: dict[str, tuple[Hook, Hook]] = {}
         for hook in hooks:
-            if hook.key in known:
+            if hook.name in known:
                 continue
             by = self.info(hook).shadowed_by
             if by is not None:
                 yield hook, by
-            for claim in _claims_of(hook):
+            for claim in claims_of(hook):
                 first, *others = self._claims[claim]
                 if first is hook and others and others[0].owner != hook.owner:
-                    losers[others[0].key] = others[0], hook
+                    losers[others[0].full_name] = others[0], hook
         yield from losers.values()
 
 
-def _claims_of(hook: Hook) -> list[Claim]:
+def claims_of(hook: Hook) -> list[Claim]:
     """Return the claims of a hook. Rules that differ only in the names of their variables are the same URL."""
     rule = _VARIABLE.sub(lambda variable: f"<{variable[1] or 'string'}>", hook.declaration.rule)
     methods = list(dict.fromkeys(hook.declaration.methods))

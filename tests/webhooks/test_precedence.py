@@ -78,5 +78,5 @@ class PrecedenceTests(SynchronousTestCase):
         precedence.replace("A", ())
         self.assertEqual(precedence.info(second).methods, ("POST",))
         changed = precedence.replace("A", [first], 0)
-        self.assertEqual(changed, {first.key, second.key})
+        self.assertEqual(changed, {"A:" + first.name, "B:" + second.name})
         self.assertEqual((precedence.info(first).methods, precedence.info(second).methods), (("POST",), ()))
