@@ -15,20 +15,19 @@ examined before it is called. The first rule that matches decides:
 
 from __future__ import annotations
 
+import builtins
+import dis
 import inspect
 import re
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from pathlib import PurePath
 from typing import Any, TypeVar
-
-from errklein.running._blocking import first_blocking
-from errklein.running._bytecode import Imported, Name, names_in
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,6 +36,35 @@ _SAFE_IN_THREADS = ("twisted.logger", "twisted.python")
 _MADE_FOR_THREADS = frozenset({"callFromThread", "blockingCallFromThread", "isInIOThread"})
 _HAND_OVER = frozenset({"deferToThread", "deferToThreadPool", "callInThread", "run_in_executor", "to_thread"})
 """Functions that run others in threads. There is no warning about a function that uses one of these."""
+
+BLOCKING: Mapping[str, str] = {
+    "builtins": "input",
+    "concurrent.futures": "as_completed wait",
+    "ftplib": "FTP FTP_TLS",
+    "http.client": "HTTPConnection HTTPSConnection",
+    "httpx": "Client delete get head options patch post put request stream",
+    "imaplib": "IMAP4 IMAP4_SSL IMAP4_stream",
+    "os": "popen system wait waitpid",
+    "poplib": "POP3 POP3_SSL",
+    "select": "poll select",
+    "smtplib": "LMTP SMTP SMTP_SSL",
+    "socket": "create_connection getaddrinfo getfqdn gethostbyaddr gethostbyname gethostbyname_ex socket",
+    "sqlite3": "connect",
+    "subprocess": "Popen call check_call check_output getoutput getstatusoutput run",
+    "time": "sleep",
+    "urllib.request": "build_opener urlopen urlretrieve",
+    "xmlrpc.client": "ServerProxy",
+}
+"""Names that block, since they wait for the network, a process, a disk or a person, by module."""
+
+_BLOCKING_LIBRARIES = frozenset({"paramiko", "psycopg2", "pymysql", "requests", "urllib3"})
+"""Packages whose functions and classes all count as blocking, except exceptions."""
+
+_LIBRARY = "_errklein_library"
+"""An attribute of descriptors, such as that of `BotPlugin.http`: the dotted path of the class of their values."""
+
+# In Python 3.13 and later, one instruction may load or store two variables.
+_MOVES = re.compile(r"(LOAD|STORE)_(?:FAST|DEREF)")
 
 _AWAITABLE = re.compile(r"\b(Deferred|Awaitable|Coroutine|Future|Task)\b")
 
@@ -52,9 +80,9 @@ class Placement(Enum):
 class ExplainedPlacement:
     """The place where a handler runs, and the reason.
 
-    `reason` is a phrase such as "async def" or "names treq at line 12 in _notify". `blocks` is a phrase such as
-    "time.sleep at line 10" if the handler is placed on the reactor because of a name and also uses something that
-    blocks; otherwise "".
+    `reason` is a phrase such as "async def" or "names treq in _notify". `blocks` is a phrase such as "time.sleep" or
+    "time.sleep in _wait" if the handler is placed on the reactor because of a name and also uses something that blocks;
+    otherwise "".
     """
 
     placement: Placement
@@ -137,9 +165,9 @@ def _decide(function: Any, owner: type) -> ExplainedPlacement:
         if returned:
             return ExplainedPlacement(Placement.REACTOR, f"returns {returned[0]}")
     for reached, names in _reached(layers, owner, _MADE_FOR_THREADS):
-        for name in names:
-            if _is_of_reactor(name):
-                reason = f"names {name.text} {_where(name.line, reached, layers[-1])}"
+        for name, value in names:
+            if _is_of_reactor(name, value):
+                reason = f"names {name}{_where(reached, layers[-1])}"
                 return ExplainedPlacement(Placement.REACTOR, reason, _blocks(layers, owner))
     return ExplainedPlacement(Placement.THREAD, "plain function" if layers else "callable")
 
@@ -157,22 +185,47 @@ def _return_annotation(function: types.FunctionType) -> str:
 
 
 def _blocks(layers: list[types.FunctionType], owner: type) -> str:
-    """Return the nearest name that blocks, with its line, in the function or those that it uses; "" if none does."""
+    """Return the nearest name that blocks, in the function or those that it uses; "" if none does."""
+    known = _known_to_block()
     for reached, names in _reached(layers, owner, _MADE_FOR_THREADS | _HAND_OVER):
-        found = first_blocking(names)
-        if found is not None:
-            path, line = found
-            return f"{path} {_where(line, reached, layers[-1])}"
+        for _, value in names:
+            path = known.get(id(value)) or _of_blocking_library(value)
+            if path:
+                return f"{path}{_where(reached, layers[-1])}"
     return ""
 
 
-def _where(line: int, function: types.FunctionType, handler: types.FunctionType) -> str:
-    """Return the line number, with the function and the file if they differ from the handler's."""
-    where = f"at line {line}"
-    if function is not handler:
-        where += f" in {function.__name__}"
+def _known_to_block() -> dict[int, str]:
+    """Return the blocking objects of the imported modules by `id`, so that aliases are found."""
+    known = {}
+    for module, names in BLOCKING.items():
+        for name in names.split():
+            value = getattr(sys.modules.get(module), name, None)
+            if value is not None:
+                known[id(value)] = name if module == "builtins" else f"{module}.{name}"
+    return known
+
+
+def _of_blocking_library(value: Any) -> str:
+    """Return the path of a function or class of a blocking library, or of such a library that isn't imported yet; or ""."""
+    if isinstance(value, types.ModuleType):
+        path = value.__name__
+        library = path.partition(".")[0]
+        return path if path not in sys.modules and (library in _BLOCKING_LIBRARIES or path in BLOCKING) else ""
+    library = str(getattr(value, "__module__", "")).partition(".")[0]
+    is_exception = isinstance(value, type) and issubclass(value, BaseException)
+    if library not in _BLOCKING_LIBRARIES or not callable(value) or is_exception:
+        return ""
+    return f"{library}.{getattr(value, '__name__', type(value).__name__)}"
+
+
+def _where(function: types.FunctionType, handler: types.FunctionType) -> str:
+    """Return the function, and the file if it isn't the handler's; "" for the handler itself."""
+    if function is handler:
+        return ""
     file = function.__code__.co_filename
-    return where if file == handler.__code__.co_filename else f"{where} of {PurePath(file).name}"
+    of_file = "" if file == handler.__code__.co_filename else f" of {PurePath(file).name}"
+    return f" in {function.__name__}{of_file}"
 
 
 def _layers(function: Any) -> Iterator[types.FunctionType]:
@@ -186,7 +239,7 @@ def _layers(function: Any) -> Iterator[types.FunctionType]:
 
 def _reached(
     layers: list[types.FunctionType], owner: type, without: frozenset[str]
-) -> Iterator[tuple[types.FunctionType, list[Name]]]:
+) -> Iterator[tuple[types.FunctionType, list[tuple[str, Any]]]]:
     """Yield the functions, and the functions of the same plugin that they use directly or indirectly, with the names in
     each.
 
@@ -199,25 +252,112 @@ def _reached(
         if function in seen or not _same_plugin(function.__module__ or "", home):
             continue
         seen.add(function)
-        names = names_in(function, owner)
-        if any(name.text in without for name in names):
+        names = _names_in(function, owner)
+        if without.isdisjoint(name for name, _ in names):
+            yield function, names
+            for _, value in names:
+                waiting += _layers(getattr(value, "__func__", value))
+
+
+def _names_in(function: types.FunctionType, owner: type) -> list[tuple[str, Any]]:
+    """Return the names in a function and in those inside it, with their objects; None for an unknown one.
+
+    Attributes are looked up on modules and on `owner`. The code isn't run, and nothing is imported. An attribute of `self`
+    whose descriptor has `_LIBRARY` is named "self.http", for instance; its object is the descriptor.
+    """
+    names: list[tuple[str, Any]] = []
+    cells = dict(_cells(function))
+    for code in _codes(function.__code__):
+        variables: dict[str, Any] = {}
+        value = module = None
+        variable = ""
+        for instruction in dis.get_instructions(code):
+            opname, name = instruction.opname, instruction.argval
+            if opname == "EXTENDED_ARG":
+                continue
+            before, variable = variable, ""
+            if opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                value = function.__globals__.get(name, getattr(builtins, name, None))
+            elif opname in ("LOAD_ATTR", "LOAD_METHOD"):
+                if before == "self" and _is_of_library(owner, name):
+                    name, value = f"self.{name}", inspect.getattr_static(owner, name)
+                else:
+                    value = _attribute(value, name, owner)
+            elif opname == "IMPORT_NAME":
+                module = sys.modules.get(name) or types.ModuleType(name)
+                # `import a.b` binds a.
+                value = sys.modules.get(name.partition(".")[0], module)
+            elif opname == "IMPORT_FROM":
+                value = getattr(module, name, module)
+            elif moves := _MOVES.findall(opname):
+                for move, variable in zip(moves, name if isinstance(name, tuple) else (name,), strict=False):
+                    scope = cells if "DEREF" in opname else variables
+                    if move == "LOAD":
+                        value = scope.get(variable)
+                    else:
+                        scope[variable], value = value, None
+                if opname != "LOAD_DEREF":
+                    continue
+            else:
+                value = None
+                continue
+            names.append((name, value))
+    return names
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes(constant)
+
+
+def _cells(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """Yield the variables of the enclosing functions that have a value."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:
             continue
-        yield function, names
-        for name in names:
-            waiting += _layers(name.value.__func__ if isinstance(name.value, types.MethodType) else name.value)
 
 
-def _is_of_reactor(name: Name) -> bool:
-    value = name.value
+def _attribute(value: Any, name: str, owner: type) -> Any:
+    if isinstance(value, types.ModuleType):
+        return getattr(value, name, None)
+    # Most likely an attribute of self. For other objects the value can't be known.
+    value = inspect.getattr_static(owner, name, None)
+    value = getattr(value, "__func__", value)
+    return value if isinstance(value, types.FunctionType) else None
+
+
+def _is_of_library(owner: type, name: str) -> bool:
+    """Return whether the attribute's descriptor has `_LIBRARY`, and no class of the plugin replaces it or assigns another."""
+    descriptor = inspect.getattr_static(owner, name, None)
+    if not inspect.getattr_static(descriptor, _LIBRARY, ""):
+        return False
+    return not any(
+        vars(cls).get(name, descriptor) is not descriptor
+        or any(name in _assigned_in(value) for value in vars(cls).values())
+        for cls in owner.__mro__
+    )
+
+
+def _assigned_in(function: Any) -> set[str]:
+    """Return the names of the attributes that the function assigns."""
+    codes = [code for layer in _layers(function) for code in _codes(layer.__code__)]
+    return {one.argval for code in codes for one in dis.get_instructions(code) if one.opname == "STORE_ATTR"}
+
+
+def _is_of_reactor(name: str, value: Any) -> bool:
     if isinstance(value, types.ModuleType):
         origin = value.__name__
-    elif isinstance(value, Imported):
-        origin = value.path
     elif value is None:
         # For an attribute of an unknown object, such as self.treq, only the name is known.
-        origin = name.text
+        origin = name
     else:
-        origin = getattr(value, "__module__", None) or type(value).__module__
+        origin = (
+            inspect.getattr_static(value, _LIBRARY, "") or getattr(value, "__module__", "") or type(value).__module__
+        )
     if not isinstance(origin, str) or origin.startswith(_SAFE_IN_THREADS):
         return False
     return origin.partition(".")[0] in _REACTOR_LIBRARIES

@@ -388,10 +388,10 @@ class Processes(SynchronousTestCase):
         write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory)})
         result = run(ERRKLEIN, "check", cwd=self.directory)
         self.assertEqual(result.returncode, 0, result.stdout)
-        reason = "names treq at line 13 in _notify"
+        reason = "names treq in _notify"
         self.assertIn(f"    POST, GET /mixed: mixed, on the reactor ({reason}), not verified\n", result.stdout)
         self.assertIn(
-            f"warning: Mixed.mixed runs on the reactor, since it {reason}, and would block it: it uses time.sleep at line 9. ",
+            f"warning: Mixed.mixed runs on the reactor, since it {reason}, and would block it: it uses time.sleep. ",
             result.stdout,
         )
 

@@ -66,13 +66,13 @@ class WarningTests(SynchronousTestCase):
         callback, mixed, slow = self.warnings()
         self.assertEqual(
             mixed,
-            "Mixed.mixed runs on the reactor, since it names treq at line 32 in _notify, and would block it: it uses "
-            "time.sleep at line 8. Mark it with threaded=True, or call the blocking function with deferToThread",
+            "Mixed.mixed runs on the reactor, since it names treq in _notify, and would block it: it uses "
+            "time.sleep. Mark it with threaded=True, or call the blocking function with deferToThread",
         )
-        self.assertIn("Mixed.slow runs on the reactor, since it names treq at line 32 in _notify", slow)
-        self.assertIn("time.sleep at line 23", slow)
+        self.assertIn("Mixed.slow runs on the reactor, since it names treq in _notify", slow)
+        self.assertIn("time.sleep", slow)
         self.assertIn("Mixed.callback_message", callback)
-        self.assertIn("time.sleep at line 8 in mixed", callback)
+        self.assertIn("time.sleep in mixed", callback)
 
     def test_after_a_change(self) -> None:
         """A reload checks again: a handler that no longer blocks causes no warning."""
