@@ -30,7 +30,7 @@ class Sending:
         accepted = backend.send_message(message)
         if (delivery := causing_delivery()) and (network := backend.network) in self._at_once:
             sent, to = MessageState.SENT, str(message.to)
-            self._store.end(MessageRecord(self._store.next_id(), network, to, delivery, sent, self._now()))
+            self._store.end(MessageRecord(0, network, to, delivery, sent, self._now()))
         self._callbacks.show_sent(backend, message)
         return accepted
 

@@ -35,7 +35,7 @@ async def restore_messages(
     outboxes = {backend.network: backend for backend in backends if isinstance(backend, QueuesMessages)}
     waiting: dict[str, list[OutgoingMessage]] = {network: [] for network in outboxes}
     old: list[OutgoingMessage] = []
-    for message in await store.load():
+    for message in await store.lease():
         is_old = now() - message.accepted_at > max_age(message.network)
         (old if is_old else waiting.get(message.network, [])).append(message)
     for network, backend in outboxes.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 from errklein.chat.outgoing import MessageRecord
 from errklein.database import Access, Database
 from errklein.journal import _reading
-from errklein.journal._message_records import find_messages
+from errklein.journal._outbox_store import find_messages
 from errklein.journal._sqlite import MIGRATIONS
 from errklein.journal._writing import replayable
 from errklein.webhooks.deliveries import DeliveryQuery, StoredDelivery

@@ -1,11 +1,12 @@
-"""The store of outgoing messages in the journal's file."""
+"""The messages of the journal's file: those that wait to be sent, and records of those that were sent, dropped or rejected."""
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -15,9 +16,8 @@ from twisted.python.failure import Failure
 from errklein.chat.outgoing import MOST_FOUND, MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.database import MAX_ROWS, Database, Operation, execute_rows
 from errklein.journal._bounds import bounded_reason
-from errklein.journal._message_records import MOST_UNSENT, find_messages, insert_messages, is_wanted
 from errklein.journal._reading import as_ids
-from errklein.running import cancel_timers, on_reactor_soon
+from errklein.running import cancel_timers
 
 WRITE_DELAY = 0.015
 """The seconds after which a new message is written, unless it was sent before."""
@@ -28,28 +28,77 @@ LAZY_DELAY = 0.05
 RECORD_DELAY = 1.0
 """The seconds after which records are written, unless another transaction takes them before."""
 
+RETRY_DELAY = 3.0
+"""The seconds between attempts while the file can't be written."""
+
 MOST_RECORDS = 1000
 """The number of records that wait for the disk. Above it, none are kept of messages that were sent."""
 
-RETRY_DELAY = 3.0
-"""The seconds between attempts while the file can't be written."""
+MOST_UNSENT = 10_000
+"""The number of records that are in memory: the latest ones."""
+
+LEASE = 60.0
+"""The seconds after which others may send the messages of a process that has ended without a word."""
 
 IDS = 2**32
 """The number of ids that each process reserves."""
 
 _INSERT = "INSERT OR REPLACE INTO outbox VALUES {}"
 
-_SELECT = "SELECT * FROM outbox WHERE id < ? ORDER BY id"
+_ADVANCE = """
+    UPDATE outbox SET sent = v.column2 FROM (VALUES {}) AS v WHERE outbox.id = v.column1
+    AND owner NOT IN (SELECT id FROM outbox_owners WHERE id <> v.column3 AND expires > v.column4)
+"""
 
-_ADVANCE = "UPDATE outbox SET sent = v.column2 FROM (VALUES {}) AS v WHERE outbox.id = v.column1"
+_DELETE = """
+    DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(:ids))
+    AND owner NOT IN (SELECT id FROM outbox_owners WHERE id <> :owner AND expires > :now)
+"""
+
+# A lane of which another process has messages is left to it, so that they stay in order.
+_FREE = """
+    SELECT * FROM outbox WHERE owner <> :owner AND owner NOT IN (SELECT id FROM outbox_owners WHERE expires > :now)
+    AND (network, recipient, origin) NOT IN (
+        SELECT network, recipient, origin FROM outbox
+        WHERE owner <> :owner AND owner IN (SELECT id FROM outbox_owners WHERE expires > :now)
+    )
+    ORDER BY id
+"""
+
+# The expiry isn't in each row, since a row is written whole, with its text.
+_RENEW = """
+    INSERT OR REPLACE INTO outbox_owners
+    SELECT :owner, :expires WHERE EXISTS (SELECT 1 FROM outbox WHERE owner = :owner)
+"""
+
+_INSERT_RECORD = "INSERT OR REPLACE INTO ended_messages VALUES {}"
+
+_REMOVE_RECORDS = """
+    DELETE FROM ended_messages WHERE id IN
+    (SELECT id FROM (SELECT id, ended_at FROM ended_messages ORDER BY id LIMIT :count) WHERE ended_at < :time OR :excess > 0)
+"""
+
+_FIND = """
+    SELECT id, network, recipient, delivery, 0, accepted_at, '' FROM outbox WHERE {}
+    UNION ALL SELECT id, network, recipient, delivery, state, ended_at, reason FROM ended_messages WHERE {}
+    ORDER BY id DESC LIMIT :count
+"""
+_OF_DELIVERY = ("delivery = :delivery AND delivery > 0",) * 2
+_TO_RECIPIENT = [
+    f"{state} lower(CAST(recipient AS TEXT)) = lower(CAST(:recipient AS TEXT))" for state in ("", "state > 1 AND")
+]
+
+_STATES = (MessageState.WAITING, MessageState.SENT, MessageState.DROPPED, MessageState.REJECTED)
+_NUMBERS = {state: number for number, state in enumerate(_STATES)}
 
 _log = Logger()
-
-T = TypeVar("T")
 
 
 class JournalReactor(Protocol):
     """The part of a reactor that the journal uses."""
+
+    def seconds(self) -> float:
+        """Return the time."""
 
     def callFromThread(self, callable: Callable[..., Any], *args: object) -> None:
         """Call the function on the reactor soon. May be called in any thread."""
@@ -58,47 +107,75 @@ class JournalReactor(Protocol):
         """Call the function after `delay` seconds."""
 
 
+class _Changes:
+    """Changes of messages that aren't on disk. True if messages change; records alone don't count."""
+
+    def __init__(self) -> None:
+        self.added: dict[int, OutgoingMessage] = {}
+        self.sent: dict[int, float] = {}
+        self.removed: set[int] = set()
+        self.records: dict[int, MessageRecord] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.sent or self.removed)
+
+    def followed_by(self, later: _Changes) -> _Changes:
+        """Return both as one. A message that is added and then removed is in neither."""
+        both = _Changes()
+        both.added, both.sent = self.added | later.added, self.sent | later.sent
+        for number in later.removed:
+            both.added.pop(number, None)
+            both.sent.pop(number, None)
+        both.removed = self.removed | (later.removed - self.added.keys())
+        both.records = self.records | later.records
+        return both
+
+
 class SQLiteOutboxStore:
     """Implements `errklein.ports.outbox.OutboxStore` in the file of a `SQLiteJournal`, and in its group commits.
 
     Changes wait in memory until a transaction takes them: the journal's thread calls `write` within the transaction, then
     `committed` or `undone`. So a message that is sent before its transaction begins is never written, which is the usual case.
-    The dicts are shared with that thread without a lock. Each of their operations is atomic, so a message is either written or
-    removed by `remove`, and never lost. If both see it, it is inserted and deleted.
 
-    :param first_id: What `reserve_ids` has returned.
+    Each message on disk has an owner, the process that sends it. Others don't change it until the owner expires, which `renew`
+    prevents, and may `lease` it then.
+
+    Create it on the reactor.
+
+    :param owner: What `begin_process` has returned.
     :param submit: Runs an operation in a group commit of the file.
     :param read: Calls a function with the database and arguments, in the thread that reads.
+    :param now: Returns the Unix time.
     :param durable: See `OutboxStore.durable`.
     """
 
     def __init__(
         self,
         reactor: JournalReactor,
-        first_id: int,
+        owner: int,
         submit: Callable[[Operation, Any], Deferred[Any]],
         read: Callable[..., Deferred[Any]],
+        now: Callable[[], float],
         durable: bool,
     ) -> None:
         self.durable = durable
         self._reactor = reactor
-        self._first_id = first_id
+        self._reactor_thread = threading.get_ident()
+        self._owner = owner
         self._submit = submit
         self._read = read
-        self._ids = count(first_id)
-        self._added: dict[int, OutgoingMessage] = {}
-        self._sent: dict[int, float] = {}
-        self._removed: dict[int, int] = {}
-        self._ended: dict[int, MessageRecord] = {}
+        self._now = now
+        self._ids = count(owner)
+        self._lock = threading.Lock()
+        self._waiting = _Changes()
         # What the running transaction has taken.
-        self._writing: dict[int, OutgoingMessage] = {}
-        self._advancing: dict[int, float] = {}
-        self._removing: dict[int, int] = {}
-        self._recording: dict[int, MessageRecord] = {}
+        self._writing = _Changes()
+        self._expires = 0.0
         self._timer: IDelayedCall | None = None
         # True from an `add` to the end of the timer that it has started, also while a thread waits for the reactor to start it.
         self._is_due = False
-        self._records_timer: IDelayedCall | None = None
+        # When records are to be written, on the reactor's clock.
+        self._records_at = 0.0
         # Whether the last write failed, and whether this was logged and not yet followed by a write that succeeded.
         self._failing = self._reported = False
         self._closed = False
@@ -107,79 +184,87 @@ class SQLiteOutboxStore:
     @property
     def unwritten(self) -> bool:
         """See `OutboxStore.unwritten`."""
-        return bool(self._added or self._writing)
+        return bool(self._waiting.added or self._writing.added)
 
-    def next_id(self) -> int:
-        """See `OutboxStore.next_id`."""
-        return next(self._ids)
-
-    def add(self, message: OutgoingMessage) -> None:
+    def add(self, message: OutgoingMessage) -> OutgoingMessage:
         """See `OutboxStore.add`."""
-        self._added[message.id] = message
+        with self._lock:
+            message = message._replace(id=next(self._ids))
+            self._waiting.added[message.id] = message
         if not self._is_due:
             self._is_due = True
-            on_reactor_soon(self._reactor, self._start_timer, WRITE_DELAY)
+            self._write_within(WRITE_DELAY)
+        return message
 
     def advance(self, id: int, sent: float) -> None:
         """See `OutboxStore.advance`."""
-        self._sent[id] = sent
-        self._write_lazily()
-
-    def remove(self, ids: Sequence[int]) -> None:
-        """See `OutboxStore.remove`."""
-        self._remove(ids)
-        self._write_soon()
-
-    def _remove(self, ids: Sequence[int]) -> None:
-        for number in ids:
-            if self._added.pop(number, None) is None:
-                self._removed[number] = 0
-            self._sent.pop(number, None)
+        with self._lock:
+            self._waiting.sent[id] = sent
+        self._write_within(LAZY_DELAY)
 
     def end(self, record: MessageRecord) -> None:
         """See `OutboxStore.end`."""
-        self._remove((record.id,))
-        if record.state is not MessageState.SENT or (record.delivery and len(self._ended) < MOST_RECORDS):
-            self._ended[record.id] = record._replace(reason=bounded_reason(record.reason))
-            if len(self._ended) > MOST_UNSENT:
-                # A copy, since the thread that writes may take some meanwhile.
-                self._ended.pop(next(iter(list(self._ended)), 0), None)
-        on_reactor_soon(self._reactor, self._write_soon)
-
-    def _write_soon(self) -> None:
-        if self._removed:
-            self._write_lazily()
-        if self._ended:
-            self._write_records_later(RECORD_DELAY)
+        with self._lock:
+            changes = self._waiting
+            if not record.id:
+                record = record._replace(id=next(self._ids))
+            elif changes.added.pop(record.id, None) is None:
+                changes.removed.add(record.id)
+            changes.sent.pop(record.id, None)
+            records = changes.records
+            has_record = record.state is not MessageState.SENT or (record.delivery and len(records) < MOST_RECORDS)
+            if has_record:
+                records[record.id] = record._replace(reason=bounded_reason(record.reason))
+                if len(records) > MOST_UNSENT:
+                    del records[next(iter(records))]
+                elif len(records) == 1:
+                    self._records_at = self._reactor.seconds() + RECORD_DELAY
+        if changes.removed:
+            self._write_within(LAZY_DELAY)
+        elif has_record:
+            self._write_within(RECORD_DELAY)
 
     def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:
         """See `OutboxStore.find`."""
-        before = self._unwritten_records()
+        before = self._unwritten()
 
         def with_unwritten(found: Sequence[MessageRecord]) -> Sequence[MessageRecord]:
             # What was written during the read is missing in one of them, and the end of a message counts.
-            known = [*found, *before, *self._unwritten_records()]
+            after, known = self._unwritten(), list(found)
+            for changes in (before, after):
+                known += [*map(waiting_record, changes.added.values()), *changes.records.values()]
             records = {one.id: one for one in sorted(known, key=lambda one: one.state is not MessageState.WAITING)}
-            for number in [*self._removed, *self._removing]:
+            for number in after.removed:
                 if number in records and records[number].state is MessageState.WAITING:
                     del records[number]
-            wanted = [record for record in records.values() if is_wanted(record, delivery, recipient)]
+            wanted = [record for record in records.values() if _is_wanted(record, delivery, recipient)]
             return sorted(wanted, key=lambda record: record.id)[-MOST_FOUND:]
 
         return self._read(find_messages, delivery, recipient).addCallback(with_unwritten)
 
-    def _unwritten_records(self) -> list[MessageRecord]:
-        # In this order: the thread moves them from the first dict of each pair to the second one.
-        waiting = [*self._added.values(), *self._writing.values()]
-        return [*map(waiting_record, waiting), *self._ended.values(), *self._recording.values()]
+    def _unwritten(self) -> _Changes:
+        with self._lock:
+            return self._writing.followed_by(self._waiting)
 
     def flush(self) -> Deferred[None]:
         """See `OutboxStore.flush`. While the file can't be written, it fires at once."""
-        return succeed(None) if self._failing or not self._has_changes() else self._write_now()
+        return succeed(None) if self._failing or not (self._waiting or self._writing) else self._write_now()
 
-    def load(self) -> Deferred[Sequence[OutgoingMessage]]:
-        """See `OutboxStore.load`."""
-        return self._read(Database.read, _SELECT, (self._first_id,)).addCallback(self._messages)
+    def lease(self) -> Deferred[Sequence[OutgoingMessage]]:
+        """See `OutboxStore.lease`. While the file can't be written, messages are returned that have no owner."""
+        return self._submit(self._lease, None).addErrback(self._free).addCallback(self._messages)
+
+    def _free(self, _: Failure) -> Deferred[Sequence[Any]]:
+        return self._read(Database.read, _FREE, {"owner": self._owner, "now": self._now()})
+
+    def _lease(self, connection: sqlite3.Connection, arguments: Sequence[None]) -> Sequence[Sequence[Any]]:
+        rows = connection.execute(_FREE, {"owner": self._owner, "now": self._now()}).fetchall()
+        connection.execute(
+            "UPDATE outbox SET owner = ? WHERE id IN (SELECT value FROM json_each(?))",
+            (self._owner, as_ids([row[0] for row in rows])),
+        )
+        self.renew(connection)
+        return [rows, *([] for _ in arguments[1:])]
 
     def _messages(self, rows: Sequence[Any]) -> Sequence[OutgoingMessage]:
         messages = []
@@ -189,16 +274,20 @@ class SQLiteOutboxStore:
             except (TypeError, ValueError) as error:
                 # Another program has written it. It must not keep the bot from starting.
                 _log.error("A message that waits to be sent can't be read, and is lost: {error}", error=str(error))
-                self.remove([row[0]])
+                with self._lock:
+                    self._waiting.removed.add(row[0])
+                self._write_within(LAZY_DELAY)
         return messages
 
     def close(self) -> None:
         """Begin the last write. Messages that are added later aren't stored."""
         self._closed = True
-        cancel_timers(self._timer, self._records_timer)
-        self._timer = self._records_timer = None
-        if self._has_changes() or self._ended:
+        cancel_timers(self._timer)
+        self._timer = None
+        if self._waiting or self._writing or self._waiting.records:
             self._write_now()
+
+    # Called in the journal's thread, within or after a transaction.
 
     def before(self, operation: Operation) -> Operation:
         """Return an operation of the journal that writes the messages first, in the same transaction.
@@ -215,73 +304,72 @@ class SQLiteOutboxStore:
         return run
 
     def write(self, connection: sqlite3.Connection) -> None:
-        """Make the changes. Called in the thread that writes, within a transaction."""
-        # In this order: what was sent of a message isn't taken before the message, and a message that is removed meanwhile is
-        # deleted after it was inserted.
-        sent = list(_take(self._sent, self._advancing).items())
-        new = list(_take(self._added, self._writing).values())
-        removed = list(_take(self._removed, self._removing))
-        insert_messages(connection, list(_take(self._ended, self._recording).values()))
+        """Make the changes."""
+        with self._lock:
+            changes, self._waiting = self._waiting, _Changes()
+            self._writing = self._writing.followed_by(changes)
+        _insert_records(connection, list(changes.records.values()))
+        new = list(changes.added.values())
         for start in range(0, len(new), MAX_ROWS):
             # Few at a time, since their texts are copied.
-            execute_rows(connection, _INSERT, [_row(message) for message in new[start : start + MAX_ROWS]])
-        execute_rows(connection, _ADVANCE, sent)
-        if removed:
-            connection.execute("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?))", (as_ids(removed),))
+            some = new[start : start + MAX_ROWS]
+            execute_rows(connection, _INSERT, [[*map(_stored, message), self._owner] for message in some])
+        now = self._now()
+        execute_rows(connection, _ADVANCE, [(*item, self._owner, now) for item in changes.sent.items()])
+        if changes.removed:
+            ids = as_ids(list(changes.removed))
+            connection.execute(_DELETE, {"ids": ids, "owner": self._owner, "now": now})
+        if new:
+            self.renew(connection)
+
+    def renew(self, connection: sqlite3.Connection) -> None:
+        """Keep the messages of this process from others for LEASE seconds; called at least every LEASE / 2 seconds."""
+        now = self._now()
+        if not now + LEASE / 2 <= self._expires <= now + LEASE:
+            renewed = connection.execute(_RENEW, {"owner": self._owner, "expires": now + LEASE}).rowcount
+            self._expires = now + LEASE if renewed else 0.0
 
     def committed(self) -> None:
-        """Forget what the last transaction has taken: it is on disk. Called in the thread that writes."""
-        self._writing.clear()
-        self._advancing.clear()
-        self._removing.clear()
-        self._recording.clear()
+        """Forget what the last transaction has taken: it is on disk."""
+        with self._lock:
+            self._writing = _Changes()
 
     def undone(self) -> None:
-        """Take back what the last transaction has taken: it has changed nothing. Called in the thread that writes."""
-        for number, message in self._writing.items():
-            if number not in self._removed:
-                self._added[number] = message
-        for number, sent in self._advancing.items():
-            self._sent.setdefault(number, sent)
-        self._removed.update(self._removing)
-        self._ended.update(self._recording)
-        self.committed()
+        """Take back what the last transaction has taken: it has changed nothing."""
+        with self._lock:
+            self._waiting, self._writing = self._writing.followed_by(self._waiting), _Changes()
+        self._expires = 0.0
 
-    def _has_changes(self) -> bool:
-        return bool(self._added or self._sent or self._removed or self._writing or self._advancing or self._removing)
+    # When the changes are written.
 
-    def _write_records_later(self, delay: float) -> None:
-        if self._records_timer is None and not self._closed:
-            self._records_timer = self._reactor.callLater(delay, self._write_records)
-
-    def _write_records(self) -> None:
-        """Write the records that no other transaction has taken, and again if that fails."""
-        self._records_timer = None
-        if self._ended:
-            self._submit(self._write_all, None).addErrback(lambda _: self._write_records_later(RETRY_DELAY))
-
-    def _write_lazily(self) -> None:
-        if self._timer is None:
-            self._start_timer(LAZY_DELAY)
+    def _write_within(self, delay: float) -> None:
+        """Write within so many seconds. May be called in any thread."""
+        if threading.get_ident() == self._reactor_thread:
+            self._start_timer(delay)
+        else:
+            self._reactor.callFromThread(self._start_timer, delay)
 
     def _start_timer(self, delay: float) -> None:
-        """Start the timer, or shorten it."""
         if self._closed:
             return
+        delay = RETRY_DELAY if self._failing else delay
         if self._timer is None:
-            self._timer = self._reactor.callLater(RETRY_DELAY if self._failing else delay, self._end_timer)
-        elif not self._failing:
+            self._timer = self._reactor.callLater(delay, self._end_timer)
+        elif self._timer.getTime() > self._reactor.seconds() + delay:
             self._timer.reset(delay)
 
     def _end_timer(self) -> None:
         self._timer = None
         # Before the look at the changes: a message that was added before this line is seen, and one after it starts a timer.
         self._is_due = False
-        if self._has_changes():
+        now = self._reactor.seconds()
+        if self._waiting or self._writing or (self._waiting.records and now >= self._records_at):
             self._write_now()
-        else:
-            # What could not be written was sent. The next message mustn't wait for RETRY_DELAY.
-            self._failing = False
+            return
+        # What could not be written was sent. The next message mustn't wait for RETRY_DELAY.
+        self._failing = False
+        if self._waiting.records:
+            self._start_timer(self._records_at - now)
 
     def _write_now(self) -> Deferred[None]:
         return self._submit(self._write_all, None).addCallbacks(self._written, self._failed)
@@ -292,52 +380,69 @@ class SQLiteOutboxStore:
         self._failing = self._reported = False
 
     def _failed(self, failure: Failure) -> None:
-        reason = failure.getErrorMessage()
+        reason, lost = failure.getErrorMessage(), len(self._waiting.added)
         if self._closed:
-            if self.unwritten:
-                _log.error(
-                    "Messages that wait to be sent are lost: {count} ({reason})", count=len(self._added), reason=reason
-                )
+            if lost:
+                _log.error("Messages that wait to be sent are lost: {count} ({reason})", count=lost, reason=reason)
             return
-        if not self._reported:
-            _log.error(
-                "Messages that wait to be sent can't be stored, and would be lost if the bot stopped: {reason}",
-                reason=reason,
-            )
-        self._failing = self._reported = True
+        if self._waiting:
+            if not self._reported:
+                _log.error(
+                    "Messages that wait to be sent can't be stored, and would be lost if the bot stopped: {reason}",
+                    reason=reason,
+                )
+            self._failing = self._reported = True
         self._start_timer(RETRY_DELAY)
 
 
-def reserve_ids(connection: sqlite3.Connection) -> int:
-    """Reserve IDS ids, and return the first: each is higher than those of earlier processes, whether they were stored or not."""
-    ((first,),) = connection.execute("SELECT max(next, coalesce((SELECT max(id) FROM outbox), 0) + 1) FROM outbox_ids")
-    connection.execute("UPDATE outbox_ids SET next = ?", (first + IDS,))
-    return int(first)
+def begin_process(connection: sqlite3.Connection) -> int:
+    """Return the number of a process that begins to use the file, alone: messages of earlier ones have no owner any more.
+
+    It is also its first id. Each of its IDS ids is higher than those of earlier processes, whether they were stored or not.
+    """
+    connection.execute("DELETE FROM outbox_owners")
+    ((owner,),) = connection.execute("SELECT max(next, coalesce((SELECT max(id) FROM outbox), 0) + 1) FROM outbox_ids")
+    connection.execute("UPDATE outbox_ids SET next = ?", (owner + IDS,))
+    return int(owner)
 
 
-def _take(source: dict[int, T], target: dict[int, T]) -> dict[int, T]:
-    """Move all items, and return them. Other threads may add and remove some; each item is in one of the dicts at any time."""
-    taken = {}
-    for number in list(source):
-        if (item := source.get(number)) is not None:
-            target[number] = item
-            if (item := source.pop(number, None)) is None:
-                del target[number]
-            else:
-                taken[number] = target[number] = item
-    return taken
+def find_messages(database: Database, delivery: int = 0, recipient: str = "") -> list[MessageRecord]:
+    """Return the records that `OutboxStore.find` returns, as far as they are on disk."""
+    conditions = _OF_DELIVERY if delivery else _TO_RECIPIENT
+    rows = database.read(
+        _FIND.format(*conditions),
+        {"delivery": delivery, "recipient": _stored(recipient), "count": MOST_FOUND},
+    )
+    return [
+        MessageRecord(number, _text(network), _text(to), of, _STATES[state], at, reason)
+        for number, network, to, of, state, at, reason in reversed(rows)
+    ]
 
 
-def _row(message: OutgoingMessage) -> Sequence[object]:
-    return [field.encode("utf-8", "surrogatepass") if isinstance(field, str) else field for field in message]
+def _is_wanted(record: MessageRecord, delivery: int, recipient: str) -> bool:
+    if delivery:
+        return record.delivery == delivery
+    return record.state is not MessageState.SENT and record.recipient.lower() == recipient.lower()
+
+
+def _insert_records(connection: sqlite3.Connection, records: Sequence[MessageRecord]) -> None:
+    rows = [
+        (number, _stored(network), _stored(to), of, _NUMBERS[state], at, reason)
+        for number, network, to, of, state, at, reason in records
+    ]
+    execute_rows(connection, _INSERT_RECORD, rows)
+
+
+def remove_records(connection: sqlite3.Connection, before: float, count: int, excess: int) -> int:
+    """Remove a slice of the oldest records: those from before this Unix time, or `excess` ones. Return their number."""
+    count = min(count, excess) if excess > 0 else count
+    return connection.execute(_REMOVE_RECORDS, {"time": before, "count": count, "excess": excess}).rowcount
 
 
 def _message(row: Sequence[Any]) -> OutgoingMessage:
     """Return the message of a row; raises TypeError or ValueError if it isn't one."""
-    number, *texts, priority, accepted_at, sent, details, delivery = row
-    network, recipient, body, origin, details = (
-        bytes.decode(text, "utf-8", "surrogatepass") for text in (*texts, details)
-    )
+    number, *texts, priority, accepted_at, sent, details, delivery, _ = row
+    network, recipient, body, origin, details = map(_text, (*texts, details))
     return OutgoingMessage(
         number,
         network,
@@ -350,3 +455,11 @@ def _message(row: Sequence[Any]) -> OutgoingMessage:
         details,
         int(delivery),
     )
+
+
+def _stored(field: object) -> object:
+    return field.encode("utf-8", "surrogatepass") if isinstance(field, str) else field
+
+
+def _text(blob: bytes) -> str:
+    return bytes.decode(blob, "utf-8", "surrogatepass")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
 
-from errklein.journal._message_records import remove_messages
+from errklein.journal._outbox_store import remove_records
 from errklein.journal._reading import FIRST_ID, as_ids
 
 SLICE = 256
@@ -108,7 +108,7 @@ class Pruner:
         if not self._turn % TURNS:
             ((number,),) = connection.execute("SELECT count(*) FROM ended_messages").fetchall()
             self._excess_messages = number - self._retention.max_messages
-        removed = remove_messages(connection, before, SLICE, self._excess_messages)
+        removed = remove_records(connection, before, SLICE, self._excess_messages)
         self._excess_messages -= removed
         return removed
 

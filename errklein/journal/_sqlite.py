@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from errklein.database import Database, DatabaseError, GroupCommit, JobThread, Operation, Run, read_migrations
 from errklein.journal import _reading
-from errklein.journal._outbox_store import JournalReactor, SQLiteOutboxStore, reserve_ids
+from errklein.journal._outbox_store import JournalReactor, SQLiteOutboxStore, begin_process
 from errklein.journal._redaction import Redaction
 from errklein.journal._retention import SLICE, Pruner, Retention
 from errklein.journal._writing import End, JournalWriter, Lease
@@ -101,7 +101,7 @@ class SQLiteJournal:
         self._database = Database(path, MIGRATIONS)
         with self._database.transaction() as connection:
             self._writer.begin(connection)
-            first_message = reserve_ids(connection)
+            process = begin_process(connection)
         # A delivery that a crash has kept from the log may have used its id in `once`.
         self._last_id: int
         ((self._last_id,),) = self._database.read(
@@ -111,7 +111,7 @@ class SQLiteJournal:
         self._paused = _reading.paused(self._database)
         self._woken: Callable[[], None] = lambda: None
         self._threads = threads(reactor, self.maintain)
-        self.outbox = SQLiteOutboxStore(reactor, first_message, self._submit, self._read, durable=path is not None)
+        self.outbox = SQLiteOutboxStore(reactor, process, self._submit, self._read, now, path is not None)
         self._commits = GroupCommit(
             self._database, self._threads.write, _explained, self._undone, self.outbox.committed
         )
@@ -287,6 +287,7 @@ class SQLiteJournal:
         try:
             with self._database.transaction() as connection:
                 replays = self._writer.take_replays(connection, SLICE)
+                self.outbox.renew(connection)
                 has_more = self._pruner.prune(connection, self._now(), self._writer.unverified)
                 if self._pruner.waiting_bytes is not None:
                     self._writer.waiting_bytes = self._pruner.waiting_bytes

@@ -45,7 +45,11 @@ class OutboxStatus(NamedTuple):
 
 
 class OutboxStore(Protocol):
-    """The durable store of messages that wait to be sent. `add` and `next_id` may be called in any thread."""
+    """The durable store of messages that wait to be sent.
+
+    Several processes may use one. A message belongs to the process that has added or leased it: others leave it, and those of the
+    same lane, until that process has ended, or hasn't given a sign of life for a minute.
+    """
 
     @property
     def unwritten(self) -> bool:
@@ -55,32 +59,30 @@ class OutboxStore(Protocol):
     def durable(self) -> bool:
         """True if messages survive the process."""
 
-    def next_id(self) -> int:
-        """Return the id of a new message."""
+    def add(self, message: OutgoingMessage) -> OutgoingMessage:
+        """Store the message, at most 50 ms later, and return it with its id. If it ends before, it isn't stored at all.
 
-    def add(self, message: OutgoingMessage) -> None:
-        """Store the message, at most 50 ms later. If it is removed before, it isn't stored at all.
-
+        May be called in any thread. Each id is higher than those before, also those of earlier processes.
         A store that can't be written logs that, and writes the message when it can again.
         """
 
     def advance(self, id: int, sent: float) -> None:
         """Store soon that the network has confirmed this share of the parts of the message, below 1.0."""
 
-    def remove(self, ids: Sequence[int]) -> None:
-        """Remove messages soon that were sent, rejected or dropped."""
-
     def end(self, record: MessageRecord) -> None:
         """Remove a message soon that was sent, rejected or dropped. May be called in any thread.
 
-        The latest records are kept of messages of deliveries, and of those that were not sent. A crash may lose those of the last second, and a burst that of messages that were sent.
+        A record with the id 0 is that of a message that wasn't added; it gets an id. The latest records are kept of messages of deliveries, and of those that were not sent. A crash may lose those of the last second, and a burst that of messages that were sent.
         """
 
     def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:
         """Return records, oldest first, at most 100: those of a delivery, or those of messages to a recipient that weren't sent."""
 
     def flush(self) -> Deferred[None]:
-        """Write what was added, advanced and removed. The Deferred fires when it is on disk, or can't be written."""
+        """Write what was added, advanced and ended. The Deferred fires when it is on disk, or can't be written."""
 
-    def load(self) -> Deferred[Sequence[OutgoingMessage]]:
-        """Return the messages of earlier processes, oldest first. Fails with JournalError if they can't be read."""
+    def lease(self) -> Deferred[Sequence[OutgoingMessage]]:
+        """Take the messages that belong to no other process, and return them, oldest first.
+
+        Fails with JournalError if the store can't be read or written.
+        """

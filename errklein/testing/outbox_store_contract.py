@@ -59,33 +59,35 @@ class OutboxStoreContract(_TestCase):
 
     def add(self, **fields: Any) -> OutgoingMessage:
         """Add a new message, and return it."""
-        message = OutgoingMessage(
-            self.store.next_id(), **{"network": "IRC", "recipient": "#builds", "body": "hi", **fields}
-        )
-        self.store.add(message)
-        return message
+        return self.store.add(OutgoingMessage(0, **{"network": "IRC", "recipient": "#builds", "body": "hi", **fields}))
 
-    def load(self) -> Sequence[OutgoingMessage]:
-        """Return what the store loads."""
-        loaded: Sequence[OutgoingMessage] = self.result_of(self.store.load())
-        return loaded
+    def remove(self, message: OutgoingMessage) -> None:
+        """End a message without a record."""
+        self.store.end(waiting_record(message._replace(delivery=0))._replace(state=MessageState.SENT))
 
-    def load_again(self) -> Sequence[OutgoingMessage]:
-        """Restart, and return what the store loads."""
+    def lease(self) -> Sequence[OutgoingMessage]:
+        """Return what the store leases."""
+        leased: Sequence[OutgoingMessage] = self.result_of(self.store.lease())
+        return leased
+
+    def lease_again(self) -> Sequence[OutgoingMessage]:
+        """Restart, and return what the store leases."""
         self.store = self.restart()
-        return self.load()
+        return self.lease()
 
     def test_ids_increase(self) -> None:
         """Each id is higher than the one before, also after several restarts, and though no message was stored."""
         ids = []
         for _ in range(3):
-            ids += [self.store.next_id() for _ in range(3)]
+            for _ in range(3):
+                self.remove(message := self.add())
+                ids.append(message.id)
             self.store = self.restart()
         self.assertEqual(ids, sorted(set(ids)))
         self.assertGreater(ids[0], 0)
 
     def test_message_survives_a_restart(self) -> None:
-        """A message with all its fields is loaded by the next process, and the one after it."""
+        """A message with all its fields is leased by the next process, and the one after it."""
         message = self.add(
             origin="route:Builds:build",
             priority=True,
@@ -94,44 +96,44 @@ class OutboxStoreContract(_TestCase):
             details='{"thread": "7"}',
             delivery=4711,
         )
-        self.assertEqual(self.load_again(), [message])
-        self.assertIs(self.load()[0].priority, True)
-        self.assertEqual(self.load_again(), [message])
+        [leased] = self.lease_again()
+        self.assertEqual(leased, message)
+        self.assertIs(leased.priority, True)
+        self.assertEqual(self.lease_again(), [message])
 
     def test_any_text(self) -> None:
         """All texts of a message may contain any character, NUL and lone surrogates included."""
         messages = [
             self.add(network=text, recipient=text, body=text, origin=text, details=text) for text in AWKWARD_TEXTS
         ]
-        self.assertEqual(self.load_again(), messages)
+        self.assertEqual(self.lease_again(), messages)
 
-    def test_load_returns_messages_of_earlier_processes(self) -> None:
-        """Messages of this process aren't loaded, whether they are written or not."""
+    def test_messages_of_this_process(self) -> None:
+        """Messages that belong to this process aren't leased: what it has leased or added, whether it is written or not."""
         earlier = self.add()
         self.store = self.restart()
         self.add()
-        self.assertEqual(self.load(), [earlier])
+        self.assertEqual(self.lease(), [earlier])
         self.result_of(self.store.flush())
-        self.assertEqual(self.load(), [earlier])
+        self.assertEqual(self.lease(), [])
 
     def test_oldest_first(self) -> None:
-        """Messages are loaded in the order of their ids, whatever the order of the calls was."""
-        ids = [self.store.next_id() for _ in range(100)]
-        for number in ids[50:] + ids[:50]:
-            self.store.add(OutgoingMessage(number, "IRC", "#builds", "hi"))
-        self.assertEqual([message.id for message in self.load_again()], ids)
+        """Messages are leased in the order in which they were added."""
+        messages = [self.add() for _ in range(100)]
+        self.assertEqual(self.lease_again(), messages)
         later = self.add()
-        self.assertEqual([message.id for message in self.load_again()], [*ids, later.id])
+        self.assertEqual(self.lease_again(), [*messages, later])
 
-    def test_removed_messages(self) -> None:
-        """A removed message isn't loaded, whether it was removed before it was written, after that, or by a later process."""
+    def test_ended_messages(self) -> None:
+        """A message that has ended isn't leased, whether it ended before it was written, after that, or in a later process."""
         at_once, written, later, kept = [self.add() for _ in range(4)]
-        self.store.remove([at_once.id])
+        self.remove(at_once)
         self.result_of(self.store.flush())
-        self.store.remove([written.id, 12345678])
-        self.assertEqual(self.load_again(), [later, kept])
-        self.store.remove([later.id])
-        self.assertEqual(self.load_again(), [kept])
+        self.remove(written)
+        self.remove(written._replace(id=12345678))
+        self.assertEqual(self.lease_again(), [later, kept])
+        self.remove(later)
+        self.assertEqual(self.lease_again(), [kept])
 
     def test_sent_parts(self) -> None:
         """The share of sent parts is kept, whether it was stored with the message, after it, or by a later process."""
@@ -141,11 +143,11 @@ class OutboxStoreContract(_TestCase):
         self.store.advance(after.id, 1 / 3)
         self.store.advance(after.id, 2 / 3)
         self.store.advance(removed.id, 0.5)
-        self.store.remove([removed.id])
+        self.remove(removed)
         self.store.advance(12345678, 0.5)
-        self.assertEqual(self.load_again(), [with_it._replace(sent=0.1), after._replace(sent=2 / 3)])
+        self.assertEqual(self.lease_again(), [with_it._replace(sent=0.1), after._replace(sent=2 / 3)])
         self.store.advance(with_it.id, 0.9)
-        self.assertEqual(self.load_again(), [with_it._replace(sent=0.9), after._replace(sent=2 / 3)])
+        self.assertEqual(self.lease_again(), [with_it._replace(sent=0.9), after._replace(sent=2 / 3)])
 
     def end(self, state: MessageState = MessageState.SENT, reason: str = "", **fields: Any) -> MessageRecord:
         """Add a message that has ended, and return the record."""
@@ -171,12 +173,20 @@ class OutboxStoreContract(_TestCase):
         self.assertEqual(self.found(7), [sent, rejected, waits])
         self.store = self.restart()
         self.assertEqual(self.found(7), [sent, rejected, waits])
-        self.assertEqual([message.id for message in self.load() if message.delivery == 7], [waits.id])
+        self.assertEqual([message.id for message in self.lease() if message.delivery == 7], [waits.id])
         dropped = waits._replace(state=MessageState.DROPPED, reason="too old")
         self.store.end(dropped)
         self.assertEqual(self.found(7), [sent, rejected, dropped])
         self.store = self.restart()
         self.assertEqual(self.found(7), [sent, rejected, dropped])
+
+    def test_record_of_a_message_that_was_not_added(self) -> None:
+        """A record with the id 0 gets one, which is as high as that of a message."""
+        self.store.end(MessageRecord(0, "IRC", "#builds", 7, MessageState.SENT, 1000.0))
+        later = self.add(delivery=7)
+        sent, waits = self.found(7)
+        self.assertEqual(waits, waiting_record(later))
+        self.assertEqual(0 < sent.id < waits.id, True)
 
     def test_messages_to_a_recipient(self) -> None:
         """The messages to a recipient are found that wait, or were dropped or rejected, whatever has caused them."""
@@ -204,5 +214,5 @@ class OutboxStoreContract(_TestCase):
 
         with ThreadPoolExecutor(4) as pool:
             ids = [number for some in pool.map(work, range(4)) for number in some]
-        self.assertEqual([message.id for message in self.load_again()], sorted(ids))
+        self.assertEqual([message.id for message in self.lease_again()], sorted(ids))
         self.assertEqual(len(set(ids)), 200)

@@ -45,7 +45,7 @@ class RestoreTests(SynchronousTestCase):
 
     def add(self, network: str, body: str, accepted_at: float = 10_000.0) -> None:
         """Store a message of an earlier process."""
-        self.store.add(OutgoingMessage(self.store.next_id(), network, "#ops", body, accepted_at=accepted_at))
+        self.store.add(OutgoingMessage(0, network, "#ops", body, accepted_at=accepted_at))
 
     def restart(self) -> None:
         """Let the next process use the store."""
@@ -65,7 +65,7 @@ class RestoreTests(SynchronousTestCase):
     def waiting(self) -> list[str]:
         """Return the texts that the next process would find in the store."""
         self.restart()
-        return [message.body for message in self.successResultOf(self.store.load())]
+        return [message.body for message in self.successResultOf(self.store.lease())]
 
     def test_each_network_gets_its_own(self) -> None:
         """Each network gets the store and its messages, oldest first."""

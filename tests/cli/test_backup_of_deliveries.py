@@ -29,7 +29,7 @@ class DeliveriesCase(JournalCase, DataCase):
         self.waiting, done = self.record(), self.record(webhook="Other:done", lease=5)
         self.result_of(self.journal.finish(done, OK))
         outbox = self.journal.outbox
-        outbox.add(OutgoingMessage(outbox.next_id(), "irc", "#ops", "Build 7 failed", accepted_at=self.time))
+        outbox.add(OutgoingMessage(0, "irc", "#ops", "Build 7 failed", accepted_at=self.time))
         self.result_of(outbox.flush())
         self.store("Greeter", count=1)
 
@@ -51,7 +51,7 @@ class DeliveriesCase(JournalCase, DataCase):
     def networks(self) -> list[str]:
         """Return the networks of the messages that wait, as the next start reads them, and close the journal."""
         self.journal = self.open_journal()
-        networks = [message.network for message in self.result_of(self.journal.outbox.load())]
+        networks = [message.network for message in self.result_of(self.journal.outbox.lease())]
         self.result_of(self.journal.close())
         return networks
 

@@ -67,8 +67,7 @@ class WhyTests(SynchronousTestCase):
     def send(self, delivery: int = 0, network: str = "libera") -> OutgoingMessage:
         """Return a message that waits in the file."""
         store = self.journal.outbox
-        message = OutgoingMessage(store.next_id(), network, "#ops", "hi", accepted_at=self.now, delivery=delivery)
-        store.add(message)
+        message = store.add(OutgoingMessage(0, network, "#ops", "hi", accepted_at=self.now, delivery=delivery))
         self.reactor.advance(1)
         return message
 

@@ -354,7 +354,7 @@ class DeliveryTests(IncidentCase):
     def test_texts_from_outside(self) -> None:
         """A reason is shown literally, on one line, without secrets and control characters."""
         store = self.bot.bot.journal.outbox
-        message = OutgoingMessage(store.next_id(), "irc", "#ops", "hi")
+        message = OutgoingMessage(0, "irc", "#ops", "hi")
         reason = "**no** https://me:pw@host\n# \u202egnitser"
         store.end(waiting_record(message)._replace(state=MessageState.REJECTED, reason=reason))
         self.assertIn("rejected (**no** https://•••@host # \\u202egnitser)", self.why("#ops"))
@@ -425,8 +425,7 @@ class DeliveryTests(IncidentCase):
     def test_restored_message(self) -> None:
         """A message that a restore has paused names the command that lets it be sent."""
         store = self.bot.bot.journal.outbox
-        message = OutgoingMessage(store.next_id(), f"{PAUSED}irc", "#ops", "hi", accepted_at=self.reactor.seconds())
-        store.add(message)
+        message = store.add(OutgoingMessage(0, f"{PAUSED}irc", "#ops", "hi", accepted_at=self.reactor.seconds()))
         self.assertIn("waits: it was restored and is paused; after `errklein release-messages`", self.why("#ops"))
         store.end(waiting_record(message)._replace(state=MessageState.SENT))
 

@@ -37,7 +37,7 @@ class ForgottenRemoval(SQLiteJournal):
         store, undone = self.outbox, self.outbox.undone
 
         def forget() -> None:
-            store._removing.clear()
+            store._writing.removed.clear()
             undone()
 
         store.undone = forget  # type: ignore[method-assign]
@@ -56,8 +56,8 @@ class RemovalWhileWriting(SQLiteJournal):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        store, remove = self.outbox, self.outbox._remove
-        store._remove = lambda ids: remove([each for each in ids if each not in store._writing])  # type: ignore[method-assign]
+        store, end = self.outbox, self.outbox.end
+        store.end = lambda record: None if record.id in store._writing.added else end(record)  # type: ignore[method-assign]
 
 
 class EarlyFlush(SQLiteJournal):
@@ -116,7 +116,8 @@ class RemovedAtStop(Outbox[Part]):
 
     def _give_up(self) -> None:
         if self._store is not None:
-            self._store.remove(list(self._entries))
+            for entry in self._entries.values():
+                self._store.end(entry.record(None, "", 0.0))
         super()._give_up()
 
 

@@ -30,8 +30,15 @@ from tests.journal.inline import InlineReactor, InlineThreads, WaitingThreads
 SIDE_FILES = ("", "-wal", "-shm")
 
 
+def sent(number: int) -> MessageRecord:
+    """Return the record of a message that was sent."""
+    return MessageRecord(number, "IRC", "#builds", 0, MessageState.SENT, 1000.0)
+
+
 class StoreCase(SynchronousTestCase):
     """A store whose thread works when the test calls `turn`, on a disk that can be full."""
+
+    now = 1000.0
 
     def setUp(self) -> None:
         """Open a journal with a new file, and observe its statements and the log."""
@@ -72,7 +79,7 @@ class StoreCase(SynchronousTestCase):
 
         self.connections.clear()
         with mock.patch.object(sqlite3, "connect", observed):
-            self.journal = SQLiteJournal(self.path, self.reactor, lambda: 1000.0, threads=start)
+            self.journal = SQLiteJournal(self.path, self.reactor, lambda: self.now, threads=start)
         self.store = self.journal.outbox
         self.statements.clear()
 
@@ -89,9 +96,13 @@ class StoreCase(SynchronousTestCase):
 
     def add(self, body: str = "hi") -> OutgoingMessage:
         """Add a message, and return it."""
-        message = OutgoingMessage(self.store.next_id(), "IRC", "#builds", body)
-        self.store.add(message)
-        return message
+        return self.store.add(OutgoingMessage(0, "IRC", "#builds", body))
+
+    def lease(self) -> Sequence[OutgoingMessage]:
+        """Return what the store leases."""
+        leased = self.store.lease()
+        self.threads.turn()
+        return self.successResultOf(leased)
 
     def end(self, state: MessageState = MessageState.SENT, reason: str = "", delivery: int = 0) -> MessageRecord:
         """Add a message that has ended at once, and return its record."""
@@ -153,13 +164,13 @@ class WritingTests(StoreCase):
 
     def test_sent_at_once(self) -> None:
         """A message that is sent before its transaction begins is never written, and causes no transaction."""
-        self.store.remove([self.add("at once").id])
+        self.store.end(sent(self.add("at once").id))
         self.assertFalse(self.store.unwritten)
         self.wait(1)
         self.assertEqual(self.statements, [])
         message = self.add("while another transaction runs")
         self.reactor.advance(0.015)
-        self.store.remove([message.id])
+        self.store.end(sent(message.id))
         self.threads.turn()
         self.wait(1)
         self.assertFalse(self.is_on_disk(b"at once"))
@@ -172,7 +183,7 @@ class WritingTests(StoreCase):
 
         def remove(statement: str) -> None:
             if statement.startswith("INSERT OR REPLACE INTO outbox"):
-                self.store.remove([message.id])
+                self.store.end(sent(message.id))
 
         self.on_statement = remove
         self.wait(0.015)
@@ -185,15 +196,15 @@ class WritingTests(StoreCase):
         messages = [self.add() for _ in range(4)]
         self.wait(0.015)
         self.statements.clear()
-        self.store.remove([messages[0].id])
+        self.store.end(sent(messages[0].id))
         self.wait(0.02)
-        self.store.remove([messages[1].id])
+        self.store.end(sent(messages[1].id))
         self.store.advance(messages[2].id, 0.75)
         self.assertEqual(len(self.written()), 4)
         self.wait(0.031)
         self.assertEqual(self.written(), [messages[2].id, messages[3].id])
         self.assertEqual(self.statements.count("BEGIN IMMEDIATE"), 1)
-        self.store.remove([messages[2].id])
+        self.store.end(sent(messages[2].id))
         new = self.add()
         self.wait(0.015)
         self.assertEqual(self.written(), [messages[3].id, new.id])
@@ -227,10 +238,10 @@ class WritingTests(StoreCase):
 
     def test_many_messages_of_one_process(self) -> None:
         """A process may accept a billion messages, none of them stored, before an id is used a second time."""
-        first = self.store.next_id()
+        first = self.add().id
         self.close()
         self.open()
-        self.assertGreater(self.store.next_id() - first, 1_000_000_000)
+        self.assertGreater(self.add().id - first, 1_000_000_000)
 
     def test_upgrade(self) -> None:
         """A file without the table of messages is upgraded, and keeps its deliveries; other processes name the version."""
@@ -302,19 +313,105 @@ class WritingTests(StoreCase):
         self.wait(0.015)
         self.close()
         with closing(sqlite3.connect(self.path)) as connection:
-            for number, (body, accepted_at, sent) in enumerate(
+            for number, (body, accepted_at, share) in enumerate(
                 [(b"\xff", 0.0, 0), (5, 0.0, 0), (b"hi", b"noon", 0), (b"hi", 0.0, "several")], good.id + 1
             ):
-                row = (number, b"IRC", b"#builds", body, b"", 0, accepted_at, sent, b"", 0)
-                connection.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+                row = (number, b"IRC", b"#builds", body, b"", 0, accepted_at, share, b"", 0, 0)
+                connection.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
             connection.commit()
         self.open()
-        loaded = self.store.load()
-        self.threads.turn()
-        self.assertEqual(self.successResultOf(loaded), [good])
+        self.assertEqual(self.lease(), [good])
         self.assertEqual(len(self.lines), 4)
         self.wait(0.05)
         self.assertEqual(self.written(), [good.id])
+
+
+class LeaseTests(StoreCase):
+    """A file with messages of another process, which is still there or was killed."""
+
+    OTHER = 7
+
+    def execute(self, statement: str, *parameters: object) -> list[Any]:
+        """Change the file as another process does, and return the rows."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            rows = connection.execute(statement, parameters).fetchall()
+            connection.commit()
+        return rows
+
+    def add_of_another(self, recipient: str = "#builds") -> OutgoingMessage:
+        """Add a message, and let it belong to the other process."""
+        message = self.store.add(OutgoingMessage(0, "IRC", recipient, "hi"))
+        self.wait(0.015)
+        self.execute("UPDATE outbox SET owner = ? WHERE id = ?", self.OTHER, message.id)
+        self.expire(self.now + 10.0)
+        return message
+
+    def expire(self, expires: float) -> None:
+        """Let the other process be there until this time."""
+        self.execute("INSERT OR REPLACE INTO outbox_owners VALUES (?, ?)", self.OTHER, expires)
+
+    def owners(self) -> dict[int, float]:
+        """Return the time until which each process is there."""
+        return dict(self.execute("SELECT * FROM outbox_owners"))
+
+    def test_messages_of_a_running_process(self) -> None:
+        """Messages of a running process are left to it, and neither advanced nor removed, until it gives no sign of life."""
+        message = self.add_of_another()
+        self.assertEqual(self.lease(), [])
+        self.store.advance(message.id, 0.5)
+        self.wait(0.05)
+        self.store.end(sent(message.id))
+        self.wait(0.05)
+        self.assertEqual(self.execute("SELECT id, sent FROM outbox"), [(message.id, 0.0)])
+        self.now += 10.0
+        self.assertEqual(self.lease(), [message])
+        self.assertEqual(self.lease(), [])
+        self.store.end(sent(message.id))
+        self.wait(0.05)
+        self.assertEqual(self.written(), [])
+
+    def test_lanes_are_left_whole(self) -> None:
+        """What a killed process has left of a lane waits while a running one has messages of that lane, so their order stays."""
+        killed, running, other = (self.add_of_another(room) for room in ("#builds", "#builds", "#ops"))
+        self.execute("UPDATE outbox SET owner = 8 WHERE id IN (?, ?)", killed.id, other.id)
+        self.assertEqual(self.lease(), [other])
+        self.expire(self.now)
+        self.assertEqual(self.lease(), [killed, running])
+
+    def test_signs_of_life(self) -> None:
+        """A process gives a sign of life with a message and every half minute, while it has messages in the file."""
+        self.journal.maintain()
+        self.assertEqual(self.owners(), {})
+        message = self.add()
+        self.wait(0.015)
+        self.assertEqual([*self.owners().values()], [1060.0])
+        for seconds, expires in ((29.0, 1060.0), (2.0, 1091.0), (29.0, 1091.0)):
+            self.now += seconds
+            self.journal.maintain()
+            self.assertEqual([*self.owners().values()], [expires])
+        self.store.end(sent(message.id))
+        self.wait(0.05)
+        self.now += 100.0
+        self.journal.maintain()
+        self.assertEqual([*self.owners().values()], [1091.0])
+        self.add()
+        self.wait(0.015)
+        self.assertEqual([*self.owners().values()], [self.now + 60.0])
+
+    def test_clock_set_back(self) -> None:
+        """After the clock was set back, the sign of life is not in the far future."""
+        self.add()
+        self.wait(0.015)
+        self.now -= 500.0
+        self.journal.maintain()
+        self.assertEqual([*self.owners().values()], [560.0])
+
+    def test_one_process_uses_the_file(self) -> None:
+        """A process that opens the file gets all messages at once, since only one at a time opens it."""
+        message = self.add_of_another()
+        self.close()
+        self.open()
+        self.assertEqual(self.lease(), [message])
 
 
 class DeliveryTests(StoreCase):
@@ -359,7 +456,7 @@ class FullDiskTests(StoreCase):
         message = self.add("x" * 200_000)
         self.set_disk_full(True)
         self.wait(0.015)
-        self.store.remove([message.id])
+        self.store.end(sent(message.id))
         self.wait(3)
         self.set_disk_full(False)
         self.wait(60)
@@ -392,13 +489,13 @@ class FullDiskTests(StoreCase):
 
     def test_messages_wait_for_space(self) -> None:
         """While the disk is full, messages are kept, with one line in the log; later they are written, with another line."""
-        sent, kept = self.add("x" * 200_000), self.add("y" * 200_000)
+        gone, kept = self.add("x" * 200_000), self.add("y" * 200_000)
         self.set_disk_full(True)
         self.wait(0.015)
         self.assertEqual(len(self.lines), 1)
         self.assertIn("can't be stored", self.lines[0])
         self.assertIn("the disk is full", self.lines[0])
-        self.store.remove([sent.id])
+        self.store.end(sent(gone.id))
         added = self.add("z" * 200_000)
         self.wait(6)
         self.assertEqual((self.written(), self.store.unwritten, len(self.lines)), ([], True, 1))
@@ -427,7 +524,7 @@ class FullDiskTests(StoreCase):
         removed, advanced, again = self.add(), self.add(), self.add()
         self.wait(0.015)
         self.add("x" * 200_000)
-        self.store.remove([removed.id])
+        self.store.end(sent(removed.id))
         for message in (advanced, again):
             self.store.advance(message.id, 0.5)
         self.set_disk_full(True)
@@ -437,7 +534,7 @@ class FullDiskTests(StoreCase):
         self.wait(3)
         self.close()
         self.open()
-        loaded = self.successResultOf(self.store.load())
+        loaded = self.lease()
         self.assertEqual([message.sent for message in loaded], [0.5, 0.75, 0.0])
         self.assertEqual(loaded[0].id, advanced.id)
 
@@ -517,15 +614,14 @@ class ModelTests(SynchronousTestCase):
 
     def add(self) -> None:
         """Add a message."""
-        message = OutgoingMessage(self.store.next_id(), "IRC", "#a", "hi")
-        self.store.add(message)
+        message = self.store.add(OutgoingMessage(0, "IRC", "#a", "hi"))
         self.model[message.id] = message
         self.added.append(message.id)
 
     def remove(self, numbers: Sequence[int]) -> None:
         """Remove messages."""
-        self.store.remove(ids := self.last(numbers))
-        for number in ids:
+        for number in self.last(numbers):
+            self.store.end(sent(number))
             self.model.pop(number, None)
             self.flushed.discard(number)
 
@@ -548,7 +644,7 @@ class ModelTests(SynchronousTestCase):
     def loaded(self) -> list[OutgoingMessage]:
         """Return what the next process loads."""
         self.open()
-        return list(self.successResultOf(self.store.load()))
+        return list(self.successResultOf(self.store.lease()))
 
     def restart(self) -> None:
         """Restart, and compare what is loaded."""
@@ -579,9 +675,7 @@ class ThreadTests(SynchronousTestCase):
 
         def work() -> None:
             for _ in range(1000):
-                number = store.next_id()
-                store.add(OutgoingMessage(number, "IRC", "#a", "hi"))
-                added.append(number)
+                added.append(store.add(OutgoingMessage(0, "IRC", "#a", "hi")).id)
 
         threads = [threading.Thread(target=work) for _ in range(3)]
         for thread in threads:
@@ -592,9 +686,10 @@ class ThreadTests(SynchronousTestCase):
             clock.advance(0.015)
             some = added[seen:]
             seen += len(some)
-            sent = [number for number in some if number % 3]
-            store.remove(sent)
-            removed.update(sent)
+            for number in some:
+                if number % 3:
+                    store.end(sent(number))
+                    removed.add(number)
         closed = journal.close()
         while not closed.called:
             self.assertTrue(clock.turn())

@@ -15,7 +15,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.database import Access, Database, DatabaseError
-from errklein.journal import Redaction, Retention, SQLiteJournal, _sqlite
+from errklein.journal import Redaction, Retention, SQLiteJournal, _sqlite, open_archive
 from errklein.journal._rows import head_of
 from errklein.ports.journal import Journal, JournalError
 from errklein.testing._journal_case import ERROR, LOGGED, OK, REQUEST, JournalCase
@@ -122,7 +122,8 @@ class RestartTests(FileCase):
         """What was logged is in the file when the journal is closed, without a delayed call; a closed journal is an error."""
         delivery = self.delivery()._replace(state=DeliveryState.FAILED)
         self.journal.log(delivery)
-        self.assertEqual(self.find(), [])
+        with closing(open_archive(self.path)) as archive:
+            self.assertEqual(archive.find(DeliveryQuery()), [])
         self.restart()
         self.assertEqual(self.find(), [delivery.id])
         self.result_of(self.journal.close())

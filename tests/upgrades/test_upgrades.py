@@ -122,9 +122,12 @@ class UpgradeTests:
         if not self.expected["statuses"]:
             # This version stored none.
             return
-        messages = await self.bot.journal.outbox.load()
-        texts = [(message.network, str(message.recipient), message.body) for message in messages]
-        self.assertEqual(texts, [("irc", "#builds", text) for text in ("done: 0", "later: 2", "signed: 7")])
+        with closing(sqlite3.connect(self.data / "journal.sqlite")) as connection:
+            rows = connection.execute(
+                "SELECT network, recipient, body FROM outbox WHERE owner > 0 ORDER BY id"
+            ).fetchall()
+        texts = ("done: 0", "later: 2", "signed: 7")
+        self.assertEqual(rows, [(b"irc", b"#builds", text.encode()) for text in texts])
         self.assertIn("messages waiting: 3", await self.command("!status", "messages waiting"))
 
     async def test_old_files(self: Any) -> None:

@@ -140,11 +140,8 @@ class Outbox(Generic[P]):
         if not isinstance(body, str):
             # A value that can't be stored would keep all others from being stored.
             raise TypeError(f"the text of a message must be a string, not {type(body).__name__}")
-        store = self._store
-        number = next(self._unstored_ids) if store is None else store.next_id()
-        return self._accept(
-            self._message(number, recipient, body[: self._limits.length], priority, details), None, original
-        )
+        message = self._message(recipient, body[: self._limits.length], priority, details)
+        return self._accept(message, None, original, self._store)
 
     def put(
         self, parts: Sequence[P], *, recipient: str = "", text: str = "", priority: bool = False
@@ -154,8 +151,7 @@ class Outbox(Generic[P]):
         :param recipient: The recipient, for the lane and the log.
         :param text: The text, for the log if the parts can't be sent.
         """
-        message = self._message(next(self._unstored_ids), recipient, text, priority)
-        return self._accept(message, parts, None)
+        return self._accept(self._message(recipient, text, priority), parts, None, None)
 
     def resume(self) -> None:
         """Begin to transmit. Call it when the network is ready, and when messages may be sent to more recipients."""
@@ -204,19 +200,18 @@ class Outbox(Generic[P]):
             self._go_on_soon()
         return self._drained
 
-    def _message(self, number: int, recipient: str, text: str, priority: bool, details: str = "") -> OutgoingMessage:
+    def _message(self, recipient: str, text: str, priority: bool, details: str = "") -> OutgoingMessage:
         now, of, delivery = self._now(), origin.get(), causing_delivery()
-        return OutgoingMessage(number, self.network, recipient, text, of, bool(priority), now, 0.0, details, delivery)
+        return OutgoingMessage(0, self.network, recipient, text, of, bool(priority), now, 0.0, details, delivery)
 
     def _accept(
-        self, message: OutgoingMessage, parts: Sequence[P] | None, original: Message | None
+        self, message: OutgoingMessage, parts: Sequence[P] | None, original: Message | None, store: OutboxStore | None
     ) -> Deferred[None] | None:
         entry = self._entry(message, parts, original)
         on_reactor = threading.get_ident() == self._reactor_thread
         self._room.take(entry, 0.0 if on_reactor else self._put_timeout)
-        if message.id > 0 and self._store is not None:
-            # Also in a thread, not later: the outcome of a webhook's handler must not be stored before its messages.
-            self._store.add(message)
+        # Also in a thread, not later: the outcome of a webhook's handler must not be stored before its messages.
+        entry.message = message._replace(id=next(self._unstored_ids)) if store is None else store.add(message)
         if not on_reactor:
             self._reactor.callFromThread(self._begin, entry)
             return None

@@ -31,19 +31,13 @@ class KeptMessages:
         self.ended: list[MessageRecord] = []
         self._last = 0
 
-    def next_id(self) -> int:
+    def add(self, message: OutgoingMessage) -> OutgoingMessage:
         self._last += 1
-        return self._last
-
-    def add(self, message: OutgoingMessage) -> None:
-        self.kept[message.id] = message
+        message = self.kept[self._last] = message._replace(id=self._last)
+        return message
 
     def advance(self, id: int, sent: float) -> None:
         self.kept[id] = self.kept[id]._replace(sent=sent)
-
-    def remove(self, ids: Sequence[int]) -> None:
-        for number in ids:
-            del self.kept[number]
 
     def end(self, record: MessageRecord) -> None:
         del self.kept[record.id]
@@ -56,7 +50,7 @@ class KeptMessages:
     def flush(self) -> Deferred[None]:
         return succeed(None)
 
-    def load(self) -> Deferred[Sequence[OutgoingMessage]]:
+    def lease(self) -> Deferred[Sequence[OutgoingMessage]]:
         return succeed(list(self.kept.values()))
 
 
@@ -83,7 +77,7 @@ class LanesTests(SynchronousTestCase):
             now=lambda: NOON + self.clock.seconds(),
         )
         if store is not None:
-            waiting: Any = self.successResultOf(store.load())
+            waiting: Any = self.successResultOf(store.lease())
             outbox.use_store(store, waiting)
         return outbox
 
@@ -464,7 +458,7 @@ class LanesTests(SynchronousTestCase):
         """The age of a message counts from when an earlier process accepted it; one from the future is as old as the process."""
         store = KeptMessages()
         for age in (50, -1000):
-            store.add(OutgoingMessage(store.next_id(), "net", "#ops", str(age), accepted_at=NOON - age))
+            store.add(OutgoingMessage(0, "net", "#ops", str(age), accepted_at=NOON - age))
         self.outbox = self.make(store, age=60.0)
         self.clock.advance(9)
         self.assertEqual(self.dropped, [])
@@ -487,7 +481,7 @@ class LanesTests(SynchronousTestCase):
         """What an earlier process accepted is sent, also if the limits were lowered."""
         store = KeptMessages()
         for body in "abcd":
-            store.add(OutgoingMessage(store.next_id(), "net", "#ops", body, accepted_at=NOON))
+            store.add(OutgoingMessage(0, "net", "#ops", body, accepted_at=NOON))
         self.outbox = self.make(store, parts=2)
         self.outbox.resume()
         self.confirm_all()
@@ -551,7 +545,7 @@ class LanesTests(SynchronousTestCase):
     def test_whole_message_of_an_earlier_process(self) -> None:
         """A stored message whose parts were all confirmed is not sent again."""
         store = KeptMessages()
-        store.add(OutgoingMessage(store.next_id(), "net", "#ops", "a b", accepted_at=NOON, sent=2))
+        store.add(OutgoingMessage(0, "net", "#ops", "a b", accepted_at=NOON, sent=2))
         self.outbox = self.make(store)
         self.outbox.resume()
         self.assertEqual((self.network.got, store.kept), ([], {}))
@@ -699,8 +693,8 @@ class LanesTests(SynchronousTestCase):
     def test_message_that_is_split_differently_after_the_restart(self) -> None:
         """If a message has another number of parts than before the restart, all are sent, rather than some of them lost."""
         store = KeptMessages()
-        store.add(OutgoingMessage(store.next_id(), "net", "#ops", "a b c d", sent=0.5))
-        store.add(OutgoingMessage(store.next_id(), "net", "#ops", "e f g h", sent=0.7))
+        store.add(OutgoingMessage(0, "net", "#ops", "a b c d", sent=0.5))
+        store.add(OutgoingMessage(0, "net", "#ops", "e f g h", sent=0.7))
         self.outbox = self.make(store)
         self.outbox.resume()
         self.confirm_all()

@@ -135,7 +135,7 @@ class RestartTests(SynchronousTestCase):
         self.restart()
         settings = {"BACKEND": "Once", "BOT_EXTRA_BACKEND_DIR": str(FIXTURES), "BOT_ADMINS": ("alice",)}
         network: Any = make_network(self.reactor, next(iter(load_config(None, settings).networks.values())))
-        network.use_store(self.store, self.successResultOf(self.store.load()))
+        network.use_store(self.store, self.successResultOf(self.store.lease()))
         self.addCleanup(self.stop, network)
         vars(network.legacy).update(attributes)
         network.events = RecordedEvents()
@@ -187,7 +187,7 @@ class RestartTests(SynchronousTestCase):
         self.assertEqual(self.sent(second, 2), [("#ops", "message 2"), ("#ops", "message 3")])
         self.assertEqual(len(first.legacy.sent), 2)
         self.restart()
-        self.assertEqual(self.successResultOf(self.store.load()), [])
+        self.assertEqual(self.successResultOf(self.store.lease()), [])
         self.flushLoggedErrors(OSError)
 
     def test_stop_while_a_message_is_sent(self) -> None:
@@ -266,7 +266,7 @@ class RestartTests(SynchronousTestCase):
         first = self.process(connect=False)
         self.send(first, LONG)
         self.restart()
-        [message] = self.successResultOf(self.store.load())
+        [message] = self.successResultOf(self.store.lease())
         self.store.advance(message.id, 0.5)
         self.assertEqual(self.sent(self.process(), 1), [("#ops", LINES[2])])
 
@@ -310,7 +310,7 @@ class RestartTests(SynchronousTestCase):
         self.reactor.turn_until(lambda: dropped in second.events.recorded, "the report")
         self.assertNotIn(threading.current_thread().name, built_in)
         self.restart()
-        self.assertEqual(self.successResultOf(self.store.load()), [])
+        self.assertEqual(self.successResultOf(self.store.lease()), [])
 
     def test_same_process_same_objects(self) -> None:
         """In the process that accepts a message, the backend gets the identifiers and extras of the sender, as they were then."""
