@@ -20,7 +20,7 @@ from errklein.chat import (
     read_only,
     same_network,
 )
-from errklein.chat.outgoing import Wait
+from errklein.chat.outgoing import MessageRecord, Wait
 from errklein.config.identity import IdentityKey, NetworkSettings, check_text
 from errklein.ports.chat import BackendEvents
 from errklein.ports.outbox import OutboxClosed
@@ -320,8 +320,11 @@ class LocalBackend:
         """Return the rooms that the bot is in."""
         return [room for room in self._rooms.values() if room.joined]
 
+    def wait_of(self, record: MessageRecord) -> None:
+        """Return None, since messages are shown at once."""
+
     def room_status(self, name: str) -> Wait | None:
-        """Return whether the bot is in a room; see `ports.chat.KnowsRooms`."""
+        """Return whether the bot is in a room; see `ports.chat.ExplainsWaits`."""
         return Wait(f"the bot is in {name}") if name in self._rooms and self._rooms[name].joined else None
 
     def query_room(self, name: str) -> LocalRoom:

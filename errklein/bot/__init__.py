@@ -6,8 +6,19 @@ Plugins reach it as `self._bot`.
 from errklein.bot._bot import Bot
 from errklein.bot._collaborators import Adapters, PluginSources, ProcessCalls
 from errklein.bot._events import Events
+from errklein.bot._host import CoreHost
 from errklein.bot._notice_sender import CallsInOrder
 from errklein.bot._overview import Overview
 from errklein.bot._sending import Sending
 
-__all__ = ["Adapters", "Bot", "CallsInOrder", "Events", "Overview", "PluginSources", "ProcessCalls", "Sending"]
+__all__ = [
+    "Adapters",
+    "Bot",
+    "CallsInOrder",
+    "CoreHost",
+    "Events",
+    "Overview",
+    "PluginSources",
+    "ProcessCalls",
+    "Sending",
+]

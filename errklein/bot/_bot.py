@@ -15,11 +15,12 @@ from errklein.bot._callbacks import Callbacks
 from errklein.bot._collaborators import Adapters, PluginSources, ProcessCalls
 from errklein.bot._events import Events
 from errklein.bot._health import HealthChecks
+from errklein.bot._host import CoreHost
 from errklein.bot._notice_sender import MissedNotices, NoticeFallback, NoticeSender
 from errklein.bot._notices import NoticeBoard
 from errklein.bot._overview import Overview
 from errklein.bot._pool_notices import pool_notice
-from errklein.bot._present import BotPresent
+from errklein.bot._records import RunningRecords
 from errklein.bot._registration import Registration
 from errklein.bot._sending import Sending
 from errklein.bot._stop_sequence import StopSequence
@@ -31,6 +32,7 @@ from errklein.commands import documentation, with_prefix
 from errklein.config import Config, configuration_warnings, placeholders
 from errklein.dispatch import Dispatcher, Networks, process_template
 from errklein.journal import DeliveryQueue, RetryPolicy
+from errklein.journal.operations import WebhookOperations
 from errklein.logs import RecentErrors
 from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
@@ -108,7 +110,7 @@ class Bot:
         self.delivery_queue = queue = DeliveryQueue(
             reactor, self.journal, self.web.run, self._retry_policy, hooks.delivery_dead, now=process.now
         )
-        self.present = BotPresent(self.backends, queue, self.web, self.plugin_manager)
+        self.core_host = CoreHost(networks, dispatcher, WebhookOperations(RunningRecords(self)))
         self.web_parts = BotParts(hooks, self.journal, queue, self.waits)
         """What the web server uses of the bot."""
         self.health = HealthChecks(reactor, self.journal, self.storage, self.web.listeners, notices)

@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return work_on_deliveries(known)
     if known.command == "why":
-        from errklein.cli._why import explain
+        from errklein.cli._records import explain
 
         return explain(known)
     return work_on_data(known)

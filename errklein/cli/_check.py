@@ -26,7 +26,7 @@ from errklein.plugins.loading import reactor_warnings
 from errklein.plugins.method_checks import check_methods
 from errklein.plugins.method_sources import handlers_once_active
 from errklein.plugins.packages import PackageDirectory
-from errklein.plugins.plugin import Problem, State
+from errklein.plugins.plugin import PluginProblem, State
 from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks
 from errklein.running import Placement, explain_placement
 from errklein.running.reactors import install_asyncio_reactor
@@ -110,18 +110,18 @@ async def _check(
     configure, manager = bot.web.routes.configure, bot.plugin_manager
     found_now = await manager.load(bot.plugin_roots)
     problems = [problem for problem in found_now if not problem.is_warning]
-    problems += map(Problem, PackageDirectory(Path(config.BOT_DATA_DIR)).problems())
+    problems += map(PluginProblem, PackageDirectory(Path(config.BOT_DATA_DIR)).problems())
     lines = [f"{config.path or 'built-in configuration'}: {', '.join(config.networks)}", *upgrades, ""]
     unimported = shelves_to_import(config, bot.storage, data_dir)
-    problems += [Problem(unimported)] if unimported is not None else []
+    problems += [PluginProblem(unimported)] if unimported is not None else []
     found = [(plugin.name, plugin.instance) for plugin in manager.found]
     instances = [instance for _, instance in found if instance is not None]
     hooks = [hook for instance in instances for hook in configured_hooks(instance, configure)]
-    problems += map(Problem, placeholders(config))
-    problems += [Problem(text, plugin) for plugin, text in unknown_webhooks(config, found)]
+    problems += map(PluginProblem, placeholders(config))
+    problems += [PluginProblem(text, plugin) for plugin, text in unknown_webhooks(config, found)]
     problems += secret_problems(hooks)
     mistakes = [
-        Problem(str(mistake), instance.name, is_warning=not mistake.is_error)
+        PluginProblem(str(mistake), instance.name, is_warning=not mistake.is_error)
         for instance in instances
         for mistake in check_methods(instance)
     ]
@@ -132,7 +132,7 @@ async def _check(
         try:
             flows += [f"    {config.BOT_PREFIX}flows start {flow.name}" for flow in build_flows(collection)]
         except ValueError as error:
-            problems.append(Problem(str(error)))
+            problems.append(PluginProblem(str(error)))
     with_problem = {problem.plugin for problem in problems}
     lines += [*_plugins(bot, with_problem, verbose=verbose), *flows]
     lines += ["", *(line for problem in problems for line in _problem_lines(problem))] if problems else []
@@ -176,7 +176,7 @@ def _plugins(bot: ErrbotBot, with_problem: Collection[str], *, verbose: bool) ->
         yield f"and {_counted(hidden, 'core plugin')}, which -v shows"
 
 
-def _problem_lines(problem: Problem) -> Iterator[str]:
+def _problem_lines(problem: PluginProblem) -> Iterator[str]:
     yield f"problem: {escape(problem.text)}"
     yield from map(escape, problem.source.splitlines())
 

@@ -9,7 +9,7 @@ from errklein.config.secrets import SecretError, read_secret
 from errklein.core_plugins import CorePlugin
 from errklein.plugins import BotPlugin
 from errklein.plugins.method_sources import handlers_once_active
-from errklein.plugins.plugin import Problem
+from errklein.plugins.plugin import PluginProblem
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.errors import HookError
 
@@ -25,7 +25,7 @@ def configured_hooks(plugin: BotPlugin, configure: Callable[[Hook], Hook]) -> It
             yield hook
 
 
-def secret_problems(hooks: Iterable[Hook]) -> Iterator[Problem]:
+def secret_problems(hooks: Iterable[Hook]) -> Iterator[PluginProblem]:
     """Yield a problem for each secret of a webhook that is missing, empty or can't be read."""
     for hook in hooks:
         verify = hook.declaration.verify
@@ -34,7 +34,7 @@ def secret_problems(hooks: Iterable[Hook]) -> Iterator[Problem]:
                 read_secret(reference)
             except SecretError as error:
                 text = f"{hook.full_name} responds with 503, since its requests can't be verified: {error}"
-                yield Problem(text, hook.owner)
+                yield PluginProblem(text, hook.owner)
 
 
 def webhook_warnings(plugins: Sequence[BotPlugin], configure: Callable[[Hook], Hook]) -> Iterator[str]:

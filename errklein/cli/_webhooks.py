@@ -5,30 +5,28 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
 
 from errklein.cli._argument_errors import Parser
+from errklein.cli._records import finished, open_data, operations_on, print_lines, shell_user
 from errklein.cli._sign import content_type_of, parse_header, read_body
 from errklein.cli._webhook_checks import configured_hooks
-from errklein.cli._why import answers_of
 from errklein.config import Config, SecretError, read_secret
 from errklein.database import Access, DatabaseError
 from errklein.journal import DATABASE, open_archive
+from errklein.journal.operations import WebhookOperations
 from errklein.logs import escape
 from errklein.running.reactors import install_asyncio_reactor
-from errklein.service import DataDirectory, errors_end_program, load_with_options
-from errklein.text.masking import masker
+from errklein.service import DataDirectory, errors_end_program
 from errklein.verify import Received, Verification, verification
-from errklein.webhooks import Hook
-from errklein.webhooks.delivery_words import UnknownWebhook, parse_webhook
-from errklein.webhooks.report import day_of, listed, numbers_of, options_given
+from errklein.webhooks.delivery_words import UnknownWebhook
+from errklein.webhooks.precedence import RouteInfo
 from errklein.wiring import wire
 
 _TIMEOUT = 90.0
@@ -40,14 +38,13 @@ def work_on_webhooks(known: argparse.Namespace) -> int:
     try:
         if known.what == "test" and "://" in known.target:
             return _send_test(known, known.target, known.target, None)
-        with errors_end_program():
-            config = load_with_options(known.config, data_dir=known.data_dir)
-            data = DataDirectory(Path(config.BOT_DATA_DIR))
-            (data.check_access if data.is_own() else data.check_readable)()
+        config, data = open_data(known, missing_ok=True)
         if known.what in ("pause", "resume"):
             return _pause(config, known, data)
-        hooks = _load_hooks(config)
-        return _test(config, known, hooks) if known.what == "test" else _show(config, known, hooks, data)
+        path, routes = data.path / DATABASE, _load_routes(config)
+        archive = open_archive(path) if config.STORAGE != "Memory" and path.exists() else None
+        with nullcontext() if archive is None else closing(archive):
+            return _run_action(operations_on(archive, config, data, routes), config, known, routes)
     except (UnknownWebhook, DatabaseError, SecretError) as error:
         raise SystemExit(f"errklein: {error}") from None
     except ValueError as error:
@@ -55,12 +52,32 @@ def work_on_webhooks(known: argparse.Namespace) -> int:
         parser.error(str(error))
 
 
-def _load_hooks(config: Config) -> Sequence[Hook]:
+def _run_action(
+    operations: WebhookOperations, config: Config, known: argparse.Namespace, routes: Sequence[RouteInfo]
+) -> int:
+    """List the webhooks, show some, or send a request to one."""
+    if known.what == "list":
+        return print_lines(one.lines()[0] for one in operations.webhooks(shell_user()))
+    if known.what == "show":
+        reports = finished(operations.webhook(shell_user(), known.name))
+        return print_lines(line for report in reports for line in report.lines())
+    name, *others = operations.named(known.target, ())
+    if others:
+        raise ValueError(f"{known.target!r} has several webhooks: {', '.join([name, *others])}")
+    [declared] = (route.hook.declaration for route in routes if route.hook.full_name == name)
+    if "<" in declared.rule:
+        raise ValueError(f"the path of {name}, {declared.rule}, has variables; pass its URL")
+    url = f"{known.address.rstrip('/')}{declared.rule}"
+    signed = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}{declared.rule}" if config.PUBLIC_URL else url
+    return _send_test(known, url, signed, declared.verify)
+
+
+def _load_routes(config: Config) -> Sequence[RouteInfo]:
     """Return the webhooks of all plugins that aren't blacklisted. None is activated."""
     install_asyncio_reactor()
     from twisted.internet.task import react
 
-    hooks: list[Hook] = []
+    routes: list[RouteInfo] = []
 
     async def load(reactor: Any) -> None:
         with errors_end_program():
@@ -72,7 +89,10 @@ def _load_hooks(config: Config) -> Sequence[Hook]:
                 sys.stderr.write(f"errklein: {escape(problem.text)}\n")
             for plugin in manager.found:
                 if plugin.instance is not None and not manager.is_blacklisted(plugin.name):
-                    hooks.extend(configured_hooks(plugin.instance, bot.web.routes.configure))
+                    hooks = configured_hooks(plugin.instance, bot.web.routes.configure)
+                    routes.extend(
+                        RouteInfo(hook, hook.declaration.rule, hook.declaration.methods, None) for hook in hooks
+                    )
             bot.storage.close()
 
     try:
@@ -80,28 +100,7 @@ def _load_hooks(config: Config) -> Sequence[Hook]:
     except SystemExit as ended:
         if ended.code:
             raise
-    return hooks
-
-
-def _show(config: Config, known: argparse.Namespace, hooks: Sequence[Hook], data: DataDirectory) -> int:
-    """Print a list of the webhooks, or what is known of one."""
-    site, path = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}", data.path / DATABASE
-    archive = open_archive(path) if path.exists() and config.STORAGE != "Memory" else None
-    paused = archive.paused() if archive is not None else ()
-    first = {hook.full_name: listed(hook, site, hook.declaration.methods, paused) for hook in hooks}
-    if known.what == "list":
-        return _print(first.values())
-    recorded = archive.webhooks() if archive is not None else ()
-    for name in _named(known.name, {*first, *recorded}):
-        _print([first.get(name, f"{name}: no plugin has this webhook")])
-        _print(line for hook in hooks if hook.full_name == name for line in options_given(hook))
-        if archive is None or name not in recorded:
-            _print(["No request is recorded."])
-            continue
-        day = day_of(name, time.time())
-        _print(answers_of(archive, name, list(config.networks), data.is_used()))
-        _print(numbers_of(archive.find(day), archive.counted(day)))
-    return 0
+    return routes
 
 
 def _pause(config: Config, known: argparse.Namespace, data: DataDirectory) -> int:
@@ -109,29 +108,16 @@ def _pause(config: Config, known: argparse.Namespace, data: DataDirectory) -> in
     if config.STORAGE == "Memory":
         raise SystemExit(f"errklein: STORAGE is 'Memory', so only the running bot can do it; use !webhook {known.what}")
     with closing(open_archive(data.path / DATABASE, Access.SHARE)) as archive:
-        recorded = archive.webhooks()
+        recorded, operations = archive.webhooks(), operations_on(archive, config, data)
         try:
-            names = _named(known.name, recorded)
+            names = operations.named(known.name, recorded)
         except UnknownWebhook:
-            names = _named(known.name, {*recorded, *(hook.full_name for hook in _load_hooks(config))})
+            names = operations_on(archive, config, data, _load_routes(config)).named(known.name, recorded)
+        change = operations.pause if known.what == "pause" else operations.resume
         for name in names:
-            archive.pause(name, known.what == "pause")
+            finished(change(shell_user(), name))
     when = "" if data.is_used() else "; no bot is running, so it holds from its next start"
-    return _print([f"{known.what}d {', '.join(names)}{when}"])
-
-
-def _test(config: Config, known: argparse.Namespace, hooks: Sequence[Hook]) -> int:
-    """Send a request to a webhook that is named."""
-    declarations = {hook.full_name: hook.declaration for hook in hooks}
-    name, *others = _named(known.target, declarations)
-    if others:
-        raise ValueError(f"{known.target!r} has several webhooks: {', '.join([name, *others])}")
-    declared = declarations[name]
-    if "<" in declared.rule:
-        raise ValueError(f"the path of {name}, {declared.rule}, has variables; pass its URL")
-    url = f"{known.address.rstrip('/')}{declared.rule}"
-    signed = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}{declared.rule}" if config.PUBLIC_URL else url
-    return _send_test(known, url, signed, declared.verify)
+    return print_lines([f"{known.what}d {', '.join(names)}{when}"])
 
 
 def _send_test(known: argparse.Namespace, url: str, signed_url: str, scheme: Verification | None) -> int:
@@ -152,7 +138,7 @@ def _send_test(known: argparse.Namespace, url: str, signed_url: str, scheme: Ver
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise SystemExit(f"errklein: no response from {url}: {reason}") from None
     first = f"POST {url}: {response.status} {response.reason}"
-    _print([first, *(f"{name}: {value}" for name, value in response.getheaders()), "", *text.splitlines()])
+    print_lines([first, *(f"{name}: {value}" for name, value in response.getheaders()), "", *text.splitlines()])
     return 0 if response.status < 400 else 1
 
 
@@ -169,14 +155,3 @@ def _headers(known: argparse.Namespace, body: bytes, url: str, scheme: Verificat
         secret = read_secret(scheme.secrets[0]) if scheme.secrets else b""
         sent |= dict(scheme.sign(Received("POST", url, list(sent.items()), body, "", time.time()), secret))
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in sent.items()}
-
-
-def _named(name: str, known: Collection[str]) -> list[str]:
-    """Return the webhooks of a name: one, or all of a plugin."""
-    found = parse_webhook(name, {}, known)
-    return sorted(one for one in known if f"{one}:".startswith(f"{found}:"))
-
-
-def _print(lines: Iterable[str]) -> int:
-    sys.stdout.write("".join(f"{escape(masker(line))}\n" for line in lines))
-    return 0

@@ -19,7 +19,7 @@ from errklein.plugins.manager import BL_PLUGINS, PluginManager
 from errklein.plugins.names import plugin_name
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plug_file import ERRBOT_VERSION, parse_errbot_version
-from errklein.plugins.plugin import IncompatiblePluginException, Problem
+from errklein.plugins.plugin import IncompatiblePluginException, PluginProblem
 from errklein.plugins.running_activations import activation_order
 
 CORE_PLUGINS = str(_CORE_PLUGINS)
@@ -163,7 +163,7 @@ class BotPluginManager(PluginManager):
         return self._execution.waits.result_of(change, *args)
 
 
-def _by_path(problems: Iterable[Problem]) -> dict[Path | None, str]:
+def _by_path(problems: Iterable[PluginProblem]) -> dict[Path | None, str]:
     """Return the texts of the problems by path."""
     texts: dict[Path | None, list[str]] = {}
     for problem in problems:

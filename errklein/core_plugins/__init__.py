@@ -9,8 +9,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from errklein.chat import Identifier
+from errklein.chat import Identifier, Message
 from errklein.commands import CommandError
+from errklein.commands.operations import Actor
 from errklein.logs import escape
 from errklein.plugins import BotPlugin
 from errklein.text import code, plain, truncated
@@ -19,7 +20,7 @@ from errklein.text.masking import masker
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from errklein.bot import Bot
+    from errklein.bot import Bot, CoreHost
 
 __all__ = ["CorePlugin", "callable_anywhere", "shown_lines"]
 
@@ -36,6 +37,15 @@ class CorePlugin(BotPlugin):
 
     # In BotPlugin the type is wider, since errbot's plugins use attributes of errbot's bot.
     _bot: Bot  # type: ignore[assignment]
+
+    @property
+    def host(self) -> CoreHost:
+        """The operations of administrators, and what core plugins read of the bot."""
+        return self._bot.core_host
+
+    def actor(self, message: Message) -> Actor:
+        """Return the sender of a message, who performs an operation."""
+        return self.host.actor(message)
 
     def __init_subclass__(cls, **options: object) -> None:
         """Mark the commands of the class as the core's."""

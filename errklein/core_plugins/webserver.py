@@ -139,19 +139,8 @@ class Webserver(CorePlugin):
     async def webstatus(self, msg: Message, args: str) -> str:
         """List the webhooks' URLs and verification, and the listening addresses."""
         site = self.bot_config.PUBLIC_URL + self.bot_config.WEBHOOK_BASE_PATH
-        paused = self._bot.delivery_queue.paused
-        routes = [
-            {
-                "rule": site + route.rule,
-                "handler": str(route.hook),
-                "methods": sorted(route.methods or route.hook.declaration.methods),
-                "shadowed_by": str(route.shadowed_by or ""),
-                "summary": route.hook.declaration.summary + (", paused" if route.hook.full_name in paused else ""),
-            }
-            for route in self._bot.web.routes.hooks()
-        ]
         values = {
-            "routes": routes,
+            "webhooks": self.host.webhooks.webhooks(self.actor(msg)),
             "mounts": [{"path": site + mount.path, "owner": mount.owner} for mount in self._bot.web.routes.mounts],
             "endpoints": list(self._bot.web.listeners.open_now),
         }

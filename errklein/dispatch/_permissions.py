@@ -20,6 +20,7 @@ from errklein.commands import (
     needs_admin,
     unknown_command,
 )
+from errklein.commands.operations import Guard
 from errklein.dispatch._invocation import Invocation
 from errklein.dispatch._networks import Networks
 from errklein.dispatch.replies import HasOwnReplies, Replies
@@ -171,11 +172,24 @@ class Permissions:
         # The sender must be permitted to run the changed command, too.
         return None if self.denied(changed) else changed
 
-    async def permits(self, message: Message, command: RegisteredCommand) -> bool:
-        """Return whether the sender of the message may use the command with at least some arguments."""
-        if self.denial(self._networks.current, message, command) is not None:
+    async def permits(self, message: Message, command: RegisteredCommand, args: str | None = None) -> bool:
+        """Return whether the sender of the message may use the command, with at least some arguments if `args` is None."""
+        if self.denial(self._networks.current, message, command, args) is not None:
             return False
-        return await self._filtering.let_through(message, command.name, None, dry_run=True) is not None
+        return await self._filtering.let_through(message, command.name, args, dry_run=True) is not None
+
+    async def permits_operation(self, message: Message, operation: Callable[..., Any], **values: object) -> bool:
+        """Return whether the sender of the message may perform the operation with these values.
+
+        The access rules and filters of its command decide; without the command, nobody may.
+        """
+        guard = Guard.of(operation)
+        command = None if guard is None else self._registry.find(guard.command)
+        return (
+            guard is not None
+            and command is not None
+            and await self.permits(message, command, guard.arguments(**values))
+        )
 
     def denial(self, backend: Backend, message: Message, command: RegisteredCommand, args: Any = None) -> str | None:
         """Return the reply if an access rule denies the command to the sender of the message, else None.

@@ -13,7 +13,7 @@ from errklein.plugins.discovery import find_plug_files
 from errklein.plugins.execution import RAISED, PluginExecution, PluginFactory
 from errklein.plugins.imports import load_module, plugin_class, unload
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.plugin import PluginError, PluginTimeout, Problem, UnknownPlugin
+from errklein.plugins.plugin import PluginError, PluginProblem, PluginTimeout, UnknownPlugin
 from errklein.running import Deadline, TimedOut
 from errklein.text.masking import masker
 
@@ -31,10 +31,10 @@ class FlowFiles:
         self._execution = execution
         self._make = make
 
-    async def load(self, roots: Iterable[Path], activate: bool = True) -> list[Problem]:
+    async def load(self, roots: Iterable[Path], activate: bool = True) -> list[PluginProblem]:
         """Load new flows below `roots` and, by default, activate them. Return the problems."""
         found = await self._execution.in_thread(partial(find_plug_files, list(roots), suffix=".flow"), _LOADING)
-        problems: list[Problem] = []
+        problems: list[PluginProblem] = []
         deadline = self._execution.deadline()
         for path in found:
             try:
@@ -111,20 +111,20 @@ class FlowFiles:
             raise UnknownPlugin(f"Unknown flows: {name}. Valid names: {names}.")
         return self.flows[name]
 
-    async def _find(self, path: Path, activate: bool, deadline: Deadline) -> Problem | None:
+    async def _find(self, path: Path, activate: bool, deadline: Deadline) -> PluginProblem | None:
         """Load the flows of a file and, by default, activate them."""
         file = await self._execution.in_thread(partial(PlugFile.load, path), _LOADING)
         if known := self._files.get(file.name):
-            exists = Problem(f"{path}: there are already flows named {file.name}, in {known.path}", path=path)
+            exists = PluginProblem(f"{path}: there are already flows named {file.name}, in {known.path}", path=path)
             return None if known.path == path else exists
         if refusal := file.refusal():
-            return Problem(f"{file.name} can't be used: {refusal} ({path})", path=path)
+            return PluginProblem(f"{file.name} can't be used: {refusal} ({path})", path=path)
         try:
             made = self._execution.in_thread(partial(self._load, file), _LOADING)
             flows, warning = await self._execution.within(deadline.left, made, f"{path} could not be loaded")
         except TimedOut:
             what = f"importing {file.module_path} and creating the instance"
-            return Problem(f"{path}: {what} exceeded the timeout", path=path)
+            return PluginProblem(f"{path}: {what} exceeded the timeout", path=path)
         except RAISED as error:
             self.log.failure("{path} could not be loaded", path=str(path))
             text = masker(str(error))
@@ -134,13 +134,13 @@ class FlowFiles:
         self._files[file.name] = file
         if activate:
             await self.activate(file.name, deadline.left)
-        return Problem(warning, path=path) if warning else None
+        return PluginProblem(warning, path=path) if warning else None
 
     def _load(self, file: PlugFile) -> tuple[BotFlow, str | None]:
         cls, warning = plugin_class(load_module(file, fresh=True), BotFlow)
         return self._make(cls, file.name), warning
 
 
-def _failure(text: str, path: Path) -> Problem:
+def _failure(text: str, path: Path) -> PluginProblem:
     """Return the problem for the text of an exception in a file's code."""
-    return Problem(text, path=path, summary="The flows in a file don't work")
+    return PluginProblem(text, path=path, summary="The flows in a file don't work")

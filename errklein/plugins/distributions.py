@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from errklein.plugins.environment import applies, installed_version, requirements_of
 from errklein.plugins.packages import InstallError, PackageDirectory
-from errklein.plugins.plugin import Problem
+from errklein.plugins.plugin import PluginProblem
 from errklein.plugins.requirement_files import RequirementFile, RequirementLine, UnreadableRequirements
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Requirements:
         self.packages = packages
         self._autoinstall = autoinstall
 
-    def settle(self, file: Path) -> list[Problem]:
+    def settle(self, file: Path) -> list[PluginProblem]:
         """Install the missing requirements of a file. Return the errors and warnings.
 
         A file with URLs or paths is installed again when it has changed. If an installed version doesn't fulfil a
@@ -37,18 +37,18 @@ class Requirements:
         try:
             requirements = RequirementFile.read(file)
         except UnreadableRequirements as error:
-            return [Problem(str(error), path=file)]
+            return [PluginProblem(str(error), path=file)]
         examined = examine(requirements)
         requirements.lines = [line for line in requirements.lines if line not in examined.conflicts]
-        problems = [Problem(self._explained(line), path=file, is_warning=True) for line in examined.conflicts]
+        problems = [PluginProblem(self._explained(line), path=file, is_warning=True) for line in examined.conflicts]
         is_done = not examined.missing and (not examined.unknown or self.packages.has_done(requirements))
         if self._autoinstall and not is_done:
             try:
                 self.packages.install(requirements)
             except InstallError as error:
-                problems.append(Problem(str(error), path=file))
+                problems.append(PluginProblem(str(error), path=file))
         elif missing := ", ".join(line.name_and_versions for line in examined.missing):
-            problems.append(Problem(f"{file} requires packages that are not installed: {missing}", path=file))
+            problems.append(PluginProblem(f"{file} requires packages that are not installed: {missing}", path=file))
         return problems
 
     def _explained(self, line: RequirementLine) -> str:

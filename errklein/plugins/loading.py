@@ -23,7 +23,7 @@ from errklein.plugins.method_checks import check_constructor, check_initialized,
 from errklein.plugins.method_sources import Finding, handlers_once_active
 from errklein.plugins.names import plugin_name
 from errklein.plugins.plug_file import PlugError, PlugFile, defines_storage
-from errklein.plugins.plugin import IncompatiblePluginException, Plugin, PluginActivationException, Problem
+from errklein.plugins.plugin import IncompatiblePluginException, Plugin, PluginActivationException, PluginProblem
 from errklein.running import Deadline, TimedOut, explain_placement
 from errklein.webhooks import HookDeclaration
 
@@ -49,7 +49,7 @@ class Loader:
     ) -> None:
         self.plugins: dict[str, Plugin] = {}
         self.unusable: dict[Path, str] = {}
-        self.mistakes: list[Problem] = []
+        self.mistakes: list[PluginProblem] = []
         self.roots: list[Path] = []
         self._searched: dict[Path, None] = {}
         self.make = make
@@ -57,7 +57,7 @@ class Loader:
         self._config = config
         self.requirements = requirements
 
-    async def load_all(self, roots: Iterable[Path]) -> list[Problem]:
+    async def load_all(self, roots: Iterable[Path]) -> list[PluginProblem]:
         """Load the core plugins, plugins below `roots` and installed ones. Return the problems."""
         installed = await self._in_thread(entry_point_roots)
         self.roots = [CORE_PLUGINS, *roots, *installed]
@@ -68,16 +68,16 @@ class Loader:
             problems += await self.load(added)
         return problems
 
-    async def load(self, roots: Iterable[Path]) -> list[Problem]:
+    async def load(self, roots: Iterable[Path]) -> list[PluginProblem]:
         """Load new plugins below `roots`. Return the problems."""
         roots = list(roots)
         self._searched.update(dict.fromkeys(root.absolute() for root in roots))
         found = await self._in_thread(partial(find_plug_files, roots))
-        problems = [Problem(text, path=path) for path, text in found.unreadable.items()]
+        problems = [PluginProblem(text, path=path) for path, text in found.unreadable.items()]
         known = [plugin.plug.path for plugin in self.plugins.values() if plugin.plug.path.suffix == ".plug"]
         directories = dict.fromkeys(path.parent for path in (*known, *found) if path.parent != CORE_PLUGINS)
         await self._in_thread(partial(know_neighbours, directories))
-        unmet: dict[Path, list[Problem]] = {}
+        unmet: dict[Path, list[PluginProblem]] = {}
         for file in await self._in_thread(partial(requirement_files, roots, found.files)):
             unmet[file.parent] = await self._in_thread(partial(self.requirements.settle, file))
             problems += unmet[file.parent]
@@ -88,14 +88,14 @@ class Loader:
                 problems += await self._find(path, deadline)
             except PlugError as error:
                 self.unusable[path] = str(error)
-                problems.append(Problem(str(error), path=path))
+                problems.append(PluginProblem(str(error), path=path))
             except Exception as error:
-                problems.append(Problem(str(error), path=path))
+                problems.append(PluginProblem(str(error), path=path))
             self._note_unmet(path, unmet)
         self.unusable.update(found.unreadable)
         return problems
 
-    def take_mistakes(self) -> list[Problem]:
+    def take_mistakes(self) -> list[PluginProblem]:
         """Return `mistakes`, and forget them."""
         taken, self.mistakes = self.mistakes, []
         return taken
@@ -135,7 +135,7 @@ class Loader:
         for plugin in self.plugins.values():
             plugin.duplicates = [path for path in plugin.duplicates if not path.is_relative_to(directory)]
 
-    async def _find(self, path: Path, deadline: Deadline) -> list[Problem]:
+    async def _find(self, path: Path, deadline: Deadline) -> list[PluginProblem]:
         plug, is_storage = await self._in_thread(partial(_read, path))
         chosen = self._config.CORE_PLUGINS
         # As on errbot, CORE_PLUGINS also selects from other plugins with `Core = True`.
@@ -154,9 +154,9 @@ class Loader:
             warning = await self._load(plugin, plug, deadline, fresh=False)
         except PluginActivationException:
             return [plugin.failure()]
-        return [Problem(warning, plugin.name, path)] if warning else []
+        return [PluginProblem(warning, plugin.name, path)] if warning else []
 
-    def _note_unmet(self, path: Path, unmet: Mapping[Path, Sequence[Problem]]) -> None:
+    def _note_unmet(self, path: Path, unmet: Mapping[Path, Sequence[PluginProblem]]) -> None:
         """Add the errors and warnings about requirements to the notes of the plugin that has them."""
         plugin = next((plugin for plugin in self.plugins.values() if plugin.plug.path == path), None)
         if plugin is not None:
@@ -164,13 +164,13 @@ class Loader:
             its = [problem.text for problems in above for problem in problems]
             plugin.notes += [text for text in its if text not in plugin.notes]
 
-    def _found_again(self, known: Plugin, path: Path) -> list[Problem]:
+    def _found_again(self, known: Plugin, path: Path) -> list[PluginProblem]:
         if known.plug.path == path:
             return []
         if path not in known.duplicates:
             known.duplicates.append(path)
         exists = f"{path}: a plugin named {known.name} already exists, in {known.plug.path}"
-        return [Problem(f"{exists}; change Name in one of the files", path=path)]
+        return [PluginProblem(f"{exists}; change Name in one of the files", path=path)]
 
     async def _load(self, plugin: Plugin, plug: PlugFile, deadline: Deadline, fresh: bool) -> str:
         """Create the instance. Return a warning or "". Raises PluginActivationException, also after the deadline."""
@@ -194,7 +194,7 @@ class Loader:
         instance, warning, blocking, mistakes = loaded
         for warning_line in (*blocking, *(str(mistake) for mistake in mistakes if not mistake.is_error)):
             self.log.warn("{text}", text=warning_line)
-        self.mistakes += [Problem(str(mistake), plugin.name) for mistake in mistakes if mistake.is_error]
+        self.mistakes += [PluginProblem(str(mistake), plugin.name) for mistake in mistakes if mistake.is_error]
         instance.dependencies = list(plug.depends_on)
         plugin.plug = plug
         plugin.instance = instance

@@ -28,8 +28,8 @@ from errklein.plugins.plugin import (
     Plugin,
     PluginActivationException,
     PluginError,
+    PluginProblem,
     PluginTimeout,
-    Problem,
     UnknownPlugin,
 )
 from errklein.plugins.serial_changes import Changes, change
@@ -177,7 +177,7 @@ class PluginManager(StoreMixin):
         return self.get(CONFIGS, {}).get(name)
 
     @change
-    async def load(self, roots: Iterable[Path]) -> list[Problem]:
+    async def load(self, roots: Iterable[Path]) -> list[PluginProblem]:
         """Load all plugins and flows without activating them.
 
         The Deferred fires with the problems, including those that an activation would raise.
@@ -186,11 +186,11 @@ class PluginManager(StoreMixin):
         # `errklein check` reports them with the warnings about methods.
         self._loader.take_mistakes()
         for plugin in self.found:
-            problems += [Problem(text, plugin.name) for text in await self._lifecycle.check(plugin)]
+            problems += [PluginProblem(text, plugin.name) for text in await self._lifecycle.check(plugin)]
         return problems + await self._flow_files.load(self._loader.roots, activate=False)
 
     @change
-    async def start(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]] = ()) -> list[Problem]:
+    async def start(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]] = ()) -> list[PluginProblem]:
         """Load and activate core plugins, those below `roots`, and `classes`. The Deferred fires with the problems."""
         self._standby.restore()
         problems = await self._load_all(roots, classes)
@@ -199,14 +199,14 @@ class PluginManager(StoreMixin):
         return problems + await self._flow_files.load(self._loader.roots)
 
     @change
-    async def add(self, roots: Iterable[Path]) -> list[Problem]:
+    async def add(self, roots: Iterable[Path]) -> list[PluginProblem]:
         """Load new plugins below `roots`, without activating them. The Deferred fires with the problems."""
         roots = list(roots)
         with self._mistakes_reported():
             return await self._loader.load(roots) + await self._flow_files.load(roots)
 
     @change
-    async def activate_rest(self) -> list[Problem]:
+    async def activate_rest(self) -> list[PluginProblem]:
         """Activate inactive plugins that aren't blacklisted. The Deferred fires with problems and notices."""
         found = list(self._plugins.values())
         blacklisted = [plugin for plugin in found if self.is_blacklisted(plugin.name)]
@@ -215,17 +215,17 @@ class PluginManager(StoreMixin):
         errors = await self._activations.activate_all(wanted)
         networks = self._config.networks
         network = networks.get(handled_network.get(), next(iter(networks.values())))
-        problems: list[Problem] = []
+        problems: list[PluginProblem] = []
         for plugin in found:
             if plugin in blacklisted:
                 command = f"{network.BOT_PREFIX}plugin unblacklist {plugin.name}"
                 notice = f'Notice: {plugin.name} is blacklisted, use "{command}" to unblacklist it.'
-                problems.append(Problem(notice, plugin.name, is_warning=True))
+                problems.append(PluginProblem(notice, plugin.name, is_warning=True))
             elif error := errors.get(plugin.name):
                 summary = "" if isinstance(error, PluginTimeout) else f"{plugin.name} doesn't work"
-                problems.append(Problem(str(error), plugin.name, summary=summary))
+                problems.append(PluginProblem(str(error), plugin.name, summary=summary))
             elif plugin in wanted:
-                problems += [Problem(text, plugin.name) for text in plugin.templates]
+                problems += [PluginProblem(text, plugin.name) for text in plugin.templates]
         return problems
 
     def stop(self, within: float = 3.0) -> Deferred[None]:
@@ -333,7 +333,7 @@ class PluginManager(StoreMixin):
             for mistake in self._loader.take_mistakes():
                 self._tell_admins(mistake.text, "")
 
-    async def _load_all(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]]) -> list[Problem]:
+    async def _load_all(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]]) -> list[PluginProblem]:
         for name, configuration in self.get(CONFIGS, {}).items():
             masker.learn(self, f"{name}: stored", secrets_in(configuration))
         problems = await self._loader.load_all(roots)

@@ -66,7 +66,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True)
-class Problem:
+class PluginProblem:
     """A problem of a plugin or of a file, in one line.
 
     :param text: The problem, for administrators.
@@ -111,9 +111,11 @@ class Plugin:
         """The name from the `.plug` file, which identifies the plugin."""
         return self.plug.name
 
-    def failure(self) -> Problem:
+    def failure(self) -> PluginProblem:
         """Return `problem` with the file, the source and a summary."""
-        return Problem(self.problem, self.name, self.plug.path, source=self.source, summary=f"{self.name} doesn't work")
+        return PluginProblem(
+            self.problem, self.name, self.plug.path, source=self.source, summary=f"{self.name} doesn't work"
+        )
 
     @property
     def active(self) -> bool:

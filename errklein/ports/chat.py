@@ -90,18 +90,16 @@ class QueuesMessages(Protocol):
 
 @runtime_checkable
 class ExplainsWaits(Protocol):
-    """Implemented by backends that know what a message waits for."""
+    """Implemented by backends that know what a message waits for, and why the bot isn't in a room."""
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
         """Return what a message waits for that the backend has accepted; None if it doesn't wait any more."""
 
-
-@runtime_checkable
-class KnowsRooms(Protocol):
-    """Implemented by backends that know why the bot isn't in a room."""
-
     def room_status(self, name: str) -> Wait | None:
-        """Return whether the bot is in a room, since when, why not, and when it tries again; None if it should not be there."""
+        """Return whether the bot is in a room, since when, why not, and when it tries again.
+
+        None if it should not be there, or if that isn't known.
+        """
 
 
 @runtime_checkable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -11,6 +11,7 @@ from errklein.chat.outgoing import MOST_FOUND, PAUSED, MessageRecord, MessageSta
 from errklein.webhooks.deliveries import UNFINISHED, DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, UnknownWebhook, parse_ids, parse_words
 from errklein.webhooks.exported import described, shown_time
+from errklein.webhooks.precedence import RouteInfo
 
 _ROOM_MARKS = ("#", "&", "+", "!")
 _REQUEST_ID = re.compile(r"[0-9a-f]{10}-[0-9a-f]{6,16}")
@@ -19,32 +20,59 @@ _MOST_LOST = 5
 
 
 class Records(Protocol):
-    """The journal of a running bot or in a file."""
+    """The deliveries, messages and webhooks of a bot: of this process, or in the file of its journal.
 
-    def get(self, id: int) -> Awaitable[StoredDelivery | None]:
-        """See `ports.journal.Journal.get`."""
-
-    def find(self, query: DeliveryQuery) -> Awaitable[Sequence[StoredDelivery]]:
-        """See `ports.journal.Journal.find`."""
-
-    def webhooks(self) -> Awaitable[Sequence[str]]:
-        """See `ports.journal.Journal.webhooks`."""
-
-
-class Present(Protocol):
-    """What only the running bot knows, or else what is known of it."""
+    What only the running bot knows is then stated as a `Wait` that says so.
+    """
 
     @property
-    def webhooks(self) -> Mapping[str, str]:
-        """The webhooks as "Plugin:method", by URL path."""
+    def site(self) -> str:
+        """The URL of the bot, before the paths of webhooks."""
 
     @property
     def networks(self) -> Collection[str]:
         """The names of the networks."""
 
     @property
+    def paused(self) -> Collection[str]:
+        """The webhooks that are paused."""
+
+    @property
     def refused(self) -> Mapping[str, StoredDelivery]:
         """The last refused request of each webhook since the start, whether it could be recorded or not."""
+
+    def now(self) -> float:
+        """Return the Unix time."""
+
+    def routes(self) -> Sequence[RouteInfo]:
+        """Return the webhooks of the plugins, as far as they are known."""
+
+    def responses(self, webhook: str) -> int | None:
+        """Return the number of the webhook's responses since the start; None if no bot runs in this process."""
+
+    def get(self, id: int) -> Awaitable[StoredDelivery | None]:
+        """See `Journal.get`."""
+
+    def find(self, query: DeliveryQuery) -> Awaitable[Sequence[StoredDelivery]]:
+        """See `Journal.find`."""
+
+    def counted(self, query: DeliveryQuery) -> Awaitable[int]:
+        """See `Journal.counted`."""
+
+    def webhooks(self) -> Awaitable[Sequence[str]]:
+        """See `Journal.webhooks`."""
+
+    def messages(self, delivery: int = 0, recipient: str = "") -> Awaitable[Sequence[MessageRecord]]:
+        """See `OutboxStore.find`."""
+
+    def replay(self, ids: Sequence[int], force: bool, user: str) -> Awaitable[Sequence[int]]:
+        """Let deliveries run once more, and log that the user requests it; see `Journal.replay`."""
+
+    def pause(self, webhook: str, paused: bool) -> Awaitable[None]:
+        """Let the deliveries of a webhook wait, or no longer."""
+
+    def problem(self) -> Awaitable[str]:
+        """Return why nothing can be stored; "" if it can, or if no bot runs in this process."""
 
     def webhook_status(self, webhook: str) -> Wait:
         """Return whether a webhook is active, or why its requests don't run."""
@@ -57,6 +85,13 @@ class Present(Protocol):
 
     def wait_of_message(self, record: MessageRecord) -> Wait | None:
         """Return what a message waits for; None if it doesn't wait any more."""
+
+
+def names_by_path(routes: Iterable[RouteInfo]) -> dict[str, str]:
+    """Return the webhooks as "Plugin:method", by that name and by the URL path whose requests they get."""
+    routes = list(routes)
+    paths = {route.rule: route.hook.full_name for route in routes if not route.shadowed_by}
+    return {route.hook.full_name: route.hook.full_name for route in routes} | paths
 
 
 class Step(NamedTuple):
@@ -112,18 +147,12 @@ def shown_wait(wait: Wait) -> str:
 class Explainer:
     """Explains deliveries, webhooks and rooms.
 
-    :param records: The journal.
-    :param messages: Returns records of messages; see `ports.outbox.OutboxStore.find`.
-    :param present: The state of the bot.
-    :param now: The Unix time.
+    :param records: The deliveries, messages and webhooks.
     :param with_reasons: Whether the answers contain the reasons of failed attempts and rejected messages, which may be texts of
         exceptions.
     """
 
     records: Records
-    messages: Callable[..., Awaitable[Sequence[MessageRecord]]]
-    present: Present
-    now: float
     with_reasons: bool = True
 
     async def answers(self, subject: str) -> Sequence[Explanation]:
@@ -142,19 +171,20 @@ class Explainer:
             ]
         if _REQUEST_ID.fullmatch(subject):
             recorded = await self.records.find(DeliveryQuery(request_id=subject))
-            unrecorded = [one for one in self.present.refused.values() if one.request_id == subject]
+            unrecorded = [one for one in self.records.refused.values() if one.request_id == subject]
             return [await self._explained(one) for one in recorded or unrecorded] or [
                 Explanation(f"request {subject}", [Step("it isn't recorded; the log has its line")])
             ]
         network, _, name = subject.rpartition(":")
-        room = name if network in self.present.networks else subject
+        room = name if network in self.records.networks else subject
         if room.startswith(_ROOM_MARKS):
             return await self._of_room(room, network if room == name else "")
-        known = [*self.present.webhooks.values(), *await self.records.webhooks()]
+        paths = names_by_path(self.records.routes())
+        known = [*paths.values(), *await self.records.webhooks()]
         try:
-            named = parse_words([subject], self.now, self.present.webhooks, known).webhook
+            named = parse_words([subject], self.records.now(), paths, known).webhook
         except InvalidWords as error:
-            if await self.messages(recipient=room):
+            if await self.records.messages(recipient=room):
                 return await self._of_room(room, network if room == name else "")
             if subject and isinstance(error, UnknownWebhook):
                 raise
@@ -167,7 +197,7 @@ class Explainer:
         return [await self._of_webhook(webhook) for webhook in found]
 
     async def _of_id(self, number: int) -> Explanation:
-        unrecorded = {one.id: one for one in self.present.refused.values()}
+        unrecorded = {one.id: one for one in self.records.refused.values()}
         found = await self.records.get(number) or unrecorded.get(number)
         if found is None:
             raise InvalidWords(f"there is no delivery {number}")
@@ -175,7 +205,7 @@ class Explainer:
 
     async def _last_refused(self, webhook: str | None) -> Sequence[StoredDelivery]:
         recorded = await self.records.find(DeliveryQuery(webhook=webhook, states=(DeliveryState.REFUSED,), limit=1))
-        of_webhook = [one for one in self.present.refused.values() if webhook in (None, one.webhook)]
+        of_webhook = [one for one in self.records.refused.values() if webhook in (None, one.webhook)]
         return sorted([*recorded, *of_webhook], key=lambda one: one.id)[-1:]
 
     async def _of_webhook(self, webhook: str) -> Explanation:
@@ -191,13 +221,13 @@ class Explainer:
             steps.append(Step("no request is recorded"))
         requests = {one.id: one for one in latest}.values()
         parts = [await self._explained(one) for one in requests]
-        return Explanation(webhook, steps, None, parts, self.present.webhook_status(webhook))
+        return Explanation(webhook, steps, None, parts, self.records.webhook_status(webhook))
 
     async def _explained(self, delivery: StoredDelivery) -> Explanation:
         delivery = await self.records.get(delivery.id) or delivery
         delivery = delivery if self.with_reasons else delivery.without_reasons()
-        wait = self.present.wait_of_delivery(delivery) if delivery.state in UNFINISHED else None
-        parts = self._messages(await self.messages(delivery=delivery.id))
+        wait = self.records.wait_of_delivery(delivery) if delivery.state in UNFINISHED else None
+        parts = self._messages(await self.records.messages(delivery=delivery.id))
         earlier = 0
         if delivery.state is DeliveryState.DUPLICATE:
             same = await self.records.find(
@@ -233,15 +263,15 @@ class Explainer:
     def _wait_of_message(self, record: MessageRecord) -> Wait:
         if record.network.startswith(PAUSED):
             return Wait("it was restored and is paused; after `errklein release-messages`, the next start sends it")
-        return self.present.wait_of_message(record) or Wait("it is about to be sent")
+        return self.records.wait_of_message(record) or Wait("it is about to be sent")
 
     async def _of_room(self, name: str, only: str) -> Sequence[Explanation]:
-        records = await self.messages(recipient=name)
-        networks = dict.fromkeys([*self.present.networks, *(one.network.removeprefix(PAUSED) for one in records)])
+        records = await self.records.messages(recipient=name)
+        networks = dict.fromkeys([*self.records.networks, *(one.network.removeprefix(PAUSED) for one in records)])
         answers = []
         for network in networks if not only else [only]:
             own = [one for one in records if one.network.removeprefix(PAUSED) == network]
-            status = self.present.room_status(network, name)
+            status = self.records.room_status(network, name)
             if status or own:
                 answers.append(self._room(name, network, status, own))
         unknown = (

@@ -66,11 +66,12 @@ class WebhookCommandTests(SynchronousTestCase):
     def test_without_a_bot(self) -> None:
         """Before the first start of a bot, webhooks are listed and shown with the operator's options. Nothing is written."""
         order = 'https://bot.example.net/orders -> Shop:order [POST], verified by github, ack="now"\n'
+        nothing = "Shop:order: not paused, no request is recorded\n"
         listed = self.printed("list")
         self.assertIn(order, listed)
         self.assertIn("https://bot.example.net/echo -> Webserver:echo [GET, POST], not verified\n", listed)
-        self.assertEqual(self.printed("show", "Shop:order"), f"{order}Options: attempts=3\nNo request is recorded.\n")
-        self.assertEqual(self.printed("show", "Shop").count("No request is recorded."), 2)
+        self.assertEqual(self.printed("show", "Shop:order"), f"{order}Options: attempts=3\n{nothing}")
+        self.assertEqual(self.printed("show", "Shop").count("no request is recorded"), 2)
         self.assertEqual(list((self.directory / "data").iterdir()), [])
 
     def test_errors(self) -> None:

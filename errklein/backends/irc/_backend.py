@@ -157,7 +157,7 @@ class IRCBackend:
         return wait if wait is None or self._is_signed_on else self._absence
 
     def room_status(self, name: str) -> Wait | None:
-        """Return whether the bot is in a room, and why not; see `ports.chat.KnowsRooms`."""
+        """Return whether the bot is in a room, and why not; see `ports.chat.ExplainsWaits`."""
         if not self._rooms.is_known(name):
             return None
         if not self._is_signed_on:

@@ -1,0 +1,113 @@
+"""The operations of administrators, and the chat commands that guard them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+import errklein
+from errklein import BotPlugin, cmdfilter
+from errklein.chat import Message
+from errklein.commands.operations import Actor, Guard, operation
+from errklein.testing import ADMIN, TestBot
+
+
+def operations() -> Iterator[tuple[Any, str, Guard]]:
+    """Yield each operation of errklein: the class or module with it, its name, and its guard."""
+    top = Path(errklein.__file__).parent
+    for path in sorted(top.rglob("*.py")):
+        if "@operation(" not in path.read_text("utf-8"):
+            continue
+        module = import_module(".".join(("errklein", *path.relative_to(top).with_suffix("").parts)))
+        owners = [module, *(one for one in vars(module).values() if inspect.isclass(one))]
+        for owner in owners:
+            for name, value in list(vars(owner).items()):
+                guard = Guard.of(value) if inspect.isfunction(value) and value.__module__ == module.__name__ else None
+                if guard is not None:
+                    yield owner, name, guard
+
+
+class Watch(BotPlugin):
+    """Blocks a command with one argument."""
+
+    @cmdfilter
+    async def block(self, msg: Message, cmd: str, args: Any, dry_run: bool) -> Any:
+        return (None, None, None) if (cmd, args) == ("webhook_pause", "Shop:order") else (msg, cmd, args)
+
+
+class OperationsTests(SynchronousTestCase):
+    """All operations, on a bot without plugins of its own."""
+
+    def setUp(self) -> None:
+        """Start a bot whose rules deny everything to one person."""
+        self.bot = TestBot([Watch], config={"ACCESS_CONTROLS": {"*": {"denyusers": ("@mallory", "mallory")}}})
+        self.bot.start()
+        self.addCleanup(self.bot.stop)
+        self.bot.command("!plugin config Webserver {'HOST': '127.0.0.1', 'PORT': 3141}")
+
+    def test_all(self) -> None:
+        """Each operation takes an actor and the parameters that its guard names, and the command that guards it exists."""
+        found = list(operations())
+        self.assertGreater(len(found), 8)
+        for owner, name, guard in found:
+            parameters = inspect.signature(getattr(owner, name)).parameters
+            self.assertEqual(parameters["by"].annotation, "Actor", name)
+            self.assertLessEqual({one for one in guard.parameters if one[0] != "-"}, {*parameters}, name)
+            self.assertIsNotNone(self.bot.bot.registry.find(guard.command), name)
+
+    def test_denied(self) -> None:
+        """A person to whom the rules deny a command can't perform its operations, neither with it nor elsewhere."""
+        mallory = Message(frm=self.bot.backend.build_identifier("mallory"), to=self.bot.backend.bot_identifier)
+        for owner, name, guard in operations():
+            called: list[object] = []
+            values = dict.fromkeys(guard.parameters, "1")
+            self.assertFalse(self.permitted(mallory, getattr(owner, name), **values), name)
+            patch = self.patch(owner, name, lambda *args, called=called, **kwargs: called.append(args))
+            text = f"!{guard.command.replace('_', ' ')} {guard.arguments(**values)}"
+            [reply] = self.bot.say(text, frm="mallory")
+            self.assertIn("not allowed", reply)
+            self.assertEqual(called, [], name)
+            patch.restore()
+
+    def test_same_rules(self) -> None:
+        """What a command may do with its arguments, its operation may, too: rules for arguments and filters apply."""
+        admin = Message(frm=self.bot.backend.build_identifier(ADMIN), to=self.bot.backend.bot_identifier)
+
+        @operation("webhook_pause", "webhook")
+        def pause(by: Actor, webhook: str) -> None: ...
+
+        @operation("no_such_command")
+        def unknown(by: Actor) -> None: ...
+
+        self.assertTrue(self.permitted(admin, pause, webhook="Shop:paid"))
+        self.assertFalse(self.permitted(admin, pause, webhook="Shop:order"))
+        self.bot.config.ACCESS_CONTROLS = {"webhook_pause": {"denyargs": ("*paid",)}}
+        self.assertFalse(self.permitted(admin, pause, webhook="Shop:paid"))
+        self.assertTrue(self.permitted(admin, pause, webhook="Shop:item"))
+        self.assertFalse(self.permitted(admin, unknown))
+        self.assertFalse(self.permitted(admin, operations))
+
+    def permitted(self, message: Message, function: Callable[..., Any], **values: object) -> bool:
+        """Return whether the sender may perform the operation."""
+        permissions = self.bot.bot.dispatcher.permissions
+        permitted: bool = self.successResultOf(
+            Deferred.fromCoroutine(permissions.permits_operation(message, function, **values))
+        )
+        return permitted
+
+
+class GuardTests(SynchronousTestCase):
+    """The arguments that rules are checked with."""
+
+    def test_arguments(self) -> None:
+        """They are as a person would type them: texts, numbers, words, options, and nothing for None."""
+        guard = Guard("x", ("name", "number", "words", "nothing", "--confirm"))
+        arguments = guard.arguments(name="a b", number=7, words=["c", "d"], nothing=None, others="e")
+        self.assertEqual(re.sub(" +", " ", arguments), "a b 7 c d --confirm")
