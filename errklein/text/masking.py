@@ -3,7 +3,7 @@
 `masker` replaces three kinds of secrets by `MASK`:
 
 - Known secrets of this process: values under names such as `password` or `API_TOKEN` in the configuration and in plugins'
-  configurations. They are found anywhere in a text, also escaped, percent-encoded or in Base64.
+  configurations. They are found anywhere in a text, also escaped, percent-encoded or in Base64 by themselves.
 - Values that their surroundings identify as secrets: user and password in a URL, query parameters such as `token=`, values of
   headers such as Authorization, quoted values under secret names in a printed dict or JSON, and assignments such as `password='…'`.
 - Tokens that begin with their kind, such as GitHub's `ghp_…`.
@@ -134,7 +134,6 @@ _AROUND, _BEFORE = 256, 4096
 _UNRESERVED = re.compile("[A-Za-z0-9_.-]+")
 """The characters that no client percent-encodes."""
 
-_BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _OPEN = frozenset({"host", "hostname", "login", "method", "port", "scheme", "server", "type", "user", "username"})
@@ -230,10 +229,9 @@ class Masker:
     def __init__(self) -> None:
         self._learned: WeakKeyDictionary[Any, dict[str, frozenset[str]]] = WeakKeyDictionary()
         self._lock = Lock()
-        self._written: dict[str, tuple[frozenset[str], frozenset[str], frozenset[re.Pattern[str]]]] = {}
+        self._written: dict[str, tuple[frozenset[str], frozenset[re.Pattern[str]]]] = {}
         self._owners = 0
         self._forms: tuple[str, ...] = ()
-        self._fragments: tuple[str, ...] = ()
         self._encoded: tuple[re.Pattern[str], ...] = ()
         self._longest = 0
 
@@ -251,15 +249,13 @@ class Masker:
         self._owners = len(self._learned)
         every = {secret for names in self._learned.values() for group in names.values() for secret in group}
         self._written = {
-            secret: self._written.get(secret)
-            or (frozenset(forms_of(secret)), frozenset(_base64_of(secret)), frozenset(_percent_encoded(secret)))
+            secret: self._written.get(secret) or (frozenset(forms_of(secret)), frozenset(_percent_encoded(secret)))
             for secret in every
         }
-        self._forms = tuple(sorted({form for forms, _, _ in self._written.values() for form in forms}))
-        self._fragments = tuple(sorted({form for _, forms, _ in self._written.values() for form in forms}))
-        self._encoded = tuple({pattern for _, _, patterns in self._written.values() for pattern in patterns})
+        self._forms = tuple(sorted({form for forms, _ in self._written.values() for form in forms}))
+        self._encoded = tuple({pattern for _, patterns in self._written.values() for pattern in patterns})
         encoded = (3 * len(secret.encode("utf-8", "replace")) for secret in self._written)
-        self._longest = max((*map(len, (*self._forms, *self._fragments)), *encoded), default=0)
+        self._longest = max((*map(len, self._forms), *encoded), default=0)
 
     def __call__(self, text: str) -> str:
         """Return the text with each secret masked, known or identified by its surroundings."""
@@ -324,17 +320,6 @@ class Masker:
         if "%" in text or "+" in text:
             for pattern in self._encoded:
                 yield from (found.span() for found in pattern.finditer(text))
-        for form in [form for form in self._fragments if form in text]:
-            at = text.find(form)
-            while at >= 0:
-                # The characters around the match contain bits of the secret, and of the user name before it.
-                begin, end = at, at + len(form)
-                while begin and text[begin - 1] in _BASE64:
-                    begin -= 1
-                while end < len(text) and text[end] in _BASE64:
-                    end += 1
-                yield begin, end
-                at = text.find(form, end)
 
 
 masker = Masker()
@@ -391,8 +376,9 @@ def _by_surroundings(text: str) -> Iterator[Span]:
 
 
 def forms_of(secret: str) -> set[str]:
-    """Return the spellings of a secret: unchanged, escaped once or twice, as in HTML and Markdown, and its lines."""
-    forms: set[str] = set()
+    """Return the spellings of a secret: unchanged, escaped once or twice, as in HTML, Markdown and Base64, and its lines."""
+    encoded = b64encode(secret.encode("utf-8", "replace")).decode("ascii").rstrip("=")
+    forms = {encoded, encoded.replace("+", "-").replace("/", "_")}
     for part in _parts(secret):
         escaped = _escaped(part)
         forms |= {part, *escaped, *(form for once in escaped for form in _escaped(once))}
@@ -437,13 +423,3 @@ def _escaped(text: str) -> set[str]:
         for form in (single, unquoted, unquoted.replace('"', '\\"')):
             forms |= {form, form.encode("ascii", "backslashreplace").decode("ascii")}
     return forms
-
-
-def _base64_of(secret: str) -> Iterator[str]:
-    """Yield the Base64 spellings of the secret for its three alignments, without characters that depend on the context."""
-    raw = secret.encode("utf-8", "replace")
-    for before, cut in ((0, 0), (1, 2), (2, 3)):
-        length = (before + len(raw)) * 8 // 6
-        encoded = b64encode(b"\0" * before + raw).decode("ascii")[cut:length]
-        if len(encoded) >= SHORTEST:
-            yield from {encoded, encoded.replace("+", "-").replace("/", "_")}

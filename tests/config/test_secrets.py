@@ -95,12 +95,13 @@ class ReadSecretTests(SynchronousTestCase):
         self.assertNotIn(self.secret, text)
 
     def test_masked(self) -> None:
-        """Secrets that were read are masked in all texts, also in Base64, and stay masked when they are replaced."""
+        """Secrets that were read are masked in all texts, also in the Base64 of Basic authentication, and stay masked when they are replaced."""
         read = [secrets.token_urlsafe(12) for _ in range(2)]
         for secret in read:
             self.assertNotIn(MASK, masker(f"received {secret}"))
             read_secret("env:S", {"S": secret})
         for secret in read:
-            for written in (secret, b64encode(b"user:" + secret.encode()).decode(), repr(secret), f"token {secret}!"):
+            basic = b64encode(b"user:" + secret.encode()).decode()
+            for written in (secret, f"Basic {basic}", repr(secret), f"token {secret}!"):
                 self.assertNotIn(written, masker(f"received {written} from x"))
                 self.assertIn(MASK, masker(f"received {written} from x"))
