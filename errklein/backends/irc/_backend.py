@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 from errklein.backends.irc._lines import IRCRateLimiter, IRCTransport, MessageLine, command_of, strip_controls
-from errklein.backends.irc._rooms import RoomMembership, RoomState, nick_of
+from errklein.backends.irc._rooms import RoomMembership, nick_of
 from errklein.backends.irc.connection import Backoff, Reconnector, endpoint_for
 from errklein.backends.irc.identifiers import (
     CaseMapping,
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from errklein.backends.irc._protocol import IRCProtocol
 
 _ROOM_MARKS = ("#", "&", "+", "!")
-_WORD = re.compile(r"[^\s,:;!?()<>\"'@.]+")
 
 
 class IRCBackend:
@@ -53,6 +51,7 @@ class IRCBackend:
     :param render: Converts Markdown to text with IRC formatting codes.
     :param chance: Returns random numbers from 0 to 1, for the delays between connections.
     :param now: Returns the Unix time.
+    :param reconnector: Creates what connects to the server.
     """
 
     mode = "irc"
@@ -82,6 +81,7 @@ class IRCBackend:
         render: Callable[[str], str] | None = None,
         chance: Callable[[], float] = random.random,
         now: Callable[[], float] = time.time,
+        reconnector: Callable[..., Reconnector] = Reconnector,
     ) -> None:
         self.settings = settings = IRCSettings.read(config)
         self.network = settings.network
@@ -90,8 +90,13 @@ class IRCBackend:
         self._now = now
         self._reactor_thread = threading.get_ident()
         self._rate_limiter = IRCRateLimiter(reactor.seconds, settings.channel_rate, settings.private_rate)
+        backoff = Backoff(chance, settings.reconnect_after)
+        self._reconnector = reconnector(
+            reactor, settings, endpoint or endpoint_for(reactor, settings), backoff, self._make_protocol
+        )
         render = render or partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
-        self._transport = IRCTransport(settings, render, self._rate_limiter, lambda: self._reconnector.protocol)
+        self._transport = IRCTransport(settings, render, self._rate_limiter, self._reconnector)
+        self._rooms = RoomMembership(reactor, settings, self, self._send, self._rate_limiter, chance)
         limits = outbox_limits(config, self.message_size_limit)
         self._outbox: Outbox[MessageLine] = Outbox(
             reactor,
@@ -99,15 +104,8 @@ class IRCBackend:
             self._transport,
             limits,
             reports=Reports(self._dropped, self._undelivered),
-            unavailable=lambda recipient: self._rooms.why_outside(recipient),  # noqa: PLW0108 -- assigned below
+            unavailable=self._rooms.why_outside,
             now=now,
-        )
-        self._rooms = RoomMembership(
-            reactor, settings, self, self._send, self._rate_limiter, chance, self._outbox.resume
-        )
-        backoff = Backoff(chance, settings.reconnect_after)
-        self._reconnector = Reconnector(
-            reactor, settings, endpoint or endpoint_for(reactor, settings), backoff, self._make_protocol
         )
         self.events: BackendEvents | None = None
         """Receives the events; None before `connect`."""
@@ -255,6 +253,10 @@ class IRCBackend:
             self.events.backend_connected(self)
         self._rooms.join_configured(self.NICKSERV_TIMEOUT if self.settings.nickserv_password else 0.0)
 
+    def rooms_changed(self) -> None:
+        """Send what waits for a room, since the bot begins to join its rooms, or has joined one."""
+        self._outbox.resume()
+
     def connection_lost(self, reason: Failure) -> None:
         """Pause the outbox, and schedule the next connection."""
         protocol = self._reconnector.protocol
@@ -288,26 +290,13 @@ class IRCBackend:
         extras = {} if kind == "message" else {kind: True}
         if from_bot:
             extras["bot"] = True
-        state = self._rooms.room_of_message(target, sender, replayed)
-        if self.events is None:
+        addresses = self._rooms.addresses(sender, target, replayed)
+        if addresses is None or self.events is None:
             return
-        if state is not None:
-            room = self._rooms.room(state.name)
-            message = Message(text, frm=self._rooms.occupant(sender, room), to=room, delayed=replayed, extras=extras)
-            self.events.message_received(self, message)
-            if not replayed:
-                self._report_mentions(message, room, state)
-        elif self._rooms.is_bot(target):
-            message = Message(
-                text, frm=self._rooms.person(sender), to=self.bot_identifier, delayed=replayed, extras=extras
-            )
-            self.events.message_received(self, message)
-
-    def _report_mentions(self, message: Message, room: IRCRoom, state: RoomState) -> None:
-        words = dict.fromkeys(self.name_rules.fold(word) for word in _WORD.findall(message.body))
-        masks = [mask for word in words if (mask := state.mask_of(word)) is not None]
-        if masks and self.events is not None:
-            people = [self._rooms.occupant(mask, room) for mask in masks]
+        frm, to = addresses
+        message = Message(text, frm=frm, to=to, delayed=replayed, extras=extras)
+        self.events.message_received(self, message)
+        if isinstance(to, IRCRoom) and not replayed and (people := self._rooms.mentioned(to, text)):
             self.events.mention_received(self, message, people)
 
     def _make_protocol(self) -> IRCProtocol:

@@ -29,6 +29,9 @@ BEGIN = "CAP LS 302"
 class Capabilities:
     """A capability negotiation: `enabled` has the capabilities in effect, and `settled` is True when CAP END may be sent.
 
+    With `label_lines`, lines may have labels, to which the server replies. With `confirm_lines`, the server replies to each line, or
+    sends it back.
+
     `sasl_mechanisms` are those that the server has announced, in upper case; empty if it hasn't.
 
     :param wanted: The capabilities to request if the server offers them.
@@ -36,21 +39,11 @@ class Capabilities:
 
     def __init__(self, wanted: Iterable[str]) -> None:
         self.enabled: set[str] = set()
-        self.settled = False
+        self.settled = self.label_lines = self.confirm_lines = False
         self.sasl_mechanisms: Sequence[str] = ()
         self._wanted = tuple(wanted)
         self._offered: set[str] = set()
         self._requested: set[str] = set()
-
-    @property
-    def label_lines(self) -> bool:
-        """True if lines may have labels, to which the server replies."""
-        return self.enabled >= LABELS
-
-    @property
-    def confirm_lines(self) -> bool:
-        """True if the server replies to each line, or sends it back."""
-        return self.label_lines or "echo-message" in self.enabled
 
     def received(self, subcommand: str, params: Sequence[str]) -> list[str]:
         """Handle a CAP line of the server, and return the lines to send.
@@ -80,6 +73,8 @@ class Capabilities:
         elif subcommand == "DEL":
             for granted in (self.enabled, self._offered, self._requested):
                 granted.difference_update(names)
+        self.label_lines = self.enabled >= LABELS
+        self.confirm_lines = self.label_lines or "echo-message" in self.enabled
         if subcommand != "NEW" and not self._requested:
             self.settled = True
         return requests

@@ -39,7 +39,7 @@ from errklein.running import TokenBucket
 from errklein.text import PARTS_CAP, at_most, estimated_parts, grapheme_boundary
 
 if TYPE_CHECKING:
-    from errklein.backends.irc._protocol import IRCProtocol
+    from errklein.backends.irc.connection import Reconnector
 
 LINE = 512
 """The maximum length of a line in bytes, CR LF included (RFC 2812, section 2.3)."""
@@ -525,7 +525,7 @@ class IRCTransport:
 
     :param render: Converts Markdown to text with IRC formatting codes.
     :param limiter: The rate limits.
-    :param protocol: Returns the current connection, or None.
+    :param connection: Has the protocol of the current connection.
     """
 
     window = WINDOW
@@ -535,12 +535,12 @@ class IRCTransport:
         settings: IRCSettings,
         render: Callable[[str], str],
         limiter: IRCRateLimiter,
-        protocol: Callable[[], IRCProtocol | None],
+        connection: Reconnector,
     ) -> None:
         self._settings = settings
         self._render = render
         self._limiter = limiter
-        self._protocol = protocol
+        self._connection = connection
         # The current nick has no influence, so that a message has the same lines after a reconnection or a restart.
         nick = max(nicks(settings.nickname), key=len)
         self._room = lru_cache(256)(partial(text_capacity, nick, settings.username))
@@ -569,7 +569,7 @@ class IRCTransport:
 
     def wait_for(self, recipient: str) -> float:
         """Return 0.0 if a line may be sent to the recipient now, and count it; else the seconds after which to ask again."""
-        protocol = self._protocol()
+        protocol = self._connection.protocol
         is_behind = protocol is not None and protocol.transmission.is_behind
         wait = _LOOK_AGAIN if is_behind else self._limiter.take(recipient)
         # At a pace that is much slower than the server's, a PING for each line does no harm.
@@ -578,7 +578,7 @@ class IRCTransport:
 
     def transmit(self, parts: Sequence[MessageLine]) -> Sequence[Deferred[None]]:
         """Send lines; see `Transmission.transmit`."""
-        protocol = self._protocol()
+        protocol = self._connection.protocol
         if protocol is None:
             return [fail(NotConfirmed(f"{self._settings.network} is not connected")) for _ in parts]
         return protocol.transmission.transmit(parts, self._more_follow)
@@ -587,7 +587,7 @@ class IRCTransport:
         """Let the server confirm all lines at once, also those that follow, since the connection is closed soon."""
         self._is_closing = True
         self._more_follow = False
-        protocol = self._protocol()
+        protocol = self._connection.protocol
         if protocol is not None:
             protocol.transmission.ask()
 

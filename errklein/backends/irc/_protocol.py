@@ -208,7 +208,7 @@ class IRCProtocol(irc.IRCClient):
     def write_lines(self, *lines: bytes) -> None:
         """Write lines that `encode_line` has returned, in one call."""
         if self.transport is not None:
-            self.transport.write(b"".join(line + b"\r\n" for line in lines))
+            self.transport.write(b"\r\n".join((*lines, b"")))
 
     def irc_ERROR(self, prefix: str, params: list[str]) -> None:
         """Store the server's reason for closing the connection."""
@@ -410,7 +410,9 @@ class IRCProtocol(irc.IRCClient):
 
     def _report_message(self, sender: str, target: str, text: str, kind: str) -> None:
         """Report a message, and whether it is replayed. `kind` is "message", "notice" or "action"."""
-        replayed = self._replay.is_replayed(self.tags, self.casemapping.fold(target) if is_room(target) else None)
+        replayed = bool(self.tags) and self._replay.is_replayed(
+            self.tags, self.casemapping.fold(target) if is_room(target) else None
+        )
         if replayed and not self._replay_logged:
             self._replay_logged = True
             self.log.info(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,7 +13,7 @@ from twisted.logger import Logger
 
 from errklein.backends.irc._lines import IRCRateLimiter, strip_controls
 from errklein.backends.irc.connection import Backoff
-from errklein.backends.irc.identifiers import CaseMapping, IRCPerson, IRCRoom, IRCRoomOccupant, same_name
+from errklein.backends.irc.identifiers import CaseMapping, IRCPerson, IRCRoom, IRCRoomOccupant
 from errklein.backends.irc.settings import IRCSettings
 from errklein.chat import OFFLINE, ONLINE, Presence, RoomNotJoinedError, read_only
 from errklein.chat.outgoing import Wait
@@ -29,6 +30,9 @@ people in the bot's rooms."""
 
 _MOST = 10_000
 """Maximum number of cached senders of private messages."""
+
+
+_WORD = re.compile(r"[^\s,:;!?()<>\"'@.]+")
 
 
 @dataclass
@@ -48,6 +52,12 @@ class RoomState:
         nick = nick_of(mask)
         key = self.casemapping.fold(nick)
         if "!" in mask or key not in self.masks:
+            self.masks[key] = mask
+
+    def renew(self, mask: str) -> None:
+        """Store the mask of an occupant. The server doesn't report quits and nick changes of people outside the room."""
+        key = self.casemapping.fold(nick_of(mask))
+        if key in self.masks:
             self.masks[key] = mask
 
     def mask_of(self, nick: str) -> str | None:
@@ -116,6 +126,11 @@ class Rooms:
         """Return whether the bot should join the room."""
         return self.key(name) in self._names
 
+    def is_missing(self, name: str) -> bool:
+        """Return whether the bot isn't in a room that it should join."""
+        key = self.key(name)
+        return key in self._names and key not in self._joined
+
     @property
     def wanted(self) -> list[tuple[str, str]]:
         """The rooms to join, each with its password or an empty string."""
@@ -168,8 +183,7 @@ class Rooms:
             del self._senders[next(iter(self._senders))]
         self._senders[self.key(nick)] = mask, self._now()
         for room in self._joined.values():
-            if room.mask_of(nick) is not None:
-                room.add(mask)
+            room.renew(mask)
 
     def forget(self, nick: str) -> None:
         """Forget the sender with that nick, after its holder has quit or changed it, or another person has taken it."""
@@ -352,7 +366,7 @@ class Joins:
     def _go_on(self) -> None:
         """Send one command as soon as the pace allows it, and the next one later."""
         self._next = None
-        if not any(map(self._is_missing, self._queue)):
+        if not any(map(self._rooms.is_missing, self._queue)):
             self._queue.clear()
         elif wait := self._limiter.take_join():
             self._next = self._reactor.callLater(wait, self._send_next)
@@ -360,7 +374,7 @@ class Joins:
             self._send_next()
 
     def _send_next(self) -> None:
-        missing = ((name, self._rooms.password_of(name)) for name in self._queue if self._is_missing(name))
+        missing = ((name, self._rooms.password_of(name)) for name in self._queue if self._rooms.is_missing(name))
         line, names = join_line(missing, self.most)
         for name in names:
             del self._queue[name]
@@ -375,11 +389,8 @@ class Joins:
         attempts.timer = self._reactor.callLater(delay, call, name)
 
     def _timed_out(self, name: str) -> None:
-        if self._is_missing(name):
+        if self._rooms.is_missing(name):
             self.failed(name, "the server does not reply to JOIN")
-
-    def _is_missing(self, name: str) -> bool:
-        return self._rooms.is_wanted(name) and self._rooms.state(name) is None
 
 
 class RoomMembership:
@@ -389,7 +400,6 @@ class RoomMembership:
     :param send: Writes lines, from any thread. Lines are dropped while the bot isn't signed on.
     :param limiter: The rate limits.
     :param chance: Returns random numbers from 0 to 1, for the delays between attempts to join.
-    :param ready: Called when the bot begins to join its rooms, and again after each JOIN.
     """
 
     log = Logger()
@@ -406,7 +416,6 @@ class RoomMembership:
         send: Callable[..., None],
         limiter: IRCRateLimiter,
         chance: Callable[[], float],
-        ready: Callable[[], None],
     ) -> None:
         self.bot_identifier: IRCPerson | None = None
         """The bot's identifier; None before the server's first welcome."""
@@ -414,7 +423,6 @@ class RoomMembership:
         self._settings = settings
         self._backend = backend
         self.send = send
-        self._ready = ready
         self._rooms = Rooms(settings.rooms(), reactor.seconds)
         self._joins = Joins(reactor, settings.network, self._rooms, limiter, send, chance)
         self._nickname: str | None = None
@@ -484,7 +492,7 @@ class RoomMembership:
 
     def why_outside(self, name: str) -> str | None:
         """Return why the bot isn't in a room that it is about to join, see `Joins.reason`; None for any other room."""
-        is_missing = self._rooms.is_wanted(name) and not self.is_joined(name) and self._nickname is not None
+        is_missing = self._nickname is not None and self._rooms.is_missing(name)
         return self._joins.reason(name) if is_missing else None
 
     def status(self, name: str) -> Wait:
@@ -543,21 +551,32 @@ class RoomMembership:
         """Use the maximum number of rooms in a JOIN command that the server has announced."""
         self._joins.most = max(1, most)
 
-    def room_of_message(self, target: str, sender: str, replayed: bool) -> RoomState | None:
-        """Return the room that a message is sent to; None for a private message.
+    def addresses(
+        self, sender: str, target: str, replayed: bool
+    ) -> tuple[IRCPerson, IRCPerson | IRCRoom | None] | None:
+        """Return the sender and the recipient of a message; None if it is neither for the bot nor for one of its rooms.
 
         Stores the sender's mask unless the message is replayed.
         """
         state = self._rooms.state(target)
-        if replayed:
-            return state
+        if state is not None:
+            if not replayed:
+                state.renew(sender)
+            room = self.room(state.name)
+            return self.occupant(sender, room), room
+        if not self.is_bot(target):
+            return None
+        if not replayed:
+            self._rooms.add_sender(sender)
+        return self.person(sender), self.bot_identifier
+
+    def mentioned(self, room: IRCRoom, text: str) -> list[IRCRoomOccupant]:
+        """Return the occupants of a room whose nicks are in the text, each once."""
+        state = self._rooms.state(room.room)
         if state is None:
-            if self.is_bot(target):
-                self._rooms.add_sender(sender)
-        elif state.mask_of(nick_of(sender)) is not None:
-            # Not for people outside the room, whose quits and nick changes the server doesn't report.
-            state.add(sender)
-        return state
+            return []
+        words = dict.fromkeys(_WORD.findall(self.name_rules.fold(text)))
+        return [self.occupant(state.masks[word], room) for word in words if word in state.masks]
 
     # Events of the protocol
 
@@ -585,11 +604,11 @@ class RoomMembership:
             inviter = self._inviters.pop(self.name_rules.fold(state.name), None) if itself else None
             self.events.room_joined(self._backend, occupant.room, occupant, inviter)
         if itself:
-            self._ready()
+            self._backend.rooms_changed()
 
     def join_failed(self, room: str, reason: str) -> None:
         """Handle an error reply to the bot's JOIN."""
-        if self._rooms.state(room) is None and self._rooms.is_wanted(room):
+        if self._rooms.is_missing(room):
             self._joins.failed(room, reason)
 
     def parted(self, mask: str, room: str, kicked_by: str = "") -> None:
@@ -656,7 +675,7 @@ class RoomMembership:
 
     def invited(self, room: str, by: str) -> None:
         """Handle an INVITE of the bot by the mask `by`: join the room if it is one that the bot should be in."""
-        if self._rooms.is_wanted(room) and self._rooms.state(room) is None:
+        if self._rooms.is_missing(room):
             inviter = self._person_or_none(by)
             if inviter is not None:
                 self._inviters[self.name_rules.fold(room)] = inviter
@@ -669,7 +688,7 @@ class RoomMembership:
         except ConfigError as error:
             self.log.error("{error}; CHATROOM_PRESENCE is unchanged", error=str(error))
         self._joins.join(*(name for name, _ in self._rooms.wanted))
-        self._ready()
+        self._backend.rooms_changed()
 
     def _join(self, name: str) -> None:
         if self._nickname is not None:
@@ -690,4 +709,4 @@ class RoomMembership:
 
     def _same(self, one: str, other: str) -> bool:
         """Return whether two names are equal on this server."""
-        return same_name(one, other, self.name_rules)
+        return self._rooms.key(one) == self._rooms.key(other)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from errklein.backends.irc._backend import IRCBackend
-from errklein.backends.irc.connection import Backoff, Reconnector, endpoint_for
+from errklein.backends.irc.connection import Reconnector
 
 TIMEOUT = 30.0
 """Seconds that the server has to complete the registration."""
@@ -23,13 +24,9 @@ class ConnectionCheck(IRCBackend):
     """
 
     def __init__(self, reactor: Any, config: Any, *, endpoint: IStreamClientEndpoint | None = None) -> None:
-        super().__init__(reactor, config, endpoint=endpoint)
-        self.settings = settings = replace(self.settings, nickserv_password="")
+        super().__init__(reactor, config, endpoint=endpoint, reconnector=partial(_SingleAttempt, failed=self._failed))
+        self.settings = replace(self.settings, nickserv_password="")
         self._nick: defer.Deferred[str] = defer.Deferred()
-        endpoint, backoff = endpoint or endpoint_for(reactor, settings), Backoff(lambda: 0.0)
-        self._reconnector = _SingleAttempt(
-            reactor, settings, endpoint, backoff, self._make_protocol, failed=self._failed
-        )
 
     async def nick(self) -> str:
         """Return the nick that the server has registered; raise ConnectionError with the reason if there is none."""
