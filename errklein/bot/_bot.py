@@ -11,9 +11,8 @@ from typing import Any, Literal
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger, globalLogPublisher
 
-from errklein.bot._callbacks import Callbacks
 from errklein.bot._collaborators import Adapters, PluginSources, ProcessCalls
-from errklein.bot._events import Events
+from errklein.bot._events import Callbacks, Events
 from errklein.bot._health import HealthChecks
 from errklein.bot._host import CoreHost
 from errklein.bot._notice_sender import MissedNotices, NoticeFallback, NoticeSender

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, BinaryIO
 
-from errklein.bot._callbacks import Callbacks
+from errklein.bot._events import Callbacks
 from errklein.chat import Card, Identifier, Message, RoomOccupant, Stream
 from errklein.chat.outgoing import MessageRecord, MessageState
 from errklein.dispatch import Networks, card_as_text, process_template

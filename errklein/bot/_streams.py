@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
-from errklein.bot._callbacks import FindCallbacks
 from errklein.bot.stream_copier import StreamCopier
 from errklein.chat import STREAM_WAITING_TO_START, Stream
 from errklein.running import Runner, WorkerPool
 from errklein.running.context import assigned, origin
+
+if TYPE_CHECKING:
+    from errklein.bot._events import FindCallbacks
 
 MOST_AT_ONCE = 16
 """The maximal number of files that are received at the same time; further ones are rejected."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from errklein.chat import Message, RoomOccupant, folded_name
+from errklein.chat import Message, RoomOccupant, folded_name, rules_of
 
 PRIVATE = ""
 """The place of commands in direct messages."""
@@ -37,9 +37,9 @@ class Sender:
     @classmethod
     def of(cls, message: Message) -> Sender:
         """Return the sender of the message. `person` is "" if the message has no sender."""
-        names = (str(getattr(message.frm, name, "") or "") for name in ("person", "aclattr"))
-        person, aclattr = (folded_name(message.frm, name) for name in names)
-        return cls(person, aclattr, _place_of(message))
+        sender, fold = message.frm, rules_of(message.frm).fold
+        person, aclattr = str(getattr(sender, "person", "") or ""), str(getattr(sender, "aclattr", "") or "")
+        return cls(fold(person), fold(aclattr), _place_of(message))
 
 
 class HistoryEntry(tuple[str, str]):  # noqa: SLOT001 - one of a tuple has no named slots
