@@ -227,7 +227,7 @@ AT_RUN_TIME = {
 """Calls of `re` with patterns that aren't constants, by module and expression, each with the reason that it is safe."""
 
 NOT_FROM_OUTSIDE = {
-    "errklein.commands._denied_arguments._WILDCARD": "patterns of the configuration",
+    "errklein.commands.access._WILDCARD": "patterns of the configuration",
     "errklein.config.warnings:": "patterns of the configuration",
     "errklein.listening._listeners._PART": "endpoints of the configuration",
     "errklein.testing.": "texts of a plugin's own tests",
@@ -427,9 +427,9 @@ def functions() -> list[Tested]:
     from errklein.backends.irc._ircv3 import parse_tags
     from errklein.backends.irc._lines import _FORMATTING, decode_line, split_lines, strip_controls
     from errklein.chat.names import compiled
-    from errklein.commands._arguments import words_of
+    from errklein.commands._declaration import words_of
     from errklein.commands._history import contains_recall
-    from errklein.commands._parsing import Prefixes, find_command, strip_prefix, unknown_command
+    from errklein.commands._registry import Prefixes, find_command, strip_prefix, unknown_command
     from errklein.journal._redaction import Redaction, redacted_head
     from errklein.logs import escape, format_line
     from errklein.text import code, fenced, folded, plain, split_message
@@ -477,7 +477,7 @@ def functions() -> list[Tested]:
     )
     markdown = ["errklein.text.rendering", "errklein.text.markdown_tree", "errklein.text.xhtml"]
     irc = ["errklein.backends.irc._lines", "errklein.backends.irc._ircv3", "errklein.text.styles"]
-    commands = ["errklein.commands._parsing", "errklein.commands._arguments", "errklein.commands._history"]
+    commands = ["errklein.commands._registry", "errklein.commands._declaration", "errklein.commands._history"]
     return [
         Tested("masker", masker, masking),
         Tested("masker", learned, masking, hints),

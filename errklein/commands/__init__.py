@@ -3,41 +3,50 @@
 Nothing in this package does I/O; `errklein.dispatch` runs commands.
 """
 
-from errklein.commands._access_validation import NAME_PATTERN_KEYS, InvalidValue, check_rule, check_rules, unmatched
-from errklein.commands._arguments import (
+from errklein.commands._declaration import (
     ARG_BOTCMD_CHARACTER_REPLACEMENTS,
     ArgParserBase,
     ArgumentParseError,
     ArgumentParser,
+    CommandDeclaration,
+    CommandError,
     HelpRequested,
     SeparatorArgParser,
     ShlexArgParser,
-)
-from errklein.commands._declaration import (
-    CommandDeclaration,
-    CommandError,
     concurrent,
     documentation,
     is_concurrent,
     is_core,
     with_prefix,
 )
-from errklein.commands._decorators import botcmd, botmatch, cmdfilter, re_botcmd
-from errklein.commands._dynamic import Command
+from errklein.commands._decorators import Command, arg_botcmd, botcmd, botmatch, cmdfilter, re_botcmd
 from errklein.commands._history import History, Sender, contains_recall, recall_position
-from errklein.commands._parsing import Prefixes, command_hint, find_command, strip_prefix, unknown_command
-from errklein.commands._registry import CommandRegistry, FilterRegistry, RegisteredCommand, RegisteredFilter
+from errklein.commands._registry import (
+    CommandRegistry,
+    FilterRegistry,
+    Prefixes,
+    RegisteredCommand,
+    RegisteredFilter,
+    command_hint,
+    find_command,
+    strip_prefix,
+    unknown_command,
+)
 from errklein.commands.access import (
+    NAME_PATTERN_KEYS,
     Caller,
+    InvalidValue,
     admin_by_default,
     check_access,
+    check_rule,
+    check_rules,
     explain_access,
     get_acl_room,
     get_acl_usr,
     is_admin_by_default,
     needs_admin,
+    unmatched,
 )
-from errklein.commands.arg_botcmd import arg_botcmd
 from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, botflow, never
 
 __all__ = [

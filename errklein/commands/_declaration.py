@@ -1,16 +1,119 @@
-"""Declarations of commands, which decorators store in the attributes of a plugin's methods."""
+"""Declarations of commands, which decorators store in the attributes of a plugin's methods, and parsers of arguments."""
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from errklein.commands._arguments import SeparatorArgParser, ShlexArgParser
+ARG_BOTCMD_CHARACTER_REPLACEMENTS = {"—": "--", "“": '"', "”": '"', "‘": "'", "’": "'"}
+"""Typographic characters that telephones insert, with the plain characters that replace them."""
+
+
+class ArgParserBase(ABC):
+    """Base class of parsers for the option `split_args_with` of `botcmd`.
+
+    For example, this command handles `!set colour=red`::
+
+        from errklein import BotPlugin, botcmd
+        from errklein.commands import ArgParserBase
+
+
+        class Pair(ArgParserBase):
+            def parse_args(self, args):
+                key, equals, value = args.partition("=")
+                if not equals:
+                    raise ValueError("expected KEY=VALUE")
+                return key, value
+
+
+        class Settings(BotPlugin):
+            @botcmd(split_args_with=Pair())
+            def set(self, msg, args):
+                key, value = args
+                return f"{key} is {value}."
+    """
+
+    @abstractmethod
+    def parse_args(self, args: str) -> Any:
+        """Return the arguments that the command's method gets.
+
+        :param args: the text after the command.
+        :raises Exception: any exception stops the command; the reply contains its text.
+        """
+
+
+class SeparatorArgParser(ArgParserBase):
+    """A parser that splits arguments at a separator, as `str.split` does.
+
+    :param separator: the separator, or None for whitespace.
+    :param maxsplit: the maximum number of splits, or -1 for no limit.
+    """
+
+    def __init__(self, separator: str | None = None, maxsplit: int = -1) -> None:
+        self.separator = separator
+        self.maxsplit = maxsplit
+
+    def parse_args(self, args: str) -> list[str]:
+        """Return the parts between separators."""
+        return args.split(self.separator, self.maxsplit)
+
+
+class ShlexArgParser(ArgParserBase):
+    """A parser that splits arguments into words as a shell does: quotes keep words together."""
+
+    def parse_args(self, args: str) -> list[str]:
+        """Return the words. Raises ValueError if a quote isn't closed."""
+        return shlex.split(args)
+
+
+class ArgumentParseError(Exception):
+    """The arguments are invalid; the text is argparse's message."""
+
+
+class HelpRequested(Exception):
+    """The arguments request the help, which is the text."""
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """An `argparse.ArgumentParser` that raises exceptions in place of printing to the terminal and exiting."""
+
+    # Python 3.14 colours the help by default.
+    color = False
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ArgumentParseError."""
+        raise ArgumentParseError(message)
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Raise ArgumentParseError."""
+        raise ArgumentParseError(message or "")
+
+    def print_help(self, file: Any = None) -> NoReturn:
+        """Raise HelpRequested with the help as its text."""
+        raise HelpRequested(self.format_help())
+
+    def _print_message(self, message: str, file: Any = None) -> NoReturn:
+        # Only actions print otherwise, such as action="version".
+        raise HelpRequested(message)
+
+    def parse_command(self, text: str) -> argparse.Namespace:
+        """Return the parsed arguments. Raises ArgumentParseError, HelpRequested, or ValueError if a quote isn't closed."""
+        return self.parse_args(words_of(text))
+
+
+def words_of(text: str) -> Sequence[str]:
+    """Split the text into words as a shell does, after replacing typographic quotes and dashes by plain ones."""
+    for character, plain in ARG_BOTCMD_CHARACTER_REPLACEMENTS.items():
+        text = text.replace(character, plain)
+    return shlex.split(text)
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -209,3 +312,63 @@ def documentation(handler: Callable[..., Any]) -> str:
 def with_prefix(text: str, prefix: str) -> str:
     """Return a docstring in which the "!" before commands is replaced by the bot's prefix."""
     return _COMMAND.sub(lambda _: prefix, text)
+
+
+_TEXT = (str, type(None))
+# errbot takes any value as true or false; a text or a list is a mistake.
+_FLAG = (bool, int, type(None))
+
+_TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(
+        ("admin_only", "catch_unprocessed", "flow_only", "hidden", "matchall", "threaded"), (_FLAG, "True")
+    ),
+    **dict.fromkeys(("historize", "prefixed", "unpack_args"), (_FLAG, "False")),
+    "aliases": ((tuple, list, set, frozenset), "('plus', 'sum')"),
+    "flags": ((int,), "re.IGNORECASE"),
+    "name": (_TEXT, "'add up'"),
+    "pattern": ((str, re.Pattern), "r'^close #(\\d+)$'"),
+    "re_cmd_name_help": (_TEXT, "'close #NUMBER'"),
+    "split_args_with": (_TEXT, "None"),
+    "syntax": (_TEXT, "'[NAME]'"),
+    "template": (_TEXT, "'status'"),
+}
+"""The types of options, and an example."""
+
+
+def check_values(decorator: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Raise TypeError for an option with an invalid value."""
+    for name, value in options.items():
+        types, example = _TYPES[name]
+        valid = isinstance(value, types)
+        if name == "split_args_with":
+            valid = valid or callable(value) or hasattr(value, "parse_args")
+        elif name == "aliases":
+            valid = valid and all(isinstance(alias, str) for alias in value)
+        elif name == "pattern":
+            valid = valid and not isinstance(getattr(value, "pattern", ""), bytes)
+        if not valid:
+            raise _invalid(decorator, function, f"invalid {name}: {value!r}", f"{name}={example}")
+
+
+def applied(decorator: str, given: Sequence[Any], declare: Callable[[Any], Any], example: str = "") -> Any:
+    """Return the decorated function, or without one the decorator.
+
+    :param given: The positional arguments: none, or the function.
+    :param example: Options of a valid call, for the error.
+    :raises TypeError: There are other positional arguments. If none is a function, it is raised for the method.
+    """
+    if not given:
+        return declare
+    if len(given) == 1 and callable(given[0]):
+        return declare(given[0])
+
+    def refuse(function: Any) -> Any:
+        others = ", ".join(repr(one) for one in given if one is not function)
+        raise _invalid(decorator, function, f"unexpected argument {others}; options have names", example)
+
+    return refuse(given[0]) if callable(given[0]) else refuse
+
+
+def _invalid(decorator: str, function: Any, reason: str, example: str) -> TypeError:
+    name = getattr(function, "__qualname__", repr(function))
+    return TypeError(f"@{decorator} on {name}: {reason}; write @{decorator}{example and f'({example})'}")

@@ -6,15 +6,18 @@ The decision depends on BOT_ADMINS, ACCESS_CONTROLS and ACCESS_CONTROLS_DEFAULT,
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from errklein.chat import EXACT, Identifier, Message, NameRules, RoomOccupant, matches_any, rules_of
-from errklein.chat.names import compiled, patterns_of
-from errklein.commands._denied_arguments import denies
+from errklein.chat.names import CHARACTER_SET, compiled, literal_brackets, patterns_of
+from errklein.commands._declaration import ARG_BOTCMD_CHARACTER_REPLACEMENTS, words_of
 from errklein.commands._registry import RegisteredCommand
+from errklein.text import folded
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -144,7 +147,7 @@ def check_access(
     pattern's `allowusers` matches.
 
     Patterns of users and rooms follow the network's rules for names. `allowargs` matches the arguments as typed, `denyargs`
-    also in normalised form; see `errklein.commands._denied_arguments.denies`.
+    also in normalised form; see `denies`.
     """
     settings = config.now
     pattern = applicable_pattern(command.owner, command.name, settings.ACCESS_CONTROLS)
@@ -245,3 +248,142 @@ def _describe(rule: AccessRule, show: Callable[[str], str]) -> str:
         return f"the missing {show(f'{rule.key} = True')} (required for admin-only commands in rooms)"
     where = "ACCESS_CONTROLS_DEFAULT" if rule.pattern is None else f"ACCESS_CONTROLS[{rule.pattern!r}]"
     return show(f"{where}[{rule.key!r}] = {rule.value!r}")
+
+
+# Patterns of `denyargs`, which also match the forms in which a command may get its arguments.
+
+_WILDCARD = re.compile(rf"(\*|\?|{CHARACTER_SET})")
+
+_SYNTAX = "*?[]!-"
+
+_QUOTING = re.compile(rf"[\\\"'{''.join(ARG_BOTCMD_CHARACTER_REPLACEMENTS)}]")
+"""Characters that splitters remove or replace. Splitting is slow, and most arguments contain none of them."""
+
+
+def denies(text: str, patterns: Iterable[str] | str) -> bool:
+    """Return whether one of the patterns matches the arguments, as typed or in normalised form.
+
+    Text and pattern are normalised by `errklein.text.folding.folded`, so that case, fullwidth letters and invisible characters
+    don't evade a rule. In normalised form, `?` and `[…]` match one character of the normalised text.
+
+    The text is also compared in the forms that the command may get: with one space between words, and without the quotes and
+    backslashes that splitters such as shlex remove.
+    """
+    texts = set(_as_split(text))
+    forms = {folded(one) for one in texts} | {" ".join(folded(one).split()) for one in texts}
+    return any(
+        any(compiled(pattern).match(one) for one in texts)
+        or ((normal := normalised(pattern)) is not None and any(compiled(normal).match(form) for form in forms))
+        for pattern in patterns_of(patterns)
+    )
+
+
+def _as_split(text: str) -> Iterator[str]:
+    """Yield the text, and its words as the usual splitters return them, joined by one space."""
+    yield text
+    yield " ".join(text.split())
+    if _QUOTING.search(text) is None:
+        return
+    # They treat typographic quotes differently, so one may fail where the other succeeds.
+    for splitter in (shlex.split, words_of):
+        with suppress(ValueError):
+            yield " ".join(splitter(text))
+
+
+@lru_cache(maxsize=4096)
+def normalised(pattern: str) -> str | None:
+    """Return the pattern for normalised text, or None if only wildcards remain, which would deny all arguments."""
+    parts = _WILDCARD.split(pattern)
+    wildcards, literals = parts[1::2], parts[0::2]
+    forms = [folded(literal) for literal in literals]
+    if any(literals) and not any(forms):
+        return None
+    # A literal must not become a wildcard: folding turns a fullwidth asterisk into "*".
+    shown = [re.sub(r"[*?]", r"[\g<0>]", literal_brackets(form)) for form in forms]
+    sets = [_folded_set(wildcard) if wildcard[0] == "[" else wildcard for wildcard in wildcards]
+    return shown[0] + "".join(part for pair in zip(sets, shown[1:], strict=True) for part in pair)
+
+
+def _folded_set(members: str) -> str:
+    """Return the set with its members folded, except those that fold to several characters or to syntax."""
+    forms = ((one, folded(one)) for one in members)
+    return "".join(form if len(form) == 1 and form not in _SYNTAX else one for one, form in forms)
+
+
+# Validation of ACCESS_CONTROLS and ACCESS_CONTROLS_DEFAULT: a misspelt key or an impossible pattern would make a rule ineffective
+# without an error.
+
+NAME_PATTERN_KEYS = ("allowusers", "denyusers", "allowrooms", "denyrooms")
+"""Keys whose values are patterns of people or rooms. Brackets are literal in them; `errklein.config.warnings` reports these."""
+
+PATTERN_KEYS = (*NAME_PATTERN_KEYS, "allowargs", "denyargs")
+"""Keys whose values must be a string or a tuple of strings."""
+
+FLAG_KEYS = ("allowmuc", "allowprivate")
+"""Keys whose values must be True or False."""
+
+
+class InvalidValue(Exception):
+    """A setting is invalid. `expected` describes valid values; `given` is the invalid part, or None for the whole value."""
+
+    def __init__(self, expected: str, given: str | None = None) -> None:
+        super().__init__(expected, given)
+        self.expected = expected
+        self.given = given
+
+
+def check_rules(rules: Any) -> Any:
+    """Return the value of ACCESS_CONTROLS, a dict of rules by pattern. Raises InvalidValue if a pattern or rule is invalid."""
+    if not isinstance(rules, Mapping):
+        raise InvalidValue("a dict of rules", f"a {type(rules).__name__}")
+    for pattern, rule in rules.items():
+        _check_pattern(pattern)
+        check_rule(rule, f" of the rule {pattern!r}")
+    return rules
+
+
+def check_rule(rule: Any, where: str = "") -> Any:
+    """Return one rule of ACCESS_CONTROLS, or ACCESS_CONTROLS_DEFAULT. Raises InvalidValue if a key or value is invalid.
+
+    `where` is appended to the invalid part in the error.
+    """
+    if not isinstance(rule, Mapping):
+        raise InvalidValue(
+            "a dict such as {'allowusers': ('alice',)}", f"a {type(rule).__name__}" + where.replace(" of ", " as ", 1)
+        )
+    for key, value in rule.items():
+        if key not in (*PATTERN_KEYS, *FLAG_KEYS):
+            raise InvalidValue(f"one of the keys {', '.join(sorted((*PATTERN_KEYS, *FLAG_KEYS)))}", f"{key!r}{where}")
+        if value is None:
+            continue
+        if key in FLAG_KEYS and not isinstance(value, (bool, int)):
+            raise InvalidValue(f"True or False for {key}{where}", _shown(value))
+        if key in PATTERN_KEYS and not _is_text_or_texts(value):
+            raise InvalidValue(f"a string or a tuple of strings for {key}{where}", _shown(value))
+    return rule
+
+
+def unmatched(patterns: Iterable[str], commands: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the patterns of ACCESS_CONTROLS that match none of the commands, which are pairs of plugin and command."""
+    known = list(commands)
+    return [pattern for pattern in patterns if not any(applicable_pattern(*command, (pattern,)) for command in known)]
+
+
+def _check_pattern(pattern: Any) -> None:
+    if not isinstance(pattern, str):
+        raise InvalidValue("a string such as 'status*' or 'Health:status' for each rule", _shown(pattern))
+    plugin, colon, command = pattern.partition(":")
+    if ":" in command or not plugin.strip() or (colon and not command.strip()):
+        raise InvalidValue(
+            "a pattern that can match, such as 'status*' or 'Health:status'", f"{pattern!r}, which matches no command"
+        )
+
+
+def _is_text_or_texts(value: Any) -> bool:
+    if isinstance(value, (tuple, list, set, frozenset)):
+        return all(isinstance(item, str) for item in value)
+    return isinstance(value, str)
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, (str, int, float, bytes)) else f"a {type(value).__name__}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from errklein.chat import Identifier, Room, RoomOccupant, read_only, rules_of, same_network
-from errklein.commands._argument_checks import applied
+from errklein.commands._declaration import applied
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.commands._access_validation import unmatched
-from errklein.commands.access import applicable_pattern
+from errklein.commands.access import applicable_pattern, unmatched
 from errklein.config import ConfigError, load_config
 from errklein.config._settings import checked
 

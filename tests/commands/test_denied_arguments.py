@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.commands import Caller
-from errklein.commands._denied_arguments import denies, normalised
-from errklein.commands.access import glob
+from errklein.commands.access import denies, glob, normalised
 from errklein.text.folding import folded
 from tests.commands.test_access import decide_access
 from tests.text.test_folding import INVISIBLE
