@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.text._completion import addition, completions, in_columns
+from errklein.backends.text._terminal import addition, completions, in_columns
 
 COMMANDS = ["!help", "!plugin config", "!plugin reload", "!plugin remove", "!room", "!room list"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein._version import __version__
-from errklein.backends.text._greeting import farewell, greeting, hint
+from errklein.backends.text._backend import farewell, greeting, hint
 from errklein.ports.chat import BotOverview
 from errklein.text import sanitize
 from tests.backends.test_text import FakeOverview

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.text._wrapping import wrapped
+from errklein.backends.text._terminal import wrapped
 
 
 class WrappingTests(SynchronousTestCase):

@@ -12,12 +12,10 @@ from typing import Any, BinaryIO, TextIO
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
 
+from errklein._version import __version__
 from errklein.backends.base import LocalBackend, LocalPerson, LocalRoom
 from errklein.backends.outbox import Outbox, outbox_limits
-from errklein.backends.text._completion import completions
-from errklein.backends.text._console import Console
-from errklein.backends.text._greeting import farewell, greeting, hint
-from errklein.backends.text._lines import LineConsole
+from errklein.backends.text._console import Console, LineConsole
 from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoom
 from errklein.chat import ONLINE, Identifier, Message, Presence, Stream
 from errklein.chat.outgoing import OutgoingMessage
@@ -199,7 +197,7 @@ class TextBackend(LocalBackend):
                 history=Path(self.config.BOT_DATA_DIR) / HISTORY,
                 line_received=self._line_received,
                 ended=self._ended,
-                completions=self._completions,
+                commands=self._commands,
             )
         return LineConsole(
             self._reactor,
@@ -291,8 +289,8 @@ class TextBackend(LocalBackend):
             return Message(text, frm=self.user, to=self.bot_identifier)
         return Message(text, frm=self.room.occupant_named(self.user.person), to=self.room)
 
-    def _completions(self, typed: str) -> list[str]:
-        return completions(typed, self._overview.commands(self._message(typed)))
+    def _commands(self, typed: str) -> Sequence[str]:
+        return self._overview.commands(self._message(typed))
 
     def _ended(self) -> None:
         self._time_slices.do(self._end)
@@ -311,3 +309,42 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 def _descriptor(stream: TextIO | None) -> int | None:
     return None if stream is None or stream.closed else stream.fileno()
+
+
+def greeting(name: str, overview: BotOverview) -> str:
+    """Return the lines above the first prompt, with ANSI sequences. `name` is the bot's."""
+    prefix = overview.prefix
+    no_webhooks = f"none; start with --web tcp:3141:interface=127.0.0.1, or use {prefix}plugin config Webserver"
+    rows = {
+        "Webhooks": ", ".join(overview.addresses) or no_webhooks,
+        "Log": overview.log_file,
+        "Commands": f"{prefix}help lists them, Tab completes them",
+        "Stop": "Ctrl-C; Ctrl-D ends only this conversation" if overview.remaining() else "Ctrl-C or Ctrl-D",
+    }
+    lines = [f"  \x1b[2m{label:<10}\x1b[22m{sanitize(text)}" for label, text in rows.items() if text]
+    return "\n".join([f"\x1b[1merrklein {__version__}\x1b[22m: {sanitize(name)} is ready", *lines, ""])
+
+
+def hint(text: str, overview: BotOverview) -> str | None:
+    """Return the reply to `help`, `quit` or `exit` without a prefix, in Markdown; None for any other text."""
+    match text.strip().lower():
+        case "help":
+            return command_hint(overview.prefix)
+        case "quit" | "exit":
+            remaining = overview.remaining()
+            if not remaining:
+                return "Ctrl-C or Ctrl-D stops the bot."
+            return f"Ctrl-C stops the bot. Ctrl-D ends the conversation; the bot continues with {_listed(remaining)}."
+    return None
+
+
+def farewell(remaining: Sequence[str]) -> str:
+    """Return the line after Ctrl-D. `remaining` is what keeps the bot running."""
+    if remaining:
+        return f"The conversation has ended; the bot continues with {_listed(remaining)}. Ctrl-C stops it."
+    return "The conversation has ended, and the bot stops."
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return sanitize(f"{', '.join(others)} and {last}" if others else last)

@@ -1,15 +1,19 @@
-"""The interface of consoles, and non-blocking output to a file descriptor."""
+"""Consoles: their interface, output to a file descriptor that doesn't block, and the console for pipes and files.
+
+The output of the latter is the bot's messages, and each line of its input is a message.
+"""
 
 from __future__ import annotations
 
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 
 _ATOMIC = 4096
 """Number of bytes that a ready pipe accepts without blocking (PIPE_BUF on Linux)."""
@@ -108,3 +112,123 @@ class Writer:
         broken, self._broken = self._broken, None
         if broken is not None:
             broken()
+
+
+_CHUNK = 65536
+
+
+class LineConsole:
+    """Reads lines from one file descriptor and writes messages to another. Implements `Console`.
+
+    A thread reads the input, since event loops can't watch regular files. It reads more only after the lines so far are
+    handled. The descriptors are never closed.
+
+    :param reactor: The reactor.
+    :param source: The descriptor for input; None for no input.
+    :param target: The descriptor for output; None for no output.
+    :param encoding: The encoding of both.
+    :param line_received: Called on the reactor with each line, including empty ones.
+    :param ended: Called on the reactor once, after the last line, or when the output can't be written any more.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        source: int | None,
+        target: int | None,
+        encoding: str,
+        *,
+        line_received: Callable[[str], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self._reactor = reactor
+        self._source = source
+        self._encoding = encoding
+        self._line_received = line_received
+        self._ended: Callable[[], None] | None = ended
+        self._writer = Writer(reactor, target, encoding, self._end)
+        self._wake: int | None = None
+        self._stopped: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Start to read."""
+        if self._source is None:
+            self._reactor.callLater(0, self._end)
+            return
+        waiting, self._wake = os.pipe()
+        self._stopped = Deferred()
+        reader = threading.Thread(
+            target=self._read, args=(self._source, waiting), name="errklein standard input", daemon=True
+        )
+        reader.start()
+
+    def show(self, text: str) -> Deferred[None]:
+        """Write the text and a newline."""
+        return self._writer.write(f"{text}\n")
+
+    def show_name(self, name: str) -> None:
+        """Do nothing, since there is no prompt."""
+
+    def close(self) -> Deferred[None]:
+        """Stop reading. Fires when the thread has ended."""
+        self._ended = None
+        self._writer.close()
+        if self._wake is not None:
+            os.close(self._wake)
+            self._wake = None
+        return self._stopped or succeed(None)
+
+    def _read(self, source: int, waiting: int) -> None:
+        """Read until the input ends, or until `close` closes the other end of the pipe `waiting`."""
+        poll = select.poll()
+        poll.register(source, select.POLLIN)
+        poll.register(waiting, select.POLLIN)
+        rest: list[bytes] = []
+        try:
+            while not any(ready == waiting for ready, _ in poll.poll()):
+                try:
+                    data = os.read(source, _CHUNK)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    data = b""
+                *lines, last = data.split(b"\n")
+                if lines:
+                    lines[0] = b"".join([*rest, lines[0]])
+                    rest = []
+                rest.append(last)
+                if not data:
+                    lines.append(b"".join(rest))
+                if lines:
+                    handled = threading.Event()
+                    self._reactor.callFromThread(self._handle_lines, lines, handled)
+                    handled.wait()
+                if not data:
+                    self._reactor.callFromThread(self._end)
+                    break
+        finally:
+            os.close(waiting)
+            self._reactor.callFromThread(self._has_stopped)
+
+    def _handle_lines(self, lines: Sequence[bytes], handled: threading.Event) -> None:
+        try:
+            for line in lines:
+                text = line.decode(self._encoding, "replace").rstrip("\r")
+                if self._ended is not None:
+                    try:
+                        self._line_received(text)
+                    except Exception:
+                        self.log.failure("Handling a line of standard input failed")
+        finally:
+            handled.set()
+
+    def _end(self) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended()
+
+    def _has_stopped(self) -> None:
+        assert self._stopped is not None
+        self._stopped.callback(None)

@@ -9,11 +9,13 @@ import asyncio
 import atexit
 import contextvars
 import os
+import re
 import signal
 import termios
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,12 +28,11 @@ from prompt_toolkit.input import create_input
 from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.key_binding.key_processor import KeyPressEvent
 from prompt_toolkit.output.vt100 import Vt100_Output
+from prompt_toolkit.utils import get_cwidth
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from errklein.backends.text._completion import addition, in_columns
 from errklein.backends.text._console import Writer
-from errklein.backends.text._wrapping import wrapped
 from errklein.text import sanitize
 
 
@@ -47,8 +48,8 @@ class TerminalConsole:
     :param history: The file for the lines that were typed.
     :param line_received: Called on the reactor with each line.
     :param ended: Called on the reactor once, after Ctrl-D or the loss of the terminal.
-    :param completions: Called in the terminal's thread with the text before the cursor; returns the texts that it may
-        become.
+    :param commands: Called in the terminal's thread with the text before the cursor; returns the commands, with their prefix, that
+        it may become.
     """
 
     log = Logger()
@@ -63,7 +64,7 @@ class TerminalConsole:
         history: Path,
         line_received: Callable[[str], None],
         ended: Callable[[], None],
-        completions: Callable[[str], Sequence[str]] = lambda typed: (),
+        commands: Callable[[str], Sequence[str]] = lambda typed: (),
     ) -> None:
         self._reactor = reactor
         self._source = source
@@ -72,7 +73,7 @@ class TerminalConsole:
         self._history = history
         self._line_received = line_received
         self._ended: Callable[[], None] | None = ended
-        self._completions = completions
+        self._commands = commands
         self._writer = Writer(reactor, target.fileno(), target.encoding, self._end)
         self._pending: deque[tuple[str, Deferred[None] | None]] = deque()
         self._session: PromptSession[str] | None = None
@@ -195,7 +196,7 @@ class TerminalConsole:
         """Complete the command before the cursor, or list its completions if they have nothing more in common."""
         typed = buffer.document.text_before_cursor
         try:
-            found = self._completions(typed)
+            found = completions(typed, self._commands(typed))
         except Exception:
             self.log.failure("Commands that begin with {typed!r} could not be completed", typed=typed)
             return
@@ -263,3 +264,72 @@ def _open_history(path: Path) -> History:
     except OSError:
         return InMemoryHistory()
     return FileHistory(str(path))
+
+
+# Completion of commands with Tab, one word at a time
+
+_GAP = 2
+"""Columns between two words of a list."""
+
+
+def completions(typed: str, commands: Iterable[str]) -> list[str]:
+    """Return the texts that `typed` may become with its last word complete, sorted, each once.
+
+    `commands` have their prefix, and single spaces between words::
+
+        completions("!plugin r", ["!plugin reload", "!plugin remove", "!room list"])
+        # ["!plugin reload", "!plugin remove"]
+    """
+    found = set()
+    for command in commands:
+        if command.startswith(typed):
+            end = command.find(" ", len(typed))
+            found.add(command if end < 0 else command[:end])
+    return sorted(found)
+
+
+def addition(typed: str, found: Sequence[str]) -> str:
+    """Return what the completions have in common after `typed`, with a space if there is only one."""
+    rest = commonprefix(found)[len(typed) :]  # noqa: RUF071 - characters, not path components
+    return f"{rest} " if len(found) == 1 else rest
+
+
+def in_columns(found: Sequence[str], width: int) -> str:
+    """Return the last words of the completions in columns, sorted downwards, for a terminal of that width."""
+    words = [text.rpartition(" ")[2] for text in found]
+    column = max(map(len, words)) + _GAP
+    rows = -(-len(words) // max(1, width // column))
+    return "\n".join("".join(word.ljust(column) for word in words[row::rows]).rstrip() for row in range(rows))
+
+
+# Lines of text with ANSI sequences, broken between words for the width of the terminal
+
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+_INDENT = re.compile(r"\s*(?:[•-] |\d+\. )?")
+
+
+def wrapped(text: str, columns: int) -> str:
+    """Return the text with lines of at most so many columns, except longer words and rows of tables.
+
+    Further lines of a paragraph are indented as the text of its first one, also in lists.
+    """
+    return "\n".join(line for long in text.split("\n") for line in _lines_of(long, columns))
+
+
+def _lines_of(text: str, columns: int) -> list[str]:
+    if _width(text) <= columns or "│" in text:
+        return [text]
+    match = _INDENT.match(_STYLE.sub("", text))
+    indent = " " * _width(match[0] if match else "")
+    lines, begun = [""], 0
+    for word in re.findall(r"\S+\s*|\s+", text):
+        if begun and _width(lines[-1] + word.rstrip()) > columns:
+            lines[-1] = lines[-1].rstrip()
+            lines.append(indent)
+        lines[-1] += word
+        begun = _width(lines[-1].strip())
+    return lines
+
+
+def _width(text: str) -> int:
+    return get_cwidth(_STYLE.sub("", text))
