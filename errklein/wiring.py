@@ -193,9 +193,9 @@ def make_journal(
 
 def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManager:
     from errklein.compat.plugin_manager import BotPluginManager
-    from errklein.plugins.distributions import Requirements
     from errklein.plugins.execution import PluginExecution
     from errklein.plugins.loading import Loader
+    from errklein.plugins.packages import Requirements
 
     config = bot.bot_config
     execution = PluginExecution(bot.reactor, bot.runner, bot.plugin_pool, bot.waits)

@@ -6,9 +6,8 @@ from pathlib import Path
 from types import TracebackType
 
 from errklein.compat._running_bots import running_bots
-from errklein.plugins.distributions import examine
 from errklein.plugins.packages import InstallError
-from errklein.plugins.requirement_files import RequirementFile, UnreadableRequirements
+from errklein.plugins.requirement_files import RequirementFile, UnreadableRequirements, examine
 
 
 def install_packages(req_path: Path) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:

@@ -15,15 +15,16 @@ from errklein.commands import CommandDeclaration
 from errklein.config import Config
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
-from errklein.plugins.distributions import FILE_NAME, Requirements, above, requirement_files
 from errklein.plugins.execution import RAISED, PluginExecution, PluginFactory
 from errklein.plugins.imports import know_neighbours, load_module, plugin_class, unload
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.method_checks import check_constructor, check_initialized, check_methods
 from errklein.plugins.method_sources import Finding, handlers_once_active
 from errklein.plugins.names import plugin_name
+from errklein.plugins.packages import Requirements
 from errklein.plugins.plug_file import PlugError, PlugFile, defines_storage
 from errklein.plugins.plugin import IncompatiblePluginException, Plugin, PluginActivationException, PluginProblem
+from errklein.plugins.requirement_files import FILE_NAME, above, requirement_files
 from errklein.running import Deadline, TimedOut, explain_placement
 from errklein.webhooks import HookDeclaration
 

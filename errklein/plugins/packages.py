@@ -1,8 +1,8 @@
 """`BOT_DATA_DIR/packages`: distributions that plugins require and that errklein's environment lacks.
 
-errklein never changes its own environment. pip first resolves the requirements in a dry run, constrained to all
-installed versions. Only missing distributions are then installed, into a directory at the end of `sys.path`, so that
-they hide nothing.
+errklein never changes its own environment. pip sees neither it nor its files, but copies of the metadata of all installed
+distributions, and is constrained to their versions. It installs what is missing into a new directory, which is then merged
+into one at the end of `sys.path`, so that the packages hide nothing.
 """
 
 from __future__ import annotations
@@ -16,29 +16,36 @@ import site
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from errklein.plugins.environment import applies, installed_version, name_and_version, unfulfilled
+from errklein.plugins.environment import installed_version, name_and_version, unfulfilled
 from errklein.plugins.plug_file import ERRBOT_VERSION
-from errklein.plugins.requirement_files import RequirementFile, normalized
+from errklein.plugins.plugin import PluginProblem
+from errklein.plugins.requirement_files import (
+    RequirementFile,
+    RequirementLine,
+    UnreadableRequirements,
+    examine,
+    normalized,
+)
 from errklein.plugins.subprocesses import ProgramError, run
 
 _SECONDS = 600
-_PIP_ON_PATHS = """\
+_PIP_ALONE = """\
 import runpy, sys
-first, last = sys.argv[1:3]
+sys.path.insert(0, sys.argv[1])
+import pip
+sys.path[0] = sys.argv[2]
 del sys.argv[1:3]
-sys.path = [first, *sys.path, last]
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
 """
-"""pip with two more directories on its path. PYTHONPATH would put them in front of the standard library."""
+"""pip from the directory of the first argument, for which the distributions in that of the second one are installed."""
 
-_INSTALL = ["install", "--disable-pip-version-check", "--no-input"]
+_INSTALL = ["install", "--disable-pip-version-check", "--no-input", "--no-warn-script-location"]
 _ENVIRONMENT = {"PIP_NO_COLOR": "1", "PIP_USER": "0", "PIP_TARGET": "", "PIP_PREFIX": "", "PIP_ROOT": ""}
 """Overrides of the operator's settings for where pip installs to; pip ignores empty ones."""
 
@@ -116,56 +123,54 @@ class PackageDirectory:
                 raise InstallError(f"{requirements.path}: {where} can't be written: {error.strerror}") from error
 
     def _install(self, requirements: RequirementFile) -> None:
-        deadline = time.monotonic() + _SECONDS
         self.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._tidy()
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self.parent) as name:
             work = Path(name)
             try:
-                plan = self._resolved(requirements, work, deadline)
-                if plan:
-                    self._fetch([*requirements.options, *_pinned(requirements, plan)], work, deadline)
+                self._run_pip(requirements, work)
             except ProgramError as error:
                 raise self._explained(requirements, error) from error
-            self._move_ready()
+            # Packages with compiled modules may be in another directory than those without, and distributors name them.
+            for directory in {info.parent for info in work.glob("prefix/**/*.dist-info")}:
+                _merge(directory, work / "packages")
+            names = [self._new_name(found, requirements) for found in distributions(path=[str(work / "packages")])]
+            if names:
+                (work / "packages").rename(self._ready)
+        self._move_ready()
         self.activate()
-        for item in plan:
-            self._on_installed(normalized(item["metadata"]["name"]))
+        for name in names:
+            self._on_installed(name)
         self._note_done(requirements)
 
-    def _resolved(self, requirements: RequirementFile, work: Path, deadline: float) -> list[Mapping[str, Any]]:
-        """Return the distributions that pip would install, from the list "install" of its installation report."""
-        provided = _write_errbot(work / "provided")
-        report = work / "report.json"
+    def _run_pip(self, requirements: RequirementFile, work: Path) -> None:
+        """Install what is missing into the directory `prefix`."""
+        known, pins = work / "known", [f"errbot=={ERRBOT_VERSION}"]
+        _write_metadata(known, "errbot", ERRBOT_VERSION)
+        for name, version, found in _installed(self.path):
+            pins.append(f"{name}=={version}")
+            _write_metadata(known, name, version, found)
         given = _write(work / "requirements.txt", [*requirements.options, *(line.text for line in requirements.lines)])
-        pins = [f"errbot=={ERRBOT_VERSION}", *(f"{name}=={there}" for name, there in _installed(self.path))]
         pinned = _write(work / "constraints.txt", [*pins, *requirements.constraints])
-        command = [sys.executable, "-P", "-c", _PIP_ON_PATHS, str(provided), str(self.path), *_INSTALL, "--dry-run"]
-        _run([*command, "--report", str(report), "-r", str(given), "-c", str(pinned)], deadline)
-        plan = json.loads(report.read_text("utf-8"))["install"]
-        return [item for item in plan if self._is_wanted(item, requirements)]
+        pip = find_spec("pip")
+        place = str(Path(pip.origin).parent.parent) if pip and pip.origin else ""
+        command = [sys.executable, "-P", "-S", "-c", _PIP_ALONE, place, str(known), *_INSTALL]
+        run(
+            [*command, "--prefix", str(work / "prefix"), "-r", str(given), "-c", str(pinned)],
+            seconds=_SECONDS,
+            env=_ENVIRONMENT,
+        )
 
-    def _is_wanted(self, item: Mapping[str, Any], requirements: RequirementFile) -> bool:
-        """Return whether an item of pip's plan isn't installed.
+    def _new_name(self, found: Distribution, requirements: RequirementFile) -> str:
+        """Return the normalized name of a distribution that pip has installed.
 
-        Raises InstallError if it is, but is required from a URL.
+        Raises InstallError if the environment has it, in a version to which pip can't be constrained.
         """
-        name, version = item["metadata"]["name"], item["metadata"]["version"]
-        is_errbot = normalized(name) == "errbot"
-        there = ERRBOT_VERSION if is_errbot else installed_version(name)
-        if there is None or (not is_errbot and self._has(name)):
-            return True
-        if item["is_direct"]:
-            url = item["download_info"]["url"]
-            required = f"{name} {version} is required from {url}"
-            raise InstallError(self.conflict(required, name, there, requirements.path))
-        return False
-
-    def _fetch(self, lines: list[str], work: Path, deadline: float) -> None:
-        given = _write(work / "pinned.txt", lines)
-        pip = [sys.executable, "-P", "-m", "pip"]
-        _run([*pip, *_INSTALL, "--no-deps", "--target", str(work / "packages"), "-r", str(given)], deadline)
-        (work / "packages").rename(self._ready)
+        name, version = name_and_version(found)
+        there = ERRBOT_VERSION if normalized(name) == "errbot" else installed_version(name)
+        if there is not None and not self._has(name):
+            raise InstallError(self.conflict(f"{name} {version} is required", name, there, requirements.path))
+        return normalized(name)
 
     @property
     def _ready(self) -> Path:
@@ -209,12 +214,45 @@ class PackageDirectory:
         _write(file.with_suffix(".new"), [json.dumps(done)]).replace(file)
 
 
-def _run(command: list[str], deadline: float) -> None:
-    run(command, seconds=max(deadline - time.monotonic(), 1), env=_ENVIRONMENT)
+class Requirements:
+    """Installs the requirements of plugins. The methods block, so call them in threads."""
+
+    def __init__(self, packages: PackageDirectory, autoinstall: bool) -> None:
+        self.packages = packages
+        self._autoinstall = autoinstall
+
+    def settle(self, file: Path) -> list[PluginProblem]:
+        """Install the missing requirements of a file. Return the errors and warnings.
+
+        A file with URLs or paths is installed again when it has changed. If an installed version doesn't fulfil a
+        requirement, it stays, and there is a warning.
+        """
+        try:
+            requirements = RequirementFile.read(file)
+        except UnreadableRequirements as error:
+            return [PluginProblem(str(error), path=file)]
+        examined = examine(requirements)
+        requirements.lines = [line for line in requirements.lines if line not in examined.conflicts]
+        problems = [PluginProblem(self._explained(line), path=file, is_warning=True) for line in examined.conflicts]
+        is_done = not examined.missing and (not examined.unknown or self.packages.has_done(requirements))
+        if self._autoinstall and not is_done:
+            try:
+                self.packages.install(requirements)
+            except InstallError as error:
+                problems.append(PluginProblem(str(error), path=file))
+        elif missing := ", ".join(line.name_and_versions for line in examined.missing):
+            problems.append(PluginProblem(f"{file} requires packages that are not installed: {missing}", path=file))
+        return problems
+
+    def _explained(self, line: RequirementLine) -> str:
+        assert line.requirement is not None
+        name = line.requirement.name
+        there = installed_version(name) or "another version"
+        return self.packages.conflict(f"{line.name_and_versions} is required", name, there, line.place)
 
 
-def _installed(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield names and versions of all installed distributions, including those in `path`; pip must not change them."""
+def _installed(path: Path) -> Iterator[tuple[str, str, Distribution]]:
+    """Yield name, version and distribution of all installed ones, including those in `path`; pip must not change them."""
     from packaging.version import InvalidVersion, Version
 
     seen = set()
@@ -227,38 +265,21 @@ def _installed(path: Path) -> Iterator[tuple[str, str]]:
         seen.add(name)
         # No requirement of pip can pin an invalid version (PEP 440).
         with suppress(InvalidVersion):
-            yield name, str(Version(version))
+            yield name, str(Version(version)), found
 
 
-def _pinned(requirements: RequirementFile, plan: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the lines of a requirements file for exactly the distributions of pip's plan.
-
-    URLs and paths are the given ones, since pip's report leaves out passwords. pip requires hashes for all lines or
-    none.
-    """
-    direct = [
-        line.text
-        for line in requirements.lines
-        if line.requirement is None or (not line.is_plain and applies(line.requirement))
-    ]
-    yield from direct
-    names = {item["metadata"]["name"]: item for item in plan if not (item["is_direct"] and item["requested"])}
-    hashes = {name: item["download_info"].get("archive_info", {}).get("hashes", {}) for name, item in names.items()}
-    can_hash = not direct and all(found.get("sha256") for found in hashes.values())
-    for name, item in names.items():
-        if item["is_direct"]:
-            yield f"{name} @ {item['download_info']['url']}"
-        else:
-            pin = f"{name}=={item['metadata']['version']}"
-            yield f"{pin} --hash=sha256:{hashes[name]['sha256']}" if can_hash else pin
-
-
-def _write_errbot(directory: Path) -> Path:
-    """Write the metadata of an errbot without requirements, so that pip considers errbot installed."""
-    info = directory / f"errbot-{ERRBOT_VERSION}.dist-info"
+def _write_metadata(directory: Path, name: str, version: str, found: Distribution | None = None) -> None:
+    """Write what pip reads of an installed distribution, and a list of files, which it would remove instead of the real ones."""
+    info = directory / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
-    _write(info / "METADATA", ["Metadata-Version: 2.1", "Name: errbot", f"Version: {ERRBOT_VERSION}"])
-    return directory
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    with suppress(UnicodeDecodeError):
+        lines += [f"Requires-Dist: {needed}" for needed in (found.requires if found else None) or ()]
+        lines += [
+            f"Provides-Extra: {extra}" for extra in (found.metadata.get_all("Provides-Extra") if found else None) or ()
+        ]
+    _write(info / "METADATA", lines)
+    _write(info / "RECORD", [f"{info.name}/{file},," for file in ("METADATA", "RECORD")])
 
 
 def _write(file: Path, lines: Iterable[str]) -> Path:

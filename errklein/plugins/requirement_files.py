@@ -1,4 +1,6 @@
-"""A parser of requirement files, which leaves out the distributions that errklein provides.
+"""Requirement files of plugins: where they are, what they require, and what of it is installed.
+
+What errklein provides is left out.
 
 The format is pip's, see https://pip.pypa.io/en/stable/reference/requirements-file-format/: one requirement or option
 per line, comments, continued lines, environment variables, and other files with `-r` and `-c`.
@@ -8,13 +10,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from errklein.plugins.environment import applies, installed_version, requirements_of
+
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
+
+FILE_NAME = "requirements.txt"
 
 PROVIDED = frozenset({"errbot", "flask", "werkzeug"})
 """Normalized names of the distributions that errklein provides, whatever version plugins require."""
@@ -181,3 +187,61 @@ def normalized(name: str) -> str:
     from packaging.utils import canonicalize_name
 
     return canonicalize_name(name)
+
+
+@dataclass
+class Examined:
+    """The lines of a file that aren't fulfilled: not installed, in a wrong version, or unknown (URLs and paths)."""
+
+    missing: list[RequirementLine] = field(default_factory=list)
+    conflicts: list[RequirementLine] = field(default_factory=list)
+    unknown: list[RequirementLine] = field(default_factory=list)
+
+
+def examine(requirements: RequirementFile) -> Examined:
+    """Compare each line of the file with the installed distributions."""
+    examined = Examined()
+    for line in requirements.lines:
+        if line.requirement is not None and not applies(line.requirement):
+            continue
+        if line.requirement is None or not line.is_plain:
+            examined.unknown.append(line)
+        elif (there := installed_version(line.requirement.name)) is None:
+            examined.missing.append(line)
+        elif not line.requirement.specifier.contains(there, prereleases=True):
+            examined.conflicts.append(line)
+        elif not _has_extras(line.requirement):
+            examined.missing.append(line)
+    return examined
+
+
+def requirement_files(roots: Iterable[Path], plugs: Iterable[Path]) -> list[Path]:
+    """Return the requirement files at the roots, beside the `.plug` files, and in the directories between."""
+    tops = [Path(root).absolute() for root in roots]
+    directories = dict.fromkeys(tops)
+    for plug in plugs:
+        directories.update(dict.fromkeys(above(plug.parent, tops)))
+    return [file for directory in directories if (file := directory / FILE_NAME).is_file()]
+
+
+def above(directory: Path, tops: Iterable[Path]) -> list[Path]:
+    """Return the directory and its parents up to the first of `tops`; only the directory if none is a parent."""
+    chain = [directory, *directory.parents]
+    for top in tops:
+        if top in chain:
+            return chain[: chain.index(top) + 1]
+    return [directory]
+
+
+def _has_extras(requirement: Requirement, seen: frozenset[str] = frozenset()) -> bool:
+    """Return whether the additional requirements of the extras are installed in allowed versions."""
+    if not requirement.extras or str(requirement) in seen:
+        return True
+    seen |= {str(requirement)}
+    for needed in requirements_of(requirement.name, requirement.extras):
+        if applies(needed):
+            continue
+        there = installed_version(needed.name)
+        if there is None or not needed.specifier.contains(there, prereleases=True) or not _has_extras(needed, seen):
+            return False
+    return True

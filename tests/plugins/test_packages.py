@@ -8,6 +8,7 @@ from importlib import import_module, invalidate_caches
 from importlib.metadata import distributions
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,8 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.compat._facade import stand_in_for, step_aside
 from errklein.compat._requirements import install_packages
 from errklein.plugins import packages
-from errklein.plugins.packages import InstallError, PackageDirectory
+from errklein.plugins.packages import InstallError, PackageDirectory, Requirements
 from errklein.plugins.requirement_files import RequirementFile
+from errklein.plugins.subprocesses import ProgramError
 from errklein.testing import TestBot
 from tests import needs_network
 from tests.plugins.wheels import write_wheel
@@ -176,6 +178,17 @@ class PipTests(PackagesTestCase):
         self.assertIn(f"(from {wheel}) is required, but errklein's environment has twisted 2", str(error))
         self.assertEqual(self.installed(), [])
 
+    def test_version_that_cannot_be_pinned(self) -> None:
+        """A package of the environment whose version is invalid isn't installed a second time."""
+        info = self.data / "environment" / f"{PREFIX}odd-1.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {PREFIX}odd\nVersion: one\n")
+        sys.path.append(str(info.parent))
+        write_wheel(self.wheels, f"{PREFIX}odd")
+        error = self.assertRaises(InstallError, self.install, f"{PREFIX}odd\n")
+        self.assertIn(f"{PREFIX}odd 1.0 is required, but errklein's environment has {PREFIX}odd one", str(error))
+        self.assertEqual(self.installed(), [])
+
     def test_settings_of_the_operator(self) -> None:
         """pip's settings can't redirect the installation."""
         write_wheel(self.wheels, f"{PREFIX}one")
@@ -332,3 +345,103 @@ class StoredValuesTests(PackagesTestCase):
         self.assertEqual(sys.path.count(str(self.packages.path)), 1)
         self.assertEqual(import_module(f"{PREFIX}stored").answer, 3)
         self.assertFalse(hasattr(sys, f"{PREFIX}ran"))
+
+
+class SettleTests(SynchronousTestCase):
+    """When pip is run, and the errors that are reported."""
+
+    def setUp(self) -> None:
+        """Create a file, a data directory, and a pip that is recorded and installs nothing."""
+        top = Path(self.mktemp()).absolute()
+        top.mkdir()
+        self.file = top / "requirements.txt"
+        self.packages = PackageDirectory(top / "data")
+        self.commands: list[list[str]] = []
+        self.failure = ProgramError("")
+        self.fails = False
+        patch = mock.patch.object(packages, "run", self.run_instead)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def run_instead(self, command: list[str], **options: Any) -> str:
+        """Record the command of pip, which installs nothing."""
+        self.commands.append(command)
+        self.options = options
+        self.given = Path(command[command.index("-r") + 1]).read_text().splitlines()
+        if self.fails:
+            raise self.failure
+        return ""
+
+    def settle(self, text: str, autoinstall: bool = True) -> str:
+        """Return the errors and warnings for a file with that text."""
+        self.file.write_text(text)
+        problems = Requirements(self.packages, autoinstall).settle(self.file)
+        self.warnings = [problem.text for problem in problems if problem.is_warning]
+        return "; ".join(problem.text for problem in problems)
+
+    def test_nothing_is_run_if_all_is_there(self) -> None:
+        """If all requirements are fulfilled or provided, no process runs and nothing is written."""
+        self.assertEqual(self.settle("twisted\nerrbot==6.1.9\nflask<2\nWerkzeug[watchdog]<1\n"), "")
+        self.assertEqual(self.commands, [])
+        self.assertFalse(self.packages.parent.exists())
+
+    def test_missing(self) -> None:
+        """pip has a time limit, and its arguments contain nothing from the file."""
+        self.assertEqual(self.settle("--index-url=http://127.0.0.1:1\nno-such-thing\n"), "")
+        (command,) = self.commands
+        self.assertNotIn("no-such-thing", " ".join(command))
+        self.assertNotIn("--index-url", " ".join(command))
+        self.assertTrue(0 < self.options["seconds"] <= 600)
+
+    def test_conflict(self) -> None:
+        """A wrong version is a warning with the version, the file and the line number; pip isn't run for it."""
+        for autoinstall in (True, False):
+            warning = self.settle("\nTwisted<1  # why\n", autoinstall)
+            self.assertEqual(self.commands, [])
+            self.assertIn("Twisted<1 is required, but errklein's environment has Twisted 2", warning)
+            self.assertIn(f"({self.file}:2)", warning)
+            self.assertNotIn("\n", warning)
+            self.assertEqual(self.warnings, [warning])
+
+    def test_conflict_and_missing(self) -> None:
+        """Beside a wrong version, missing packages are installed."""
+        self.assertIn("Twisted<1 is required", self.settle("Twisted<1\nno-such-thing\n"))
+        self.assertEqual(len(self.commands), 1)
+        self.assertEqual(self.given, ["no-such-thing"])
+
+    def test_what_cannot_be_looked_up(self) -> None:
+        """A file with a URL is installed once, and again after a change or if the packages are removed."""
+        line = "thing @ https://example.org/thing.whl\n"
+        self.settle(line)
+        self.settle(line)
+        self.assertEqual(len(self.commands), 1)
+        self.settle(line + "other @ https://example.org/other.whl\n")
+        self.assertEqual(len(self.commands), 2)
+        (self.packages.path / ".errklein.json").unlink()
+        self.settle(line + "other @ https://example.org/other.whl\n")
+        self.assertEqual(len(self.commands), 3)
+
+    def test_failure(self) -> None:
+        """pip's last error is reported in one line with the file, and the next start tries again."""
+        self.fails, self.failure = True, ProgramError("ERROR: No matching distribution")
+        self.assertEqual(self.settle("a @ https://example.org\n"), f"{self.file}: ERROR: No matching distribution")
+        self.settle("a @ https://example.org\n")
+        self.assertEqual(len(self.commands), 2)
+
+    def test_not_allowed(self) -> None:
+        """With AUTOINSTALL_DEPS off, missing requirements are named, and pip isn't run."""
+        told = self.settle("twisted\nno-such-thing\nno-other>=2\n", autoinstall=False)
+        self.assertIn("not installed: no-such-thing, no-other>=2", told)
+        self.assertEqual(self.warnings, [])
+        self.assertEqual(self.commands, [])
+
+    def test_unreadable(self) -> None:
+        """An unreadable file is reported."""
+        [problem] = Requirements(self.packages, True).settle(self.file / "below")
+        self.assertIn("can't be read", problem.text)
+        self.assertFalse(problem.is_warning)
+
+    def test_nowhere_to_write(self) -> None:
+        """A data directory that isn't writable is reported in one line."""
+        self.packages.parent.parent.write_text("a file")
+        self.assertIn(f"{self.packages.parent}", self.settle("no-such-thing\n"))

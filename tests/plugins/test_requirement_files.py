@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins.requirement_files import PROVIDED, RequirementFile, UnreadableRequirements, is_provided
+from errklein.plugins.requirement_files import (
+    PROVIDED,
+    RequirementFile,
+    UnreadableRequirements,
+    above,
+    examine,
+    is_provided,
+    requirement_files,
+)
 
 
 class RequirementFilesTestCase(SynchronousTestCase):
@@ -107,15 +116,6 @@ class FormatTests(RequirementFilesTestCase):
         self.assertEqual(line.text, "git+https://example.org/thing#egg=thing")
         self.assertFalse(line.is_plain)
 
-    @given(st.text())
-    def test_anything(self, text: str) -> None:
-        """Any text is read, or raises UnreadableRequirements."""
-        try:
-            made = self.read(text)
-        except (UnreadableRequirements, UnicodeEncodeError):
-            return
-        self.assertLessEqual(len(made.lines), len(text.splitlines()) + 1)
-
 
 class ProvidedTests(RequirementFilesTestCase):
     """Distributions that errklein provides."""
@@ -151,3 +151,78 @@ class ProvidedTests(RequirementFilesTestCase):
         spelt = "".join(data.draw(st.sampled_from([letter, letter.upper()])) for letter in name)
         self.assertTrue(is_provided(spelt))
         self.assertFalse(is_provided(f"{spelt}-extension"))
+
+
+class ExamineTests(SynchronousTestCase):
+    """Requirements compared with installed distributions."""
+
+    def examine(self, text: str) -> tuple[list[str], list[str], list[str]]:
+        """Return the lines that are missing, that conflict, and that are unknown."""
+        file = Path(self.mktemp()).absolute()
+        file.write_text(text, encoding="utf-8")
+        found = examine(RequirementFile.read(file))
+        missing, conflicts, unknown = (
+            [line.name_and_versions for line in lines] for lines in (found.missing, found.conflicts, found.unknown)
+        )
+        return missing, conflicts, unknown
+
+    def test_fulfilled(self) -> None:
+        """Comments, markers, hashes, extras and continued lines are understood; installed packages aren't missing."""
+        text = (
+            "# comment\n\nTwisted>=20  # why\ntwisted[tls]>=22\nklein \\\n  >=20\n"
+            'nothing-there; python_version < "3"\ntreq>1 --hash=sha256:00\n'
+        )
+        self.assertEqual(self.examine(text), ([], [], []))
+
+    def test_missing(self) -> None:
+        """A missing requirement is named as written."""
+        self.assertEqual(self.examine("no-such-thing>=1  # why\n"), (["no-such-thing>=1"], [], []))
+
+    def test_conflicts(self) -> None:
+        """A wrong version is a conflict, and not missing."""
+        self.assertEqual(self.examine("twisted<1\nno-such-thing\n"), (["no-such-thing"], ["twisted<1"], []))
+
+    def test_unknown(self) -> None:
+        """URLs, paths and invalid lines are unknown; pip decides about them."""
+        lines = ["klein @ https://example.org/k.whl", "https://example.org/x.zip", "./here", "!!"]
+        self.assertEqual(self.examine("\n".join(lines)), ([], [], lines))
+
+    def test_extras(self) -> None:
+        """An extra is installed if everything that it requires is."""
+        missing, _, _ = self.examine("twisted[tls]\ntwisted[no-such-extra]\n")
+        self.assertEqual(missing, [])
+        with mock.patch("errklein.plugins.requirement_files.requirements_of", return_value=self.needed()):
+            self.assertEqual(self.examine("twisted[extra]\n")[0], ["twisted[extra]"])
+
+    def needed(self) -> list[Any]:
+        """What an extra requires that isn't there."""
+        from packaging.requirements import Requirement
+
+        return [Requirement('no-such-thing; extra == "extra"')]
+
+    @given(st.text())
+    def test_anything(self, text: str) -> None:
+        """Any text is read, or raises UnreadableRequirements."""
+        try:
+            found = self.examine(text)
+        except (UnreadableRequirements, UnicodeEncodeError):
+            return
+        self.assertLessEqual(sum(map(len, found)), len(text.splitlines()) + 1)
+
+
+class PlacesTests(SynchronousTestCase):
+    """The requirement files that are read."""
+
+    def test_files(self) -> None:
+        """The files at the root, beside the plugin, and between them are read, and no others."""
+        root = Path(self.mktemp()).absolute()
+        (root / "a" / "b" / "c").mkdir(parents=True)
+        (root / "other").mkdir()
+        for directory in (root, root / "a", root / "a" / "b" / "c", root / "other", root.parent):
+            (directory / "requirements.txt").write_text("")
+        found = requirement_files([root], [root / "a" / "b" / "c" / "x.plug"])
+        self.assertCountEqual([file.parent for file in found], [root, root / "a", root / "a" / "b" / "c"])
+
+    def test_no_root_above(self) -> None:
+        """Without a root above it, only the directory itself counts."""
+        self.assertEqual(above(Path("/x/y"), [Path("/z")]), [Path("/x/y")])
