@@ -468,7 +468,7 @@ def functions() -> list[Tested]:
         return lambda text: decode_payload(raw(text), media_type)
 
     def forwarded(peer: str, name: bytes) -> Callable[[str], object]:
-        return lambda text: proxies.origin(peer, False, [(name, raw(text))])
+        return lambda text: proxies.forwarded(peer, False, [(name, raw(text))])
 
     masking, redaction, forwarding = (
         ["errklein.text.masking"],

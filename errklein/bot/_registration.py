@@ -40,8 +40,8 @@ class Registration:
         :raises PluginActivationException: The plugin was deactivated while its `activate` was still running.
         """
         self._plugins.check_wanted(plugin)
-        place, methods = self._plugins.place(), [handler for _, handler in handlers(plugin)]
-        for clash in self._registry.add(plugin_name(plugin), methods, plugin, place):
+        rank, methods = self._plugins.rank(), [handler for _, handler in handlers(plugin)]
+        for clash in self._registry.add(plugin_name(plugin), methods, plugin, rank):
             self._notify(clash)
 
     def remove_commands_from(self, plugin: BotPlugin) -> None:
@@ -51,7 +51,7 @@ class Registration:
     def inject_command_filters_from(self, plugin: BotPlugin) -> None:
         """Register the plugin's command filters."""
         methods = [handler for _, handler in handlers(plugin)]
-        self._filters.add(plugin_name(plugin), methods, self._plugins.place())
+        self._filters.add(plugin_name(plugin), methods, self._plugins.rank())
 
     def remove_command_filters_from(self, plugin: BotPlugin) -> None:
         """Unregister the plugin's command filters."""

@@ -130,8 +130,8 @@ class RegisteredCommand:
     yields: bool = False
     instance: object = None
     """The plugin's instance, or None. Plugins created at run time may have the name of another plugin."""
-    place: int = 0
-    """The plugin's number in the order of activation. Of two commands with the same name, the lower number keeps it."""
+    rank: int = 0
+    """The plugin's rank: its number in the order of activation. Of two commands with the same name, the lower number keeps it."""
 
 
 class CommandRegistry:
@@ -160,21 +160,21 @@ class CommandRegistry:
         return dict(self._named)
 
     def add(
-        self, owner: str, handlers: Iterable[Callable[..., Any]], instance: object = None, place: int | None = None
+        self, owner: str, handlers: Iterable[Callable[..., Any]], instance: object = None, rank: int | None = None
     ) -> list[str]:
         """Register those handlers that are declared as commands; return a sentence for each clash.
 
-        `place` is the plugin's number in the order of activation, by default the next one. Of two commands with the same name,
+        `rank` is the plugin's number in the order of activation, by default the next one. Of two commands with the same name,
         the one with the higher number is renamed to "<plugin>-<name>"; that name is also stored in its function. An alias that
         is taken is left out.
         """
         clashes: list[str] = []
         with self._lock:
-            place = self._next if place is None else place
-            self._next = max(self._next, place + 1)
+            rank = self._next if rank is None else rank
+            self._next = max(self._next, rank + 1)
             named, patterns = dict(self._named), dict(self._patterns)
             waiting = deque(
-                RegisteredCommand(owner, declaration.name, declaration, handler, _yields(handler), instance, place)
+                RegisteredCommand(owner, declaration.name, declaration, handler, _yields(handler), instance, rank)
                 for handler in handlers
                 if (declaration := CommandDeclaration.of(handler)) is not None
             )
@@ -208,9 +208,9 @@ class CommandRegistry:
                     raise ValueError(f"the handler of {name} must be decorated as a command")
                 instance = getattr(handler, "__self__", None)
                 owner = known.owner if known else str(getattr(instance, "name", ""))
-                place = known.place if known else self._next
+                rank = known.rank if known else self._next
                 commands[name] = RegisteredCommand(
-                    owner, name, declaration, handler, _yields(handler), known.instance if known else instance, place
+                    owner, name, declaration, handler, _yields(handler), known.instance if known else instance, rank
                 )
             self._settle(named, patterns)
 
@@ -235,23 +235,23 @@ class CommandRegistry:
         """Yield a sentence for each alias that an added command doesn't get, or takes from a command in `before`."""
         for command in added:
             for alias in command.declaration.aliases:
-                holder, loser = self._by_name[alias], command
-                if holder is command and (had := before.get(alias)) is not None and alias in had.declaration.aliases:
+                other, loser = self._by_name[alias], command
+                if other is command and (had := before.get(alias)) is not None and alias in had.declaration.aliases:
                     loser = had
-                if holder is not loser and self._named.get(loser.name) is loser:
+                if other is not loser and self._named.get(loser.name) is loser:
                     yield (
                         f"The alias {alias} of {loser.owner}.{loser.name} is ignored: "
-                        f"{holder.owner}.{holder.name} has that name"
+                        f"{other.owner}.{other.name} has that name"
                     )
 
     def _settle(self, named: dict[str, RegisteredCommand], patterns: dict[str, RegisteredCommand]) -> None:
         given: dict[str, RegisteredCommand] = {}
-        for command in sorted((one for one in named.values() if one.declaration.aliases), key=_place):
+        for command in sorted((one for one in named.values() if one.declaration.aliases), key=_rank):
             for alias in command.declaration.aliases:
                 given.setdefault(alias, command)
         given.update(named)
         self._named, self._patterns, self._by_name = named, patterns, given
-        self.by_pattern = tuple(sorted(patterns.values(), key=_place))
+        self.by_pattern = tuple(sorted(patterns.values(), key=_rank))
         self.unprefixed = tuple(command for command in self.by_pattern if not command.declaration.prefixed)
         self.most_words = max((name.count("_") + 1 for name in given), default=0)
 
@@ -259,17 +259,17 @@ class CommandRegistry:
 def _put(
     command: RegisteredCommand, commands: dict[str, RegisteredCommand], clashes: list[str]
 ) -> tuple[RegisteredCommand, RegisteredCommand | None]:
-    """Add the command to `commands`, renamed if a command with a lower place has its name.
+    """Add the command to `commands`, renamed if a command with a lower rank has its name.
 
     Returns the command with its final name, and the command that it displaced or None; the latter needs another name. Appends
     a sentence to `clashes` if the command was renamed.
     """
     name, first, displaced = command.name, None, None
-    while (holder := commands.get(name)) is not None and not _same_method(holder, command.owner, command.handler):
-        if holder.place > command.place:
-            displaced = holder
+    while (other := commands.get(name)) is not None and not _same_method(other, command.owner, command.handler):
+        if other.rank > command.rank:
+            displaced = other
             break
-        first = first or holder
+        first = first or other
         name = joined(f"{command.owner}-{name}".lower())
     if first is not None:
         clashes.append(
@@ -297,7 +297,7 @@ _MARKS = ("_err_command_filter", "catch_unprocessed")
 class RegisteredFilter:
     """A filter of the plugin named `owner`.
 
-    Filters are called in the order of `place`, the plugin's number in the order of activation: those that `decides` marks for
+    Filters are called in the order of `rank`, the plugin's number in the order of activation: those that `decides` marks for
     commands, those that `catches` marks for messages with a prefix that match no command.
     """
 
@@ -305,11 +305,11 @@ class RegisteredFilter:
     handler: Callable[..., Any]
     decides: bool
     catches: bool
-    place: int
+    rank: int
 
 
-def _place(one: RegisteredCommand | RegisteredFilter) -> int:
-    return one.place
+def _rank(one: RegisteredCommand | RegisteredFilter) -> int:
+    return one.rank
 
 
 class FilterRegistry:
@@ -317,20 +317,20 @@ class FilterRegistry:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._held: tuple[RegisteredFilter, ...] = ()
+        self._filters: tuple[RegisteredFilter, ...] = ()
         self.all: tuple[RegisteredFilter, ...] = ()
         """The filters of commands."""
         self.unprocessed: tuple[RegisteredFilter, ...] = ()
         """The filters of unknown commands (`catch_unprocessed=True`)."""
 
-    def add(self, owner: str, handlers: Iterable[Callable[..., Any]], place: int) -> None:
+    def add(self, owner: str, handlers: Iterable[Callable[..., Any]], rank: int) -> None:
         """Register those handlers that are marked as filters, in place of the plugin's earlier ones."""
         added = []
         for handler in handlers:
             decides, catches = (bool(getattr(handler, mark, False)) for mark in _MARKS)
             if decides or catches:
-                added.append(RegisteredFilter(owner, handler, decides, catches, place))
-        self._change(lambda held: [one for one in held if one.owner != owner] + added)
+                added.append(RegisteredFilter(owner, handler, decides, catches, rank))
+        self._change(lambda filters: [one for one in filters if one.owner != owner] + added)
 
     def remove(self, owner: str, instance: object = None) -> None:
         """Unregister the filters of a plugin, or only those of the given instance."""
@@ -338,25 +338,25 @@ class FilterRegistry:
         def gone(one: RegisteredFilter) -> bool:
             return one.owner == owner and (instance is None or getattr(one.handler, "__self__", None) is instance)
 
-        self._change(lambda held: [one for one in held if not gone(one)])
+        self._change(lambda filters: [one for one in filters if not gone(one)])
 
     def assign(self, handlers: Iterable[Callable[..., Any]]) -> None:
         """Unregister all other filters, and register those of the handlers that aren't."""
-        known = {one.handler: one for one in self._held}
+        known = {one.handler: one for one in self._filters}
         new = (RegisteredFilter("", one, True, bool(getattr(one, _MARKS[1], False)), 0) for one in handlers)
-        filters = [known.get(one.handler, one) for one in new]
-        self._change(lambda held: filters)
+        assigned = [known.get(one.handler, one) for one in new]
+        self._change(lambda filters: assigned)
 
     def _change(self, change: Callable[[tuple[RegisteredFilter, ...]], list[RegisteredFilter]]) -> None:
         with self._lock:
-            self._held = tuple(sorted(change(self._held), key=_place))
-            self.all = tuple(one for one in self._held if one.decides)
-            self.unprocessed = tuple(one for one in self._held if one.catches)
+            self._filters = tuple(sorted(change(self._filters), key=_rank))
+            self.all = tuple(one for one in self._filters if one.decides)
+            self.unprocessed = tuple(one for one in self._filters if one.catches)
 
 
-def _same_method(holder: RegisteredCommand, owner: str, handler: Callable[..., Any]) -> bool:
+def _same_method(other: RegisteredCommand, owner: str, handler: Callable[..., Any]) -> bool:
     """Return whether a plugin registers the same method again, as an activated plugin does that is activated once more."""
-    return holder.owner == owner and _function(holder.handler) is _function(handler)
+    return other.owner == owner and _function(other.handler) is _function(handler)
 
 
 def _function(handler: Any) -> Any:

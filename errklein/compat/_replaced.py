@@ -69,7 +69,7 @@ class IncomingEvents:
         self._bot = bot
 
     def __getattr__(self, event: str) -> Any:
-        callback = CALLBACKS.get(event)
+        callback = CALLBACKS.get(event) if self._bot.replaced.names else None
         if callback is not None and callback in self._bot.replaced:
             return partial(self._call, event, callback)
         return getattr(self._bot.events, event)
@@ -92,6 +92,8 @@ class SendingByBot(Sending):
 
     def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:
         """Send a message with the bot's `split_and_send_message`."""
+        if not self._bot.replaced.names:
+            return super().deliver(backend, message)
         if "split_and_send_message" in self._bot.replaced:
             return self._bot.replaced.call("split_and_send_message", backend, message)
         return self.deliver_parts(backend, message)

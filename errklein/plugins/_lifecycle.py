@@ -70,7 +70,7 @@ class Lifecycle:
 
     @property
     def order(self) -> list[str]:
-        """The names of active plugins in the order of their places; plugins activated by other plugins come last."""
+        """The names of active plugins in the order of their ranks; plugins activated by other plugins come last."""
         active = [name for name, plugin in self._plugins.items() if plugin.active]
         return sorted(active, key=lambda name: self._order.get(name, inf))
 
@@ -128,14 +128,14 @@ class Lifecycle:
         try:
             await self._execution.call(instance, method)
             if self.activations.is_wanted(activation) and not activation.ended:
-                place = activation.place
+                rank = activation.rank
                 self._changed()
                 # A plugin whose `activate` doesn't call BotPlugin's is inactive and has no commands. As on errbot, its
                 # webhooks are routed nevertheless.
                 if instance.is_activated:
-                    self._order[plugin.name] = place
+                    self._order[plugin.name] = rank
                 hooks = hooks_of(instance)
-                self._routes.replace(plugin.name, hooks, place, mounts_of(instance))
+                self._routes.replace(plugin.name, hooks, rank, mounts_of(instance))
                 self._standby.replace(plugin.name, hooks)
                 method = "callback_connect"
                 await self._execution.call(instance, method)

@@ -15,9 +15,9 @@ from errklein.running.context import running_activation
 
 @dataclass
 class Batch:
-    """State that the activations of one change share: plugins that have failed, and places assigned in advance."""
+    """State that the activations of one change share: plugins that have failed, and ranks assigned in advance."""
 
-    places: dict[str, int] = field(default_factory=dict)
+    ranks: dict[str, int] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
 
 
@@ -32,7 +32,7 @@ class Activation:
 
     plugin: Plugin
     batch: Batch
-    new_place: Callable[[], int]
+    new_rank: Callable[[], int]
     configuration: Callable[[], Any]
     step: str = ""
     waits_for: list[str] = field(default_factory=list)
@@ -46,16 +46,16 @@ class Activation:
 
     def __post_init__(self) -> None:
         self.instance = self.plugin.instance
-        self._place = self.batch.places.get(self.plugin.name)
+        self._rank = self.batch.ranks.get(self.plugin.name)
 
     @property
-    def place(self) -> int:
+    def rank(self) -> int:
         """The plugin's number in the order of activation. A late activation gets a new number at each access."""
         if self._done or self.late or self.given_up:
-            return self.new_place()
-        if self._place is None:
-            self._place = self.new_place()
-        return self._place
+            return self.new_rank()
+        if self._rank is None:
+            self._rank = self.new_rank()
+        return self._rank
 
     def when_done(self) -> Deferred[None]:
         """Return a Deferred that fires when the plugin is active, or fails with the error of the activation."""

@@ -136,9 +136,9 @@ class PluginManager(StoreMixin):
         if plugin.is_activated:
             self._routes.mounts.replace(plugin.name, mounts_of(plugin))
 
-    def place(self) -> int:
-        """Return the number in the order of activation for what a plugin registers now. For any thread."""
-        return self._activations.place()
+    def rank(self) -> int:
+        """Return the rank, the number in the order of activation, for what a plugin registers now. For any thread."""
+        return self._activations.rank()
 
     def is_active_or_late(self, plugin: Plugin) -> bool:
         """Return whether the plugin is active, or will be when an activation in the background ends."""

@@ -39,7 +39,7 @@ class Activations:
     begin: Callable[[Activation, BotPlugin], Coroutine[Any, Any, None]]
     tell_admins: Callable[[str, str], None]
     hanging: dict[BotPlugin, str] = field(default_factory=dict)
-    _places: Iterator[int] = field(default_factory=count)
+    _ranks: Iterator[int] = field(default_factory=count)
     _under_way: dict[str, Activation] = field(default_factory=dict)
 
     def of(self, plugin: Plugin) -> Activation | None:
@@ -51,10 +51,10 @@ class Activations:
         """All activations in progress."""
         return list(self._under_way.values())
 
-    def place(self) -> int:
+    def rank(self) -> int:
         """Return the number in the order of activation for the plugin being activated. May be called in any thread."""
         activation = current()
-        return next(self._places) if activation is None else activation.place
+        return next(self._ranks) if activation is None else activation.rank
 
     async def activate_all(self, plugins: Sequence[Plugin]) -> dict[str, PluginError]:
         """Activate the plugins and their dependencies, within the timeout.
@@ -62,7 +62,7 @@ class Activations:
         Return the errors by the plugins' names.
         """
         order = activation_order(self.plugins, (plugin.name for plugin in plugins))
-        batch = Batch({name: next(self._places) for name in order})
+        batch = Batch({name: next(self._ranks) for name in order})
         errors: dict[str, PluginError] = {}
         unexpected: list[Failure] = []
 
@@ -126,7 +126,7 @@ class Activations:
             if plugin.active:
                 return
             configuration = configuration or partial(self.configurator.stored, plugin.name)
-            activation = Activation(plugin, batch, self._places.__next__, configuration)
+            activation = Activation(plugin, batch, self._ranks.__next__, configuration)
             self._under_way[plugin.name] = activation
             Deferred.fromCoroutine(self._activate(activation)).addBoth(self._has_ended, activation)
         elif activation.late:

@@ -147,10 +147,10 @@ class DataDirectory:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+            other = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
             os.close(lock)
             raise self._error(
-                f"another errklein{f', process {holder},' if holder else ''} uses it; stop it first"
+                f"another errklein{f', process {other},' if other else ''} uses it; stop it first"
             ) from None
         return lock
 

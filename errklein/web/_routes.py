@@ -166,14 +166,14 @@ class Routes:
         self,
         owner: str,
         hooks: Sequence[Hook],
-        place: int | None = None,
+        rank: int | None = None,
         mounts: Mapping[str, IResource] = MappingProxyType({}),
     ) -> None:
         """Replace all of the owner's hooks and mounts in one step, and end a hold.
 
-        Of two hooks that claim a URL and method, the one with the lower place gets the requests.
+        Of two hooks that claim a URL and method, the one with the lower rank gets the requests.
 
-        :param place: The owner's number in the order of activation, by default the next one. It is ignored if the owner has
+        :param rank: The owner's number in the order of activation, by default the next one. It is ignored if the owner has
             hooks already; what these don't claim is then queued last.
         :param mounts: The owner's mounted resources, by path.
         :raises HookError: A rule is invalid, or the operator's options for a hook. Nothing is changed.
@@ -182,7 +182,7 @@ class Routes:
         for hook in hooks:
             self._route_of(hook)
         old = self._precedence.of(owner)
-        for name in self._precedence.replace(owner, hooks, place):
+        for name in self._precedence.replace(owner, hooks, rank):
             self._update(name)
         self._changed()
         for hook, by in self._precedence.newly_shadowed(hooks, old):

@@ -364,19 +364,19 @@ def apply_forwarding(request: Any, proxies: TrustedProxies) -> None:
     head = request.head
     peer, proxy = getattr(request.client, "host", UNIX), getattr(request.transport, "proxy", None)
     headers = list(zip(head.names, head.values, strict=True))
-    origin = proxies.origin(peer, request.secure, headers, proxy)
-    if origin.client is not None:
-        request.client = address_of(*origin.client)
-    if origin.secure is not None:
-        request.secure = origin.secure
-    if origin.host is not None:
-        request.head = with_host(head, origin.host)
-    if origin.secure is not None or origin.host is not None:
+    forwarded = proxies.forwarded(peer, request.secure, headers, proxy)
+    if forwarded.client is not None:
+        request.client = address_of(*forwarded.client)
+    if forwarded.secure is not None:
+        request.secure = forwarded.secure
+    if forwarded.host is not None:
+        request.head = with_host(head, forwarded.host)
+    if forwarded.secure is not None or forwarded.host is not None:
         # Links of Twisted and Klein have the port of this address.
         port = port_of(request.first_header(b"host"), request.secure)
         request.host = address_of(getattr(request.host, "host", "localhost"), port)
-    if origin.base_path is not None:
-        request.base_path = origin.base_path
+    if forwarded.base_path is not None:
+        request.base_path = forwarded.base_path
 
 
 def with_host(head: Head, host: bytes) -> Head:

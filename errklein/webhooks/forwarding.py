@@ -63,7 +63,7 @@ class InvalidProxies(ValueError):
 
 
 @dataclass(slots=True)
-class Origin:
+class Forwarded:
     """What trusted proxies report about a request. What they don't report is None."""
 
     client: tuple[str, int] | None = None
@@ -110,36 +110,36 @@ class TrustedProxies:
         """Return whether a peer with this address, or UNIX, is a trusted proxy."""
         return self._headers_of(host) is not None
 
-    def origin(self, peer: str, secure: bool, headers: Headers, proxy: str | None = None) -> Origin:
+    def forwarded(self, peer: str, secure: bool, headers: Headers, proxy: str | None = None) -> Forwarded:
         """Return what trusted proxies report about a request.
 
         :param peer: The address that is connected to the server, or UNIX; with `proxy`, the address that is connected to it.
         :param secure: Whether the connection to the server uses TLS.
         :param proxy: The proxy that has reported `peer` in a PROXY header.
         """
-        origin = Origin()
+        forwarded = Forwarded()
         trusted = self._headers_of(peer)
         first = None if proxy is None else self._headers_of(proxy)
         if not trusted and not first:
-            return origin
+            return forwarded
         values: dict[bytes, list[bytes]] = {}
         for name, value in headers:
             if name in self._names:
                 values.setdefault(name, []).extend(value.split(b","))
         if first:
-            _read_elements(origin, first, values)
-            origin.client = None
+            _read_elements(forwarded, first, values)
+            forwarded.client = None
         while trusted:
-            client = origin.client
-            _read_elements(origin, trusted, values)
-            if origin.client is None or origin.client is client:
+            client = forwarded.client
+            _read_elements(forwarded, trusted, values)
+            if forwarded.client is None or forwarded.client is client:
                 break
-            trusted = self._headers_of(origin.client[0])
-        if origin.port is not None:
-            host = origin.host or next((value for name, value in headers if name == b"host"), b"")
-            secure = secure if origin.secure is None else origin.secure
-            origin.host = _with_port(host, origin.port, secure) if host else None
-        return origin
+            trusted = self._headers_of(forwarded.client[0])
+        if forwarded.port is not None:
+            host = forwarded.host or next((value for name, value in headers if name == b"host"), b"")
+            secure = secure if forwarded.secure is None else forwarded.secure
+            forwarded.host = _with_port(host, forwarded.port, secure) if host else None
+        return forwarded
 
     def _look_up(self, host: str) -> tuple[bytes, ...] | None:
         if host == UNIX:
@@ -218,51 +218,51 @@ def _with_port(host: bytes, port: bytes, secure: bool) -> bytes:
     return name if port == (b"443" if secure else b"80") else b"%b:%b" % (name, port)
 
 
-def _read_elements(origin: Origin, names: Iterable[bytes], values: Mapping[bytes, list[bytes]]) -> None:
+def _read_elements(forwarded: Forwarded, names: Iterable[bytes], values: Mapping[bytes, list[bytes]]) -> None:
     """Read what one proxy has written, and remove it from the values."""
     for name in names:
         if elements := values.get(name):
-            _READERS[name](origin, elements.pop().strip(b" \t"))
+            _READERS[name](forwarded, elements.pop().strip(b" \t"))
 
 
-def _read_client(origin: Origin, value: bytes) -> None:
-    origin.client = parse_node(value)
+def _read_client(forwarded: Forwarded, value: bytes) -> None:
+    forwarded.client = parse_node(value)
 
 
-def _read_scheme(origin: Origin, value: bytes) -> None:
-    origin.secure = _SCHEMES.get(value.lower(), origin.secure)
+def _read_scheme(forwarded: Forwarded, value: bytes) -> None:
+    forwarded.secure = _SCHEMES.get(value.lower(), forwarded.secure)
 
 
-def _read_host(origin: Origin, value: bytes) -> None:
+def _read_host(forwarded: Forwarded, value: bytes) -> None:
     if is_host(value):
         # A port that a proxy nearer to the server has reported belongs to its own host.
-        origin.host, origin.port = value, None
+        forwarded.host, forwarded.port = value, None
 
 
-def _read_port(origin: Origin, value: bytes) -> None:
+def _read_port(forwarded: Forwarded, value: bytes) -> None:
     if _PORT.fullmatch(value) and int(value) < 65536:
-        origin.port = value
+        forwarded.port = value
 
 
-def _read_base_path(origin: Origin, value: bytes) -> None:
+def _read_base_path(forwarded: Forwarded, value: bytes) -> None:
     """Read a part of the base path. The proxy further away from the server has removed the part further to the left."""
     text = value.decode("latin-1").rstrip("/")
     if is_base_path(text):
-        origin.base_path = text + (origin.base_path or "")
+        forwarded.base_path = text + (forwarded.base_path or "")
 
 
-def _read_forwarded(origin: Origin, element: bytes) -> None:
+def _read_forwarded(forwarded: Forwarded, element: bytes) -> None:
     """Read an element of the header Forwarded (RFC 7239, 4)."""
     parameters: dict[bytes, bytes] = {}
     for pair in element.split(b";"):
         parsed = _PAIR.fullmatch(pair.strip(b" \t"))
         if parsed is None or parsed[1].lower() in parameters:
-            origin.client = UNKNOWN, 0
+            forwarded.client = UNKNOWN, 0
             return
         parameters[parsed[1].lower()] = parsed[2] or parsed[3] or b""
     for name, read in ((b"for", _read_client), (b"proto", _read_scheme), (b"host", _read_host)):
         if name in parameters:
-            read(origin, parameters[name])
+            read(forwarded, parameters[name])
 
 
 _READERS = {

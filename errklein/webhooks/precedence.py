@@ -34,7 +34,7 @@ class RoutePrecedence:
     def __init__(self) -> None:
         self._hooks: dict[str, tuple[Hook, ...]] = {}
         self._claims: dict[Claim, list[Hook]] = {}
-        self._places: dict[str, int] = {}
+        self._ranks: dict[str, int] = {}
         self.by_name: dict[str, Hook] = {}
         """All hooks by their full names."""
 
@@ -47,15 +47,15 @@ class RoutePrecedence:
         for hooks in self._hooks.values():
             yield from hooks
 
-    def replace(self, owner: str, hooks: Sequence[Hook], place: int | None = None) -> set[str]:
+    def replace(self, owner: str, hooks: Sequence[Hook], rank: int | None = None) -> set[str]:
         """Replace all of the owner's hooks. Return the full names of hooks whose methods may have changed.
 
-        :param place: The owner's number in the order of activation, by default the next one. It is ignored if the owner has
+        :param rank: The owner's number in the order of activation, by default the next one. It is ignored if the owner has
             hooks already; what these don't claim is then queued last.
         """
         old = self.of(owner)
         if not old:
-            self._places[owner] = max(self._places.values(), default=-1) + 1 if place is None else place
+            self._ranks[owner] = max(self._ranks.values(), default=-1) + 1 if rank is None else rank
         # Claims of remaining hooks keep their position in the queue.
         new = {hook.name: hook for hook in hooks}
         for hook in old:
@@ -80,14 +80,14 @@ class RoutePrecedence:
             self._hooks[owner] = tuple(hooks)
         else:
             self._hooks.pop(owner, None)
-            del self._places[owner]
+            del self._ranks[owner]
         touched = [*old, *hooks]
         rivals = (self._claims.get(claim, ()) for hook in touched for claim in claims_of(hook))
         return {hook.full_name for hook in chain(touched, *rivals)}
 
     def _position(self, hook: Hook, queue: Sequence[Hook], is_new: bool) -> int:
-        """Return the hook's position in the queue: by its place, or last if its owner has hooks already."""
-        later = (n for n, other in enumerate(queue) if self._places[other.owner] > self._places[hook.owner])
+        """Return the hook's position in the queue: by its rank, or last if its owner has hooks already."""
+        later = (n for n, other in enumerate(queue) if self._ranks[other.owner] > self._ranks[hook.owner])
         return next(later, len(queue)) if is_new else len(queue)
 
     def info(self, hook: Hook) -> RouteInfo:

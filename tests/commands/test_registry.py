@@ -86,8 +86,8 @@ class CommandRegistryTests(SynchronousTestCase):
         """A plugin with a lower place that is added later gets the name, and the other command is renamed."""
         registry = CommandRegistry()
         late, early = made("deploy"), made("deploy")
-        self.assertEqual(registry.add("Late", [late.deploy], place=2), [])
-        (clash,) = registry.add("Early", [early.deploy], place=1)
+        self.assertEqual(registry.add("Late", [late.deploy], rank=2), [])
+        (clash,) = registry.add("Early", [early.deploy], rank=1)
         self.assertEqual(clash, "Late.deploy clashes with Early.deploy so it has been renamed late-deploy")
         self.assertEqual(late.deploy._err_command_name, "late-deploy")
         self.assertEqual(
@@ -98,8 +98,8 @@ class CommandRegistryTests(SynchronousTestCase):
     def test_the_lower_place_has_the_alias(self) -> None:
         """An alias belongs to the command with the lower place, and a sentence reports the one that lost it."""
         registry = CommandRegistry()
-        registry.add("Late", [made("late", aliases=("d",)).late], place=2)
-        (clash,) = registry.add("Early", [made("early", aliases=("d",)).early], place=1)
+        registry.add("Late", [made("late", aliases=("d",)).late], rank=2)
+        (clash,) = registry.add("Early", [made("early", aliases=("d",)).early], rank=1)
         self.assertEqual(clash, "The alias d of Late.late is ignored: Early.early has that name")
         command = registry.get("d")
         assert command is not None
@@ -122,7 +122,7 @@ class CommandRegistryTests(SynchronousTestCase):
                 def zed(self, msg: object, match: re.Match[str]) -> None: ...
 
             handlers = [getattr(plugin, name) for name in names]
-            registry.add(f"P{number}", [*handlers, Listener().zed], place=number)
+            registry.add(f"P{number}", [*handlers, Listener().zed], rank=number)
         owners = {name: command.owner for name, command in registry.named.items()}
         alias = registry.get("d")
         assert alias is not None
@@ -146,11 +146,11 @@ class FilterRegistryTests(SynchronousTestCase):
 
         first, second = Watcher(), Watcher()
         registry = FilterRegistry()
-        registry.add("Second", [second.two], place=0)
-        registry.add("First", [first.one, first.no_filter, first.two], place=1)
+        registry.add("Second", [second.two], rank=0)
+        registry.add("First", [first.one, first.no_filter, first.two], rank=1)
         self.assertEqual([one.handler for one in registry.all], [second.two, first.one, first.two])
         self.assertEqual([one.handler for one in registry.unprocessed], [second.two, first.two])
         registry.remove("Second")
         self.assertEqual([one.owner for one in registry.all], ["First", "First"])
-        registry.add("Zeroth", [second.one], place=-1)
+        registry.add("Zeroth", [second.one], rank=-1)
         self.assertEqual([one.owner for one in registry.all], ["Zeroth", "First", "First"])

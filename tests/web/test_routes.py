@@ -132,9 +132,9 @@ class RoutesTests(RoutesCase):
 
     def test_the_lower_place_answers(self) -> None:
         """A plugin with a lower place takes over the URL, and the conflict is reported."""
-        self.routes.replace("B", [hook("B", "b", "/s"), hook("B", "c", "/c")], place=2)
+        self.routes.replace("B", [hook("B", "b", "/s"), hook("B", "c", "/c")], rank=2)
         self.assertEqual(self.found("/s"), "B:b")
-        self.routes.replace("A", [hook("A", "a", "/s")], place=1)
+        self.routes.replace("A", [hook("A", "a", "/s")], rank=1)
         self.assertEqual((self.found("/s"), self.found("/c")), ("A:a", "B:c"))
         self.assertEqual(self.told, [("B:b", "A:a")])
         self.routes.remove("A")
@@ -155,7 +155,7 @@ class RoutesTests(RoutesCase):
         self.setUp()
         for number in order:
             hooks = [hook(f"P{number}", "a", "/s"), hook(f"P{number}", "b", f"/{number // 2}")]
-            self.routes.replace(f"P{number}", hooks, place=number)
+            self.routes.replace(f"P{number}", hooks, rank=number)
         self.assertEqual([self.found(path) for path in ("/s", "/0", "/1")], ["P0:a", "P0:b", "P2:b"])
 
     def test_one_plugin_claims_a_url_twice(self) -> None:

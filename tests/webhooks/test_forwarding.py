@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.webhooks.forwarding import HEADERS, UNIX, UNKNOWN, InvalidProxies, Origin, TrustedProxies, parse_node
+from errklein.webhooks.forwarding import HEADERS, UNIX, UNKNOWN, Forwarded, InvalidProxies, TrustedProxies, parse_node
 
 CLIENT = "203.0.113.9"
 PROXY = "10.0.0.1"
@@ -17,17 +17,17 @@ XFF, PROTO, HOST = "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"
 PORT, PREFIX, FORWARDED, REAL = "X-Forwarded-Port", "X-Forwarded-Prefix", "Forwarded", "X-Real-IP"
 
 
-def origin(
+def forwarded(
     table: Mapping[str, Sequence[str]], *headers: tuple[str, str], peer: str = PROXY, secure: bool = False
-) -> Origin:
+) -> Forwarded:
     """Return what is known about a request with these headers and the host `inner:8080`."""
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in (("Host", "inner:8080"), *headers)]
-    return TrustedProxies(table).origin(peer, secure, raw)
+    return TrustedProxies(table).forwarded(peer, secure, raw)
 
 
 def client(table: Mapping[str, Sequence[str]], *headers: tuple[str, str], peer: str = PROXY) -> str | None:
     """Return the address of the client; None if it is the peer."""
-    found = origin(table, *headers, peer=peer).client
+    found = forwarded(table, *headers, peer=peer).client
     return None if found is None else found[0]
 
 
@@ -57,13 +57,13 @@ class ClientTests(SynchronousTestCase):
         """The headers of a peer that isn't a trusted proxy are ignored."""
         spoofed = [(name, "192.0.2.1") for name in HEADERS]
         for peer in ("203.0.113.1", "::1", UNIX, "nonsense"):
-            self.assertEqual(origin({PROXY: [XFF, PROTO, HOST]}, *spoofed, peer=peer), Origin())
+            self.assertEqual(forwarded({PROXY: [XFF, PROTO, HOST]}, *spoofed, peer=peer), Forwarded())
 
     def test_headers_that_the_proxy_passes_on(self) -> None:
         """Only the named headers are read, even of a trusted proxy."""
         spoofed = [(name, "192.0.2.1") for name in HEADERS if name != REAL]
-        self.assertEqual(origin({PROXY: [REAL]}, *spoofed, (REAL, CLIENT)), Origin(client=(CLIENT, 0)))
-        self.assertEqual(origin({PROXY: []}, *spoofed, (REAL, CLIENT)), Origin())
+        self.assertEqual(forwarded({PROXY: [REAL]}, *spoofed, (REAL, CLIENT)), Forwarded(client=(CLIENT, 0)))
+        self.assertEqual(forwarded({PROXY: []}, *spoofed, (REAL, CLIENT)), Forwarded())
 
     def test_similar_names(self) -> None:
         """A header with an underscore is another header."""
@@ -138,35 +138,35 @@ class ClientTests(SynchronousTestCase):
 class ProxyHeaderTests(SynchronousTestCase):
     """Proxies that report the client's address in a PROXY header, and the rest in forwarding headers."""
 
-    def read(self, table: Mapping[str, Sequence[str]], peer: str, *headers: tuple[str, str]) -> Origin:
+    def read(self, table: Mapping[str, Sequence[str]], peer: str, *headers: tuple[str, str]) -> Forwarded:
         """Return what is known about a request of this peer through a proxy."""
         raw = [(name.lower().encode(), value.encode()) for name, value in headers]
-        return TrustedProxies(table).origin(peer, False, raw, PROXY)
+        return TrustedProxies(table).forwarded(peer, False, raw, PROXY)
 
     def test_scheme(self) -> None:
         """The proxy's own headers are read, but the client is that of the PROXY header."""
         for headers in ((PROTO,), (PROTO, XFF)):
             found = self.read({PROXY: headers}, CLIENT, (PROTO, "https"), (XFF, f"127.0.0.1, {CLIENT}"), (HOST, "evil"))
-            self.assertEqual(found, Origin(None, True))
+            self.assertEqual(found, Forwarded(None, True))
 
     def test_an_unknown_proxy(self) -> None:
         """The headers are ignored if neither the proxy nor its client is trusted."""
-        self.assertEqual(self.read({"192.0.2.1": [PROTO]}, CLIENT, (PROTO, "https")), Origin())
+        self.assertEqual(self.read({"192.0.2.1": [PROTO]}, CLIENT, (PROTO, "https")), Forwarded())
 
     def test_a_chain(self) -> None:
         """The client in the PROXY header may be a trusted proxy."""
         headers = (PROTO, "https, http"), (XFF, f"127.0.0.1, {CLIENT}")
         table = {PROXY: [PROTO], "192.0.2.7": [XFF, PROTO]}
-        self.assertEqual(self.read(table, "192.0.2.7", *headers), Origin((CLIENT, 0), True))
-        self.assertEqual(self.read({"192.0.2.7": [XFF]}, "192.0.2.7", *headers), Origin((CLIENT, 0)))
+        self.assertEqual(self.read(table, "192.0.2.7", *headers), Forwarded((CLIENT, 0), True))
+        self.assertEqual(self.read({"192.0.2.7": [XFF]}, "192.0.2.7", *headers), Forwarded((CLIENT, 0)))
 
 
 class ForwardedTests(SynchronousTestCase):
     """The header Forwarded (RFC 7239)."""
 
-    def read(self, *values: str, table: Mapping[str, Sequence[str]] = {PROXY: [FORWARDED]}) -> Origin:
+    def read(self, *values: str, table: Mapping[str, Sequence[str]] = {PROXY: [FORWARDED]}) -> Forwarded:
         """Return what the header says."""
-        return origin(table, *((FORWARDED, value) for value in values))
+        return forwarded(table, *((FORWARDED, value) for value in values))
 
     def test_examples_of_the_standard(self) -> None:
         """The examples in RFC 7239 are understood."""
@@ -184,15 +184,15 @@ class ForwardedTests(SynchronousTestCase):
     def test_all_parameters(self) -> None:
         """The client, the scheme and the host are read, in any order and case."""
         found = self.read(f'host="bot.example.net:8443";PROTO=HTTPS ; by=_x; ext="a b";For={CLIENT}')
-        self.assertEqual(found, Origin((CLIENT, 0), True, b"bot.example.net:8443"))
+        self.assertEqual(found, Forwarded((CLIENT, 0), True, b"bot.example.net:8443"))
 
     def test_a_chain(self) -> None:
         """The element of the outermost trusted proxy counts."""
         table = {PROXY: [FORWARDED], "192.0.2.7": [FORWARDED]}
         values = "for=127.0.0.1;host=evil", f"for={CLIENT};proto=https;host=bot", "for=192.0.2.7;proto=http;host=inner"
         for lines in (values, (", ".join(values),)):
-            self.assertEqual(self.read(*lines, table=table), Origin((CLIENT, 0), True, b"bot"))
-        self.assertEqual(self.read(*values), Origin(("192.0.2.7", 0), False, b"inner"))
+            self.assertEqual(self.read(*lines, table=table), Forwarded((CLIENT, 0), True, b"bot"))
+        self.assertEqual(self.read(*values), Forwarded(("192.0.2.7", 0), False, b"inner"))
 
     def test_invalid_elements(self) -> None:
         """Nothing in an invalid element is read, and the client is unknown."""
@@ -208,16 +208,16 @@ class ForwardedTests(SynchronousTestCase):
             "proto=https;for=[2001:db8::1]",
             "proto = https;for=192.0.2.1",
         ):
-            self.assertEqual(self.read(element), Origin(client=(UNKNOWN, 0)), element)
+            self.assertEqual(self.read(element), Forwarded(client=(UNKNOWN, 0)), element)
 
     def test_an_open_quote(self) -> None:
         """A quote that a client opens doesn't hide the element that the proxy appends."""
         for sent in ('for="', 'for="127.0.0.1', 'x="\\', "for=127.0.0.1;"):
-            self.assertEqual(self.read(f"{sent}, for={CLIENT};proto=https"), Origin((CLIENT, 0), True))
+            self.assertEqual(self.read(f"{sent}, for={CLIENT};proto=https"), Forwarded((CLIENT, 0), True))
 
     def test_without_a_client(self) -> None:
         """An element may say less; the proxy is the client then."""
-        self.assertEqual(self.read("for=127.0.0.1, proto=https"), Origin(None, True))
+        self.assertEqual(self.read("for=127.0.0.1, proto=https"), Forwarded(None, True))
 
     @given(st.text(st.characters(max_codepoint=255), max_size=60))
     def test_any_text(self, sent: str) -> None:
@@ -241,17 +241,17 @@ class OtherHeaderTests(SynchronousTestCase):
             ("ws", False),
             ("http, https", True),
         ):
-            self.assertEqual(origin({PROXY: [PROTO]}, (PROTO, value)).secure, secure)
+            self.assertEqual(forwarded({PROXY: [PROTO]}, (PROTO, value)).secure, secure)
         for value in ("", "ftp", "https, ", "https https"):
-            self.assertIsNone(origin({PROXY: [PROTO]}, (PROTO, value)).secure)
+            self.assertIsNone(forwarded({PROXY: [PROTO]}, (PROTO, value)).secure)
 
     def test_host(self) -> None:
         """The host that a proxy reports replaces that of the header Host."""
         for value in ("bot.example.net", "bot:8443", "[2001:db8::1]:1", "evil, bot"):
             host = value.removeprefix("evil, ").encode()
-            self.assertEqual(origin({PROXY: [HOST]}, (HOST, value)).host, host)
+            self.assertEqual(forwarded({PROXY: [HOST]}, (HOST, value)).host, host)
         for value in ("", "a b", "bot/x", "user@bot", "[::1", "bot, ", "b\xf6t"):
-            self.assertIsNone(origin({PROXY: [HOST]}, (HOST, value)).host)
+            self.assertIsNone(forwarded({PROXY: [HOST]}, (HOST, value)).host)
 
     def test_port(self) -> None:
         """A port is added to the host, or to the header Host, unless it is the default."""
@@ -267,25 +267,25 @@ class OtherHeaderTests(SynchronousTestCase):
             ([(PORT, "65536")], None),
             ([(PORT, "x")], None),
         ):
-            self.assertEqual(origin(table, *headers).host, host, headers)
+            self.assertEqual(forwarded(table, *headers).host, host, headers)
 
     def test_port_without_host(self) -> None:
         """A port without a host, as in a request of HTTP/1.0, is ignored."""
         proxies = TrustedProxies({PROXY: [PORT]})
-        self.assertIsNone(proxies.origin(PROXY, False, [(b"x-forwarded-port", b"1")]).host)
+        self.assertIsNone(proxies.forwarded(PROXY, False, [(b"x-forwarded-port", b"1")]).host)
 
     def test_ports_of_several_proxies(self) -> None:
         """The port of an inner proxy isn't added to the host of an outer one."""
         table = {PROXY: [XFF, HOST, PORT], "192.0.2.7": [XFF, HOST]}
         headers = (XFF, f"{CLIENT}, 192.0.2.7"), (HOST, "bot, inner"), (PORT, "8080")
-        self.assertEqual(origin(table, *headers).host, b"bot")
+        self.assertEqual(forwarded(table, *headers).host, b"bot")
 
     def test_base_path(self) -> None:
         """The base path has the parts that each proxy has removed."""
-        self.assertEqual(origin({PROXY: [PREFIX]}, (PREFIX, "/evil, /bot/")).base_path, "/bot")
+        self.assertEqual(forwarded({PROXY: [PREFIX]}, (PREFIX, "/evil, /bot/")).base_path, "/bot")
         table = {"10.0.0.0/8": [XFF, PREFIX]}
         headers = (XFF, f"{CLIENT}, 10.0.0.2"), (PREFIX, "/evil, /bots, /one")
-        self.assertEqual(origin(table, *headers).base_path, "/bots/one")
+        self.assertEqual(forwarded(table, *headers).base_path, "/bots/one")
         for value in (
             "",
             "/",
@@ -299,7 +299,7 @@ class OtherHeaderTests(SynchronousTestCase):
             "/\\evil",
             "/a?b",
         ):
-            self.assertIsNone(origin({PROXY: [PREFIX]}, (PREFIX, value)).base_path, value)
+            self.assertIsNone(forwarded({PROXY: [PREFIX]}, (PREFIX, value)).base_path, value)
 
 
 class NodeTests(SynchronousTestCase):
