@@ -256,7 +256,7 @@ def _reached(
         if without.isdisjoint(name for name, _ in names):
             yield function, names
             for _, value in names:
-                waiting += _layers(getattr(value, "__func__", value))
+                waiting += _layers(value.__func__ if isinstance(value, types.MethodType) else value)
 
 
 def _names_in(function: types.FunctionType, owner: type) -> list[tuple[str, Any]]:
@@ -326,7 +326,8 @@ def _attribute(value: Any, name: str, owner: type) -> Any:
         return getattr(value, name, None)
     # Most likely an attribute of self. For other objects the value can't be known.
     value = inspect.getattr_static(owner, name, None)
-    value = getattr(value, "__func__", value)
+    if isinstance(value, (staticmethod, classmethod)):
+        value = value.__func__
     return value if isinstance(value, types.FunctionType) else None
 
 

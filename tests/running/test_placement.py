@@ -240,6 +240,20 @@ class ReasonTests(SynchronousTestCase):
         exec(compile("def handler():\n    return fetch()\n", "/plugins/some/main.py", "exec"), plugin)
         self.assertEqual(explain_placement(plugin["handler"]).reason, "names treq in fetch of helpers.py")
 
+    def test_objects_without_readable_attributes(self) -> None:
+        """A global or class attribute whose attributes can't be read, such as Flask's request outside of one, is like any name."""
+        source = """\
+            class Proxy:
+                def __getattr__(self, name):
+                    raise RuntimeError("there is no request")
+            request = Proxy()
+            class Plugin:
+                current = request
+                def handler(self):
+                    return request.data, self.current.data
+            """
+        self.assertEqual(self.decide(source).reason, "plain function")
+
     def test_a_module_before_self(self) -> None:
         """A module among the arguments doesn't hide the attributes of self."""
         source = """\
