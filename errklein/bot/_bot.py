@@ -119,7 +119,7 @@ class Bot:
             notices.stop,
             self.waits.end_all,
             self.queues.stop,
-            dispatcher.execution.stop,
+            dispatcher.stop,
             streams.stop,
             self.command_pool.stop,
             workers.core.pool.stop,

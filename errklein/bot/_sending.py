@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 from errklein.bot._events import Callbacks
 from errklein.chat import Card, Identifier, Message, RoomOccupant, Stream
 from errklein.chat.outgoing import MessageRecord, MessageState
-from errklein.dispatch import Networks, card_as_text, process_template
+from errklein.dispatch import Networks, build_reply, card_as_text, process_template
 from errklein.ports.chat import Backend, QueuesMessages, Reacts, SendsCards, SendsStreams
 from errklein.ports.outbox import OutboxStore
 from errklein.running.context import causing_delivery
@@ -71,7 +71,8 @@ class Sending:
     ) -> Awaitable[None] | None:
         """Reply in the room of the message, or in a private chat with its sender."""
         backend = self._networks.of(message)
-        return self.deliver(backend, self._networks.reply(backend, message, text, private, threaded))
+        settings = self._networks.settings(backend)
+        return self.deliver(backend, build_reply(backend, message, text, private, threaded, settings))
 
     def send_templated(
         self,

@@ -4,7 +4,7 @@ from errklein.dispatch._dispatcher import Dispatcher
 from errklein.dispatch._networks import Networks
 from errklein.dispatch.disclosure import DetailedError, Disclosure
 from errklein.dispatch.flow_executor import FlowExecutor
-from errklein.dispatch.replies import card_as_text, process_template
+from errklein.dispatch.replies import build_reply, card_as_text, process_template
 
 __all__ = [
     "DetailedError",
@@ -12,6 +12,7 @@ __all__ = [
     "Dispatcher",
     "FlowExecutor",
     "Networks",
+    "build_reply",
     "card_as_text",
     "process_template",
 ]

@@ -2,39 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from argparse import ArgumentError, ArgumentTypeError
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
+from logging import INFO
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import EXACT, Identifier, Message
-from errklein.commands import CommandRegistry, FilterRegistry, History
-from errklein.dispatch._execution import Execution
-from errklein.dispatch._finding import CommandFinder, NothingToRepeat, UnknownCommand
-from errklein.dispatch._invocation import Invocation
+from errklein.commands import CommandError, CommandRegistry, FilterRegistry, History, Sender, is_concurrent, is_core
+from errklein.dispatch._finding import CommandFinder, Invocation, NothingToRepeat, UnknownCommand
 from errklein.dispatch._networks import Networks
 from errklein.dispatch._permissions import Filtering, Permissions
 from errklein.dispatch.conversations import Conversations
 from errklein.dispatch.disclosure import Disclosure
 from errklein.dispatch.flow_executor import FlowExecutor
-from errklein.dispatch.replies import Deliver, OperatorConsole, Replies
+from errklein.dispatch.replies import Deliver, OperatorConsole, Replies, failure_text
 from errklein.ports.chat import Backend, HasNameRules
 from errklein.ports.outbox import OutboxFull
-from errklein.running import InFlightCounter, result_within
+from errklein.running import (
+    InFlightCounter,
+    Overloaded,
+    Placement,
+    PooledRunner,
+    PoolStopped,
+    SerialQueue,
+    place,
+    result_within,
+)
+from errklein.running.context import running_command
 from errklein.running.workers import Workers
+from errklein.text import code
+from errklein.text.masking import masker
 
 LONGEST_RELOAD = 10.0
 """Seconds that a message with an unknown command waits for a plugin that is being reloaded."""
 
+HUNG_AFTER = 60.0
+"""The time for which an admin-only command delays the next one, in seconds."""
+
+_ABOUT_ARGUMENTS = (ValueError, SystemExit, CommandError, ArgumentError, ArgumentTypeError)
+"""Exceptions with which splitters such as shlex and argparse reject arguments. Any other is a bug in the splitter."""
+
 
 class Dispatcher:
-    """Creates the collaborators for each step from a message to its reply, and dispatches messages.
+    """Takes messages to their replies: finds commands, checks permissions, splits arguments, and runs the handlers.
 
-    `histories` maps the names of networks to command histories.
+    Admin-only commands run one at a time, all others concurrently. Commands of the core, with which administrators repair the
+    bot, have threads and a queue of their own. An admin-only command that hangs delays others for a minute only. With
+    `BOT_ASYNC = False`, commands that run in threads run one at a time, too.
+
+    `histories` maps the names of networks to command histories. `outcomes` is the number of commands since the start: those
+    that raised a CommandError are rejected.
 
     `deliver` sends a message on a network, and `send` sends Markdown text to an identifier; both may be called in any thread.
     `when_settled` returns a Deferred that fires when a plugin that is being reloaded has its commands again, or None if no
@@ -56,6 +80,8 @@ class Dispatcher:
             return workers.waits.result_of(workers.commands.runner.result_of, awaitable)
 
         self._reactor = reactor
+        self._networks = networks
+        self._workers = workers
         self._when_settled = when_settled
         self._in_flight = InFlightCounter()
         self.registry = registry = CommandRegistry()
@@ -71,11 +97,21 @@ class Dispatcher:
         self.flow_executor = FlowExecutor(reactor, networks, registry, workers.commands, send, self.disclosure)
         self.permissions = Permissions(reactor.seconds, networks, registry, self._filtering, replies)
         self.finder = CommandFinder(networks, registry, self.histories)
-        self.execution = Execution(reactor, self.histories, workers, replies, self.flow_executor)
+        self._admin_queues = tuple(SerialQueue(reactor, hung_after=HUNG_AFTER) for _ in range(2))
+        """Those of plugins and of the core."""
+        self._running_alone = ["", ""]
+        """The names of the commands that run in these queues."""
+        self._blocking_commands = SerialQueue(reactor)
+        self.outcomes = {"succeeded": 0, "rejected": 0, "failed": 0}
 
     def when_idle(self) -> Deferred[None]:
         """Return a Deferred that fires when all received messages are handled."""
         return self._in_flight.when_none()
+
+    def stop(self) -> None:
+        """Drop the commands that wait for another command."""
+        for queue in (*self._admin_queues, self._blocking_commands):
+            queue.stop()
 
     def dispatch(self, backend: Backend, message: Message) -> bool:
         """Handle one message without blocking; errors are logged.
@@ -94,19 +130,24 @@ class Dispatcher:
             handled.addErrback(self._lost).addBoth(lambda _: self._in_flight.leave())
         return True
 
+    # Each step returns a Deferred that fires when the message is handled, or None if it already is.
+
     def _dispatch(self, backend: Backend, message: Message) -> Deferred[Any] | None:
-        conversations = self.conversations
+        conversations, settings = self.conversations, self._networks.settings(backend)
         if (
-            conversations.waiting
+            conversations.open
             and not self.finder.begins_with_prefix(backend, message)
             and conversations.take(backend, message)
         ):
             return None
         try:
-            found = self.finder.find(backend, message)
+            found = self.finder.find(backend, message, settings)
         except UnknownCommand as unknown:
-            return None if self.permissions.too_many(backend, message) else self._unknown(backend, unknown.message)
-        if any(one.command.declaration.prefixed for one in found) and self.permissions.too_many(backend, message):
+            if self.permissions.too_many(backend, message, settings):
+                return None
+            return self._unknown(backend, unknown.message)
+        is_prefixed = any(one.command.declaration.prefixed for one in found)
+        if is_prefixed and self.permissions.too_many(backend, message, settings):
             return None
         if len(found) == 1:
             return self._consider(found[0])
@@ -116,20 +157,6 @@ class Dispatcher:
             return None
         running = [self._consider(invocation) for invocation in found]
         return DeferredList([one.addErrback(self._lost) for one in running if one is not None]) if running else None
-
-    def _consider(self, invocation: Invocation) -> Deferred[Any] | None:
-        """Run the command unless an access rule denies it or a filter blocks it."""
-        if self.permissions.denied(invocation):
-            return None
-        if self.filters.all:
-            return Deferred.fromCoroutine(self._filter(invocation))
-        return self.execution.begin(invocation)
-
-    async def _filter(self, invocation: Invocation) -> None:
-        permitted = await self.permissions.filtered(invocation)
-        running = None if permitted is None else self.execution.begin(permitted)
-        if running is not None:
-            await running
 
     def _unknown(self, backend: Backend, message: Message) -> Deferred[Any] | None:
         settled = self._when_settled()
@@ -145,6 +172,147 @@ class Dispatcher:
     async def _reply_to_unknown(self, backend: Backend, message: Message) -> None:
         for text in await self._filtering.replies_to_unknown(message):
             self.replies.reply(backend, message, text)
+
+    def _consider(self, invocation: Invocation) -> Deferred[Any] | None:
+        """Run the command unless an access rule denies it or a filter blocks it."""
+        if self.permissions.denied(invocation):
+            return None
+        if self.filters.all:
+            return Deferred.fromCoroutine(self._filter(invocation))
+        return self._begin(invocation)
+
+    async def _filter(self, invocation: Invocation) -> None:
+        permitted = await self.permissions.filtered(invocation)
+        running = None if permitted is None else self._begin(permitted)
+        if running is not None:
+            await running
+
+    def _begin(self, invocation: Invocation) -> Deferred[Any] | None:
+        """Log and remember the permitted command, split its arguments, and run it."""
+        command, declaration = invocation.command, invocation.command.declaration
+        if not self.flow_executor.enter(invocation.message, command):
+            return None
+        # Creating the event costs as much as the rest of a short command.
+        if invocation.settings.BOT_LOG_LEVEL <= INFO:
+            # The arguments may be secret.
+            self.log.info("{sender} runs {command}", sender=invocation.message.frm, command=command.name)
+        if declaration.historize and (sender := Sender.of(invocation.message)).person:
+            self.histories[invocation.backend.network].remember(sender, command.name, invocation.args)
+        if declaration.pattern is not None:
+            match = declaration.match(invocation.args)
+            return None if match is None else self._line_up(replace(invocation, args=match), self._run)
+        if not declaration.splits_synchronously:
+            return self._line_up(invocation, self._split_and_run)
+        try:
+            args = declaration.split(invocation.args)
+        except Exception:
+            self.replies.reply_to(invocation, self._not_split(Failure(), invocation))
+            return None
+        return self._line_up(replace(invocation, args=args), self._run)
+
+    def _line_up(self, invocation: Invocation, run: Callable[[Invocation], Any]) -> Deferred[Any] | None:
+        """Call `run`, which is `_run` or `_split_and_run`, now or when the commands queued before it have ended."""
+        command, begin = invocation.command, partial(run, invocation)
+        if (
+            not invocation.settings.BOT_ASYNC
+            and not is_core(command.handler)
+            and place(command.handler) is Placement.THREAD
+        ):
+            begin = partial(self._blocking_commands.run, begin)
+        if command.declaration.admin_only and not is_concurrent(command.handler):
+            begin = partial(self._wait_for_admin_commands, invocation, begin)
+        try:
+            running = begin()
+            if not isinstance(running, Deferred):
+                self._succeeded(None, invocation)
+                return None
+        except BaseException:
+            self._failed(Failure(), invocation)
+            return None
+        running.addCallback(self._succeeded, invocation)
+        running.addErrback(self._failed, invocation)
+        return running
+
+    def _wait_for_admin_commands(self, invocation: Invocation, begin: Callable[[], Any]) -> Deferred[Any]:
+        """Run an admin-only command after those before it. One of a plugin also waits for those of the core."""
+        command = invocation.command
+        core = is_core(command.handler)
+
+        def alone() -> Any:
+            self._running_alone[core] = command.name
+            if core:
+                return begin()
+            return self._admin_queues[True].run(lambda: succeed(None)).addCallback(lambda _: begin())
+
+        def reply_that_it_waits() -> None:
+            names = (command.name, self._running_alone[core])
+            given, other = (f"{invocation.settings.BOT_PREFIX}{name.replace('_', ' ')}" for name in names)
+            self.replies.reply_to(
+                invocation, f"{code(given)} waits for {code(other)} to end; admin-only commands run one at a time."
+            )
+
+        return self._admin_queues[core].run(alone, reply_that_it_waits)
+
+    def _split_and_run(self, invocation: Invocation) -> Deferred[Any]:
+        """Split the arguments with a plugin's own splitter, which may block, then run the command."""
+
+        def run(args: Any) -> Any:
+            return self._run(replace(invocation, args=args))
+
+        def refuse(failure: Failure) -> Failure:
+            if failure.check(PoolStopped, Overloaded):
+                return failure
+            raise CommandError(self._not_split(failure, invocation))
+
+        runner, split = self._runner(invocation), invocation.command.declaration.split
+        return runner.run(split, invocation.args).addCallbacks(run, refuse)
+
+    def _run(self, invocation: Invocation) -> Deferred[Any] | None:
+        """Call the handler, and reply with its results. Most commands on the reactor need no Deferred."""
+        command = invocation.command
+        give = partial(self.replies.give, invocation)
+        token = running_command.set(command)
+        try:
+            runner = self._runner(invocation)
+            if command.yields:
+                return runner.run_generator(give, command.handler, invocation.message, invocation.args)
+            result = runner.start(command.handler, invocation.message, invocation.args)
+        finally:
+            running_command.reset(token)
+        if not isinstance(result, Deferred):
+            give(result)
+            return None
+        template = command.declaration.template
+        if template and place(command.handler) is Placement.THREAD:
+            result.addCallback(self._rendered, template, command.owner)
+        return result.addCallback(give)
+
+    def _runner(self, invocation: Invocation) -> PooledRunner:
+        return self._workers.core if is_core(invocation.command.handler) else self._workers.commands
+
+    def _rendered(self, item: Any, template: str, owner: str) -> Any:
+        """Return the result as text, with its template rendered in a thread, since a template may take long."""
+        if not item or not isinstance(item, Mapping):
+            return item
+        return self._workers.commands.pool.run(
+            lambda: partial(self.replies.process_template, template, item, plugin_name=owner)
+        )
+
+    def _not_split(self, failure: Failure, invocation: Invocation) -> str:
+        """Return the reply to invalid arguments. An exception that isn't in `_ABOUT_ARGUMENTS` is logged."""
+        summary = "Sorry, I couldn't parse your arguments"
+        text = f"{summary}. {failure_text(failure)}"
+        if failure.check(*_ABOUT_ARGUMENTS):
+            return masker(text)
+        return self.replies.faulty(failure, invocation, text, summary)
+
+    def _failed(self, failure: Failure, invocation: Invocation) -> None:
+        self.outcomes["rejected" if failure.check(CommandError) else "failed"] += 1
+        self.replies.failed(failure, invocation)
+
+    def _succeeded(self, _: Any, invocation: Invocation) -> None:
+        self.outcomes["succeeded"] += 1
+        self.flow_executor.done(invocation.message, invocation.command)
 
     def _lost(self, failure: Failure) -> None:
         if failure.check(OutboxFull):

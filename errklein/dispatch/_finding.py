@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -18,9 +19,23 @@ from errklein.commands import (
     recall_position,
     strip_prefix,
 )
-from errklein.dispatch._invocation import Invocation
 from errklein.dispatch._networks import Networks
 from errklein.ports.chat import Backend, HasNameRules
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A command that a message runs, on its way to the reply.
+
+    `args` is at first the text after the command's name, or the whole text for a command with a pattern, and later the split
+    arguments or the match. `settings` are the network's settings at the time when the message was received.
+    """
+
+    backend: Backend
+    message: Message
+    command: RegisteredCommand
+    args: Any
+    settings: Any
 
 
 class NothingToRepeat(Exception):
@@ -44,7 +59,7 @@ class CommandFinder:
         self._histories = histories
         self._prefixes = lru_cache(maxsize=16)(Prefixes)
 
-    def find(self, backend: Backend, message: Message) -> list[Invocation]:
+    def find(self, backend: Backend, message: Message, settings: Any) -> list[Invocation]:
         """Return the commands that the message runs, with unsplit arguments.
 
         A message without a prefix runs the commands with a matching pattern that require none. Raises UnknownCommand if the
@@ -52,7 +67,7 @@ class CommandFinder:
 
         The bot's nick followed by a colon or comma is a prefix only if a command follows, since people also talk about the bot.
         """
-        registry, settings = self._registry, self._networks.settings(backend)
+        registry = self._registry
         prefixes = self._prefixes_of(settings)
         text = self._command_text(message.body, prefixes, message.is_direct)
 
@@ -126,7 +141,7 @@ class CommandFinder:
         return Invocation(backend, message, command, given[1], settings)
 
     def _prefixes_of(self, settings: Any) -> Prefixes:
-        # Lists in the settings may be changed in place.
+        # Lists in the settings may be changed.
         return self._prefixes(
             settings.BOT_PREFIX,
             settings.BOT_PREFIX_OPTIONAL_ON_CHAT,

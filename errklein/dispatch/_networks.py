@@ -53,13 +53,6 @@ class Networks:
             raise ValueError(f"unknown network {network!r}; known networks: {', '.join(self.backends)}")
         return self.backends[network]
 
-    def reply(self, backend: Backend, message: Message, text: str, private: bool, threaded: bool) -> Message:
-        """Return a reply to the message, which begins with the sender's name in a room if GROUPCHAT_NICK_PREFIXED is set."""
-        reply = backend.build_reply(message, text, private=private, threaded=threaded)
-        if self.settings(backend).GROUPCHAT_NICK_PREFIXED and reply.is_group and message.frm is not None:
-            backend.prefix_groupchat_reply(reply, message.frm)
-        return reply
-
     def build_identifier(self, text: str | tuple[str, str]) -> Identifier:
         """Return the person, occupant or room with that name, on the current network or, for "network:name", on that network.
 

@@ -21,9 +21,9 @@ from errklein.commands import (
     unknown_command,
 )
 from errklein.commands.operations import Guard
-from errklein.dispatch._invocation import Invocation
+from errklein.dispatch._finding import Invocation
 from errklein.dispatch._networks import Networks
-from errklein.dispatch.replies import HasOwnReplies, Replies
+from errklein.dispatch.replies import HasOwnReplies, Replies, build_reply
 from errklein.ports.chat import Backend, KnowsHolders
 from errklein.running import KeyedQueues, Placement, PooledRunner, QueuedWork, TokenBuckets, place
 from errklein.running.context import person_origin
@@ -112,12 +112,12 @@ class Permissions:
         self._rates: dict[str, TokenBuckets] = {}
         self._rate_notices = RateLimit(seconds)
 
-    def too_many(self, backend: Backend, message: Message) -> bool:
+    def too_many(self, backend: Backend, message: Message, settings: Any) -> bool:
         """Count a command, and return whether it is beyond the sender's COMMAND_RATE. Administrators have no limit.
 
         The sender gets at most one reply a minute. Two bots that reply to each other with commands get to the limit, and stop.
         """
-        rate = self._networks.settings(backend).COMMAND_RATE
+        rate = settings.COMMAND_RATE
         if rate is None:
             return False
         if rate not in self._rates:
@@ -132,7 +132,7 @@ class Permissions:
         if self._rate_notices.allows(sender):
             self.log.warn("Commands of {sender} are ignored: more than {rate}", sender=str(message.frm), rate=rate)
             text = f"You have given too many commands; the next may follow in {max(1, round(wait))} s."
-            reply = self._replies.addressed(backend, message, text)
+            reply = build_reply(backend, message, text, False, False, settings)
             # On IRC, no bot replies to a notice.
             reply.extras["notice"] = True
             self._replies.deliver(backend, reply)

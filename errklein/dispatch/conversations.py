@@ -18,8 +18,8 @@ from errklein.dispatch.replies import Replies
 from errklein.ports.chat import Backend
 from errklein.running.context import running_command
 
-Place = tuple[str, ...]
-"""The person and place of a question: network, person, the person's name in access rules, room, thread."""
+Key = tuple[str, ...]
+"""Whose message answers a question: network, person, the person's name in access rules, room, thread."""
 
 
 MOST_QUESTIONS = 5
@@ -54,19 +54,15 @@ class Conversations:
         self._reactor = reactor
         self._networks = networks
         self._replies = replies
-        self._open: dict[Place, deque[_Question]] = {}
+        self.open: dict[Key, deque[_Question]] = {}
+        """The open questions; the first one of each key has been sent."""
         self._stopped = False
-
-    @property
-    def waiting(self) -> bool:
-        """True if a question is open."""
-        return bool(self._open)
 
     def ask(self, plugin: object, message: Message, text: str, timeout: float | None) -> Deferred[Reply]:
         """Send a question to the sender of the message; return a Deferred of the reply, the sender's next message there.
 
-        The question is sent to the place of the message, unless the settings divert the replies of the running command to
-        private or to a thread. A second question to the same person in the same place is sent after the first reply.
+        The question is sent to where the message came from, unless the settings divert the replies of the running command to
+        private or to a thread. A second question to the same person in the same room and thread is sent after the first reply.
 
         The Deferred fails with NoAnswer if there is no reply within `timeout` seconds after sending (None: no limit), with
         QuestionWithdrawn, also if the person already has MOST_QUESTIONS open questions, or with the error of sending.
@@ -79,14 +75,14 @@ class Conversations:
         if timeout is not None and not (isinstance(timeout, (int, float)) and timeout == timeout):
             return fail(ValueError(f"timeout must be a number of seconds or None, not {timeout!r}"))
         backend = self._networks.of(message)
-        asked = self._replies.addressed(backend, message, text, running_command.get(), threaded=True)
-        place = _place_of(asked, backend, message)
-        if sum(len(questions) for other, questions in self._open.items() if other[:3] == place[:3]) >= MOST_QUESTIONS:
+        asked = self._replies.addressed(backend, message, text, running_command.get())
+        key = _key_of_question(asked, backend, message)
+        if sum(len(questions) for other, questions in self.open.items() if other[:3] == key[:3]) >= MOST_QUESTIONS:
             return fail(QuestionWithdrawn(f"You already have {MOST_QUESTIONS} open questions; reply to one first."))
         withdrawn = Failure(QuestionWithdrawn("The question was withdrawn."))
         answered: Deferred[Reply] = Deferred(lambda _: self._end(question, withdrawn))
-        question = _Question(plugin, backend, asked, timeout, place, answered)
-        waiting = self._open.setdefault(place, deque())
+        question = _Question(plugin, backend, asked, timeout, key, answered)
+        waiting = self.open.setdefault(key, deque())
         waiting.append(question)
         if len(waiting) == 1:
             self._send(question)
@@ -94,12 +90,12 @@ class Conversations:
 
     def take(self, backend: Backend, message: Message) -> bool:
         """Return whether the message is the reply to an open question; if so, end the question with it."""
-        place = _place(backend, message)
-        waiting = self._open.get(place)
+        key = _key(backend, message)
+        waiting = self.open.get(key)
         if not waiting and message.is_threaded:
             # Without message ids, a thread that a question started is identified by the text of the question.
-            waiting = self._open.get((*place[:-1], ""))
-            if waiting and _thread(waiting[0].asked) != place[-1]:
+            waiting = self.open.get((*key[:-1], ""))
+            if waiting and _thread(waiting[0].asked) != key[-1]:
                 return False
         if not waiting:
             return False
@@ -119,11 +115,11 @@ class Conversations:
 
     def _end(self, question: _Question, result: Reply | Failure) -> None:
         """End the question with the result, and send the next one to the same person."""
-        waiting = self._open[question.place]
+        waiting = self.open[question.key]
         first = waiting[0] is question
         waiting.remove(question)
         if not waiting:
-            del self._open[question.place]
+            del self.open[question.key]
         if question.clock is not None and question.clock.active():
             question.clock.cancel()
         question.answered.callback(result)
@@ -141,7 +137,7 @@ class Conversations:
             self._end(question, Failure())
 
     def _end_all(self, ends: Any, reason: str) -> None:
-        ending = [question for waiting in self._open.values() for question in waiting if ends(question)]
+        ending = [question for waiting in self.open.values() for question in waiting if ends(question)]
         # In reverse order: ending the first one would send the next.
         for question in reversed(ending):
             self._end(question, Failure(QuestionWithdrawn(reason)))
@@ -153,12 +149,12 @@ class _Question:
     backend: Backend
     asked: Message
     timeout: float | None
-    place: Place
+    key: Key
     answered: Deferred[Reply]
     clock: IDelayedCall | None = None
 
 
-def _place(backend: Backend, message: Message) -> Place:
+def _key(backend: Backend, message: Message) -> Key:
     sender: Any = message.frm
     room = ""
     if message.is_group:
@@ -169,9 +165,9 @@ def _place(backend: Backend, message: Message) -> Place:
     return backend.network, *map(fold, names), _thread(message)
 
 
-def _place_of(question: Message, backend: Backend, message: Message) -> Place:
-    """Return the person and place of the question `question`, which is a reply to `message`."""
-    *who, room, thread = _place(backend, message)
+def _key_of_question(question: Message, backend: Backend, message: Message) -> Key:
+    """Return the key of the question `question`, which is a reply to `message`."""
+    *who, room, thread = _key(backend, message)
     if message.is_group and not question.is_group:
         room = thread = ""
     elif question.parent is not None and not message.is_threaded:

@@ -65,11 +65,11 @@ class Disclosure:
         return with_id(summary, error_id)
 
     def failed(
-        self, failure: Failure, event: str, text: str, summary: str, may_read: bool, *, place: str = "", **details: str
+        self, failure: Failure, event: str, text: str, summary: str, may_read: bool, *, source: str = "", **details: str
     ) -> str:
         """Log the failure as `event` with an error id; return the text if `may_read`, else the summary with that id.
 
-        A `place`, such as "KeyError in weather.py, line 12", is a second line of the text, and gets the id too.
+        A `source`, such as "KeyError in weather.py, line 12", is a second line of the text, and gets the id too.
         """
         error_id = new_error_id()
         self.log.emit(
@@ -77,7 +77,7 @@ class Disclosure:
         )
         if not may_read:
             return with_id(summary, error_id)
-        return masker(f"{text}\n{plain(place)} (error {error_id})" if place else text)
+        return masker(f"{text}\n{plain(source)} (error {error_id})" if source else text)
 
 
 def new_error_id() -> str:

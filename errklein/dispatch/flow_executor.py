@@ -218,7 +218,7 @@ class FlowExecutor:
             with self._lock:
                 # Another person may advance a room's flow meanwhile; these steps still run for this mover.
                 here, mover = flow.current_step, flow.moved_by
-            steps = await self._steps_that_hold(flow, here)
+            steps = await self._true_steps(flow, here)
             if FLOW_END in steps:
                 self._end(flow)
                 return
@@ -233,7 +233,7 @@ class FlowExecutor:
         self._send_text(flow, f"The flow {flow.name} was ended after {MOST_AUTOSTEPS} automatic steps.")
         self._end(flow)
 
-    async def _steps_that_hold(self, flow: Flow, here: FlowNode) -> list[FlowNode]:
+    async def _true_steps(self, flow: Flow, here: FlowNode) -> list[FlowNode]:
         """Return the steps after `here` with true predicates. A predicate that raises counts as false and is reported."""
         steps = []
         for predicate, step in here.children:

@@ -1,4 +1,4 @@
-"""Replies to commands: results, denials and errors, sent to the place that the settings select."""
+"""Replies to commands: results, denials and errors, sent to where the settings say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from errklein.chat import Card, Message
 from errklein.commands import CommandError, RegisteredCommand
-from errklein.dispatch._invocation import Invocation
+from errklein.dispatch._finding import Invocation
 from errklein.dispatch._networks import Networks
 from errklein.dispatch.disclosure import DetailedError, Disclosure
 from errklein.ports.chat import Backend
@@ -78,47 +78,39 @@ class Replies:
         self._disclosure = disclosure
         self._wait_for = wait_for
 
-    def reply(self, backend: Backend, message: Message, text: str, command: RegisteredCommand | None = None) -> None:
-        """Reply to the message, in private or in a thread if the settings divert the command's replies there."""
-        # The result of a thread arrives outside of the command's context.
-        token = origin.set(person_origin(backend.network, message.frm))
-        try:
-            if self.simple_reply is None:
-                self.deliver(backend, self.addressed(backend, message, text, command))
-            else:
-                self.simple_reply(backend, message, text, *self._diversion(backend, command))
-        finally:
-            origin.reset(token)
+    def reply(self, backend: Backend, message: Message, text: str) -> None:
+        """Reply to a message that is no command."""
+        self._send(backend, message, text, None, self._networks.settings(backend))
+
+    def reply_to(self, invocation: Invocation, text: str) -> None:
+        """Reply to the message of the invocation, in private or in a thread if the settings divert the replies there."""
+        self._send(invocation.backend, invocation.message, text, invocation.command, invocation.settings)
+
+    def addressed(
+        self, backend: Backend, message: Message, text: str, command: RegisteredCommand | None = None
+    ) -> Message:
+        """Return the reply to the message as it would be sent. In a thread, it stays there unless it is diverted to private."""
+        settings = self._networks.settings(backend)
+        private, threaded = _diversion(command, settings)
+        return build_reply(backend, message, text, private, threaded or (message.is_threaded and not private), settings)
 
     def process_template(self, name: str | None, parameters: Any, plugin_name: str | None = None) -> str:
         """Return the Markdown of a template; see the function of that name."""
         return process_template(name, parameters, plugin_name)
 
-    def reply_to(self, invocation: Invocation, text: str) -> None:
-        """Reply to the message of the invocation."""
-        self.reply(invocation.backend, invocation.message, text, invocation.command)
-
-    def addressed(
-        self,
-        backend: Backend,
-        message: Message,
-        text: str,
-        command: RegisteredCommand | None = None,
-        *,
-        threaded: bool = False,
-    ) -> Message:
-        """Return the reply to the message as `reply` sends it.
-
-        With `threaded`, the reply to a message in a thread stays in the thread, unless the settings divert it to private.
-        """
-        private, diverted = self._diversion(backend, command)
-        threaded = threaded and message.is_threaded and not private
-        return self._networks.reply(backend, message, text, private, threaded or diverted)
-
-    def _diversion(self, backend: Backend, command: RegisteredCommand | None) -> tuple[bool, bool]:
-        """Return whether the settings divert the command's replies to private, and to a thread."""
-        settings = self._networks.settings(backend)
-        return _diverted(command, settings.DIVERT_TO_PRIVATE), _diverted(command, settings.DIVERT_TO_THREAD)
+    def _send(
+        self, backend: Backend, message: Message, text: str, command: RegisteredCommand | None, settings: Any
+    ) -> None:
+        private, threaded = _diversion(command, settings)
+        # The result of a thread arrives outside of the command's context.
+        token = origin.set(person_origin(backend.network, message.frm))
+        try:
+            if self.simple_reply is None:
+                self.deliver(backend, build_reply(backend, message, text, private, threaded, settings))
+            else:
+                self.simple_reply(backend, message, text, private, threaded)
+        finally:
+            origin.reset(token)
 
     def give(self, invocation: Invocation, item: Any) -> None:
         """Reply with a value that a command returned or yielded, unless it is empty.
@@ -156,7 +148,7 @@ class Replies:
         else:
             self._unexpected(failure, invocation)
 
-    def faulty(self, failure: Failure, invocation: Invocation, text: str, summary: str, place: str = "") -> str:
+    def faulty(self, failure: Failure, invocation: Invocation, text: str, summary: str, source: str = "") -> str:
         """Log a failure of the command; return `text` if the sender may read it, else `summary`; see `Disclosure.failed`."""
         return self._disclosure.failed(
             failure,
@@ -164,7 +156,7 @@ class Replies:
             text,
             summary,
             self._disclosure.allowed(invocation.backend, invocation.message),
-            place=place,
+            source=source,
             plugin=invocation.command.owner,
             command=invocation.command.name,
             sender=str(invocation.message.frm),
@@ -182,8 +174,16 @@ class Replies:
         backend = invocation.backend
         summary = backend.error_reply if isinstance(backend, HasOwnReplies) else self.error_reply
         text = f"{summary}:\n{failure_text(failure)}"
-        place = _type_and_place(failure, invocation.command)
-        self.reply_to(invocation, self.faulty(failure, invocation, text, summary, place))
+        source = _type_and_line(failure, invocation.command)
+        self.reply_to(invocation, self.faulty(failure, invocation, text, summary, source))
+
+
+def build_reply(backend: Backend, message: Message, text: str, private: bool, threaded: bool, settings: Any) -> Message:
+    """Return a reply to the message, which begins with the sender's name in a room if GROUPCHAT_NICK_PREFIXED is set."""
+    reply = backend.build_reply(message, text, private=private, threaded=threaded)
+    if settings.GROUPCHAT_NICK_PREFIXED and reply.is_group and message.frm is not None:
+        backend.prefix_groupchat_reply(reply, message.frm)
+    return reply
 
 
 def card_as_text(card: Card) -> Message:
@@ -220,19 +220,24 @@ def failure_text(failure: Failure) -> str:
         return type(failure.value).__name__
 
 
-def _type_and_place(failure: Failure, command: RegisteredCommand) -> str:
+def _type_and_line(failure: Failure, command: RegisteredCommand) -> str:
     """Return the exception's type and the line of the plugin's code, such as "KeyError in weather.py, line 12"."""
     error = failure.value
     assert error is not None
     try:
         directory = Path(inspect.getfile(inspect.unwrap(command.handler))).parent
-        place = line_in(directory, error)
+        line = line_in(directory, error)
     except (TypeError, ValueError):
         # The handler isn't a function, or its decorators are a circle.
-        place = None
+        line = None
     name = type(error).__name__
-    return name if place is None else f"{name} in {place[0].name}, line {place[1]}"
+    return name if line is None else f"{name} in {line[0].name}, line {line[1]}"
 
 
-def _diverted(command: RegisteredCommand | None, names: Any) -> bool:
-    return bool(names) and command is not None and (command.name in names or "ALL_COMMANDS" in names)
+def _diversion(command: RegisteredCommand | None, settings: Any) -> tuple[bool, bool]:
+    """Return whether the settings divert the command's replies to private, and to a thread."""
+
+    def is_in(names: Any) -> bool:
+        return bool(names) and command is not None and (command.name in names or "ALL_COMMANDS" in names)
+
+    return is_in(settings.DIVERT_TO_PRIVATE), is_in(settings.DIVERT_TO_THREAD)

@@ -10,7 +10,7 @@ from errklein.running._token_buckets import TokenBucket, TokenBuckets
 from errklein.running.pool import Overloaded, PoolStatus, PoolStopped, ThreadUse, WorkerPool, start_daemon_thread
 from errklein.running.threads import (
     ThreadWaits,
-    blocking_in_place,
+    blocking_here,
     in_any_reactor_thread,
     in_reactor_thread,
     may_use_reactor,
@@ -43,7 +43,7 @@ __all__ = [
     "TokenBucket",
     "TokenBuckets",
     "WorkerPool",
-    "blocking_in_place",
+    "blocking_here",
     "cancel_timers",
     "explain_placement",
     "in_any_reactor_thread",

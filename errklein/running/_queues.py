@@ -32,7 +32,7 @@ class SerialQueue:
     Work that had to wait begins in a reactor turn of its own, so a lot of short work neither blocks the reactor nor
     recurses. Twisted's DeferredLock recurses, and runs work in the context of the code that released the lock.
 
-    With `hung_after`, work that has been running for so many seconds no longer holds up the next.
+    With `hung_after`, work that has been running for so many seconds no longer delays the next.
     """
 
     def __init__(self, reactor: Any, hung_after: float | None = None) -> None:
@@ -40,7 +40,7 @@ class SerialQueue:
         self._hung_after = hung_after
         self._waiting: deque[tuple[Context, Callable[[], Any], Deferred[Any]]] = deque()
         self._running: Deferred[Any] | None = None
-        """The result of the work that holds up the next."""
+        """The result of the work for which the next waits."""
         self._next: IDelayedCall | None = None
         self._notices: dict[Deferred[Any], IDelayedCall] = {}
 

@@ -244,6 +244,14 @@ class PooledRunner:
         """Call the handler, as `Runner.run` does."""
         return self.runner.run(handler, *args, pool=self.pool, **kwargs)
 
+    def start(self, handler: Callable[..., Any], *args: Any) -> Any:
+        """Call the handler, as `run` does. One on the reactor that doesn't wait has its result returned, or its exception
+        raised, without a Deferred.
+        """
+        if place(handler) is Placement.REACTOR:
+            return self.runner.start(handler, *args)
+        return self.runner.call_in(self.pool, lambda: partial(handler, *args))
+
     def run_generator(self, deliver: Callable[[Any], Any], handler: Callable[..., Any], *args: Any) -> Deferred[None]:
         """Run the generator function, as `Runner.run_generator` does."""
         return self.runner.run_generator(deliver, handler, *args, pool=self.pool)

@@ -70,7 +70,7 @@ class ThreadUse:
     :param origin: The origin of the job.
     :param name: The name of the job, such as "Builds.report".
     :param seconds: The time for which it has been running.
-    :param replaced: Whether another thread takes its place, so that it keeps none from others.
+    :param replaced: Whether another thread replaces its thread, so that it keeps none from others.
     """
 
     origin: str
@@ -117,7 +117,7 @@ class Job:
     follow_up: bool
     name: Callable[[], str]
     replaced: bool = False
-    """Whether it holds no slot, since another thread takes its place."""
+    """Whether it holds no slot, since another thread replaces its thread."""
     deferred: Deferred[Any] = field(default_factory=Deferred)
     function: Callable[[], Any] | None = None
     result: Any = None
@@ -151,8 +151,8 @@ class WorkerPool:
     waited for GROW_AFTER seconds, another thread starts for it; there are at most `size` of these. Otherwise, jobs run in the
     order in which they come.
 
-    A job that has been running for `overdue` seconds while others wait is replaced: its name is logged, and another thread takes
-    its place. At most `spare` jobs are replaced at a time, and at most a quarter of that of one origin.
+    A job that has been running for `overdue` seconds while others wait is replaced: its name is logged, and another thread starts
+    for the others. At most `spare` jobs are replaced at a time, and at most a quarter of that of one origin.
     """
 
     log: ClassVar[Logger] = Logger()
@@ -340,7 +340,7 @@ class WorkerPool:
             self._check_timer = self.reactor.callLater(PERIOD, self._check)
 
     def _replace_overdue(self, now: float) -> None:
-        """Start other threads in place of those with overdue jobs, as long as jobs wait."""
+        """Replace the threads of overdue jobs, as long as jobs wait."""
         replaced = Counter(job.origin for job in self._jobs if job.replaced)
         for job in [job for job in self._jobs if now - job.since >= self.overdue and not job.replaced]:
             if not self._slots.waiting:
@@ -355,7 +355,7 @@ class WorkerPool:
             self._slots.leave(job.origin)
             self.log.warn(
                 "{job} has been running for {seconds:.0f} s, and all threads of the {pool} pool are busy; another "
-                "thread takes its place",
+                "thread replaces its thread",
                 job=job.name(),
                 seconds=now - job.since,
                 pool=self.name,

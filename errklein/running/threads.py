@@ -54,29 +54,29 @@ def unwrapped(result: Any) -> Any:
     return result
 
 
-class _InPlace(threading.local):
+class _Here(threading.local):
     blocking = False
 
 
-_in_place = _InPlace()
+_here = _Here()
 
 
 @contextmanager
-def blocking_in_place(blocking: bool = True) -> Iterator[None]:
+def blocking_here(blocking: bool = True) -> Iterator[None]:
     """Call blocking handlers in the reactor's thread, where they can't wait, during the `with` block.
 
     With False, the code in the block is the reactor's again, as in a function that such a handler hands over to it.
     """
-    before, _in_place.blocking = _in_place.blocking, blocking
+    before, _here.blocking = _here.blocking, blocking
     try:
         yield
     finally:
-        _in_place.blocking = before
+        _here.blocking = before
 
 
 def may_use_reactor(reactor: Any) -> bool:
     """Return whether the caller may use Twisted: it is in the reactor's thread, and isn't a blocking handler of a test."""
-    return in_reactor_thread(reactor) and not _in_place.blocking
+    return in_reactor_thread(reactor) and not _here.blocking
 
 
 class ThreadWaits:
@@ -96,12 +96,12 @@ class ThreadWaits:
         returns.
 
         In a thread the call waits, and raises the exception of `work`, or Stopping. On the reactor, which must not
-        wait, it returns a Deferred. In `blocking_in_place`, which tests use, it returns a result that is available at
+        wait, it returns a Deferred. In `blocking_here`, which tests use, it returns a result that is available at
         once, and raises RuntimeError for any other.
         """
         if in_reactor_thread(self._reactor):
-            is_waiting = _in_place.blocking
-            with blocking_in_place(False):
+            is_waiting = _here.blocking
+            with blocking_here(False):
                 waited = maybeDeferred(work, *args)
             return _now(waited) if is_waiting else waited
         wait: Future[Any] = Future()

@@ -45,7 +45,7 @@ class Snapshot:
         }
         self._pools = [pool.status() for pool in bot.pools]
         self._lag = bot.web.lag.take_maximum()
-        self._commands = dict(bot.dispatcher.execution.outcomes)
+        self._commands = dict(bot.dispatcher.outcomes)
         self._errors = bot.recent_errors.total
         self._plugins = {(plugin.name, _state(plugin)): 1.0 for plugin in bot.plugin_manager.found}
         self._webhooks = bot.web.routes.declarations()

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from twisted.internet.interfaces import IDelayedCall
 
-from errklein.running import blocking_in_place, install_task_factory
+from errklein.running import blocking_here, install_task_factory
 
 if TYPE_CHECKING:
     from errklein.testing._reactor import TestReactor
@@ -52,7 +52,7 @@ class TestLoop(asyncio.BaseEventLoop):
         """Call the function while this loop is running, and then run the callbacks that are ready."""
         if self.is_running():
             return function(*args, **kwargs)
-        with blocking_in_place(False), _switched(self):
+        with blocking_here(False), _switched(self):
             try:
                 return function(*args, **kwargs)
             finally:
@@ -167,7 +167,7 @@ class TestLoop(asyncio.BaseEventLoop):
 @contextmanager
 def blocking_apart() -> Iterator[None]:
     """Run blocking code in a `with` block as in a thread of its own, where no event loop is running."""
-    with blocking_in_place(), _switched(None):
+    with blocking_here(), _switched(None):
         yield
 
 

@@ -110,7 +110,7 @@ class AskTests(AskCase):
         self.say("!stubborn")
         self.successResultOf(self.bot.plugin_manager.deactivate("Asker"))
         self.assertNotIn("Second?", self.texts())
-        self.assertFalse(self.bot.conversations.waiting)
+        self.assertFalse(self.bot.conversations.open)
 
     def test_answer(self) -> None:
         """The next message of the same person there is the reply and no command; `callback_message` gets it."""

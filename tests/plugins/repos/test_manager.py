@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.http_client import HTTPClients
 from errklein.plugins.repos import BotRepoManager, Downloads, RepoException, manager
-from errklein.running import ThreadWaits, blocking_in_place, register_reactor_thread
+from errklein.running import ThreadWaits, blocking_here, register_reactor_thread
 from errklein.storage import MemoryStorage
 from errklein.testing import StubHTTP, TestReactor
 from tests.plugins.repos.repositories import GitRepository, archive, plugin_files
@@ -50,7 +50,7 @@ class ManagerTests(SynchronousTestCase):
 
     def run(self, result: Any) -> Any:
         """Run the test as a thread, which may wait."""
-        with blocking_in_place():
+        with blocking_here():
             return super().run(result)
 
     def write_index(self, index: Any) -> None:
