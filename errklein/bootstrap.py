@@ -135,7 +135,7 @@ def _log_to_file(config: Config) -> Callable[[], None]:
     if not config.BOT_LOG_FILE:
         return lambda: None
     log = Destinations()
-    log.level, log.places, log.rotated = config.BOT_LOG_LEVEL, [config.BOT_LOG_FILE], False
+    log.level, log.outputs, log.rotated = config.BOT_LOG_LEVEL, [config.BOT_LOG_FILE], False
     log.format = FormattedByLogging(config.BOT_LOG_FORMATTER) if config.BOT_LOG_FORMATTER is not None else None
     try:
         observer = log.observer()

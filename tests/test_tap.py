@@ -297,13 +297,13 @@ class CommandLineTests(SynchronousTestCase):
         """The options of twistd and the configuration set the destinations of the log."""
         self.config("BACKEND = 'Null'\nBOT_LOG_LEVEL = 'ERROR'\n")
         self.make("errklein")
-        self.assertEqual((logs.destinations.places, logs.destinations.level), (["twistd.log"], logging.ERROR))
+        self.assertEqual((logs.destinations.outputs, logs.destinations.level), (["twistd.log"], logging.ERROR))
         self.assertTrue(logs.destinations.rotated)
         self.make("-l", "other.log", "errklein")
-        self.assertEqual(logs.destinations.places, ["other.log"])
+        self.assertEqual(logs.destinations.outputs, ["other.log"])
         self.config("BACKEND = 'Null'\nBOT_LOG_FILE = 'bot.log'\n")
         self.make("errklein")
-        self.assertEqual(logs.destinations.places, ["bot.log"])
+        self.assertEqual(logs.destinations.outputs, ["bot.log"])
         self.assertFalse(logs.destinations.rotated)
 
     def test_format_and_colors(self) -> None:

@@ -259,7 +259,7 @@ def _with_line(error: ConfigError, path: Path | None, overridden: Collection[str
     source = ConfigSource.of(path)
     if (error.network, error.setting) not in source.lines:
         return error
-    return ConfigError(f"{error} ({source.place(error.setting, error.network)})", error.setting, error.network)
+    return ConfigError(f"{error} ({source.location(error.setting, error.network)})", error.setting, error.network)
 
 
 def _completed(

@@ -35,9 +35,9 @@ def misspelt_settings(config: Config, read_by_plugins: Callable[[], Collection[s
     accepted = source.names_read.union(read_by_plugins()) if found else source.names_read
     for network, name, meant in found:
         if name not in accepted:
-            place = source.place(name, network)
+            location = source.location(name, network)
             where = f" in NETWORKS[{network!r}]" if network else ""
-            yield f"{place}{place and ': '}unknown setting {name}{where}; did you mean {meant}?"
+            yield f"{location}{location and ': '}unknown setting {name}{where}; did you mean {meant}?"
 
 
 def _misspellings(config: Config) -> Iterator[tuple[str, str]]:

@@ -49,7 +49,7 @@ class ConfigSource:
         read = frozenset(name.id for name in names if isinstance(name.ctx, ast.Load))
         return cls(path, lines, frozenset(_from_environment(tree)), read)
 
-    def place(self, setting: str, network: str = "") -> str:
+    def location(self, setting: str, network: str = "") -> str:
         """Return the file and line of a setting, such as "config.py line 12"; the file alone if the line isn't known."""
         if self.path is None:
             return ""

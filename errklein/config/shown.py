@@ -38,22 +38,22 @@ def shown_settings(config: Config, options: Mapping[str, tuple[str, Any]]) -> It
     source = ConfigSource.of(config.path)
     of_plugins = sorted(name for name in config._given.difference(_KNOWN) if name.isupper())
     for name in sorted([*_KNOWN, *of_plugins], key=lambda name: name not in config._given | options.keys()):
-        value, place = getattr(config, name), "default"
+        value, location = getattr(config, name), "default"
         if name in config._given:
-            place = source.place(name) + (", from the environment" if name in source.of_environment else "")
+            location = source.location(name) + (", from the environment" if name in source.of_environment else "")
         if name in config._left_to_plugins:
-            value, place = SETTINGS[name].default, f"default; {place} is a plugin's"
+            value, location = SETTINGS[name].default, f"default; {location} is a plugin's"
         elif name == "NETWORKS":
             value = list(value) or value
         elif name == "BOT_EXTRA_PLUGIN_DIR":
             value = config.directories(name)
-            place += "".join({", --plugin-dir" for path in value if config.source_of(path) != name})
-        place, value = options.get(name, (place, value))
-        yield f"{name} = {_shown(name, value)}  # {place}"
+            location += "".join({", --plugin-dir" for path in value if config.source_of(path) != name})
+        location, value = options.get(name, (location, value))
+        yield f"{name} = {_shown(name, value)}  # {location}"
     for network, view in config.networks.items() if config.names_networks else ():
         for name in config.NETWORKS[network]:
-            shown, place = _shown(name, getattr(view, name)), source.place(name, network)
-            yield f"NETWORKS[{network!r}][{name!r}] = {shown}  # {place}"
+            shown, location = _shown(name, getattr(view, name)), source.location(name, network)
+            yield f"NETWORKS[{network!r}][{name!r}] = {shown}  # {location}"
 
 
 def _shown(name: str, value: Any) -> str:

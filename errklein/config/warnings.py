@@ -53,7 +53,7 @@ def _of_all(config: Config) -> Iterator[str]:
         yield f"{', '.join(meaningless)}: no effect, since errklein has no network XMPP"
     for name, error in config._left_to_plugins.items():
         yield (
-            f"{error} ({ConfigSource.of(config.path).place(name)}); errklein uses its default, and takes the value for a plugin's, "
+            f"{error} ({ConfigSource.of(config.path).location(name)}); errklein uses its default, and takes the value for a plugin's, "
             "since the file sets BACKEND and not NETWORKS, as errbot's does"
         )
     for network in config.now.TRUSTED_PROXIES:

@@ -83,16 +83,16 @@ class GroupCommit:
         """Return the result of each operation, or its error."""
         results: list[Any] = [None] * len(batch)
         groups: dict[Operation, list[int]] = {}
-        for place, write in enumerate(batch):
-            groups.setdefault(write.operation, []).append(place)
+        for number, write in enumerate(batch):
+            groups.setdefault(write.operation, []).append(number)
         begun = False
         try:
             with self._database.transaction() as connection:
                 begun = True
-                for operation, places in groups.items():
-                    some = operation(connection, [batch[place].argument for place in places])
-                    for place, result in zip(places, some, strict=True):
-                        results[place] = result
+                for operation, numbers in groups.items():
+                    some = operation(connection, [batch[number].argument for number in numbers])
+                    for number, result in zip(numbers, some, strict=True):
+                        results[number] = result
         except Exception as error:
             self._undone()
             if len(batch) == 1 or not begun:

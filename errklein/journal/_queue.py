@@ -44,7 +44,7 @@ _log = Logger()
 class DeliveryQueue:
     """Runs deliveries, each at most once at a time, until it is done or given up.
 
-    The journal holds the deliveries. In memory are only those that run, up to `capacity`; a webhook gets half of the places that
+    The journal holds the deliveries. In memory are only those that run, up to `capacity`; a webhook gets half of the slots that
     other webhooks leave. All decisions are made in `_turn`, which one delayed call starts when the next decision is due.
 
     Due times are Unix times, since they survive a restart. Other times are those of the reactor's clock, which is never set.
@@ -79,7 +79,7 @@ class DeliveryQueue:
         self._timer: IDelayedCall | None = None
         self._waiting_for_idle: list[Deferred[None]] = []
         # The places in memory that are taken, by webhook.
-        self._places: Counter[str] = Counter()
+        self._slots: Counter[str] = Counter()
         # The bytes of the bodies that run or are being read, by webhook, and of those that wait for the disk.
         self._bytes: Counter[str] = Counter()
         self._accepting = 0
@@ -106,7 +106,7 @@ class DeliveryQueue:
     @property
     def running(self) -> int:
         """The number of deliveries that are running or about to run."""
-        return self._places.total()
+        return self._slots.total()
 
     @property
     def paused(self) -> frozenset[str]:
@@ -158,7 +158,7 @@ class DeliveryQueue:
         at_once = self._may_begin(webhook)
         ordered = self._policy(webhook).ordered
         if at_once:
-            self._places[webhook] += 1
+            self._slots[webhook] += 1
             self._bytes[webhook] += size
             self._hold(delivery)
         else:
@@ -173,7 +173,7 @@ class DeliveryQueue:
             elif result is None:
                 self._leased.append((delivery._replace(state=DeliveryState.RUNNING, attempt=1), ordered))
             else:
-                self._places[webhook] -= 1
+                self._slots[webhook] -= 1
                 self._bytes[webhook] -= size
                 self._held.pop(delivery.id, None)
             self._soon()
@@ -334,12 +334,12 @@ class DeliveryQueue:
 
     def _room(self, webhook: str) -> int:
         """Return the number of deliveries of the webhook that may be leased."""
-        free = self._capacity - self._places.total()
+        free = self._capacity - self._slots.total()
         if self._bytes[webhook] and self._bytes[webhook] + self._bytes.total() >= MEMORY:
             return 0
         if self._policy(webhook).ordered:
-            return 0 if self._places[webhook] or webhook in self._held.values() else min(1, free)
-        return max(0, (free - self._places[webhook] + 1) // 2)
+            return 0 if self._slots[webhook] or webhook in self._held.values() else min(1, free)
+        return max(0, (free - self._slots[webhook] + 1) // 2)
 
     def _may_begin(self, webhook: str) -> bool:
         """Return whether a new delivery of the webhook may begin at once: nothing older waits for its turn."""
@@ -353,7 +353,7 @@ class DeliveryQueue:
         ordered = self._policy(webhook).ordered
         held = [number for number, other in self._held.items() if other == webhook]
         due: float | None = self._due.pop(webhook)
-        self._places[webhook] += count
+        self._slots[webhook] += count
         self._bytes[webhook] += LEASE_BYTES
         self._leasing.add(webhook)
         try:
@@ -368,7 +368,7 @@ class DeliveryQueue:
                 due = await self._journal.next_due(webhook, ordered)
         finally:
             self._leasing.remove(webhook)
-            self._places[webhook] -= left
+            self._slots[webhook] -= left
             self._bytes[webhook] -= LEASE_BYTES
             if due is not None:
                 self._note_due(webhook, due)
@@ -408,7 +408,7 @@ class DeliveryQueue:
         self._bytes[webhook] -= _size(delivery)
         delivery = delivery._replace(request=None)
         policy = self._policy(webhook)
-        self._places[webhook] -= 1
+        self._slots[webhook] -= 1
         if isinstance(result, Postponed):
             self._postponed[webhook] = self._reactor.seconds() + result.seconds, result.reason
             # Due at once, since the reason for the wait ends with the process, or before `look`.

@@ -131,9 +131,9 @@ class JournalWriter:
         known = self._known(connection, [one for one, _, window in bounded_ones if one.key and window], now)
         for delivery, lease, window in bounded_ones:
             route = self._route(connection, delivery.webhook)
-            place = (route, delivery.key)
-            if window and place in known:
-                results.append(known[place]._replace(request=None))
+            known_as = (route, delivery.key)
+            if window and known_as in known:
+                results.append(known[known_as]._replace(request=None))
                 self._add(rows, delivery._replace(state=DeliveryState.DUPLICATE, request=None), route, now)
                 continue
             if not delivery.verified and self.waiting_bytes > self._unverified_bytes:
@@ -147,8 +147,8 @@ class JournalWriter:
                 self.waiting_bytes += size
                 self.unverified.add(route)
             if delivery.key and window:
-                known[place] = delivery
-                rows.dedupe.append((*place, delivery.id, now + window))
+                known[known_as] = delivery
+                rows.dedupe.append((*known_as, delivery.id, now + window))
         rows.insert(connection)
         return results
 
@@ -347,4 +347,4 @@ class _Rows:
         execute_rows(connection, "INSERT INTO contents VALUES {}", self.contents)
         execute_rows(connection, "INSERT INTO private VALUES {}", self.private)
         execute_rows(connection, "INSERT OR REPLACE INTO dedupe VALUES {}", self.dedupe)
-        execute_rows(connection, _SUPERSEDE, [(*place, number) for place, number in self.superseding.items()])
+        execute_rows(connection, _SUPERSEDE, [(*known_as, number) for known_as, number in self.superseding.items()])

@@ -17,9 +17,9 @@ def warn_deprecated(old: str, new: str = "", until: str = "", *, depth: int = 1)
     `new` is the name to use instead, and `until` the version that removes the old one.
     """
     frame = sys._getframe(depth + 1)
-    place = frame.f_code.co_filename, frame.f_lineno, old
-    if place not in _warned:
-        _warned.add(place)
+    line = frame.f_code.co_filename, frame.f_lineno, old
+    if line not in _warned:
+        _warned.add(line)
         end, hint = until and f", and works until errklein {until}", new and f"; use {new}"
         text = "{path}, line {line}: {old} is deprecated{end}{hint}"
-        _log.warn(text, path=place[0], line=place[1], old=old, end=end, hint=hint)
+        _log.warn(text, path=line[0], line=line[1], old=old, end=end, hint=hint)

@@ -144,7 +144,7 @@ class PrivateLogFile(LogFile):
 class Destinations:
     """The destinations of the process's log, and their settings.
 
-    `places` are paths of files, "-" for standard output and "+" for standard error.
+    `outputs` are paths of files, "-" for standard output and "+" for standard error.
     """
 
     def __init__(self) -> None:
@@ -153,7 +153,7 @@ class Destinations:
         """Returns the text of an event, with a final newline; replaces `format_line`."""
         self.theme = ""
         """The colours of levels on terminals: "light", "dark", or no colours for any other value."""
-        self.places: list[str] = ["-"]
+        self.outputs: list[str] = ["-"]
         self.rotated = True
         """Whether a file is rotated, as twistd does it, at 1 MB and on SIGUSR1."""
         self.prepare: Callable[[], None] = lambda: None
@@ -175,11 +175,11 @@ class Destinations:
         """Open the destinations and return their streams; raise OSError."""
         self.prepare()
         streams: list[IO[Any]] = []
-        for place in self.places:
-            if place in {"-", "+"}:
-                streams.append(sys.stdout if place == "-" else sys.stderr)
+        for output in self.outputs:
+            if output in {"-", "+"}:
+                streams.append(sys.stdout if output == "-" else sys.stderr)
                 continue
-            path = Path(place).absolute()
+            path = Path(output).absolute()
             file = PrivateLogFile(path.name, str(path.parent), 1_000_000 if self.rotated else None)  # type: ignore[no-untyped-call]
             if self.owner is not None:
                 os.fchown(file._file.fileno(), *self.owner)
@@ -244,7 +244,7 @@ def use_with_twist(launcher: MutableMapping[str, Any]) -> None:
     """
     if launcher["fileLogObserverFactory"] is jsonFileLogObserver:
         launcher["fileLogObserverFactory"] = _masked_json
-    if launcher["logFile"] is sys.stdout and "-" not in destinations.places:
+    if launcher["logFile"] is sys.stdout and "-" not in destinations.outputs:
         launcher["logFile"] = destinations.streams()[0]
     if launcher["fileLogObserverFactory"] is textFileLogObserver:
         launcher["fileLogObserverFactory"] = destinations.writer

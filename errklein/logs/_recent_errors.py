@@ -10,13 +10,13 @@ from zope.interface import implementer
 
 PERIOD = 3600.0
 _MOST = 10_000
-_PLACES = ("callback", "method", "command")
+_PARTS = ("callback", "method", "command")
 """The fields of an event that name the part of the plugin."""
 
 
 @implementer(ILogObserver)
 class RecentErrors:
-    """Counts errors by their place: a webhook, a plugin with its method, such as "Builds.deploy", or else a logger.
+    """Counts errors by the part of the bot: a webhook, a plugin with its method, such as "Builds.deploy", or else a logger.
 
     Of more than 10,000 errors an hour, the latest are counted. It may be called in any thread.
 
@@ -34,18 +34,18 @@ class RecentErrors:
         level = event.get("log_level")
         if level is LogLevel.critical or level is LogLevel.error:
             self.total += 1
-            self._errors.append((self._now(), _place(event)))
+            self._errors.append((self._now(), _part(event)))
 
     def counts(self) -> Mapping[str, int]:
-        """Return the number of errors in the last hour by place, the most frequent first."""
+        """Return the number of errors in the last hour by part, the most frequent first."""
         since = self._now() - PERIOD
-        return dict(Counter(place for time, place in self._errors.copy() if time > since).most_common())
+        return dict(Counter(part for time, part in self._errors.copy() if time > since).most_common())
 
 
-def _place(event: LogEvent) -> str:
+def _part(event: LogEvent) -> str:
     if "webhook" in event:
         return str(event["webhook"])
     if "plugin" not in event:
         return str(event.get("log_namespace", "-"))
-    place = next((event[name] for name in _PLACES if name in event), "")
-    return f"{event['plugin']}.{place}" if place else str(event["plugin"])
+    part = next((event[name] for name in _PARTS if name in event), "")
+    return f"{event['plugin']}.{part}" if part else str(event["plugin"])

@@ -98,10 +98,10 @@ class PackageDirectory:
         """The command for the operator if packages in this directory cause a conflict."""
         return f"Repair: remove {self.path}, then restart, which installs what plugins require again"
 
-    def conflict(self, requires: str, name: str, there: str, place: object) -> str:
+    def conflict(self, requires: str, name: str, there: str, location: object) -> str:
         """Return the sentence about a requirement that conflicts with the installed version of `name`."""
         where, remedy = (self.path, f". {self.remedy}") if self._has(name) else ("errklein's environment", "")
-        return f"{requires}, but {where} has {name} {there} ({place}){remedy}"
+        return f"{requires}, but {where} has {name} {there} ({location}){remedy}"
 
     def _has(self, name: str) -> bool:
         return any(True for _ in distributions(name=name, path=[str(self.path)]))
@@ -248,7 +248,7 @@ class Requirements:
         assert line.requirement is not None
         name = line.requirement.name
         there = installed_version(name) or "another version"
-        return self.packages.conflict(f"{line.name_and_versions} is required", name, there, line.place)
+        return self.packages.conflict(f"{line.name_and_versions} is required", name, there, line.location)
 
 
 def _installed(path: Path) -> Iterator[tuple[str, str, Distribution]]:

@@ -61,7 +61,7 @@ class RequirementLine:
         return _OPTIONS_OF_LINE.sub("", self.text)
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The file and the line number."""
         return f"{self.file}:{self.number}"
 
@@ -93,10 +93,10 @@ class _RequirementReader:
     def read(self, path: Path, is_constraint: bool) -> None:
         # A file that includes itself is read once; pip refuses it.
         try:
-            place = (path.resolve(), is_constraint)
-            if place in self.seen:
+            seen_as = (path.resolve(), is_constraint)
+            if seen_as in self.seen:
                 return
-            self.seen.add(place)
+            self.seen.add(seen_as)
             text = path.read_bytes().decode("utf-8-sig", "replace")
         except (OSError, RuntimeError, ValueError) as error:
             # RuntimeError: a loop of symbolic links; ValueError: a null byte in the path.

@@ -22,31 +22,31 @@ def set_up_log(config: Config, options: TwistdOptions, data: DataDirectory) -> N
     log.level = config.BOT_LOG_LEVEL
     log.theme = config.TEXT_COLOR_THEME
     log.format = logs.FormattedByLogging(config.BOT_LOG_FORMATTER) if config.BOT_LOG_FORMATTER is not None else None
-    log.places = places(config, options, terminal=sys.stdin is not None and sys.stdin.isatty())
+    log.outputs = outputs(config, options, terminal=sys.stdin is not None and sys.stdin.isatty())
     log.owner = data.owner()
-    for place in log.places:
-        path = Path(place).absolute()
+    for output in log.outputs:
+        path = Path(output).absolute()
         if log.owner is not None and path.is_symlink():
             # The link's owner could make root write to any file.
             raise ConfigError(f"the log file {path} is a symbolic link, which isn't allowed if root starts errklein")
         if path.parent == data.path:
             log.prepare = data.prepare
-        elif place not in {"-", "+"}:
-            check_log_file(place, "BOT_LOG_FILE" if place == config.BOT_LOG_FILE else "--logfile", data)
+        elif output not in {"-", "+"}:
+            check_log_file(output, "BOT_LOG_FILE" if output == config.BOT_LOG_FILE else "--logfile", data)
     # As on errbot, BOT_LOG_FILE is rotated by the operator, for example with logrotate.
-    log.rotated = config.BOT_LOG_FILE not in log.places
+    log.rotated = config.BOT_LOG_FILE not in log.outputs
     log.handle_signal()
     logs.bridge_stdlib(config.BOT_LOG_LEVEL)
 
 
-def check_log_file(place: str, setting: str, data: DataDirectory) -> None:
+def check_log_file(output: str, setting: str, data: DataDirectory) -> None:
     """Raise ConfigError if the log file can't be written. A file in the data directory, which may be missing, is not checked.
 
-    :param place: the path of the log file.
+    :param output: the path of the log file.
     :param setting: the setting or option that has the path, which begins the error.
     :param data: the data directory.
     """
-    path = Path(place).absolute()
+    path = Path(output).absolute()
     if path.parent == data.path or os.access(path if path.exists() else path.parent, os.W_OK):
         return
     if not path.parent.is_dir():
@@ -55,7 +55,7 @@ def check_log_file(place: str, setting: str, data: DataDirectory) -> None:
     raise ConfigError(f"{setting}: {path} isn't writable; check its owner and mode, and those of its directory")
 
 
-def places(config: Config, options: TwistdOptions, *, terminal: bool) -> list[str]:
+def outputs(config: Config, options: TwistdOptions, *, terminal: bool) -> list[str]:
     """Return the log's destinations: --logfile, BOT_LOG_FILE or a default, but never the Text backend's standard output.
 
     :param terminal: whether standard input is a terminal.

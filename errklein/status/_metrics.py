@@ -93,11 +93,11 @@ class Snapshot:
 
     def _of_networks(self) -> Iterator[Metric]:
         label, networks, outboxes = ("network",), self._networks, self._outboxes
-        for name, text, place in (
+        for name, text, index in (
             ("network_reconnects", "Connections after the first one", 1),
             ("messages_received", "Messages that others have sent", 2),
         ):
-            yield _counter(name, text, label, {network: values[place] for network, values in networks.items()})
+            yield _counter(name, text, label, {network: values[index] for network, values in networks.items()})
         connected = {network: float(values[0]) for network, values in networks.items()}
         yield _gauge("network_connected", "1 while the network is connected", label, connected)
         sent = {network: status.sent for network, status in outboxes.items()}

@@ -26,17 +26,17 @@ def line_in(directory: Path, error: BaseException) -> tuple[Path, int | None] | 
     """Return the file below the directory, and its line, that raised the exception or called the code that raised it.
 
     If there is none in the exception's traceback, that of its cause is searched. Returns None if the directory's code isn't
-    involved. A syntax error has the place of the mistake.
+    involved. A syntax error has the line of the mistake.
     """
     for one in _with_causes(error):
         if isinstance(one, SyntaxError) and Path(one.filename or "").is_relative_to(directory):
             return Path(one.filename or ""), one.lineno
-        place = None
+        found = None
         for file, line in _lines(one):
             if file.is_relative_to(directory):
-                place = file, line
-        if place is not None:
-            return place
+                found = file, line
+        if found is not None:
+            return found
     return None
 
 

@@ -108,9 +108,9 @@ def render(name: str, parameters: Mapping[str, Any], plugin: str | None = None) 
     :raises BrokenTemplate: The template can't be rendered. The text is one line, about the plugin's template if both fail.
     """
     problem: TemplateError | None = None
-    for place in (f"{plugin}/{name}", name) if plugin else (name,):
+    for candidate in (f"{plugin}/{name}", name) if plugin else (name,):
         try:
-            text = _rendered(place + SUFFIX, parameters, plugin)
+            text = _rendered(candidate + SUFFIX, parameters, plugin)
         except TemplateError as error:
             if problem is None or isinstance(problem, TemplateNotFound):
                 problem = error
@@ -138,17 +138,17 @@ def _rendered(file: str, parameters: Mapping[str, Any], plugin: str | None) -> s
         raise _broken(error.name or file, plugin, error.lineno, error.message or "syntax error") from error
     except Exception as error:
         # The last place is that of the error, which may be in an included template.
-        place, line = [(file, None), *_places(error.__traceback__)][-1]
-        raise _broken(place, plugin, line, f"{type(error).__name__}: {error}") from error
+        where, line = [(file, None), *_lines(error.__traceback__)][-1]
+        raise _broken(where, plugin, line, f"{type(error).__name__}: {error}") from error
 
 
 def _broken(file: str, plugin: str | None, line: int | None, problem: str) -> BrokenTemplate:
-    place = f"{file}, line {line}," if line else file
+    where = f"{file}, line {line}," if line else file
     user = f" for the plugin {plugin}" if plugin else ""
-    return BrokenTemplate(f"the template {place} can't be rendered{user}: {' '.join(problem.split())}")
+    return BrokenTemplate(f"the template {where} can't be rendered{user}: {' '.join(problem.split())}")
 
 
-def _places(traceback: TracebackType | None) -> Iterator[tuple[str, int]]:
+def _lines(traceback: TracebackType | None) -> Iterator[tuple[str, int]]:
     """Yield the template files and their lines in the traceback, from the outermost."""
     for frame, line in walk_tb(traceback):
         path = Path(frame.f_code.co_filename)

@@ -18,7 +18,7 @@ def rule_error(hook: Hook | None, rule: str, error: Exception, converters: Colle
     :param error: The exception that Werkzeug raised.
     :param converters: The names of the converters that a rule may use.
     """
-    return f"{hook}: invalid rule {rule!r}{_place(hook)}; {_reason(error, converters)}"
+    return f"{hook}: invalid rule {rule!r}{_location(hook)}; {_reason(error, converters)}"
 
 
 def _reason(error: Exception, converters: Collection[str]) -> str:
@@ -33,7 +33,7 @@ def _reason(error: Exception, converters: Collection[str]) -> str:
     return text
 
 
-def _place(hook: Hook | None) -> str:
+def _location(hook: Hook | None) -> str:
     """Return the file and the line of the handler, whose first line is that of its decorator."""
     code = getattr(inspect.unwrap(hook.handler), "__code__", None) if hook is not None else None
     return f" in {code.co_filename}, line {code.co_firstlineno}" if code is not None else ""

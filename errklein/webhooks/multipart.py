@@ -40,10 +40,10 @@ def _delimiters(form: bytes, delimiter: bytes) -> Iterator[int]:
     """Yield the ends of all delimiters but closing ones. The form is searched in slices, between which other threads run."""
     start = 0
     while start < len(form):
-        place = form.find(delimiter, start, start + SLICE + len(delimiter))
-        if place < 0:
+        index = form.find(delimiter, start, start + SLICE + len(delimiter))
+        if index < 0:
             start += SLICE
             continue
-        start = place + len(delimiter)
+        start = index + len(delimiter)
         if not form.startswith(b"--", start):
             yield start

@@ -53,8 +53,8 @@ def parse_urlencoded(form: bytes, encoding: str = "utf-8", errors: str = "strict
 
 
 def _found(form: bytes, sign: bytes, start: int, end: int) -> int:
-    place = form.find(sign, start, end)
-    return end if place < 0 else place
+    index = form.find(sign, start, end)
+    return end if index < 0 else index
 
 
 class _FormReader:

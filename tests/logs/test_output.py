@@ -238,7 +238,7 @@ class Files(SynchronousTestCase):
         """Log to a file in the test's directory."""
         self.path = Path(self.mktemp())
         self.destinations = Destinations()
-        self.destinations.places = [str(self.path)]
+        self.destinations.outputs = [str(self.path)]
         self.destinations.rotated = False
         self.log = Logger(namespace="x", observer=self.destinations.observer())
 
@@ -314,7 +314,7 @@ class Twist(SynchronousTestCase):
 
     def test_conversation_is_left_alone(self) -> None:
         """With a conversation on standard output, twist logs to standard error."""
-        self.chosen.places = ["+"]
+        self.chosen.outputs = ["+"]
         launcher: dict[str, Any] = {"logFile": sys.stdout, "fileLogObserverFactory": textFileLogObserver}
         logs.use_with_twist(launcher)
         self.assertIs(launcher["logFile"], sys.stderr)
@@ -324,7 +324,7 @@ class Twist(SynchronousTestCase):
 
     def test_user_is_obeyed(self) -> None:
         """A log file given to twist is used."""
-        self.chosen.places = ["+"]
+        self.chosen.outputs = ["+"]
         file = io.StringIO()
         launcher: dict[str, Any] = {"logFile": file, "fileLogObserverFactory": None}
         logs.use_with_twist(launcher)

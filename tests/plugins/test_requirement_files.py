@@ -53,7 +53,7 @@ class FormatTests(RequirementFilesTestCase):
     def test_where(self) -> None:
         """A line has the file and the number of its first line."""
         made = self.read("\n# comment\nfoo \\\n  >=1\nbar\n")
-        self.assertEqual([line.place for line in made.lines], [f"{made.path}:3", f"{made.path}:5"])
+        self.assertEqual([line.location for line in made.lines], [f"{made.path}:3", f"{made.path}:5"])
 
     def test_a_comment_ends_a_continued_line(self) -> None:
         """As in pip, a comment in a continued line isn't continued."""

@@ -7,14 +7,14 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import load_config
-from errklein.service.log_setup import places
+from errklein.service.log_setup import outputs
 from errklein.service.twistd_options import TwistdOptions
 
 
 class PlacesTests(SynchronousTestCase):
     """The destinations by options and configuration."""
 
-    def places(
+    def outputs(
         self,
         daemon: bool = False,
         chosen: str | None = None,
@@ -25,7 +25,7 @@ class PlacesTests(SynchronousTestCase):
         """Return the destinations, by default of a foreground process on a terminal."""
         settings = {"BACKEND": "Text" if text else "Null", "BOT_LOG_FILE": log_file, "BOT_DATA_DIR": "/data"}
         options = TwistdOptions(daemon=daemon, log_file=chosen)
-        return places(load_config(None, settings), options, terminal=terminal)
+        return outputs(load_config(None, settings), options, terminal=terminal)
 
     def test_table(self) -> None:
         """The destinations are those of twistd, but never the standard output of a conversation."""
@@ -44,4 +44,4 @@ class PlacesTests(SynchronousTestCase):
             ({"text": True, "chosen": "/c"}, ["/c"]),
         )
         for given, expected in table:
-            self.assertEqual(self.places(**given), expected, given)
+            self.assertEqual(self.outputs(**given), expected, given)

@@ -60,9 +60,9 @@ def go_back(directory: Path, commit: str) -> None:
 
 def _git(*arguments: str, directory: Path | None = None) -> str:
     # Without --git-dir, git would use a repository in a parent directory.
-    place = () if directory is None else (f"--git-dir={directory / '.git'}", f"--work-tree={directory}")
+    there = () if directory is None else (f"--git-dir={directory / '.git'}", f"--work-tree={directory}")
     try:
-        return run([*_CAREFUL, *place, *arguments], seconds=_SECONDS, env=_ENVIRONMENT, directory=directory)
+        return run([*_CAREFUL, *there, *arguments], seconds=_SECONDS, env=_ENVIRONMENT, directory=directory)
     except ProgramError as error:
         raise RepoException(f"git: {error}") from error
 
@@ -70,8 +70,8 @@ def _git(*arguments: str, directory: Path | None = None) -> str:
 def check_links(directory: Path) -> None:
     """Raise RepoException if a link leads out of the directory, or if directories are nested too deep."""
     top = Path(os.path.realpath(directory))
-    for place, directories, files in os.walk(top):
-        here = Path(place)
+    for parent, directories, files in os.walk(top):
+        here = Path(parent)
         if len(here.relative_to(top).parts) >= DEEPEST:
             raise RepoException(f"directories in the repository are nested more than {DEEPEST} deep")
         directories[:] = [name for name in directories if here != top or name != ".git"]

@@ -30,21 +30,21 @@ class RepoEntry(NamedTuple):
     documentation: str | None
 
 
-def fetch(place: str, downloads: Downloads) -> dict[str, Any]:
+def fetch(address: str, downloads: Downloads) -> dict[str, Any]:
     """Return the index at a URL or path. Blocks. Raises RepoException."""
-    if is_local(place):
+    if is_local(address):
         try:
-            data = local_path(place).read_bytes()
+            data = local_path(address).read_bytes()
         except OSError as error:
-            raise RepoException(f"{shown(place)}: {error.strerror}") from error
+            raise RepoException(f"{shown(address)}: {error.strerror}") from error
     else:
-        data = downloads.fetch(place, most=_LARGEST, seconds=_SECONDS)
+        data = downloads.fetch(address, most=_LARGEST, seconds=_SECONDS)
     try:
         index = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise RepoException(f"{shown(place)}: the index is not valid JSON: {error}") from error
+        raise RepoException(f"{shown(address)}: the index is not valid JSON: {error}") from error
     if not isinstance(index, dict):
-        raise RepoException(f"{shown(place)}: the index must be a JSON object of repositories")
+        raise RepoException(f"{shown(address)}: the index must be a JSON object of repositories")
     return index
 
 

@@ -116,15 +116,15 @@ class BotRepoManager(StoreMixin):
         merged: dict[str, Any] = {}
         local: list[str] = []
         readable = False
-        for place in self.plugin_indexes:
+        for address in self.plugin_indexes:
             try:
-                found = index.fetch(place, self._downloads)
+                found = index.fetch(address, self._downloads)
             except RepoException as error:
                 self.log.warn("The index of plugins can't be read: {error}", error=str(error))
                 self._no_index = str(error)
                 continue
             readable = True
-            if sources.is_local(place):
+            if sources.is_local(address):
                 local += [name for name in found if name not in merged]
             merged = {**found, **merged}
         if readable:

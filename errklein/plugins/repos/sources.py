@@ -49,14 +49,14 @@ class RepoSource:
         return cls(name, url, is_archive(url))
 
 
-def is_local(place: str) -> bool:
+def is_local(address: str) -> bool:
     """Return whether the path or URL is on this machine."""
-    return urlsplit(place).scheme in ("", "file")
+    return urlsplit(address).scheme in ("", "file")
 
 
-def local_path(place: str) -> Path:
+def local_path(address: str) -> Path:
     """Return the path for a path or file URL."""
-    return Path(unquote(urlsplit(place).path)) if place.startswith("file:") else Path(place)
+    return Path(unquote(urlsplit(address).path)) if address.startswith("file:") else Path(address)
 
 
 def is_archive(url: str) -> bool:
