@@ -9,14 +9,17 @@ from errklein.bot._events import Events
 from errklein.bot._host import CoreHost
 from errklein.bot._notice_sender import CallsInOrder
 from errklein.bot._overview import Overview
+from errklein.bot._process import BotStatus, NetworkStatus
 from errklein.bot._sending import Sending
 
 __all__ = [
     "Adapters",
     "Bot",
+    "BotStatus",
     "CallsInOrder",
     "CoreHost",
     "Events",
+    "NetworkStatus",
     "Overview",
     "PluginSources",
     "ProcessCalls",

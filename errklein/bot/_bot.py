@@ -19,6 +19,7 @@ from errklein.bot._notice_sender import MissedNotices, NoticeFallback, NoticeSen
 from errklein.bot._notices import NoticeBoard
 from errklein.bot._overview import Overview
 from errklein.bot._pool_notices import pool_notice
+from errklein.bot._process import ProcessOperations
 from errklein.bot._records import RunningRecords
 from errklein.bot._registration import Registration
 from errklein.bot._sending import Sending
@@ -29,16 +30,18 @@ from errklein.bot._webhook_notices import WebhookNotices
 from errklein.chat import Identifier
 from errklein.commands import documentation, with_prefix
 from errklein.config import Config, configuration_warnings, placeholders
-from errklein.dispatch import Dispatcher, Networks, process_template
+from errklein.dispatch import Dispatcher, Networks, RoomOperations, process_template
 from errklein.journal import DeliveryQueue, RetryPolicy
 from errklein.journal.operations import WebhookOperations
 from errklein.logs import RecentErrors
 from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
+from errklein.plugins.operations import PluginOperations
 from errklein.plugins.repos import BotRepoManager, Downloads
+from errklein.plugins.repos.operations import RepoOperations
 from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks
 from errklein.ports.chat import Backend, BackendEvents
-from errklein.running import PoolStatus
+from errklein.running import PoolStatus, SerialQueue
 from errklein.running.workers import Workers
 from errklein.web import BotParts
 
@@ -109,7 +112,17 @@ class Bot:
         self.delivery_queue = queue = DeliveryQueue(
             reactor, self.journal, self.web.run, self._retry_policy, hooks.delivery_dead, now=process.now
         )
-        self.core_host = CoreHost(networks, dispatcher, WebhookOperations(RunningRecords(self)))
+        self.core_host = CoreHost(
+            networks,
+            dispatcher,
+            self.plugin_manager,
+            self.web,
+            WebhookOperations(RunningRecords(self)),
+            PluginOperations(self.plugin_manager),
+            RepoOperations(self.repo_manager, self.plugin_manager, self.plugin_pool, SerialQueue(reactor)),
+            RoomOperations(reactor, networks, self.waits),
+            ProcessOperations(self),
+        )
         self.web_parts = BotParts(hooks, self.journal, queue, self.waits)
         """What the web server uses of the bot."""
         self.health = HealthChecks(reactor, self.journal, self.storage, self.web.listeners, notices)

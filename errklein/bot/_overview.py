@@ -46,9 +46,7 @@ class Overview:
     @property
     def plugins_read_messages(self) -> bool:
         """Whether a plugin that isn't a core plugin has a `callback_message`."""
-        manager = self._bot.plugin_manager
-        core = {plugin.name for plugin in manager.found if plugin.plug.core}
-        return any(name not in core for name, _ in manager.callbacks("callback_message"))
+        return self._bot.core_host.plugins_read_messages
 
     def commands(self, message: Message) -> Sequence[str]:
         """Return the commands that the sender of the message may see, also with names of plugins as arguments."""

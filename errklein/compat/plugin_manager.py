@@ -54,8 +54,6 @@ class BotPluginManager(PluginManager):
     get_plugin_configuration = PluginManager.configuration
     set_plugin_configuration = PluginManager.store_configuration
     is_plugin_blacklisted = PluginManager.is_blacklisted
-    blacklist_plugin = PluginManager.blacklist
-    unblacklist_plugin = PluginManager.unblacklist
 
     @property
     def packages(self) -> PackageDirectory:
@@ -104,6 +102,15 @@ class BotPluginManager(PluginManager):
         return dict(self._flow_files.flows)
 
     # Changes
+
+    def blacklist_plugin(self, name: str) -> str:
+        """Keep the plugin inactive at the next start. Return a sentence about it."""
+        return f"Plugin {name} is {'now' if self.set_blacklisted(name, True) else 'already'} blacklisted."
+
+    def unblacklist_plugin(self, name: str) -> str:
+        """Allow the plugin to be activated at the next start. Return a sentence about it."""
+        was = self.set_blacklisted(name, False)
+        return f"Plugin {name} removed from blacklist." if was else f"Plugin {name} is not blacklisted."
 
     def activate_flow(self, name: str) -> Any:
         """Enable the flows of a `.flow` file; raises PluginError."""

@@ -5,7 +5,7 @@ Each is a plugin with a `.plug` file, like those of operators. CORE_PLUGINS sele
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -20,7 +20,7 @@ from errklein.text.masking import masker
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from errklein.bot import Bot, CoreHost
+    from errklein.bot import CoreHost
 
 __all__ = ["CorePlugin", "callable_anywhere", "shown_lines"]
 
@@ -30,22 +30,21 @@ T = TypeVar("T")
 
 
 class CorePlugin(BotPlugin):
-    """Base class of core plugins, whose commands work while plugins hold all threads.
-
-    Its `_bot` is typed as the bot, so that type checkers verify its use.
-    """
-
-    # In BotPlugin the type is wider, since errbot's plugins use attributes of errbot's bot.
-    _bot: Bot  # type: ignore[assignment]
+    """Base class of core plugins, whose commands work while plugins hold all threads."""
 
     @property
     def host(self) -> CoreHost:
         """The operations of administrators, and what core plugins read of the bot."""
-        return self._bot.core_host
+        host: CoreHost = self._bot.core_host
+        return host
 
     def actor(self, message: Message) -> Actor:
         """Return the sender of a message, who performs an operation."""
         return self.host.actor(message)
+
+    def render(self, template: str, values: Mapping[str, Any]) -> str:
+        """Return the Markdown of a template."""
+        return self.host.dispatcher.replies.process_template(template, values, self.name)
 
     def __init_subclass__(cls, **options: object) -> None:
         """Mark the commands of the class as the core's."""

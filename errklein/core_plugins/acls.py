@@ -47,7 +47,7 @@ class ACLS(CorePlugin):
         user, _, rest = args.strip().partition(" ")
         rest = rest.strip()
         if not rest:
-            raise CommandError(f"Usage: {self._bot.prefix}acl explain PERSON [in ROOM] COMMAND [ARGUMENTS]")
+            raise CommandError(f"Usage: {self.host.prefix}acl explain PERSON [in ROOM] COMMAND [ARGUMENTS]")
         who = self.identifier_of(user)
         if not isinstance(who, Person):
             raise CommandError(f"{code(user)} is not a person; only people use commands.")
@@ -60,8 +60,7 @@ class ACLS(CorePlugin):
         return self._explained(who, room, rest)
 
     def _explained(self, who: Person, room: Identifier | None, text: str) -> str:
-        networks = self._bot.bot_config.networks
-        config = networks.get(who.network) or networks[self._bot.backend.network]
+        config = self.host.networks.config(self.host.networks.of(who))
         text = text.removeprefix(config.BOT_PREFIX).strip()
         caller = Caller.from_identifier(who, who.aclattr, room, config)
         disclosed = not config.HIDE_RESTRICTED_ACCESS
@@ -78,7 +77,7 @@ class ACLS(CorePlugin):
 
         The arguments are None if the text is the method name of a command with a pattern.
         """
-        registry = self._bot.registry
+        registry = self.host.dispatcher.registry
         found = find_command(text, registry, registry.most_words)
         command = registry.get(found[0]) if found is not None else registry.find("_".join(text.split()))
         if command is None:

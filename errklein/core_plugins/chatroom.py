@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from functools import partial, wraps
+from functools import wraps
 from typing import Any
-
-from twisted.internet.defer import Deferred
 
 from errklein.chat import (
     Identifier,
     Message,
     Person,
-    Room,
     RoomError,
     RoomOccupant,
     UserDoesNotExistError,
@@ -23,16 +19,13 @@ from errklein.chat import (
 )
 from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.core_plugins import CorePlugin
-from errklein.ports.chat import ConfirmsRoomCommands
+from errklein.dispatch import name_of
 from errklein.running import on_reactor
 from errklein.running.context import handled_network
 from errklein.text import code, plain, plain_lines
 
 _REFUSALS = (NotImplementedError, RoomError, UserDoesNotExistError, UserNotUniqueError, ValueError)
 """Exceptions that a network raises if it doesn't support or refuses an operation on a room."""
-
-REPLY_TIMEOUT = 10.0
-"""The time for which a command waits for the network's reply, in seconds."""
 
 Handler = Callable[[Any, Message, list[str]], str]
 
@@ -51,7 +44,7 @@ def room_command(syntax: str, least: int, most: int | None, *, historize: bool =
         def run(self: Any, msg: Message, args: list[str]) -> str:
             if len(args) < least or (most is not None and len(args) > most):
                 given = handler.__name__.replace("_", " ")
-                raise CommandError(f"Usage: {self._bot.prefix}{given} {syntax}".rstrip())
+                raise CommandError(f"Usage: {self.host.prefix}{given} {syntax}".rstrip())
             try:
                 return handler(self, msg, args)
             except _REFUSALS as error:
@@ -69,10 +62,10 @@ class ChatRoom(CorePlugin):
     def callback_connect(self) -> None:
         """Join the rooms of CHATROOM_PRESENCE on the connected network, unless its backend does that itself."""
         network = handled_network.get()
-        backend = self._bot.backends.get(network)
+        backend = self.host.networks.backends.get(network)
         if backend is None or backend.joins_configured_rooms:
             return
-        config = self._bot.bot_config.networks[network]
+        config = self.host.networks.config(backend)
         for entry in config.CHATROOM_PRESENCE:
             name, password = (entry, None) if isinstance(entry, str) else (*entry, None)[:2]
             try:
@@ -85,14 +78,14 @@ class ChatRoom(CorePlugin):
         """Relay the message by CHATROOM_RELAY and REVERSE_CHATROOM_RELAY, unless it is delayed."""
         if message.delayed:
             return
-        config = self._bot.bot_config.networks[self._bot.backend.network]
+        config = self.host.config
         if config.CHATROOM_RELAY and message.is_direct and isinstance(message.frm, Person):
             listeners = _listeners(config.CHATROOM_RELAY, message.frm, message.frm.person)
             self._relay(message.body, listeners, self._room_named)
         elif config.REVERSE_CHATROOM_RELAY and message.is_group:
             room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
             assert room is not None
-            speaker = _name_of(message.frm)
+            speaker = name_of(message.frm)
             listeners = _listeners(config.REVERSE_CHATROOM_RELAY, room, str(room))
             self._relay(f"[{speaker}] {message.body}", listeners, self.build_identifier)
 
@@ -102,7 +95,7 @@ class ChatRoom(CorePlugin):
 
         Usage: !room create ROOM
         """
-        self.query_room(args[0]).create()
+        self.host.rooms.create(self.actor(msg), args[0])
         return f"Created the room {code(args[0])}."
 
     @room_command("ROOM [PASSWORD]", 1, 2, historize=False)
@@ -113,15 +106,8 @@ class ChatRoom(CorePlugin):
 
         Most networks create a room that doesn't exist.
         """
-        name, password = (*args, None)[:2]
-        assert name is not None
-        room = self.query_room(name)
-        config = self._bot.bot_config.networks[self._bot.backend.network]
-        self._confirmed(lambda: room.join(username=config.CHATROOM_FN, password=password), "JOIN", room)
-        with suppress(NotImplementedError):
-            if room.joined is False:
-                return f"Joining the room {code(name)}."
-        return f"Joined the room {code(name)}."
+        joined = self.host.rooms.join(self.actor(msg), *args)
+        return f"{'Joined' if joined else 'Joining'} the room {code(args[0])}."
 
     @room_command("ROOM [REASON]", 1, None)
     def room_leave(self, msg: Message, args: list[str]) -> str:
@@ -129,7 +115,7 @@ class ChatRoom(CorePlugin):
 
         Usage: !room leave ROOM [REASON]
         """
-        self.query_room(args[0]).leave(reason=" ".join(args[1:]) or None)
+        self.host.rooms.leave(self.actor(msg), args[0], " ".join(args[1:]) or None)
         return f"Left the room {code(args[0])}."
 
     @room_command("ROOM", 1, 1)
@@ -138,7 +124,7 @@ class ChatRoom(CorePlugin):
 
         Usage: !room destroy ROOM
         """
-        self.query_room(args[0]).destroy()
+        self.host.rooms.destroy(self.actor(msg), args[0])
         return f"Destroyed the room {code(args[0])}."
 
     @room_command("ROOM PERSON …", 2, None)
@@ -147,12 +133,8 @@ class ChatRoom(CorePlugin):
 
         Usage: !room invite ROOM PERSON …
         """
-        room = self.query_room(args[0])
-        people = args[1:]
-        one_by_one = isinstance(self._bot.networks.of(room), ConfirmsRoomCommands)
-        for some in [[person] for person in people] if one_by_one else [people]:
-            self._confirmed(partial(room.invite, *some), "INVITE", room, some[0])
-        return f"Invited {', '.join(map(code, people))} to the room {code(args[0])}."
+        self.host.rooms.invite(self.actor(msg), args[0], args[1:])
+        return f"Invited {', '.join(map(code, args[1:]))} to the room {code(args[0])}."
 
     @room_command("ROOM …", 1, None)
     def room_occupants(self, msg: Message, args: list[str]) -> str:
@@ -162,9 +144,9 @@ class ChatRoom(CorePlugin):
         """
         shown = []
         for name in args:
-            names = [code(_name_of(occupant)) for occupant in self.query_room(name).occupants]
+            names = self.host.rooms.occupants(self.actor(msg), name)
             head = f"Occupants in {code(name)}:" if names else f"{code(name)} has no other occupants."
-            shown.append("\n".join([head, "", *(f"- {occupant}" for occupant in sorted(names))]).rstrip())
+            shown.append("\n".join([head, "", *(f"- {code(occupant)}" for occupant in names)]).rstrip())
         return "\n\n".join(shown)
 
     @room_command("ROOM [TOPIC]", 1, None)
@@ -173,37 +155,22 @@ class ChatRoom(CorePlugin):
 
         Usage: !room topic ROOM [TOPIC]
         """
-        room = self.query_room(args[0])
         if len(args) > 1:
-            self._confirmed(lambda: setattr(room, "topic", " ".join(args[1:])), "TOPIC", room)
+            self.host.rooms.set_topic(self.actor(msg), args[0], " ".join(args[1:]))
             return f"Topic for {code(args[0])} set."
-        topic = room.topic
+        topic = self.host.rooms.topic(self.actor(msg), args[0])
         return f"Topic for {code(args[0])}: {code(topic)}" if topic else f"No topic is set for {code(args[0])}."
 
     @room_command("", 0, 0)
     def room_list(self, msg: Message, args: list[str]) -> str:
         """List the rooms that the bot is in."""
-        several = len(self._bot.backends) > 1
-        names = [f"{room.network}:{room}" if several else str(room) for room in self.rooms()]
+        several = len(self.host.networks.backends) > 1
+        names = [
+            f"{room.network}:{room.name}" if several else room.name for room in self.host.rooms.rooms(self.actor(msg))
+        ]
         if not names:
             return "The bot is not in any rooms."
         return "The bot is in these rooms:\n\n" + "\n".join(f"- {code(name)}" for name in names)
-
-    def _confirmed(self, act: Callable[[], object], command: str, room: Room, person: str = "") -> None:
-        """Act, and wait for the network's reply if it comes later. Raises RoomError if the network refuses."""
-        bot = self._bot
-        backend = bot.networks.of(room)
-        if not isinstance(backend, ConfirmsRoomCommands):
-            act()
-            return
-
-        def begin() -> Deferred[str]:
-            act()
-            refusal = backend.room_refusal(command, room, person)
-            return refusal.addTimeout(REPLY_TIMEOUT, bot.reactor, lambda *_: "the network hasn't replied yet")
-
-        if refusal := bot.waits.result_of(begin):
-            raise RoomError(f"{person}: {refusal}" if person else refusal)
 
     def _room_named(self, name: str) -> Identifier:
         try:
@@ -230,7 +197,3 @@ def _listeners(relays: Mapping[str, Iterable[str] | str], speaker: Identifier, n
     for named, listeners in relays.items():
         if fold(named.removeprefix(f"{speaker.network}:")) == fold(name):
             yield from (listeners,) if isinstance(listeners, str) else listeners
-
-
-def _name_of(somebody: Any) -> str:
-    return getattr(somebody, "nick", None) or getattr(somebody, "person", None) or str(somebody)

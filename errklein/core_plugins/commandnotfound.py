@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from errklein.bot import Overview
 from errklein.chat import Message
 from errklein.commands import command_hint
 from errklein.core_plugins import CorePlugin
@@ -30,8 +29,7 @@ class CommandNotFoundFilter(CorePlugin):
     @on_reactor
     def callback_message(self, message: Message) -> None:
         """Explain commands once to each person who sends "hello" or "help" in private, unless others read such messages."""
-        backend = self._bot.backend
-        settings = self._bot.bot_config.networks[backend.network].now
+        backend, settings = self.host.networks.current, self.host.config.now
         if (
             message.body.strip(" !.?").lower() not in _GREETINGS
             or not message.is_direct
@@ -42,9 +40,9 @@ class CommandNotFoundFilter(CorePlugin):
             or settings.SUPPRESS_CMD_NOT_FOUND
             or settings.CHATROOM_RELAY
             or isinstance(backend, OperatorConsole)
-            or self._bot.dispatcher.finder.begins_with_prefix(backend, message)
-            or any(command.declaration.match(message.body) for command in self._bot.registry.unprefixed)
-            or Overview(self._bot, backend).plugins_read_messages
+            or self.host.dispatcher.finder.begins_with_prefix(backend, message)
+            or any(command.declaration.match(message.body) for command in self.host.dispatcher.registry.unprefixed)
+            or self.host.plugins_read_messages
         ):
             return
         if message.frm is not None and self._hints.allows(person_origin(backend.network, message.frm)):
@@ -52,18 +50,19 @@ class CommandNotFoundFilter(CorePlugin):
 
     async def unknown(self, msg: Message, cmd: None, args: Any, dry_run: bool, emptycmd: bool = True) -> str:
         """Return the reply to a message whose command is unknown, or ""."""
-        backend = self._bot.backend
-        if self._bot.bot_config.networks[backend.network].now.SUPPRESS_CMD_NOT_FOUND:
+        backend = self.host.networks.current
+        if self.host.config.now.SUPPRESS_CMD_NOT_FOUND:
             return ""
-        text = self._bot.dispatcher.finder.without_prefix(msg)
+        text = self.host.dispatcher.finder.without_prefix(msg)
         if not any(map(str.isalnum, text)):
             return ""
         name, _, rest = text.partition(" ")
-        if not isinstance(backend, HasOwnReplies):
-            return self._bot.unknown_command(msg, name, rest)
-        # The backend's own method may block.
         method = self._bot.unknown_command
-        reply: str = await self._bot.runner.run(method, msg, name, rest, pool=self._bot.plugin_pool)
+        if isinstance(backend, HasOwnReplies):
+            # The backend's own method may block.
+            reply: str = await self._bot.runner.run(method, msg, name, rest, pool=self._bot.plugin_pool)
+        else:
+            reply = method(msg, name, rest)
         return reply
 
     # `@cmdfilter` would also call it for every known command, which would slow down all commands.

@@ -20,7 +20,7 @@ class Flows(CorePlugin):
     @botcmd
     async def flows_list(self, msg: Message, args: str) -> str:
         """List the flows."""
-        roots = self._bot.flow_executor.flow_roots
+        roots = self.host.dispatcher.flow_executor.flow_roots
         return "\n".join(f"- **{name}** {_summary(roots[name])}" for name in sorted(roots)) or "There are no flows."
 
     @botcmd(syntax="<name>")
@@ -44,12 +44,12 @@ class Flows(CorePlugin):
         root = self._root(name)
         context = _context(given.strip())
         requestor = _sender(msg)
-        refusal = self._bot.flow_executor.refusal(root, requestor)
+        refusal = self.host.dispatcher.flow_executor.refusal(root, requestor)
         if refusal:
             raise CommandError(refusal)
         yield f"Flow **{root.name}** started ..."
         try:
-            self._bot.flow_executor.start_flow(root.name, requestor, context)
+            self.host.dispatcher.flow_executor.start_flow(root.name, requestor, context)
         except ValueError as error:
             raise CommandError(plain(str(error))) from error
 
@@ -60,7 +60,7 @@ class Flows(CorePlugin):
         Usage: !flows status [FLOW]
         """
         name = args.strip()
-        in_flight = self._bot.flow_executor.in_flight
+        in_flight = self.host.dispatcher.flow_executor.in_flight
         if not name:
             return (
                 "\n".join(
@@ -87,7 +87,7 @@ class Flows(CorePlugin):
 
         Usage: !flows stop [FLOW]
         """
-        executor = self._bot.flow_executor
+        executor = self.host.dispatcher.flow_executor
         name = args.strip()
         requestor = _sender(msg)
         if not name:
@@ -109,21 +109,21 @@ class Flows(CorePlugin):
             missing = "flow_name" if name else "user, flow_name"
             required = f"the following arguments are required: {missing}"
             raise CommandError(f"I couldn't parse the arguments; {required}\n{_KILL_USAGE}")
-        killed = self._bot.flow_executor.stop_flow(name, self.identifier_of(user.strip()))
+        killed = self.host.dispatcher.flow_executor.stop_flow(name, self.identifier_of(user.strip()))
         return "Flow not found." if killed is None else f"{name} killed."
 
     def _root(self, name: str) -> FlowRoot:
         name = name.strip()
         if not name:
-            raise CommandError(f"You need to specify a flow name; `{self._bot.prefix}flows list` lists the flows.")
-        root = self._bot.flow_executor.flow_roots.get(name)
+            raise CommandError(f"You need to specify a flow name; `{self.host.prefix}flows list` lists the flows.")
+        root = self.host.dispatcher.flow_executor.flow_roots.get(name)
         if root is None:
-            raise CommandError(f"Flow {name} doesn't exist; `{self._bot.prefix}flows list` lists the flows.")
+            raise CommandError(f"Flow {name} doesn't exist; `{self.host.prefix}flows list` lists the flows.")
         return root
 
     def _first_line(self, node: FlowNode) -> str:
         """Return the first line of the description of the step's command, or ""."""
-        command = self._bot.registry.get(node.command or "")
+        command = self.host.dispatcher.registry.get(node.command or "")
         if command is None:
             return ""
         # The docstring of a command with declared arguments begins with its usage.

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from twisted.internet.defer import maybeDeferred
-from twisted.internet.error import ReactorNotRunning
-
+from errklein.bot import BotStatus, NetworkStatus
 from errklein.chat import Message
 from errklein.commands import CommandError, botcmd, concurrent
 from errklein.core_plugins import CorePlugin
-from errklein.ports.chat import QueuesMessages
-from errklein.ports.journal import JournalError
-from errklein.running import TimedOut, WorkerPool, result_within
+from errklein.plugins.operations import PluginSummary
+from errklein.running import PoolStatus
 from errklein.running.restart import CannotRestart
 from errklein.text import code, plain, plain_but_html
 
 _MOST_SOURCES = 10
 _MOST_NAMES = 20
-_LONGEST_READ = 3.0
-"""The seconds that a reply waits for the disk."""
 
 
 class Health(CorePlugin):
@@ -34,27 +26,65 @@ class Health(CorePlugin):
     @botcmd
     async def status(self, msg: Message, args: str) -> str:
         """Show the status in four lines, and where the details are."""
-        return self._rendered("status", await self._overview(msg))
+        by = self.actor(msg)
+        found = await self.host.process.status(by)
+        counted = str(sum(found.errors.values())) if found.errors else "none"
+        if found.errors and by.reads_details:
+            counted = _beginning([f"{source} ({count})" for source, count in found.errors.items()], _MOST_SOURCES)
+        waiting = sum(sum(pool.waiting.values()) for pool in found.pools)
+        jobs = f", {waiting} jobs waiting" if waiting else ""
+        commands = ("status plugins", "status load", "webstatus", "delivery list")
+        values = {
+            "networks": [f"{one.name}: {_network(one)}" for one in found.networks],
+            "endpoints": found.endpoints,
+            "deliveries": _deliveries(found),
+            "plugins": _plugin_states(found.plugins.plugins),
+            "errors": counted,
+            "threads": f"{sum(len(pool.uses) for pool in found.pools)} busy{jobs}",
+            "details": [f"{self.host.prefix}{name}" for name in commands],
+        }
+        return self.render("status", values)
 
     @botcmd
     async def status_plugins(self, msg: Message, args: str) -> str:
         """Show the status of each plugin, with its problems."""
-        return self._rendered("status_plugins", await self._plugins(msg))
+        by = self.actor(msg)
+        found = await self.host.plugins.plugins(by)
+        rows, active, active_core = [], list[str](), list[str]()
+        for plugin in found.plugins:
+            reload = f"{self.host.prefix}plugin reload {plugin.name}"
+            remarks = [plugin.remark, *plugin.changes.remarks(reload, details=by.reads_details)]
+            remark = "; ".join(filter(None, remarks))
+            if plugin.is_active and not remark:
+                (active_core if plugin.is_core else active).append(plugin.name)
+                continue
+            rows.append((plugin.letters, _cell(plugin.name), _cell(remark)))
+        headers = ["Status", "Name", "Remark"]
+        if not any(remark for _, _, remark in rows):
+            headers.pop()
+        # Imported late: importing Jinja2 is slow.
+        from errklein.text.templating import md_table
+
+        table = md_table([row[: len(headers)] for row in rows], headers) if rows else ""
+        lists = {"active": active, "active_core": active_core, "unusable": [*map(plain, found.unusable)]}
+        return self.render("status_plugins", {"table": table, **lists, "compared": found.are_compared})
 
     @botcmd
     async def status_load(self, msg: Message, args: str) -> str:
         """Show the machine's load and the busy threads."""
-        return self._rendered("status_load", self._load())
+        loads = [f"{average:.2f}" for average in os.getloadavg()]
+        values = {"loads": loads, "threads": [*map(_pool, self.host.process.load(self.actor(msg)))]}
+        return self.render("status_load", values)
 
     @botcmd
     async def status_gc(self, msg: Message, args: str) -> str:
         """Show the counters of Python's garbage collector."""
-        return self._rendered("status_gc", {"gc": gc.get_count()})
+        return self.render("status_gc", {"gc": gc.get_count()})
 
     @botcmd
     async def uptime(self, msg: Message, args: str) -> str:
         """Show how long the bot has been running."""
-        since = self._bot.startup_time
+        since = self.host.process.started_at(self.actor(msg))
         running = datetime.now() - since
         return f"I've been up for {_spoken(int(running.total_seconds()))} (since {since:%A, %b %d at %H:%M})."
 
@@ -66,7 +96,7 @@ class Health(CorePlugin):
         The bot goes on if config.py has an error.
         """
         try:
-            await maybeDeferred(self._bot.restart)
+            await self.host.process.restart(self.actor(msg))
         except CannotRestart as error:
             raise CommandError(f"The bot can't restart itself: {error}.") from error
         return "Restarting."
@@ -86,121 +116,56 @@ class Health(CorePlugin):
             options = f"Unknown option {plain(' '.join(unknown))}; valid options are --confirm and --kill."
             raise CommandError(options)
         if "--confirm" not in given:
-            return f"To stop the bot, use {code(f'{self._bot.prefix}shutdown --confirm')}."
+            return f"To stop the bot, use {code(f'{self.host.prefix}shutdown --confirm')}."
         if "--kill" in given:
-            self._bot.reactor.callLater(0, os.kill, os.getpid(), signal.SIGKILL)
+            self.host.process.kill(self.actor(msg))
             return "Killing the process."
-        self._bot.reactor.callLater(0, self._stop)
+        self.host.process.shut_down(self.actor(msg))
         return "Shutting down."
 
-    def _stop(self) -> None:
-        # Another command or a signal may have stopped the reactor meanwhile.
-        with suppress(ReactorNotRunning):
-            self._bot.reactor.stop()
 
-    async def _overview(self, msg: Message) -> Mapping[str, Any]:
-        bot = self._bot
-        errors = bot.recent_errors.counts()
-        counted = str(sum(errors.values())) if errors else "none"
-        if errors and bot.disclosure.allowed(bot.backend, msg):
-            sources = [f"{source} ({count})" for source, count in [*errors.items()][:_MOST_SOURCES]]
-            counted = ", ".join([*sources, *(["…"] if len(errors) > _MOST_SOURCES else [])])
-        pools = [pool.status() for pool in bot.pools]
-        waiting = sum(sum(pool.waiting.values()) for pool in pools)
-        return {
-            "networks": [f"{name}: {self._network(name)}" for name in bot.backends],
-            "endpoints": bot.web.listeners.open_now,
-            "deliveries": await self._deliveries(),
-            "plugins": await self._plugin_states(),
-            "errors": counted,
-            "threads": f"{sum(len(pool.uses) for pool in pools)} busy"
-            + (f", {waiting} jobs waiting" if waiting else ""),
-            "details": [
-                f"{bot.prefix}{name}" for name in ("status plugins", "status load", "webstatus", "delivery list")
-            ],
-        }
-
-    async def _plugin_states(self) -> str:
-        """Return the number of active plugins, the others with their state, and those whose files have changed."""
-        manager = self._bot.plugin_manager
-        changes = await manager.changed_files.find([plugin.plug for plugin in manager.found])
-        letters = {plugin: manager.status.letters(plugin) for plugin in manager.found}
-        others = [
-            f"{plugin.name} ({letter})"
-            for plugin, letter in letters.items()
-            # Core plugins that don't apply are inactive.
-            if not (plugin.active or (plugin.plug.core and letter == "D"))
-        ]
-        text = f"{sum(plugin.active for plugin in letters)} active"
-        for label, names in (("not active", others), ("files changed", sorted(changes or ()))):
-            if names:
-                shown = [*names[:_MOST_NAMES], *(["…"] if len(names) > _MOST_NAMES else [])]
-                text += f"; {label}: {', '.join(shown)}"
-        return text
-
-    def _network(self, name: str) -> str:
-        """Return the connection and the outbox of a network."""
-        backend, state, now = self._bot.backends[name], self._bot.events.states[name], self._bot.now()
-        if state.connected_at is None:
-            shown = "ended" if state.ended else "not connected"
-        else:
-            shown = f"connected for {_spoken(int(now - state.connected_at))}"
-        if state.reconnects:
-            shown += f", reconnects: {state.reconnects}"
-        if isinstance(backend, QueuesMessages) and (outbox := backend.outbox_status).messages:
-            oldest = f"the oldest for {_spoken(int(now - outbox.oldest_at))}" if outbox.oldest_at else "only for rooms"
-            shown += f", messages waiting: {outbox.messages}, {oldest}"
-        return shown
-
-    async def _deliveries(self) -> str:
-        try:
-            depth = await result_within(self._bot.reactor, _LONGEST_READ, self._bot.journal.depth())
-        except (JournalError, TimedOut):
-            return "the journal can't be read"
-        paused = len(self._bot.delivery_queue.paused)
-        return f"deliveries: {depth.waiting} waiting, {depth.running} running, {depth.dead} dead" + (
-            f"; paused webhooks: {paused}" if paused else ""
-        )
-
-    async def _plugins(self, msg: Message) -> Mapping[str, Any]:
-        manager = self._bot.plugin_manager
-        details = self._bot.disclosure.allowed(self._bot.backend, msg)
-        changes = await manager.changed_files.find([plugin.plug for plugin in manager.found])
-        rows, active, active_core = [], list[str](), list[str]()
-        for plugin in manager.found:
-            remarks = [manager.status.remark(plugin, details=details)]
-            if changes is not None and plugin.name in changes:
-                reload = f"{self._bot.prefix}plugin reload {plugin.name}"
-                remarks.extend(changes[plugin.name].remarks(reload, details=details))
-            remark = "; ".join(filter(None, remarks))
-            if plugin.active and not remark:
-                (active_core if plugin.plug.core else active).append(plugin.name)
-                continue
-            rows.append((manager.status.letters(plugin), _cell(plugin.name), _cell(remark)))
-        headers = ["Status", "Name", "Remark"]
-        if not any(remark for _, _, remark in rows):
-            headers.pop()
-        # Details contain texts of exceptions and paths.
-        unusable = [plain(line) for line in manager.unusable] if details else []
-        # Imported late: importing Jinja2 is slow.
-        from errklein.text.templating import md_table
-
-        table = md_table([row[: len(headers)] for row in rows], headers) if rows else ""
-        lists = {"active": active, "active_core": active_core, "unusable": unusable}
-        return {"table": table, **lists, "compared": changes is not None}
-
-    def _load(self) -> Mapping[str, Any]:
-        loads = [f"{average:.2f}" for average in os.getloadavg()]
-        return {"loads": loads, "threads": [_pool(pool) for pool in self._bot.pools]}
-
-    def _rendered(self, template: str, values: Mapping[str, Any]) -> str:
-        return self._bot.process_template(template, dict(values), self.name)
+def _network(status: NetworkStatus) -> str:
+    """Return the connection and the outbox of a network."""
+    if status.connected_for is None:
+        shown = "ended" if status.ended else "not connected"
+    else:
+        shown = f"connected for {_spoken(int(status.connected_for))}"
+    if status.reconnects:
+        shown += f", reconnects: {status.reconnects}"
+    if status.waiting is not None and status.waiting.messages:
+        oldest = "only for rooms" if status.oldest_for is None else f"the oldest for {_spoken(int(status.oldest_for))}"
+        shown += f", messages waiting: {status.waiting.messages}, {oldest}"
+    return shown
 
 
-def _pool(pool: WorkerPool) -> str:
-    status = pool.status()
-    running, waiting = sum(status.running.values()), sum(status.waiting.values())
-    return f"{status.name} {running} of {status.size} busy" + (f", {waiting} waiting" if waiting else "")
+def _deliveries(status: BotStatus) -> str:
+    if status.depth is None:
+        return "the journal can't be read"
+    paused = f"; paused webhooks: {status.paused}" if status.paused else ""
+    return (
+        f"deliveries: {status.depth.waiting} waiting, {status.depth.running} running, {status.depth.dead} dead{paused}"
+    )
+
+
+def _plugin_states(plugins: Sequence[PluginSummary]) -> str:
+    """Return the number of active plugins, the others with their state, and those whose files have changed."""
+    # Core plugins that don't apply are inactive.
+    others = [one for one in plugins if not (one.is_active or (one.is_core and one.letters == "D"))]
+    changed = sorted(one.name for one in plugins if one.changes.changed or one.changes.removed)
+    text = f"{sum(one.is_active for one in plugins)} active"
+    for label, names in (("not active", [f"{one.name} ({one.letters})" for one in others]), ("files changed", changed)):
+        text += f"; {label}: {_beginning(names, _MOST_NAMES)}" if names else ""
+    return text
+
+
+def _beginning(items: Sequence[str], most: int) -> str:
+    return ", ".join([*items[:most], *(["…"] if len(items) > most else [])])
+
+
+def _pool(status: PoolStatus) -> str:
+    waiting = sum(status.waiting.values())
+    busy = f"{status.name} {sum(status.running.values())} of {status.size} busy"
+    return busy + (f", {waiting} waiting" if waiting else "")
 
 
 def _cell(text: str) -> str:

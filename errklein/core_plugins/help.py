@@ -11,7 +11,7 @@ from pathlib import Path
 
 from errklein._version import __version__
 from errklein.chat import Message
-from errklein.commands import RegisteredCommand, botcmd
+from errklein.commands import RegisteredCommand, botcmd, documentation, with_prefix
 from errklein.core_plugins import CorePlugin
 from errklein.plugins.names import plugin_name
 from errklein.text import code, plain, plain_lines
@@ -30,8 +30,8 @@ class Help(CorePlugin):
     @botcmd
     async def about(self, msg: Message, args: str) -> str:
         """Show the versions of errklein and Python."""
-        values = {"version": __version__, "python_version": platform.python_version(), "prefix": self._bot.prefix}
-        return self._bot.process_template("about", values, self.name)
+        values = {"version": __version__, "python_version": platform.python_version(), "prefix": self.host.prefix}
+        return self.render("about", values)
 
     @botcmd
     async def apropos(self, msg: Message, args: str) -> str:
@@ -41,7 +41,7 @@ class Help(CorePlugin):
         """
         term = args.strip().lower()
         if not term:
-            return f"Usage: {self._bot.prefix}apropos TEXT"
+            return f"Usage: {self.host.prefix}apropos TEXT"
         found = [
             command
             for command in _listed(await self._permitted(msg))
@@ -65,8 +65,8 @@ class Help(CorePlugin):
         listed = _listed(permitted)
         if not topic:
             return self._overview(listed)
-        names = {command.owner for command in self._bot.registry} | set(
-            map(plugin_name, self._bot.plugin_manager.active())
+        names = {command.owner for command in self.host.dispatcher.registry} | set(
+            map(plugin_name, self.host.plugin_manager.active())
         )
         owners = sorted(name for name in names if name.lower() == topic.lower())
         if owners:
@@ -82,18 +82,18 @@ class Help(CorePlugin):
 
     @property
     def _hides_restricted(self) -> bool:
-        return bool(self._bot.bot_config.networks[self._bot.backend.network].HIDE_RESTRICTED_COMMANDS)
+        return bool(self.host.config.HIDE_RESTRICTED_COMMANDS)
 
     async def _permitted(self, msg: Message) -> Sequence[RegisteredCommand]:
         """Return the commands that the sender may see, sorted by name."""
-        commands = list(self._bot.registry)
+        commands = list(self.host.dispatcher.registry)
         if self._hides_restricted:
-            return [command for command in commands if await self._bot.dispatcher.permissions.permits(msg, command)]
+            return [command for command in commands if await self.host.dispatcher.permissions.permits(msg, command)]
         return commands
 
     def _overview(self, commands: Sequence[RegisteredCommand]) -> str:
         """Return the operator's plugins with a line for each command, then a line for each core plugin."""
-        core_plugins = {plugin.name for plugin in self._bot.plugin_manager.found if _is_core(plugin.plug.path)}
+        core_plugins = {plugin.name for plugin in self.host.plugin_manager.found if _is_core(plugin.plug.path)}
         own, core = [], []
         for owner in sorted({command.owner for command in commands}, key=str.lower):
             if owner in core_plugins:
@@ -101,12 +101,12 @@ class Help(CorePlugin):
             else:
                 own.append(self._of_plugin(owner, commands, short=True))
         parts = ["## All commands", *own, *(["**Core plugins**", "\n".join(core)] if core else [])]
-        topics = " or ".join(code(f"{self._bot.prefix}help {topic}") for topic in ("PLUGIN", "COMMAND"))
+        topics = " or ".join(code(f"{self.host.prefix}help {topic}") for topic in ("PLUGIN", "COMMAND"))
         return "\n\n".join([*parts, f"For details, use {topics}."])
 
     def _compact(self, commands: Sequence[RegisteredCommand]) -> Iterator[str]:
         """Yield the commands as written in a chat, those with the same first word as one: "!log on|off"."""
-        prefix = self._bot.prefix
+        prefix = self.host.prefix
         written = [self._written(command).removeprefix(prefix) for command in commands]
         for first, group in groupby(written, lambda words: words.partition(" ")[0]):
             rest = [words.partition(" ")[2] for words in group]
@@ -118,7 +118,7 @@ class Help(CorePlugin):
         """Return the plugin's name, its description and a line for each command; `short` cuts the description."""
         its = _of(name, commands)
         # Plugins that others create at run time are known by their commands only.
-        instances: list[object] = [one for one in self._bot.plugin_manager.active() if plugin_name(one) == name]
+        instances: list[object] = [one for one in self.host.plugin_manager.active() if plugin_name(one) == name]
         instances += [command.handler.__self__ for command in its if inspect.ismethod(command.handler)]
         described = ""
         if instances:
@@ -132,7 +132,7 @@ class Help(CorePlugin):
 
     def _named(self, topic: str, commands: Sequence[RegisteredCommand]) -> list[RegisteredCommand]:
         """Return the commands with that name, alias or pattern; the case matters only if several names differ in it."""
-        topic = topic.removeprefix(self._bot.prefix).strip()
+        topic = topic.removeprefix(self.host.prefix).strip()
         name = "_".join(topic.split())
         exact = [command for command in commands if name == command.name]
         return exact or [
@@ -144,23 +144,23 @@ class Help(CorePlugin):
 
     def _beginning_with(self, topic: str, commands: Sequence[RegisteredCommand]) -> list[RegisteredCommand]:
         """Return the commands whose first words are the topic."""
-        start = " ".join(topic.removeprefix(self._bot.prefix).lower().split()) + " "
+        start = " ".join(topic.removeprefix(self.host.prefix).lower().split()) + " "
         return [command for command in commands if command.name.replace("_", " ").lower().startswith(start)]
 
     def _not_defined(self, topic: str, commands: Sequence[RegisteredCommand]) -> str:
         """Return the reply to an unknown topic, with the plugins and commands that have similar names."""
         reply = "That command is not defined."
         inactive = [
-            one.name for one in self._bot.plugin_manager.found if not one.active and one.name.lower() == topic.lower()
+            one.name for one in self.host.plugin_manager.found if not one.active and one.name.lower() == topic.lower()
         ]
         if inactive:
-            return f"{reply} The plugin {inactive[0]} is inactive; see {code(f'{self._bot.prefix}status plugins')}."
+            return f"{reply} The plugin {inactive[0]} is inactive; see {code(f'{self.host.prefix}status plugins')}."
         topics = [command.name.replace("_", " ") for command in commands if command.declaration.pattern is None]
         topics += sorted({command.owner for command in commands})
         known = {name.lower(): name for name in reversed(topics)}
-        near = get_close_matches(topic.removeprefix(self._bot.prefix).lower(), known)
+        near = get_close_matches(topic.removeprefix(self.host.prefix).lower(), known)
         if near:
-            reply += f" Did you mean {' or '.join(code(f'{self._bot.prefix}help {known[name]}') for name in near)}?"
+            reply += f" Did you mean {' or '.join(code(f'{self.host.prefix}help {known[name]}') for name in near)}?"
         return reply
 
     def _described(self, command: RegisteredCommand) -> str:
@@ -170,20 +170,19 @@ class Help(CorePlugin):
             documented = plain_lines(documented)
         parts = [f"**{plain(self._written(command))}** - {documented}"]
         if command.declaration.aliases:
-            names = ", ".join(code(self._bot.prefix + alias.replace("_", " ")) for alias in command.declaration.aliases)
+            names = ", ".join(code(self.host.prefix + alias.replace("_", " ")) for alias in command.declaration.aliases)
             parts.append(f"Other names: {names}")
         return "\n\n".join(parts)
 
     def _documented(self, command: RegisteredCommand) -> str:
-        documented = self._bot.get_doc(command.handler)
-        return "" if documented == _UNDOCUMENTED else documented
+        return with_prefix(documentation(command.handler), self.host.prefix)
 
     def _written(self, command: RegisteredCommand) -> str:
         """Return the command as written in a chat, or the text that stands for its pattern."""
         declared = command.declaration
         if declared.pattern is None:
-            return f"{self._bot.prefix}{command.name.replace('_', ' ')}"
-        prefix = self._bot.prefix if declared.prefixed else ""
+            return f"{self.host.prefix}{command.name.replace('_', ' ')}"
+        prefix = self.host.prefix if declared.prefixed else ""
         return prefix + (declared.shown or declared.pattern.pattern)
 
     def _line(self, command: RegisteredCommand, between: str = " - ") -> str:

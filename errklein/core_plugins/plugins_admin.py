@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pprint import pformat
-from typing import Any
+from typing import Any, TypeVar
 
 from errklein.chat import Message
 from errklein.commands import CommandError, botcmd
+from errklein.commands.operations import Actor
 from errklein.core_plugins.repos_commands import ReposCommands
 from errklein.dispatch import DetailedError
-from errklein.plugins import BotPlugin
-from errklein.plugins.changed_files import FileChanges
+from errklein.plugins.operations import not_shown
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
 from errklein.text import code, fenced, plain, plain_lines, truncated
-from errklein.text.masking import mask_values, masker
+
+T = TypeVar("T")
 
 _SHOWN = 500
 _LONGEST = 100_000
 """Maximum number of characters of a configuration. Parsing a longer one would block the reactor."""
-_MOST_STORED = 50
+_UNKNOWN = "unknown, since the disk doesn't respond"
 
 
 class Plugins(ReposCommands):
@@ -35,12 +36,12 @@ class Plugins(ReposCommands):
         CONFIGURATION is a Python literal, as in !plugin config Example {'TOKEN': 'abc'}
         """
         name, literal = [*args.split(maxsplit=1), "", ""][:2]
-        plugin = self._existing(self._named(name, "configure"))
-        if self._bot.plugin_manager.is_blacklisted(name):
-            unblacklist = code(f"{self._bot.prefix}plugin unblacklist {name}")
+        by, plugin = self.actor(msg), self._existing(self._named(name, "configure"))
+        if self.host.plugin_manager.is_blacklisted(name):
+            unblacklist = code(f"{self.host.prefix}plugin unblacklist {name}")
             return f"{name} is blacklisted; use {unblacklist} first."
         try:
-            template = await self._bot.plugin_manager.configuration_template(plugin.name)
+            template, stored = await self.host.plugins.configuration(by, name)
         except PluginError as error:
             raise _refused(error, f"{name}.get_configuration_template failed") from error
         if plugin.instance is None:
@@ -49,7 +50,13 @@ class Plugins(ReposCommands):
         if template is None:
             return f"{name} is not configurable."
         if not literal:
-            return self._shown_configuration(name, template, msg)
+            command = f"{self.host.prefix}plugin config {name}"
+            reply = "Default configuration (paste and adapt this command):\n\n" + fenced(
+                f"{command} {pformat(template)}"
+            )
+            if stored is not None:
+                reply += f"\n\nCurrent configuration:\n\n{fenced(f'{command} {_represented(stored, by, pformat)}')}"
+            return reply
         try:
             configuration = _literal(literal.strip())
         except ValueError as error:
@@ -60,7 +67,7 @@ class Plugins(ReposCommands):
                 f"{code(repr(template))}, not a {type(configuration).__name__}."
             )
         try:
-            await self._bot.plugin_manager.configure(name, configuration)
+            await self.host.plugins.configure(by, name, configuration)
         except PluginConfigurationException as error:
             raise _refused(error, "Incorrect plugin configuration", f": {plain(str(error))}") from error
         except PluginError as error:
@@ -74,7 +81,7 @@ class Plugins(ReposCommands):
         Usage: !plugin activate PLUGIN
         """
         name = self._named(args, "activate")
-        await self._do(self._bot.plugin_manager.activate, name, "activated")
+        await _done(self.host.plugins.activate(self.actor(msg), name), f"{name} could not be activated")
         return f"Plugin {name} activated."
 
     @botcmd(admin_only=True)
@@ -86,7 +93,7 @@ class Plugins(ReposCommands):
         The bot activates it again at its next start. To prevent that, use !plugin blacklist.
         """
         name = self._named(args, "deactivate")
-        await self._do(self._bot.plugin_manager.deactivate, name, "deactivated")
+        await _done(self.host.plugins.deactivate(self.actor(msg), name), f"{name} could not be deactivated")
         return f"Plugin {name} deactivated."
 
     @botcmd(admin_only=True)
@@ -98,11 +105,9 @@ class Plugins(ReposCommands):
         An inactive plugin stays inactive.
         """
         name = self._named(args, "reload")
-        await self._do(self._bot.plugin_manager.reload, name, "reloaded")
-        reply = f"Plugin {name} reloaded."
-        if not self._existing(name).active:
-            reply += f" It is inactive; use {code(f'{self._bot.prefix}plugin activate {name}')} to activate it."
-        return reply
+        is_active = await _done(self.host.plugins.reload(self.actor(msg), name), f"{name} could not be reloaded")
+        activate = code(f"{self.host.prefix}plugin activate {name}")
+        return f"Plugin {name} reloaded." + ("" if is_active else f" It is inactive; use {activate} to activate it.")
 
     @botcmd(admin_only=True)
     async def plugin_blacklist(self, msg: Message, args: str) -> str:
@@ -110,13 +115,9 @@ class Plugins(ReposCommands):
 
         Usage: !plugin blacklist PLUGIN
         """
-        plugin = self._existing(self._named(args, "blacklist"))
-        if plugin.instance is self:
-            raise CommandError(f"The plugin {plugin.name} can't be blacklisted: it provides the command to undo that.")
-        reply = self._bot.plugin_manager.blacklist(plugin.name)
-        if self._bot.plugin_manager.is_active_or_late(plugin):
-            await self._do(self._bot.plugin_manager.deactivate, plugin.name, "deactivated")
-        return reply
+        name = self._named(args, "blacklist")
+        is_new = await _done(self.host.plugins.blacklist(self.actor(msg), name), f"{name} could not be deactivated")
+        return f"Plugin {name} is {'now' if is_new else 'already'} blacklisted."
 
     @botcmd(admin_only=True)
     async def plugin_unblacklist(self, msg: Message, args: str) -> str:
@@ -124,21 +125,19 @@ class Plugins(ReposCommands):
 
         Usage: !plugin unblacklist PLUGIN
         """
-        manager = self._bot.plugin_manager
-        name = self._named(args, "unblacklist")
-        if not manager.is_blacklisted(name):
-            # The blacklist may contain a plugin that was removed.
-            return manager.unblacklist(self._existing(name).name)
-        reply = manager.unblacklist(name)
-        plugin = next((plugin for plugin in manager.found if plugin.name == name), None)
+        by, name = self.actor(msg), self._named(args, "unblacklist")
+        if not await _done(self.host.plugins.unblacklist(by, name), ""):
+            return f"Plugin {name} is not blacklisted."
+        reply = f"Plugin {name} removed from blacklist."
         try:
-            if plugin is not None and not plugin.active:
-                await manager.activate(name)
+            if any(plugin.name == name and not plugin.active for plugin in self.host.plugin_manager.found):
+                await self.host.plugins.activate(by, name)
         except PluginError as error:
             refused = _refused(error, f"{name} could not be activated")
-            if isinstance(refused, DetailedError):
-                return f"{reply}\n\n{self._disclosed(msg, str(refused), refused.summary)}"
-            return f"{reply}\n\n{refused}"
+            text = (
+                self._disclosed(msg, str(refused), refused.summary) if isinstance(refused, DetailedError) else refused
+            )
+            return f"{reply}\n\n{text}"
         return reply
 
     @botcmd(admin_only=True)
@@ -149,11 +148,9 @@ class Plugins(ReposCommands):
 
         Secrets and stored values are masked except in private.
         """
-        plugin = self._existing(self._named(args, "show"))
-        manager = self._bot.plugin_manager
-        configuration = manager.configuration(plugin.name)
-        found = await manager.changed_files.find([plugin.plug])
-        changes = FileChanges(["unknown, since the disk doesn't respond"]) if found is None else found.get(plugin.name)
+        by = self.actor(msg)
+        found = await _done(self.host.plugins.plugin(by, self._named(args, "show")), "")
+        plugin, changes = found.plugin, found.changes
         rows = {
             "name": plugin.name,
             "description": plugin.plug.description,
@@ -162,71 +159,45 @@ class Plugins(ReposCommands):
             "class": "" if plugin.instance is None else type(plugin.instance).__qualname__,
             "log": f"errbot.plugins.{plugin.name}",
             "depends on": ", ".join(plugin.plug.depends_on) or "nothing",
-            "state": manager.status.state(plugin).name.lower(),
-            "problems": manager.status.remark(plugin, details=self._sees_details(msg)),
-            "changed after loading": ", ".join(changes.changed) if changes else "",
+            "state": found.state.name.lower(),
+            "problems": found.remark,
+            "changed after loading": ", ".join(changes.changed) if changes else _UNKNOWN,
             "removed after loading": ", ".join(changes.removed) if changes else "",
-            "configuration": "" if configuration is None else self._represented(configuration, msg),
+            "configuration": "" if found.configuration is None else _represented(found.configuration, by),
+            **{f"stored {key}": value for key, value in found.stored},
+            "stored under other keys": f"{found.more} more values" if found.more else "",
         }
-        for key, value in self._stored(plugin, msg):
-            rows[f"stored {key}"] = value
         lines = [f"- {code(name)}: {code(truncated(str(value), _SHOWN))}" for name, value in rows.items() if value]
-        return self._bot.process_template("plugin_info", {"path": code(str(plugin.plug.path)), "lines": lines})
+        return self.render("plugin_info", {"path": code(str(plugin.plug.path)), "lines": lines})
 
     def _named(self, args: str, verb: str) -> str:
         """Return the name of a plugin in the arguments. Raises CommandError with all names if it is missing."""
         name = args.strip()
         if not name:
-            names = "\n".join(f"- {plugin.name}" for plugin in self._bot.plugin_manager.found)
+            names = "\n".join(f"- {plugin.name}" for plugin in self.host.plugin_manager.found)
             raise CommandError(f"Please name the plugin to {verb}:\n\n{names}")
         return name
 
     def _existing(self, name: str) -> Plugin:
         try:
-            return self._bot.plugin_manager.plugin(name)
+            return self.host.plugin_manager.plugin(name)
         except PluginError as error:
             raise CommandError(plain_lines(str(error))) from error
 
-    async def _do(self, change: Callable[[str], Awaitable[None]], name: str, done: str) -> None:
-        try:
-            await change(name)
-        except PluginError as error:
-            raise _refused(error, f"{name} could not be {done}") from error
 
-    def _shown_configuration(self, name: str, template: Any, msg: Message) -> str:
-        command = f"{self._bot.prefix}plugin config {name}"
-        reply = "Default configuration (paste and adapt this command):\n\n" + fenced(f"{command} {pformat(template)}")
-        configuration = self._bot.plugin_manager.configuration(name)
-        if configuration is not None:
-            shown = f"{command} {self._represented(configuration, msg, pformat)}"
-            reply += f"\n\nCurrent configuration:\n\n{fenced(shown)}"
-        return reply
+async def _done(operation: Awaitable[T], summary: str) -> T:
+    """Return the result of the operation. A PluginError becomes a CommandError; see `_refused`."""
+    try:
+        return await operation
+    except PluginError as error:
+        raise _refused(error, summary) from error
 
-    def _stored(self, plugin: Plugin, msg: Message) -> Iterator[tuple[str, str]]:
-        """Yield at most _MOST_STORED keys and values, masked for the sender; a last pair counts the others."""
-        instance = plugin.instance
-        if instance is None or not BotPlugin.is_open_storage(instance):
-            return
-        keys = list(instance)
-        for key in keys[:_MOST_STORED]:
-            try:
-                yield repr(key), repr(_visible(instance[key], msg, secret=True))
-            except Exception as error:
-                # The key may have been removed meanwhile, the value may be unreadable, or its repr may raise.
-                yield repr(key), self._not_shown(error, msg)
-        if len(keys) > _MOST_STORED:
-            yield "under other keys", f"{len(keys) - _MOST_STORED} more values"
 
-    def _represented(self, value: Any, msg: Message, represent: Callable[[Any], str] = repr) -> str:
-        try:
-            return represent(_visible(value, msg))
-        except Exception as error:
-            return f"({self._not_shown(error, msg)})"
-
-    def _not_shown(self, error: Exception, msg: Message) -> str:
-        """Return why a value can't be shown: the exception's type and, if the sender may read it, its text."""
-        kind = f"can't be shown: {type(error).__name__}"
-        return f"{kind}: {masker(str(error))}" if self._sees_details(msg) else kind
+def _represented(value: Any, by: Actor, represent: Callable[[Any], str] = repr) -> str:
+    try:
+        return represent(value)
+    except Exception as error:
+        return f"({not_shown(error, by)})"
 
 
 def _refused(error: PluginError, summary: str, text: str = "") -> CommandError:
@@ -256,8 +227,3 @@ def _literal(text: str) -> Any:
             raise
         raise ValueError("expected a Python literal such as {'TOKEN': 'abc', 'ROOMS': ['#a']}") from error
     return value
-
-
-def _visible(value: Any, msg: Message, secret: bool = False) -> Any:
-    """Return the value unchanged for a direct message, else with its secrets masked."""
-    return value if msg.is_direct else mask_values(value, secret)

@@ -20,7 +20,7 @@ class TextCmds(CorePlugin):
 
     def activate(self) -> None:
         """Activate the plugin if one of the networks is a Text network."""
-        if any(isinstance(backend, TextBackend) for backend in self._bot.backends.values()):
+        if any(isinstance(backend, TextBackend) for backend in self.host.networks.backends.values()):
             super().activate()
 
     @botcmd(threaded=False, syntax="[ROOM]")
@@ -74,13 +74,13 @@ class TextCmds(CorePlugin):
         """Turn messages of several lines on or off."""
         if self._text().toggle_multiline():
             return (
-                f"Messages now end with an empty line. To turn this off, type {self._bot.prefix}ml and an empty line."
+                f"Messages now end with an empty line. To turn this off, type {self.host.prefix}ml and an empty line."
             )
         return "Messages now end with the line."
 
     def _text(self) -> TextBackend:
         """Return the backend of the current network. Raises CommandError if it isn't a Text network."""
-        backend = self._bot.backend
+        backend = self.host.networks.current
         if not isinstance(backend, TextBackend):
             raise CommandError("This command is available only on the bot's terminal.")
         return backend

@@ -53,9 +53,9 @@ class Utils(CorePlugin):
 
         A prefix and a number repeat one of them, as in !3, and a second prefix the latest one.
         """
-        entries = self._bot.dispatcher.histories[self._bot.backend.network].entries(Sender.of(msg))
+        entries = self.host.dispatcher.histories[self.host.networks.current.network].entries(Sender.of(msg))
         numbered = zip(range(len(entries), 0, -1), entries, strict=True)
-        lines = (f"{n}:{self._bot.prefix}{command.replace('_', ' ')} {given or ''}" for n, (command, given) in numbered)
+        lines = (f"{n}:{self.host.prefix}{command.replace('_', ' ')} {given or ''}" for n, (command, given) in numbered)
         return "  \n".join(map(plain, lines))
 
     @botcmd(admin_only=True)
@@ -66,7 +66,7 @@ class Utils(CorePlugin):
 
         By default it shows 40 lines.
         """
-        if not self._bot.disclosure.allowed(self._bot.backend, msg):
+        if not self.actor(msg).reads_details:
             # The log contains the texts of exceptions.
             raise CommandError("The log is shown only to administrators in a private chat.")
         wanted = args.strip() or str(_LINES)
@@ -86,7 +86,7 @@ class Utils(CorePlugin):
     @botcmd
     async def render_test(self, msg: Message, args: str) -> str:
         """Show how this network renders Markdown."""
-        return self._bot.process_template("render_test", {})
+        return self.render("render_test", {})
 
 
 def _last_lines(path: Path, count: int) -> list[str]:

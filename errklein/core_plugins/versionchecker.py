@@ -25,7 +25,7 @@ class VersionChecker(CorePlugin):
 
     def activate(self) -> None:
         """Start the requests, unless all networks are local."""
-        if all(backend.mode.lower() in _LOCAL for backend in self._bot.backends.values()):
+        if all(backend.mode.lower() in _LOCAL for backend in self.host.networks.backends.values()):
             return
         super().activate()
         self.start_poller(_SOON, self.begin, times=1)

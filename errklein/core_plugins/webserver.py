@@ -65,7 +65,7 @@ class Webserver(CorePlugin):
     @callable_anywhere
     async def activate(self) -> None:
         """Open the configured endpoints, then activate the plugin. Without a configuration or open endpoint, do neither."""
-        if self.config is None and not self._bot.web.listeners.open_now:
+        if self.config is None and not self.host.web.listeners.open_now:
             self.log.info("The Webserver plugin is not configured; it opens no port")
             return
         await self._listen(self.config)
@@ -78,7 +78,7 @@ class Webserver(CorePlugin):
         If an endpoint can't be opened, all of them stay as they were, and ValidationException is raised.
         """
         await self._listen(configuration)
-        self._bot.web.listeners.reload_certificates()
+        self.host.web.listeners.reload_certificates()
         self.config = configuration
 
     @callable_anywhere
@@ -107,7 +107,7 @@ class Webserver(CorePlugin):
 
     async def _open(self, description: str, old: list[str], new: list[str]) -> None:
         """Open the endpoint unless it is open. An old endpoint with the same port is closed first if necessary."""
-        listeners = self._bot.web.listeners
+        listeners = self.host.web.listeners
         if listeners.is_open(description):
             return
         try:
@@ -125,7 +125,7 @@ class Webserver(CorePlugin):
         for description in descriptions:
             if description in self._opened:
                 self._opened.remove(description)
-                await self._bot.web.listeners.close(description)
+                await self.host.web.listeners.close(description)
 
     @webhook
     async def echo(self, incoming_request: Any) -> tuple[str, dict[str, str]]:
@@ -141,10 +141,10 @@ class Webserver(CorePlugin):
         site = self.bot_config.PUBLIC_URL + self.bot_config.WEBHOOK_BASE_PATH
         values = {
             "webhooks": self.host.webhooks.webhooks(self.actor(msg)),
-            "mounts": [{"path": site + mount.path, "owner": mount.owner} for mount in self._bot.web.routes.mounts],
-            "endpoints": list(self._bot.web.listeners.open_now),
+            "mounts": [{"path": site + mount.path, "owner": mount.owner} for mount in self.host.web.routes.mounts],
+            "endpoints": list(self.host.web.listeners.open_now),
         }
-        return self._bot.process_template("webstatus", values, self.name)
+        return self.render("webstatus", values)
 
     @admin_by_default
     @botcmd(historize=False)
@@ -157,13 +157,13 @@ class Webserver(CorePlugin):
         text/plain.
         """
         url, _, content = args.lstrip().partition(" ")
-        rules = {route.hook.full_name: route.rule for route in self._bot.web.routes.hooks()}
+        rules = {route.hook.full_name: route.rule for route in self.host.web.routes.hooks()}
         url = "/" + rules.get(url, url).lstrip("/")
         content_type = _guess_content_type(content)
         body = content.encode("utf-8", "surrogateescape")
         try:
             headers = {"Content-Type": content_type}
-            response = await self._bot.web.client().request("POST", url, headers, body, origin="test")
+            response = await self.host.web.client().request("POST", url, headers, body, origin="test")
         except ConnectionBroken as error:
             raise CommandError(f"The request got no response: {plain(str(error))}.") from error
         shown = f"\n{fenced(content)}" if "\n" in content else code(content) if content else ""

@@ -2,6 +2,7 @@
 
 from errklein.dispatch._dispatcher import Dispatcher
 from errklein.dispatch._networks import Networks
+from errklein.dispatch._rooms import RoomOperations, name_of
 from errklein.dispatch.disclosure import DetailedError, Disclosure
 from errklein.dispatch.flow_executor import FlowExecutor
 from errklein.dispatch.replies import build_reply, card_as_text, process_template
@@ -12,7 +13,9 @@ __all__ = [
     "Dispatcher",
     "FlowExecutor",
     "Networks",
+    "RoomOperations",
     "build_reply",
     "card_as_text",
+    "name_of",
     "process_template",
 ]

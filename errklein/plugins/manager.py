@@ -310,19 +310,13 @@ class PluginManager(StoreMixin):
         masker.learn(self, f"{name}: stored", secrets_in(configuration))
         self[CONFIGS] = {**self.get(CONFIGS, {}), name: configuration}
 
-    def blacklist(self, name: str) -> str:
-        """Keep the plugin inactive at the next start. Return a sentence about it."""
-        if self.is_blacklisted(name):
-            return f"Plugin {name} is already blacklisted."
-        self[BL_PLUGINS] = [*self.get(BL_PLUGINS, []), name]
-        return f"Plugin {name} is now blacklisted."
-
-    def unblacklist(self, name: str) -> str:
-        """Allow the plugin to be activated at the next start. Return a sentence about it."""
-        if not self.is_blacklisted(name):
-            return f"Plugin {name} is not blacklisted."
-        self[BL_PLUGINS] = [kept for kept in self.get(BL_PLUGINS, []) if kept != name]
-        return f"Plugin {name} removed from blacklist."
+    def set_blacklisted(self, name: str, blacklisted: bool) -> bool:
+        """Store whether the plugin stays inactive when the bot starts. Return False if that is stored already."""
+        if self.is_blacklisted(name) is blacklisted:
+            return False
+        others = [kept for kept in self.get(BL_PLUGINS, []) if kept != name]
+        self[BL_PLUGINS] = [*others, name] if blacklisted else others
+        return True
 
     @contextmanager
     def _mistakes_reported(self) -> Iterator[None]:

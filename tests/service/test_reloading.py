@@ -323,7 +323,7 @@ class ReloadingTests(PluginFilesTestCase):
 
     def test_blacklisted_plugin(self) -> None:
         """A new folder with a blacklisted plugin is loaded and not activated."""
-        self.bot.bot.plugin_manager.blacklist("New")
+        self.bot.bot.plugin_manager.set_blacklisted("New", True)
         self.add("New", command="new", reply="first")
         self.pass_time()
         self.assertIn("not found", self.bot.command("!new"))
