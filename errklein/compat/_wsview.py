@@ -55,7 +55,7 @@ class WebView:
         if not self.raw:
             context = current_context("WebView")
             kind = context.request.headers.get("Content-Type", "")
-            payload = decode_payload(context.body, kind, form_param=self.form_param)
+            payload = decode_payload(context.read_body(), kind, form_param=self.form_param)
         return self.func(payload, **captures) or ""
 
     dispatch_request = __call__

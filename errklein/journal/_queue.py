@@ -94,7 +94,8 @@ class DeliveryQueue:
         self._due: dict[str, float] = {}
         self._outdated = True
         self._leasing: set[str] = set()
-        self._paused: frozenset[str] = frozenset()
+        self.paused: set[str] = set()
+        """The webhooks that are paused, now and later."""
         # What `pause` and `resume` change, by webhook, since the journal may have been read before; and the number of their writes.
         self._pauses: dict[str, bool] = {}
         self._pausing = 0
@@ -108,14 +109,9 @@ class DeliveryQueue:
         """The number of deliveries that are running or about to run."""
         return self._slots.total()
 
-    @property
-    def paused(self) -> frozenset[str]:
-        """The webhooks that are paused."""
-        return self._paused
-
     async def prepare(self) -> None:
         """Read which webhooks are paused. Call it before requests arrive."""
-        self._paused = frozenset(await self._journal.paused())
+        self.paused.update(await self._journal.paused())
 
     def start(self) -> None:
         """Run what the journal has, and what is accepted."""
@@ -189,7 +185,7 @@ class DeliveryQueue:
     def wait_of(self, delivery: StoredDelivery) -> Wait | None:
         """Return what a delivery waits for that is RECEIVED or in RETRY; None if it may run at once."""
         webhook, now = delivery.webhook, self._now()
-        if webhook in self._paused:
+        if webhook in self.paused:
             return Wait("the webhook is paused")
         postponed_until, reason = self._postponed.get(webhook, (0.0, ""))
         if reason and postponed_until > self._reactor.seconds():
@@ -215,7 +211,7 @@ class DeliveryQueue:
         return self._set_paused(webhook, False)
 
     def _set_paused(self, webhook: str, paused: bool) -> Deferred[None]:
-        before = webhook in self._paused
+        before = webhook in self.paused
         self._note_paused({webhook: paused})
 
         def failed(failure: Failure) -> Failure:
@@ -231,7 +227,8 @@ class DeliveryQueue:
 
     def _note_paused(self, changes: Mapping[str, bool]) -> None:
         self._pauses.update(changes)
-        self._paused = frozenset(webhook for webhook in self._paused | changes.keys() if changes.get(webhook, True))
+        for webhook, is_paused in changes.items():
+            (self.paused.add if is_paused else self.paused.discard)(webhook)
 
     def look(self) -> None:
         """Look for deliveries that can run now: others have changed the journal, or a plugin was activated."""
@@ -306,7 +303,9 @@ class DeliveryQueue:
             # They are on disk, where another process may have changed them since.
             self._pauses.clear()
         try:
-            self._paused = frozenset(await self._journal.paused())
+            stored = await self._journal.paused()
+            self.paused.clear()
+            self.paused.update(stored)
             self._note_paused(self._pauses)
             for webhook in await self._journal.waiting():
                 self._due[webhook] = 0.0
@@ -328,7 +327,7 @@ class DeliveryQueue:
 
     def _free_at(self, webhook: str) -> float:
         """Return when a delivery of the webhook may begin if it is due."""
-        if webhook in self._paused or webhook in self._leasing or not self._room(webhook):
+        if webhook in self.paused or webhook in self._leasing or not self._room(webhook):
             return _NEVER
         return max(self._postponed.get(webhook, (0.0, ""))[0], self._journal_again_at)
 

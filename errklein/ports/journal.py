@@ -141,7 +141,7 @@ class LaterDeliveries(Protocol):
 
     @property
     def paused(self) -> Collection[str]:
-        """The webhooks that are paused: their deliveries are recorded, and run later."""
+        """The webhooks that are paused, now and later: their deliveries are recorded, and run later."""
 
     def accept(self, delivery: StoredDelivery, window: float) -> Deferred[StoredDelivery | None]:
         """Record a delivery as `Journal.record` does, and run it later."""

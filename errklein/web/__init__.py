@@ -3,8 +3,7 @@
 from errklein.web._memory_client import ClientResponse, ConnectionBroken, MemoryClient
 from errklein.web._response_counts import BOUNDS, REFUSALS, Durations, ResponseCounts
 from errklein.web._routes import Routes
-from errklein.web._server import WebServer
-from errklein.web._services import BotParts
+from errklein.web._server import BotParts, WebServer
 from errklein.web._settings import WebSettings
 
 __all__ = [

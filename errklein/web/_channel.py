@@ -17,7 +17,7 @@ from errklein.running import NEVER
 from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import ChunkedBody, Head, read_head
 from errklein.web._websockets import LARGEST_MESSAGE, receive_frames
-from errklein.web.request import HTTPRequest
+from errklein.web.request import HTTPRequest, apply_forwarding
 
 if TYPE_CHECKING:
     from errklein.web._site import Site
@@ -203,11 +203,14 @@ class Channel(HTTPChannel):
         self._left = head.length or 0
         self._chunks = ChunkedBody() if head.length is None else None
         self.persistent = head.keep_alive and not self.site.stopping
-        return HTTPRequest(self, self.site, head, self.site.next_request_id(), first_byte_at)
+        request = HTTPRequest(self, self.site, head, self.site.next_request_id(), first_byte_at)
+        if self.site.settings.proxies is not None:
+            apply_forwarding(request, self.site.settings.proxies)
+        return request
 
     def _accept_body(self, request: HTTPRequest, head: Head) -> bool:
-        """Let the router check the headers. Return whether the body is to be read."""
-        problem = self.site.router.match_head(request, head.length, head.expects_continue)
+        """Let the intake check the head. Return whether the body is to be read."""
+        problem = self.site.intake.match_head(request, head.length, head.expects_continue)
         if problem is not None:
             self._refuse(problem)
             return False
@@ -300,7 +303,7 @@ class Channel(HTTPChannel):
         self._closing = True
         self._received = b""
         if self._request is not None:
-            self.site.router.refuse_early(self._request, problem)
+            self.site.intake.refuse_early(self._request, problem)
             return
         # The request could not be parsed, so nothing is known about the formats that the client accepts.
         request_id = self.site.next_request_id()
@@ -342,7 +345,7 @@ class Channel(HTTPChannel):
         request = self._request
         assert request is not None and request.match is not None
         request.upgraded()
-        self.site.router.routes.streams[request.match.route.owner].add(self)
+        self.site.intake.routes.streams[request.match.route.owner].add(self)
         self._websocket = protocol
         self.dataReceived = self._receive_frames  # type: ignore[method-assign]
         self.write = self._send_frames  # type: ignore[method-assign]

@@ -14,9 +14,9 @@ from errklein.running import Overloaded, TokenBucket, TokenBuckets
 from errklein.running.rate_limit import RateLimit
 from errklein.verify import Header, ImmediateResponse, Received, Refused, UnusableSecret
 from errklein.web._body_budget import BodyBudget
+from errklein.web._delivery import EventReporter
 from errklein.web._error_pages import Problem, retry_after
 from errklein.web._response_counts import REFUSALS
-from errklein.web._services import EventReporter
 from errklein.web._settings import WebSettings
 from errklein.web._stock_request import WebhookRequest
 from errklein.webhooks import Hook

@@ -1,35 +1,56 @@
-"""The delivery of one request to its handler, and of the handler's response to the client."""
+"""The delivery of one request to the handler of its webhook: run, respond, record."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, cast
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import klein
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import readBody
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IRequest, IResponse
-from twisted.web.resource import IResource, Resource
-from twisted.web.server import NOT_DONE_YET
-from twisted.web.template import flattenString
+from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException
 
 from errklein.listening import client_of
-from errklein.ports.outbox import RoomUnavailable
-from errklein.running import NEVER, Overloaded, Placement, PoolStopped
+from errklein.ports.outbox import OutboxStore, RoomUnavailable
+from errklein.ports.web import WebEvents
+from errklein.running import (
+    NEVER,
+    DeadlineSweeper,
+    InFlightCounter,
+    Overloaded,
+    Placement,
+    PoolStopped,
+    Runner,
+    TimeSlices,
+    WorkerPool,
+)
 from errklein.web._error_pages import Problem, problem_of, retry_after
-from errklein.web._handler_call import HandlerCall, RouteChanged, break_cycles
 from errklein.web._paths import shown_path
-from errklein.web._responses import HTML, PreparedResponse, ReactorValue, prepare_response, simple_response, split_body
-from errklein.web._routes import Route
-from errklein.web._services import WebServices
+from errklein.web._responses import (
+    PreparedResponse,
+    ReactorValue,
+    prepare_response,
+    simple_response,
+    split_body,
+    value_of,
+)
+from errklein.web._routes import Route, Routes
+from errklein.web._settings import WebSettings
 from errklein.web._stock_request import WebhookRequest
 from errklein.web._streaming import ResponseStream
+from errklein.web.facade import Flask
 from errklein.web.facade.context import RequestContext
 from errklein.webhooks import Hook
+from errklein.webhooks.deliveries import Outcome
+
+if TYPE_CHECKING:
+    from errklein.web._body_budget import BodyBudget
+    from errklein.web._checks import Checks
+    from errklein.web._intake import Intake
+    from errklein.web._recording import Recording
 
 # Larger responses are sent in pieces of this size, so that the deadline for a client that stops reading applies to each piece.
 _PIECE = 256 * 1024
@@ -37,113 +58,136 @@ _MANY_CONTAINERS = 1000
 _QUICK_SIZE = 12 * 1024
 
 
-class OutcomeRecorder(Protocol):
-    """Gets the outcome of a delivery."""
+@dataclass(frozen=True)
+class EventReporter:
+    """Reports events to `events`, if there is a bot."""
 
-    claims: bool
-    """Whether only this delivery may handle the request."""
+    events: WebEvents | None = None
+    log: ClassVar[Logger] = Logger(namespace="errklein.web")
 
-    def responded(self, delivery: Delivery) -> None:
-        """The delivery has its response. Its handler may still be running, after 504."""
+    def report(self, call: Callable[[WebEvents], None]) -> None:
+        """Call a method of `events`. Its errors are logged, so that they can't prevent a response."""
+        try:
+            if self.events is not None:
+                call(self.events)
+        except Exception:
+            self.log.failure("Could not handle an event of the web server")
 
-    def ended(self, delivery: Delivery) -> None:
-        """The handler has ended, or was not called."""
+
+@dataclass(frozen=True)
+class WebServices:
+    """What the delivery of a request uses.
+
+    `pool` has the threads of blocking handlers; in those of `bodies`, large bodies are decoded before. Recorded deliveries have
+    their own. Streamed responses share `time_slices`, the time slice of each turn of the reactor. `in_flight` counts the
+    requests without a response.
+    """
+
+    settings: WebSettings
+    runner: Runner
+    pool: WorkerPool
+    bodies: BodyBudget
+    time_slices: TimeSlices
+    sweeper: DeadlineSweeper
+    in_flight: InFlightCounter
+    events: EventReporter
+    routes: Routes
+    intake: Intake
+    checks: Checks
+    recording: Recording
+    messages: OutboxStore | None = None
+    """The messages that handlers have sent, for which responses wait; None if they don't."""
+    flask: Flask = field(default_factory=Flask)
+    """The object behind `flask.current_app`."""
 
 
-class Delivery(Resource):
-    """Runs the handler of one request, and sends the response.
+class RouteChanged(Exception):
+    """The plugin is being reloaded, or was, since the request was admitted, and the handler wasn't called."""
 
-    The client gets exactly one response: the handler's, an error, or 504 when `deadline` has passed. A handler is never
-    stopped: it runs to its end when the client has disconnected or got 504.
+
+class Delivery:
+    """One request for a webhook, which has passed the checks of its route, until its handler has ended.
+
+    **Run.** `start` calls the handler: on the reactor, or when a thread is free, and after a large body was decoded in another
+    thread. A handler is never stopped: it runs to its end when the client has disconnected or got 504. If the plugin was
+    reloaded or deactivated meanwhile, the handler isn't called, and the request takes its present route.
+
+    **Respond.** `_respond` gets what the handler has returned or raised. The client gets exactly one response: this, an error, or
+    504 when `deadline` has passed.
+
+    **Record.** `_leave` notes the response, `_end` the end of the handler, each once.
 
     :param services: What the delivery uses.
     :param route: The route of the request.
+    :param hook: The webhook for which it was admitted.
     :param request: The request, whose body is complete.
     :param captures: The values of the rule's variables.
-    :param recorder: Records the outcome.
+    :param claim: Called at the end, if nobody else may handle the request meanwhile. Without it, the delivery is logged when
+        it has its response.
     """
 
     log = Logger(namespace="errklein.web")
-    isLeaf = True
 
     def __init__(
         self,
         services: WebServices,
         route: Route,
+        hook: Hook,
         request: WebhookRequest,
         captures: Mapping[str, Any],
-        recorder: OutcomeRecorder | None = None,
+        claim: Callable[[Delivery], None] | None = None,
     ) -> None:
+        self.hook = hook
         self.request = request
-        self.responded = False
-        """Whether a response was sent or has begun, or nothing can be sent."""
-        self._settled = False
-        """Whether the request is no longer counted and watched."""
-        self.hook: Hook | None = None
-        """The webhook that handles the request; None until its handler has started."""
         self.status = 0
-        """The status of the response; 0 until it is known."""
+        """The status of the response; 0 until it begins."""
         self.reason = ""
         """The reason of an error response."""
-        self.retry_after = 0.0
-        """The seconds after which the handler, which was not called, can be called."""
-        self._began: float | None = None
-        """The time at which the handler was called; None before, and after its end was counted."""
-        self._recorder = recorder
         self._services = services
         self._route = route
         self._captures = captures
-        self._context: RequestContext | None = None
-        hook = route.hook
-        self.timeout = (hook and hook.declaration.timeout) or services.settings.timeout
-        self.deadline = request.begun + self.timeout
+        self._claim = claim
+        self._context = RequestContext(services, request, hook, captures)
+        self._began: float | None = None
+        """The time at which the handler was called; None before."""
+        self.retry_after = 0.0
+        """The seconds after which the handler, which was not called, can be called."""
+        self._overdue = False
+        """Whether the client got 504 while the handler was running."""
+        self._ended = False
+        """Whether the handler has ended, or won't be called."""
+        self._timeout = hook.declaration.timeout or services.settings.timeout
+        self.deadline = request.begun + self._timeout
 
-    def render(self, request: object) -> int:
-        """Run the handler, now or when the route is ready."""
-        services = self._services
-        services.in_flight.enter()
-        # Until the handler has ended, a disconnected client counts with its connection, and the payload with its body.
-        self.request.hold_body()
-        if services.routes.held(self._route.owner):
-            services.routes.when_released(self._route.owner).addCallback(lambda _: self._dispatch_again())
-        elif self._route.hook is None or self._route.hook.declaration is not self.request.admitted:
-            self._dispatch_again()
+    # Run.
+
+    def start(self) -> None:
+        """Call the handler, now or when the reload of its plugin has ended."""
+        self._services.in_flight.enter()
+        if self._is_current():
+            self._run()
         else:
-            self._run(self._route.hook)
-        if not self.responded:
-            services.sweeper.watch(self)
-        return NOT_DONE_YET
+            self._route_again()
+        if not self._ended:
+            self._services.sweeper.watch(self)
 
-    @property
-    def matched(self) -> Hook | None:
-        """The webhook for which the request was meant; None if its plugin was deactivated before the handler started."""
-        return self.hook or (self._route.hook if self._context is None else self._context.hook)
+    def _is_current(self) -> bool:
+        """Return whether the hook may be called: its plugin isn't being reloaded, and has not been. For any thread."""
+        return self._route.hook is self.hook and self._route.owner not in self._services.routes.held
 
-    def body(self) -> bytes | None:
-        """Return the body of the request; None if it is on disk and was not read."""
-        if self._context is not None:
-            return self._context.body
-        return None if self.request.on_disk else self.request.body()
-
-    # Running.
-
-    def _run(self, hook: Hook) -> None:
+    def _run(self) -> None:
         """Run the handler. No Deferred is created if it runs on the reactor and doesn't wait."""
-        context = self._context = RequestContext(self._services, self.request, hook, self._captures)
         result: Any
         try:
-            if self._takes_long_to_decode():
-                self.request.hold_body()
-                # `_ended` may leave the request to another delivery, which then holds the body.
-                self._decode_first(context).addBoth(self._ended).addBoth(lambda _: self.request.drop_body())
-                return
-            result = self._call_handler(hook, context)
+            result = self._decode_first() if self._takes_long_to_decode() else self._call_handler()
         except BaseException:
             result = Failure()
         if isinstance(result, Deferred):
-            result.addBoth(self._ended)
+            # Until the handler has ended, a disconnected client counts with its connection, and the payload with its body.
+            self.request.hold_body()
+            result.addBoth(self._handler_ended).addBoth(lambda _: self.request.drop_body())
         else:
-            self._ended(result)
+            self._handler_ended(result)
 
     def _takes_long_to_decode(self) -> bool:
         size = self.request.body_size
@@ -152,30 +196,54 @@ class Delivery(Resource):
         # 64 KB of `[],` take milliseconds, and more than a megabyte of memory.
         return size > _QUICK_SIZE and sum(map(self.request.body().count, b"[{")) > _MANY_CONTAINERS
 
-    def _decode_first(self, context: RequestContext) -> Deferred[Any]:
-        """Read and decode a large body in a thread, and then run the handler."""
-
-        def prepare() -> Callable[[], None]:
-            self._current_hook()
-            return context.decode_ahead
-
-        def decoded(_: None) -> Any:
-            return self._call_handler(self._current_hook(), context)
-
+    def _decode_first(self) -> Deferred[Any]:
+        """Read and decode a large body in a thread, and then call the handler."""
         size = self.request.body_size
         client = client_of(getattr(self.request.client, "host", ""))
-        return self._services.bodies.lane(size).run(client, size, prepare, decoded)
+        decode = self._context.decode_ahead
+        return self._services.bodies.lane(size).run(client, size, lambda: decode, lambda _: self._call_handler())
 
-    def _call_handler(self, hook: Hook, context: RequestContext) -> Any:
+    def _call_handler(self) -> Any:
         """Call the handler where it is placed. Return its result, or a Deferred of it."""
         runner = self._services.runner
+        context = self._context.new_context()
         if self._route.placement is Placement.THREAD:
-            return runner.call_in(self._services.pool, self._prepare, context=context.new_context())
-        self.hook = context.hook = hook
-        self._began = self.request.site.now()
-        return runner.start_in(context.new_context(), hook.handler, (context.payload(),), self._captures)
+            return runner.call_in(self._services.pool, self._begin_in_thread, context=context)
+        self._begin()
+        return runner.start_in(context, self.hook.handler, (self._context.payload(),), self._captures)
 
-    def _ended(self, result: Any) -> Deferred[None] | None:
+    def _begin_in_thread(self) -> ThreadedCall:
+        """Return the function that a thread, which is free now, is to call."""
+        self._begin()
+        return ThreadedCall(self.hook, self._context, self._captures, self._is_current)
+
+    def _begin(self) -> None:
+        if self._ended or not self._is_current():
+            raise RouteChanged
+        self._began = self.request.site.now()
+
+    def _route_again(self) -> None:
+        """Pass the request to its present route when the reload has ended. A claimed one may be repeated instead."""
+        routes, owner = self._services.routes, self._route.owner
+        if self._ended:
+            return
+        if owner in routes.held:
+            self.request.hold_body()
+            waiting = routes.when_released(owner).addCallback(lambda _: self._route_again())
+            waiting.addBoth(lambda _: self.request.drop_body())
+        elif self._claim is not None:
+            self._send_unavailable("the webhook is being reloaded", 10.0)
+        else:
+            self._ended = True
+            try:
+                self._services.intake.route(self.request)
+            except BaseException:
+                self.request.processingFailed(Failure())
+            self._forget()
+
+    # Respond.
+
+    def _handler_ended(self, result: Any) -> Deferred[None] | None:
         """Respond with a handler's result when the messages that it has sent are on disk, or to its Failure at once."""
         if isinstance(result, Failure) and result.check(RoomUnavailable):
             # The message stays in the outbox. A second attempt would send it twice.
@@ -183,256 +251,234 @@ class Delivery(Resource):
             break_cycles(result.value)
             result = None
         messages = self._services.messages
-        if messages is None or not messages.unwritten or self.responded or isinstance(result, Failure):
+        if messages is None or not messages.unwritten or self.status or isinstance(result, Failure):
             self._respond(result)
             return None
         return messages.flush().addBoth(lambda _: self._respond(result))
 
     def _respond(self, result: Any) -> None:
+        """Respond to what the handler has returned or raised."""
+        if self._ended:
+            return
         try:
-            responded = self._failed(result) if isinstance(result, Failure) else self._respond_with(result)
+            if isinstance(result, Failure):
+                self._send_failure(result)
+            else:
+                self._send_value(result)
         except BaseException:
             self._conversion_failed(Failure())
-        else:
-            if isinstance(responded, Deferred):
-                responded.addErrback(self._conversion_failed)
 
-    def _dispatch_again(self) -> None:
-        """Leave the request to its present route, unless the recorder claims it: it may be repeated then."""
-        self.hook = None
-        if not self.responded and self._recorder is not None and self._recorder.claims:
-            self._send_unavailable("the webhook is being reloaded", 10.0)
-            return
-        if not self.responded:
-            self._recorder = None
-            try:
-                self.request.site.router.dispatch(self.request)
-            except BaseException:
-                self._handler_failed(Failure())
-                return
-        self._finish()
-
-    def _prepare(self) -> Any:
-        """Return the function to run in a thread, by the current routes. Called on the reactor when a thread is free."""
-        assert self._context is not None
-        hook = self._current_hook()
-        if self._route.placement is not Placement.THREAD:
-            raise RouteChanged
-        self.hook = self._context.hook = hook
-        self._began = self.request.site.now()
-        return HandlerCall(self, self._context, hook, self._captures)
-
-    def still_runs(self, hook: Hook) -> bool:
-        """Return whether the hook is still that of the route. May be called in any thread."""
-        return self._route.hook is hook and not self._services.routes.held(self._route.owner)
-
-    def _current_hook(self) -> Hook:
-        """Return the hook of the matched route; raises RouteChanged if the request must be matched again."""
-        hook = self._route.hook
-        assert self._context is not None
-        if self.responded or hook is None or self._services.routes.held(self._route.owner):
-            raise RouteChanged
-        if hook.declaration != self._context.hook.declaration:
-            raise RouteChanged
-        return hook
-
-    # Responses.
-
-    def _respond_with(self, value: Any) -> Any:
+    def _send_value(self, value: Any) -> None:
+        """Convert a handler's return value into a response, and send it."""
         context = self._context
-        assert context is not None
-        if type(value) is not PreparedResponse:
-            if type(value) is ReactorValue:
-                value = value.value
-            simple = None if context.after else simple_response(value)
-            if simple is not None:
-                self._send(simple)
-                return None
+        prepared: PreparedResponse | ReactorValue | None = None
+        if type(value) is PreparedResponse:
+            prepared = value
+        elif not context.after:
+            prepared = simple_response(value)
+        if prepared is None:
             with context.active():
-                value = prepare_response(value, context)
-        if type(value) is ReactorValue:
-            return self._respond_later(value.value)
-        self._send(value)
-        return None
+                prepared = prepare_response(value, context)
+        if isinstance(prepared, ReactorValue):
+            self._send_later(prepared.value)
+        else:
+            self._send(prepared)
+
+    def _send_later(self, value: Any) -> None:
+        """Respond with a value that is rendered, or converted when the reactor has got its parts."""
+        if not IResource.providedBy(value):
+            converted = Deferred.fromCoroutine(value_of(value, self.request)).addCallback(self._send_value)
+            converted.addErrback(self._conversion_failed)
+        elif self.status or self.request.finished:
+            self._end()
+        else:
+            self.request.content.seek(0)
+            self.request.notifyFinish().addBoth(lambda _: self._rendered())
+            self.request.render(value)
+
+    def _rendered(self) -> None:
+        self.status = self.status or self.request.code
+        self._end()
 
     def _send(self, response: PreparedResponse) -> None:
         request = self.request
-        if not self.responded:
-            self.status = response.status
         if len(response.body) > _PIECE:
             response = split_body(response, _PIECE)
-        if response.items is not None:
-            if self.responded or request.finished:
-                if response.close is not None:
-                    response.close()
-                self._finish()
-                return
-            assert self._context is not None
+        if response.items is not None and not self.status and not request.finished:
+            begins, streamed = partial(self._stream_begins, response), partial(self._streamed, response)
             ResponseStream(
-                request, response, self._context, self._services, self.timeout, self._stream_begins, self._streamed
+                request, response, self._context, self._services, self._timeout, begins, streamed
             ).resumeProducing()
             return
-        if not self.responded:
+        if response.close is not None:
+            response.close()
+        if not self.status:
             request.send_response(response.status, response.headers, response.body)
-        self._finish()
+            self.status, self.reason = response.status, response.reason
+        self._end()
 
-    def _stream_begins(self) -> bool:
+    def _stream_begins(self, response: PreparedResponse) -> bool:
         """Note that a response begins. Return whether the client is still waiting for it."""
-        if self.responded:
+        if self.status:
             return False
+        self.status, self.reason = response.status, response.reason
         # From now on, the deadlines of the connection apply, for a client that stops reading.
-        self.responded = True
         self.deadline = NEVER
         return True
 
-    def _streamed(self, failure: Failure | None) -> None:
-        if failure is not None and isinstance(failure.value, Problem):
+    def _streamed(self, response: PreparedResponse, failure: Failure | None) -> None:
+        if failure is None:
+            self.status = self.status or response.status
+            self._end()
+        elif isinstance(failure.value, Problem):
             self._send_error(failure.value)
-        elif failure is not None and isinstance(failure.value, Overloaded) and not self.responded:
+        elif isinstance(failure.value, Overloaded) and not self.status:
             self._send_unavailable(str(failure.value), failure.value.retry_after)
-        elif failure is not None:
+        else:
             self._handler_failed(failure)
-        self._finish()
 
-    def _respond_later(self, value: Any) -> Any:
-        if isinstance(value, Deferred):
-            return value.addCallback(self._respond_with)
-        if IResource.providedBy(value):
-            self._render(value)
-            return None
-        if isinstance(value, klein.Response):
-            values = {name: [item] if isinstance(item, (str, bytes)) else item for name, item in value.headers.items()}
-            encoded = Headers(cast(dict[str, Any], values)).getAllRawHeaders()
-            headers = [(name.lower(), item) for name, items in encoded for item in items]
-            return self._with_body(value.body, value.code, headers)
-        if IResponse.providedBy(value):
-            kinds = value.headers.getRawHeaders(b"Content-Type") or [b"application/octet-stream"]
-            return readBody(value).addCallback(self._proxied, value.code, [(b"Content-Type", kinds[0])])
-        return flattenString(cast(IRequest, self.request), value).addCallback(self._proxied, 200, HTML)
-
-    def _proxied(self, body: bytes, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        # As a handler's tuple, so that headers such as Content-Length, which depend on the connection, are left out.
-        self._respond_with((body, status, [(name.decode(), value.decode("latin-1")) for name, value in headers]))
-
-    def _with_body(self, body: Any, status: int, headers: list[tuple[bytes, bytes]]) -> Any:
-        if isinstance(body, (str, bytes)):
-            return self._proxied(body.encode() if isinstance(body, str) else body, status, headers)
-        return flattenString(cast(IRequest, self.request), body).addCallback(self._proxied, status, headers)
-
-    def _render(self, resource: Any) -> None:
-        request = self.request
-        if self.responded or request.finished:
-            self._finish()
-            return
-        request.content.seek(0)
-        request.notifyFinish().addBoth(self._rendered)
-        request.render(resource)
-
-    def _rendered(self, _: object) -> None:
-        if not self.responded:
-            self.status = self.request.code
-        self._finish()
-
-    # Errors.
-
-    def _failed(self, failure: Failure) -> Any:
+    def _send_failure(self, failure: Failure) -> None:
+        """Respond to an exception of the handler, or to the reason for which it wasn't called."""
         error = failure.value
         if isinstance(error, RouteChanged):
-            self._dispatch_again()
+            self._route_again()
         elif (problem := problem_of(error)) is not None:
             break_cycles(error)
             failure.cleanFailure()
             if problem.status == 503:
                 self.log.warn("A webhook gets 503: {reason}", reason=str(error))
             self._send_error(problem)
-        elif isinstance(error, Overloaded) and self.hook is None:
+        elif isinstance(error, Overloaded) and self._began is None:
             self._send_unavailable(str(error), error.retry_after)
-        elif isinstance(error, PoolStopped) and self.hook is None:
+        elif isinstance(error, PoolStopped) and self._began is None:
             self._send_unavailable("the service is stopping", 10.0)
         elif isinstance(error, HTTPException):
             break_cycles(error)
             failure.cleanFailure()
-            self.note_rejection(error)
-            return self._respond_with(error)
+            self._send_value(error)
         else:
             self._handler_failed(failure)
-        return None
-
-    def note_rejection(self, error: HTTPException) -> None:
-        """Note the reason of a response that a handler has chosen with `abort`. May be called in any thread."""
-        self.reason = self.reason or error.description or ""
 
     def _conversion_failed(self, failure: Failure) -> None:
         """Respond to an error that occurred while the handler's return value was converted into a response."""
         if isinstance(failure.value, HTTPException):
             try:
-                self._respond_with(failure.value)
+                self._send_value(failure.value)
                 return
             except BaseException:
                 failure = Failure()
         self._handler_failed(failure)
 
     def _handler_failed(self, failure: Failure) -> None:
-        request = self.request
-        hook = self.matched
+        hook, request = self.hook, self.request
         self.log.failure(
             "{webhook} failed on {method} {path} (request {request_id})",
             failure=failure,
-            webhook="-" if hook is None else hook.full_name,
+            webhook=hook.full_name,
             method=request.method.decode("ascii"),
             path=shown_path(request.path),
             request_id=request.request_id,
         )
-        if hook is not None:
-            self._services.events.report(lambda events: events.handler_failed(hook, request.request_id, failure))
+        self._services.events.report(lambda events: events.handler_failed(hook, request.request_id, failure))
         self.reason = self.reason or f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
         self._send_error(Problem(500, "the handler failed; the log has the details under this request id"))
 
     def deadline_passed(self) -> None:
         """Respond with 504, or with 503 if no handler has started. The sweeper calls this."""
         hook, request = self.hook, self.request
-        if self.responded:
-            self._settle()
-        elif hook is None:
-            self._send_unavailable(f"the handler did not start within {self.timeout:g} s", 10.0)
-        else:
-            self._services.events.report(lambda events: events.handler_overdue(hook, request.request_id, self.timeout))
-            self._respond_to_error(
-                Problem(504, f"the handler did not respond within {self.timeout:g} s; it is still running")
-            )
-            self.responded = True
-            self._settle()
+        if self._began is None:
+            self._send_unavailable(f"the handler did not start within {self._timeout:g} s", 10.0)
+            return
+        self._services.events.report(lambda events: events.handler_overdue(hook, request.request_id, self._timeout))
+        self._overdue = True
+        self._services.recording.overdue.add(request.delivery_id)
+        self._fail(Problem(504, f"the handler did not respond within {self._timeout:g} s; it is still running"))
+        self._leave()
 
     def _send_unavailable(self, detail: str, seconds: float) -> None:
         self.retry_after = seconds
         self._send_error(Problem(503, detail, retry_after(seconds)))
 
     def _send_error(self, problem: Problem) -> None:
-        self._respond_to_error(problem)
-        self._finish()
+        self._fail(problem)
+        self._end()
 
-    def _respond_to_error(self, problem: Problem) -> None:
+    def _fail(self, problem: Problem) -> None:
         self.status, self.reason = problem.status, self.reason or problem.detail
         self.request.fail(problem)
 
-    def _finish(self) -> None:
-        """Note that the handler has ended."""
-        self.responded = True
-        self._settle()
-        if self._began is not None:
-            site = self.request.site
-            site.counts.add_handler(self._route.label, self.status, site.now() - self._began)
-            self._began = None
-        recorder, self._recorder = self._recorder, None
-        if recorder is not None:
-            recorder.ended(self)
+    # Record.
 
-    def _settle(self) -> None:
-        """Note that the request has its response."""
-        if not self._settled:
-            self._settled = True
-            self._services.sweeper.forget(self)
-            self._services.in_flight.leave()
-            if self._recorder is not None:
-                self._recorder.responded(self)
-            self.request.drop_body()
+    def _end(self) -> None:
+        """Note that the handler has ended, or won't be called."""
+        if self._ended:
+            return
+        self._ended = True
+        if not self._overdue:
+            self._leave()
+        site = self.request.site
+        if self._began is not None:
+            site.counts.add_handler(self._route.label, self.status, site.now() - self._began)
+        if self._claim is not None:
+            self._claim(self)
+        if self._overdue:
+            self._services.recording.overdue.discard(self.request.delivery_id)
+
+    def _leave(self) -> None:
+        """Note that the client has its response, or gets none."""
+        self._forget()
+        if self._claim is None:
+            self._services.recording.log(self)
+
+    def _forget(self) -> None:
+        """Stop waiting for the response."""
+        self._services.sweeper.forget(self)
+        self._services.in_flight.leave()
+
+    def outcome(self) -> Outcome:
+        """Return the outcome as it is recorded."""
+        return Outcome(self.status, self.reason, self.request.site.now() - self.request.begun)
+
+    def body(self) -> bytes | None:
+        """Return the body of the request, for the log; None if it is on disk and was not read."""
+        return self._context.body if self.request.on_disk else self.request.body()
+
+
+@dataclass(eq=False)
+class ThreadedCall:
+    """The function that runs in a thread: decodes the payload, calls the handler, and prepares the response."""
+
+    hook: Hook
+    context: RequestContext
+    captures: Mapping[str, Any]
+    is_current: Callable[[], bool]
+
+    @property
+    def __self__(self) -> object:
+        """The plugin's instance, by which the runner counts running handlers."""
+        return getattr(self.hook.handler, "__self__", None)
+
+    @property
+    def __name__(self) -> str:
+        """The name of the handler, as `!status plugins` shows it while it runs."""
+        return self.hook.name
+
+    def __call__(self) -> Any:
+        payload = self.context.payload()
+        # The plugin may have been reloaded since the thread was chosen.
+        if not self.is_current():
+            raise RouteChanged
+        try:
+            value = self.hook.handler(payload, **self.captures)
+        except HTTPException as error:
+            value = error
+            break_cycles(error)
+        response = prepare_response(value, self.context)
+        # The runner continues a Deferred or a coroutine on the reactor.
+        return response.value if type(response) is ReactorValue else response
+
+
+def break_cycles(error: BaseException | None) -> None:
+    """Remove the traceback and context of an error, whose frames would keep the body until the next garbage collection."""
+    if error is not None:
+        error.__traceback__ = error.__context__ = None

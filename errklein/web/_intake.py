@@ -1,36 +1,238 @@
-"""The pipeline of a request for a webhook, from its route to its response.
+"""The way of a request from its head to the delivery to its webhook.
 
-`ack="after"`: route → limits → verify → run → respond → record.
-`ack="now"`: route → limits → verify → deduplicate → record → respond with 202 → run.
+Plain webhooks: route → body → run → respond → log.
+`ack="after"` with options: route → body → limits → verify → claim → run → respond → record.
+`ack="now"`: route → body → limits → verify → record → respond with 202; then `run`, from the record.
 
 While the plugin is inactive, verified webhooks of WEBHOOKS take these steps, too, but don't run: `ack="after"` gets 503.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
+from twisted.internet.defer import Deferred, succeed
 
+from errklein.running import WorkerPool
 from errklein.verify import ImmediateResponse
-from errklein.web._delivery import Delivery
-from errklein.web._error_pages import Problem, retry_after
-from errklein.web._routes import Route
-from errklein.web._services import WebServices
+from errklein.web._delivery import Delivery, WebServices
+from errklein.web._error_pages import Problem, retry_after, start_page
+from errklein.web._mounts import Mount, MountedResponse
+from errklein.web._paths import clean_path, not_found
+from errklein.web._recording import RecordedRequest
+from errklein.web._responses import HTML
+from errklein.web._routes import Match, NoRoute, Route, Routes
 from errklein.web._stock_request import WebhookRequest
+from errklein.web.request import HTTPRequest, accepts_html
 from errklein.webhooks import Hook
+from errklein.webhooks.deliveries import Outcome, Postponed, StoredDelivery
+
+if TYPE_CHECKING:
+    from errklein.web._body_budget import BodyBudget
+    from errklein.web._site import Site
+
+_STOPPING = Problem(503, "the service is stopping", ((b"Retry-After", b"10"),))
+_INACTIVE = Postponed("the webhook is not active", 60.0)
+_STILL_RUNNING = Postponed("the handler is still running since the request", 10.0)
 
 
-class Intake(Resource):
-    """A request for a webhook that has options. It may wait for a thread or the disk, and a stop of the service waits for it.
+class Intake:
+    """Takes each request to its route, through the checks of the route, and to the delivery.
+
+    It matches as Klein does, with stricter rules for ambiguous paths and a cache. Klein's own resource creates four Deferreds for
+    each request, and a mapper bound to the request's host.
+
+    :param make_services: Returns what deliveries use; called for the first request, when the bot exists.
+    :param recorded_pool: The threads of recorded deliveries.
+    :param recorded_bodies: The memory for the bodies of recorded deliveries.
+    """
+
+    def __init__(
+        self,
+        make_services: Callable[[], WebServices],
+        routes: Routes,
+        recorded_pool: WorkerPool,
+        recorded_bodies: Callable[[], BodyBudget],
+    ) -> None:
+        self.routes = routes
+        self._make_services = make_services
+        self._recorded_pool = recorded_pool
+        self._recorded_bodies = recorded_bodies
+
+    @cached_property
+    def services(self) -> WebServices:
+        """What deliveries use."""
+        return self._make_services()
+
+    @cached_property
+    def _recorded_services(self) -> WebServices:
+        # Without messages: the end of a recorded delivery writes them itself.
+        return replace(self.services, pool=self._recorded_pool, bodies=self._recorded_bodies(), messages=None)
+
+    # Before the body is complete.
+
+    def match_head(self, request: HTTPRequest, length: int | None, expects: bool) -> Problem | None:
+        """Find the route of a request before its body is read, and set its `match` and `body_limit`.
+
+        A request without a route is rejected here only if that saves the client from sending the body.
+
+        :param length: The size of the body in bytes; None if it is unknown.
+        :param expects: The client waits for "100 Continue" before it sends the body.
+        :returns: The error response if the request is rejected, else None.
+        """
+        if request.site.stopping:
+            return _STOPPING
+        try:
+            self._match(request)
+        except NoRoute as no_route:
+            if expects:
+                return problem_of(no_route, request)
+        except Problem as problem:
+            if expects:
+                return problem
+        return too_large(request.body_limit) if length is not None and length > request.body_limit else None
+
+    def refuse_early(self, request: HTTPRequest, problem: Problem) -> None:
+        """Respond with an error before the body is complete, since it is too large or too late."""
+        route = None if request.match is None else request.match.route
+        if isinstance(route, Route) and route.hook is not None:
+            self.refuse(route.hook, request, problem)
+        else:
+            request.send_error(problem)
+
+    # The complete request.
+
+    def handle(self, request: HTTPRequest) -> None:
+        """Handle a complete request."""
+        if request.site.stopping:
+            request.send_error(_STOPPING)
+        else:
+            self.route(request)
+
+    def route(self, request: WebhookRequest) -> None:
+        """Pass a complete request to its present route, or respond that there is none."""
+        match = request.match
+        try:
+            if match is None or match.version != self.routes.version:
+                match = self._match(request)
+                if request.body_size > request.body_limit:
+                    raise too_large(request.body_limit)
+        except NoRoute as no_route:
+            self._respond_without_route(request, no_route)
+        except Problem as problem:
+            request.send_error(problem)
+        else:
+            self.enter(match.route, request, match.captures)
+
+    def enter(self, route: Route | Mount, request: WebhookRequest, captures: Mapping[str, Any]) -> None:
+        """Begin what the route requires: the delivery to its webhook, the checks before it, or the rendering of a mount."""
+        services = self.services
+        if isinstance(route, Mount):
+            MountedResponse(services, route, request).start()
+            return
+        hook, recording = route.hook, services.recording
+        assert hook is not None
+        request.identify(recording)
+        if (route.is_plain and route.label not in recording.paused) or self._needs_no_check(hook, request):
+            Delivery(services, route, hook, request, captures).start()
+        else:
+            Admission(services, route, hook, request, captures).start()
+
+    def _needs_no_check(self, hook: Hook, request: WebhookRequest) -> bool:
+        if hook.owner in self.routes.held and not self.services.recording.runs_later(hook):
+            # It waits, and is checked then, by the options that the webhook has then.
+            return True
+        # A test's source isn't verified, and a request that was admitted before a reload isn't verified again.
+        return hook.active and bool(request.origin or request.admitted == hook.declaration)
+
+    def run(self, recorded: StoredDelivery, site: Site) -> Deferred[Outcome | Postponed]:
+        """Call the handler of a recorded delivery, whose request was verified earlier. Fires when the handler has ended."""
+        services, webhook = self._recorded_services, recorded.webhook
+        if recorded.id in services.recording.overdue:
+            return succeed(_STILL_RUNNING)
+        request = RecordedRequest(site, recorded)
+        try:
+            route, captures, _ = self._match(request)
+            if request.body_size > request.body_limit:
+                raise too_large(request.body_limit)
+            if isinstance(route, Mount) or route.hook is None or route.label != webhook:
+                raise Problem(404, "the URL of the request is another webhook's")
+        except (NoRoute, Problem) as refused:
+            problem = refused if isinstance(refused, Problem) else problem_of(refused, request)
+            # An inactive plugin may return. If it is active, others of its deliveries must not wait for this one.
+            is_active = self.routes.declaration(webhook) is not None
+            return succeed(Outcome(problem.status, problem.detail) if is_active else _INACTIVE)
+        ended: Deferred[Outcome | Postponed] = Deferred()
+
+        def end(delivery: Delivery) -> None:
+            postponed = delivery.retry_after and Postponed(delivery.reason, delivery.retry_after)
+            ended.callback(postponed or delivery.outcome())
+
+        Delivery(services, route, route.hook, request, captures, end).start()
+        return ended
+
+    # Routes.
+
+    def _match(self, request: WebhookRequest) -> Match:
+        """Find the route for a request, and set the request's `match` and `body_limit`. Raises as `_find`."""
+        match = request.match = self._find(request)
+        request.body_limit = match.route.max_body or request.site.settings.max_body
+        return match
+
+    def _find(self, request: WebhookRequest) -> Match:
+        """Return the route for a request.
+
+        :raises Problem: The target of the request is malformed.
+        :raises NoRoute: No route matches.
+        """
+        match = self.routes.cached_match(request.path, request.method)
+        if match is not None:
+            return match
+        if request.bad_target is not None:
+            if request.uri == b"*" and request.method == b"OPTIONS":
+                raise NoRoute(frozenset({"GET", "HEAD", "POST"}))
+            raise request.bad_target
+        path = clean_path(request.path)
+        try:
+            return self.routes.match(request.path, path, request.method)
+        except NoRoute:
+            # Recorded requests wait for the handler, and those of `!webhook test` are only for it.
+            is_new = request.recorded is None and not request.origin
+            inactive = self.routes.match_inactive(path, request.method) if is_new else None
+            if inactive is not None:
+                return inactive
+            mount = self.routes.mounts.find(path)
+            if mount is None:
+                raise
+            return Match(mount, {}, self.routes.version)
+
+    # Refusals.
+
+    def refuse(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
+        """Respond to a request for a webhook with an error, after noting the reason."""
+        self.services.checks.note_refusal(hook, request, problem)
+        self.services.recording.log_refused(hook, request, problem)
+        request.send_error(problem)
+
+    def _respond_without_route(self, request: WebhookRequest, no_route: NoRoute) -> None:
+        if request.path == b"/" and request.method in (b"GET", b"HEAD") and not no_route.allowed:
+            request.send_response(200, *start_page(as_html=accepts_html(request)))
+            return
+        problem = problem_of(no_route, request)
+        if request.method == b"OPTIONS" and no_route.allowed:
+            request.send_response(200, [*HTML, *problem.headers], b"")
+        else:
+            request.send_error(problem)
+
+
+class Admission:
+    """The checks of a request for a webhook that has options. They may wait for a thread or the disk, and a stop waits for them.
 
     When the time for a response has passed, such as on a disk that hangs, the client gets 503. What was begun goes on.
     """
-
-    isLeaf = True
 
     def __init__(
         self, services: WebServices, route: Route, hook: Hook, request: WebhookRequest, captures: Mapping[str, Any]
@@ -39,29 +241,29 @@ class Intake(Resource):
         self._route, self._hook, self._captures = route, hook, captures
         self.deadline = request.begun + services.settings.timeout
 
-    def render(self, request: object) -> int:
-        """Begin to handle the request."""
+    def start(self) -> None:
+        """Begin the checks."""
         self._services.in_flight.enter()
         self._request.hold_body()
-        received = Deferred.fromCoroutine(self._receive()).addErrback(self._request.processingFailed)
-        if not received.called:
+        ended = Deferred.fromCoroutine(self._admit()).addErrback(self._request.processingFailed)
+        if not ended.called:
             self._services.sweeper.watch(self)
-        received.addBoth(self._received)
-        return NOT_DONE_YET
+        ended.addBoth(self._ended)
 
     def deadline_passed(self) -> None:
         """Respond with 503. The sweeper calls this."""
         self._services.sweeper.forget(self)
         self._request.fail(Problem(503, "the request could not be recorded in time", retry_after(10.0)))
 
-    def _received(self, _: Any) -> None:
+    def _ended(self, _: Any) -> None:
         self._services.sweeper.forget(self)
         self._request.drop_body()
         self._services.in_flight.leave()
 
-    async def _receive(self) -> None:
-        """Take the steps of the pipeline."""
-        checks, recording, hook, request = self._services.checks, self._services.recording, self._hook, self._request
+    async def _admit(self) -> None:
+        """Check and record the request. Respond to it, or pass it to the delivery."""
+        services, hook, request = self._services, self._hook, self._request
+        checks, recording = services.checks, services.recording
         try:
             checks.client_rate(hook, request)
             body, request.source_id, answer = await checks.verify(hook, request)
@@ -70,15 +272,29 @@ class Intake(Resource):
                 answer = await recording.accept(hook, request, body)
             if answer is None and not hook.active:
                 raise Problem(503, "the plugin of this webhook is not active", retry_after(60.0))
-            begun = answer or await recording.begin(hook, request, body)
+            claim = answer or await recording.claim(hook, request, body)
         except Problem as problem:
             # Nothing is read for a client that sends too much.
             if not request.source_id and problem.status != 429:
                 request.source_id = checks.source_id(hook, request)
-            self._services.refuse(hook, request, problem)
+            services.intake.refuse(hook, request, problem)
             return
-        if isinstance(begun, ImmediateResponse):
-            request.send_response(begun.status, list(begun.headers), begun.body)
+        if isinstance(claim, ImmediateResponse):
+            request.send_response(claim.status, list(claim.headers), claim.body)
         else:
             request.admitted = hook.declaration
-            Delivery(self._services, self._route, request, self._captures, begun).render(request)
+            Delivery(services, self._route, hook, request, self._captures, claim).start()
+
+
+def too_large(limit: int) -> Problem:
+    """Return the error for a body of more than `limit` bytes."""
+    return Problem(413, f"the body is larger than {limit} bytes")
+
+
+def problem_of(no_route: NoRoute, request: WebhookRequest) -> Problem:
+    """Return the error for a request without a matching route: 404, or 405 with the allowed methods."""
+    if not no_route.allowed:
+        return not_found(request.path)
+    allowed = ", ".join(sorted(no_route.allowed | {"OPTIONS"}))
+    detail = f"the method {request.method.decode('ascii')} is not allowed at this path; allowed: {allowed}"
+    return Problem(405, detail, ((b"Allow", allowed.encode()),))

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from twisted.python.failure import Failure
-from twisted.web.resource import IResource, Resource, getChildForRequest
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.resource import IResource, getChildForRequest
 
 from errklein.running.context import assigned, origin
 from errklein.web._error_pages import Problem
 from errklein.webhooks.declaration import normalise_rule
 
 if TYPE_CHECKING:
-    from errklein.web._services import WebServices
-    from errklein.web.request import HTTPRequest
+    from errklein.web._delivery import WebServices
 
 
 @dataclass(eq=False)
@@ -27,17 +25,12 @@ class Mount:
     owner: str
     path: str
     resource: IResource
-    create_delivery: Callable[[Mount, Any, Mapping[str, Any]], IResource]
     max_body = None
 
     @property
     def label(self) -> str:
         """The name of the mount beside those of webhooks."""
         return f"{self.owner}:{self.path}"
-
-    def endpoint(self, request: Any, /) -> IResource:
-        """Return the delivery of a request."""
-        return self.create_delivery(self, request, {})
 
     def has(self, path: str) -> bool:
         """Return whether the mount's path is this path, or a parent of it."""
@@ -54,13 +47,9 @@ class Mount:
 
 
 class Mounts:
-    """The mounts of all plugins.
+    """The mounts of all plugins."""
 
-    :param create_delivery: Called with a mount and a request; returns the delivery.
-    """
-
-    def __init__(self, create_delivery: Callable[[Mount, Any, Mapping[str, Any]], IResource]) -> None:
-        self._create_delivery = create_delivery
+    def __init__(self) -> None:
         self._mounts: dict[str, list[Mount]] = {}
 
     def __iter__(self) -> Iterator[Mount]:
@@ -70,44 +59,40 @@ class Mounts:
         """Replace all of the owner's mounts by these, given by path."""
         self._mounts.pop(owner, None)
         if resources:
-            self._mounts[owner] = [
-                Mount(owner, normalise_rule(path), resource, self._create_delivery)
-                for path, resource in resources.items()
-            ]
+            self._mounts[owner] = [Mount(owner, normalise_rule(path), resource) for path, resource in resources.items()]
 
     def find(self, path: str) -> Mount | None:
         """Return the mount with the longest path that has this path; of equal ones, the first."""
         return max((mount for mount in self if mount.has(path)), key=lambda mount: len(mount.path), default=None)
 
 
-class MountedDelivery(Resource):
+class MountedResponse:
     """Renders a mounted resource. The client gets 504 if no response has begun when `deadline` has passed.
 
     From the head of the response on, the time is up to the resource: it may be a stream of events or a WebSocket.
     """
 
-    def __init__(self, services: WebServices, mount: Mount, request: HTTPRequest) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+    def __init__(self, services: WebServices, mount: Mount, request: Any) -> None:
         self.deadline = request.begun + services.settings.timeout
         self._services = services
         self._mount = mount
         self._request = request
 
-    def render(self, request: Any) -> int:
+    def start(self) -> None:
         """Render the resource, unless the client has disconnected."""
+        request = self._request
         if request.finished:
-            return NOT_DONE_YET
+            return
         self._services.in_flight.enter()
         self._services.sweeper.watch(self)
         self._services.routes.streams[self._mount.owner].add(self)
         request.notifyFinish().addBoth(self._settle)
-        if self._services.routes.held(self._mount.owner):
-            self._services.routes.when_released(self._mount.owner).addCallback(self._dispatch_again)
-            return NOT_DONE_YET
+        if self._mount.owner in self._services.routes.held:
+            self._services.routes.when_released(self._mount.owner).addCallback(self._route_again)
+            return
         request.content.seek(0)
         with assigned(origin, f"plugin:{self._mount.owner}"):
             request.render(self._mount.enter(request))
-        return NOT_DONE_YET
 
     @property
     def endless(self) -> bool:
@@ -127,10 +112,10 @@ class MountedDelivery(Resource):
             seconds = self._services.settings.timeout
             self._request.fail(Problem(504, f"the resource did not respond within {seconds:g} s"))
 
-    def _dispatch_again(self, _: object) -> None:
+    def _route_again(self, _: object) -> None:
         try:
             if not self._request.finished:
-                self._request.site.router.dispatch(self._request)
+                self._services.intake.route(self._request)
         except Exception:
             self._request.processingFailed(Failure())
 

@@ -1,26 +1,38 @@
-"""The records of deliveries: what a request and its outcome become in the journal."""
+"""The records of requests: what a request and its outcome become in the journal, and the request that is made of a record again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
+from twisted.web.http import HTTPChannel
 
+from errklein.listening import address_of
 from errklein.ports.journal import Journal, JournalError, LaterDeliveries
-from errklein.running import TokenBuckets
+from errklein.running import ThreadWaits, TokenBuckets
 from errklein.running.rate_limit import RateLimit
-from errklein.running.threads import ThreadWaits
 from errklein.verify import ImmediateResponse
-from errklein.web._delivery import Delivery, OutcomeRecorder
 from errklein.web._error_pages import Problem, retry_after
+from errklein.web._http1 import Head
 from errklein.web._stock_request import WebhookRequest
 from errklein.web.facade.delivery import DeliveryInfo
+from errklein.web.request import HTTPRequest
 from errklein.webhooks import Hook
-from errklein.webhooks.deliveries import MAX_LOGGED_BODY, DeliveryState, Outcome, StoredDelivery, StoredRequest
+from errklein.webhooks.deliveries import (
+    MAX_LOGGED_BODY,
+    DeliveryState,
+    Outcome,
+    StoredDelivery,
+    StoredRequest,
+)
 from errklein.webhooks.rates import Rate
+
+if TYPE_CHECKING:
+    from errklein.web._delivery import Delivery
+    from errklein.web._site import Site
 
 _RETRY_AFTER = 10.0
 _FOREVER = 1e9
@@ -28,7 +40,7 @@ _FOREVER = 1e9
 
 
 class Recording:
-    """Writes the deliveries of requests to the journal.
+    """Writes the requests for webhooks and their outcomes to the journal.
 
     :param journal: The journal; without it, nothing is recorded, and requests that must be recorded get 503.
     :param later: Runs the deliveries of `ack="now"`.
@@ -38,7 +50,7 @@ class Recording:
     :param rate: The setting WEBHOOK_LOG_RATE.
     """
 
-    log = Logger(namespace="errklein.web")
+    _log = Logger(namespace="errklein.web")
 
     def __init__(
         self,
@@ -52,19 +64,18 @@ class Recording:
         self._journal = journal
         self._later = later
         self._waits = waits
-        self._now = now
-        self._warnings = RateLimit(now)
-        self.running: set[int] = set()
-        """The ids of logged deliveries whose handler is running after the response, so that no replay begins meanwhile."""
+        self.now = now
+        self.next_id: Callable[[], int] = (lambda: 0) if journal is None else journal.next_id
+        self.paused: Collection[str] = () if later is None else later.paused
+        """The webhooks that are paused, now and later."""
+        self.overdue: set[int] = set()
+        """The ids of deliveries whose handler is running after 504, so that no replay begins meanwhile."""
         self.refused: dict[str, StoredDelivery] = {}
-        """The last refused request of each webhook, recorded or not."""
+        """The last refused request of each webhook, logged or not."""
+        self._warnings = RateLimit(now)
+        self._logs = journal is not None and level != "off"
         self._with_bodies = level == "bodies"
         self._buckets = None if rate is None else TokenBuckets(now, rate.interval, rate.count)
-        self._logged = _Logged(self) if journal is not None and level != "off" else None
-
-    def plain(self) -> OutcomeRecorder | None:
-        """Return the recorder for a delivery that is only logged."""
-        return self._logged
 
     def look(self) -> None:
         """Look for deliveries that can run now, since a plugin was activated."""
@@ -74,81 +85,72 @@ class Recording:
     def runs_later(self, hook: Hook) -> bool:
         """Return whether the source gets its response before the handler runs."""
         declaration = hook.declaration
-        is_paused = self._later is not None and hook.full_name in self._later.paused
-        return declaration.recorded and (declaration.ack == "now" or is_paused)
+        return declaration.recorded and (declaration.ack == "now" or hook.full_name in self.paused)
 
     async def accept(self, hook: Hook, request: WebhookRequest, body: bytes) -> ImmediateResponse:
         """Record a request whose handler runs later, and return the response.
 
         A repeated request is recorded as a duplicate, and gets the same response.
 
-        :param body: The body of the request.
         :raises Problem: The request can't be recorded.
         """
         if self._later is None:
             raise Problem(503, "the journal is not available", retry_after(_RETRY_AFTER))
         # A delivery of a paused webhook has the same promise.
-        delivery = self._delivery(hook, request, DeliveryState.RECEIVED, body, ack="now")
+        delivery = self._record_of(hook, request, DeliveryState.RECEIVED, body, ack="now")
         try:
             await self._later.accept(delivery, hook.declaration.window)
         except JournalError as error:
             raise self._unavailable(error) from error
         return ImmediateResponse(202, ((b"X-Delivery-Id", b"%d" % delivery.id),), b"")
 
-    async def begin(
+    async def claim(
         self, hook: Hook, request: WebhookRequest, body: bytes
-    ) -> OutcomeRecorder | ImmediateResponse | None:
-        """Return the recorder for a delivery that runs now, or the response to a repeated request.
+    ) -> Callable[[Delivery], None] | ImmediateResponse | None:
+        """Record a request that runs now, if repeated ones are recognised.
 
-        :param body: The body of the request.
+        :returns: What records the end of the delivery; the response to a repeated request; or None if repeated requests run, too.
         :raises Problem: The first of repeated requests is still being handled, or the request can't be recorded.
         """
         is_unique = request.source_id and hook.declaration.dedupe and hook.declaration.recorded
         if not is_unique or self._journal is None or self._later is None:
-            return self._logged
-        delivery = self._delivery(hook, request, DeliveryState.RECEIVED, body)
+            return None
+        delivery = self._record_of(hook, request, DeliveryState.RECEIVED, body)
         try:
             earlier = await self._journal.record(delivery, lease=_FOREVER, window=hook.declaration.window)
         except JournalError as error:
             raise self._unavailable(error) from error
         if earlier is None:
-            return _Claim(self._later, delivery.id)
+            later = self._later
+            return lambda ended: later.finish(delivery.id, ended.outcome())
         if earlier.outcome is None or earlier.state is not DeliveryState.DONE:
             raise Problem(409, "the same delivery is still being handled", retry_after(_RETRY_AFTER))
         return ImmediateResponse(earlier.outcome.status, (), b"")
 
-    def refuse(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
-        """Respond with an error, and log the request without its body."""
-        if self._journal is not None and hook.declaration.recorded and problem.status != 409:
-            cause = f": {problem.__cause__}" if isinstance(problem.__cause__, JournalError) else ""
-            outcome = Outcome(problem.status, problem.detail + cause)
-            refused = self._delivery(hook, request, DeliveryState.REFUSED, None, outcome=outcome)
-            if self._logged is not None:
-                self._journal.log(refused)
-            assert refused.request is not None
-            self.refused[hook.full_name] = refused._replace(request=refused.request._replace(headers=(), target=""))
-        request.send_error(problem)
-
-    def responded(self, delivery: Delivery, hook: Hook) -> None:
+    def log(self, delivery: Delivery) -> None:
         """Log a delivery that has its response. If a webhook has very many successful ones, further ones are only counted."""
-        request, journal = delivery.request, self._journal
-        assert journal is not None
-        if not hook.declaration.recorded:
+        hook, request, journal = delivery.hook, delivery.request, self._journal
+        if not self._logs or journal is None or not hook.declaration.recorded:
             return
         if self._buckets is not None and 0 < delivery.status < 400 and self._buckets.bucket(hook.full_name).take():
             journal.count(hook.full_name)
             return
-        outcome = Outcome(delivery.status, delivery.reason, request.site.now() - request.begun)
+        outcome = delivery.outcome()
         state = DeliveryState.DONE if outcome.succeeded else DeliveryState.FAILED
         body = delivery.body() if self._with_bodies and request.body_size <= MAX_LOGGED_BODY else None
-        journal.log(self._delivery(hook, request, state, body, outcome=outcome))
+        journal.log(self._record_of(hook, request, state, body, outcome=outcome))
 
-    def identify(self, request: WebhookRequest) -> tuple[float, int]:
-        """Return the time and the id of a request's delivery. Both increase with each new request. Called on the reactor."""
-        if request.received_at is None:
-            request.received_at = self._now()
-            request.delivery_id = 0 if self._journal is None else self._journal.next_id()
-        return request.received_at, request.delivery_id
+    def log_refused(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
+        """Log a request that is refused, without its body."""
+        if self._journal is None or not hook.declaration.recorded or problem.status == 409:
+            return
+        cause = f": {problem.__cause__}" if isinstance(problem.__cause__, JournalError) else ""
+        outcome = Outcome(problem.status, problem.detail + cause)
+        refused = self._record_of(hook, request, DeliveryState.REFUSED, None, outcome=outcome)
+        if self._logs:
+            self._journal.log(refused)
+        assert refused.request is not None
+        self.refused[hook.full_name] = refused._replace(request=refused.request._replace(headers=(), target=""))
 
     def info(self, request: WebhookRequest) -> DeliveryInfo:
         """Return the delivery of a request, for its handler. May be called in any thread."""
@@ -163,7 +165,7 @@ class Recording:
             raise JournalError("the journal is not available")
         return self._waits.result_of(self._journal.once, delivery_id, key)
 
-    def _delivery(
+    def _record_of(
         self,
         hook: Hook,
         request: WebhookRequest,
@@ -174,9 +176,9 @@ class Recording:
     ) -> StoredDelivery:
         head, client, server, verification = request.head, request.client, request.host, hook.declaration.verify
         # A request that is refused before its body is complete has none yet.
-        received_at, number = self.identify(request)
+        received_at = request.identify(self)
         return StoredDelivery(
-            id=number,
+            id=request.delivery_id,
             webhook=hook.full_name,
             state=state,
             received_at=received_at,
@@ -202,40 +204,46 @@ class Recording:
 
     def _unavailable(self, error: JournalError) -> Problem:
         if self._warnings.allows(str(error)):
-            self.log.warn("Webhooks can't be recorded, and get 503: {reason}", reason=str(error))
+            self._log.warn("Webhooks can't be recorded, and get 503: {reason}", reason=str(error))
         return Problem(503, "the request could not be recorded", retry_after(_RETRY_AFTER))
 
 
-class _Logged:
-    """Logs deliveries when they have their response."""
+class RecordedRequest(HTTPRequest):
+    """A request that was received earlier. Its response is discarded."""
 
-    claims = False
+    recorded: StoredDelivery
 
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
+    def __init__(self, site: Site, recorded: StoredDelivery) -> None:
+        stored = recorded.request
+        assert stored is not None and stored.body is not None
+        connection: Any = _NoConnection(stored, recorded.origin)
+        names, values = zip(*stored.headers, strict=True) if stored.headers else ((), ())
+        method, target = stored.method.encode("ascii"), stored.target.encode("latin-1")
+        head = Head(method, target, b"HTTP/1.1", names, values, len(stored.body), False, False)
+        super().__init__(connection, site, head, recorded.request_id)
+        self.recorded, self.delivery_id, self.received_at = recorded, recorded.id, recorded.received_at
+        self.base_path = stored.base_path
+        self._body, self.body_size = stored.body, len(stored.body)
 
-    def responded(self, delivery: Delivery) -> None:
-        hook = delivery.matched
-        self._recording.running.add(delivery.request.delivery_id)
-        if hook is not None:
-            self._recording.responded(delivery, hook)
-
-    def ended(self, delivery: Delivery) -> None:
-        self._recording.running.discard(delivery.request.delivery_id)
+    def _log_response(self) -> None:
+        """Write no line, since the access log has that of the request."""
 
 
-class _Claim:
-    """Records the outcome of a delivery whose key was recorded at its begin."""
+class _NoConnection(HTTPChannel):
+    """The connection of a recorded request: it accepts everything that is written, and forgets it.
 
-    claims = True
+    Twisted's resources are asked for their response as on other connections, since a delivery ends with it. The addresses are the
+    client's, as proxies have reported them.
+    """
 
-    def __init__(self, later: LaterDeliveries, delivery_id: int) -> None:
-        self._later = later
-        self._id = delivery_id
+    def __init__(self, stored: StoredRequest, origin: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.origin = origin
+        self.peer = address_of(stored.client, 0)
+        self.host = address_of(*stored.server)
+        self.plain = not stored.secure
 
-    def responded(self, delivery: Delivery) -> None:
-        pass
+    def write(self, *data: Any) -> None:
+        """Do nothing."""
 
-    def ended(self, delivery: Delivery) -> None:
-        request = delivery.request
-        self._later.finish(self._id, Outcome(delivery.status, delivery.reason, request.site.now() - request.begun))
+    writeSequence = writeHeaders = abort = requestDone = write

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import klein
 import werkzeug.wrappers
+from twisted.web.client import readBody
+from twisted.web.http_headers import Headers as TwistedHeaders
 from twisted.web.iweb import IRenderable, IResponse
 from twisted.web.resource import IResource
-from twisted.web.template import Tag
+from twisted.web.template import Tag, flattenString
 from werkzeug.exceptions import HTTPException
 
 from errklein.web._error_pages import Headers
@@ -32,7 +34,7 @@ _OURS = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "
 class PreparedResponse:
     """A response that is ready to be sent. The body is the sequence of `items` if there are any, else `body`.
 
-    A generator may call `after_this_request` before its first item. `source` is the response that these functions get.
+    `reason` is that of an HTTPException. A generator may call `after_this_request` before its first item. `source` is the response that these functions get.
     """
 
     status: int
@@ -41,6 +43,7 @@ class PreparedResponse:
     items: Iterator[Any] | AsyncIterator[Any] | None = None
     close: Callable[[], object] | None = None
     source: Any = None
+    reason: str = ""
 
     def apply_after(self, context: RequestContext) -> None:
         """Call the functions that the generator has registered. Of the response, they change the status and the headers."""
@@ -65,7 +68,35 @@ def prepare_response(value: Any, context: RequestContext) -> PreparedResponse | 
         return ReactorValue(value)
     if not isinstance(value, (HTTPException, werkzeug.wrappers.Response)) and not value:
         value = ""
-    return _prepare(_apply_after(response_for(value), context), context)
+    prepared = _prepare(_apply_after(response_for(value), context), context)
+    if isinstance(value, HTTPException):
+        prepared.reason = value.description or ""
+    return prepared
+
+
+async def value_of(value: Any, request: Any) -> Any:
+    """Return the value that `prepare_response` can convert instead of one that needs the reactor, other than a resource.
+
+    Of a response, it is a tuple as handlers return it, so that headers such as Content-Length, which depend on the connection, are
+    left out.
+    """
+    if isinstance(value, Awaitable):
+        return await value
+    status, pairs, body = 200, HTML, value
+    if isinstance(value, klein.Response):
+        lists = {name: [item] if isinstance(item, (str, bytes)) else item for name, item in value.headers.items()}
+        encoded = TwistedHeaders(cast(dict[str, Any], lists)).getAllRawHeaders()
+        status, pairs, body = (
+            value.code,
+            [(name.lower(), item) for name, items in encoded for item in items],
+            value.body,
+        )
+    elif IResponse.providedBy(value):
+        kinds = value.headers.getRawHeaders(b"Content-Type") or [b"application/octet-stream"]
+        status, pairs, body = value.code, [(b"Content-Type", kinds[0])], await readBody(value)
+    if not isinstance(body, (str, bytes)):
+        body = await flattenString(request, body)
+    return body, status, [(name.decode(), item.decode("latin-1")) for name, item in pairs]
 
 
 def simple_response(value: Any) -> PreparedResponse | None:
@@ -130,4 +161,4 @@ def split_body(response: PreparedResponse, size: int) -> PreparedResponse:
             yield response.body[begin : begin + size]
 
     headers = [*response.headers, (b"Content-Length", str(len(response.body)).encode())]
-    return PreparedResponse(response.status, headers, b"", pieces())
+    return PreparedResponse(response.status, headers, b"", pieces(), reason=response.reason)

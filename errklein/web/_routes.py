@@ -21,7 +21,8 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.resource import IResource
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
 
@@ -38,8 +39,6 @@ from errklein.webhooks.precedence import RouteInfo, RoutePrecedence, claims_of
 
 # Only rules without variables are cached, so a client can add no more than other spellings of their paths.
 _MATCH_CACHE_SIZE = 16 * 1024
-# Requests that wait keep their captures, which a call creates anew.
-_NO_CAPTURES: Mapping[str, Any] = {}
 
 
 class RuleError(HookError):
@@ -56,16 +55,16 @@ class Route:
     hook: Hook | None
     methods: Collection[str]
 
-    def __init__(self, app: Klein, hook: Hook, create_delivery: CreateDelivery) -> None:
+    def __init__(self, app: Klein, hook: Hook, enter: Enter) -> None:
         self.rule = hook.declaration.rule
         self.owner = hook.owner
         self.name = f"{hook} {self.rule}"
-        self._create_delivery = create_delivery
+        self._enter = enter
         _register(app, hook, self.name, self.endpoint)
 
     def endpoint(self, request: Any, /, **captures: Any) -> IResource:
-        """Return the delivery of a request, whose `render` calls the handler. This is the route's endpoint in Klein."""
-        return self._create_delivery(self, request, captures or _NO_CAPTURES)
+        """Return what Klein renders for a request of another site."""
+        return _Entry(lambda: self._enter(self, request, captures))
 
     def take(self, app: Klein, hook: Hook, methods: Collection[str]) -> None:
         """Pass requests with these methods to this hook from now on."""
@@ -89,6 +88,21 @@ class Route:
             rule.methods = set(methods)
 
 
+class _Entry(Resource):
+    """A resource that only passes its request on."""
+
+    isLeaf = True
+
+    def __init__(self, enter: Callable[[], None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._enter = enter
+
+    def render(self, request: object) -> int:
+        """Pass the request on. The response comes from there."""
+        self._enter()
+        return NOT_DONE_YET
+
+
 class Match(NamedTuple):
     """The route or mount for a request, and the values of the rule's variables. It is valid for one version of the table."""
 
@@ -104,14 +118,14 @@ class NoRoute(Exception):
     allowed: frozenset[str]
 
 
-CreateDelivery = Callable[[Any, Any, Mapping[str, Any]], IResource]
+Enter = Callable[["Route", Any, Mapping[str, Any]], None]
 Shadowed = Callable[[Hook, Hook], None]
 
 
 class Routes:
     """The routes of all plugins.
 
-    :param create_delivery: Called with the route or mount, the request and the values of the rule's variables; returns the delivery.
+    :param enter: Called with the route, the request and the values of the rule's variables, for requests of other sites.
     :param shadowed: Called with a hook whose URL and method another hook has, and with that hook.
     :param configure: Returns a hook of a plugin as the operator has configured it, or raises HookError.
     :param prepare: Called with each hook before its requests.
@@ -121,16 +135,16 @@ class Routes:
 
     def __init__(
         self,
-        create_delivery: CreateDelivery,
+        enter: Enter,
         shadowed: Shadowed,
         configure: Callable[[Hook], Hook] = lambda hook: hook,
         prepare: Callable[[Hook], None] = lambda hook: None,
     ) -> None:
-        self._create_delivery = create_delivery
+        self._enter = enter
         self._shadowed = shadowed
         self.configure = configure
         self._prepare = prepare
-        self.mounts = Mounts(create_delivery)
+        self.mounts = Mounts()
         """The resources that plugins have mounted."""
         self.streams: defaultdict[str, WeakSet[Any]] = defaultdict(WeakSet)
         """The streams and WebSockets of each plugin."""
@@ -148,7 +162,8 @@ class Routes:
         self._standby_adapter = Klein().url_map.bind("")
         self._prepared: set[str] = set()
         self._match_cache: dict[tuple[bytes, bytes], Match] = {}
-        self._held: dict[str, list[tuple[Deferred[None], Context]]] = {}
+        self.held: dict[str, list[tuple[Deferred[None], Context]]] = {}
+        """The owners for whose routes requests must wait, and what waits."""
 
     # Changes.
 
@@ -202,7 +217,7 @@ class Routes:
         for hook in hooks:
             try:
                 hook = self.configure(hook)
-                route = Route(app, hook, self._create_delivery)
+                route = Route(app, hook, self._enter)
             except HookError as error:
                 self.log.error(
                     "{webhook} gets 404 while its plugin is inactive: {error}", webhook=hook.full_name, error=error
@@ -217,11 +232,11 @@ class Routes:
 
     def hold(self, owner: str) -> None:
         """Make requests for the owner's routes wait until `replace`, `remove` or `release`."""
-        self._held.setdefault(owner, [])
+        self.held.setdefault(owner, [])
 
     def release(self, owner: str) -> None:
         """End a hold."""
-        for waiting, context in self._held.pop(owner, ()):
+        for waiting, context in self.held.pop(owner, ()):
             context.run(waiting.callback, None)
 
     def end_streams(self, owner: str) -> None:
@@ -236,14 +251,10 @@ class Routes:
 
     # Queries.
 
-    def held(self, owner: str) -> bool:
-        """Return whether requests for the owner's routes must wait."""
-        return owner in self._held
-
     def when_released(self, owner: str) -> Deferred[None]:
         """Return a Deferred that fires, in the caller's context, when the owner's hold ends. The owner must be held."""
         waiting: Deferred[None] = Deferred()
-        self._held[owner].append((waiting, copy_context()))
+        self.held[owner].append((waiting, copy_context()))
         return waiting
 
     def hooks(self) -> Sequence[RouteInfo]:
@@ -318,8 +329,9 @@ class Routes:
         """Return the resource for a request without a route, if there is one. Klein calls this under another site."""
         with suppress(Problem):
             path = clean_path(request.uri.partition(b"?")[0])
-            if match := self.match_inactive(path, request.method):
-                return match.route.endpoint(request, **match.captures)
+            inactive = self.match_inactive(path, request.method)
+            if inactive is not None and isinstance(inactive.route, Route):
+                return inactive.route.endpoint(request, **inactive.captures)
             mount = self.mounts.find(path)
             if mount is not None:
                 limit_messages(request.channel)
@@ -330,7 +342,7 @@ class Routes:
         """Return the route of the hook's rule, which is added to the application if there was none."""
         route = self._known.get(f"{hook} {hook.declaration.rule}")
         if route is None:
-            route = Route(self.app, hook, self._create_delivery)
+            route = Route(self.app, hook, self._enter)
             self._known[route.name] = route
         return route
 

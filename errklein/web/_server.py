@@ -5,38 +5,48 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
-from dataclasses import replace
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from klein import Klein
 from twisted.internet.defer import Deferred, gatherResults, succeed
-from twisted.web.resource import IResource
 
 from errklein.listening import Listeners
-from errklein.running import InFlightCounter, Runner, WorkerPool
+from errklein.ports.journal import Journal, LaterDeliveries
+from errklein.ports.web import WebEvents
+from errklein.running import InFlightCounter, Runner, ThreadWaits, WorkerPool
 from errklein.web._body_budget import BodyBudget
 from errklein.web._checks import Checks
-from errklein.web._delivery import Delivery
+from errklein.web._delivery import EventReporter, WebServices
 from errklein.web._error_pages import Problem
 from errklein.web._intake import Intake
 from errklein.web._memory_client import MemoryClient
-from errklein.web._mounts import Mount, MountedDelivery
 from errklein.web._paths import clean_path, without_base
-from errklein.web._recorded import RecordedRequest
 from errklein.web._recording import Recording
 from errklein.web._response_counts import ResponseCounts
-from errklein.web._router import Router
 from errklein.web._routes import NoRoute, Route, Routes
-from errklein.web._services import BotParts, EventReporter, WebServices
 from errklein.web._settings import WebSettings
 from errklein.web._site import Site
 from errklein.web._stock_request import StockRequest
 from errklein.web.facade import Flask
-from errklein.web.request import HTTPRequest
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Outcome, Postponed, StoredDelivery
 from errklein.webhooks.options import configured
+
+
+@dataclass(frozen=True)
+class BotParts:
+    """The parts of the bot that the web server uses. The bot is created after the endpoints are open, and before any request.
+
+    `later` records the deliveries of `ack="now"` and passes them to `WebServer.run`; `waits` lets plugins' threads wait for the
+    journal. Without these and the journal, nothing is recorded.
+    """
+
+    events: WebEvents | None = None
+    journal: Journal | None = None
+    later: LaterDeliveries | None = None
+    waits: ThreadWaits | None = None
 
 
 class WebServer:
@@ -71,18 +81,18 @@ class WebServer:
         decoding_pool = decoding_pool or pool
         pools = decoding_pool, large_pool or decoding_pool
         configure = partial(configured, options=settings.webhooks, default_methods=settings.default_methods)
-        self.routes = Routes(self._create_delivery, self._shadowed, configure, self._prepare)
-        self._in_flight = InFlightCounter()
-        self.site = Site(reactor, settings, Router(self.routes, self._refuse), pools)
-        self.lag = self.site.lag
-        self._recorded_bodies = BodyBudget(reactor, settings.body_memory, *pools, self.site.limits)
-        self._runner, self._pool = runner, pool
-        self._recorded_pool = recorded_pool or pool
-        self.pools = tuple(dict.fromkeys((pool, self._recorded_pool, *pools)))
-        """The pools of threads."""
         self.now = now
         """Returns the Unix time in seconds."""
+        self._runner, self._pool, self._recorded_pool = runner, pool, recorded_pool or pool
+        self.pools = tuple(dict.fromkeys((pool, self._recorded_pool, *pools)))
+        """The pools of threads."""
         self._bot = bot
+        self._in_flight = InFlightCounter()
+        self.routes = Routes(self._enter, self._shadowed, configure, self._prepare)
+        self._intake = Intake(self._make_services, self.routes, self._recorded_pool, lambda: self._recorded_bodies)
+        self.site = Site(reactor, settings, self._intake, pools)
+        self._recorded_bodies = BodyBudget(reactor, settings.body_memory, *pools, self.site.limits)
+        self.lag = self.site.lag
         self._variables = copy_context()
         self.listeners = Listeners(reactor, self.site, self.site.limits.guard)
         self._closing: Deferred[None] = succeed(None)
@@ -100,21 +110,20 @@ class WebServer:
     @property
     def checks(self) -> Checks:
         """The checks of the webhooks' requests."""
-        return self._services.checks
+        return self._intake.services.checks
 
     @property
     def refused(self) -> Mapping[str, StoredDelivery]:
         """The last refused request of each webhook since the start, without what may be secret."""
-        return self._services.recording.refused
+        return self._intake.services.recording.refused
 
     @property
     def flask(self) -> Flask:
         """The object behind `flask.current_app`."""
-        return self._services.flask
+        return self._intake.services.flask
 
-    @cached_property
-    def _services(self) -> WebServices:
-        """The services of deliveries, with those of the bot, which is created after the web server."""
+    def _make_services(self) -> WebServices:
+        """Return what deliveries use, with the parts of the bot, which is created after the web server."""
         bot, settings, site = self._bot(), self.site.settings, self.site
         events = EventReporter(bot.events)
         return WebServices(
@@ -127,24 +136,16 @@ class WebServer:
             self._in_flight,
             events,
             self.routes,
+            self._intake,
             Checks(settings, site.bodies, events, site.now, self.now),
             Recording(self.now, bot.journal, bot.later, bot.waits, settings.delivery_log, settings.log_rate),
             None if bot.journal is None else bot.journal.outbox,
         )
 
-    @cached_property
-    def _recorded_services(self) -> WebServices:
-        # Without messages: the end of a recorded delivery writes them itself.
-        return replace(self._services, pool=self._recorded_pool, bodies=self._recorded_bodies, messages=None)
-
     def run(self, delivery: StoredDelivery) -> Deferred[Outcome | Postponed]:
         """Call the handler of a recorded delivery. The Deferred fires when the handler has ended."""
-        if delivery.id in self._services.recording.running:
-            return succeed(Postponed("the handler is still running since the request", 10.0))
-        request = RecordedRequest(self.site, delivery)
         # On the asyncio reactor, timers run in the context of what has set them.
-        self._variables.copy().run(self.site.router.dispatch, request)
-        return request.outcome
+        return self._variables.copy().run(self._intake.run, delivery, self.site)
 
     def url_for(self, owner: str, endpoint: str, values: Mapping[str, Any]) -> str:
         """Return the URL of a webhook; see `BotPlugin.webhook_url`."""
@@ -195,32 +196,14 @@ class WebServer:
         self.site.time_slices.stop()
         return gatherResults([self._closing, self.listeners.close_all()]).addCallback(lambda _: None)
 
-    def _create_delivery(self, route: Route | Mount, request: Any, captures: Mapping[str, Any]) -> IResource:
-        services = self._services
-        if isinstance(request, RecordedRequest):
-            return request.delivery(self._recorded_services, route, captures)
-        if isinstance(route, Mount):
-            return MountedDelivery(services, route, request)
-        if not isinstance(request, (HTTPRequest, StockRequest)):
-            request = StockRequest(request, self.site, route.max_body or self.site.settings.max_body)
-        hook = route.hook
-        recording = services.recording
-        recording.identify(request)
-        if hook is None or (self.routes.held(hook.owner) and not recording.runs_later(hook)):
-            # It waits, and is checked then, by the options that the webhook has then.
-            return Delivery(services, route, request, captures, recording.plain())
-        is_plain = route.is_plain and not recording.runs_later(hook)
-        if hook.active and (is_plain or request.origin or request.admitted == hook.declaration):
-            request.admitted = hook.declaration
-            return Delivery(services, route, request, captures, recording.plain())
-        return Intake(services, route, hook, request, captures)
-
-    def _refuse(self, hook: Hook, request: HTTPRequest, problem: Problem) -> None:
-        self._services.refuse(hook, request, problem)
+    def _enter(self, route: Route, request: Any, captures: Mapping[str, Any]) -> None:
+        """Handle a request of another site."""
+        limit = route.max_body or self.site.settings.max_body
+        self._intake.enter(route, StockRequest(request, self.site, limit), captures)
 
     def _prepare(self, hook: Hook) -> None:
-        self._services.checks.prepare(hook)
-        self._services.recording.look()
+        self._intake.services.checks.prepare(hook)
+        self._intake.services.recording.look()
 
     def _shadowed(self, hook: Hook, by: Hook) -> None:
-        self._services.events.report(lambda events: events.hook_shadowed(hook, by))
+        self._intake.services.events.report(lambda events: events.hook_shadowed(hook, by))

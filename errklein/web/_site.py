@@ -25,7 +25,7 @@ from errklein.web._settings import WebSettings
 from errklein.web.request import HTTPRequest
 
 if TYPE_CHECKING:
-    from errklein.web._router import Router
+    from errklein.web._intake import Intake
 
 
 LONGEST_METHOD = 20
@@ -39,11 +39,11 @@ class Site(server.Site):
     noisy = False
 
     def __init__(
-        self, reactor: Any, settings: WebSettings, router: Router, pools: tuple[WorkerPool, WorkerPool]
+        self, reactor: Any, settings: WebSettings, intake: Intake, pools: tuple[WorkerPool, WorkerPool]
     ) -> None:
         super().__init__(None, reactor=reactor, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
         self.settings = settings
-        self.router = router
+        self.intake = intake
         self.counts = ResponseCounts()
         self.stopping = False
         self.sweeper = DeadlineSweeper(reactor)

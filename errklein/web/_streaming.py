@@ -13,10 +13,10 @@ from zope.interface import implementer
 
 from errklein.web._error_pages import Problem
 from errklein.web._responses import PreparedResponse
-from errklein.web._services import WebServices
 from errklein.web._stock_request import WebhookRequest
 
 if TYPE_CHECKING:
+    from errklein.web._delivery import WebServices
     from errklein.web.facade.context import RequestContext
 
 _END = object()

@@ -26,6 +26,7 @@ from errklein.webhooks.hosts import port_of
 
 if TYPE_CHECKING:
     from errklein.web._channel import Channel
+    from errklein.web._recording import Recording
     from errklein.web._routes import Match
     from errklein.web._site import Site
 
@@ -50,7 +51,7 @@ class RequestState:
     origin = ""
     """The origin, as in `StoredDelivery`."""
     admitted: HookDeclaration | None = None
-    """The declaration of the webhook that has accepted the request."""
+    """The declaration of the webhook whose checks the request has passed; None before, and for a webhook without checks."""
     recorded: StoredDelivery | None = None
     """The delivery of a request that was received earlier."""
     delivery_id = 0
@@ -59,6 +60,12 @@ class RequestState:
     """What identifies repeated requests, such as the source's id of the delivery; empty if it is unknown."""
     received_at: float | None = None
     """The Unix time of the delivery; None until it is known."""
+
+    def identify(self, recording: Recording) -> float:
+        """Return the Unix time of the delivery, which gets its id now. Both increase with each new request."""
+        if self.received_at is None:
+            self.received_at, self.delivery_id = recording.now(), recording.next_id()
+        return self.received_at
 
     def send_error(self: Any, problem: Problem) -> None:
         """Write an error response: HTML if the client accepts it by name, otherwise JSON."""
@@ -110,8 +117,6 @@ class HTTPRequest(RequestState, server.Request):
         if site.settings.base_path:
             self.base_path = site.settings.base_path
             self.path = without_base(self.path, self.base_path.encode())
-        if site.settings.proxies is not None:
-            apply_forwarding(self, site.settings.proxies)
 
     notifications = cached_property[list[Deferred[None]]](lambda _: [])
     cookies = cached_property[list[bytes]](lambda _: [])
@@ -225,7 +230,7 @@ class HTTPRequest(RequestState, server.Request):
                 self._body = self._file.read()
                 self._file.seek(0)
         try:
-            self.site.router.handle(self)
+            self.site.intake.handle(self)
         except BaseException:
             self.processingFailed(Failure())
 

@@ -373,13 +373,13 @@ class LargeBodyTests(WebCase):
     def test_nothing_is_kept(self) -> None:
         """Requests that are rejected for their bodies leave nothing in memory that the garbage collector would have to find."""
         kept: list[Any] = []
-        handle = self.web.site.router.handle
+        handle = self.web.site.intake.handle
 
         def seen(arrived: Any) -> None:
             kept.append(weakref.ref(arrived))
             handle(arrived)
 
-        self.patch(self.web.site.router, "handle", seen)
+        self.patch(self.web.site.intake, "handle", seen)
         gc.collect()
         gc.disable()
         self.addCleanup(gc.enable)

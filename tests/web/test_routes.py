@@ -180,11 +180,11 @@ class RoutesTests(RoutesCase):
         ):
             self.routes.hold("A")
             waiting = self.routes.when_released("A")
-            self.assertTrue(self.routes.held("A"))
+            self.assertIn("A", self.routes.held)
             self.assertNoResult(waiting)
             end()
             self.successResultOf(waiting)
-            self.assertFalse(self.routes.held("A"))
+            self.assertNotIn("A", self.routes.held)
 
     @given(st.lists(st.tuples(st.sampled_from("ABC"), st.sets(st.sampled_from("xyz"))), max_size=12))
     def test_any_history(self, history: list[tuple[str, set[str]]]) -> None:

@@ -19,7 +19,7 @@ from errklein.webhooks import Hook
 from errklein.webhooks.payload import decode_payload
 
 if TYPE_CHECKING:
-    from errklein.web._services import WebServices
+    from errklein.web._delivery import WebServices
     from errklein.web._stock_request import WebhookRequest
     from errklein.web.facade._app import Flask
 
@@ -60,6 +60,8 @@ class RequestContext:
 
     after: Sequence[Callable[[Any], Any]] = ()
     """The functions to call with the response."""
+    body: bytes | None = None
+    """The body; None until it is read."""
     _payload: Any = ...
     _environ: dict[str, Any] | None = None
     _request: Request | None = None
@@ -71,8 +73,6 @@ class RequestContext:
         self.incoming = incoming
         self.hook = hook
         self.captures = captures
-        self.body = b"" if incoming.on_disk else incoming.body()
-        """The body; one on disk is read by `decode_ahead`."""
 
     # No cached properties: on Python 3.11, these have one lock for all requests, for which the reactor would wait.
 
@@ -88,7 +88,7 @@ class RequestContext:
             header = self.incoming.first_header
             kind, coding = header(b"content-type").decode("latin-1"), header(b"content-encoding").decode("latin-1")
             form_param = declaration.form_param
-            self._payload = decode_payload(self.body, kind, form_param=form_param, content_encoding=coding)
+            self._payload = decode_payload(self.read_body(), kind, form_param=form_param, content_encoding=coding)
         return self._payload
 
     def decode_ahead(self) -> None:
@@ -96,10 +96,16 @@ class RequestContext:
 
         :raises BadPayload: The body is invalid.
         """
-        self.body = self.incoming.body()
+        self.read_body()
         if self.hook.declaration.raw:
             self.request.parse_body()
         self.payload()
+
+    def read_body(self) -> bytes:
+        """Return the body. One on disk must have been read by `decode_ahead`."""
+        if self.body is None:
+            self.body = self.incoming.body()
+        return self.body
 
     @property
     def environ(self) -> dict[str, Any]:
@@ -107,14 +113,14 @@ class RequestContext:
         if self._request is not None:
             return self._request.environ
         if self._environ is None:
-            self._environ = make_environ(self.incoming, self.body)
+            self._environ = make_environ(self.incoming, self.read_body())
         return self._environ
 
     @property
     def request(self) -> Request:
         """The Flask-like request object."""
         if self._request is None:
-            request = Request.of(self.services, self.incoming, self.hook, self.body)
+            request = Request.of(self.services, self.incoming, self.hook, self.read_body())
             if self._environ is not None:
                 request.environ = self._environ
             request.view_args = dict(self.captures)

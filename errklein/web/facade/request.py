@@ -27,7 +27,7 @@ from errklein.webhooks.payload import UNNAMED_PART, BadPayload, read_json
 from errklein.webhooks.urlencoded import BadForm, parse_urlencoded
 
 if TYPE_CHECKING:
-    from errklein.web._services import WebServices
+    from errklein.web._delivery import WebServices
     from errklein.web._stock_request import WebhookRequest
 
 
