@@ -164,6 +164,8 @@ class Delivery:
     def start(self) -> None:
         """Call the handler, now or when the reload of its plugin has ended."""
         self._services.in_flight.enter()
+        # Until the response, a disconnected client counts with its connection, and the payload with its body.
+        self.request.hold_body()
         if self._is_current():
             self._run()
         else:
@@ -183,9 +185,7 @@ class Delivery:
         except BaseException:
             result = Failure()
         if isinstance(result, Deferred):
-            # Until the handler has ended, a disconnected client counts with its connection, and the payload with its body.
-            self.request.hold_body()
-            result.addBoth(self._handler_ended).addBoth(lambda _: self.request.drop_body())
+            result.addBoth(self._handler_ended)
         else:
             self._handler_ended(result)
 
@@ -201,7 +201,14 @@ class Delivery:
         size = self.request.body_size
         client = client_of(getattr(self.request.client, "host", ""))
         decode = self._context.decode_ahead
-        return self._services.bodies.lane(size).run(client, size, lambda: decode, lambda _: self._call_handler())
+        # The request may get its response meanwhile, 503.
+        self.request.hold_body()
+        decoded = self._services.bodies.lane(size).run(client, size, lambda: decode, lambda _: self._call_handler())
+        return decoded.addBoth(self._drop_body)
+
+    def _drop_body(self, result: Any) -> Any:
+        self.request.drop_body()
+        return result
 
     def _call_handler(self) -> Any:
         """Call the handler where it is placed. Return its result, or a Deferred of it."""
@@ -228,9 +235,7 @@ class Delivery:
         if self._ended:
             return
         if owner in routes.held:
-            self.request.hold_body()
-            waiting = routes.when_released(owner).addCallback(lambda _: self._route_again())
-            waiting.addBoth(lambda _: self.request.drop_body())
+            routes.when_released(owner).addCallback(lambda _: self._route_again())
         elif self._claim is not None:
             self._send_unavailable("the webhook is being reloaded", 10.0)
         else:
@@ -434,6 +439,7 @@ class Delivery:
         """Stop waiting for the response."""
         self._services.sweeper.forget(self)
         self._services.in_flight.leave()
+        self.request.drop_body()
 
     def outcome(self) -> Outcome:
         """Return the outcome as it is recorded."""
