@@ -123,7 +123,6 @@ def wire(
     def make_bot() -> ErrbotBot:
         nonlocal bot
         from errklein import compat
-        from errklein.bot import Adapters, PluginSources, ProcessCalls
         from errklein.compat.bot import ErrbotBot
         from errklein.compat.storages import make_storage
         from errklein.http_client import HTTPClients
@@ -155,16 +154,18 @@ def wire(
         bot = (bot_class or ErrbotBot)(
             reactor,
             config,
-            Adapters(
-                backends,
-                storage,
-                web,
-                HTTPClients(reactor, make_agent),
-                make_journal(reactor, config, now, values, journal_threads),
-            ),
-            workers,
-            PluginSources(partial(_make_plugin_manager, packages), roots, plugin_classes),
-            ProcessCalls(ended or reactor.stop, restart, now),
+            backends=backends,
+            storage=storage,
+            web=web,
+            http_clients=HTTPClients(reactor, make_agent),
+            journal=make_journal(reactor, config, now, values, journal_threads),
+            workers=workers,
+            make_manager=partial(_make_plugin_manager, packages),
+            roots=roots,
+            classes=plugin_classes,
+            ended=ended or reactor.stop,
+            restart=restart,
+            now=now,
         )
         return bot
 

@@ -4,7 +4,6 @@ Plugins reach it as `self._bot`.
 """
 
 from errklein.bot._bot import Bot
-from errklein.bot._collaborators import Adapters, PluginSources, ProcessCalls
 from errklein.bot._events import Events
 from errklein.bot._host import CoreHost
 from errklein.bot._notice_sender import CallsInOrder
@@ -13,7 +12,6 @@ from errklein.bot._process import BotStatus, NetworkStatus
 from errklein.bot._sending import Sending
 
 __all__ = [
-    "Adapters",
     "Bot",
     "BotStatus",
     "CallsInOrder",
@@ -21,7 +19,5 @@ __all__ = [
     "Events",
     "NetworkStatus",
     "Overview",
-    "PluginSources",
-    "ProcessCalls",
     "Sending",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache, partial
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any, Literal
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger, globalLogPublisher
 
-from errklein.bot._collaborators import Adapters, PluginSources, ProcessCalls
 from errklein.bot._events import Callbacks, Events
 from errklein.bot._health import HealthChecks
 from errklein.bot._host import CoreHost
@@ -23,7 +22,6 @@ from errklein.bot._process import ProcessOperations
 from errklein.bot._records import RunningRecords
 from errklein.bot._registration import Registration
 from errklein.bot._sending import Sending
-from errklein.bot._stop_sequence import StopSequence
 from errklein.bot._stored_messages import restore_messages
 from errklein.bot._streams import Streams
 from errklein.bot._webhook_notices import WebhookNotices
@@ -31,9 +29,11 @@ from errklein.chat import Identifier
 from errklein.commands import documentation, with_prefix
 from errklein.config import Config, configuration_warnings, placeholders
 from errklein.dispatch import Dispatcher, Networks, RoomOperations, process_template
+from errklein.http_client import HTTPClients
 from errklein.journal import DeliveryQueue, RetryPolicy
 from errklein.journal.operations import WebhookOperations
 from errklein.logs import RecentErrors
+from errklein.plugins import BotPlugin
 from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.operations import PluginOperations
@@ -41,11 +41,16 @@ from errklein.plugins.repos import BotRepoManager, Downloads
 from errklein.plugins.repos.operations import RepoOperations
 from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks
 from errklein.ports.chat import Backend, BackendEvents
-from errklein.running import PoolStatus, SerialQueue
+from errklein.ports.journal import Journal
+from errklein.ports.values import Storage
+from errklein.running import Deadline, PoolStatus, SerialQueue, TimedOut, result_within
 from errklein.running.workers import Workers
-from errklein.web import BotParts
+from errklein.web import BotParts, WebServer
 
 Phase = Literal["starting", "running", "stopping"]
+
+SHORTEST_DEACTIVATION = 0.2
+"""The time for the deactivation of plugins when handlers have used up the grace period, in seconds."""
 
 
 class Bot:
@@ -53,10 +58,15 @@ class Bot:
 
     It delegates to its parts, and has the methods that plugins call as `self._bot.…`. `wiring.wire` creates it.
 
-    :param adapters: The networks, the storage and the web server.
+    :param backends: The networks by name; the first one is the default.
     :param workers: The pools and queues in which plugins' code runs.
-    :param plugins: The sources of plugins.
-    :param process: Functions that act on the process.
+    :param make_manager: Creates the plugin manager. It is called before the bot has the parts that send messages.
+    :param roots: Directories that are searched for plugins.
+    :param classes: Plugins without a `.plug` file.
+    :param ended: Called when all networks have ended, the web server does not listen, and no reply is pending.
+    :param restart: Stops the bot in order and starts the process again. It may be called from any thread, and raises CannotRestart
+        where a restart is impossible; its Deferred fails with CannotRestart if the configuration is invalid.
+    :param now: Returns the Unix time in seconds.
     """
 
     log = Logger()
@@ -66,26 +76,35 @@ class Bot:
         self,
         reactor: Any,
         config: Config,
-        adapters: Adapters,
+        *,
+        backends: Mapping[str, Backend],
+        storage: Storage,
+        web: WebServer,
+        http_clients: HTTPClients,
+        journal: Journal,
         workers: Workers,
-        plugins: PluginSources,
-        process: ProcessCalls,
+        make_manager: Callable[[Bot], PluginManager],
+        roots: Iterable[Path],
+        classes: Iterable[type[BotPlugin]],
+        ended: Callable[[], None],
+        restart: Callable[[], Deferred[None]],
+        now: Callable[[], float],
     ) -> None:
         self.reactor, self.bot_config, self.startup_time = reactor, config, datetime.now()
-        self.backends, self.storage, self.web = dict(adapters.backends), adapters.storage, adapters.web
-        self.http_clients, self.journal = adapters.http_clients, adapters.journal
+        self.backends, self.storage, self.web = dict(backends), storage, web
+        self.http_clients, self.journal = http_clients, journal
         self.runner = workers.commands.runner
         self.command_pool, self.plugin_pool = workers.commands.pool, workers.others.pool
         self.pools = (self.command_pool, workers.core.pool, self.plugin_pool, *self.web.pools)
-        self.restart, self.now = process.restart, process.now
-        self._sources = plugins
+        self.restart, self.now = restart, now
+        self._roots, self._classes, self._workers = roots, classes, workers
         self.phase: Phase = "starting"
         """The phase of the bot: plugins are activated, everything runs, or the stop sequence has begun."""
-        self.recent_errors = RecentErrors(process.now)
+        self.recent_errors = RecentErrors(now)
         self.queues, self.waits = workers.queues, workers.waits
 
         self.networks = networks = Networks(self.backends, config.networks)
-        self.plugin_manager: PluginManager = plugins.make_manager(self)
+        self.plugin_manager: PluginManager = make_manager(self)
         self.callbacks = Callbacks(reactor, workers.others, self.queues, self.plugin_manager.callbacks)
         self.sending = sending = self.make_sending()
         settled = self.plugin_manager.when_settled
@@ -94,8 +113,8 @@ class Bot:
         self.dispatcher, self.registry, self.filters = dispatcher, dispatcher.registry, dispatcher.filters
         self.disclosure, self.unknown_command = dispatcher.disclosure, dispatcher.permissions.unknown_command
         self.conversations, self.flow_executor = dispatcher.conversations, dispatcher.flow_executor
-        missed = MissedNotices(self.plugin_manager, workers.others.pool, process.now)
-        fallback = NoticeFallback(reactor, config, process.now)
+        self._missed = missed = MissedNotices(self.plugin_manager, workers.others.pool, now)
+        fallback = NoticeFallback(reactor, config, now)
         notice_sender = NoticeSender(reactor, networks, sending.deliver_notice, self.disclosure, missed, fallback)
         self.notices = notices = NoticeBoard(reactor, notice_sender)
         self.tell_admins, self.warn_admins = notices.tell_admins, notices.warn_admins
@@ -103,14 +122,14 @@ class Bot:
         downloads = Downloads(self.http_clients, self.waits)
         indexes = config.BOT_PLUGIN_INDEXES
         self.repo_manager = BotRepoManager(self.storage, self.plugins_directory, indexes, downloads)
-        streams = Streams(reactor, self.runner, self.callbacks.find)
-        end = partial(self._end_when_quiet, process.ended)
+        self._streams = streams = Streams(reactor, self.runner, self.callbacks.find)
+        end = partial(self._end_when_quiet, ended)
         self.events = Events(
-            reactor, networks, dispatcher, self.callbacks, streams, notices, end, process.now, partial(Overview, self)
+            reactor, networks, dispatcher, self.callbacks, streams, notices, end, now, partial(Overview, self)
         )
         self._webhook_notices = hooks = WebhookNotices(notices, self.plugin_manager.plugin, config.BOT_PREFIX)
         self.delivery_queue = queue = DeliveryQueue(
-            reactor, self.journal, self.web.run, self._retry_policy, hooks.delivery_dead, now=process.now
+            reactor, self.journal, self.web.run, self._retry_policy, hooks.delivery_dead, now=now
         )
         self.core_host = CoreHost(
             networks,
@@ -126,20 +145,6 @@ class Bot:
         self.web_parts = BotParts(hooks, self.journal, queue, self.waits)
         """What the web server uses of the bot."""
         self.health = HealthChecks(reactor, self.journal, self.storage, self.web.listeners, notices)
-        intake = (queue.stop, self.events.stop, self.conversations.stop)
-        work = (
-            queue.close,
-            notices.stop,
-            self.waits.end_all,
-            self.queues.stop,
-            dispatcher.stop,
-            streams.stop,
-            self.command_pool.stop,
-            workers.core.pool.stop,
-        )
-        services = (self.health.stop, self.waits.stop, self.plugin_pool.stop, workers.values.stop, missed.stop)
-        steps = intake, work, services
-        self._stop = StopSequence(reactor, adapters, self.when_quiet, self.plugin_manager.stop, steps)
 
         # Methods of the parts that plugins call.
         self.send, self.send_card, self.send_templated = sending.send, sending.send_card, sending.send_templated
@@ -161,7 +166,7 @@ class Bot:
         backends = self.backends.values()
         await restore_messages(self.journal.outbox, backends, self.notices.post, self._max_message_age, self.now)
         await self.delivery_queue.prepare()
-        for problem in await self.plugin_manager.start(self.plugin_roots, self._sources.classes):
+        for problem in await self.plugin_manager.start(self.plugin_roots, self._classes):
             self.tell_admins(problem.text, problem.summary)
         paths = [plugin.plug.path for plugin in self.plugin_manager.found]
         for warning in await self.plugin_pool.run(lambda: partial(directory_warnings, config, paths)):
@@ -201,10 +206,51 @@ class Bot:
             self._webhook_notices.hooks_unknown([error for _, error in unknown])
 
     async def stop(self, grace: float) -> None:
-        """Stop within `grace` seconds. Handlers, replies and queues may end until then; see `StopSequence.run`."""
+        """Refuse new work, wait for handlers, deactivate plugins, send queued messages, and disconnect, within `grace` seconds.
+
+        Each step begins as soon as the one before has ended. If the grace period ends before plugins are deactivated, they get
+        SHORTEST_DEACTIVATION seconds, and queued messages are not sent.
+        """
         self.phase = "stopping"
-        await self._stop.run(grace)
+        deadline, workers = Deadline(self.reactor, grace), self._workers
+        self.delivery_queue.stop()
+        self.events.stop()
+        self.conversations.stop()
+        self.web.begin_stopping()
+        await self._at_most(grace, DeferredList([self.when_quiet(), self.web.when_idle()]))
+        # No handler may start on a plugin that is being deactivated.
+        self.web.refuse_waiting()
+        self.delivery_queue.close()
+        self.notices.stop()
+        self.waits.end_all()
+        self.queues.stop()
+        self.dispatcher.stop()
+        self._streams.stop()
+        self.command_pool.stop()
+        workers.core.pool.stop()
+        # Networks are disconnected and storage is closed even if a plugin hangs.
+        seconds = max(deadline.left, SHORTEST_DEACTIVATION)
+        await self._at_most(seconds, self.plugin_manager.stop(seconds))
+        await DeferredList([backend.disconnect(deadline.left) for backend in self.backends.values()])
+        # Last, since a plugin's `deactivate` or a backend that ends may wait for the reactor in a thread.
+        self.health.stop()
+        self.waits.stop()
+        self.plugin_pool.stop()
+        workers.values.stop()
+        self._missed.stop()
+        await self.http_clients.close()
+        await self.web.close()
+        await self.journal.close()
+        self.storage.close()
         globalLogPublisher.removeObserver(self.recent_errors)
+
+    async def _at_most(self, seconds: float, awaited: Deferred[Any]) -> None:
+        try:
+            await result_within(self.reactor, seconds, awaited)
+        except TimedOut:
+            self.log.info("Stopping: plugins did not finish in time; not waiting for them any longer")
+        except Exception:
+            self.log.failure("Stopping: plugins could not be deactivated")
 
     def when_quiet(self) -> Deferred[Any]:
         """Return a Deferred that fires when no handler runs, no reply is pending, and every flow waits for a command."""
@@ -264,7 +310,7 @@ class Bot:
     @property
     def plugin_roots(self) -> list[Path]:
         """The directories that are searched for plugins when the bot starts, installed repositories included."""
-        return [*self._sources.roots, *map(Path, self.repo_manager.get_all_repos_paths())]
+        return [*self._roots, *map(Path, self.repo_manager.get_all_repos_paths())]
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""Tests for the sequence in which a bot's parts stop, without a bot."""
+"""The sequence in which the parts of a bot stop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.bot._stop_sequence import SHORTEST_DEACTIVATION, StopSequence
+from errklein.bot import Bot
+from errklein.bot._bot import SHORTEST_DEACTIVATION
 
 
 class StopSequenceTests(SynchronousTestCase):
@@ -28,15 +29,25 @@ class StopSequenceTests(SynchronousTestCase):
             refuse_waiting=lambda: None,
             close=partial(self.note, "listeners"),
         )
-        adapters: Any = SimpleNamespace(
+        quiet = SimpleNamespace(stop=lambda: None, close=lambda: None, end_all=lambda: None)
+        self.bot: Any = SimpleNamespace(
+            log=Bot.log,
+            reactor=self.clock,
             web=web,
             http_clients=SimpleNamespace(close=partial(self.note, "http")),
             backends={"libera": SimpleNamespace(disconnect=partial(self.note, "network"))},
             journal=SimpleNamespace(close=partial(self.note, "journal")),
             storage=SimpleNamespace(close=partial(self.note, "storage")),
+            plugin_manager=SimpleNamespace(stop=self.deactivate),
+            when_quiet=lambda: self.quiet,
+            delivery_queue=SimpleNamespace(stop=partial(self.note, "intake"), close=partial(self.note, "work")),
+            health=SimpleNamespace(stop=partial(self.note, "services")),
+            _workers=SimpleNamespace(core=SimpleNamespace(pool=quiet), values=quiet),
+            recent_errors=None,
+            **dict.fromkeys(("events", "conversations", "notices", "waits", "queues", "dispatcher"), quiet),
+            **dict.fromkeys(("_streams", "command_pool", "plugin_pool", "_missed"), quiet),
         )
-        steps = [partial(self.note, "intake")], [partial(self.note, "work")], [partial(self.note, "services")]
-        self.sequence = StopSequence(self.clock, adapters, lambda: self.quiet, self.deactivate, steps)
+        self.bot._at_most = partial(Bot._at_most, self.bot)
 
     def note(self, name: str, *details: float) -> Deferred[None]:
         """Record the name and the seconds that the part gets."""
@@ -51,7 +62,7 @@ class StopSequenceTests(SynchronousTestCase):
     def run_sequence(self, grace: float) -> list[None]:
         """Begin to stop, and return the result when it has ended."""
         results: list[Any] = []
-        Deferred.fromCoroutine(self.sequence.run(grace)).addBoth(results.append)
+        Deferred.fromCoroutine(Bot.stop(self.bot, grace)).addBoth(results.append)
         return results
 
     def test_each_step_waits_for_the_one_before(self) -> None:
