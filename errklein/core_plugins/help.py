@@ -11,7 +11,7 @@ from pathlib import Path
 
 from errklein._version import __version__
 from errklein.chat import Message
-from errklein.commands import RegisteredCommand, botcmd, documentation, with_prefix
+from errklein.commands import RegisteredCommand, botcmd
 from errklein.core_plugins import CorePlugin
 from errklein.plugins.names import plugin_name
 from errklein.text import code, plain, plain_lines
@@ -175,7 +175,9 @@ class Help(CorePlugin):
         return "\n\n".join(parts)
 
     def _documented(self, command: RegisteredCommand) -> str:
-        return with_prefix(documentation(command.handler), self.host.prefix)
+        # Plugins may replace it.
+        documented = str(self._bot.get_doc(command.handler))
+        return "" if documented == _UNDOCUMENTED else documented
 
     def _written(self, command: RegisteredCommand) -> str:
         """Return the command as written in a chat, or the text that stands for its pattern."""
