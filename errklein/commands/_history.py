@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from errklein.chat import Message, RoomOccupant, folded_name, rules_of
+from errklein.chat import Message, RoomOccupant, rules_of
 
 PRIVATE = ""
 """The place of commands in direct messages."""
@@ -101,7 +101,7 @@ def _place_of(message: Message) -> str:
     if message.is_direct:
         return PRIVATE
     room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
-    return f"in {folded_name(room, str(room))}"
+    return f"in {rules_of(room).fold(str(room))}"
 
 
 def contains_recall(text: str, prefix: str) -> bool:

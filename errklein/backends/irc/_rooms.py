@@ -46,6 +46,8 @@ class RoomState:
     casemapping: CaseMapping
     topic: str = ""
     masks: dict[str, str] = field(default_factory=dict)
+    identifier: IRCRoom | None = None
+    """The identifier of the room with this case mapping, when it was created."""
 
     def add(self, mask: str) -> None:
         """Add an occupant. A nick alone doesn't replace a full mask."""
@@ -70,7 +72,7 @@ class RoomState:
 
     def set_casemapping(self, casemapping: CaseMapping) -> None:
         """Change the case mapping for nicks."""
-        self.casemapping = casemapping
+        self.casemapping, self.identifier = casemapping, None
         self.masks = {casemapping.fold(nick_of(mask)): mask for mask in self.masks.values()}
 
 
@@ -562,7 +564,7 @@ class RoomMembership:
         if state is not None:
             if not replayed:
                 state.renew(sender)
-            room = self.room(state.name)
+            room = state.identifier = state.identifier or self.room(state.name)
             return self.occupant(sender, room), room
         if not self.is_bot(target):
             return None

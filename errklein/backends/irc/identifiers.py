@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from errklein.chat import Identifier, Person, Room, RoomOccupant, read_only
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from errklein.backends.irc._rooms import RoomMembership
 
 _UPPER, _LOWER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
+_TABLES = {
+    "ascii": str.maketrans(_UPPER, _LOWER),
+    "rfc1459-strict": str.maketrans(_UPPER + "[]\\", _LOWER + "{}|"),
+    "rfc1459": str.maketrans(_UPPER + "[]\\~", _LOWER + "{}|^"),
+    "unknown": str.maketrans(_UPPER, _LOWER),
+}
 
 
 class CaseMapping(Enum):
@@ -38,6 +45,12 @@ class CaseMapping(Enum):
     """A mapping that errklein doesn't implement, such as rfc7613. It fails closed: names and patterns that allow are compared
     as in ASCII, whose letters every mapping folds; patterns that deny fold all that any mapping may fold."""
 
+    fold: Callable[[str], str]
+    """Returns the folded form of a nick, channel or mask."""
+
+    def __init__(self, value: str) -> None:
+        self.fold = methodcaller("translate", _TABLES[value])
+
     @classmethod
     def announced(cls, tokens: Iterable[str]) -> CaseMapping | None:
         """Return the mapping that the tokens of a 005 line announce; None if CASEMAPPING isn't among them."""
@@ -50,10 +63,6 @@ class CaseMapping(Enum):
                 announced = cls.RFC1459
         return announced
 
-    def fold(self, name: str) -> str:
-        """Return the folded form of a nick, channel or mask."""
-        return name.translate(_TABLES[self])
-
     def matches(self, name: str, pattern: str, *, denies: bool = False) -> bool:
         """Return whether the pattern matches the whole name. Only `*` and `?` are wildcards: nicks may contain brackets."""
         mapping = self
@@ -62,15 +71,8 @@ class CaseMapping(Enum):
         return compiled(literal_brackets(mapping.fold(pattern))).match(mapping.fold(name)) is not None
 
 
-_TABLES = {
-    CaseMapping.ASCII: str.maketrans(_UPPER, _LOWER),
-    CaseMapping.RFC1459_STRICT: str.maketrans(_UPPER + "[]\\", _LOWER + "{}|"),
-    CaseMapping.RFC1459: str.maketrans(_UPPER + "[]\\~", _LOWER + "{}|^"),
-    CaseMapping.UNKNOWN: str.maketrans(_UPPER, _LOWER),
-}
-
 # Servers use both spellings of the strict mapping.
-_BY_NAME = {mapping.value: mapping for mapping in _TABLES} | {"strict-rfc1459": CaseMapping.RFC1459_STRICT}
+_BY_NAME = {mapping.value: mapping for mapping in CaseMapping} | {"strict-rfc1459": CaseMapping.RFC1459_STRICT}
 
 
 def same_name(one: str, other: str, *mappings: CaseMapping) -> bool:
