@@ -17,6 +17,7 @@ from typing import Any
 
 import errklein
 from tests import needs_network
+from tests.forking import Forked
 
 ROOT = Path(errklein.__file__).parent.parent
 
@@ -26,7 +27,6 @@ LIMIT = 240.0
 TWISTD = [sys.executable, "-c", "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"]
 TWIST = [sys.executable, "-m", "twisted"]
 ERRKLEIN = [sys.executable, "-m", "errklein"]
-
 _SUBREAPER = 36
 
 
@@ -37,20 +37,25 @@ def environment() -> dict[str, str]:
 
 
 def run(
-    command: Sequence[str], *arguments: str, cwd: Path, stdin: str = "", limit: float = LIMIT
+    command: Sequence[str], *arguments: str, cwd: Path, stdin: str = "", limit: float = LIMIT, fresh: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """Run the program until it ends, at most `limit` seconds."""
+    pipe = subprocess.PIPE
+    process = start([*command, *arguments], cwd=cwd, stdin=pipe, stdout=pipe, stderr=pipe, fresh=fresh)
+    try:
+        output = process.communicate(stdin.encode(), timeout=limit)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    texts = (text.decode("utf-8").replace("\r\n", "\n") for text in output)
+    return subprocess.CompletedProcess(process.args, process.wait(), *texts)
+
+
+def start(command: Sequence[str], *, cwd: Path, stdin: Any, stdout: Any, stderr: Any, fresh: bool = False) -> Any:
+    """Start a process; one of Python is forked from another that has imported errklein, unless it must be `fresh`."""
     needs_network()
-    return subprocess.run(
-        [*command, *arguments],
-        cwd=cwd,
-        env=environment(),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=limit,
-        check=False,
-    )
+    kind = Forked if not fresh and Forked.can_run(command, environment()) else subprocess.Popen
+    return kind(command, cwd=cwd, env=environment(), stdin=stdin, stdout=stdout, stderr=stderr)  # type: ignore[operator]
 
 
 class Program:
@@ -66,15 +71,10 @@ class Program:
         cwd: Path,
         stdin: Any = subprocess.DEVNULL,
         stderr: Any = subprocess.STDOUT,
+        fresh: bool = False,
     ) -> None:
-        needs_network()
-        self.process = subprocess.Popen(
-            [*command, *arguments],
-            cwd=cwd,
-            env=environment(),
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
+        self.process = start(
+            [*command, *arguments], cwd=cwd, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, fresh=fresh
         )
         assert self.process.stdout is not None
         self.output = b""

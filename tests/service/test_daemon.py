@@ -122,14 +122,14 @@ class ProcessCase(SynchronousTestCase):
     def start(self, *arguments: str, command: list[str] = TWISTD) -> Program:
         """Start errklein in the foreground, and wait until the bot has started."""
         options = ["-n"] if command is TWISTD else ["--log-format=text"]
-        program = Program(command, *options, "errklein", *arguments, cwd=self.directory)
+        program = Program(command, *options, "errklein", *arguments, cwd=self.directory, fresh=True)
         self.addCleanup(program.kill)
         program.wait_for(CONNECTED)
         return program
 
     def daemon(self, *arguments: str) -> int:
         """Start errklein as a daemon, and return its process id when the bot has started."""
-        result = run(TWISTD, *arguments, cwd=self.directory)
+        result = run(TWISTD, *arguments, cwd=self.directory, fresh=True)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         pid = int((self.directory / "twistd.pid").read_text())
         self.addCleanup(kill, pid)
@@ -314,7 +314,7 @@ class Foreground(ProcessCase):
         with (self.directory / "config.py").open("a") as config:
             config.write(dedent(SIGNAL_BEFORE_THE_HANDLER))
         for name in ("asyncio", "epoll"):
-            program = Program(TWISTD, "-n", f"--reactor={name}", "errklein", cwd=self.directory)
+            program = Program(TWISTD, "-n", f"--reactor={name}", "errklein", cwd=self.directory, fresh=True)
             self.addCleanup(program.kill)
             program.wait_for("now it is set")
             self.assertEqual(program.wait(), -signal.SIGTERM, program.text)
@@ -325,7 +325,9 @@ class Foreground(ProcessCase):
         """The asyncio reactor is used by default."""
         program = self.start()
         self.assertIn("AsyncioSelectorReactor", program.text)
-        other = Program(TWISTD, "-n", "--pidfile=", "--reactor=epoll", "errklein", "-d", "other", cwd=self.directory)
+        other = Program(
+            TWISTD, "-n", "--pidfile=", "--reactor=epoll", "errklein", "-d", "other", cwd=self.directory, fresh=True
+        )
         self.addCleanup(other.kill)
         other.wait_for(CONNECTED)
         self.assertIn("EPollReactor", other.text)
@@ -373,7 +375,7 @@ class Daemon(ProcessCase):
         (self.directory / "data").mkdir()
         (self.directory / "data" / "errklein.sqlite").write_text("no database, but several pages long\n" * 1000)
         with adopting_daemons():
-            result = run(TWISTD, "errklein", cwd=self.directory)
+            result = run(TWISTD, "errklein", cwd=self.directory, fresh=True)
             self.assertEqual(result.returncode, 1)
             # The command is back as soon as it knows; the daemon still has to clear up.
             with contextlib.suppress(ChildProcessError):
@@ -381,7 +383,7 @@ class Daemon(ProcessCase):
                     os.wait()
         self.assertIn("errklein.sqlite", self.log)
         self.assertFalse((self.directory / "twistd.pid").exists())
-        result = run(TWISTD, "-n", "errklein", cwd=self.directory)
+        result = run(TWISTD, "-n", "errklein", cwd=self.directory, fresh=True)
         self.assertEqual(result.returncode, 1)
         [line] = result.stderr.splitlines()
         self.assertIn("errklein.sqlite", line)
@@ -391,7 +393,7 @@ class Daemon(ProcessCase):
     def test_second_of_one_data_directory(self) -> None:
         """A second errklein can't use the same data; the error names the first process, and it works after the first has ended."""
         program = self.start()
-        result = run(TWISTD, "--pidfile=other.pid", "errklein", cwd=self.directory)
+        result = run(TWISTD, "--pidfile=other.pid", "errklein", cwd=self.directory, fresh=True)
         self.assertEqual((result.returncode, result.stdout), (1, ""))
         [line] = result.stderr.splitlines()
         self.assertIn("BOT_DATA_DIR", line)
@@ -407,7 +409,7 @@ class WrongSettings(ProcessCase):
     def refusal(self, *arguments: str) -> str:
         """Return the error of twistd."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        result = run(TWISTD, *arguments, cwd=self.directory)
+        result = run(TWISTD, *arguments, cwd=self.directory, fresh=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.assertEqual((result.returncode, result.stdout), (1, ""), result.stderr)
         # In the processor's time, since a busy machine makes everything slow.

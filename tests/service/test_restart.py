@@ -79,7 +79,7 @@ class ForegroundTests(SynchronousTestCase):
         directory.mkdir()
         write_config(directory, {"BACKEND": "Text", "BOT_EXTRA_PLUGIN_DIR": str(directory)})
         write_plugin(directory, "Counter", COUNTER)
-        program = Program(TWISTD, "-n", "errklein", cwd=directory, stdin=subprocess.PIPE)
+        program = Program(TWISTD, "-n", "errklein", cwd=directory, stdin=subprocess.PIPE, fresh=True)
         self.addCleanup(program.kill)
         assert program.process.stdin is not None
         for command, start in (("!restart", 1), ("!again", 2)):
@@ -105,7 +105,7 @@ class ForegroundTests(SynchronousTestCase):
         write_config(directory, {"BACKEND": "Text", "BOT_EXTRA_PLUGIN_DIR": str(directory)})
         write_plugin(directory, "Counter", COUNTER)
         valid = (directory / "config.py").read_text()
-        program = Program(TWISTD, "-n", "errklein", cwd=directory, stdin=subprocess.PIPE)
+        program = Program(TWISTD, "-n", "errklein", cwd=directory, stdin=subprocess.PIPE, fresh=True)
         self.addCleanup(program.kill)
         assert program.process.stdin is not None
         program.wait_for("Connected to text")
@@ -136,7 +136,7 @@ class SocketActivationTests(SynchronousTestCase):
         write_config(directory, {"BACKEND": "Text"})
         port = free_port()
         arguments = (str(port), *TWISTD, "-n", "errklein", "--web", "systemd:domain=INET:name=web")
-        program = Program([sys.executable, "-c", SYSTEMD], *arguments, cwd=directory, stdin=subprocess.PIPE)
+        program = Program([sys.executable, "-c", SYSTEMD], *arguments, cwd=directory, stdin=subprocess.PIPE, fresh=True)
         self.addCleanup(program.kill)
         assert program.process.stdin is not None
         for start in (1, 2, 3):
@@ -210,7 +210,7 @@ class DaemonTests(SynchronousTestCase):
         once = COUNTER.replace(start, f'global_restart() if self["starts"] == 1 else {start}')
         write_plugin(directory, "Counter", once)
         with adopting_daemons():
-            self.assertEqual(run(TWISTD, "errklein", cwd=directory).returncode, 0)
+            self.assertEqual(run(TWISTD, "errklein", cwd=directory, fresh=True).returncode, 0)
             first = int((directory / "twistd.pid").read_text())
             self.addCleanup(kill, first)
             self.assertEqual(wait_for_daemon(first), 0)

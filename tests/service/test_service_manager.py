@@ -110,7 +110,7 @@ class ProcessTests(NotifySocketCase):
         write_config(directory, {"BOT_EXTRA_PLUGIN_DIR": str(directory)})
         write_plugin(directory, "Slow", SLOW)
         self.patch(os, "environ", {**os.environ, "NOTIFY_SOCKET": self.path, "WATCHDOG_USEC": "200000"})
-        program = Program(TWISTD, "-n", "--pidfile=", "errklein", cwd=directory)
+        program = Program(TWISTD, "-n", "--pidfile=", "errklein", cwd=directory, fresh=True)
         self.addCleanup(program.kill)
         received = b""
         while b"READY=1" not in received:

@@ -101,7 +101,7 @@ class CheckInProcessTests(SynchronousTestCase):
         directory.mkdir()
         (directory / "config.py").write_text(config)
         options = [[], None, str(directory / "config.py"), None, None, []]
-        done = run([sys.executable], *check_in_process(options), cwd=directory)
+        done = run([sys.executable], *check_in_process(options), cwd=directory, fresh=True)
         return done.stderr
 
     def test_modules(self) -> None:

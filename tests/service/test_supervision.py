@@ -72,7 +72,9 @@ class ProcessTests(SynchronousTestCase):
 
     def run_bot(self) -> Program:
         """Run the bot, and wait until it has started."""
-        program = Program(TWISTD, "-n", "errklein", "--web", f"tcp:{self.port}:interface=127.0.0.1", cwd=self.directory)
+        program = Program(
+            TWISTD, "-n", "errklein", "--web", f"tcp:{self.port}:interface=127.0.0.1", cwd=self.directory, fresh=True
+        )
         self.addCleanup(program.kill)
         program.wait_for("Connected to null")
         return program
