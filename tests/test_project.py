@@ -80,7 +80,7 @@ class PathTests(SynchronousTestCase):
 
     def test_every_named_path_exists(self) -> None:
         """The modules and packages of tests in the gate, tox.ini and CONTRIBUTING.md exist."""
-        for place in (".ci/run", "tox.ini", "CONTRIBUTING.md"):
+        for place in (".ci/full", "tox.ini", "CONTRIBUTING.md"):
             named = re.findall(r"\btests[./]\w+(?:[./]\w+)*", (ROOT / place).read_text())
             self.assertGreater(len(named), 0, place)
             for name in named:
@@ -122,11 +122,13 @@ class PythonVersionsTests(SynchronousTestCase):
     """The supported versions of Python are the same everywhere."""
 
     def test_same_versions(self) -> None:
-        """The classifiers, tox and the continuous integration name the same versions."""
+        """The classifiers, tox, the full gate and its workflow name the same versions."""
         setup = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', (ROOT / "setup.py").read_text())
         self.assertGreater(len(setup), 1)
         [tox] = re.findall(r"^env_list = py\{([\d,]+)\}", (ROOT / "tox.ini").read_text(), re.MULTILINE)
         self.assertEqual([f"3.{digits[1:]}" for digits in tox.split(",")], setup)
-        workflow = (ROOT / ".github" / "workflows" / "gate.yml").read_text()
+        workflow = (ROOT / ".github" / "workflows" / "full.yml").read_text()
         [matrix] = re.findall(r"^ +python: \[(.*)\]$", workflow, re.MULTILINE)
         self.assertEqual(re.findall(r'"(3\.\d+)"', matrix), setup)
+        [default] = re.findall(r"^for version in \$\{@:-(.*)\}; do$", (ROOT / ".ci" / "full").read_text(), re.MULTILINE)
+        self.assertEqual(default.split(), setup)
