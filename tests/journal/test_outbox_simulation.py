@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.outbox import Outbox
-from errklein.backends.outbox._lanes import Entry, Lanes
+from errklein.backends.outbox._outbox import Entry, Lane
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.journal import SQLiteJournal
 from errklein.ports.outbox import OutboxStore
@@ -76,23 +76,15 @@ class Forgetful(Outbox[Part]):
         self._confirm(entry, place)
 
 
-class EndsOfLanes(Lanes[Part]):
-    """Lanes in which an entry that is transmitted again goes to the end."""
-
-    def rewind(self, entry: Entry[Part], part: int) -> None:
-        """Move the entry."""
-        super().rewind(entry, part)
-        queue = self._queues[entry.queue]
-        queue.entries.remove(entry)
-        queue.entries.append(entry)
-
-
 class WrongOrder(Outbox[Part]):
     """Defect: after a break of the connection, messages are sent in another order."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._lanes = EndsOfLanes()
+    def _repeat(self, entry: Entry[Part], place: int, failure: Failure) -> None:
+        """Move the entry to the end of its lane."""
+        super()._repeat(entry, place, failure)
+        if entry in entry.lane.entries:
+            entry.lane.entries.remove(entry)
+            entry.lane.entries.append(entry)
 
 
 class NewestFirst(Outbox[Part]):
@@ -141,9 +133,10 @@ class FinalRejection(Outbox[Part]):
 class ClosedRooms(Outbox[Part]):
     """Defect: messages are sent to rooms that the bot is outside of."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._waiting.has = lambda entry: False  # type: ignore[method-assign]
+    def _next_entry(self, lane: Lane[Part]) -> Entry[Part] | None:
+        entry = lane.head
+        lane.is_queued = entry is not None
+        return entry
 
 
 class Overtaking(Outbox[Part]):
@@ -152,7 +145,7 @@ class Overtaking(Outbox[Part]):
     def _repeat(self, entry: Entry[Part], place: int, failure: Failure) -> None:
         super()._repeat(entry, place, failure)
         if entry.message.id in self._entries and not entry.is_isolated:
-            self._lanes.isolate(entry)
+            self._isolate(entry)
 
 
 class SilentDrop(Outbox[Part]):
@@ -177,7 +170,7 @@ class Boundless(Outbox[Part]):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._room.take = lambda entry, timeout=0.0: self._room.exceed(entry)  # type: ignore[method-assign]
+        self._bounds.take = lambda load, timeout=0.0: self._bounds.exceed(load)  # type: ignore[method-assign]
 
 
 class OutboxSimulationTests(SynchronousTestCase):

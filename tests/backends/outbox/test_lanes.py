@@ -228,7 +228,6 @@ class LanesTests(SynchronousTestCase):
             self.send("a", room)
         self.send(" ".join(str(part) for part in range(100)))
         self.patch(self.outbox, "_unavailable", lambda recipient: looks.append(recipient) or self.closed.get(recipient))
-        self.patch(self.outbox._waiting, "_unavailable", self.outbox._unavailable)
         self.outbox.resume()
         self.assertEqual(len(self.network.got), 16)
         self.assertLess(len(looks), 5000)
@@ -663,6 +662,43 @@ class LanesTests(SynchronousTestCase):
         for priority in (None, "yes", object()):
             self.outbox.send("#ops", "a", priority=priority)  # type: ignore[arg-type]
         self.assertEqual([message.priority for message in store.kept.values()], [False, True, True])
+
+    def test_work_while_others_wait(self) -> None:
+        """While 500 people's messages wait for the rate limit, a part to somebody else costs a few looks at recipients."""
+        looks: list[str] = []
+
+        def wait_for(recipient: str) -> float:
+            looks.append(recipient)
+            return 60.0 if recipient.startswith("slow") else 0.0
+
+        self.network.wait_for = wait_for  # type: ignore[method-assign]
+        self.outbox.resume()
+        for number in range(500):
+            self.send("a", f"slow{number}")
+        looks.clear()
+        for part in range(20):
+            self.send(str(part), "#ops")
+        self.confirm_all()
+        self.assertEqual(len(self.network.got), 20)
+        self.assertLess(len(looks), 100)
+        self.network.wait_for = lambda recipient: 0.0  # type: ignore[method-assign]
+        self.clock.advance(60)
+        self.confirm_all()
+        self.assertEqual(len(self.network.got), 520)
+
+    def test_network_that_has_caught_up(self) -> None:
+        """If the network allows parts earlier than it has said, they are sent at its next confirmation."""
+        self.outbox = self.make(window=2)
+        self.network.wait_for = lambda recipient: 5.0 if recipient == "slow" else 0.0  # type: ignore[method-assign]
+        self.outbox.resume()
+        self.send("a", "quick")
+        self.send("b", "slow")
+        self.send("c", "slow")
+        self.clock.advance(0)
+        self.network.wait_for = lambda recipient: 0.0  # type: ignore[method-assign]
+        self.network.confirm()
+        self.clock.advance(0)
+        self.assertEqual(self.network.got, ["a", "b", "c"])
 
     def test_work_for_many_lanes(self) -> None:
         """While the rate limit applies, 2,000 messages to different people cost a few looks at each, and are not split."""

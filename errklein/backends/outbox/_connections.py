@@ -1,0 +1,72 @@
+"""The connections of an outbox, and the messages that may have broken them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from errklein.chat.outgoing import Wait
+
+if TYPE_CHECKING:
+    from errklein.backends.outbox._outbox import Entry
+
+STABLE_AFTER = 31.0
+"""The age in seconds from which on a connection is stable: a backend reconnects soon after it is lost."""
+
+SHORT_LIVED = 3
+"""Number of connections in a row that broke before they were stable after which parts that may be the cause wait."""
+
+
+class Connections:
+    """Notes which messages were unconfirmed when a connection broke.
+
+    Each of their parts is a suspect, and is sent alone. A message at which connections broke again and again is isolated: it has
+    left its lane, and waits for a stable connection. Then the network is away for a second instead of minutes, so that messages to
+    others are hardly delayed.
+    """
+
+    def __init__(self, seconds: Callable[[], float], isolates: bool) -> None:
+        self._seconds = seconds
+        self._isolates = isolates
+        self._number = self._broken = self._short_lived = 0
+        self._began = 0.0
+        self._is_alone = False
+
+    @property
+    def age(self) -> float:
+        """The seconds since the connection has begun."""
+        return self._seconds() - self._began
+
+    def begin(self) -> None:
+        """Note that a connection has begun."""
+        self._number += 1
+        self._began = self._seconds()
+
+    def broke(self, entry: Entry[Any], place: int, unconfirmed: int) -> None:
+        """Note that a part was unconfirmed when the connection broke. `unconfirmed` counts it and those that aren't noted yet."""
+        if self._broken != self._number:
+            self._broken, self._is_alone = self._number, unconfirmed == 1
+            self._short_lived = self._short_lived + 1 if self.age < STABLE_AFTER else 0
+        entry.suspect = max(entry.suspect, place + 1)
+        if entry.broken != self._number:
+            entry.broken = self._number
+            entry.breaks += 1
+            entry.attempts += self._is_alone
+
+    def must_be_isolated(self, entry: Entry[Any]) -> bool:
+        """Return whether the message was unconfirmed at several breaks, at the last one alone."""
+        return self._is_alone and entry.breaks > 1 and self._isolates and not entry.is_isolated
+
+    def wait_of(self, entry: Entry[Any], usual: Wait) -> Wait:
+        """Return what a message waits for while there is a connection: `usual` unless it was sent or is a suspect."""
+        if entry.unconfirmed:
+            return Wait("the network has not confirmed it yet")
+        cause = f"the connection broke {entry.breaks} times while it was sent, so it is sent alone"
+        return Wait("it needs a stable connection", cause=cause) if entry.is_suspect else usual
+
+    def wait_for(self, entry: Entry[Any]) -> float:
+        """Return 0.0 if a suspect may be sent now, else the seconds after which it may."""
+        is_likely = entry.is_isolated or self._short_lived >= SHORT_LIVED
+        wait = STABLE_AFTER - self.age if is_likely and self._isolates else 0.0
+        # Rounding must not lead to a delay that doesn't change the time.
+        return wait if wait > 0.001 else 0.0
