@@ -184,7 +184,7 @@ class SQLiteOutboxStore:
     @property
     def unwritten(self) -> bool:
         """See `OutboxStore.unwritten`."""
-        return bool(self._waiting.added or self._writing.added)
+        return self.durable and bool(self._waiting.added or self._writing.added)
 
     def add(self, message: OutgoingMessage) -> OutgoingMessage:
         """See `OutboxStore.add`."""
@@ -350,7 +350,8 @@ class SQLiteOutboxStore:
             self._reactor.callFromThread(self._start_timer, delay)
 
     def _start_timer(self, delay: float) -> None:
-        if self._closed:
+        if self._closed or not self.durable:
+            # In memory, changes can stay where they are until another transaction takes them.
             return
         delay = RETRY_DELAY if self._failing else delay
         if self._timer is None:

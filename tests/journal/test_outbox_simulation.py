@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.outbox import Outbox
-from errklein.backends.outbox._outbox import Entry, Lane
+from errklein.backends.outbox._outbox import Entry, MessageLane
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.journal import SQLiteJournal
 from errklein.ports.outbox import OutboxStore
@@ -133,7 +133,7 @@ class FinalRejection(Outbox[Part]):
 class ClosedRooms(Outbox[Part]):
     """Defect: messages are sent to rooms that the bot is outside of."""
 
-    def _next_entry(self, lane: Lane[Part]) -> Entry[Part] | None:
+    def _next_entry(self, lane: MessageLane[Part]) -> Entry[Part] | None:
         entry = lane.head
         lane.is_queued = entry is not None
         return entry

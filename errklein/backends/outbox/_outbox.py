@@ -81,7 +81,7 @@ class Entry(Generic[P]):
     original: Message | None = None
     parts: Sequence[P] | None = None
     sent: Deferred[None] | None = None
-    lane: Lane[P] = field(init=False)
+    lane: MessageLane[P] = field(init=False)
     position: int = 0
     unconfirmed: set[int] = field(default_factory=set)
     suspect: int = 0
@@ -162,7 +162,7 @@ class Entry(Generic[P]):
 
 
 @dataclass(slots=True, eq=False)
-class Lane(Generic[P]):
+class MessageLane(Generic[P]):
     """Entries that are sent in their order. Those before `cursor` are transmitted.
 
     A lane is queued if it is in its ring, or will return to it.
@@ -171,7 +171,7 @@ class Lane(Generic[P]):
     """
 
     key: tuple[str, str, bool]
-    ring: deque[Lane[P]]
+    ring: deque[MessageLane[P]]
     entries: deque[Entry[P]] = field(default_factory=deque)
     cursor: int = 0
     is_queued: bool = False
@@ -216,7 +216,7 @@ class ClosedRoom(Generic[P]):
     """A room that the bot is outside of, since when messages wait for it, and their lanes."""
 
     since: float
-    lanes: list[Lane[P]] = field(default_factory=list)
+    lanes: list[MessageLane[P]] = field(default_factory=list)
     is_reported: bool = False
 
 
@@ -276,14 +276,14 @@ class Outbox(Generic[P]):
         self._drained: Deferred[None] | None = None
 
     def _clear_lanes(self) -> None:
-        self._lanes: dict[tuple[str, str, bool], Lane[P]] = {}
-        self._rings: tuple[deque[Lane[P]], deque[Lane[P]]] = (deque(), deque())
+        self._lanes: dict[tuple[str, str, bool], MessageLane[P]] = {}
+        self._rings: tuple[deque[MessageLane[P]], deque[MessageLane[P]]] = (deque(), deque())
         # Lanes that wait for the rate limit, by time and number.
-        self._resting: list[tuple[float, int, Lane[P]]] = []
+        self._resting: list[tuple[float, int, MessageLane[P]]] = []
         self._rests = count()
         self._closed_rooms: dict[str, ClosedRoom[P]] = {}
         # Lanes without priority whose next part is a suspect.
-        self._suspects: deque[Lane[P]] = deque()
+        self._suspects: deque[MessageLane[P]] = deque()
         self._suspect_was_last = False
 
     def __len__(self) -> int:
@@ -437,7 +437,7 @@ class Outbox(Generic[P]):
         message = entry.message
         key = message.recipient, message.origin, message.priority
         if key not in self._lanes:
-            self._lanes[key] = Lane(key, self._rings[0 if message.priority else 1])
+            self._lanes[key] = MessageLane(key, self._rings[0 if message.priority else 1])
         self._lanes[key].add(entry)
 
     def _remove_from_lane(self, entry: Entry[P]) -> None:
@@ -450,7 +450,7 @@ class Outbox(Generic[P]):
         """Let the others of the entry's lane overtake it."""
         self._remove_from_lane(entry)
         entry.is_isolated = True
-        Lane((entry.message.recipient, entry.message.origin, False), self._rings[1]).add(entry)
+        MessageLane((entry.message.recipient, entry.message.origin, False), self._rings[1]).add(entry)
 
     def _wake(self, time: float | None) -> None:
         """Let lanes that rest until this time, or all, have their turn before others."""
@@ -521,7 +521,7 @@ class Outbox(Generic[P]):
                 return [part]
         return []
 
-    def _next_entry(self, lane: Lane[P]) -> Entry[P] | None:
+    def _next_entry(self, lane: MessageLane[P]) -> Entry[P] | None:
         """Return the entry of a lane whose part is next; None if there is none, or if it waits for its room."""
         entry = lane.head
         if entry is None:
@@ -533,7 +533,7 @@ class Outbox(Generic[P]):
             return None
         return entry
 
-    def _part(self, lane: Lane[P], entry: Entry[P]) -> _Part[P] | None:
+    def _part(self, lane: MessageLane[P], entry: Entry[P]) -> _Part[P] | None:
         """Return the next part of an entry, if there is one and it may be sent now, and queue the lane again."""
         if not entry.is_transmitted:
             try:

@@ -9,9 +9,11 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import load_config
+from errklein.journal import InlineThreads
 from errklein.plugins.botplugin import BotPlugin
 from errklein.running.threads import register_reactor_thread
 from errklein.testing._pool import InlinePool
@@ -74,6 +76,7 @@ class LegacyNetworkCase(SynchronousTestCase):
             ended=lambda: self.ended.append(True),
             plugin_classes=self.plugins,
             make_pool=InlinePool,
+            journal_threads=InlineThreads,
         )
         self.bot = make_bot()
         self.networks: dict[str, Any] = dict(self.bot.backends)
@@ -95,9 +98,10 @@ class LegacyNetworkCase(SynchronousTestCase):
         self.bot.storage = None  # type: ignore[assignment]
 
     def waits(self) -> list[float]:
-        """Return the seconds until the networks reconnect, without the longer timers of the certificate watch."""
+        """Return the seconds until the networks reconnect, without the timers of the bot's loops."""
         now = self.reactor.seconds()
-        return [call.getTime() - now for call in self.reactor.getDelayedCalls() if 0 < call.getTime() - now < 1000]
+        calls = [call for call in self.reactor.getDelayedCalls() if not isinstance(call.func, LoopingCall)]
+        return [call.getTime() - now for call in calls if call.getTime() > now]
 
     def plugin(self, cls: type[BotPlugin]) -> Any:
         """Return the instance of a plugin."""
