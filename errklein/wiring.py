@@ -106,7 +106,7 @@ def wire(
             max_connections=config.WEBHOOK_MAX_CONNECTIONS,
             max_connections_per_client=config.WEBHOOK_MAX_CONNECTIONS_PER_CLIENT,
             body_memory=config.WEBHOOK_BODY_MEMORY,
-            webhooks=hook_options(config.now.WEBHOOKS),
+            webhooks=hook_options(config.setting("WEBHOOKS")),
             default_methods=config.WEBHOOK_METHODS,
             client_rate=Rate.of(config.WEBHOOK_CLIENT_RATE) if config.WEBHOOK_CLIENT_RATE else None,
             delivery_log=config.WEBHOOK_LOG,

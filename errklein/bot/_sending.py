@@ -71,7 +71,7 @@ class Sending:
     ) -> Awaitable[None] | None:
         """Reply in the room of the message, or in a private chat with its sender."""
         backend = self._networks.of(message)
-        settings = self._networks.settings(backend)
+        settings = self._networks.config(backend)
         return self.deliver(backend, build_reply(backend, message, text, private, threaded, settings))
 
     def send_templated(

@@ -33,9 +33,8 @@ class AccessSettings(Protocol):
     def BOT_ADMINS(self) -> Iterable[str] | str:  # noqa: N802 - the setting's name
         """The patterns of administrators on the network."""
 
-    @property
-    def now(self) -> Any:
-        """A namespace with ACCESS_CONTROLS and ACCESS_CONTROLS_DEFAULT, which is faster than attributes."""
+    ACCESS_CONTROLS: Mapping[str, Mapping[str, Any]]
+    ACCESS_CONTROLS_DEFAULT: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -149,10 +148,9 @@ def check_access(
     Patterns of users and rooms follow the network's rules for names. `allowargs` matches the arguments as typed, `denyargs`
     also in normalised form; see `denies`.
     """
-    settings = config.now
-    pattern = applicable_pattern(command.owner, command.name, settings.ACCESS_CONTROLS)
-    rule: Mapping[str, Any] = {} if pattern is None else settings.ACCESS_CONTROLS[pattern]
-    acl = {key: value for key, value in {**settings.ACCESS_CONTROLS_DEFAULT, **rule}.items() if value is not None}
+    pattern = applicable_pattern(command.owner, command.name, config.ACCESS_CONTROLS)
+    rule: Mapping[str, Any] = {} if pattern is None else config.ACCESS_CONTROLS[pattern]
+    acl = {key: value for key, value in {**config.ACCESS_CONTROLS_DEFAULT, **rule}.items() if value is not None}
     admin_only = command.declaration.admin_only
     checked: list[AccessRule] = []
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import Any
 
 from errklein.config._execution import run_config
@@ -34,11 +34,7 @@ _OF_FIRST = ("BACKEND", "BOT_IDENTITY", "COMPACT_OUTPUT")
 """Settings of the whole configuration that are by default those of the first network."""
 
 
-class _Attributes:
-    """Has the attribute `__dict__`, which Config replaces."""
-
-
-class Config(_Attributes):
+class Config:
     """The settings as attributes, which plugins read as `self.bot_config`.
 
     For example, a plugin reads a setting of errklein, and one of its own, for which it has a default::
@@ -57,7 +53,8 @@ class Config(_Attributes):
     and rooms, a string is read as a tuple of one. If NETWORKS sets such a setting for several networks, the whole
     configuration has a new tuple of all entries.
 
-    A *view* has the settings of one network: those of its entry in NETWORKS, and otherwise the common ones.
+    A *view* has the settings of one network: those of its entry in NETWORKS, and otherwise the common ones. Without NETWORKS, the
+    whole configuration is the view of its only network.
 
     :param settings: the values by name.
     :param network: for a view, the name of the network.
@@ -66,8 +63,6 @@ class Config(_Attributes):
     """
 
     BOT_ADMINS: Sequence[str]
-    _has_all = False
-    """Whether the settings of the view of the only network are those of the whole configuration."""
 
     def __init__(
         self,
@@ -82,43 +77,35 @@ class Config(_Attributes):
         self._directories: Mapping[str, list[str]] = {}
         self._sources: Mapping[str, str] = {}
         self._left_to_plugins: Mapping[str, ConfigError] = {}
-        """Settings whose values are plugins', with the errors. Plugins read them as attributes; `now` has errklein's defaults."""
+        """Settings whose values are plugins', with the errors. Plugins read them as attributes; `setting` returns errklein's defaults."""
         self._overridden: Collection[str] = ()
         self._given: frozenset[str] = frozenset()
         """The names that the config.py sets, without those that options override."""
-        self._changes = 0
-        self._now: tuple[int, SimpleNamespace] | None = None
+        self._own: frozenset[str] = frozenset()
+        """The names of a view's own settings. It has a copy of the others, but for those in `_BY_NETWORK`, which are computed."""
+        if above is not None:
+            vars(self).update({name: value for name, value in above.own.items() if name not in _BY_NETWORK})
         for name, value in settings.items():
             setattr(self, name, value)
 
     @property
     def own(self) -> dict[str, Any]:
-        """The settings of this view, or of the whole configuration, and private attributes."""
-        own: dict[str, Any] = vars(_Attributes)["__dict__"].__get__(self)
-        return own
-
-    @property
-    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
-        """All settings by name, in which backends written for errbot look up their own."""
-        own, above = self.own, self._above
-        if above is None or self._has_all:
-            return own if above is None else above.own
-        names = {name for name in above.own | own if not name.startswith("_")}
+        """The settings of this view that differ from the common ones, or those of the whole configuration."""
+        names = (name for name in vars(self) if not name.startswith("_")) if self._above is None else self._own
         return {name: getattr(self, name) for name in names}
 
-    def __copy__(self) -> Config:
-        copied = Config({})
-        copied.own.update(self.own)
-        return copied
+    def setting(self, name: str) -> Any:
+        """Return the value of a setting of errklein: its default if the value in the file is a plugin's."""
+        return SETTINGS[name].default if name in self._left_to_plugins else getattr(self, name)
 
     @property
     def networks(self) -> Mapping[str, Config]:
-        """The networks' views by name, in the order of the file; empty in a view."""
+        """The networks' views by name, in the order of the file; empty in a view of NETWORKS."""
         return self._networks
 
     @property
     def network(self) -> str:
-        """The name of the view's network; "" for the whole configuration."""
+        """The name of the view's network; "" for the whole configuration of NETWORKS."""
         return self._network
 
     @property
@@ -146,47 +133,40 @@ class Config(_Attributes):
         """Return what adds the directory to `directories("BOT_EXTRA_PLUGIN_DIR")`: "--plugin-dir", or the setting's name."""
         return self._sources.get(directory, "BOT_EXTRA_PLUGIN_DIR")
 
-    @property
-    def now(self) -> SimpleNamespace:
-        """All settings in a namespace, for fast access; the same object until a setting is assigned.
-
-        It has errklein's default of a setting whose value is a plugin's. Settings of people and rooms are not included: a view
-        computes them from a list that may change.
-        """
-        whole = self._above or self
-        if self._now is None or self._now[0] != whole._changes:
-            names = {name for name in whole.own | self.own if not name.startswith("_")}.difference(_BY_NETWORK)
-            own = {name: SETTINGS[name].default for name in whole._left_to_plugins}
-            self._now = whole._changes, SimpleNamespace(**{name: getattr(self, name) for name in names} | own)
-        return self._now[1]
-
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _BY_NETWORK and isinstance(value, str):
             value = (value,)
-        if self._has_all and self._above is not None and not name.startswith("_"):
-            setattr(self._above, name, value)
+        super().__setattr__(name, value)
+        if name.startswith("_"):
             return
-        self.own[name] = value
-        self._count_change(name)
+        if self._above is not None:
+            self._own |= {name}
+        elif name not in _BY_NETWORK:
+            for view in self._networks.values():
+                if name not in view._own:
+                    vars(view)[name] = value
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        self._count_change(name)
-
-    def _count_change(self, name: str) -> None:
-        if not name.startswith("_"):
-            (self._above or self)._changes += 1
+        if self._above is not None:
+            self._own -= {name}
+            if name not in _BY_NETWORK and name in vars(self._above):
+                vars(self)[name] = vars(self._above)[name]
+            return
+        for view in self._networks.values():
+            if name not in view._own:
+                vars(view).pop(name, None)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
         above = self._above
-        if name == "BOT_ADMINS_NOTIFICATIONS" and not (above is not None and name in above.own):
+        if name == "BOT_ADMINS_NOTIFICATIONS" and not (above is not None and name in vars(above)):
             return self.BOT_ADMINS
-        if above is None:
+        if above is None or name not in _BY_NETWORK:
             raise AttributeError(f"the configuration has no setting {name}")
         value = getattr(above, name)
-        if name in _BY_NETWORK and above.names_networks and len(above.NETWORKS) > 1:
+        if len(above.NETWORKS) > 1:
             return tuple(_meant_for(self.network, value, above.NETWORKS))
         return value
 
@@ -323,10 +303,8 @@ def secrets_of(config: Config) -> frozenset[str]:
 
 def _views(config: Config, has_backend: bool) -> dict[str, Config]:
     if not config.names_networks:
-        name = config.BACKEND.lower()
-        view = Config({}, network=name, path=config.path, above=config)
-        view._has_all = True
-        return {name: view}
+        config._network = config.BACKEND.lower()
+        return {config.network: config}
     views: dict[str, Config] = {}
     for network, settings in config.NETWORKS.items():
         where = f"NETWORKS[{network!r}]"

@@ -28,9 +28,8 @@ def misspelt_settings(config: Config, read_by_plugins: Callable[[], Collection[s
     :param read_by_plugins: Returns the names that plugins read. It is called if a name resembles a setting's.
     """
     found = [("", *misspelling) for misspelling in _misspellings(config)]
-    found += [
-        (network, *misspelling) for network, view in config.networks.items() for misspelling in _misspellings(view)
-    ]
+    for network, view in config.networks.items() if config.names_networks else ():
+        found += [(network, *misspelling) for misspelling in _misspellings(view)]
     source = ConfigSource.of(config.path if found else None)
     accepted = source.names_read.union(read_by_plugins()) if found else source.names_read
     for network, name, meant in found:
@@ -43,7 +42,7 @@ def misspelt_settings(config: Config, read_by_plugins: Callable[[], Collection[s
 def _misspellings(config: Config) -> Iterator[tuple[str, str]]:
     """Yield pairs of an unknown name and the known name that it resembles most."""
     for name in config.own:
-        if name.isupper() and not name.startswith("_") and name not in _KNOWN:
+        if name.isupper() and name not in _KNOWN:
             close = difflib.get_close_matches(name, _KNOWN, 3, _SIMILARITY)
             if meant := next((one for one in close if _is_misspelling(name, one)), ""):
                 yield name, meant

@@ -56,10 +56,10 @@ def _of_all(config: Config) -> Iterator[str]:
             f"{error} ({ConfigSource.of(config.path).location(name)}); errklein uses its default, and takes the value for a plugin's, "
             "since the file sets BACKEND and not NETWORKS, as errbot's does"
         )
-    for network in config.now.TRUSTED_PROXIES:
+    for network in config.TRUSTED_PROXIES:
         if network.endswith("/0"):
             yield f"TRUSTED_PROXIES: every client can forge its address, since {network!r} contains all addresses"
-    command = config.now.BOT_ADMINS_FALLBACK
+    command = config.BOT_ADMINS_FALLBACK
     if isinstance(command, tuple) and which(command[0]) is None:
         yield f"BOT_ADMINS_FALLBACK: {command[0]!r} is missing or not executable, so notices can't be passed to it"
     if config.SENTRY_TRANSPORT is not None:

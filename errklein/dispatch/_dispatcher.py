@@ -133,7 +133,7 @@ class Dispatcher:
     # Each step returns a Deferred that fires when the message is handled, or None if it already is.
 
     def _dispatch(self, backend: Backend, message: Message) -> Deferred[Any] | None:
-        conversations, settings = self.conversations, self._networks.settings(backend)
+        conversations, settings = self.conversations, self._networks.config(backend)
         if (
             conversations.open
             and not self.finder.begins_with_prefix(backend, message)

@@ -101,7 +101,7 @@ class CommandFinder:
 
     def begins_with_prefix(self, backend: Backend, message: Message) -> bool:
         """Return whether the message begins with a prefix, or with a command's name after the bot's nick or an empty prefix."""
-        settings = self._networks.settings(backend)
+        settings = self._networks.config(backend)
         prefixes, after = self._prefixes_of(settings), _after_nick(backend, message.body, settings)
         if after is not None and self._named(backend, message, after, settings):
             return True
@@ -111,7 +111,7 @@ class CommandFinder:
 
     def without_prefix(self, message: Message) -> str:
         """Return the text of a message on the current network, without its prefix if it has one."""
-        prefixes = self._prefixes_of(self._networks.settings(self._networks.current))
+        prefixes = self._prefixes_of(self._networks.config(self._networks.current))
         text = strip_prefix(message.body, prefixes, message.is_direct)
         return message.body if text is None else text
 

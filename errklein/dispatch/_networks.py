@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from errklein.chat import Identifier, Message, Room
 from errklein.config import Config
@@ -35,10 +34,6 @@ class Networks:
     def config(self, backend: Backend) -> Config:
         """Return the configuration of the backend's network."""
         return self._configs[backend.network]
-
-    def settings(self, backend: Backend) -> Any:
-        """Return the settings of the backend's network as a namespace for fast access; see `Config.now`."""
-        return self._configs[backend.network].now
 
     def of(self, subject: Identifier | Message) -> Backend:
         """Return the backend of the network that an identifier or message belongs to.

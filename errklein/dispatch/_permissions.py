@@ -204,7 +204,7 @@ class Permissions:
         """Return the named commands that aren't hidden, or by HIDE_RESTRICTED_COMMANDS from the message's sender, by name."""
         declared = ((command, command.declaration) for command in self._registry)
         commands = [command for command, its in declared if its.pattern is None and not its.hidden]
-        if message is not None and self._networks.settings(backend).HIDE_RESTRICTED_COMMANDS:
+        if message is not None and self._networks.config(backend).HIDE_RESTRICTED_COMMANDS:
             commands = [command for command in commands if self.denial(backend, message, command) is None]
         return commands
 

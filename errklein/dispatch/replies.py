@@ -80,7 +80,7 @@ class Replies:
 
     def reply(self, backend: Backend, message: Message, text: str) -> None:
         """Reply to a message that is no command."""
-        self._send(backend, message, text, None, self._networks.settings(backend))
+        self._send(backend, message, text, None, self._networks.config(backend))
 
     def reply_to(self, invocation: Invocation, text: str) -> None:
         """Reply to the message of the invocation, in private or in a thread if the settings divert the replies there."""
@@ -90,7 +90,7 @@ class Replies:
         self, backend: Backend, message: Message, text: str, command: RegisteredCommand | None = None
     ) -> Message:
         """Return the reply to the message as it would be sent. In a thread, it stays there unless it is diverted to private."""
-        settings = self._networks.settings(backend)
+        settings = self._networks.config(backend)
         private, threaded = _diversion(command, settings)
         return build_reply(backend, message, text, private, threaded or (message.is_threaded and not private), settings)
 

@@ -76,7 +76,7 @@ class PluginManager(StoreMixin):
         self._callbacks: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
         self._callback_order: tuple[str | None, ...] = ()
         self._configurator = Configurator(execution, self.configuration)
-        self._standby = StandbyWebhooks(self, config.now.WEBHOOKS, routes)
+        self._standby = StandbyWebhooks(self, config.setting("WEBHOOKS"), routes)
         forget = self._callbacks.clear
         self._lifecycle = Lifecycle(execution, loader, self._configurator, routes, self._standby, forget, tell_admins)
         self._activations = self._lifecycle.activations

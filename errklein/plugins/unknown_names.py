@@ -37,7 +37,7 @@ def unknown_names(
         commands.update((name, command) for command in _commands_of(instance))
     names = {name for name, _ in found}
     sentences = list(_in_settings(config.own, "", names, commands))
-    for network, view in config.networks.items():
+    for network, view in config.networks.items() if config.names_networks else ():
         sentences += _in_settings(view.own, f"NETWORKS[{network!r}]: ", names, commands)
     return sentences
 
@@ -73,7 +73,7 @@ def unknown_webhooks(
     `plugins` are all plugins found, active or not, and `others` are webhooks that may belong to other objects.
     """
     # The methods of other plugins aren't looked at, since this is called after each change of plugins.
-    named = {route.rpartition(":")[0] for route in config.now.WEBHOOKS}
+    named = {route.rpartition(":")[0] for route in config.setting("WEBHOOKS")}
     methods = {
         name: None if instance is None else set(_webhooks_of(instance) if name in named else ())
         for name, instance in plugins
@@ -82,7 +82,7 @@ def unknown_webhooks(
         known = methods.setdefault(hook.owner, set())
         if known is not None:
             known.add(hook.name)
-    return list(unknown_hooks(config.now.WEBHOOKS, methods))
+    return list(unknown_hooks(config.setting("WEBHOOKS"), methods))
 
 
 def settings_read(plugins: Iterable[tuple[str, BotPlugin | None]]) -> set[str]:

@@ -43,7 +43,7 @@ class Listening:
     def of(cls, config: Config, web: Sequence[str] = (), status: str | None = None) -> Listening:
         """Return the endpoints of the options --web and --status; without them, those of WEB and STATUS."""
         sources = "--web" if web else "WEB", "STATUS" if status is None else "--status"
-        return cls(web or config.now.WEB, config.now.STATUS if status is None else status, *sources)
+        return cls(web or config.setting("WEB"), config.setting("STATUS") if status is None else status, *sources)
 
     def check(self, *, bind: bool = True) -> None:
         """Raise ConfigError if an endpoint can't be opened. Without `bind`, only the descriptions are checked."""

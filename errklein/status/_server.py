@@ -120,7 +120,7 @@ class StatusServer:
 
 
 def _plugins(bot: Bot) -> str:
-    named = {webhook.rpartition(":")[0] for webhook in bot.bot_config.now.WEBHOOKS}
+    named = {webhook.rpartition(":")[0] for webhook in bot.bot_config.setting("WEBHOOKS")}
     broken = [one.name for one in bot.plugin_manager.found if one.name in named and one.problem and not one.active]
     return f"broken, but named in WEBHOOKS: {', '.join(broken)}" if broken else ""
 

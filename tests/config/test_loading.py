@@ -221,7 +221,6 @@ class OwnObjects(ConfigCase):
             NETWORKS = {"a": {"BACKEND": "Test"}, "b": {"BACKEND": "Null"}, "c": {"BACKEND": "Test", "BOT_ADMINS": ["c"]}}
         """)
         a, b, c = config.networks.values()
-        a.now, b.now
         config.BOT_ADMINS += ["a:bob"]
         c.BOT_ADMINS.append("carol")
         self.assertEqual((a.BOT_ADMINS, b.BOT_ADMINS), (("alice", "bob"), ("alice",)))
@@ -567,23 +566,25 @@ class AllSettingsTests(ConfigCase):
         self.assertEqual((config.COMMON, config.OTHER, view.OTHER, vars(view)["COMMON"]), (2, 3, 3, 2))
 
 
-class NowTests(ConfigCase):
-    """The namespace of all settings."""
+class AssignmentTests(ConfigCase):
+    """Assignments to the whole configuration and to views."""
 
-    def test_settings_as_they_are(self) -> None:
-        """`now` is the same object until a setting changes, and then has the new value."""
+    def test_settings_of_networks(self) -> None:
+        """A network without a value of its own has the common one, also after an assignment; without its own again, too."""
         config = self.load(TWO_NETWORKS)
         libera, console = config.networks.values()
-        now = libera.now
-        self.assertEqual((now.BOT_PREFIX, now.BOT_ASYNC_POOLSIZE), ("err ", 10))
-        self.assertIs(libera.now, now)
-        self.assertEqual(console.now.BOT_PREFIX, "!")
+        self.assertEqual((libera.BOT_PREFIX, libera.BOT_ASYNC_POOLSIZE, console.BOT_PREFIX), ("err ", 10, "!"))
         config.BOT_PREFIX = "%"
-        self.assertEqual((libera.now.BOT_PREFIX, console.now.BOT_PREFIX), ("err ", "%"))
+        self.assertEqual((libera.BOT_PREFIX, console.BOT_PREFIX), ("err ", "%"))
         libera.BOT_PREFIX = "."
-        self.assertEqual(libera.now.BOT_PREFIX, ".")
+        self.assertEqual((libera.BOT_PREFIX, config.BOT_PREFIX), (".", "%"))
         del libera.BOT_PREFIX
-        self.assertEqual(libera.now.BOT_PREFIX, "%")
+        self.assertEqual(libera.BOT_PREFIX, "%")
+        config.NEW = libera.NEW = 1
+        config.NEW = 2
+        self.assertEqual((libera.NEW, console.NEW), (1, 2))
+        del config.NEW
+        self.assertEqual((libera.NEW, hasattr(console, "NEW")), (1, False))
 
 
 class SelectedNetworkTests(ConfigCase):
@@ -608,8 +609,7 @@ class FilesOfErrbotTests(ConfigCase):
         for name in ("NETWORKS", "STATUS", "WEB", "WEBHOOKS"):
             config = self.load(f"BACKEND = 'Null'\n{name} = {{1}}\n")
             self.assertEqual(getattr(config, name), {1})
-            self.assertEqual(getattr(config.now, name), SETTINGS[name].default)
-            self.assertEqual(getattr(config.networks["null"].now, name), SETTINGS[name].default)
+            self.assertEqual(config.setting(name), SETTINGS[name].default)
             [warning] = configuration_warnings(config)
             self.assertTrue(warning.startswith(f"{name}: expected "), warning)
             self.assertIn(" (config.py line 2); errklein uses its default", warning)
