@@ -29,7 +29,7 @@ class CommandNotFoundFilter(CorePlugin):
     @on_reactor
     def callback_message(self, message: Message) -> None:
         """Explain commands once to each person who sends "hello" or "help" in private, unless others read such messages."""
-        backend, settings = self.host.networks.current, self.host.config.now
+        backend, settings = self.host.networks.current, self.host.config
         if (
             message.body.strip(" !.?").lower() not in _GREETINGS
             or not message.is_direct
@@ -51,7 +51,7 @@ class CommandNotFoundFilter(CorePlugin):
     async def unknown(self, msg: Message, cmd: None, args: Any, dry_run: bool, emptycmd: bool = True) -> str:
         """Return the reply to a message whose command is unknown, or ""."""
         backend = self.host.networks.current
-        if self.host.config.now.SUPPRESS_CMD_NOT_FOUND:
+        if self.host.config.SUPPRESS_CMD_NOT_FOUND:
             return ""
         text = self.host.dispatcher.finder.without_prefix(msg)
         if not any(map(str.isalnum, text)):
