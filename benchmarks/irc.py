@@ -202,10 +202,7 @@ def limnoria(directory: Path, python: Path, port: int, rooms: Sequence[str]) -> 
 
 async def measure(title: str, python: Path, load: Load) -> Figures:
     """Return the figures of one bot."""
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-") as name,
-        running_server(UnlimitedNgircd()) as server,
-    ):
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, running_server(UnlimitedNgircd()) as server:
         directory = Path(name, "bot")
         if title == "Limnoria":
             bot = limnoria(directory, python, server.port, load.names)

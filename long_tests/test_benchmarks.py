@@ -67,7 +67,7 @@ class MistakesTests(SynchronousTestCase):
 
     def test_messages_lead_to_the_remedy(self) -> None:
         """At least 90 of 100 mistakes are corrected by what the message says."""
-        ended = run([sys.executable, str(ROOT / "benchmarks" / "mistakes.py")], "--check", cwd=Path.cwd(), limit=300)
+        ended = run([sys.executable, str(ROOT / "long_tests" / "mistakes.py")], "--check", cwd=Path.cwd(), limit=300)
         self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
 
 
@@ -78,14 +78,14 @@ class FuzzingTests(SynchronousTestCase):
 
     def test_a_seed_repeats_an_exchange(self) -> None:
         """The exchange of a seed is repeated with a new bot."""
-        script = str(ROOT / "benchmarks" / "fuzz_http.py")
+        script = str(ROOT / "long_tests" / "fuzz_http.py")
         ended = run([sys.executable, script], "--seed", "2", cwd=Path.cwd())
         self.assertIn("HTTP/1.1 400 Bad Request", ended.stdout, ended.stderr)
         self.assertIn("all expectations are met", ended.stdout)
 
     def test_malformed_requests_of_verified_webhooks(self) -> None:
         """Generated malformed requests get 4xx, and forged ones don't reach a handler."""
-        ended = run([sys.executable, str(ROOT / "benchmarks" / "fuzz_intake.py")], "--check", cwd=Path.cwd(), limit=55)
+        ended = run([sys.executable, str(ROOT / "long_tests" / "fuzz_intake.py")], "--check", cwd=Path.cwd(), limit=55)
         self.assertIn("3,000 requests", ended.stdout, ended.stderr)
         self.assertIn(" 0 failed expectations", ended.stdout)
 

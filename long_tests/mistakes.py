@@ -4,7 +4,7 @@ It knows nothing but the message: general rules, such as "did you mean 'X'?", "e
 quotes, change the input or run the command, and the result is tried. A mistake is solved if the corrected input works
 and means what the author intended.
 
-    python benchmarks/mistakes.py [--check] [--verbose]
+    python long_tests/mistakes.py [--check] [--verbose]
 
 With --check, exits with 1 if fewer than 90 are solved.
 """

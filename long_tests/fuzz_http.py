@@ -1,6 +1,6 @@
 """Send generated valid and invalid requests to a bot, over TCP, a Unix socket, and TLS with `--tls`.
 
-Run `python benchmarks/fuzz_http.py [--seconds 600] [--tls]`. Exits with 1 if one of these expectations fails:
+Run `python long_tests/fuzz_http.py [--seconds 600] [--tls]`. Exits with 1 if one of these expectations fails:
 
 - The bot responds to each request with a valid response, or closes the connection, within 65 s. (Its own limits are 10 s for a head,
   30 s for a body, and 60 s for a connection without a request.) No status is 500, except that of a handler that fails deliberately,
@@ -34,6 +34,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import bots
 from fuzz_requests import Exchange, exchange

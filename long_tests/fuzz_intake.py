@@ -1,6 +1,6 @@
 """Send generated malformed requests to verified webhooks over connections in memory.
 
-Run `python benchmarks/fuzz_intake.py [--requests 100000]`, or with `--check` for a few thousand. Each authentic request of
+Run `python long_tests/fuzz_intake.py [--requests 100000]`, or with `--check` for a few thousand. Each authentic request of
 tests/verify/vectors.py has webhooks with `ack="after"` and `ack="now"`, and with the raw request and the payload. Requests are changed
 in headers, body, URL and peer, and some in their framing: their length, chunks, method, or bytes of the head. A part of the
 requests is signed after the change, so that the checks behind the signature see malformed values, too. Exits with 1 if one of these
@@ -29,8 +29,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bots import arguments
-from fuzz_http import Malformed, parse
+from fuzz_http import Malformed, bots, parse
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -309,7 +308,7 @@ def problems(world: World, seed: int, results: Counter[str], show: bool) -> list
 
 def main() -> int:
     """Print the numbers of results and the failed expectations."""
-    options = arguments(__doc__, requests=100_000, check=False, seed=int)
+    options = bots.arguments(__doc__, requests=100_000, check=False, seed=int)
     seeds = [options.seed] if options.seed is not None else range(3000 if options.check else options.requests)
     results: Counter[str] = Counter()
     failures = 0
