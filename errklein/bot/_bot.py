@@ -19,9 +19,9 @@ from errklein.bot._notices import NoticeBoard
 from errklein.bot._overview import Overview
 from errklein.bot._pool_notices import pool_notice
 from errklein.bot._process import ProcessOperations
-from errklein.bot._records import RunningRecords
 from errklein.bot._registration import Registration
 from errklein.bot._sending import Sending
+from errklein.bot._state import RunningState
 from errklein.bot._stored_messages import restore_messages
 from errklein.bot._streams import Streams
 from errklein.bot._webhook_notices import WebhookNotices
@@ -136,7 +136,7 @@ class Bot:
             dispatcher,
             self.plugin_manager,
             self.web,
-            WebhookOperations(RunningRecords(self)),
+            WebhookOperations(self.journal, self.journal.outbox.find, queue, RunningState(self)),
             PluginOperations(self.plugin_manager),
             RepoOperations(self.repo_manager, self.plugin_manager, self.plugin_pool, SerialQueue(reactor)),
             RoomOperations(reactor, networks, self.waits),

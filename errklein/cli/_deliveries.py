@@ -12,13 +12,14 @@ from contextlib import closing
 from pathlib import Path
 
 from errklein.cli._argument_errors import Parser
-from errklein.cli._records import StoredRecords, finished, open_data, print_lines, shell_user
+from errklein.cli._records import finished, open_data, print_lines, shell_user
 from errklein.database import Access, DatabaseError
 from errklein.journal import DATABASE, JournalArchive, open_archive
 from errklein.journal.operations import WebhookOperations
 from errklein.logs import escape
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.delivery_words import InvalidWords, UnknownWebhook, parse_ids
+from errklein.webhooks.explained import BotState
 from errklein.webhooks.exported import as_values, body_text, details, summary
 
 POLL = 0.1
@@ -53,7 +54,7 @@ def run_action(archive: JournalArchive, known: argparse.Namespace, is_running: C
     :raises DatabaseError: The deliveries can't be read or written.
     :raises InvalidWords: The words of list or replay are invalid.
     """
-    operations = WebhookOperations(StoredRecords(archive))
+    operations = WebhookOperations(archive, archive.messages, archive, BotState())
     if known.what == "list":
         return _list(operations, [*known.words, *(["grouped"] if known.grouped else [])], known.json)
     if known.what == "replay":

@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,8 +42,7 @@ def work_on_webhooks(known: argparse.Namespace) -> int:
         if known.what in ("pause", "resume"):
             return _pause(config, known, data)
         path, routes = data.path / DATABASE, _load_routes(config)
-        archive = open_archive(path) if config.STORAGE != "Memory" and path.exists() else None
-        with nullcontext() if archive is None else closing(archive):
+        with closing(open_archive(path if config.STORAGE != "Memory" and path.exists() else None)) as archive:
             return _run_action(operations_on(archive, config, data, routes), config, known, routes)
     except (UnknownWebhook, DatabaseError, SecretError) as error:
         raise SystemExit(f"errklein: {error}") from None

@@ -59,8 +59,15 @@ class JournalArchive:
             )
             return found
 
-    def pause(self, webhook: str, paused: bool) -> None:
-        """Let the deliveries of the webhook wait, or no longer: for a running bot within about a second, and after its next start."""
+    def pause(self, webhook: str) -> None:
+        """Let the deliveries of the webhook wait: for a running bot within about a second, and after its next start."""
+        self._set_paused(webhook, True)
+
+    def resume(self, webhook: str) -> None:
+        """Run the deliveries of a paused webhook again."""
+        self._set_paused(webhook, False)
+
+    def _set_paused(self, webhook: str, paused: bool) -> None:
         with self._database.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO routes (name) VALUES (?)", (webhook,))
             connection.execute("UPDATE routes SET paused = ? WHERE name = ?", (paused, webhook))
@@ -70,8 +77,8 @@ class JournalArchive:
         self._database.close()
 
 
-def open_archive(path: Path, access: Access = Access.READ) -> JournalArchive:
-    """Open the file of a journal, which must exist and have the schema of this errklein.
+def open_archive(path: Path | None, access: Access = Access.READ) -> JournalArchive:
+    """Open the file of a journal, which must exist and have the schema of this errklein; None for an archive without deliveries.
 
     :param access: `SHARE` for replays and pauses.
     :raises DatabaseError: The file is missing, can't be read, or has another schema.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from errklein.chat.outgoing import Wait
 from errklein.journal._bounds import FURTHEST, LEASE_BYTES
 from errklein.journal._retry_policy import RetryPolicy
+from errklein.journal._sqlite import log_replay
 from errklein.journal._writing import PROCESS_ENDED
 from errklein.ports.journal import Journal, JournalError
 from errklein.running.rate_limit import RateLimit
@@ -209,6 +210,14 @@ class DeliveryQueue:
     def resume(self, webhook: str) -> Deferred[None]:
         """Run the deliveries of a paused webhook again."""
         return self._set_paused(webhook, False)
+
+    async def replay(self, ids: Sequence[int], force: bool, user: str) -> Sequence[int]:
+        """Run deliveries once more, and log that the user requests it. Return the ids of those that can; see `Journal.replay`."""
+        replayed = await self._journal.replay(ids, force)
+        self.look()
+        if replayed:
+            log_replay(sorted(replayed), user)
+        return replayed
 
     def _set_paused(self, webhook: str, paused: bool) -> Deferred[None]:
         before = webhook in self.paused

@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from errklein.commands.operations import Actor, operation
+from errklein.journal._archive import JournalArchive
+from errklein.journal._queue import DeliveryQueue
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.delivery_words import (
     MAX_COUNT,
@@ -16,13 +18,25 @@ from errklein.webhooks.delivery_words import (
     parse_replay,
     parse_webhook,
 )
-from errklein.webhooks.explained import Explainer, Explanation, Records, Step, names_by_path
+from errklein.webhooks.explained import (
+    BotState,
+    Explainer,
+    Explanation,
+    Messages,
+    Records,
+    Step,
+    fetched,
+    names_by_path,
+)
 from errklein.webhooks.exported import grouped, not_recorded, summary
 from errklein.webhooks.precedence import RouteInfo
 
 _DAY = 86400.0
 _OPTIONS = ("form_param", "raw", "dedupe", "dedupe_window", "attempts", "ordered", "max_body", "timeout")
 """The options that the summary of a declaration doesn't have."""
+
+
+Queue = DeliveryQueue | JournalArchive
 
 
 @dataclass(frozen=True)
@@ -121,71 +135,77 @@ class WebhookReport:
 class WebhookOperations:
     """Lists, explains, replays and pauses.
 
-    :param records: The deliveries, messages and webhooks.
+    :param records: The deliveries.
+    :param messages: Returns records of messages; see `OutboxStore.find`.
+    :param queue: Replays and pauses: the queue of a running bot, or the file of a journal, which such a queue reads.
+    :param state: What is known beside them.
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, messages: Messages, queue: Queue, state: BotState) -> None:
         self._records = records
+        self._messages = messages
+        self._queue = queue
+        self._state = state
 
     @operation("webstatus")
     def webhooks(self, by: Actor) -> list[WebhookInfo]:
         """Return the webhooks of the plugins."""
-        return [self._info(route) for route in self._records.routes()]
+        return [self._info(route) for route in self._state.routes()]
 
     @operation("webhook_show", "name")
     async def webhook(self, by: Actor, name: str) -> list[WebhookReport]:
         """Return what is known of a webhook, of all of a plugin, or of the one at a path; see `named`."""
-        routes, recorded = self._records.routes(), await self._records.webhooks()
-        day = DeliveryQuery(since=self._records.now() - _DAY, limit=MAX_COUNT)
+        routes, recorded = self._state.routes(), await fetched(self._records.webhooks())
+        day = DeliveryQuery(since=self._state.now() - _DAY, limit=MAX_COUNT)
         reports = []
         for one in self.named(name, recorded):
             query = replace(day, webhook=one)
-            numbers = Counter(delivery.state for delivery in await self._records.find(query))
+            numbers = Counter(delivery.state for delivery in await fetched(self._records.find(query)))
             states = {state: numbers[state] for state in DeliveryState if numbers[state]}
             found = [self._info(route) for route in routes if route.hook.full_name == one]
             explained = await self._explainer(by).answers(one)
-            counted, responses = await self._records.counted(query), self._records.responses(one)
+            counted, responses = await fetched(self._records.counted(query)), self._state.responses(one)
             reports.append(WebhookReport(one, found, explained, states, counted, responses))
         return reports
 
     @operation("webhook_pause")
     def paused(self, by: Actor) -> list[str]:
         """Return the webhooks that are paused, also those of inactive plugins."""
-        return sorted(self._records.paused)
+        return sorted(self._state.paused)
 
     @operation("webhook_pause", "webhook")
     async def pause(self, by: Actor, webhook: str) -> None:
         """Let the deliveries of a webhook wait: requests are verified, recorded and get 202."""
-        await self._records.pause(webhook, True)
+        await fetched(self._queue.pause(webhook))
 
     @operation("webhook_resume", "webhook")
     async def resume(self, by: Actor, webhook: str) -> None:
         """Run the deliveries of a paused webhook."""
-        await self._records.pause(webhook, False)
+        await fetched(self._queue.resume(webhook))
 
     @operation("delivery_list", "words")
     async def deliveries(self, by: Actor, words: Sequence[str], most: int = MAX_COUNT) -> DeliveryPage:
         """Return the deliveries that the words select; see `parse_list`. At most `most` are on a page that isn't grouped."""
-        query, is_grouped = parse_list(words, self._records.now(), *await self._names())
+        query, is_grouped = parse_list(words, self._state.now(), *await self._names())
         query = query if is_grouped else replace(query, limit=min(query.limit, most))
-        found = await self._records.find(query)
-        counted = await self._records.counted(counted_query(query, found))
+        found = await fetched(self._records.find(query))
+        counted = await fetched(self._records.counted(counted_query(query, found)))
         older = next_page(words, found[-1].id) if found and len(found) == query.limit else ""
         return DeliveryPage([_readable(one, by) for one in found], is_grouped, counted, older)
 
     @operation("delivery_show", "id")
     async def delivery(self, by: Actor, id: int) -> StoredDelivery | None:
         """Return a delivery with its request and attempts; None if it is unknown."""
-        found = await self._records.get(id)
+        found = await fetched(self._records.get(id))
         return None if found is None else _readable(found, by)
 
     @operation("delivery_replay", "words")
     async def replay(self, by: Actor, words: Sequence[str]) -> ReplayResult:
         """Run the deliveries once more that the words select; see `parse_replay`."""
-        given = parse_replay(words, self._records.now(), *await self._names())
-        ids = given.ids or [one.id for one in await self._records.find(given.query)]
-        before = {one.id: one for one in await self._records.find(DeliveryQuery(ids=ids, limit=len(ids)))}
-        begun = set(await self._records.replay(ids, given.force, by.name))
+        given = parse_replay(words, self._state.now(), *await self._names())
+        ids = given.ids or [one.id for one in await fetched(self._records.find(given.query))]
+        before = {one.id: one for one in await fetched(self._records.find(DeliveryQuery(ids=ids, limit=len(ids))))}
+        begun = set(await fetched(self._queue.replay(ids, given.force, by.name)))
         left = [one for one in ids if one not in begun]
         later = {} if given.force else {one: before[one].superseded_by for one in left if one in before}
         repeated = {one: other for one, other in later.items() if other}
@@ -197,7 +217,7 @@ class WebhookOperations:
     async def why(self, by: Actor, subject: str) -> list[Explanation]:
         """Explain the state of a delivery, webhook or room; see `Explainer.answers`."""
         explained = list(await self._explainer(by).answers(subject))
-        if problem := await self._records.problem():
+        if problem := await self._state.problem():
             nothing = "Requests can't be recorded, and results and messages aren't stored"
             explained.insert(0, Explanation(nothing, [Step(problem)]))
         return explained
@@ -207,25 +227,23 @@ class WebhookOperations:
 
         :raises UnknownWebhook: There is none.
         """
-        paths = names_by_path(self._records.routes())
+        paths = names_by_path(self._state.routes())
         known = {*paths.values(), *known}
         found = parse_webhook(name, paths, known)
         return sorted(webhook for webhook in known if f"{webhook}:".startswith(f"{found}:"))
 
     async def _names(self) -> tuple[dict[str, str], Sequence[str]]:
-        return names_by_path(self._records.routes()), await self._records.webhooks()
+        return names_by_path(self._state.routes()), await fetched(self._records.webhooks())
 
     def _explainer(self, by: Actor) -> Explainer:
-        return Explainer(self._records, by.reads_details)
+        return Explainer(self._records, self._messages, self._state, by.reads_details)
 
     def _info(self, route: RouteInfo) -> WebhookInfo:
         declared, name = route.hook.declaration, route.hook.full_name
         options = {option: value for option in _OPTIONS if (value := getattr(declared, option))}
         methods = sorted(route.methods or declared.methods)
-        shadowed_by, paused = str(route.shadowed_by or ""), name in self._records.paused
-        return WebhookInfo(
-            name, self._records.site + route.rule, methods, declared.summary, options, paused, shadowed_by
-        )
+        shadowed_by, paused = str(route.shadowed_by or ""), name in self._state.paused
+        return WebhookInfo(name, self._state.site + route.rule, methods, declared.summary, options, paused, shadowed_by)
 
 
 def _readable(delivery: StoredDelivery, by: Actor) -> StoredDelivery:

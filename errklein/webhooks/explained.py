@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from errklein.chat.outgoing import MOST_FOUND, PAUSED, MessageRecord, MessageState, Wait
 from errklein.webhooks.deliveries import UNFINISHED, DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, UnknownWebhook, parse_ids, parse_words
 from errklein.webhooks.exported import described, shown_time
 from errklein.webhooks.precedence import RouteInfo
+
+T = TypeVar("T")
+Messages = Callable[..., Awaitable[Sequence[MessageRecord]] | Sequence[MessageRecord]]
+
+PAUSED_WEBHOOK = "paused: requests are accepted and wait for `webhook resume`"
 
 _ROOM_MARKS = ("#", "&", "+", "!")
 _REQUEST_ID = re.compile(r"[0-9a-f]{10}-[0-9a-f]{6,16}")
@@ -20,71 +26,88 @@ _MOST_LOST = 5
 
 
 class Records(Protocol):
-    """The deliveries, messages and webhooks of a bot: of this process, or in the file of its journal.
+    """The journal of a running bot, whose methods return awaitables, or the file of a journal, whose methods return values."""
 
-    What only the running bot knows is then stated as a `Wait` that says so.
+    def get(self, id: int) -> Awaitable[StoredDelivery | None] | StoredDelivery | None:
+        """See `Journal.get`."""
+
+    def find(self, query: DeliveryQuery) -> Awaitable[Sequence[StoredDelivery]] | Sequence[StoredDelivery]:
+        """See `Journal.find`."""
+
+    def counted(self, query: DeliveryQuery) -> Awaitable[int] | int:
+        """See `Journal.counted`."""
+
+    def webhooks(self) -> Awaitable[Sequence[str]] | Sequence[str]:
+        """See `Journal.webhooks`."""
+
+
+async def fetched(result: Awaitable[T] | T) -> T:
+    """Return the result of a method of `Records`."""
+    return await result if isinstance(result, Awaitable) else result
+
+
+class BotState:
+    """What is known of a bot beside its records: here, of one in another process, or of one that doesn't run.
+
+    :param networks: The names of the networks.
+    :param paused: The webhooks that are paused.
+    :param site: The URL of the bot, before the paths of webhooks.
+    :param unknown: The state of what only the running bot knows.
     """
 
-    @property
-    def site(self) -> str:
-        """The URL of the bot, before the paths of webhooks."""
-
-    @property
-    def networks(self) -> Collection[str]:
-        """The names of the networks."""
-
-    @property
-    def paused(self) -> Collection[str]:
-        """The webhooks that are paused."""
-
-    @property
-    def refused(self) -> Mapping[str, StoredDelivery]:
-        """The last refused request of each webhook since the start, whether it could be recorded or not."""
+    def __init__(
+        self,
+        networks: Collection[str] = (),
+        paused: Collection[str] = (),
+        site: str = "",
+        unknown: str = "no bot is running",
+        routes: Sequence[RouteInfo] = (),
+    ) -> None:
+        self.networks = networks
+        self.paused = paused
+        self.site = site
+        self._unknown = Wait(unknown)
+        self._routes = routes
 
     def now(self) -> float:
         """Return the Unix time."""
+        return time.time()
+
+    def refused(self) -> Sequence[StoredDelivery]:
+        """Return the last refused request of each webhook since the start, whether it could be recorded or not."""
+        return ()
 
     def routes(self) -> Sequence[RouteInfo]:
         """Return the webhooks of the plugins, as far as they are known."""
+        return self._routes
 
     def responses(self, webhook: str) -> int | None:
-        """Return the number of the webhook's responses since the start; None if no bot runs in this process."""
+        """Return the number of the webhook's responses since the start; None if it isn't known."""
+        return None
 
-    def get(self, id: int) -> Awaitable[StoredDelivery | None]:
-        """See `Journal.get`."""
-
-    def find(self, query: DeliveryQuery) -> Awaitable[Sequence[StoredDelivery]]:
-        """See `Journal.find`."""
-
-    def counted(self, query: DeliveryQuery) -> Awaitable[int]:
-        """See `Journal.counted`."""
-
-    def webhooks(self) -> Awaitable[Sequence[str]]:
-        """See `Journal.webhooks`."""
-
-    def messages(self, delivery: int = 0, recipient: str = "") -> Awaitable[Sequence[MessageRecord]]:
-        """See `OutboxStore.find`."""
-
-    def replay(self, ids: Sequence[int], force: bool, user: str) -> Awaitable[Sequence[int]]:
-        """Let deliveries run once more, and log that the user requests it; see `Journal.replay`."""
-
-    def pause(self, webhook: str, paused: bool) -> Awaitable[None]:
-        """Let the deliveries of a webhook wait, or no longer."""
-
-    def problem(self) -> Awaitable[str]:
-        """Return why nothing can be stored; "" if it can, or if no bot runs in this process."""
+    async def problem(self) -> str:
+        """Return why nothing can be stored; "" if it can, or if that isn't known."""
+        return ""
 
     def webhook_status(self, webhook: str) -> Wait:
         """Return whether a webhook is active, or why its requests don't run."""
+        return Wait(PAUSED_WEBHOOK if webhook in self.paused else "not paused")
 
     def room_status(self, network: str, name: str) -> Wait | None:
         """Return whether the bot is in a room, and why not; None if it should not be there, or if that isn't known."""
+        return self._unknown
 
     def wait_of_delivery(self, delivery: StoredDelivery) -> Wait | None:
         """Return what a delivery that has not ended waits for; None if its handler runs."""
+        if delivery.webhook in self.paused:
+            return Wait("the webhook is paused")
+        if delivery.state is DeliveryState.RETRY and delivery.due_at > self.now():
+            return Wait("the attempt has failed", again_at=delivery.due_at)
+        return self._unknown
 
     def wait_of_message(self, record: MessageRecord) -> Wait | None:
         """Return what a message waits for; None if it doesn't wait any more."""
+        return self._unknown
 
 
 def names_by_path(routes: Iterable[RouteInfo]) -> dict[str, str]:
@@ -147,12 +170,16 @@ def shown_wait(wait: Wait) -> str:
 class Explainer:
     """Explains deliveries, webhooks and rooms.
 
-    :param records: The deliveries, messages and webhooks.
+    :param records: The deliveries.
+    :param messages: Returns records of messages; see `OutboxStore.find`.
+    :param state: What is known beside them.
     :param with_reasons: Whether the answers contain the reasons of failed attempts and rejected messages, which may be texts of
         exceptions.
     """
 
     records: Records
+    messages: Messages
+    state: BotState
     with_reasons: bool = True
 
     async def answers(self, subject: str) -> Sequence[Explanation]:
@@ -170,21 +197,21 @@ class Explainer:
                 Explanation("refused", [Step("no refused request is recorded; those that get 404 or 405 aren't")])
             ]
         if _REQUEST_ID.fullmatch(subject):
-            recorded = await self.records.find(DeliveryQuery(request_id=subject))
-            unrecorded = [one for one in self.records.refused.values() if one.request_id == subject]
+            recorded = await fetched(self.records.find(DeliveryQuery(request_id=subject)))
+            unrecorded = [one for one in self.state.refused() if one.request_id == subject]
             return [await self._explained(one) for one in recorded or unrecorded] or [
                 Explanation(f"request {subject}", [Step("it isn't recorded; the log has its line")])
             ]
         network, _, name = subject.rpartition(":")
-        room = name if network in self.records.networks else subject
+        room = name if network in self.state.networks else subject
         if room.startswith(_ROOM_MARKS):
             return await self._of_room(room, network if room == name else "")
-        paths = names_by_path(self.records.routes())
-        known = [*paths.values(), *await self.records.webhooks()]
+        paths = names_by_path(self.state.routes())
+        known = [*paths.values(), *await fetched(self.records.webhooks())]
         try:
-            named = parse_words([subject], self.records.now(), paths, known).webhook
+            named = parse_words([subject], self.state.now(), paths, known).webhook
         except InvalidWords as error:
-            if await self.records.messages(recipient=room):
+            if await fetched(self.messages(recipient=room)):
                 return await self._of_room(room, network if room == name else "")
             if subject and isinstance(error, UnknownWebhook):
                 raise
@@ -197,20 +224,23 @@ class Explainer:
         return [await self._of_webhook(webhook) for webhook in found]
 
     async def _of_id(self, number: int) -> Explanation:
-        unrecorded = {one.id: one for one in self.records.refused.values()}
-        found = await self.records.get(number) or unrecorded.get(number)
+        unrecorded = {one.id: one for one in self.state.refused()}
+        found = await fetched(self.records.get(number)) or unrecorded.get(number)
         if found is None:
             raise InvalidWords(f"there is no delivery {number}")
         return await self._explained(found)
 
     async def _last_refused(self, webhook: str | None) -> Sequence[StoredDelivery]:
-        recorded = await self.records.find(DeliveryQuery(webhook=webhook, states=(DeliveryState.REFUSED,), limit=1))
-        of_webhook = [one for one in self.records.refused.values() if webhook in (None, one.webhook)]
+        query = DeliveryQuery(webhook=webhook, states=(DeliveryState.REFUSED,), limit=1)
+        recorded = await fetched(self.records.find(query))
+        of_webhook = [one for one in self.state.refused() if webhook in (None, one.webhook)]
         return sorted([*recorded, *of_webhook], key=lambda one: one.id)[-1:]
 
     async def _of_webhook(self, webhook: str) -> Explanation:
-        latest = [*await self.records.find(DeliveryQuery(webhook=webhook, limit=1)), *await self._last_refused(webhook)]
-        unfinished = await self.records.find(DeliveryQuery(webhook=webhook, states=UNFINISHED, limit=MAX_COUNT))
+        last = await fetched(self.records.find(DeliveryQuery(webhook=webhook, limit=1)))
+        latest = [*last, *await self._last_refused(webhook)]
+        query = DeliveryQuery(webhook=webhook, states=UNFINISHED, limit=MAX_COUNT)
+        unfinished = await fetched(self.records.find(query))
         steps = []
         if unfinished:
             number, which = _number(len(unfinished), MAX_COUNT)
@@ -221,18 +251,18 @@ class Explainer:
             steps.append(Step("no request is recorded"))
         requests = {one.id: one for one in latest}.values()
         parts = [await self._explained(one) for one in requests]
-        return Explanation(webhook, steps, None, parts, self.records.webhook_status(webhook))
+        return Explanation(webhook, steps, None, parts, self.state.webhook_status(webhook))
 
     async def _explained(self, delivery: StoredDelivery) -> Explanation:
-        delivery = await self.records.get(delivery.id) or delivery
+        stored = await fetched(self.records.get(delivery.id))
+        delivery = delivery if stored is None else stored
         delivery = delivery if self.with_reasons else delivery.without_reasons()
-        wait = self.records.wait_of_delivery(delivery) if delivery.state in UNFINISHED else None
-        parts = self._messages(await self.records.messages(delivery=delivery.id))
+        wait = self.state.wait_of_delivery(delivery) if delivery.state in UNFINISHED else None
+        parts = self._messages(await fetched(self.messages(delivery=delivery.id)))
         earlier = 0
         if delivery.state is DeliveryState.DUPLICATE:
-            same = await self.records.find(
-                DeliveryQuery(webhook=delivery.webhook, key=delivery.key, before=delivery.id)
-            )
+            query = DeliveryQuery(webhook=delivery.webhook, key=delivery.key, before=delivery.id)
+            same = await fetched(self.records.find(query))
             earlier = next((one.id for one in same if one.state is not DeliveryState.DUPLICATE), 0)
         # It was leased, and its handler was not called yet.
         is_begun = delivery.state is not DeliveryState.RUNNING or wait is None
@@ -263,15 +293,15 @@ class Explainer:
     def _wait_of_message(self, record: MessageRecord) -> Wait:
         if record.network.startswith(PAUSED):
             return Wait("it was restored and is paused; after `errklein release-messages`, the next start sends it")
-        return self.records.wait_of_message(record) or Wait("it is about to be sent")
+        return self.state.wait_of_message(record) or Wait("it is about to be sent")
 
     async def _of_room(self, name: str, only: str) -> Sequence[Explanation]:
-        records = await self.records.messages(recipient=name)
-        networks = dict.fromkeys([*self.records.networks, *(one.network.removeprefix(PAUSED) for one in records)])
+        records = await fetched(self.messages(recipient=name))
+        networks = dict.fromkeys([*self.state.networks, *(one.network.removeprefix(PAUSED) for one in records)])
         answers = []
         for network in networks if not only else [only]:
             own = [one for one in records if one.network.removeprefix(PAUSED) == network]
-            status = self.records.room_status(network, name)
+            status = self.state.room_status(network, name)
             if status or own:
                 answers.append(self._room(name, network, status, own))
         unknown = (

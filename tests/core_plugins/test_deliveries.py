@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,9 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, webhook
+from errklein.bot._state import RunningState
 from errklein.journal import DeliveryQueue, RetryPolicy
+from errklein.journal.operations import WebhookOperations
 from errklein.ports.journal import JournalError
 from errklein.testing import PluginTestCase, TestBot
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, Postponed, StoredDelivery, StoredRequest
@@ -51,9 +54,20 @@ class DeliveriesCase(PluginTestCase):
     plugins = (Github, Builds)
 
     def setUp(self) -> None:
-        """Replace the bot's journal."""
+        """Replace the bot's journal, and its queue, which isn't started."""
         super().setUp()
-        self.journal = self.bot.bot.journal = memory_journal(lambda: RECEIVED_AT)
+        bot, self.journal = self.bot.bot, memory_journal(lambda: RECEIVED_AT)
+
+        def run(delivery: StoredDelivery) -> Deferred[Outcome | Postponed]:
+            raise AssertionError("the queue wasn't started")
+
+        self.queue = DeliveryQueue(
+            self.bot.reactor, self.journal, run, lambda webhook: RetryPolicy(), lambda delivery, outcome: None
+        )
+        self.addCleanup(self.queue.close)
+        bot.journal, bot.delivery_queue = self.journal, self.queue
+        operations = WebhookOperations(self.journal, self.journal.outbox.find, self.queue, RunningState(bot))
+        bot.core_host = replace(bot.core_host, webhooks=operations)
 
     def add(
         self, state: DeliveryState = DeliveryState.FAILED, reason: str = "ValueError: *bad*", **fields: Any
@@ -345,18 +359,6 @@ class ReplayTests(DeliveriesCase):
 
 class PauseTests(DeliveriesCase):
     """`!webhook pause` and `!webhook resume`."""
-
-    def setUp(self) -> None:
-        """Give the bot a queue."""
-        super().setUp()
-
-        def run(delivery: StoredDelivery) -> Deferred[Outcome | Postponed]:
-            raise AssertionError("the queue wasn't started")
-
-        self.queue = self.bot.bot.delivery_queue = DeliveryQueue(
-            self.bot.reactor, self.journal, run, lambda webhook: RetryPolicy(), lambda delivery, outcome: None
-        )
-        self.addCleanup(self.queue.close)
 
     def paused(self) -> list[str]:
         """Return the paused webhooks that the journal keeps."""

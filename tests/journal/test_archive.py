@@ -65,7 +65,7 @@ class ArchiveTests(JournalCase, SynchronousTestCase):
         self.journal.wake_up(lambda: calls.append(None))
         archive = self.open()
         for paused, found, number in ((True, ["New:hook"], 1), (True, ["New:hook"], 1), (False, [], 2)):
-            archive.pause("New:hook", paused)
+            (archive.pause if paused else archive.resume)("New:hook")
             self.assertFalse(self.sqlite_journal.maintain())
             self.assertEqual((self.result_of(self.journal.paused()), archive.paused()), (found, found))
             self.assertEqual(len(calls), number)
