@@ -12,7 +12,7 @@ from typing import Any
 
 from errklein.database._copies import BUSY_TIMEOUT, IN_MEMORY, SUFFIXES, connect, connect_to_read, copy_to_memory
 from errklein.database._errors import DatabaseError, explained
-from errklein.database._migrations import Migration, apply_migrations, check_version
+from errklein.database._migrations import Migration, apply_migrations, check_version, new_in_memory
 
 SYNCHRONOUS = "FULL"
 """SQLite flushes each transaction to the disk. Tests in which no machine crashes don't wait for that."""
@@ -49,7 +49,7 @@ class Database:
         self._read_lock: AbstractContextManager[object] = threading.Lock()
         self._files: dict[Path, tuple[int, int] | None] = {}
         if path is None:
-            self._use_memory(connect(IN_MEMORY), migrations)
+            self._use_memory(new_in_memory(tuple(migrations)))
             return
         if access is Access.OWN:
             _make_private(path)
@@ -57,7 +57,9 @@ class Database:
             raise DatabaseError(f"{path} doesn't exist")
         with self._errors_explained():
             if access is Access.COPY:
-                self._use_memory(copy_to_memory(path), migrations)
+                copy = copy_to_memory(path)
+                apply_migrations(copy, path, migrations, back_up=False)
+                self._use_memory(copy)
                 return
             self._writer = connect(path) if access is not Access.READ else connect_to_read(path)
             try:
@@ -73,11 +75,10 @@ class Database:
                 self._writer.close()
                 raise
 
-    def _use_memory(self, connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
+    def _use_memory(self, connection: sqlite3.Connection) -> None:
         self._reader = self._writer = connection
         # The other connections of a file don't see a transaction before its end.
         self._read_lock = self._write_lock = threading.RLock()
-        apply_migrations(connection, self.path, migrations, back_up=False)
 
     def read(self, query: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[Any]:
         """Return all rows of the query, as of the last completed transaction."""

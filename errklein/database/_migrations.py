@@ -8,9 +8,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import lru_cache
 from pathlib import Path
 
-from errklein.database._copies import connect_to_read, write_copy
+from errklein.database._copies import IN_MEMORY, connect, connect_to_read, write_copy
 from errklein.database._errors import DatabaseError, explained
 
 Migration = str
@@ -51,6 +52,20 @@ def apply_migrations(
                 connection.execute(statement)
         if version < len(migrations):
             connection.execute(f"PRAGMA user_version = {len(migrations)}")
+
+
+def new_in_memory(migrations: tuple[Migration, ...]) -> sqlite3.Connection:
+    """Return a connection to a new database in memory with this schema. The migrations are applied once, and then copied."""
+    connection = connect(IN_MEMORY)
+    _schema(migrations).backup(connection)
+    return connection
+
+
+@lru_cache(8)
+def _schema(migrations: tuple[Migration, ...]) -> sqlite3.Connection:
+    connection = connect(IN_MEMORY)
+    apply_migrations(connection, IN_MEMORY, migrations)
+    return connection
 
 
 def check_version(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:

@@ -245,3 +245,31 @@ class ReadOnlyTests(SynchronousTestCase):
         self.write((*MIGRATIONS, "ALTER TABLE t ADD b;")).close()
         for call in (lambda: Database(self.path, MIGRATIONS, Access.COPY), lambda: upgrade_of(self.path, MIGRATIONS)):
             self.assertIn("made by a newer errklein", str(self.assertRaises(DatabaseError, call)))
+
+
+class MemoryTests(SynchronousTestCase):
+    """Databases without a file."""
+
+    def test_new_and_apart(self) -> None:
+        """Each database in memory is new, with the schema, and its changes are in no other one."""
+        first, second = (Database(None, MIGRATIONS) for _ in range(2))
+        with first.transaction() as connection:
+            connection.execute("INSERT INTO t VALUES (1)")
+        self.assertEqual((first.read("SELECT a FROM t"), second.read("SELECT a FROM t")), ([(1,)], []))
+        self.assertEqual((first.size, first.check_files()), (0, None))
+        for database in (first, second):
+            database.close()
+            self.assertRaises(DatabaseError, database.read, "SELECT 1")
+
+    def test_reads_see_whole_transactions(self) -> None:
+        """A thread that reads during another one's transaction waits for its end."""
+        database = Database(None, MIGRATIONS)
+        self.addCleanup(database.close)
+        found: list[int] = []
+        with database.transaction() as connection:
+            connection.execute("INSERT INTO t VALUES (1)")
+            thread = threading.Thread(target=lambda: found.append(len(database.read("SELECT * FROM t"))))
+            thread.start()
+            connection.execute("DELETE FROM t")
+        thread.join()
+        self.assertEqual(found, [0])
