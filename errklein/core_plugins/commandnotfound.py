@@ -29,11 +29,11 @@ class CommandNotFoundFilter(CorePlugin):
     @on_reactor
     def callback_message(self, message: Message) -> None:
         """Explain commands once to each person who sends "hello" or "help" in private, unless others read such messages."""
+        if message.body.strip(" !.?").lower() not in _GREETINGS or not message.is_direct:
+            return
         backend, settings = self.host.networks.current, self.host.config
         if (
-            message.body.strip(" !.?").lower() not in _GREETINGS
-            or not message.is_direct
-            or message.delayed
+            message.delayed
             or message.extras.get("notice")
             or message.extras.get("bot")
             or settings.BOT_PREFIX_OPTIONAL_ON_CHAT

@@ -19,7 +19,6 @@ from errklein.dispatch.disclosure import DetailedError, Disclosure
 from errklein.ports.chat import Backend
 from errklein.ports.outbox import OutboxFull, RoomUnavailable
 from errklein.running import PoolStopped
-from errklein.running.context import origin, person_origin
 from errklein.text import truncated
 from errklein.text.errors import line_in
 from errklein.text.masking import SHOWN_TEXT, masker
@@ -102,15 +101,10 @@ class Replies:
         self, backend: Backend, message: Message, text: str, command: RegisteredCommand | None, settings: Any
     ) -> None:
         private, threaded = _diversion(command, settings)
-        # The result of a thread arrives outside of the command's context.
-        token = origin.set(person_origin(backend.network, message.frm))
-        try:
-            if self.simple_reply is None:
-                self.deliver(backend, build_reply(backend, message, text, private, threaded, settings))
-            else:
-                self.simple_reply(backend, message, text, private, threaded)
-        finally:
-            origin.reset(token)
+        if self.simple_reply is None:
+            self.deliver(backend, build_reply(backend, message, text, private, threaded, settings))
+        else:
+            self.simple_reply(backend, message, text, private, threaded)
 
     def give(self, invocation: Invocation, item: Any) -> None:
         """Reply with a value that a command returned or yielded, unless it is empty.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import Context, copy_context
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -119,8 +120,14 @@ class Job:
     replaced: bool = False
     """Whether it holds no slot, since another thread replaces its thread."""
     deferred: Deferred[Any] = field(default_factory=Deferred)
+    context: Context = field(default_factory=copy_context)
+    """That of the caller, in which the callbacks of `deferred` run."""
     function: Callable[[], Any] | None = None
     result: Any = None
+
+    def end(self, result: Any) -> None:
+        """Fire the Deferred with the result, which may be a Failure."""
+        self.context.run(self.deferred.callback, result)
 
     def run(self) -> None:
         """Call the function and keep its result, or the Failure of its exception. Called in a thread."""
@@ -212,8 +219,8 @@ class WorkerPool:
         """Call `prepare` on the reactor when a thread is free, and the function that it returns in that thread.
 
         So the function is chosen at the last moment. The Deferred fires on the reactor with the result. It fails with
-        the exception of `prepare` or the function, with Overloaded, or with PoolStopped. It must not be cancelled,
-        since threads can't be stopped.
+        the exception of `prepare` or the function, with Overloaded, or with PoolStopped. Its callbacks run in the context of the
+        caller. It must not be cancelled, since threads can't be stopped.
 
         A `follow_up` belongs to an earlier job, for instance as the next item of a response: it precedes waiting jobs of its
         origin and is never rejected. `name` returns the job's name for the log. The default of `origin` is that of the current
@@ -225,7 +232,7 @@ class WorkerPool:
             origin = context.origin.get()
         job = Job(prepare, self.reactor.seconds(), origin, follow_up, name)
         if self._stopped:
-            job.deferred.errback(PoolStopped(f"the {self.name} pool has stopped"))
+            job.end(Failure(PoolStopped(f"the {self.name} pool has stopped")))
         elif self._slots.enter(origin):
             self._begin(job)
         else:
@@ -241,7 +248,7 @@ class WorkerPool:
             self._check_timer.cancel()
             self._check_timer = None
         for job in self._slots.clear():
-            job.deferred.errback(PoolStopped(f"the {self.name} pool has stopped"))
+            job.end(Failure(PoolStopped(f"the {self.name} pool has stopped")))
         self._threads.stop()
 
     def _make_threads(self) -> WorkerThreads:
@@ -261,7 +268,7 @@ class WorkerPool:
         if not job.follow_up and self.queue is not None and self._slots.waiting >= self.queue:
             rejected = self._slots.make_room(job.origin) or job
             reason = f"{self.running} jobs run and {self.waiting} wait"
-            rejected.deferred.errback(Overloaded(self.name, reason, self.wait or 1.0))
+            rejected.end(Failure(Overloaded(self.name, reason, self.wait or 1.0)))
             if rejected is job:
                 return
         self._slots.add(job)
@@ -274,7 +281,7 @@ class WorkerPool:
                 self._start_thread()
         except BaseException:
             self._slots.leave(job.origin)
-            job.deferred.errback(Failure())
+            job.end(Failure())
             return
         self._jobs[job] = None
         self._threads.put(job)
@@ -313,8 +320,7 @@ class WorkerPool:
                 self._begin_waiting()
             # The traceback of a Failure refers to the job. A job without a result doesn't keep it in memory in turn.
             result, job.result = job.result, None
-            # A Failure makes this an errback.
-            job.deferred.callback(result)
+            job.end(result)
 
     def _check(self) -> None:
         """Reject jobs that have waited too long, and start further threads for others. Called while jobs wait."""
@@ -323,7 +329,7 @@ class WorkerPool:
         if self.wait is not None:
             for job in self._slots.expired(now - self.wait):
                 reason = f"no thread became free in {self.wait:g} s"
-                job.deferred.errback(Overloaded(self.name, reason, self.wait))
+                job.end(Failure(Overloaded(self.name, reason, self.wait)))
         while self._slots.grow(now - GROW_AFTER):
             self._begin_waiting()
         if self.spare:

@@ -253,6 +253,19 @@ class WorkerPoolTests(SynchronousTestCase):
         """Start no thread, as Python at the system's limit."""
         raise RuntimeError("can't start new thread")
 
+    def test_context_of_callbacks(self) -> None:
+        """The callbacks of a job's result run in the context of its caller, whether it has run, or not."""
+        pool = self.pool(size=1)
+        seen: list[str] = []
+        for name in ("runs", "waits"):
+            with assigned(context.origin, name):
+                pool.run(lambda: str).addBoth(lambda _: seen.append(context.origin.get()))
+            if name == "runs":
+                self.clock.turn()
+                self.blocked(pool, 1)
+        pool.stop()
+        self.assertEqual(seen, ["runs", "waits"])
+
     def test_a_pool_is_stopped_twice(self) -> None:
         """The second call has no effect, although results of the threads haven't arrived yet."""
         pool = self.pool(size=3)
