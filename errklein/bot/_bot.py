@@ -20,9 +20,8 @@ from errklein.bot._overview import Overview
 from errklein.bot._pool_notices import pool_notice
 from errklein.bot._process import ProcessOperations
 from errklein.bot._registration import Registration
-from errklein.bot._sending import Sending
+from errklein.bot._sending import Sending, restore_outboxes
 from errklein.bot._state import RunningState
-from errklein.bot._stored_messages import restore_messages
 from errklein.bot._streams import Streams
 from errklein.bot._webhook_notices import WebhookNotices
 from errklein.chat import Identifier
@@ -164,7 +163,7 @@ class Bot:
         config = self.bot_config
         # Before plugins can send others.
         backends = self.backends.values()
-        await restore_messages(self.journal.outbox, backends, self.notices.post, self._max_message_age, self.now)
+        await restore_outboxes(self.journal.outbox, backends, self.notices.post, self._max_message_age, self.now)
         await self.delivery_queue.prepare()
         for problem in await self.plugin_manager.start(self.plugin_roots, self._classes):
             self.tell_admins(problem.text, problem.summary)

@@ -1,17 +1,24 @@
-"""Messages, cards and files that the bot sends."""
+"""Messages, cards and files that the bot sends, and messages that an earlier run has accepted and not sent."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, BinaryIO
+
+from twisted.logger import Logger
 
 from errklein.bot._events import Callbacks
 from errklein.chat import Card, Identifier, Message, RoomOccupant, Stream
-from errklein.chat.outgoing import MessageRecord, MessageState
+from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.dispatch import Networks, build_reply, card_as_text, process_template
 from errklein.ports.chat import Backend, QueuesMessages, Reacts, SendsCards, SendsStreams
+from errklein.ports.notices import Notify
 from errklein.ports.outbox import OutboxStore
 from errklein.running.context import causing_delivery
+from errklein.text import truncated
+from errklein.text.masking import masker
+
+_LOG = Logger(namespace="errklein.bot")
 
 
 class Sending:
@@ -124,3 +131,44 @@ class Sending:
         if isinstance(backend, Reacts):
             return backend
         raise NotImplementedError(f"{backend.network} has no reactions: {backend.mode} doesn't know them")
+
+
+async def restore_outboxes(
+    store: OutboxStore,
+    backends: Collection[Backend],
+    notify: Notify,
+    max_age: Callable[[str], float],
+    now: Callable[[], float],
+    log: Logger = _LOG,
+) -> None:
+    """Give each network the store of messages, and those of an earlier run. Those that are too old are dropped.
+
+    Others of a network that isn't configured stay in the store, for example while `--network` replaces the networks.
+
+    :param notify: Notifies administrators of messages that are dropped.
+    :param max_age: Returns OUTBOX_MAX_AGE of a network, in seconds.
+    :param now: Returns the Unix time.
+    """
+    outboxes = {backend.network: backend for backend in backends if isinstance(backend, QueuesMessages)}
+    waiting: dict[str, list[OutgoingMessage]] = {network: [] for network in outboxes}
+    old: list[OutgoingMessage] = []
+    for message in await store.lease():
+        is_old = now() - message.accepted_at > max_age(message.network)
+        (old if is_old else waiting.get(message.network, [])).append(message)
+    for network, backend in outboxes.items():
+        if waiting[network]:
+            text = "{network}: {count} messages of an earlier run are sent first"
+            log.info(text, network=network, count=len(waiting[network]))
+        backend.use_store(store, waiting[network])
+    for message in old:
+        log.warn(
+            "{network}: the message to {recipient} is older than OUTBOX_MAX_AGE and is not sent: {text}",
+            network=message.network,
+            recipient=truncated(message.recipient, 60),
+            text=truncated(masker.part(message.body, 0, 500), 60),
+        )
+        reason = "it was older than OUTBOX_MAX_AGE when the bot started"
+        store.end(waiting_record(message)._replace(state=MessageState.DROPPED, at=now(), reason=reason))
+    if old:
+        what = "A message of an earlier run was" if len(old) == 1 else f"{len(old)} messages of an earlier run were"
+        notify("old messages", f"{what} not sent within OUTBOX_MAX_AGE. The log has the recipients and texts.")

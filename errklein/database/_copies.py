@@ -89,7 +89,7 @@ def write_copy(path: Path, copy: Path) -> None:
 
 def _copy(path: Path, target: sqlite3.Connection) -> None:
     with closing(connect_to_read(path)) as source:
-        # `backup` would wait for ever for a program that holds the file; a transaction waits for BUSY_TIMEOUT.
+        # `backup` would wait for ever for a program that has locked the file; a transaction waits for BUSY_TIMEOUT.
         source.execute("BEGIN")
         source.execute("SELECT 1 FROM sqlite_master").fetchone()
         source.backup(target)

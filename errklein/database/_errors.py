@@ -16,7 +16,7 @@ _DAMAGED = (
     "the file is damaged or was not made by errklein ({}); stop the bot, keep a copy of the file, "
     "and replace it by a backup, or move it away to start without values"
 )
-_HELD = "another program has locked the file, and nothing was changed; find it with `fuser`, or try again"
+_LOCKED = "another program has locked the file, and nothing was changed; find it with `fuser`, or try again"
 _FORBIDDEN = (
     "the file can't be opened for writing ({}); check owner and mode of the file and of its directory, "
     "and whether the file system is read-only"
@@ -26,8 +26,8 @@ _ADVICE = {
     sqlite3.SQLITE_FULL: "the disk is full, and nothing was changed; free some space and try again",
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_NOTADB: _DAMAGED,
-    sqlite3.SQLITE_BUSY: _HELD,
-    sqlite3.SQLITE_LOCKED: _HELD,
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
     sqlite3.SQLITE_CANTOPEN: _FORBIDDEN,
     sqlite3.SQLITE_READONLY: _FORBIDDEN,
     sqlite3.SQLITE_PERM: _FORBIDDEN,

@@ -103,7 +103,7 @@ class SQLiteStorage:
 
     def check_files(self) -> None:
         """See `errklein.ports.values.UsesFiles`."""
-        # A transaction, since another program may hold the file. An empty one writes nothing.
+        # A transaction, since another program may have locked the file. An empty one writes nothing.
         with database_errors(), self._database.transaction():
             pass
 

@@ -1,12 +1,24 @@
-"""Tests for the messages that plugins send."""
+"""Tests for the messages that plugins send, and those that an earlier process has accepted and not sent."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
+from twisted.internet.defer import Deferred
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
 from errklein import BotPlugin
+from errklein.bot._sending import restore_outboxes
+from errklein.chat.outgoing import OutgoingMessage
+from errklein.ports.outbox import OutboxStatus, OutboxStore
+from errklein.testing._reactor import TestReactor
+from errklein.text.masking import MASK, masker
+from tests.journal.inline import memory_journal, restarted
 from tests.networks import NetworksCase
+from tests.notices import KeptNotices
 
 
 class Sender(BotPlugin):
@@ -71,3 +83,95 @@ class LongCardTests(NetworksCase):
         shown = "".join(sent.message.body for sent in self.backends["libera"].sent)
         self.assertIn(body, shown)
         self.assertLess(len(shown), 120_000)
+
+
+class StoringNetwork:
+    """A network with an outbox, which notes what it gets."""
+
+    outbox_status = OutboxStatus(0, 0, 0, 0.0)
+
+    def __init__(self, name: str) -> None:
+        self.network = name
+        self.restored: list[str] = []
+        self.store: OutboxStore | None = None
+
+    def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
+        self.store = store
+        self.restored = [message.body for message in restored]
+
+
+class RestoreTests(SynchronousTestCase):
+    """A start with messages in the store."""
+
+    def setUp(self) -> None:
+        """Create two networks and an empty store, at 10,000 s."""
+        self.journal = memory_journal(lambda: 10_000.0)
+        self.store = self.journal.outbox
+        self.networks = [StoringNetwork("libera"), StoringNetwork("oftc")]
+        self.board = KeptNotices(TestReactor())
+
+    def add(self, network: str, body: str, accepted_at: float = 10_000.0) -> None:
+        """Store a message of an earlier process."""
+        self.store.add(OutgoingMessage(0, network, "#ops", body, accepted_at=accepted_at))
+
+    def restart(self) -> None:
+        """Let the next process use the store."""
+        self.journal = restarted(self.journal)
+        self.store = self.journal.outbox
+
+    def restore(self, *others: object) -> None:
+        """Start."""
+        self.restart()
+        networks: Any = [*self.networks, *others]
+        ages = {"oftc": 86_400.0}
+        restored = restore_outboxes(
+            self.store, networks, self.board.post, lambda network: ages.get(network, 3600.0), lambda: 10_000.0
+        )
+        self.successResultOf(Deferred.fromCoroutine(restored))
+
+    def waiting(self) -> list[str]:
+        """Return the texts that the next process would find in the store."""
+        self.restart()
+        return [message.body for message in self.successResultOf(self.store.lease())]
+
+    def test_each_network_gets_its_own(self) -> None:
+        """Each network gets the store and its messages, oldest first."""
+        for network, body in (("libera", "one"), ("oftc", "two"), ("libera", "three")):
+            self.add(network, body)
+        self.restore(object())
+        self.assertEqual([network.restored for network in self.networks], [["one", "three"], ["two"]])
+        self.assertEqual([network.store for network in self.networks], [self.store] * 2)
+        self.assertEqual(self.board.texts, [])
+
+    def test_old_messages(self) -> None:
+        """Messages that are too old are dropped; the log has each without secrets, and administrators get the number."""
+        masker.learn(self, "test", ["hunter2-and-more"])
+        self.add("libera", "the password is hunter2-and-more", accepted_at=6_399.0)
+        self.add("libera", "new", accepted_at=6_401.0)
+        lines: list[Any] = []
+
+        def observe(event: Any) -> None:
+            lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.restore()
+        self.assertEqual(self.networks[0].restored, ["new"])
+        self.assertEqual(self.waiting(), ["new"])
+        self.assertIn(f"is not sent: the password is {MASK}", lines[-1])
+        [notice] = self.board.texts
+        self.assertTrue(notice.startswith("A message of an earlier run was not sent"), notice)
+
+    def test_network_with_an_age_of_its_own(self) -> None:
+        """A network may have its own OUTBOX_MAX_AGE in NETWORKS."""
+        self.add("oftc", "hello", accepted_at=0.0)
+        self.restore()
+        self.assertEqual(self.networks[1].restored, ["hello"])
+
+    def test_network_that_is_not_configured(self) -> None:
+        """Messages to a network that was removed from the configuration wait for its return until they are too old."""
+        self.add("gone", "hello")
+        self.add("gone", "old", accepted_at=0.0)
+        self.restore()
+        self.assertEqual(self.waiting(), ["hello"])
+        self.assertEqual(len(self.board.texts), 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred
 
-from errklein.bot._stored_messages import restore_messages
+from errklein.bot._sending import restore_outboxes
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.database import Access, Database
 from errklein.journal import DATABASE, SQLiteJournal
@@ -131,7 +131,7 @@ class RestoreTests(DeliveriesCase):
         self.time += 4000
         self.journal = self.open_journal()
         notices: list[str] = []
-        stored = restore_messages(
+        stored = restore_outboxes(
             self.journal.outbox, [], lambda key, text: notices.append(text), lambda network: 3600.0, lambda: self.time
         )
         self.successResultOf(Deferred.fromCoroutine(stored))

@@ -20,7 +20,7 @@ from twisted.logger import LogEvent, Logger, formatEvent
 from twisted.python.failure import Failure
 
 from errklein.backends.outbox import Outbox, OutboxLimits, Reports
-from errklein.bot._stored_messages import restore_messages
+from errklein.bot._sending import restore_outboxes
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.ports.outbox import OutboxClosed, OutboxFull, OutboxStatus, OutboxStore
 from errklein.running.context import assigned, origin
@@ -52,7 +52,7 @@ CALM = 15.0
 
 
 class SendingProcess(Process):
-    """A process with an outbox. To `restore_messages` it is a backend."""
+    """A process with an outbox. To `restore_outboxes` it is a backend."""
 
     network = "Network"
 
@@ -85,7 +85,7 @@ class SendingProcess(Process):
         backends: Any = [self]
         log = Logger(observer=self._log)
         age = world.limits.age
-        restoring = restore_messages(self.journal.outbox, backends, self._notify, lambda _: age, world.now, log)
+        restoring = restore_outboxes(self.journal.outbox, backends, self._notify, lambda _: age, world.now, log)
         restored = Deferred.fromCoroutine(restoring)
         restored.addCallback(self._restored).addErrback(world.fail, "restoring fails")
 
