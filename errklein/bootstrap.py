@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import globalLogPublisher
 
 from errklein.compat import core_backends, core_storage
-from errklein.compat.backends.errbot import ErrBot
+from errklein.compat.core import ErrBot
 from errklein.compat.storages import load_storage_class, shelves_to_import
 from errklein.compat.storages.base import StoragePluginBase
 from errklein.compat.storages.bundled import MemoryStoragePlugin, ShelfStoragePlugin

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from twisted.python.reflect import namedAny
 
-from errklein.config import Config
+from errklein.config import BACKENDS, Config, ConfigError
 from errklein.database import Access
 from errklein.running.restart import cannot_restart
 
@@ -27,18 +28,21 @@ if TYPE_CHECKING:
     from errklein.journal import JournalThreads
     from errklein.plugins import BotPlugin
     from errklein.plugins.packages import PackageDirectory
+    from errklein.plugins.plug_file import PlugFile
     from errklein.ports.chat import Backend
     from errklein.ports.journal import Journal
     from errklein.ports.values import Storage
     from errklein.running import WorkerPool
     from errklein.web import WebServer
 
-_BACKENDS = {
+_BACKENDS: dict[str | None, str] = {
     "IRC": "errklein.backends.irc.IRCBackend",
     "Text": "errklein.backends.text.TextBackend",
     "Test": "errklein.backends.test.TestBackend",
     "Null": "errklein.backends.null.NullBackend",
+    None: "errklein.compat.backends.finding",
 }
+"""The classes of networks by BACKEND. For all other names, a module that finds and creates networks."""
 
 _SPARE = 100
 """The number of threads that may take the place of those whose jobs hang."""
@@ -212,9 +216,36 @@ def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManag
 
 def make_backend(reactor: Any, config: Config) -> Backend:
     """Return the backend that the view of a network configures; raise ConfigError."""
-    if name := _BACKENDS.get(config.BACKEND):
-        backend: Backend = namedAny(name)(reactor, config)
-        return backend
-    from errklein.compat.backends.finding import make_network
+    name = _BACKENDS.get(config.BACKEND)
+    backend: Backend = namedAny(name)(reactor, config) if name else other_networks().make_network(reactor, config)
+    return backend
 
-    return make_network(reactor, config)
+
+def other_networks() -> _OtherNetworks:
+    """Return the module for the networks that errklein doesn't include, or a replacement that has none."""
+    found: _OtherNetworks = namedAny(_BACKENDS[None]) if None in _BACKENDS else _NoOthers()
+    return found
+
+
+class _OtherNetworks(Protocol):
+    """A module that finds and creates networks."""
+
+    PACKAGES: Mapping[str, str]
+    """The packages on PyPI that have networks, by BACKEND."""
+
+    def network_plugs(self, config: Config) -> Iterable[PlugFile]: ...
+    def find_network(self, config: Config) -> PlugFile: ...
+    def make_network(self, reactor: Any, config: Config) -> Backend: ...
+
+
+class _NoOthers:
+    PACKAGES: Mapping[str, str] = MappingProxyType({})
+
+    def network_plugs(self, config: Config) -> Iterable[PlugFile]:
+        return ()
+
+    def find_network(self, config: Config) -> NoReturn:
+        raise ConfigError(f"BACKEND: unknown backend {config.BACKEND!r}. Available: {', '.join(BACKENDS)}")
+
+    def make_network(self, reactor: Any, config: Config) -> NoReturn:
+        self.find_network(config)

@@ -291,11 +291,6 @@ class Bot:
         """The bot's identifier on the network of `backend`; None until the network has assigned one."""
         return self.networks.current.bot_identifier
 
-    @bot_identifier.setter
-    def bot_identifier(self, identifier: Identifier) -> None:
-        backend: Any = self.networks.current
-        getattr(backend, "legacy", backend).bot_identifier = identifier
-
     @property
     def mode(self) -> str:
         """The kind of the network of `backend`, such as "irc"."""

@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
 
-from errklein.compat.backends.finding import PACKAGES, find_network, network_plugs
 from errklein.config import Config, located_errors
 from errklein.logs import escape
 from errklein.running.reactors import install_asyncio_reactor
@@ -16,6 +15,7 @@ from errklein.service import DataDirectory, errors_end_program, load_with_option
 from errklein.service.startup_checks import START_ERRORS, check_network
 from errklein.text.masking import masker
 from errklein.text.suggestions import did_you_mean
+from errklein.wiring import other_networks
 
 _INCLUDED = {
     "IRC": "IRC, with TLS and SASL",
@@ -30,13 +30,13 @@ def list_networks(config_file: str | None) -> int:
     """Print the configured networks, those that are available, and the packages of others. Return the exit status."""
     with errors_end_program():
         config = load_with_options(config_file)
-    found = {plug.name: str(plug.path) for plug in network_plugs(config)}
+    found = {plug.name: str(plug.path) for plug in other_networks().network_plugs(config)}
     for title, lines in (
         ("configured", {network: view.BACKEND for network, view in config.networks.items()}),
         ("available", _INCLUDED | dict(sorted(found.items()))),
         (
             "not installed; run in errklein's virtualenv",
-            {x: f"pip install {y}" for x, y in PACKAGES.items() if x not in found},
+            {x: f"pip install {y}" for x, y in other_networks().PACKAGES.items() if x not in found},
         ),
     ):
         width = max(map(len, lines), default=0) + 2
@@ -77,7 +77,7 @@ async def _check(reactor: Any, view: Config) -> str:
     if view.BACKEND == "Text" and not sys.stdin.isatty():
         raise ConnectionError("Text needs a terminal, and standard input isn't one")
     if view.BACKEND not in _INCLUDED:
-        return f"{find_network(view).path} is installed; only a start of the bot shows whether it connects"
+        return f"{other_networks().find_network(view).path} is installed; only a start of the bot shows whether it connects"
     if view.BACKEND != "IRC":
         return f"nothing to connect to: {_INCLUDED[view.BACKEND]}"
     from errklein.backends.irc.connection_check import ConnectionCheck

@@ -53,7 +53,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
             "DEFAULT_REASON STREAM_ERROR STREAM_PAUSED STREAM_REJECTED STREAM_SUCCESSFULLY_TRANSFERED "
             "STREAM_TRANSFER_IN_PROGRESS STREAM_WAITING_TO_START"
         ),
-        "errklein.compat.backends.base": "Backend=BackendBase",
+        "errklein.compat.core": "Backend=BackendBase",
     },
     "errbot.backends.test": {
         "errklein.backends.test": (
@@ -84,7 +84,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         "errklein.plugins.configuration_check": "ValidationException recurse_check_structure",
     },
     "errbot.logs": {"errklein.compat._logs": "console_hdlr format_logs root_logger"},
-    "errbot.core": {"errklein.compat.backends.errbot": "ErrBot"},
+    "errbot.core": {"errklein.compat.core": "ErrBot"},
     "errbot.core_plugins": {"errklein.compat.flask_app": "flask_app"},
     "errbot.core_plugins.acls": {
         "errklein.core_plugins.acls": "ACLS BLOCK_COMMAND ciglob get_acl_room get_acl_usr glob",

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from errklein.bot import Sending
 from errklein.chat import Card, Message
-from errklein.compat.backends.errbot import EVENTS, part_of
+from errklein.compat.core import EVENTS, own_object, part_of
 from errklein.dispatch import Networks
 from errklein.ports.chat import Backend, SendsCards
 from errklein.running import in_reactor_thread
@@ -115,7 +115,7 @@ class SendingByBot(Sending):
 
     def build_message(self, backend: Backend, text: str) -> Message:
         """Return a message that the network, or what a plugin has put in its place, creates."""
-        message: Message = getattr(getattr(backend, "legacy", backend), "build_message", Message)(text)
+        message: Message = getattr(own_object(backend), "build_message", Message)(text)
         return message
 
     def send_card(self, card: Card) -> Awaitable[None] | None:

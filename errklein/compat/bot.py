@@ -10,12 +10,11 @@ from multiprocessing.pool import ThreadPool
 from typing import Any, cast
 
 from errklein.bot import Bot, Sending
-from errklein.chat import Message
+from errklein.chat import Identifier, Message
 from errklein.commands import History
 from errklein.compat._replaced import CALLBACKS, Handlers, IncomingEvents, Replaced, SendingByBot, UnreplacedMethods
 from errklein.compat._running_bots import running_bots
-from errklein.compat.backends.errbot import EVENTS, ErrBot
-from errklein.compat.backends.network import ThreadedNetwork
+from errklein.compat.core import EVENTS, ErrBot, RunsErrBot, own_object
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.dispatch.replies import HasOwnReplies
 from errklein.plugins.store_mixin import StoreMixin
@@ -68,9 +67,18 @@ class ErrbotBot(Bot):
             if view.MESSAGE_SIZE_LIMIT is None:
                 # Plugins read the limit of the network there.
                 view.MESSAGE_SIZE_LIMIT = backend.message_size_limit
-            if isinstance(backend, ThreadedNetwork):
+            if isinstance(backend, RunsErrBot):
                 backend.attach(self)
         self._originals = {name: getattr(self, name) for name in (*CALLBACKS.values(), *_ASSIGNED)}
+
+    @property
+    def bot_identifier(self) -> Identifier | None:
+        """The bot's identifier on the network of the message being handled, else of the first one. It may be assigned."""
+        return super().bot_identifier
+
+    @bot_identifier.setter
+    def bot_identifier(self, identifier: Identifier) -> None:
+        own_object(self.backend).bot_identifier = identifier
 
     def __getattr__(self, name: str) -> Any:
         # errbot's bot is the backend itself, so plugins use the backend's attributes, such as `conn`.
@@ -98,7 +106,7 @@ class ErrbotBot(Bot):
     def _owner(self, name: str) -> Any:
         """Return what has an attribute that the bot lacks: the current backend, a third-party one's own object, or None."""
         backend = self.backend
-        if not isinstance(backend, ThreadedNetwork):
+        if not isinstance(backend, RunsErrBot):
             return backend if hasattr(backend, name) else None
         # Its code calls `is_from_self`, the bot calls the other methods that both have.
         owners = (backend.legacy,) if name == "is_from_self" else (backend, backend.legacy)
@@ -115,7 +123,7 @@ class ErrbotBot(Bot):
         instead: list[tuple[Any, str, Any]] = []
         if name in (*CALLBACKS.values(), "process_message"):
             # Third-party backends call them in their own threads.
-            networks = [one for one in self.backends.values() if isinstance(one, ThreadedNetwork)]
+            networks = [one for one in self.backends.values() if isinstance(one, RunsErrBot)]
             instead = [(network.legacy, name, partial(call, network)) for network in networks]
         elif name == "process_template":
             instead = [(self.dispatcher.replies, name, value), (self.sending, name, value)]
@@ -150,7 +158,7 @@ class ErrbotBot(Bot):
 
         Their namespace is "<mode>_backend", where the network itself stores values, too. It is opened at the first use.
         """
-        if isinstance(self.backend, ThreadedNetwork):
+        if isinstance(self.backend, RunsErrBot):
             return self.backend.legacy
         namespace = f"{self.mode}_backend"
         if namespace not in self._opened_values:
@@ -165,7 +173,7 @@ class ErrbotBot(Bot):
         A delayed message is ignored.
         """
         backend = self.backend
-        if isinstance(backend, ThreadedNetwork):
+        if isinstance(backend, RunsErrBot):
             type(backend.legacy).callback_message(backend.legacy, msg)
         elif "process_message" in self.replaced.names:
             ErrBot.callback_message(cast(ErrBot, self), msg)
@@ -185,7 +193,7 @@ class ErrbotBot(Bot):
     @property
     def _here(self) -> Any:
         """What ErrBot's methods use, since plugins call them with the bot, as in `ErrBot.send_simple_reply(bot, …)`."""
-        return self.backend if isinstance(self.backend, ThreadedNetwork) else UnreplacedMethods(self)
+        return self.backend if isinstance(self.backend, RunsErrBot) else UnreplacedMethods(self)
 
     def _dispatch_to_plugins(self, method: str | Callable[..., Any], *args: Any) -> None:
         self._here.call_plugins(method if isinstance(method, str) else method.__name__, *args)
@@ -206,7 +214,7 @@ class ErrbotBot(Bot):
 
     def events_of(self, backend: Backend) -> BackendEvents:
         """Return the part that gets the backend's events. Third-party backends call the bot's methods themselves."""
-        return self.events if isinstance(backend, ThreadedNetwork) else cast(BackendEvents, IncomingEvents(self))
+        return self.events if isinstance(backend, RunsErrBot) else cast(BackendEvents, IncomingEvents(self))
 
     def _report(self, event: str, *details: Any) -> None:
         """Report an event in the name of the network of the message being handled, else of the first one.
@@ -229,7 +237,7 @@ class ErrbotBot(Bot):
     @MSG_ERROR_OCCURRED.setter
     def MSG_ERROR_OCCURRED(self, text: str) -> None:  # noqa: N802
         backend = self.backend
-        if isinstance(backend, ThreadedNetwork):
+        if isinstance(backend, RunsErrBot):
             backend.legacy.MSG_ERROR_OCCURRED = text
         else:
             self.dispatcher.replies.error_reply = text

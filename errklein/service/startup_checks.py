@@ -162,9 +162,9 @@ def check_network(view: Config) -> None:
     elif settings is not None:
         settings.read_identity(view.BOT_IDENTITY)
     else:
-        from errklein.compat.backends.finding import find_network
+        from errklein.wiring import other_networks
 
-        find_network(view)
+        other_networks().find_network(view)
 
 
 def check_start(

@@ -13,7 +13,7 @@ from errklein.compat._backend_plugin_manager import (
     PluginNotFoundException,
     enumerate_backend_plugins,
 )
-from errklein.compat.backends.errbot import ErrBot
+from errklein.compat.core import ErrBot
 from errklein.compat.storages.base import StoragePluginBase
 from errklein.config import BACKENDS, STORAGES
 from tests.compat.backends.legacy_network import FIXTURES

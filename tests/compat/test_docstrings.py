@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import bootstrap
 from errklein.chat import Person
-from errklein.compat.backends.errbot import ErrBot
+from errklein.compat.core import ErrBot
 from errklein.compat.storages.base import StorageBase, StoragePluginBase
 
 

@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from errklein.backends.outbox import NotConfirmed
 from errklein.chat import Identifier, Message
 from errklein.chat.outgoing import OutgoingMessage
-from errklein.compat.backends._stored import is_card, restored
-from errklein.compat.backends.errbot import ErrBot, part_of
+from errklein.compat.backends._messages import is_card, restored
+from errklein.compat.core import ErrBot, part_of
 from errklein.running import WorkerPool, cancel_timers, on_reactor_soon
 from errklein.running.context import assigned, sent_by_bot
 from errklein.text import estimated_parts, split_message

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from errklein.compat.backends.errbot import ErrBot
 from errklein.compat.backends.network import ThreadedNetwork
+from errklein.compat.core import ErrBot
 from errklein.config import BACKENDS, ConfigError
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import load_module, plugin_class

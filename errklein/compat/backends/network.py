@@ -26,12 +26,10 @@ from errklein.backends.outbox import Outbox, Reports, outbox_limits
 from errklein.bot import Bot, Sending
 from errklein.chat import Card, Identifier, Message, Room, Stream
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
-from errklein.compat.backends._neutral import neutral_card, neutral_text
+from errklein.compat.backends._messages import NetworkStamp, ask_beforehand, details_of, neutral_card, neutral_text
 from errklein.compat.backends._sending import ATTEMPTS, Part, SendingThread
-from errklein.compat.backends._stamps import NetworkStamp, ask_beforehand
-from errklein.compat.backends._stored import details_of
 from errklein.compat.backends._thread import NetworkThread
-from errklein.compat.backends.errbot import EVENTS, ErrBot, for_a_bot
+from errklein.compat.core import EVENTS, ErrBot, for_a_bot
 from errklein.dispatch import card_as_text
 from errklein.ports.chat import BackendEvents
 from errklein.ports.outbox import OutboxStatus, OutboxStore
@@ -75,7 +73,7 @@ class ThreadedNetwork:
         except BaseException:
             self._thread.end()
             raise
-        self.legacy._network = self
+        self.legacy._attach_network(self)
         self._sender = SendingThread(
             reactor,
             self.network,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from errklein.compat.backends.errbot import ErrBot
 from errklein.compat.backends.finding import find_network, make_network
+from errklein.compat.core import ErrBot
 from errklein.config import ConfigError, load_config
 from tests.compat.backends.legacy_network import FIXTURES, QueueReactor
 from tests.plugin_files import PluginFilesTestCase

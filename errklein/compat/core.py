@@ -1,23 +1,23 @@
-"""`ErrBot`: the base class of errbot's backends, through which they use the bot."""
+"""`ErrBot`, the base class of backends written for errbot, and what it uses of the bot: the content of `errbot.core`."""
 
 from __future__ import annotations
 
 import logging
 import random
+import time
+from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property, partial
 from multiprocessing.pool import ThreadPool
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Protocol, Self, cast, runtime_checkable
 
-from errklein.chat import Identifier, Message, Person, Presence, Room
-from errklein.compat.backends._alone import Alone
-from errklein.compat.backends.base import BackendBase
+from errklein.chat import ONLINE, Card, Identifier, Message, Person, Presence, Room, RoomOccupant
+from errklein.commands import History, unknown_command
+from errklein.dispatch import process_template
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.running.context import assigned, bot_expected
 from errklein.text import split_message
-
-if TYPE_CHECKING:
-    from errklein.compat.backends.network import ThreadedNetwork
 
 MESSAGE_SIZE_LIMIT = 10_000
 
@@ -46,6 +46,89 @@ log = logging.getLogger("errbot.core")
 
 for_a_bot = partial(assigned, bot_expected, True)
 """A context in which new backends get a bot after their `__init__`, and raise errors if they use it earlier."""
+
+
+@runtime_checkable
+class RunsErrBot(Protocol):
+    """Implemented by the network that runs a backend written for errbot."""
+
+    legacy: ErrBot
+    """The backend, which plugins reach through the bot."""
+
+    def attach(self, bot: Any) -> None:
+        """Give the network its bot, before plugins are loaded."""
+
+    def call_plugins(self, callback: str, *details: Any) -> None:
+        """Call the callback of all active plugins."""
+
+
+class BackendBase(ABC):
+    """The methods that a third-party backend implements. Backends subclass `ErrBot`, which inherits from this class.
+
+    A method that the backend lacks raises NotImplementedError when it is called.
+    """
+
+    cmd_history: Any
+    MSG_ERROR_OCCURRED = "Computer says nooo. See logs for details"
+
+    @property
+    def mode(self) -> str:
+        """The kind of network, as one lower-case word such as "irc"."""
+        raise self._left_out("mode")
+
+    def connect(self) -> Any:
+        """Connect if necessary and return the connection object. Optional."""
+        raise self._left_out("connect()")
+
+    def serve_once(self) -> Any:
+        """Connect, and serve until the connection ends.
+
+        :returns: True if the backend has ended for good. After any other value, `serve_forever` connects again.
+        """
+        raise self._left_out("serve_once()")
+
+    def build_identifier(self, text_representation: str) -> Identifier:
+        """Return the person, occupant or room with that name.
+
+        :param text_representation: The name, as administrators write it in the configuration and in commands.
+        :raises ValueError: if the name is invalid.
+        """
+        raise self._left_out("build_identifier()")
+
+    def build_reply(
+        self, msg: Message, text: str | None = None, private: bool = False, threaded: bool = False
+    ) -> Message:
+        """Return a reply to the message.
+
+        :param msg: The message to reply to.
+        :param text: The text of the reply.
+        :param private: Whether the reply goes to the sender instead of the room.
+        :param threaded: Whether the reply belongs to the message's thread.
+        """
+        raise self._left_out("build_reply()")
+
+    def change_presence(self, status: str = ONLINE, message: str = "") -> None:
+        """Set the bot's presence.
+
+        :param status: ONLINE, OFFLINE, AWAY or DND.
+        :param message: A text that is displayed with the status.
+        """
+        raise self._left_out("change_presence()")
+
+    def query_room(self, room: str) -> Room:
+        """Return the room with that name, whether the bot is in it or not.
+
+        :raises RoomDoesNotExistError: if there is no such room.
+        """
+        raise self._left_out("query_room()")
+
+    @property
+    def rooms(self) -> Any:
+        """The rooms that the bot is in. Many backends implement it as a method."""
+        raise self._left_out("rooms")
+
+    def _left_out(self, what: str) -> NotImplementedError:
+        return NotImplementedError(f"{type(self).__name__} doesn't implement {what}")
 
 
 class ErrBot(BackendBase, StoreMixin):
@@ -102,7 +185,8 @@ class ErrBot(BackendBase, StoreMixin):
     :param bot_config: The configuration of the network.
     """
 
-    _network: Alone | ThreadedNetwork | None = None
+    _network: Any = None
+    """Has the methods of `Alone`."""
     _gets_a_bot = False
     _attempts = 0
 
@@ -206,7 +290,7 @@ class ErrBot(BackendBase, StoreMixin):
         :param cmd: The first word of the command.
         :param args: The rest of the text.
         """
-        return self._here.unknown_command(msg, f"{cmd or ''} {args or ''}")
+        return str(self._here.unknown_command(msg, f"{cmd or ''} {args or ''}"))
 
     def build_message(self, text: str) -> Message:
         """Return a message with that text, without sender and recipient."""
@@ -338,8 +422,12 @@ class ErrBot(BackendBase, StoreMixin):
 
     # Internals
 
+    def _attach_network(self, network: Any) -> None:
+        """Set the network, after `__init__`, which belongs to the backend's author."""
+        self._network = network
+
     @property
-    def _here(self) -> Alone | ThreadedNetwork:
+    def _here(self) -> Any:
         if self._network is None:
             if self._gets_a_bot:
                 raise RuntimeError(f"{type(self).__name__} can't use the bot before its __init__ has returned")
@@ -370,9 +458,153 @@ class ErrBot(BackendBase, StoreMixin):
         self._here.pause(delay)
 
 
+def own_object(backend: Any) -> Any:
+    """Return the object that the author of a network has written: the backend itself, or the one that it runs."""
+    return backend.legacy if isinstance(backend, RunsErrBot) else backend
+
+
 def part_of(message: Message, text: str) -> Message:
     """Return a copy of the message with a part of its text. It is a copy since a backend may change what it sends."""
     part = message.clone()
     part.body = text
     part.partial = True
     return part
+
+
+class Alone:
+    """The network of a backend without a bot: a test of a backend creates one as `SomeBackend(config)`.
+
+    Messages are passed to the backend's own `send_message`, in the caller's thread. Callbacks go to the plugins of the
+    `plugin_manager` that the test attaches, if any, also in the caller's thread. Commands aren't run.
+    """
+
+    leaving = False
+
+    def __init__(self, backend: ErrBot) -> None:
+        self._backend = backend
+        self._of_bot: dict[str, Any] = {
+            "all_commands": {},
+            "cmd_history": History(),
+            "command_filters": [],
+            "commands": {},
+            "process_template": process_template,
+            "re_commands": {},
+            "send_templated": self.send_templated,
+            "startup_time": datetime.now(),
+        }
+
+    # Events of the backend
+
+    def connected(self) -> None:
+        """Activate the plugins and call their `callback_connect`."""
+        if self._backend.plugin_manager is not None:
+            self._backend.plugin_manager.activate_non_started_plugins()
+        self.report_event("callback_connect")
+
+    def disconnected(self) -> None:
+        """Deactivate the plugins."""
+        if self._backend.plugin_manager is not None:
+            self._backend.plugin_manager.deactivate_all_plugins()
+
+    def run_command(self, message: Message) -> None:
+        """Do nothing, since there is no bot to run a command."""
+
+    def report_event(self, callback: str, *details: Any) -> None:
+        """Call the callback through the backend, which may override the dispatch."""
+        self._backend._dispatch_to_plugins(callback, *details)
+
+    def call_plugins(self, callback: str, *details: Any) -> None:
+        """Call the callback of all active plugins. An exception in one is logged."""
+        manager = self._backend.plugin_manager
+        for plugin in () if manager is None else manager.get_all_active_plugins():
+            try:
+                getattr(plugin, callback)(*details)
+            except Exception:
+                log.exception("%s failed", callback)
+
+    def message_sent(self, message: Message) -> None:
+        """Call `callback_botmessage` of the plugins."""
+        self.call_plugins("callback_botmessage", message)
+
+    # Requests of the backend
+
+    def send(
+        self,
+        identifier: Identifier,
+        text: str,
+        in_reply_to: Message | None = None,
+        groupchat_nick_reply: bool = False,
+    ) -> None:
+        """Send a message, in several parts if it is too long.
+
+        Raises ValueError if `identifier` is not an Identifier.
+        """
+        if not isinstance(identifier, Identifier):
+            raise ValueError(f"send() needs an Identifier, not {type(identifier).__name__}")
+        message = self._backend.build_message(text)
+        message.frm, message.to, message.parent = self._backend.bot_identifier, identifier, in_reply_to
+        if groupchat_nick_reply and in_reply_to is not None and isinstance(in_reply_to.frm, RoomOccupant):
+            self._backend.prefix_groupchat_reply(message, in_reply_to.frm)
+        self._backend.split_and_send_message(message)
+
+    def reply(self, message: Message, text: str, private: bool, threaded: bool) -> None:
+        """Send the backend's reply, in several parts if it is too long."""
+        self._backend.split_and_send_message(
+            self._backend.build_reply(message, text, private=private, threaded=threaded)
+        )
+
+    def send_templated(
+        self,
+        identifier: Identifier,
+        template_name: str,
+        template_parameters: Mapping[str, Any],
+        in_reply_to: Message | None = None,
+        groupchat_nick_reply: bool = False,
+        plugin_name: str | None = None,
+    ) -> None:
+        """Send the template rendered with the parameters."""
+        text = process_template(template_name, template_parameters, plugin_name)
+        self._backend.send(identifier, text, in_reply_to, groupchat_nick_reply)
+
+    def send_card_as_text(self, card: Card) -> None:
+        """Send the card as a message, rendered by the template "card"."""
+        to: Any = card.to
+        self._backend.send(to, process_template("card", {"card": card}), card.parent)
+
+    def warn_admins(self, warning: str) -> None:
+        """Send the text to each recipient in BOT_ADMINS_NOTIFICATIONS."""
+        for admin in self._backend.bot_config.BOT_ADMINS_NOTIFICATIONS:
+            self._backend.send(self._backend.build_identifier(admin), warning)
+
+    def unknown_command(self, message: Message | None, text: str) -> str:
+        """Return the reply to an unknown command, without suggestions."""
+        return unknown_command(text, (), self._backend.prefix)
+
+    def inject_commands_from(self, plugin: Any) -> None:
+        """Raise RuntimeError, since there is no bot to run commands."""
+        raise RuntimeError(
+            f"{type(self._backend).__name__} can't run commands without a bot; test plugins with the testbot fixture"
+        )
+
+    remove_commands_from = inject_commands_from
+
+    def lookup(self, name: str) -> Any:
+        """Return an attribute of a bot without plugins; raises AttributeError."""
+        if name not in self._of_bot:
+            error = f"{type(self._backend).__name__} has no attribute {name!r}, and there is no bot to provide it"
+            raise AttributeError(error, name=name, obj=self._backend)
+        return self._of_bot[name]
+
+    # Helpers of serve_forever
+
+    def failed(self) -> None:
+        """Log the exception that is being handled."""
+        log.exception("Connection failed")
+
+    def pause(self, seconds: float) -> None:
+        """Block for `seconds`."""
+        time.sleep(seconds)
+
+    def shut_down(self) -> None:
+        """Call the backend's `shutdown`."""
+        self._backend.shutdown()

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein import bootstrap
 from errklein.backends.test import TestOccupant, TestPerson, TestRoom
 from errklein.chat import ONLINE, Message, Presence
-from errklein.compat.backends.errbot import ErrBot, for_a_bot
+from errklein.compat.core import ErrBot, for_a_bot
 from errklein.storage import MemoryStorage
 
 

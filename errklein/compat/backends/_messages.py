@@ -1,0 +1,158 @@
+"""What passes between the bot and a backend written for errbot: identifiers of a network, safe texts, and stored messages.
+
+The details of an `OutgoingMessage` are JSON with those attributes of the message, and of the one that it replies to, that JSON
+can express. Identifiers are stored as text. Texts are Markdown, which the backend or its network renders.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from errklein.chat import Card, Identifier, Message, Person, RoomOccupant
+from errklein.chat.outgoing import OutgoingMessage
+from errklein.text import without_mentions, without_unsafe_links
+from errklein.text.xhtml import is_harmless
+
+Identify = Callable[[str], Identifier]
+
+_ELSEWHERE = frozenset({"_ctx", "body", "flow", "frm", "mentions", "parent", "partial", "priority", "to"})
+"""Attributes that belong to this process, or have their own places."""
+
+_DEFAULTS = vars(Message())
+
+
+class NetworkStamp:
+    """Records the name of the network in identifiers, since a third-party backend doesn't know it."""
+
+    def __init__(self, network: str) -> None:
+        self._network = network
+
+    def identifier(self, identifier: Any) -> Any:
+        """Record the network in the identifier and, for an occupant, in its room. Returns the identifier."""
+        for part in (identifier, getattr(identifier, "room", None) if isinstance(identifier, RoomOccupant) else None):
+            if isinstance(part, Identifier) and part.network != self._network:
+                # Some identifiers are immutable; they count as identifiers of the network that is being handled.
+                with suppress(Exception):
+                    part.network = self._network
+        return identifier
+
+    def details(self, details: Iterable[Any]) -> None:
+        """Record the network in all identifiers in the details of an event."""
+        for detail in details:
+            if isinstance(detail, Message):
+                self.message(detail)
+            elif isinstance(detail, (list, tuple)):
+                self.details(detail)
+            else:
+                for part in (detail, *(getattr(detail, name, None) for name in ("identifier", "reactor"))):
+                    self.identifier(part)
+
+    def message(self, message: Message) -> None:
+        """Record the network in the sender and recipient."""
+        self.identifier(message.frm)
+        self.identifier(message.to)
+
+
+def ask_beforehand(message: Message) -> None:
+    """Read the attributes that access control uses on the reactor, in a thread where they may block.
+
+    Backends cache them.
+    """
+    for identifier in (message.frm, message.to):
+        for name in ("person", "aclattr", "nick") if isinstance(identifier, Person) else ("aclattr",):
+            with suppress(Exception):
+                getattr(identifier, name)
+        with suppress(Exception):
+            str(identifier)
+
+
+WITHOUT_MENTIONS = frozenset({"irc", "null", "test", "text", "xmpp"})
+"""The modes of networks on which no text notifies a whole room. On others, unknown ones among them, mentions are neutralised."""
+
+
+def neutral_text(mode: str, message: Message) -> str:
+    """Return the body of the message for a network of that mode."""
+    return _neutraliser(mode, message)(message.body)
+
+
+def neutral_card(mode: str, card: Card) -> Card:
+    """Return a copy of the card for a network of that mode. Unsafe addresses become text below the body."""
+    return card.changed(_neutraliser(mode, card), is_harmless)
+
+
+def _neutraliser(mode: str, message: Message) -> Callable[[str], str]:
+    return partial(_neutral, mentions=message.mentions or mode.lower() in WITHOUT_MENTIONS)
+
+
+def _neutral(markdown: str, mentions: bool) -> str:
+    return without_unsafe_links(markdown if mentions else without_mentions(markdown))
+
+
+def details_of(message: Message, is_card: bool = False) -> str:
+    """Return the details of a message; "" for one that only has a text."""
+    details: dict[str, Any] = {"card": True} if is_card else {}
+    if attributes := _attributes(message):
+        details["attributes"] = attributes
+    if (parent := message.parent) is not None:
+        details["parent"] = {
+            "body": str(parent.body),
+            "attributes": _attributes(parent),
+            **{name: str(who) for name in ("frm", "to") if (who := getattr(parent, name)) is not None},
+        }
+    return json.dumps(details) if details else ""
+
+
+def is_card(message: OutgoingMessage) -> bool:
+    """Return whether the message is sent as a card."""
+    return bool(message.details) and "card" in json.loads(message.details)
+
+
+def restored(message: OutgoingMessage, identify: Identify, frm: Identifier | None) -> Message:
+    """Return the message that an earlier process has accepted.
+
+    :param identify: Returns the identifier for a text. May block.
+    :param frm: The bot.
+    :raises Exception: The one of `identify`, if there is no such recipient any more.
+    """
+    details = json.loads(message.details or "{}")
+    to = identify(message.recipient)
+    made = (Card if "card" in details else Message)(message.body, frm, to)
+    made.priority = message.priority
+    vars(made).update(details.get("attributes", {}))
+    if parent := details.get("parent"):
+        made.parent = Message(parent["body"], _person(parent, "frm", identify), _person(parent, "to", identify))
+        vars(made.parent).update(parent["attributes"])
+    return made
+
+
+def _attributes(message: Message) -> dict[str, Any]:
+    """Return the attributes that JSON can express and that differ from the default."""
+    found = {name: value for name, value in vars(message).items() if name not in _ELSEWHERE}
+    if isinstance(found["extras"], Mapping):
+        found["extras"] = _expressible(found["extras"])
+    return {name: value for name, value in _expressible(found).items() if value != _DEFAULTS.get(name)}
+
+
+def _expressible(values: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if isinstance(name, str) and _is_expressible(value)}
+
+
+def _is_expressible(value: Any) -> bool:
+    if value is None or isinstance(value, (str, bool)):
+        return True
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _person(parent: Mapping[str, str], name: str, identify: Identify) -> Identifier | None:
+    """Return the sender or recipient of the parent; None if there is no such identifier any more."""
+    with suppress(Exception):
+        return identify(parent[name])
+    return None
