@@ -33,13 +33,13 @@ from errklein.service import (
 from errklein.service.process_exit import remove_stale_pid_file
 from errklein.service.sentry import start_sentry
 from errklein.service.startup_checks import (
+    TwistdOptions,
     check_current_directory,
     check_in_process,
     check_start,
     warn_of_problems,
 )
-from errklein.service.twistd_options import TwistdOptions
-from errklein.text.renamed import renamed
+from errklein.text.suggestions import renamed
 from errklein.wiring import wire
 
 if TYPE_CHECKING:

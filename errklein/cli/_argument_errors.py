@@ -7,8 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
-from errklein.text.renamed import renamed
-from errklein.text.suggestions import did_you_mean
+from errklein.text.suggestions import did_you_mean, renamed
 
 
 class Parser(argparse.ArgumentParser):

@@ -9,8 +9,7 @@ from types import ModuleType
 
 from errklein.config._settings import ConfigError
 from errklein.text.errors import error_text
-from errklein.text.remedies import remedy_line
-from errklein.text.source_excerpt import source_excerpt
+from errklein.text.remedies import remedy_line, source_excerpt
 from errklein.text.suggestions import did_you_mean_path
 
 

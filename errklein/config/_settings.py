@@ -16,8 +16,7 @@ from errklein.commands import InvalidValue, check_rule, check_rules
 from errklein.config._webhook_checks import base_path, methods, public_url, rate, trusted_proxies
 from errklein.config.notice_fallback import fallback
 from errklein.text.masking import masker
-from errklein.text.renamed import NEW_NAMES
-from errklein.text.suggestions import did_you_mean_path
+from errklein.text.suggestions import NEW_NAMES, did_you_mean_path
 from errklein.webhooks.declaration import DEFAULT_METHODS
 from errklein.webhooks.option_checks import is_number
 from errklein.webhooks.options import HookOptionsError, hook_options

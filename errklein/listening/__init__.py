@@ -1,10 +1,17 @@
 """The endpoints of the web server: sockets, TLS certificates, the PROXY protocol, and the limits of connections."""
 
 from errklein.listening._connection_limits import ConnectionLimits, client_of
+from errklein.listening._connections import seconds_waited
 from errklein.listening._haproxy import address_of
-from errklein.listening._listen_errors import in_use_by_another, listen_problem, unix_problem
-from errklein.listening._listeners import ListenError, Listeners, identify, server_endpoint
-from errklein.listening._waiting_bytes import seconds_waited
+from errklein.listening._listeners import (
+    ListenError,
+    Listeners,
+    identify,
+    in_use_by_another,
+    listen_problem,
+    server_endpoint,
+    unix_problem,
+)
 
 __all__ = [
     "ConnectionLimits",

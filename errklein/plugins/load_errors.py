@@ -10,8 +10,7 @@ from errklein.plugins.plug_file import PlugFile
 from errklein.text import truncated
 from errklein.text.errors import line_in
 from errklein.text.masking import masker
-from errklein.text.remedies import remedy_line
-from errklein.text.source_excerpt import source_excerpt
+from errklein.text.remedies import remedy_line, source_excerpt
 
 _LONGEST = 500
 

@@ -6,8 +6,9 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.logs import destinations
 from errklein.running import install_task_factory, loop_of
 from errklein.service._data_directory import DataDirectory
-from errklein.service._service_manager import ServiceManager
 from errklein.service._supervision import Supervision
 from errklein.service.process_exit import ProcessExit
 from errklein.service.startup_checks import START_ERRORS
@@ -32,6 +33,51 @@ from errklein.text.masking import masker
 if TYPE_CHECKING:
     from errklein.listening import Listeners
     from errklein.status import StatusServer
+
+
+class ServiceManager:
+    """Reports the state of this process to systemd. Without NOTIFY_SOCKET, it does nothing.
+
+    With WATCHDOG_USEC, it also reports twice in that time that the reactor runs.
+
+    :param environment: The variables that systemd has set.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, environment: Mapping[str, str]) -> None:
+        self._address = environment.get("NOTIFY_SOCKET", "")
+        self._watchdog = LoopingCall(self._notify, "WATCHDOG=1")
+        self._watchdog.clock = reactor
+        usec, pid = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
+        self._interval = int(usec) / 2e6 if usec.isdecimal() and pid in ("", str(os.getpid())) else 0.0
+
+    def starting(self) -> None:
+        """Report that the process is starting, and begin to feed the watchdog."""
+        self._notify("STATUS=Starting")
+        if self._address and self._interval:
+            self._watchdog.start(self._interval)
+
+    def started(self) -> None:
+        """Report that plugins are active and endpoints are open."""
+        self._notify(f"READY=1\nMAINPID={os.getpid()}\nSTATUS=Running")
+
+    def stopping(self, restarts: bool) -> None:
+        """Report that the process ends; not before a restart, since the same process goes on then."""
+        self._notify("STATUS=Restarting" if restarts else "STOPPING=1\nSTATUS=Stopping")
+
+    def _notify(self, state: str) -> None:
+        if not self._address:
+            return
+        # An abstract socket is written with "@" in place of the null byte.
+        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+                notify.setblocking(False)
+                notify.connect(address)
+                notify.send(state.encode())
+        except OSError as error:
+            self.log.warn("{state} could not be reported to NOTIFY_SOCKET: {error}", state=state, error=str(error))
 
 
 class ManagedBot(Protocol):

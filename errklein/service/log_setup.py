@@ -9,8 +9,7 @@ from pathlib import Path
 from errklein import logs
 from errklein.config import Config, ConfigError
 from errklein.service._data_directory import DataDirectory
-from errklein.service.startup_checks import uses_text
-from errklein.service.twistd_options import TwistdOptions
+from errklein.service.startup_checks import TwistdOptions, uses_text
 
 
 def set_up_log(config: Config, options: TwistdOptions, data: DataDirectory) -> None:

@@ -1,10 +1,31 @@
-"""Suggestions for misspelt names in error messages."""
+"""Other names for unknown ones in error messages: the most similar name, and the new name of what was renamed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+
+NEW_NAMES: Mapping[str, str] = {
+    # settings
+    "BACKENDS": "NETWORKS",
+    # commands of the shell
+    "backends": "network list",
+    "config-template": "config template",
+    "deliveries": "delivery",
+    # options
+    "--backend": "--network",
+    "-b": "-n",
+    "--reload": "--watch",
+}
+"""The old names with the new ones."""
+
+
+def renamed(name: str) -> str:
+    """Return "; the new name is 'NAME'." for an old name, as the end of a sentence; "" for any other."""
+    new = NEW_NAMES.get(name)
+    return f"; the new name is {new!r}." if new else ""
+
 
 _SIMILARITY = 0.65
 """The difflib ratio from which names are similar: "Irk" and "IRC", but not "nothing" and "string"."""

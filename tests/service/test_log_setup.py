@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import load_config
 from errklein.service.log_setup import outputs
-from errklein.service.twistd_options import TwistdOptions
+from errklein.service.startup_checks import TwistdOptions
 
 
 class PlacesTests(SynchronousTestCase):

@@ -13,9 +13,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.running.restart import CannotRestart
-from errklein.service._inherited_sockets import InheritedSockets
-from errklein.service.process_exit import ProcessExit
-from errklein.service.twistd_options import TwistdOptions
+from errklein.service.process_exit import InheritedSockets, ProcessExit
+from errklein.service.startup_checks import TwistdOptions
 from errklein.testing._reactor import TestReactor
 from tests import needs_network
 from tests.processes import (

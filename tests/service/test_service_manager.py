@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.service._service_manager import ServiceManager
+from errklein.service.bot_service import ServiceManager
 from tests.processes import LIMIT, TWISTD, Program, write_config, write_plugin
 
 SLOW = """

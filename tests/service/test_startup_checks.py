@@ -13,8 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.config import ConfigError, load_config
 from errklein.service import errors_end_program, load_with_options
 from errklein.service._data_directory import acting_as
-from errklein.service.startup_checks import check_current_directory, check_in_process
-from errklein.service.twistd_options import TwistdOptions
+from errklein.service.startup_checks import TwistdOptions, check_current_directory, check_in_process
 from tests import needs_network
 from tests.processes import run
 

@@ -16,8 +16,8 @@ from textwrap import dedent
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.service import reactor_deadline
-from errklein.service._blocked_code import line_in_tracebacks
-from errklein.service._last_resort import TracebackFile
+from errklein.service._supervision import TracebackFile
+from errklein.service._watchdog import line_in_tracebacks
 from tests import needs_network
 from tests.processes import LIMIT, TWISTD, Program, free_port, write_config, write_plugin
 
@@ -218,7 +218,7 @@ class TracebackTests(SynchronousTestCase):
         script = f"""
             import time
             from pathlib import Path
-            from errklein.service._last_resort import TracebackFile
+            from errklein.service._supervision import TracebackFile
             tracebacks = TracebackFile(Path({str(path)!r}))
             tracebacks.open()
             tracebacks.end_after(0.1)

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.text import sanitize, templating, to_plain, to_xhtml
-from errklein.text._markup import as_it_is, md_image, md_link, md_table
+from errklein.text.templating import as_it_is, md_image, md_link, md_table
 
 STRANGERS = st.text(alphabet=" ab1é漢*_`[](){}<>#:!|=+-./\\\"'&;~^", max_size=40)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.text._tables import PADDED_CAP, boxed_table, compact_table, width
+from errklein.text.layout import PADDED_CAP, boxed_table, compact_table, width
 from tests import takes_long
 
 CELLS = st.lists(st.lists(st.text(alphabet="ab 漢\u0301\n", max_size=8), min_size=2, max_size=2), max_size=5)
