@@ -231,6 +231,8 @@ class Watchdog:
 
     def _is_blocked(self, pending: _PendingCall, seconds: float, frame: FrameType) -> None:
         self._lag.record(seconds)
+        # The reactor may read its input before it calls `_answer`.
+        self._lag.ended(seconds, self._reactor.seconds())
         due = sum(seconds >= limit for limit in REPORTED_AFTER)
         place = place_of(frame)
         # While the bot starts, imports block the reactor.

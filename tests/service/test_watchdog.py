@@ -184,6 +184,13 @@ class WatchdogTests(SynchronousTestCase):
         self.look()
         self.assertEqual(self.lag.take_maximum(), INTERVAL)
 
+    def test_input_of_a_blocked_reactor(self) -> None:
+        """What the reactor reads first after a block is known to have waited, whether it reads or answers the watchdog first."""
+        self.look()
+        self.assertEqual(self.lag.backlog_until, 0)
+        self.look()
+        self.assertGreater(self.lag.backlog_until, self.reactor.seconds())
+
     def test_held_interpreter_lock(self) -> None:
         """If no thread could run although the process has computed, the lines of all plugins' threads are reported."""
         self.frames = {
