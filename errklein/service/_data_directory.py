@@ -1,4 +1,4 @@
-"""The bot's data directory: its creation, its permissions, and the lock that admits one process."""
+"""The bot's data directory: its creation, its permissions, and the lock that one process gets."""
 
 from __future__ import annotations
 

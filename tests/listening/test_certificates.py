@@ -14,8 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.listening._certificates import CertificateDirectory, CertificateFiles, CertificateStore
 from errklein.listening.pem import CertificateError
-from errklein.web import WebSettings
-from errklein.web._site import Site
+from errklein.running import Runner
+from errklein.testing._pool import InlinePool
+from errklein.web import WebServer
 from tests.authority import Authority, Issued, certificate_of, connect, issue
 
 AUTHORITY = Authority()
@@ -257,7 +258,8 @@ class HandshakeTests(StoreCase):
 
     def test_alpn(self) -> None:
         """HTTP/1.1 is negotiated with each certificate."""
-        site = Site(Clock(), WebSettings())
+        clock = Clock()
+        site = WebServer(clock, Runner(clock), InlinePool(clock, "test", 1)).site
         self.addCleanup(site.sweeper.stop)
         for name in ("a.example.org", "b.example.org"):
             context = self.client()

@@ -27,7 +27,6 @@ from errklein.listening._listeners import identify
 from errklein.listening.tls import generate_certificate
 from errklein.running import Runner, WorkerPool
 from errklein.web import WebServer, WebSettings
-from errklein.web._site import Site
 from errklein.webhooks import webhook
 from tests import needs_network
 from tests.authority import Authority, TLSPair, certificate_of
@@ -74,7 +73,7 @@ class DescriptionTests(SynchronousTestCase):
     def test_opened_once(self) -> None:
         """An endpoint is opened once, and can be closed by another spelling."""
         reactor = MemoryReactorClock()
-        listeners = Listeners(reactor, Site(reactor, WebSettings()))
+        listeners = Listeners(reactor, Factory())
         self.successResultOf(listeners.open("tcp:8080"))
         self.successResultOf(listeners.open("tcp:port=8080"))
         self.assertEqual(len(reactor.tcpServers), 1)
