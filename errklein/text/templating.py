@@ -43,7 +43,7 @@ def as_it_is(value: Any) -> Markup:
     """Return Markdown that shows the value literally, line by line. In templates this is the filter `plain`."""
     lines = escape("" if value is None else value).strip().splitlines()
     # HTML is escaped before Markdown. In the other order, `\>` would become `\&gt;`, which shows the backslash.
-    return _lines(plain_but_html(line) for line in lines)
+    return _with_breaks(plain_but_html(line) for line in lines)
 
 
 def md_link(label: Any, address: Any) -> Markup:
@@ -96,10 +96,10 @@ def _table_line(cells: Sequence[Any], columns: int) -> Markup:
 def _cell(value: Any) -> Markup:
     lines = escape("" if value is None else value).strip().splitlines()
     # Bars that are already escaped are left unchanged.
-    return _lines(_BAR.sub(r"\1\\|", line) for line in lines)
+    return _with_breaks(_BAR.sub(r"\1\\|", line) for line in lines)
 
 
-def _lines(escaped: Iterable[str]) -> Markup:
+def _with_breaks(escaped: Iterable[str]) -> Markup:
     return Markup("<br/>".join(escaped))  # noqa: S704  the lines are escaped
 
 

@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.listening._certificates import CertificateDirectory, CertificateFiles, CertificateStore
 from errklein.listening.pem import CertificateError
 from errklein.running import Runner
 from errklein.testing._pool import InlinePool
+from errklein.testing._reactor import TestReactor
 from errklein.web import WebServer
 from tests.authority import Authority, Issued, certificate_of, connect, issue
 
@@ -258,7 +258,7 @@ class HandshakeTests(StoreCase):
 
     def test_alpn(self) -> None:
         """HTTP/1.1 is negotiated with each certificate."""
-        clock = Clock()
+        clock = TestReactor()
         site = WebServer(clock, Runner(clock), InlinePool(clock, "test", 1)).site
         self.addCleanup(site.sweeper.stop)
         for name in ("a.example.org", "b.example.org"):
