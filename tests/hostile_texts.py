@@ -439,7 +439,7 @@ def functions() -> list[Tested]:
     from errklein.text.rendering import md_escape, to_md, to_plain, to_xhtml
     from errklein.text.styles import strip_styles, styles_to_ansi, styles_to_irc
     from errklein.web._http1 import _framing
-    from errklein.web._paths import clean_path, split_target
+    from errklein.web.request import clean_path, split_target
     from errklein.webhooks.deliveries import StoredRequest
     from errklein.webhooks.delivery_words import parse_words
     from errklein.webhooks.exported import read_request
@@ -495,7 +495,7 @@ def functions() -> list[Tested]:
         Tested("parse_node", lambda text: parse_node(raw(text)), forwarding),
         Tested("is_host", lambda text: is_host(raw(text)), ["errklein.webhooks.hosts"]),
         Tested("is_base_path", is_base_path, ["errklein.webhooks.hosts"]),
-        Tested("split_target", lambda text: clean_path(split_target(raw(text))[0]), ["errklein.web._paths"], "/"),
+        Tested("split_target", lambda text: clean_path(split_target(raw(text))[0]), ["errklein.web.request"], "/"),
         Tested("codings", lambda text: _framing((b"transfer-encoding",), (raw(text),), False), ["errklein.web._http1"]),
         Tested("parse_urlencoded", lambda text: parse_urlencoded(raw(text)), ["errklein.webhooks.urlencoded"]),
         Tested("multipart", body_as("multipart/form-data; boundary=-"), ["errklein.webhooks.multipart"], "---\r\n"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -103,11 +104,12 @@ class SQLiteJournal:
             self._writer.begin(connection)
             process = begin_process(connection)
         # A delivery that a crash has kept from the log may have used its id in `once`.
-        self._last_id: int
-        ((self._last_id,),) = self._database.read(
+        ((last_id,),) = self._database.read(
             "SELECT max(coalesce(max(id), 0), coalesce((SELECT max(id) FROM once), 0), (SELECT last FROM removed_ids)) "
             "FROM deliveries"
         )
+        self.next_id: Callable[[], int] = count(last_id + 1).__next__
+        """See `Journal.next_id`."""
         self._paused = _reading.paused(self._database)
         self._woken: Callable[[], None] = lambda: None
         self._threads = threads(reactor, self.maintain)
@@ -126,11 +128,6 @@ class SQLiteJournal:
             self.check_files = self._database.check_files
         self._maintenance_failed = False
         self._changes = self._forgetting = 0
-
-    def next_id(self) -> int:
-        """See `Journal.next_id`."""
-        self._last_id += 1
-        return self._last_id
 
     def record(
         self, delivery: StoredDelivery, *, lease: float = 0.0, window: float = 0.0

@@ -12,7 +12,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
-from errklein.listening import address_of
+from errklein.listening import address_of, seconds_waited
 from errklein.running import NEVER
 from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import ChunkedBody, Head, read_head
@@ -193,17 +193,22 @@ class Channel(HTTPChannel):
         # The deadline is counted from the first byte.
         if self._received and not self._head_begun:
             self._head_begun = True
-            self._first_byte_at = self.site.first_byte_at(self.transport)
+            self._first_byte_at = self._received_at()
             self._set_deadline(self.site.settings.head_deadline)
 
+    def _received_at(self) -> float:
+        """Return when the bytes arrived that were read just now. They may have waited for the reactor."""
+        now: float = self.site.now()
+        return now if now >= self.site.lag.backlog_until else now - seconds_waited(self.transport)
+
     def _begin(self, head: Head) -> HTTPRequest:
-        first_byte_at = self._first_byte_at if self._head_begun else self.site.first_byte_at(self.transport)
+        first_byte_at = self._first_byte_at if self._head_begun else self._received_at()
         self._head_begun = False
         self.has_received_head = True
         self._left = head.length or 0
         self._chunks = ChunkedBody() if head.length is None else None
         self.persistent = head.keep_alive and not self.site.stopping
-        request = HTTPRequest(self, self.site, head, self.site.next_request_id(), first_byte_at)
+        request = HTTPRequest(self, self.site, head, next(self.site.request_ids), first_byte_at)
         if self.site.settings.proxies is not None:
             apply_forwarding(request, self.site.settings.proxies)
         return request
@@ -306,7 +311,7 @@ class Channel(HTTPChannel):
             self.site.intake.refuse_early(self._request, problem)
             return
         # The request could not be parsed, so nothing is known about the formats that the client accepts.
-        request_id = self.site.next_request_id()
+        request_id = next(self.site.request_ids)
         headers, body = error_page(problem, request_id, as_html=False)
         headers += [
             (b"X-Request-Id", request_id.encode()),

@@ -13,7 +13,7 @@ from errklein.listening import client_of
 from errklein.running import Overloaded, TokenBucket, TokenBuckets
 from errklein.running.rate_limit import RateLimit
 from errklein.verify import Header, ImmediateResponse, Received, Refused, UnusableSecret
-from errklein.web._body_budget import BodyBudget
+from errklein.web._decoding import Lanes
 from errklein.web._delivery import EventReporter
 from errklein.web._error_pages import Problem, retry_after
 from errklein.web._response_counts import REFUSALS
@@ -42,7 +42,7 @@ class Checks:
     def __init__(
         self,
         settings: WebSettings,
-        bodies: BodyBudget,
+        lanes: Lanes,
         events: EventReporter,
         clock: Callable[[], float],
         now: Callable[[], float],
@@ -50,7 +50,7 @@ class Checks:
         self._public_url = settings.public_url and settings.public_url + settings.base_path
         self._base_path = settings.base_path
         self._large = settings.off_reactor_size
-        self._bodies = bodies
+        self._lanes = lanes
         self._events = events
         self._clock = clock
         self._now = now
@@ -131,7 +131,7 @@ class Checks:
                 checked: Checked = check()
             else:
                 client = client_of(_host(request))
-                checked = await self._bodies.lane(size).run(client, size, lambda: check, lambda result: result)
+                checked = await self._lanes.lane(size).run(client, size, lambda: check, lambda result: result)
         except UnusableSecret as error:
             reason = str(error)
             if self._warnings.allows((hook.full_name, reason)):

@@ -27,8 +27,8 @@ from errklein.running import (
     TimeSlices,
     WorkerPool,
 )
+from errklein.web._decoding import Lanes
 from errklein.web._error_pages import Problem, problem_of, retry_after
-from errklein.web._paths import shown_path
 from errklein.web._responses import (
     PreparedResponse,
     ReactorValue,
@@ -43,11 +43,11 @@ from errklein.web._stock_request import WebhookRequest
 from errklein.web._streaming import ResponseStream
 from errklein.web.facade import Flask
 from errklein.web.facade.context import RequestContext
+from errklein.web.request import shown_path
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Outcome
 
 if TYPE_CHECKING:
-    from errklein.web._body_budget import BodyBudget
     from errklein.web._checks import Checks
     from errklein.web._intake import Intake
     from errklein.web._recording import Recording
@@ -78,7 +78,7 @@ class EventReporter:
 class WebServices:
     """What the delivery of a request uses.
 
-    `pool` has the threads of blocking handlers; in those of `bodies`, large bodies are decoded before. Recorded deliveries have
+    `pool` has the threads of blocking handlers; in those of `lanes`, large bodies are decoded before. Recorded deliveries have
     their own. Streamed responses share `time_slices`, the time slice of each turn of the reactor. `in_flight` counts the
     requests without a response.
     """
@@ -86,7 +86,7 @@ class WebServices:
     settings: WebSettings
     runner: Runner
     pool: WorkerPool
-    bodies: BodyBudget
+    lanes: Lanes
     time_slices: TimeSlices
     sweeper: DeadlineSweeper
     in_flight: InFlightCounter
@@ -156,6 +156,8 @@ class Delivery:
         """Whether the client got 504 while the handler was running."""
         self._ended = False
         """Whether the handler has ended, or won't be called."""
+        self._waits = False
+        """Whether the client waits for a response that could not be sent at once."""
         self._timeout = hook.declaration.timeout or services.settings.timeout
         self.deadline = request.begun + self._timeout
 
@@ -163,15 +165,16 @@ class Delivery:
 
     def start(self) -> None:
         """Call the handler, now or when the reload of its plugin has ended."""
-        self._services.in_flight.enter()
-        # Until the response, a disconnected client counts with its connection, and the payload with its body.
-        self.request.hold_body()
         if self._is_current():
             self._run()
         else:
             self._route_again()
         if not self._ended:
+            # Until the response, a disconnected client counts with its connection, and the payload with its body.
+            self._waits = True
+            self.request.hold_body()
             self._services.sweeper.watch(self)
+            self._services.in_flight.enter()
 
     def _is_current(self) -> bool:
         """Return whether the hook may be called: its plugin isn't being reloaded, and has not been. For any thread."""
@@ -203,7 +206,7 @@ class Delivery:
         decode = self._context.decode_ahead
         # The request may get its response meanwhile, 503.
         self.request.hold_body()
-        decoded = self._services.bodies.lane(size).run(client, size, lambda: decode, lambda _: self._call_handler())
+        decoded = self._services.lanes.lane(size).run(client, size, lambda: decode, lambda _: self._call_handler())
         return decoded.addBoth(self._drop_body)
 
     def _drop_body(self, result: Any) -> Any:
@@ -212,12 +215,11 @@ class Delivery:
 
     def _call_handler(self) -> Any:
         """Call the handler where it is placed. Return its result, or a Deferred of it."""
-        runner = self._services.runner
-        context = self._context.new_context()
+        runner, context = self._services.runner, self._context
         if self._route.placement is Placement.THREAD:
-            return runner.call_in(self._services.pool, self._begin_in_thread, context=context)
+            return runner.call_in(self._services.pool, self._begin_in_thread, context=context.new_context())
         self._begin()
-        return runner.start_in(context, self.hook.handler, (self._context.payload(),), self._captures)
+        return runner.start_in(context.new_context(), self.hook.handler, (context.payload(),), self._captures)
 
     def _begin_in_thread(self) -> ThreadedCall:
         """Return the function that a thread, which is free now, is to call."""
@@ -437,9 +439,11 @@ class Delivery:
 
     def _forget(self) -> None:
         """Stop waiting for the response."""
-        self._services.sweeper.forget(self)
-        self._services.in_flight.leave()
-        self.request.drop_body()
+        if self._waits:
+            self._waits = False
+            self._services.sweeper.forget(self)
+            self._services.in_flight.leave()
+            self.request.drop_body()
 
     def outcome(self) -> Outcome:
         """Return the outcome as it is recorded."""

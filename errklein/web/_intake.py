@@ -18,20 +18,19 @@ from twisted.internet.defer import Deferred, succeed
 
 from errklein.running import WorkerPool
 from errklein.verify import ImmediateResponse
+from errklein.web._decoding import Lanes
 from errklein.web._delivery import Delivery, WebServices
 from errklein.web._error_pages import Problem, retry_after, start_page
 from errklein.web._mounts import Mount, MountedResponse
-from errklein.web._paths import clean_path, not_found
 from errklein.web._recording import RecordedRequest
 from errklein.web._responses import HTML
 from errklein.web._routes import Match, NoRoute, Route, Routes
 from errklein.web._stock_request import WebhookRequest
-from errklein.web.request import HTTPRequest, accepts_html
+from errklein.web.request import HTTPRequest, accepts_html, clean_path, not_found
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Outcome, Postponed, StoredDelivery
 
 if TYPE_CHECKING:
-    from errklein.web._body_budget import BodyBudget
     from errklein.web._site import Site
 
 _STOPPING = Problem(503, "the service is stopping", ((b"Retry-After", b"10"),))
@@ -47,7 +46,7 @@ class Intake:
 
     :param make_services: Returns what deliveries use; called for the first request, when the bot exists.
     :param recorded_pool: The threads of recorded deliveries.
-    :param recorded_bodies: The memory for the bodies of recorded deliveries.
+    :param recorded_lanes: The lanes of recorded deliveries.
     """
 
     def __init__(
@@ -55,12 +54,12 @@ class Intake:
         make_services: Callable[[], WebServices],
         routes: Routes,
         recorded_pool: WorkerPool,
-        recorded_bodies: Callable[[], BodyBudget],
+        recorded_lanes: Lanes,
     ) -> None:
         self.routes = routes
         self._make_services = make_services
         self._recorded_pool = recorded_pool
-        self._recorded_bodies = recorded_bodies
+        self._recorded_lanes = recorded_lanes
 
     @cached_property
     def services(self) -> WebServices:
@@ -70,7 +69,7 @@ class Intake:
     @cached_property
     def _recorded_services(self) -> WebServices:
         # Without messages: the end of a recorded delivery writes them itself.
-        return replace(self.services, pool=self._recorded_pool, bodies=self._recorded_bodies(), messages=None)
+        return replace(self.services, pool=self._recorded_pool, lanes=self._recorded_lanes, messages=None)
 
     # Before the body is complete.
 
@@ -135,11 +134,17 @@ class Intake:
             return
         hook, recording = route.hook, services.recording
         assert hook is not None
-        request.identify(recording)
+        self._identify(request)
         if (route.is_plain and route.label not in recording.paused) or self._needs_no_check(hook, request):
             Delivery(services, route, hook, request, captures).start()
         else:
             Admission(services, route, hook, request, captures).start()
+
+    def _identify(self, request: WebhookRequest) -> None:
+        """Give a request for a webhook the time and the id of its delivery. Both increase with each new request."""
+        if request.received_at is None:
+            recording = self.services.recording
+            request.received_at, request.delivery_id = recording.now(), recording.next_id()
 
     def _needs_no_check(self, hook: Hook, request: WebhookRequest) -> bool:
         if hook.owner in self.routes.held and not self.services.recording.runs_later(hook):
@@ -188,7 +193,7 @@ class Intake:
         :raises Problem: The target of the request is malformed.
         :raises NoRoute: No route matches.
         """
-        match = self.routes.cached_match(request.path, request.method)
+        match = self.routes.cached.get((request.path, request.method))
         if match is not None:
             return match
         if request.bad_target is not None:
@@ -213,6 +218,7 @@ class Intake:
 
     def refuse(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
         """Respond to a request for a webhook with an error, after noting the reason."""
+        self._identify(request)
         self.services.checks.note_refusal(hook, request, problem)
         self.services.recording.log_refused(hook, request, problem)
         request.send_error(problem)

@@ -175,13 +175,12 @@ class Recording:
         ack: str = "",
     ) -> StoredDelivery:
         head, client, server, verification = request.head, request.client, request.host, hook.declaration.verify
-        # A request that is refused before its body is complete has none yet.
-        received_at = request.identify(self)
+        assert request.received_at is not None
         return StoredDelivery(
             id=request.delivery_id,
             webhook=hook.full_name,
             state=state,
-            received_at=received_at,
+            received_at=request.received_at,
             request_id=request.request_id,
             ack=ack or hook.declaration.ack,
             attempt=0 if outcome is None or state is DeliveryState.REFUSED else 1,

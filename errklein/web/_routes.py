@@ -30,9 +30,9 @@ from errklein.running import place
 from errklein.web._error_pages import Problem
 from errklein.web._invalid_rules import rule_error
 from errklein.web._mounts import Mount, Mounts
-from errklein.web._paths import clean_path
 from errklein.web._websockets import limit_messages
 from errklein.web.facade.request import endpoint_of
+from errklein.web.request import clean_path
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.errors import HookError
 from errklein.webhooks.precedence import RouteInfo, RoutePrecedence, claims_of
@@ -161,7 +161,8 @@ class Routes:
         self._standby: dict[str, Route] = {}
         self._standby_adapter = Klein().url_map.bind("")
         self._prepared: set[str] = set()
-        self._match_cache: dict[tuple[bytes, bytes], Match] = {}
+        self.cached: dict[tuple[bytes, bytes], Match] = {}
+        """The matches of rules without variables, by escaped path and method."""
         self.held: dict[str, list[tuple[Deferred[None], Context]]] = {}
         """The owners for whose routes requests must wait, and what waits."""
 
@@ -270,10 +271,6 @@ class Routes:
         hook = self._precedence.by_name.get(route)
         return None if hook is None else hook.declaration
 
-    def cached_match(self, path: bytes, method: bytes) -> Match | None:
-        """Return the cached match of an escaped path, if a rule without variables has matched it before."""
-        return self._match_cache.get((path, method))
-
     def match(self, raw_path: bytes, path: str, raw_method: bytes) -> Match:
         """Return the route for a path and method.
 
@@ -289,9 +286,9 @@ class Routes:
             raise NoRoute(frozenset()) from None
         match = Match(self._known[name], captures, self.version)
         if not captures:
-            if len(self._match_cache) >= _MATCH_CACHE_SIZE:
-                self._match_cache.clear()
-            self._match_cache[raw_path, raw_method] = match
+            if len(self.cached) >= _MATCH_CACHE_SIZE:
+                self.cached.clear()
+            self.cached[raw_path, raw_method] = match
         return match
 
     def match_inactive(self, path: str, method: bytes) -> Match | None:
@@ -359,7 +356,7 @@ class Routes:
     def _changed(self) -> None:
         """Note that earlier matches aren't valid any more."""
         self.version += 1
-        self._match_cache.clear()
+        self.cached.clear()
 
 
 def _register(app: Klein, hook: Hook, name: str, endpoint: Callable[..., Any]) -> None:

@@ -16,13 +16,12 @@ from errklein.listening import Listeners
 from errklein.ports.journal import Journal, LaterDeliveries
 from errklein.ports.web import WebEvents
 from errklein.running import InFlightCounter, Runner, ThreadWaits, WorkerPool
-from errklein.web._body_budget import BodyBudget
 from errklein.web._checks import Checks
+from errklein.web._decoding import Lanes
 from errklein.web._delivery import EventReporter, WebServices
 from errklein.web._error_pages import Problem
 from errklein.web._intake import Intake
 from errklein.web._memory_client import MemoryClient
-from errklein.web._paths import clean_path, without_base
 from errklein.web._recording import Recording
 from errklein.web._response_counts import ResponseCounts
 from errklein.web._routes import NoRoute, Route, Routes
@@ -30,6 +29,7 @@ from errklein.web._settings import WebSettings
 from errklein.web._site import Site
 from errklein.web._stock_request import StockRequest
 from errklein.web.facade import Flask
+from errklein.web.request import clean_path, without_base
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Outcome, Postponed, StoredDelivery
 from errklein.webhooks.options import configured
@@ -89,9 +89,9 @@ class WebServer:
         self._bot = bot
         self._in_flight = InFlightCounter()
         self.routes = Routes(self._enter, self._shadowed, configure, self._prepare)
-        self._intake = Intake(self._make_services, self.routes, self._recorded_pool, lambda: self._recorded_bodies)
-        self.site = Site(reactor, settings, self._intake, pools)
-        self._recorded_bodies = BodyBudget(reactor, settings.body_memory, *pools, self.site.limits)
+        self._lanes, self._recorded_lanes = (Lanes(reactor, settings.body_memory, *pools) for _ in range(2))
+        self._intake = Intake(self._make_services, self.routes, self._recorded_pool, self._recorded_lanes)
+        self.site = Site(reactor, settings, self._intake, decoding_pool)
         self.lag = self.site.lag
         self._variables = copy_context()
         self.listeners = Listeners(reactor, self.site, self.site.limits.guard)
@@ -130,14 +130,14 @@ class WebServer:
             settings,
             self._runner,
             self._pool,
-            site.bodies,
+            self._lanes,
             site.time_slices,
             site.sweeper,
             self._in_flight,
             events,
             self.routes,
             self._intake,
-            Checks(settings, site.bodies, events, site.now, self.now),
+            Checks(settings, self._lanes, events, site.now, self.now),
             Recording(self.now, bot.journal, bot.later, bot.waits, settings.delivery_log, settings.log_rate),
             None if bot.journal is None else bot.journal.outbox,
         )
@@ -182,8 +182,8 @@ class WebServer:
         """Respond with 503 to requests that wait for a thread. Running handlers continue."""
         self._pool.stop()
         self._recorded_pool.stop()
-        self.site.bodies.stop()
-        self._recorded_bodies.stop()
+        self._lanes.stop()
+        self._recorded_lanes.stop()
 
     def when_idle(self) -> Deferred[None]:
         """Return a Deferred that fires when every request has its response."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from contextvars import copy_context
 from itertools import count
@@ -13,16 +14,14 @@ from twisted.logger import Logger
 from twisted.web import server
 from twisted.web.http import datetimeToString
 
-from errklein.listening import ConnectionLimits, seconds_waited
+from errklein.listening import ConnectionLimits
 from errklein.running import DeadlineSweeper, ReactorLag, TimeSlices, WorkerPool, context
 from errklein.text import truncated
-from errklein.web._body_budget import BodyBudget
 from errklein.web._channel import Channel
 from errklein.web._error_pages import Problem
-from errklein.web._paths import shown_path
 from errklein.web._response_counts import OTHER, ResponseCounts
 from errklein.web._settings import WebSettings
-from errklein.web.request import HTTPRequest
+from errklein.web.request import BodyMemory, HTTPRequest, shown_path
 
 if TYPE_CHECKING:
     from errklein.web._intake import Intake
@@ -38,9 +37,7 @@ class Site(server.Site):
     log = Logger(namespace="errklein.web.access")  # type: ignore[assignment]
     noisy = False
 
-    def __init__(
-        self, reactor: Any, settings: WebSettings, intake: Intake, pools: tuple[WorkerPool, WorkerPool]
-    ) -> None:
+    def __init__(self, reactor: Any, settings: WebSettings, intake: Intake, pool: WorkerPool) -> None:
         super().__init__(None, reactor=reactor, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
         self.settings = settings
         self.intake = intake
@@ -57,9 +54,10 @@ class Site(server.Site):
             self.now,
             proxies.trusts if proxies else lambda host: False,
         )
-        self.bodies = BodyBudget(reactor, settings.body_memory, *pools, self.limits)
-        self._prefix = os.urandom(5).hex()
-        self._numbers = count(1)
+        memory = math.inf if settings.body_memory is None else settings.body_memory / 8
+        self.bodies = BodyMemory(memory, pool, self.limits)
+        self.request_ids = map(f"{os.urandom(5).hex()}-{{:06x}}".format, count(1))
+        """Ids that are unique among the requests of this and earlier processes."""
         self._date_second = -1
         self._date = b""
 
@@ -80,15 +78,6 @@ class Site(server.Site):
     def acceptableProtocols(self) -> list[bytes]:
         """Return HTTP/1.1 only: sources of webhooks don't need HTTP/2, and Twisted's implementation has known defects."""
         return [b"http/1.1"]
-
-    def next_request_id(self) -> str:
-        """Return an id that is unique among the requests of this and earlier processes."""
-        return f"{self._prefix}-{next(self._numbers):06x}"
-
-    def first_byte_at(self, transport: Any) -> float:
-        """Return when the bytes arrived that were read just now. They may have waited for the reactor."""
-        now: float = self.now()
-        return now if now >= self.lag.backlog_until else now - seconds_waited(transport)
 
     def date(self) -> bytes:
         """Return the current time as an HTTP date. It is formatted once a second."""

@@ -29,7 +29,7 @@ class StockRequest(RequestState):
         self._request = request
         self._lost = False
         self.site = site
-        self.request_id: str = site.next_request_id()
+        self.request_id: str = next(site.request_ids)
         self.begun: float = site.now()
         self.body_limit = limit
         self.secure = bool(request.isSecure())

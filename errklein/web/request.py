@@ -1,4 +1,4 @@
-"""A request and its response with the interface of Twisted's requests, whose attributes are created on first use."""
+"""A request, its body, path and response, with the interface of Twisted's requests, whose attributes are created on first use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import io
 import re
 from functools import cached_property, lru_cache
 from http.client import responses
+from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -14,25 +16,36 @@ from twisted.web import server
 from twisted.web.http import NO_BODY_CODES, parse_qs
 from twisted.web.http_headers import Headers
 
-from errklein.listening import address_of
-from errklein.web._body_budget import BodyFile
+from errklein.listening import ConnectionLimits, address_of
+from errklein.running import WorkerPool
+from errklein.text import truncated
+from errklein.text.masking import SHOWN_TARGET, masker
 from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import Head
-from errklein.web._paths import split_target, without_base
 from errklein.webhooks import HookDeclaration
 from errklein.webhooks.deliveries import StoredDelivery
 from errklein.webhooks.forwarding import UNIX, TrustedProxies
-from errklein.webhooks.hosts import port_of
+from errklein.webhooks.hosts import is_host, port_of
 
 if TYPE_CHECKING:
     from errklein.web._channel import Channel
-    from errklein.web._recording import Recording
     from errklein.web._routes import Match
     from errklein.web._site import Site
+
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_AUTHORITY_END = re.compile(rb"[/?]")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+
+LONGEST_PATH = 200
+"""The number of characters of a path that an error response has."""
 
 _HEADER_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _INVALID_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _REASONS = {code: responses.get(code, "Unknown").encode() for code in range(200, 600)}
+
+
+IN_MEMORY = 1024 * 1024
+"""The maximal size of a body that waits in memory, in bytes."""
 
 
 class InvalidResponse(Exception):
@@ -60,12 +73,6 @@ class RequestState:
     """What identifies repeated requests, such as the source's id of the delivery; empty if it is unknown."""
     received_at: float | None = None
     """The Unix time of the delivery; None until it is known."""
-
-    def identify(self, recording: Recording) -> float:
-        """Return the Unix time of the delivery, which gets its id now. Both increase with each new request."""
-        if self.received_at is None:
-            self.received_at, self.delivery_id = recording.now(), recording.next_id()
-        return self.received_at
 
     def send_error(self: Any, problem: Problem) -> None:
         """Write an error response: HTML if the client accepts it by name, otherwise JSON."""
@@ -364,6 +371,75 @@ class HTTPRequest(RequestState, server.Request):
             notification.errback(reason)
 
 
+class BodyMemory:
+    """The memory for bodies that wait for their response, and the files of those for which there is none.
+
+    :param limit: The memory in bytes.
+    :param pool: The threads that delete files.
+    :param connections: The limits of connections, which count files too.
+    """
+
+    def __init__(self, limit: float, pool: WorkerPool, connections: ConnectionLimits) -> None:
+        self._room = limit
+        self._pool = pool
+        self.connections = connections
+
+    def take(self, size: int) -> bool:
+        """Take memory for a body that waits in memory. Return False if there isn't enough."""
+        if size > self._room:
+            return False
+        self._room -= size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """Give back what was taken."""
+        self._room += size
+
+    def discard(self, file: BodyFile) -> None:
+        """Close a file, in a thread if it is on disk: deleting 24 MB takes ten milliseconds."""
+        if file.on_disk:
+            closed = self._pool.run(lambda: file.close, follow_up=True).addErrback(lambda _: file.close())
+            closed.addCallback(lambda _: self.connections.file_closed())
+        else:
+            file.close()
+
+
+class BodyFile(SpooledTemporaryFile[bytes]):
+    """A body while it arrives: in memory while it is small and there is room, then in a temporary file."""
+
+    def __init__(self, memory: BodyMemory) -> None:
+        super().__init__()
+        self._memory = memory
+        self._taken = 0
+        self.on_disk = False
+        """Whether the body is in a temporary file."""
+
+    def add(self, data: bytes) -> None:
+        """Add a part of the body.
+
+        :raises OSError: The disk is full.
+        """
+        fits = not self.on_disk and self._taken + len(data) <= IN_MEMORY and self._memory.take(len(data))
+        if fits:
+            self._taken += len(data)
+        elif not self.on_disk:
+            self._memory.connections.file_opened()
+            self.on_disk = True
+            self._give_back()
+            self.rollover()
+        self.write(data)
+
+    def close(self) -> None:
+        """Close the file, and delete it. May be called in any thread if it is on disk."""
+        super().close()
+        if not self.on_disk:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        self._memory.give_back(self._taken)
+        self._taken = 0
+
+
 def apply_forwarding(request: Any, proxies: TrustedProxies) -> None:
     """Set the client, scheme, host and base path of the request to those that trusted proxies report."""
     head = request.head
@@ -416,3 +492,66 @@ def encoded_head(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes
 def _check_status(status: object) -> None:
     if type(status) is not int or not 200 <= status <= 599:
         raise InvalidResponse(f"invalid HTTP status: {status!r}")
+
+
+def shown_path(path: bytes) -> str:
+    """Return an escaped path for the log, cut if it is long."""
+    return masker.cut(path.decode("ascii", "backslashreplace"), SHOWN_TARGET)
+
+
+def split_target(target: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return the path and the query, still escaped, and the host of a target in origin or absolute form (RFC 9112, 3.2).
+
+    The host is empty in origin form.
+
+    :raises Problem: The target has another form, or an invalid host.
+    """
+    authority = b""
+    if target[:1] != b"/":
+        scheme, separator, rest = target.partition(b"://")
+        if not separator or scheme.lower() not in (b"http", b"https"):
+            raise Problem(400, "the request target must be a path")
+        authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
+        if not is_host(authority):
+            raise Problem(400, "the request target has no valid host")
+        target = rest[len(authority) :]
+    path, _, query = target.partition(b"?")
+    return path or b"/", query, authority
+
+
+def without_base(path: bytes, base: bytes) -> bytes:
+    """Return the path below `base`; the path itself if a proxy has removed the base already."""
+    if path == base or path.startswith(base + b"/"):
+        return path[len(base) :] or b"/"
+    return path
+
+
+def not_found(path: bytes) -> Problem:
+    """Return the 404 for a path. Its text has the path as the client sent it, still escaped, up to LONGEST_PATH characters."""
+    return Problem(404, f"there is no webhook at {truncated(path.decode('ascii', 'replace'), LONGEST_PATH)}")
+
+
+def clean_path(path: bytes) -> str:
+    """Return the unescaped path.
+
+    An escaped slash would become a separator that a proxy in front has not seen, so it is rejected, as are control characters,
+    broken escapes and invalid UTF-8. No route has doubled slashes or dot segments.
+
+    :raises Problem: 400 for an ambiguous or malformed path, 404 for one that no route can have.
+    """
+    if _BAD_ESCAPE.search(path):
+        raise Problem(400, "the path has a broken escape")
+    unescaped = unquote_to_bytes(path)
+    if any(segment in (b".", b"..") for segment in unescaped.split(b"/")):
+        raise not_found(path)
+    if b"%2f" in path.lower():
+        raise Problem(400, "the path has an escaped slash")
+    if _CONTROL.search(unescaped):
+        raise Problem(400, "the path has a control character")
+    try:
+        text = unescaped.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Problem(400, "the path is not UTF-8") from None
+    if "//" in text:
+        raise not_found(path)
+    return text

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 
 from errklein.web import WebSettings
-from errklein.web import _body_budget as body_budget
+from errklein.web import request as requests
 from errklein.webhooks import webhook
 from tests.web.kit import Echo, Slow, WebCase, hooks_of, request, status_of
 
@@ -291,7 +291,7 @@ class BodyTests(WebCase):
 
     def test_full_disk_for_bodies_gets_503(self) -> None:
         """If the temporary file of a large body can't be written, the client gets 503."""
-        self.patch(body_budget, "IN_MEMORY", 10)
+        self.patch(requests, "IN_MEMORY", 10)
         self.patch(tempfile, "tempdir", "/does/not/exist")
         connection = self.connect()
         response = connection.send(b"POST /quick HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n" + b"x" * 20)

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.web._error_pages import Problem
 from errklein.web._http1 import ChunkedBody, Head, read_head
-from errklein.web._paths import split_target
+from errklein.web.request import split_target
 from tests.web.test_http1 import BODIES, ROWS, edited, edits
 
 CHUNKED = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"

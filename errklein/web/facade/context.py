@@ -85,10 +85,10 @@ class RequestContext:
         if declaration.raw:
             return LocalProxy(lambda: self.request)
         if self._payload is ...:
-            header = self.incoming.first_header
+            body, header = self.read_body(), self.incoming.first_header
             kind, coding = header(b"content-type").decode("latin-1"), header(b"content-encoding").decode("latin-1")
             form_param = declaration.form_param
-            self._payload = decode_payload(self.read_body(), kind, form_param=form_param, content_encoding=coding)
+            self._payload = decode_payload(body, kind, form_param=form_param, content_encoding=coding)
         return self._payload
 
     def decode_ahead(self) -> None:

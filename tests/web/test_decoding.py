@@ -10,10 +10,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.listening import ConnectionLimits
 from errklein.running import Overloaded, PoolStopped, WorkerPool
 from errklein.web import WebSettings
-from errklein.web._body_budget import IN_MEMORY, WEIGHT, BodyBudget, BodyFile, Lane
+from errklein.web._decoding import WEIGHT, Lane
 from errklein.webhooks import Hook, HookDeclaration, webhook
 from tests.clocks import ThreadClock
 from tests.web.kit import Connection, WebCase, request, status_of
@@ -145,54 +144,6 @@ class LaneTests(SynchronousTestCase):
         self.ends["a"].callback(None)
         for result in results:
             self.failureResultOf(result, RuntimeError)
-
-
-class BudgetTests(SynchronousTestCase):
-    """Bodies are in memory while there is room, otherwise in files."""
-
-    def budget(self, limit: int | None) -> BodyBudget:
-        """Return a budget, of which bodies that arrive get an eighth."""
-        clock = ThreadClock()
-        pool = WorkerPool(clock, "decoding", 1)
-        self.addCleanup(pool.stop)
-        return BodyBudget(clock, limit, pool, pool, ConnectionLimits(10, 10, clock.seconds, lambda host: False))
-
-    def file(self, budget: BodyBudget, *parts: bytes) -> BodyFile:
-        """Return a file to which the parts were added."""
-        file = BodyFile(budget)
-        self.addCleanup(file.close)
-        for part in parts:
-            file.add(part)
-        file.seek(0)
-        self.assertEqual(file.read(), b"".join(parts))
-        return file
-
-    def test_in_memory(self) -> None:
-        """Bodies are in memory up to the limit; the memory of closed ones is free again."""
-        budget = self.budget(800)
-        first = self.file(budget, b"x" * 40, b"y" * 40)
-        self.assertFalse(first.on_disk)
-        self.assertTrue(self.file(budget, b"x" * 20, b"y", b"z").on_disk)
-        self.assertTrue(budget.take(20))
-        self.assertFalse(budget.take(1))
-        first.close()
-        first.close()
-        self.assertTrue(budget.take(80))
-        budget.give_back(100)
-        self.assertFalse(self.file(budget, b"x" * 100).on_disk)
-
-    def test_large(self) -> None:
-        """A body above 1 MiB goes to a file, and takes no memory."""
-        budget = self.budget(16 * IN_MEMORY)
-        self.assertTrue(self.file(budget, b"x" * IN_MEMORY, b"x").on_disk)
-        self.assertTrue(budget.take(2 * IN_MEMORY))
-
-    def test_no_memory_and_no_limit(self) -> None:
-        """With a limit of 0, every body goes to a file; without a limit, each of at most 1 MiB stays in memory."""
-        self.assertTrue(self.file(self.budget(0), b"x").on_disk)
-        unlimited = self.budget(None)
-        self.assertTrue(unlimited.take(10**15))
-        self.assertFalse(self.file(unlimited, b"x" * IN_MEMORY).on_disk)
 
 
 class Hooks:
