@@ -152,8 +152,8 @@ class DeliveryQueue:
         if self._accepting > (MEMORY if delivery.verified else MEMORY // 4):
             return fail(JournalError("too many requests wait for the disk"))
         self._accepting += size
-        at_once = self._may_begin(webhook)
         ordered = self._policy(webhook).ordered
+        at_once = self._may_begin(webhook, ordered)
         if at_once:
             self._slots[webhook] += 1
             self._bytes[webhook] += size
@@ -195,8 +195,8 @@ class DeliveryQueue:
             return Wait("the attempt has failed", again_at=delivery.due_at)
         if not self._running:
             return Wait("the bot is starting or stopping")
-        if not self._room(webhook):
-            ordered = self._policy(webhook).ordered
+        ordered = self._policy(webhook).ordered
+        if not self._room(webhook, ordered):
             return Wait("an earlier delivery comes first" if ordered else f"{self.running} deliveries run already")
         return None
 
@@ -332,33 +332,34 @@ class DeliveryQueue:
         # Nothing is due in so long a time: the clock was set back.
         wait = min(wait, LONGEST_WAIT) if wait <= FURTHEST else 0.0
         # Time passes between two calls, so what is due now must not be due in zero seconds.
-        return max(self._free_at(webhook), self._reactor.seconds() + wait if wait > 0 else 0.0)
+        free_at = self._free_at(webhook, self._policy(webhook).ordered)
+        return max(free_at, self._reactor.seconds() + wait if wait > 0 else 0.0)
 
-    def _free_at(self, webhook: str) -> float:
+    def _free_at(self, webhook: str, ordered: bool) -> float:
         """Return when a delivery of the webhook may begin if it is due."""
-        if webhook in self.paused or webhook in self._leasing or not self._room(webhook):
+        if webhook in self.paused or webhook in self._leasing or not self._room(webhook, ordered):
             return _NEVER
         return max(self._postponed.get(webhook, (0.0, ""))[0], self._journal_again_at)
 
-    def _room(self, webhook: str) -> int:
+    def _room(self, webhook: str, ordered: bool) -> int:
         """Return the number of deliveries of the webhook that may be leased."""
         free = self._capacity - self._slots.total()
         if self._bytes[webhook] and self._bytes[webhook] + self._bytes.total() >= MEMORY:
             return 0
-        if self._policy(webhook).ordered:
+        if ordered:
             return 0 if self._slots[webhook] or webhook in self._held.values() else min(1, free)
         return max(0, (free - self._slots[webhook] + 1) // 2)
 
-    def _may_begin(self, webhook: str) -> bool:
+    def _may_begin(self, webhook: str, ordered: bool) -> bool:
         """Return whether a new delivery of the webhook may begin at once: nothing older waits for its turn."""
         if not self._running or self._outdated or self._loading or self._recording[webhook]:
             return False
-        waiting = webhook in self._due and (self._policy(webhook).ordered or self._due[webhook] <= self._now())
-        return not waiting and self._free_at(webhook) <= self._reactor.seconds()
+        waiting = webhook in self._due and (ordered or self._due[webhook] <= self._now())
+        return not waiting and self._free_at(webhook, ordered) <= self._reactor.seconds()
 
     async def _lease(self, webhook: str) -> None:
-        count = left = self._room(webhook)
         ordered = self._policy(webhook).ordered
+        count = left = self._room(webhook, ordered)
         held = [number for number, other in self._held.items() if other == webhook]
         due: float | None = self._due.pop(webhook)
         self._slots[webhook] += count
@@ -403,19 +404,18 @@ class DeliveryQueue:
             result = succeed(Outcome(0, "the process ended during the last attempt"))
         else:
             result = maybeDeferred(self._run, delivery)
-        result.addErrback(self._run_failed).addCallback(self._ended, delivery).addErrback(_log_failure)
+        result.addErrback(self._run_failed).addCallback(self._ended, delivery, policy).addErrback(_log_failure)
 
     def _run_failed(self, failure: Failure) -> Outcome:
         _log.failure("A webhook's delivery could not be run.", failure=failure)
         return Outcome(0, failure.getErrorMessage())
 
-    def _ended(self, result: Outcome | Postponed, delivery: StoredDelivery) -> None:
+    def _ended(self, result: Outcome | Postponed, delivery: StoredDelivery, policy: RetryPolicy) -> None:
         if self._closed:
             return
         number, webhook = delivery.id, delivery.webhook
         self._bytes[webhook] -= _size(delivery)
         delivery = delivery._replace(request=None)
-        policy = self._policy(webhook)
         self._slots[webhook] -= 1
         if isinstance(result, Postponed):
             self._postponed[webhook] = self._reactor.seconds() + result.seconds, result.reason

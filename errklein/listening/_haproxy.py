@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -145,6 +146,7 @@ class ProxiedEndpoint:
         return self.endpoint.listen(ProxiedFactory(self.reactor, protocolFactory))
 
 
+@lru_cache(512)
 def address_of(host: str, port: int) -> IAddress:
     """Return the address. The host may be an identifier such as "_hidden", which Twisted has no class for, or UNIX."""
     if host == UNIX:

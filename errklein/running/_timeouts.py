@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 T = TypeVar("T")
@@ -83,6 +83,7 @@ class DeadlineSweeper:
         self._reactor = reactor
         self._watched: set[HasDeadline] = set()
         self._timer: IDelayedCall | None = None
+        self._waiting: list[Deferred[None]] = []
 
     def watch(self, thing: HasDeadline) -> None:
         """Check the deadline of `thing` from now on."""
@@ -93,6 +94,18 @@ class DeadlineSweeper:
     def forget(self, thing: HasDeadline) -> None:
         """Stop checking the deadline of `thing`."""
         self._watched.discard(thing)
+        if self._waiting and not self._watched:
+            waiting, self._waiting = self._waiting, []
+            for one in waiting:
+                one.callback(None)
+
+    def when_none(self) -> Deferred[None]:
+        """Return a Deferred that fires when no object is watched, which may be now."""
+        if not self._watched:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
 
     def stop(self) -> None:
         """Forget all objects, and stop the timer."""

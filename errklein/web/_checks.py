@@ -16,8 +16,8 @@ from errklein.verify import Header, ImmediateResponse, Received, Refused, Unusab
 from errklein.web._decoding import Lanes
 from errklein.web._delivery import EventReporter
 from errklein.web._error_pages import Problem, retry_after
-from errklein.web._response_counts import REFUSALS
 from errklein.web._settings import WebSettings
+from errklein.web._site import REFUSALS
 from errklein.web._stock_request import WebhookRequest
 from errklein.webhooks import Hook
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,7 +19,6 @@ from errklein.ports.web import WebEvents
 from errklein.running import (
     NEVER,
     DeadlineSweeper,
-    InFlightCounter,
     Overloaded,
     Placement,
     PoolStopped,
@@ -39,12 +38,10 @@ from errklein.web._responses import (
 )
 from errklein.web._routes import Route, Routes
 from errklein.web._settings import WebSettings
-from errklein.web._stock_request import WebhookRequest
 from errklein.web._streaming import ResponseStream
 from errklein.web.facade import Flask
 from errklein.web.facade.context import RequestContext
 from errklein.web.request import shown_path
-from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Outcome
 
 if TYPE_CHECKING:
@@ -79,8 +76,8 @@ class WebServices:
     """What the delivery of a request uses.
 
     `pool` has the threads of blocking handlers; in those of `lanes`, large bodies are decoded before. Recorded deliveries have
-    their own. Streamed responses share `time_slices`, the time slice of each turn of the reactor. `in_flight` counts the
-    requests without a response.
+    their own. Streamed responses share `time_slices`, the time slice of each turn of the reactor. `open_requests`
+    watches the deadlines of the requests without a response.
     """
 
     settings: WebSettings
@@ -88,8 +85,7 @@ class WebServices:
     pool: WorkerPool
     lanes: Lanes
     time_slices: TimeSlices
-    sweeper: DeadlineSweeper
-    in_flight: InFlightCounter
+    open_requests: DeadlineSweeper
     events: EventReporter
     routes: Routes
     intake: Intake
@@ -117,11 +113,8 @@ class Delivery:
 
     **Record.** `_leave` notes the response, `_end` the end of the handler, each once.
 
-    :param services: What the delivery uses.
     :param route: The route of the request.
-    :param hook: The webhook for which it was admitted.
-    :param request: The request, whose body is complete.
-    :param captures: The values of the rule's variables.
+    :param context: The request, whose body is complete, and the webhook for which it was admitted.
     :param claim: Called at the end, if nobody else may handle the request meanwhile. Without it, the delivery is logged when
         it has its response.
     """
@@ -130,24 +123,20 @@ class Delivery:
 
     def __init__(
         self,
-        services: WebServices,
         route: Route,
-        hook: Hook,
-        request: WebhookRequest,
-        captures: Mapping[str, Any],
+        context: RequestContext,
         claim: Callable[[Delivery], None] | None = None,
     ) -> None:
-        self.hook = hook
-        self.request = request
+        self.hook = context.hook
+        self.request = context.incoming
         self.status = 0
         """The status of the response; 0 until it begins."""
         self.reason = ""
         """The reason of an error response."""
-        self._services = services
+        self._services = context.services
         self._route = route
-        self._captures = captures
+        self._context = context
         self._claim = claim
-        self._context = RequestContext(services, request, hook, captures)
         self._began: float | None = None
         """The time at which the handler was called; None before."""
         self.retry_after = 0.0
@@ -158,8 +147,8 @@ class Delivery:
         """Whether the handler has ended, or won't be called."""
         self._waits = False
         """Whether the client waits for a response that could not be sent at once."""
-        self._timeout = hook.declaration.timeout or services.settings.timeout
-        self.deadline = request.begun + self._timeout
+        self._timeout = self.hook.declaration.timeout or self._services.settings.timeout
+        self.deadline = self.request.begun + self._timeout
 
     # Run.
 
@@ -172,9 +161,8 @@ class Delivery:
         if not self._ended:
             # Until the response, a disconnected client counts with its connection, and the payload with its body.
             self._waits = True
-            self.request.hold_body()
-            self._services.sweeper.watch(self)
-            self._services.in_flight.enter()
+            self.request.body_users += 1
+            self._services.open_requests.watch(self)
 
     def _is_current(self) -> bool:
         """Return whether the hook may be called: its plugin isn't being reloaded, and has not been. For any thread."""
@@ -205,7 +193,7 @@ class Delivery:
         client = client_of(getattr(self.request.client, "host", ""))
         decode = self._context.decode_ahead
         # The request may get its response meanwhile, 503.
-        self.request.hold_body()
+        self.request.body_users += 1
         decoded = self._services.lanes.lane(size).run(client, size, lambda: decode, lambda _: self._call_handler())
         return decoded.addBoth(self._drop_body)
 
@@ -219,12 +207,12 @@ class Delivery:
         if self._route.placement is Placement.THREAD:
             return runner.call_in(self._services.pool, self._begin_in_thread, context=context.new_context())
         self._begin()
-        return runner.start_in(context.new_context(), self.hook.handler, (context.payload(),), self._captures)
+        return runner.start_in(context.new_context(), self.hook.handler, (context.payload(),), context.captures)
 
     def _begin_in_thread(self) -> ThreadedCall:
         """Return the function that a thread, which is free now, is to call."""
         self._begin()
-        return ThreadedCall(self.hook, self._context, self._captures, self._is_current)
+        return ThreadedCall(self._context, self._is_current)
 
     def _begin(self) -> None:
         if self._ended or not self._is_current():
@@ -441,8 +429,7 @@ class Delivery:
         """Stop waiting for the response."""
         if self._waits:
             self._waits = False
-            self._services.sweeper.forget(self)
-            self._services.in_flight.leave()
+            self._services.open_requests.forget(self)
             self.request.drop_body()
 
     def outcome(self) -> Outcome:
@@ -458,20 +445,18 @@ class Delivery:
 class ThreadedCall:
     """The function that runs in a thread: decodes the payload, calls the handler, and prepares the response."""
 
-    hook: Hook
     context: RequestContext
-    captures: Mapping[str, Any]
     is_current: Callable[[], bool]
 
     @property
     def __self__(self) -> object:
         """The plugin's instance, by which the runner counts running handlers."""
-        return getattr(self.hook.handler, "__self__", None)
+        return getattr(self.context.hook.handler, "__self__", None)
 
     @property
     def __name__(self) -> str:
         """The name of the handler, as `!status plugins` shows it while it runs."""
-        return self.hook.name
+        return self.context.hook.name
 
     def __call__(self) -> Any:
         payload = self.context.payload()
@@ -479,7 +464,7 @@ class ThreadedCall:
         if not self.is_current():
             raise RouteChanged
         try:
-            value = self.hook.handler(payload, **self.captures)
+            value = self.context.hook.handler(payload, **self.context.captures)
         except HTTPException as error:
             value = error
             break_cycles(error)

@@ -10,13 +10,14 @@ While the plugin is inactive, verified webhooks of WEBHOOKS take these steps, to
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 
-from errklein.running import WorkerPool
+from errklein.running import NEVER, WorkerPool
 from errklein.verify import ImmediateResponse
 from errklein.web._decoding import Lanes
 from errklein.web._delivery import Delivery, WebServices
@@ -26,6 +27,7 @@ from errklein.web._recording import RecordedRequest
 from errklein.web._responses import HTML
 from errklein.web._routes import Match, NoRoute, Route, Routes
 from errklein.web._stock_request import WebhookRequest
+from errklein.web.facade.context import RequestContext
 from errklein.web.request import HTTPRequest, accepts_html, clean_path, not_found
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Outcome, Postponed, StoredDelivery
@@ -60,6 +62,7 @@ class Intake:
         self._make_services = make_services
         self._recorded_pool = recorded_pool
         self._recorded_lanes = recorded_lanes
+        self._variables = copy_context()
 
     @cached_property
     def services(self) -> WebServices:
@@ -135,10 +138,11 @@ class Intake:
         hook, recording = route.hook, services.recording
         assert hook is not None
         self._identify(request)
+        context = RequestContext(services, request, hook, captures)
         if (route.is_plain and route.label not in recording.paused) or self._needs_no_check(hook, request):
-            Delivery(services, route, hook, request, captures).start()
+            Delivery(route, context).start()
         else:
-            Admission(services, route, hook, request, captures).start()
+            Admission(route, context).start()
 
     def _identify(self, request: WebhookRequest) -> None:
         """Give a request for a webhook the time and the id of its delivery. Both increase with each new request."""
@@ -155,6 +159,10 @@ class Intake:
 
     def run(self, recorded: StoredDelivery, site: Site) -> Deferred[Outcome | Postponed]:
         """Call the handler of a recorded delivery, whose request was verified earlier. Fires when the handler has ended."""
+        # On the asyncio reactor, timers run in the context of what has set them.
+        return self._variables.copy().run(self._run, recorded, site)
+
+    def _run(self, recorded: StoredDelivery, site: Site) -> Deferred[Outcome | Postponed]:
         services, webhook = self._recorded_services, recorded.webhook
         if recorded.id in services.recording.overdue:
             return succeed(_STILL_RUNNING)
@@ -176,7 +184,7 @@ class Intake:
             postponed = delivery.retry_after and Postponed(delivery.reason, delivery.retry_after)
             ended.callback(postponed or delivery.outcome())
 
-        Delivery(services, route, route.hook, request, captures, end).start()
+        Delivery(route, RequestContext(services, request, route.hook, captures), end).start()
         return ended
 
     # Routes.
@@ -240,35 +248,29 @@ class Admission:
     When the time for a response has passed, such as on a disk that hangs, the client gets 503. What was begun goes on.
     """
 
-    def __init__(
-        self, services: WebServices, route: Route, hook: Hook, request: WebhookRequest, captures: Mapping[str, Any]
-    ) -> None:
-        self._services, self._request = services, request
-        self._route, self._hook, self._captures = route, hook, captures
-        self.deadline = request.begun + services.settings.timeout
+    def __init__(self, route: Route, context: RequestContext) -> None:
+        self._route, self._context = route, context
+        self._services, self._request = context.services, context.incoming
+        self.deadline = self._request.begun + self._services.settings.timeout
 
     def start(self) -> None:
         """Begin the checks."""
-        self._services.in_flight.enter()
-        self._request.hold_body()
-        ended = Deferred.fromCoroutine(self._admit()).addErrback(self._request.processingFailed)
-        if not ended.called:
-            self._services.sweeper.watch(self)
-        ended.addBoth(self._ended)
+        self._request.body_users += 1
+        self._services.open_requests.watch(self)
+        Deferred.fromCoroutine(self._admit()).addErrback(self._request.processingFailed).addBoth(self._ended)
 
     def deadline_passed(self) -> None:
         """Respond with 503. The sweeper calls this."""
-        self._services.sweeper.forget(self)
+        self.deadline = NEVER
         self._request.fail(Problem(503, "the request could not be recorded in time", retry_after(10.0)))
 
     def _ended(self, _: Any) -> None:
-        self._services.sweeper.forget(self)
         self._request.drop_body()
-        self._services.in_flight.leave()
+        self._services.open_requests.forget(self)
 
     async def _admit(self) -> None:
         """Check and record the request. Respond to it, or pass it to the delivery."""
-        services, hook, request = self._services, self._hook, self._request
+        services, hook, request = self._services, self._context.hook, self._request
         checks, recording = services.checks, services.recording
         try:
             checks.client_rate(hook, request)
@@ -289,7 +291,7 @@ class Admission:
             request.send_response(claim.status, list(claim.headers), claim.body)
         else:
             request.admitted = hook.declaration
-            Delivery(services, self._route, hook, request, self._captures, claim).start()
+            Delivery(self._route, self._context, claim).start()
 
 
 def too_large(limit: int) -> Problem:

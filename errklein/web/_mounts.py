@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, getChildForRequest
 
+from errklein.running import NEVER
 from errklein.running.context import assigned, origin
 from errklein.web._error_pages import Problem
 from errklein.webhooks.declaration import normalise_rule
@@ -83,8 +84,7 @@ class MountedResponse:
         request = self._request
         if request.finished:
             return
-        self._services.in_flight.enter()
-        self._services.sweeper.watch(self)
+        self._services.open_requests.watch(self)
         self._services.routes.streams[self._mount.owner].add(self)
         request.notifyFinish().addBoth(self._settle)
         if self._mount.owner in self._services.routes.held:
@@ -107,7 +107,7 @@ class MountedResponse:
 
     def deadline_passed(self) -> None:
         """Respond with 504. The sweeper calls this."""
-        self._services.sweeper.forget(self)
+        self.deadline = NEVER
         if not self._request.startedWriting:
             seconds = self._services.settings.timeout
             self._request.fail(Problem(504, f"the resource did not respond within {seconds:g} s"))
@@ -120,5 +120,4 @@ class MountedResponse:
             self._request.processingFailed(Failure())
 
     def _settle(self, _: object) -> None:
-        self._services.sweeper.forget(self)
-        self._services.in_flight.leave()
+        self._services.open_requests.forget(self)

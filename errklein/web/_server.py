@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 from errklein.listening import Listeners
 from errklein.ports.journal import Journal, LaterDeliveries
 from errklein.ports.web import WebEvents
-from errklein.running import InFlightCounter, Runner, ThreadWaits, WorkerPool
+from errklein.running import DeadlineSweeper, Runner, ThreadWaits, WorkerPool
 from errklein.web._checks import Checks
 from errklein.web._decoding import Lanes
 from errklein.web._delivery import EventReporter, WebServices
@@ -23,10 +22,9 @@ from errklein.web._error_pages import Problem
 from errklein.web._intake import Intake
 from errklein.web._memory_client import MemoryClient
 from errklein.web._recording import Recording
-from errklein.web._response_counts import ResponseCounts
 from errklein.web._routes import NoRoute, Route, Routes
 from errklein.web._settings import WebSettings
-from errklein.web._site import Site
+from errklein.web._site import ResponseCounts, Site
 from errklein.web._stock_request import StockRequest
 from errklein.web.facade import Flask
 from errklein.web.request import clean_path, without_base
@@ -87,13 +85,14 @@ class WebServer:
         self.pools = tuple(dict.fromkeys((pool, self._recorded_pool, *pools)))
         """The pools of threads."""
         self._bot = bot
-        self._in_flight = InFlightCounter()
+        self._open_requests = DeadlineSweeper(reactor)
         self.routes = Routes(self._enter, self._shadowed, configure, self._prepare)
         self._lanes, self._recorded_lanes = (Lanes(reactor, settings.body_memory, *pools) for _ in range(2))
         self._intake = Intake(self._make_services, self.routes, self._recorded_pool, self._recorded_lanes)
         self.site = Site(reactor, settings, self._intake, decoding_pool)
         self.lag = self.site.lag
-        self._variables = copy_context()
+        self.run: Callable[[StoredDelivery], Deferred[Outcome | Postponed]] = partial(self._intake.run, site=self.site)
+        """Calls the handler of a recorded delivery. The Deferred fires when the handler has ended."""
         self.listeners = Listeners(reactor, self.site, self.site.limits.guard)
         self._closing: Deferred[None] = succeed(None)
 
@@ -132,8 +131,7 @@ class WebServer:
             self._pool,
             self._lanes,
             site.time_slices,
-            site.sweeper,
-            self._in_flight,
+            self._open_requests,
             events,
             self.routes,
             self._intake,
@@ -141,11 +139,6 @@ class WebServer:
             Recording(self.now, bot.journal, bot.later, bot.waits, settings.delivery_log, settings.log_rate),
             None if bot.journal is None else bot.journal.outbox,
         )
-
-    def run(self, delivery: StoredDelivery) -> Deferred[Outcome | Postponed]:
-        """Call the handler of a recorded delivery. The Deferred fires when the handler has ended."""
-        # On the asyncio reactor, timers run in the context of what has set them.
-        return self._variables.copy().run(self._intake.run, delivery, self.site)
 
     def url_for(self, owner: str, endpoint: str, values: Mapping[str, Any]) -> str:
         """Return the URL of a webhook; see `BotPlugin.webhook_url`."""
@@ -187,12 +180,13 @@ class WebServer:
 
     def when_idle(self) -> Deferred[None]:
         """Return a Deferred that fires when every request has its response."""
-        return self._in_flight.when_none()
+        return self._open_requests.when_none()
 
     def close(self) -> Deferred[None]:
         """Stop listening, and abort all connections."""
         self.site.drop_connections()
         self.site.sweeper.stop()
+        self._open_requests.stop()
         self.site.time_slices.stop()
         return gatherResults([self._closing, self.listeners.close_all()]).addCallback(lambda _: None)
 

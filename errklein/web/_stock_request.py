@@ -77,11 +77,8 @@ class StockRequest(RequestState):
         """Return the complete body."""
         return self._body
 
-    def hold_body(self) -> None:
-        """Do nothing, since the body is in memory."""
-
     def drop_body(self) -> None:
-        """Do nothing, as `hold_body`."""
+        """Do nothing, since the body is in memory."""
 
     def send_response(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Write a complete response, as `HTTPRequest.send_response` does."""

@@ -71,6 +71,8 @@ class RequestState:
     """The id of the delivery; 0 until it is known, or without a journal."""
     source_id = ""
     """What identifies repeated requests, such as the source's id of the delivery; empty if it is unknown."""
+    body_users = 1
+    """The number of users for whose sake the body and a lost connection are kept. Each calls `drop_body`; one is the response."""
     received_at: float | None = None
     """The Unix time of the delivery; None until it is known."""
 
@@ -88,7 +90,6 @@ class HTTPRequest(RequestState, server.Request):
     defaultContentType = b"text/html; charset=utf-8"
     _file: BodyFile | None = None
     _taken = 0
-    _body_users = 1
     _lost_channel: Channel | None = None
 
     def __init__(
@@ -204,26 +205,22 @@ class HTTPRequest(RequestState, server.Request):
         return True
 
     def body(self) -> bytes:
-        """Return the complete body. One on disk must be held; it may be read in any thread."""
+        """Return the complete body. One on disk must have a user; it may be read in any thread."""
         if not self.on_disk:
             return self._body
         self.content.seek(0)
         return self.content.read()
 
-    def hold_body(self) -> None:
-        """Keep the body until `drop_body` is called, also after the response or when the client disconnects."""
-        self._body_users += 1
-
     def drop_body(self) -> None:
-        """Delete the body, and forget a lost connection, unless the body is still held."""
-        self._body_users -= 1
-        if self._body_users:
+        """Delete the body, and forget a lost connection, unless the body has other users."""
+        self.body_users -= 1
+        if self.body_users:
             return
         if self._lost_channel is not None:
             self.site.limits.closed(self._lost_channel)
         if self._taken:
             self.site.bodies.give_back(self._taken)
-            # A delivery that waited may hold the body again.
+            # A delivery that waited may use the body again.
             self._taken = 0
         if self._file is not None:
             self.site.bodies.discard(self._file)

@@ -78,7 +78,7 @@ class HookDeclaration:
             **getattr(function, "_errklein_webhook_options", {}),
         )
 
-    @property
+    @cached_property
     def window(self) -> float:
         """The seconds for which the key of a delivery is remembered; 0 without deduplication."""
         if self.dedupe is None:

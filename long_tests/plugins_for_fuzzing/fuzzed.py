@@ -141,7 +141,7 @@ class Fuzzed(BotPlugin):
         gc.collect()
         web = self._bot.web
         return {
-            "in flight": web._in_flight.count() - 1,
+            "in flight": len(web._open_requests._watched) - 1,
             "connections": len(web.site.limits.connections) - 1,
             "objects": len(gc.get_objects()),
             "kB allocated": allocated(),

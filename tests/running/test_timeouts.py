@@ -80,3 +80,17 @@ class SweeperTests(SynchronousTestCase):
         clock.pump([PERIOD] * 4)
         self.assertEqual(len(events), 11)
         sweeper.stop()
+
+    def test_none_is_watched(self) -> None:
+        """Who waits until no object is watched is called when the last one is forgotten."""
+        sweeper = DeadlineSweeper(Clock())
+        self.successResultOf(sweeper.when_none())
+        clients = [SlowClient(Clock(), 1.0, []) for _ in range(2)]
+        for client in clients:
+            sweeper.watch(client)
+        waiting = sweeper.when_none()
+        sweeper.forget(clients[0])
+        self.assertNoResult(waiting)
+        sweeper.forget(clients[1])
+        self.successResultOf(waiting)
+        sweeper.stop()
