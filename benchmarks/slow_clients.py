@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bots import arguments, report
 
-from tests.acceptance.slow_clients import slow_clients
+from long_tests.acceptance.slow_clients import slow_clients
 
 CLIENTS = 2000
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.acceptance.isolation import isolation, overdue
+from long_tests.acceptance.isolation import isolation, overdue
 
 
 class IsolationTests(SynchronousTestCase):

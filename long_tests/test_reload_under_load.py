@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.acceptance.reload_under_load import reload_under_load
+from long_tests.acceptance.reload_under_load import reload_under_load
 
 
 class ReloadTests(SynchronousTestCase):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.acceptance.shutdown import daemon, shutdown
+from long_tests.acceptance.shutdown import daemon, shutdown
 
 
 class ShutdownTests(SynchronousTestCase):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.acceptance.slow_clients import DESCRIPTORS, slow_clients
+from long_tests.acceptance.slow_clients import DESCRIPTORS, slow_clients
 
 CLIENTS = 2 * DESCRIPTORS
 

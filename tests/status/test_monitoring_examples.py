@@ -4,71 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from errklein import BotPlugin, webhook
 from errklein.bot._health import INTERVAL
 from tests.processes import ROOT
-from tests.server_program import require_program
 from tests.status.kit import StatusCase
 from tests.status.test_readiness import Waiting
 
 EXAMPLES = ROOT / "docs" / "examples" / "monitoring"
 RULES = EXAMPLES / "errklein.rules.yml"
 METRIC = re.compile(r"\b(?:errklein|process)_[a-z_]+\b")
-
-FIRING = """
-rule_files: [{rules}]
-evaluation_interval: 1m
-tests:
-  - interval: 1m
-    input_series:
-      - {{series: 'up{{job="errklein", instance="a"}}', values: '1 0 0 0'}}
-      - {{series: 'errklein_ready{{part="networks", instance="a"}}', values: '1 0 0 0'}}
-      - {{series: 'errklein_ready{{part="journal", instance="a"}}', values: '1 1 1 1'}}
-      - {{series: 'errklein_dead_deliveries{{webhook="Builds:build", instance="a"}}', values: '2 2 2 3'}}
-      - {{series: 'errklein_requests_refused_total{{webhook="Builds:build", reason="signature", instance="a"}}', values: '0 0 0 1'}}
-      - {{series: 'errklein_requests_refused_total{{webhook="Builds:build", reason="rate", instance="a"}}', values: '7 7 7 7'}}
-      - {{series: 'errklein_certificate_expiry_timestamp_seconds{{file="a.pem", instance="a"}}', values: '600000x4'}}
-      - {{series: 'errklein_certificate_expiry_timestamp_seconds{{file="b.pem", instance="a"}}', values: '700000x4'}}
-      - {{series: 'errklein_reactor_lag_seconds{{instance="a"}}', values: '0 3 0 0'}}
-    alert_rule_test:
-      - eval_time: 3m
-        alertname: ErrkleinDown
-        exp_alerts: [{{exp_labels: {{severity: critical, job: errklein, instance: a}}, exp_annotations: {{summary: "The bot a doesn't respond."}}}}]
-      - eval_time: 3m
-        alertname: ErrkleinNotReady
-        exp_alerts:
-          - exp_labels: {{severity: critical, part: networks, instance: a}}
-            exp_annotations: {{summary: "The networks of a can't work; /ready shows the reason."}}
-      - eval_time: 3m
-        alertname: ErrkleinDeadDeliveries
-        exp_alerts:
-          - exp_labels: {{severity: warning, webhook: "Builds:build", instance: a}}
-            exp_annotations: {{summary: "Deliveries of Builds:build were given up after all attempts; !delivery list Builds:build dead lists them."}}
-      - eval_time: 3m
-        alertname: ErrkleinRequestsRefused
-        exp_alerts:
-          - exp_labels: {{severity: warning, webhook: "Builds:build", reason: signature, instance: a}}
-            exp_annotations: {{summary: "Requests for Builds:build are refused (signature); !delivery list Builds:build refused lists them."}}
-      - eval_time: 3m
-        alertname: ErrkleinCertificateExpires
-        exp_alerts:
-          - exp_labels: {{severity: warning, file: a.pem, instance: a}}
-            exp_annotations: {{summary: "The certificate in a.pem expires within a week."}}
-      - eval_time: 3m
-        alertname: ErrkleinReactorBlocked
-        exp_alerts:
-          - exp_labels: {{severity: warning, instance: a}}
-            exp_annotations: {{summary: "A plugin blocks the reactor; the log has its line."}}
-      - eval_time: 3m
-        alertname: ErrkleinDiskFull
-        exp_alerts: []
-"""
 
 
 class Expires:
@@ -143,22 +91,6 @@ class MonitoringExamplesTests(StatusCase):
         self.assertEqual(len({(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}), len(panels))
         variables = {one["name"] for one in board["templating"]["list"]}
         self.assertEqual(set(re.findall(r"\$\{?(\w+)", json.dumps(panels))), variables)
-
-    def test_promtool_accepts_the_files(self) -> None:
-        """Prometheus accepts the rules and its configuration."""
-        for kind, file in (("rules", RULES), ("config", EXAMPLES / "prometheus.yml")):
-            self.promtool("check", kind, str(file))
-
-    def test_alerts_fire(self) -> None:
-        """Alerts fire for a bot that is down, not ready, gives up webhooks or is blocked, and not without values."""
-        tests = Path(self.mktemp())
-        tests.write_text(FIRING.format(rules=json.dumps(str(RULES))))
-        self.promtool("test", "rules", str(tests))
-
-    def promtool(self, *arguments: str) -> None:
-        """Run promtool, which must succeed."""
-        done = subprocess.run([require_program("promtool"), *arguments], capture_output=True, text=True, check=False)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
 def _expressions(value: Any) -> Iterator[str]:

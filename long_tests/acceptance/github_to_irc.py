@@ -15,7 +15,7 @@ from typing import Any
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from tests.acceptance.payloads import Delivery, compare
+from long_tests.acceptance.payloads import Delivery, compare
 from tests.backends.irc.ngircd import Ngircd, join
 from tests.processes import LIMIT, ROOT, TWISTD, environment, free_port, write_config
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
-from tests.acceptance.talking import talking
-from tests.acceptance.wire import Answer, Connection, in_short, run, slowest, statuses
+from long_tests.acceptance.talking import talking
+from long_tests.acceptance.wire import Answer, Connection, in_short, run, slowest, statuses
 from tests.processes import ROOT, Program, write_plugin
 
 OTHERS_LIMIT = 0.050
@@ -198,7 +198,7 @@ def reload_under_load(directory: Path, *, reloads: int = 50, each: int = 110, be
 @contextmanager
 def loading(port: int, each: int) -> Iterator[Program]:
     """Run a process that keeps `each` requests for each of PATHS in progress, until its standard input is closed."""
-    command = [sys.executable, "-m", "tests.acceptance.load", str(port), str(each), *PATHS]
+    command = [sys.executable, "-m", "long_tests.acceptance.load", str(port), str(each), *PATHS]
     load = Program(command, cwd=ROOT, stdin=subprocess.PIPE)
     try:
         load.wait_for("loaded")

@@ -1,4 +1,4 @@
-"""A process that keeps many requests in progress at every moment: python -m tests.acceptance.load PORT N PATH…
+"""A process that keeps many requests in progress at every moment: python -m long_tests.acceptance.load PORT N PATH…
 
 N connections for each path send the next request after each response, until standard input ends. The process prints
 "loaded" when requests are in progress on all connections. At its end it prints the responses and the lowest number of
@@ -12,7 +12,7 @@ import json
 import sys
 from dataclasses import astuple, dataclass, field
 
-from tests.acceptance.wire import Answer, Connection
+from long_tests.acceptance.wire import Answer, Connection
 
 
 @dataclass

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.acceptance.github_to_irc import github_to_irc, repeated
-from tests.acceptance.payloads import Delivery, compare, deliveries, require_package
+from long_tests.acceptance.github_to_irc import github_to_irc, repeated
+from long_tests.acceptance.payloads import Delivery, compare, deliveries, require_package
 
 
 class GitHubToIRCTests(TestCase):

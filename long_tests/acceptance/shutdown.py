@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
-from tests.acceptance.wire import Answer, ask_at_once, run, statuses
+from long_tests.acceptance.wire import Answer, ask_at_once, run, statuses
 from tests.processes import (
     LIMIT,
     TWISTD,

@@ -1,6 +1,6 @@
 """The scenario slow clients: thousands of connections send their headers slowly, and another client is served as usual.
 
-The attack is a process: python -m tests.acceptance.slow_clients PORT N ADDRESSES. Its N clients connect from that many addresses
+The attack is a process: python -m long_tests.acceptance.slow_clients PORT N ADDRESSES. Its N clients connect from that many addresses
 in 127.0.0.0/8, send one byte of a header each second, and reconnect as soon as the server closes a connection. It prints
 "attacking" when each client has connected once. When standard input ends, it prints the number of connections.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 from textwrap import dedent
 
-from tests.acceptance.wire import Answer, Connection, in_short, run, slowest, statuses
+from long_tests.acceptance.wire import Answer, Connection, in_short, run, slowest, statuses
 from tests.processes import LIMIT, TWISTD, environment, free_port, write_config, write_plugin
 
 DESCRIPTORS = 1024

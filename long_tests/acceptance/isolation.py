@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.acceptance.talking import TalkingBot, talking
-from tests.acceptance.wire import Answer, Connection, ask_at_once, in_short, run, slowest, statuses
+from long_tests.acceptance.talking import TalkingBot, talking
+from long_tests.acceptance.wire import Answer, Connection, ask_at_once, in_short, run, slowest, statuses
 
 POOL, QUEUE = 20, 200
 """The defaults of WEBHOOK_POOLSIZE and WEBHOOK_QUEUE."""

@@ -1,0 +1,1 @@
+"""Tests with IRC servers that few networks use."""

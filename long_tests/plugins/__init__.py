@@ -1,0 +1,1 @@
+"""Long tests of plugins and their packages."""
