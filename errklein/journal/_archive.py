@@ -1,15 +1,16 @@
-"""The journal's file for other processes than the bot, such as the command line, also while the bot runs."""
+"""The journal's file for other processes than the bot, such as the command line, also while the bot runs, and its backups."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
-from errklein.chat.outgoing import MessageRecord
-from errklein.database import Access, Database
+from errklein.chat.outgoing import PAUSED, MessageRecord
+from errklein.database import Access, Database, DatabaseError, upgrade_of, write_copy
 from errklein.journal import _reading
 from errklein.journal._outbox_store import find_messages
-from errklein.journal._sqlite import MIGRATIONS
+from errklein.journal._sqlite import DATABASE, MIGRATIONS
 from errklein.journal._writing import replayable
 from errklein.webhooks.deliveries import DeliveryQuery, StoredDelivery
 
@@ -84,3 +85,76 @@ def open_archive(path: Path | None, access: Access = Access.READ) -> JournalArch
     :raises DatabaseError: The file is missing, can't be read, or has another schema.
     """
     return JournalArchive(Database(path, MIGRATIONS, access))
+
+
+def backup_of(values: Path) -> Path:
+    """Return the path of the journal's backup that belongs to a backup of values: backup.journal.sqlite to backup.jsonl."""
+    return values.with_name(f"{values.stem}.{DATABASE}")
+
+
+def back_up(directory: Path, values: Path) -> Path | None:
+    """Copy the journal in the data directory as of one moment, for a backup of values. Return the path; None without a journal.
+
+    :raises DatabaseError: The journal can't be read, or the copy can't be written.
+    """
+    journal, backup = directory / DATABASE, backup_of(values)
+    if not journal.exists():
+        # A copy from before would belong to other values.
+        backup.unlink(missing_ok=True)
+        return None
+    write_copy(journal, backup)
+    return backup
+
+
+def check_backup(backup: Path) -> None:
+    """Raise DatabaseError if the backup of a journal is missing, or can't be restored by this errklein."""
+    if not backup.exists():
+        raise DatabaseError(f"{backup} is missing, so there are no deliveries to restore")
+    upgrade_of(backup, MIGRATIONS)
+
+
+def restore_paused(directory: Path, backup: Path) -> tuple[int, int]:
+    """Replace the journal in the data directory by a backup. Return the numbers of deliveries and messages that wait.
+
+    Nothing that waits in it is run or sent: webhooks with such deliveries are paused, and the messages wait for
+    `release_messages`. A copy of the earlier journal is kept as `journal.sqlite.before-restore`.
+
+    :raises DatabaseError: The journal can't be written; it is unchanged then.
+    """
+    journal = directory / DATABASE
+    restored = journal.with_name(f"{DATABASE}.restored")
+    try:
+        write_copy(backup, restored)
+        with closing(Database(restored, MIGRATIONS)) as database:
+            with database.transaction() as connection:
+                connection.execute(
+                    "UPDATE routes SET paused = 1 WHERE id IN (SELECT route FROM deliveries WHERE state < 3)"
+                )
+                connection.execute("DELETE FROM replays")
+                connection.execute(
+                    "UPDATE outbox SET network = CAST(? || network AS BLOB) WHERE instr(network, CAST(? AS BLOB)) != 1",
+                    (PAUSED, PAUSED),
+                )
+            ((deliveries, messages),) = database.read(
+                "SELECT (SELECT count(*) FROM deliveries WHERE state < 3), (SELECT count(*) FROM outbox)"
+            )
+        if journal.exists():
+            write_copy(journal, journal.with_name(f"{DATABASE}.before-restore"))
+        write_copy(restored, journal)
+    finally:
+        # With the copy from before the upgrade of an older backup.
+        for file in directory.glob(f"{restored.name}*"):
+            file.unlink()
+    return deliveries, messages
+
+
+def release_messages(directory: Path) -> int:
+    """Let the next start of the bot send the messages that `restore_paused` has paused. Return their number.
+
+    :raises DatabaseError: The journal can't be written.
+    """
+    with closing(Database(directory / DATABASE, MIGRATIONS)) as database:
+        return database.write(
+            "UPDATE outbox SET network = CAST(substr(network, ?) AS BLOB) WHERE instr(network, CAST(? AS BLOB)) = 1",
+            (len(PAUSED) + 1, PAUSED),
+        )

@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 
 from errklein.chat.outgoing import MOST_FOUND, MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.database import MAX_ROWS, Database, Operation, execute_rows
-from errklein.journal._bounds import bounded_reason
 from errklein.journal._reading import as_ids
+from errklein.journal._writing import bounded_reason
 from errklein.running import cancel_timers
 
 WRITE_DELAY = 0.015

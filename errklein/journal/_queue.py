@@ -15,10 +15,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat.outgoing import Wait
-from errklein.journal._bounds import FURTHEST, LEASE_BYTES
 from errklein.journal._retry_policy import RetryPolicy
 from errklein.journal._sqlite import log_replay
-from errklein.journal._writing import PROCESS_ENDED
+from errklein.journal._writing import FURTHEST, LEASE_BYTES, PROCESS_ENDED
 from errklein.ports.journal import Journal, JournalError
 from errklein.running.rate_limit import RateLimit
 from errklein.webhooks.deliveries import DeliveryState, Outcome, Postponed, StoredDelivery

@@ -4,14 +4,44 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from hashlib import sha256
 from itertools import product
 from math import inf, nextafter
 from typing import Any
 
 from errklein.database import Database
-from errklein.journal._bounds import stored_key
-from errklein.journal._rows import DELIVERY, NUMBERS, STATES, delivery_of, request_of
-from errklein.webhooks.deliveries import Attempt, DeliveryQuery, Outcome, QueueDepth, StoredDelivery
+from errklein.webhooks.deliveries import (
+    Attempt,
+    DeliveryQuery,
+    DeliveryState,
+    Outcome,
+    QueueDepth,
+    StoredDelivery,
+    StoredRequest,
+)
+
+STATES = (
+    DeliveryState.RECEIVED,
+    DeliveryState.RUNNING,
+    DeliveryState.RETRY,
+    DeliveryState.DONE,
+    DeliveryState.DEAD,
+    DeliveryState.FAILED,
+    DeliveryState.DUPLICATE,
+    DeliveryState.REFUSED,
+)
+"""The states by their number in the database."""
+
+NUMBERS = {state: number for number, state in enumerate(STATES)}
+
+DELIVERY = (
+    "d.id, r.name, d.state, d.received_at, d.request_id, d.durable, d.attempt, d.due_at, d.origin, d.key, "
+    "d.verified, d.superseded_by, d.status, d.reason, d.seconds"
+)
+"""The columns of a delivery in a query with `deliveries d` and `routes r`, for `delivery_of`."""
+
+MAX_KEY = 100
+"""The largest size of a key that is stored itself; of a longer one, its hash is. Also that of a request's id."""
 
 FIRST_ID = """
     WITH RECURSIVE search (low, high) AS (
@@ -189,3 +219,44 @@ def next_due(database: Database, webhook: str, ordered: bool) -> float | None:
 def as_ids(ids: Sequence[int]) -> str:
     """Return the ids as the parameter of `json_each(?)`, which may have any number."""
     return json.dumps(list(ids))
+
+
+def delivery_of(row: Sequence[Any], request: StoredRequest | None = None) -> StoredDelivery:
+    """Return the delivery of the columns DELIVERY."""
+    number, route, state, received_at, request_id, durable, attempt, due_at, origin, key, verified, later, *outcome = (
+        row
+    )
+    return StoredDelivery(
+        number,
+        route,
+        STATES[state],
+        received_at,
+        request_id,
+        "now" if durable else "after",
+        attempt,
+        due_at or 0.0,
+        origin,
+        key,
+        None if outcome[0] is None else Outcome(*outcome),
+        request,
+        verified=bool(verified),
+        superseded_by=later,
+    )
+
+
+def request_of(head: bytes | None, body: bytes | None) -> StoredRequest | None:
+    """Return the request of a head and a body; None without a head."""
+    if head is None:
+        return None
+    lines = head.split(b"\n")
+    method, target, client, secure, host, port, base_path = [
+        line.decode("utf-8", "surrogatepass") for line in lines[:7]
+    ]
+    headers = list(zip(lines[7::2], lines[8::2], strict=True))
+    return StoredRequest(method, target, headers, body, client, bool(secure), (host, int(port)), base_path)
+
+
+def stored_key(key: str) -> str:
+    """Return a key as it is stored."""
+    is_stored = len(key) <= MAX_KEY and key.isascii()
+    return key if is_stored else sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

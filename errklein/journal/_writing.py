@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 from errklein.database import execute_rows
-from errklein.journal._bounds import FURTHEST, bounded, bounded_outcome, fitting
-from errklein.journal._reading import as_ids
+from errklein.journal._reading import DELIVERY, MAX_KEY, NUMBERS, as_ids, delivery_of, request_of, stored_key
 from errklein.journal._redaction import Redaction, redacted_head
-from errklein.journal._rows import DELIVERY, NUMBERS, delivery_of, delivery_row, head_of, request_of
 from errklein.ports.journal import JournalError
-from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery
+from errklein.text.masking import masker
+from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
+
+MAX_TEXT = 500
+"""The largest stored size of a reason, in characters."""
+
+LEASE_BYTES = 16_000_000
+"""The largest size of the bodies that one lease reads, unless its first one alone is larger."""
+
+FURTHEST = 7200.0
+"""The seconds after which no attempt is due. One with a later time is due now, since the clock was set back meanwhile."""
 
 PROCESS_ENDED = "the process ended"
 """The reason of an attempt during which the process ended."""
 
 UNVERIFIED_FULL = "what waits and runs of unverified webhooks has reached its share of WEBHOOK_LOG_SIZE"
 """The reason why an unverified delivery isn't recorded."""
+
+_ROW_SIZE = 200
 
 CACHE = 16_000
 """The size of the cache of pages, in KiB."""
@@ -348,3 +358,75 @@ class _Rows:
         execute_rows(connection, "INSERT INTO private VALUES {}", self.private)
         execute_rows(connection, "INSERT OR REPLACE INTO dedupe VALUES {}", self.dedupe)
         execute_rows(connection, _SUPERSEDE, [(*known_as, number) for known_as, number in self.superseding.items()])
+
+
+def delivery_row(delivery: StoredDelivery, route: int, began_at: float, request_size: int) -> Sequence[object]:
+    """Return the row of a delivery in `deliveries`."""
+    outcome = delivery.outcome
+    durable = delivery.ack == "now"
+    return (
+        delivery.id,
+        route,
+        NUMBERS[delivery.state],
+        delivery.received_at,
+        delivery.request_id,
+        durable,
+        delivery.attempt,
+        delivery.due_at if durable or delivery.state is not DeliveryState.RUNNING else None,
+        delivery.origin,
+        delivery.key,
+        began_at,
+        *((None, None, None) if outcome is None else (outcome.status, outcome.reason, outcome.seconds)),
+        _ROW_SIZE + request_size,
+        delivery.verified,
+        delivery.superseded_by,
+    )
+
+
+def head_of(request: StoredRequest, target: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Return the head of a request with this target and these headers, as lines.
+
+    A line end within a field, which no HTTP parser accepts, is replaced by a space.
+    """
+    host, port = request.server
+    fields = (request.method, target, request.client, "s" if request.secure else "", host, str(port), request.base_path)
+    lines = [field.encode("utf-8", "surrogatepass") for field in fields] + list(chain.from_iterable(headers))
+    head = b"\n".join(lines)
+    if head.count(b"\n") >= len(lines):
+        head = b"\n".join(line.replace(b"\n", b" ") for line in lines)
+    return head
+
+
+def bounded(delivery: StoredDelivery) -> StoredDelivery:
+    """Return the delivery with texts that can be stored."""
+    key = stored_key(delivery.key)
+    if key != delivery.key:
+        delivery = delivery._replace(key=key)
+    if len(delivery.request_id) > MAX_KEY or not delivery.request_id.isascii():
+        delivery = delivery._replace(request_id=_bounded_text(delivery.request_id, MAX_KEY))
+    if delivery.outcome is not None:
+        outcome = bounded_outcome(delivery.outcome)
+        delivery = delivery if outcome is delivery.outcome else delivery._replace(outcome=outcome)
+    return delivery
+
+
+def bounded_outcome(outcome: Outcome) -> Outcome:
+    """Return the outcome with a reason that can be stored: with masked secrets, on one line."""
+    if not outcome.reason:
+        return outcome
+    return outcome._replace(reason=bounded_reason(outcome.reason))
+
+
+def bounded_reason(reason: str) -> str:
+    """Return a reason as it is stored: with masked secrets, on one line."""
+    # An exception may contain a whole body.
+    return _bounded_text(" ".join(masker.part(reason, 0, 10 * MAX_TEXT).split()), MAX_TEXT) if reason else ""
+
+
+def fitting(sizes: Iterable[int]) -> int:
+    """Return how many of the bodies one lease reads: at least one."""
+    return max(1, sum(total <= LEASE_BYTES for total in accumulate(sizes)))
+
+
+def _bounded_text(text: str, size: int) -> str:
+    return text[:size].encode("utf-8", "replace").decode("utf-8")

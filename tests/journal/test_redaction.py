@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.journal._reading import request_of
 from errklein.journal._redaction import MASK, MAX_TARGET, Redaction, is_secret_header, redacted_head
-from errklein.journal._rows import head_of, request_of
+from errklein.journal._writing import head_of
 from errklein.text.masking import masker
 from errklein.webhooks.deliveries import StoredRequest
 

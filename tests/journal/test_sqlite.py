@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.database import Access, Database, DatabaseError
 from errklein.journal import Redaction, Retention, SQLiteJournal, _sqlite, open_archive
-from errklein.journal._rows import head_of
+from errklein.journal._writing import head_of
 from errklein.ports.journal import Journal, JournalError
 from errklein.testing._journal_case import ERROR, LOGGED, OK, REQUEST, JournalCase
 from errklein.webhooks.deliveries import Attempt, DeliveryQuery, DeliveryState, Outcome, StoredDelivery, StoredRequest

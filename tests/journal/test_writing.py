@@ -1,10 +1,10 @@
-"""Texts from outside, as the journal stores them, and the bodies of one lease."""
+"""Tests for texts and sizes that the journal bounds."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.journal._bounds import bounded, fitting
+from errklein.journal._writing import bounded, fitting
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery
 
 DELIVERY = StoredDelivery(1, "Builds:build", DeliveryState.FAILED, 1000.0, outcome=Outcome(500, "ValueError"))
