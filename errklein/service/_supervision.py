@@ -7,10 +7,11 @@ import faulthandler
 import os
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from struct import calcsize, pack
+from typing import Any
 
 from twisted.internet.task import LoopingCall
 
@@ -20,6 +21,10 @@ from errklein.service._watchdog import Watchdog, line_in_tracebacks
 
 _CLOCK_MONOTONIC = 1
 _SIGEV_THREAD_ID = 4
+_SIGNAL_EVENT = "Piii48x"
+"""Linux's struct sigevent: a value, the signal, how it is sent, and the thread."""
+_TIMER_TIME = "4l"
+"""struct itimerspec: the interval, and the time until the end, each in seconds and nanoseconds."""
 
 
 class TracebackFile:
@@ -62,26 +67,6 @@ class TracebackFile:
             self._file = os.open(os.devnull, flags)
 
 
-class _SignalEvent(ctypes.Structure):
-    """Linux's struct sigevent."""
-
-    _fields_: ClassVar[Sequence[Any]] = (
-        ("value", ctypes.c_void_p),
-        ("number", ctypes.c_int),
-        ("notify", ctypes.c_int),
-        ("thread", ctypes.c_int),
-        ("padding", ctypes.c_char * 48),
-    )
-
-
-class _TimerTime(ctypes.Structure):
-    """struct itimerspec."""
-
-    _fields_: ClassVar[Sequence[Any]] = [
-        (name, ctypes.c_long) for name in ("every", "every_ns", "seconds", "nanoseconds")
-    ]
-
-
 class SecondSignal:
     """Lets a signal end the process even if Python's handler for it can't run.
 
@@ -101,11 +86,11 @@ class SecondSignal:
         self._renewed = False
         self._timer = ctypes.c_void_p()
         self._libc: Any = ctypes.CDLL(None)
-        event = _SignalEvent(None, number, _SIGEV_THREAD_ID, threading.get_native_id())
+        event = pack(_SIGNAL_EVENT, 0, number, _SIGEV_THREAD_ID, threading.get_native_id())
         action = (ctypes.c_void_p * 32)()
         try:
             self._once = self._libc.sysv_signal
-            failed = self._libc.timer_create(_CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(self._timer))
+            failed = self._libc.timer_create(_CLOCK_MONOTONIC, event, ctypes.byref(self._timer))
         except AttributeError:
             failed = True
         self._works = not failed
@@ -124,16 +109,14 @@ class SecondSignal:
         if self._works:
             if signal.getsignal(self._number) is not self._python_handler:
                 seconds = 0.0
-            time = _TimerTime(0, 0, *divmod(int(seconds * 1e9), 10**9))
-            self._libc.timer_settime(self._timer, 0, ctypes.byref(time), None)
+            time = pack(_TIMER_TIME, 0, 0, *divmod(int(seconds * 1e9), 10**9))
+            self._libc.timer_settime(self._timer, 0, time, None)
             self._renewed = seconds > 0
 
     def was_sent(self) -> bool:
         """Return whether somebody has sent the signal. If it was the kernel, the handler is called again for the next one."""
-        left = _TimerTime()
-        if not self._renewed or self._libc.timer_gettime(self._timer, ctypes.byref(left)):
-            return True
-        if left.seconds or left.nanoseconds:
+        left = ctypes.create_string_buffer(calcsize(_TIMER_TIME))
+        if not self._renewed or self._libc.timer_gettime(self._timer, left) or any(left.raw):
             return True
         self._once(self._number, self._handler)
         return False
