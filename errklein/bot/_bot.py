@@ -38,6 +38,7 @@ from errklein.plugins.manager import PluginManager
 from errklein.plugins.operations import PluginOperations
 from errklein.plugins.repos import BotRepoManager, Downloads
 from errklein.plugins.repos.operations import RepoOperations
+from errklein.plugins.store_mixin import StoredValues
 from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks
 from errklein.ports.chat import Backend, BackendEvents
 from errklein.ports.journal import Journal
@@ -112,7 +113,8 @@ class Bot:
         self.dispatcher, self.registry, self.filters = dispatcher, dispatcher.registry, dispatcher.filters
         self.disclosure, self.unknown_command = dispatcher.disclosure, dispatcher.permissions.unknown_command
         self.conversations, self.flow_executor = dispatcher.conversations, dispatcher.flow_executor
-        self._missed = missed = MissedNotices(self.plugin_manager, workers.others.pool, now)
+        values = StoredValues(self.plugin_manager, self.storage, reactor)
+        self._missed = missed = MissedNotices(self.plugin_manager, values, now)
         fallback = NoticeFallback(reactor, config, now)
         notice_sender = NoticeSender(reactor, networks, sending.deliver_notice, self.disclosure, missed, fallback)
         self.notices = notices = NoticeBoard(reactor, notice_sender)

@@ -13,7 +13,7 @@ from email.message import EmailMessage
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -22,10 +22,11 @@ from errklein.config import Config
 from errklein.config.notice_fallback import MailFallback
 from errklein.dispatch import Disclosure, Networks
 from errklein.dispatch.replies import Deliver
+from errklein.plugins.store_mixin import StoredValues
 from errklein.plugins.subprocesses import run
 from errklein.ports.chat import Backend, KnowsHolders, QueuesMessages
 from errklein.ports.outbox import SentLater
-from errklein.running import PoolStopped, WorkerPool, on_reactor_soon, start_daemon_thread
+from errklein.running import PoolStopped, on_reactor_soon, start_daemon_thread
 from errklein.text import sanitize, truncated
 
 MOST = 20
@@ -73,20 +74,16 @@ class Notice:
 class MissedNotices:
     """The missed notices of each recipient, stored across restarts. Used in the reactor's thread.
 
-    :param store: The bot's own values.
-    :param pool: The threads in which they are stored.
+    :param store: The bot's own values, and `values` the same without blocking.
     :param now: Returns the Unix time.
     """
 
     log = Logger()
 
-    def __init__(self, store: MutableMapping[str, Any], pool: WorkerPool, now: Callable[[], float]) -> None:
-        self._store = store
-        self._pool = pool
-        self._now = now
+    def __init__(self, store: MutableMapping[str, Any], values: StoredValues, now: Callable[[], float]) -> None:
+        self._store, self._values, self._now = store, values, now
         self._kept: dict[tuple[str, str], list[KeptNotice]] = dict(store.get(_KEY, {}))
-        self._saved = True
-        self._saving = DeferredLock()
+        self._is_changed = False
 
     def add(self, network: str, admin: str, text: str) -> None:
         """Keep a notice in Markdown for the recipient of that name."""
@@ -110,27 +107,18 @@ class MissedNotices:
 
     def changed(self) -> None:
         """Store the notices soon. Errors are logged."""
-        self._saved = False
-        self._saving.run(self._save).addErrback(self._not_saved)
+        self._is_changed = True
+        self._values.set(_KEY, self._kept).addErrback(self._not_stored)
 
     def stop(self) -> None:
-        """Store the notices now unless they are stored. Errors are logged."""
-        if not self._saved:
+        """Store the notices now if they have changed since the start. Errors are logged."""
+        if self._is_changed:
             try:
-                self._prepare()()
+                self._store[_KEY] = self._kept
             except Exception:
-                self.log.failure("Missed notices could not be stored")
+                self._not_stored(Failure())
 
-    def _prepare(self) -> Callable[[], None]:
-        self._saved = True
-        return partial(self._store.__setitem__, _KEY, dict(self._kept))
-
-    def _save(self) -> Deferred[None] | None:
-        return None if self._saved else self._pool.run(self._prepare)
-
-    def _not_saved(self, failure: Failure) -> None:
-        # `stop`, or the next change, stores the notices.
-        self._saved = False
+    def _not_stored(self, failure: Failure) -> None:
         if not failure.check(PoolStopped):
             self.log.failure("Missed notices could not be stored", failure)
 

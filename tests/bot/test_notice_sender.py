@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.bot._notice_sender import LIFETIME, LONGEST, MOST, MissedNotices
 from errklein.chat import AWAY, ONLINE, Presence
+from errklein.plugins.store_mixin import StoredValues
 from errklein.ports.outbox import SentLater
 from errklein.testing import PluginTestCase
-from errklein.testing._pool import InlinePool
-from errklein.testing._reactor import TestReactor
 from tests.backends.irc.whole_bot import WholeBotCase
 
 
-class SlowPool(InlinePool):
-    """Runs its jobs in `work`."""
+class Values:
+    """Stores values in `work`, or at once."""
 
-    def __init__(self) -> None:
-        super().__init__(TestReactor(), "test", 1)
-        self.jobs: list[tuple[Callable[[], Callable[[], Any]], Deferred[Any]]] = []
+    def __init__(self, store: dict[str, Any], at_once: bool = True) -> None:
+        self.store, self.at_once = store, at_once
+        self.jobs: list[tuple[Callable[[], None], Deferred[None]]] = []
 
-    def run(self, prepare: Callable[[], Callable[[], Any]], **options: object) -> Deferred[Any]:
-        done: Deferred[Any] = Deferred()
-        self.jobs.append((prepare, done))
+    def set(self, key: str, value: Any) -> Deferred[None]:
+        """Store a copy of the value."""
+        job = partial(self.store.__setitem__, key, copy.deepcopy(value))
+        if self.at_once:
+            return maybeDeferred(job)
+        done: Deferred[None] = Deferred()
+        self.jobs.append((job, done))
         return done
 
     def work(self) -> None:
-        """Run the jobs, also those that they cause."""
-        while self.jobs:
-            prepare, done = self.jobs.pop(0)
-            done.callback(prepare()())
+        """Store what waits."""
+        for job, done in self.jobs:
+            job()
+            done.callback(None)
+        self.jobs.clear()
 
 
 class KeptTests(SynchronousTestCase):
@@ -47,7 +53,11 @@ class KeptTests(SynchronousTestCase):
 
     def opened(self) -> MissedNotices:
         """Return the notices as a bot has them after its start."""
-        return MissedNotices(self.store, InlinePool(TestReactor(), "test", 1), lambda: self.now)
+        return self.with_values(Values(self.store))
+
+    def with_values(self, values: Values) -> MissedNotices:
+        """Return the notices, which are stored so."""
+        return MissedNotices(self.store, cast(StoredValues, values), lambda: self.now)
 
     def test_kept_notices_survive_a_restart(self) -> None:
         """Notices are stored, by network and recipient, until they are delivered."""
@@ -89,20 +99,21 @@ class KeptTests(SynchronousTestCase):
         self.assertEqual(self.missed.take("libera", "alice"), [(1000.0, "first"), (1001.0, "second")])
 
     def test_slow_storage(self) -> None:
-        """Notices that are added while others are being stored are stored afterwards."""
-        pool = SlowPool()
-        missed = MissedNotices(self.store, pool, lambda: self.now)
+        """Notices are stored in their order, and at the stop those that still wait for the disk."""
+        values = Values(self.store, at_once=False)
+        missed = self.with_values(values)
         for text in ("one", "two", "three"):
             missed.add("libera", "alice", text)
-        self.assertEqual(len(pool.jobs), 1)
-        pool.work()
+        self.assertEqual(self.store, {})
+        values.work()
         self.assertEqual(len(self.opened().take("libera", "alice")), 3)
         missed.add("libera", "bob", "four")
         missed.stop()
         self.assertEqual(self.opened().recipients("libera"), ["alice", "bob"])
-        pool.work()
-        self.store.clear()
-        missed.stop()
+
+    def test_nothing_to_store(self) -> None:
+        """The stop of a bot without new notices writes nothing."""
+        self.missed.stop()
         self.assertEqual(self.store, {})
 
     def test_storage_that_fails(self) -> None:
