@@ -13,15 +13,13 @@ from twisted.logger import Logger, globalLogPublisher
 
 from errklein.bot._events import Callbacks, Events
 from errklein.bot._health import HealthChecks
-from errklein.bot._host import CoreHost
 from errklein.bot._notice_sender import MissedNotices, NoticeFallback, NoticeSender
 from errklein.bot._notices import NoticeBoard
+from errklein.bot._operations import CoreHost, ProcessOperations, RunningState
 from errklein.bot._overview import Overview
 from errklein.bot._pool_notices import pool_notice
-from errklein.bot._process import ProcessOperations
 from errklein.bot._registration import Registration
 from errklein.bot._sending import Sending, restore_outboxes
-from errklein.bot._state import RunningState
 from errklein.bot._streams import Streams
 from errklein.bot._webhook_notices import WebhookNotices
 from errklein.chat import Identifier

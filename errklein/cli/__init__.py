@@ -12,9 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
 
-from errklein.cli._argument_errors import unexpected
 from errklein.cli._new_files import read_template, write_errbot_command, write_new_files
-from errklein.cli._parser import RUN_EXAMPLES, make_parser
+from errklein.cli._parser import RUN_EXAMPLES, make_parser, unexpected
 from errklein.cli.plugin_wizard import new_plugin_wizard, write_plugin
 
 __all__ = ["main"]
@@ -102,11 +101,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return work_on_webhooks(known)
     if known.command == "delivery":
-        from errklein.cli._deliveries import work_on_deliveries
+        from errklein.cli._webhooks import work_on_deliveries
 
         return work_on_deliveries(known)
     if known.command == "why":
-        from errklein.cli._records import explain
+        from errklein.cli._webhooks import explain
 
         return explain(known)
     return work_on_data(known)
@@ -131,14 +130,7 @@ def check(known: argparse.Namespace) -> NoReturn:
     sys.stdout.write("".join(f"problem: {line}\n" for line in problems))
     from errklein.cli._check import check
 
-    check(
-        known.config,
-        known.plugin_dir,
-        known.data_dir,
-        found_before=len(problems),
-        strict=known.strict,
-        verbose=known.verbose,
-    )
+    check(known, len(problems))
 
 
 def print_config(known: argparse.Namespace) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -11,11 +13,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from twisted.internet.defer import Deferred
 
 from errklein import journal, storage
-from errklein.cli._webhook_checks import configured_hooks, secret_problems, webhook_warnings
 from errklein.commands import CommandDeclaration, CommandRegistry, is_admin_by_default
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages import database_of, shelves_to_import
-from errklein.config import Config, configuration_warnings, located_errors, placeholders
+from errklein.config import Config, SecretError, configuration_warnings, located_errors, placeholders, read_secret
 from errklein.core_plugins import CorePlugin
 from errklein.database import Access, upgrade_of
 from errklein.logs import escape
@@ -33,7 +34,8 @@ from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import DataDirectory, Listening, errors_end_program, load_with_options
 from errklein.service.log_setup import check_log_file
 from errklein.service.startup_checks import check_config, network_warnings
-from errklein.webhooks import Hook
+from errklein.webhooks import Hook, HookDeclaration
+from errklein.webhooks.errors import HookError
 from errklein.wiring import wire
 
 if TYPE_CHECKING:
@@ -53,26 +55,18 @@ _STATES = {
 }
 
 
-def check(
-    config_file: str | None,
-    plugin_dirs: Sequence[str],
-    data_dir: str | None,
-    found_before: int = 0,
-    *,
-    strict: bool = False,
-    verbose: bool = False,
-) -> NoReturn:
+def check(known: argparse.Namespace, found_before: int = 0) -> NoReturn:
     """Print each plugin with its state, commands and webhooks, then problems and warnings. No plugin is activated.
 
-    :param found_before: the number of problems that were printed already.
-    :param verbose: whether core plugins are printed, too; otherwise only those with a problem are.
-    :param strict: whether a warning counts as a problem.
+    :param known: The command line. With `verbose`, core plugins are printed, too; otherwise only those with a problem are. With
+        `strict`, a warning counts as a problem.
+    :param found_before: The number of problems that were printed already.
     :raises SystemExit: with status 1 if there is a problem.
     """
     # The reactor must be chosen before anything imports it.
     install_asyncio_reactor()
     with errors_end_program():
-        config = load_with_options(config_file, data_dir=data_dir, plugin_dirs=plugin_dirs)
+        config = load_with_options(known.config, data_dir=known.data_dir, plugin_dirs=known.plugin_dir)
         check_config(config)
         with located_errors(config):
             Listening.of(config).check(bind=False)
@@ -85,14 +79,12 @@ def check(
     async def checked(reactor: Any) -> None:
         # The database may be damaged, locked, or owned by another user.
         with errors_end_program():
-            await _check(reactor, config, data_dir, found_before, strict=strict, verbose=verbose)
+            await _check(reactor, config, known, found_before)
 
     react(lambda reactor: Deferred.fromCoroutine(checked(reactor)))
 
 
-async def _check(
-    reactor: Any, config: Config, data_dir: str | None, found_before: int, *, strict: bool, verbose: bool
-) -> None:
+async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_before: int) -> None:
     # Missing requirements are reported, not installed.
     config.AUTOINSTALL_DEPS = False
     databases = [(database_of(config), storage.MIGRATIONS)] if config.STORAGE == "Shelf" else []
@@ -112,7 +104,7 @@ async def _check(
     problems = [problem for problem in found_now if not problem.is_warning]
     problems += map(PluginProblem, PackageDirectory(Path(config.BOT_DATA_DIR)).problems())
     lines = [f"{config.path or 'built-in configuration'}: {', '.join(config.networks)}", *upgrades, ""]
-    unimported = shelves_to_import(config, bot.storage, data_dir)
+    unimported = shelves_to_import(config, bot.storage, known.data_dir)
     problems += [PluginProblem(unimported)] if unimported is not None else []
     found = [(plugin.name, plugin.instance) for plugin in manager.found]
     instances = [instance for _, instance in found if instance is not None]
@@ -134,7 +126,7 @@ async def _check(
         except ValueError as error:
             problems.append(PluginProblem(str(error)))
     with_problem = {problem.plugin for problem in problems}
-    lines += [*_plugins(bot, with_problem, verbose=verbose), *flows]
+    lines += [*_plugins(bot, with_problem, verbose=known.verbose), *flows]
     lines += ["", *(line for problem in problems for line in _problem_lines(problem))] if problems else []
     blocking = [line for instance in instances for line in reactor_warnings(instance)]
     doubtful = [problem.text for problem in (*found_now, *mistakes) if problem.is_warning]
@@ -151,7 +143,7 @@ async def _check(
     lines += ["", f"Found {_counted(count, 'problem')} and {_counted(len(warnings), 'warning')}."]
     sys.stdout.write("\n".join(lines) + "\n")
     bot.storage.close()
-    if count or (strict and warnings):
+    if count or (known.strict and warnings):
         raise SystemExit(1)
 
 
@@ -213,3 +205,45 @@ def describe(plugin: BotPlugin, prefix: str, configure: Callable[[Hook], Hook] =
             yield f"filter of commands: {name}, {where}"
         if hook is not None:
             yield f"{', '.join(hook.methods)} {hook.rule}: {name}, {where}, {hook.summary}"
+
+
+def configured_hooks(plugin: BotPlugin, configure: Callable[[Hook], Hook]) -> Iterator[Hook]:
+    """Yield the webhooks of a plugin as the operator has configured them; as declared if that is impossible."""
+    for name, handler in handlers_once_active(plugin):
+        declaration = HookDeclaration.of(handler)
+        if declaration is not None:
+            hook = Hook(plugin.name, name, declaration, handler)
+            with suppress(HookError):
+                hook = configure(hook)
+            yield hook
+
+
+def secret_problems(hooks: Iterable[Hook]) -> Iterator[PluginProblem]:
+    """Yield a problem for each secret of a webhook that is missing, empty or can't be read."""
+    for hook in hooks:
+        verify = hook.declaration.verify
+        for reference in verify.secrets if verify is not None else ():
+            try:
+                read_secret(reference)
+            except SecretError as error:
+                text = f"{hook.full_name} responds with 503, since its requests can't be verified: {error}"
+                yield PluginProblem(text, hook.owner)
+
+
+def webhook_warnings(plugins: Sequence[BotPlugin], configure: Callable[[Hook], Hook]) -> Iterator[str]:
+    """Yield warnings about webhooks whose methods nobody has chosen, and verifications that the operator has switched off."""
+    by_links = []
+    for plugin in plugins:
+        for hook in configured_hooks(plugin, configure):
+            declared, author = hook.declaration, HookDeclaration.of(hook.handler)
+            if author is not None and author.verify is not None and declared.verify is None:
+                yield f"WEBHOOKS[{hook.full_name!r}]: anyone can call this webhook, since its verification is switched off"
+            if "GET" in declared.methods and not (
+                declared.methods_given or declared.verify or isinstance(plugin, CorePlugin)
+            ):
+                by_links.append(hook.full_name)
+    if by_links:
+        yield (
+            f"the preview of a posted link calls these webhooks, since they accept GET by default: {', '.join(by_links)}; "
+            "set WEBHOOK_METHODS = ('POST',), or the methods of each webhook"
+        )

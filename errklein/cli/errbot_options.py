@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from errklein._version import __version__
-from errklein.cli._argument_errors import Parser
+from errklein.cli._parser import Parser
 from errklein.cli.plugin_wizard import new_plugin_wizard
 from errklein.service import DataDirectory, errors_end_program, load_with_options
 

@@ -16,7 +16,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
-from errklein.cli import _deliveries
+from errklein.cli import _webhooks
 from errklein.cli._parser import make_parser
 from errklein.database import Access
 from errklein.journal import DATABASE, SQLiteJournal, open_archive
@@ -56,9 +56,9 @@ class DeliveriesCase(SynchronousTestCase):
         self.patch(sys, "stdout", self.out)
         self.patch(sys, "stderr", self.err)
         self.now = 0.0
-        self.patch(_deliveries.time, "sleep", self.sleep)
-        self.patch(_deliveries.time, "monotonic", lambda: self.now)
-        self.patch(_deliveries.time, "time", lambda: RECEIVED_AT)
+        self.patch(_webhooks.time, "sleep", self.sleep)
+        self.patch(_webhooks.time, "monotonic", lambda: self.now)
+        self.patch(_webhooks.time, "time", lambda: RECEIVED_AT)
 
     def sleep(self, seconds: float) -> None:
         """Let time pass, and the bot run its deliveries."""
@@ -87,7 +87,7 @@ class DeliveriesCase(SynchronousTestCase):
     def deliveries(self, *arguments: str) -> tuple[int, str, str]:
         """Return the exit status, the output and the errors of the command."""
         known = make_parser().parse_args(["delivery", *arguments])
-        status = _deliveries.run_action(self.archive, known, lambda: self.running)
+        status = _webhooks.run_action(self.archive, known, lambda: self.running)
         results = status, self.out.getvalue(), self.err.getvalue()
         for stream in (self.out, self.err):
             stream.seek(0)

@@ -169,7 +169,7 @@ class OtherUserTests(SynchronousTestCase):
 import os, sys
 import errklein.backends.base, errklein.service._endpoint_check
 from errklein import cli
-from errklein.cli import _check, _data, _deliveries, errbot_options
+from errklein.cli import _check, _data, _webhooks, errbot_options
 user, *arguments = sys.argv[1:]
 os.setgroups([])
 os.setegid(int(user))

@@ -11,8 +11,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, webhook
-from errklein.cli._check import describe
-from errklein.cli._webhook_checks import configured_hooks, secret_problems, webhook_warnings
+from errklein.cli._check import configured_hooks, describe, secret_problems, webhook_warnings
 from errklein.testing import PluginTestCase
 from errklein.verify import github
 from errklein.webhooks.options import configured, hook_options

@@ -13,7 +13,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, webhook
-from errklein.bot._state import RunningState
+from errklein.bot._operations import RunningState
 from errklein.journal import DeliveryQueue, RetryPolicy
 from errklein.journal.operations import WebhookOperations
 from errklein.ports.journal import JournalError

@@ -1,0 +1,284 @@
+"""What core plugins and consoles use of the bot: its state, and the operations of administrators."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import ReactorNotRunning
+
+from errklein.chat import Message
+from errklein.chat.outgoing import MessageRecord, Wait
+from errklein.commands.operations import Actor, operation
+from errklein.config import Config
+from errklein.dispatch import Dispatcher, Networks, RoomOperations
+from errklein.journal import back_up
+from errklein.journal.operations import WebhookOperations
+from errklein.plugins.manager import PluginManager
+from errklein.plugins.operations import PluginList, PluginOperations
+from errklein.plugins.plugin import UnknownPlugin
+from errklein.plugins.repos.operations import RepoOperations
+from errklein.ports.chat import ExplainsWaits, QueuesMessages
+from errklein.ports.journal import JournalError
+from errklein.ports.outbox import OutboxStatus
+from errklein.running import PoolStatus, TimedOut, result_within
+from errklein.storage import BACKUP_NAME, rows_of, write_backup
+from errklein.web import WebServer
+from errklein.webhooks.deliveries import DeliveryState, QueueDepth, StoredDelivery
+from errklein.webhooks.explained import PAUSED_WEBHOOK, BotState
+from errklein.webhooks.precedence import RouteInfo
+
+if TYPE_CHECKING:
+    from errklein.bot._bot import Bot
+
+_LONGEST_WRITE = 3.0
+"""The seconds after which a disk that does not respond is a problem."""
+
+
+class RunningState(BotState):
+    """The state of a running bot."""
+
+    def __init__(self, bot: Bot) -> None:
+        site = f"{bot.bot_config.PUBLIC_URL}{bot.bot_config.WEBHOOK_BASE_PATH}"
+        super().__init__(bot.backends, bot.delivery_queue.paused, site)
+        self._bot = bot
+
+    def now(self) -> float:
+        """Return the Unix time."""
+        return self._bot.now()
+
+    def refused(self) -> Sequence[StoredDelivery]:
+        """Return the last refused request of each webhook since the start."""
+        return list(self._bot.web.refused.values())
+
+    def routes(self) -> Sequence[RouteInfo]:
+        """Return the webhooks of active plugins."""
+        return self._bot.web.routes.hooks()
+
+    def responses(self, webhook: str) -> int:
+        """Return the number of the webhook's responses since the start."""
+        return sum(count for (name, _), count in self._bot.web.counts.responses.items() if name == webhook)
+
+    async def problem(self) -> str:
+        """Return why the journal can't be written; "" if it can."""
+        try:
+            await result_within(self._bot.reactor, _LONGEST_WRITE, self._bot.journal.check())
+        except (JournalError, TimedOut) as error:
+            return str(error) or "the disk does not respond"
+        return ""
+
+    def webhook_status(self, webhook: str) -> Wait:
+        """Return whether a webhook is active, or why its requests don't run."""
+        web, name = self._bot.web, webhook.partition(":")[0]
+        if web.routes.declaration(webhook) is None:
+            try:
+                plugin = self._bot.plugin_manager.plugin(name)
+            except UnknownPlugin:
+                return Wait("not active", cause=f"there is no plugin {name}")
+            if plugin.active:
+                return Wait("not active", cause=f"the plugin {name} is active, and doesn't have it any more")
+            return Wait("not active", cause=f"the plugin {name} isn't active; `status plugins` says why")
+        if problem := web.checks.unusable.get(webhook):
+            return Wait("all requests get 503", cause=problem)
+        for route in self.routes():
+            if route.hook.full_name == webhook and route.shadowed_by:
+                return Wait("no requests arrive", cause=f"they go to {route.shadowed_by}, which has the same URL")
+        return Wait(PAUSED_WEBHOOK if webhook in self.paused else "active")
+
+    def room_status(self, network: str, name: str) -> Wait | None:
+        """Return whether the bot is in a room, and why not; None if it should not be there."""
+        backend = self._bot.backends.get(network)
+        return backend.room_status(name) if isinstance(backend, ExplainsWaits) else None
+
+    def wait_of_delivery(self, delivery: StoredDelivery) -> Wait | None:
+        """Return what a delivery that has not ended waits for; None if its handler runs."""
+        web, webhook, is_leased = self._bot.web, delivery.webhook, delivery.state is DeliveryState.RUNNING
+        if not is_leased and web.routes.declaration(webhook) is None:
+            status = self.webhook_status(webhook)
+            return status._replace(state=f"the webhook is {status.state}")
+        if not is_leased:
+            return self._bot.delivery_queue.wait_of(delivery)
+        for pool in (pool.status() for pool in web.pools):
+            if waiting := pool.waiting.get(f"route:{webhook}", 0):
+                busy = ", ".join(dict.fromkeys(use.name for use in pool.uses))
+                return Wait("no thread is free", cause=f"{waiting} of the webhook wait, and {busy} run")
+        return None
+
+    def wait_of_message(self, record: MessageRecord) -> Wait | None:
+        """Return what a message waits for; None if it doesn't wait any more."""
+        backend = self._bot.backends.get(record.network)
+        if backend is None:
+            return Wait(f"the bot has no network {record.network} in NETWORKS")
+        return backend.wait_of(record) if isinstance(backend, ExplainsWaits) else None
+
+
+_LONGEST_READ = 3.0
+"""The seconds to wait for the disk."""
+
+
+@dataclass(frozen=True)
+class NetworkStatus:
+    """The connection of a network.
+
+    :param connected_for: The seconds since it was established; None without one.
+    :param ended: Whether the network has ended.
+    :param waiting: What waits in the outbox; None for a network without one.
+    :param oldest_for: The seconds since the oldest message was accepted that doesn't wait for a room; None without one.
+    """
+
+    name: str
+    connected_for: float | None
+    ended: bool
+    reconnects: int
+    waiting: OutboxStatus | None
+    oldest_for: float | None
+
+
+@dataclass(frozen=True)
+class BotStatus:
+    """The state of the running bot.
+
+    :param endpoints: The addresses that are listened on.
+    :param depth: The number of deliveries that wait, run or were given up; None if the journal can't be read.
+    :param paused: The number of paused webhooks.
+    :param errors: The number of errors of the last hour by source; with a single source "" for people who may not read details.
+    """
+
+    networks: Sequence[NetworkStatus]
+    endpoints: Sequence[str]
+    depth: QueueDepth | None
+    paused: int
+    plugins: PluginList
+    errors: Mapping[str, int]
+    pools: Sequence[PoolStatus]
+
+
+@dataclass(frozen=True)
+class WrittenBackup:
+    """A backup, and the number of the values in it."""
+
+    path: Path
+    count: int
+
+
+class ProcessOperations:
+    """Shows, backs up, restarts and stops the bot."""
+
+    def __init__(self, bot: Bot) -> None:
+        self._bot = bot
+
+    @operation("status")
+    async def status(self, by: Actor) -> BotStatus:
+        """Return the state of the bot."""
+        bot, errors = self._bot, self._bot.recent_errors.counts()
+        try:
+            depth = await result_within(bot.reactor, _LONGEST_READ, bot.journal.depth())
+        except (JournalError, TimedOut):
+            depth = None
+        return BotStatus(
+            [self._network(name) for name in bot.backends],
+            bot.web.listeners.open_now,
+            depth,
+            len(bot.delivery_queue.paused),
+            await bot.core_host.plugins.plugins(by),
+            errors if by.reads_details or not errors else {"": sum(errors.values())},
+            self.load(by),
+        )
+
+    @operation("status_load")
+    def load(self, by: Actor) -> list[PoolStatus]:
+        """Return the state of the pools of threads."""
+        return [pool.status() for pool in self._bot.pools]
+
+    @operation("uptime")
+    def started_at(self, by: Actor) -> datetime:
+        """Return the time of the start."""
+        return self._bot.startup_time
+
+    @operation("backup")
+    def back_up(self, by: Actor) -> WrittenBackup:
+        """Write all stored values, secrets included, and the journal to files. Call it in a thread.
+
+        Raises StorageError or DatabaseError.
+        """
+        bot = self._bot
+        path = Path(bot.bot_config.BOT_DATA_DIR) / BACKUP_NAME
+        # Third-party storages can't list their namespaces.
+        backends = (f"{backend.mode}_backend" for backend in bot.backends.values())
+        names = {"core", "repomgr", *backends, *(plugin.name for plugin in bot.plugin_manager.found)}
+        count = write_backup(path, rows_of(bot.storage, names))
+        if bot.bot_config.STORAGE != "Memory":
+            back_up(path.parent, path)
+        return WrittenBackup(path, count)
+
+    @operation("restart")
+    async def restart(self, by: Actor) -> None:
+        """Restart the bot with the same command line. Raises CannotRestart."""
+        await maybeDeferred(self._bot.restart)
+
+    @operation("shutdown", "--confirm")
+    def shut_down(self, by: Actor) -> None:
+        """Stop the bot, soon after the call."""
+        self._bot.reactor.callLater(0, self._stop)
+
+    @operation("shutdown", "--confirm", "--kill")
+    def kill(self, by: Actor) -> None:
+        """End the process, soon after the call: running commands and webhooks don't finish."""
+        self._bot.reactor.callLater(0, os.kill, os.getpid(), signal.SIGKILL)
+
+    def _stop(self) -> None:
+        # Another command or a signal may have stopped the reactor meanwhile.
+        with suppress(ReactorNotRunning):
+            self._bot.reactor.stop()
+
+    def _network(self, name: str) -> NetworkStatus:
+        backend, state = self._bot.backends[name], self._bot.events.states[name]
+        waiting, now = backend.outbox_status if isinstance(backend, QueuesMessages) else None, self._bot.now()
+        connected_for = None if state.connected_at is None else now - state.connected_at
+        oldest_for = now - waiting.oldest_at if waiting is not None and waiting.oldest_at else None
+        return NetworkStatus(name, connected_for, state.ended, state.reconnects, waiting, oldest_for)
+
+
+@dataclass(frozen=True)
+class CoreHost:
+    """What core plugins use of the bot, and what a console will use. Other plugins use `self._bot`.
+
+    The operations of administrators are in `webhooks`, `plugins`, `repositories`, `rooms` and `process`.
+    """
+
+    networks: Networks
+    dispatcher: Dispatcher
+    plugin_manager: PluginManager
+    web: WebServer
+    webhooks: WebhookOperations
+    plugins: PluginOperations
+    repositories: RepoOperations
+    rooms: RoomOperations
+    process: ProcessOperations
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of commands on the network of the message being handled."""
+        return self.networks.prefix
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the network of the message being handled."""
+        return self.networks.config(self.networks.current)
+
+    def actor(self, message: Message) -> Actor:
+        """Return the sender of a message, who reads texts of exceptions only in private, and only as an administrator."""
+        return Actor(str(message.frm), self.dispatcher.disclosure.allowed(self.networks.current, message))
+
+    @property
+    def plugins_read_messages(self) -> bool:
+        """Whether a plugin that isn't a core plugin has a `callback_message`."""
+        core = {plugin.name for plugin in self.plugin_manager.found if plugin.plug.core}
+        return any(name not in core for name, _ in self.plugin_manager.callbacks("callback_message"))
