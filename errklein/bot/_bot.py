@@ -118,7 +118,9 @@ class Bot:
         self.notices = notices = NoticeBoard(reactor, notice_sender)
         self.tell_admins, self.warn_admins = notices.tell_admins, notices.warn_admins
         self.plugins_directory = Path(config.BOT_DATA_DIR) / "plugins"
-        downloads = Downloads(self.http_clients, self.waits)
+        # Those of plugins may be replaced in tests, in which a repository is downloaded nevertheless.
+        self._download_clients = HTTPClients(reactor)
+        downloads = Downloads(self._download_clients, self.waits)
         indexes = config.BOT_PLUGIN_INDEXES
         self.repo_manager = BotRepoManager(self.storage, self.plugins_directory, indexes, downloads)
         self._streams = streams = Streams(reactor, self.runner, self.callbacks.find)
@@ -238,6 +240,7 @@ class Bot:
         workers.values.stop()
         self._missed.stop()
         await self.http_clients.close()
+        await self._download_clients.close()
         await self.web.close()
         await self.journal.close()
         self.storage.close()

@@ -35,6 +35,7 @@ class StopSequenceTests(SynchronousTestCase):
             reactor=self.clock,
             web=web,
             http_clients=SimpleNamespace(close=partial(self.note, "http")),
+            _download_clients=SimpleNamespace(close=partial(self.note, "downloads")),
             backends={"libera": SimpleNamespace(disconnect=partial(self.note, "network"))},
             journal=SimpleNamespace(close=partial(self.note, "journal")),
             storage=SimpleNamespace(close=partial(self.note, "storage")),
@@ -73,7 +74,9 @@ class StopSequenceTests(SynchronousTestCase):
         self.quiet.callback(None)
         self.assertEqual(self.calls[2:], ["work", ("plugins", 6.0)])
         self.deactivated.callback(None)
-        self.assertEqual(self.calls[4:], [("network", 6.0), "services", "http", "listeners", "journal", "storage"])
+        self.assertEqual(
+            self.calls[4:], [("network", 6.0), "services", "http", "downloads", "listeners", "journal", "storage"]
+        )
         self.assertEqual(results, [None])
 
     def test_hanging_handlers_and_plugins_are_not_waited_for(self) -> None:
