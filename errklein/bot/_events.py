@@ -23,12 +23,12 @@ from errklein.running import (
     Placement,
     PooledRunner,
     QueuedWork,
+    RateLimit,
     TimeSlices,
     on_reactor_soon,
     place,
 )
 from errklein.running.context import assigned, described_origin, handled_network, origin, person_origin
-from errklein.running.rate_limit import RateLimit
 
 _DAY = 86400.0
 

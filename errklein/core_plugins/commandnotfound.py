@@ -9,9 +9,8 @@ from errklein.chat import Message
 from errklein.commands import command_hint
 from errklein.core_plugins import CorePlugin
 from errklein.dispatch.replies import HasOwnReplies, OperatorConsole
-from errklein.running import on_reactor
+from errklein.running import RateLimit, on_reactor
 from errklein.running.context import person_origin
-from errklein.running.rate_limit import RateLimit
 
 _GREETINGS = frozenset(("hello", "help"))
 

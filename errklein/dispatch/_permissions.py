@@ -25,9 +25,8 @@ from errklein.dispatch._finding import Invocation
 from errklein.dispatch._networks import Networks
 from errklein.dispatch.replies import HasOwnReplies, Replies, build_reply
 from errklein.ports.chat import Backend, KnowsHolders
-from errklein.running import KeyedQueues, Placement, PooledRunner, QueuedWork, TokenBuckets, place
+from errklein.running import KeyedQueues, Placement, PooledRunner, QueuedWork, RateLimit, TokenBuckets, place
 from errklein.running.context import person_origin
-from errklein.running.rate_limit import RateLimit
 from errklein.webhooks.rates import Rate
 
 Passed = tuple[Message, str, Any]

@@ -19,7 +19,7 @@ from errklein.journal._retry_policy import RetryPolicy
 from errklein.journal._sqlite import log_replay
 from errklein.journal._writing import FURTHEST, LEASE_BYTES, PROCESS_ENDED
 from errklein.ports.journal import Journal, JournalError
-from errklein.running.rate_limit import RateLimit
+from errklein.running import RateLimit
 from errklein.webhooks.deliveries import DeliveryState, Outcome, Postponed, StoredDelivery
 
 CAPACITY = 128

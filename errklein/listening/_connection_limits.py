@@ -14,8 +14,7 @@ from twisted.internet.tcp import Port
 from twisted.logger import Logger
 
 from errklein.listening._haproxy import ProxiedFactory
-from errklein.running import NEVER
-from errklein.running.rate_limit import RateLimit
+from errklein.running import NEVER, RateLimit
 
 _FULL_CLIENT = "Refused connections: {number}; their client has {most_of_client} open ones, the last is {client}"
 _SUSPENDED_CLIENT = (

@@ -18,8 +18,7 @@ from twisted.logger import Logger
 
 from errklein.plugins._shared_values import LONGEST_WAIT, SharedValues
 from errklein.ports.values import Storage, Store
-from errklein.running import in_any_reactor_thread, may_use_reactor
-from errklein.running.rate_limit import RateLimit
+from errklein.running import RateLimit, in_any_reactor_thread, may_use_reactor
 
 T = TypeVar("T")
 

@@ -1,12 +1,21 @@
 """Runs handlers of every kind where each may run: on the reactor, or in a thread of a bounded pool."""
 
 from errklein.running._coroutines import install_task_factory, loop_of
+from errklein.running._limits import (
+    NEVER,
+    Deadline,
+    DeadlineSweeper,
+    RateLimit,
+    TimedOut,
+    TokenBucket,
+    TokenBuckets,
+    cancel_timers,
+    result_within,
+)
 from errklein.running._placement import ExplainedPlacement, Placement, explain_placement, on_reactor, place
 from errklein.running._queues import KeyedQueueFull, KeyedQueues, QueuedWork, SerialQueue, TimeSlices
 from errklein.running._reactor_lag import ReactorLag
 from errklein.running._runner import InFlightCounter, PooledRunner, Runner, RunningMethod
-from errklein.running._timeouts import NEVER, Deadline, DeadlineSweeper, TimedOut, cancel_timers, result_within
-from errklein.running._token_buckets import TokenBucket, TokenBuckets
 from errklein.running.pool import Overloaded, PoolStatus, PoolStopped, ThreadUse, WorkerPool, start_daemon_thread
 from errklein.running.threads import (
     ThreadWaits,
@@ -32,6 +41,7 @@ __all__ = [
     "PoolStopped",
     "PooledRunner",
     "QueuedWork",
+    "RateLimit",
     "ReactorLag",
     "Runner",
     "RunningMethod",

@@ -10,8 +10,7 @@ from twisted.logger import Logger
 
 from errklein.config.secrets import SecretError, read_secret
 from errklein.listening import client_of
-from errklein.running import Overloaded, TokenBucket, TokenBuckets
-from errklein.running.rate_limit import RateLimit
+from errklein.running import Overloaded, RateLimit, TokenBucket, TokenBuckets
 from errklein.verify import Header, ImmediateResponse, Received, Refused, UnusableSecret
 from errklein.web._decoding import Lanes
 from errklein.web._delivery import EventReporter

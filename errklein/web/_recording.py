@@ -12,8 +12,7 @@ from twisted.web.http import HTTPChannel
 
 from errklein.listening import address_of
 from errklein.ports.journal import Journal, JournalError, LaterDeliveries
-from errklein.running import ThreadWaits, TokenBuckets
-from errklein.running.rate_limit import RateLimit
+from errklein.running import RateLimit, ThreadWaits, TokenBuckets
 from errklein.verify import ImmediateResponse
 from errklein.web._error_pages import Problem, retry_after
 from errklein.web._http1 import Head

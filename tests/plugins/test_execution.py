@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.plugins.execution import PluginExecution
 from errklein.plugins.plugin import PluginTimeout
-from errklein.running._timeouts import TimedOut
+from errklein.running._limits import TimedOut
 
 
 class ExecutionTests(SynchronousTestCase):

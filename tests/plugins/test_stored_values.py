@@ -20,8 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from errklein import BotPlugin, botcmd
 from errklein.plugins import _shared_values, store_mixin
 from errklein.plugins.store_mixin import StoredValues, StoreMixin, StoreNotOpenError
-from errklein.running import register_reactor_thread
-from errklein.running.rate_limit import RateLimit
+from errklein.running import RateLimit, register_reactor_thread
 from errklein.storage import MemoryStorage, SQLiteStorage, UnstorableValue
 from errklein.testing import PluginTestCase
 from tests import needs_network
