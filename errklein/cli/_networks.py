@@ -82,22 +82,7 @@ async def _check(reactor: Any, view: Config) -> str:
         return f"nothing to connect to: {_INCLUDED[view.BACKEND]}"
     from errklein.backends.irc.connection_check import ConnectionCheck
 
-    checked = ConnectionCheck(reactor, view)
-    settings = checked.settings
-    server = f"{settings.server}:{settings.port}{' with TLS' if settings.tls else ''}"
-    try:
-        nick = await checked.nick()
-    except ConnectionError as error:
-        raise ConnectionError(f"{server}: {error}") from None
-    text = f"{server} accepts the bot as {nick}"
-    if view.BOT_IDENTITY.get("nickserv_password"):
-        text += "; its password for NickServ isn't checked, since that takes a message"
-    if nick.lower() != settings.nickname.lower():
-        text += f", since the nick {settings.nickname} is in use, or too long for the server"
-        if not DataDirectory(Path(view.BOT_DATA_DIR)).is_used():
-            raise ConnectionError(text)
-        text += "; a bot runs, perhaps with this nick"
-    return text
+    return await ConnectionCheck(reactor, view).result(DataDirectory(Path(view.BOT_DATA_DIR)).is_used())
 
 
 def _print(*lines: str) -> None:

@@ -6,20 +6,18 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from errklein.commands import RegisteredCommand, unmatched
 from errklein.config import Config
 from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins.loading import CORE_PLUGINS
 from errklein.plugins.method_sources import handlers_once_active
+from errklein.plugins.plug_file import PlugFile
 from errklein.text.suggestions import did_you_mean
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.options import unknown_hooks
-
-_CORE_PLUGINS = (
-    "ACLs, Backup, ChatRoom, CommandNotFoundFilter, Deliveries, Flows, Health, Help, Plugins, TextCmds, Utils, "
-    "VersionChecker, Webserver"
-)
 
 _SETTING = re.compile(r"config(?:\.|\[[\"']|,\s*[\"'])([A-Z][A-Z0-9_]*)\b")
 
@@ -57,9 +55,9 @@ def _in_settings(
         if name is not None and name not in plugins:
             yield f"{where}PLUGINS_CALLBACK_ORDER: unknown plugin {name!r}{did_you_mean(str(name), plugins)}"
     for name in settings.get("CORE_PLUGINS") or ():
-        if name not in plugins and name not in _CORE_PLUGINS.split(", "):
-            meant = did_you_mean(str(name), _CORE_PLUGINS.split(", ")) or ";"
-            yield f"{where}CORE_PLUGINS: unknown plugin {name!r}{meant} valid names: {_CORE_PLUGINS}"
+        if name not in plugins and name not in (known := core_plugins()):
+            meant = did_you_mean(str(name), known) or ";"
+            yield f"{where}CORE_PLUGINS: unknown plugin {name!r}{meant} valid names: {', '.join(known)}"
     if "Webserver" in (chosen := settings.get("CORE_PLUGINS") or ()) and "Deliveries" not in chosen:
         # errbot has no plugin of that name, so a config.py that both bots read may lack it unnoticed.
         yield f"{where}CORE_PLUGINS: add 'Deliveries' for !why, !delivery, and !webhook show, pause and resume"
@@ -93,6 +91,12 @@ def settings_read(plugins: Iterable[tuple[str, BotPlugin | None]]) -> set[str]:
         with suppress(OSError, TypeError, SyntaxError):
             names.update(_SETTING.findall("".join(inspect.findsource(cls)[0])))
     return names
+
+
+@cache
+def core_plugins() -> list[str]:
+    """Return the names of all core plugins, sorted."""
+    return sorted(PlugFile.load(path).name for path in CORE_PLUGINS.glob("*.plug"))
 
 
 def _webhooks_of(instance: BotPlugin) -> Iterator[str]:

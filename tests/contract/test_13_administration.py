@@ -292,11 +292,3 @@ class LogTests(ContractTest):
         said = self.ask("!log tail")
         self.assertEqual(re.findall(r"line (\d+)", said), [str(number) for number in range(60, 100)])
         self.assertEqual(re.findall(r"line (\d+)", self.ask("!log tail 2")), ["98", "99"])
-
-
-class VersionCheckerTests(ContractTest):
-    """The plugin VersionChecker."""
-
-    def test_inactive(self) -> None:
-        """VersionChecker is inactive in tests."""
-        self.assertFalse(self.instance("VersionChecker").is_activated)

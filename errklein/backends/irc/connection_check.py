@@ -25,8 +25,30 @@ class ConnectionCheck(IRCBackend):
 
     def __init__(self, reactor: Any, config: Any, *, endpoint: IStreamClientEndpoint | None = None) -> None:
         super().__init__(reactor, config, endpoint=endpoint, reconnector=partial(_SingleAttempt, failed=self._failed))
+        self._has_nickserv_password = bool(self.settings.nickserv_password)
         self.settings = replace(self.settings, nickserv_password="")
         self._nick: defer.Deferred[str] = defer.Deferred()
+
+    async def result(self, is_running: bool) -> str:
+        """Return a sentence about a server that accepts the bot; raise ConnectionError with the reason if it doesn't.
+
+        :param is_running: Whether the bot runs, perhaps with its nick.
+        """
+        settings = self.settings
+        server = f"{settings.server}:{settings.port}{' with TLS' if settings.tls else ''}"
+        try:
+            nick = await self.nick()
+        except ConnectionError as error:
+            raise ConnectionError(f"{server}: {error}") from None
+        text = f"{server} accepts the bot as {nick}"
+        if self._has_nickserv_password:
+            text += "; its password for NickServ isn't checked, since that takes a message"
+        if nick.lower() != settings.nickname.lower():
+            text += f", since the nick {settings.nickname} is in use, or too long for the server"
+            if not is_running:
+                raise ConnectionError(text)
+            text += "; a bot runs, perhaps with this nick"
+        return text
 
     async def nick(self) -> str:
         """Return the nick that the server has registered; raise ConnectionError with the reason if there is none."""
