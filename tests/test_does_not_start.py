@@ -27,7 +27,6 @@ NULL = "BACKEND = 'Null'\n"
 CONFIGURATIONS = (
     "BACKEND = 'Null'\nBOT_LOG_LEVEL = logging.INFO\n",
     "BACKEND = 'Null'\nBOT_ADMINS = (\n",
-    "BACKEND = 'Slak'\n",
     "BACKEND = 'IRC'\nBOT_IDENTITY = {'server': 'irc.example.net'}\n",
     IRC.partition("BOT_ADMINS")[0],
     IRC.replace("errklein", "err klein"),

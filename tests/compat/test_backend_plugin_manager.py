@@ -16,7 +16,7 @@ from errklein.compat._backend_plugin_manager import (
 from errklein.compat.core import ErrBot
 from errklein.compat.storages.base import StoragePluginBase
 from errklein.config import BACKENDS, STORAGES
-from tests.compat.backends.legacy_network import FIXTURES
+from tests.compat import BACKENDS as FIXTURES
 from tests.compat.storages.test_finding import StorageCase
 from tests.plugin_files import PluginFilesTestCase
 

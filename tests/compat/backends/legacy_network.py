@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -19,8 +18,8 @@ from errklein.running.threads import register_reactor_thread
 from errklein.testing._pool import InlinePool
 from errklein.testing._reactor import TestReactor
 from errklein.wiring import wire
+from tests.compat import BACKENDS as FIXTURES
 
-FIXTURES = Path(__file__).parent / "fixtures"
 PATIENCE = 3.0
 
 

@@ -13,7 +13,8 @@ from errklein.compat.backends.finding import make_network
 from errklein.config import load_config
 from errklein.running.threads import register_reactor_thread
 from errklein.testing.backend_contract import BackendContract
-from tests.compat.backends.legacy_network import FIXTURES, QueueReactor
+from tests.compat import BACKENDS as FIXTURES
+from tests.compat.backends.legacy_network import QueueReactor
 
 
 class ContractTests(BackendContract, SynchronousTestCase):

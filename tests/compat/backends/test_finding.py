@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 from typing import Any
 
+from errklein import cli
 from errklein.compat.backends.finding import find_network, make_network
 from errklein.compat.core import ErrBot
 from errklein.config import ConfigError, load_config
-from tests.compat.backends.legacy_network import FIXTURES, QueueReactor
+from tests.compat import BACKENDS as FIXTURES
+from tests.compat.backends.legacy_network import QueueReactor
 from tests.plugin_files import PluginFilesTestCase
+from tests.processes import write_config
 
 WORKS = """
     from errbot.core import ErrBot
@@ -47,6 +52,23 @@ class FindingTests(PluginFilesTestCase):
         line = self.refusal(self.config("Slack", FIXTURES))
         for fragment in ("'Slack'", "IRC, Null, Test, Text, Forever, Looping, Once", "BOT_EXTRA_BACKEND_DIR"):
             self.assertIn(fragment, line)
+
+    def test_guide(self) -> None:
+        """The guide to failed starts has the error."""
+        guide = Path(__file__).resolve().parents[3] / "docs" / "guides" / "does-not-start.md"
+        self.assertIn(f"- `{self.refusal(self.config('Slak'))}`\n", guide.read_text(encoding="utf-8"))
+
+    def test_list(self) -> None:
+        """`errklein network list` has the files of backends, and the packages of others."""
+        settings = {"NETWORKS": {"ops": {"BACKEND": "Null"}}, "BOT_EXTRA_BACKEND_DIR": str(FIXTURES)}
+        write_config(self.directory, settings)
+        out = io.StringIO()
+        self.patch(sys, "stdout", out)
+        self.assertEqual(cli.main(["network", "list", "--config", str(self.directory / "config.py")]), 0)
+        _, available, missing = out.getvalue().split(":\n")[1:]
+        lines = dict(line.split(None, 1) for line in available.splitlines()[:-1])
+        self.assertIn(str(FIXTURES), lines["Once"])
+        self.assertIn("SlackV3     pip install errbot-backend-slackv3\n", missing)
 
     def test_packages(self) -> None:
         """The error about a backend that isn't installed names the package that has it, if there is one."""

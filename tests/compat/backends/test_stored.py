@@ -21,7 +21,8 @@ from errklein.ports.chat import BackendEvents
 from errklein.running.threads import register_reactor_thread
 from errklein.testing.backend_contract import RecordedEvents
 from tests.backends.irc.listening import logged
-from tests.compat.backends.legacy_network import FIXTURES, QueueReactor
+from tests.compat import BACKENDS as FIXTURES
+from tests.compat.backends.legacy_network import QueueReactor
 from tests.journal.inline import memory_journal, restarted
 
 JSON = st.recursive(
