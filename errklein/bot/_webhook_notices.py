@@ -75,11 +75,11 @@ class WebhookNotices:
         """Send the file, the line and the exception's text, which only administrators get, and only in private."""
         error = failure.value
         assert error is not None
-        place = self._place(hook, error)
+        location = self._location(hook, error)
         failed = f"The webhook {hook} ({hook.declaration.rule}) failed"
         self._notices.post(
-            ("failed", hook.full_name, type(error), place),
-            f"{failed} on request {request_id}. {place}: {described_error(error)}",
+            ("failed", hook.full_name, type(error), location),
+            f"{failed} on request {request_id}. {location}: {described_error(error)}",
             f"{failed} with {type(error).__name__} on request {request_id}",
             interval=INTERVAL,
         )
@@ -134,11 +134,11 @@ class WebhookNotices:
         if new:
             self._tell_admins("\n".join(["Options of webhooks have no effect:", *new]))
 
-    def _place(self, hook: Hook, error: BaseException) -> str:
+    def _location(self, hook: Hook, error: BaseException) -> str:
         """Return the file and line of the plugin or application that failed, or else the file or the handler's class."""
         try:
             return error_place(self._plugin(hook.owner).plug, error)
         except UnknownPlugin:
             # A Flask application, or another object that isn't a plugin, may have handlers too.
-            place = line_outside((_ERRKLEIN, *_INSTALLED), error) or line_outside((_ERRKLEIN,), error)
-            return f"{place[0]}, line {place[1]}" if place else type(hook.handler).__name__
+            location = line_outside((_ERRKLEIN, *_INSTALLED), error) or line_outside((_ERRKLEIN,), error)
+            return f"{location[0]}, line {location[1]}" if location else type(hook.handler).__name__

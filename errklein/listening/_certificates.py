@@ -31,46 +31,46 @@ Loaded = tuple[list[Identity], dict[Path, str]]
 
 @dataclass(frozen=True)
 class CertificateFiles:
-    """The files of a key, its certificate (`place`) and its chain. They may be the same file."""
+    """The files of a key, its certificate (`path`) and its chain. They may be the same file."""
 
     key: Path
-    place: Path
+    path: Path
     chain: Path | None = None
 
     def files(self) -> list[Path]:
         """Return the paths, including those of missing files."""
-        return list(dict.fromkeys(path for path in (self.key, self.place, self.chain) if path is not None))
+        return list(dict.fromkeys(path for path in (self.key, self.path, self.chain) if path is not None))
 
     def load(self, files: list[Path]) -> Loaded:
         """Return the key with its certificate, or an error."""
         try:
             return [self._identity({path: read_pem(path) for path in files})], {}
         except CertificateError as error:
-            return [], {self.place: str(error)}
+            return [], {self.path: str(error)}
 
     def _identity(self, read: dict[Path, PEMFile]) -> Identity:
         key = read[self.key].key
-        certificates = read[self.place].certificates
+        certificates = read[self.path].certificates
         if not certificates:
-            raise CertificateError(f"{self.place} has no certificate in PEM format")
+            raise CertificateError(f"{self.path} has no certificate in PEM format")
         if key is None:
             raise CertificateError(f"{self.key} has no private key in PEM format")
         if self.chain is not None:
             certificates += read[self.chain].certificates
-        found, _ = identities([PEMFile(self.key, key, ()), PEMFile(self.place, None, certificates)])
+        found, _ = identities([PEMFile(self.key, key, ()), PEMFile(self.path, None, certificates)])
         if not found:
-            raise CertificateError(f"the private key in {self.key} doesn't match the certificate in {self.place}")
+            raise CertificateError(f"the private key in {self.key} doesn't match the certificate in {self.path}")
         return found[0]
 
 
 @dataclass(frozen=True)
 class CertificateDirectory:
-    """All `.pem` files in the directory `place` and its subdirectories, the layout of certbot and Kubernetes.
+    """All `.pem` files in the directory `path` and its subdirectories, the layout of certbot and Kubernetes.
 
     A key and its certificate may be in different files. Symbolic links are followed. Names that begin with a dot are skipped.
     """
 
-    place: Path
+    path: Path
 
     def files(self) -> list[Path]:
         """Return the paths of the `.pem` files, sorted.
@@ -80,12 +80,12 @@ class CertificateDirectory:
         try:
             return sorted(self._walk())
         except OSError as error:
-            raise CertificateError(f"the directory {self.place} can't be read: {error.strerror}") from None
+            raise CertificateError(f"the directory {self.path} can't be read: {error.strerror}") from None
 
     def _walk(self) -> Iterator[Path]:
         seen = set()
         entries = 0
-        for directory, directories, names in os.walk(self.place, onerror=self._unreadable, followlinks=True):
+        for directory, directories, names in os.walk(self.path, onerror=self._unreadable, followlinks=True):
             status = Path(directory).stat()
             # Symbolic links may form a cycle.
             if (status.st_dev, status.st_ino) in seen:
@@ -94,13 +94,13 @@ class CertificateDirectory:
             seen.add((status.st_dev, status.st_ino))
             entries += len(directories) + len(names)
             if entries > _MOST_ENTRIES:
-                raise CertificateError(f"the directory {self.place} has more than {_MOST_ENTRIES} entries")
+                raise CertificateError(f"the directory {self.path} has more than {_MOST_ENTRIES} entries")
             directories[:] = [name for name in directories if not name.startswith(".")]
             yield from (Path(directory, name) for name in names if name.endswith(".pem") and not name.startswith("."))
 
     def _unreadable(self, error: OSError) -> None:
         # Unreadable subdirectories are skipped.
-        if error.filename == str(self.place):
+        if error.filename == str(self.path):
             raise error
 
     def load(self, files: list[Path]) -> Loaded:
@@ -153,7 +153,7 @@ class CertificateStore:
         """The errors in the files when the store was created, in one line each."""
         if not any(not served.identity.is_expired(now()) for served in self._served):
             reasons = "; ".join(self.problems[:3])
-            raise CertificateError(reasons or f"{source.place} has no .pem file with a private key and its certificate")
+            raise CertificateError(reasons or f"{source.path} has no .pem file with a private key and its certificate")
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Return the TLS connection for a client. Twisted calls this for each connection."""
@@ -180,7 +180,7 @@ class CertificateStore:
         files, self._seen = self._look()
         if isinstance(files, CertificateError):
             kept = "; the certificates that were read before stay in use" if self._served else ""
-            problems = {self._source.place: f"{files}{kept}"}
+            problems = {self._source.path: f"{files}{kept}"}
         else:
             found, problems = self._source.load(files)
             self._served = self._replace(found, problems)
@@ -223,7 +223,7 @@ class CertificateStore:
             path = next((path for _, path in served.identity.files if path in reasons), served.identity.path)
             reason = reasons.get(path, f"{path} no longer contains a private key with its certificate")
             problems[path] = f"{reason}; the certificate that was read before stays in use"
-        default = self._source.place / _DEFAULT
+        default = self._source.path / _DEFAULT
         return sorted([*new, *kept], key=lambda served: (served.identity.path != default, served.identity.path))
 
     def _arrange(self) -> None:

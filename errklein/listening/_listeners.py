@@ -50,8 +50,8 @@ def listen_problem(error: BaseException, port: int | None = None, interface: str
     if not isinstance(error, OSError):
         return text
     of_port = _of_port(error, port, interface) if port is not None else ""
-    place = f"{error.filename}: " if error.filename else ""
-    return of_port or f"{place}{error.strerror or text}"
+    file = f"{error.filename}: " if error.filename else ""
+    return of_port or f"{file}{error.strerror or text}"
 
 
 def _of_port(error: OSError, port: int, interface: str) -> str:

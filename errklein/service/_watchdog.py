@@ -25,7 +25,7 @@ _POLLING = frozenset({"doPoll", "doSelect", "doKEvent"})
 
 
 @dataclass(frozen=True)
-class Place:
+class CodeLocation:
     """A line of code that a thread executes. `plugin` and `handler` are empty outside of plugins."""
 
     plugin: str
@@ -35,8 +35,8 @@ class Place:
 
     def __str__(self) -> str:
         """Return the handler, the plugin, the file and the line."""
-        place = f"{self.file}, line {self.line}"
-        return f"{self.handler} (plugin {self.plugin}), {place}" if self.plugin else place
+        location = f"{self.file}, line {self.line}"
+        return f"{self.handler} (plugin {self.plugin}), {location}" if self.plugin else location
 
     @property
     def statement(self) -> str:
@@ -45,7 +45,7 @@ class Place:
         return linecache.getline(self.file, self.line).strip()
 
 
-def place_of(frame: FrameType) -> Place:
+def location_of(frame: FrameType) -> CodeLocation:
     """Return the innermost line of a plugin that the frame executes; without one, that of errklein, or the frame's own.
 
     The handler is the outermost function of that plugin.
@@ -54,9 +54,9 @@ def place_of(frame: FrameType) -> Place:
     for one in frames:
         if package := _plugin_package(one):
             handler = [outer for outer in frames if _plugin_package(outer) == package][-1]
-            return Place(_plugin_name(package), handler.f_code.co_qualname, one.f_code.co_filename, _line(one))
+            return CodeLocation(_plugin_name(package), handler.f_code.co_qualname, one.f_code.co_filename, _line(one))
     own = next((one for one in frames if _module(one).startswith("errklein.")), frame)
-    return Place("", "", own.f_code.co_filename, _line(own))
+    return CodeLocation("", "", own.f_code.co_filename, _line(own))
 
 
 def line_in_tracebacks(tracebacks: str) -> str:
@@ -150,7 +150,7 @@ class _PendingCall:
 
     since: float
     reports: int = 0
-    place: Place | None = None
+    location: CodeLocation | None = None
 
 
 class Watchdog:
@@ -234,36 +234,36 @@ class Watchdog:
         # The reactor may read its input before it calls `_answer`.
         self._lag.ended(seconds, self._reactor.seconds())
         due = sum(seconds >= limit for limit in REPORTED_AFTER)
-        place = place_of(frame)
+        location = location_of(frame)
         # While the bot starts, imports block the reactor.
-        if due <= pending.reports or not (place.plugin or self.notify or seconds >= REPORTED_AFTER[2]):
+        if due <= pending.reports or not (location.plugin or self.notify or seconds >= REPORTED_AFTER[2]):
             return
         advice = "" if pending.reports else f". {_ADVICE}"
-        pending.reports, pending.place = due, place
+        pending.reports, pending.location = due, location
         self.log.warn(
-            "The reactor has been blocked for {seconds:.2f} s by {place}: {statement}{advice}",
+            "The reactor has been blocked for {seconds:.2f} s by {location}: {statement}{advice}",
             seconds=seconds,
-            place=place,
-            statement=place.statement,
+            location=location,
+            statement=location.statement,
             advice=advice,
         )
 
     def _answer(self, pending: _PendingCall) -> None:
         """Store the lag, and notify administrators of a reported block. Called on the reactor."""
         self._pending = None
-        now, place = self._clock(), pending.place
+        now, location = self._clock(), pending.location
         seconds = now - pending.since
         self._lag.ended(seconds, self._reactor.seconds())
         if now - self._looked - INTERVAL >= REPORTED_AFTER[0]:
             # The watchdog's thread is late, too, and finds out why.
             return
         self._lag.record(seconds)
-        if place is None:
+        if location is None:
             return
         notify = self.notify
-        text = f"The reactor was blocked for {seconds:.1f} s by {place}"
-        if notify and (place.plugin or seconds >= _NOTABLE):
-            notify(("blocked", place), f"{text}. {_ADVICE}.", interval=_NOTICE_INTERVAL)
+        text = f"The reactor was blocked for {seconds:.1f} s by {location}"
+        if notify and (location.plugin or seconds >= _NOTABLE):
+            notify(("blocked", location), f"{text}. {_ADVICE}.", interval=_NOTICE_INTERVAL)
         else:
             self.log.info("{text}", text=text)
 
@@ -271,15 +271,15 @@ class Watchdog:
         """Report the plugins' code that threads execute, one of which has held the interpreter lock."""
         self._lag.record(seconds)
         self._lag.ended(seconds, self._reactor.seconds())
-        places = sorted({str(place) for place in map(place_of, frames.values()) if place.plugin})
+        locations = sorted({str(location) for location in map(location_of, frames.values()) if location.plugin})
         text = (
             f"No Python code could run for {seconds:.1f} s, since a thread held the interpreter lock, as a regular "
-            f"expression does that tries many combinations. Threads with plugins' code: {'; '.join(places) or 'none'}"
+            f"expression does that tries many combinations. Threads with plugins' code: {'; '.join(locations) or 'none'}"
         )
         self.log.warn("{text}", text=text)
         notify = self.notify
         if notify and seconds >= _NOTABLE:
-            notify(("blocked", *places), f"{text}.", interval=_NOTICE_INTERVAL)
+            notify(("blocked", *locations), f"{text}.", interval=_NOTICE_INTERVAL)
 
 
 def _frames_of_other_threads() -> Mapping[int, FrameType]:

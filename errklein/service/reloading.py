@@ -37,9 +37,9 @@ def snapshot(directories: Iterable[Path], roots: Iterable[Path] = ()) -> Snapsho
     Directories that can't be read or disappear meanwhile are skipped.
     """
     files = [
-        Path(place, name)
+        Path(parent, name)
         for directory in directories
-        for place, _, names in os.walk(directory)
+        for parent, _, names in os.walk(directory)
         for name in names
         if Path(name).suffix in _SUFFIXES
     ]
