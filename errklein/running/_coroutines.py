@@ -72,12 +72,14 @@ def install_task_factory(loop: asyncio.AbstractEventLoop) -> None:
 def _settle(result: Deferred[Any], task: asyncio.Task[Any]) -> None:
     if result.called:
         return
-    if task.cancelled():
-        result.errback(Failure(asyncio.CancelledError()))
-        return
-    error = task.exception()
+    try:
+        outcome = task.result()
+    except BaseException:
+        outcome = Failure()
     # A Failure makes this an errback.
-    result.callback(task.result() if error is None else Failure(error))
+    result.callback(outcome)
+    # The traceback of an exception, which the task refers to, refers to this frame.
+    del outcome, task
 
 
 async def _bridge(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
