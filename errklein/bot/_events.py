@@ -16,6 +16,7 @@ from errklein.bot._notices import INTERVAL, NoticeBoard
 from errklein.bot._streams import Streams
 from errklein.chat import ONLINE, Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.dispatch import Dispatcher, Networks
+from errklein.plugins.manager import Callback
 from errklein.ports.chat import Backend, BotOverview
 from errklein.running import (
     KeyedQueueFull,
@@ -26,15 +27,14 @@ from errklein.running import (
     RateLimit,
     TimeSlices,
     on_reactor_soon,
-    place,
 )
 from errklein.running.context import assigned, described_origin, handled_network, origin, person_origin
 
 _DAY = 86400.0
 
 
-FindCallbacks = Callable[[str], list[tuple[str, Callable[..., Any]]]]
-"""Returns the name and the bound method of each active plugin that overrides the given callback."""
+FindCallbacks = Callable[[str], list[Callback]]
+"""Returns the methods of active plugins that override the callback of that name."""
 
 
 class Callbacks:
@@ -63,16 +63,15 @@ class Callbacks:
         # `assigned` would cost a hundredth of a short command.
         network, by = handled_network.set(backend.network), origin.set("")
         try:
-            for plugin, method in found:
-                origin.set(f"plugin:{plugin}")
-                if place(method) is Placement.REACTOR:
-                    running = self._runner.runner.call(method, *args)
+            for one in found:
+                origin.set(f"plugin:{one.plugin}")
+                if one.placement is Placement.REACTOR:
+                    running = self._runner.runner.call(one.method, *args)
                 else:
-                    queue = (id(getattr(method, "__self__", method)), callback == "callback_botmessage")
-                    work = partial(self._call_queued, callback, plugin, method, args)
-                    before = self._queues.run(queue, work, before)
+                    queue = (id(getattr(one.method, "__self__", one.method)), callback == "callback_botmessage")
+                    before = self._queues.run(queue, partial(self._call_queued, callback, one, args), before)
                     running = before.result
-                running.addErrback(self._failed, plugin, callback)
+                running.addErrback(self._failed, one.plugin, callback)
         finally:
             origin.reset(by)
             handled_network.reset(network)
@@ -83,11 +82,11 @@ class Callbacks:
             call = copy_context().run
             on_reactor_soon(self._reactor, call, self.call, backend, "callback_botmessage", message)
 
-    def _call_queued(self, callback: str, plugin: str, method: Callable[..., Any], args: Any) -> Deferred[Any]:
+    def _call_queued(self, callback: str, one: Callback, args: Any) -> Deferred[Any]:
         # The plugin may have been deactivated meanwhile.
-        if (plugin, method) not in self.find(callback):
+        if one not in self.find(callback):
             return succeed(None)
-        return self._runner.runner.call_in(self._runner.pool, lambda: partial(method, *args))
+        return self._runner.runner.call_in(self._runner.pool, lambda: partial(one.method, *args))
 
     def _failed(self, failure: Failure, plugin: str, callback: str) -> None:
         if not failure.check(KeyedQueueFull):

@@ -281,4 +281,4 @@ class CoreHost:
     def plugins_read_messages(self) -> bool:
         """Whether a plugin that isn't a core plugin has a `callback_message`."""
         core = {plugin.name for plugin in self.plugin_manager.found if plugin.plug.core}
-        return any(name not in core for name, _ in self.plugin_manager.callbacks("callback_message"))
+        return any(one.plugin not in core for one in self.plugin_manager.callbacks("callback_message"))

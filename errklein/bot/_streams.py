@@ -36,7 +36,7 @@ class Streams:
 
     def offer(self, stream: Stream) -> None:
         """Copy the stream for each active plugin with a `callback_stream`. Without one, reject the stream."""
-        plugins = dict(self._find_callbacks("callback_stream"))
+        plugins = {one.plugin: one.method for one in self._find_callbacks("callback_stream")}
         if not plugins or self._stopped or self._arriving >= MOST_AT_ONCE:
             if plugins:
                 self.log.warn(

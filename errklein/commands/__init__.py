@@ -16,7 +16,6 @@ from errklein.commands._declaration import (
     concurrent,
     documentation,
     is_concurrent,
-    is_core,
     with_prefix,
 )
 from errklein.commands._decorators import Command, arg_botcmd, botcmd, botmatch, cmdfilter, re_botcmd
@@ -93,7 +92,6 @@ __all__ = [
     "get_acl_usr",
     "is_admin_by_default",
     "is_concurrent",
-    "is_core",
     "needs_admin",
     "never",
     "re_botcmd",

@@ -242,11 +242,6 @@ def is_concurrent(handler: Callable[..., Any]) -> bool:
     return bool(getattr(handler, "_errklein_concurrent", False))
 
 
-def is_core(handler: Callable[..., Any]) -> bool:
-    """Return whether the command is the core's, which waits neither for threads nor for admin-only commands of plugins."""
-    return bool(getattr(handler, "_errklein_core", False))
-
-
 def joined(name: str) -> str:
     """Return the name of a command with underscores in place of spaces."""
     return "_".join(name.split())

@@ -6,7 +6,7 @@ import inspect
 import threading
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -132,6 +132,11 @@ class RegisteredCommand:
     """The plugin's instance, or None. Plugins created at run time may have the name of another plugin."""
     rank: int = 0
     """The plugin's rank: its number in the order of activation. Of two commands with the same name, the lower number keeps it."""
+    core: bool = field(init=False)
+    """Whether the command is the core's, which waits neither for threads nor for admin-only commands of plugins."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "core", bool(getattr(self.handler, "_errklein_core", False)))
 
 
 class CommandRegistry:

@@ -6,7 +6,7 @@ Each is a plugin with a `.plug` file, like those of operators. CORE_PLUGINS sele
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from functools import wraps
+from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from errklein.chat import Identifier, Message
@@ -32,7 +32,7 @@ T = TypeVar("T")
 class CorePlugin(BotPlugin):
     """Base class of core plugins, whose commands work while plugins hold all threads."""
 
-    @property
+    @cached_property
     def host(self) -> CoreHost:
         """The operations of administrators, and what core plugins read of the bot."""
         host: CoreHost = self._bot.core_host

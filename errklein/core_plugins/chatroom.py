@@ -78,7 +78,8 @@ class ChatRoom(CorePlugin):
         """Relay the message by CHATROOM_RELAY and REVERSE_CHATROOM_RELAY, unless it is delayed."""
         if message.delayed:
             return
-        config = self.host.config
+        networks = self.host.networks
+        config = networks.config(networks.current)
         if config.CHATROOM_RELAY and message.is_direct and isinstance(message.frm, Person):
             listeners = _listeners(config.CHATROOM_RELAY, message.frm, message.frm.person)
             self._relay(message.body, listeners, self._room_named)

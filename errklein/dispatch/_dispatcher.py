@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import EXACT, Identifier, Message
-from errklein.commands import CommandError, CommandRegistry, FilterRegistry, History, Sender, is_concurrent, is_core
+from errklein.commands import CommandError, CommandRegistry, FilterRegistry, History, Sender, is_concurrent
 from errklein.dispatch._finding import CommandFinder, Invocation, NothingToRepeat, UnknownCommand
 from errklein.dispatch._networks import Networks
 from errklein.dispatch._permissions import Filtering, Permissions
@@ -190,7 +190,9 @@ class Dispatcher:
     def _begin(self, invocation: Invocation) -> Deferred[Any] | None:
         """Log and remember the permitted command, split its arguments, and run it."""
         command, declaration = invocation.command, invocation.command.declaration
-        if not self.flow_executor.enter(invocation.message, command):
+        flows = self.flow_executor
+        # Most commands belong to no flow.
+        if (flows.in_flight or declaration.flow_only) and not flows.enter(invocation.message, command):
             return None
         # Creating the event costs as much as the rest of a short command.
         if invocation.settings.BOT_LOG_LEVEL <= INFO:
@@ -213,11 +215,7 @@ class Dispatcher:
     def _line_up(self, invocation: Invocation, run: Callable[[Invocation], Any]) -> Deferred[Any] | None:
         """Call `run`, which is `_run` or `_split_and_run`, now or when the commands queued before it have ended."""
         command, begin = invocation.command, partial(run, invocation)
-        if (
-            not invocation.settings.BOT_ASYNC
-            and not is_core(command.handler)
-            and place(command.handler) is Placement.THREAD
-        ):
+        if not invocation.settings.BOT_ASYNC and not command.core and place(command.handler) is Placement.THREAD:
             begin = partial(self._blocking_commands.run, begin)
         if command.declaration.admin_only and not is_concurrent(command.handler):
             begin = partial(self._wait_for_admin_commands, invocation, begin)
@@ -236,7 +234,7 @@ class Dispatcher:
     def _wait_for_admin_commands(self, invocation: Invocation, begin: Callable[[], Any]) -> Deferred[Any]:
         """Run an admin-only command after those before it. One of a plugin also waits for those of the core."""
         command = invocation.command
-        core = is_core(command.handler)
+        core = command.core
 
         def alone() -> Any:
             self._running_alone[core] = command.name
@@ -288,7 +286,7 @@ class Dispatcher:
         return result.addCallback(give)
 
     def _runner(self, invocation: Invocation) -> PooledRunner:
-        return self._workers.core if is_core(invocation.command.handler) else self._workers.commands
+        return self._workers.core if invocation.command.core else self._workers.commands
 
     def _rendered(self, item: Any, template: str, owner: str) -> Any:
         """Return the result as text, with its template rendered in a thread, since a template may take long."""

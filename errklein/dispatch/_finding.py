@@ -69,7 +69,7 @@ class CommandFinder:
         """
         registry = self._registry
         prefixes = self._prefixes_of(settings)
-        text = self._command_text(message.body, prefixes, message.is_direct)
+        text = self._command_text(message.body, prefixes, prefixes.optional_in_direct and message.is_direct)
 
         def matching(commands: Iterable[RegisteredCommand], text: str) -> list[Invocation]:
             found = (command for command in commands if command.declaration.match(text) is not None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -35,7 +35,7 @@ from errklein.plugins.plugin import (
 from errklein.plugins.serial_changes import Changes, change
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports.values import Storage
-from errklein.running import TimedOut, result_within
+from errklein.running import Placement, TimedOut, place, result_within
 from errklein.running.context import handled_network
 from errklein.text.masking import masker, secrets_in
 from errklein.text.suggestions import most_similar
@@ -45,6 +45,14 @@ if TYPE_CHECKING:
 
 CONFIGS = "configs"
 BL_PLUGINS = "bl_plugins"
+
+
+class Callback(NamedTuple):
+    """The bound method of an active plugin that overrides a callback, and whether it runs on the reactor or in a thread."""
+
+    plugin: str
+    method: Callable[..., Any]
+    placement: Placement
 
 
 class PluginManager(StoreMixin):
@@ -73,7 +81,7 @@ class PluginManager(StoreMixin):
         self._routes = routes
         self._tell_admins = tell_admins
         self._plugins = loader.plugins
-        self._callbacks: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
+        self._callbacks: dict[str, list[Callback]] = {}
         self._callback_order: tuple[str | None, ...] = ()
         self._configurator = Configurator(execution, self.configuration)
         self._standby = StandbyWebhooks(self, config.setting("WEBHOOKS"), routes)
@@ -115,8 +123,8 @@ class PluginManager(StoreMixin):
         names = dict.fromkeys(name for place in order for name in (rest if place is None else [place]))
         return [instance for name in names if (instance := instances.get(name)) is not None]
 
-    def callbacks(self, name: str) -> list[tuple[str, Callable[..., Any]]]:
-        """Return the methods of active plugins that override the callback, each after its plugin's name."""
+    def callbacks(self, name: str) -> list[Callback]:
+        """Return the methods of active plugins that override the callback, in the order in which they are called."""
         order = tuple(self._config.PLUGINS_CALLBACK_ORDER)
         if order != self._callback_order:
             self._callback_order = order
@@ -124,7 +132,8 @@ class PluginManager(StoreMixin):
         found = self._callbacks.get(name)
         if found is None:
             its = [one for one in self.active() if overrides(one, name) or name in vars(one)]
-            found = self._callbacks[name] = [(plugin_name(one), getattr(one, name)) for one in its]
+            methods = [(plugin_name(one), getattr(one, name)) for one in its]
+            found = self._callbacks[name] = [Callback(plugin, method, place(method)) for plugin, method in methods]
         return found
 
     def callbacks_changed(self) -> None:
