@@ -95,8 +95,13 @@ class HTTPRequest(RequestState, server.Request):
     def __init__(
         self, channel: Channel, site: Site, head: Head, request_id: str, first_byte_at: float | None = None
     ) -> None:
-        # Twisted's initialisers create five objects that a webhook doesn't need. The properties below create them on first use.
+        # Twisted's initialisers create headers, which a webhook doesn't need. The properties below create them on first use.
         self.channel = channel
+        self.notifications: list[Deferred[None]] = []
+        self.cookies: list[bytes] = []
+        self.prepath: list[bytes] = []
+        self.postpath: list[bytes] = []
+        self._adapterCache: dict[Any, Any] = {}
         self.site = site
         self.transport = channel.transport
         self.client = channel.peer
@@ -125,12 +130,6 @@ class HTTPRequest(RequestState, server.Request):
         if site.settings.base_path:
             self.base_path = site.settings.base_path
             self.path = without_base(self.path, self.base_path.encode())
-
-    notifications = cached_property[list[Deferred[None]]](lambda _: [])
-    cookies = cached_property[list[bytes]](lambda _: [])
-    prepath = cached_property[list[bytes]](lambda _: [])
-    postpath = cached_property[list[bytes]](lambda _: [])
-    _adapterCache = cached_property[dict[Any, Any]](lambda _: {})  # noqa: N815
 
     def isSecure(self) -> bool:
         """Return whether the client uses HTTPS."""
@@ -348,8 +347,8 @@ class HTTPRequest(RequestState, server.Request):
         self._log_response()
         self.drop_body()
         self.channel = None
-        # The property would create a list.
-        for notification in self.__dict__.pop("notifications", ()):
+        notifications, self.notifications = self.notifications, []
+        for notification in notifications:
             notification.callback(None)
 
     def _log_response(self) -> None:
@@ -364,7 +363,8 @@ class HTTPRequest(RequestState, server.Request):
         producer, self.producer = self.producer, None
         if producer is not None:
             producer.stopProducing()
-        for notification in self.__dict__.pop("notifications", ()):
+        notifications, self.notifications = self.notifications, []
+        for notification in notifications:
             notification.errback(reason)
 
 
