@@ -87,8 +87,8 @@ def wire(
     from errklein.running.workers import Workers
     from errklein.web import WebServer, WebSettings
     from errklein.webhooks.forwarding import TrustedProxies
+    from errklein.webhooks.option_values import Rate
     from errklein.webhooks.options import hook_options
-    from errklein.webhooks.rates import Rate
 
     bot: ErrbotBot
     # The bot is created later, since its data is opened after a daemon has forked.

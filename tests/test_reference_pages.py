@@ -25,7 +25,7 @@ from errklein.testing import PluginTestCase
 from errklein.testing._bot import TestBot
 from errklein.verify import SCHEMES, verification
 from errklein.web import facade
-from errklein.webhooks.option_checks import CHECKS
+from errklein.webhooks.option_values import CHECKS
 from tests.processes import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"

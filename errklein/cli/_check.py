@@ -35,7 +35,7 @@ from errklein.service import DataDirectory, Listening, errors_end_program, load_
 from errklein.service.log_setup import check_log_file
 from errklein.service.startup_checks import check_config, network_warnings
 from errklein.webhooks import Hook, HookDeclaration
-from errklein.webhooks.errors import HookError
+from errklein.webhooks.option_values import HookError
 from errklein.wiring import wire
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from errklein.config.notice_fallback import fallback
 from errklein.text.masking import masker
 from errklein.text.suggestions import NEW_NAMES, did_you_mean_path
 from errklein.webhooks.declaration import DEFAULT_METHODS
-from errklein.webhooks.option_checks import is_number
+from errklein.webhooks.option_values import is_number
 from errklein.webhooks.options import HookOptionsError, hook_options
 
 BACKENDS: Mapping[str, tuple[str, ...]] = {"IRC": ("nickname", "server"), "Null": (), "Test": (), "Text": ()}

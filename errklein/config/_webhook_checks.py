@@ -6,11 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from errklein.commands import InvalidValue
-from errklein.webhooks.errors import InvalidOption
 from errklein.webhooks.forwarding import InvalidProxies, TrustedProxies
 from errklein.webhooks.hosts import is_base_path, is_host
-from errklein.webhooks.option_checks import check_methods
-from errklein.webhooks.rates import Rate
+from errklein.webhooks.option_values import InvalidOption, Rate, check_methods
 
 
 def _accepted_by(read: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -27,7 +27,7 @@ from errklein.dispatch.replies import HasOwnReplies, Replies, build_reply
 from errklein.ports.chat import Backend, KnowsHolders
 from errklein.running import KeyedQueues, Placement, PooledRunner, QueuedWork, RateLimit, TokenBuckets, place
 from errklein.running.context import person_origin
-from errklein.webhooks.rates import Rate
+from errklein.webhooks.option_values import Rate
 
 Passed = tuple[Message, str, Any]
 """The message, the command's name and its arguments, as filters returned them."""

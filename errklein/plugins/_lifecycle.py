@@ -30,7 +30,7 @@ from errklein.plugins.plugin import (
 from errklein.plugins.running_activations import Activations, circle, missing
 from errklein.running import InFlightCounter, TimedOut, result_within
 from errklein.webhooks import Hook, HookDeclaration
-from errklein.webhooks.errors import HookError
+from errklein.webhooks.option_values import HookError
 
 if TYPE_CHECKING:
     from errklein.web import Routes

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from errklein.storage import StorageError
 from errklein.webhooks import Hook, HookDeclaration
-from errklein.webhooks.rates import Rate
+from errklein.webhooks.option_values import Rate
 
 if TYPE_CHECKING:
     from errklein.web import Routes

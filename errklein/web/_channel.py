@@ -16,7 +16,7 @@ from errklein.listening import address_of, seconds_waited
 from errklein.running import NEVER
 from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import ChunkedBody, Head, read_head
-from errklein.web._websockets import LARGEST_MESSAGE, receive_frames
+from errklein.web._mounts import LARGEST_MESSAGE, receive_frames
 from errklein.web.request import HTTPRequest, apply_forwarding
 
 if TYPE_CHECKING:

@@ -1,9 +1,10 @@
-"""Twisted resources and Klein applications that plugins mount below a path."""
+"""Twisted resources, Klein applications and WebSockets that plugins mount below a path."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -17,6 +18,10 @@ from errklein.webhooks.declaration import normalise_rule
 
 if TYPE_CHECKING:
     from errklein.web._delivery import WebServices
+
+
+LARGEST_MESSAGE = 1024 * 1024
+"""The maximal size of a message on a WebSocket, for which Twisted has no limit, in bytes."""
 
 
 @dataclass(eq=False)
@@ -121,3 +126,24 @@ class MountedResponse:
 
     def _settle(self, _: object) -> None:
         self._services.open_requests.forget(self)
+
+
+def receive_frames(websocket: Any, data: bytes) -> None:
+    """Pass received bytes to Twisted's WebSocket, unless it is closed. It is closed with status 1009 if its message is too large."""
+    connection = websocket._wsconn
+    if connection.state.name != "OPEN":
+        return
+    websocket.dataReceived(data)
+    size = len(websocket._textBuffer.data) + len(websocket._bytesBuffer.data)
+    if size > LARGEST_MESSAGE and connection.state.name == "OPEN":
+        websocket.loseConnection(1009)
+
+
+def limit_messages(channel: Any) -> None:
+    """Limit the messages on a WebSocket that may take over this connection of another site."""
+
+    def upgrade(websocket: Any) -> None:
+        type(channel)._protocolUpgradeForWebsockets(channel, websocket)
+        channel.dataReceived = partial(receive_frames, websocket)
+
+    channel._protocolUpgradeForWebsockets = upgrade

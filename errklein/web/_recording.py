@@ -17,7 +17,7 @@ from errklein.verify import ImmediateResponse
 from errklein.web._error_pages import Problem, retry_after
 from errklein.web._http1 import Head
 from errklein.web._stock_request import WebhookRequest
-from errklein.web.facade.delivery import DeliveryInfo
+from errklein.web.facade.request import DeliveryInfo
 from errklein.web.request import HTTPRequest
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import (
@@ -27,7 +27,7 @@ from errklein.webhooks.deliveries import (
     StoredDelivery,
     StoredRequest,
 )
-from errklein.webhooks.rates import Rate
+from errklein.webhooks.option_values import Rate
 
 if TYPE_CHECKING:
     from errklein.web._delivery import Delivery

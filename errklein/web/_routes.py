@@ -8,6 +8,8 @@ activation uses again.
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -27,14 +29,13 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
 
 from errklein.running import place
+from errklein.text.suggestions import did_you_mean
 from errklein.web._error_pages import Problem
-from errklein.web._invalid_rules import rule_error
-from errklein.web._mounts import Mount, Mounts
-from errklein.web._websockets import limit_messages
+from errklein.web._mounts import Mount, Mounts, limit_messages
 from errklein.web.facade.request import endpoint_of
 from errklein.web.request import clean_path
 from errklein.webhooks import Hook, HookDeclaration
-from errklein.webhooks.errors import HookError
+from errklein.webhooks.option_values import HookError
 from errklein.webhooks.precedence import RouteInfo, RoutePrecedence, claims_of
 
 # Only rules without variables are cached, so a client can add no more than other spellings of their paths.
@@ -365,4 +366,33 @@ def _register(app: Klein, hook: Hook, name: str, endpoint: Callable[..., Any]) -
     try:
         app.route(rule, methods=(), endpoint=name, strict_slashes=False)(endpoint)
     except Exception as error:
-        raise RuleError(rule_error(hook, rule, error, app.url_map.converters)) from error
+        raise RuleError(_rule_error(hook, rule, error, app.url_map.converters)) from error
+
+
+def _rule_error(hook: Hook | None, rule: str, error: Exception, converters: Collection[str]) -> str:
+    """Return the error in one line: plugin and method, rule, file and line, reason, and valid converters.
+
+    :param hook: The webhook.
+    :param rule: Its rule.
+    :param error: The exception that Werkzeug raised.
+    :param converters: The names of the converters that a rule may use.
+    """
+    return f"{hook}: invalid rule {rule!r}{_location(hook)}; {_reason(error, converters)}"
+
+
+def _reason(error: Exception, converters: Collection[str]) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if unknown := re.search("converter '(.*?)' does not exist", text):
+        meant = did_you_mean(unknown[1], converters) or "."
+        return f"unknown converter {unknown[1]!r}{meant} Converters: {', '.join(sorted(converters))}"
+    if text.startswith("malformed url rule"):
+        return "each variable must be <name> or <converter:name>, such as <int:number>"
+    if twice := re.match("duplicate argument '(.*?)'", text):
+        return f"the variable {twice[1]!r} occurs twice"
+    return text
+
+
+def _location(hook: Hook | None) -> str:
+    """Return the file and the line of the handler, whose first line is that of its decorator."""
+    code = getattr(inspect.unwrap(hook.handler), "__code__", None) if hook is not None else None
+    return f" in {code.co_filename}, line {code.co_firstlineno}" if code is not None else ""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from errklein.webhooks.declaration import DEFAULT_METHODS
 from errklein.webhooks.forwarding import TrustedProxies
+from errklein.webhooks.option_values import Rate
 from errklein.webhooks.options import HookOptions
-from errklein.webhooks.rates import Rate
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeVar, overload
 
 from errklein.verify import Verification
-from errklein.webhooks.errors import InvalidOption
-from errklein.webhooks.option_checks import ARGUMENTS, check_option, check_together
-from errklein.webhooks.rates import Rate
+from errklein.webhooks.option_values import ARGUMENTS, InvalidOption, Rate, check_option, check_together
 
 F = TypeVar("F", bound=Callable[..., Any])
 

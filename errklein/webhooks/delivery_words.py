@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from errklein.text.suggestions import did_you_mean
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
-from errklein.webhooks.rates import duration_of
+from errklein.webhooks.option_values import duration_of
 
 MAX_COUNT = 1000
 """The maximal number of deliveries in a list or replay."""

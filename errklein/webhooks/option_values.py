@@ -1,20 +1,81 @@
-"""Checks of the options of webhooks, for the decorator and for the operator's settings."""
+"""The values of the options of webhooks: their checks, for the decorator and for the operator's settings, and their errors.
+
+Rates are texts such as "10/s", and durations such as "10min".
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from errklein.text.suggestions import did_you_mean
 from errklein.verify import Verification
-from errklein.webhooks.errors import InvalidOption
-from errklein.webhooks.rates import Rate, duration_of
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 _HEADER = re.compile(r"header:[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _MOST_SECONDS = 366 * 86400
+_RATE = re.compile(r"([1-9][0-9]{0,8})/(s|min|h)")
+_SECONDS = {"s": 1, "min": 60, "h": 3600}
+
+_DURATION = re.compile(r"([0-9]{1,9})(s|m|min|h|d|w)")
+_DURATIONS = {**_SECONDS, "m": 60, "d": 86400, "w": 604800}
+
+
+class HookError(ValueError):
+    """A webhook can't be served. The text is one line that names it, and contains no secret."""
+
+
+class InvalidOption(ValueError):
+    """An option of a webhook is invalid. The arguments are a description of valid values, and the invalid one as it is shown.
+
+    :param given: The invalid value. Of a collection only the type is shown, since it may contain secrets.
+    :param hint: Text that follows, such as a suggestion.
+    """
+
+    option = ""
+    """The name of the option, with which the text begins."""
+
+    def __init__(self, expected: str, given: object, hint: str = "") -> None:
+        kind = given if isinstance(given, type) else type(given)
+        shown = repr(given) if isinstance(given, (str, int, float, type(None))) else f"a {kind.__name__}"
+        super().__init__(expected, shown + hint)
+
+    def __str__(self) -> str:
+        expected, given = self.args
+        return f"{self.option and self.option + ': '}expected {expected}, not {given}"
+
+
+def duration_of(text: str) -> int | None:
+    """Return the seconds of a duration such as "300s", "10min" or "10m", "12h", "3d" or "1w"; None if the text is none."""
+    match = _DURATION.fullmatch(text)
+    return int(match[1]) * _DURATIONS[match[2]] if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A number of requests in a period of `seconds`. After a pause, `count` of them may arrive at once."""
+
+    count: int
+    seconds: int
+
+    @classmethod
+    def of(cls, text: object) -> Rate:
+        """Return the rate of a text such as "10/s", "100/min" or "1000/h"; raise InvalidOption."""
+        match = _RATE.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise InvalidOption("a rate such as '10/s', '100/min' or '1000/h'", text)
+        return cls(int(match[1]), _SECONDS[match[2]])
+
+    def __str__(self) -> str:
+        return f"{self.count}/{next(unit for unit, seconds in _SECONDS.items() if seconds == self.seconds)}"
+
+    @property
+    def interval(self) -> float:
+        """The seconds in which one request is allowed."""
+        return self.seconds / self.count
 
 
 def check_methods(value: Any) -> tuple[str, ...]:

@@ -10,8 +10,7 @@ from typing import Any
 from errklein.text.suggestions import did_you_mean
 from errklein.verify import SCHEMES, verification
 from errklein.webhooks.declaration import DEFAULT_METHODS, Hook
-from errklein.webhooks.errors import HookError, InvalidOption
-from errklein.webhooks.option_checks import CHECKS, check_option, check_together
+from errklein.webhooks.option_values import CHECKS, HookError, InvalidOption, check_option, check_together
 
 HookOptions = Mapping[str, Any]
 """The options of one webhook, as fields of its declaration."""

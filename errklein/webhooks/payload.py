@@ -32,8 +32,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
-from errklein.webhooks.multipart import check_multipart
-from errklein.webhooks.urlencoded import MAX_FIELDS, BadForm, parse_urlencoded
+from errklein.webhooks.forms import MAX_FIELDS, BadForm, check_multipart, parse_urlencoded
 
 MAX_DEPTH = 500
 """The maximal nesting of JSON. Python's own limit depends on its version and on the depth of the stack."""

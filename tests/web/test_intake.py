@@ -29,8 +29,8 @@ from errklein.verify import Received, Refused, Verification, addresses, github, 
 from errklein.web import BotParts, ClientResponse, WebSettings
 from errklein.webhooks import Hook, HookDeclaration, webhook
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
+from errklein.webhooks.option_values import Rate
 from errklein.webhooks.options import hook_options
-from errklein.webhooks.rates import Rate
 from tests.journal.inline import memory_journal
 from tests.web.kit import WebCase, hooks_of, request
 

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.verify import Verification
 from errklein.webhooks import HookDeclaration, webhook
-from errklein.webhooks.rates import Rate
+from errklein.webhooks.option_values import Rate
 
 ANY = Verification("any", lambda received, secrets: None, ("env:ANY",))
 WITH_IDS = Verification("with ids", lambda received, secrets: None, ("env:ANY",), delivery_id=lambda received: "1")

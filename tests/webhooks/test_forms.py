@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.webhooks import urlencoded
-from errklein.webhooks.urlencoded import MAX_FIELDS, MAX_STRAYS, SLICE, BadForm, parse_urlencoded
+from errklein.webhooks import forms as parsers
+from errklein.webhooks.forms import MAX_FIELDS, MAX_STRAYS, SLICE, BadForm, parse_urlencoded
 
 # Of what forms are made, and of what may be mistaken for it.
 _PARTS = "% = & + 4 1 f x \n \r %41 %3d %25 %0A %% %\n %= é 😀 \0 %C3 %A9 %E2%82%AC %F0%9F%98%80 %ff %82%A0"
@@ -30,7 +30,7 @@ class SmallSliceTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Use slices of a few bytes."""
-        self.patch(urlencoded, "SLICE", 3)
+        self.patch(parsers, "SLICE", 3)
 
     @given(
         forms,
@@ -52,13 +52,13 @@ class SliceTests(SynchronousTestCase):
     def test_slices(self) -> None:
         """A large value is decoded in slices that never split an escape."""
         pieces: list[int] = []
-        decode = urlencoded.a2b_qp
+        decode = parsers.a2b_qp
 
         def counted(data: bytes) -> bytes:
             pieces.append(len(data))
             return decode(data)
 
-        self.patch(urlencoded, "a2b_qp", counted)
+        self.patch(parsers, "a2b_qp", counted)
         text = "é=x\n" * SLICE
         for shift in range(3):
             form = "a" * shift + "=" + quote_plus(text)

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from werkzeug.sansio.multipart import Epilogue, MultipartDecoder, NeedData
 
-from errklein.webhooks import multipart
-from errklein.webhooks.multipart import check_multipart
-from errklein.webhooks.urlencoded import MAX_FIELDS, SLICE, BadForm
+from errklein.webhooks import forms as parsers
+from errklein.webhooks.forms import MAX_FIELDS, SLICE, BadForm, check_multipart
 
 # Of what multipart forms are made, and of what may be mistaken for it.
 _PARTS = (
@@ -49,7 +48,7 @@ class CheckTests(SynchronousTestCase):
     @given(forms, st.integers(0, 40))
     def test_no_headers_escape(self, form: bytes, limit: int) -> None:
         """Werkzeug never parses more headers than the limit in a form that passes, whatever its line ends are."""
-        with mock.patch.object(multipart, "MAX_PART_HEADERS", limit), mock.patch.object(multipart, "SLICE", 3):
+        with mock.patch.object(parsers, "MAX_PART_HEADERS", limit), mock.patch.object(parsers, "SLICE", 3):
             try:
                 check_multipart(form, b"b")
             except BadForm:
@@ -72,15 +71,15 @@ class CheckTests(SynchronousTestCase):
     def test_headers(self) -> None:
         """Headers of one part or of all parts that exceed the limit are rejected, with and without a line end."""
         for headers in (b"X: y\r\n", b"X: y\n", b"X", b"X: y\r\n z\r\n"):
-            many = headers * (multipart.MAX_PART_HEADERS // len(headers) + 1)
+            many = headers * (parsers.MAX_PART_HEADERS // len(headers) + 1)
             self.assertIn("headers", self.refused(b"--b\r\n" + many + b"\r\n\r\n"))
             self.assertIn("headers", self.refused(b"--b\r\n" + many))
             self.assertIn("headers", self.refused((b"--b\r\n" + many[: len(many) // 3] + b"\r\n\r\n") * 4))
-        self.assertIn("headers", self.refused(b"--b" + b" " * (multipart.MAX_PART_HEADERS + 1) + b"\r\n"))
+        self.assertIn("headers", self.refused(b"--b" + b" " * (parsers.MAX_PART_HEADERS + 1) + b"\r\n"))
 
     def test_boundary_across_slices(self) -> None:
         """A delimiter is found at every position of a slice, also if it is longer than a slice."""
         for boundary in (b"b" * 70, b"b" * SLICE * 2):
             for shift in (0, 1, len(boundary) // 2, len(boundary), len(boundary) + 1):
-                form = b"x" * (SLICE - shift) + b"--" + boundary + b"\r\n" + b"X" * (multipart.MAX_PART_HEADERS + 1)
+                form = b"x" * (SLICE - shift) + b"--" + boundary + b"\r\n" + b"X" * (parsers.MAX_PART_HEADERS + 1)
                 self.assertIn("headers", self.refused(form, boundary))

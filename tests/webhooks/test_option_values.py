@@ -6,8 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.webhooks.errors import InvalidOption
-from errklein.webhooks.rates import Rate
+from errklein.webhooks.option_values import InvalidOption, Rate
 
 RATES = st.builds(Rate, st.integers(1, 10**4), st.sampled_from((1, 60, 3600)))
 

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.verify import github
 from errklein.webhooks import Hook, HookDeclaration
+from errklein.webhooks.option_values import Rate
 from errklein.webhooks.options import HookOptionsError, configured, hook_options, unknown_hooks
-from errklein.webhooks.rates import Rate
 
 ROUTE = "Github:notification"
 KEYS = (ROUTE, "verify", "ack", "rate", "secret", "methods", "dedupe", "dedupe_window", "allowed", "header", "prefix")

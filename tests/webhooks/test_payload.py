@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.webhooks.multipart import MAX_PART_HEADERS
+from errklein.webhooks.forms import MAX_FIELDS, MAX_PART_HEADERS, MAX_STRAYS
 from errklein.webhooks.payload import MAX_DEPTH, MAX_KEYS, MAX_VALUES, BadPayload, decode_payload
-from errklein.webhooks.urlencoded import MAX_FIELDS, MAX_STRAYS
 from tests import takes_long
 
 JSON = "application/json"

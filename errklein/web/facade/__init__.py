@@ -5,8 +5,8 @@ Plugins import them with `from flask import …`, whether or not Flask is instal
 
 from werkzeug.exceptions import abort
 
-from errklein.web.facade._app import Flask
 from errklein.web.facade._helpers import (
+    Flask,
     after_this_request,
     copy_current_request_context,
     redirect,

@@ -1,15 +1,20 @@
-"""Flask's helper functions for handlers: redirects, URLs, files, streams."""
+"""Flask's helper functions for handlers: redirects, URLs, files, streams; and the object behind `current_app`."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import wraps
 from typing import Any, TypeVar
 
 import werkzeug.utils
+from werkzeug.routing import Map
 
+from errklein.web.facade import json_text
 from errklein.web.facade.context import current_context
+from errklein.web.facade.request import Request
 from errklein.web.facade.response import Response as FlaskResponse
+from errklein.web.facade.response import make_response
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -183,3 +188,32 @@ def copy_current_request_context(function: F) -> F:
             return function(*args, **kwargs)
 
     return call  # type: ignore[return-value]
+
+
+class Flask:
+    """The application that `current_app` refers to, for libraries and handlers that read its attributes.
+
+    It has `config`, `logger`, `json`, `extensions`, `make_response` and the classes of requests and responses. It has no
+    routes: plugins declare theirs with `@webhook`.
+    """
+
+    json = json_text
+    request_class = Request
+    response_class = FlaskResponse
+    debug = False
+    testing = False
+
+    def __init__(self, import_name: str = "errklein", **_: Any) -> None:
+        self.import_name = self.name = import_name
+        self.config: dict[str, Any] = {"DEBUG": False, "TESTING": False, "SECRET_KEY": None}
+        self.logger = logging.getLogger("errklein.web")
+        self.extensions: dict[str, Any] = {}
+        self.url_map = Map()
+
+    make_response = staticmethod(make_response)
+
+    def route(self, *_: Any, **__: Any) -> Any:
+        """Raise RuntimeError, since plugins declare webhooks with `@webhook`."""
+        raise RuntimeError("flask.current_app has no routes of its own; declare webhooks with errklein's @webhook")
+
+    run = add_url_rule = register_blueprint = route

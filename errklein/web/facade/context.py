@@ -21,7 +21,7 @@ from errklein.webhooks.payload import decode_payload
 if TYPE_CHECKING:
     from errklein.web._delivery import WebServices
     from errklein.web._stock_request import WebhookRequest
-    from errklein.web.facade._app import Flask
+    from errklein.web.facade._helpers import Flask
 
 # Not in running.context, which can't import RequestContext.
 _current: ContextVar[RequestContext | None] = ContextVar("errklein.web.context", default=None)

@@ -6,6 +6,8 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property, lru_cache, partial
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
@@ -19,12 +21,10 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 from werkzeug.routing import Rule
 
-from errklein.web.facade.delivery import DeliveryInfo
 from errklein.web.facade.json_text import dumps
 from errklein.webhooks import Hook
-from errklein.webhooks.multipart import check_multipart
+from errklein.webhooks.forms import BadForm, check_multipart, parse_urlencoded
 from errklein.webhooks.payload import UNNAMED_PART, BadPayload, read_json
-from errklein.webhooks.urlencoded import BadForm, parse_urlencoded
 
 if TYPE_CHECKING:
     from errklein.web._delivery import WebServices
@@ -108,6 +108,44 @@ class FormParser(FormDataParser):
         except UnicodeError:
             pass
         return stream, fields, self.cls()
+
+
+@dataclass(frozen=True)
+class DeliveryInfo:
+    """The delivery that is being handled, `flask.request.delivery`.
+
+    ::
+
+        @webhook("/invoices", ack="now", verify=stripe(secret="env:STRIPE_SECRET"))
+        def invoice(self, payload):
+            if request.delivery.once("mail"):
+                send_mail(payload)
+            self["paid"] = payload["id"]
+    """
+
+    id: int
+    """The number by which `!delivery` finds it."""
+
+    attempt: int
+    """The number of the attempt: 1, and more if earlier attempts failed."""
+
+    received_at: datetime
+    """The time of the request, in UTC."""
+
+    origin: str
+    """`"test"` for a request of `!webhook test`, `"replay"` for a replayed delivery, and `""` for others."""
+
+    _once: Callable[[str], Any] = field(repr=False)
+
+    def once(self, key: str) -> Any:
+        """Return True the first time it is called for this delivery and key, and False in later attempts.
+
+        Use it for an effect that must not be repeated when a later step of the handler fails. The key is on disk when the call
+        returns. On the reactor, in an `async def` handler, the call returns a Deferred: `await request.delivery.once("mail")`.
+
+        :raises JournalError: The journal can't be written.
+        """
+        return self._once(key)
 
 
 class Request(werkzeug.wrappers.Request):
