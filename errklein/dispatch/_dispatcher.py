@@ -32,7 +32,7 @@ from errklein.running import (
     PooledRunner,
     PoolStopped,
     SerialQueue,
-    place,
+    placement_of,
     result_within,
 )
 from errklein.running.context import running_command
@@ -215,7 +215,7 @@ class Dispatcher:
     def _line_up(self, invocation: Invocation, run: Callable[[Invocation], Any]) -> Deferred[Any] | None:
         """Call `run`, which is `_run` or `_split_and_run`, now or when the commands queued before it have ended."""
         command, begin = invocation.command, partial(run, invocation)
-        if not invocation.settings.BOT_ASYNC and not command.core and place(command.handler) is Placement.THREAD:
+        if not invocation.settings.BOT_ASYNC and not command.core and placement_of(command.handler) is Placement.THREAD:
             begin = partial(self._blocking_commands.run, begin)
         if command.declaration.admin_only and not is_concurrent(command.handler):
             begin = partial(self._wait_for_admin_commands, invocation, begin)
@@ -281,7 +281,7 @@ class Dispatcher:
             give(result)
             return None
         template = command.declaration.template
-        if template and place(command.handler) is Placement.THREAD:
+        if template and placement_of(command.handler) is Placement.THREAD:
             result.addCallback(self._rendered, template, command.owner)
         return result.addCallback(give)
 

@@ -25,7 +25,7 @@ from errklein.dispatch._finding import Invocation
 from errklein.dispatch._networks import Networks
 from errklein.dispatch.replies import HasOwnReplies, Replies, build_reply
 from errklein.ports.chat import Backend, KnowsHolders
-from errklein.running import KeyedQueues, Placement, PooledRunner, QueuedWork, RateLimit, TokenBuckets, place
+from errklein.running import KeyedQueues, Placement, PooledRunner, QueuedWork, RateLimit, TokenBuckets, placement_of
 from errklein.running.context import person_origin
 from errklein.webhooks.option_values import Rate
 
@@ -77,7 +77,7 @@ class Filtering:
 
     async def _ask(self, one: RegisteredFilter, *args: Any, **kwargs: Any) -> Any:
         ask = partial(self._runner.run, one.handler, *args, **kwargs)
-        if place(one.handler) is Placement.REACTOR:
+        if placement_of(one.handler) is Placement.REACTOR:
             return await ask()
         asked = self._latest[one] = self._queues.run(object(), ask, self._latest.get(one))
         try:

@@ -86,7 +86,7 @@ class DeliveryQueue:
         # The number of deliveries, by webhook, that are being recorded and will wait.
         self._recording: Counter[str] = Counter()
         # The webhooks of the deliveries that nobody else may run: until their result is on disk.
-        self._held: dict[int, str] = {}
+        self._busy: dict[int, str] = {}
         self._extend_at = _NEVER
         # Those that are about to run, and whether the order of their webhook was kept.
         self._leased: list[tuple[StoredDelivery, bool]] = []
@@ -156,7 +156,7 @@ class DeliveryQueue:
         if at_once:
             self._slots[webhook] += 1
             self._bytes[webhook] += size
-            self._hold(delivery)
+            self._mark_busy(delivery)
         else:
             self._recording[webhook] += 1
 
@@ -171,7 +171,7 @@ class DeliveryQueue:
             else:
                 self._slots[webhook] -= 1
                 self._bytes[webhook] -= size
-                self._held.pop(delivery.id, None)
+                self._busy.pop(delivery.id, None)
             self._soon()
             return result
 
@@ -266,11 +266,11 @@ class DeliveryQueue:
         for delivery, in_order in leased:
             self._begin(delivery, in_order)
         now = self._reactor.seconds()
-        if not self._held:
+        if not self._busy:
             self._extend_at = _NEVER
         elif now >= self._extend_at:
             self._extend_at = now + LEASE / 3
-            self._journal.extend(list(self._held), LEASE).addErrback(self._journal_failed)
+            self._journal.extend(list(self._busy), LEASE).addErrback(self._journal_failed)
         if now >= self._journal_again_at:
             unwritten, self._unwritten = self._unwritten, []
             for write in unwritten:
@@ -286,7 +286,7 @@ class DeliveryQueue:
 
     def _is_idle(self) -> bool:
         due = self._next_read_at() <= self._reactor.seconds()
-        return not (self._held or self._loading or self._leasing or due)
+        return not (self._busy or self._loading or self._leasing or due)
 
     # From the journal into memory.
 
@@ -346,7 +346,7 @@ class DeliveryQueue:
         if self._bytes[webhook] and self._bytes[webhook] + self._bytes.total() >= MEMORY:
             return 0
         if ordered:
-            return 0 if self._slots[webhook] or webhook in self._held.values() else min(1, free)
+            return 0 if self._slots[webhook] or webhook in self._busy.values() else min(1, free)
         return max(0, (free - self._slots[webhook] + 1) // 2)
 
     def _may_begin(self, webhook: str, ordered: bool) -> bool:
@@ -359,16 +359,16 @@ class DeliveryQueue:
     async def _lease(self, webhook: str) -> None:
         ordered = self._policy(webhook).ordered
         count = left = self._room(webhook, ordered)
-        held = [number for number, other in self._held.items() if other == webhook]
+        busy = [number for number, other in self._busy.items() if other == webhook]
         due: float | None = self._due.pop(webhook)
         self._slots[webhook] += count
         self._bytes[webhook] += LEASE_BYTES
         self._leasing.add(webhook)
         try:
-            leased = await self._journal.lease(webhook, count, LEASE, ordered, held)
+            leased = await self._journal.lease(webhook, count, LEASE, ordered, busy)
             self._journal_works()
             for delivery in leased:
-                self._hold(delivery)
+                self._mark_busy(delivery)
                 self._bytes[webhook] += _size(delivery)
                 self._leased.append((delivery, ordered))
             left -= len(leased)
@@ -385,10 +385,10 @@ class DeliveryQueue:
     def _note_due(self, webhook: str, due_at: float) -> None:
         self._due[webhook] = min(due_at, self._due.get(webhook, due_at))
 
-    def _hold(self, delivery: StoredDelivery) -> None:
-        if not self._held:
+    def _mark_busy(self, delivery: StoredDelivery) -> None:
+        if not self._busy:
             self._extend_at = self._reactor.seconds() + LEASE / 3
-        self._held[delivery.id] = delivery.webhook
+        self._busy[delivery.id] = delivery.webhook
 
     # From a handler's result to the journal.
 
@@ -436,11 +436,11 @@ class DeliveryQueue:
         )
 
     def _write(self, id: int, write: Callable[[], Deferred[None]], then: Callable[[], object]) -> None:
-        """Write a result until the journal has it. The delivery is held until then, so that it doesn't run again."""
+        """Write a result until the journal has it. The delivery is busy until then, so that it doesn't run again."""
 
         def written(_: None) -> None:
             self._journal_works()
-            self._held.pop(id, None)
+            self._busy.pop(id, None)
             then()
             self._soon()
 

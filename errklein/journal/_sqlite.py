@@ -136,10 +136,10 @@ class SQLiteJournal:
         return self._commits.submit(self._writer.record, (delivery, lease, window))
 
     def lease(
-        self, webhook: str, count: int, seconds: float, ordered: bool = False, held: Sequence[int] = ()
+        self, webhook: str, count: int, seconds: float, ordered: bool = False, busy: Sequence[int] = ()
     ) -> Deferred[Sequence[StoredDelivery]]:
         """See `Journal.lease`."""
-        return self._commits.submit(self._writer.lease, Lease(webhook, count, seconds, ordered, held))
+        return self._commits.submit(self._writer.lease, Lease(webhook, count, seconds, ordered, busy))
 
     def extend(self, ids: Sequence[int], seconds: float) -> Deferred[None]:
         """See `Journal.extend`."""

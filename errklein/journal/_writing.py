@@ -88,7 +88,7 @@ class Lease(NamedTuple):
     limit: int
     seconds: float
     ordered: bool
-    held: Sequence[int]
+    busy: Sequence[int]
 
 
 class JournalWriter:
@@ -244,9 +244,9 @@ class JournalWriter:
             "count": 1 if argument.ordered else argument.limit,
             "now": now,
             "furthest": now + FURTHEST,
-            "held": as_ids(argument.held),
+            "busy": as_ids(argument.busy),
         }
-        due = "(due_at <= :now OR due_at > :furthest) AND id NOT IN (SELECT value FROM json_each(:held))"
+        due = "(due_at <= :now OR due_at > :furthest) AND id NOT IN (SELECT value FROM json_each(:busy))"
         candidates = _CANDIDATES.format(due="" if argument.ordered else f"AND {due}")
         rows = connection.execute(
             f"SELECT id, {_BODY_SIZE} FROM ({candidates}) AS due WHERE {due}", parameters

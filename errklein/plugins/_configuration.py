@@ -83,7 +83,7 @@ class Configurator:
             raise PluginConfigurationException(self._refusal(plugin, error) if args else failed) from error
 
     def _refusal(self, plugin: Plugin, error: BaseException) -> str:
-        """Return the text of a ValidationException; for another exception, its place and text."""
+        """Return the text of a ValidationException; for another exception, its line and text."""
         if isinstance(error, ValidationException):
             return masker(one_line(error))
         self.log.failure("The configuration of {plugin} failed", plugin=plugin.name)

@@ -37,7 +37,7 @@ def recurse_check_structure(sample: Any, to_check: Any, where: str = "the config
     :param sample: The template.
     :param to_check: The configuration.
     :param where: The name of the configuration in error messages.
-    :raises ValidationException: With the place and the expected type or key.
+    :raises ValidationException: With the key and the expected type or key.
     """
     if sample is None:
         return

@@ -61,7 +61,7 @@ def directory_warnings(config: Config, known: Iterable[Path] = ()) -> list[str]:
 
 @dataclass
 class Discovery:
-    """The result of a search: the files in order, and the unreadable places with the reasons."""
+    """The result of a search: the files in order, and the unreadable files and directories with the reasons."""
 
     suffix: str
     files: list[Path] = field(default_factory=list)
@@ -127,7 +127,7 @@ def entry_point_roots(groups: Iterable[str] = ENTRY_POINT_GROUPS) -> list[Path]:
     """Return the directories and files of plugins in installed distributions, sorted: roots for `find_plug_files`."""
     roots: set[Path] = set()
     for entry_point in _installed(tuple(groups), _state_of_path()):
-        roots.update(_places(entry_point))
+        roots.update(_roots_of(entry_point))
     return sorted(roots)
 
 
@@ -140,13 +140,13 @@ def _installed(groups: tuple[str, ...], state: object) -> list[EntryPoint]:
 def _state_of_path() -> object:
     """Return a value that changes when a distribution is installed or removed."""
     state = []
-    for place in sys.path:
+    for entry in sys.path:
         with suppress(OSError):
-            state.append((place, Path(place).stat().st_mtime_ns))
+            state.append((entry, Path(entry).stat().st_mtime_ns))
     return tuple(state)
 
 
-def _places(entry_point: EntryPoint) -> list[Path]:
+def _roots_of(entry_point: EntryPoint) -> list[Path]:
     """Return the directories of the package that the entry point names.
 
     For a single module, which shares its directory with all installed packages, or a missing one, return the `.plug`

@@ -35,7 +35,7 @@ from errklein.plugins.plugin import (
 from errklein.plugins.serial_changes import Changes, change
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports.values import Storage
-from errklein.running import Placement, TimedOut, place, result_within
+from errklein.running import Placement, TimedOut, placement_of, result_within
 from errklein.running.context import handled_network
 from errklein.text.masking import masker, secrets_in
 from errklein.text.suggestions import most_similar
@@ -133,7 +133,9 @@ class PluginManager(StoreMixin):
         if found is None:
             its = [one for one in self.active() if overrides(one, name) or name in vars(one)]
             methods = [(plugin_name(one), getattr(one, name)) for one in its]
-            found = self._callbacks[name] = [Callback(plugin, method, place(method)) for plugin, method in methods]
+            found = self._callbacks[name] = [
+                Callback(plugin, method, placement_of(method)) for plugin, method in methods
+            ]
         return found
 
     def callbacks_changed(self) -> None:

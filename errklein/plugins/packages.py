@@ -153,8 +153,8 @@ class PackageDirectory:
         given = _write(work / "requirements.txt", [*requirements.options, *(line.text for line in requirements.lines)])
         pinned = _write(work / "constraints.txt", [*pins, *requirements.constraints])
         pip = find_spec("pip")
-        place = str(Path(pip.origin).parent.parent) if pip and pip.origin else ""
-        command = [sys.executable, "-P", "-S", "-c", _PIP_ALONE, place, str(known), *_INSTALL]
+        directory = str(Path(pip.origin).parent.parent) if pip and pip.origin else ""
+        command = [sys.executable, "-P", "-S", "-c", _PIP_ALONE, directory, str(known), *_INSTALL]
         run(
             [*command, "--prefix", str(work / "prefix"), "-r", str(given), "-c", str(pinned)],
             seconds=_SECONDS,
@@ -294,15 +294,15 @@ def _merge(source: Path, target: Path) -> None:
     """
     target.mkdir(mode=0o700, exist_ok=True)
     for entry in sorted(source.iterdir(), key=lambda entry: (entry.suffix == ".dist-info", entry.name)):
-        place = target / entry.name
-        if entry.is_dir() and place.is_dir():
-            _merge(entry, place)
+        moved = target / entry.name
+        if entry.is_dir() and moved.is_dir():
+            _merge(entry, moved)
         else:
-            if place.is_dir():
-                shutil.rmtree(place)
+            if moved.is_dir():
+                shutil.rmtree(moved)
             elif entry.is_dir():
-                place.unlink(missing_ok=True)
-            entry.replace(place)
+                moved.unlink(missing_ok=True)
+            entry.replace(moved)
     source.rmdir()
 
 

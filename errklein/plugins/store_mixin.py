@@ -334,12 +334,12 @@ def _warn(plugin: StoreMixin, seconds: float, frame: FrameType | None) -> None:
     between = ("errklein.plugins.store_mixin", "errklein.plugins._shared_values", "collections.abc", "contextlib")
     while frame is not None and frame.f_globals.get("__name__") in between:
         frame = frame.f_back
-    place = "unknown" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
-    if _warnings.allows(place):
+    location = "unknown" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    if _warnings.allows(location):
         _log.warn(
-            "{plugin}: a stored value blocked the reactor for {seconds:.2f} s at {place}; in coroutines, use "
+            "{plugin}: a stored value blocked the reactor for {seconds:.2f} s at {location}; in coroutines, use "
             "`await self.store.get(…)`, `set` or `update`",
             plugin=plugin.namespace,
             seconds=seconds,
-            place=place,
+            location=location,
         )

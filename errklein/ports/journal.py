@@ -39,7 +39,7 @@ class Journal(Protocol):
         """
 
     def lease(
-        self, webhook: str, count: int, seconds: float, ordered: bool = False, held: Sequence[int] = ()
+        self, webhook: str, count: int, seconds: float, ordered: bool = False, busy: Sequence[int] = ()
     ) -> Deferred[Sequence[StoredDelivery]]:
         """Return up to `count` deliveries of a webhook that are due, oldest first, with their requests.
 
@@ -50,7 +50,7 @@ class Journal(Protocol):
         Fewer are returned, but at least one, if their bodies would have more than 16 MB together.
 
         :param ordered: Only the oldest unfinished delivery of the webhook is considered, whether it is due or not.
-        :param held: Deliveries that the caller is still busy with, and which aren't returned: their lease may seem to have ended,
+        :param busy: Deliveries that the caller is still busy with, and which aren't returned: their lease may seem to have ended,
             since the clock was set, or `retry_at` may have taken effect without the caller knowing.
         """
 

@@ -12,7 +12,7 @@ from errklein.running._limits import (
     cancel_timers,
     result_within,
 )
-from errklein.running._placement import ExplainedPlacement, Placement, explain_placement, on_reactor, place
+from errklein.running._placement import ExplainedPlacement, Placement, explain_placement, on_reactor, placement_of
 from errklein.running._queues import KeyedQueueFull, KeyedQueues, QueuedWork, SerialQueue, TimeSlices
 from errklein.running._reactor_lag import ReactorLag
 from errklein.running._runner import InFlightCounter, PooledRunner, Runner, RunningMethod
@@ -63,7 +63,7 @@ __all__ = [
     "may_use_reactor",
     "on_reactor",
     "on_reactor_soon",
-    "place",
+    "placement_of",
     "register_reactor_thread",
     "result_within",
     "start_daemon_thread",

@@ -70,7 +70,7 @@ _AWAITABLE = re.compile(r"\b(Deferred|Awaitable|Coroutine|Future|Task)\b")
 
 
 class Placement(Enum):
-    """The place where a handler runs."""
+    """Where a handler runs."""
 
     REACTOR = "reactor"
     THREAD = "thread"
@@ -78,7 +78,7 @@ class Placement(Enum):
 
 @dataclass(frozen=True)
 class ExplainedPlacement:
-    """The place where a handler runs, and the reason.
+    """Where a handler runs, and the reason.
 
     `reason` is a phrase such as "async def" or "names treq in _notify". `blocks` is a phrase such as "time.sleep" or
     "time.sleep in _wait" if the handler is placed on the reactor because of a name and also uses something that blocks;
@@ -120,7 +120,7 @@ _decided: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[type, Explain
 )
 
 
-def place(handler: Callable[..., Any]) -> Placement:
+def placement_of(handler: Callable[..., Any]) -> Placement:
     """Return where a handler, which may be any callable, runs."""
     return explain_placement(handler).placement
 

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 
 from errklein.running._coroutines import loop_of, start_coroutine
-from errklein.running._placement import Placement, place
+from errklein.running._placement import Placement, placement_of
 from errklein.running.context import origin
 from errklein.running.pool import WorkerPool
 
@@ -98,7 +98,7 @@ class Runner:
         The Deferred fires on the reactor with the result, after awaiting a coroutine or Deferred. It fails with the
         handler's exception, or with Overloaded or PoolStopped.
         """
-        if place(handler) is Placement.REACTOR:
+        if placement_of(handler) is Placement.REACTOR:
             return self.call(handler, *args, **kwargs)
         return self.call_in(pool, lambda: partial(handler, *args, **kwargs))
 
@@ -111,7 +111,7 @@ class Runner:
         `deliver` is called where the generator runs, in its context. On the reactor, awaitable items are awaited
         before; in a thread, where nothing can be awaited, `deliver` gets the item itself.
         """
-        if place(handler) is Placement.REACTOR:
+        if placement_of(handler) is Placement.REACTOR:
             return self.call(_drain_on_reactor, handler, deliver, args)
         return self.call_in(pool, lambda: partial(_drain, handler, deliver, args))
 
@@ -248,7 +248,7 @@ class PooledRunner:
         """Call the handler, as `run` does. One on the reactor that doesn't wait has its result returned, or its exception
         raised, without a Deferred.
         """
-        if place(handler) is Placement.REACTOR:
+        if placement_of(handler) is Placement.REACTOR:
             return self.runner.start(handler, *args)
         return self.runner.call_in(self.pool, lambda: partial(handler, *args))
 

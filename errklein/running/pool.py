@@ -32,7 +32,7 @@ PERIOD = 0.1
 """The time between two checks of a pool in which jobs wait, in seconds."""
 
 GROW_AFTER = 0.2
-"""The time that a job waits before the pool gets another thread for it, if others hold the threads, in seconds."""
+"""The time that a job waits before the pool gets another thread for it, if others use the threads, in seconds."""
 
 FULL_AFTER = 60.0
 """The time for which jobs wait without a break before it is reported, in seconds."""
@@ -118,7 +118,7 @@ class Job:
     follow_up: bool
     name: Callable[[], str]
     replaced: bool = False
-    """Whether it holds no slot, since another thread replaces its thread."""
+    """Whether it uses no slot, since another thread replaces its thread."""
     deferred: Deferred[Any] = field(default_factory=Deferred)
     context: Context = field(default_factory=copy_context)
     """That of the caller, in which the callbacks of `deferred` run."""
@@ -397,8 +397,8 @@ J = TypeVar("J", bound=Waiting)
 class FairQueue(Generic[J]):
     """The slots in which jobs run, and the jobs that wait for one.
 
-    An origin is a route, a person or a plugin. While others wait, it holds at most its share of the slots. Waiting origins take
-    turns, and the jobs of one origin keep their order. An origin that is alone may hold all slots.
+    An origin is a route, a person or a plugin. While others wait, it uses at most its share of the slots. Waiting origins take
+    turns, and the jobs of one origin keep their order. An origin that is alone may use all slots.
 
     :param size: The number of slots.
     """
@@ -408,10 +408,10 @@ class FairQueue(Generic[J]):
         self.share = max(1, size // 4)
         self.grown = 0
         """The number of additional slots, which only origins with less than their share may take."""
-        self.held: dict[str, int] = {}
-        """The number of slots that each origin holds."""
-        self.holding = 0
-        """The number of slots that are held."""
+        self.used: dict[str, int] = {}
+        """The number of slots that each origin uses."""
+        self.in_use = 0
+        """The number of slots that are in use."""
         self.waiting = 0
         """The number of waiting jobs."""
         self._lines: dict[str, deque[J]] = {}
@@ -419,24 +419,24 @@ class FairQueue(Generic[J]):
 
     def enter(self, origin: str) -> bool:
         """Take a slot for a job that has just come, if it needn't wait. Return whether it has one."""
-        if self.holding < self.size:
+        if self.in_use < self.size:
             enters = not self._lines
         else:
             # No other one below its share is waiting, as it would have the slot.
-            enters = self.holding < self.size + self.grown and self.held.get(origin, 0) < self.share
+            enters = self.in_use < self.size + self.grown and self.used.get(origin, 0) < self.share
         if enters:
-            self._hold(origin)
+            self._use(origin)
         return enters
 
     def leave(self, origin: str) -> None:
         """Give a slot back. The additional slots exist until a slot of the others is free."""
-        left = self.held[origin] - 1
+        left = self.used[origin] - 1
         if left:
-            self.held[origin] = left
+            self.used[origin] = left
         else:
-            del self.held[origin]
-        self.holding -= 1
-        if self.holding < self.size:
+            del self.used[origin]
+        self.in_use -= 1
+        if self.in_use < self.size:
             self.grown = 0
 
     def add(self, job: J) -> None:
@@ -459,11 +459,11 @@ class FairQueue(Generic[J]):
         if line:
             self._lines[origin] = line
         self.waiting -= 1
-        self._hold(origin)
+        self._use(origin)
         return job
 
     def grow(self, latest: float) -> bool:
-        """Add a slot for an origin that holds less than its share and has been waiting since `latest`, or longer.
+        """Add a slot for an origin that uses less than its share and has been waiting since `latest`, or longer.
 
         Return whether there is such an origin. There are never more additional slots than slots.
         """
@@ -501,21 +501,21 @@ class FairQueue(Generic[J]):
         """Return the number of waiting jobs of each origin."""
         return Counter({origin: len(line) for origin, line in self._lines.items()})
 
-    def _hold(self, origin: str) -> None:
-        self.held[origin] = self.held.get(origin, 0) + 1
-        self.holding += 1
+    def _use(self, origin: str) -> None:
+        self.used[origin] = self.used.get(origin, 0) + 1
+        self.in_use += 1
 
     def _next_origin(self) -> str | None:
-        if self.holding >= self.size + self.grown:
+        if self.in_use >= self.size + self.grown:
             return None
-        # Few origins hold their share, so the first ones decide.
+        # Few origins use their share, so the first ones decide.
         below = next(self._below_share(), None)
-        if below is not None or self.holding >= self.size:
+        if below is not None or self.in_use >= self.size:
             return below
-        return min(self._lines, key=self.held.__getitem__)
+        return min(self._lines, key=self.used.__getitem__)
 
     def _below_share(self) -> Iterator[str]:
-        return (origin for origin in self._lines if self.held.get(origin, 0) < self.share)
+        return (origin for origin in self._lines if self.used.get(origin, 0) < self.share)
 
     def _remove(self, job: J) -> None:
         line = self._lines[job.origin]

@@ -317,13 +317,13 @@ class JournalContract(QueryContract):
         self.result_of(self.journal.finish(first, OK))
         self.assertEqual(self.leased_ids(ordered=True), [second])
 
-    def test_held_deliveries_are_not_leased(self) -> None:
-        """`lease` leaves out the deliveries that the caller holds, although they are due. Ordered, it returns no later one."""
+    def test_busy_deliveries_are_not_leased(self) -> None:
+        """`lease` leaves out the deliveries that the caller is busy with, although they are due. Ordered, it returns no later one."""
         first, second, third = (self.record() for _ in range(3))
-        self.assertEqual(self.leased_ids(count=1, ordered=True, held=[first]), [])
-        self.assertEqual(self.leased_ids(count=1, held=[first]), [second])
+        self.assertEqual(self.leased_ids(count=1, ordered=True, busy=[first]), [])
+        self.assertEqual(self.leased_ids(count=1, busy=[first]), [second])
         self.time += 61
-        self.assertEqual(self.leased_ids(held=[second]), [first, third])
+        self.assertEqual(self.leased_ids(busy=[second]), [first, third])
 
     def test_next_due(self) -> None:
         """`next_due` is the earliest time at which a delivery of the webhook is due, without those that run."""

@@ -28,7 +28,7 @@ from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
 
-from errklein.running import place
+from errklein.running import placement_of
 from errklein.text.suggestions import did_you_mean
 from errklein.web._error_pages import Problem
 from errklein.web._mounts import Mount, Mounts, limit_messages
@@ -75,7 +75,7 @@ class Route:
         self.max_body = declaration.max_body
         has_checks = declaration.verify or declaration.rate or declaration.dedupe
         self.is_plain = not has_checks and declaration.ack == "after" and declaration.recorded
-        self.placement = place(hook.handler)
+        self.placement = placement_of(hook.handler)
         self._use_methods(app, methods)
 
     def remove(self, app: Klein) -> None:

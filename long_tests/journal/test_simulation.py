@@ -41,7 +41,7 @@ class EarlyFinish(DeliveryQueue):
 class ForgottenLease(DeliveryQueue):
     """Defect: the queue doesn't know which deliveries are running, so it neither extends their leases nor leaves them out."""
 
-    def _hold(self, delivery: StoredDelivery) -> None:
+    def _mark_busy(self, delivery: StoredDelivery) -> None:
         pass
 
 

@@ -19,7 +19,7 @@ from errklein.commands import (
     HelpRequested,
     arg_botcmd,
 )
-from errklein.running import Placement, place
+from errklein.running import Placement, placement_of
 
 
 def answers(command: Any, text: str | None) -> list[Any]:
@@ -69,7 +69,7 @@ class ArgBotcmdTests(SynchronousTestCase):
 
         def blocking(self: Any, msg: Any, x: str) -> None: ...
 
-        places = [place(arg_botcmd("x")(method)) for method in (inline, coroutine, blocking)]
+        places = [placement_of(arg_botcmd("x")(method)) for method in (inline, coroutine, blocking)]
         self.assertEqual(places, [Placement.REACTOR, Placement.REACTOR, Placement.THREAD])
 
     @given(st.lists(st.text(alphabet=st.characters(exclude_characters="—“”‘’", exclude_categories=["Cs"]))))

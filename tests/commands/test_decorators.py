@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.commands import CommandDeclaration, arg_botcmd, botcmd, botflow, botmatch, cmdfilter, re_botcmd
-from errklein.running import Placement, place
+from errklein.running import Placement, placement_of
 
 
 class Greeter:
@@ -158,4 +158,4 @@ class BotcmdTests(SynchronousTestCase):
             cmdfilter(threaded=False),
             arg_botcmd("x", threaded=False),
         ):
-            self.assertIs(place(decorate(method)), Placement.REACTOR)
+            self.assertIs(placement_of(decorate(method)), Placement.REACTOR)

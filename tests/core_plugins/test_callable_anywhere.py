@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 from errklein import BotPlugin
 from errklein.core_plugins import callable_anywhere
 from errklein.plugins.loading import CORE_PLUGINS
-from errklein.running import Placement, Runner, place
+from errklein.running import Placement, Runner, placement_of
 from errklein.running.threads import ThreadWaits
 from errklein.testing import PluginTestCase
 
@@ -62,7 +62,7 @@ class CallTests(PluginTestCase):
 
     def test_placement(self) -> None:
         """errklein itself calls such a method on the reactor."""
-        self.assertIs(place(self.patient.wait), Placement.REACTOR)
+        self.assertIs(placement_of(self.patient.wait), Placement.REACTOR)
 
     def test_core_plugins(self) -> None:
         """No life-cycle method of a core plugin returns a coroutine, which would never run without `await`."""

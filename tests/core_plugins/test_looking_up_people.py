@@ -8,7 +8,7 @@ from errklein.chat import Identifier
 from errklein.core_plugins.acls import ACLS
 from errklein.core_plugins.flows import Flows
 from errklein.core_plugins.utils import Utils
-from errklein.running import Placement, place
+from errklein.running import Placement, placement_of
 from errklein.testing import PluginTestCase
 
 
@@ -18,7 +18,7 @@ class PlacementTests(SynchronousTestCase):
     def test_in_a_thread(self) -> None:
         """They run in threads, since networks of errbot's backends may ask a server for a person."""
         for command in (ACLS.acl_explain, Flows.flows_kill, Utils.whoami):
-            self.assertIs(place(command), Placement.THREAD, command.__name__)
+            self.assertIs(placement_of(command), Placement.THREAD, command.__name__)
 
 
 class InvalidNameTests(PluginTestCase):

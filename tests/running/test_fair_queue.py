@@ -46,12 +46,12 @@ class Pool:
     def begin_waiting(self) -> None:
         """Begin the jobs that may begin. Check that no origin takes more than its share while another one waits."""
         while True:
-            waiting, held = self.slots.waiting_by_origin(), Counter(self.slots.held)
+            waiting, used = self.slots.waiting_by_origin(), Counter(self.slots.used)
             job = self.slots.take()
             if job is None:
                 return
-            if held[job.origin] >= self.slots.share:
-                assert all(held[other] >= self.slots.share for other in waiting), (waiting, held, job)
+            if used[job.origin] >= self.slots.share:
+                assert all(used[other] >= self.slots.share for other in waiting), (waiting, used, job)
             self.begin(job)
 
     def begin(self, job: One) -> None:
@@ -104,7 +104,7 @@ class FairQueueTests(SynchronousTestCase):
         self.assertTrue(slots.grow(5.0))
         self.assertEqual(self.taken(slots), "b")
         slots.leave("b")
-        # The slot remains while the others are held, but not for those that hold them.
+        # The slot remains while the others are used, but not for those that use them.
         self.assertFalse(slots.enter("a"))
         self.assertTrue(slots.enter("b"))
 
@@ -186,11 +186,11 @@ class FairQueuePropertyTests(SynchronousTestCase):
                 pool.come(One(event, float(came)))
             elif pool.running:
                 pool.end(event)
-            self.assertLessEqual(pool.slots.holding, size)
-            self.assertTrue(pool.slots.holding == size or not pool.slots.waiting)
+            self.assertLessEqual(pool.slots.in_use, size)
+            self.assertTrue(pool.slots.in_use == size or not pool.slots.waiting)
         while pool.running:
             pool.end(0)
-        self.assertEqual((len(pool.begun), pool.slots.waiting, pool.slots.held), (came, 0, {}))
+        self.assertEqual((len(pool.begun), pool.slots.waiting, pool.slots.used), (came, 0, {}))
         for origin, numbers in given.items():
             self.assertEqual([job.since for job in pool.begun if job.origin == origin], numbers)
 
@@ -222,9 +222,9 @@ class FairQueuePropertyTests(SynchronousTestCase):
             pool.come(One(origin))
         while pool.slots.grow(0.0):
             pool.begin_waiting()
-        self.assertLessEqual(pool.slots.holding, 2 * size)
-        for origin, number in pool.slots.held.items():
+        self.assertLessEqual(pool.slots.in_use, 2 * size)
+        for origin, number in pool.slots.used.items():
             if origin != "z":
                 self.assertLessEqual(number, pool.slots.share)
         if len(set(waiting)) <= size:
-            self.assertTrue(set(waiting) <= set(pool.slots.held))
+            self.assertTrue(set(waiting) <= set(pool.slots.used))

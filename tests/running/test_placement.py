@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running import ExplainedPlacement, Placement, explain_placement, on_reactor, place
+from errklein.running import ExplainedPlacement, Placement, explain_placement, on_reactor, placement_of
 from errklein.running._placement import BLOCKING
 from errklein.webhooks import webhook
 from tests import takes_long
@@ -139,12 +139,12 @@ class PlaceTests(SynchronousTestCase):
 
     def test_blocking_code_runs_in_a_thread(self) -> None:
         """Plain functions, and functions that use names made for threads, run in a thread."""
-        placed = {name: place(getattr(Handlers(), name)) for name in ON_THREAD}
+        placed = {name: placement_of(getattr(Handlers(), name)) for name in ON_THREAD}
         self.assertEqual(placed, dict.fromkeys(ON_THREAD, Placement.THREAD))
 
     def test_code_that_uses_twisted_runs_on_the_reactor(self) -> None:
         """Code that awaits, returns or creates Deferreds runs on the reactor."""
-        placed = {name: place(getattr(Handlers(), name)) for name in ON_REACTOR}
+        placed = {name: placement_of(getattr(Handlers(), name)) for name in ON_REACTOR}
         self.assertEqual(placed, dict.fromkeys(ON_REACTOR, Placement.REACTOR))
 
     def test_every_kind_is_tried(self) -> None:
@@ -159,8 +159,8 @@ class PlaceTests(SynchronousTestCase):
             def names_treq(self, payload: object) -> str:
                 return "no treq here"
 
-        self.assertEqual(place(Handlers().names_a_method), Placement.REACTOR)
-        self.assertEqual(place(Blocking().names_a_method), Placement.THREAD)
+        self.assertEqual(placement_of(Handlers().names_a_method), Placement.REACTOR)
+        self.assertEqual(placement_of(Blocking().names_a_method), Placement.THREAD)
 
     def test_functions_can_go(self) -> None:
         """The cache keeps no reference to the classes of a reloaded plugin."""
@@ -168,7 +168,7 @@ class PlaceTests(SynchronousTestCase):
         namespace: dict[str, Any] = {"__name__": "plugin"}
         exec("class Old:\n    def handler(self): pass", namespace)
         old = namespace.pop("Old")
-        place(old().handler)
+        placement_of(old().handler)
         gone = weakref.ref(old)
         del old
         gc.collect()
@@ -176,8 +176,8 @@ class PlaceTests(SynchronousTestCase):
 
     def test_callables_without_code(self) -> None:
         """Builtins and partial objects have a place too."""
-        self.assertEqual(place(print), Placement.THREAD)
-        self.assertEqual(place(functools.partial(Handlers().names_treq, 1)), Placement.REACTOR)
+        self.assertEqual(placement_of(print), Placement.THREAD)
+        self.assertEqual(placement_of(functools.partial(Handlers().names_treq, 1)), Placement.REACTOR)
 
 
 REASONS = {

@@ -42,12 +42,12 @@ class Connections:
         self._number += 1
         self._began = self._seconds()
 
-    def broke(self, entry: Entry[Any], place: int, unconfirmed: int) -> None:
+    def broke(self, entry: Entry[Any], index: int, unconfirmed: int) -> None:
         """Note that a part was unconfirmed when the connection broke. `unconfirmed` counts it and those that aren't noted yet."""
         if self._broken != self._number:
             self._broken, self._is_alone = self._number, unconfirmed == 1
             self._short_lived = self._short_lived + 1 if self.age < STABLE_AFTER else 0
-        entry.suspect = max(entry.suspect, place + 1)
+        entry.suspect = max(entry.suspect, index + 1)
         if entry.broken != self._number:
             entry.broken = self._number
             entry.breaks += 1

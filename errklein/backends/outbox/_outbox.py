@@ -43,7 +43,7 @@ from errklein.text.masking import masker
 P = TypeVar("P")
 
 _Part = tuple["Entry[P]", int, P]
-"""An entry, the place of a part of it, and the part."""
+"""An entry, the index of a part of it, and the part."""
 
 LATE_AFTER = 300.0
 """The seconds after which a message is late."""
@@ -194,9 +194,9 @@ class MessageLane(Generic[P]):
 
     def remove(self, entry: Entry[P]) -> None:
         """Remove an entry, wherever it is."""
-        place = self.entries.index(entry)
-        del self.entries[place]
-        if place < self.cursor:
+        index = self.entries.index(entry)
+        del self.entries[index]
+        if index < self.cursor:
             self.cursor -= 1
 
     def rewind(self, entry: Entry[P], part: int) -> None:
@@ -556,10 +556,10 @@ class Outbox(Generic[P]):
                 self._finish(entry, None)
             return None
         self._is_alone = entry.is_suspect
-        place = entry.position
+        index = entry.position
         entry.position += 1
-        entry.unconfirmed.add(place)
-        return entry, place, entry.parts[place]
+        entry.unconfirmed.add(index)
+        return entry, index, entry.parts[index]
 
     # Parts are transmitted, and settled.
 
@@ -582,8 +582,8 @@ class Outbox(Generic[P]):
                 results = self._transport.transmit([part for _, _, part in batch])
             except Exception:
                 results = [fail() for _ in batch]
-            for (entry, place, _), result in zip(batch, results, strict=True):
-                result.addBoth(self._settle, entry, place)
+            for (entry, index, _), result in zip(batch, results, strict=True):
+                result.addBoth(self._settle, entry, index)
         self._is_going_on = False
         # A lane whose time has come waits for parts that are unconfirmed.
         if self._ready and self._resting and (wait := self._resting[0][0] - self._reactor.seconds()) > 0:
@@ -621,45 +621,45 @@ class Outbox(Generic[P]):
         elif self._timer.getTime() > self._reactor.seconds() + delay:
             self._timer.reset(delay)
 
-    def _settle(self, result: Any, entry: Entry[P], place: int) -> None:
+    def _settle(self, result: Any, entry: Entry[P], index: int) -> None:
         self._in_flight -= 1
         is_rejected = isinstance(result, Failure) and not result.check(NotConfirmed)
         # Also if the message is over: nothing may be sent until the next connection.
         self._ready = self._ready and (is_rejected or not isinstance(result, Failure))
         if is_rejected and self._unavailable(entry.message.recipient) is not None:
             # The bot was removed from the room before the network got the part.
-            self._postpone(entry, place)
+            self._postpone(entry, index)
         elif self._entries.get(entry.message.id) is entry:
             if not isinstance(result, Failure):
-                self._confirm(entry, place)
+                self._confirm(entry, index)
             elif is_rejected:
                 self._reject(entry, result)
             else:
-                self._repeat(entry, place, result)
+                self._repeat(entry, index, result)
         elif self._closed and (is_rejected or not isinstance(result, Failure)):
             # It was settled after `close`, and the next start must not send it again.
-            entry.unconfirmed.discard(place)
+            entry.unconfirmed.discard(index)
             if isinstance(result, Failure):
                 self._log_rejection(entry, result)
             self._store_progress(entry, is_rejected, result if is_rejected else None)
         self._go_on_soon()
 
-    def _confirm(self, entry: Entry[P], place: int) -> None:
-        entry.unconfirmed.discard(place)
+    def _confirm(self, entry: Entry[P], index: int) -> None:
+        entry.unconfirmed.discard(index)
         entry.attempts = 0
-        if place + 1 >= entry.suspect:
+        if index + 1 >= entry.suspect:
             entry.breaks = 0
         if entry.is_transmitted and not entry.unconfirmed:
             self._finish(entry, None)
         else:
             self._store_progress(entry)
 
-    def _postpone(self, entry: Entry[P], place: int) -> None:
+    def _postpone(self, entry: Entry[P], index: int) -> None:
         """Send a part again when the recipient is available."""
-        entry.unconfirmed.discard(place)
-        entry.position = min(entry.position, place)
+        entry.unconfirmed.discard(index)
+        entry.position = min(entry.position, index)
         if self._entries.get(entry.message.id) is entry:
-            entry.lane.rewind(entry, place)
+            entry.lane.rewind(entry, index)
 
     def _store_progress(
         self, entry: Entry[P], is_over: bool = False, failure: Failure | None = None, dropped: str = ""
@@ -673,15 +673,15 @@ class Outbox(Generic[P]):
             assert entry.parts is not None
             self._store.advance(entry.message.id, entry.confirmed / len(entry.parts))
 
-    def _repeat(self, entry: Entry[P], place: int, failure: Failure) -> None:
+    def _repeat(self, entry: Entry[P], index: int, failure: Failure) -> None:
         """Send a part again that was unconfirmed when the connection broke."""
-        entry.unconfirmed.discard(place)
-        self._connections.broke(entry, place, self._in_flight + 1)
+        entry.unconfirmed.discard(index)
+        self._connections.broke(entry, index, self._in_flight + 1)
         if entry.attempts >= self._limits.attempts:
             reason = f"the connection broke {entry.attempts} times while it was sent"
             self._drop([entry], reason, failure)
             return
-        entry.lane.rewind(entry, place)
+        entry.lane.rewind(entry, index)
         if self._connections.must_be_isolated(entry):
             self._isolate(entry)
 
