@@ -28,6 +28,7 @@ from errklein.commands._registry import (
     RegisteredFilter,
     command_hint,
     find_command,
+    similar_commands,
     strip_prefix,
     unknown_command,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "never",
     "re_botcmd",
     "recall_position",
+    "similar_commands",
     "strip_prefix",
     "unknown_command",
     "unmatched",

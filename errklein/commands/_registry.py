@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
@@ -70,7 +70,7 @@ def find_command(text: str, names: Container[str], most_words: int) -> tuple[str
     return None
 
 
-def unknown_command(text: str, names: Iterable[str], prefix: str) -> str:
+def unknown_command(text: str, names: Collection[str], prefix: str) -> str:
     """Return the Markdown reply to an unknown command, with suggestions from `names` that resemble the text's first words.
 
     If the text is the beginning of several names, as "plugin" is, the reply lists these. If another word follows such a
@@ -99,14 +99,19 @@ def unknown_command(text: str, names: Iterable[str], prefix: str) -> str:
                 f"{kind} that begin with {quoted(begun)}: {', '.join(map(quoted, after.values()))}." if after else ""
             )
             return f'Command "{plain(f"{begun} {words[count]}")}" not found.\n\n{meant}{others}'.rstrip()
-    near: list[str] = []
-    for attempt in attempts:
-        near.extend(name for name in get_close_matches(attempt.lower(), spaced) if name not in near)
+    near = similar_commands(text, names)
     shown = " / ".join(f'"{plain(attempt)}"' for attempt in attempts)
     reply = f"Command {shown} not found."
     if near:
-        reply += "\n\nDid you mean " + " or ".join(quoted(spaced[name]) for name in near) + "?"
+        reply += "\n\nDid you mean " + " or ".join(map(quoted, near)) + "?"
     return reply
+
+
+def similar_commands(text: str, names: Collection[str]) -> list[str]:
+    """Return the names that resemble the first word or the first two words of the text, with spaces."""
+    words, spaced = text.lower().split(), {name.replace("_", " ").lower(): name.replace("_", " ") for name in names}
+    attempts = {" ".join(words[:1]), " ".join(words[:2])}
+    return list(dict.fromkeys(spaced[name] for one in sorted(attempts) for name in get_close_matches(one, spaced)))
 
 
 def command_hint(prefix: str) -> str:

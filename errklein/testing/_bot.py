@@ -20,9 +20,11 @@ from zope.interface import implementer
 
 from errklein.backends.test import SentMessage, TestBackend
 from errklein.chat import Person
+from errklein.commands import find_command, recall_position, similar_commands
 from errklein.config import load_config
 from errklein.journal import InlineThreads
 from errklein.plugins import BotPlugin
+from errklein.ports.chat import Backend
 from errklein.running import loop_of, register_reactor_thread
 from errklein.running.threads import unwrapped
 from errklein.testing._client import WebhookClient
@@ -227,8 +229,18 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         self._call(backend.receive, text, frm=frm, to=room)
         sent = self.messages[before:]
         prefix = self.config.networks[backend.network].BOT_PREFIX
-        self._explanation = explain_replies(text, sent, prefix, self._log.failure)
+        self._explanation = explain_replies(text, sent, prefix, self._log.failure, self._similar(text, backend))
         return sent
+
+    def _similar(self, text: str, backend: Backend) -> list[str] | None:
+        """Return the commands with similar names if the text is an unknown command; None otherwise."""
+        registry, prefix = self.bot.registry, self.config.networks[backend.network].BOT_PREFIX
+        given = text.removeprefix(prefix)
+        matching = (command for command in registry.by_pattern if command.declaration.match(given))
+        is_known = find_command(given, registry, registry.most_words) or any(matching)
+        if is_known or recall_position(given, prefix) is not None or not text.startswith(prefix) or not prefix:
+            return None
+        return similar_commands(given, [one.name for one in self.bot.dispatcher.permissions.visible(backend, None)])
 
     def command(self, text: str, frm: str = ADMIN) -> str:
         """Send a command to the bot directly, and return the text of the reply.

@@ -25,7 +25,6 @@ from errklein.webhooks.deliveries import StoredDelivery
 _PACKAGE = Path(__file__).parent.parent
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib"))
 
-_NOT_FOUND = re.compile(r'Command (".+?")(?: / ".+?")? not found\.')
 _DETAIL = re.compile(r"<p>(.*?)</p>")
 
 
@@ -68,14 +67,18 @@ def _filled(rule: list[str], path: list[str]) -> Iterator[str]:
         yield value if "<" in part else part
 
 
-def explain_replies(text: str, replies: Sequence[str], prefix: str, failure: Failure | None) -> str:
-    """Return the cause of a failed command, such as "!buidl: command not found; did you mean !build?"; "" without an error."""
+def explain_replies(
+    text: str, replies: Sequence[str], prefix: str, failure: Failure | None, similar: Sequence[str] | None
+) -> str:
+    """Return the cause of a failed command, such as "!buidl: command not found; did you mean !build?"; "" without an error.
+
+    :param similar: The commands with similar names if the command is unknown; None otherwise.
+    """
     if failure is not None:
         return f"{text}: {explain_failure(failure)}"
-    for reply in replies:
-        if _NOT_FOUND.match(reply):
-            similar = re.findall('"(.+?)"', reply.partition("Did you mean")[2].partition("?")[0])
-            return f"{text}: command not found" + (f"; did you mean {' or '.join(similar)}?" if similar else "")
+    if similar is not None:
+        meant = " or ".join(prefix + name for name in similar)
+        return f"{text}: command not found" + (f"; did you mean {meant}?" if meant else "")
     if not replies and prefix and not text.startswith(prefix):
         return f"{text}: not a command without the prefix; did you mean {prefix}{text}?"
     return ""

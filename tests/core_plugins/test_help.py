@@ -105,10 +105,12 @@ class OverviewTests(PluginTestCase):
         self.assertLessEqual(len([line for line in self.lines() if line.strip()]), 25)
 
     def test_core_plugins_have_one_line_each(self) -> None:
-        """Commands of a core plugin with the same first word are joined."""
+        """Commands of a core plugin with the same first word are joined: optional if the word is a command itself."""
+        names = [command.name for command in self.bot.bot.registry if command.owner == "Health"]
+        more = "|".join(sorted(name.removeprefix("status_") for name in names if name.startswith("status_")))
         lines = self.lines()
         self.assertIn("• ChatRoom: !room create|destroy|invite|join|leave|list|occupants|topic", lines)
-        self.assertIn("• Health: !restart, !shutdown, !status [gc|load|plugins], !uptime", lines)
+        self.assertIn(f"• Health: !restart, !shutdown, !status [{more}], !uptime", lines)
         self.assertIn("• ACLs: !acl explain", lines)
 
     def test_core_descriptions_are_short(self) -> None:
