@@ -22,7 +22,7 @@ from errklein.dispatch import Dispatcher, Networks, RoomOperations
 from errklein.journal import back_up
 from errklein.journal.operations import WebhookOperations
 from errklein.plugins.manager import PluginManager
-from errklein.plugins.operations import PluginList, PluginOperations
+from errklein.plugins.operations import PluginOperations, PluginSummary
 from errklein.plugins.plugin import UnknownPlugin
 from errklein.plugins.repos.operations import RepoOperations
 from errklein.ports.chat import ExplainsWaits, QueuesMessages
@@ -155,7 +155,7 @@ class BotStatus:
     endpoints: Sequence[str]
     depth: QueueDepth | None
     paused: int
-    plugins: PluginList
+    plugins: Sequence[PluginSummary]
     errors: Mapping[str, int]
     pools: Sequence[PoolStatus]
 

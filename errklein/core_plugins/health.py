@@ -38,7 +38,7 @@ class Health(CorePlugin):
             "networks": [f"{one.name}: {_network(one)}" for one in found.networks],
             "endpoints": found.endpoints,
             "deliveries": _deliveries(found),
-            "plugins": _plugin_states(found.plugins.plugins),
+            "plugins": _plugin_states(found.plugins),
             "errors": counted,
             "threads": f"{sum(len(pool.uses) for pool in found.pools)} busy{jobs}",
             "details": [f"{self.host.prefix}{name}" for name in commands],
@@ -51,14 +51,14 @@ class Health(CorePlugin):
         by = self.actor(msg)
         found = await self.host.plugins.plugins(by)
         rows, active, active_core = [], list[str](), list[str]()
-        for plugin in found.plugins:
-            reload = f"{self.host.prefix}plugin reload {plugin.name}"
-            remarks = [plugin.remark, *plugin.changes.remarks(reload, details=by.reads_details)]
-            remark = "; ".join(filter(None, remarks))
-            if plugin.is_active and not remark:
-                (active_core if plugin.is_core else active).append(plugin.name)
+        for one in found:
+            name, reload = one.plugin.name, f"{self.host.prefix}plugin reload {one.plugin.name}"
+            changes = one.changes.remarks(reload, details=by.reads_details) if one.changes else ()
+            remark = "; ".join(filter(None, [one.remark, *changes]))
+            if one.plugin.active and not remark:
+                (active_core if one.plugin.plug.core else active).append(name)
                 continue
-            rows.append((plugin.letters, _cell(plugin.name), _cell(remark)))
+            rows.append((one.letters, _cell(name), _cell(remark)))
         headers = ["Status", "Name", "Remark"]
         if not any(remark for _, _, remark in rows):
             headers.pop()
@@ -66,8 +66,14 @@ class Health(CorePlugin):
         from errklein.text.templating import md_table
 
         table = md_table([row[: len(headers)] for row in rows], headers) if rows else ""
-        lists = {"active": active, "active_core": active_core, "unusable": [*map(plain, found.unusable)]}
-        return self.render("status_plugins", {"table": table, **lists, "compared": found.are_compared})
+        lists = {
+            "active": active,
+            "active_core": active_core,
+            "unusable": [*map(plain, self.host.plugins.unusable(by))],
+        }
+        return self.render(
+            "status_plugins", {"table": table, **lists, "compared": all(one.changes is not None for one in found)}
+        )
 
     @botcmd
     async def status_load(self, msg: Message, args: str) -> str:
@@ -150,10 +156,11 @@ def _deliveries(status: BotStatus) -> str:
 def _plugin_states(plugins: Sequence[PluginSummary]) -> str:
     """Return the number of active plugins, the others with their state, and those whose files have changed."""
     # Core plugins that don't apply are inactive.
-    others = [one for one in plugins if not (one.is_active or (one.is_core and one.letters == "D"))]
-    changed = sorted(one.name for one in plugins if one.changes.changed or one.changes.removed)
-    text = f"{sum(one.is_active for one in plugins)} active"
-    for label, names in (("not active", [f"{one.name} ({one.letters})" for one in others]), ("files changed", changed)):
+    others = [one for one in plugins if not (one.plugin.active or (one.plugin.plug.core and one.letters == "D"))]
+    inactive = [f"{one.plugin.name} ({one.letters})" for one in others]
+    changed = [one.plugin.name for one in plugins if one.changes and (one.changes.changed or one.changes.removed)]
+    text = f"{sum(one.plugin.active for one in plugins)} active"
+    for label, names in (("not active", inactive), ("files changed", changed)):
         text += f"; {label}: {_beginning(names, _MOST_NAMES)}" if names else ""
     return text
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,45 +26,26 @@ class PluginSummary:
 
     :param letters: The letter of its state, after "B," if it is blacklisted; see `State`.
     :param remark: Its problems in one line; "" if there are none.
-    :param changes: Its files that differ from the running code.
+    :param changes: Its files that differ from the running code, without names for people who may not read details; None if the disk
+        does not respond.
     """
 
-    name: str
+    plugin: Plugin
+    state: State
     letters: str
-    is_core: bool
-    is_active: bool
     remark: str
-    changes: FileChanges
+    changes: FileChanges | None
 
 
 @dataclass(frozen=True)
-class PluginList:
-    """All plugins, and files without one.
-
-    :param unusable: Errors about files, each in one line; none for people who may not read details.
-    :param are_compared: Whether the files could be compared with the running code: False if the disk does not respond.
-    """
-
-    plugins: Sequence[PluginSummary]
-    unusable: Sequence[str]
-    are_compared: bool
-
-
-@dataclass(frozen=True)
-class PluginDetails:
+class PluginDetails(PluginSummary):
     """All that is known of a plugin.
 
-    :param plugin: Its files and its instance.
-    :param changes: Its files that differ from the running code; None if the disk does not respond.
     :param configuration: The stored configuration, with secrets masked unless the actor reads details; None without one.
     :param stored: The representations of stored keys and values, or why a value can't be shown.
     :param more: The number of further values.
     """
 
-    plugin: Plugin
-    state: State
-    remark: str
-    changes: FileChanges | None
     configuration: Any
     stored: Sequence[tuple[str, str]]
     more: int
@@ -78,41 +59,39 @@ class PluginOperations:
     def __init__(self, manager: PluginManager) -> None:
         self._manager = manager
 
+    def _log(self, by: Actor, verb: str, name: str) -> None:
+        self.log.info("{by} {verb} the plugin {name}", by=by.name, verb=verb, name=name)
+
     @operation("status_plugins")
-    async def plugins(self, by: Actor) -> PluginList:
+    async def plugins(self, by: Actor) -> list[PluginSummary]:
         """Return all plugins."""
-        manager = self._manager
-        changes = await manager.changed_files.find([plugin.plug for plugin in manager.found])
-        summaries = [
-            PluginSummary(
-                plugin.name,
-                manager.status.letters(plugin),
-                plugin.plug.core,
-                plugin.active,
-                manager.status.remark(plugin, details=by.reads_details),
-                (changes or {}).get(plugin.name, FileChanges()),
-            )
-            for plugin in manager.found
-        ]
-        # These texts contain those of exceptions, and paths.
-        return PluginList(summaries, manager.unusable if by.reads_details else (), changes is not None)
+        found = self._manager.found
+        changes = await self._manager.changed_files.find([plugin.plug for plugin in found])
+        return [PluginSummary(*self._summary(plugin, changes, by)) for plugin in found]
+
+    @operation("status_plugins")
+    def unusable(self, by: Actor) -> Sequence[str]:
+        """Return errors about files without a plugin, each in one line; none for people who may not read details."""
+        return self._manager.unusable if by.reads_details else ()
 
     @operation("plugin_info", "name")
     async def plugin(self, by: Actor, name: str) -> PluginDetails:
         """Return all that is known of a plugin. Secrets and stored values are masked unless the actor reads details."""
         plugin = self._manager.plugin(name)
-        found = await self._manager.changed_files.find([plugin.plug])
+        summary = self._summary(plugin, await self._manager.changed_files.find([plugin.plug]), by)
         instance = plugin.instance
         keys = list(instance) if instance is not None and BotPlugin.is_open_storage(instance) else []
-        return PluginDetails(
-            plugin,
-            self._manager.status.state(plugin),
-            self._manager.status.remark(plugin, details=by.reads_details),
-            None if found is None else found.get(name, FileChanges()),
-            visible(self._manager.configuration(name), by),
-            list(_represented(instance, keys[:_MOST_STORED], by)),
-            len(keys[_MOST_STORED:]),
-        )
+        stored = list(_represented(instance, keys[:_MOST_STORED], by))
+        return PluginDetails(*summary, visible(self._manager.configuration(name), by), stored, len(keys[_MOST_STORED:]))
+
+    def _summary(
+        self, plugin: Plugin, changes: Mapping[str, FileChanges] | None, by: Actor
+    ) -> tuple[Plugin, State, str, str, FileChanges | None]:
+        status, its = self._manager.status, None if changes is None else changes.get(plugin.name, FileChanges())
+        if its is not None and not by.reads_details:
+            its = FileChanges([""] * len(its.changed), [""] * len(its.removed))
+        remark = status.remark(plugin, details=by.reads_details)
+        return plugin, status.state(plugin), status.letters(plugin), remark, its
 
     @operation("plugin_config", "name")
     async def configuration(self, by: Actor, name: str) -> tuple[Any, Any]:
@@ -123,25 +102,25 @@ class PluginOperations:
     @operation("plugin_config", "name", "configuration")
     async def configure(self, by: Actor, name: str, configuration: object) -> None:
         """Check, store and apply a plugin's configuration, which activates the plugin."""
-        self.log.info("{by} configures the plugin {name}", by=by.name, name=name)
+        self._log(by, "configures", name)
         await self._manager.configure(name, configuration)
 
     @operation("plugin_activate", "name")
     async def activate(self, by: Actor, name: str) -> None:
         """Activate a plugin after its dependencies."""
-        self.log.info("{by} activates the plugin {name}", by=by.name, name=name)
+        self._log(by, "activates", name)
         await self._manager.activate(name)
 
     @operation("plugin_deactivate", "name")
     async def deactivate(self, by: Actor, name: str) -> None:
         """Deactivate a plugin, its commands and its webhooks."""
-        self.log.info("{by} deactivates the plugin {name}", by=by.name, name=name)
+        self._log(by, "deactivates", name)
         await self._manager.deactivate(name)
 
     @operation("plugin_reload", "name")
     async def reload(self, by: Actor, name: str) -> bool:
         """Reload the code of a plugin. Return whether it is active."""
-        self.log.info("{by} reloads the plugin {name}", by=by.name, name=name)
+        self._log(by, "reloads", name)
         await self._manager.reload(name)
         return self._manager.plugin(name).active
 
@@ -151,7 +130,7 @@ class PluginOperations:
         plugin, guard = self._manager.plugin(name), Guard.of(PluginOperations.unblacklist)
         if guard is not None and hasattr(plugin.instance, guard.command):
             raise PluginError(f"The plugin {name} can't be blacklisted: it provides the command to undo that.")
-        self.log.info("{by} blacklists the plugin {name}", by=by.name, name=name)
+        self._log(by, "blacklists", name)
         is_new = self._manager.set_blacklisted(name, True)
         if self._manager.is_active_or_late(plugin):
             await self._manager.deactivate(name)
@@ -162,7 +141,7 @@ class PluginOperations:
         """Allow a plugin to be active. Return False if it wasn't blacklisted. It may be one that was removed meanwhile."""
         if not self._manager.is_blacklisted(name):
             self._manager.plugin(name)
-        self.log.info("{by} unblacklists the plugin {name}", by=by.name, name=name)
+        self._log(by, "unblacklists", name)
         return self._manager.set_blacklisted(name, False)
 
 
