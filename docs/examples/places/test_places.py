@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from errklein.running import Placement, place
+from errklein.running import Placement, placement_of
 from errklein.testing import PluginTestCase
 
 
@@ -28,6 +28,6 @@ class PlacesTests(PluginTestCase):
     def test_places(self):
         """Each runs where its comment states."""
         for name in ("coroutine", "generator", "deferred", "quick"):
-            self.assertIs(place(getattr(self.plugin, name)), Placement.REACTOR, name)
+            self.assertIs(placement_of(getattr(self.plugin, name)), Placement.REACTOR, name)
         for name in ("blocking", "marked"):
-            self.assertIs(place(getattr(self.plugin, name)), Placement.THREAD, name)
+            self.assertIs(placement_of(getattr(self.plugin, name)), Placement.THREAD, name)
