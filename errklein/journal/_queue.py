@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -96,8 +96,7 @@ class DeliveryQueue:
         self._leasing: set[str] = set()
         self.paused: set[str] = set()
         """The webhooks that are paused, now and later."""
-        # What `pause` and `resume` change, by webhook, since the journal may have been read before; and the number of their writes.
-        self._pauses: dict[str, bool] = {}
+        # The number of changes of `paused` that aren't on disk.
         self._pausing = 0
         self._postponed: dict[str, tuple[float, str]] = {}
         self._unwritten: list[Callable[[], None]] = []
@@ -220,23 +219,19 @@ class DeliveryQueue:
 
     def _set_paused(self, webhook: str, paused: bool) -> Deferred[None]:
         before = webhook in self.paused
-        self._note_paused({webhook: paused})
-
-        def failed(failure: Failure) -> Failure:
-            self._note_paused({webhook: before})
-            return failure
-
+        self._note_paused(webhook, paused)
         self._pausing += 1
-        return self._journal.pause(webhook, paused).addErrback(failed).addBoth(self._pause_ended)
 
-    def _pause_ended(self, result: Any) -> Any:
-        self._pausing -= 1
-        return self._changed(result)
+        def ended(result: Any) -> Any:
+            self._pausing -= 1
+            if isinstance(result, Failure):
+                self._note_paused(webhook, before)
+            return self._changed(result)
 
-    def _note_paused(self, changes: Mapping[str, bool]) -> None:
-        self._pauses.update(changes)
-        for webhook, is_paused in changes.items():
-            (self.paused.add if is_paused else self.paused.discard)(webhook)
+        return self._journal.pause(webhook, paused).addBoth(ended)
+
+    def _note_paused(self, webhook: str, paused: bool) -> None:
+        (self.paused.add if paused else self.paused.discard)(webhook)
 
     def look(self) -> None:
         """Look for deliveries that can run now: others have changed the journal, or a plugin was activated."""
@@ -307,14 +302,12 @@ class DeliveryQueue:
     async def _load(self) -> None:
         self._loading = True
         self._outdated = False
-        if not self._pausing:
-            # They are on disk, where another process may have changed them since.
-            self._pauses.clear()
         try:
             stored = await self._journal.paused()
-            self.paused.clear()
-            self.paused.update(stored)
-            self._note_paused(self._pauses)
+            # Another process may have changed them. After a change by this one, they are read again.
+            if not self._pausing and not self._outdated:
+                self.paused.clear()
+                self.paused.update(stored)
             for webhook in await self._journal.waiting():
                 self._due[webhook] = 0.0
             self._journal_works()

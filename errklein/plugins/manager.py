@@ -145,7 +145,7 @@ class PluginManager(StoreMixin):
     def mounts_changed(self, plugin: BotPlugin) -> None:
         """Serve the plugin's mounts, since a resource was mounted while it is active."""
         if plugin.is_activated:
-            self._routes.mounts.replace(plugin.name, mounts_of(plugin))
+            self._routes.replace_mounts(plugin.name, mounts_of(plugin))
 
     def rank(self) -> int:
         """Return the rank, the number in the order of activation, for what a plugin registers now. For any thread."""

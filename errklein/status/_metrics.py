@@ -50,7 +50,7 @@ class Snapshot:
         self._plugins = {(plugin.name, _state(plugin)): 1.0 for plugin in bot.plugin_manager.found}
         self._webhooks = bot.web.routes.declarations()
         self._refused = dict(bot.web.counts.refused)
-        self._paused = bot.delivery_queue.paused
+        self._paused = frozenset(bot.delivery_queue.paused)
         self._certificates = bot.web.listeners.expiries()
         self._responses = {
             (webhook, str(status)): count for (webhook, status), count in bot.web.counts.responses.items()

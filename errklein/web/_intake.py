@@ -217,7 +217,7 @@ class Intake:
             inactive = self.routes.match_inactive(path, request.method) if is_new else None
             if inactive is not None:
                 return inactive
-            mount = self.routes.mounts.find(path)
+            mount = self.routes.mount_at(path)
             if mount is None:
                 raise
             return Match(mount, {}, self.routes.version)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ from twisted.web.resource import IResource, getChildForRequest
 from errklein.running import NEVER
 from errklein.running.context import assigned, origin
 from errklein.web._error_pages import Problem
-from errklein.webhooks.declaration import normalise_rule
 
 if TYPE_CHECKING:
     from errklein.web._delivery import WebServices
@@ -50,26 +48,6 @@ class Mount:
         request.prepath, request.postpath = base + segments[:depth], segments[depth:]
         resource: IResource = getChildForRequest(self.resource, request)
         return resource
-
-
-class Mounts:
-    """The mounts of all plugins."""
-
-    def __init__(self) -> None:
-        self._mounts: dict[str, list[Mount]] = {}
-
-    def __iter__(self) -> Iterator[Mount]:
-        return (mount for mounts in self._mounts.values() for mount in mounts)
-
-    def replace(self, owner: str, resources: Mapping[str, IResource]) -> None:
-        """Replace all of the owner's mounts by these, given by path."""
-        self._mounts.pop(owner, None)
-        if resources:
-            self._mounts[owner] = [Mount(owner, normalise_rule(path), resource) for path, resource in resources.items()]
-
-    def find(self, path: str) -> Mount | None:
-        """Return the mount with the longest path that has this path; of equal ones, the first."""
-        return max((mount for mount in self if mount.has(path)), key=lambda mount: len(mount.path), default=None)
 
 
 class MountedResponse:

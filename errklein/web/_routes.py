@@ -31,10 +31,11 @@ from werkzeug.routing import RequestRedirect
 from errklein.running import placement_of
 from errklein.text.suggestions import did_you_mean
 from errklein.web._error_pages import Problem
-from errklein.web._mounts import Mount, Mounts, limit_messages
+from errklein.web._mounts import Mount, limit_messages
 from errklein.web.facade.request import endpoint_of
 from errklein.web.request import clean_path
 from errklein.webhooks import Hook, HookDeclaration
+from errklein.webhooks.declaration import normalise_rule
 from errklein.webhooks.option_values import HookError
 from errklein.webhooks.precedence import RouteInfo, RoutePrecedence, claims_of
 
@@ -145,7 +146,7 @@ class Routes:
         self._shadowed = shadowed
         self.configure = configure
         self._prepare = prepare
-        self.mounts = Mounts()
+        self.mounts: list[Mount] = []
         """The resources that plugins have mounted."""
         self.streams: defaultdict[str, WeakSet[Any]] = defaultdict(WeakSet)
         """The streams and WebSockets of each plugin."""
@@ -201,13 +202,18 @@ class Routes:
         old = self._precedence.of(owner)
         for name in self._precedence.replace(owner, hooks, rank):
             self._update(name)
-        self._changed()
         for hook, by in self._precedence.newly_shadowed(hooks, old):
             self._shadowed(hook, by)
         for hook in hooks:
             self._prepare(hook)
-        self.mounts.replace(owner, mounts)
+        self.replace_mounts(owner, mounts)
         self.release(owner)
+
+    def replace_mounts(self, owner: str, resources: Mapping[str, IResource]) -> None:
+        """Replace all of the owner's mounts by these resources, given by path."""
+        others = [mount for mount in self.mounts if mount.owner != owner]
+        self.mounts = [*others, *(Mount(owner, normalise_rule(path), one) for path, one in resources.items())]
+        self._changed()
 
     def remove(self, owner: str) -> None:
         """Remove the owner's hooks and mounts, and end a hold."""
@@ -304,6 +310,10 @@ class Routes:
             self._prepare(route.hook)
         return Match(route, captures, self.version)
 
+    def mount_at(self, path: str) -> Mount | None:
+        """Return the mount with the longest path that has this path; of equal ones, the first."""
+        return max((mount for mount in self.mounts if mount.has(path)), key=lambda mount: len(mount.path), default=None)
+
     def url_for(self, owner: str, endpoint: str, values: Mapping[str, Any]) -> str:
         """Return the path of a webhook; see `flask.url_for`.
 
@@ -330,7 +340,7 @@ class Routes:
             inactive = self.match_inactive(path, request.method)
             if inactive is not None and isinstance(inactive.route, Route):
                 return inactive.route.endpoint(request, **inactive.captures)
-            mount = self.mounts.find(path)
+            mount = self.mount_at(path)
             if mount is not None:
                 limit_messages(request.channel)
                 return mount.enter(request)
