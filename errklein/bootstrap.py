@@ -22,7 +22,7 @@ from errklein.compat.stored_classes import STORED_VALUES
 from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.config import SETTINGS, Config, ConfigError, load_config
 from errklein.logs import Destinations, FormattedByLogging, bridge_stdlib
-from errklein.running.reactor_thread import reactor_thread
+from errklein.running.reactors import reactor_thread
 from errklein.service import DataDirectory
 from errklein.service.sentry import start_sentry
 from errklein.storage import StorageError, check_rows, put_rows, read_any_backup

@@ -83,8 +83,7 @@ def wire(
     :param values: `COPY` for a bot that isn't started, and works on a copy of the stored values.
     :param make_agent: returns what sends the requests of plugins; see `HTTPClients`.
     """
-    from errklein.running import KeyedQueues, PooledRunner, Runner, ThreadWaits, WorkerPool
-    from errklein.running.workers import Workers
+    from errklein.running import KeyedQueues, PooledRunner, Runner, ThreadWaits, WorkerPool, Workers
     from errklein.web import WebServer, WebSettings
     from errklein.webhooks.forwarding import TrustedProxies
     from errklein.webhooks.option_values import Rate

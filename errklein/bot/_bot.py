@@ -41,8 +41,7 @@ from errklein.plugins.unknown_names import settings_read, unknown_names, unknown
 from errklein.ports.chat import Backend, BackendEvents
 from errklein.ports.journal import Journal
 from errklein.ports.values import Storage
-from errklein.running import Deadline, PoolStatus, SerialQueue, TimedOut, result_within
-from errklein.running.workers import Workers
+from errklein.running import Deadline, PoolStatus, SerialQueue, TimedOut, Workers, result_within
 from errklein.web import BotParts, WebServer
 
 Phase = Literal["starting", "running", "stopping"]

@@ -32,11 +32,11 @@ from errklein.running import (
     PooledRunner,
     PoolStopped,
     SerialQueue,
+    Workers,
     placement_of,
     result_within,
 )
 from errklein.running.context import running_command
-from errklein.running.workers import Workers
 from errklein.text import code
 from errklein.text.masking import masker
 

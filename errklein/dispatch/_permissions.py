@@ -26,7 +26,7 @@ from errklein.dispatch._networks import Networks
 from errklein.dispatch.replies import HasOwnReplies, Replies, build_reply
 from errklein.ports.chat import Backend, KnowsHolders
 from errklein.running import KeyedQueues, Placement, PooledRunner, QueuedWork, RateLimit, TokenBuckets, placement_of
-from errklein.running.context import person_origin
+from errklein.running.context import origin
 from errklein.webhooks.option_values import Rate
 
 Passed = tuple[Message, str, Any]
@@ -124,7 +124,7 @@ class Permissions:
             self._rates[rate] = TokenBuckets(self._seconds, limit.interval, limit.count)
         client = getattr(message.frm, "client", None) if isinstance(backend, KnowsHolders) else None
         # People may change their nicks, but not the user and host behind it.
-        sender = person_origin(backend.network, client or message.frm)
+        sender = f"{backend.network}/{client}" if client else origin.get()
         wait = self._rates[rate].bucket(sender).take()
         if not wait or Caller.from_message(message, self._networks.config(backend)).is_admin:
             return False

@@ -6,6 +6,7 @@ from errklein.running._limits import (
     Deadline,
     DeadlineSweeper,
     RateLimit,
+    ReactorLag,
     TimedOut,
     TokenBucket,
     TokenBuckets,
@@ -13,8 +14,7 @@ from errklein.running._limits import (
     result_within,
 )
 from errklein.running._placement import ExplainedPlacement, Placement, explain_placement, on_reactor, placement_of
-from errklein.running._queues import KeyedQueueFull, KeyedQueues, QueuedWork, SerialQueue, TimeSlices
-from errklein.running._reactor_lag import ReactorLag
+from errklein.running._queues import KeyedQueueFull, KeyedQueues, QueuedWork, SerialQueue, TimeSlices, Workers
 from errklein.running._runner import InFlightCounter, PooledRunner, Runner, RunningMethod
 from errklein.running.pool import Overloaded, PoolStatus, PoolStopped, ThreadUse, WorkerPool, start_daemon_thread
 from errklein.running.threads import (
@@ -53,6 +53,7 @@ __all__ = [
     "TokenBucket",
     "TokenBuckets",
     "WorkerPool",
+    "Workers",
     "blocking_here",
     "cancel_timers",
     "explain_placement",

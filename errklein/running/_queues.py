@@ -1,4 +1,4 @@
-"""Queues of work on the reactor: one at a time, one at a time for each key, or in time slices."""
+"""Queues of work on the reactor: one at a time, one at a time for each key, or in time slices; and a bot's queues and pools."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 
-from errklein.running._runner import InFlightCounter
+from errklein.running._runner import InFlightCounter, PooledRunner
+from errklein.running.pool import WorkerPool
+from errklein.running.threads import ThreadWaits
 
 T = TypeVar("T")
 
@@ -241,3 +243,18 @@ class TimeSlices:
         self._next = None
         while self._waiting and self.has_time():
             self._waiting.popleft()()
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Runners of plugins' code: commands in one pool, the rest in another. Filters and callbacks queue by plugin.
+
+    `core` runs the core's own commands, so that they work while plugins hold all threads. `values` reads and writes plugins' values.
+    """
+
+    commands: PooledRunner
+    core: PooledRunner
+    others: PooledRunner
+    values: WorkerPool
+    queues: KeyedQueues
+    waits: ThreadWaits

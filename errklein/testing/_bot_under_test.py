@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from errklein.backends.test import TestBackend
 from errklein.chat import Identifier
 from errklein.compat.bot import ErrbotBot
-from errklein.running.reactor_thread import reactor_thread
+from errklein.running.reactors import reactor_thread
 from errklein.testing._idle import stays_idle
 from errklein.text import to_plain
 

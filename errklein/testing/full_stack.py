@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 
 from errklein.compat.flask_app import reset_app
-from errklein.running.reactor_thread import reactor_thread
+from errklein.running.reactors import reactor_thread
 from errklein.testing._log_forwarding import forwarded_log
 
 # Before anything that imports the reactor, so that plugins' libraries use this one.

@@ -22,7 +22,7 @@ from errklein.backends.test import QUIT_MESSAGE, STZ_MSG, STZ_PRE, TestPerson, T
 from errklein.chat import Presence
 from errklein.config import ConfigError
 from errklein.logs import Bridge
-from errklein.running.reactor_thread import WaitTimeout, reactor_thread
+from errklein.running.reactors import WaitTimeout, reactor_thread
 from errklein.testing import UnexpectedRequest
 from errklein.testing.full_stack import BlockingTestBot
 
