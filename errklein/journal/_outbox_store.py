@@ -305,6 +305,8 @@ class SQLiteOutboxStore:
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Make the changes."""
+        if not (self._waiting or self._waiting.records):
+            return
         with self._lock:
             changes, self._waiting = self._waiting, _Changes()
             self._writing = self._writing.followed_by(changes)

@@ -168,6 +168,7 @@ class MessageLane(Generic[P]):
     A lane is queued if it is in its ring, or will return to it.
 
     :param key: The recipient, the origin and the priority of the messages.
+    :param turn: A number that is higher for lanes that began to wait for the rate limit later; 0 if it doesn't wait.
     """
 
     key: tuple[str, str, bool]
@@ -175,6 +176,7 @@ class MessageLane(Generic[P]):
     entries: deque[Entry[P]] = field(default_factory=deque)
     cursor: int = 0
     is_queued: bool = False
+    turn: int = 0
 
     @property
     def head(self) -> Entry[P] | None:
@@ -278,9 +280,9 @@ class Outbox(Generic[P]):
     def _clear_lanes(self) -> None:
         self._lanes: dict[tuple[str, str, bool], MessageLane[P]] = {}
         self._rings: tuple[deque[MessageLane[P]], deque[MessageLane[P]]] = (deque(), deque())
-        # Lanes that wait for the rate limit, by time and number.
+        # Lanes that wait for the rate limit, by time and turn.
         self._resting: list[tuple[float, int, MessageLane[P]]] = []
-        self._rests = count()
+        self._turns = count(1)
         self._closed_rooms: dict[str, ClosedRoom[P]] = {}
         # Lanes without priority whose next part is a suspect.
         self._suspects: deque[MessageLane[P]] = deque()
@@ -390,7 +392,6 @@ class Outbox(Generic[P]):
             return
         self._ready = True
         self._connections.begin()
-        self._wake(None)
         self._go_on()
 
     def pause(self, reason: str = "") -> None:
@@ -452,13 +453,14 @@ class Outbox(Generic[P]):
         entry.is_isolated = True
         MessageLane((entry.message.recipient, entry.message.origin, False), self._rings[1]).add(entry)
 
-    def _wake(self, time: float | None) -> None:
-        """Let lanes that rest until this time, or all, have their turn before others."""
+    def _wake(self) -> None:
+        """Let lanes that have rested have their turn before others, those that began to wait first."""
         lanes = []
         # Rounding must not let a timer fire before the time.
-        while self._resting and (time is None or self._resting[0][0] <= time + 1e-6):
+        latest = self._reactor.seconds() + 1e-6
+        while self._resting and self._resting[0][0] <= latest:
             lanes.append(heappop(self._resting)[2])
-        for lane in reversed(lanes):
+        for lane in sorted(lanes, key=lambda lane: lane.turn, reverse=True):
             lane.ring.appendleft(lane)
 
     def _open_rooms(self) -> None:
@@ -472,7 +474,7 @@ class Outbox(Generic[P]):
         if self._is_alone and self._in_flight:
             return []
         self._is_alone = False
-        self._wake(self._reactor.seconds())
+        self._wake()
         if self._suspects and self._connections.age >= OTHERS_FIRST and not self._suspect_was_last:
             # Its turn comes when the others are confirmed.
             batch = [] if self._in_flight else self._suspect_part()
@@ -539,7 +541,8 @@ class Outbox(Generic[P]):
             try:
                 wait = self._connections.wait_for(entry) if entry.is_suspect else 0.0
                 if (wait := wait or self._transport.wait_for(entry.message.recipient)) > 0:
-                    heappush(self._resting, (self._reactor.seconds() + wait, next(self._rests), lane))
+                    lane.turn = lane.turn or next(self._turns)
+                    heappush(self._resting, (self._reactor.seconds() + wait, lane.turn, lane))
                     return None
                 if entry.parts is None:
                     # Only now: many lanes may wait.
@@ -556,6 +559,7 @@ class Outbox(Generic[P]):
                 self._finish(entry, None)
             return None
         self._is_alone = entry.is_suspect
+        lane.turn = 0
         index = entry.position
         entry.position += 1
         entry.unconfirmed.add(index)

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.outbox import NotConfirmed, Outbox, OutboxLimits, Reports, outbox_limits
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
-from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxFull, SentLater
+from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxFull, RoomUnavailable, SentLater
 from errklein.running import TokenBucket
 from errklein.running.context import assigned, handled_delivery, origin
 from errklein.text import PARTS_CAP
@@ -61,6 +61,7 @@ class LanesTests(SynchronousTestCase):
         """Create an outbox that isn't ready yet."""
         self.clock = ThreadClock()
         self.dropped: list[tuple[int, str]] = []
+        self.undelivered: list[tuple[Any, ...]] = []
         self.closed: dict[str, str] = {}
         self.outbox = self.make()
 
@@ -72,7 +73,10 @@ class LanesTests(SynchronousTestCase):
             "net",
             self.network,
             OutboxLimits(**settings),
-            reports=Reports(lambda count, reason: self.dropped.append((count, reason))),
+            reports=Reports(
+                lambda count, reason: self.dropped.append((count, reason)),
+                lambda *undelivered: self.undelivered.append(undelivered),
+            ),
             unavailable=lambda recipient: self.closed.get(recipient),
             now=lambda: NOON + self.clock.seconds(),
         )
@@ -296,6 +300,57 @@ class LanesTests(SynchronousTestCase):
         self.confirm_all()
         self.assertEqual(self.network.batches, [["alert", "a"], ["alert"], ["b", "c"], ["a"]])
 
+    def test_suspects_wait_for_the_pace_of_others(self) -> None:
+        """In the first ten seconds, parts that may have broken the connection are sent after others that wait for the rate limit."""
+        self.outbox = self.make(window=2)
+        self.send("a", "#suspect")
+        self.outbox.resume()
+        self.send("b c", "#others")
+        waits = {"#others": 5.0}
+        self.network.wait_for = lambda recipient: waits.get(recipient, 0.0)  # type: ignore[method-assign]
+        self.reconnect()
+        self.assertEqual(self.network.got, ["a"])
+        waits.clear()
+        self.clock.advance(5)
+        self.assertEqual(self.network.batches[1:], [["b", "c"]])
+        self.network.confirm()
+        self.clock.advance(0)
+        self.assertEqual(len(self.network.batches), 2)
+        self.network.confirm()
+        self.clock.advance(0)
+        self.assertEqual(self.network.batches[2:], [["a"]])
+
+    def test_suspect_alert_waits_for_what_is_unconfirmed(self) -> None:
+        """An alert that may have broken the connection is sent alone, when parts that were sent meanwhile are confirmed."""
+        self.outbox = self.make(window=3)
+        self.outbox.send("#ops", "alert", priority=True)
+        self.outbox.resume()
+        waits = {"#ops": 5.0}
+        self.network.wait_for = lambda recipient: waits.get(recipient, 0.0)  # type: ignore[method-assign]
+        self.send("b", "#b")
+        self.reconnect()
+        self.assertEqual(self.network.batches[1:], [["b"]])
+        waits.clear()
+        self.clock.advance(5)
+        self.assertEqual(self.network.batches[1:], [["b"]])
+        self.network.confirm()
+        self.clock.advance(0)
+        self.assertEqual(self.network.batches[2:], [["alert"]])
+
+    def test_isolated_alert_is_sent_after_others(self) -> None:
+        """An alert at which connections broke again and again is sent after all others."""
+        self.outbox = self.make(window=3)
+        self.outbox.send("#ops", "alert", priority=True)
+        self.outbox.resume()
+        self.reconnect()
+        self.send("b c d", "#b")
+        self.reconnect()
+        self.assertEqual(self.network.batches[2:], [["b", "c", "d"]])
+        self.confirm_all()
+        self.assertEqual(len(self.network.batches), 3)
+        self.clock.advance(31)
+        self.assertEqual(self.network.batches[3:], [["alert"]])
+
     def test_broken_window_takes_turns_with_a_stream_of_others(self) -> None:
         """Messages that may have broken the connection are sent although others always wait."""
         self.outbox = self.make(window=2)
@@ -310,6 +365,8 @@ class LanesTests(SynchronousTestCase):
         self.assertEqual([part for batch in self.network.batches[1:] for part in batch if part in "ab"], ["a", "b"])
         self.assertIn(["a"], self.network.batches)
         self.assertLess(len(self.network.got), 24)
+        between = self.network.got[self.network.got.index("a", 2) + 1 : self.network.got.index("b", 2)]
+        self.assertGreater(len(between), 0)
 
     def test_message_that_breaks_the_connection(self) -> None:
         """Of 20 messages in a lane, the 19 others arrive after two more breaks; the cause is dropped after five that it broke alone."""
@@ -402,6 +459,8 @@ class LanesTests(SynchronousTestCase):
             self.clock.advance(1)
         self.send("next")
         self.assertEqual(self.network.got[-1], "next")
+        self.network.confirm()
+        self.assertEqual(self.outbox._lanes, {})
 
     def test_sent_messages_make_room(self) -> None:
         """What was sent no longer counts."""
@@ -685,6 +744,55 @@ class LanesTests(SynchronousTestCase):
         self.clock.advance(60)
         self.confirm_all()
         self.assertEqual(len(self.network.got), 520)
+
+    def test_those_who_wait_keep_their_order(self) -> None:
+        """People whose messages wait for the rate limit get them in their order, also after confirmations of others."""
+        self.outbox = self.make(window=4, pace=TokenBucket(self.clock.seconds, 1.0, 2))
+        self.outbox.resume()
+        for text in "xyabc":
+            self.send(text, f"#{text}")
+        self.confirm_all()
+        for _ in range(3):
+            self.clock.advance(1)
+            self.confirm_all()
+        self.assertEqual(self.network.got, list("xyabc"))
+
+    def test_rooms_are_reported_once(self) -> None:
+        """A room is reported when messages have waited for 10 s, with their origins, and again only after it was joined."""
+        self.outbox.resume()
+        self.closed["#ops"] = "it is for invited people only"
+        for number in range(3):
+            self.send(str(number), by=f"person:{number % 2}")
+        self.clock.pump([1.0] * 9)
+        self.assertEqual(self.undelivered, [])
+        self.clock.pump([1.0] * 20)
+        report = ("#ops", {"person:0": 2, "person:1": 1}, "it is for invited people only", True)
+        self.assertEqual(self.undelivered, [report])
+        del self.closed["#ops"]
+        self.clock.advance(1)
+        self.confirm_all()
+        self.assertEqual((self.network.got, self.outbox.status.messages), (["0", "1", "2"], 0))
+        self.closed["#ops"] = "banned"
+        sent = self.send("3")
+        self.clock.pump([1.0] * 9)
+        self.assertNoResult(sent)
+        self.clock.pump([1.0] * 2)
+        self.failureResultOf(sent, RoomUnavailable)
+        self.assertEqual(len(self.undelivered), 2)
+
+    def test_room_without_messages_is_forgotten(self) -> None:
+        """If messages to a room get too old, a later one to it is reported after 10 s of its own."""
+        self.outbox = self.make(age=15.0)
+        self.outbox.resume()
+        self.closed["#ops"] = "banned"
+        self.send("old")
+        self.clock.pump([1.0] * 20)
+        self.assertEqual((len(self.dropped), len(self.undelivered)), (1, 1))
+        self.send("new")
+        self.clock.pump([1.0] * 9)
+        self.assertEqual(len(self.undelivered), 1)
+        self.clock.pump([1.0] * 2)
+        self.assertEqual(len(self.undelivered), 2)
 
     def test_network_that_has_caught_up(self) -> None:
         """If the network allows parts earlier than it has said, they are sent at its next confirmation."""
