@@ -286,7 +286,6 @@ class Outbox(Generic[P]):
         self._closed_rooms: dict[str, ClosedRoom[P]] = {}
         # Lanes without priority whose next part is a suspect.
         self._suspects: deque[MessageLane[P]] = deque()
-        self._suspect_was_last = False
 
     def __len__(self) -> int:
         return self._bounds.usage.messages
@@ -475,12 +474,11 @@ class Outbox(Generic[P]):
             return []
         self._is_alone = False
         self._wake()
-        if self._suspects and self._connections.age >= OTHERS_FIRST and not self._suspect_was_last:
+        if self._suspects and self._connections.age >= OTHERS_FIRST:
             # Its turn comes when the others are confirmed.
             batch = [] if self._in_flight else self._suspect_part()
             if batch or self._in_flight:
                 return batch
-        self._suspect_was_last = False
         batch, is_refused = self._parts_in_turn()
         return batch if batch or is_refused or self._in_flight else self._suspect_part()
 
@@ -519,7 +517,6 @@ class Outbox(Generic[P]):
         for _ in range(len(self._suspects)):
             lane = self._suspects.popleft()
             if (entry := self._next_entry(lane)) and (part := self._part(lane, entry)):
-                self._suspect_was_last = True
                 return [part]
         return []
 

@@ -362,6 +362,8 @@ class LanesTests(SynchronousTestCase):
         for _ in range(10):
             self.clock.advance(2)
             self.network.confirm()
+            if self.network.batches[-1][0] in "ab":
+                self.assertLessEqual(len(self.network.waiting), 1)
         self.assertEqual([part for batch in self.network.batches[1:] for part in batch if part in "ab"], ["a", "b"])
         self.assertIn(["a"], self.network.batches)
         self.assertLess(len(self.network.got), 24)
@@ -756,6 +758,17 @@ class LanesTests(SynchronousTestCase):
             self.clock.advance(1)
             self.confirm_all()
         self.assertEqual(self.network.got, list("xyabc"))
+
+    def test_turns_at_the_pace_of_the_network(self) -> None:
+        """While the rate limit applies, lanes take turns, too."""
+        self.outbox = self.make(window=4, pace=TokenBucket(self.clock.seconds, 1.0, 1))
+        for text in ("a0 a1 a2", "b0 b1 b2"):
+            self.send(text, f"#{text}")
+        self.outbox.resume()
+        for _ in range(6):
+            self.confirm_all()
+            self.clock.advance(1)
+        self.assertEqual(self.network.got, ["a0", "b0", "a1", "b1", "a2", "b2"])
 
     def test_rooms_are_reported_once(self) -> None:
         """A room is reported when messages have waited for 10 s, with their origins, and again only after it was joined."""
