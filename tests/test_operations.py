@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 import errklein
-from errklein import BotPlugin, cmdfilter
+from errklein import BotPlugin, cmdfilter, webhook
 from errklein.chat import Message
 from errklein.commands.operations import Actor, Guard, operation
 from errklein.testing import ADMIN, TestBot
@@ -101,6 +101,59 @@ class OperationsTests(SynchronousTestCase):
             Deferred.fromCoroutine(permissions.permits_operation(message, function, **values))
         )
         return permitted
+
+
+class Keeper(BotPlugin):
+    """Has a secret in its configuration, and stores one."""
+
+    def get_configuration_template(self) -> dict[str, str]:
+        return {"token": ""}
+
+    def activate(self) -> None:
+        super().activate()
+        self["session"] = "st0red"
+
+    @webhook("/keep", ack="now", attempts=1)
+    def keep(self, payload: Any) -> None:
+        raise ValueError("at a certain place")
+
+
+class DisclosureTests(SynchronousTestCase):
+    """What operations return to people who may not read details."""
+
+    def setUp(self) -> None:
+        """Start a bot with a configured plugin, whose webhook has failed once."""
+        self.bot = TestBot([Keeper])
+        self.bot.start()
+        self.addCleanup(self.bot.stop)
+        self.bot.command("!plugin config Keeper {'token': 't0ken'}")
+        self.bot.post("/keep")
+        self.bot.advance(0)
+        self.flushLoggedErrors(ValueError)
+        self.host = self.bot.bot.core_host
+
+    def returned(self, perform: Callable[[Actor], Any]) -> tuple[str, str]:
+        """Return the representations of what somebody gets, and an administrator in private."""
+        values = [perform(Actor("bob")), perform(Actor("admin", reads_details=True))]
+        bob, admin = (self.successResultOf(Deferred.fromCoroutine(value)) for value in values)
+        return repr(bob), repr(admin)
+
+    def test_details(self) -> None:
+        """Secrets, stored values and texts of exceptions are only in what an administrator gets in private."""
+        webhooks, plugins = self.host.webhooks, self.host.plugins
+        for perform, detail in (
+            (lambda by: plugins.plugin(by, "Keeper"), "t0ken"),
+            (lambda by: plugins.plugin(by, "Keeper"), "st0red"),
+            (lambda by: plugins.configuration(by, "Keeper"), "t0ken"),
+            (lambda by: webhooks.deliveries(by, []), "certain place"),
+            (lambda by: webhooks.delivery(by, 1), "certain place"),
+            (lambda by: webhooks.webhook(by, "Keeper"), "certain place"),
+            (lambda by: webhooks.why(by, "1"), "certain place"),
+            (lambda by: self.host.process.status(by), "errors={'Keeper"),
+        ):
+            somebody, admin = self.returned(perform)
+            self.assertIn(detail, admin)
+            self.assertNotIn(detail, somebody)
 
 
 class GuardTests(SynchronousTestCase):

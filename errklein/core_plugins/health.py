@@ -52,13 +52,13 @@ class Health(CorePlugin):
         found = await self.host.plugins.plugins(by)
         rows, active, active_core = [], list[str](), list[str]()
         for one in found:
-            name, reload = one.plugin.name, f"{self.host.prefix}plugin reload {one.plugin.name}"
+            reload = f"{self.host.prefix}plugin reload {one.name}"
             changes = one.changes.remarks(reload, details=by.reads_details) if one.changes else ()
             remark = "; ".join(filter(None, [one.remark, *changes]))
-            if one.plugin.active and not remark:
-                (active_core if one.plugin.plug.core else active).append(name)
+            if one.is_active and not remark:
+                (active_core if one.is_core else active).append(one.name)
                 continue
-            rows.append((one.letters, _cell(name), _cell(remark)))
+            rows.append((one.letters, _cell(one.name), _cell(remark)))
         headers = ["Status", "Name", "Remark"]
         if not any(remark for _, _, remark in rows):
             headers.pop()
@@ -156,10 +156,10 @@ def _deliveries(status: BotStatus) -> str:
 def _plugin_states(plugins: Sequence[PluginSummary]) -> str:
     """Return the number of active plugins, the others with their state, and those whose files have changed."""
     # Core plugins that don't apply are inactive.
-    others = [one for one in plugins if not (one.plugin.active or (one.plugin.plug.core and one.letters == "D"))]
-    inactive = [f"{one.plugin.name} ({one.letters})" for one in others]
-    changed = [one.plugin.name for one in plugins if one.changes and (one.changes.changed or one.changes.removed)]
-    text = f"{sum(one.plugin.active for one in plugins)} active"
+    others = [one for one in plugins if not (one.is_active or (one.is_core and one.letters == "D"))]
+    inactive = [f"{one.name} ({one.letters})" for one in others]
+    changed = [one.name for one in plugins if one.changes and (one.changes.changed or one.changes.removed)]
+    text = f"{sum(one.is_active for one in plugins)} active"
     for label, names in (("not active", inactive), ("files changed", changed)):
         text += f"; {label}: {_beginning(names, _MOST_NAMES)}" if names else ""
     return text

@@ -154,15 +154,15 @@ class Plugins(CorePlugin):
         """
         by = self.actor(msg)
         found = await _done(self.host.plugins.plugin(by, self._named(args, "show")), "")
-        plugin, changes = found.plugin, found.changes
+        plug, changes = found.plug, found.changes
         rows = {
-            "name": plugin.name,
-            "description": plugin.plug.description,
-            "module": plugin.plug.module,
-            "file": str(plugin.plug.module_path),
-            "class": "" if plugin.instance is None else type(plugin.instance).__qualname__,
-            "log": f"errbot.plugins.{plugin.name}",
-            "depends on": ", ".join(plugin.plug.depends_on) or "nothing",
+            "name": plug.name,
+            "description": plug.description,
+            "module": plug.module,
+            "file": str(plug.module_path),
+            "class": found.class_name,
+            "log": f"errbot.plugins.{plug.name}",
+            "depends on": ", ".join(plug.depends_on) or "nothing",
             "state": found.state.name.lower(),
             "problems": found.remark,
             "changed after loading": ", ".join(changes.changed) if changes else _UNKNOWN,
@@ -172,7 +172,7 @@ class Plugins(CorePlugin):
             "stored under other keys": f"{found.more} more values" if found.more else "",
         }
         lines = [f"- {code(name)}: {code(truncated(str(value), _SHOWN))}" for name, value in rows.items() if value]
-        return self.render("plugin_info", {"path": code(str(plugin.plug.path)), "lines": lines})
+        return self.render("plugin_info", {"path": code(str(plug.path)), "lines": lines})
 
     def _named(self, args: str, verb: str) -> str:
         """Return the name of a plugin in the arguments. Raises CommandError with all names if it is missing."""

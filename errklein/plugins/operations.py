@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from errklein.commands.operations import Actor, Guard, operation
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.changed_files import FileChanges
+from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin import Plugin, PluginError, State
 from errklein.text.masking import mask_values, masker
 
@@ -30,7 +31,9 @@ class PluginSummary:
         does not respond.
     """
 
-    plugin: Plugin
+    name: str
+    is_core: bool
+    is_active: bool
     state: State
     letters: str
     remark: str
@@ -41,11 +44,15 @@ class PluginSummary:
 class PluginDetails(PluginSummary):
     """All that is known of a plugin.
 
+    :param plug: Its `.plug` file.
+    :param class_name: The name of its class; "" if it could not be loaded.
     :param configuration: The stored configuration, with secrets masked unless the actor reads details; None without one.
     :param stored: The representations of stored keys and values, or why a value can't be shown.
     :param more: The number of further values.
     """
 
+    plug: PlugFile
+    class_name: str
     configuration: Any
     stored: Sequence[tuple[str, str]]
     more: int
@@ -67,7 +74,7 @@ class PluginOperations:
         """Return all plugins."""
         found = self._manager.found
         changes = await self._manager.changed_files.find([plugin.plug for plugin in found])
-        return [PluginSummary(*self._summary(plugin, changes, by)) for plugin in found]
+        return [PluginSummary(**self._summary(plugin, changes, by)) for plugin in found]
 
     @operation("status_plugins")
     def unusable(self, by: Actor) -> Sequence[str]:
@@ -82,16 +89,28 @@ class PluginOperations:
         instance = plugin.instance
         keys = list(instance) if instance is not None and BotPlugin.is_open_storage(instance) else []
         stored = list(_represented(instance, keys[:_MOST_STORED], by))
-        return PluginDetails(*summary, visible(self._manager.configuration(name), by), stored, len(keys[_MOST_STORED:]))
+        return PluginDetails(
+            **summary,
+            plug=plugin.plug,
+            class_name="" if instance is None else type(instance).__qualname__,
+            configuration=visible(self._manager.configuration(name), by),
+            stored=stored,
+            more=len(keys[_MOST_STORED:]),
+        )
 
-    def _summary(
-        self, plugin: Plugin, changes: Mapping[str, FileChanges] | None, by: Actor
-    ) -> tuple[Plugin, State, str, str, FileChanges | None]:
+    def _summary(self, plugin: Plugin, changes: Mapping[str, FileChanges] | None, by: Actor) -> dict[str, Any]:
         status, its = self._manager.status, None if changes is None else changes.get(plugin.name, FileChanges())
         if its is not None and not by.reads_details:
             its = FileChanges([""] * len(its.changed), [""] * len(its.removed))
-        remark = status.remark(plugin, details=by.reads_details)
-        return plugin, status.state(plugin), status.letters(plugin), remark, its
+        return {
+            "name": plugin.name,
+            "is_core": plugin.plug.core,
+            "is_active": plugin.active,
+            "state": status.state(plugin),
+            "letters": status.letters(plugin),
+            "remark": status.remark(plugin, details=by.reads_details),
+            "changes": its,
+        }
 
     @operation("plugin_config", "name")
     async def configuration(self, by: Actor, name: str) -> tuple[Any, Any]:
