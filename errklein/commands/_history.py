@@ -39,7 +39,11 @@ class Sender:
         """Return the sender of the message. `person` is "" if the message has no sender."""
         sender, fold = message.frm, rules_of(message.frm).fold
         person, aclattr = str(getattr(sender, "person", "") or ""), str(getattr(sender, "aclattr", "") or "")
-        return cls(fold(person), fold(aclattr), _place_of(message))
+        place = PRIVATE
+        if not message.is_direct:
+            # A message to neither a person nor a room never counts as private.
+            place = f"in {fold(str(sender.room if isinstance(sender, RoomOccupant) else message.to))}"
+        return cls(fold(person), fold(aclattr), place)
 
 
 class HistoryEntry(tuple[str, str]):  # noqa: SLOT001 - one of a tuple has no named slots
@@ -94,14 +98,6 @@ class History(dict[Any, deque[HistoryEntry]]):
         """Return the command that the sender sent `back` commands ago in that place, 1 being the latest, or None."""
         entries = self.entries(sender)
         return entries[-back] if 0 < back <= len(entries) else None
-
-
-def _place_of(message: Message) -> str:
-    """Return PRIVATE for a direct message, else the room. Messages to neither a person nor a room never count as private."""
-    if message.is_direct:
-        return PRIVATE
-    room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
-    return f"in {rules_of(room).fold(str(room))}"
 
 
 def contains_recall(text: str, prefix: str) -> bool:

@@ -72,7 +72,15 @@ class IncomingEvents:
         callback = CALLBACKS.get(event) if self._bot.replaced.names else None
         if callback is not None and callback in self._bot.replaced:
             return partial(self._call, event, callback)
-        return getattr(self._bot.events, event)
+        # The next time, it is found without this method.
+        method = vars(self)[event] = getattr(self._bot.events, event)
+        return method
+
+    def forget(self) -> None:
+        """Look at what is replaced again, since that has changed."""
+        bot = self._bot
+        vars(self).clear()
+        self._bot = bot
 
     def _call(self, event: str, callback: str, backend: Backend, *details: Any) -> None:
         if event == "message_received" and details[0].delayed:

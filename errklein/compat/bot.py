@@ -119,6 +119,7 @@ class ErrbotBot(Bot):
         value = getattr(self, name)
         is_replaced = value != self._originals[name]
         (self.replaced.names.add if is_replaced else self.replaced.names.discard)(name)
+        self.incoming.forget()
         call = partial(self.replaced.call, name)
         instead: list[tuple[Any, str, Any]] = []
         if name in (*CALLBACKS.values(), "process_message"):
@@ -208,13 +209,13 @@ class ErrbotBot(Bot):
 
     def make_sending(self) -> SendingByBot:
         """Create the part that sends messages, with the methods of the bot."""
-        self.replaced = Replaced(self)
+        self.replaced, self.incoming = Replaced(self), IncomingEvents(self)
         self.sending = SendingByBot(self, self.networks)
         return self.sending
 
     def events_of(self, backend: Backend) -> BackendEvents:
         """Return the part that gets the backend's events. Third-party backends call the bot's methods themselves."""
-        return self.events if isinstance(backend, RunsErrBot) else cast(BackendEvents, IncomingEvents(self))
+        return self.events if isinstance(backend, RunsErrBot) else cast(BackendEvents, self.incoming)
 
     def _report(self, event: str, *details: Any) -> None:
         """Report an event in the name of the network of the message being handled, else of the first one.

@@ -208,7 +208,7 @@ class IRCBackend:
     def is_from_self(self, message: Message) -> bool:
         """Return whether the bot is the sender."""
         nick = getattr(message.frm, "nick", None)
-        return nick is not None and self._rooms.is_bot(nick)
+        return nick is not None and self.name_rules.fold(nick) == self._rooms.folded_nick
 
     def current_holder(self, person: Identifier) -> IRCPerson | None:
         """Return the current holder of the person's nick, with the full mask; None if it is unknown."""

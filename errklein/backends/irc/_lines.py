@@ -541,15 +541,13 @@ class IRCTransport:
         self._render = render
         self._limiter = limiter
         self._connection = connection
+        self.estimate = partial(estimated_parts, limit=settings.message_size_limit)
+        """Returns approximately how many lines a text has."""
         # The current nick has no influence, so that a message has the same lines after a reconnection or a restart.
         nick = max(nicks(settings.nickname), key=len)
         self._room = lru_cache(256)(partial(text_capacity, nick, settings.username))
         self._more_follow = False
         self._is_closing = False
-
-    def estimate(self, body: str) -> int:
-        """Return approximately how many lines a text has."""
-        return estimated_parts(body, self._settings.message_size_limit)
 
     def split(self, message: OutgoingMessage, original: Message | None = None) -> Sequence[MessageLine]:
         """Return the lines of a message. Raises ValueError as `text_size`."""

@@ -428,12 +428,14 @@ class RoomMembership:
         self._rooms = Rooms(settings.rooms(), reactor.seconds)
         self._joins = Joins(reactor, settings.network, self._rooms, limiter, send, chance)
         self._nickname: str | None = None
+        self.folded_nick: str | None = None
+        """The bot's nick, folded; None without a connection."""
         self._inviters: dict[str, IRCPerson] = {}
         self._identifying: IDelayedCall | None = None
 
     def is_bot(self, nick: str) -> bool:
         """Return whether the nick is the bot's. False without a connection."""
-        return self._nickname is not None and self._same(nick, self._nickname)
+        return self._rooms.key(nick) == self.folded_nick
 
     def person(self, mask: str) -> IRCPerson:
         """Return the person of a nick or mask; raises ValueError if it is invalid."""
@@ -525,7 +527,7 @@ class RoomMembership:
 
     def connection_lost(self) -> None:
         """Clear all state of the connection. The rooms to join are kept."""
-        self._nickname = None
+        self._nickname = self.folded_nick = None
         self._rooms.leave_all()
         self.stop()
 
@@ -585,6 +587,7 @@ class RoomMembership:
     def casemapping_changed(self, casemapping: CaseMapping) -> None:
         """Use the case mapping for rooms, occupants and new identifiers."""
         self._rooms.set_casemapping(casemapping)
+        self.folded_nick = None if self._nickname is None else casemapping.fold(self._nickname)
         if self.bot_identifier is not None:
             self.bot_identifier = self.person(str(self.bot_identifier))
 
@@ -657,7 +660,7 @@ class RoomMembership:
         old, new = nick_of(mask), nick + mask[len(nick_of(mask)) :]
         self._rooms.rename(old, new)
         if self.bot_identifier is not None and self._same(self.bot_identifier.nick, old):
-            self._nickname = nick
+            self._nickname, self.folded_nick = nick, self._rooms.key(nick)
             self.bot_identifier = self.person(new)
 
     def names_received(self, room: str, nicks: Sequence[str]) -> None:
