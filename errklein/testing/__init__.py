@@ -25,12 +25,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from errklein.testing._bot import ADMIN, LeftOver, TestBot
+    from errklein.testing._bot import ADMIN, LeftOver, Sent, TestBot
     from errklein.testing._case import PluginTestCase
     from errklein.testing._client import WebhookClient
     from errklein.testing._http import OutgoingRequest, StubHTTP, UnexpectedRequest
     from errklein.testing._reactor import TestReactor
-    from errklein.testing._sent import Sent
 
 __all__ = [
     "ADMIN",
@@ -52,7 +51,7 @@ _MODULES = {
     "LeftOver": "_bot",
     "OutgoingRequest": "_http",
     "PluginTestCase": "_case",
-    "Sent": "_sent",
+    "Sent": "_bot",
     "StubHTTP": "_http",
     "TestBot": "_bot",
     "TestReactor": "_reactor",

@@ -27,20 +27,66 @@ from errklein.plugins import BotPlugin
 from errklein.ports.chat import Backend
 from errklein.running import loop_of, register_reactor_thread
 from errklein.running.threads import unwrapped
-from errklein.testing._client import WebhookClient
-from errklein.testing._environment import environment
-from errklein.testing._explanations import explain_count, explain_replies, explain_response, explain_waiting
+from errklein.testing._client import UNSET, Requests, WebhookClient
+from errklein.testing._explanations import (
+    describe_call,
+    explain_count,
+    explain_left_over,
+    explain_replies,
+    explain_response,
+    explain_waiting,
+)
 from errklein.testing._http import StubHTTP
-from errklein.testing._left_over import describe_call, explain_left_over
-from errklein.testing._loop import TestLoop
-from errklein.testing._packages import share_packages
-from errklein.testing._pool import InlinePool
-from errklein.testing._reactor import TestReactor
-from errklein.testing._requests import UNSET, Requests
-from errklein.testing._sent import Sent
+from errklein.testing._reactor import InlinePool, TestLoop, TestReactor
+from errklein.testing._surroundings import environment, share_packages
 from errklein.web import ClientResponse
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.wiring import wire
+
+
+class Sent(str):
+    """A message that the bot sent: its text as a reader sees it, without Markdown, with the recipient and the network.
+
+    It equals its text, and another message with the same text, recipient and network::
+
+        self.assertEqual(self.bot.messages, ["build 7 is running"])
+        self.assertEqual(self.bot.messages, [Sent("@admin", "build 7 is running")])
+
+    :param to: The recipient: a person such as "@admin", or a room such as "#builds".
+    :param is_notice: Whether it is a notice to administrators, such as about a webhook that has failed.
+    """
+
+    __slots__ = ("is_notice", "network", "to")
+
+    to: str
+    network: str
+    is_notice: bool
+
+    def __new__(cls, to: str, text: str, network: str = "test", is_notice: bool = False) -> Sent:
+        """Create a message."""
+        sent = super().__new__(cls, text)
+        sent.to, sent.network, sent.is_notice = to, network, is_notice
+        return sent
+
+    @property
+    def text(self) -> str:
+        """The text without recipient and network."""
+        return str(self)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Sent) and (self.to, self.network) != (other.to, other.network):
+            return False
+        return str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+    def __repr__(self) -> str:
+        network = "" if self.network == "test" else f", {self.network!r}"
+        return f"Sent({self.to!r}, {self.text!r}{network})"
+
 
 T = TypeVar("T")
 

@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.plugins import BotPlugin
 from errklein.testing._bot import TestBot
+from errklein.testing._client import UNSET, Requests
 from errklein.testing._explanations import calling_line, explain_no_response
 from errklein.testing._http import StubHTTP, UnexpectedRequest
-from errklein.testing._requests import UNSET, Requests
 from errklein.web import ClientResponse
 
 

@@ -1,18 +1,172 @@
-"""An HTTP client for webhooks of a bot in memory, with arguments like treq's."""
+"""Requests of tests to webhooks: as methods, signed as by a source, and over a connection in memory."""
 
 from __future__ import annotations
 
 import json as json_module
+import sys
 from collections.abc import Mapping
-from typing import Any
-from urllib.parse import urlencode
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlencode, urlsplit
 
 from twisted.internet.defer import Deferred
 
-from errklein.testing._requests import UNSET, Requests
-from errklein.testing._sources import SENDS_FORMS, headers_of_source
+from errklein.config import SecretError
 from errklein.web import ClientResponse, WebServer
 from errklein.webhooks.deliveries import StoredRequest
+from errklein.webhooks.exported import InvalidExport, read_request
+
+R_co = TypeVar("R_co", covariant=True)
+
+UNSET: Any = object()
+"""The body of a request that has none."""
+
+_STARTED_IN = Path.cwd()
+"""The current directory when tests are imported. trial changes it later, and the names of files may be relative to it."""
+
+
+class Requests(Generic[R_co]):
+    """Base class of the objects that send requests to a bot under test.
+
+    Every method takes a path, with or without a query, and these arguments::
+
+        self.get("/builds", params={"branch": "main"})  # a query
+        self.post("/builds/7", {"status": "ok"})  # a JSON body; the same as json={"status": "ok"}
+        self.post("/github", {"ref": "refs/heads/main"}, source="github", event="push")  # signed as by GitHub
+        self.post("/github", data={"payload": "{}"})  # a form
+        self.put("/notes", "text or bytes", headers={"Content-Type": "text/plain"})
+        self.delete("/builds/7", cookies={"session": "1"})
+
+    The result is the response in a `PluginTestCase` and of the fixture `testbot`, and a Deferred of it in a `TestBot` and a
+    `WebhookClient`.
+    """
+
+    def request(self, method: str, url: str, body: object = UNSET, **request: Any) -> R_co:
+        """Send a request with any HTTP method.
+
+        :param method: The HTTP method, such as `"PATCH"`.
+        :param url: The path, with or without a query.
+        :param body: The body: text or bytes, or a value that is sent as JSON. `data` takes a form.
+        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
+        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
+        """
+        return self._send_request(method, url, body, **request)
+
+    def replay(self, file: Path | str) -> R_co:
+        """Send the request of a delivery that `errklein delivery export` has written.
+
+        ::
+
+            def test_unknown_action(self):
+                self.assertEqual(self.bot.replay("delivery-4711.json").status, 200)
+
+        The source isn't verified, and the handler runs before the response, also with `ack="now"`. The origin of
+        `request.delivery` is "replay".
+
+        :param file: The file. A relative path begins in the directory of the calling test.
+        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
+        :raises ValueError: The file isn't an exported delivery, or the request's body isn't in it.
+        """
+        path = _directory_of_caller() / file
+        try:
+            request = read_request(path.read_bytes())
+        except InvalidExport as error:
+            raise ValueError(f"{path}: {error}") from None
+        return self._send_request(request.method, request.target, recorded=request)
+
+    def _send_request(self, method: str, url: str, body: object = UNSET, **request: Any) -> R_co:
+        raise NotImplementedError
+
+    def get(self, url: str, **request: Any) -> R_co:
+        """Send a GET request; see `request`."""
+        return self._send_request("GET", url, **request)
+
+    def head(self, url: str, **request: Any) -> R_co:
+        """Send a HEAD request, whose response has no body; see `request`."""
+        return self._send_request("HEAD", url, **request)
+
+    def post(self, url: str, body: object = UNSET, **request: Any) -> R_co:
+        """Send a POST request, and return the response.
+
+        ::
+
+            response = self.post("/builds/7", {"status": "ok"})
+            response = self.post("/github", {"zen": "Keep it simple."}, source="github", event="ping")
+
+        With `source`, the request has the headers and the signature of the service that the webhook verifies.
+
+        :param url: The path, with or without a query.
+        :param body: The body: text or bytes, or a value that is sent as JSON. `data` takes a form.
+        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
+        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
+        """
+        return self._send_request("POST", url, body, **request)
+
+    def put(self, url: str, body: object = UNSET, **request: Any) -> R_co:
+        """Send a PUT request; see `request`."""
+        return self._send_request("PUT", url, body, **request)
+
+    def patch(self, url: str, body: object = UNSET, **request: Any) -> R_co:
+        """Send a PATCH request; see `request`."""
+        return self._send_request("PATCH", url, body, **request)
+
+    def delete(self, url: str, **request: Any) -> R_co:
+        """Send a DELETE request; see `request`."""
+        return self._send_request("DELETE", url, **request)
+
+    def options(self, url: str, **request: Any) -> R_co:
+        """Send an OPTIONS request; see `request`."""
+        return self._send_request("OPTIONS", url, **request)
+
+
+def _directory_of_caller() -> Path:
+    """Return the directory of the file that has called a method of this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and Path(frame.f_code.co_filename).parent == Path(__file__).parent:
+        frame = frame.f_back
+    return _STARTED_IN / Path(frame.f_code.co_filename).parent
+
+
+SENDS_FORMS = frozenset({"twilio"})
+"""The sources whose bodies are forms. Those of others are JSON."""
+
+
+def headers_of_source(
+    web: WebServer, source: str, event: str | None, method: str, url: str, headers: Mapping[str, str], body: bytes
+) -> dict[str, str]:
+    """Return the headers with those that the source adds to a request: event, id of the delivery, and signature.
+
+    Headers that the test gives are kept. Nothing is added if there is no webhook at the URL: the response is 404 or 405.
+
+    :raises ValueError: The webhook doesn't verify this source, its secret is missing, or the source has no such header or signature.
+    """
+    parts = urlsplit(url)
+    hook = web.webhook_at(method.upper(), parts.path)
+    if hook is None:
+        return dict(headers)
+    verification, what = hook.declaration.verify, f"{method} {parts.path} with source={source!r}: {hook}"
+    if verification is None:
+        raise ValueError(
+            f'{what} verifies no source; add verify={source}(secret="env:NAME") to @webhook, or to WEBHOOKS'
+        )
+    if verification.scheme != source:
+        raise ValueError(f"{what} verifies {verification.scheme}; use source={verification.scheme!r}")
+    try:
+        added = verification.headers_of_source(event)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
+    given = set(map(str.lower, headers))
+    sent = {**headers, **{name: value for name, value in added.items() if name.lower() not in given}}
+    pairs = [(name.lower().encode(), value.encode()) for name, value in sent.items()]
+    target = parts._replace(scheme="", netloc="", fragment="").geturl()
+    try:
+        signature = web.checks.sign(hook, method, target, pairs, body, parts.netloc or "localhost")
+    except SecretError as error:
+        raise ValueError(f'{what}: {error}; set it with secrets = {{"NAME": "…"}} on the test case') from None
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
+    return sent | {name.decode(): value.decode() for name, value in signature if name.decode() not in given}
+
 
 _FORM = "application/x-www-form-urlencoded"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import linecache
 import re
 import sys
@@ -13,10 +14,11 @@ from itertools import zip_longest
 from math import ceil
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from twisted.python.failure import Failure
 
-from errklein.testing._requests import Requests
+from errklein.testing._client import Requests
 from errklein.text.errors import one_line
 from errklein.text.suggestions import most_similar
 from errklein.web import ClientResponse
@@ -144,3 +146,28 @@ def _detail(response: ClientResponse) -> str:
     if found is not None:
         return unescape(found[1])
     return " ".join(f"{response.reason} {response.text}".split())[:200]
+
+
+def explain_left_over(left: Sequence[str], waiting: Sequence[str]) -> str:
+    """Return the text of the error.
+
+    :param left: What is left, as `describe_call` returns it.
+    :param waiting: The handlers that waited when the test ended.
+    """
+    found = f"left over after the bot has stopped: {', '.join(left)}"
+    if waiting:
+        handlers, respond = " and ".join(waiting), "it responds" if len(waiting) == 1 else "they respond"
+        return f"the test ended while {handlers} waited; call `self.bot.advance(…)` until {respond} ({found})"
+    return f"{found}; end them in the plugin's deactivate()"
+
+
+def describe_call(call: Any) -> str:
+    """Return the function of a delayed call, or the callback of an asyncio timer."""
+    handle = next(iter(getattr(call, "args", ())), None)
+    if not isinstance(handle, asyncio.TimerHandle):
+        return f"delayed call of {getattr(call, 'func', call)!r}"
+    callback: Any = getattr(handle, "_callback", None)
+    if getattr(callback, "__module__", "").startswith(("asyncio", "_asyncio")):
+        # The callback of asyncio.sleep and of timeouts is a private function, which says nothing to the reader.
+        return "asyncio timer"
+    return f"asyncio timer of {callback!r}"

@@ -1,14 +1,190 @@
-"""A reactor in memory, whose time passes when the test advances it."""
+"""A reactor in memory with an asyncio event loop, whose time passes when the test advances it, and a pool without threads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any
+import asyncio
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
+from weakref import WeakSet
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.testing import MemoryReactorClock
 
-from errklein.testing._loop import TestLoop
+from errklein.running import WorkerPool, blocking_here, install_task_factory
+
+T = TypeVar("T")
+
+_MOST_CALLBACKS = 10_000
+"""The maximal number of callbacks per call of the TestBot, so that a task that never waits doesn't hang the test."""
+
+
+class TestLoop(asyncio.BaseEventLoop):
+    """An asyncio event loop whose time is the reactor's, for tests in one thread.
+
+    Timers such as `asyncio.sleep` end when `TestReactor.advance` reaches their time. Callbacks and tasks that are ready
+    run before the call of the TestBot returns that made them ready. Functions for an executor run at once and in place.
+
+    There is no network, and no second thread: a blocking handler can't wait for a coroutine that takes virtual time.
+    """
+
+    __test__ = False
+
+    def __init__(self, reactor: TestReactor) -> None:
+        super().__init__()
+        self.background: WeakSet[asyncio.Task[Any]] = WeakSet()
+        """The tasks that plugins have created."""
+        self._reactor = reactor
+        self._thread = threading.get_ident()
+        self._callbacks: deque[asyncio.Handle] = deque()
+        self._timers: dict[int, IDelayedCall] = {}
+        install_task_factory(self)
+
+    def __del__(self) -> None:
+        """Don't warn that the loop was not closed: it has no resources."""
+
+    def enter(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call the function while this loop is running, and then run the callbacks that are ready."""
+        if self.is_running():
+            return function(*args, **kwargs)
+        with blocking_here(False), _switched(self):
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._run_callbacks()
+
+    def run_until_complete(self, future: Awaitable[T]) -> T:  # type: ignore[override]
+        """Return the result of an awaitable. Virtual time passes as it needs it.
+
+        :raises TimeoutError: The awaitable takes more than two minutes of virtual time, or no timer is left that it could wait
+            for.
+        """
+        task = asyncio.ensure_future(future, loop=self)
+        self._reactor.advance_until(task.done)
+        if not task.done():
+            self.enter(task.cancel)
+            raise TimeoutError(f"{future!r} is not complete, and no timer can complete it")
+        return task.result()
+
+    def timers(self) -> Collection[IDelayedCall]:
+        """Return the delayed calls of the loop's timers."""
+        return self._timers.values()
+
+    def is_running(self) -> bool:
+        """Return whether this is the running loop of the thread."""
+        return asyncio._get_running_loop() is self
+
+    def time(self) -> float:
+        """Return the reactor's time in seconds."""
+        return self._reactor.seconds()
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        """Call the function before the current call of the TestBot returns, or else in the next one."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._callbacks.append(handle)
+        return handle
+
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        """Call the function now if this is the thread of the test, as for a blocking handler, which runs in place.
+
+        From another thread, the function is called in the next call of the TestBot.
+        """
+        handle = self.call_soon(callback, *args, context=context)
+        if threading.get_ident() == self._thread and not self.is_running():
+            self.enter(lambda: None)
+        return handle
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Call the function when the reactor's time is `when`."""
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        self._timers[id(handle)] = self._reactor.callLater(max(0.0, when - self.time()), self._timer_due, handle)
+        return handle
+
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        """Create a task, named after the coroutine unless it has a name."""
+        task: asyncio.Task[Any] = super().create_task(coro, **options)
+        if options.get("name") is None:
+            task.set_name(getattr(coro, "__qualname__", repr(coro)))
+        self.background.add(task)
+        return task
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        """Call the function at once, and return a future that is done."""
+        future = self.create_future()
+        try:
+            with blocking_apart():
+                result = func(*args)
+        except Exception as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+        return future
+
+    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> NoReturn:
+        """Raise OSError: a test has no network."""
+        raise OSError(f"a TestBot has no network to look up {host!r}; replace the plugin's client in the test")
+
+    async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
+        """Raise OSError: a test has no network."""
+        raise OSError(f"a TestBot has no network to connect to {host}:{port}; replace the plugin's client in the test")
+
+    def call_exception_handler(self, context: Any) -> None:
+        """Log the error, unless the loop is closed: handlers that a test leaves unfinished end with it."""
+        if not self.is_closed():
+            super().call_exception_handler(context)
+
+    def _timer_due(self, handle: asyncio.TimerHandle) -> None:
+        del self._timers[id(handle)]
+        self._callbacks.append(handle)
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        timer = self._timers.pop(id(handle), None)
+        if timer is not None:
+            timer.cancel()
+
+    def _run_callbacks(self) -> None:
+        for _ in range(_MOST_CALLBACKS):
+            if not self._callbacks:
+                return
+            handle = self._callbacks.popleft()
+            if not handle.cancelled():
+                handle._run()
+
+
+@contextmanager
+def blocking_apart() -> Iterator[None]:
+    """Run blocking code in a `with` block as in a thread of its own, where no event loop is running."""
+    with blocking_here(), _switched(None):
+        yield
+
+
+@contextmanager
+def _switched(loop: asyncio.AbstractEventLoop | None) -> Iterator[None]:
+    """Make `loop` the thread's running loop in a `with` block, without a current task."""
+    outer = asyncio._get_running_loop()
+    task = None if outer is None else asyncio.current_task(outer)
+    if outer is not None and task is not None:
+        asyncio.tasks._leave_task(outer, task)
+    asyncio._set_running_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(outer)
+        if outer is not None and task is not None:
+            asyncio.tasks._enter_task(outer, task)
+
 
 _LONGEST = 120.0
 """The virtual seconds that `TestReactor.advance_until` lets pass at most."""
@@ -71,3 +247,17 @@ class TestReactor(MemoryReactorClock):
     def _advance_to(self, time: float) -> None:
         self.rightNow = time
         self.loop.enter(super().advance, 0)
+
+
+class InlinePool(WorkerPool):
+    """Runs each job at once in the calling thread, so that a blocking handler is done when the call returns."""
+
+    def run(self, prepare: Callable[[], Callable[[], T]], **options: object) -> Deferred[T]:
+        """Return a Deferred that has already fired with the job's result or error."""
+
+        def do() -> T:
+            job = prepare()
+            with blocking_apart():
+                return job()
+
+        return maybeDeferred(do)

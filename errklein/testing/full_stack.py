@@ -24,7 +24,7 @@ from twisted.internet.defer import Deferred
 
 from errklein.compat.flask_app import reset_app
 from errklein.running.reactors import reactor_thread
-from errklein.testing._log_forwarding import forwarded_log
+from errklein.testing._surroundings import forwarded_log
 
 # Before anything that imports the reactor, so that plugins' libraries use this one.
 _reactor_thread = reactor_thread()
@@ -35,13 +35,9 @@ from errklein.plugins.imports import share_with_tests, unload, unshare  # noqa: 
 from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
 from errklein.plugins.plug_file import PlugFile  # noqa: E402
 from errklein.testing._bot_under_test import REPLY_TIMEOUT, BotUnderTest  # noqa: E402
-from errklein.testing._client import WebhookClient  # noqa: E402
-from errklein.testing._environment import environment  # noqa: E402
-from errklein.testing._helper_modules import HelperModuleFinder  # noqa: E402
+from errklein.testing._client import UNSET, Requests, WebhookClient  # noqa: E402
 from errklein.testing._http import StubHTTP  # noqa: E402
-from errklein.testing._log_file import log_file  # noqa: E402
-from errklein.testing._packages import share_packages  # noqa: E402
-from errklein.testing._requests import UNSET, Requests  # noqa: E402
+from errklein.testing._surroundings import HelperModuleFinder, environment, log_file, share_packages  # noqa: E402
 from errklein.web import ClientResponse  # noqa: E402
 from errklein.wiring import wire  # noqa: E402
 

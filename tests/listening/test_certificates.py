@@ -14,8 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.listening._certificates import CertificateDirectory, CertificateFiles, CertificateStore
 from errklein.listening.pem import CertificateError
 from errklein.running import Runner
-from errklein.testing._pool import InlinePool
-from errklein.testing._reactor import TestReactor
+from errklein.testing._reactor import InlinePool, TestReactor
 from errklein.web import WebServer
 from tests.authority import Authority, Issued, certificate_of, connect, issue
 
