@@ -12,9 +12,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
 
-from errklein.cli._new_files import read_template, write_errbot_command, write_new_files
 from errklein.cli._parser import RUN_EXAMPLES, make_parser, unexpected
-from errklein.cli.plugin_wizard import new_plugin_wizard, write_plugin
+from errklein.cli.plugin_wizard import (
+    new_plugin_wizard,
+    read_template,
+    write_errbot_command,
+    write_new_files,
+    write_plugin,
+)
 
 __all__ = ["main"]
 
@@ -96,18 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from errklein.cli._sign import sign
 
         return sign(known, time.time())
-    if known.command == "webhook":
-        from errklein.cli._webhooks import work_on_webhooks
+    if known.command in ("webhook", "delivery", "why"):
+        from errklein.cli._webhooks import explain, work_on_deliveries, work_on_webhooks
 
-        return work_on_webhooks(known)
-    if known.command == "delivery":
-        from errklein.cli._webhooks import work_on_deliveries
-
-        return work_on_deliveries(known)
-    if known.command == "why":
-        from errklein.cli._webhooks import explain
-
-        return explain(known)
+        return {"webhook": work_on_webhooks, "delivery": work_on_deliveries, "why": explain}[known.command](known)
     return work_on_data(known)
 
 

@@ -120,7 +120,10 @@ class WebhookReport:
 
     def lines(self) -> list[str]:
         """Return the report as lines of plain text. Mask them before they are shown."""
-        lines = [line for one in self.found for line in one.lines()] or [f"{self.name}: no plugin has this webhook"]
+        lines = [line for one in self.found for line in one.lines()]
+        if not self.found and self.responses is None:
+            # A running bot explains why it has no such webhook.
+            lines.append(f"{self.name}: no plugin has this webhook")
         lines += [line for one in self.explanations for line in one.lines()]
         numbers = [*(f"{number} {state}" for state, number in self.states.items()), *not_recorded(self.counted)]
         if numbers:

@@ -13,8 +13,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
-from errklein.cli._new_files import write_new_files
-from errklein.cli.plugin_wizard import NewPlugin, new_plugin_wizard
+from errklein.cli.plugin_wizard import NewPlugin, new_plugin_wizard, write_new_files
 from errklein.plugins.plug_file import PlugFile
 from tests import needs_network
 from tests.processes import run
