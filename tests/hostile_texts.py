@@ -425,7 +425,8 @@ MOST_FOR_FUNCTION = 100
 def functions() -> list[Tested]:
     """Return the functions that are compared as a whole."""
     from errklein.backends.irc._ircv3 import parse_tags
-    from errklein.backends.irc._lines import _FORMATTING, decode_line, split_lines, strip_controls
+    from errklein.backends.irc._lines import _FORMATTING, split_lines, strip_controls
+    from errklein.backends.irc._protocol import decode_line
     from errklein.chat.names import compiled
     from errklein.commands._declaration import words_of
     from errklein.commands._history import contains_recall

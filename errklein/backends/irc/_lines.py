@@ -57,20 +57,6 @@ _NEWLINE = re.compile(r"\r\n|\r|\n")
 _CONTROLS = re.compile(r"[\x00\x01\x05-\x08\x0b\x0c\x0e\x10\x12-\x15\x17-\x1c\x7f]")
 
 
-def decode_line(line: bytes) -> str:
-    """Decode a line from UTF-8, or from Latin-1 if it isn't UTF-8.
-
-    Servers truncate long lines between bytes. A line that begins with valid UTF-8 is therefore UTF-8, with a replacement
-    character for the truncated one.
-    """
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if line[: error.start].isascii():
-            return line.decode("latin-1")
-        return line.decode("utf-8", "replace")
-
-
 def encode_line(line: str) -> bytes:
     """Encode a line, without CR LF, as at most 510 bytes of UTF-8. CR and NUL are removed, and LF becomes a space."""
     line = line.replace("\r", "").replace("\n", " ").replace("\x00", "")

@@ -32,7 +32,7 @@ from errklein.backends.irc._ircv3 import (
     authenticate_lines,
     parse_tags,
 )
-from errklein.backends.irc._lines import IRCRateLimiter, Transmission, decode_line, encode_line
+from errklein.backends.irc._lines import IRCRateLimiter, Transmission, encode_line
 from errklein.backends.irc._nickname import Nickname
 from errklein.backends.irc.identifiers import CaseMapping, is_room, same_name
 from errklein.backends.irc.settings import IRCSettings
@@ -451,6 +451,20 @@ class IRCProtocol(irc.IRCClient):
         """Report nicks in a room, without their prefixes such as "@" (RFC 1459, section 6.2, reply 353)."""
         marks = "".join(mark for mark, _ in self.supported.getFeature("PREFIX", {}).values()) + "~&@%+"
         self._rooms.names_received(params[2], [name.lstrip(marks) for name in params[3].split()])
+
+
+def decode_line(line: bytes) -> str:
+    """Decode a line from UTF-8, or from Latin-1 if it isn't UTF-8.
+
+    Servers truncate long lines between bytes. A line that begins with valid UTF-8 is therefore UTF-8, with a replacement
+    character for the truncated one.
+    """
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if line[: error.start].isascii():
+            return line.decode("latin-1")
+        return line.decode("utf-8", "replace")
 
 
 def _tcp_socket(transport: object) -> socket.socket | None:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.irc._lines import decode_line, encode_line, split_lines, strip_controls, text_capacity
+from errklein.backends.irc._lines import encode_line, split_lines, strip_controls, text_capacity
+from errklein.backends.irc._protocol import decode_line
 
 ANYTHING = st.text(alphabet=st.characters(), max_size=2000)
 TRICKY = st.text(alphabet=st.sampled_from("a ü€😀\u200d\ufe0f\u0301\r\n\0\x01\x02\ud800"), max_size=3000)
