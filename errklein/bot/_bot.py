@@ -20,8 +20,8 @@ from errklein.bot._overview import Overview
 from errklein.bot._pool_notices import pool_notice
 from errklein.bot._registration import Registration
 from errklein.bot._sending import Sending, restore_outboxes
-from errklein.bot._streams import Streams
 from errklein.bot._webhook_notices import WebhookNotices
+from errklein.bot.streams import Streams
 from errklein.chat import Identifier
 from errklein.commands import documentation, with_prefix
 from errklein.config import Config, configuration_warnings, placeholders

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.bot._notices import INTERVAL, NoticeBoard
-from errklein.bot._streams import Streams
+from errklein.bot.streams import Streams
 from errklein.chat import ONLINE, Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.dispatch import Dispatcher, Networks
 from errklein.plugins.manager import Callback

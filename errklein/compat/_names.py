@@ -139,7 +139,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         "errklein.plugins.botflow": "BotFlow",
     },
     "errbot.streaming": {
-        "errklein.bot.stream_copier": "CHUNK_SIZE",
+        "errklein.bot.streams": "CHUNK_SIZE",
         "errklein.compat._streaming": "Tee",
     },
     "errbot.storage": {

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from twisted.logger import Logger
 
-from errklein.bot.stream_copier import StreamCopier
+from errklein.bot.streams import StreamCopier
 from errklein.chat import Stream
 from errklein.plugins import BotPlugin
 

@@ -14,7 +14,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.test import TestPerson
-from errklein.bot.stream_copier import CHUNK_SIZE, StreamCopier
+from errklein.bot.streams import CHUNK_SIZE, StreamCopier
 from errklein.chat.streams import Stream
 from errklein.compat._streaming import Tee
 
