@@ -18,7 +18,7 @@ from twisted.python import usage
 from errklein import logs
 from errklein._version import __version__
 from errklein.config import located_errors
-from errklein.plugins.environment import environment_problems
+from errklein.plugins.requirement_files import environment_problems
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import (
     BotService,

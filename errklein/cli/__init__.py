@@ -121,7 +121,7 @@ def check(known: argparse.Namespace) -> NoReturn:
 
     The environment comes first, since the other checks may fail in a damaged one. Raises SystemExit.
     """
-    from errklein.plugins.environment import environment_problems
+    from errklein.plugins.requirement_files import environment_problems
 
     problems = environment_problems()
     sys.stdout.write("".join(f"problem: {line}\n" for line in problems))

@@ -15,9 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from errklein.config._execution import run_config
 from errklein.config._settings import BACKENDS, DEPENDENT, SETTINGS, ConfigError, checked, is_of_plugin
-from errklein.config._source import ConfigSource
+from errklein.config._source import ConfigSource, run_config
 from errklein.text.masking import masker, secrets_in
 
 LOCAL_ADMIN = "@admin"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from errklein.plugins._configuration import Configurator
-from errklein.plugins._standby import StandbyWebhooks
-from errklein.plugins._templates import add_templates, check_templates, remove_templates
 from errklein.plugins.activation import Activation, current, given_up, still_activating
 from errklein.plugins.botplugin import BotPlugin, mounts_of
 from errklein.plugins.execution import RAISED, PluginExecution
@@ -29,11 +29,121 @@ from errklein.plugins.plugin import (
 )
 from errklein.plugins.running_activations import Activations, circle, missing
 from errklein.running import InFlightCounter, TimedOut, result_within
+from errklein.storage import StorageError
 from errklein.webhooks import Hook, HookDeclaration
-from errklein.webhooks.option_values import HookError
+from errklein.webhooks.option_values import HookError, Rate
 
 if TYPE_CHECKING:
     from errklein.web import Routes
+
+
+async def add_templates(execution: PluginExecution, plugin: Plugin) -> None:
+    """Register the plugin's templates in place of its previous ones, and record the invalid ones."""
+    remove_templates(plugin)
+    if _has_templates(plugin):
+        # Imported late: Jinja2 is slow to import, and few plugins have templates.
+        from errklein.text import templating
+
+        templating.add_templates(plugin.name, plugin.plug.directory)
+        plugin.has_templates = True
+        plugin.templates = await check_templates(execution, plugin)
+
+
+def remove_templates(plugin: Plugin) -> None:
+    """Unregister the plugin's templates, if they are registered."""
+    if plugin.has_templates:
+        from errklein.text import templating
+
+        templating.remove_templates(plugin.name)
+        plugin.has_templates = False
+    plugin.templates = []
+
+
+async def check_templates(execution: PluginExecution, plugin: Plugin) -> list[str]:
+    """Return a line for each invalid template of the plugin."""
+    if not _has_templates(plugin):
+        return []
+    check = partial(broken_templates, plugin.plug.directory)
+    return await execution.in_thread(check, f"checking the templates of {plugin.name}")
+
+
+def broken_templates(directory: Path) -> list[str]:
+    """Return a line with file, line and error for each invalid template beside the `.plug` files of a directory."""
+    from jinja2 import TemplateSyntaxError
+
+    from errklein.text.templating import SUFFIX, make_templates_path, tenv
+
+    problems = []
+    for path in sorted(make_templates_path(directory).rglob(f"*{SUFFIX}")):
+        try:
+            tenv().compile(path.read_text(encoding="utf-8"), path.name, str(path))
+        except TemplateSyntaxError as error:
+            problems.append(f"{path}, line {error.lineno}: invalid template: {error.message}")
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(f"{path}: the template can't be read: {error}")
+    return problems
+
+
+def _has_templates(plugin: Plugin) -> bool:
+    return (plugin.plug.directory / "templates").is_dir()
+
+
+WEBHOOKS = "webhooks"
+
+_FIELDS = ("rule", "methods", "methods_given", "max_body", "ack", "dedupe", "dedupe_window")
+
+
+class StandbyWebhooks:
+    """Stores the routes, since the plugin may be broken after a restart. The verification is the operator's, and isn't stored.
+
+    :param stored: The bot's own stored values.
+    :param options: The setting WEBHOOKS.
+    :param routes: Gets the webhooks.
+    """
+
+    log = Logger()
+
+    def __init__(self, stored: MutableMapping[str, Any], options: Mapping[str, Any], routes: Routes) -> None:
+        self._stored = stored
+        self._routes = routes
+        self._named = {webhook for webhook, its in options.items() if its.get("verify")}
+        self._webhooks: Mapping[str, Any] = {}
+
+    def restore(self) -> None:
+        """Accept the webhooks that earlier processes have stored, and forget those that aren't named any more."""
+        self._webhooks = self._stored.get(WEBHOOKS, {})
+        self._use({webhook: its for webhook, its in self._webhooks.items() if webhook in self._named})
+
+    def replace(self, plugin: str, hooks: Sequence[Hook]) -> None:
+        """Store the routes of a plugin that has become active, or none of one that was removed, instead of its earlier ones."""
+        own = {hook.full_name: _fields(hook.declaration) for hook in hooks if hook.full_name in self._named}
+        others = {name: its for name, its in self._webhooks.items() if name.rpartition(":")[0] != plugin}
+        if others | own != self._webhooks:
+            self._use(others | own)
+
+    def _use(self, webhooks: Mapping[str, Any]) -> None:
+        if webhooks != self._webhooks:
+            try:
+                self._stored[WEBHOOKS] = webhooks
+            except StorageError as error:
+                self.log.error("The webhooks of inactive plugins can't be stored: {error}", error=str(error))
+        self._webhooks = webhooks
+        self._routes.stand_by([_hook(webhook, its) for webhook, its in webhooks.items()])
+
+
+def _fields(declaration: HookDeclaration) -> Mapping[str, Any]:
+    return {name: getattr(declaration, name) for name in _FIELDS} | {"rate": str(declaration.rate or "")}
+
+
+def _hook(webhook: str, fields: Mapping[str, Any]) -> Hook:
+    plugin, _, method = webhook.rpartition(":")
+    rate = Rate.of(fields["rate"]) if fields["rate"] else None
+    declaration = HookDeclaration(**{name: fields[name] for name in _FIELDS}, rate=rate)
+    return Hook(plugin, method, declaration, _never_called, active=False)
+
+
+async def _never_called(payload: object) -> None:
+    raise AssertionError("the plugin is inactive")
 
 
 class Lifecycle:

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from errklein.plugins._loaded_source import LoadedSource
 from errklein.plugins.execution import PluginExecution
-from errklein.plugins.imports import package_of
+from errklein.plugins.imports import LoadedSource, package_of
 from errklein.plugins.plug_file import PlugFile
 from errklein.running import SerialQueue, TimedOut, result_within
 

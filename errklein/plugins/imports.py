@@ -30,23 +30,128 @@ import importlib
 import importlib.machinery as machinery
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
-from importlib.util import find_spec, module_from_spec
+from importlib.util import find_spec, module_from_spec, source_hash
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, TypeVar
 
-from errklein.plugins._import_rewriting import rewrite_imports
-from errklein.plugins._loaded_source import LoadedSource
 from errklein.plugins._monkey_patches import refuse_monkey_patches
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.names import PACKAGE, slug
 from errklein.plugins.plug_file import PlugFile
+
+IMPORTLIB = "errklein.plugins._dynamic_imports"
+"""The module that replaces `importlib`, so that `importlib.import_module` is redirected too."""
+
+Redirect = Callable[[str], str | None]
+"""Returns the full name that replaces the name of a top-level module; None if the name stays as it is."""
+
+
+def rewrite_imports(tree: ast.Module, redirect: Redirect) -> None:
+    """Redirect all absolute imports in `tree`, including those in functions and conditions."""
+    # Not recursive, since deeply nested code that compiles would exceed the recursion limit.
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            children = getattr(node, name, None)
+            if isinstance(children, list):
+                children[:] = [new for child in children for new in _rewritten(child, redirect)]
+                waiting.extend(children)
+
+
+def _rewritten(node: ast.AST, redirect: Redirect) -> Iterator[ast.AST]:
+    """Yield the nodes that replace `node`: the node itself unless it is an import."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            for new in _imports(alias, redirect):
+                yield ast.copy_location(ast.Import([ast.copy_location(new, alias)]), node)
+        return
+    if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+        if node.module == "importlib":
+            yield from _from_importlib(node)
+            return
+        node.module = _target(node.module, redirect)
+    yield node
+
+
+def _from_importlib(node: ast.ImportFrom) -> Iterator[ast.AST]:
+    ours = [alias for alias in node.names if alias.name == "import_module"]
+    others = [alias for alias in node.names if alias not in ours]
+    if others:
+        yield ast.copy_location(ast.ImportFrom(node.module, others, 0), node)
+    if ours:
+        yield ast.copy_location(ast.ImportFrom(IMPORTLIB, ours, 0), node)
+
+
+def _imports(alias: ast.alias, redirect: Redirect) -> Iterator[ast.alias]:
+    top = alias.name.partition(".")[0]
+    new_top = redirect(top)
+    if top == "importlib":
+        # Submodules are importlib's own; the replacement has them as attributes.
+        if alias.name != top or alias.asname is None:
+            yield alias
+        if alias.name == top or alias.asname is None:
+            yield ast.alias(IMPORTLIB, alias.asname or top)
+    elif new_top is None:
+        yield alias
+    elif alias.asname is not None:
+        yield ast.alias(_target(alias.name, redirect), alias.asname)
+    else:
+        # `import helper.part` imports both and binds `helper`. Here the first statement binds `helper` to the part, and
+        # the second rebinds it to the package. If the part can't be imported, nothing is bound.
+        if alias.name != top:
+            yield ast.alias(_target(alias.name, redirect), top)
+        yield ast.alias(new_top, top)
+
+
+def _target(name: str, redirect: Redirect) -> str:
+    top, dot, rest = name.partition(".")
+    return (redirect(top) or top) + dot + rest
+
+
+_SETTLED = 2_000_000_000
+"""Nanoseconds after which a change of a file also changes its time: the coarsest resolution of file systems, FAT's."""
+
+
+class LoadedSource:
+    """The path and the hash of a source that was loaded.
+
+    A file whose time and size are those of the last comparison isn't read again.
+    """
+
+    def __init__(self, path: str, data: bytes) -> None:
+        self.path = Path(path)
+        self._hash = source_hash(data)
+        self._unchanged: tuple[int, int] | None = None
+
+    def has_changed(self) -> bool:
+        """Return whether the file differs from the source. Blocks on the disk.
+
+        Raises FileNotFoundError or NotADirectoryError if the file was removed. An unreadable file counts as changed.
+        """
+        try:
+            status = self.path.stat()
+            state = (status.st_mtime_ns, status.st_size)
+            if state == self._unchanged:
+                return False
+            if source_hash(self.path.read_bytes()) != self._hash:
+                return True
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except OSError:
+            return True
+        if time.time_ns() - status.st_mtime_ns > _SETTLED:
+            self._unchanged = state
+        return False
+
 
 B = TypeVar("B")
 

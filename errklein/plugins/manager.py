@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -14,9 +15,7 @@ from twisted.logger import Logger
 from errklein.config import Config
 from errklein.plugins._configuration import Configurator
 from errklein.plugins._flows import FlowFiles
-from errklein.plugins._lifecycle import Lifecycle
-from errklein.plugins._standby import StandbyWebhooks
-from errklein.plugins._status import PluginStatus
+from errklein.plugins._lifecycle import Lifecycle, StandbyWebhooks
 from errklein.plugins.botplugin import BotPlugin, mounts_of
 from errklein.plugins.changed_files import ChangedFiles
 from errklein.plugins.execution import PluginExecution
@@ -30,18 +29,137 @@ from errklein.plugins.plugin import (
     PluginError,
     PluginProblem,
     PluginTimeout,
+    State,
     UnknownPlugin,
 )
-from errklein.plugins.serial_changes import Changes, change
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports.values import Storage
-from errklein.running import Placement, TimedOut, placement_of, result_within
-from errklein.running.context import handled_network
+from errklein.running import Placement, SerialQueue, TimedOut, placement_of, result_within
+from errklein.running.context import handled_network, running_change
 from errklein.text.masking import masker, secrets_in
 from errklein.text.suggestions import most_similar
 
 if TYPE_CHECKING:
     from errklein.web import Routes
+
+M = TypeVar("M", bound="Changing")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Changes:
+    """Makes changes one after the other.
+
+    A change that is requested by a change is made at once, since that one waits for it.
+
+    :param after: Called after each change that no other change has requested. It must not raise an exception.
+    """
+
+    def __init__(self, reactor: Any, after: Callable[[], None]) -> None:
+        self._turns = SerialQueue(reactor)
+        self._current: object = None
+        self._after = after
+
+    def make(self, change: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
+        """Make the change, now or after those before it. The Deferred fires with its result."""
+        if self._current is not None and running_change.get() is self._current:
+            return Deferred.fromCoroutine(change())
+        return self._turns.run(lambda: Deferred.fromCoroutine(self._make(change)))
+
+    async def _make(self, change: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        # Everything called from here on, in any thread, runs in a copy of this context.
+        self._current = object()
+        running_change.set(self._current)
+        try:
+            return await change()
+        finally:
+            self._current = None
+            self._after()
+
+
+class Changing(Protocol):
+    """An object with methods that are changes."""
+
+    _changes: Changes
+
+
+def change(
+    method: Callable[Concatenate[M, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[M, P], Deferred[T]]:
+    """Decorate a method so that a call is a change in its object's `_changes`."""
+
+    @wraps(method)
+    def begin(self: M, /, *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        return self._changes.make(partial(method, self, *args, **kwargs))
+
+    return begin
+
+
+_LONG = 60.0
+"""Seconds after which a running handler is shown."""
+
+
+@dataclass(frozen=True)
+class PluginStatus:
+    """The states of plugins. `is_blacklisted` and `configuration` return the stored values for a plugin's name."""
+
+    execution: PluginExecution
+    is_blacklisted: Callable[[str], bool]
+    configuration: Callable[[str], Any]
+
+    def state(self, plugin: Plugin) -> State:
+        """Return the plugin's state."""
+        if not plugin.active and self.is_blacklisted(plugin.name):
+            return State.BLACKLISTED
+        return self._state_if_not_blacklisted(plugin)
+
+    def letters(self, plugin: Plugin) -> str:
+        """Return the letter of the plugin's state, after "B," if the plugin is blacklisted."""
+        letter = self._state_if_not_blacklisted(plugin).value
+        return f"{State.BLACKLISTED.value},{letter}" if self.is_blacklisted(plugin.name) else letter
+
+    def _state_if_not_blacklisted(self, plugin: Plugin) -> State:
+        if plugin.active:
+            return State.ACTIVE
+        # The most likely problem of a plugin without a configuration is that it has none.
+        if plugin.instance is not None and self._wants_configuration(plugin.instance):
+            return State.UNCONFIGURED
+        return State.BROKEN if plugin.problem else State.INACTIVE
+
+    def remark(self, plugin: Plugin, *, details: bool = True) -> str:
+        """Return all problems of the plugin in one line; "" if there are none.
+
+        Without `details`, the line only states that there are problems.
+        """
+        now = self.execution.reactor.seconds()
+        running = [
+            f"{plugin.name}.{going.name} has been running for {_spoken(now - going.since)}"
+            for going in self.execution.runner.running_methods()
+            if isinstance(going.subject, BotPlugin) and plugin_name(going.subject) == plugin.name
+            if now - going.since >= _LONG
+        ]
+        duplicates = [f"{path} is ignored, since it has the same Name" for path in plugin.duplicates]
+        problems = [problem for problem in (plugin.problem, *plugin.notes, *plugin.templates, *duplicates) if problem]
+        if problems and not details:
+            problems = ["details are shown to administrators in private"]
+        return "; ".join(" ".join(problem.split()) for problem in [*problems, *running])
+
+    def _wants_configuration(self, instance: BotPlugin) -> bool:
+        try:
+            configurable = instance.get_configuration_template() is not None
+            return configurable and self.configuration(plugin_name(instance)) is None
+        except Exception:
+            # The error is reported when the plugin is configured or activated.
+            return False
+
+
+def _spoken(seconds: float) -> str:
+    """Return a time span as a whole number of its largest unit: d, h, min or s."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{int(seconds)} s"
+
 
 CONFIGS = "configs"
 BL_PLUGINS = "bl_plugins"

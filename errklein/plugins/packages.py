@@ -22,7 +22,6 @@ from importlib.metadata import Distribution, distributions
 from importlib.util import find_spec
 from pathlib import Path
 
-from errklein.plugins.environment import installed_version, name_and_version, unfulfilled
 from errklein.plugins.plug_file import ERRBOT_VERSION
 from errklein.plugins.plugin import PluginProblem
 from errklein.plugins.requirement_files import (
@@ -30,7 +29,10 @@ from errklein.plugins.requirement_files import (
     RequirementLine,
     UnreadableRequirements,
     examine,
+    installed_version,
+    name_and_version,
     normalized,
+    unfulfilled,
 )
 from errklein.plugins.subprocesses import ProgramError, run
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from errklein.config import BACKENDS, Config, ConfigError, load_config, located_errors
 from errklein.config.identity import NetworkSettings
 from errklein.database import DatabaseError
-from errklein.plugins.environment import environment_problems
+from errklein.plugins.requirement_files import environment_problems
 from errklein.service._data_directory import DataDirectory, DataDirectoryError, acting_as, user_name
 from errklein.service.sentry import check_sentry
 from errklein.storage import StorageError

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins._import_rewriting import rewrite_imports
+from errklein.plugins.imports import rewrite_imports
 from tests.plugin_files import PluginFilesTestCase
 
 HOME = "rewriting_home.inner"

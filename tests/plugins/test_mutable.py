@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins import _shared_values
+from errklein.plugins import store_mixin
 from errklein.plugins.store_mixin import StoreMixin, StoreNotOpenError
 from errklein.running import register_reactor_thread
 from errklein.storage import MemoryStorage
@@ -172,7 +172,7 @@ class ThreadTests(MutableCase):
 
     def test_threads_that_wait_for_each_other(self) -> None:
         """If two threads need each other's keys, both go on after a while, and a line of the log names plugin and key."""
-        self.patch(_shared_values, "LONGEST_WAIT", 0.01)
+        self.patch(store_mixin, "LONGEST_WAIT", 0.01)
         lines: list[str] = []
         globalLogPublisher.addObserver(observer := lambda event: lines.append(event["log_format"].format(**event)))
         self.addCleanup(globalLogPublisher.removeObserver, observer)
@@ -192,7 +192,7 @@ class ThreadTests(MutableCase):
 
     def test_long_queue(self) -> None:
         """A thread waits as long as other blocks begin and end."""
-        self.patch(_shared_values, "LONGEST_WAIT", 0.1)
+        self.patch(store_mixin, "LONGEST_WAIT", 0.1)
         opened = Event()
         end = monotonic() + 0.4
 

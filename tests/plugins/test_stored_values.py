@@ -18,7 +18,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from errklein import BotPlugin, botcmd
-from errklein.plugins import _shared_values, store_mixin
+from errklein.plugins import store_mixin
 from errklein.plugins.store_mixin import StoredValues, StoreMixin, StoreNotOpenError
 from errklein.running import RateLimit, register_reactor_thread
 from errklein.storage import MemoryStorage, SQLiteStorage, UnstorableValue
@@ -320,7 +320,6 @@ class SlowTests(SynchronousTestCase):
         self.patch(store_mixin, "monotonic", self.time)
         self.patch(store_mixin, "_warnings", RateLimit(lambda: self.now))
         self.patch(store_mixin, "in_any_reactor_thread", lambda: self.on_reactor)
-        self.patch(_shared_values, "in_any_reactor_thread", lambda: self.on_reactor)
         self.on_reactor = True
         self.plugin = Counting(MemoryStorage())
 
