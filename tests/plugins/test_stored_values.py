@@ -258,7 +258,7 @@ class AtomicTests(SynchronousTestCase):
             list(pool.map(count, range(8)))
         self.assertEqual([plugin["count"] for plugin in plugins], [80] * len(plugins))
 
-    def test_threads(self) -> None:
+    def test_updates_of_many_threads(self) -> None:
         """No update of several threads is lost, in a file or in memory."""
         self.count_in_threads(MemoryStorage())
         self.count_in_threads(SQLiteStorage(Path(self.mktemp())))
