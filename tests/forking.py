@@ -6,6 +6,7 @@ A `Forked` process has pipes, a working directory, an environment, an exit statu
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import selectors
@@ -41,6 +42,9 @@ def serve(control: socket.socket) -> Callable[[], object]:
     while True:
         length, descriptors, _, _ = socket.recv_fds(control, 8, 4)
         if not length:
+            with suppress(ChildProcessError):
+                while os.wait():
+                    pass
             os._exit(0)
         request = json.loads(control.recv(int(length), socket.MSG_WAITALL))
         with suppress(ChildProcessError):
@@ -129,9 +133,10 @@ class Forked:
             cls._control, other = socket.socketpair()
             command = [sys.executable, __file__, str(other.fileno())]
             descriptors = {"pass_fds": [other.fileno()], "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-            # It ends when this process has ended.
-            cls._process = subprocess.Popen(command, env=env, **descriptors)  # type: ignore[call-overload]
+            process = subprocess.Popen(command, env=env, **descriptors)  # type: ignore[call-overload]
             other.close()
+            # It ends when it can't get a request.
+            atexit.register(_end, cls._control, process)
         return cls._control
 
     @staticmethod
@@ -207,6 +212,14 @@ class Forked:
     def kill(self) -> None:
         """Send SIGKILL."""
         self.send_signal(signal.SIGKILL)
+
+
+def _end(control: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    """End the process that forks, after those that it has forked."""
+    control.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    process.kill()
 
 
 def _of_interpreter(env: Mapping[str, str]) -> dict[str, str]:

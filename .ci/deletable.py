@@ -1,0 +1,100 @@
+"""Delete an optional part, and run the tests of the rest: `deletable.py [PART…]`.
+
+A part is its folder or file, its entry in the one table that names it, and its mirrored tests. Nothing else is edited, so nothing
+else may need it. Everything happens in copies of the checkout. Exits with 1 if tests fail. Without names, all parts are tried.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LEFT_OUT = shutil.ignore_patterns(".git", "venv*", "_trial_temp*", "__pycache__", "_build", ".hypothesis", "*.egg-info")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The paths that are deleted, and a pattern of the entry in a file."""
+
+    paths: Sequence[str]
+    table: str = ""
+    entry: str = ""
+
+
+PARTS: Mapping[str, Part] = {
+    "status": Part(("errklein/status", "tests/status", "long_tests/status")),
+    "verify.discord": Part(
+        ("errklein/verify/_discord.py", "tests/verify/test_discord.py"),
+        "errklein/verify/__init__.py",
+        r'^from errklein\.verify\._discord import discord\n|^    "discord",\n',
+    ),
+    "core_plugins.versionchecker": Part(
+        (
+            "errklein/core_plugins/versionchecker.py",
+            "errklein/core_plugins/versionchecker.plug",
+            "tests/core_plugins/test_versionchecker.py",
+        ),
+        "errklein/compat/_names.py",
+        r'^    "errbot\.core_plugins\.vcheck": .*\n',
+    ),
+    "compat.backends": Part(
+        ("errklein/compat/backends", "tests/compat/backends"),
+        "errklein/wiring.py",
+        r'^    None: "errklein\.compat\.backends\.finding",\n',
+    ),
+}
+
+
+def without(part: Part, directory: Path) -> Path:
+    """Return a copy of the checkout without the part."""
+    copy = directory / "copy"
+    shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
+    for path in part.paths:
+        (shutil.rmtree if (copy / path).is_dir() else os.remove)(copy / path)
+    if part.table:
+        file = copy / part.table
+        text, count = re.subn(part.entry, "", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        if not count:
+            sys.exit(f"{part.table} has no entry {part.entry}")
+        file.write_text(text, encoding="utf-8")
+    return copy
+
+
+def main(names: Sequence[str]) -> int:
+    """Try the parts."""
+    failed = []
+    for name in names or PARTS:
+        with tempfile.TemporaryDirectory(prefix="deletable-") as directory:
+            copy = without(PARTS[name], Path(directory))
+            # Network tests start fresh interpreters, which find the copy as this one does.
+            environment = {**os.environ, "PYTHONPATH": str(copy), "ERRKLEIN_QUICK_TESTS": "1"}
+            command = [sys.executable, "-m", "twisted.trial", "-j2", "tests"]
+            done = subprocess.run(
+                command,
+                cwd=copy,
+                env=environment,
+                check=False,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        ran = re.search(r"^Ran [1-9]\d* tests.*", done.stdout, re.MULTILINE)
+        if done.returncode or not ran:
+            failed.append(name)
+            print(done.stdout[done.stdout.find("\n====") :][:20_000])
+        print(
+            f"without {name}: {ran[0] if ran else 'no tests'}, {'failed' if name in failed else 'passed'}", flush=True
+        )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
