@@ -1,11 +1,12 @@
-"""Delete an optional part, and run the tests of the rest: `deletable.py [PART…]`.
+"""Delete an optional part, and run the tests of the rest: `deletable.py [PART…] [--tests NAMES]`.
 
 A part is its folder or file, its entry in the one table that names it, and its mirrored tests. Nothing else is edited, so nothing
-else may need it. Everything happens in copies of the checkout. Exits with 1 if tests fail. Without names, all parts are tried.
+else may need it. Everything happens in copies of the checkout. Exits with 1 if tests fail. Without names, all parts are tried; with `--tests "NAME…"`, only some tests are run.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -41,6 +42,7 @@ PARTS: Mapping[str, Part] = {
             "errklein/core_plugins/versionchecker.py",
             "errklein/core_plugins/versionchecker.plug",
             "tests/core_plugins/test_versionchecker.py",
+            "tests/contract/test_13_versionchecker.py",
         ),
         "errklein/compat/_names.py",
         r'^    "errbot\.core_plugins\.vcheck": .*\n',
@@ -68,15 +70,19 @@ def without(part: Part, directory: Path) -> Path:
     return copy
 
 
-def main(names: Sequence[str]) -> int:
+def main() -> int:
     """Try the parts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--tests", default="tests")
+    options = parser.parse_args()
     failed = []
-    for name in names or PARTS:
+    for name in options.parts or PARTS:
         with tempfile.TemporaryDirectory(prefix="deletable-") as directory:
             copy = without(PARTS[name], Path(directory))
             # Network tests start fresh interpreters, which find the copy as this one does.
             environment = {**os.environ, "PYTHONPATH": str(copy), "ERRKLEIN_QUICK_TESTS": "1"}
-            command = [sys.executable, "-m", "twisted.trial", "-j2", "tests"]
+            command = [sys.executable, "-m", "twisted.trial", "-j2", *options.tests.split()]
             done = subprocess.run(
                 command,
                 cwd=copy,
@@ -97,4 +103,4 @@ def main(names: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

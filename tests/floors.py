@@ -40,6 +40,9 @@ FLOOR_OF = {member: number for number, floor in enumerate(reversed(FLOORS)) for 
 ROOT = len(FLOORS)
 """Above all: the package errklein itself, which plugin authors import from."""
 
+OPTIONAL = {"status"}
+"""The packages that can be deleted."""
+
 ANYWHERE = "_version"
 """The module that all may import, and that imports nothing."""
 
@@ -234,8 +237,8 @@ def misplaced(entries: Iterable[str]) -> list[str]:
 
 
 def stale(entries: Iterable[str]) -> list[str]:
-    """Return the members of the list of floors that don't exist in errklein/."""
-    return sorted(set(FLOOR_OF) - {entry.removesuffix(".py") for entry in entries})
+    """Return the members of the list of floors that don't exist in errklein/, apart from optional ones."""
+    return sorted(set(FLOOR_OF) - OPTIONAL - {entry.removesuffix(".py") for entry in entries})
 
 
 def floors_in_table(page: str) -> tuple[tuple[str, ...], ...]:

@@ -263,6 +263,7 @@ class CommandLineTests(SynchronousTestCase):
 
     def test_endpoints_in_the_configuration(self) -> None:
         """Errors about WEB and STATUS name the setting and its line; --web and --status take precedence."""
+        needs_network()
         for settings, arguments, error in (
             ("WEB = 'tcp:port'", [], "WEB tcp:port: 'port' isn't a number; expected a Twisted endpoint"),
             ("WEB = 3141", [], "WEB: expected a Twisted endpoint such as 'tcp:3141:interface=127.0.0.1', or a list of"),
