@@ -33,7 +33,7 @@ LEAST = 0.7
 LIMIT = 120.0
 JOBS = os.cpu_count() or 1
 TARGETS = {
-    "web/_http1.py": "tests.web.test_http1 tests.web.test_http1_grammar",
+    "web/_http1.py": "tests.web.test_http1 tests.web.test_http1_grammar tests.web.test_http1_llhttp",
     "verify/*.py": "tests.verify",
     "journal/_queue.py": "tests.journal.test_queue",
     "journal/_[rw]*.py": "tests.journal.test_contract tests.journal.test_retention tests.journal.test_redaction",
