@@ -37,13 +37,12 @@ class Sender:
     @classmethod
     def of(cls, message: Message) -> Sender:
         """Return the sender of the message. `person` is "" if the message has no sender."""
-        sender, fold = message.frm, rules_of(message.frm).fold
+        sender, is_direct = message.frm, message.is_direct
+        fold = rules_of(sender).fold
         person, aclattr = str(getattr(sender, "person", "") or ""), str(getattr(sender, "aclattr", "") or "")
-        place = PRIVATE
-        if not message.is_direct:
-            # A message to neither a person nor a room never counts as private.
-            place = f"in {fold(str(sender.room if isinstance(sender, RoomOccupant) else message.to))}"
-        return cls(fold(person), fold(aclattr), place)
+        room = sender.room if isinstance(sender, RoomOccupant) else message.to
+        # A message to neither a person nor a room never counts as private.
+        return cls(fold(person), fold(aclattr), PRIVATE if is_direct else f"in {fold(str(room))}")
 
 
 class HistoryEntry(tuple[str, str]):  # noqa: SLOT001 - one of a tuple has no named slots

@@ -22,7 +22,7 @@ class ConfirmationTests(RealServer):
         self.addCleanup(server.stop)
         asked = []
         ping = Transmission._ping
-        self.patch(Transmission, "_ping", lambda transmission: asked.append(1) or ping(transmission))
+        self.patch(Transmission, "_ping", lambda transmission, *data: asked.append(1) or ping(transmission, *data))
         server.start()
         await server.wait_until_up(self.reactor)
         alice = await self.person("alice", "#ops", "#quiet")

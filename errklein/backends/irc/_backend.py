@@ -290,14 +290,14 @@ class IRCBackend:
         extras = {} if kind == "message" else {kind: True}
         if from_bot:
             extras["bot"] = True
-        addresses = self._rooms.addresses(sender, target, replayed)
-        if addresses is None or self.events is None:
+        parties = self._rooms.parties(sender, target, text, replayed)
+        if parties is None or self.events is None:
             return
-        frm, to = addresses
+        frm, to, mentioned = parties
         message = Message(text, frm=frm, to=to, delayed=replayed, extras=extras)
         self.events.message_received(self, message)
-        if isinstance(to, IRCRoom) and not replayed and (people := self._rooms.mentioned(to, text)):
-            self.events.mention_received(self, message, people)
+        if mentioned and not replayed:
+            self.events.mention_received(self, message, mentioned)
 
     def _make_protocol(self) -> IRCProtocol:
         # Imported late: the import installs a reactor, and the command line may choose another.

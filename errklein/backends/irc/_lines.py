@@ -402,21 +402,19 @@ class Transmission:
             results.append(self._lines.add(line, len(encoded) + 2, now, is_labelled))
             # The limit of 512 bytes doesn't include tags.
             data.append(b"@label=%d %b" % (self._lines.last, encoded) if is_labelled else encoded)
-        # One write: the connection must not break between the lines and the PING.
-        self._write(*data, *self._question())
+        self._write_and_ask(*data)
         return results
 
     def ask(self) -> None:
         """Let the server confirm the lines now, since no more follow."""
         self._more_follow = False
-        if question := self._question():
-            self._write(*question)
+        self._write_and_ask()
 
     def ask_again(self) -> None:
         """Send a PING if lines seem to be forgotten. Call this every few seconds."""
         is_quiet = self._clock.seconds() - self._written_at >= ASK_AFTER
         if is_quiet and self.silence >= ASK_AFTER and self._asked_at is None:
-            self._write(self._ping())
+            self._ping()
 
     def answered(self, params: Sequence[str]) -> None:
         """Handle a PONG, which may reply to a PING for lines."""
@@ -424,8 +422,7 @@ class Transmission:
             if match := _TOKEN.fullmatch(param):
                 self._asked_at = None
                 self._confirm(int(match[1]))
-                if question := self._question():
-                    self._write(*question)
+                self._write_and_ask()
 
     def numeric_received(self, number: str, params: Sequence[str], tags: Mapping[str, str]) -> bool:
         """Handle a numeric reply. Returns False if it rejects no line."""
@@ -485,18 +482,21 @@ class Transmission:
             return self._labelled_batches.get(tags.get("batch", ""))
         return int(label) if _LABEL.fullmatch(label) else None
 
-    def _question(self) -> tuple[bytes, ...]:
-        """Return a PING if nothing else confirms the lines, and none is unanswered."""
-        if not self._lines or self._asked_at is not None or self._capabilities.confirm_lines:
-            return ()
-        pace = self._limiter.pace
-        is_enough = len(self._lines) >= pace.lines or self._lines.size >= pace.size
-        return (self._ping(),) if is_enough or not self._more_follow else ()
+    def _write_and_ask(self, *data: bytes) -> None:
+        """Write lines, and a PING if nothing else confirms the unconfirmed ones, and none is unanswered."""
+        if self._lines and self._asked_at is None and not self._capabilities.confirm_lines:
+            pace = self._limiter.pace
+            if not self._more_follow or len(self._lines) >= pace.lines or self._lines.size >= pace.size:
+                self._ping(*data)
+                return
+        if data:
+            self._write(*data)
 
-    def _ping(self) -> bytes:
+    def _ping(self, *data: bytes) -> None:
+        """Write lines and a PING in one call: the connection must not break between them."""
         self._asked_at = self._clock.seconds()
+        self._write(*data, b"PING :errklein-%d" % self._lines.last)
         self._limiter.count_ping()
-        return b"PING :errklein-%d" % self._lines.last
 
 
 _LEAST_ROOM = 64

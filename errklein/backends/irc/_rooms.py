@@ -555,32 +555,26 @@ class RoomMembership:
         """Use the maximum number of rooms in a JOIN command that the server has announced."""
         self._joins.most = max(1, most)
 
-    def addresses(
-        self, sender: str, target: str, replayed: bool
-    ) -> tuple[IRCPerson, IRCPerson | IRCRoom | None] | None:
-        """Return the sender and the recipient of a message; None if it is neither for the bot nor for one of its rooms.
+    def parties(
+        self, sender: str, target: str, text: str, replayed: bool
+    ) -> tuple[IRCPerson, IRCPerson | IRCRoom | None, list[IRCRoomOccupant]] | None:
+        """Return the sender and the recipient of a message, and the occupants of the room whose nicks are in the text.
 
-        Stores the sender's mask unless the message is replayed.
+        None if it is neither for the bot nor for one of its rooms. Stores the sender's mask unless the message is replayed.
         """
         state = self._rooms.state(target)
         if state is not None:
             if not replayed:
                 state.renew(sender)
             room = state.identifier = state.identifier or self.room(state.name)
-            return self.occupant(sender, room), room
+            words = dict.fromkeys(_WORD.findall(self.name_rules.fold(text)))
+            mentioned = [self.occupant(state.masks[word], room) for word in words if word in state.masks]
+            return self.occupant(sender, room), room, mentioned
         if not self.is_bot(target):
             return None
         if not replayed:
             self._rooms.add_sender(sender)
-        return self.person(sender), self.bot_identifier
-
-    def mentioned(self, room: IRCRoom, text: str) -> list[IRCRoomOccupant]:
-        """Return the occupants of a room whose nicks are in the text, each once."""
-        state = self._rooms.state(room.room)
-        if state is None:
-            return []
-        words = dict.fromkeys(_WORD.findall(self.name_rules.fold(text)))
-        return [self.occupant(state.masks[word], room) for word in words if word in state.masks]
+        return self.person(sender), self.bot_identifier, []
 
     # Events of the protocol
 
