@@ -16,8 +16,7 @@ from twisted.logger import globalLogPublisher
 from errklein.compat import core_backends, core_storage
 from errklein.compat.core import ErrBot
 from errklein.compat.storages import load_storage_class, shelves_to_import
-from errklein.compat.storages.base import StoragePluginBase
-from errklein.compat.storages.bundled import MemoryStoragePlugin, ShelfStoragePlugin
+from errklein.compat.storages.base import MemoryStoragePlugin, ShelfStoragePlugin, StoragePluginBase
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.config import SETTINGS, Config, ConfigError, load_config

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import bootstrap
 from errklein.bootstrap import get_storage_plugin, restore_bot_from_backup
-from errklein.compat.storages.bundled import MemoryStoragePlugin, ShelfStoragePlugin
+from errklein.compat.storages.base import MemoryStoragePlugin, ShelfStoragePlugin
 from errklein.config import load_config
 from errklein.storage import MemoryStorage, StorageError
 from errklein.storage._backup import write_backup

@@ -22,7 +22,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
             "SeparatorArgParser ShlexArgParser arg_botcmd botcmd botmatch cmdfilter re_botcmd"
         ),
         "errklein.commands.flows": "FLOW_END Flow FlowRoot botflow",
-        "errklein.compat._logs": "log",
+        "errklein.compat._utils": "log",
         "errklein.compat._wsview": "webroute=route",
         "errklein.plugins.botflow": "BotFlow",
         "errklein.plugins.botplugin": "BotPlugin",
@@ -83,7 +83,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         "errklein.plugins.botplugin": "BotPlugin BotPluginBase=BotPlugin",
         "errklein.plugins.configuration_check": "ValidationException recurse_check_structure",
     },
-    "errbot.logs": {"errklein.compat._logs": "console_hdlr format_logs root_logger"},
+    "errbot.logs": {"errklein.compat._utils": "console_hdlr format_logs root_logger"},
     "errbot.core": {"errklein.compat.core": "ErrBot"},
     "errbot.core_plugins": {"errklein.compat.flask_app": "flask_app"},
     "errbot.core_plugins.acls": {
@@ -112,7 +112,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         ),
         "errklein.plugins.manager": "BL_PLUGINS CONFIGS",
         "errklein.plugins.plugin": "IncompatiblePluginException PluginActivationException PluginConfigurationException",
-        "errklein.compat._requirements": "install_packages",
+        "errklein.compat._utils": "install_packages",
     },
     # Its submodules are the modules of plugins; see errklein.compat._plugin_modules.
     "errbot.plugins": {},
@@ -121,12 +121,12 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         "errklein.text": "md_escape",
     },
     "errbot.rendering.ansiext": {
-        "errklein.compat._ansiext": "AnsiExtension AnsiPreprocessor enable_format",
+        "errklein.compat._rendering": "AnsiExtension AnsiPreprocessor enable_format",
         "errklein.text.characters": "ANSI_CHRS CharacterTable IMTEXT_CHRS NSC TEXT_CHRS",
     },
     "errbot.rendering.xhtmlim": {"errklein.text.xhtml": "unescape"},
     "errbot.repo_manager": {
-        "errklein.compat._requirements": "check_dependencies",
+        "errklein.compat._utils": "check_dependencies",
         "errklein.plugins.repos.index": "RepoEntry",
         "errklein.plugins.repos.manager": "BotRepoManager INSTALLED_REPOS LAST_UPDATE REPO_INDEX",
         "errklein.plugins.repos.sources": "RepoException human_name_for_git_url",
@@ -140,19 +140,17 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
     },
     "errbot.streaming": {
         "errklein.bot.streams": "CHUNK_SIZE",
-        "errklein.compat._streaming": "Tee",
+        "errklein.compat._utils": "Tee",
     },
     "errbot.storage": {
         "errklein.plugins.store_mixin": "StoreAlreadyOpenError StoreException StoreMixin StoreNotOpenError",
     },
     "errbot.storage.base": {"errklein.compat.storages.base": "StorageBase StoragePluginBase"},
     "errbot.storage.memory": {
-        "errklein.compat.storages.base": "StorageBase StoragePluginBase",
-        "errklein.compat.storages.bundled": "MemoryStoragePlugin",
+        "errklein.compat.storages.base": "StorageBase StoragePluginBase MemoryStoragePlugin",
     },
     "errbot.storage.shelf": {
-        "errklein.compat.storages.base": "StorageBase StoragePluginBase",
-        "errklein.compat.storages.bundled": "ShelfStoragePlugin",
+        "errklein.compat.storages.base": "StorageBase StoragePluginBase ShelfStoragePlugin",
     },
     "errbot.templating": {
         "errklein.text.templating": (

@@ -1,4 +1,4 @@
-"""The content of `errbot.utils`: functions that plugins use."""
+"""Functions and classes of errbot's small modules: utils, logs, streaming, and those for requirements."""
 
 from __future__ import annotations
 
@@ -7,17 +7,121 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from fnmatch import fnmatch
 from functools import wraps
 from pathlib import Path
+from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
+from twisted.logger import Logger
+
+from errklein.bot.streams import StreamCopier
+from errklein.chat import Stream
 from errklein.compat._running_bots import running_bots
 from errklein.logs import warn_deprecated
+from errklein.plugins import BotPlugin
 from errklein.plugins.discovery import entry_point_roots
+from errklein.plugins.packages import InstallError
+from errklein.plugins.requirement_files import RequirementFile, UnreadableRequirements, examine
 from errklein.running.restart import cannot_restart
+
+log = logging.getLogger("errbot")
+
+root_logger = logging.getLogger()
+
+console_hdlr = logging.StreamHandler()
+"""The handler that writes to standard error. `format_logs` adds it to the root logger."""
+
+
+def format_logs(formatter: logging.Formatter | None = None, theme_color: str | None = None) -> None:
+    """Write log lines to standard error, unless the root logger has a handler.
+
+    It is for programs without a log of their own.
+
+    :param formatter: The format of the lines; by default time, level, logger and message.
+    :param theme_color: Ignored; errbot has this parameter.
+    """
+    console_hdlr.setFormatter(
+        formatter or logging.Formatter("%(asctime)s %(levelname)-8s %(name)-25s %(message)s", "%H:%M:%S")
+    )
+    if not root_logger.handlers:
+        root_logger.addHandler(console_hdlr)
+
+
+class Tee:
+    """Copies `incoming_stream` to the `callback_stream` of each client, in daemon threads.
+
+    Example, for the `callback_stream` of a backend that passes files to two plugins::
+
+        Tee(stream, [first_plugin, second_plugin]).start()
+
+    :param incoming_stream: The stream to read.
+    :param clients: The plugins. Each gets its own copy of the stream; an exception in one is logged.
+    """
+
+    log = Logger()
+
+    def __init__(self, incoming_stream: Stream, clients: Iterable[BotPlugin]) -> None:
+        self.incoming_stream = incoming_stream
+        self.clients = list(clients)
+
+    def start(self) -> None:
+        """Copy in a new thread and return at once."""
+        threading.Thread(target=self.run, name="errklein tee", daemon=True).start()
+
+    def run(self) -> None:
+        """Copy in the calling thread, and return when each client has returned."""
+        copier = StreamCopier(self.incoming_stream, [type(client).__name__ for client in self.clients])
+        threads = [
+            threading.Thread(target=self._call, args=(copier, *pair), name="errklein stream", daemon=True)
+            for pair in zip(self.clients, copier.copies, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        copier.run()
+        for thread in threads:
+            thread.join()
+
+    def _call(self, copier: StreamCopier, client: BotPlugin, copy: Stream) -> None:
+        try:
+            client.callback_stream(copy)
+        except Exception:
+            self.log.failure("{client}: callback_stream failed", client=type(client).__name__)
+        finally:
+            copier.returned(copy)
+
+
+def install_packages(req_path: Path) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
+    """Install the requirements in the file for the bot that was started last.
+
+    :param req_path: The path of a requirements file.
+    :returns: None, or if the installation failed, a tuple like that of `sys.exc_info()`.
+    """
+    bot = running_bots.newest
+    try:
+        if bot is None:
+            raise InstallError(f"can't install {req_path}: BOT_DATA_DIR is unknown, since no bot is running")
+        bot.plugin_manager.packages.install(RequirementFile.read(Path(req_path)))
+    except (InstallError, UnreadableRequirements) as error:
+        return type(error), error, error.__traceback__
+    return None
+
+
+def check_dependencies(req_path: Path) -> tuple[str | None, list[str]]:
+    """Return which requirements in the file are not installed.
+
+    :param req_path: The path of a requirements file; a missing file has no requirements.
+    :returns: A pair of an error message, or None if nothing is missing, and a list of the missing requirements.
+    """
+    path = Path(req_path)
+    if not path.is_file():
+        return None, []
+    examined = examine(RequirementFile.read(path))
+    missing = [line.name_and_versions for line in (*examined.missing, *examined.conflicts)]
+    return (f"{path} requires packages that are not installed: {', '.join(missing)}" if missing else None), missing
+
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from errklein.plugins._configuration import Configurator
-from errklein.plugins.activation import Activation, current, given_up, still_activating
 from errklein.plugins.botplugin import BotPlugin, mounts_of
 from errklein.plugins.execution import RAISED, PluginExecution
 from errklein.plugins.load_errors import located_error
@@ -27,7 +26,15 @@ from errklein.plugins.plugin import (
     PluginError,
     PluginTimeout,
 )
-from errklein.plugins.running_activations import Activations, circle, missing
+from errklein.plugins.running_activations import (
+    Activation,
+    Activations,
+    circle,
+    current,
+    given_up,
+    missing,
+    still_activating,
+)
 from errklein.running import InFlightCounter, TimedOut, result_within
 from errklein.storage import StorageError
 from errklein.webhooks import Hook, HookDeclaration

@@ -10,13 +10,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.plugins.activation import current
 from errklein.plugins.botflow import BotFlow
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.method_sources import overrides
 from errklein.plugins.plugin import PluginTimeout
 from errklein.running import Deadline, Runner, ThreadWaits, TimedOut, WorkerPool, result_within
-from errklein.running.context import assigned, origin
+from errklein.running.context import assigned, origin, running_activation
 
 T = TypeVar("T")
 P = TypeVar("P", BotPlugin, BotFlow)
@@ -60,7 +59,7 @@ class PluginExecution:
 
         BotPlugin's own implementations don't block, and run on the reactor.
         """
-        activation = current()
+        activation: Any = running_activation.get()
         if activation is not None and activation.instance is instance:
             activation.step = method
         if not overrides(instance, method):

@@ -34,7 +34,7 @@ running_change: ContextVar[object] = ContextVar("errklein.change", default=None)
 """The change to plugins that the running code belongs to, compared by identity; see `plugins.serial_changes`."""
 
 running_activation: ContextVar[object] = ContextVar("errklein.activation", default=None)
-"""The activation of a plugin that the running code belongs to; read it with `plugins.activation.current`."""
+"""The activation of a plugin that the running code belongs to; read it with `plugins.running_activations.current`."""
 
 bot_expected: ContextVar[bool] = ContextVar("errklein.bot_expected", default=False)
 """Whether a backend written for errbot that is being created will get a bot."""

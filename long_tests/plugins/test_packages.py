@@ -11,7 +11,7 @@ from types import ModuleType
 from unittest import mock
 
 from errklein.compat._facade import stand_in_for
-from errklein.compat._requirements import install_packages
+from errklein.compat._utils import install_packages
 from errklein.plugins.packages import InstallError
 from errklein.testing import TestBot
 from tests import needs_network

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.backends.test import TestPerson
 from errklein.bot.streams import CHUNK_SIZE, StreamCopier
 from errklein.chat.streams import Stream
-from errklein.compat._streaming import Tee
+from errklein.compat._utils import Tee
 
 DATA = bytes(range(256)) * 1000
 """More than is copied at once."""

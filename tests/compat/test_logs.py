@@ -6,7 +6,7 @@ import logging
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat import _logs as logs
+from errklein.compat import _utils as logs
 
 
 class LogsTests(SynchronousTestCase):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat._requirements import install_packages
+from errklein.compat._utils import install_packages
 
 
 class InstallPackagesTests(SynchronousTestCase):

@@ -13,7 +13,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat._facade import step_aside
-from errklein.compat._requirements import install_packages
+from errklein.compat._utils import install_packages
 from errklein.plugins import packages
 from errklein.plugins.packages import InstallError, PackageDirectory, Requirements
 from errklein.plugins.requirement_files import RequirementFile

@@ -1,5 +1,5 @@
 """The module of memory.plug."""
 
-from errklein.compat.storages.bundled import MemoryStoragePlugin
+from errklein.compat.storages.base import MemoryStoragePlugin
 
 __all__ = ["MemoryStoragePlugin"]

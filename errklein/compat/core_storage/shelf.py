@@ -1,5 +1,5 @@
 """The module of shelf.plug."""
 
-from errklein.compat.storages.bundled import ShelfStoragePlugin
+from errklein.compat.storages.base import ShelfStoragePlugin
 
 __all__ = ["ShelfStoragePlugin"]
