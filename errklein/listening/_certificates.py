@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,8 +131,8 @@ class CertificateStore:
     one that expires last. A client that requests no name, or an unknown one, gets the certificate in `default.pem`; without
     that file, the one in the first file by path.
 
-    When files change, each certificate is replaced independently: one whose files have become unusable stays in use, one whose
-    files were removed does not.
+    When files change, all certificates are replaced, or none: they stay in use while a file with one of their keys exists, but has no
+    key with a certificate that can be used, as during a renewal, and if no certificate is left.
 
     :param source: The files.
     :param now: Returns the current time.
@@ -148,7 +148,7 @@ class CertificateStore:
         self._by_name: dict[str, _ServedCertificate] = {}
         self._default: _ServedCertificate | None = None
         self._seen: object = None
-        self._problems: list[tuple[Path, tuple[int, ...] | None, str]] = []
+        self._known: set[tuple[Path, tuple[int, ...] | None, str]] = set()
         self.problems = self.reload()
         """The errors in the files when the store was created, in one line each."""
         if not any(not served.identity.is_expired(now()) for served in self._served):
@@ -171,24 +171,43 @@ class CertificateStore:
             # Time has passed: a certificate may have become valid or expired.
             self._arrange()
             return None
-        known = self._problems
+        known = self._known
         self.reload()
-        return [problem[2] for problem in self._problems if problem not in known]
+        return [line for path, status, line in sorted(self._known) if (path, status, line) not in known]
 
     def reload(self) -> list[str]:
         """Read the files again. Return all errors in them, in one line each."""
         files, self._seen = self._look()
+        found: list[Identity] = []
         if isinstance(files, CertificateError):
-            kept = "; the certificates that were read before stay in use" if self._served else ""
-            problems = {self._source.path: f"{files}{kept}"}
+            problems = {self._source.path: str(files)}
         else:
             found, problems = self._source.load(files)
-            self._served = self._replace(found, problems)
+        now, served = self._now(), list[_ServedCertificate]()
+        in_time = {one.identity.key_path for one in self._served if not one.identity.is_expired(now)}
+        for identity in found:
+            try:
+                if identity.is_expired(now) and identity.key_path in in_time:
+                    raise CertificateError(_expired(identity))
+                served.append(self._serve(identity))
+            except CertificateError as error:
+                problems[identity.path] = str(error)
+        lost = {one.identity.key_path for one in self._served} - {one.identity.key_path for one in served}
+        if served and not any(map(os.path.lexists, lost)):
+            default = self._source.path / _DEFAULT
+            self._served = sorted(served, key=lambda one: (one.identity.path != default, one.identity.path))
+        elif self._served:
+            problems = problems or {
+                path: f"{path} no longer contains a private key with its certificate" for path in lost
+            }
+            problems = {
+                path: f"{line}; the certificates that were read before stay in use" for path, line in problems.items()
+            }
         self._arrange()
-        for served in self._in_use():
-            if served.identity.is_expired(self._now()):
-                problems.setdefault(served.identity.path, _expired(served.identity))
-        self._problems = [(path, _status(path), line) for path, line in problems.items()]
+        for one in self._in_use():
+            if one.identity.is_expired(now):
+                problems.setdefault(one.identity.path, _expired(one.identity))
+        self._known = {(path, _status(path), line) for path, line in problems.items()}
         return list(problems.values())
 
     def _look(self) -> tuple[list[Path] | CertificateError, object]:
@@ -198,33 +217,6 @@ class CertificateStore:
         except CertificateError as error:
             return error, str(error)
         return files, [(path, _status(path)) for path in files]
-
-    def _replace(self, found: list[Identity], problems: dict[Path, str]) -> list[_ServedCertificate]:
-        """Return the certificates to serve from now on. Add errors to `problems`."""
-        now = self._now()
-        new = []
-        in_time = _files_of(served for served in self._served if not served.identity.is_expired(now))
-        for identity in found:
-            if identity.is_expired(now) and not in_time.isdisjoint(identity.files):
-                problems[identity.path] = _expired(identity)
-                continue
-            try:
-                new.append(self._serve(identity))
-            except CertificateError as error:
-                problems[identity.path] = str(error)
-        # A certificate replaces an older one whose key or certificate is in the same file.
-        replaced = _files_of(new)
-        left = [served for served in self._served if replaced.isdisjoint(served.identity.files)]
-        kept = [served for served in left if not any(_is_gone(path) for _, path in served.identity.files)]
-        if not new and not kept:
-            kept = left
-        reasons = dict(problems)
-        for served in kept:
-            path = next((path for _, path in served.identity.files if path in reasons), served.identity.path)
-            reason = reasons.get(path, f"{path} no longer contains a private key with its certificate")
-            problems[path] = f"{reason}; the certificate that was read before stays in use"
-        default = self._source.path / _DEFAULT
-        return sorted([*new, *kept], key=lambda served: (served.identity.path != default, served.identity.path))
 
     def _arrange(self) -> None:
         """Select the certificate for each name."""
@@ -277,10 +269,6 @@ class CertificateStore:
         return _ServedCertificate(identity, options)
 
 
-def _files_of(served: Iterable[_ServedCertificate]) -> set[tuple[str, Path]]:
-    return {file for one in served for file in one.identity.files}
-
-
 def _expired(identity: Identity) -> str:
     return f"the certificate in {identity.path} expired on {identity.expires:%Y-%m-%d}"
 
@@ -289,15 +277,6 @@ def _reasons(error: SSL.Error | crypto.Error) -> str:
     """Return the reasons in an error of OpenSSL, whose argument is a list of (library, function, reason)."""
     reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
     return ", ".join(str(reason[-1]) for reason in reasons) or type(error).__name__
-
-
-def _is_gone(path: Path) -> bool:
-    """Return whether the path doesn't exist. False for a broken link, and if its status can't be read."""
-    try:
-        path.lstat()
-    except OSError as error:
-        return isinstance(error, (FileNotFoundError, NotADirectoryError))
-    return False
 
 
 def _status(path: Path) -> tuple[int, ...] | None:

@@ -234,7 +234,7 @@ class Listeners:
         ]
 
     def reload_certificates(self) -> None:
-        """Reload all certificates, changed or not. Errors are logged, and a certificate that can't be replaced stays in use."""
+        """Reload all certificates, changed or not. Errors are logged, and all stay in use if one can't be replaced."""
         for description, store in self._with_certificates():
             problems = store.reload()
             self._log_problems(description, problems)

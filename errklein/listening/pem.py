@@ -62,11 +62,6 @@ class Identity:
         """The end of the certificate's validity."""
         return self.chain[0].not_valid_after_utc
 
-    @property
-    def files(self) -> tuple[tuple[str, Path], ...]:
-        """The files of the key and of the certificate, as pairs of "key" or "certificate" and path."""
-        return ("key", self.key_path), ("certificate", self.path)
-
     def is_valid(self, now: datetime) -> bool:
         """Return whether the certificate is valid at this time."""
         return self.chain[0].not_valid_before_utc <= now < self.expires

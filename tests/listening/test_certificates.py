@@ -354,7 +354,7 @@ class RenewalTests(StoreCase):
         self.assert_default(self.certificates, "two.example.org", self.one)
 
     def test_broken_renewals(self) -> None:
-        """With a broken renewal, the old certificate stays in use, with one line in the log per change."""
+        """With a broken renewal, all old certificates stay in use, with one line in the log per change."""
         path = self.directory / "one.pem"
         other = AUTHORITY.issue("one.example.org")
         weak = AUTHORITY.issue("one.example.org", key=rsa.generate_private_key(65537, 1024))
@@ -378,11 +378,11 @@ class RenewalTests(StoreCase):
             [problem] = problems
             self.assertIn(reason, problem)
             self.assertIn(str(path), problem)
-            self.assertIn("read before stays in use", problem)
+            self.assertIn("read before stay in use", problem)
             self.assertNotIn("\n", problem)
             self.assertIsNone(self.refresh())
             self.assert_served(self.certificates, "one.example.org", self.one)
-            self.assert_served(self.certificates, "two.example.org", two)
+            self.assert_served(self.certificates, "two.example.org", self.two)
             # A change elsewhere is no reason to say it again; a reload, which somebody has asked for, is.
             self.bundle("three.pem", f"three{number}.example.org")
             self.assertEqual(self.refresh(), [])
@@ -390,6 +390,7 @@ class RenewalTests(StoreCase):
         path.write_bytes(AUTHORITY.bundle(other))
         self.assertEqual(self.refresh(), [])
         self.assert_served(self.certificates, "one.example.org", other)
+        self.assert_served(self.certificates, "two.example.org", two)
 
     def test_links(self) -> None:
         """A link to another file is a change; a broken link is reported."""
@@ -534,7 +535,7 @@ class SeparateFilesTests(StoreCase):
         self.write("key", renewed.key_pem)
         [problem] = self.certificates.refresh() or []
         self.assertIn("doesn't match", problem)
-        self.assertIn("stays in use", problem)
+        self.assertIn("stay in use", problem)
         self.assert_served(self.certificates, "bot.example.org", self.issued)
         self.write("certificate", renewed.pem)
         self.assertEqual(self.certificates.refresh(), [])
