@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import Context, copy_context
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import Deferred
@@ -116,6 +116,7 @@ class Job:
     """The time when the job began to wait; later, the time when it was passed to a thread."""
     origin: str
     follow_up: bool
+    """Whether it precedes other jobs of its origin, and is never rejected."""
     name: Callable[[], str]
     replaced: bool = False
     """Whether it uses no slot, since another thread replaces its thread."""
@@ -146,6 +147,10 @@ def start_daemon_thread(target: Callable[[], None], name: str) -> None:
 
 def _unnamed() -> str:
     return "an unnamed job"
+
+
+def _at_once(function: Callable[[], None]) -> None:
+    function()
 
 
 @dataclass(eq=False)
@@ -180,8 +185,8 @@ class WorkerPool:
     def __post_init__(self) -> None:
         self._jobs: dict[Job, None] = {}
         """The jobs that were passed to threads, in this order."""
-        self._slots: FairQueue[Job] = FairQueue(self.size)
-        self._threads = self._make_threads()
+        self._slots = FairQueue(self.size)
+        self._threads = WorkerThreads(self.reactor, self.start_thread, self._collect)
         self._check_timer: IDelayedCall | None = None
         self._full_since: float | None = None
         self._full_reported = False
@@ -250,15 +255,6 @@ class WorkerPool:
         for job in self._slots.clear():
             job.end(Failure(PoolStopped(f"the {self.name} pool has stopped")))
         self._threads.stop()
-
-    def _make_threads(self) -> WorkerThreads:
-        loop = loop_of(self.reactor)
-        if loop is None or not isinstance(self.reactor, AsyncioSelectorReactor):
-            return WorkerThreads(
-                self.start_thread, lambda function: function(), self.reactor.callFromThread, self._collect
-            )
-        # Twisted's callFromThread does the same with more calls.
-        return WorkerThreads(self.start_thread, loop.call_soon, loop.call_soon_threadsafe, self._collect)
 
     def _wait(self, job: Job) -> None:
         """Let the job wait for a slot, unless the queue is full."""
@@ -381,20 +377,7 @@ class WorkerPool:
             )
 
 
-class Waiting(Protocol):
-    """A job that waits for a slot."""
-
-    origin: str
-    since: float
-    """The time when it began to wait."""
-    follow_up: bool
-    """Whether it precedes other jobs of its origin, and is never rejected."""
-
-
-J = TypeVar("J", bound=Waiting)
-
-
-class FairQueue(Generic[J]):
+class FairQueue:
     """The slots in which jobs run, and the jobs that wait for one.
 
     An origin is a route, a person or a plugin. While others wait, it uses at most its share of the slots. Waiting origins take
@@ -414,7 +397,7 @@ class FairQueue(Generic[J]):
         """The number of slots that are in use."""
         self.waiting = 0
         """The number of waiting jobs."""
-        self._lines: dict[str, deque[J]] = {}
+        self._lines: dict[str, deque[Job]] = {}
         """The waiting jobs by origin, in the order of the origins' turns."""
 
     def enter(self, origin: str) -> bool:
@@ -439,7 +422,7 @@ class FairQueue(Generic[J]):
         if self.in_use < self.size:
             self.grown = 0
 
-    def add(self, job: J) -> None:
+    def add(self, job: Job) -> None:
         """Let the job wait."""
         line = self._lines.setdefault(job.origin, deque())
         if job.follow_up:
@@ -448,7 +431,7 @@ class FairQueue(Generic[J]):
             line.append(job)
         self.waiting += 1
 
-    def take(self) -> J | None:
+    def take(self) -> Job | None:
         """Return the next job that may have a slot, and take the slot. Return None if all must wait."""
         origin = self._next_origin() if self._lines else None
         if origin is None:
@@ -472,7 +455,7 @@ class FairQueue(Generic[J]):
         self.grown += 1
         return True
 
-    def expired(self, latest: float) -> list[J]:
+    def expired(self, latest: float) -> list[Job]:
         """Remove and return the jobs that have been waiting since `latest`, or longer, and aren't follow-ups."""
         waiting = [job for line in self._lines.values() for job in line]
         expired = [job for job in waiting if job.since <= latest and not job.follow_up]
@@ -480,7 +463,7 @@ class FairQueue(Generic[J]):
             self._remove(job)
         return expired
 
-    def make_room(self, origin: str) -> J | None:
+    def make_room(self, origin: str) -> Job | None:
         """Remove and return the newest job of the origin with most waiting jobs, unless `origin` had as many afterwards."""
         waiting = {other: len(line) for other, line in self._lines.items() if not line[-1].follow_up}
         most = max(waiting, key=waiting.__getitem__, default=origin)
@@ -490,7 +473,7 @@ class FairQueue(Generic[J]):
         self._remove(job)
         return job
 
-    def clear(self) -> list[J]:
+    def clear(self) -> list[Job]:
         """Remove and return all waiting jobs."""
         jobs = [job for line in self._lines.values() for job in line]
         self._lines.clear()
@@ -517,7 +500,7 @@ class FairQueue(Generic[J]):
     def _below_share(self) -> Iterator[str]:
         return (origin for origin in self._lines if self.used.get(origin, 0) < self.share)
 
-    def _remove(self, job: J) -> None:
+    def _remove(self, job: Job) -> None:
         line = self._lines[job.origin]
         line.remove(job)
         if not line:
@@ -534,22 +517,16 @@ class WorkerThreads:
     remaining jobs and delivers the results; if the first doesn't wait, it finds nothing to do. A job that blocks delays no
     other job, and short jobs need about one change of threads for each turn of the reactor.
 
-    :param soon: Calls a function on the reactor at the end of this turn; used on the reactor.
-    :param wake: Calls a function on the reactor; used in any thread.
     :param ended: Called on the reactor when jobs have ended, which are in `results`.
     """
 
-    def __init__(
-        self,
-        start_thread: StartThread,
-        soon: Callable[[Callable[[], None]], object],
-        wake: Callable[[Callable[[], None]], object],
-        ended: Callable[[], None],
-    ) -> None:
+    def __init__(self, reactor: PoolReactor, start_thread: StartThread, ended: Callable[[], None]) -> None:
         self._start_thread = start_thread
-        self._soon = soon
-        self._wake = wake
         self._ended = ended
+        # On asyncio's loop, a call at the end of the turn costs little, and Twisted's callFromThread needs more calls.
+        loop = loop_of(reactor) if isinstance(reactor, AsyncioSelectorReactor) else None
+        self._soon: Callable[..., object] = _at_once if loop is None else loop.call_soon
+        self._wake: Callable[..., object] = reactor.callFromThread if loop is None else loop.call_soon_threadsafe
         self.count = 0
         """The number of threads that were started."""
         self.results: deque[Job] = deque()

@@ -16,7 +16,7 @@ ORIGINS = st.sampled_from("abcde")
 
 @dataclass
 class One:
-    """A job."""
+    """A job, of which the queue uses these attributes."""
 
     origin: str
     since: float = 0.0
@@ -27,7 +27,7 @@ class Pool:
     """A pool without threads, which notes the jobs in the order in which they begin."""
 
     def __init__(self, size: int) -> None:
-        self.slots: FairQueue[One] = FairQueue(size)
+        self.slots: FairQueue = FairQueue(size)
         self.begun: list[One] = []
         self.running: list[One] = []
 
@@ -63,13 +63,13 @@ class Pool:
 class FairQueueTests(SynchronousTestCase):
     """Slots for jobs of several origins."""
 
-    def taken(self, slots: FairQueue[One]) -> str:
+    def taken(self, slots: FairQueue) -> str:
         """Return the origins of all jobs that may begin, in order."""
         return "".join(job.origin for job in iter(slots.take, None))
 
     def test_turns(self) -> None:
         """Waiting origins take turns, whatever the order in which their jobs came."""
-        slots: FairQueue[One] = FairQueue(6)
+        slots: FairQueue = FairQueue(6)
         for origin in "aaabbc":
             slots.add(One(origin))
         slots.share = 9
@@ -77,7 +77,7 @@ class FairQueueTests(SynchronousTestCase):
 
     def test_share(self) -> None:
         """While another origin waits, none gets more than a quarter of the slots. Alone it gets all."""
-        slots: FairQueue[One] = FairQueue(8)
+        slots: FairQueue = FairQueue(8)
         for origin in "aaaaaaaaaabbb":
             slots.add(One(origin))
         self.assertEqual(self.taken(slots), "abab" + "abaa")
@@ -85,7 +85,7 @@ class FairQueueTests(SynchronousTestCase):
 
     def test_least_holder(self) -> None:
         """If all waiting origins hold their share, the one that holds least is next."""
-        slots: FairQueue[One] = FairQueue(8)
+        slots: FairQueue = FairQueue(8)
         for origin in "aaabb":
             slots.enter(origin)
         for origin in "aabb":
@@ -94,7 +94,7 @@ class FairQueueTests(SynchronousTestCase):
 
     def test_growth(self) -> None:
         """An origin below its share gets an additional slot when it has waited; one at its share never does."""
-        slots: FairQueue[One] = FairQueue(4)
+        slots: FairQueue = FairQueue(4)
         for _ in range(4):
             self.assertTrue(slots.enter("a"))
         self.assertFalse(slots.enter("a"))
@@ -110,7 +110,7 @@ class FairQueueTests(SynchronousTestCase):
 
     def test_growth_of_a_large_pool(self) -> None:
         """An origin that holds less than a quarter of the slots gets an additional one, which another may take later."""
-        slots: FairQueue[One] = FairQueue(9)
+        slots: FairQueue = FairQueue(9)
         for origin in "aaaaaaaab":
             slots.enter(origin)
         slots.add(One("b", since=5.0))
@@ -121,7 +121,7 @@ class FairQueueTests(SynchronousTestCase):
 
     def test_growth_ends(self) -> None:
         """There are at most twice as many slots, and only the usual ones when one of these is free."""
-        slots: FairQueue[One] = FairQueue(2)
+        slots: FairQueue = FairQueue(2)
         slots.enter("a")
         slots.enter("a")
         for origin in "bcd":
@@ -135,13 +135,13 @@ class FairQueueTests(SynchronousTestCase):
 
     def test_no_overtaking(self) -> None:
         """A job doesn't enter before those that wait, even while a slot is free."""
-        slots: FairQueue[One] = FairQueue(2)
+        slots: FairQueue = FairQueue(2)
         slots.add(One("a"))
         self.assertFalse(slots.enter("b"))
 
     def test_follow_ups(self) -> None:
         """A follow-up job precedes those of its origin, doesn't precede other origins, and doesn't expire."""
-        slots: FairQueue[One] = FairQueue(2)
+        slots: FairQueue = FairQueue(2)
         for job in (One("a", 1.0), One("b", 1.0), One("a", 2.0, follow_up=True)):
             slots.add(job)
         self.assertEqual(slots.expired(1.0), [One("a", 1.0), One("b", 1.0)])
@@ -152,7 +152,7 @@ class FairQueueTests(SynchronousTestCase):
 
     def test_room(self) -> None:
         """Room is made by the newest job of the origin with most waiting jobs, and not by one with as many."""
-        slots: FairQueue[One] = FairQueue(1)
+        slots: FairQueue = FairQueue(1)
         for number in range(3):
             slots.add(One("a", float(number)))
         self.assertIsNone(slots.make_room("a"))
@@ -163,7 +163,7 @@ class FairQueueTests(SynchronousTestCase):
 
     def test_cleared(self) -> None:
         """All waiting jobs can be removed."""
-        slots: FairQueue[One] = FairQueue(1)
+        slots: FairQueue = FairQueue(1)
         jobs = [One("a"), One("b"), One("a", follow_up=True)]
         for job in jobs:
             slots.add(job)

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.running.pool import WorkerThreads, start_daemon_thread
+from tests.clocks import ThreadClock
 
 
 class Job:
@@ -34,7 +35,8 @@ class WorkerThreadsTests(SynchronousTestCase):
         self.wakeups: Queue[Callable[[], None]] = Queue()
         self.ended: list[Job] = []
         self.started: list[threading.Thread] = []
-        self.threads = WorkerThreads(self.start, self.turn.append, self.wakeups.put, self.collect)
+        self.threads = WorkerThreads(ThreadClock(), self.start, self.collect)
+        self.threads._soon, self.threads._wake = self.turn.append, self.wakeups.put
         self.addCleanup(self.threads.stop)
 
     def start(self, target: Callable[[], None], name: str) -> None:
