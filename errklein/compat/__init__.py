@@ -4,9 +4,8 @@ Plugins import these names, and errklein provides its own modules for them. `_na
 and names.
 """
 
-from errklein.compat._facade import FacadeModule, install, stand_in_for, step_aside
+from errklein.compat._facade import FacadeModule, install, publish, stand_in_for, step_aside, withdraw
 from errklein.compat._names import FACADES
-from errklein.compat._plugin_modules import publish, withdraw
 from errklein.plugins.imports import provide
 
 __all__ = ["FacadeModule", "install", "stand_in_for", "step_aside"]

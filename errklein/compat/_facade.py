@@ -138,3 +138,22 @@ def _errbot_name(fullname: str) -> str | None:
 
 
 sys.meta_path.append(_FacadeFinder())
+
+
+_PACKAGE = "errbot.plugins"
+_PACKAGE_HERE = f"{FACADES['errbot']}.plugins"
+
+
+def publish(name: str, module: ModuleType) -> None:
+    """Make errbot's name for a plugin's module refer to `module`, until another module of that name is loaded."""
+    for package in (_PACKAGE, _PACKAGE_HERE):
+        sys.modules[f"{package}.{name}"] = module
+    setattr(import_module(_PACKAGE_HERE), name, module)
+
+
+def withdraw(name: str, module: ModuleType) -> None:
+    """Remove the name, if it refers to `module`."""
+    if sys.modules.get(f"{_PACKAGE_HERE}.{name}") is module:
+        for package in (_PACKAGE, _PACKAGE_HERE):
+            sys.modules.pop(f"{package}.{name}", None)
+        vars(import_module(_PACKAGE_HERE)).pop(name, None)

@@ -114,7 +114,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         "errklein.plugins.plugin": "IncompatiblePluginException PluginActivationException PluginConfigurationException",
         "errklein.compat._utils": "install_packages",
     },
-    # Its submodules are the modules of plugins; see errklein.compat._plugin_modules.
+    # Its submodules are the modules of plugins; see errklein.compat._facade.publish.
     "errbot.plugins": {},
     "errbot.rendering": {
         "errklein.compat._rendering": "ansi imtext md text xhtml",

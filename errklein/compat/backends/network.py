@@ -27,8 +27,7 @@ from errklein.bot import Bot, Sending
 from errklein.chat import Card, Identifier, Message, Room, Stream
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.compat.backends._messages import NetworkStamp, ask_beforehand, details_of, neutral_card, neutral_text
-from errklein.compat.backends._sending import ATTEMPTS, Part, SendingThread
-from errklein.compat.backends._thread import NetworkThread
+from errklein.compat.backends._threads import ATTEMPTS, NetworkThread, Part, SendingThread
 from errklein.compat.core import EVENTS, ErrBot, for_a_bot
 from errklein.dispatch import card_as_text
 from errklein.ports.chat import BackendEvents
