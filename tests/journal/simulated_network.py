@@ -135,6 +135,10 @@ class SimulatedNetwork:
         """Note that the process knows that the part has arrived."""
         self._confirmed[part] = self.seconds()
 
+    def reject_outside(self, part: Part) -> None:
+        """Note that a part is rejected while the bot is outside of its room, which seems to be the reason: it may arrive again."""
+        self._allow_again([part])
+
     def break_connection(self, unconfirmed: Sequence[Part]) -> None:
         """Note that the parts are unconfirmed, and may arrive again."""
         self._allow_again(unconfirmed)
@@ -270,6 +274,8 @@ class SimulatedTransport:
         self._unconfirmed.remove(each)
         if each.fate != OUTSIDE:
             self._network.confirm(each.part)
+        if each.fate == REJECTED and self.unavailable(self._network.messages[each.part.message].lane[0]) is not None:
+            self._network.reject_outside(each.part)
         if each.fate in (REJECTED, OUTSIDE):
             each.result.errback(Rejected("the network rejects it"))
         else:
