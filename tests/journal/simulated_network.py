@@ -188,6 +188,7 @@ class SimulatedTransport:
         self._clock = clock
         self._unconfirmed: list[_Transmitted] = []
         self._due: dict[str, float] = {}
+        self._split = -1
         self._is_progressing = False
         self._has_faults = has_faults
         self.breaks = 0
@@ -318,11 +319,12 @@ class SimulatedTransport:
         """See `Transport.split`."""
         stamp, body = _STAMP.fullmatch(message.body).groups()  # type: ignore[union-attr]
         if not body:
-            # The time of the message that is split next.
-            return [Part(-1, -1)]
+            # The time of the message that was split before.
+            return [Part(self._split, -1)]
         accepted = self._network.messages[int(body.split()[0][1:])]
         self._network.require(accepted.body == body, "the text of message {} is changed", accepted.number)
         accepted.is_stamped = accepted.is_stamped or bool(stamp)
+        self._split = accepted.number
         lane = message.recipient, message.origin, message.priority
         self._network.require(accepted.lane == lane, "the lane of message {} is changed", accepted.number)
         if accepted.fate == INVALID:

@@ -62,3 +62,10 @@ class MemoryOutboxStoreTests(OutboxStoreContract, SynchronousTestCase):
         """Let another journal use the database, as the next process uses a file."""
         self.journal = restarted(self.journal)
         return self.journal.outbox
+
+    def test_nothing_is_planned(self) -> None:
+        """Messages wait for no disk, so that nobody waits for them and no call is delayed."""
+        self.add()
+        self.end(delivery=7)
+        self.assertFalse(self.store.unwritten)
+        self.assertEqual(self.journal._reactor.getDelayedCalls(), [])  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -163,8 +163,10 @@ class WritingTests(StoreCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_sent_at_once(self) -> None:
-        """A message that is sent before its transaction begins is never written, and causes no transaction."""
-        self.store.end(sent(self.add("at once").id))
+        """A message that is sent before its transaction begins, part by part, is never written, and causes no transaction."""
+        message = self.add("at once")
+        self.store.advance(message.id, 0.5)
+        self.store.end(sent(message.id))
         self.assertFalse(self.store.unwritten)
         self.wait(1)
         self.assertEqual(self.statements, [])
@@ -190,6 +192,24 @@ class WritingTests(StoreCase):
         self.on_statement = self.statements.append
         self.wait(0.05)
         self.assertEqual(self.written(), [kept.id])
+
+    def test_sent_while_a_transaction_fails(self) -> None:
+        """A message that is sent while its transaction fails is neither written nor removed later."""
+        message = self.add("x" * 200_000)
+        self.store.advance(message.id, 0.5)
+
+        def end(statement: str) -> None:
+            if statement.startswith("INSERT OR REPLACE INTO outbox"):
+                self.store.end(sent(message.id))
+
+        self.on_statement = end
+        self.set_disk_full(True)
+        self.wait(0.015)
+        self.set_disk_full(False)
+        self.on_statement = self.statements.append
+        self.assertFalse(self.store.unwritten)
+        self.wait(3)
+        self.assertEqual((self.statements, self.reactor.getDelayedCalls()), ([], []))
 
     def test_removals_are_grouped(self) -> None:
         """Messages and parts that were sent are written together, 50 ms later, or with a new message."""
@@ -278,6 +298,14 @@ class WritingTests(StoreCase):
         transactions = self.statements.count("BEGIN IMMEDIATE")
         self.wait(60)
         self.assertEqual(self.statements.count("BEGIN IMMEDIATE"), transactions)
+
+    def test_record_of_a_message_that_was_sent_at_once(self) -> None:
+        """A record is written after a second, although the message was to be written before."""
+        record = self.end(delivery=7)
+        self.wait(0.02)
+        self.assertEqual(self.recorded(7), [])
+        self.wait(0.98)
+        self.assertEqual(self.recorded(7), [record])
 
     def test_records_that_are_written_during_a_read(self) -> None:
         """A message that waits, or ends, while records are read is found all the same."""
@@ -397,6 +425,25 @@ class LeaseTests(StoreCase):
         self.add()
         self.wait(0.015)
         self.assertEqual([*self.owners().values()], [self.now + 60.0])
+
+    def test_sign_of_life_after_a_full_disk(self) -> None:
+        """A sign of life that could not be written is given with the messages later."""
+        self.add("x" * 200_000)
+        self.set_disk_full(True)
+        self.wait(0.015)
+        self.set_disk_full(False)
+        self.wait(3)
+        self.assertEqual((len(self.written()), [*self.owners().values()]), (1, [1060.0]))
+
+    def test_lease_on_a_full_disk(self) -> None:
+        """Messages of an earlier process are sent while the file can't be written, and removed later."""
+        message = self.add_of_another()
+        self.expire(self.now)
+        with mock.patch.object(self.store, "_submit", lambda *_: fail(JournalError("the disk is full"))):
+            self.assertEqual(self.lease(), [message])
+        self.store.end(sent(message.id))
+        self.wait(0.05)
+        self.assertEqual(self.written(), [])
 
     def test_clock_set_back(self) -> None:
         """After the clock was set back, the sign of life is not in the far future."""
