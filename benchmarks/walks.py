@@ -1,4 +1,4 @@
-"""How many places of the source a request, a command and a message pass.
+"""The number of places of the source that a request, a command and a message pass.
 
 A bot with its default configuration runs in this process, with a web client and an IRC server on loopback in the same reactor.
 For each path, the calls of functions in `errklein/` are counted in all threads: calls, files, and changes of file from one call

@@ -1,4 +1,4 @@
-"""What core plugins and consoles use of the bot: its state, and the operations of administrators."""
+"""The part of the bot that core plugins and consoles use: its state, and the operations of administrators."""
 
 from __future__ import annotations
 

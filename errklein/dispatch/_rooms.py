@@ -1,4 +1,4 @@
-"""What administrators do with rooms, in a chat and on a web page."""
+"""Operations of administrators on rooms, in a chat and on a web page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What administrators do with webhooks and their deliveries, in a chat, on the command line and on a web page."""
+"""Operations of administrators on webhooks and their deliveries, in a chat, on the command line and on a web page."""
 
 from __future__ import annotations
 

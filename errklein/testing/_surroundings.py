@@ -1,4 +1,4 @@
-"""What a bot under test has around it in the process: secrets, packages, helper modules and the log."""
+"""The surroundings of a bot under test in its process: secrets, packages, helper modules and the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What error messages about source code show: the line, without the secrets in it, and the remedy for a common exception."""
+"""The contents of error messages about source code: the line, without the secrets in it, and the remedy for a common exception."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What schemes have in common: comparisons, times, ids in bodies, tokens, and signatures with a secret or a private key."""
+"""The common parts of schemes: comparisons, times, ids in bodies, tokens, and signatures with a secret or a private key."""
 
 from __future__ import annotations
 

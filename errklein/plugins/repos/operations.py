@@ -1,4 +1,4 @@
-"""What administrators do with repositories of plugins, in a chat and on a web page."""
+"""Operations of administrators on repositories of plugins, in a chat and on a web page."""
 
 from __future__ import annotations
 
