@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -328,7 +328,9 @@ class SQLiteJournal:
         self._woken()
 
     def close(self) -> Deferred[None]:
-        """See `Journal.close`."""
+        """See `Journal.close`. A closed journal stays so: its threads have ended."""
+        if self._database.closed:
+            return succeed(None)
         self.outbox.close()
         self.flush()
         self._logs = False
