@@ -1,4 +1,4 @@
-"""The delivery of one request to the handler of its webhook: run, respond, record."""
+"""A delivery, which is one request for a webhook: run, respond, record."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class EventReporter:
 
 @dataclass(frozen=True)
 class WebServices:
-    """What the delivery of a request uses.
+    """What deliveries use.
 
     `pool` has the threads of blocking handlers; in those of `lanes`, large bodies are decoded before. Recorded deliveries have
     their own. Streamed responses share `time_slices`, the time slice of each turn of the reactor. `open_requests`

@@ -1,4 +1,4 @@
-"""The way of a request from its head to the delivery to its webhook.
+"""The way of a request from its head to its delivery.
 
 Plain webhooks: route → body → run → respond → log.
 `ack="after"` with options: route → body → limits → verify → claim → run → respond → record.
@@ -41,7 +41,7 @@ _STILL_RUNNING = Postponed("the handler is still running since the request", 10.
 
 
 class Intake:
-    """Takes each request to its route, through the checks of the route, and to the delivery.
+    """Takes each request to its route and through the checks of the route, and starts its delivery.
 
     It matches as Klein does, with stricter rules for ambiguous paths and a cache. Klein's own resource creates four Deferreds for
     each request, and a mapper bound to the request's host.
@@ -130,7 +130,7 @@ class Intake:
             self.enter(match.route, request, match.captures)
 
     def enter(self, route: Route | Mount, request: WebhookRequest, captures: Mapping[str, Any]) -> None:
-        """Begin what the route requires: the delivery to its webhook, the checks before it, or the rendering of a mount."""
+        """Begin what the route requires: the delivery, the checks before it, or the rendering of a mount."""
         services = self.services
         if isinstance(route, Mount):
             MountedResponse(services, route, request).start()
@@ -269,7 +269,7 @@ class Admission:
         self._services.open_requests.forget(self)
 
     async def _admit(self) -> None:
-        """Check and record the request. Respond to it, or pass it to the delivery."""
+        """Check and record the request. Respond to it, or start its delivery."""
         services, hook, request = self._services, self._context.hook, self._request
         checks, recording = services.checks, services.recording
         try:

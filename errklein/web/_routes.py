@@ -199,7 +199,7 @@ class Routes:
         hooks = [self.configure(hook) for hook in hooks]
         for hook in hooks:
             self._route_of(hook)
-        old = self._precedence.of(owner)
+        old = self._precedence.by_owner.get(owner, ())
         for name in self._precedence.replace(owner, hooks, rank):
             self._update(name)
         for hook, by in self._precedence.newly_shadowed(hooks, old):

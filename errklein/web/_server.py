@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from klein import Klein
 from twisted.internet.defer import Deferred, gatherResults, succeed
 
 from errklein.listening import Listeners
@@ -24,7 +23,7 @@ from errklein.web._memory_client import MemoryClient
 from errklein.web._recording import Recording
 from errklein.web._routes import NoRoute, Route, Routes
 from errklein.web._settings import WebSettings
-from errklein.web._site import ResponseCounts, Site
+from errklein.web._site import Site
 from errklein.web._stock_request import StockRequest
 from errklein.web.facade import Flask
 from errklein.web.request import clean_path, without_base
@@ -48,7 +47,7 @@ class BotParts:
 
 
 class WebServer:
-    """The web server of a bot: endpoints, connections, routes and the delivery of requests to plugins.
+    """The web server of a bot: endpoints, connections, routes, and the handling of requests by plugins.
 
     :param runner: Runs the handlers.
     :param pool: The threads of blocking handlers.
@@ -90,21 +89,15 @@ class WebServer:
         self._lanes, self._recorded_lanes = (Lanes(reactor, settings.body_memory, *pools) for _ in range(2))
         self._intake = Intake(self._make_services, self.routes, self._recorded_pool, self._recorded_lanes)
         self.site = Site(reactor, settings, self._intake, decoding_pool)
+        self.app = self.routes.app
+        """The Klein application of all webhooks. `app.resource()` answers them under any Twisted site, also in tests."""
+        self.counts = self.site.counts
+        """The responses and handlers since the start."""
         self.lag = self.site.lag
         self.run: Callable[[StoredDelivery], Deferred[Outcome | Postponed]] = partial(self._intake.run, site=self.site)
         """Calls the handler of a recorded delivery. The Deferred fires when the handler has ended."""
         self.listeners = Listeners(reactor, self.site, self.site.limits.guard)
         self._closing: Deferred[None] = succeed(None)
-
-    @property
-    def app(self) -> Klein:
-        """The Klein application of all webhooks. `app.resource()` answers them under any Twisted site, also in tests."""
-        return self.routes.app
-
-    @property
-    def counts(self) -> ResponseCounts:
-        """The responses and handlers since the start."""
-        return self.site.counts
 
     @property
     def checks(self) -> Checks:

@@ -32,19 +32,16 @@ class RoutePrecedence:
     """The hooks of each owner, and for each URL and method the queue of hooks that claim it. The first gets the requests."""
 
     def __init__(self) -> None:
-        self._hooks: dict[str, tuple[Hook, ...]] = {}
+        self.by_owner: dict[str, tuple[Hook, ...]] = {}
+        """The hooks of each owner."""
         self._claims: dict[Claim, list[Hook]] = {}
         self._ranks: dict[str, int] = {}
         self.by_name: dict[str, Hook] = {}
         """All hooks by their full names."""
 
-    def of(self, owner: str) -> Sequence[Hook]:
-        """Return the owner's hooks."""
-        return self._hooks.get(owner, ())
-
     def hooks(self) -> Iterator[Hook]:
         """Iterate over all hooks, grouped by owner."""
-        for hooks in self._hooks.values():
+        for hooks in self.by_owner.values():
             yield from hooks
 
     def replace(self, owner: str, hooks: Sequence[Hook], rank: int | None = None) -> set[str]:
@@ -53,7 +50,7 @@ class RoutePrecedence:
         :param rank: The owner's number in the order of activation, by default the next one. It is ignored if the owner has
             hooks already; what these don't claim is then queued last.
         """
-        old = self.of(owner)
+        old = self.by_owner.get(owner, ())
         if not old:
             self._ranks[owner] = max(self._ranks.values(), default=-1) + 1 if rank is None else rank
         # Claims of remaining hooks keep their position in the queue.
@@ -77,9 +74,9 @@ class RoutePrecedence:
             self.by_name.pop(hook.full_name, None)
         self.by_name.update((hook.full_name, hook) for hook in hooks)
         if hooks:
-            self._hooks[owner] = tuple(hooks)
+            self.by_owner[owner] = tuple(hooks)
         else:
-            self._hooks.pop(owner, None)
+            self.by_owner.pop(owner, None)
             del self._ranks[owner]
         touched = [*old, *hooks]
         rivals = (self._claims.get(claim, ()) for hook in touched for claim in claims_of(hook))
