@@ -52,10 +52,6 @@ class Disclosure:
         config = self._networks.config(backend)
         return Caller.from_message(Message(frm=holder, to=backend.bot_identifier), config).is_admin
 
-    def reply(self, backend: Backend, message: Message, text: str, summary: str) -> str:
-        """Return the text if the sender of the message may read it, else the summary; see `text`."""
-        return self.text(text, summary, self.allowed(backend, message))
-
     def text(self, text: str, summary: str, may_read: bool) -> str:
         """Return the text if `may_read`; else log it with an error id, and return the summary with that id."""
         if may_read:

@@ -161,7 +161,8 @@ class Replies:
         if error.template:
             text = self.process_template(error.template, error.reason, plugin_name=invocation.command.owner)
         if isinstance(error, DetailedError):
-            text = self._disclosure.reply(invocation.backend, invocation.message, text, error.summary)
+            may_read = self._disclosure.allowed(invocation.backend, invocation.message)
+            text = self._disclosure.text(text, error.summary, may_read)
         return text
 
     def _unexpected(self, failure: Failure, invocation: Invocation) -> None:

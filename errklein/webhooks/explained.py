@@ -46,6 +46,7 @@ async def fetched(result: Awaitable[T] | T) -> T:
     return await result if isinstance(result, Awaitable) else result
 
 
+@dataclass
 class BotState:
     """What is known of a bot beside its records: here, of one in another process, or of one that doesn't run.
 
@@ -53,21 +54,14 @@ class BotState:
     :param paused: The webhooks that are paused.
     :param site: The URL of the bot, before the paths of webhooks.
     :param unknown: The state of what only the running bot knows.
+    :param loaded: The webhooks of the plugins, if they were loaded.
     """
 
-    def __init__(
-        self,
-        networks: Collection[str] = (),
-        paused: Collection[str] = (),
-        site: str = "",
-        unknown: str = "no bot is running",
-        routes: Sequence[RouteInfo] = (),
-    ) -> None:
-        self.networks = networks
-        self.paused = paused
-        self.site = site
-        self._unknown = Wait(unknown)
-        self._routes = routes
+    networks: Collection[str] = ()
+    paused: Collection[str] = ()
+    site: str = ""
+    unknown: str = "no bot is running"
+    loaded: Sequence[RouteInfo] = ()
 
     def now(self) -> float:
         """Return the Unix time."""
@@ -79,7 +73,7 @@ class BotState:
 
     def routes(self) -> Sequence[RouteInfo]:
         """Return the webhooks of the plugins, as far as they are known."""
-        return self._routes
+        return self.loaded
 
     def responses(self, webhook: str) -> int | None:
         """Return the number of the webhook's responses since the start; None if it isn't known."""
@@ -95,7 +89,7 @@ class BotState:
 
     def room_status(self, network: str, name: str) -> Wait | None:
         """Return whether the bot is in a room, and why not; None if it should not be there, or if that isn't known."""
-        return self._unknown
+        return Wait(self.unknown)
 
     def wait_of_delivery(self, delivery: StoredDelivery) -> Wait | None:
         """Return what a delivery that has not ended waits for; None if its handler runs."""
@@ -103,11 +97,11 @@ class BotState:
             return Wait("the webhook is paused")
         if delivery.state is DeliveryState.RETRY and delivery.due_at > self.now():
             return Wait("the attempt has failed", again_at=delivery.due_at)
-        return self._unknown
+        return Wait(self.unknown)
 
     def wait_of_message(self, record: MessageRecord) -> Wait | None:
         """Return what a message waits for; None if it doesn't wait any more."""
-        return self._unknown
+        return Wait(self.unknown)
 
 
 def names_by_path(routes: Iterable[RouteInfo]) -> dict[str, str]:
