@@ -426,13 +426,18 @@ class LeaseTests(StoreCase):
         self.wait(0.015)
         self.assertEqual([*self.owners().values()], [self.now + 60.0])
 
-    def test_sign_of_life_after_a_full_disk(self) -> None:
-        """A sign of life that could not be written is given with the messages later."""
-        self.add("x" * 200_000)
-        self.set_disk_full(True)
+    def test_sign_of_life_in_a_transaction_that_fails(self) -> None:
+        """A sign of life whose transaction was undone is given with the messages later."""
+        self.add()
+
+        def fails(connection: sqlite3.Connection, arguments: Sequence[None]) -> Sequence[None]:
+            raise ValueError("no")
+
+        failed = self.journal._commits.submit(self.store.before(fails), None)
+        self.threads.turn()
+        self.failureResultOf(failed, ValueError)
+        self.assertEqual((self.written(), self.owners()), ([], {}))
         self.wait(0.015)
-        self.set_disk_full(False)
-        self.wait(3)
         self.assertEqual((len(self.written()), [*self.owners().values()]), (1, [1060.0]))
 
     def test_lease_on_a_full_disk(self) -> None:
