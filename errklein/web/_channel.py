@@ -14,7 +14,7 @@ from twisted.web.http import HTTPChannel
 
 from errklein.listening import address_of, seconds_waited
 from errklein.running import NEVER
-from errklein.web._error_pages import Problem, error_page
+from errklein.web._error_pages import Problem, error_page, too_large
 from errklein.web._http1 import ChunkedBody, Head, read_head
 from errklein.web._mounts import LARGEST_MESSAGE, receive_frames
 from errklein.web.request import HTTPRequest, apply_forwarding
@@ -244,7 +244,7 @@ class Channel(HTTPChannel):
             self.site.log.error("Could not store a request's body in a temporary file: {error}", error=str(error))
             raise Problem(503, "the server has no space for the body at the moment") from None
         if not kept:
-            raise Problem(413, f"the body is larger than {request.body_limit} bytes")
+            raise too_large(request.body_limit)
         return complete
 
     def _set_reading(self, on: bool) -> None:

@@ -41,6 +41,11 @@ def retry_after(seconds: float) -> tuple[tuple[bytes, bytes]]:
     return ((b"Retry-After", b"%d" % max(1, math.ceil(seconds))),)
 
 
+def too_large(limit: int) -> Problem:
+    """Return the error for a body of more than `limit` bytes."""
+    return Problem(413, f"the body is larger than {limit} bytes")
+
+
 def problem_of(error: BaseException | None) -> Problem | None:
     """Return the response to an error that isn't a fault of the handler; None for other errors."""
     if isinstance(error, BadPayload):

@@ -21,7 +21,7 @@ from errklein.running import NEVER, WorkerPool
 from errklein.verify import ImmediateResponse
 from errklein.web._decoding import Lanes
 from errklein.web._delivery import Delivery, WebServices
-from errklein.web._error_pages import Problem, retry_after, start_page
+from errklein.web._error_pages import Problem, retry_after, start_page, too_large
 from errklein.web._mounts import Mount, MountedResponse
 from errklein.web._recording import RecordedRequest
 from errklein.web._responses import HTML
@@ -119,9 +119,7 @@ class Intake:
         match = request.match
         try:
             if match is None or match.version != self.routes.version:
-                match = self._match(request)
-                if request.body_size > request.body_limit:
-                    raise too_large(request.body_limit)
+                match = self._match_complete(request)
         except NoRoute as no_route:
             self._respond_without_route(request, no_route)
         except Problem as problem:
@@ -168,9 +166,7 @@ class Intake:
             return succeed(_STILL_RUNNING)
         request = RecordedRequest(site, recorded)
         try:
-            route, captures, _ = self._match(request)
-            if request.body_size > request.body_limit:
-                raise too_large(request.body_limit)
+            route, captures, _ = self._match_complete(request)
             if isinstance(route, Mount) or route.hook is None or route.label != webhook:
                 raise Problem(404, "the URL of the request is another webhook's")
         except (NoRoute, Problem) as refused:
@@ -193,6 +189,13 @@ class Intake:
         """Find the route for a request, and set the request's `match` and `body_limit`. Raises as `_find`."""
         match = request.match = self._find(request)
         request.body_limit = match.route.max_body or request.site.settings.max_body
+        return match
+
+    def _match_complete(self, request: WebhookRequest) -> Match:
+        """Find the route for a complete request. Raises as `_find`, and Problem if the body is too large for the route."""
+        match = self._match(request)
+        if request.body_size > request.body_limit:
+            raise too_large(request.body_limit)
         return match
 
     def _find(self, request: WebhookRequest) -> Match:
@@ -292,11 +295,6 @@ class Admission:
         else:
             request.admitted = hook.declaration
             Delivery(self._route, self._context, claim).start()
-
-
-def too_large(limit: int) -> Problem:
-    """Return the error for a body of more than `limit` bytes."""
-    return Problem(413, f"the body is larger than {limit} bytes")
 
 
 def problem_of(no_route: NoRoute, request: WebhookRequest) -> Problem:
