@@ -1,0 +1,1 @@
+"""Long tests of the process of the bot."""
