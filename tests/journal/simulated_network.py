@@ -226,7 +226,9 @@ class SimulatedTransport:
             self._connect_later()
 
     def let_in(self, room: str) -> None:
-        """Let the bot join a room. What it has sent before is rejected first."""
+        """Let the bot join a room that it is outside of. What it has sent before is rejected first."""
+        if room not in self._network.rooms_outside:
+            return
         for each in list(self._unconfirmed):
             if self._network.messages[each.part.message].lane[0] == room:
                 each.fate = each.fate or OUTSIDE
