@@ -100,7 +100,7 @@ class CountedRequestTests(PluginTestCase):
 
     def test_mount(self) -> None:
         """A mount is counted by its path."""
-        self.bot.bot.web.routes.mounts.replace("Pages", {"/pages": Resource()})
+        self.bot.bot.web.routes.replace_mounts("Pages", {"/pages": Resource()})
         self.assertEqual(self.get("/pages/x").status, 404)
         self.assertEqual(self.counts().responses, {("Pages:/pages", 404): 1})
 
