@@ -224,6 +224,11 @@ class Delivery:
         routes, owner = self._services.routes, self._route.owner
         if self._ended:
             return
+        if self.status:
+            # The client got 504 before the thread began.
+            self._end()
+            return
+        self._began = None
         if owner in routes.held:
             routes.when_released(owner).addCallback(lambda _: self._route_again())
         elif self._claim is not None:

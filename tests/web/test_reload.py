@@ -144,18 +144,58 @@ class ReloadTests(WebCase):
 
     def test_thread_wakes_up_after_reload(self) -> None:
         """A request whose thread starts after the reload gets the new code."""
-        sleeping: list[Any] = []
-        pool = WorkerPool(self.clock, "webhook", 2, start_thread=lambda target, name: sleeping.append(target))
-        self.addCleanup(pool.stop)
-        self.web = WebServer(self.clock, self.runner, pool)
-        gate = threading.Event()
+        sleeping, gate = self.sleeping_threads(), threading.Event()
         gate.set()
         self.serve(Gated("old", gate), "Gated")
         request = self.start("POST", "/hook")
         self.serve(Gated("new", gate), "Gated")
+        self.wake_up(sleeping)
+        self.assertEqual(self.response_to(request).text, "new")
+
+    def sleeping_threads(self) -> list[Any]:
+        """Replace the server by one whose threads the test starts, and return what they are to run."""
+        sleeping: list[Any] = []
+        pool = WorkerPool(self.clock, "webhook", 2, start_thread=lambda target, name: sleeping.append(target))
+        self.addCleanup(pool.stop)
+        self.web = WebServer(self.clock, self.runner, pool)
+        return sleeping
+
+    def wake_up(self, sleeping: list[Any]) -> None:
+        """Start the threads, and let them work."""
         for target in sleeping:
             threading.Thread(target=target, daemon=True).start()
-        self.assertEqual(self.response_to(request).text, "new")
+        while self.clock.turn(0.05):
+            pass
+
+    def test_deadline_while_a_request_waits_for_a_reload(self) -> None:
+        """A request whose thread started during a reload gets 503 if that takes too long, and isn't handled later."""
+        sleeping, gate = self.sleeping_threads(), threading.Event()
+        gate.set()
+        self.serve(Gated("old", gate), "Gated")
+        request = self.start("POST", "/hook")
+        self.web.routes.hold("Gated")
+        self.wake_up(sleeping)
+        self.pass_time(61)
+        self.assertEqual(self.response_to(request).status, 503)
+        new = Gated("new", gate)
+        self.serve(new, "Gated")
+        while self.clock.turn(0.05):
+            pass
+        self.assertFalse(new.begun.acquire(blocking=False))
+
+    def test_thread_wakes_up_after_deadline_and_reload(self) -> None:
+        """A request whose thread starts after the client got 504 and the plugin was reloaded isn't handled."""
+        sleeping, gate = self.sleeping_threads(), threading.Event()
+        gate.set()
+        self.serve(Gated("old", gate), "Gated")
+        request = self.start("POST", "/hook")
+        self.pass_time(61)
+        self.assertEqual(self.response_to(request).status, 504)
+        new = Gated("new", gate)
+        self.serve(new, "Gated")
+        self.wake_up(sleeping)
+        self.assertFalse(new.begun.acquire(blocking=False))
+        self.assertEqual(self.web._intake.services.recording.overdue, set())
 
     def test_thread_becomes_free_during_reload(self) -> None:
         """A request whose thread becomes free during the reload waits for the new code."""
