@@ -284,7 +284,11 @@ class SQLiteJournal:
         try:
             with self._database.transaction() as connection:
                 replays = self._writer.take_replays(connection, SLICE)
+                # In a transaction of its own, also while old deliveries can't be removed.
                 self.outbox.renew(connection)
+            if replays:
+                self._reactor.callFromThread(self._wake, replays)
+            with self._database.transaction() as connection:
                 has_more = self._pruner.prune(connection, self._now(), self._writer.unverified)
                 if self._pruner.waiting_bytes is not None:
                     self._writer.waiting_bytes = self._pruner.waiting_bytes
@@ -294,13 +298,12 @@ class SQLiteJournal:
             self._changes = changes
         except Exception as error:
             # Whatever it is, the thread must go on with the writes of others.
+            self._undone()
             if not self._maintenance_failed:
                 self._warn("Old deliveries of webhooks can't be removed: {error}", error=str(error))
             self._maintenance_failed = True
             return False
         self._maintenance_failed = False
-        if replays:
-            self._reactor.callFromThread(self._wake, replays)
         before, self._paused = self._paused, _reading.paused(self._database)
         if self._paused != before:
             self._reactor.callFromThread(self._pauses_changed, self._paused)

@@ -440,6 +440,33 @@ class LeaseTests(StoreCase):
         self.wait(0.015)
         self.assertEqual((len(self.written()), [*self.owners().values()]), (1, [1060.0]))
 
+    def test_sign_of_life_beside_a_failing_removal(self) -> None:
+        """While old deliveries can't be removed, signs of life are written all the same."""
+        self.add()
+        self.wait(0.015)
+        self.now += 31.0
+        with mock.patch.object(self.journal._pruner, "prune", side_effect=sqlite3.OperationalError("no")):
+            self.journal.maintain()
+            self.assertEqual([*self.owners().values()], [self.now + 60.0])
+
+    def test_sign_of_life_that_could_not_be_written(self) -> None:
+        """A sign of life that could not be written is written a second later."""
+        self.add()
+        self.wait(0.015)
+        self.now += 31.0
+        renew = self.store.renew
+
+        def fails(connection: sqlite3.Connection) -> None:
+            renew(connection)
+            raise sqlite3.OperationalError("no")
+
+        with mock.patch.object(self.store, "renew", fails):
+            self.journal.maintain()
+        self.assertEqual([*self.owners().values()], [1060.0])
+        self.now += 1.0
+        self.journal.maintain()
+        self.assertEqual([*self.owners().values()], [self.now + 60.0])
+
     def test_lease_on_a_full_disk(self) -> None:
         """Messages of an earlier process are sent while the file can't be written, and removed later."""
         message = self.add_of_another()
