@@ -184,7 +184,10 @@ class SQLiteOutboxStore:
     @property
     def unwritten(self) -> bool:
         """See `OutboxStore.unwritten`."""
-        return self.durable and bool(self._waiting.added or self._writing.added)
+        if not self.durable:
+            return False
+        with self._lock:
+            return bool(self._waiting.added or self._writing.added)
 
     def add(self, message: OutgoingMessage) -> OutgoingMessage:
         """See `OutboxStore.add`."""
@@ -248,7 +251,9 @@ class SQLiteOutboxStore:
 
     def flush(self) -> Deferred[None]:
         """See `OutboxStore.flush`. While the file can't be written, it fires at once."""
-        return succeed(None) if self._failing or not (self._waiting or self._writing) else self._write_now()
+        with self._lock:
+            has_changes = self._waiting or self._writing
+        return self._write_now() if has_changes and not self._failing else succeed(None)
 
     def lease(self) -> Deferred[Sequence[OutgoingMessage]]:
         """See `OutboxStore.lease`. While the file can't be written, messages are returned that have no owner."""

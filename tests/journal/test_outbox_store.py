@@ -742,6 +742,33 @@ class ModelTests(SynchronousTestCase):
         self.model = loaded
 
 
+class UnwrittenTests(StoreCase):
+    def test_unwritten_while_a_transaction_begins_and_is_undone(self) -> None:
+        """A message that a transaction takes, or gives back, counts as unwritten for other threads at any time."""
+        self.add()
+        seen: list[bool] = []
+        readers: list[threading.Thread] = []
+        followed_by = _outbox_store._Changes.followed_by
+
+        def read_meanwhile(changes: Any, later: Any) -> Any:
+            readers.append(threading.Thread(target=lambda: seen.append(self.store.unwritten)))
+            readers[-1].start()
+            readers[-1].join(0.05)
+            self.assertNotIn(False, seen)
+            return followed_by(changes, later)
+
+        def fails(connection: sqlite3.Connection, arguments: Sequence[None]) -> Sequence[None]:
+            raise ValueError("no")
+
+        with mock.patch.object(_outbox_store._Changes, "followed_by", read_meanwhile):
+            failed = self.journal._commits.submit(self.store.before(fails), None)
+            self.threads.turn()
+        self.failureResultOf(failed, ValueError)
+        for reader in readers:
+            reader.join()
+        self.assertEqual(seen, [True, True])
+
+
 class ThreadTests(SynchronousTestCase):
     def test_threads_and_the_reactor(self) -> None:
         """Threads add messages while the reactor removes some and the journal's thread writes: exactly the others are stored."""
