@@ -106,6 +106,10 @@ def _steps(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> Gen
             error = None
         try:
             value = (yield from _fired(awaited, loop)) if isinstance(awaited, Deferred) else (yield awaited)
+        except GeneratorExit:
+            # The garbage collector may have closed the coroutine before.
+            work.close()
+            raise
         except BaseException as raised:
             error = raised
 

@@ -346,3 +346,25 @@ class StartCoroutineTests(SynchronousTestCase):
                 gc.enable()
 
         on_a_loop(test())
+
+    def test_abandoned_while_it_waits(self) -> None:
+        """A coroutine that waits for what nobody refers to is closed by the garbage collector, without a report of an error."""
+        reported: list[Any] = []
+        self.patch(sys, "unraisablehook", reported.append)
+
+        async def waits(ended: list[str]) -> None:
+            try:
+                await Deferred()
+            finally:
+                ended.append("closed")
+
+        async def test() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+            for _ in range(20):
+                ended: list[str] = []
+                await begun(waits(ended))
+                gc.collect()
+                self.assertEqual(ended, ["closed"])
+
+        on_a_loop(test())
+        self.assertEqual(reported, [])
