@@ -53,7 +53,7 @@ def start_coroutine(
             value: T = unwrapped(task.result())
             return value
         result: Deferred[T] = Deferred(lambda _, task=task: task.cancel())  # type: ignore[misc]
-        task.add_done_callback(partial(_settle, result), context=copy_context())
+        task.add_done_callback(partial(_settle, result, work), context=copy_context())
         return result
     finally:
         # The traceback of an exception, which the task refers to, refers to this frame.
@@ -69,7 +69,9 @@ def install_task_factory(loop: asyncio.AbstractEventLoop) -> None:
     loop.set_task_factory(factory)
 
 
-def _settle(result: Deferred[Any], task: asyncio.Task[Any]) -> None:
+def _settle(result: Deferred[Any], work: Coroutine[Any, Any, Any], task: asyncio.Task[Any]) -> None:
+    # A task that was cancelled before its first step has never begun the coroutine.
+    work.close()
     if result.called:
         return
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import warnings
 from collections.abc import Coroutine
 from contextvars import ContextVar, copy_context
 from typing import Any
@@ -180,6 +181,32 @@ class StartCoroutineTests(SynchronousTestCase):
                 seen.clear()
 
         on_a_loop(test())
+
+    def test_cancelled_before_the_loop_turns(self) -> None:
+        """A coroutine that is cancelled as soon as it was started ends cleanly: it cleans up, or never begins."""
+        ended: list[str] = []
+
+        async def work() -> None:
+            try:
+                await asyncio.sleep(10)
+            except asyncio.CancelledError:
+                ended.append("cancelled")
+                raise
+            finally:
+                ended.append("cleaned up")
+
+        async def test() -> None:
+            running = started(work())
+            running.cancel()
+            self.failureResultOf(running, CancelledError)
+            await others_end()
+
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            on_a_loop(test())
+            gc.collect()
+        self.assertEqual(ended, ["cancelled", "cleaned up"] if sys.version_info >= (3, 12) else [])
+        self.assertEqual([str(one.message) for one in warned], [])
 
     def test_cancelled_when_the_result_is_on_its_way(self) -> None:
         """A coroutine that is cancelled after its Deferred or future has fired gets the cancellation once."""
