@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.processes import ROOT, run
 from tests.server_program import require_program
@@ -104,8 +103,7 @@ class IntakeTests(SynchronousTestCase):
 
     def test_acknowledged_requests_succeed(self) -> None:
         """The measured requests get a response without an error, also while other handlers block all threads."""
-        if shutil.which("wrk") is None:
-            raise SkipTest("wrk isn't installed")
+        require_program("wrk")
         ended = run([sys.executable, str(ROOT / "benchmarks" / "intake.py")], "--check", cwd=Path.cwd(), limit=170)
         self.assertIn("all requests have succeeded", ended.stdout, ended.stderr)
 

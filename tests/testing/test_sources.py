@@ -168,6 +168,7 @@ class EverySourceTests(SynchronousTestCase):
 
     def test_accepted(self) -> None:
         """The request of each source is accepted by its webhook, and one without its signature isn't."""
+        self.assertGreater(len(SIGNED), 16)
         self.accepted({})
 
     def test_public_url(self) -> None:
