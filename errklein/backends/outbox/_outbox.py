@@ -586,9 +586,11 @@ class Outbox(Generic[P]):
             for (entry, index, _), result in zip(batch, results, strict=True):
                 result.addBoth(self._settle, entry, index)
         self._is_going_on = False
-        # A lane whose time has come waits for parts that are unconfirmed.
-        if self._ready and self._resting and (wait := self._resting[0][0] - self._reactor.seconds()) > 0:
-            self._go_on_within(wait)
+        if self._ready and self._resting:
+            wait = self._resting[0][0] - self._reactor.seconds()
+            # A lane whose time has come waits for a part that is sent alone, and for nothing else.
+            if wait > 0 or not (self._is_alone and self._in_flight):
+                self._go_on_within(max(0.0, wait))
         if self._drained is not None and (not len(self) or self._only_rooms_are_left):
             self._give_up()
 

@@ -43,6 +43,15 @@ class ThreadClock(Clock):
             function(*args)
 
 
+class TickingClock(ThreadClock):
+    """A clock on which each look takes 0.1 ms, as on a busy machine."""
+
+    def seconds(self) -> float:
+        """Return the time."""
+        self.rightNow += 0.0001
+        return super().seconds()
+
+
 class Network:
     """A `Transport` whose parts the test confirms or fails. It splits messages into words."""
 
@@ -110,6 +119,17 @@ class OutboxTests(SynchronousTestCase):
         done.addCallback(lambda _: self.outbox.send("#ops", "alert", priority=True))
         self.outbox.resume()
         self.assertEqual(self.network.got, ["alert"])
+
+    def test_rate_limit_that_ends_at_once(self) -> None:
+        """A message is sent whose wait for the rate limit has ended before the timer is set."""
+        self.clock = TickingClock()
+        self.outbox = self.make()
+        waits = iter((0.00005, 0.0))
+        self.network.wait_for = lambda recipient: next(waits)  # type: ignore[method-assign]
+        self.outbox.send("#ops", "now")
+        self.outbox.resume()
+        self.clock.advance(5.0)
+        self.assertEqual(self.network.got, ["now"])
 
     def test_error_while_transmitting(self) -> None:
         """If a network's code raises an exception, the part is rejected, and further messages are sent."""
