@@ -11,11 +11,11 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
@@ -122,15 +122,19 @@ class ThirdPartyStorage:
             raise StorageError(f"{namespace}: the storage {self.name} failed ({what})") from error
 
 
+class _Version:
+    """The version of a value until the value changes in this process."""
+
+
 @dataclass(eq=False)
 class _Opened:
-    """An open namespace: its values, the number of its users, the cached values, and the number of changes of each key."""
+    """An open namespace: its values, the number of its users, the cached values, and the present versions that somebody has read."""
 
     values: BlockingStore
     users: int = 0
     closed: bool = False
     remembered: dict[str, Any] = field(default_factory=dict)
-    changes: Counter[str] = field(default_factory=Counter)
+    versions: WeakValueDictionary[str, _Version] = field(default_factory=WeakValueDictionary)
 
 
 class ThirdPartyStore:
@@ -154,12 +158,13 @@ class ThirdPartyStore:
         return copy.deepcopy(value) if self._namespace in REMEMBERED else value
 
     def read(self, key: str, default: Any = None) -> tuple[object, Any]:
-        """Return the number of changes of the key in this process, which is its version, and a copy of the value."""
+        """Return the version of the value in this process, and a copy of the value."""
         self._check_key(key)
 
         def versioned(values: BlockingStore) -> tuple[object, Any]:
             value = self._read(values, key)
-            return self._opened.changes[key], default if value is _ABSENT else copy.deepcopy(value)
+            version = self._opened.versions.setdefault(key, _Version())
+            return version, default if value is _ABSENT else copy.deepcopy(value)
 
         return self._ask(versioned)
 
@@ -209,7 +214,7 @@ class ThirdPartyStore:
 
     def _put(self, key: str, value: Any, version: object = ANY_VERSION) -> bool:
         def put(values: BlockingStore) -> bool:
-            if version is not ANY_VERSION and version != self._opened.changes[key]:
+            if version is not ANY_VERSION and version is not self._opened.versions.get(key):
                 return False
             self._changes(key)
             values.set(key, value)
@@ -226,7 +231,7 @@ class ThirdPartyStore:
     def _changes(self, key: str) -> None:
         """Note that the value changes."""
         self._opened.remembered.pop(key, None)
-        self._opened.changes[key] += 1
+        self._opened.versions.pop(key, None)
 
     def _ask(self, question: Callable[[BlockingStore], T]) -> T:
         with self._storage.asking(self._namespace):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections.abc import Iterable
 from typing import Any
 
@@ -90,6 +91,17 @@ class ContractTests(StoreContract, SynchronousTestCase):
         self.assertEqual(([values.values is None for values in plugin.opened], two.len()), ([False], 0))
         two.close()
         self.assertEqual([values.values is None for values in plugin.opened], [True])
+
+    def test_keys_that_come_and_go(self) -> None:
+        """Nothing is kept in memory of keys that were removed."""
+        store = ThirdPartyStorage("Shaky", ShakyPlugin()).open("Greeter")
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for number in range(3000):
+            store.set(f"job {number}", number)
+            store.prepare(f"job {number}", number, store.read(f"job {number}")[0])()
+            store.remove(f"job {number}")
+        self.assertLess(tracemalloc.get_traced_memory()[0], 100_000)
 
     def test_namespaces(self) -> None:
         """`namespaces` lists those that were opened."""
