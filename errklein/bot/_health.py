@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 
 from errklein.bot._notices import NoticeBoard
 from errklein.database import JobThread
@@ -38,6 +39,8 @@ class HealthChecks:
 
     :param notices: Gets these notices and those of certificates that expire. Its `look` is called in each round.
     """
+
+    log = Logger()
 
     def __init__(
         self, reactor: Any, journal: Journal, storage: object, listeners: Listeners, notices: NoticeBoard
@@ -90,10 +93,14 @@ class HealthChecks:
             self._since = self._reactor.seconds()
             Deferred.fromCoroutine(self._check(self._watched or self._rounds % _UNWATCHED == 0))
         self._rounds += 1
-        self._notice()
-        for key, warning in self._listeners.expiry_warnings():
-            self._notices.post(key, warning, interval=inf)
-        self._notices.look()
+        try:
+            self._notice()
+            for key, warning in self._listeners.expiry_warnings():
+                self._notices.post(key, warning, interval=inf)
+            self._notices.look()
+        except Exception:
+            # Such as of a thread that can't be started. It would end the loop.
+            self.log.failure("A round of the bot's checks failed")
 
     async def _check(self, journal_too: bool) -> None:
         if self._thread is not None:

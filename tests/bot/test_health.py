@@ -95,6 +95,23 @@ class NoticeTests(SynchronousTestCase):
         self.addCleanup(health.stop)
         return health
 
+    def test_failing_round(self) -> None:
+        """An exception in a round, such as of a thread that can't be started, is logged, and the next rounds come."""
+        rounds: list[float] = []
+
+        def look() -> None:
+            rounds.append(self.reactor.seconds())
+            if len(rounds) == 1:
+                raise RuntimeError("can't start new thread")
+
+        board: Any = SimpleNamespace(post=lambda key, text: None, look=look)
+        health = HealthChecks(self.reactor, cast(Any, self.journal), self.values, self.listeners, board)
+        self.addCleanup(health.stop)
+        health.start()
+        self.reactor.advance(2.0)
+        self.reactor.advance(2.0)
+        self.assertEqual((rounds, len(self.flushLoggedErrors(RuntimeError))), ([0.0, 2.0, 4.0], 1))
+
     def test_one_notice(self) -> None:
         """Administrators get one notice about all deleted files, and another one only after the files were there again."""
         journal = Files()
