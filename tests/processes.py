@@ -141,6 +141,15 @@ def wait_for_daemon(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+def wait_for_adopted() -> None:
+    """Wait until all adopted daemons have ended."""
+    ours = os.getpid()
+    for child in map(int, Path(f"/proc/{ours}/task/{ours}/children").read_text().split()):
+        if Forked.server is None or child != Forked.server.pid:
+            with suppress(ChildProcessError):
+                os.waitpid(child, 0)
+
+
 def kill(pid: int) -> None:
     """Kill a daemon if it still runs."""
     with suppress(ProcessLookupError):

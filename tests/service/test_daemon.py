@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import os
 import resource
@@ -26,6 +25,7 @@ from tests.processes import (
     free_port,
     kill,
     run,
+    wait_for_adopted,
     wait_for_daemon,
     write_config,
     write_plugin,
@@ -378,9 +378,7 @@ class Daemon(ProcessCase):
             result = run(TWISTD, "errklein", cwd=self.directory, fresh=True)
             self.assertEqual(result.returncode, 1)
             # The command is back as soon as it knows; the daemon still has to clear up.
-            with contextlib.suppress(ChildProcessError):
-                while True:
-                    os.wait()
+            wait_for_adopted()
         self.assertIn("errklein.sqlite", self.log)
         self.assertFalse((self.directory / "twistd.pid").exists())
         result = run(TWISTD, "-n", "errklein", cwd=self.directory, fresh=True)
