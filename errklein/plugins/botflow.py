@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, Protocol
 
 from errklein.commands import CommandRegistry, FlowRoot
@@ -88,8 +89,9 @@ def build_flows(flows: Named) -> list[FlowRoot]:
     Raises ValueError, with the name of the method, if a method raises an exception.
     """
     roots = []
-    for name in sorted(dir(type(flows))):
-        if getattr(inspect.getattr_static(flows, name), "_err_flow", False):
+    static = {name: value for cls in reversed(type(flows).__mro__) for name, value in vars(cls).items()}
+    for name, value in sorted(static.items(), key=itemgetter(0)):
+        if getattr(value, "_err_flow", False):
             build = getattr(flows, name)
             root = FlowRoot(name, inspect.getdoc(build))
             try:
