@@ -53,7 +53,7 @@ class MemoryStorage:
 class MemoryStore:
     """The values of one namespace of a MemoryStorage.
 
-    Threads may share it, since each call is one operation on a dict.
+    Threads may share it: one changes values at a time.
     """
 
     _storage: MemoryStorage
@@ -67,7 +67,8 @@ class MemoryStore:
 
     def set(self, key: str, value: Any) -> None:
         """Store the value under the key."""
-        self._open(key)[key] = value
+        with self._storage.lock:
+            self._open(key)[key] = value
 
     def read(self, key: str, default: Any = None) -> tuple[object, Any]:
         """Return the stored object, which is its version, and a copy; or the default instead of the copy."""
@@ -90,7 +91,8 @@ class MemoryStore:
 
     def remove(self, key: str) -> None:
         """Remove the value of the key; raises KeyError."""
-        del self._open(key)[key]
+        with self._storage.lock:
+            del self._open(key)[key]
 
     def keys(self) -> list[str]:
         """Return the current keys."""

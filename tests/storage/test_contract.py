@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,6 +40,27 @@ class MemoryStorageTests(StoreContract, SynchronousTestCase):
         value = [object()]
         store.set("key", value)
         self.assertIs(store.get("key"), value)
+
+    def test_change_in_a_thread_during_a_replacement(self) -> None:
+        """What another thread sets while a value with a version is replaced isn't lost."""
+
+        class SlowValues(dict[str, object]):
+            def get(self, key: str, default: object = None) -> Any:
+                """Return the value after another thread has had the time to set it."""
+                found = super().get(key, default)
+                threads.append(threading.Thread(target=store.set, args=("count", 10)))
+                threads[-1].start()
+                threads[-1].join(0.05)
+                return found
+
+        threads: list[threading.Thread] = []
+        store = MemoryStorage().open("Greeter")
+        store.set("count", 1)
+        replace = store.prepare("count", 2, store.read("count")[0])
+        store._values = SlowValues(store._values)
+        replace()
+        threads[0].join()
+        self.assertEqual(store.get("count"), 10)
 
 
 class SQLiteStorageTests(StoreContract, SynchronousTestCase):
