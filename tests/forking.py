@@ -88,8 +88,6 @@ def fork_watched(request: Mapping[str, Any], descriptors: Sequence[int]) -> Call
 class Forked:
     """A process of `python -m MODULE` or `python -c CODE`, with the part of the interface of `subprocess.Popen` that tests use."""
 
-    server: subprocess.Popen[bytes] | None = None
-    """The process that forks the others."""
     _control: socket.socket | None = None
     _environment: Mapping[str, str] = {}
 
@@ -135,7 +133,7 @@ class Forked:
             cls._control, other = socket.socketpair()
             command = [sys.executable, __file__, str(other.fileno())]
             descriptors = {"pass_fds": [other.fileno()], "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-            cls.server = process = subprocess.Popen(command, env=env, **descriptors)  # type: ignore[call-overload]
+            process = subprocess.Popen(command, env=env, **descriptors)  # type: ignore[call-overload]
             other.close()
             # It ends when it can't get a request.
             atexit.register(_end, cls._control, process)

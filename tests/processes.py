@@ -145,8 +145,9 @@ def wait_for_adopted() -> None:
     """Wait until all adopted daemons have ended."""
     ours = os.getpid()
     for child in map(int, Path(f"/proc/{ours}/task/{ours}/children").read_text().split()):
-        if Forked.server is None or child != Forked.server.pid:
-            with suppress(ChildProcessError):
+        # A daemon has a session of its own.
+        with suppress(ProcessLookupError, ChildProcessError):
+            if os.getsid(child) != os.getsid(0):
                 os.waitpid(child, 0)
 
 
