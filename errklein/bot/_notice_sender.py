@@ -83,7 +83,7 @@ class MissedNotices:
     def __init__(self, store: MutableMapping[str, Any], values: StoredValues, now: Callable[[], float]) -> None:
         self._store, self._values, self._now = store, values, now
         self._kept: dict[tuple[str, str], list[KeptNotice]] = dict(store.get(_KEY, {}))
-        self._is_changed = False
+        self._is_changed = self._is_stopped = False
 
     def add(self, network: str, admin: str, text: str) -> None:
         """Keep a notice in Markdown for the recipient of that name."""
@@ -106,12 +106,15 @@ class MissedNotices:
         return [one for one in self._kept.pop((network, admin), ()) if one[0] > self._now() - LIFETIME]
 
     def changed(self) -> None:
-        """Store the notices soon. Errors are logged."""
+        """Store the notices soon, unless the bot has stopped. Errors are logged."""
+        if self._is_stopped:
+            return
         self._is_changed = True
         self._values.set(_KEY, self._kept).addErrback(self._not_stored)
 
     def stop(self) -> None:
-        """Store the notices now if they have changed since the start. Errors are logged."""
+        """Store the notices now if they have changed since the start, and no later ones. Errors are logged."""
+        self._is_stopped = True
         if self._is_changed:
             try:
                 self._store[_KEY] = self._kept

@@ -116,6 +116,13 @@ class KeptTests(SynchronousTestCase):
         self.missed.stop()
         self.assertEqual(self.store, {})
 
+    def test_after_the_stop(self) -> None:
+        """A notice that arrives after the stop isn't stored, since the storage may be closed."""
+        self.missed.add("libera", "alice", "one")
+        self.missed.stop()
+        self.missed.add("libera", "bob", "two")
+        self.assertEqual(self.opened().recipients("libera"), ["alice"])
+
     def test_storage_that_fails(self) -> None:
         """Notices are stored at the end if they could not be stored before. If that fails, the bot stops nevertheless."""
 
@@ -134,6 +141,7 @@ class KeptTests(SynchronousTestCase):
         missed.stop()
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
         self.assertEqual(self.store, {})
+        missed = self.opened()
         missed.add("libera", "alice", "one")
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
         self.store.fails = False
