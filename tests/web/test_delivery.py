@@ -304,7 +304,7 @@ class RealReactorTests(TestCase):
         pool = WorkerPool(reactor, "webhook", 2)  # type: ignore[arg-type]
         self.addCleanup(pool.stop)
         web = WebServer(reactor, Runner(reactor), pool, bot=lambda: BotParts(events))
-        self.addCleanup(web.site.sweeper.stop)
+        self.addCleanup(web.close)
         web.routes.replace("Raises", hooks_of(Raises()))
         for how in ("exit", "interrupt", "generator"):
             response = await web.client().request("POST", f"/leave-coroutine/{how}")
