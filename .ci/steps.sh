@@ -125,8 +125,8 @@ readme_tests() {
 asyncio_tests() {
     local modules
     modules=$(cd "$work/copy" && find tests -name 'test_*.py' -not -path '*/fixtures/*' | sort | sed 's#\.py$##; s#/#.#g')
-    tests "tests-asyncio" "$1 --reactor=asyncio --temp-directory=_trial_1 $(sed -n 'p;n' <<< "$modules" | tr '\n' ' ')" \
-        "$1 --reactor=asyncio --temp-directory=_trial_2 $(sed -n 'n;p' <<< "$modules" | tr '\n' ' ')"
+    tests "tests-asyncio" "$1 --reactor=asyncio --temp-directory=_trial_temp_1 $(sed -n 'p;n' <<< "$modules" | tr '\n' ' ')" \
+        "$1 --reactor=asyncio --temp-directory=_trial_temp_2 $(sed -n 'n;p' <<< "$modules" | tr '\n' ' ')"
 }
 
 # The checks of a change that don't run tests.
