@@ -142,5 +142,11 @@ checks() {
 # The tests of the contract on errbot itself, in an environment without errklein.
 contract_on_errbot() {
     step errbot bash -c "'$1' -m venv venv-errbot && venv-errbot/bin/pip install -q 'errbot[irc]' hypothesis pytest requests"
-    tests "contract-on-errbot" "venv-errbot/bin/python .ci/contract_on_errbot.py"
+    # Two halves of the chapters run side by side. A half that fails is run once more: errbot's server sometimes hangs when it
+    # stops, which says nothing about errklein.
+    local chapters halves=() script="venv-errbot/bin/python .ci/contract_on_errbot.py"
+    for chapters in "_01 _02 _03 _04 _05 _08" "_06 _07 _09 _1"; do
+        halves+=("first=\$($script $chapters) && echo \"\$first\" || { grep '^ERROR\|^FAIL:' <<< \"\$first\"; $script $chapters; }")
+    done
+    tests "contract-on-errbot" "${halves[@]}"
 }
