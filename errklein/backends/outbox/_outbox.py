@@ -503,7 +503,7 @@ class Outbox(Generic[P]):
                     self._suspects.append(lane)
                     continue
                 if batch or self._in_flight:
-                    ring.appendleft(lane)
+                    lane.ring.appendleft(lane)
                     break
             part = self._part(lane, entry)
             if part is not None:
