@@ -19,8 +19,7 @@ from errklein.ports.chat import Backend
 from errklein.running.context import running_command
 
 Key = tuple[str, ...]
-"""Whose message answers a question: network, person, the person's name in access rules, room, thread."""
-
+"""Identifies the person whose message answers a question: network, person, name in access rules, room, thread."""
 
 MOST_QUESTIONS = 5
 """Maximum number of open questions for one person. A handler in a thread holds it meanwhile, or, if others wait, for 5 s."""
