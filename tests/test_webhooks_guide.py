@@ -21,8 +21,11 @@ PAGE = ROOT / "docs" / "guides" / "webhooks.md"
 EXAMPLES = ROOT / "docs" / "examples" / "webhooks"
 
 PYTHON = shlex.quote(sys.executable)
-PRELUDE = f'errklein() {{ {PYTHON} -m errklein "$@"; }}; trial() {{ {PYTHON} -m twisted.trial "$@"; }}\n'
-"""Lets scripts of a page call these commands."""
+PRELUDE = "".join(
+    f'{command}() {{ {PYTHON} {options} "$@"; }}\n'
+    for command, options in {"errklein": "-m errklein", "trial": "-m twisted.trial", "python3": ""}.items()
+)
+"""Lets scripts of a page call these commands, with this Python: the system's may not be able to use what trial puts on its path."""
 
 # Parts of the output that differ each time.
 _VOLATILE = re.compile(r"(?<=Date: )[^\r\n]*|\b[0-9a-f]{10}-[0-9a-f]{6}\b")
