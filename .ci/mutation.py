@@ -1,4 +1,4 @@
-"""Change modules in small ways, and check that their tests notice: `mutation.py [--count 30] [--seed N] [--only TARGET]`.
+"""Change modules in small ways, and check that their tests notice: `mutation.py [--count 20] [--seed N] [--only TARGET]`.
 
 cosmic-ray makes the changes. Of each target, a sample is tested, which differs from day to day. A change that no test notices is
 printed; many of those change nothing. Exits with 1 if less than LEAST of the changes of a target are noticed. Tests that take longer
@@ -92,7 +92,7 @@ def is_noticed(copy: Path, file: Path, changed: str, tests: str) -> bool:
 def main() -> int:
     """Print the changes that aren't noticed, and the share of the others by target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=30, help="the number of changes of each target")
+    parser.add_argument("--count", type=int, default=20, help="the number of changes of each target")
     parser.add_argument("--seed", type=int, default=int(time.time() // 86400))
     parser.add_argument("--only", default="", help="only targets whose path contains this")
     options = parser.parse_args()
