@@ -1,4 +1,4 @@
-"""Endpoints for proxies that send the PROXY protocol, whose header has the client's address.
+"""Connections from proxies that send the PROXY protocol, whose header has the client's address.
 
 Twisted's implementation closes the connection if the header is `PROXY UNKNOWN`, or arrives in several segments, has no deadline, and
 expects the header within TLS.
@@ -7,18 +7,16 @@ expects the header within TLS.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from zope.interface import directlyProvides, implementer, providedBy
+from zope.interface import directlyProvides, providedBy
 
 from errklein.webhooks.forwarding import UNIX
 from errklein.webhooks.proxy_header import InvalidHeader, ProxyHeader, parse_proxy_header
@@ -131,19 +129,6 @@ class ProxiedFactory(WrappingFactory[ProxiedProtocol]):
     def buildProtocol(self, addr: IAddress | None) -> ProxiedProtocol:
         """Return a new connection."""
         return ProxiedProtocol(self)
-
-
-@implementer(IStreamServerEndpoint)
-@dataclass(frozen=True)
-class ProxiedEndpoint:
-    """An endpoint on which connections begin with a PROXY header."""
-
-    reactor: Any
-    endpoint: IStreamServerEndpoint
-
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """Start listening. Return a Deferred that fires with the port."""
-        return self.endpoint.listen(ProxiedFactory(self.reactor, protocolFactory))
 
 
 @lru_cache(512)

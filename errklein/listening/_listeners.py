@@ -22,7 +22,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from errklein.listening._connections import use_event_loop
-from errklein.listening._haproxy import ProxiedEndpoint
+from errklein.listening._haproxy import ProxiedFactory
 
 if TYPE_CHECKING:
     from errklein.listening._certificates import CertificateStore
@@ -171,18 +171,18 @@ class Listeners:
         try:
             if self.is_open(description):
                 return
-            endpoint, certificates = server_endpoint(self._reactor, description)
+            endpoint = server_endpoint(self._reactor, description)
             port = await maybeDeferred(endpoint.listen, self._factory)
         except Exception as error:
             raise ListenError(description, _reason(description, error)) from None
         use_event_loop(port)
         self._guard(port)
-        listener = self._open[identify(description)] = _Listener(description, port, certificates)
+        listener = self._open[identify(description)] = _Listener(description, port, endpoint.certificates)
         if self._paused:
             listener.accept(False)
         self.log.info("Listening on {endpoint}", endpoint=description)
-        if certificates is not None:
-            self._log_problems(description, certificates.problems)
+        if endpoint.certificates is not None:
+            self._log_problems(description, endpoint.certificates.problems)
             if not self._checking.running:
                 self._checking.start(_SECONDS_BETWEEN_CHECKS, now=False)
 
@@ -263,10 +263,27 @@ class Listeners:
             self.log.error("{endpoint}: {problem}", endpoint=description, problem=problem)
 
 
-def server_endpoint(
-    reactor: Any, description: str, proxied: bool = False
-) -> tuple[IStreamServerEndpoint, CertificateStore | None]:
-    """Return the endpoint for a description, and its certificates (None without TLS).
+@dataclass(frozen=True)
+class ServerEndpoint:
+    """An endpoint whose connections begin with a PROXY header if they are `proxied`, and use TLS if there are `certificates`."""
+
+    reactor: Any
+    sockets: IStreamServerEndpoint
+    proxied: bool
+    certificates: CertificateStore | None = None
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Start listening. Return a Deferred that fires with the port. Each connection uses the certificates of its time."""
+        if self.certificates is not None:
+            from twisted.protocols.tls import TLSMemoryBIOFactory
+
+            # Without `clock`, small writes would wait for the global reactor, which may be another one in tests, or not run.
+            factory = TLSMemoryBIOFactory(self.certificates, False, factory, clock=self.reactor)
+        return self.sockets.listen(ProxiedFactory(self.reactor, factory) if self.proxied else factory)
+
+
+def server_endpoint(reactor: Any, description: str, proxied: bool = False) -> ServerEndpoint:
+    """Return the endpoint for a description.
 
     :param proxied: Whether connections begin with a PROXY header.
     :raises ValueError: The description or a certificate is invalid. Twisted's parsers may raise other errors.
@@ -275,13 +292,12 @@ def server_endpoint(
     if kind == "haproxy":
         return server_endpoint(reactor, dict(named)["endpoint"], proxied=True)
     if kind not in ("ssl", "tls"):
-        plain = serverFromString(reactor, description)
-        return ProxiedEndpoint(reactor, plain) if proxied else plain, None
+        return ServerEndpoint(reactor, serverFromString(reactor, description), proxied)
     # Imported late, since importing TLS is slow and only needed here.
     from errklein.listening.tls import tls_endpoint
 
-    endpoint = tls_endpoint(reactor, kind, dict(named), proxied)
-    return endpoint, endpoint.certificates
+    sockets, certificates = tls_endpoint(reactor, kind, dict(named))
+    return ServerEndpoint(reactor, sockets, proxied, certificates)
 
 
 def identify(description: str) -> Endpoint:

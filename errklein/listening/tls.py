@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from ipaddress import ip_address
@@ -16,47 +15,22 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
-from twisted.protocols.tls import TLSMemoryBIOFactory
-from zope.interface import implementer
+from twisted.internet.endpoints import TCP4ServerEndpoint
 
 from errklein.listening._certificates import CertificateDirectory, CertificateFiles, CertificateStore
-from errklein.listening._haproxy import ProxiedFactory
 
 
-@implementer(IStreamServerEndpoint)
-@dataclass(frozen=True)
-class TLSEndpoint:
-    """A TCP port with TLS. Each connection uses the certificates that are current when it begins.
+def tls_endpoint(
+    reactor: Any, kind: str, arguments: Mapping[str, str]
+) -> tuple[TCP4ServerEndpoint, CertificateStore]:
+    """Return the endpoint and the certificates for an `ssl:` or `tls:` description.
 
-    Twisted's own endpoint delays small writes until a turn of the global reactor, which may be another one in tests, or not run.
-    """
-
-    reactor: Any
-    port: int
-    certificates: CertificateStore
-    backlog: int
-    interface: str
-    proxied: bool = False
-    """Whether a PROXY header precedes the bytes of TLS."""
-
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """Start listening. Return a Deferred that fires with the port."""
-        factory: IProtocolFactory = TLSMemoryBIOFactory(self.certificates, False, protocolFactory, clock=self.reactor)
-        if self.proxied:
-            factory = ProxiedFactory(self.reactor, factory)
-        return maybeDeferred(self.reactor.listenTCP, self.port, factory, self.backlog, self.interface)
-
-
-def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str], proxied: bool = False) -> TLSEndpoint:
-    """Return the endpoint for an `ssl:` or `tls:` description. The arguments and their defaults are Twisted's.
+    The arguments and their defaults are Twisted's.
 
     Relative paths are resolved against the current directory immediately.
 
     :param kind: "ssl" or "tls".
     :param arguments: The arguments of the description by name.
-    :param proxied: Whether a PROXY header precedes the bytes of TLS.
     :raises ValueError: An argument is missing, unknown or invalid.
     :raises CertificateError: No certificate can be used.
     """
@@ -82,7 +56,7 @@ def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str], proxied:
     port, backlog, interface = int(left.pop("port")), int(left.pop("backlog")), left.pop("interface")
     if left:
         raise ValueError(f"{kind}: has no argument {min(left)}")
-    return TLSEndpoint(reactor, port, CertificateStore(source), backlog, interface, proxied)
+    return TCP4ServerEndpoint(reactor, port, backlog, interface), CertificateStore(source)
 
 
 def generate_certificate(hosts: Sequence[str], key_path: Path, certificate_path: Path) -> None:

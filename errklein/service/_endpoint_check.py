@@ -61,7 +61,7 @@ def _check(description: str, bind: bool) -> None:
         raise OSError(str(error)) from None
     inherited = "systemd" in description.split(":")
     try:
-        endpoint, _ = server_endpoint(_BindCheckReactor(), description)
+        endpoint = server_endpoint(_BindCheckReactor(), description)
     except LookupError:
         if not inherited:
             raise
