@@ -23,8 +23,7 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.resource import IResource, Resource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.resource import IResource
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
 
@@ -64,9 +63,10 @@ class Route:
         self._enter = enter
         _register(app, hook, self.name, self.endpoint)
 
-    def endpoint(self, request: Any, /, **captures: Any) -> IResource:
-        """Return what Klein renders for a request of another site."""
-        return _Entry(lambda: self._enter(self, request, captures))
+    def endpoint(self, request: Any, /, **captures: Any) -> Deferred[None]:
+        """Pass on a request of another site. Klein would end it when the Deferred fires, so that one never does."""
+        self._enter(self, request, captures)
+        return Deferred()
 
     def take(self, app: Klein, hook: Hook, methods: Collection[str]) -> None:
         """Pass requests with these methods to this hook from now on."""
@@ -88,21 +88,6 @@ class Route:
         self.methods = methods
         for rule in app.url_map.iter_rules(self.name):
             rule.methods = set(methods)
-
-
-class _Entry(Resource):
-    """A resource that only passes its request on."""
-
-    isLeaf = True
-
-    def __init__(self, enter: Callable[[], None]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._enter = enter
-
-    def render(self, request: object) -> int:
-        """Pass the request on. The response comes from there."""
-        self._enter()
-        return NOT_DONE_YET
 
 
 class Match(NamedTuple):
@@ -376,21 +361,12 @@ def _register(app: Klein, hook: Hook, name: str, endpoint: Callable[..., Any]) -
     try:
         app.route(rule, methods=(), endpoint=name, strict_slashes=False)(endpoint)
     except Exception as error:
-        raise RuleError(_rule_error(hook, rule, error, app.url_map.converters)) from error
-
-
-def _rule_error(hook: Hook | None, rule: str, error: Exception, converters: Collection[str]) -> str:
-    """Return the error in one line: plugin and method, rule, file and line, reason, and valid converters.
-
-    :param hook: The webhook.
-    :param rule: Its rule.
-    :param error: The exception that Werkzeug raised.
-    :param converters: The names of the converters that a rule may use.
-    """
-    return f"{hook}: invalid rule {rule!r}{_location(hook)}; {_reason(error, converters)}"
+        reason = _reason(error, app.url_map.converters)
+        raise RuleError(f"{hook}: invalid rule {rule!r}{_location(hook)}; {reason}") from error
 
 
 def _reason(error: Exception, converters: Collection[str]) -> str:
+    """Return the reason for which Werkzeug rejects a rule, in one line with the converters that it may use."""
     text = " ".join(str(error).split()) or type(error).__name__
     if unknown := re.search("converter '(.*?)' does not exist", text):
         meant = did_you_mean(unknown[1], converters) or "."
@@ -402,7 +378,7 @@ def _reason(error: Exception, converters: Collection[str]) -> str:
     return text
 
 
-def _location(hook: Hook | None) -> str:
+def _location(hook: Hook) -> str:
     """Return the file and the line of the handler, whose first line is that of its decorator."""
-    code = getattr(inspect.unwrap(hook.handler), "__code__", None) if hook is not None else None
+    code = getattr(inspect.unwrap(hook.handler), "__code__", None)
     return f" in {code.co_filename}, line {code.co_firstlineno}" if code is not None else ""
