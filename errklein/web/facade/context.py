@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.local import LocalProxy
 
 from errklein.running.context import assigned, handled_delivery, origin, request_id
-from errklein.web.facade.request import Request, make_environ
+from errklein.web.facade.request import Request
 from errklein.webhooks import Hook
 from errklein.webhooks.payload import decode_payload
 
@@ -63,7 +63,6 @@ class RequestContext:
     body: bytes | None = None
     """The body; None until it is read."""
     _payload: Any = ...
-    _environ: dict[str, Any] | None = None
     _request: Request | None = None
 
     def __init__(
@@ -110,19 +109,13 @@ class RequestContext:
     @property
     def environ(self) -> dict[str, Any]:
         """The WSGI environment of the request (PEP 3333)."""
-        if self._request is not None:
-            return self._request.environ
-        if self._environ is None:
-            self._environ = make_environ(self.incoming, self.read_body())
-        return self._environ
+        return self.request.environ
 
     @property
     def request(self) -> Request:
         """The Flask-like request object."""
         if self._request is None:
             request = Request.of(self.services, self.incoming, self.hook, self.read_body())
-            if self._environ is not None:
-                request.environ = self._environ
             request.view_args = dict(self.captures)
             request.max_content_length = self.incoming.body_limit
             self._request = request
