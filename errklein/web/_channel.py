@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextvars import copy_context
 from functools import lru_cache
-from http.client import responses
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IAddress
@@ -14,8 +13,8 @@ from twisted.web.http import HTTPChannel
 
 from errklein.listening import address_of, seconds_waited
 from errklein.running import NEVER
-from errklein.web._error_pages import Problem, error_page, too_large
-from errklein.web._http1 import ChunkedBody, Head, read_head
+from errklein.web._error_pages import Problem, too_large
+from errklein.web._http1 import NO_HEAD, ChunkedBody, Head, read_head
 from errklein.web._mounts import LARGEST_MESSAGE, receive_frames
 from errklein.web.request import HTTPRequest, apply_forwarding
 
@@ -307,23 +306,10 @@ class Channel(HTTPChannel):
         self.persistent = False
         self._closing = True
         self._received = b""
-        if self._request is not None:
-            self.site.intake.refuse_early(self._request, problem)
-            return
-        # The request could not be parsed, so nothing is known about the formats that the client accepts.
-        request_id = next(self.site.request_ids)
-        headers, body = error_page(problem, request_id, as_html=False)
-        headers += [
-            (b"X-Request-Id", request_id.encode()),
-            (b"Date", self.site.date()),
-            (b"Content-Length", b"%d" % len(body)),
-            (b"Connection", b"close"),
-        ]
-        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        reason = responses[problem.status].encode()
-        self.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (problem.status, reason, lines, body))
-        self.site.log_rejection(self, problem, request_id)
-        self._close_gently()
+        if self._request is None:
+            self._request = HTTPRequest(self, self.site, NO_HEAD, next(self.site.request_ids))
+            self._request.bad_target = problem
+        self.site.intake.refuse_early(self._request, problem)
 
     def _close_gently(self) -> None:
         """Close so that the client can read the response: closing a socket with unread bytes resets the connection."""

@@ -49,6 +49,10 @@ class Head(NamedTuple):
     expects_continue: bool
 
 
+NO_HEAD = Head(b"-", b"*", b"HTTP/1.1", (), (), 0, False, False)
+"""Stands for a head that could not be parsed."""
+
+
 def read_head(received: bytes) -> tuple[Head | None, bytes]:
     """Return the head at the beginning of the bytes, or None while it is incomplete, and the bytes after it.
 

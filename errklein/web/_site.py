@@ -19,7 +19,7 @@ from errklein.listening import ConnectionLimits
 from errklein.running import DeadlineSweeper, ReactorLag, TimeSlices, WorkerPool, context
 from errklein.text import truncated
 from errklein.web._channel import Channel
-from errklein.web._error_pages import Problem
+from errklein.web._http1 import NO_HEAD
 from errklein.web._settings import WebSettings
 from errklein.web.request import BodyMemory, HTTPRequest, shown_path
 
@@ -175,25 +175,22 @@ class Site(server.Site):
         self.counts.add_response(OTHER if match is None else match.route.label, request.code)
         if not self.settings.access_log:
             return
+        if request.head is NO_HEAD:
+            assert request.bad_target is not None
+            self._log(request, '{peer} "-" {status} {detail}', detail=request.bad_target.detail)
+            return
         self._log(
+            request,
             '{peer} "{method} {path}" {status} {size} {duration:.4f}s',
-            request.request_id,
-            request.client,
             method=truncated(request.method.decode("ascii"), LONGEST_METHOD),
             path=shown_path(request.path),
-            status=request.code,
             size=request.sentLength,
             duration=self.now() - request.first_byte_at,
         )
 
-    def log_rejection(self, channel: Channel, problem: Problem, request_id: str) -> None:
-        """Count the response to bytes that are not a valid request, and write its line of the access log."""
-        self.counts.add_response(OTHER, problem.status)
-        line = '{peer} "-" {status} {detail}'
-        self._log(line, request_id, channel.peer, status=problem.status, detail=problem.detail)
-
-    def _log(self, line: str, number: str, client: IAddress, **fields: object) -> None:
+    def _log(self, request: HTTPRequest, line: str, **fields: object) -> None:
         """Log the line with the request's id, whatever context is current."""
         copied = copy_context()
-        copied.run(context.request_id.set, number)
-        copied.run(self.log.info, line, peer=str(getattr(client, "host", "-")), **fields)
+        copied.run(context.request_id.set, request.request_id)
+        peer = str(getattr(request.client, "host", "-"))
+        copied.run(self.log.info, line, peer=peer, status=request.code, **fields)
