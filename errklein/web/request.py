@@ -6,7 +6,7 @@ import io
 import re
 from functools import cached_property, lru_cache
 from http.client import responses
-from tempfile import SpooledTemporaryFile
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import unquote_to_bytes
 
@@ -88,8 +88,8 @@ class HTTPRequest(RequestState, server.Request):
     channel: Channel | None  # type: ignore[assignment]
     site: Site
     defaultContentType = b"text/html; charset=utf-8"
-    _file: BodyFile | None = None
     _taken = 0
+    """The memory that the body has taken, in bytes."""
     _lost_channel: Channel | None = None
 
     def __init__(
@@ -189,19 +189,33 @@ class HTTPRequest(RequestState, server.Request):
     # Receiving.
 
     def receive_body(self, data: bytes) -> bool:
-        """Store a part of the body. Return False if the body is too large."""
+        """Store a part of the body: in memory while it is small and there is room, then in a temporary file.
+
+        :returns: Whether the body is still within its limit.
+        :raises OSError: The disk is full.
+        """
         self.body_size += len(data)
         if self.body_size > self.body_limit:
             return False
-        if self.body_size == len(data) == self.head.length and self.site.bodies.take(len(data)):
-            self._body = data
-            self._taken = len(data)
-            return True
-        if self._file is None:
-            self._file = BodyFile(self.site.bodies)
-            self.content = cast(BinaryIO, self._file)
-        self._file.add(data)
+        if not self.on_disk and self.body_size <= IN_MEMORY and self.site.bodies.take(len(data)):
+            self._taken += len(data)
+            if len(data) == self.head.length:
+                self._body = data
+                return True
+        elif not self.on_disk:
+            self._move_to_disk()
+        self.content.write(data)
         return True
+
+    def _move_to_disk(self) -> None:
+        self.on_disk = True
+        self.site.bodies.connections.file_opened()
+        self.site.bodies.give_back(self._taken)
+        self._taken = 0
+        file, received = TemporaryFile(), self.content
+        received.seek(0)
+        file.write(received.read())
+        self.content = file
 
     def body(self) -> bytes:
         """Return the complete body. One on disk must have a user; it may be read in any thread."""
@@ -221,17 +235,17 @@ class HTTPRequest(RequestState, server.Request):
             self.site.bodies.give_back(self._taken)
             # A delivery that waited may use the body again.
             self._taken = 0
-        if self._file is not None:
-            self.site.bodies.discard(self._file)
+        if self.on_disk:
+            self.site.bodies.discard(self.content)
 
     def process(self) -> None:
         """Handle the request, which is complete. The channel calls this."""
-        if self._file is not None:
-            self._file.seek(0)
-            self.on_disk = self._file.on_disk
+        if self.body_size != len(self._body):
+            # It has arrived in parts.
+            self.content.seek(0)
             if not self.on_disk:
-                self._body = self._file.read()
-                self._file.seek(0)
+                self._body = self.content.read()
+                self.content.seek(0)
         try:
             self.site.intake.handle(self)
         except BaseException:
@@ -392,49 +406,10 @@ class BodyMemory:
         """Give back what was taken."""
         self._room += size
 
-    def discard(self, file: BodyFile) -> None:
-        """Close a file, in a thread if it is on disk: deleting 24 MB takes ten milliseconds."""
-        if file.on_disk:
-            closed = self._pool.run(lambda: file.close, follow_up=True).addErrback(lambda _: file.close())
-            closed.addCallback(lambda _: self.connections.file_closed())
-        else:
-            file.close()
-
-
-class BodyFile(SpooledTemporaryFile[bytes]):
-    """A body while it arrives: in memory while it is small and there is room, then in a temporary file."""
-
-    def __init__(self, memory: BodyMemory) -> None:
-        super().__init__()
-        self._memory = memory
-        self._taken = 0
-        self.on_disk = False
-        """Whether the body is in a temporary file."""
-
-    def add(self, data: bytes) -> None:
-        """Add a part of the body.
-
-        :raises OSError: The disk is full.
-        """
-        fits = not self.on_disk and self._taken + len(data) <= IN_MEMORY and self._memory.take(len(data))
-        if fits:
-            self._taken += len(data)
-        elif not self.on_disk:
-            self._memory.connections.file_opened()
-            self.on_disk = True
-            self._give_back()
-            self.rollover()
-        self.write(data)
-
-    def close(self) -> None:
-        """Close the file, and delete it. May be called in any thread if it is on disk."""
-        super().close()
-        if not self.on_disk:
-            self._give_back()
-
-    def _give_back(self) -> None:
-        self._memory.give_back(self._taken)
-        self._taken = 0
+    def discard(self, file: BinaryIO) -> None:
+        """Close a file on disk in a thread: deleting 24 MB takes ten milliseconds."""
+        closed = self._pool.run(lambda: file.close, follow_up=True).addErrback(lambda _: file.close())
+        closed.addCallback(lambda _: self.connections.file_closed())
 
 
 def apply_forwarding(request: Any, proxies: TrustedProxies) -> None:

@@ -5,13 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-
-from errklein.listening import ConnectionLimits
-from errklein.running import WorkerPool
-from errklein.web.request import IN_MEMORY, BodyFile, BodyMemory
+from errklein.web.request import IN_MEMORY, BodyMemory, HTTPRequest
 from errklein.webhooks import webhook
-from tests.clocks import ThreadClock
 from tests.web.kit import WebCase, request, status_of
 
 
@@ -72,49 +67,48 @@ class PathTests(WebCase):
             self.assertEqual(self.status_for(path), 404, path)
 
 
-class BodyMemoryTests(SynchronousTestCase):
+class BodyMemoryTests(WebCase):
     """Bodies are in memory while there is room, otherwise in files."""
 
     def memory(self, limit: float) -> BodyMemory:
-        """Return memory of this size."""
-        clock = ThreadClock()
-        pool = WorkerPool(clock, "decoding", 1)
-        self.addCleanup(pool.stop)
-        return BodyMemory(limit, pool, ConnectionLimits(10, 10, clock.seconds, lambda host: False))
+        """Let the bodies of later requests share memory of this size."""
+        self.web.site.bodies = BodyMemory(limit, self.pool, self.web.site.limits)
+        return self.web.site.bodies
 
-    def file(self, memory: BodyMemory, *parts: bytes) -> BodyFile:
-        """Return a file to which the parts were added."""
-        file = BodyFile(memory)
-        self.addCleanup(file.close)
+    def body(self, *parts: bytes) -> HTTPRequest:
+        """Return a request of whose body these parts have arrived, and one byte is missing."""
+        connection = self.connect()
+        connection.send(request("POST", "/", b"x" * (sum(map(len, parts)) + 1)).partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
         for part in parts:
-            file.add(part)
-        file.seek(0)
-        self.assertEqual(file.read(), b"".join(parts))
-        return file
+            connection.send(part)
+        received: HTTPRequest = connection.channel._request
+        received.content.seek(0)
+        self.assertEqual(received.content.read(), b"".join(parts))
+        return received
 
     def test_in_memory(self) -> None:
-        """Bodies are in memory up to the limit; the memory of closed ones is free again."""
+        """Bodies are in memory up to the limit; the memory of ended requests is free again."""
         memory = self.memory(100)
-        first = self.file(memory, b"x" * 40, b"y" * 40)
+        first = self.body(b"x" * 40, b"y" * 40)
         self.assertFalse(first.on_disk)
-        self.assertTrue(self.file(memory, b"x" * 20, b"y", b"z").on_disk)
+        self.assertTrue(self.body(b"x" * 20, b"y", b"z").on_disk)
         self.assertTrue(memory.take(20))
         self.assertFalse(memory.take(1))
-        first.close()
-        first.close()
+        first.drop_body()
         self.assertTrue(memory.take(80))
         memory.give_back(100)
-        self.assertFalse(self.file(memory, b"x" * 100).on_disk)
+        self.assertFalse(self.body(b"x" * 100).on_disk)
 
     def test_large(self) -> None:
         """A body above 1 MiB goes to a file, and takes no memory."""
         memory = self.memory(2 * IN_MEMORY)
-        self.assertTrue(self.file(memory, b"x" * IN_MEMORY, b"x").on_disk)
+        self.assertTrue(self.body(b"x" * IN_MEMORY, b"x").on_disk)
         self.assertTrue(memory.take(2 * IN_MEMORY))
 
     def test_no_memory_and_no_limit(self) -> None:
         """With a limit of 0, every body goes to a file; without a limit, each of at most 1 MiB stays in memory."""
-        self.assertTrue(self.file(self.memory(0), b"x").on_disk)
+        self.memory(0)
+        self.assertTrue(self.body(b"x").on_disk)
         unlimited = self.memory(math.inf)
         self.assertTrue(unlimited.take(10**15))
-        self.assertFalse(self.file(unlimited, b"x" * IN_MEMORY).on_disk)
+        self.assertFalse(self.body(b"x" * IN_MEMORY).on_disk)
