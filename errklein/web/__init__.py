@@ -2,8 +2,8 @@
 
 from errklein.web._memory_client import ClientResponse, ConnectionBroken, MemoryClient
 from errklein.web._routes import Routes
-from errklein.web._server import BotParts, WebServer
-from errklein.web._settings import WebSettings
+from errklein.web._server import WebServer
+from errklein.web._settings import BotParts, WebSettings
 from errklein.web._site import BOUNDS, REFUSALS, Durations, ResponseCounts
 
 __all__ = [

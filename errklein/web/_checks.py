@@ -13,9 +13,8 @@ from errklein.listening import client_of
 from errklein.running import Overloaded, RateLimit, TokenBucket, TokenBuckets
 from errklein.verify import Header, ImmediateResponse, Received, Refused, UnusableSecret
 from errklein.web._decoding import Lanes
-from errklein.web._delivery import EventReporter
 from errklein.web._error_pages import Problem, retry_after
-from errklein.web._settings import WebSettings
+from errklein.web._settings import BotParts, WebSettings
 from errklein.web._site import REFUSALS
 from errklein.web._stock_request import WebhookRequest
 from errklein.webhooks import Hook
@@ -42,7 +41,7 @@ class Checks:
         self,
         settings: WebSettings,
         lanes: Lanes,
-        events: EventReporter,
+        bot: BotParts,
         clock: Callable[[], float],
         now: Callable[[], float],
     ) -> None:
@@ -50,7 +49,7 @@ class Checks:
         self._base_path = settings.base_path
         self._large = settings.off_reactor_size
         self._lanes = lanes
-        self._events = events
+        self._bot = bot
         self._clock = clock
         self._now = now
         rate = settings.client_rate
@@ -74,7 +73,7 @@ class Checks:
             self._secrets[hook] = [read_secret(reference) for reference in declaration.verify.secrets]
         except SecretError as error:
             reason = self.unusable[hook.full_name] = str(error)
-            self._events.report(lambda events: events.hook_unusable(hook, reason))
+            self._bot.report(lambda events: events.hook_unusable(hook, reason))
 
     def client_rate(self, hook: Hook, request: WebhookRequest) -> None:
         """Limit the requests of a client that aren't verified, also those for `/echo`. `verify` gives a token back."""
@@ -106,7 +105,7 @@ class Checks:
                 reason=problem.detail,
                 request_id=request.request_id,
             )
-        self._events.report(lambda events: events.request_refused(hook, kind, problem.detail, client_of(client)))
+        self._bot.report(lambda events: events.request_refused(hook, kind, problem.detail, client_of(client)))
 
     async def verify(self, hook: Hook, request: WebhookRequest) -> Checked:
         """Verify the source of a request.
@@ -134,7 +133,7 @@ class Checks:
         except UnusableSecret as error:
             reason = str(error)
             if self._warnings.allows((hook.full_name, reason)):
-                self._events.report(lambda events: events.hook_unusable(hook, reason))
+                self._bot.report(lambda events: events.hook_unusable(hook, reason))
             raise Problem(503, _UNAVAILABLE) from None
         except Refused as refused:
             challenge = None if verification is None else _CHALLENGES.get(verification.scheme)

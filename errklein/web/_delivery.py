@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -15,7 +15,6 @@ from werkzeug.exceptions import HTTPException
 
 from errklein.listening import client_of
 from errklein.ports.outbox import OutboxStore, RoomUnavailable
-from errklein.ports.web import WebEvents
 from errklein.running import (
     NEVER,
     DeadlineSweeper,
@@ -37,7 +36,7 @@ from errklein.web._responses import (
     value_of,
 )
 from errklein.web._routes import Route, Routes
-from errklein.web._settings import WebSettings
+from errklein.web._settings import BotParts, WebSettings
 from errklein.web._streaming import ResponseStream
 from errklein.web.facade import Flask
 from errklein.web.facade.context import RequestContext
@@ -56,22 +55,6 @@ _QUICK_SIZE = 12 * 1024
 
 
 @dataclass(frozen=True)
-class EventReporter:
-    """Reports events to `events`, if there is a bot."""
-
-    events: WebEvents | None = None
-    log: ClassVar[Logger] = Logger(namespace="errklein.web")
-
-    def report(self, call: Callable[[WebEvents], None]) -> None:
-        """Call a method of `events`. Its errors are logged, so that they can't prevent a response."""
-        try:
-            if self.events is not None:
-                call(self.events)
-        except Exception:
-            self.log.failure("Could not handle an event of the web server")
-
-
-@dataclass(frozen=True)
 class WebServices:
     """What deliveries use.
 
@@ -86,7 +69,7 @@ class WebServices:
     lanes: Lanes
     time_slices: TimeSlices
     open_requests: DeadlineSweeper
-    events: EventReporter
+    bot: BotParts
     routes: Routes
     intake: Intake
     checks: Checks
@@ -379,7 +362,7 @@ class Delivery:
             path=shown_path(request.path),
             request_id=request.request_id,
         )
-        self._services.events.report(lambda events: events.handler_failed(hook, request.request_id, failure))
+        self._services.bot.report(lambda events: events.handler_failed(hook, request.request_id, failure))
         self.reason = self.reason or f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
         self._send_error(Problem(500, "the handler failed; the log has the details under this request id"))
 
@@ -389,7 +372,7 @@ class Delivery:
         if self._began is None:
             self._send_unavailable(f"the handler did not start within {self._timeout:g} s", 10.0)
             return
-        self._services.events.report(lambda events: events.handler_overdue(hook, request.request_id, self._timeout))
+        self._services.bot.report(lambda events: events.handler_overdue(hook, request.request_id, self._timeout))
         self._overdue = True
         self._services.recording.overdue.add(request.delivery_id)
         self._fail(Problem(504, f"the handler did not respond within {self._timeout:g} s; it is still running"))

@@ -11,11 +11,12 @@ from twisted.logger import Logger
 from twisted.web.http import HTTPChannel
 
 from errklein.listening import address_of
-from errklein.ports.journal import Journal, JournalError, LaterDeliveries
-from errklein.running import RateLimit, ThreadWaits, TokenBuckets
+from errklein.ports.journal import JournalError
+from errklein.running import RateLimit, TokenBuckets
 from errklein.verify import ImmediateResponse
 from errklein.web._error_pages import Problem, retry_after
 from errklein.web._http1 import Head
+from errklein.web._settings import BotParts, WebSettings
 from errklein.web._stock_request import WebhookRequest
 from errklein.web.facade.request import DeliveryInfo
 from errklein.web.request import HTTPRequest
@@ -27,7 +28,6 @@ from errklein.webhooks.deliveries import (
     StoredDelivery,
     StoredRequest,
 )
-from errklein.webhooks.option_values import Rate
 
 if TYPE_CHECKING:
     from errklein.web._delivery import Delivery
@@ -41,39 +41,27 @@ _FOREVER = 1e9
 class Recording:
     """Writes the requests for webhooks and their outcomes to the journal.
 
-    :param journal: The journal; without it, nothing is recorded, and requests that must be recorded get 503.
-    :param later: Runs the deliveries of `ack="now"`.
-    :param waits: Lets plugins' threads wait for the journal.
+    Without a journal, nothing is recorded, and requests that must be recorded get 503.
+
     :param now: Returns the Unix time in seconds.
-    :param level: The setting WEBHOOK_LOG.
-    :param rate: The setting WEBHOOK_LOG_RATE.
     """
 
     _log = Logger(namespace="errklein.web")
 
-    def __init__(
-        self,
-        now: Callable[[], float],
-        journal: Journal | None = None,
-        later: LaterDeliveries | None = None,
-        waits: ThreadWaits | None = None,
-        level: str = "off",
-        rate: Rate | None = None,
-    ) -> None:
-        self._journal = journal
-        self._later = later
-        self._waits = waits
+    def __init__(self, settings: WebSettings, bot: BotParts, now: Callable[[], float]) -> None:
+        self._journal, self._later, self._waits = bot.journal, bot.later, bot.waits
         self.now = now
-        self.next_id: Callable[[], int] = (lambda: 0) if journal is None else journal.next_id
-        self.paused: Collection[str] = () if later is None else later.paused
+        self.next_id: Callable[[], int] = (lambda: 0) if bot.journal is None else bot.journal.next_id
+        self.paused: Collection[str] = () if bot.later is None else bot.later.paused
         """The webhooks that are paused, now and later."""
         self.overdue: set[int] = set()
         """The ids of deliveries whose handler is running after 504, so that no replay begins meanwhile."""
         self.refused: dict[str, StoredDelivery] = {}
         """The last refused request of each webhook, logged or not."""
         self._warnings = RateLimit(now)
-        self._logs = journal is not None and level != "off"
-        self._with_bodies = level == "bodies"
+        rate = settings.log_rate
+        self._logs = bot.journal is not None and settings.delivery_log != "off"
+        self._with_bodies = settings.delivery_log == "bodies"
         self._buckets = None if rate is None else TokenBuckets(now, rate.interval, rate.count)
 
     def look(self) -> None:

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 
 from errklein.listening import Listeners
-from errklein.ports.journal import Journal, LaterDeliveries
-from errklein.ports.web import WebEvents
-from errklein.running import DeadlineSweeper, Runner, ThreadWaits, WorkerPool
+from errklein.running import DeadlineSweeper, Runner, WorkerPool
 from errklein.web._checks import Checks
 from errklein.web._decoding import Lanes
-from errklein.web._delivery import EventReporter, WebServices
+from errklein.web._delivery import WebServices
 from errklein.web._error_pages import Problem
 from errklein.web._intake import Intake
 from errklein.web._memory_client import MemoryClient
 from errklein.web._recording import Recording
 from errklein.web._routes import NoRoute, Route, Routes
-from errklein.web._settings import WebSettings
+from errklein.web._settings import BotParts, WebSettings
 from errklein.web._site import Site
 from errklein.web._stock_request import StockRequest
 from errklein.web.facade import Flask
@@ -30,20 +27,6 @@ from errklein.web.request import clean_path, without_base
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Outcome, Postponed, StoredDelivery
 from errklein.webhooks.options import configured
-
-
-@dataclass(frozen=True)
-class BotParts:
-    """The parts of the bot that the web server uses. The bot is created after the endpoints are open, and before any request.
-
-    `later` records the deliveries of `ack="now"` and passes them to `WebServer.run`; `waits` lets plugins' threads wait for the
-    journal. Without these and the journal, nothing is recorded.
-    """
-
-    events: WebEvents | None = None
-    journal: Journal | None = None
-    later: LaterDeliveries | None = None
-    waits: ThreadWaits | None = None
 
 
 class WebServer:
@@ -117,7 +100,6 @@ class WebServer:
     def _make_services(self) -> WebServices:
         """Return what deliveries use, with the parts of the bot, which is created after the web server."""
         bot, settings, site = self._bot(), self.site.settings, self.site
-        events = EventReporter(bot.events)
         return WebServices(
             settings,
             self._runner,
@@ -125,11 +107,11 @@ class WebServer:
             self._lanes,
             site.time_slices,
             self._open_requests,
-            events,
+            bot,
             self.routes,
             self._intake,
-            Checks(settings, self._lanes, events, site.now, self.now),
-            Recording(self.now, bot.journal, bot.later, bot.waits, settings.delivery_log, settings.log_rate),
+            Checks(settings, self._lanes, bot, site.now, self.now),
+            Recording(settings, bot, self.now),
             None if bot.journal is None else bot.journal.outbox,
         )
 
@@ -193,4 +175,4 @@ class WebServer:
         self._intake.services.recording.look()
 
     def _shadowed(self, hook: Hook, by: Hook) -> None:
-        self._intake.services.events.report(lambda events: events.hook_shadowed(hook, by))
+        self._intake.services.bot.report(lambda events: events.hook_shadowed(hook, by))

@@ -1,10 +1,16 @@
-"""The settings of the web server: timeouts, sizes, and what proxies in front of it do."""
+"""The settings of the web server: timeouts, sizes, and what proxies in front of it do; and the parts of the bot that it uses."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
+from twisted.logger import Logger
+
+from errklein.ports.journal import Journal, LaterDeliveries
+from errklein.ports.web import WebEvents
+from errklein.running import ThreadWaits
 from errklein.webhooks.declaration import DEFAULT_METHODS
 from errklein.webhooks.forwarding import TrustedProxies
 from errklein.webhooks.option_values import Rate
@@ -71,3 +77,26 @@ class WebSettings:
 
     access_log: bool = True
     """Log a line per response, at the level INFO."""
+
+
+@dataclass(frozen=True)
+class BotParts:
+    """The parts of the bot that the web server uses. The bot is created after the endpoints are open, and before any request.
+
+    `later` records the deliveries of `ack="now"` and passes them to `WebServer.run`; `waits` lets plugins' threads wait for the
+    journal. Without these and the journal, nothing is recorded.
+    """
+
+    events: WebEvents | None = None
+    journal: Journal | None = None
+    later: LaterDeliveries | None = None
+    waits: ThreadWaits | None = None
+    log: ClassVar[Logger] = Logger(namespace="errklein.web")
+
+    def report(self, call: Callable[[WebEvents], None]) -> None:
+        """Call a method of `events`. Its errors are logged, so that they can't prevent a response."""
+        try:
+            if self.events is not None:
+                call(self.events)
+        except Exception:
+            self.log.failure("Could not handle an event of the web server")
