@@ -94,7 +94,7 @@ class RunningBots:
             raise RuntimeError(
                 "flask_app can't be called on the reactor thread, since it waits for the reactor; call it in a thread"
             )
-        response: ClientResponse = bot.waits.result_of(lambda: bot.web.client().request(method, url, headers, body))
+        response: ClientResponse = bot.waits.result_of(lambda: bot.web.request(method, url, headers, body))
         return response
 
 

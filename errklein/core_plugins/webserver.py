@@ -163,7 +163,7 @@ class Webserver(CorePlugin):
         body = content.encode("utf-8", "surrogateescape")
         try:
             headers = {"Content-Type": content_type}
-            response = await self.host.web.client().request("POST", url, headers, body, origin="test")
+            response = await self.host.web.request("POST", url, headers, body, origin="test")
         except ConnectionBroken as error:
             raise CommandError(f"The request got no response: {plain(str(error))}.") from error
         shown = f"\n{fenced(content)}" if "\n" in content else code(content) if content else ""

@@ -192,7 +192,6 @@ class WebhookClient(Requests[Deferred[ClientResponse]]):
 
     def __init__(self, web: WebServer) -> None:
         self._web = web
-        self._client = web.client()
 
     def request(  # type: ignore[override]
         self,
@@ -252,7 +251,7 @@ class WebhookClient(Requests[Deferred[ClientResponse]]):
             sent = headers_of_source(self._web, source, event, method, url, sent, content)
         elif event is not None:
             raise TypeError("event has no meaning without source, whose header it is")
-        return self._client.request(method, url, headers=sent, body=content)
+        return self._web.request(method, url, headers=sent, body=content)
 
     def _send_request(
         self, method: str, url: str, body: object = UNSET, *, recorded: StoredRequest | None = None, **request: Any
@@ -267,4 +266,4 @@ class WebhookClient(Requests[Deferred[ClientResponse]]):
         ]
         below = url.removeprefix(recorded.base_path)
         url = below if below.startswith("/") else url
-        return self._client.request(method, url, headers, recorded.body or b"", origin="replay")
+        return self._web.request(method, url, headers, recorded.body or b"", origin="replay")

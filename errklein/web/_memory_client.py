@@ -78,37 +78,28 @@ class ConnectionBroken(Exception):
     """The server aborted the connection before the response was complete, such as when a generator raised."""
 
 
-class MemoryClient:
-    """Sends requests to a site in memory, each on a connection of its own.
+def send_request(
+    site: Site,
+    method: str,
+    url: str,
+    headers: Mapping[str, str] | HeaderPairs = (),
+    body: bytes = b"",
+    origin: str = "",
+) -> Deferred[ClientResponse]:
+    """Send a request to a site, on a connection in memory of its own.
 
-    `errklein.testing.WebhookClient` has a more convenient interface.
+    :param origin: "test" for a request whose source isn't verified, and which runs at once.
+    :returns: A Deferred that fires with the response, or fails with ConnectionBroken.
+    :raises ValueError: The method is invalid, or a header has more than one line.
     """
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-
-    def request(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str] | HeaderPairs = (),
-        body: bytes = b"",
-        origin: str = "",
-    ) -> Deferred[ClientResponse]:
-        """Send a request.
-
-        :param origin: "test" for a request whose source isn't verified, and which runs at once.
-        :returns: A Deferred that fires with the response, or fails with ConnectionBroken.
-        :raises ValueError: The method is invalid, or a header has more than one line.
-        """
-        request = request_bytes(method, url, headers, body)
-        transport = _MemoryTransport(method.upper())
-        channel = self._site.buildProtocol(transport.getPeer())
-        channel.origin = origin
-        transport.protocol = channel
-        channel.makeConnection(transport)  # type: ignore[no-untyped-call]
-        channel.dataReceived(request)
-        return transport.response
+    request = request_bytes(method, url, headers, body)
+    transport = _MemoryTransport(method.upper())
+    channel = site.buildProtocol(transport.getPeer())
+    channel.origin = origin
+    transport.protocol = channel
+    channel.makeConnection(transport)  # type: ignore[no-untyped-call]
+    channel.dataReceived(request)
+    return transport.response
 
 
 def request_bytes(method: str, url: str, headers: Mapping[str, str] | HeaderPairs = (), body: bytes = b"") -> bytes:

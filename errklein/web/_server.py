@@ -16,7 +16,7 @@ from errklein.web._decoding import Lanes
 from errklein.web._delivery import WebServices
 from errklein.web._error_pages import Problem
 from errklein.web._intake import Intake
-from errklein.web._memory_client import MemoryClient
+from errklein.web._memory_client import send_request
 from errklein.web._recording import Recording
 from errklein.web._routes import NoRoute, Route, Routes
 from errklein.web._settings import BotParts, WebSettings
@@ -79,6 +79,8 @@ class WebServer:
         self.lag = self.site.lag
         self.run: Callable[[StoredDelivery], Deferred[Outcome | Postponed]] = partial(self._intake.run, site=self.site)
         """Calls the handler of a recorded delivery. The Deferred fires when the handler has ended."""
+        self.request = partial(send_request, self.site)
+        """Sends a request to this server without a socket. The Deferred fires with the response."""
         self.listeners = Listeners(reactor, self.site, self.site.limits.guard)
         self._closing: Deferred[None] = succeed(None)
 
@@ -132,10 +134,6 @@ class WebServer:
         except (NoRoute, Problem):
             return None
         return route.hook if isinstance(route, Route) else None
-
-    def client(self) -> MemoryClient:
-        """Return a client whose requests reach this server without a socket."""
-        return MemoryClient(self.site)
 
     def begin_stopping(self) -> None:
         """Close the endpoints, idle connections and streams of events, and respond to new requests on other connections with 503.

@@ -77,8 +77,7 @@ class FairSharingTests(RealBotCase):
         await self.start_bot(directory)
         self.hog: Any = self.bot.plugin_manager.instance("Hog")
         self.addCleanup(self.hog.gate.set)
-        client = self.bot.web.client()
-        self.requests = [client.request("POST", "/stuck") for _ in range(20)]
+        self.requests = [self.bot.web.request("POST", "/stuck") for _ in range(20)]
         for _ in range(12):
             self.backend.receive("!slow", frm="@bob")
         for _ in range(5):
@@ -107,7 +106,7 @@ class FairSharingTests(RealBotCase):
         """Other people's commands, other routes and other plugins' callbacks are served within a second."""
 
         async def post() -> tuple[int, str]:
-            response = await self.bot.web.client().request("POST", "/quickly")
+            response = await self.bot.web.request("POST", "/quickly")
             return response.status, response.text
 
         self.assertLess(await self.quickest(lambda: self.command("!quick", "@alice"), "command"), 1)

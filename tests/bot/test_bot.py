@@ -153,7 +153,7 @@ class NetworkTests(NetworksCase):
         self.assertEqual(self.say(".find carol", network="console"), ["console"])
         self.assertEqual(self.say("find", network="console"), ["console"])
         self.assertEqual(self.say("!find carol"), ["libera"])
-        answer = self.successResultOf(self.bot.web.client().request("POST", "/hook"))
+        answer = self.successResultOf(self.bot.web.request("POST", "/hook"))
         self.assertEqual(answer.text, "libera")
 
     def test_bare_name_after_an_await(self) -> None:
@@ -435,7 +435,7 @@ class StopTests(NetworksCase):
         stopping = Deferred.fromCoroutine(self.bot.stop(10))
         self.assertEqual(self.say("!loud") + self.say("!nothing") + self.say("hello @bob"), [])
         self.assertEqual(slow.heard, heard)
-        self.assertEqual(self.successResultOf(self.bot.web.client().request("POST", "/x")).status, 503)
+        self.assertEqual(self.successResultOf(self.bot.web.request("POST", "/x")).status, 503)
         self.assertNoResult(stopping)
         slow.gate.callback(None)
         self.successResultOf(stopping)

@@ -42,7 +42,7 @@ class WebhookClientTests(PluginTestCase):
             {"method": ""},
             {"method": "GET", "headers": {"X": "1\r\nY: 2"}},
         ):
-            self.assertRaises(ValueError, self.bot.bot.web.client().request, url="/mirror", **request)
+            self.assertRaises(ValueError, self.bot.bot.web.request, url="/mirror", **request)
 
     def test_json(self) -> None:
         """`json` is sent as JSON, even if it is None."""

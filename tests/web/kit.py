@@ -209,7 +209,7 @@ class WebCase(SynchronousTestCase):
         pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
         if content_type:
             pairs.append(("Content-Type", content_type))
-        return self.web.client().request(method, url, pairs, body)
+        return self.web.request(method, url, pairs, body)
 
     def ask(self, *args: Any, **kwargs: Any) -> ClientResponse:
         """Send a request, and let threads work until its response is there."""

@@ -307,9 +307,9 @@ class RealReactorTests(TestCase):
         self.addCleanup(web.close)
         web.routes.replace("Raises", hooks_of(Raises()))
         for how in ("exit", "interrupt", "generator"):
-            response = await web.client().request("POST", f"/leave-coroutine/{how}")
+            response = await web.request("POST", f"/leave-coroutine/{how}")
             self.assertEqual(response.status, 500)
-        self.assertEqual((await web.client().request("POST", "/fine")).text, "OK")
+        self.assertEqual((await web.request("POST", "/fine")).text, "OK")
         self.assertEqual(len(events.failed), 3)
         self.assertEqual(len(self.flushLoggedErrors()), 3)
 

@@ -189,7 +189,7 @@ class VerificationTests(IntakeCase):
 
     def test_test_requests(self) -> None:
         """`!webhook test` needs no signature, and its delivery is marked."""
-        response = self.successResultOf(self.web.client().request("POST", "/verified", {}, b"x", origin="test"))
+        response = self.successResultOf(self.web.request("POST", "/verified", {}, b"x", origin="test"))
         self.assertEqual((response.status, self.plugin.got), (200, ["x"]))
         self.assertEqual([delivery.origin for delivery in self.deliveries()], ["test"])
 
@@ -964,7 +964,7 @@ class InactiveTests(IntakeCase):
 
     def test_test_requests(self) -> None:
         """`!webhook test` gets 404, since the handler can't be called."""
-        response = self.successResultOf(self.web.client().request("POST", "/durable", {}, b"x", origin="test"))
+        response = self.successResultOf(self.web.request("POST", "/durable", {}, b"x", origin="test"))
         self.assertEqual(response.status, 404)
 
     def test_activation_while_a_body_arrives(self) -> None:
