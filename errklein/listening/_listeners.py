@@ -25,7 +25,7 @@ from errklein.listening._connections import use_event_loop
 from errklein.listening._haproxy import ProxiedFactory
 
 if TYPE_CHECKING:
-    from errklein.listening._certificates import CertificateStore
+    from errklein.listening.tls import CertificateStore
 
 _PRIVILEGED = 1024
 

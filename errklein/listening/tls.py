@@ -1,9 +1,10 @@
-"""TLS endpoints, and self-signed certificates for them."""
+"""TLS endpoints, their certificates, which are selected by host name and reloaded when their files change, and self-signed ones."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from ipaddress import ip_address
@@ -15,9 +16,285 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from OpenSSL import SSL, crypto
 from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
 
-from errklein.listening._certificates import CertificateDirectory, CertificateFiles, CertificateStore
+from errklein.listening.pem import CertificateError, Identity, PEMFile, identities, read_pem
+
+# Suites with forward secrecy and authenticated encryption, as RFC 9325, 4.2, recommends. TLS 1.3 has only such suites.
+_CIPHERS = AcceptableCiphers.fromOpenSSLCipherString(
+    "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:"
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:"
+    "ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"
+)
+_MOST_ENTRIES = 2000
+_DEFAULT = "default.pem"
+
+Loaded = tuple[list[Identity], dict[Path, str]]
+"""Keys with their certificates, and an error in one line for each file that can't be used."""
+
+
+@dataclass(frozen=True)
+class CertificateFiles:
+    """The files of a key, its certificate (`path`) and its chain. They may be the same file."""
+
+    key: Path
+    path: Path
+    chain: Path | None = None
+
+    def files(self) -> list[Path]:
+        """Return the paths, including those of missing files."""
+        return list(dict.fromkeys(path for path in (self.key, self.path, self.chain) if path is not None))
+
+    def load(self, files: list[Path]) -> Loaded:
+        """Return the key with its certificate, or an error."""
+        try:
+            return [self._identity({path: read_pem(path) for path in files})], {}
+        except CertificateError as error:
+            return [], {self.path: str(error)}
+
+    def _identity(self, read: dict[Path, PEMFile]) -> Identity:
+        key = read[self.key].key
+        certificates = read[self.path].certificates
+        if not certificates:
+            raise CertificateError(f"{self.path} has no certificate in PEM format")
+        if key is None:
+            raise CertificateError(f"{self.key} has no private key in PEM format")
+        if self.chain is not None:
+            certificates += read[self.chain].certificates
+        found, _ = identities([PEMFile(self.key, key, ()), PEMFile(self.path, None, certificates)])
+        if not found:
+            raise CertificateError(f"the private key in {self.key} doesn't match the certificate in {self.path}")
+        return found[0]
+
+
+@dataclass(frozen=True)
+class CertificateDirectory:
+    """All `.pem` files in the directory `path` and its subdirectories, the layout of certbot and Kubernetes.
+
+    A key and its certificate may be in different files. Symbolic links are followed. Names that begin with a dot are skipped.
+    """
+
+    path: Path
+
+    def files(self) -> list[Path]:
+        """Return the paths of the `.pem` files, sorted.
+
+        :raises CertificateError: The directory can't be read, or has too many entries.
+        """
+        try:
+            return sorted(self._walk())
+        except OSError as error:
+            raise CertificateError(f"the directory {self.path} can't be read: {error.strerror}") from None
+
+    def _walk(self) -> Iterator[Path]:
+        seen = set()
+        entries = 0
+        for directory, directories, names in os.walk(self.path, onerror=self._unreadable, followlinks=True):
+            status = Path(directory).stat()
+            # Symbolic links may form a cycle.
+            if (status.st_dev, status.st_ino) in seen:
+                directories.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            entries += len(directories) + len(names)
+            if entries > _MOST_ENTRIES:
+                raise CertificateError(f"the directory {self.path} has more than {_MOST_ENTRIES} entries")
+            directories[:] = [name for name in directories if not name.startswith(".")]
+            yield from (Path(directory, name) for name in names if name.endswith(".pem") and not name.startswith("."))
+
+    def _unreadable(self, error: OSError) -> None:
+        # Unreadable subdirectories are skipped.
+        if error.filename == str(self.path):
+            raise error
+
+    def load(self, files: list[Path]) -> Loaded:
+        """Return each key with its certificate, and the errors by file."""
+        read = []
+        problems = {}
+        for path in files:
+            try:
+                read.append(read_pem(path))
+            except CertificateError as error:
+                problems[path] = str(error)
+        found, unmatched = identities(read)
+        return found, {**problems, **unmatched}
+
+
+@dataclass(frozen=True, eq=False)
+class _ServedCertificate:
+    identity: Identity
+    options: CertificateOptions
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class CertificateStore:
+    """The certificates of an endpoint.
+
+    A client gets the certificate with the requested name among its names (subjectAltName). An exact name takes precedence over
+    a wildcard, which stands for one label. Of several certificates, those that are valid now take precedence, and of these the
+    one that expires last. A client that requests no name, or an unknown one, gets the certificate in `default.pem`; without
+    that file, the one in the first file by path.
+
+    When files change, all certificates are replaced, or none: they stay in use while a file with one of their keys exists, but has no
+    key with a certificate that can be used, as during a renewal, and if no certificate is left.
+
+    :param source: The files.
+    :param now: Returns the current time.
+    :raises CertificateError: No certificate can be used, or all have expired.
+    """
+
+    def __init__(
+        self, source: CertificateFiles | CertificateDirectory, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._source = source
+        self._now = now
+        self._served: list[_ServedCertificate] = []
+        self._by_name: dict[str, _ServedCertificate] = {}
+        self._default: _ServedCertificate | None = None
+        self._seen: object = None
+        self._known: set[tuple[Path, tuple[int, ...] | None, str]] = set()
+        self.problems = self.reload()
+        """The errors in the files when the store was created, in one line each."""
+        if not any(not served.identity.is_expired(now()) for served in self._served):
+            reasons = "; ".join(self.problems[:3])
+            raise CertificateError(reasons or f"{source.path} has no .pem file with a private key and its certificate")
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """Return the TLS connection for a client. Twisted calls this for each connection."""
+        assert self._default is not None
+        return self._default.options.serverConnectionForTLS(protocol)
+
+    @property
+    def expiries(self) -> list[tuple[Path, datetime]]:
+        """The file and the expiry of each certificate that clients can get."""
+        return [(served.identity.path, served.identity.expires) for served in self._in_use()]
+
+    def refresh(self) -> list[str] | None:
+        """Read the files again if they have changed. Return the new errors in them, or None if nothing has changed."""
+        if self._look()[1] == self._seen:
+            # Time has passed: a certificate may have become valid or expired.
+            self._arrange()
+            return None
+        known = self._known
+        self.reload()
+        return [line for path, status, line in sorted(self._known) if (path, status, line) not in known]
+
+    def reload(self) -> list[str]:
+        """Read the files again. Return all errors in them, in one line each."""
+        files, self._seen = self._look()
+        found: list[Identity] = []
+        if isinstance(files, CertificateError):
+            problems = {self._source.path: str(files)}
+        else:
+            found, problems = self._source.load(files)
+        now, served = self._now(), list[_ServedCertificate]()
+        in_time = {one.identity.key_path for one in self._served if not one.identity.is_expired(now)}
+        for identity in found:
+            try:
+                if identity.is_expired(now) and identity.key_path in in_time:
+                    raise CertificateError(_expired(identity))
+                served.append(self._serve(identity))
+            except CertificateError as error:
+                problems[identity.path] = str(error)
+        lost = {one.identity.key_path for one in self._served} - {one.identity.key_path for one in served}
+        if served and not any(map(os.path.lexists, lost)):
+            default = self._source.path / _DEFAULT
+            self._served = sorted(served, key=lambda one: (one.identity.path != default, one.identity.path))
+        elif self._served:
+            problems = problems or {
+                path: f"{path} no longer contains a private key with its certificate" for path in lost
+            }
+            problems = {
+                path: f"{line}; the certificates that were read before stay in use" for path, line in problems.items()
+            }
+        self._arrange()
+        for one in self._in_use():
+            if one.identity.is_expired(now):
+                problems.setdefault(one.identity.path, _expired(one.identity))
+        self._known = {(path, _status(path), line) for path, line in problems.items()}
+        return list(problems.values())
+
+    def _look(self) -> tuple[list[Path] | CertificateError, object]:
+        """Return the files, or the error that prevents listing them, and a state that changes when the files do."""
+        try:
+            files = self._source.files()
+        except CertificateError as error:
+            return error, str(error)
+        return files, [(path, _status(path)) for path in files]
+
+    def _arrange(self) -> None:
+        """Select the certificate for each name."""
+        now = self._now()
+        self._by_name = {}
+        by_merit = sorted(
+            self._served, key=lambda one: (one.identity.is_valid(now), one.identity.expires), reverse=True
+        )
+        for served in by_merit:
+            for name in served.identity.names:
+                self._by_name.setdefault(name, served)
+        self._default = max(
+            self._served,
+            key=lambda served: (served.identity.is_valid(now), not served.identity.is_expired(now)),
+            default=None,
+        )
+
+    def _in_use(self) -> list[_ServedCertificate]:
+        chosen = {self._default, *self._by_name.values()}
+        return [served for served in self._served if served in chosen]
+
+    def _context_for(self, name: bytes | None) -> SSL.Context | None:
+        """Return the context for the name that a client requests; None selects the default. Twisted calls this."""
+        wanted = (name or b"").decode("ascii", "replace").lower().rstrip(".")
+        served = self._by_name.get(wanted) or self._by_name.get(f"*.{wanted.partition('.')[2]}")
+        return None if served is None else served.options.getContext()
+
+    def _serve(self, identity: Identity) -> _ServedCertificate:
+        """Create an OpenSSL context for a key and its certificates.
+
+        :raises CertificateError: OpenSSL can't use them.
+        """
+        try:
+            leaf, *issuers = [crypto.X509.from_cryptography(certificate) for certificate in identity.chain]
+            options = CertificateOptions(
+                privateKey=crypto.PKey.from_cryptography_key(identity.key),  # type: ignore[arg-type]
+                certificate=leaf,
+                extraCertChain=issuers,
+                raiseMinimumTo=TLSVersion.TLSv1_2,
+                acceptableCiphers=_CIPHERS,
+                contextForServerName=self._context_for,
+            )
+            options.getContext()
+        except (SSL.Error, crypto.Error) as error:
+            raise CertificateError(f"OpenSSL can't use {identity.path}: {_reasons(error)}") from None
+        except TypeError:
+            raise CertificateError(
+                f"the private key in {identity.key_path} has a type that TLS doesn't support; use RSA or EC"
+            ) from None
+        return _ServedCertificate(identity, options)
+
+
+def _expired(identity: Identity) -> str:
+    return f"the certificate in {identity.path} expired on {identity.expires:%Y-%m-%d}"
+
+
+def _reasons(error: SSL.Error | crypto.Error) -> str:
+    """Return the reasons in an error of OpenSSL, whose argument is a list of (library, function, reason)."""
+    reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return ", ".join(str(reason[-1]) for reason in reasons) or type(error).__name__
+
+
+def _status(path: Path) -> tuple[int, ...] | None:
+    """Return the status of a file, which changes when the file or a link's target does; None if it doesn't exist."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mode, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def tls_endpoint(

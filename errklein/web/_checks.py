@@ -16,7 +16,7 @@ from errklein.web._decoding import Lanes
 from errklein.web._error_pages import Problem, retry_after
 from errklein.web._settings import BotParts, WebSettings
 from errklein.web._site import REFUSALS
-from errklein.web._stock_request import WebhookRequest
+from errklein.web.request import WebhookRequest
 from errklein.webhooks import Hook
 
 Checked = tuple[bytes, str, ImmediateResponse | None]

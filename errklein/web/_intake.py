@@ -26,9 +26,8 @@ from errklein.web._mounts import Mount, MountedResponse
 from errklein.web._recording import RecordedRequest
 from errklein.web._responses import HTML
 from errklein.web._routes import Match, NoRoute, Route, Routes
-from errklein.web._stock_request import WebhookRequest
 from errklein.web.facade.context import RequestContext
-from errklein.web.request import HTTPRequest, accepts_html, clean_path, not_found
+from errklein.web.request import HTTPRequest, WebhookRequest, accepts_html, clean_path, not_found
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Outcome, Postponed, StoredDelivery
 

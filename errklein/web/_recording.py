@@ -17,9 +17,8 @@ from errklein.verify import ImmediateResponse
 from errklein.web._error_pages import Problem, retry_after
 from errklein.web._http1 import Head
 from errklein.web._settings import BotParts, WebSettings
-from errklein.web._stock_request import WebhookRequest
 from errklein.web.facade.request import DeliveryInfo
-from errklein.web.request import HTTPRequest
+from errklein.web.request import HTTPRequest, WebhookRequest
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import (
     MAX_LOGGED_BODY,

@@ -21,9 +21,8 @@ from errklein.web._recording import Recording
 from errklein.web._routes import NoRoute, Route, Routes
 from errklein.web._settings import BotParts, WebSettings
 from errklein.web._site import Site
-from errklein.web._stock_request import StockRequest
 from errklein.web.facade import Flask
-from errklein.web.request import clean_path, without_base
+from errklein.web.request import StockRequest, clean_path, without_base
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Outcome, Postponed, StoredDelivery
 from errklein.webhooks.options import configured

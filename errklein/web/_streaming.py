@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from errklein.web._error_pages import Problem
 from errklein.web._responses import PreparedResponse
-from errklein.web._stock_request import WebhookRequest
+from errklein.web.request import WebhookRequest
 
 if TYPE_CHECKING:
     from errklein.web._delivery import WebServices

@@ -11,9 +11,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from errklein.listening import Listeners
-from errklein.listening._certificates import CertificateFiles, CertificateStore
 from errklein.listening.pem import CertificateError
-from errklein.listening.tls import generate_certificate
+from errklein.listening.tls import CertificateFiles, CertificateStore, generate_certificate
 from tests.authority import issue
 
 

@@ -12,9 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.listening._certificates import CertificateFiles, CertificateStore
 from errklein.listening.pem import CertificateError
-from errklein.listening.tls import generate_certificate
+from errklein.listening.tls import CertificateFiles, CertificateStore, generate_certificate
 
 
 class CertificateTests(SynchronousTestCase):

@@ -20,7 +20,7 @@ from errklein.webhooks.payload import decode_payload
 
 if TYPE_CHECKING:
     from errklein.web._delivery import WebServices
-    from errklein.web._stock_request import WebhookRequest
+    from errklein.web.request import WebhookRequest
     from errklein.web.facade._helpers import Flask
 
 # Not in running.context, which can't import RequestContext.

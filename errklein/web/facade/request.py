@@ -28,7 +28,7 @@ from errklein.webhooks.payload import UNNAMED_PART, BadPayload, read_json
 
 if TYPE_CHECKING:
     from errklein.web._delivery import WebServices
-    from errklein.web._stock_request import WebhookRequest
+    from errklein.web.request import WebhookRequest
 
 
 class BodyJSON:
