@@ -18,10 +18,10 @@ from errklein.verify._senders import (
     sentry,
     shopify,
     slack,
+    stripe,
     telegram,
 )
 from errklein.verify._standard_webhooks import standard_webhooks
-from errklein.verify._stripe import stripe
 from errklein.verify._twilio import twilio
 from errklein.verify._verification import (
     SCHEMES,

@@ -144,6 +144,7 @@ class SignedBody:
     :param encode: The encoding of the signature.
     :param signed: The signed text, with the placeholders {body} and {timestamp}.
     :param timestamp_header: The header with the Unix time in seconds that is signed, too.
+    :param timestamp_item: The beginning of the item with that time, if it is among the signatures.
     :param tolerance: The greatest difference to the present time, in seconds.
     """
 
@@ -154,6 +155,7 @@ class SignedBody:
     encode: Callable[[bytes], bytes] = hexlify
     signed: bytes = BODY
     timestamp_header: bytes = b""
+    timestamp_item: bytes = b""
     tolerance: float = 300.0
 
     def __post_init__(self) -> None:
@@ -173,18 +175,28 @@ class SignedBody:
     def check(self, received: Received, secrets: Sequence[bytes]) -> None:
         """Raise Refused unless the request has a signature with one of the secrets."""
         name = next((name for name in self.headers if received.header(name)), self.headers[0])
-        given = required(received, name)
+        value = required(received, name)
+        given = value.split(self.separator) if self.separator else [value]
         timestamp = received.header(self.timestamp_header) if self.timestamp_header else b""
-        if self.timestamp_header:
+        if self.timestamp_item:
+            times = [item.removeprefix(self.timestamp_item) for item in given if item.startswith(self.timestamp_item)]
+            given = [item for item in given if item.startswith(self.prefix)]
+            if len(times) != 1 or not given:
+                raise Refused(f"the header {name.decode()} is malformed", "malformed")
+            timestamp = times[0]
+        if self.timestamp_header or self.timestamp_item:
             check_time(timestamp, received.now, self.tolerance)
         message = self._message(received.body, timestamp)
-        match(given.split(self.separator) if self.separator else [given], (self._of(message, one) for one in secrets))
+        match(given, (self._of(message, one) for one in secrets))
 
     def sign(self, received: Received, secret: bytes) -> Sequence[Header]:
         """Return the headers of a request that is signed now."""
         timestamp = b"%d" % received.now
         headers = [(self.timestamp_header, timestamp)] if self.timestamp_header else []
-        return [*headers, (self.headers[0], self._of(self._message(received.body, timestamp), secret))]
+        signature = self._of(self._message(received.body, timestamp), secret)
+        if self.timestamp_item:
+            signature = b"%b%b,%b" % (self.timestamp_item, timestamp, signature)
+        return [*headers, (self.headers[0], signature)]
 
     def _message(self, body: bytes, timestamp: bytes) -> bytes:
         # The body is inserted last, since it may contain a placeholder.

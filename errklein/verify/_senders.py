@@ -213,6 +213,26 @@ def slack(*, secret: Secrets, tolerance: float = 300.0) -> Verification:
 
 
 @scheme
+def stripe(*, secret: Secrets, tolerance: float = 300.0) -> Verification:
+    """Return the verification of Stripe's webhooks, by the HMAC-SHA256 of time and body in `Stripe-Signature`.
+
+    The secret is used with its prefix "whsec_". The id of a delivery is that of the event in its body. See
+    https://docs.stripe.com/webhooks/signature.
+
+    :param tolerance: The greatest difference of the signed time to the present time, in seconds.
+    """
+    form = SignedBody(
+        (b"stripe-signature",),
+        prefix=b"v1=",
+        separator=b",",
+        signed=b"{timestamp}.{body}",
+        timestamp_item=b"t=",
+        tolerance=tolerance,
+    )
+    return form.verification("stripe", secret, id_in_json("id"))
+
+
+@scheme
 def telegram(*, secret: Secrets) -> Verification:
     """Return the verification of a Telegram bot's updates, by the `secret_token` that was given to setWebhook.
 

@@ -401,7 +401,9 @@ class StockRequest(RequestState):
         self.begun: float = site.now()
         self.body_limit = limit
         self.secure = bool(request.isSecure())
-        self.query: bytes = request.uri.partition(b"?")[2]
+        self.path: bytes
+        self.query: bytes
+        self.path, _, self.query = request.uri.partition(b"?")
         headers = [
             (name.lower(), value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values
         ]
@@ -419,12 +421,6 @@ class StockRequest(RequestState):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._request, name)
-
-    @property
-    def path(self) -> bytes:
-        """The path, still escaped."""
-        path: bytes = self._request.uri.partition(b"?")[0]
-        return path
 
     @property
     def finished(self) -> bool:

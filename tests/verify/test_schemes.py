@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.verify import SCHEMES, Received, Verification, verification
+from errklein.verify import SCHEMES, Received, Refused, Verification, verification
 from errklein.webhooks.deliveries import DeliveryState, StoredDelivery, StoredRequest
 
 
@@ -77,8 +78,11 @@ class VerificationByNameTests(SynchronousTestCase):
 
     def test_invalid_tolerance(self) -> None:
         """A tolerance that isn't a positive number is an error."""
-        self.assertEqual(verification("stripe", secret="env:S", tolerance=0.5).options, {"tolerance": 0.5})
-        verification("slack", secret="env:S", tolerance=0.5)
+        for name in ("stripe", "slack"):
+            scheme, received = verification(name, secret="env:S", tolerance=0.5), Received("POST", "", (), b"{}", "", 10.0)
+            signed = replace(received, headers=scheme.sign(received, b"key"))
+            self.assertIsNone(scheme.verify(signed, [b"key"]))
+            self.assertRaises(Refused, scheme.verify, replace(signed, now=11.0), [b"key"])
         for tolerance in (0, -1, float("nan"), float("inf"), "5", None, True):
             self.assertIn("tolerance", self.rejected("slack", secret="env:S", tolerance=tolerance))
 
