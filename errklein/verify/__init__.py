@@ -3,7 +3,7 @@
 Each scheme is a function that returns a `Verification`, for `@webhook("/github", verify=github(secret="env:GH_SECRET"))`.
 """
 
-from errklein.verify._algorithms import hmac_signature
+from errklein.verify._algorithms import hmac_signature, standard_webhooks
 from errklein.verify._discord import discord
 from errklein.verify._senders import (
     addresses,
@@ -21,7 +21,6 @@ from errklein.verify._senders import (
     stripe,
     telegram,
 )
-from errklein.verify._standard_webhooks import standard_webhooks
 from errklein.verify._twilio import twilio
 from errklein.verify._verification import (
     SCHEMES,

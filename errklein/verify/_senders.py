@@ -9,13 +9,13 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from errklein.verify._algorithms import (
     SignedBody,
+    StandardWebhooks,
     check_time,
     check_tolerance,
     id_in_json,
     json_of,
     token_in_header,
 )
-from errklein.verify._standard_webhooks import StandardWebhooks
 from errklein.verify._verification import (
     HeaderId,
     ImmediateResponse,

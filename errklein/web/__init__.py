@@ -4,7 +4,7 @@ from errklein.web._memory_client import ClientResponse, ConnectionBroken
 from errklein.web._routes import Routes
 from errklein.web._server import WebServer
 from errklein.web._settings import BotParts, WebSettings
-from errklein.web._site import BOUNDS, REFUSALS, Durations, ResponseCounts
+from errklein.web._site import BOUNDS, REFUSALS, ResponseCounts
 
 __all__ = [
     "BOUNDS",
@@ -12,7 +12,6 @@ __all__ = [
     "BotParts",
     "ClientResponse",
     "ConnectionBroken",
-    "Durations",
     "ResponseCounts",
     "Routes",
     "WebServer",
