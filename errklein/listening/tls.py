@@ -297,9 +297,7 @@ def _status(path: Path) -> tuple[int, ...] | None:
     return found.st_mode, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def tls_endpoint(
-    reactor: Any, kind: str, arguments: Mapping[str, str]
-) -> tuple[TCP4ServerEndpoint, CertificateStore]:
+def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str]) -> tuple[TCP4ServerEndpoint, CertificateStore]:
     """Return the endpoint and the certificates for an `ssl:` or `tls:` description.
 
     The arguments and their defaults are Twisted's.

@@ -214,7 +214,7 @@ class HTTPRequest(RequestState, server.Request):
         self.site.bodies.connections.file_opened()
         self.site.bodies.give_back(self._taken)
         self._taken = 0
-        file, received = TemporaryFile(), self.content
+        file, received = TemporaryFile(), self.content  # noqa: SIM115 -- closed by `drop_body`
         received.seek(0)
         file.write(received.read())
         self.content = file

@@ -79,7 +79,8 @@ class VerificationByNameTests(SynchronousTestCase):
     def test_invalid_tolerance(self) -> None:
         """A tolerance that isn't a positive number is an error."""
         for name in ("stripe", "slack"):
-            scheme, received = verification(name, secret="env:S", tolerance=0.5), Received("POST", "", (), b"{}", "", 10.0)
+            scheme = verification(name, secret="env:S", tolerance=0.5)
+            received = Received("POST", "", (), b"{}", "", 10.0)
             signed = replace(received, headers=scheme.sign(received, b"key"))
             self.assertIsNone(scheme.verify(signed, [b"key"]))
             self.assertRaises(Refused, scheme.verify, replace(signed, now=11.0), [b"key"])

@@ -20,8 +20,8 @@ from errklein.webhooks.payload import decode_payload
 
 if TYPE_CHECKING:
     from errklein.web._delivery import WebServices
-    from errklein.web.request import WebhookRequest
     from errklein.web.facade._helpers import Flask
+    from errklein.web.request import WebhookRequest
 
 # Not in running.context, which can't import RequestContext.
 _current: ContextVar[RequestContext | None] = ContextVar("errklein.web.context", default=None)
