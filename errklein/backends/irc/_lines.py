@@ -263,82 +263,6 @@ class _Unconfirmed:
     result: Deferred[None]
 
 
-class UnconfirmedLines:
-    """The unconfirmed lines of one connection, by number. `last` is the number of the last line, `size` their bytes.
-
-    :param same: Returns whether two names are equal on the server.
-    """
-
-    def __init__(self, same: Callable[[str, str], bool]) -> None:
-        self.last = 0
-        self.size = 0
-        self._same = same
-        self._lines: dict[int, _Unconfirmed] = {}
-
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    @property
-    def since(self) -> float:
-        """The time at which the oldest line was added. There must be one."""
-        return next(iter(self._lines.values())).since
-
-    def add(self, line: MessageLine, size: int, since: float, is_labelled: bool) -> Deferred[None]:
-        """Add a line with the number `last`, and return a Deferred that fires when it is confirmed.
-
-        It fails with LineRejected if the line is rejected. With `is_labelled`, only its label tells that.
-        """
-        self.last += 1
-        self.size += size
-        result: Deferred[None] = Deferred()
-        self._lines[self.last] = _Unconfirmed(line, size, since, is_labelled, result)
-        return result
-
-    def confirm(self, number: int) -> None:
-        """Confirm the line with this number, and those before it."""
-        self._settle([each for each in self._lines if each <= number], None)
-
-    def number_of(self, command: str, target: str, text: str) -> int | None:
-        """Return the number of the line that the server has sent back; None if there is none.
-
-        The server may have removed formatting, and truncated the text.
-        """
-        echo = _FORMATTING.sub("", text)
-        for number, each in self._lines.items():
-            line = each.line
-            if (
-                line.command == command
-                and self._same(line.target, target)
-                and _FORMATTING.sub("", line.text).startswith(echo)
-            ):
-                return number
-        return None
-
-    def reject(self, number: int, reason: str) -> None:
-        """Reject the line with this number, unless it is settled."""
-        if number in self._lines:
-            self._settle([number], Failure(LineRejected(reason)))
-
-    def reject_to(self, target: str | None, reason: str) -> bool:
-        """Reject the oldest line without a label, to the target if that is known. Returns False if there is none."""
-        for number, each in self._lines.items():
-            if not each.is_labelled and (target is None or self._same(each.line.target, target)):
-                self.reject(number, reason)
-                return True
-        return False
-
-    def fail(self, failure: Failure) -> None:
-        """Fail all lines."""
-        self._settle(list(self._lines), failure)
-
-    def _settle(self, numbers: Iterable[int], result: Failure | None) -> None:
-        # A callback may add lines.
-        settled = [self._lines.pop(number) for number in numbers]
-        self.size -= sum(each.size for each in settled)
-        for each in settled:
-            each.result.callback(result)
-
-
 class Transmission:
     """Sends lines on one connection, and reports which ones the server confirms or rejects.
 
@@ -360,8 +284,11 @@ class Transmission:
         self._clock = clock
         self._capabilities = capabilities
         self._limiter = limiter
+        self._same = same
         self._write = write
-        self._lines = UnconfirmedLines(same)
+        # The unconfirmed lines by number, their size in bytes, and the number of the last line.
+        self._lines: dict[int, _Unconfirmed] = {}
+        self._size = self._last = 0
         self._labelled_batches: dict[str, int] = {}
         self._progress_at = 0.0
         self._written_at = 0.0
@@ -376,11 +303,11 @@ class Transmission:
     @property
     def is_behind(self) -> bool:
         """True if the server delays lines, so that further ones would only wait there."""
-        if self._lines.size >= self._limiter.pace.size:
+        if self._size >= self._limiter.pace.size:
             return True
         since = self._asked_at
         if since is None and len(self._lines) > 2 and self._capabilities.confirm_lines:
-            since = self._lines.since
+            since = next(iter(self._lines.values())).since
         return since is not None and self._clock.seconds() - since >= BEHIND_AFTER
 
     def transmit(self, lines: Sequence[MessageLine], more_follow: bool) -> list[Deferred[None]]:
@@ -399,9 +326,14 @@ class Transmission:
         data = []
         for line in lines:
             encoded = encode_line(f"{line.command} {line.target} :{line.text}")
-            results.append(self._lines.add(line, len(encoded) + 2, now, is_labelled))
+            size = len(encoded) + 2
+            result: Deferred[None] = Deferred()
+            self._last += 1
+            self._size += size
+            self._lines[self._last] = _Unconfirmed(line, size, now, is_labelled, result)
+            results.append(result)
             # The limit of 512 bytes doesn't include tags.
-            data.append(b"@label=%d %b" % (self._lines.last, encoded) if is_labelled else encoded)
+            data.append(b"@label=%d %b" % (self._last, encoded) if is_labelled else encoded)
         self._write_and_ask(*data)
         return results
 
@@ -427,16 +359,15 @@ class Transmission:
     def numeric_received(self, number: str, params: Sequence[str], tags: Mapping[str, str]) -> bool:
         """Handle a numeric reply. Returns False if it rejects no line."""
         about, reason = params[1], params[-1]
-        label = self._label_of(tags)
-        if label is not None:
-            # Any error, also one that isn't known here, is about the line with the label.
-            if number[0] not in "45":
-                return False
-            self._lines.reject(label, f"{about}: {reason}")
-        elif number not in _DELIVERY_ERRORS or not self._lines.reject_to(
-            about if len(params) > 2 else None, f"{about}: {reason}"
-        ):
+        rejected = self._label_of(tags)
+        if rejected is None and number in _DELIVERY_ERRORS:
+            rejected = self._oldest_to(about if len(params) > 2 else None)
+        elif number[0] not in "45":
+            # With a label, any error is about its line, also one that isn't known here.
             return False
+        if rejected is None:
+            return False
+        self._reject(rejected, f"{about}: {reason}")
         self._progress_at = self._clock.seconds()
         return True
 
@@ -449,7 +380,7 @@ class Transmission:
             return
         if command == "FAIL":
             # See https://ircv3.net/specs/extensions/standard-replies.
-            self._lines.reject(label, " ".join(params[1:]))
+            self._reject(label, " ".join(params[1:]))
         if command == "BATCH" and params:
             while len(self._labelled_batches) >= WINDOW:
                 del self._labelled_batches[next(iter(self._labelled_batches))]
@@ -458,20 +389,45 @@ class Transmission:
             self._confirm(label)
 
     def echoed(self, command: str, params: Sequence[str]) -> bool:
-        """Handle a message of the bot itself. Returns False if it is not the echo of an unconfirmed line."""
-        number = self._lines.number_of(command, params[0], params[1])
-        if number is None:
-            return False
-        self._confirm(number)
-        return True
+        """Handle a message of the bot itself. Returns False if it is not the echo of an unconfirmed line.
+
+        The server may have removed formatting, and truncated the text.
+        """
+        echo = _FORMATTING.sub("", params[1])
+        for number, each in self._lines.items():
+            is_sent_there = each.line.command == command and self._same(each.line.target, params[0])
+            if is_sent_there and _FORMATTING.sub("", each.line.text).startswith(echo):
+                self._confirm(number)
+                return True
+        return False
 
     def lost(self, failure: Failure) -> None:
         """Fail all unconfirmed lines."""
-        self._lines.fail(failure)
+        self._settle(list(self._lines), failure)
+
+    def _oldest_to(self, target: str | None) -> int | None:
+        """Return the number of the oldest line without a label, to the target if that is known."""
+        for number, each in self._lines.items():
+            if not each.is_labelled and (target is None or self._same(each.line.target, target)):
+                return number
+        return None
 
     def _confirm(self, number: int) -> None:
+        """Confirm the line with this number, and those before it."""
         self._progress_at = self._clock.seconds()
-        self._lines.confirm(number)
+        self._settle([each for each in self._lines if each <= number], None)
+
+    def _reject(self, number: int, reason: str) -> None:
+        """Reject the line with this number, unless it is settled."""
+        if number in self._lines:
+            self._settle([number], Failure(LineRejected(reason)))
+
+    def _settle(self, numbers: Iterable[int], result: Failure | None) -> None:
+        # A callback may add lines.
+        settled = [self._lines.pop(number) for number in numbers]
+        self._size -= sum(each.size for each in settled)
+        for each in settled:
+            each.result.callback(result)
 
     def _label_of(self, tags: Mapping[str, str]) -> int | None:
         """Return the number of the line that a message with these tags replies to; None if it is unknown."""
@@ -486,7 +442,7 @@ class Transmission:
         """Write lines, and a PING if nothing else confirms the unconfirmed ones, and none is unanswered."""
         if self._lines and self._asked_at is None and not self._capabilities.confirm_lines:
             pace = self._limiter.pace
-            if not self._more_follow or len(self._lines) >= pace.lines or self._lines.size >= pace.size:
+            if not self._more_follow or len(self._lines) >= pace.lines or self._size >= pace.size:
                 self._ping(*data)
                 return
         if data:
@@ -495,7 +451,7 @@ class Transmission:
     def _ping(self, *data: bytes) -> None:
         """Write lines and a PING in one call: the connection must not break between them."""
         self._asked_at = self._clock.seconds()
-        self._write(*data, b"PING :errklein-%d" % self._lines.last)
+        self._write(*data, b"PING :errklein-%d" % self._last)
         self._limiter.count_ping()
 
 
