@@ -7,14 +7,22 @@ import random
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
-from errklein.backends.irc._lines import IRCRateLimiter, IRCTransport, MessageLine, command_of, strip_controls
+from errklein.backends.irc._lines import (
+    WINDOW,
+    IRCRateLimiter,
+    MessageLine,
+    split_lines,
+    strip_controls,
+    text_capacity,
+)
+from errklein.backends.irc._nickname import nicks
 from errklein.backends.irc._rooms import RoomMembership, nick_of
 from errklein.backends.irc.connection import Backoff, Reconnector, endpoint_for
 from errklein.backends.irc.identifiers import (
@@ -26,29 +34,34 @@ from errklein.backends.irc.identifiers import (
     split_occupant,
 )
 from errklein.backends.irc.settings import IRCSettings
-from errklein.backends.outbox import Outbox, Reports, outbox_limits
+from errklein.backends.outbox import NotConfirmed, Outbox, Reports, outbox_limits
 from errklein.chat import ONLINE, Identifier, Message, Room, read_only
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.ports.chat import BackendEvents
 from errklein.ports.outbox import OutboxStatus, OutboxStore
 from errklein.running import cancel_timers
-from errklein.text import to_irc
+from errklein.text import PARTS_CAP, at_most, estimated_parts, to_irc
 
 if TYPE_CHECKING:
     from errklein.backends.irc._protocol import IRCProtocol
 
 _ROOM_MARKS = ("#", "&", "+", "!")
 
+_LEAST_ROOM = 64
+"""The minimum number of bytes for text in a line. Names that servers allow leave more."""
+
+_LOOK_AGAIN = 0.1
+"""Seconds after which to ask again whether the server has caught up. The outbox also asks when a line is confirmed."""
+
 
 class IRCBackend:
-    """A connection to one IRC network. Implements `ports.chat.Backend`.
+    """A connection to one IRC network. Implements `ports.chat.Backend` and `outbox.Transport`.
 
     It reconnects after each lost connection, joins its rooms again, and then sends the messages that are still queued.
 
     :param reactor: The reactor.
     :param config: The configuration of this network.
     :param endpoint: The client endpoint; by default, that of BOT_IDENTITY's `server` and `port`.
-    :param render: Converts Markdown to text with IRC formatting codes.
     :param chance: Returns random numbers from 0 to 1, for the delays between connections.
     :param now: Returns the Unix time.
     :param reconnector: Creates what connects to the server.
@@ -78,7 +91,6 @@ class IRCBackend:
         config: Any,
         *,
         endpoint: IStreamClientEndpoint | None = None,
-        render: Callable[[str], str] | None = None,
         chance: Callable[[], float] = random.random,
         now: Callable[[], float] = time.time,
         reconnector: Callable[..., Reconnector] = Reconnector,
@@ -94,14 +106,18 @@ class IRCBackend:
         self._reconnector = reconnector(
             reactor, settings, endpoint or endpoint_for(reactor, settings), backoff, self._make_protocol
         )
-        render = render or partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
-        self._transport = IRCTransport(settings, render, self._rate_limiter, self._reconnector)
+        self._render = partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
+        # The current nick has no influence, so that a message has the same lines after a reconnection or a restart.
+        nick = max(nicks(settings.nickname), key=len)
+        self._room = lru_cache(256)(partial(text_capacity, nick, settings.username))
+        self._more_follow = False
+        self._is_closing = False
         self._rooms = RoomMembership(reactor, settings, self, self._send, self._rate_limiter, chance)
         limits = outbox_limits(config, self.message_size_limit)
         self._outbox: Outbox[MessageLine] = Outbox(
             reactor,
             self.network,
-            self._transport,
+            self,
             limits,
             reports=Reports(self._dropped, self._undelivered),
             unavailable=self._rooms.why_outside,
@@ -124,7 +140,7 @@ class IRCBackend:
         """
         grace = grace if self._reconnector.will_connect_within(grace) else 0.0
         # What isn't confirmed in the end is sent again after the next start.
-        confirming = self._reactor.callLater(max(0.0, grace - self.CONFIRM_TIMEOUT), self._transport.confirm_all)
+        confirming = self._reactor.callLater(max(0.0, grace - self.CONFIRM_TIMEOUT), self._confirm_all)
         return self._outbox.close(grace).addCallback(self._quit, confirming)
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
@@ -133,10 +149,44 @@ class IRCBackend:
         Raises ValueError if the recipient isn't a person or room of this network, or if its name is too long.
         """
         target = self._target(message.to)
-        extras = {"notice": True} if message.extras.get("notice") else {}
-        self._transport.text_size(command_of(extras), target)
-        details = json.dumps(extras) if extras else ""
+        is_notice = bool(message.extras.get("notice"))
+        self._text_size("NOTICE" if is_notice else "PRIVMSG", target)
+        details = json.dumps({"notice": True}) if is_notice else ""
         return self._outbox.send(target, message.body, details=details, priority=message.priority)
+
+    # backends.outbox.Transport
+
+    window = WINDOW
+
+    def estimate(self, body: str) -> int:
+        """Return approximately how many lines a text has."""
+        return estimated_parts(body, self.message_size_limit)
+
+    def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[MessageLine]:
+        """Return the lines of a message. Raises ValueError if the name of the recipient is too long."""
+        is_notice = bool(message.details) and json.loads(message.details).get("notice")
+        command = "NOTICE" if is_notice else "PRIVMSG"
+        size = self._text_size(command, message.recipient)
+        text = self._render(message.body)
+        longest = PARTS_CAP * size
+        lines = at_most(split_lines(text[:longest], size), cut=len(text) > longest)
+        return [MessageLine(command, message.recipient, line) for line in lines]
+
+    def wait_for(self, recipient: str) -> float:
+        """Return 0.0 if a line may be sent to the recipient now, and count it; else the seconds after which to ask again."""
+        protocol = self._reconnector.protocol
+        is_behind = protocol is not None and protocol.transmission.is_behind
+        wait = _LOOK_AGAIN if is_behind else self._rate_limiter.take(recipient)
+        # At a pace that is much slower than the server's, a PING for each line does no harm.
+        self._more_follow = 0 < wait <= 2 * self._rate_limiter.interval and not self._is_closing
+        return wait
+
+    def transmit(self, parts: Sequence[MessageLine]) -> Sequence[Deferred[None]]:
+        """Send lines; see `Transmission.transmit`."""
+        protocol = self._reconnector.protocol
+        if protocol is None:
+            return [fail(NotConfirmed(f"{self.network} is not connected")) for _ in parts]
+        return protocol.transmission.transmit(parts, self._more_follow)
 
     @property
     def outbox_status(self) -> OutboxStatus:
@@ -304,6 +354,21 @@ class IRCBackend:
         from errklein.backends.irc._protocol import IRCProtocol
 
         return IRCProtocol(self._reactor, self.settings, self, self._rooms, self._rate_limiter)
+
+    def _text_size(self, command: str, target: str) -> int:
+        """Return the number of bytes of text in a line; raises ValueError if the name of the target is too long."""
+        room = self._room(command, target)
+        if room < _LEAST_ROOM:
+            raise ValueError(f"the name {target[:20]}… is too long: it leaves no room for text in a line of 512 bytes")
+        return min(room, self.message_size_limit)
+
+    def _confirm_all(self) -> None:
+        """Let the server confirm all lines at once, also those that follow, since the connection is closed soon."""
+        self._is_closing = True
+        self._more_follow = False
+        protocol = self._reconnector.protocol
+        if protocol is not None:
+            protocol.transmission.ask()
 
     def _quit(self, drained: None, confirming: IDelayedCall) -> Deferred[None]:
         cancel_timers(confirming)

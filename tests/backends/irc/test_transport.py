@@ -153,7 +153,7 @@ class SplitTests(SynchronousTestCase):
         server.enter("#ops", nick)
         server.take()
         message = OutgoingMessage(**{"id": 1, "network": "irc", "recipient": "#ops", "body": "word " * 300, **fields})  # type: ignore[arg-type]
-        return [(line.command, line.target, line.text) for line in backend._transport.split(message)]
+        return [(line.command, line.target, line.text) for line in backend.split(message, None)]
 
     def test_same_lines_with_another_nick(self) -> None:
         """The lines of a message don't depend on the nick, which may be another one after a restart."""
