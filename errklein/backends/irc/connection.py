@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from twisted.internet import ssl
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
+
 from twisted.internet.endpoints import HostnameEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
@@ -127,8 +128,8 @@ class Reconnector:
         self._backoff = backoff
         self._attempt: Deferred[Any] | None = None
         self._timer: IDelayedCall | None = None
-        self._disconnecting = False
         self._disconnected: Deferred[None] | None = None
+        """Fires when the connection is closed, after `quit`."""
 
     def connect(self) -> None:
         """Start an attempt to connect. Further attempts follow if it fails."""
@@ -139,40 +140,34 @@ class Reconnector:
 
     def will_connect_within(self, seconds: float) -> bool:
         """Return whether the network is connected, or an attempt to connect is running or starts within `seconds`."""
-        if self.protocol is not None or self._attempt is not None:
-            return True
-        return (
-            self._timer is not None
-            and self._timer.active()
-            and self._timer.getTime() - self._reactor.seconds() < seconds
-        )
+        wait = self.next_attempt_in
+        return self.protocol is not None or self._attempt is not None or (wait is not None and wait < seconds)
 
     @property
-    def next_attempt_in(self) -> float:
-        """The seconds until the next attempt to connect; 0.0 if none is scheduled."""
-        waiting = self._timer is not None and self._timer.active() and self.protocol is None
-        return max(0.0, self._timer.getTime() - self._reactor.seconds()) if waiting and self._timer else 0.0
+    def next_attempt_in(self) -> float | None:
+        """The seconds until the next attempt to connect; None if none is scheduled."""
+        if self._timer is None or not self._timer.active() or self.protocol is not None:
+            return None
+        return max(0.0, self._timer.getTime() - self._reactor.seconds())
 
     def quit(self) -> Deferred[None]:
         """Disconnect with QUIT, and return a Deferred that fires when the connection is closed."""
-        self._disconnecting = True
         cancel_timers(self._timer)
-        if self._attempt is None and self.protocol is None:
-            return succeed(None)
-        gone: Deferred[None] = Deferred()
-        self._disconnected = gone
+        gone = self._disconnected = Deferred()
         if self._attempt is not None:
             self._attempt.cancel()
         elif self.protocol is not None:
             self.protocol.sendLine("QUIT :good-bye")
             self._timer = self._reactor.callLater(self.QUIT_TIMEOUT, self.protocol.abort, "the bot disconnects")
+        else:
+            gone.callback(None)
         return gone
 
     def connection_lost(self, reason: Failure) -> str | None:
         """Schedule the next attempt, and return the reason of the loss; None if the bot itself has disconnected."""
         protocol, self.protocol = self.protocol, None
         cancel_timers(self._timer)
-        if protocol is None or self._disconnecting:
+        if protocol is None or self._disconnected is not None:
             self._report_disconnected()
             return None
         why = protocol.reason or describe_failure(reason)
@@ -185,12 +180,12 @@ class Reconnector:
     def _connected(self, protocol: IRCProtocol) -> None:
         self._attempt = None
         self.protocol = protocol
-        if self._disconnecting:
+        if self._disconnected is not None:
             protocol.abort("the bot disconnects")
 
     def _failed(self, failure: Failure) -> None:
         self._attempt = None
-        if self._disconnecting:
+        if self._disconnected is not None:
             self._report_disconnected()
         else:
             self._try_later(describe_failure(failure))
