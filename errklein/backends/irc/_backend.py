@@ -120,7 +120,7 @@ class IRCBackend:
             self,
             limits,
             reports=Reports(self._dropped, self._undelivered),
-            unavailable=self._rooms.why_outside,
+            unavailable=self._rooms.joins.reason,
             now=now,
         )
         self.events: BackendEvents | None = None
@@ -200,7 +200,7 @@ class IRCBackend:
     def wait_of(self, record: MessageRecord) -> Wait | None:
         """Return what a message waits for; see `ports.chat.ExplainsWaits`."""
         wait = self._outbox.wait_of(record.id)
-        if wait is not None and self._is_signed_on and self._rooms.why_outside(record.recipient) is not None:
+        if wait is not None and self._is_signed_on and self._rooms.joins.reason(record.recipient) is not None:
             return self.room_status(record.recipient) or wait
         return wait if wait is None or self._is_signed_on else self._absence
 
@@ -210,7 +210,7 @@ class IRCBackend:
             return None
         if not self._is_signed_on:
             return self._absence
-        status, offset = self._rooms.status(name), self._now() - self._reactor.seconds()
+        status, offset = self._rooms.joins.status(name), self._now() - self._reactor.seconds()
         since, again_at = (time and time + offset for time in (status.since, status.again_at))
         return status._replace(since=since, again_at=again_at)
 
@@ -258,7 +258,8 @@ class IRCBackend:
     def is_from_self(self, message: Message) -> bool:
         """Return whether the bot is the sender."""
         nick = getattr(message.frm, "nick", None)
-        return nick is not None and self.name_rules.fold(nick) == self._rooms.folded_nick
+        return nick is not None and self._rooms.is_bot(nick)
+
 
     def current_holder(self, person: Identifier) -> IRCPerson | None:
         """Return the current holder of the person's nick, with the full mask; None if it is unknown."""

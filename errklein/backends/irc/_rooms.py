@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from errklein.backends.irc._lines import IRCRateLimiter, strip_controls
 from errklein.backends.irc.connection import Backoff
 from errklein.backends.irc.identifiers import CaseMapping, IRCPerson, IRCRoom, IRCRoomOccupant
 from errklein.backends.irc.settings import IRCSettings
-from errklein.chat import OFFLINE, ONLINE, Presence, RoomNotJoinedError, read_only
+from errklein.chat import OFFLINE, ONLINE, Presence, RoomNotJoinedError
 from errklein.chat.outgoing import Wait
 from errklein.config import ConfigError
 from errklein.running import cancel_timers, on_reactor_soon
@@ -74,142 +74,6 @@ class RoomState:
         """Change the case mapping for nicks."""
         self.casemapping, self.identifier = casemapping, None
         self.masks = {casemapping.fold(nick_of(mask)): mask for mask in self.masks.values()}
-
-
-class Rooms:
-    """The rooms of one network, and the holders of nicks. Names are compared by the server's case mapping.
-
-    :param wanted: The rooms to join, with their passwords or empty strings.
-    :param now: Returns the current time in seconds.
-    """
-
-    def __init__(self, wanted: Mapping[str, str], now: Callable[[], float]) -> None:
-        self._now = now
-        # The masks of senders of private messages, and when they have sent one.
-        self._senders: dict[str, tuple[str, float]] = {}
-        self.casemapping = CaseMapping.RFC1459
-        # The keys are names as configured, not folded: the server's case mapping may distinguish rooms that RFC1459 doesn't.
-        self._wanted = dict(wanted)
-        self._configured = dict(wanted)
-        self._joined: dict[str, RoomState] = {}
-        self._index()
-
-    def reconfigure(self, configured: Mapping[str, str]) -> None:
-        """Add the rooms that are new in the configuration, and remove those no longer in it. Plugins' rooms are kept."""
-        before, self._configured = self._configured, dict(configured)
-        for name in before.keys() - configured.keys():
-            self.unwant(name)
-        for name, password in configured.items():
-            if before.get(name) != password:
-                self.want(name, password)
-
-    def set_casemapping(self, casemapping: CaseMapping) -> None:
-        """Change the case mapping for rooms and nicks, and forget the senders of private messages."""
-        self.casemapping = casemapping
-        self._senders.clear()
-        states = self.joined
-        for state in states:
-            state.set_casemapping(casemapping)
-        self._joined = {self.key(state.name): state for state in states}
-        self._index()
-
-    def want(self, name: str, password: str) -> None:
-        """Add a room to join. It replaces another spelling of the same room."""
-        self.unwant(name)
-        self._wanted[name] = password
-        self._names[self.key(name)] = [name]
-
-    def unwant(self, name: str) -> None:
-        """Remove a room from those to join."""
-        for other in self._names.pop(self.key(name), ()):
-            del self._wanted[other]
-
-    def is_wanted(self, name: str) -> bool:
-        """Return whether the bot should join the room."""
-        return self.key(name) in self._names
-
-    def is_missing(self, name: str) -> bool:
-        """Return whether the bot isn't in a room that it should join."""
-        key = self.key(name)
-        return key in self._names and key not in self._joined
-
-    @property
-    def wanted(self) -> list[tuple[str, str]]:
-        """The rooms to join, each with its password or an empty string."""
-        return list(self._wanted.items())
-
-    def password_of(self, name: str) -> str:
-        """Return the password of a room to join, or an empty string."""
-        names = self._names.get(self.key(name))
-        return "" if names is None else self._wanted[name if name in names else names[0]]
-
-    @property
-    def joined(self) -> list[RoomState]:
-        """The rooms that the bot is in."""
-        return list(self._joined.values())
-
-    def state(self, name: str) -> RoomState | None:
-        """Return the state of a room that the bot is in; None for any other room."""
-        return self._joined.get(self.key(name))
-
-    def enter(self, name: str) -> RoomState:
-        """Add a room that the bot has joined, without occupants, and return its state."""
-        state = self._joined[self.key(name)] = RoomState(name, self.casemapping)
-        return state
-
-    def leave(self, name: str) -> None:
-        """Remove a room that the bot has left."""
-        self._joined.pop(self.key(name), None)
-
-    def leave_all(self) -> None:
-        """Remove all rooms that the bot was in, and forget the senders of private messages, at the end of a connection."""
-        self._joined.clear()
-        self._senders.clear()
-
-    def rename(self, nick: str, mask: str) -> None:
-        """Replace an occupant's mask in all rooms after a change of the nick. Neither nick identifies a sender any more."""
-        for state in self._joined.values():
-            if state.remove(nick):
-                state.add(mask)
-        self.forget(nick)
-        self.forget(nick_of(mask))
-
-    def add_sender(self, mask: str) -> None:
-        """Store the mask of the sender of a private message for LIFETIME, and in the rooms that the sender is in.
-
-        Not for replayed messages: their masks may be outdated.
-        """
-        nick = nick_of(mask)
-        self.forget(nick)
-        if len(self._senders) >= _MOST:
-            del self._senders[next(iter(self._senders))]
-        self._senders[self.key(nick)] = mask, self._now()
-        for room in self._joined.values():
-            room.renew(mask)
-
-    def forget(self, nick: str) -> None:
-        """Forget the sender with that nick, after its holder has quit or changed it, or another person has taken it."""
-        self._senders.pop(self.key(nick), None)
-
-    def mask_of(self, nick: str) -> str | None:
-        """Return the mask (`nick!user@host`) of the nick's current holder; None if it is unknown."""
-        # For people in the bot's rooms the server reports nick changes and quits, so these masks are current.
-        for room in self._joined.values():
-            mask = room.mask_of(nick) or ""
-            if "!" in mask:
-                return mask
-        mask, since = self._senders.get(self.key(nick), ("", 0.0))
-        return mask if mask and self._now() - since <= LIFETIME else None
-
-    def key(self, name: str) -> str:
-        """Return the folded name."""
-        return self.casemapping.fold(name)
-
-    def _index(self) -> None:
-        """Collect the rooms to join by their folded names: thousands of them are looked up while they are joined."""
-        self._names: dict[str, list[str]] = {}
-        for name in self._wanted:
-            self._names.setdefault(self.key(name), []).append(name)
 
 
 def nick_of(mask: str) -> str:
@@ -279,7 +143,7 @@ class Joins:
         self,
         reactor: Any,
         network: str,
-        rooms: Rooms,
+        rooms: RoomMembership,
         limiter: IRCRateLimiter,
         send: Callable[[str], None],
         chance: Callable[[], float],
@@ -298,17 +162,25 @@ class Joins:
         self._next: IDelayedCall | None = None
 
     def reason(self, name: str) -> str | None:
-        """Return why the bot isn't in a room that it should be in; "" if no attempt has failed, None without further attempts.
+        """Return why the bot isn't in a room that it is about to join; "" if no attempt has failed.
 
-        May be called in any thread.
+        None without further attempts, and for any other room. May be called in any thread.
         """
+        if not self._rooms.is_missing(name):
+            return None
         attempts = self._attempts.get(self._rooms.key(name))
         return "" if attempts is None else attempts.reason
 
     def status(self, name: str) -> Wait:
-        """Return since when the bot is in a room or not, why not, and when the next attempt is. Times are those of the reactor."""
+        """Return whether the bot is in a room that it should be in, and since when, or why not, and when it tries again.
+
+        Times are those of the reactor.
+        """
         attempts = self._attempts.get(self._rooms.key(name)) or _Attempts(Backoff(self._chance))
-        return Wait("", attempts.since, attempts.text, attempts.next_at)
+        if self._rooms.is_joined(name):
+            return Wait(f"the bot is in {name}", attempts.since)
+        cause = attempts.text or "the server has not replied to JOIN yet"
+        return Wait(f"the bot isn't in {name}", attempts.since, cause, attempts.next_at)
 
     def join(self, *names: str) -> None:
         """Join rooms as soon as the pace of the server allows it."""
@@ -398,6 +270,8 @@ class Joins:
 class RoomMembership:
     """The rooms of one backend, the identifiers of people in them, and the events in them, which it reports.
 
+    Names are compared by the server's case mapping. `joins` joins rooms.
+
     :param backend: The backend, whose `events` get the events.
     :param send: Writes lines, from any thread. Lines are dropped while the bot isn't signed on.
     :param limiter: The rate limits.
@@ -405,10 +279,6 @@ class RoomMembership:
     """
 
     log = Logger()
-
-    name_rules: CaseMapping = read_only(
-        "_rooms.casemapping", "The server's case mapping; RFC1459 until the server announces one."
-    )
 
     def __init__(
         self,
@@ -421,21 +291,33 @@ class RoomMembership:
     ) -> None:
         self.bot_identifier: IRCPerson | None = None
         """The bot's identifier; None before the server's first welcome."""
+        self.name_rules = CaseMapping.RFC1459
+        """The server's case mapping; RFC1459 until the server announces one."""
+        self.send = send
+        self.joins = Joins(reactor, settings.network, self, limiter, send, chance)
         self._reactor = reactor
         self._settings = settings
         self._backend = backend
-        self.send = send
-        self._rooms = Rooms(settings.rooms(), reactor.seconds)
-        self._joins = Joins(reactor, settings.network, self._rooms, limiter, send, chance)
+        # The bot's nick; None without a connection.
         self._nickname: str | None = None
-        self.folded_nick: str | None = None
-        """The bot's nick, folded; None without a connection."""
+        self._configured = settings.rooms()
+        # The rooms to join, with their passwords or empty strings. The keys are names as configured, not folded: the server's
+        # case mapping may distinguish rooms that RFC1459 doesn't.
+        self._wanted = dict(self._configured)
+        self._index()
+        self._joined: dict[str, RoomState] = {}
+        # The masks of senders of private messages, and when they have sent one.
+        self._senders: dict[str, tuple[str, float]] = {}
         self._inviters: dict[str, IRCPerson] = {}
         self._identifying: IDelayedCall | None = None
 
+    def key(self, name: str) -> str:
+        """Return the folded name."""
+        return self.name_rules.fold(name)
+
     def is_bot(self, nick: str) -> bool:
         """Return whether the nick is the bot's. False without a connection."""
-        return self._rooms.key(nick) == self.folded_nick
+        return self._nickname is not None and self.key(nick) == self.key(self._nickname)
 
     def person(self, mask: str) -> IRCPerson:
         """Return the person of a nick or mask; raises ValueError if it is invalid."""
@@ -452,9 +334,15 @@ class RoomMembership:
 
     def holder(self, nick: str) -> IRCPerson | None:
         """Return the current holder of the nick, with the full mask; None if it is unknown."""
-        mask = self._rooms.mask_of(nick)
+        # For people in the bot's rooms the server reports nick changes and quits, so these masks are current.
+        masks = (state.mask_of(nick) or "" for state in self._joined.values())
+        mask = next((mask for mask in masks if "!" in mask), "")
+        if not mask:
+            mask, since = self._senders.get(self.key(nick), ("", 0.0))
+            if not mask or self._reactor.seconds() - since > LIFETIME:
+                return None
         # Without IRC_ACL_PATTERN, which may reduce the mask to the nick.
-        return None if mask is None else IRCPerson(mask, network=self._settings.network, casemapping=self.name_rules)
+        return IRCPerson(mask, network=self._settings.network, casemapping=self.name_rules)
 
     @property
     def events(self) -> BackendEvents | None:
@@ -465,16 +353,16 @@ class RoomMembership:
 
     def join_room(self, name: str, password: str | None) -> None:
         """Join the room, now and after each reconnection. Raises ValueError for an invalid password."""
-        password = password or self._rooms.password_of(name)
+        password = password or self.password_of(name)
         if any(character in password for character in " ,\r\n\0"):
             raise ValueError(f"the password of {name} must not contain spaces, commas or line breaks")
-        self._rooms.want(name, password)
+        self._want(name, password)
         on_reactor_soon(self._reactor, self._join, name)
 
     def leave_room(self, name: str, reason: str | None) -> None:
         """Leave the room, and don't join it after the next reconnection."""
-        self._rooms.unwant(name)
-        on_reactor_soon(self._reactor, self._joins.forget, name)
+        self._unwant(name)
+        on_reactor_soon(self._reactor, self.joins.forget, name)
         self.send(f"PART {name} :{strip_controls(reason)}" if reason else f"PART {name}")
 
     def set_topic(self, name: str, topic: str) -> None:
@@ -484,32 +372,33 @@ class RoomMembership:
     @property
     def joined_rooms(self) -> list[IRCRoom]:
         """The rooms that the bot is in."""
-        return [self.room(state.name) for state in self._rooms.joined]
+        return [self.room(state.name) for state in list(self._joined.values())]
 
     def is_joined(self, name: str) -> bool:
         """Return whether the bot is in the room."""
-        return self._rooms.state(name) is not None
+        return self.key(name) in self._joined
+
+    def is_wanted(self, name: str) -> bool:
+        """Return whether the bot should join the room."""
+        return self.key(name) in self._names
 
     def is_known(self, name: str) -> bool:
         """Return whether the bot is in the room or should join it."""
-        return self.is_joined(name) or self._rooms.is_wanted(name)
+        return self.is_joined(name) or self.is_wanted(name)
 
-    def why_outside(self, name: str) -> str | None:
-        """Return why the bot isn't in a room that it is about to join, see `Joins.reason`; None for any other room."""
-        is_missing = self._nickname is not None and self._rooms.is_missing(name)
-        return self._joins.reason(name) if is_missing else None
+    def is_missing(self, name: str) -> bool:
 
-    def status(self, name: str) -> Wait:
-        """Return whether the bot is in a room that it should be in, and since when, or why not; see `Joins.status`."""
-        status = self._joins.status(name)
-        if self.is_joined(name):
-            return status._replace(state=f"the bot is in {name}")
-        cause = status.cause or "the server has not replied to JOIN yet"
-        return status._replace(state=f"the bot isn't in {name}", cause=cause)
+        """Return whether there is a connection, but the bot isn't in a room that it should join."""
+        return self._nickname is not None and self.is_wanted(name) and not self.is_joined(name)
+
+    def password_of(self, name: str) -> str:
+        """Return the password of a room to join, or an empty string."""
+        names = self._names.get(self.key(name))
+        return "" if names is None else self._wanted[name if name in names else names[0]]
 
     def state_of(self, name: str) -> RoomState:
         """Return the state of a room; raises RoomNotJoinedError if the bot isn't in it."""
-        state = self._rooms.state(name)
+        state = self._state(name)
         if state is None:
             raise RoomNotJoinedError(f"the bot is not in {name}")
         return state
@@ -527,13 +416,14 @@ class RoomMembership:
 
     def connection_lost(self) -> None:
         """Clear all state of the connection. The rooms to join are kept."""
-        self._nickname = self.folded_nick = None
-        self._rooms.leave_all()
+        self._nickname = None
+        self._joined.clear()
+        self._senders.clear()
         self.stop()
 
     def stop(self) -> None:
         """Cancel all timers, so that no more rooms are joined."""
-        self._joins.stop()
+        self.joins.stop()
         if self._identifying is not None:
             self._identifying.cancel()
             self._identifying = None
@@ -553,7 +443,7 @@ class RoomMembership:
 
     def most_joins(self, most: int) -> None:
         """Use the maximum number of rooms in a JOIN command that the server has announced."""
-        self._joins.most = max(1, most)
+        self.joins.most = max(1, most)
 
     def parties(
         self, sender: str, target: str, text: str, replayed: bool
@@ -562,7 +452,7 @@ class RoomMembership:
 
         None if it is neither for the bot nor for one of its rooms. Stores the sender's mask unless the message is replayed.
         """
-        state = self._rooms.state(target)
+        state = self._state(target)
         if state is not None:
             if not replayed:
                 state.renew(sender)
@@ -573,54 +463,58 @@ class RoomMembership:
         if not self.is_bot(target):
             return None
         if not replayed:
-            self._rooms.add_sender(sender)
+            self._add_sender(sender)
         return self.person(sender), self.bot_identifier, []
 
     # Events of the protocol
 
     def casemapping_changed(self, casemapping: CaseMapping) -> None:
-        """Use the case mapping for rooms, occupants and new identifiers."""
-        self._rooms.set_casemapping(casemapping)
-        self.folded_nick = None if self._nickname is None else casemapping.fold(self._nickname)
+        """Use the case mapping for rooms, occupants and new identifiers, and forget the senders of private messages."""
+        self.name_rules = casemapping
+        self._senders.clear()
+        for state in self._joined.values():
+            state.set_casemapping(casemapping)
+        self._joined = {self.key(state.name): state for state in self._joined.values()}
+        self._index()
         if self.bot_identifier is not None:
             self.bot_identifier = self.person(str(self.bot_identifier))
 
     def joined(self, mask: str, room: str) -> None:
         """Handle the JOIN of a person or the bot."""
         itself = self.is_bot(nick_of(mask))
-        state = self._rooms.enter(room) if itself else self._rooms.state(room)
-        if state is None:
-            return
         if itself:
+            self._joined[self.key(room)] = RoomState(room, self.name_rules)
             self.bot_identifier = self.person(mask)
-            self._joins.joined(room)
+            self.joins.joined(room)
+        if (state := self._state(room)) is None:
+            return
         state.add(mask)
-        self._rooms.forget(nick_of(mask))
+        self._forget(nick_of(mask))
         if self.events is not None:
             occupant = self.occupant(mask, self.room(state.name))
             if not itself:
                 self.events.presence_changed(self._backend, Presence(self.person(mask), status=ONLINE))
-            inviter = self._inviters.pop(self.name_rules.fold(state.name), None) if itself else None
+            inviter = self._inviters.pop(self.key(state.name), None) if itself else None
             self.events.room_joined(self._backend, occupant.room, occupant, inviter)
         if itself:
             self._backend.rooms_changed()
 
     def join_failed(self, room: str, reason: str) -> None:
         """Handle an error reply to the bot's JOIN."""
-        if self._rooms.is_missing(room):
-            self._joins.failed(room, reason)
+        if self.is_missing(room):
+            self.joins.failed(room, reason)
 
     def parted(self, mask: str, room: str, kicked_by: str = "") -> None:
         """Handle the departure of a person or the bot. `kicked_by` is the mask of the person who kicked, if one did."""
-        state = self._rooms.state(room)
+        state = self._state(room)
         if state is None:
             return
         occupant = self.occupant(state.mask_of(nick_of(mask)) or mask, self.room(state.name))
         state.remove(nick_of(mask))
         if self.is_bot(nick_of(mask)):
-            self._rooms.leave(room)
-            if not kicked_by and self._rooms.is_wanted(room):
-                self._joins.failed(room, "the server has removed the bot from it")
+            del self._joined[self.key(room)]
+            if not kicked_by and self.is_wanted(room):
+                self.joins.failed(room, "the server has removed the bot from it")
         if self.events is not None:
             kicker = self._kicker(kicked_by, state) if kicked_by else None
             self.events.room_left(self._backend, occupant.room, occupant, kicker)
@@ -632,41 +526,45 @@ class RoomMembership:
         if not was_joined or not self.is_bot(nick):
             return
         text, delay = f"{nick_of(by)} kicked the bot: {reason}", self._settings.rejoin_after_kick
-        if delay is not None and self._rooms.is_wanted(room):
-            self._joins.failed(room, text, delay)
+        if delay is not None and self.is_wanted(room):
+            self.joins.failed(room, text, delay)
         else:
-            self._joins.give_up(room, text)
+            self.joins.give_up(room, text)
 
     def quit(self, mask: str) -> None:
         """Handle the QUIT of a person, who leaves all rooms."""
         nick = nick_of(mask)
         if self.is_bot(nick):
             return
-        self._rooms.forget(nick)
-        states = [state for state in self._rooms.joined if state.mask_of(nick) is not None]
+        self._forget(nick)
+        states = [state for state in self._joined.values() if state.mask_of(nick) is not None]
         for state in states:
             self.parted(mask, state.name)
         if states and self.events is not None:
             self.events.presence_changed(self._backend, Presence(self.person(mask), status=OFFLINE))
 
     def nick_changed(self, mask: str, nick: str) -> None:
-        """Handle a nick change of a person or the bot."""
+        """Handle a nick change of a person or the bot. Neither nick identifies a sender any more."""
         old, new = nick_of(mask), nick + mask[len(nick_of(mask)) :]
-        self._rooms.rename(old, new)
-        if self.bot_identifier is not None and self._same(self.bot_identifier.nick, old):
-            self._nickname, self.folded_nick = nick, self._rooms.key(nick)
+        for state in self._joined.values():
+            if state.remove(old):
+                state.add(new)
+        self._forget(old)
+        self._forget(nick)
+        if self.is_bot(old):
+            self._nickname = nick
             self.bot_identifier = self.person(new)
 
     def names_received(self, room: str, nicks: Sequence[str]) -> None:
         """Add nicks from NAMES to the occupants of a room that the bot is in."""
-        state = self._rooms.state(room)
+        state = self._state(room)
         if state is not None:
             for nick in nicks:
                 state.add(nick)
 
     def topic_received(self, room: str, topic: str, changed: bool) -> None:
         """Store the topic of a room. `changed` is False for the topic that the server sends after a JOIN."""
-        state = self._rooms.state(room)
+        state = self._state(room)
         if state is not None:
             state.topic = topic
             if changed and self.events is not None:
@@ -674,25 +572,70 @@ class RoomMembership:
 
     def invited(self, room: str, by: str) -> None:
         """Handle an INVITE of the bot by the mask `by`: join the room if it is one that the bot should be in."""
-        if self._rooms.is_missing(room):
+        if self.is_missing(room):
             inviter = self._person_or_none(by)
             if inviter is not None:
-                self._inviters[self.name_rules.fold(room)] = inviter
+                self._inviters[self.key(room)] = inviter
             self._join(room)
 
     def _join_configured(self) -> None:
+        """Join the rooms that are configured now, and those of plugins."""
         self._identifying = None
+        before = self._configured
         try:
-            self._rooms.reconfigure(self._settings.rooms())
+            self._configured = self._settings.rooms()
         except ConfigError as error:
             self.log.error("{error}; CHATROOM_PRESENCE is unchanged", error=str(error))
-        self._joins.join(*(name for name, _ in self._rooms.wanted))
+        for name in before.keys() - self._configured.keys():
+            self._unwant(name)
+        for name, password in self._configured.items():
+            if before.get(name) != password:
+                self._want(name, password)
+        self.joins.join(*self._wanted)
         self._backend.rooms_changed()
 
     def _join(self, name: str) -> None:
         if self._nickname is not None:
-            self._joins.forget(name)
-            self._joins.join(name)
+            self.joins.forget(name)
+            self.joins.join(name)
+
+    def _want(self, name: str, password: str) -> None:
+        """Add a room to join. It replaces another spelling of the same room."""
+        self._unwant(name)
+        self._wanted[name] = password
+        self._names[self.key(name)] = [name]
+
+    def _unwant(self, name: str) -> None:
+        """Remove a room from those to join."""
+        for other in self._names.pop(self.key(name), ()):
+            del self._wanted[other]
+
+    def _index(self) -> None:
+        """Collect the rooms to join by their folded names: thousands of them are looked up while they are joined."""
+        self._names: dict[str, list[str]] = {}
+        for name in self._wanted:
+            self._names.setdefault(self.key(name), []).append(name)
+
+    def _state(self, name: str) -> RoomState | None:
+        """Return the state of a room that the bot is in; None for any other room."""
+        return self._joined.get(self.key(name))
+
+    def _add_sender(self, mask: str) -> None:
+        """Store the mask of the sender of a private message for LIFETIME, and in the rooms that the sender is in.
+
+        Not for replayed messages: their masks may be outdated.
+        """
+        nick = nick_of(mask)
+        self._forget(nick)
+        if len(self._senders) >= _MOST:
+            del self._senders[next(iter(self._senders))]
+        self._senders[self.key(nick)] = mask, self._reactor.seconds()
+        for state in self._joined.values():
+            state.renew(mask)
+
+    def _forget(self, nick: str) -> None:
+        """Forget the sender with that nick, after its holder has quit or changed it, or another person has taken it."""
+        self._senders.pop(self.key(nick), None)
 
     def _kicker(self, mask: str, state: RoomState) -> IRCPerson | None:
         """Return the person who kicked: an occupant, or a person outside, such as a service. None for a server."""
@@ -705,7 +648,3 @@ class RoomMembership:
             return self.person(mask)
         except ValueError:
             return None
-
-    def _same(self, one: str, other: str) -> bool:
-        """Return whether two names are equal on this server."""
-        return self._rooms.key(one) == self._rooms.key(other)

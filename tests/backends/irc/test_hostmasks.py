@@ -4,57 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
-
-from errklein.backends.irc._rooms import LIFETIME, Rooms
-from errklein.backends.irc.identifiers import CaseMapping, IRCPerson
+from errklein.backends.irc._rooms import LIFETIME
+from errklein.backends.irc.identifiers import IRCPerson
 from errklein.chat.names import matches_any
 from errklein.ports.chat import KnowsHolders
 from tests.backends.irc.test_backend import PlayedTests
-
-
-class HoldersTests(SynchronousTestCase):
-    """The masks of the holders of nicks."""
-
-    def setUp(self) -> None:
-        """Create rooms without occupants."""
-        self.clock = Clock()
-        self.rooms = Rooms({}, self.clock.seconds)
-
-    def test_without_a_room(self) -> None:
-        """Outside the bot's rooms a message identifies a nick's holder for LIFETIME: nick changes aren't reported."""
-        self.assertIsNone(self.rooms.mask_of("bob"))
-        self.rooms.add_sender("Bob!b@home")
-        self.assertEqual(self.rooms.mask_of("bob"), "Bob!b@home")
-        self.clock.advance(LIFETIME + 1)
-        self.assertIsNone(self.rooms.mask_of("bob"))
-
-    def test_in_a_room(self) -> None:
-        """An occupant of a room holds the nick as long as they stay, with the mask seen last."""
-        self.rooms.enter("#ops").add("bob")
-        self.assertIsNone(self.rooms.mask_of("bob"))
-        self.rooms.add_sender("bob!b@home")
-        self.clock.advance(LIFETIME + 1)
-        self.assertEqual(self.rooms.mask_of("bob"), "bob!b@home")
-        self.rooms.add_sender("bob!b@cloak")
-        self.assertEqual(self.rooms.mask_of("bob"), "bob!b@cloak")
-
-    def test_gone(self) -> None:
-        """A nick that was given up has no holder, and no nick has one after the connection is lost."""
-        for forget in (lambda: self.rooms.forget("BOB"), self.rooms.leave_all):
-            self.rooms.add_sender("bob!b@home")
-            forget()
-            self.assertIsNone(self.rooms.mask_of("bob"))
-
-    def test_case_mapping(self) -> None:
-        """Nicks that the server's case mapping distinguishes have different holders."""
-        self.rooms.add_sender("bob[]!b@home")
-        self.assertEqual(self.rooms.mask_of("BOB{}"), "bob[]!b@home")
-        self.rooms.set_casemapping(CaseMapping.ASCII)
-        self.rooms.add_sender("bob[]!b@home")
-        self.assertEqual(self.rooms.mask_of("BOB[]"), "bob[]!b@home")
-        self.assertIsNone(self.rooms.mask_of("bob{}"))
 
 
 class CurrentHolderTests(PlayedTests):
@@ -74,6 +28,35 @@ class CurrentHolderTests(PlayedTests):
         self.server.say(":alice!mallory@elsewhere PRIVMSG errklein :hello")
         self.assertEqual(self.holder(backend), "alice!mallory@elsewhere")
         self.assertIsNone(backend.current_holder(backend.query_room("#ops")))
+
+    def test_without_a_room(self) -> None:
+        """Outside the bot's rooms a message identifies a nick's holder for LIFETIME: nick changes aren't reported."""
+        backend = self.online()
+        self.server.say(":Bob!b@home PRIVMSG errklein :hello")
+        self.server.pass_time(int(LIFETIME))
+        self.assertEqual(self.holder(backend, "bob"), "Bob!b@home")
+        self.server.pass_time(1)
+        self.assertIsNone(self.holder(backend, "bob"))
+
+    def test_in_a_room(self) -> None:
+        """An occupant of a room holds the nick as long as they stay, with the mask seen last."""
+        backend = self.online()
+        for mask in ("alice!al@home", "alice!al@cloak"):
+            self.server.say(f":{mask} PRIVMSG errklein :hello")
+            self.server.pass_time(int(LIFETIME) + 1)
+            self.assertEqual(self.holder(backend), mask)
+
+    def test_case_mapping(self) -> None:
+        """Nicks that the server's case mapping distinguishes have different holders."""
+        backend = self.online()
+        self.server.say(":bob[]!b@home PRIVMSG errklein :hello")
+        self.assertEqual(self.holder(backend, "BOB{}"), "bob[]!b@home")
+        self.server.say(":irc.example 005 errklein CASEMAPPING=ascii :are supported")
+        self.assertIsNone(self.holder(backend, "bob[]"))
+        self.server.say(":bob[]!b@home PRIVMSG errklein :hello")
+        self.assertEqual(self.holder(backend, "BOB[]"), "bob[]!b@home")
+        self.assertIsNone(self.holder(backend, "bob{}"))
+
 
     def test_replayed_message(self) -> None:
         """The sender of a replayed message is not taken as the holder of the nick."""
