@@ -260,7 +260,6 @@ class IRCBackend:
         nick = getattr(message.frm, "nick", None)
         return nick is not None and self._rooms.is_bot(nick)
 
-
     def current_holder(self, person: Identifier) -> IRCPerson | None:
         """Return the current holder of the person's nick, with the full mask; None if it is unknown."""
         return self._rooms.holder(person.nick) if isinstance(person, IRCPerson) else None

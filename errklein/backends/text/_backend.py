@@ -193,20 +193,15 @@ class TextBackend(LocalBackend):
                 self._reactor,
                 self._input,
                 self._output,
+                self._line_received,
+                self._ended,
                 name=self._speaker(),
                 history=Path(self.config.BOT_DATA_DIR) / HISTORY,
-                line_received=self._line_received,
-                ended=self._ended,
                 commands=self._commands,
             )
-        return LineConsole(
-            self._reactor,
-            _descriptor(self._input),
-            _descriptor(self._output),
-            getattr(self._output, "encoding", None) or "utf-8",
-            line_received=self._line_received,
-            ended=self._ended,
-        )
+        source, target = _descriptor(self._input), _descriptor(self._output)
+        encoding = getattr(self._output, "encoding", None) or "utf-8"
+        return LineConsole(self._reactor, source, target, encoding, self._line_received, self._ended)
 
     def _rendered(self, markdown: str, to: Identifier | None) -> str:
         compact: bool = getattr(self.config, "COMPACT_OUTPUT", False)

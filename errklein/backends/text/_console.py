@@ -10,29 +10,13 @@ import select
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 _ATOMIC = 4096
 """Number of bytes that a ready pipe accepts without blocking (PIPE_BUF on Linux)."""
-
-
-class Console(Protocol):
-    """The input and output of a text conversation. Methods are called on the reactor."""
-
-    def start(self) -> None:
-        """Start to read input."""
-
-    def show(self, text: str) -> Deferred[None]:
-        """Show a message. Fires when it is written."""
-
-    def show_name(self, name: str) -> None:
-        """Set the name in the prompt."""
-
-    def close(self) -> Deferred[None]:
-        """Stop reading input. Fires when no thread of the console is left."""
 
 
 class Writer:
@@ -114,19 +98,12 @@ class Writer:
             broken()
 
 
-_CHUNK = 65536
-
-
-class LineConsole:
-    """Reads lines from one file descriptor and writes messages to another. Implements `Console`.
-
-    A thread reads the input, since event loops can't watch regular files. It reads more only after the lines so far are
-    handled. The descriptors are never closed.
+class Console:
+    """Base class of the input and output of a text conversation. Methods are called on the reactor.
 
     :param reactor: The reactor.
-    :param source: The descriptor for input; None for no input.
     :param target: The descriptor for output; None for no output.
-    :param encoding: The encoding of both.
+    :param encoding: The encoding of the output.
     :param line_received: Called on the reactor with each line, including empty ones.
     :param ended: Called on the reactor once, after the last line, or when the output can't be written any more.
     """
@@ -136,21 +113,65 @@ class LineConsole:
     def __init__(
         self,
         reactor: Any,
-        source: int | None,
         target: int | None,
         encoding: str,
-        *,
         line_received: Callable[[str], None],
         ended: Callable[[], None],
     ) -> None:
         self._reactor = reactor
-        self._source = source
-        self._encoding = encoding
         self._line_received = line_received
         self._ended: Callable[[], None] | None = ended
         self._writer = Writer(reactor, target, encoding, self._end)
-        self._wake: int | None = None
         self._stopped: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Start to read input."""
+        raise NotImplementedError
+
+    def show(self, text: str) -> Deferred[None]:
+        """Show a message. Fires when it is written."""
+        return self._writer.write(f"{text}\n")
+
+    def show_name(self, name: str) -> None:
+        """Set the name in the prompt, if there is one."""
+
+    def close(self) -> Deferred[None]:
+        """Stop reading input. Fires when no thread of the console is left."""
+        self._ended = None
+        self._writer.close()
+        return self._stopped or succeed(None)
+
+    def _end(self) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended()
+
+    def _has_stopped(self) -> None:
+        assert self._stopped is not None
+        self._stopped.callback(None)
+
+
+_CHUNK = 65536
+
+
+class LineConsole(Console):
+    """Reads lines from one file descriptor and writes messages to another. There is no prompt.
+
+    A thread reads the input, since event loops can't watch regular files. It reads more only after the lines so far are
+    handled. The descriptors are never closed.
+
+    :param source: The descriptor for input; None for no input.
+    :param encoding: The encoding of both.
+    :param callbacks: `line_received` and `ended` of `Console`.
+    """
+
+    def __init__(
+        self, reactor: Any, source: int | None, target: int | None, encoding: str, *callbacks: Callable[..., None]
+    ) -> None:
+        super().__init__(reactor, target, encoding, *callbacks)
+        self._source = source
+        self._encoding = encoding
+        self._wake: int | None = None
 
     def start(self) -> None:
         """Start to read."""
@@ -164,21 +185,12 @@ class LineConsole:
         )
         reader.start()
 
-    def show(self, text: str) -> Deferred[None]:
-        """Write the text and a newline."""
-        return self._writer.write(f"{text}\n")
-
-    def show_name(self, name: str) -> None:
-        """Do nothing, since there is no prompt."""
-
     def close(self) -> Deferred[None]:
         """Stop reading. Fires when the thread has ended."""
-        self._ended = None
-        self._writer.close()
         if self._wake is not None:
             os.close(self._wake)
             self._wake = None
-        return self._stopped or succeed(None)
+        return super().close()
 
     def _read(self, source: int, waiting: int) -> None:
         """Read until the input ends, or until `close` closes the other end of the pipe `waiting`."""
@@ -224,11 +236,3 @@ class LineConsole:
         finally:
             handled.set()
 
-    def _end(self) -> None:
-        ended, self._ended = self._ended, None
-        if ended is not None:
-            ended()
-
-    def _has_stopped(self) -> None:
-        assert self._stopped is not None
-        self._stopped.callback(None)

@@ -29,59 +29,50 @@ from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.key_binding.key_processor import KeyPressEvent
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.utils import get_cwidth
-from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred
 
-from errklein.backends.text._console import Writer
+from errklein.backends.text._console import Console
 from errklein.text import sanitize
 
 
-class TerminalConsole:
-    """Shows a prompt on a terminal, and messages above the prompt. Implements `Console`.
+class TerminalConsole(Console):
+    """Shows a prompt on a terminal, and messages above the prompt.
 
-    Ctrl-C sends SIGINT to this process. Tab completes the command before the cursor.
+    Ctrl-C sends SIGINT to this process. Ctrl-D, or the loss of the terminal, ends the input. Tab completes the command before the
+    cursor.
 
-    :param reactor: The reactor.
     :param source: The terminal, for input.
     :param target: The terminal, for output.
-    :param name: The name in the prompt.
+    :param callbacks: `line_received` and `ended` of `Console`.
+    :param name
+: The name in the prompt.
     :param history: The file for the lines that were typed.
-    :param line_received: Called on the reactor with each line.
-    :param ended: Called on the reactor once, after Ctrl-D or the loss of the terminal.
     :param commands: Called in the terminal's thread with the text before the cursor; returns the commands, with their prefix, that
         it may become.
     """
-
-    log = Logger()
 
     def __init__(
         self,
         reactor: Any,
         source: TextIO,
         target: TextIO,
-        *,
+        *callbacks: Callable[..., None],
         name: str,
         history: Path,
-        line_received: Callable[[str], None],
-        ended: Callable[[], None],
-        commands: Callable[[str], Sequence[str]] = lambda typed: (),
+        commands: Callable[[str], Sequence[str]],
     ) -> None:
-        self._reactor = reactor
+        super().__init__(reactor, target.fileno(), target.encoding, *callbacks)
         self._source = source
         self._target = target
         self._name = name
         self._history = history
-        self._line_received = line_received
-        self._ended: Callable[[], None] | None = ended
         self._commands = commands
-        self._writer = Writer(reactor, target.fileno(), target.encoding, self._end)
         self._pending: deque[tuple[str, Deferred[None] | None]] = deque()
         self._session: PromptSession[str] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: contextvars.Context | None = None
         self._prompting = False
         self._closing = False
-        self._stopped: Deferred[None] | None = None
 
     def start(self) -> None:
         """Show the prompt."""
@@ -95,7 +86,7 @@ class TerminalConsole:
     def show(self, text: str) -> Deferred[None]:
         """Show the text, which may contain ANSI sequences, above the prompt. Fires when it is shown."""
         if not self._prompting:
-            return self._writer.write(f"{text}\n")
+            return super().show(text)
         done: Deferred[None] = Deferred()
         self._pending.append((text, done))
         self._wake(self._flush)
@@ -108,11 +99,9 @@ class TerminalConsole:
 
     def close(self) -> Deferred[None]:
         """Remove the prompt. Fires when the terminal is restored."""
-        self._ended = None
         self._closing = True
-        self._writer.close()
         self._wake(self._leave)
-        return self._stopped or succeed(None)
+        return super().close()
 
     # In the terminal's thread
 
@@ -224,14 +213,8 @@ class TerminalConsole:
             written = self._writer.write(f"{text}\n")
             if done is not None:
                 written.chainDeferred(done)
-        assert self._stopped is not None
         self._end()
-        self._stopped.callback(None)
-
-    def _end(self) -> None:
-        ended, self._ended = self._ended, None
-        if ended is not None:
-            ended()
+        super()._has_stopped()
 
     # From both sides
 

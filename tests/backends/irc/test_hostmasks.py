@@ -57,7 +57,6 @@ class CurrentHolderTests(PlayedTests):
         self.assertEqual(self.holder(backend, "BOB[]"), "bob[]!b@home")
         self.assertIsNone(self.holder(backend, "bob{}"))
 
-
     def test_replayed_message(self) -> None:
         """The sender of a replayed message is not taken as the holder of the nick."""
         backend = self.online()
