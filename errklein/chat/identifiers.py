@@ -46,11 +46,6 @@ def rules_of(identifier: object) -> NameRules:
     return identifier.name_rules if isinstance(identifier, Identifier) else EXACT
 
 
-def folded_name(identifier: object, name: str) -> str:
-    """Return the folded form of `name` by the rules of the identifier's network."""
-    return rules_of(identifier).fold(name)
-
-
 def same_network(one: Identifier, other: Identifier) -> bool:
     """Return whether both identifiers may belong to one network. One without a network matches any."""
     return not one.network or not other.network or one.network == other.network

@@ -12,14 +12,6 @@ MOST_FOUND = 100
 """The number of records of messages that a query returns: the latest ones."""
 
 
-class OutboxLane(NamedTuple):
-    """The messages of one origin to one recipient. Lanes take turns; within a lane, the order is kept."""
-
-    network: str
-    recipient: str
-    origin: str
-
-
 class OutgoingMessage(NamedTuple):
     """A message that the bot has accepted for a network, before it is split into parts.
 
@@ -46,11 +38,6 @@ class OutgoingMessage(NamedTuple):
     sent: float = 0.0
     details: str = ""
     delivery: int = 0
-
-    @property
-    def lane(self) -> OutboxLane:
-        """The lane of the message."""
-        return OutboxLane(self.network, self.recipient, self.origin)
 
 
 class MessageState(StrEnum):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.test import TestPerson
-from errklein.chat.identifiers import folded_name, rules_of
+from errklein.chat.identifiers import rules_of
 from errklein.chat.names import EXACT, compiled, literal_brackets, matches_any
 
 
@@ -25,7 +25,7 @@ class ExactTests(SynchronousTestCase):
 
     def test_names(self) -> None:
         """Folding changes no name."""
-        self.assertEqual(folded_name(TestPerson("Alice"), "Alice[1]"), "Alice[1]")
+        self.assertEqual(rules_of(TestPerson("Alice")).fold("Alice[1]"), "Alice[1]")
 
     def test_other_objects(self) -> None:
         """Objects other than identifiers have no rules, even if they have an attribute `name_rules`."""
