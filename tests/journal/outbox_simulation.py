@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import LogEvent, Logger, formatEvent
 from twisted.python.failure import Failure
 
-from errklein.backends.outbox import Outbox, OutboxLimits, Reports
+from errklein.backends.outbox import Outbox, OutboxLimits
 from errklein.bot._sending import restore_outboxes
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.ports.outbox import OutboxClosed, OutboxFull, OutboxStatus, OutboxStore
@@ -74,7 +74,7 @@ class SendingProcess(Process):
             self.network,
             self.transport,
             world.limits,
-            reports=Reports(self._dropped),
+            dropped=self._dropped,
             unavailable=self.transport.unavailable,
             now=world.now,
             put_timeout=0.0,

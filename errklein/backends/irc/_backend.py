@@ -34,7 +34,7 @@ from errklein.backends.irc.identifiers import (
     split_occupant,
 )
 from errklein.backends.irc.settings import IRCSettings
-from errklein.backends.outbox import NotConfirmed, Outbox, Reports, outbox_limits
+from errklein.backends.outbox import NotConfirmed, Outbox, outbox_limits
 from errklein.chat import ONLINE, Identifier, Message, Room, read_only
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.ports.chat import BackendEvents
@@ -119,7 +119,8 @@ class IRCBackend:
             self.network,
             self,
             limits,
-            reports=Reports(self._dropped, self._undelivered),
+            dropped=self._dropped,
+            undelivered=self._undelivered,
             unavailable=self._rooms.joins.reason,
             now=now,
         )

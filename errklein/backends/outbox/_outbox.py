@@ -16,12 +16,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -29,8 +29,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.backends.outbox._bounds import Bounds, Load, OutboxLimits, Unavailable
-from errklein.backends.outbox._connections import Connections
-from errklein.backends.outbox._transport import NotConfirmed, Reports, Transport
+from errklein.backends.outbox._network import Connections, NotConfirmed, P, Transport
 from errklein.chat import Message
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait, waiting_record
 from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, RoomUnavailable, SentLater
@@ -39,8 +38,6 @@ from errklein.running.context import causing_delivery, origin
 from errklein.running.pool import PoolReactor
 from errklein.text import truncated
 from errklein.text.masking import masker
-
-P = TypeVar("P")
 
 _Part = tuple["Entry[P]", int, P]
 """An entry, the index of a part of it, and the part."""
@@ -229,7 +226,9 @@ class Outbox(Generic[P]):
     :param network: The network's name, for log lines and errors.
     :param transport: Sends parts.
     :param limits: The bounds.
-    :param reports: Gets messages that were dropped, rejected, or wait for a room.
+    :param dropped: Gets the number of messages that were given up, and the reason; the log has them.
+    :param undelivered: Gets a recipient, the number of messages to it by origin, the reason, and whether the messages wait for the
+        recipient; otherwise the network has rejected them, and the log has them.
     :param unavailable: Returns whether messages to a recipient wait, and why.
     :param now: Returns the Unix time.
     :param put_timeout: Seconds that threads other than the reactor's wait while the outbox is full.
@@ -244,7 +243,8 @@ class Outbox(Generic[P]):
         transport: Transport[P],
         limits: OutboxLimits | None = None,
         *,
-        reports: Reports | None = None,
+        dropped: Callable[[int, str], object] = lambda count, reason: None,
+        undelivered: Callable[[str, Mapping[str, int], str, bool], object] = lambda *report: None,
         unavailable: Unavailable = lambda recipient: None,
         now: Callable[[], float] = time.time,
         put_timeout: float = 5.0,
@@ -260,7 +260,8 @@ class Outbox(Generic[P]):
         # The ids of what isn't stored are negative.
         self._unstored_ids = count(-1, -1)
         self._unavailable = unavailable
-        self._reports = reports or Reports()
+        self._report_dropped = dropped
+        self._report_undelivered = undelivered
         self._bounds = Bounds(network, self._limits, unavailable)
         self._entries: dict[int, Entry[P]] = {}
         self._connections = Connections(reactor.seconds, self._limits.isolates)
@@ -526,9 +527,7 @@ class Outbox(Generic[P]):
         if entry is None:
             lane.is_queued = False
         elif not entry.is_transmitted and self._unavailable(recipient := entry.message.recipient) is not None:
-            if recipient not in self._closed_rooms:
-                self._closed_rooms[recipient] = ClosedRoom(self._reactor.seconds())
-            self._closed_rooms[recipient].lanes.append(lane)
+            self._closed_rooms.setdefault(recipient, ClosedRoom(self._reactor.seconds())).lanes.append(lane)
             return None
         return entry
 
@@ -693,7 +692,7 @@ class Outbox(Generic[P]):
     def _reject(self, entry: Entry[P], failure: Failure) -> None:
         self._log_rejection(entry, failure)
         self._finish(entry, failure)
-        self._reports.undelivered(entry.message.recipient, {entry.message.origin: 1}, failure.getErrorMessage(), False)
+        self._report_undelivered(entry.message.recipient, {entry.message.origin: 1}, failure.getErrorMessage(), False)
 
     def _log_rejection(self, entry: Entry[P], failure: Failure) -> None:
         self.log.warn(
@@ -711,7 +710,7 @@ class Outbox(Generic[P]):
         self._log_losses(entries)
         for entry in entries:
             self._finish(entry, failure, reason)
-        self._reports.dropped(len(entries), reason)
+        self._report_dropped(len(entries), reason)
 
     def _log_losses(self, lost: Sequence[Entry[P]]) -> None:
         """Log each lost message with its recipient, its text, and how much of it the network has confirmed."""
@@ -791,7 +790,7 @@ class Outbox(Generic[P]):
                 if reason and not room.is_reported:
                     room.is_reported = True
                     origins = Counter(entry.message.origin for entry in own)
-                    self._reports.undelivered(recipient, origins, reason, True)
+                    self._report_undelivered(recipient, origins, reason, True)
                 text = f"the bot is not in {recipient} ({reason or 'it has not joined the room yet'})"
                 text += "; the message is sent when it has joined the room"
                 for entry in own:

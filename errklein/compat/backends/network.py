@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from errklein.backends.outbox import Outbox, Reports, outbox_limits
+from errklein.backends.outbox import Outbox, outbox_limits
 from errklein.bot import Bot, Sending
 from errklein.chat import Card, Identifier, Message, Room, Stream
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
@@ -84,9 +84,7 @@ class ThreadedNetwork:
         )
         limits = replace(outbox_limits(config, self.message_size_limit), attempts=ATTEMPTS, isolates=False)
         self._longest = limits.length
-        self._outbox: Outbox[Part] = Outbox(
-            reactor, self.network, self._sender, limits, reports=Reports(self._messages_dropped)
-        )
+        self._outbox: Outbox[Part] = Outbox(reactor, self.network, self._sender, limits, dropped=self._messages_dropped)
         self._is_connected = False
         self._awake = threading.Event()
         self._next_attempt = 0.0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.outbox import NotConfirmed, Outbox, OutboxLimits, Reports, outbox_limits
+from errklein.backends.outbox import NotConfirmed, Outbox, OutboxLimits, outbox_limits
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
 from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxFull, RoomUnavailable, SentLater
 from errklein.running import TokenBucket
@@ -73,10 +73,8 @@ class LanesTests(SynchronousTestCase):
             "net",
             self.network,
             OutboxLimits(**settings),
-            reports=Reports(
-                lambda count, reason: self.dropped.append((count, reason)),
-                lambda *undelivered: self.undelivered.append(undelivered),
-            ),
+            dropped=lambda count, reason: self.dropped.append((count, reason)),
+            undelivered=lambda *undelivered: self.undelivered.append(undelivered),
             unavailable=lambda recipient: self.closed.get(recipient),
             now=lambda: NOON + self.clock.seconds(),
         )

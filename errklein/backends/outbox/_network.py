@@ -1,14 +1,52 @@
-"""The connections of an outbox, and the messages that may have broken them."""
+"""The network of an outbox: the interface for sending, and the messages that may have broken its connections."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from errklein.chat.outgoing import Wait
+from twisted.internet.defer import Deferred
+
+from errklein.chat import Message
+from errklein.chat.outgoing import OutgoingMessage, Wait
 
 if TYPE_CHECKING:
     from errklein.backends.outbox._outbox import Entry
+
+P = TypeVar("P")
+
+
+class NotConfirmed(Exception):
+    """The connection broke before the network confirmed a part. The outbox sends the part again."""
+
+
+class Transport(Protocol[P]):
+    """Splits messages into parts, and sends parts while the network is connected. Called on the reactor."""
+
+    @property
+    def window(self) -> int:
+        """The number of parts that may be unconfirmed."""
+
+    def estimate(self, body: str) -> int:
+        """Return approximately how many parts `split` makes of the text. May be called in any thread."""
+
+    def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[P]:
+        """Return the parts of the message, the same ones each time.
+
+        :param original: The message as it was sent; None if an earlier process has accepted it.
+        :raises Exception: The message can't be sent. It is dropped, and the text is logged.
+        """
+
+    def wait_for(self, recipient: str) -> float:
+        """Return 0.0 if a part may be sent to the recipient now, and count it; else the seconds after which to ask again."""
+
+    def transmit(self, parts: Sequence[P]) -> Sequence[Deferred[Any]]:
+        """Send parts, and return a Deferred for each that fires when the network has it.
+
+        It fails with NotConfirmed if the connection broke, and with any other exception if the network rejects the part; the
+        rest of that message is then dropped.
+        """
+
 
 STABLE_AFTER = 31.0
 """The age in seconds from which on a connection is stable: a backend reconnects soon after it is lost."""
