@@ -14,15 +14,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
-from errklein.backends.irc._lines import (
-    WINDOW,
-    IRCRateLimiter,
-    MessageLine,
-    split_lines,
-    strip_controls,
-    text_capacity,
-)
-from errklein.backends.irc._nickname import nicks
+from errklein.backends.irc._lines import WINDOW, IRCRateLimiter, MessageLine, split_lines, strip_controls, text_capacity
 from errklein.backends.irc._rooms import RoomMembership, nick_of
 from errklein.backends.irc.connection import Backoff, Reconnector, endpoint_for
 from errklein.backends.irc.identifiers import (
@@ -108,7 +100,7 @@ class IRCBackend:
         )
         self._render = partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
         # The current nick has no influence, so that a message has the same lines after a reconnection or a restart.
-        nick = max(nicks(settings.nickname), key=len)
+        nick = max(settings.nicks, key=len)
         self._room = lru_cache(256)(partial(text_capacity, nick, settings.username))
         self._more_follow = False
         self._is_closing = False

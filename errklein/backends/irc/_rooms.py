@@ -387,7 +387,6 @@ class RoomMembership:
         return self.is_joined(name) or self.is_wanted(name)
 
     def is_missing(self, name: str) -> bool:
-
         """Return whether there is a connection, but the bot isn't in a room that it should join."""
         return self._nickname is not None and self.is_wanted(name) and not self.is_joined(name)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -69,6 +69,13 @@ class IRCSettings:
             # A smaller limit would split nearly every message.
             message_size_limit=max(getattr(config, "MESSAGE_SIZE_LIMIT", None) or 510, 64),
         )
+
+    @property
+    def nicks(self) -> Sequence[str]:
+        """The nicks to try, in order. The last ones are short, since a server may allow only nine characters."""
+        wanted = self.nickname
+        longer = (wanted, f"{wanted}_", f"{wanted}__", f"{wanted[:8]}_")
+        return (*longer, *(f"{wanted[:7]}_{number}" for number in range(1, 10)))
 
 
 def _nickname(key: str, value: Any) -> str:

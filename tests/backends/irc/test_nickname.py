@@ -5,8 +5,9 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.irc._nickname import REGAIN_EVERY, Nickname
+from errklein.backends.irc._protocol import REGAIN_EVERY, Nickname
 from errklein.backends.irc.identifiers import CaseMapping, same_name
+from errklein.backends.irc.settings import IRCSettings
 from tests.backends.irc.listening import logged
 
 
@@ -23,7 +24,8 @@ class NicknameTests(SynchronousTestCase):
         def same(one: str, other: str) -> bool:
             return same_name(one, other, CaseMapping.RFC1459)
 
-        self.nick = Nickname(self.clock, "libera", "errklein", same, self.sent.append, "s3cret")
+        settings = IRCSettings("libera", "errklein", "irc.example", nickserv_password="s3cret")
+        self.nick = Nickname(self.clock, settings, same, self.sent.append)
 
     def test_collisions(self) -> None:
         """Each rejected nick is followed by another one, until none is left; the last ones have nine characters."""
@@ -93,6 +95,7 @@ class NicknameTests(SynchronousTestCase):
 
     def test_without_password(self) -> None:
         """Without a password nothing is sent to NickServ."""
-        nick = Nickname(self.clock, "libera", "errklein", lambda one, other: one == other, self.sent.append)
+        settings = IRCSettings("libera", "errklein", "irc.example")
+        nick = Nickname(self.clock, settings, lambda one, other: one == other, self.sent.append)
         nick.identify()
         self.assertEqual(self.sent, [])
