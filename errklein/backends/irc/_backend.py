@@ -56,7 +56,6 @@ class IRCBackend:
     :param endpoint: The client endpoint; by default, that of BOT_IDENTITY's `server` and `port`.
     :param chance: Returns random numbers from 0 to 1, for the delays between connections.
     :param now: Returns the Unix time.
-    :param reconnector: Creates what connects to the server.
     """
 
     mode = "irc"
@@ -85,7 +84,6 @@ class IRCBackend:
         endpoint: IStreamClientEndpoint | None = None,
         chance: Callable[[], float] = random.random,
         now: Callable[[], float] = time.time,
-        reconnector: Callable[..., Reconnector] = Reconnector,
     ) -> None:
         self.settings = settings = IRCSettings.read(config)
         self.network = settings.network
@@ -95,7 +93,7 @@ class IRCBackend:
         self._reactor_thread = threading.get_ident()
         self._rate_limiter = IRCRateLimiter(reactor.seconds, settings.channel_rate, settings.private_rate)
         backoff = Backoff(chance, settings.reconnect_after)
-        self._reconnector = reconnector(
+        self._reconnector = Reconnector(
             reactor, settings, endpoint or endpoint_for(reactor, settings), backoff, self._make_protocol
         )
         self._render = partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))

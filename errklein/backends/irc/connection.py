@@ -56,15 +56,11 @@ def endpoint_for(reactor: Any, settings: IRCSettings) -> IStreamClientEndpoint:
 
     Raises ConfigError for an invalid `ssl_ca`.
     """
-    endpoint: IStreamClientEndpoint
-    if settings.ipv6:
-        endpoint = TCP6ClientEndpoint(reactor, settings.server, settings.port, bindAddress=settings.bind_address)
-    else:
-        endpoint = HostnameEndpoint(reactor, settings.server, settings.port, bindAddress=settings.bind_address)
-    if settings.tls:
-        options = ssl.optionsForClientTLS(settings.server, trustRoot=trusted(settings))
-        endpoint = wrapClientTLS(options, endpoint)
-    return endpoint
+    connect: Callable[..., IStreamClientEndpoint] = TCP6ClientEndpoint if settings.ipv6 else HostnameEndpoint
+    endpoint = connect(reactor, settings.server, settings.port, bindAddress=settings.bind_address)
+    if not settings.tls:
+        return endpoint
+    return wrapClientTLS(ssl.optionsForClientTLS(settings.server, trustRoot=trusted(settings)), endpoint)
 
 
 def trusted(settings: IRCSettings) -> Any:
@@ -121,6 +117,8 @@ class Reconnector:
         self.protocol: IRCProtocol | None = None
         self.problem = ""
         """Why the last connection was lost or could not be established."""
+        self.failed: Callable[[str], object] | None = None
+        """Gets the reason, instead of a further attempt to connect."""
         self._reactor = reactor
         self._settings = settings
         self._make_protocol = make_protocol
@@ -192,6 +190,9 @@ class Reconnector:
 
     def _try_later(self, why: str, longest: bool = False) -> None:
         self.problem = why
+        if self.failed is not None:
+            self.failed(why)
+            return
         delay = self._backoff.delay(longest)
         self.log.warn(
             "{network}: not connected to {server}:{port} ({reason}); next try in {delay:.0f} s",

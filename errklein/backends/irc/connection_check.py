@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from errklein.backends.irc._backend import IRCBackend
-from errklein.backends.irc.connection import Reconnector
 
 TIMEOUT = 30.0
 """Seconds that the server has to complete the registration."""
@@ -24,7 +21,8 @@ class ConnectionCheck(IRCBackend):
     """
 
     def __init__(self, reactor: Any, config: Any, *, endpoint: IStreamClientEndpoint | None = None) -> None:
-        super().__init__(reactor, config, endpoint=endpoint, reconnector=partial(_SingleAttempt, failed=self._failed))
+        super().__init__(reactor, config, endpoint=endpoint)
+        self._reconnector.failed = self._failed
         self._has_nickserv_password = bool(self.settings.nickserv_password)
         self.settings = replace(self.settings, nickserv_password="")
         self._nick: defer.Deferred[str] = defer.Deferred()
@@ -73,12 +71,3 @@ class ConnectionCheck(IRCBackend):
             why += "; the port may be one without TLS: correct BOT_IDENTITY['port'], usually 6697"
         if not self._nick.called:
             self._nick.errback(ConnectionError(why))
-
-
-class _SingleAttempt(Reconnector):
-    def __init__(self, *args: Any, failed: Callable[[str], None]) -> None:
-        super().__init__(*args)
-        self._failed_for_good = failed
-
-    def _try_later(self, why: str, longest: bool = False) -> None:
-        self._failed_for_good(why)
