@@ -240,7 +240,7 @@ class ProcessOperations:
 
     def _network(self, name: str) -> NetworkStatus:
         backend, state = self._bot.backends[name], self._bot.events.states[name]
-        waiting, now = backend.outbox_status if isinstance(backend, QueuesMessages) else None, self._bot.now()
+        waiting, now = backend.outbox.status if isinstance(backend, QueuesMessages) else None, self._bot.now()
         connected_for = None if state.connected_at is None else now - state.connected_at
         oldest_for = now - waiting.oldest_at if waiting is not None and waiting.oldest_at else None
         return NetworkStatus(name, connected_for, state.ended, state.reconnects, waiting, oldest_for)

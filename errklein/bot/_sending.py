@@ -159,7 +159,7 @@ async def restore_outboxes(
         if waiting[network]:
             text = "{network}: {count} messages of an earlier run are sent first"
             log.info(text, network=network, count=len(waiting[network]))
-        backend.use_store(store, waiting[network])
+        backend.outbox.use_store(store, waiting[network])
     for message in old:
         log.warn(
             "{network}: the message to {recipient} is older than OUTBOX_MAX_AGE and is not sent: {text}",

@@ -12,8 +12,8 @@ from typing import BinaryIO, Protocol, runtime_checkable
 from twisted.internet.defer import Deferred
 
 from errklein.chat import Card, Identifier, Message, NameRules, Presence, Reaction, Room, Stream
-from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
-from errklein.ports.outbox import OutboxStatus, OutboxStore
+from errklein.chat.outgoing import MessageRecord, Wait
+from errklein.ports.outbox import NetworkOutbox
 
 
 class Backend(Protocol):
@@ -81,11 +81,8 @@ class QueuesMessages(Protocol):
     """Implemented by backends with an outbox."""
 
     @property
-    def outbox_status(self) -> OutboxStatus:
-        """What waits to be sent."""
-
-    def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
-        """Keep messages in the store from now on, and send those of an earlier process first. Called once, before `connect`."""
+    def outbox(self) -> NetworkOutbox:
+        """The messages that wait to be sent."""
 
 
 @runtime_checkable

@@ -86,3 +86,14 @@ class OutboxStore(Protocol):
 
         Fails with JournalError if the store can't be read or written.
         """
+
+
+class NetworkOutbox(Protocol):
+    """The outbox of a network, as others than its backend use it."""
+
+    @property
+    def status(self) -> OutboxStatus:
+        """What waits to be sent."""
+
+    def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
+        """Keep messages in the store from now on, and send those of an earlier process first. Called once, before `Backend.connect`."""

@@ -41,7 +41,7 @@ class Snapshot:
             for name, state in bot.events.states.items()
         }
         self._outboxes = {
-            name: backend.outbox_status for name, backend in bot.backends.items() if isinstance(backend, QueuesMessages)
+            name: backend.outbox.status for name, backend in bot.backends.items() if isinstance(backend, QueuesMessages)
         }
         self._pools = [pool.status() for pool in bot.pools]
         self._lag = bot.web.lag.take_maximum()

@@ -134,7 +134,7 @@ def _outbox(bot: Bot) -> str:
     found = []
     for name, backend in bot.backends.items():
         if isinstance(backend, QueuesMessages):
-            waiting, config = backend.outbox_status, bot.bot_config.networks[name]
+            waiting, config = backend.outbox.status, bot.bot_config.networks[name]
             if waiting.parts >= FULL * config.OUTBOX_LIMIT or waiting.size >= FULL * config.OUTBOX_SIZE:
                 found.append(f"{name}: full, with {waiting.messages} messages")
             elif waiting.oldest_at and (age := bot.now() - waiting.oldest_at) > LONGEST_WAIT:

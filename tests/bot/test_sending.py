@@ -88,10 +88,11 @@ class LongCardTests(NetworksCase):
 class StoringNetwork:
     """A network with an outbox, which notes what it gets."""
 
-    outbox_status = OutboxStatus(0, 0, 0, 0.0)
+    status = OutboxStatus(0, 0, 0, 0.0)
 
     def __init__(self, name: str) -> None:
         self.network = name
+        self.outbox = self
         self.restored: list[str] = []
         self.store: OutboxStore | None = None
 

@@ -6,6 +6,7 @@ import os
 import signal
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
@@ -100,14 +101,10 @@ class HealthTests(PluginTestCase):
     def test_waiting_messages(self) -> None:
         """The waiting messages of a network are shown with the age of the oldest that doesn't wait for a room."""
         backend = self.bot.bot.backend
-        for name, value in (
-            ("outbox_status", OutboxStatus(3, 3, 30, self.bot.bot.now() - 61)),
-            ("use_store", lambda *_: None),
-        ):
-            setattr(backend, name, value)
-            self.addCleanup(delattr, backend, name)
+        backend.outbox = SimpleNamespace(status=OutboxStatus(3, 3, 30, self.bot.bot.now() - 61))  # type: ignore[attr-defined]
+        self.addCleanup(delattr, backend, "outbox")
         self.assertIn(", messages waiting: 3, the oldest for 1 minute and 1 second\n", self.command("!status"))
-        backend.outbox_status = OutboxStatus(3, 3, 30, 0.0)  # type: ignore[attr-defined]
+        backend.outbox = SimpleNamespace(status=OutboxStatus(3, 3, 30, 0.0))  # type: ignore[attr-defined]
         self.assertIn(", messages waiting: 3, only for rooms\n", self.command("!status"))
 
     def test_journal_that_cannot_be_read(self) -> None:

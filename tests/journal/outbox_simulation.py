@@ -21,8 +21,7 @@ from twisted.python.failure import Failure
 
 from errklein.backends.outbox import Outbox, OutboxLimits
 from errklein.bot._sending import restore_outboxes
-from errklein.chat.outgoing import OutgoingMessage
-from errklein.ports.outbox import OutboxClosed, OutboxFull, OutboxStatus, OutboxStore
+from errklein.ports.outbox import OutboxClosed, OutboxFull
 from errklein.running.context import assigned, origin
 from errklein.webhooks.deliveries import Outcome, Postponed, StoredDelivery
 from tests.journal.simulated_network import (
@@ -93,15 +92,6 @@ class SendingProcess(Process):
         self.is_ready = True
         super().begin()
         self.transport.start(self.outbox.resume, self.outbox.pause)
-
-    @property
-    def outbox_status(self) -> OutboxStatus:
-        """See `QueuesMessages.outbox_status`."""
-        return self.outbox.status
-
-    def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
-        """See `QueuesMessages.use_store`."""
-        self.outbox.use_store(store, restored)
 
     def send(self, message: Accepted) -> bool:
         """Send a message, and return whether it was accepted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -29,10 +30,7 @@ class Waiting:
     """The part of a network that has an outbox, with messages of which the oldest was accepted at a time."""
 
     def __init__(self, oldest_at: float, parts: int = 2, size: int = 20) -> None:
-        self.outbox_status = OutboxStatus(2, parts, size, oldest_at, 5)
-
-    def use_store(self, store: object, restored: object) -> None:
-        """Do nothing."""
+        self.outbox = SimpleNamespace(status=OutboxStatus(2, parts, size, oldest_at, 5))
 
 
 class ReadinessTests(StatusCase):

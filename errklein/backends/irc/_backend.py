@@ -30,7 +30,6 @@ from errklein.backends.outbox import NotConfirmed, Outbox, outbox_limits
 from errklein.chat import ONLINE, Identifier, Message, Room, read_only
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.ports.chat import BackendEvents
-from errklein.ports.outbox import OutboxStatus, OutboxStore
 from errklein.running import cancel_timers
 from errklein.text import PARTS_CAP, at_most, estimated_parts, to_irc
 
@@ -104,7 +103,7 @@ class IRCBackend:
         self._is_closing = False
         self._rooms = RoomMembership(reactor, settings, self, self._send, self._rate_limiter, chance)
         limits = outbox_limits(config, self.message_size_limit)
-        self._outbox: Outbox[MessageLine] = Outbox(
+        self.outbox: Outbox[MessageLine] = Outbox(
             reactor,
             self.network,
             self,
@@ -132,7 +131,7 @@ class IRCBackend:
         grace = grace if self._reconnector.will_connect_within(grace) else 0.0
         # What isn't confirmed in the end is sent again after the next start.
         confirming = self._reactor.callLater(max(0.0, grace - self.CONFIRM_TIMEOUT), self._confirm_all)
-        return self._outbox.close(grace).addCallback(self._quit, confirming)
+        return self.outbox.close(grace).addCallback(self._quit, confirming)
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Queue the message as lines of PRIVMSG, or of NOTICE if `extras["notice"]` is true; see `ports.chat.Backend`.
@@ -143,7 +142,7 @@ class IRCBackend:
         is_notice = bool(message.extras.get("notice"))
         self._text_size("NOTICE" if is_notice else "PRIVMSG", target)
         details = json.dumps({"notice": True}) if is_notice else ""
-        return self._outbox.send(target, message.body, details=details, priority=message.priority)
+        return self.outbox.send(target, message.body, details=details, priority=message.priority)
 
     # backends.outbox.Transport
 
@@ -179,18 +178,9 @@ class IRCBackend:
             return [fail(NotConfirmed(f"{self.network} is not connected")) for _ in parts]
         return protocol.transmission.transmit(parts, self._more_follow)
 
-    @property
-    def outbox_status(self) -> OutboxStatus:
-        """What waits to be sent."""
-        return self._outbox.status
-
-    def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
-        """Keep messages in the store; see `ports.chat.QueuesMessages`."""
-        self._outbox.use_store(store, restored)
-
     def wait_of(self, record: MessageRecord) -> Wait | None:
         """Return what a message waits for; see `ports.chat.ExplainsWaits`."""
-        wait = self._outbox.wait_of(record.id)
+        wait = self.outbox.wait_of(record.id)
         if wait is not None and self._is_signed_on and self._rooms.joins.reason(record.recipient) is not None:
             return self.room_status(record.recipient) or wait
         return wait if wait is None or self._is_signed_on else self._absence
@@ -215,7 +205,7 @@ class IRCBackend:
         """The state of the network while it isn't connected."""
         seconds = self._reconnector.next_attempt_in
         again_at = self._now() + seconds if seconds else 0.0
-        return self._outbox.absence._replace(cause=self._reconnector.problem, again_at=again_at)
+        return self.outbox.absence._replace(cause=self._reconnector.problem, again_at=again_at)
 
     def build_identifier(self, text: str) -> IRCPerson | IRCRoom:
         """Return the room of `#room`, the person of `nick` or `nick!user@host`, or the occupant of `#room/nick`.
@@ -296,12 +286,12 @@ class IRCBackend:
 
     def rooms_changed(self) -> None:
         """Send what waits for a room, since the bot begins to join its rooms, or has joined one."""
-        self._outbox.resume()
+        self.outbox.resume()
 
     def connection_lost(self, reason: Failure) -> None:
         """Pause the outbox, and schedule the next connection."""
         protocol = self._reconnector.protocol
-        self._outbox.pause()
+        self.outbox.pause()
         self._rooms.connection_lost()
         if protocol is not None and protocol.flooded:
             self._rate_limiter.slow_down()

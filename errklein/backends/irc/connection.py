@@ -9,7 +9,6 @@ from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred
-
 from twisted.internet.endpoints import HostnameEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
@@ -146,7 +145,8 @@ class Reconnector:
         """The seconds until the next attempt to connect; None if none is scheduled."""
         if self._timer is None or not self._timer.active() or self.protocol is not None:
             return None
-        return max(0.0, self._timer.getTime() - self._reactor.seconds())
+        seconds: float = self._timer.getTime() - self._reactor.seconds()
+        return max(0.0, seconds)
 
     def quit(self) -> Deferred[None]:
         """Disconnect with QUIT, and return a Deferred that fires when the connection is closed."""

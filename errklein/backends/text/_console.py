@@ -235,4 +235,3 @@ class LineConsole(Console):
                         self.log.failure("Handling a line of standard input failed")
         finally:
             handled.set()
-

@@ -44,8 +44,7 @@ class TerminalConsole(Console):
     :param source: The terminal, for input.
     :param target: The terminal, for output.
     :param callbacks: `line_received` and `ended` of `Console`.
-    :param name
-: The name in the prompt.
+    :param name: The name in the prompt.
     :param history: The file for the lines that were typed.
     :param commands: Called in the terminal's thread with the text before the cursor; returns the commands, with their prefix, that
         it may become.

@@ -25,13 +25,12 @@ from twisted.logger import Logger
 from errklein.backends.outbox import Outbox, outbox_limits
 from errklein.bot import Bot, Sending
 from errklein.chat import Card, Identifier, Message, Room, Stream
-from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
+from errklein.chat.outgoing import MessageRecord, Wait
 from errklein.compat.backends._messages import NetworkStamp, ask_beforehand, details_of, neutral_card, neutral_text
 from errklein.compat.backends._threads import ATTEMPTS, NetworkThread, Part, SendingThread
 from errklein.compat.core import EVENTS, ErrBot, for_a_bot
 from errklein.dispatch import card_as_text
 from errklein.ports.chat import BackendEvents
-from errklein.ports.outbox import OutboxStatus, OutboxStore
 from errklein.running import TimedOut, cancel_timers, on_reactor_soon, result_within, start_daemon_thread
 from errklein.running.context import sent_by_bot
 
@@ -84,7 +83,7 @@ class ThreadedNetwork:
         )
         limits = replace(outbox_limits(config, self.message_size_limit), attempts=ATTEMPTS, isolates=False)
         self._longest = limits.length
-        self._outbox: Outbox[Part] = Outbox(reactor, self.network, self._sender, limits, dropped=self._messages_dropped)
+        self.outbox: Outbox[Part] = Outbox(reactor, self.network, self._sender, limits, dropped=self._messages_dropped)
         self._is_connected = False
         self._awake = threading.Event()
         self._next_attempt = 0.0
@@ -137,7 +136,7 @@ class ThreadedNetwork:
         after the grace period, nothing is sent. A later process sends the messages that are left.
         """
         end = self._reactor.seconds() + grace
-        closed = self._outbox.close(grace if self._serving and self._next_attempt < end else 0.0)
+        closed = self.outbox.close(grace if self._serving and self._next_attempt < end else 0.0)
         return closed.addCallback(lambda _: Deferred.fromCoroutine(self._leave(end - self._reactor.seconds())))
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
@@ -147,18 +146,9 @@ class ThreadedNetwork:
         kept.body = message.body[: self._longest]
         return self._accept(kept, neutral_text(self.mode, kept), details_of(kept))
 
-    @property
-    def outbox_status(self) -> OutboxStatus:
-        """What waits to be sent."""
-        return self._outbox.status
-
-    def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
-        """Keep messages in the store; see `ports.chat.QueuesMessages`."""
-        self._outbox.use_store(store, restored)
-
     def wait_of(self, record: MessageRecord) -> Wait | None:
         """Return what a message waits for; see `ports.chat.ExplainsWaits`."""
-        return self._outbox.wait_of(record.id)
+        return self.outbox.wait_of(record.id)
 
     def room_status(self, name: str) -> None:
         """Return None, since the backend isn't asked."""
@@ -201,7 +191,7 @@ class ThreadedNetwork:
 
     def change_presence(self, status: str, message: str) -> None:
         """Add a change of the bot's presence to the outbox."""
-        self._outbox.put([partial(self.legacy.change_presence, status, message)], text=f"change of presence: {status}")
+        self.outbox.put([partial(self.legacy.change_presence, status, message)], text=f"change of presence: {status}")
 
     def send_card(self, card: Card) -> Awaitable[None] | None:
         """Add the card to the outbox, as `send_message` does. If the backend has no `send_card`, it is sent as text."""
@@ -228,7 +218,7 @@ class ThreadedNetwork:
         self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = "", priority: bool = False
     ) -> Awaitable[None] | None:
         """Call the function in its turn; see `bot.CallsInOrder`."""
-        return self._outbox.put([partial(function, *args)], recipient=recipient, text=text, priority=priority)
+        return self.outbox.put([partial(function, *args)], recipient=recipient, text=text, priority=priority)
 
     @property
     def error_reply(self) -> str:
@@ -374,18 +364,18 @@ class ThreadedNetwork:
     def _connected(self) -> None:
         if self._events is not None and not self.leaving:
             self._is_connected = True
-            self._outbox.resume()
+            self.outbox.resume()
             self._events.backend_connected(self)
 
     def _disconnected(self, reason: str) -> None:
         self._is_connected = False
-        self._outbox.pause(reason)
+        self.outbox.pause(reason)
         if self._events is not None and not self.leaving:
             self._events.backend_disconnected(self, reason)
 
     def _try_again(self) -> None:
         if self._is_connected:
-            self._outbox.resume()
+            self.outbox.resume()
 
     async def _leave(self, seconds: float) -> None:
         """Stop the backend's code; `seconds` is the rest of the grace period."""
@@ -419,7 +409,7 @@ class ThreadedNetwork:
         if message.to is None:
             raise ValueError("a message needs a recipient, but its `to` is None")
         recipient, priority = str(message.to), message.priority
-        return self._outbox.send(recipient, body, details=details, priority=priority, original=message)
+        return self.outbox.send(recipient, body, details=details, priority=priority, original=message)
 
     def _react(self, function: Callable[..., Any], message: Message, reaction: str, text: str) -> None:
         self.call_in_order(function, message, reaction, recipient=str(message.to), text=text)

@@ -137,7 +137,7 @@ class JoinsTests(SynchronousTestCase):
         events = [event for event in self.listener.told if event[0] == "undelivered"]
         self.assertEqual(events, [("undelivered", "#ops", origins, "Cannot join channel (+i)", True)])
         self.wait(60)
-        self.assertEqual(self.backend.outbox_status.messages, 3)
+        self.assertEqual(self.backend.outbox.status.messages, 3)
         self.assertEqual(self.listener.names().count("undelivered"), 1)
         self.server.enter("#ops")
         self.wait(1)
@@ -166,7 +166,7 @@ class JoinsTests(SynchronousTestCase):
         error = self.assertRaises(OutboxFull, self.send, "x", room="#dev")
         self.assertIn("a quarter of OUTBOX_LIMIT", str(error))
         self.send(*"abcdefghij", room="#other")
-        self.assertEqual(self.backend.outbox_status.messages, 20)
+        self.assertEqual(self.backend.outbox.status.messages, 20)
 
     def test_kick_without_return(self) -> None:
         """With IRC_RECONNECT_ON_KICK = None, messages don't wait for the room that the bot was kicked from."""
@@ -255,7 +255,7 @@ class JoinsTests(SynchronousTestCase):
         self.connected(rooms=["#ops", "#dev"], OUTBOX_LIMIT=40)
         self.send(*"abcdefghij")
         self.send(*"abcdefghij", room="#dev")
-        self.assertEqual(self.backend.outbox_status.messages, 20)
+        self.assertEqual(self.backend.outbox.status.messages, 20)
 
     def test_closed_room_is_not_an_old_message(self) -> None:
         """The age of the oldest message, which decides whether the bot is ready, leaves out what waits for a room."""
@@ -264,10 +264,10 @@ class JoinsTests(SynchronousTestCase):
         self.server.say(INVITE_ONLY)
         self.send("hello")
         self.wait(20)
-        status = self.backend.outbox_status
+        status = self.backend.outbox.status
         self.assertEqual((status.messages, status.oldest_at), (1, 0.0))
         self.send("hello", room="#dev")
-        self.assertGreater(self.backend.outbox_status.oldest_at, 0.0)
+        self.assertGreater(self.backend.outbox.status.oldest_at, 0.0)
 
     def test_no_reply_to_join(self) -> None:
         """A room is tried again if the server doesn't reply to JOIN within 30 s."""

@@ -99,7 +99,7 @@ class PaceTests(SynchronousTestCase):
             while talk.waiting:
                 talk.handle()
         self.assertEqual(talk.texts, lines)
-        self.assertEqual(talk.backend.outbox_status.messages, 0)
+        self.assertEqual(talk.backend.outbox.status.messages, 0)
         return len(talk.commands) - len(lines)
 
     def test_pings_of_a_long_reply(self) -> None:
@@ -210,7 +210,7 @@ class ReconnectionTests(SynchronousTestCase):
             talk.pass_time(0.1)
             while talk.waiting:
                 talk.handle()
-            if not talk.backend.outbox_status.messages:
+            if not talk.backend.outbox.status.messages:
                 break
         for begin, end in zip([0, *breaks], [*breaks, len(talk.texts)], strict=True):
             texts = talk.texts[begin:end]

@@ -55,7 +55,7 @@ class ContractTests(BackendContract, SynchronousTestCase):
         self.reactor.turn_until(lambda: len(backend._events.messages) > before, "the message to be heard")
 
     def sent(self, backend: Any) -> Sequence[tuple[str, str]]:
-        self.reactor.turn_until(lambda: not backend.outbox_status.messages, "everything to be sent")
+        self.reactor.turn_until(lambda: not backend.outbox.status.messages, "everything to be sent")
         return list(backend.legacy.sent)
 
     def close_connection(self, backend: Any) -> None:

@@ -136,7 +136,7 @@ class RestartTests(SynchronousTestCase):
         self.restart()
         settings = {"BACKEND": "Once", "BOT_EXTRA_BACKEND_DIR": str(FIXTURES), "BOT_ADMINS": ("alice",)}
         network: Any = make_network(self.reactor, next(iter(load_config(None, settings).networks.values())))
-        network.use_store(self.store, self.successResultOf(self.store.lease()))
+        network.outbox.use_store(self.store, self.successResultOf(self.store.lease()))
         self.addCleanup(self.stop, network)
         vars(network.legacy).update(attributes)
         network.events = RecordedEvents()
@@ -161,7 +161,7 @@ class RestartTests(SynchronousTestCase):
     def sent(self, network: Any, count: int) -> list[tuple[str, str]]:
         """Return what the backend has sent, which are this many parts."""
         self.reactor.turn_until(lambda: len(network.legacy.sent) >= count, "the messages to be sent")
-        self.reactor.turn_until(lambda: not network.outbox_status.messages, "the messages to be confirmed")
+        self.reactor.turn_until(lambda: not network.outbox.status.messages, "the messages to be confirmed")
         return list(network.legacy.sent)
 
     def test_what_a_message_waits_for(self) -> None:
