@@ -38,7 +38,7 @@ _Index = Mapping[Hashable, Sequence[_Held]]
 """Certificates with their files, by public key or subject."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Identity:
     """A private key with its certificate chain, the server's own certificate first."""
 

@@ -125,12 +125,6 @@ class CertificateDirectory:
         return found, {**problems, **unmatched}
 
 
-@dataclass(frozen=True, eq=False)
-class _ServedCertificate:
-    identity: Identity
-    options: CertificateOptions
-
-
 @implementer(IOpenSSLServerConnectionCreator)
 class CertificateStore:
     """The certificates of an endpoint.
@@ -153,26 +147,26 @@ class CertificateStore:
     ) -> None:
         self._source = source
         self._now = now
-        self._served: list[_ServedCertificate] = []
-        self._by_name: dict[str, _ServedCertificate] = {}
-        self._default: _ServedCertificate | None = None
+        self._served: dict[Identity, CertificateOptions] = {}
+        self._by_name: dict[str, Identity] = {}
+        self._default: Identity | None = None
         self._seen: object = None
         self._known: set[tuple[Path, tuple[int, ...] | None, str]] = set()
         self.problems = self.reload()
         """The errors in the files when the store was created, in one line each."""
-        if not any(not served.identity.is_expired(now()) for served in self._served):
+        if all(identity.is_expired(now()) for identity in self._served):
             reasons = "; ".join(self.problems[:3])
             raise CertificateError(reasons or f"{source.path} has no .pem file with a private key and its certificate")
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Return the TLS connection for a client. Twisted calls this for each connection."""
         assert self._default is not None
-        return self._default.options.serverConnectionForTLS(protocol)
+        return self._served[self._default].serverConnectionForTLS(protocol)
 
     @property
     def expiries(self) -> list[tuple[Path, datetime]]:
         """The file and the expiry of each certificate that clients can get."""
-        return [(served.identity.path, served.identity.expires) for served in self._in_use()]
+        return [(identity.path, identity.expires) for identity in self._in_use()]
 
     def refresh(self) -> list[str] | None:
         """Read the files again if they have changed. Return the new errors in them, or None if nothing has changed."""
@@ -192,19 +186,19 @@ class CertificateStore:
             problems = {self._source.path: str(files)}
         else:
             found, problems = self._source.load(files)
-        now, served = self._now(), list[_ServedCertificate]()
-        in_time = {one.identity.key_path for one in self._served if not one.identity.is_expired(now)}
+        now, served = self._now(), dict[Identity, CertificateOptions]()
+        in_time = {one.key_path for one in self._served if not one.is_expired(now)}
         for identity in found:
             try:
                 if identity.is_expired(now) and identity.key_path in in_time:
                     raise CertificateError(_expired(identity))
-                served.append(self._serve(identity))
+                served[identity] = self._options_for(identity)
             except CertificateError as error:
                 problems[identity.path] = str(error)
-        lost = {one.identity.key_path for one in self._served} - {one.identity.key_path for one in served}
+        lost = {one.key_path for one in self._served} - {one.key_path for one in served}
         if served and not any(map(os.path.lexists, lost)):
             default = self._source.path / _DEFAULT
-            self._served = sorted(served, key=lambda one: (one.identity.path != default, one.identity.path))
+            self._served = dict(sorted(served.items(), key=lambda one: (one[0].path != default, one[0].path)))
         elif self._served:
             problems = problems or {
                 path: f"{path} no longer contains a private key with its certificate" for path in lost
@@ -213,9 +207,9 @@ class CertificateStore:
                 path: f"{line}; the certificates that were read before stay in use" for path, line in problems.items()
             }
         self._arrange()
-        for one in self._in_use():
-            if one.identity.is_expired(now):
-                problems.setdefault(one.identity.path, _expired(one.identity))
+        for identity in self._in_use():
+            if identity.is_expired(now):
+                problems.setdefault(identity.path, _expired(identity))
         self._known = {(path, _status(path), line) for path, line in problems.items()}
         return list(problems.values())
 
@@ -231,30 +225,23 @@ class CertificateStore:
         """Select the certificate for each name."""
         now = self._now()
         self._by_name = {}
-        by_merit = sorted(
-            self._served, key=lambda one: (one.identity.is_valid(now), one.identity.expires), reverse=True
-        )
-        for served in by_merit:
-            for name in served.identity.names:
-                self._by_name.setdefault(name, served)
-        self._default = max(
-            self._served,
-            key=lambda served: (served.identity.is_valid(now), not served.identity.is_expired(now)),
-            default=None,
-        )
+        for identity in sorted(self._served, key=lambda one: (one.is_valid(now), one.expires), reverse=True):
+            for name in identity.names:
+                self._by_name.setdefault(name, identity)
+        self._default = max(self._served, key=lambda one: (one.is_valid(now), not one.is_expired(now)), default=None)
 
-    def _in_use(self) -> list[_ServedCertificate]:
+    def _in_use(self) -> list[Identity]:
         chosen = {self._default, *self._by_name.values()}
-        return [served for served in self._served if served in chosen]
+        return [identity for identity in self._served if identity in chosen]
 
     def _context_for(self, name: bytes | None) -> SSL.Context | None:
         """Return the context for the name that a client requests; None selects the default. Twisted calls this."""
         wanted = (name or b"").decode("ascii", "replace").lower().rstrip(".")
-        served = self._by_name.get(wanted) or self._by_name.get(f"*.{wanted.partition('.')[2]}")
-        return None if served is None else served.options.getContext()
+        identity = self._by_name.get(wanted) or self._by_name.get(f"*.{wanted.partition('.')[2]}")
+        return None if identity is None else self._served[identity].getContext()
 
-    def _serve(self, identity: Identity) -> _ServedCertificate:
-        """Create an OpenSSL context for a key and its certificates.
+    def _options_for(self, identity: Identity) -> CertificateOptions:
+        """Return the options with an OpenSSL context for a key and its certificates.
 
         :raises CertificateError: OpenSSL can't use them.
         """
@@ -275,7 +262,7 @@ class CertificateStore:
             raise CertificateError(
                 f"the private key in {identity.key_path} has a type that TLS doesn't support; use RSA or EC"
             ) from None
-        return _ServedCertificate(identity, options)
+        return options
 
 
 def _expired(identity: Identity) -> str:
