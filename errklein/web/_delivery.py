@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -116,9 +115,9 @@ class Delivery:
         """The status of the response; 0 until it begins."""
         self.reason = ""
         """The reason of an error response."""
-        self._services = context.services
+        self.services = context.services
         self._route = route
-        self._context = context
+        self.context = context
         self._claim = claim
         self._began: float | None = None
         """The time at which the handler was called; None before."""
@@ -130,8 +129,8 @@ class Delivery:
         """Whether the handler has ended, or won't be called."""
         self._waits = False
         """Whether the client waits for a response that could not be sent at once."""
-        self._timeout = self.hook.declaration.timeout or self._services.settings.timeout
-        self.deadline = self.request.begun + self._timeout
+        self.timeout = self.hook.declaration.timeout or self.services.settings.timeout
+        self.deadline = self.request.begun + self.timeout
 
     # Run.
 
@@ -145,11 +144,11 @@ class Delivery:
             # Until the response, a disconnected client counts with its connection, and the payload with its body.
             self._waits = True
             self.request.body_users += 1
-            self._services.open_requests.watch(self)
+            self.services.open_requests.watch(self)
 
     def _is_current(self) -> bool:
         """Return whether the hook may be called: its plugin isn't being reloaded, and has not been. For any thread."""
-        return self._route.hook is self.hook and self._route.owner not in self._services.routes.held
+        return self._route.hook is self.hook and self._route.owner not in self.services.routes.held
 
     def _run(self) -> None:
         """Run the handler. No Deferred is created if it runs on the reactor and doesn't wait."""
@@ -165,7 +164,7 @@ class Delivery:
 
     def _takes_long_to_decode(self) -> bool:
         size = self.request.body_size
-        if self.request.on_disk or size > self._services.settings.off_reactor_size:
+        if self.request.on_disk or size > self.services.settings.off_reactor_size:
             return True
         # 64 KB of `[],` take milliseconds, and more than a megabyte of memory.
         return size > _QUICK_SIZE and sum(map(self.request.body().count, b"[{")) > _MANY_CONTAINERS
@@ -174,10 +173,10 @@ class Delivery:
         """Read and decode a large body in a thread, and then call the handler."""
         size = self.request.body_size
         client = client_of(getattr(self.request.client, "host", ""))
-        decode = self._context.decode_ahead
+        decode = self.context.decode_ahead
         # The request may get its response meanwhile, 503.
         self.request.body_users += 1
-        decoded = self._services.lanes.lane(size).run(client, size, lambda: decode, lambda _: self._call_handler())
+        decoded = self.services.lanes.lane(size).run(client, size, lambda: decode, lambda _: self._call_handler())
         return decoded.addBoth(self._drop_body)
 
     def _drop_body(self, result: Any) -> Any:
@@ -186,16 +185,16 @@ class Delivery:
 
     def _call_handler(self) -> Any:
         """Call the handler where it is placed. Return its result, or a Deferred of it."""
-        runner, context = self._services.runner, self._context
+        runner, context = self.services.runner, self.context
         if self._route.placement is Placement.THREAD:
-            return runner.call_in(self._services.pool, self._begin_in_thread, context=context.new_context())
+            return runner.call_in(self.services.pool, self._begin_in_thread, context=context.new_context())
         self._begin()
         return runner.start_in(context.new_context(), self.hook.handler, (context.payload(),), context.captures)
 
     def _begin_in_thread(self) -> ThreadedCall:
         """Return the function that a thread, which is free now, is to call."""
         self._begin()
-        return ThreadedCall(self._context, self._is_current)
+        return ThreadedCall(self.context, self._is_current)
 
     def _begin(self) -> None:
         if self._ended or not self._is_current():
@@ -204,7 +203,7 @@ class Delivery:
 
     def _route_again(self) -> None:
         """Pass the request to its present route when the reload has ended. A claimed one may be repeated instead."""
-        routes, owner = self._services.routes, self._route.owner
+        routes, owner = self.services.routes, self._route.owner
         if self._ended:
             return
         if self.status:
@@ -219,7 +218,7 @@ class Delivery:
         else:
             self._ended = True
             try:
-                self._services.intake.route(self.request)
+                self.services.intake.route(self.request)
             except BaseException:
                 self.request.processingFailed(Failure())
             self._forget()
@@ -233,7 +232,7 @@ class Delivery:
             self.log.warn("A webhook has succeeded: {reason}", reason=result.getErrorMessage())
             break_cycles(result.value)
             result = None
-        messages = self._services.messages
+        messages = self.services.messages
         if messages is None or not messages.unwritten or self.status or isinstance(result, Failure):
             self._respond(result)
             return None
@@ -253,7 +252,7 @@ class Delivery:
 
     def _send_value(self, value: Any) -> None:
         """Convert a handler's return value into a response, and send it."""
-        context = self._context
+        context = self.context
         prepared: PreparedResponse | ReactorValue | None = None
         if type(value) is PreparedResponse:
             prepared = value
@@ -288,10 +287,7 @@ class Delivery:
         if len(response.body) > _PIECE:
             response = split_body(response, _PIECE)
         if response.items is not None and not self.status and not request.finished:
-            begins, streamed = partial(self._stream_begins, response), partial(self._streamed, response)
-            ResponseStream(
-                request, response, self._context, self._services, self._timeout, begins, streamed
-            ).resumeProducing()
+            ResponseStream(self, response).resumeProducing()
             return
         if response.close is not None:
             response.close()
@@ -300,7 +296,7 @@ class Delivery:
             self.status, self.reason = response.status, response.reason
         self._end()
 
-    def _stream_begins(self, response: PreparedResponse) -> bool:
+    def stream_begins(self, response: PreparedResponse) -> bool:
         """Note that a response begins. Return whether the client is still waiting for it."""
         if self.status:
             return False
@@ -309,7 +305,8 @@ class Delivery:
         self.deadline = NEVER
         return True
 
-    def _streamed(self, response: PreparedResponse, failure: Failure | None) -> None:
+    def streamed(self, response: PreparedResponse, failure: Failure | None) -> None:
+        """Note that a response that was begun, or not, has ended, with a failure if there is one."""
         if failure is None:
             self.status = self.status or response.status
             self._end()
@@ -362,7 +359,7 @@ class Delivery:
             path=shown_path(request.path),
             request_id=request.request_id,
         )
-        self._services.bot.report(lambda events: events.handler_failed(hook, request.request_id, failure))
+        self.services.bot.report(lambda events: events.handler_failed(hook, request.request_id, failure))
         self.reason = self.reason or f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
         self._send_error(Problem(500, "the handler failed; the log has the details under this request id"))
 
@@ -370,12 +367,12 @@ class Delivery:
         """Respond with 504, or with 503 if no handler has started. The sweeper calls this."""
         hook, request = self.hook, self.request
         if self._began is None:
-            self._send_unavailable(f"the handler did not start within {self._timeout:g} s", 10.0)
+            self._send_unavailable(f"the handler did not start within {self.timeout:g} s", 10.0)
             return
-        self._services.bot.report(lambda events: events.handler_overdue(hook, request.request_id, self._timeout))
+        self.services.bot.report(lambda events: events.handler_overdue(hook, request.request_id, self.timeout))
         self._overdue = True
-        self._services.recording.overdue.add(request.delivery_id)
-        self._fail(Problem(504, f"the handler did not respond within {self._timeout:g} s; it is still running"))
+        self.services.recording.overdue.add(request.delivery_id)
+        self._fail(Problem(504, f"the handler did not respond within {self.timeout:g} s; it is still running"))
         self._leave()
 
     def _send_unavailable(self, detail: str, seconds: float) -> None:
@@ -405,19 +402,19 @@ class Delivery:
         if self._claim is not None:
             self._claim(self)
         if self._overdue:
-            self._services.recording.overdue.discard(self.request.delivery_id)
+            self.services.recording.overdue.discard(self.request.delivery_id)
 
     def _leave(self) -> None:
         """Note that the client has its response, or gets none."""
         self._forget()
         if self._claim is None:
-            self._services.recording.log(self)
+            self.services.recording.log(self)
 
     def _forget(self) -> None:
         """Stop waiting for the response."""
         if self._waits:
             self._waits = False
-            self._services.open_requests.forget(self)
+            self.services.open_requests.forget(self)
             self.request.drop_body()
 
     def outcome(self) -> Outcome:
@@ -426,7 +423,7 @@ class Delivery:
 
     def body(self) -> bytes | None:
         """Return the body of the request, for the log; None if it is on disk and was not read."""
-        return self._context.body if self.request.on_disk else self.request.body()
+        return self.context.body if self.request.on_disk else self.request.body()
 
 
 @dataclass(eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,9 @@ from zope.interface import implementer
 
 from errklein.web._error_pages import Problem
 from errklein.web._responses import PreparedResponse
-from errklein.web.request import WebhookRequest
 
 if TYPE_CHECKING:
-    from errklein.web._delivery import WebServices
-    from errklein.web.facade.context import RequestContext
+    from errklein.web._delivery import Delivery
 
 _END = object()
 
@@ -35,18 +33,12 @@ class ResponseStream:
     if a generator raises before. Generators that never wait share a time slice of each turn of the reactor. When the client
     disconnects, an asynchronous generator is cancelled and closed; one in a thread is closed when it yields the next time.
 
-    `begins` is called with the first item, and returns whether the client still waits for the response. `ended` is called once,
-    with None or with the Failure that ended the response. A generator that has begun and then yields only empty items for
-    `timeout` seconds ends with StreamStalled. Before it begins, the deadline of the request ends it.
+    A generator that has begun and then yields only empty items for the timeout of the delivery ends with StreamStalled. Before it
+    begins, the deadline of the delivery ends it.
     """
 
-    request: WebhookRequest
+    delivery: Delivery
     response: PreparedResponse
-    context: RequestContext
-    services: WebServices
-    timeout: float
-    begins: Callable[[], bool]
-    ended: Callable[[Failure | None], None]
     _begun = False
     _empty_since: float | None = field(default=None, init=False)
     _open = True
@@ -55,6 +47,7 @@ class ResponseStream:
     _pulled: Deferred[Any] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        self.request, self.context, self.services = self.delivery.request, self.delivery.context, self.delivery.services
         # The generator may wait for a long time before its first item, with which it becomes the producer of the request.
         self.request.notifyFinish().addErrback(lambda _: self.stopProducing())
         source = self.response.source
@@ -137,7 +130,7 @@ class ResponseStream:
     def _begin(self) -> bool:
         """Send the status. Return whether a body may follow."""
         self._begun = True
-        if not self.begins():
+        if not self.delivery.stream_begins(self.response):
             return False
         has_body = self.request.start_stream(self.response.status, self.response.headers)
         if not self.request.finished:
@@ -145,10 +138,11 @@ class ResponseStream:
         return has_body
 
     def _note_empty_item(self, now: float) -> None:
+        timeout = self.delivery.timeout
         if self._empty_since is None:
             self._empty_since = now
-        elif self._begun and now - self._empty_since >= self.timeout:
-            self._end(Failure(StreamStalled(f"the generator has yielded only empty items for {self.timeout:g} s")))
+        elif self._begun and now - self._empty_since >= timeout:
+            self._end(Failure(StreamStalled(f"the generator has yielded only empty items for {timeout:g} s")))
 
     def _failed(self, failure: Failure) -> None:
         self._pulling = False
@@ -171,7 +165,7 @@ class ResponseStream:
             self._pulled.cancel()
         if failure is None:
             request.finish()
-        self.ended(failure)
+        self.delivery.streamed(self.response, failure)
 
     def _close(self) -> None:
         """Close the generator and its response, on the reactor or in a thread, as it runs."""
