@@ -19,4 +19,5 @@ def import_module(name: str, package: str | None = None) -> ModuleType:
 
 
 def __getattr__(name: str) -> Any:
-    return getattr(importlib, name)
+    # With `fromlist`, a submodule is imported.
+    return getattr(__import__("importlib", fromlist=[name]), name)

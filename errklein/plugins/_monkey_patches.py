@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -17,8 +16,8 @@ class MonkeyPatchesRefused(RuntimeError):
     """A plugin applies monkey patches that would stop the bot."""
 
 
-class _PatchFinder(MetaPathFinder):
-    """Finds the modules that patch, and replaces their functions when they have been imported."""
+class MonkeyPatchFinder(MetaPathFinder):
+    """Lets the functions that apply monkey patches raise MonkeyPatchesRefused, in modules that are imported from now on."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -36,12 +35,6 @@ class _PatchFinder(MetaPathFinder):
 
             loader.exec_module = execute_and_replace
         return spec
-
-
-def refuse_monkey_patches() -> None:
-    """Let the functions that apply monkey patches raise MonkeyPatchesRefused, in modules that are imported from now on."""
-    if not any(isinstance(finder, _PatchFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _PatchFinder())
 
 
 def _refuse_patches(module: ModuleType) -> None:

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from errklein.plugins.execution import PluginExecution
-from errklein.plugins.imports import LoadedSource, package_of
+from errklein.plugins.imports import PluginLoader, package_of
 from errklein.plugins.plug_file import PlugFile
 from errklein.running import SerialQueue, TimedOut, result_within
 
@@ -60,14 +61,13 @@ def _compare(plugs: Sequence[PlugFile]) -> dict[str, FileChanges]:
         if name is None:
             continue
         loader = getattr(getattr(loaded, "__spec__", None), "loader", None)
-        source = getattr(loader, "loaded_source", None)
-        if not isinstance(source, LoadedSource):
+        if not isinstance(loader, PluginLoader):
             continue
         try:
-            if source.has_changed():
-                found.setdefault(name, FileChanges()).changed.append(source.path.name)
+            if loader.has_changed():
+                found.setdefault(name, FileChanges()).changed.append(Path(loader.path).name)
         except (FileNotFoundError, NotADirectoryError):
-            found.setdefault(name, FileChanges()).removed.append(source.path.name)
+            found.setdefault(name, FileChanges()).removed.append(Path(loader.path).name)
     return found
 
 

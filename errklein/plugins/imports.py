@@ -30,19 +30,18 @@ import importlib
 import importlib.machinery as machinery
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from importlib.abc import Loader, MetaPathFinder
+from functools import cache, partial
+from importlib.abc import MetaPathFinder
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from importlib.util import find_spec, module_from_spec, source_hash
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, TypeVar
 
-from errklein.plugins._monkey_patches import refuse_monkey_patches
+from errklein.plugins._monkey_patches import MonkeyPatchFinder
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.names import PACKAGE, slug
 from errklein.plugins.plug_file import PlugFile
@@ -75,20 +74,8 @@ def _rewritten(node: ast.AST, redirect: Redirect) -> Iterator[ast.AST]:
                 yield ast.copy_location(ast.Import([ast.copy_location(new, alias)]), node)
         return
     if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
-        if node.module == "importlib":
-            yield from _from_importlib(node)
-            return
-        node.module = _target(node.module, redirect)
+        node.module = IMPORTLIB if node.module == "importlib" else _target(node.module, redirect)
     yield node
-
-
-def _from_importlib(node: ast.ImportFrom) -> Iterator[ast.AST]:
-    ours = [alias for alias in node.names if alias.name == "import_module"]
-    others = [alias for alias in node.names if alias not in ours]
-    if others:
-        yield ast.copy_location(ast.ImportFrom(node.module, others, 0), node)
-    if ours:
-        yield ast.copy_location(ast.ImportFrom(IMPORTLIB, ours, 0), node)
 
 
 def _imports(alias: ast.alias, redirect: Redirect) -> Iterator[ast.alias]:
@@ -96,10 +83,8 @@ def _imports(alias: ast.alias, redirect: Redirect) -> Iterator[ast.alias]:
     new_top = redirect(top)
     if top == "importlib":
         # Submodules are importlib's own; the replacement has them as attributes.
-        if alias.name != top or alias.asname is None:
-            yield alias
-        if alias.name == top or alias.asname is None:
-            yield ast.alias(IMPORTLIB, alias.asname or top)
+        is_submodule = alias.name != top and alias.asname is not None
+        yield alias if is_submodule else ast.alias(IMPORTLIB, alias.asname or top)
     elif new_top is None:
         yield alias
     elif alias.asname is not None:
@@ -115,42 +100,6 @@ def _imports(alias: ast.alias, redirect: Redirect) -> Iterator[ast.alias]:
 def _target(name: str, redirect: Redirect) -> str:
     top, dot, rest = name.partition(".")
     return (redirect(top) or top) + dot + rest
-
-
-_SETTLED = 2_000_000_000
-"""Nanoseconds after which a change of a file also changes its time: the coarsest resolution of file systems, FAT's."""
-
-
-class LoadedSource:
-    """The path and the hash of a source that was loaded.
-
-    A file whose time and size are those of the last comparison isn't read again.
-    """
-
-    def __init__(self, path: str, data: bytes) -> None:
-        self.path = Path(path)
-        self._hash = source_hash(data)
-        self._unchanged: tuple[int, int] | None = None
-
-    def has_changed(self) -> bool:
-        """Return whether the file differs from the source. Blocks on the disk.
-
-        Raises FileNotFoundError or NotADirectoryError if the file was removed. An unreadable file counts as changed.
-        """
-        try:
-            status = self.path.stat()
-            state = (status.st_mtime_ns, status.st_size)
-            if state == self._unchanged:
-                return False
-            if source_hash(self.path.read_bytes()) != self._hash:
-                return True
-        except (FileNotFoundError, NotADirectoryError):
-            raise
-        except OSError:
-            return True
-        if time.time_ns() - status.st_mtime_ns > _SETTLED:
-            self._unchanged = state
-        return False
 
 
 B = TypeVar("B")
@@ -285,7 +234,10 @@ def _execute(plug: PlugFile, home: _Home) -> ModuleType:
     home_before = _finder.homes.get(home.package)
     before = _modules_in(home.package)
     _finder.homes[home.package] = home
-    _put(home.package, {home.package: module_from_spec(home.spec)})
+    package = module_from_spec(home.spec)
+    # During a reload, an import statement in a running handler may look for a module in the new package.
+    vars(package)["__getattr__"] = partial(_submodule, home.package)
+    _put(home.package, {home.package: package})
     try:
         module = importlib.import_module(home.main)
         _finder.loaded(home.module, module)
@@ -300,6 +252,18 @@ def _execute(plug: PlugFile, home: _Home) -> ModuleType:
             # Ctrl-C, not an exception of the plugin.
             raise
         raise PluginLoadError.of(plug, error) from error
+
+
+def _submodule(package: str, name: str) -> ModuleType:
+    """Import a module of a package on attribute access. Raises AttributeError if there is none."""
+    fullname = f"{package}.{name}"
+    if not name.startswith("__"):
+        try:
+            return importlib.import_module(fullname)
+        except ModuleNotFoundError as error:
+            if error.name != fullname:
+                raise
+    raise AttributeError(f"no module named {fullname}", name=name)
 
 
 def _modules_in(package: str) -> dict[str, ModuleType]:
@@ -337,7 +301,7 @@ class _Home:
 
     @property
     def spec(self) -> ModuleSpec:
-        return _directories(self.package, [str(self.directory)], _PluginPackageLoader())
+        return _directories(self.package, [str(self.directory)])
 
     def redirect(self, importer: str, name: str) -> str | None:
         """Return the full name for an import of the top-level `name` in the module `importer`; None if unchanged."""
@@ -357,43 +321,31 @@ class _Home:
         return None if is_unlikely and _is_installed(name, beside) else target
 
 
-class _Package(ModuleType):
-    """A plugin's package, which imports modules on attribute access.
-
-    During a reload, an import statement in a running handler may look for a module in the new package.
-    """
-
-    def __getattr__(self, name: str) -> Any:
-        fullname = f"{self.__name__}.{name}"
-        if not name.startswith("__"):
-            try:
-                return importlib.import_module(fullname)
-            except ModuleNotFoundError as error:
-                if error.name != fullname:
-                    raise
-        raise AttributeError(f"no module named {fullname}", name=name, obj=self)
-
-
-class _PluginPackageLoader(Loader):
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return _Package(spec.name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Do nothing: a package has no code."""
-
-
-class _PluginLoader(SourceFileLoader):
+class PluginLoader(SourceFileLoader):
     """Compiles a plugin's module at each load, since bytecode files lack redirected imports. Core plugins use them."""
 
-    loaded_source: LoadedSource | None = None
+    _loaded: bytes | None = None
+    """The hash of the source that was loaded; None for a core plugin."""
 
     def get_code(self, fullname: str) -> CodeType | None:
         path = self.get_filename(fullname)
         if Path(path).parent == _CORE_PLUGINS:
             return super().get_code(fullname)
         data = self.get_data(path)
-        self.loaded_source = LoadedSource(path, data)
+        self._loaded = source_hash(data)
         return self.source_to_code(data, path)
+
+    def has_changed(self) -> bool:
+        """Return whether the file differs from the source that was loaded. Blocks on the disk.
+
+        Raises FileNotFoundError or NotADirectoryError if the file was removed. An unreadable file counts as changed.
+        """
+        try:
+            return self._loaded is not None and source_hash(self.get_data(self.path)) != self._loaded
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except OSError:
+            return True
 
     def exec_module(self, module: ModuleType) -> None:
         vars(module)["__import__"] = import_by_name
@@ -427,7 +379,7 @@ class _PluginFinder(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname == PACKAGE:
-            return _directories(fullname, [], _PluginPackageLoader())
+            return _directories(fullname, [])
         home = self.home_of(fullname)
         if home is None:
             return None
@@ -446,13 +398,12 @@ class _PluginFinder(MetaPathFinder):
 
 _LOADERS = (
     (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES),
-    (_PluginLoader, machinery.SOURCE_SUFFIXES),
+    (PluginLoader, machinery.SOURCE_SUFFIXES),
     (machinery.SourcelessFileLoader, machinery.BYTECODE_SUFFIXES),
 )
 _finder = _PluginFinder()
 # First, since the standard finder would find the files too, without redirecting their imports.
-sys.meta_path.insert(0, _finder)
-refuse_monkey_patches()
+sys.meta_path[:0] = [MonkeyPatchFinder(), _finder]
 
 
 def _find_file(fullname: str, path: Iterable[str]) -> ModuleSpec | None:
@@ -467,9 +418,9 @@ def _find_file(fullname: str, path: Iterable[str]) -> ModuleSpec | None:
     return _directories(fullname, portions) if portions else None
 
 
-def _directories(fullname: str, path: list[str], loader: Loader | None = None) -> ModuleSpec:
+def _directories(fullname: str, path: list[str]) -> ModuleSpec:
     """Return the spec of a package that consists only of directories to search."""
-    spec = ModuleSpec(fullname, loader, is_package=True)
+    spec = ModuleSpec(fullname, None, is_package=True)
     spec.submodule_search_locations = path
     return spec
 

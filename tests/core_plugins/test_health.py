@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from datetime import timedelta
-from pathlib import Path
 from types import SimpleNamespace
 
 from twisted.internet.defer import Deferred, fail
@@ -194,25 +193,6 @@ class ChangedFilesTests(PluginFilesTestCase):
         remark = "│ a file changed after loading: !plugin reload Deploy; a file was removed after loading "
         for text in (self.bot.command("!status plugins", frm="bob"), *self.bot.say("!status plugins", room="#ops")):
             self.assertIn(remark, text)
-
-    def test_unchanged_file_is_read_once(self) -> None:
-        """A file whose time and size are those of the last comparison isn't read again."""
-        for name in ("deploy", "steps"):
-            os.utime(self.directory / f"deploy/{name}.py", (1, 1))
-        read: list[Path] = []
-        read_bytes = Path.read_bytes
-
-        def note(path: Path) -> bytes:
-            read.append(path)
-            return read_bytes(path)
-
-        self.patch(Path, "read_bytes", note)
-        self.bot.command("!status plugins")
-        self.assertEqual(sorted(path.name for path in read), ["deploy.py", "steps.py"])
-        self.bot.command("!status plugins")
-        self.assertEqual(len(read), 2)
-        self.write("deploy/steps.py", "count = 2")
-        self.assert_changed("steps.py")
 
     def test_hanging_disk(self) -> None:
         """The files are read in a thread; if the disk hangs, the reply comes without the changes after 3 seconds."""
