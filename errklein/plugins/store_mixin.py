@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 from twisted.internet.defer import Deferred, DeferredLock, inlineCallbacks
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from errklein.ports.values import Storage, Store
 from errklein.running import RateLimit, in_any_reactor_thread, may_use_reactor
@@ -369,56 +370,38 @@ class StoredValues:
             raises an exception, nothing is stored.
         :param default: The value to start with if the key is missing.
         """
-        steps = self._update(opened_store(self._plugin), key, function, default)
-        if not may_use_reactor(self._reactor):
-            return _run(steps)
-        # Otherwise, of many coroutines that update a key at the same time, each would read it again after each of the others.
-        lock = self._locks.setdefault(key, DeferredLock())
-        return lock.run(self._run_on_reactor, steps)
+        update = partial(self._update, opened_store(self._plugin), key, function, default)
+        if may_use_reactor(self._reactor):
+            # Otherwise, of many coroutines that update a key at the same time, each would read it again after each of the others.
+            return self._locks.setdefault(key, DeferredLock()).run(update)
+        updated: list[Any] = []
+        update().addBoth(updated.append)
+        if isinstance(updated[0], Failure):
+            updated[0].raiseException()
+        return updated[0]
 
     def _result(self, work: Callable[[], Any]) -> Any:
         return self._storage.in_background(work) if may_use_reactor(self._reactor) else work()
 
+    @inlineCallbacks
     def _update(
         self, store: Store, key: str, function: Callable[[Any], Any], default: Any
-    ) -> Generator[Callable[[], Any] | None, Any, Any]:
-        """Yield functions that may block, to get their results, and None for a pause; return the new value."""
+    ) -> Generator[Any, Any, Any]:
+        """Return the new value. In a thread, nothing that is yielded is a Deferred, so the result is there at once."""
         shared = self._plugin._errklein_shared_values
         for attempt in count():
-            version, value = yield partial(store.read, key, default)
+            version, value = yield self._result(partial(store.read, key, default))
             new = function(value)
             replace = store.prepare(key, new, version)
             overdue = attempt * _PAUSE > LONGEST_WAIT
-            if (yield partial(shared.replace, key, replace, despite_blocks=overdue)):
+            if (yield self._result(partial(shared.replace, key, replace, despite_blocks=overdue))):
                 break
             if shared.is_in_use(key):
-                yield None
+                if may_use_reactor(self._reactor):
+                    yield deferLater(self._reactor, _PAUSE)
+                else:
+                    sleep(_PAUSE)
         return new
-
-    @inlineCallbacks
-    def _run_on_reactor(
-        self, steps: Generator[Callable[[], Any] | None, Any, Any]
-    ) -> Generator[Deferred[Any], Any, Any]:
-        result = None
-        while True:
-            try:
-                step = steps.send(result)
-            except StopIteration as end:
-                return end.value
-            result = yield self._storage.in_background(step) if step else deferLater(self._reactor, _PAUSE)
-
-
-def _run(steps: Generator[Callable[[], Any] | None, Any, Any]) -> Any:
-    result = None
-    while True:
-        try:
-            step = steps.send(result)
-        except StopIteration as end:
-            return end.value
-        if step:
-            result = step()
-        else:
-            sleep(_PAUSE)
 
 
 def _call(function: Callable[[], Any]) -> None:
