@@ -151,7 +151,8 @@ class Bot:
         self.send_stream_request, self.reacting = sending.send_stream_request, sending.reacting
         self.build_identifier, self.change_presence = networks.build_identifier, networks.change_presence
         self.rooms, self.query_room = networks.rooms, networks.query_room
-        handlers = Registration(self.registry, self.filters, self.flow_executor, self.plugin_manager, self.tell_admins)
+        activations = self.plugin_manager.activations
+        handlers = Registration(self.registry, self.filters, self.flow_executor, activations, self.tell_admins)
         self.inject_commands_from = handlers.inject_commands_from
         self.remove_commands_from = handlers.remove_commands_from
         self.inject_command_filters_from = handlers.inject_command_filters_from

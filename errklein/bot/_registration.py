@@ -8,9 +8,9 @@ from errklein.commands import CommandRegistry, FilterRegistry, FlowRoot
 from errklein.dispatch import FlowExecutor
 from errklein.plugins import BotPlugin
 from errklein.plugins.botflow import build_flows
-from errklein.plugins.manager import PluginManager
 from errklein.plugins.method_sources import handlers
 from errklein.plugins.names import Named, plugin_name
+from errklein.plugins.running_activations import Activations
 
 
 class Registration:
@@ -24,13 +24,13 @@ class Registration:
         registry: CommandRegistry,
         filters: FilterRegistry,
         flows: FlowExecutor,
-        plugins: PluginManager,
+        activations: Activations,
         notify: Callable[[str], None],
     ) -> None:
         self._registry = registry
         self._filters = filters
         self._flows = flows
-        self._plugins = plugins
+        self._activations = activations
         self._notify = notify
         self._roots: dict[Named, list[FlowRoot]] = {}
 
@@ -39,8 +39,8 @@ class Registration:
 
         :raises PluginActivationException: The plugin was deactivated while its `activate` was still running.
         """
-        self._plugins.check_wanted(plugin)
-        rank, methods = self._plugins.rank(), [handler for _, handler in handlers(plugin)]
+        self._activations.check_wanted(plugin)
+        rank, methods = self._activations.rank(), [handler for _, handler in handlers(plugin)]
         for clash in self._registry.add(plugin_name(plugin), methods, plugin, rank):
             self._notify(clash)
 
@@ -51,7 +51,7 @@ class Registration:
     def inject_command_filters_from(self, plugin: BotPlugin) -> None:
         """Register the plugin's command filters."""
         methods = [handler for _, handler in handlers(plugin)]
-        self._filters.add(plugin_name(plugin), methods, self._plugins.rank())
+        self._filters.add(plugin_name(plugin), methods, self._activations.rank())
 
     def remove_command_filters_from(self, plugin: BotPlugin) -> None:
         """Unregister the plugin's command filters."""

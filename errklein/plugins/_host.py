@@ -4,37 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-from twisted.internet.defer import Deferred
+from typing import TYPE_CHECKING, Any, Protocol
 
 from errklein.chat import Card, Identifier, Message, Room
 from errklein.http_client import HTTPClients
+from errklein.plugins.names import Named
 from errklein.ports.chat import Reacts, SendsStreams
 from errklein.ports.values import Storage
 from errklein.running import Runner, ThreadWaits, WorkerPool
 
-P = TypeVar("P")
-P_co = TypeVar("P_co", covariant=True)
+if TYPE_CHECKING:
+    from errklein.dispatch.conversations import Conversations
+    from errklein.plugins.botplugin import BotPlugin
+    from errklein.plugins.manager import PluginManager
 
 
-class Questions(Protocol):
-    """Asks people questions of plugins."""
-
-    def ask(self, plugin: object, message: Message, text: str, timeout: float | None) -> Deferred[Any]: ...
-    def withdraw(self, plugin: object) -> None: ...
-
-
-class ActivePlugins(Protocol[P_co]):
-    """Access to other plugins."""
-
-    def instance(self, name: str) -> P_co: ...
-    def callbacks_changed(self) -> None: ...
-    def mounts_changed(self, plugin: Any) -> None: ...
-
-
-class PluginHost(SendsStreams, Protocol[P]):
-    """The part of the bot that BotPlugin uses. Plugins may use all other attributes of the bot, too."""
+class PluginHost(SendsStreams, Protocol):
+    """The part of the bot that BotPlugin and BotFlow use. Plugins may use all other attributes of the bot, too."""
 
     reactor: Any
     runner: Runner
@@ -45,9 +31,9 @@ class PluginHost(SendsStreams, Protocol[P]):
     bot_config: Any
 
     @property
-    def conversations(self) -> Questions: ...
+    def conversations(self) -> Conversations: ...
     @property
-    def plugin_manager(self) -> ActivePlugins[P]: ...
+    def plugin_manager(self) -> PluginManager: ...
     @property
     def mode(self) -> str: ...
     @property
@@ -55,12 +41,12 @@ class PluginHost(SendsStreams, Protocol[P]):
     @property
     def plugins_directory(self) -> Path: ...
 
-    def inject_commands_from(self, plugin: P) -> None: ...
-    def remove_commands_from(self, plugin: P) -> None: ...
-    def inject_command_filters_from(self, plugin: P) -> None: ...
-    def remove_command_filters_from(self, plugin: P) -> None: ...
-    def inject_flows_from(self, flows: P) -> None: ...
-    def remove_flows_from(self, flows: P) -> None: ...
+    def inject_commands_from(self, plugin: BotPlugin) -> None: ...
+    def remove_commands_from(self, plugin: BotPlugin) -> None: ...
+    def inject_command_filters_from(self, plugin: BotPlugin) -> None: ...
+    def remove_command_filters_from(self, plugin: BotPlugin) -> None: ...
+    def inject_flows_from(self, flows: Named) -> None: ...
+    def remove_flows_from(self, flows: Named) -> None: ...
 
     def send(
         self,

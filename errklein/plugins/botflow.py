@@ -5,25 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any
 
-from errklein.commands import CommandRegistry, FlowRoot
+from errklein.commands import FlowRoot, RegisteredCommand
+from errklein.plugins._host import PluginHost
 from errklein.plugins.names import Named, plugin_name
-
-
-class FlowHost(Protocol):
-    """The part of the bot that flows use as `self._bot`."""
-
-    registry: CommandRegistry
-
-    def inject_flows_from(self, flows: Named) -> None:
-        """Register the flows. Raises ValueError if a flow can't be built or its name is taken."""
-
-    def remove_flows_from(self, flows: Named) -> None:
-        """Unregister the flows, and end them for everybody."""
-
-    def __getattr__(self, name: str) -> Any:
-        """Everything else that the bot has."""
 
 
 class BotFlow:
@@ -51,7 +37,7 @@ class BotFlow:
     :param name: The name from the `.flow` file; by default the name of the class.
     """
 
-    def __init__(self, bot: FlowHost, name: str | None = None) -> None:
+    def __init__(self, bot: PluginHost, name: str | None = None) -> None:
         self._bot = bot
         self._name = name or type(self).__name__
         self.is_activated = False
@@ -79,7 +65,7 @@ class BotFlow:
 
         :param command_name: The name, with spaces or underscores.
         """
-        command = self._bot.registry.get(command_name.replace(" ", "_"))
+        command: RegisteredCommand | None = self._bot.registry.get(command_name.replace(" ", "_"))
         return None if command is None else command.handler
 
 

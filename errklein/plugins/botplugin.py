@@ -75,7 +75,7 @@ class BotPlugin(StoreMixin):
     config: Any
     """The configuration that `configure` stored. As on errbot, the attribute is missing until `configure` is called."""
 
-    def __init__(self, bot: PluginHost[BotPlugin], name: str | None = None) -> None:
+    def __init__(self, bot: PluginHost, name: str | None = None) -> None:
         super().__init__()
         self._bot = bot
         self._name = name or type(self).__name__

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -42,7 +42,7 @@ from errklein.text.suggestions import most_similar
 if TYPE_CHECKING:
     from errklein.web import Routes
 
-M = TypeVar("M", bound="Changing")
+M = TypeVar("M", bound="PluginManager")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -77,16 +77,10 @@ class Changes:
             self._after()
 
 
-class Changing(Protocol):
-    """An object with methods that are changes."""
-
-    _changes: Changes
-
-
 def change(
     method: Callable[Concatenate[M, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[M, P], Deferred[T]]:
-    """Decorate a method so that a call is a change in its object's `_changes`."""
+    """Decorate a method so that a call is one of the manager's changes."""
 
     @wraps(method)
     def begin(self: M, /, *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
@@ -205,7 +199,8 @@ class PluginManager(StoreMixin):
         self._standby = StandbyWebhooks(self, config.setting("WEBHOOKS"), routes)
         forget = self._callbacks.clear
         self._lifecycle = Lifecycle(execution, loader, self._configurator, routes, self._standby, forget, tell_admins)
-        self._activations = self._lifecycle.activations
+        self.activations = self._lifecycle.activations
+        self.when_settled = self._lifecycle.when_settled
         self._changes = Changes(execution.reactor, changed)
         self.changed_files = ChangedFiles(execution)
         self.status = PluginStatus(execution, self.is_blacklisted, self.configuration)
@@ -217,21 +212,9 @@ class PluginManager(StoreMixin):
         return sorted(self._plugins.values(), key=lambda plugin: plugin.name)
 
     @property
-    def unusable(self) -> Sequence[str]:
-        """Errors about files without a plugin, such as invalid `.plug` files, each in one line."""
-        return [problem for _, problem in sorted(self._loader.unusable.items())]
-
-    def invalid_plug_files(self, directories: Iterable[str]) -> list[str]:
-        """Return the errors about invalid `.plug` files in the directories and below them, each in one line."""
-        problems = sorted(self._loader.unusable.items())
-        plugs = [(path, problem) for path, problem in problems if path.suffix == ".plug"]
-        roots = list(directories)
-        return [problem for path, problem in plugs if any(path.is_relative_to(root) for root in roots)]
-
-    @property
-    def unusable_files(self) -> Set[Path]:
-        """The invalid `.plug` files, such as one without its module, and the directories that can't be read."""
-        return self._loader.unusable.keys()
+    def unusable(self) -> Mapping[Path, str]:
+        """Invalid `.plug` files, such as one without its module, and directories that can't be read, each with the error."""
+        return self._loader.unusable
 
     def active(self) -> list[BotPlugin]:
         """Return the instances of active plugins, in the order of PLUGINS_CALLBACK_ORDER."""
@@ -265,21 +248,9 @@ class PluginManager(StoreMixin):
         if plugin.is_activated:
             self._routes.replace_mounts(plugin.name, mounts_of(plugin))
 
-    def rank(self) -> int:
-        """Return the rank, the number in the order of activation, for what a plugin registers now. For any thread."""
-        return self._activations.rank()
-
     def is_active_or_late(self, plugin: Plugin) -> bool:
         """Return whether the plugin is active, or will be when an activation in the background ends."""
-        return plugin.active or self._activations.is_late(plugin)
-
-    def check_wanted(self, instance: BotPlugin) -> None:
-        """Raise PluginActivationException if the instance was deactivated during its `activate`. For any thread."""
-        self._activations.check_wanted(instance)
-
-    def when_settled(self) -> Deferred[None] | None:
-        """Return a Deferred that fires when the plugins being replaced have commands again; None if there are none."""
-        return self._lifecycle.when_settled()
+        return plugin.active or self.activations.is_late(plugin)
 
     def plugin(self, name: str) -> Plugin:
         """Return the plugin of that name. Raises UnknownPlugin, whose text lists all names."""
@@ -341,7 +312,7 @@ class PluginManager(StoreMixin):
         blacklisted = [plugin for plugin in found if self.is_blacklisted(plugin.name)]
         loaded = [plugin for plugin in found if plugin.instance is not None]
         wanted = [plugin for plugin in loaded if plugin not in blacklisted and not plugin.active]
-        errors = await self._activations.activate_all(wanted)
+        errors = await self.activations.activate_all(wanted)
         networks = self._config.networks
         network = networks.get(handled_network.get(), next(iter(networks.values())))
         problems: list[PluginProblem] = []
@@ -373,7 +344,7 @@ class PluginManager(StoreMixin):
         if plugin.instance is None:
             with self._mistakes_reported():
                 await self._loader.load_again(plugin)
-        await self._activations.activate(plugin)
+        await self.activations.activate(plugin)
 
     @change
     async def deactivate(self, name: str) -> None:
@@ -417,7 +388,7 @@ class PluginManager(StoreMixin):
         plugin = self.plugin(name)
         instance = self.instance(name)
         store = partial(self.store_configuration, name, configuration)
-        self._activations.check_settled(plugin)
+        self.activations.check_settled(plugin)
         await self._configurator.check(plugin, instance, configuration)
         if plugin.active and await self._configurator.reconfigured(plugin, instance, configuration):
             store()
@@ -500,7 +471,7 @@ class PluginManager(StoreMixin):
     async def _activate_dependencies(self, plugin: Plugin, store: Callable[[], None]) -> None:
         """Activate the plugin's dependencies. If that fails, an inactive plugin's configuration is stored for later."""
         try:
-            await self._activations.activate_dependencies(plugin)
+            await self.activations.activate_dependencies(plugin)
         except PluginError as error:
             if plugin.active:
                 raise

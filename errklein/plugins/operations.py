@@ -79,7 +79,7 @@ class PluginOperations:
     @operation("status_plugins")
     def unusable(self, by: Actor) -> Sequence[str]:
         """Return errors about files without a plugin, each in one line; none for people who may not read details."""
-        return self._manager.unusable if by.reads_details else ()
+        return [text for _, text in sorted(self._manager.unusable.items())] if by.reads_details else ()
 
     @operation("plugin_info", "name")
     async def plugin(self, by: Actor, name: str) -> PluginDetails:

@@ -196,7 +196,7 @@ class Activations:
         return activation is not None and activation.late
 
     def check_wanted(self, instance: BotPlugin) -> None:
-        """Raise PluginActivationException if the instance is to be inactive but has a method that still runs."""
+        """Raise PluginActivationException if the instance is to be inactive but has a method that still runs. For any thread."""
         if instance in self.hanging:
             raise given_up(plugin_name(instance))
 

@@ -117,7 +117,7 @@ class ReloadingBot:
         if self._clock.seconds() < self._resting_until:
             return
         plugs = self._plugs()
-        invalid = {path for path in self._bot.plugin_manager.unusable_files if path.suffix == ".plug"}
+        invalid = {path for path in self._bot.plugin_manager.unusable if path.suffix == ".plug"}
         directories = {plug.directory for plug in plugs} | {path.parent for path in invalid}
         after = await self._search(directories, self._bot.plugin_roots)
         before, self._before = self._before, after

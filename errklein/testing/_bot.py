@@ -211,7 +211,9 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         self._complete(self._call(Deferred.fromCoroutine, self.bot.start()), "the bot did not start")
         manager = self.bot.plugin_manager
         problems = [plugin.problem for plugin in manager.found if plugin.problem]
-        problems += manager.invalid_plug_files(self.config.directories("BOT_EXTRA_PLUGIN_DIR"))
+        roots = self.config.directories("BOT_EXTRA_PLUGIN_DIR")
+        plugs = [path for path in sorted(manager.unusable) if path.suffix == ".plug"]
+        problems += [manager.unusable[path] for path in plugs if any(map(path.is_relative_to, roots))]
         if problems:
             raise AssertionError("\n".join(problems))
 
