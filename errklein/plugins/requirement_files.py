@@ -170,59 +170,54 @@ class RequirementFile:
     """Options of pip, such as `--index-url …`, one a line."""
     constraints: list[str] = field(default_factory=list)
     """Lines of the constraint files."""
+    _seen: set[tuple[Path, bool]] = field(default_factory=set)
 
     @classmethod
     def read(cls, path: Path) -> RequirementFile:
         """Read the file; raises UnreadableRequirements."""
         made = cls(path)
-        _RequirementReader(made).read(path, is_constraint=False)
+        made._read(path, is_constraint=False)
         return made
 
-
-@dataclass
-class _RequirementReader:
-    made: RequirementFile
-    seen: set[tuple[Path, bool]] = field(default_factory=set)
-
-    def read(self, path: Path, is_constraint: bool) -> None:
+    def _read(self, path: Path, is_constraint: bool) -> None:
         # A file that includes itself is read once; pip refuses it.
         try:
             seen_as = (path.resolve(), is_constraint)
-            if seen_as in self.seen:
+            if seen_as in self._seen:
                 return
-            self.seen.add(seen_as)
+            self._seen.add(seen_as)
             text = path.read_bytes().decode("utf-8-sig", "replace")
         except (OSError, RuntimeError, ValueError) as error:
             # RuntimeError: a loop of symbolic links; ValueError: a null byte in the path.
-            included = "" if path == self.made.path else f"{path}: "
+            included = "" if path == self.path else f"{path}: "
             reason = getattr(error, "strerror", None) or error
-            raise UnreadableRequirements(f"{self.made.path}: {included}it can't be read: {reason}") from error
+            raise UnreadableRequirements(f"{self.path}: {included}it can't be read: {reason}") from error
         for number, line in logical_lines(text):
             if line.startswith("-"):
-                self.option(line, path, number, is_constraint)
+                self._option(line, path, number, is_constraint)
             else:
-                self.requirement(line, path, number, is_constraint)
+                self._requirement(line, path, number, is_constraint)
 
-    def option(self, line: str, path: Path, number: int, is_constraint: bool) -> None:
+    def _option(self, line: str, path: Path, number: int, is_constraint: bool) -> None:
         match = _FILE_OPTION.match(line)
         if match is None:
-            self.made.options.append(line)
+            self.options.append(line)
             return
         option, value = _LONG.get(match[1], match[1]), match[2].strip().strip("\"'")
         meant = expanded(value)
         if option == "--editable":
             # pip makes no links to a source tree in a directory that `--target` names.
-            self.requirement(value, path, number, is_constraint)
+            self._requirement(value, path, number, is_constraint)
         elif _URL.match(meant):
-            self.made.options.append(line)
+            self.options.append(line)
         elif option == "--find-links":
             # As in pip, a path is relative to the file if it exists there.
             beside = path.parent / meant
-            self.made.options.append(f"--find-links {beside.absolute() if beside.exists() else value}")
+            self.options.append(f"--find-links {beside.absolute() if beside.exists() else value}")
         else:
-            self.read(path.parent / meant, is_constraint or option == "--constraint")
+            self._read(path.parent / meant, is_constraint or option == "--constraint")
 
-    def requirement(self, line: str, path: Path, number: int, is_constraint: bool) -> None:
+    def _requirement(self, line: str, path: Path, number: int, is_constraint: bool) -> None:
         from packaging.requirements import InvalidRequirement, Requirement
 
         text = expanded(_OPTIONS_OF_LINE.sub("", line))
@@ -233,9 +228,9 @@ class _RequirementReader:
         if is_provided(text if requirement is None else requirement.name):
             return
         if is_constraint:
-            self.made.constraints.append(line)
+            self.constraints.append(line)
         else:
-            self.made.lines.append(RequirementLine(line, requirement, path, number))
+            self.lines.append(RequirementLine(line, requirement, path, number))
 
 
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:
