@@ -384,7 +384,7 @@ class Lifecycle:
             except PluginTimeout:
                 activation = self.activations.of(plugin)
                 assert activation is not None
-                activation.when_done().addCallbacks(lambda _: store(), lambda _: None)
+                activation.wait().addCallbacks(lambda _: store(), lambda _: None)
                 raise
             except PluginError as error:
                 if not was_active:

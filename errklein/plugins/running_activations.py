@@ -66,18 +66,14 @@ class Activation:
             self._rank = self.new_rank()
         return self._rank
 
-    def when_done(self) -> Deferred[None]:
-        """Return a Deferred that fires when the plugin is active, or fails with the error of the activation."""
-        return self._wait(self._waiting)
+    def wait(self, *, until_usable: bool = False) -> Deferred[None]:
+        """Return a Deferred that fires when the plugin is active, or fails with the error of the activation.
 
-    def when_usable(self) -> Deferred[None]:
-        """Return a Deferred as `when_done`, for another activation; it also fires at `release`."""
-        return self._wait(self._dependents)
-
-    def _wait(self, others: list[Deferred[None]]) -> Deferred[None]:
+        With `until_usable`, for another activation, it also fires at `release`.
+        """
         if self._done:
             return succeed(None) if self._outcome is None else fail(self._outcome)
-        others.append(waiting := Deferred[None]())
+        (self._dependents if until_usable else self._waiting).append(waiting := Deferred[None]())
         return waiting
 
     def release(self) -> None:
@@ -87,16 +83,13 @@ class Activation:
             one.callback(None)
 
     def finish(self, outcome: Failure | None) -> None:
-        """Fire the Deferreds of `when_done` and `when_usable`. Further calls have no effect."""
+        """Fire the Deferreds of `wait`. Further calls have no effect."""
         if self._done:
             return
         self._done, self._outcome = True, outcome
         waiting, self._waiting, self._dependents = [*self._waiting, *self._dependents], [], []
         for one in waiting:
-            if outcome is None:
-                one.callback(None)
-            else:
-                one.errback(outcome)
+            one.callback(outcome)
 
 
 def current() -> Activation | None:
@@ -227,7 +220,7 @@ class Activations:
             self.check_settled(plugin)
         waiter = current()
         if waiter is None:
-            await activation.when_done()
+            await activation.wait()
             return
         if self._waits_for(activation, waiter):
             if plugin.active:
@@ -240,7 +233,7 @@ class Activations:
                 raise still_activating(plugin.name)
         waiter.waits_for.append(plugin.name)
         try:
-            await activation.when_usable()
+            await activation.wait(until_usable=True)
         finally:
             waiter.waits_for.remove(plugin.name)
 
