@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -153,6 +154,7 @@ async def _never_called(payload: object) -> None:
     raise AssertionError("the plugin is inactive")
 
 
+@dataclass(eq=False, repr=False)
 class Lifecycle:
     """Activates, deactivates and reloads plugins. Only one change may use it at a time.
 
@@ -163,27 +165,20 @@ class Lifecycle:
 
     log = Logger()
 
-    def __init__(
-        self,
-        execution: PluginExecution,
-        loader: Loader,
-        configurator: Configurator,
-        routes: Routes,
-        standby: StandbyWebhooks,
-        changed: Callable[[], None],
-        tell_admins: Callable[[str, str], None],
-    ) -> None:
-        self._execution = execution
-        self._loader = loader
-        self._plugins = loader.plugins
-        self._configurator = configurator
-        self._routes = routes
-        self._standby = standby
-        self._changed = changed
-        self._order: dict[str, int] = {}
-        self._ending: set[BotPlugin] = set()
-        self._between = InFlightCounter()
-        self.activations = Activations(execution, loader.plugins, configurator, self._begin, tell_admins)
+    execution: PluginExecution
+    loader: Loader
+    configurator: Configurator
+    routes: Routes
+    standby: StandbyWebhooks
+    changed: Callable[[], None]
+    tell_admins: Callable[[str, str], None]
+    _order: dict[str, int] = field(default_factory=dict)
+    _ending: set[BotPlugin] = field(default_factory=set)
+    _between: InFlightCounter = field(default_factory=InFlightCounter)
+
+    def __post_init__(self) -> None:
+        self._plugins = self.loader.plugins
+        self.activations = Activations(self.execution, self._plugins, self.configurator, self._begin, self.tell_admins)
 
     @property
     def order(self) -> list[str]:
@@ -198,16 +193,16 @@ class Lifecycle:
     @contextmanager
     def _replacing(self, plugin: Plugin) -> Iterator[None]:
         """Hold the plugin's requests, and unknown commands, from its old instance's end until the new one works."""
-        self._routes.hold(plugin.name)
+        self.routes.hold(plugin.name)
         self._between.enter()
         try:
             yield
         except BaseException:
             if not plugin.active:
-                self._routes.remove(plugin.name)
+                self.routes.remove(plugin.name)
             raise
         finally:
-            self._routes.release(plugin.name)
+            self.routes.release(plugin.name)
             self._between.leave()
 
     async def check(self, plugin: Plugin) -> list[str]:
@@ -218,8 +213,8 @@ class Lifecycle:
         if circular := circle(self._plugins, plugin):
             problems.append(circular)
         if plugin.instance is not None:
-            problems += self._routes.refused(hooks_of(plugin.instance))
-        return problems + await check_templates(self._execution, plugin)
+            problems += self.routes.refused(hooks_of(plugin.instance))
+        return problems + await check_templates(self.execution, plugin)
 
     def give_up(self, plugin: Plugin) -> bool:
         """Make a plugin inactive whose `activate` exceeds the timeout. Return whether there was such an activation.
@@ -240,26 +235,26 @@ class Lifecycle:
         plugin = activation.plugin
         cls: Any = type(instance)
         cls.__errdoc__ = cls.__doc__ or plugin.plug.description
-        await add_templates(self._execution, plugin)
+        await add_templates(self.execution, plugin)
         method = "activate"
         try:
-            await self._execution.call(instance, method)
+            await self.execution.call(instance, method)
             if self.activations.is_wanted(activation) and not activation.ended:
                 rank = activation.rank
-                self._changed()
+                self.changed()
                 # A plugin whose `activate` doesn't call BotPlugin's is inactive and has no commands. As on errbot, its
                 # webhooks are routed nevertheless.
                 if instance.is_activated:
                     self._order[plugin.name] = rank
                 hooks = hooks_of(instance)
-                self._routes.replace(plugin.name, hooks, rank, mounts_of(instance))
-                self._standby.replace(plugin.name, hooks)
+                self.routes.replace(plugin.name, hooks, rank, mounts_of(instance))
+                self.standby.replace(plugin.name, hooks)
                 method = "callback_connect"
-                await self._execution.call(instance, method)
+                await self.execution.call(instance, method)
         except RAISED as error:
             if self.activations.is_wanted(activation):
                 self.log.failure("{plugin} could not be activated: {method}", plugin=plugin.name, method=method)
-                self._routes.remove(plugin.name)
+                self.routes.remove(plugin.name)
                 await self._end_quietly(plugin, instance)
                 failed = f"{method} failed at {located_error(plugin.plug, error)}"
                 reason = str(error) if isinstance(error, HookError) else failed
@@ -304,12 +299,12 @@ class Lifecycle:
             if activation.late and activation is not current():
                 self.activations.abandon(activation)
         # Before `deactivate`, which may close what they use.
-        self._routes.end_streams(plugin.name)
+        self.routes.end_streams(plugin.name)
         overdue: PluginTimeout | None = None
-        deactivated = Deferred.fromCoroutine(self._execution.call(instance, "deactivate"))
+        deactivated = Deferred.fromCoroutine(self.execution.call(instance, "deactivate"))
         then = "Its commands, webhooks and pollers have been removed."
         try:
-            await self._execution.in_time(deactivated, f"{plugin.name}.deactivate", within, then)
+            await self.execution.in_time(deactivated, f"{plugin.name}.deactivate", within, then)
         except PluginTimeout as error:
             overdue = error
             self.activations.hanging[instance] = "deactivate"
@@ -327,7 +322,7 @@ class Lifecycle:
     def _deactivated(self, plugin: Plugin, instance: BotPlugin) -> None:
         """Record that the instance is inactive, and close its store when it is idle."""
         instance.is_activated = False
-        self._changed()
+        self.changed()
         if plugin.instance is instance:
             self._order.pop(plugin.name, None)
             # During a reload, handlers of the old instance may still use the templates.
@@ -337,7 +332,7 @@ class Lifecycle:
             if BotPlugin.is_open_storage(instance) and not instance.is_activated:
                 BotPlugin.close_storage(instance)
 
-        self._execution.runner.when_idle(instance).addCallback(close)
+        self.execution.runner.when_idle(instance).addCallback(close)
 
     async def reload(self, plugin: Plugin) -> None:
         """Load the plugin's code again and replace the instance. An inactive plugin stays inactive, unless it was
@@ -350,7 +345,7 @@ class Lifecycle:
             raise still_activating(plugin.name)
         old, was_broken = plugin.instance, bool(plugin.problem)
         was_at_work = activation is not None or self._at_work(plugin)
-        await self._loader.load_again(plugin)
+        await self.loader.load_again(plugin)
         if old is None or not was_at_work:
             if was_broken:
                 await self.activations.activate(plugin)
@@ -365,7 +360,7 @@ class Lifecycle:
                     overdue = error
             await self.activations.activate(plugin)
         if overdue is not None:
-            late = f"{plugin.name}.deactivate of the old code has not returned after {self._execution.timeout:g} s"
+            late = f"{plugin.name}.deactivate of the old code has not returned after {self.execution.timeout:g} s"
             raise PluginTimeout(f"{plugin.name} is reloaded and active, but {late}.")
 
     async def use(self, plugin: Plugin, instance: BotPlugin, configuration: Any, store: Callable[[], None]) -> None:
@@ -374,7 +369,7 @@ class Lifecycle:
 
         Raises PluginTimeout; the configuration is stored then as soon as the activation has ended.
         """
-        before = self._configurator.stored(plugin.name)
+        before = self.configurator.stored(plugin.name)
         with self._replacing(plugin):
             was_active, problem = plugin.active, plugin.problem
             if was_active:
@@ -388,8 +383,8 @@ class Lifecycle:
                 raise
             except PluginError as error:
                 if not was_active:
-                    configured = Deferred.fromCoroutine(self._configurator.configure(plugin, instance, before))
-                    await self._execution.in_time(configured, f"{plugin.name}.configure")
+                    configured = Deferred.fromCoroutine(self.configurator.configure(plugin, instance, before))
+                    await self.execution.in_time(configured, f"{plugin.name}.configure")
                     plugin.problem = problem
                     raise
                 await self.activations.activate(plugin)
@@ -411,13 +406,13 @@ class Lifecycle:
             plugin = self._plugins[name]
             # The `deactivate` of another plugin, which was awaited before, may have deactivated it.
             if plugin.instance is not None and plugin.active and plugin.instance not in self._ending:
-                self._routes.remove(name)
+                self.routes.remove(name)
                 ending = Deferred.fromCoroutine(self._end_quietly(plugin, plugin.instance, within))
                 if slow:
                     slow.append(ending)
                     continue
                 try:
-                    await result_within(self._execution.reactor, each, ending)
+                    await result_within(self.execution.reactor, each, ending)
                 except TimedOut:
                     self.log.warn(
                         "{plugin}.deactivate has not returned; the other plugins are deactivated meanwhile", plugin=name
@@ -427,7 +422,7 @@ class Lifecycle:
 
     def _at_work(self, plugin: Plugin) -> bool:
         """Return whether the plugin is active, or has routes although it isn't."""
-        return plugin.active or any(route.hook.owner == plugin.name for route in self._routes.hooks())
+        return plugin.active or any(route.hook.owner == plugin.name for route in self.routes.hooks())
 
 
 def hooks_of(instance: BotPlugin) -> list[Hook]:
