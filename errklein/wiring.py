@@ -199,12 +199,10 @@ def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManag
     from errklein.compat.plugin_manager import BotPluginManager
     from errklein.plugins.execution import PluginExecution
     from errklein.plugins.loading import Loader
-    from errklein.plugins.packages import Requirements
 
     config = bot.bot_config
     execution = PluginExecution(bot.reactor, bot.runner, bot.plugin_pool, bot.waits)
-    requirements = Requirements(packages, config.AUTOINSTALL_DEPS)
-    loader = Loader(execution, config, lambda cls, name: cls(bot, name=name), requirements)
+    loader = Loader(execution, config, lambda cls, name: cls(bot, name=name), packages)
 
     def tell_admins(text: str, summary: str) -> None:
         # The bot has this method later: sending requires the manager.

@@ -58,7 +58,7 @@ class BotPluginManager(PluginManager):
     @property
     def packages(self) -> PackageDirectory:
         """The directory of the distributions that plugins require."""
-        return self._loader.requirements.packages
+        return self._loader.packages
 
     @property
     def plugins(self) -> dict[str, BotPlugin]:

@@ -21,7 +21,7 @@ from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.method_checks import check_constructor, check_initialized, check_methods
 from errklein.plugins.method_sources import Finding, handlers_once_active
 from errklein.plugins.names import plugin_name
-from errklein.plugins.packages import Requirements
+from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plug_file import PlugError, PlugFile, defines_storage
 from errklein.plugins.plugin import IncompatiblePluginException, Plugin, PluginActivationException, PluginProblem
 from errklein.plugins.requirement_files import FILE_NAME, above, requirement_files
@@ -40,39 +40,35 @@ class Loader:
     """Loads plugins, in threads. `plugins` are the plugins by name; `unusable` are files without a plugin, with the
     reasons. `mistakes` are those of methods that can't be called, since the last `take_mistakes`.
 
-    `roots` are the directories that were searched at the start. `make` creates instances of plugins and flows.
+    `roots` are the directories that were searched. `make` creates instances of plugins and flows.
     """
 
     log = Logger()
 
     def __init__(
-        self, execution: PluginExecution, config: Config, make: PluginFactory, requirements: Requirements
+        self, execution: PluginExecution, config: Config, make: PluginFactory, packages: PackageDirectory
     ) -> None:
         self.plugins: dict[str, Plugin] = {}
         self.unusable: dict[Path, str] = {}
         self.mistakes: list[PluginProblem] = []
         self.roots: list[Path] = []
-        self._searched: dict[Path, None] = {}
         self.make = make
         self._execution = execution
         self._config = config
-        self.requirements = requirements
+        self.packages = packages
 
     async def load_all(self, roots: Iterable[Path]) -> list[PluginProblem]:
         """Load the core plugins, plugins below `roots` and installed ones. Return the problems."""
-        installed = await self._in_thread(entry_point_roots)
-        self.roots = [CORE_PLUGINS, *roots, *installed]
-        problems = await self.load(self.roots)
+        problems = await self.load([CORE_PLUGINS, *roots, *await self._in_thread(entry_point_roots)])
         # Packages that plugins require may contain plugins, too.
-        while added := [root for root in await self._in_thread(entry_point_roots) if root not in self.roots]:
-            self.roots += added
+        while added := [root for root in await self._in_thread(entry_point_roots) if root.absolute() not in self.roots]:
             problems += await self.load(added)
         return problems
 
     async def load(self, roots: Iterable[Path]) -> list[PluginProblem]:
         """Load new plugins below `roots`. Return the problems."""
-        roots = list(roots)
-        self._searched.update(dict.fromkeys(root.absolute() for root in roots))
+        roots = [root.absolute() for root in roots]
+        self.roots += [root for root in roots if root not in self.roots]
         found = await self._in_thread(partial(find_plug_files, roots))
         problems = [PluginProblem(text, path=path) for path, text in found.unreadable.items()]
         known = [plugin.plug.path for plugin in self.plugins.values() if plugin.plug.path.suffix == ".plug"]
@@ -80,7 +76,7 @@ class Loader:
         await self._in_thread(partial(know_neighbours, directories))
         unmet: dict[Path, list[PluginProblem]] = {}
         for file in await self._in_thread(partial(requirement_files, roots, found.files)):
-            unmet[file.parent] = await self._in_thread(partial(self.requirements.settle, file))
+            unmet[file.parent] = await self._settle(file)
             problems += unmet[file.parent]
         deadline = self._execution.deadline()
         for path in found:
@@ -95,6 +91,9 @@ class Loader:
             self._note_unmet(path, unmet)
         self.unusable.update(found.unreadable)
         return problems
+
+    def _settle(self, file: Path) -> Deferred[list[PluginProblem]]:
+        return self._in_thread(partial(self.packages.settle, file, self._config.AUTOINSTALL_DEPS))
 
     def take_mistakes(self) -> list[PluginProblem]:
         """Return `mistakes`, and forget them."""
@@ -118,11 +117,10 @@ class Loader:
             raise PluginActivationException(renamed)
         if refusal := plug.refusal():
             raise IncompatiblePluginException(f"{plug.name} can't be used: {refusal} ({plug.path})")
-        files = [directory / FILE_NAME for directory in above(plug.directory, self._searched)]
-        settle = self.requirements.settle
-        unmet = [await self._in_thread(partial(settle, file)) for file in files if file.is_file()]
-        await self._load(plugin, plug, Deadline(self._execution.reactor, self._execution.timeout), fresh=True)
-        plugin.notes += [problem.text for problems in unmet for problem in problems]
+        files = [directory / FILE_NAME for directory in above(plug.directory, self.roots)]
+        unmet = {file.parent: await self._settle(file) for file in files if file.is_file()}
+        await self._load(plugin, plug, self._execution.deadline(), fresh=True)
+        self._note_unmet(plug.path, unmet)
 
     async def forget(self, plugin: Plugin) -> None:
         """Remove the plugin and its modules. Code that is running keeps them."""

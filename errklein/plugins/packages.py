@@ -100,7 +100,7 @@ class PackageDirectory:
         """The command for the operator if packages in this directory cause a conflict."""
         return f"Repair: remove {self.path}, then restart, which installs what plugins require again"
 
-    def conflict(self, requires: str, name: str, there: str, location: object) -> str:
+    def _conflict(self, requires: str, name: str, there: str, location: object) -> str:
         """Return the sentence about a requirement that conflicts with the installed version of `name`."""
         where, remedy = (self.path, f". {self.remedy}") if self._has(name) else ("errklein's environment", "")
         return f"{requires}, but {where} has {name} {there} ({location}){remedy}"
@@ -108,9 +108,38 @@ class PackageDirectory:
     def _has(self, name: str) -> bool:
         return any(True for _ in distributions(name=name, path=[str(self.path)]))
 
-    def has_done(self, requirements: RequirementFile) -> bool:
+    def _has_done(self, requirements: RequirementFile) -> bool:
         """Return whether exactly these requirements have been installed in this directory."""
         return self._done().get(str(requirements.path)) == _digest(requirements)
+
+    def settle(self, file: Path, autoinstall: bool) -> list[PluginProblem]:
+        """Install the missing requirements of a file, if `autoinstall`. Return the errors and warnings.
+
+        A file with URLs or paths is installed again when it has changed. If an installed version doesn't fulfil a
+        requirement, it stays, and there is a warning.
+        """
+        try:
+            requirements = RequirementFile.read(file)
+        except UnreadableRequirements as error:
+            return [PluginProblem(str(error), path=file)]
+        examined = examine(requirements)
+        requirements.lines = [line for line in requirements.lines if line not in examined.conflicts]
+        problems = [PluginProblem(self._wrong_version(line), path=file, is_warning=True) for line in examined.conflicts]
+        is_done = not examined.missing and (not examined.unknown or self._has_done(requirements))
+        if autoinstall and not is_done:
+            try:
+                self.install(requirements)
+            except InstallError as error:
+                problems.append(PluginProblem(str(error), path=file))
+        elif missing := ", ".join(line.name_and_versions for line in examined.missing):
+            problems.append(PluginProblem(f"{file} requires packages that are not installed: {missing}", path=file))
+        return problems
+
+    def _wrong_version(self, line: RequirementLine) -> str:
+        assert line.requirement is not None
+        name = line.requirement.name
+        there = installed_version(name) or "another version"
+        return self._conflict(f"{line.name_and_versions} is required", name, there, line.location)
 
     def install(self, requirements: RequirementFile) -> None:
         """Install the missing requirements.
@@ -171,7 +200,7 @@ class PackageDirectory:
         name, version = name_and_version(found)
         there = ERRBOT_VERSION if normalized(name) == "errbot" else installed_version(name)
         if there is not None and not self._has(name):
-            raise InstallError(self.conflict(f"{name} {version} is required", name, there, requirements.path))
+            raise InstallError(self._conflict(f"{name} {version} is required", name, there, requirements.path))
         return normalized(name)
 
     @property
@@ -201,7 +230,7 @@ class PackageDirectory:
                     provides = f"errklein provides errbot {there} ({requirements.path})"
                     return InstallError(f"{requires}, but {provides}")
                 if installed_version(name) == there:
-                    return InstallError(self.conflict(requires, name, there, requirements.path))
+                    return InstallError(self._conflict(requires, name, there, requirements.path))
         return InstallError(f"{requirements.path}: {error}")
 
     def _done(self) -> dict[str, str]:
@@ -214,43 +243,6 @@ class PackageDirectory:
         file = self.path / _DONE
         done = {**self._done(), str(requirements.path): _digest(requirements)}
         _write(file.with_suffix(".new"), [json.dumps(done)]).replace(file)
-
-
-class Requirements:
-    """Installs the requirements of plugins. The methods block, so call them in threads."""
-
-    def __init__(self, packages: PackageDirectory, autoinstall: bool) -> None:
-        self.packages = packages
-        self._autoinstall = autoinstall
-
-    def settle(self, file: Path) -> list[PluginProblem]:
-        """Install the missing requirements of a file. Return the errors and warnings.
-
-        A file with URLs or paths is installed again when it has changed. If an installed version doesn't fulfil a
-        requirement, it stays, and there is a warning.
-        """
-        try:
-            requirements = RequirementFile.read(file)
-        except UnreadableRequirements as error:
-            return [PluginProblem(str(error), path=file)]
-        examined = examine(requirements)
-        requirements.lines = [line for line in requirements.lines if line not in examined.conflicts]
-        problems = [PluginProblem(self._explained(line), path=file, is_warning=True) for line in examined.conflicts]
-        is_done = not examined.missing and (not examined.unknown or self.packages.has_done(requirements))
-        if self._autoinstall and not is_done:
-            try:
-                self.packages.install(requirements)
-            except InstallError as error:
-                problems.append(PluginProblem(str(error), path=file))
-        elif missing := ", ".join(line.name_and_versions for line in examined.missing):
-            problems.append(PluginProblem(f"{file} requires packages that are not installed: {missing}", path=file))
-        return problems
-
-    def _explained(self, line: RequirementLine) -> str:
-        assert line.requirement is not None
-        name = line.requirement.name
-        there = installed_version(name) or "another version"
-        return self.packages.conflict(f"{line.name_and_versions} is required", name, there, line.location)
 
 
 def _installed(path: Path) -> Iterator[tuple[str, str, Distribution]]:

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.compat._facade import step_aside
 from errklein.compat._utils import install_packages
 from errklein.plugins import packages
-from errklein.plugins.packages import InstallError, PackageDirectory, Requirements
+from errklein.plugins.packages import InstallError, PackageDirectory
 from errklein.plugins.requirement_files import RequirementFile
 from errklein.plugins.subprocesses import ProgramError
 from errklein.testing import TestBot
@@ -239,7 +239,7 @@ class SettleTests(SynchronousTestCase):
     def settle(self, text: str, autoinstall: bool = True) -> str:
         """Return the errors and warnings for a file with that text."""
         self.file.write_text(text)
-        problems = Requirements(self.packages, autoinstall).settle(self.file)
+        problems = self.packages.settle(self.file, autoinstall)
         self.warnings = [problem.text for problem in problems if problem.is_warning]
         return "; ".join(problem.text for problem in problems)
 
@@ -301,7 +301,7 @@ class SettleTests(SynchronousTestCase):
 
     def test_unreadable(self) -> None:
         """An unreadable file is reported."""
-        [problem] = Requirements(self.packages, True).settle(self.file / "below")
+        [problem] = self.packages.settle(self.file / "below", True)
         self.assertIn("can't be read", problem.text)
         self.assertFalse(problem.is_warning)
 
