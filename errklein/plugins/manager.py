@@ -9,7 +9,7 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from errklein.config import Config
@@ -363,16 +363,17 @@ class PluginManager(StoreMixin):
     @change
     async def remove(self, names: Iterable[str]) -> None:
         """Deactivate and forget the plugins. Their stored values and configurations stay."""
-        _raise(await self._forget(list(names)))
+        await self._forget(list(names))
 
     @change
     async def remove_below(self, directory: Path) -> None:
         """Deactivate and forget plugins and flows below the directory, an absolute path. Stored values stay."""
         names = [name for name, plugin in self._plugins.items() if plugin.plug.path.is_relative_to(directory)]
-        overdue = await self._forget(names)
-        await self._flow_files.remove_below(directory)
-        self._loader.forget_below(directory)
-        _raise(overdue)
+        try:
+            await self._forget(names)
+        finally:
+            await self._flow_files.remove_below(directory)
+            self._loader.forget_below(directory)
 
     @change
     async def remove_flows(self, directory: Path) -> None:
@@ -396,12 +397,10 @@ class PluginManager(StoreMixin):
         await self._activate_dependencies(plugin, store)
         await self._lifecycle.use(plugin, instance, configuration, store)
 
-    def configuration_template(self, name: str) -> Deferred[Any]:
+    async def configuration_template(self, name: str) -> Any:
         """Return the plugin's template; None if it has none or could not be loaded."""
         plugin = self.plugin(name)
-        if plugin.instance is None:
-            return succeed(None)
-        return Deferred.fromCoroutine(self._configurator.template(plugin, plugin.instance))
+        return None if plugin.instance is None else await self._configurator.template(plugin, plugin.instance)
 
     def store_configuration(self, name: str, configuration: Any) -> None:
         """Store a configuration for the plugin's next activation, when it is checked."""
@@ -454,8 +453,8 @@ class PluginManager(StoreMixin):
             raise PluginError(f"{name} is already deactivated.")
         await self._lifecycle.end(plugin, self.instance(name))
 
-    async def _forget(self, names: list[str]) -> list[PluginTimeout]:
-        """Deactivate and forget the plugins. Return the errors of those whose `deactivate` exceeds the timeout."""
+    async def _forget(self, names: list[str]) -> None:
+        """Deactivate and forget the plugins. Raises PluginTimeout at the end if a `deactivate` exceeds the timeout."""
         overdue: list[PluginTimeout] = []
         for name in names:
             plugin = self.plugin(name)
@@ -466,7 +465,8 @@ class PluginManager(StoreMixin):
                     overdue.append(error)
             await self._loader.forget(plugin)
             self._standby.replace(name, ())
-        return overdue
+        if overdue:
+            raise PluginTimeout("\n".join(map(str, overdue)))
 
     async def _activate_dependencies(self, plugin: Plugin, store: Callable[[], None]) -> None:
         """Activate the plugin's dependencies. If that fails, an inactive plugin's configuration is stored for later."""
@@ -478,11 +478,6 @@ class PluginManager(StoreMixin):
             store()
             stored = f"{error}. The configuration is stored; {plugin.name} is not activated."
             raise PluginActivationException(stored) from error
-
-
-def _raise(overdue: list[PluginTimeout]) -> None:
-    if overdue:
-        raise PluginTimeout("\n".join(map(str, overdue)))
 
 
 async def _nothing() -> None: ...

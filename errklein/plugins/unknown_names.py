@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from errklein.commands import RegisteredCommand, unmatched
+from errklein.commands import CommandDeclaration, RegisteredCommand, unmatched
 from errklein.config import Config
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.loading import CORE_PLUGINS
@@ -105,8 +105,6 @@ def _webhooks_of(instance: BotPlugin) -> Iterator[str]:
 
 def _commands_of(instance: BotPlugin | None) -> Iterator[str]:
     """Yield the names of the plugin's commands, which it may only have once it is activated."""
-    if instance is None:
-        return
-    for name, handler in handlers_once_active(instance):
-        if getattr(handler, "_err_command", False) or getattr(handler, "_err_re_command", False):
-            yield getattr(handler, "_err_command_name", None) or name
+    for _, handler in handlers_once_active(instance) if instance is not None else ():
+        if (command := CommandDeclaration.of(handler)) is not None:
+            yield command.name

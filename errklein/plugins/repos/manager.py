@@ -252,22 +252,18 @@ class BotRepoManager(StoreMixin):
                 check_links(fetched)
             yield fetched
 
-    @contextmanager
-    def _archive(self, url: str) -> Iterator[IO[bytes]]:
+    def _archive(self, url: str) -> IO[bytes]:
         """Open the archive at a URL or path for reading. Raises RepoException."""
         if not sources.is_local(url):
-            yield io.BytesIO(self._downloads.fetch(url, most=MOST_PACKED, seconds=_SECONDS))
-            return
+            return io.BytesIO(self._downloads.fetch(url, most=MOST_PACKED, seconds=_SECONDS))
         path = sources.local_path(url)
         # Opening a pipe blocks until another process writes to it.
         if path.exists() and not path.is_file():
             raise RepoException(f"{shown(url)} is not a regular file")
         try:
-            opened = path.open("rb")
+            return path.open("rb")
         except OSError as error:
             raise RepoException(f"{shown(url)} can't be read: {error.strerror}") from error
-        with opened as archive:
-            yield archive
 
 
 def _check_installed(name: str, repos: Mapping[str, str]) -> None:
