@@ -154,7 +154,7 @@ def _plugins(bot: ErrbotBot, with_problem: Collection[str], *, verbose: bool) ->
     """
     hidden = 0
     for plugin in sorted(bot.plugin_manager.found, key=lambda plugin: isinstance(plugin.instance, CorePlugin)):
-        state = _STATES[bot.plugin_manager.status.state(plugin)]
+        state = _STATES[bot.plugin_manager.state(plugin)]
         if state.startswith(_USABLE) and plugin.name in with_problem:
             state = "has a problem, see below"
         if isinstance(plugin.instance, CorePlugin) and state.startswith(_USABLE) and not verbose:

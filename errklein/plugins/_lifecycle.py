@@ -180,12 +180,6 @@ class Lifecycle:
         self._plugins = self.loader.plugins
         self.activations = Activations(self.execution, self._plugins, self.configurator, self._begin, self.tell_admins)
 
-    @property
-    def order(self) -> list[str]:
-        """The names of active plugins in the order of their ranks; plugins activated by other plugins come last."""
-        active = [name for name, plugin in self._plugins.items() if plugin.active]
-        return sorted(active, key=lambda name: self._order.get(name, inf))
-
     def when_settled(self) -> Deferred[None] | None:
         """Return a Deferred that fires when the plugins being replaced have commands again; None if there are none."""
         return self._between.when_none() if self._between.count() else None
@@ -402,7 +396,10 @@ class Lifecycle:
             activation.late = True
             self.give_up(activation.plugin)
         slow: list[Deferred[None]] = []
-        for name in reversed(self.order):
+        active = [name for name, plugin in self._plugins.items() if plugin.active]
+        # Plugins that were activated by other plugins come last in the order.
+        order = sorted(active, key=lambda name: self._order.get(name, inf))
+        for name in reversed(order):
             plugin = self._plugins[name]
             # The `deactivate` of another plugin, which was awaited before, may have deactivated it.
             if plugin.instance is not None and plugin.active and plugin.instance not in self._ending:

@@ -99,16 +99,16 @@ class PluginOperations:
         )
 
     def _summary(self, plugin: Plugin, changes: Mapping[str, FileChanges] | None, by: Actor) -> dict[str, Any]:
-        status, its = self._manager.status, None if changes is None else changes.get(plugin.name, FileChanges())
+        its = None if changes is None else changes.get(plugin.name, FileChanges())
         if its is not None and not by.reads_details:
             its = FileChanges([""] * len(its.changed), [""] * len(its.removed))
         return {
             "name": plugin.name,
             "is_core": plugin.plug.core,
             "is_active": plugin.active,
-            "state": status.state(plugin),
-            "letters": status.letters(plugin),
-            "remark": status.remark(plugin, details=by.reads_details),
+            "state": self._manager.state(plugin),
+            "letters": self._manager.letters(plugin),
+            "remark": self._manager.remark(plugin, details=by.reads_details),
             "changes": its,
         }
 

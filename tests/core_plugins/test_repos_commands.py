@@ -218,7 +218,7 @@ class ReposTests(SynchronousTestCase):
         answer = self.say("!repos install me/thing")
         self.assertIn("a plugin named Help already exists", answer)
         manager = self.bot.bot.plugin_manager
-        self.assertEqual(manager.status.remark(manager.plugin("Help")), "")
+        self.assertEqual(manager.remark(manager.plugin("Help")), "")
 
 
 class StartTests(SynchronousTestCase):

@@ -87,7 +87,7 @@ class BrokenPluginsTests(SynchronousTestCase):
         status = self.bot.command("!status plugins")
         for name, line in WRONG.items():
             expected = line.format(BROKEN)
-            self.assertEqual(manager.status.remark(manager.plugin(name)), expected)
+            self.assertEqual(manager.remark(manager.plugin(name)), expected)
             # The line as a reader sees it; tables may wrap and mark up what they hold.
             self.assertIn(name, status)
             self.assertIn(expected.rpartition(": ")[2][:20], status)

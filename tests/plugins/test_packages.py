@@ -159,10 +159,10 @@ class PluginTests(PluginsTestCase):
         self.assertTrue(line.startswith("Twisted<1 is required, but errklein's environment has Twisted "), line)
         self.assertIn(f"({file}:1)", line)
         manager = bot.bot.plugin_manager
-        self.assertEqual(manager.status.remark(manager.plugin("Old")), line)
+        self.assertEqual(manager.remark(manager.plugin("Old")), line)
         self.assertEqual(bot.command("!old"), "1")
         self.assertIn("reloaded", bot.command("!plugin reload Old"))
-        self.assertIn(line, manager.status.remark(manager.plugin("Old")))
+        self.assertIn(line, manager.remark(manager.plugin("Old")))
 
     def test_import_after_a_conflict(self) -> None:
         """If the installed version lacks what a plugin imports, the plugin isn't loaded, and the import is the reason."""
@@ -188,7 +188,7 @@ class PluginTests(PluginsTestCase):
         line = f"{file}: ERROR: No matching distribution found for {PREFIX}nowhere"
         self.assertTrue(any(told.startswith(line) for told in bot.sent_to("@admin")), bot.sent_to("@admin"))
         manager = bot.bot.plugin_manager
-        self.assertIn(line, manager.status.remark(manager.plugin("Needy")))
+        self.assertIn(line, manager.remark(manager.plugin("Needy")))
         failed = install_packages(file)
         assert failed is not None
         self.assertIn(line, str(failed[1]))
