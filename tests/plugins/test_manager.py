@@ -473,7 +473,7 @@ class BrokenPluginTests(PluginFiles):
         light = bot.plugin("Light")
         bot.command("!switch deactivate")
         bot.say("in the dark")
-        self.assertIn("D", bot.bot.plugin_manager.status.letters(bot.bot.plugin_manager.plugin("Light")))
+        self.assertIn("D", bot.bot.plugin_manager.letters(bot.bot.plugin_manager.plugin("Light")))
         bot.command("!plugin activate Light")
         bot.command("!plugin deactivate Light")
         bot.command("!switch activate")

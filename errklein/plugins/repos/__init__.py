@@ -2,7 +2,7 @@
 
 from errklein.plugins.repos._downloads import Downloads
 from errklein.plugins.repos.index import RepoEntry
-from errklein.plugins.repos.manager import BotRepoManager, Updated
-from errklein.plugins.repos.sources import RepoException, shown
+from errklein.plugins.repos.manager import BotRepoManager
+from errklein.plugins.repos.sources import RepoException
 
-__all__ = ["BotRepoManager", "Downloads", "RepoEntry", "RepoException", "Updated", "shown"]
+__all__ = ["BotRepoManager", "Downloads", "RepoEntry", "RepoException"]
