@@ -234,7 +234,7 @@ def _may_lead_on(plugin: BotPlugin, function: types.FunctionType, method: str, s
     # The list grows in the loop.
     for one in waiting:
         node = source.node(one)
-        if node is None or _names_parents_method(node, one, method) or _passes_self(node, first_parameter(one)):
+        if node is None or _leads_on(node, first_parameter(one), method):
             return True
         for attribute in ast.walk(node):
             if isinstance(attribute, ast.Attribute) and attribute.attr != method:
@@ -258,31 +258,24 @@ def _attribute(plugin: BotPlugin, name: str) -> Any:
     return None
 
 
-def _names_parents_method(node: ast.AST, function: types.FunctionType, method: str) -> bool:
-    """Return whether the source contains `super().method`, `Parent.method`, or another access to the method."""
-    own = first_parameter(function)
-    supers = others = 0
+def _leads_on(node: ast.AST, own: str, method: str) -> bool:
+    """Return whether the source contains `super().method`, `Parent.method`, or another access to the method.
+
+    `super`, or `self` as `own`, may be a way to get at it if it is used other than for an attribute, for example as an argument.
+    """
+    supers = selves = 0
     for one in ast.walk(node):
         supers += is_name(one, "super")
+        selves += is_name(one, own)
         if isinstance(one, ast.Attribute):
             is_super = _is_super(one.value)
             if one.attr == method and (is_super or _root(one.value) != own):
                 return True
-            others += is_super
-    # `super` in any other form may be a way to get at the method.
-    return supers > others
-
-
-def _passes_self(node: ast.AST, own: str) -> bool:
-    """Return whether the source uses `self` other than for an attribute or in `super(…)`, for example as an argument."""
-    uses = handled = 0
-    for one in ast.walk(node):
-        uses += is_name(one, own)
-        if isinstance(one, ast.Attribute):
-            handled += is_name(one.value, own)
+            supers -= is_super
+            selves -= is_name(one.value, own)
         elif isinstance(one, ast.Call) and _is_super(one):
-            handled += sum(is_name(argument, own) for argument in one.args)
-    return uses > handled
+            selves -= sum(is_name(argument, own) for argument in one.args)
+    return bool(supers or selves)
 
 
 def _is_super(node: ast.AST) -> bool:
