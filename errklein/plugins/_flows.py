@@ -12,9 +12,10 @@ from errklein.plugins.botflow import BotFlow
 from errklein.plugins.discovery import find_plug_files
 from errklein.plugins.execution import RAISED, PluginExecution, PluginFactory
 from errklein.plugins.imports import load_module, plugin_class, unload
+from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin import PluginError, PluginProblem, PluginTimeout, UnknownPlugin
-from errklein.running import Deadline, TimedOut
+from errklein.running import Deadline
 from errklein.text.masking import masker
 
 _LOADING = "loading flows"
@@ -120,16 +121,9 @@ class FlowFiles:
         if refusal := file.refusal():
             return PluginProblem(f"{file.name} can't be used: {refusal} ({path})", path=path)
         try:
-            made = self._execution.in_thread(partial(self._load, file), _LOADING)
-            flows, warning = await self._execution.within(deadline.left, made, f"{path} could not be loaded")
-        except TimedOut:
-            what = f"importing {file.module_path} and creating the instance"
-            return PluginProblem(f"{path}: {what} exceeded the timeout", path=path)
-        except RAISED as error:
-            self.log.failure("{path} could not be loaded", path=str(path))
-            text = masker(str(error))
-            is_located = str(path.parent) in text or text.startswith(file.name)
-            return _failure(text if is_located else f"{path}: {text}", path)
+            flows, warning = await self._execution.load(file, partial(self._load, file), deadline.left)
+        except PluginLoadError as error:
+            return _failure(str(error), path)
         self.flows[file.name] = flows
         self._files[file.name] = file
         if activate:

@@ -12,7 +12,9 @@ from twisted.python.failure import Failure
 
 from errklein.plugins.botflow import BotFlow
 from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.method_sources import overrides
+from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin import PluginTimeout
 from errklein.running import Deadline, Runner, ThreadWaits, TimedOut, WorkerPool, result_within
 from errklein.running.context import assigned, origin, running_activation
@@ -84,6 +86,23 @@ class PluginExecution:
         except TimedOut:
             awaited.addErrback(lambda failure: self.log.failure("{text}", failure, text=failed))
             raise
+
+    async def load(self, plug: PlugFile, make: Callable[[], T], seconds: float) -> T:
+        """Return the result of `make`, which loads a module and creates an instance in a thread.
+
+        Raises PluginLoadError for every exception of the code, and after `seconds`.
+        """
+        failed = f"{plug.name} could not be loaded"
+        try:
+            return await self.within(seconds, self.in_thread(make, f"loading {plug.name}"), failed)
+        except TimedOut:
+            what = f"importing {plug.module_path} and creating the instance"
+            raise PluginLoadError(f"{failed}: {what} exceeded the timeout of {seconds:.3g} s") from None
+        except PluginLoadError:
+            raise
+        except RAISED as error:
+            self.log.failure("{plugin} could not be loaded", plugin=plug.name)
+            raise PluginLoadError.of(plug, error) from error
 
     async def in_time(self, awaited: Deferred[T], method: str, seconds: float | None = None, then: str = "") -> T:
         """Return the result of a method such as "Hello.activate".

@@ -15,7 +15,7 @@ from errklein.commands import CommandDeclaration
 from errklein.config import Config
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
-from errklein.plugins.execution import RAISED, PluginExecution, PluginFactory
+from errklein.plugins.execution import PluginExecution, PluginFactory
 from errklein.plugins.imports import know_neighbours, load_module, plugin_class, unload
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.method_checks import check_constructor, check_initialized, check_methods
@@ -25,7 +25,7 @@ from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plug_file import PlugError, PlugFile, defines_storage
 from errklein.plugins.plugin import IncompatiblePluginException, Plugin, PluginActivationException, PluginProblem
 from errklein.plugins.requirement_files import FILE_NAME, above, requirement_files
-from errklein.running import Deadline, TimedOut, explain_placement
+from errklein.running import Deadline, explain_placement
 from errklein.webhooks import HookDeclaration
 
 T = TypeVar("T")
@@ -173,23 +173,12 @@ class Loader:
 
     async def _load(self, plugin: Plugin, plug: PlugFile, deadline: Deadline, fresh: bool) -> str:
         """Create the instance. Return a warning or "". Raises PluginActivationException, also after the deadline."""
-        within = deadline.left
-        made = self._in_thread(partial(self._instantiate, plug, fresh), f"loading {plug.name}")
         try:
-            loaded = await self._execution.within(within, made, f"{plug.name} could not be loaded")
-        except TimedOut:
-            what = f"importing {plug.module_path} and creating the instance"
-            problem = f"{plug.name} could not be loaded: {what} exceeded the timeout of {within:.3g} s"
-            if plugin.instance is None:
-                plugin.problem = problem
-            raise PluginActivationException(problem) from None
-        except RAISED as error:
-            if not isinstance(error, PluginLoadError):
-                self.log.failure("{plugin} could not be loaded", plugin=plugin.name)
-                error = PluginLoadError.of(plug, error)
+            loaded = await self._execution.load(plug, partial(self._instantiate, plug, fresh), deadline.left)
+        except PluginLoadError as error:
             if plugin.instance is None:
                 plugin.problem, plugin.source = str(error), error.source
-            raise PluginActivationException(str(error)) from error
+            raise PluginActivationException(str(error)) from error.__cause__
         instance, warning, blocking, mistakes = loaded
         for warning_line in (*blocking, *(str(mistake) for mistake in mistakes if not mistake.is_error)):
             self.log.warn("{text}", text=warning_line)
