@@ -53,7 +53,7 @@ class Health(CorePlugin):
         rows, active, active_core = [], list[str](), list[str]()
         for one in found:
             reload = f"{self.host.prefix}plugin reload {one.name}"
-            changes = one.changes.remarks(reload, details=by.reads_details) if one.changes else ()
+            changes = one.changes.remarks(reload) if one.changes else ()
             remark = "; ".join(filter(None, [one.remark, *changes]))
             if one.is_active and not remark:
                 (active_core if one.is_core else active).append(one.name)

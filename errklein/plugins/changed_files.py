@@ -19,21 +19,18 @@ TIMEOUT = 3.0
 
 @dataclass
 class FileChanges:
-    """The names of a plugin's files that were changed or removed after they were loaded."""
+    """The names of a plugin's files that were changed or removed after they were loaded; "" for people who may not read them."""
 
     changed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
 
-    def remarks(self, reload: str, *, details: bool) -> Iterator[str]:
-        """Yield a line for each kind of change. `reload` is the command to apply changes.
-
-        Without `details`, the lines have no names.
-        """
+    def remarks(self, reload: str) -> Iterator[str]:
+        """Yield a line for each kind of change. `reload` is the command to apply changes."""
         if self.changed:
-            yield f"{_subject(self.changed, details)} changed after loading: {reload}"
+            yield f"{_subject(self.changed)} changed after loading: {reload}"
         if self.removed:
             verb = "was" if len(self.removed) == 1 else "were"
-            yield f"{_subject(self.removed, details)} {verb} removed after loading"
+            yield f"{_subject(self.removed)} {verb} removed after loading"
 
 
 class ChangedFiles:
@@ -71,7 +68,8 @@ def _compare(plugs: Sequence[PlugFile]) -> dict[str, FileChanges]:
     return found
 
 
-def _subject(names: list[str], details: bool) -> str:
-    if details:
+def _subject(names: list[str]) -> str:
+    """Return the names, or only the kind if they aren't known."""
+    if all(names):
         return ", ".join(names)
     return "a file" if len(names) == 1 else "files"

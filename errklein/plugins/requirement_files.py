@@ -145,11 +145,6 @@ class RequirementLine:
     number: int
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the line is a name with optional versions, and not a URL or path."""
-        return self.requirement is not None and self.requirement.url is None
-
-    @property
     def name_and_versions(self) -> str:
         """The requirement without options and comments."""
         return _OPTIONS_OF_LINE.sub("", self.text)
@@ -291,15 +286,16 @@ def examine(requirements: RequirementFile) -> Examined:
     """Compare each line of the file with the installed distributions."""
     examined = Examined()
     for line in requirements.lines:
-        if line.requirement is not None and not applies(line.requirement):
+        requirement = line.requirement
+        if requirement is not None and not applies(requirement):
             continue
-        if line.requirement is None or not line.is_plain:
+        if requirement is None or requirement.url is not None:
             examined.unknown.append(line)
-        elif (there := installed_version(line.requirement.name)) is None:
+        elif (there := installed_version(requirement.name)) is None:
             examined.missing.append(line)
-        elif not line.requirement.specifier.contains(there, prereleases=True):
+        elif not requirement.specifier.contains(there, prereleases=True):
             examined.conflicts.append(line)
-        elif not _has_extras(line.requirement):
+        elif not _has_extras(requirement):
             examined.missing.append(line)
     return examined
 

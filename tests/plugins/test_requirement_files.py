@@ -114,7 +114,7 @@ class FormatTests(RequirementFilesTestCase):
         """An editable requirement is treated as an ordinary one."""
         (line,) = self.read("-e git+https://example.org/thing#egg=thing\n").lines
         self.assertEqual(line.text, "git+https://example.org/thing#egg=thing")
-        self.assertFalse(line.is_plain)
+        self.assertIsNone(line.requirement)
 
 
 class ProvidedTests(RequirementFilesTestCase):
