@@ -76,28 +76,18 @@ class PluginExecution:
         """Return the deadline of a change to several plugins that begins now."""
         return Deadline(self.reactor, self.timeout, self.minimum)
 
-    async def within(self, seconds: float, awaited: Deferred[T], failed: str) -> T:
-        """Return the Deferred's result.
-
-        Raises TimedOut after `seconds`; if the Deferred fails later, `failed` is logged.
-        """
-        try:
-            return await result_within(self.reactor, seconds, awaited)
-        except TimedOut:
-            awaited.addErrback(lambda failure: self.log.failure("{text}", failure, text=failed))
-            raise
-
     async def load(self, plug: PlugFile, make: Callable[[], T], seconds: float) -> T:
         """Return the result of `make`, which loads a module and creates an instance in a thread.
 
         Raises PluginLoadError for every exception of the code, and after `seconds`.
         """
-        failed = f"{plug.name} could not be loaded"
+        name = f"loading {plug.name}"
         try:
-            return await self.within(seconds, self.in_thread(make, f"loading {plug.name}"), failed)
-        except TimedOut:
+            return await self.in_time(self.in_thread(make, name), name, seconds)
+        except PluginTimeout:
             what = f"importing {plug.module_path} and creating the instance"
-            raise PluginLoadError(f"{failed}: {what} exceeded the timeout of {seconds:.3g} s") from None
+            problem = f"{plug.name} could not be loaded: {what} exceeded the timeout of {seconds:.3g} s"
+            raise PluginLoadError(problem) from None
         except PluginLoadError:
             raise
         except RAISED as error:
@@ -111,8 +101,9 @@ class PluginExecution:
         """
         seconds = self.timeout if seconds is None else seconds
         try:
-            return await self.within(seconds, awaited, f"{method} failed")
+            return await result_within(self.reactor, seconds, awaited)
         except TimedOut:
+            awaited.addErrback(lambda failure: self.log.failure("{method} failed", failure, method=method))
             raise PluginTimeout(f"{method} has not returned after {seconds:.3g} s. {then}".rstrip()) from None
 
 

@@ -12,7 +12,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.plugins.execution import PluginExecution
 from errklein.plugins.plugin import PluginTimeout
-from errklein.running._limits import TimedOut
 
 
 class ExecutionTests(SynchronousTestCase):
@@ -44,15 +43,9 @@ class ExecutionTests(SynchronousTestCase):
     async def wait(self, called: Deferred[Any], result: Any) -> Any:
         """Wait for a Deferred that fires with the result before the timeout."""
         self.clock.callLater(1, called.errback if isinstance(result, Exception) else called.callback, result)
-        waiting = Deferred.fromCoroutine(self.execution.within(2, called, "it failed"))
+        waiting = Deferred.fromCoroutine(self.execution.in_time(called, "Hello.activate", 2))
         self.clock.advance(1)
         return await waiting
-
-    def test_too_late(self) -> None:
-        """Without a method to name, the exception is TimedOut."""
-        waiting = Deferred.fromCoroutine(self.execution.within(2, Deferred(), "it failed"))
-        self.clock.advance(2)
-        self.failureResultOf(waiting, TimedOut)
 
     def test_other_exceptions(self) -> None:
         """An exception that isn't an Exception, such as CancelledError, becomes a RuntimeError with its name."""
