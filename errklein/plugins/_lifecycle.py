@@ -219,9 +219,8 @@ class Lifecycle:
         if activation is None or not activation.late or activation.step == "callback_connect":
             return False
         self.activations.abandon(activation)
-        if activation.instance is not None:
-            BotPlugin.deactivate(activation.instance)
-            self._deactivated(plugin, activation.instance)
+        BotPlugin.deactivate(activation.instance)
+        self._deactivated(plugin, activation.instance)
         return True
 
     async def _begin(self, activation: Activation, instance: BotPlugin) -> None:

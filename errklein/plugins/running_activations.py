@@ -40,6 +40,7 @@ class Activation:
     """
 
     plugin: Plugin
+    instance: BotPlugin
     batch: Batch
     new_rank: Callable[[], int]
     configuration: Callable[[], Any]
@@ -53,18 +54,15 @@ class Activation:
     _waiting: list[Deferred[None]] = field(default_factory=list)
     _dependents: list[Deferred[None]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.instance = self.plugin.instance
-        self._rank = self.batch.ranks.get(self.plugin.name)
-
     @property
     def rank(self) -> int:
         """The plugin's number in the order of activation. A late activation gets a new number at each access."""
         if self._done or self.late or self.given_up:
             return self.new_rank()
-        if self._rank is None:
-            self._rank = self.new_rank()
-        return self._rank
+        ranks, name = self.batch.ranks, self.plugin.name
+        if name not in ranks:
+            ranks[name] = self.new_rank()
+        return ranks[name]
 
     def wait(self, *, until_usable: bool = False) -> Deferred[None]:
         """Return a Deferred that fires when the plugin is active, or fails with the error of the activation.
@@ -197,7 +195,7 @@ class Activations:
         """Allow another instance of the plugin to be activated while this activation continues."""
         activation.given_up = True
         del self._under_way[activation.plugin.name]
-        if activation.step and activation.instance is not None:
+        if activation.step:
             self.hanging[activation.instance] = activation.step
         activation.finish(Failure(given_up(activation.plugin.name)))
 
@@ -210,8 +208,10 @@ class Activations:
         if activation is None:
             if plugin.active:
                 return
+            if plugin.name in batch.failed or plugin.instance is None:
+                raise KnownProblem(plugin.problem or f"{plugin.name} could not be loaded")
             configuration = configuration or partial(self.configurator.stored, plugin.name)
-            activation = Activation(plugin, batch, self._ranks.__next__, configuration)
+            activation = Activation(plugin, plugin.instance, batch, self._ranks.__next__, configuration)
             self._under_way[plugin.name] = activation
             Deferred.fromCoroutine(self._activate(activation)).addBoth(self._has_ended, activation)
         elif activation.late:
@@ -240,8 +240,6 @@ class Activations:
     async def _activate(self, activation: Activation) -> None:
         running_activation.set(activation)
         plugin, instance, failed = activation.plugin, activation.instance, activation.batch.failed
-        if plugin.name in failed or instance is None:
-            raise KnownProblem(plugin.problem or f"{plugin.name} could not be loaded")
         try:
             if instance in self.hanging:
                 hanging = f"{plugin.name}.{self.hanging[instance]}"
@@ -282,7 +280,7 @@ class Activations:
         name = activation.plugin.name
         if self._under_way.get(name) is activation:
             del self._under_way[name]
-        if activation.given_up and activation.instance is not None:
+        if activation.given_up:
             self.hanging.pop(activation.instance, None)
         failure = result if isinstance(result, Failure) else None
         if failure is not None and activation.late and self.is_wanted(activation):
