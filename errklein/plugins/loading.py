@@ -203,8 +203,8 @@ class Loader:
         mistakes = [] if plug.path.parent == CORE_PLUGINS else check_methods(instance)
         return instance, warning, list(reactor_warnings(instance)), mistakes
 
-    def _in_thread(self, work: Callable[[], T], name: str = "looking for plugins") -> Deferred[T]:
-        return self._execution.in_thread(work, name)
+    def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
+        return self._execution.in_thread(work, "looking for plugins")
 
 
 def _read(path: Path) -> tuple[PlugFile, bool]:
