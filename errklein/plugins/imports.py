@@ -328,6 +328,7 @@ class PluginLoader(SourceFileLoader):
     """The hash of the source that was loaded; None for a core plugin."""
 
     def get_code(self, fullname: str) -> CodeType | None:
+        """Return the code of the source, or for a core plugin, of its bytecode."""
         path = self.get_filename(fullname)
         if Path(path).parent == _CORE_PLUGINS:
             return super().get_code(fullname)
@@ -348,10 +349,12 @@ class PluginLoader(SourceFileLoader):
             return True
 
     def exec_module(self, module: ModuleType) -> None:
+        """Run the code, for which `__import__` follows the rules, too."""
         vars(module)["__import__"] = import_by_name
         super().exec_module(module)
 
     def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> CodeType:  # type: ignore[override]
+        """Compile the source with redirected imports."""
         home = _finder.home_of(self.name)
         tree = ast.parse(data, path)
         if home is not None and home.directory != _CORE_PLUGINS:

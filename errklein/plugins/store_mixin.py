@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, Self, TypeVar
 from weakref import WeakValueDictionary
 
-from twisted.internet.defer import Deferred, DeferredLock, inlineCallbacks
+from twisted.internet.defer import DeferredLock, inlineCallbacks
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -384,9 +384,7 @@ class StoredValues:
         return self._storage.in_background(work) if may_use_reactor(self._reactor) else work()
 
     @inlineCallbacks
-    def _update(
-        self, store: Store, key: str, function: Callable[[Any], Any], default: Any
-    ) -> Generator[Any, Any, Any]:
+    def _update(self, store: Store, key: str, function: Callable[[Any], Any], default: Any) -> Generator[Any, Any, Any]:
         """Return the new value. In a thread, nothing that is yielded is a Deferred, so the result is there at once."""
         shared = self._plugin._errklein_shared_values
         for attempt in count():
