@@ -288,7 +288,7 @@ class IRCProtocol(irc.IRCClient):
         super().irc_RPL_ISUPPORT(prefix, params)  # type: ignore[no-untyped-call]
         most = (self.supported.getFeature("TARGMAX") or {}).get("JOIN")
         if most is not None:
-            self._rooms.most_joins(most)
+            self._rooms.joins.most = max(1, most)
 
     def irc_ERR_NICKNAMEINUSE(self, prefix: str, params: list[str]) -> None:
         """Try the next nick during registration, when the server rejects one."""

@@ -22,7 +22,6 @@ from errklein.running import cancel_timers, on_reactor_soon
 
 if TYPE_CHECKING:
     from errklein.backends.irc._backend import IRCBackend
-    from errklein.ports.chat import BackendEvents
 
 LIFETIME = 60.0
 """Seconds for which a private message identifies the holder of a nick. The server reports quits and nick changes only for
@@ -130,7 +129,6 @@ class Joins:
 
     :param rooms: The rooms.
     :param limiter: The rate limits.
-    :param send: Writes a line.
     :param chance: Returns random numbers from 0 to 1, for the delays between attempts.
     """
 
@@ -145,16 +143,14 @@ class Joins:
         network: str,
         rooms: RoomMembership,
         limiter: IRCRateLimiter,
-        send: Callable[[str], None],
         chance: Callable[[], float],
     ) -> None:
         self.most = 1000
-        """Maximum number of rooms in a command."""
+        """Maximum number of rooms in a command, which the server may announce."""
         self._reactor = reactor
         self._network = network
         self._rooms = rooms
         self._limiter = limiter
-        self._send = send
         self._chance = chance
         # By name: the server may announce another case mapping.
         self._queue: dict[str, None] = {}
@@ -255,7 +251,7 @@ class Joins:
             self._of(name).next_at = 0.0
             self._later(self._of(name), self.TIMEOUT, self._timed_out, name)
         if names:
-            self._send(line)
+            self._rooms.send(line)
         self._next = self._reactor.callLater(_PAUSE * self._limiter.interval, self._go_on)
 
     def _later(self, attempts: _Attempts, delay: float, call: Callable[[str], None], name: str) -> None:
@@ -294,7 +290,7 @@ class RoomMembership:
         self.name_rules = CaseMapping.RFC1459
         """The server's case mapping; RFC1459 until the server announces one."""
         self.send = send
-        self.joins = Joins(reactor, settings.network, self, limiter, send, chance)
+        self.joins = Joins(reactor, settings.network, self, limiter, chance)
         self._reactor = reactor
         self._settings = settings
         self._backend = backend
@@ -344,11 +340,6 @@ class RoomMembership:
         # Without IRC_ACL_PATTERN, which may reduce the mask to the nick.
         return IRCPerson(mask, network=self._settings.network, casemapping=self.name_rules)
 
-    @property
-    def events(self) -> BackendEvents | None:
-        """Receives the events; None before `connect`."""
-        return self._backend.events
-
     # For IRCRoom, from any thread
 
     def join_room(self, name: str, password: str | None) -> None:
@@ -364,10 +355,6 @@ class RoomMembership:
         self._unwant(name)
         on_reactor_soon(self._reactor, self.joins.forget, name)
         self.send(f"PART {name} :{strip_controls(reason)}" if reason else f"PART {name}")
-
-    def set_topic(self, name: str, topic: str) -> None:
-        """Set the topic of a room."""
-        self.send(f"TOPIC {name} :{strip_controls(topic)}")
 
     @property
     def joined_rooms(self) -> list[IRCRoom]:
@@ -440,10 +427,6 @@ class RoomMembership:
             self._identifying.cancel()
             self._join_configured()
 
-    def most_joins(self, most: int) -> None:
-        """Use the maximum number of rooms in a JOIN command that the server has announced."""
-        self.joins.most = max(1, most)
-
     def parties(
         self, sender: str, target: str, text: str, replayed: bool
     ) -> tuple[IRCPerson, IRCPerson | IRCRoom | None, list[IRCRoomOccupant]] | None:
@@ -489,12 +472,12 @@ class RoomMembership:
             return
         state.add(mask)
         self._forget(nick_of(mask))
-        if self.events is not None:
+        if self._backend.events is not None:
             occupant = self.occupant(mask, self.room(state.name))
             if not itself:
-                self.events.presence_changed(self._backend, Presence(self.person(mask), status=ONLINE))
+                self._backend.events.presence_changed(self._backend, Presence(self.person(mask), status=ONLINE))
             inviter = self._inviters.pop(self.key(state.name), None) if itself else None
-            self.events.room_joined(self._backend, occupant.room, occupant, inviter)
+            self._backend.events.room_joined(self._backend, occupant.room, occupant, inviter)
         if itself:
             self._backend.rooms_changed()
 
@@ -514,9 +497,9 @@ class RoomMembership:
             del self._joined[self.key(room)]
             if not kicked_by and self.is_wanted(room):
                 self.joins.failed(room, "the server has removed the bot from it")
-        if self.events is not None:
+        if self._backend.events is not None:
             kicker = self._kicker(kicked_by, state) if kicked_by else None
-            self.events.room_left(self._backend, occupant.room, occupant, kicker)
+            self._backend.events.room_left(self._backend, occupant.room, occupant, kicker)
 
     def kicked(self, nick: str, room: str, by: str, reason: str) -> None:
         """Handle a KICK by the mask `by`. The bot joins again after IRC_RECONNECT_ON_KICK seconds."""
@@ -539,8 +522,8 @@ class RoomMembership:
         states = [state for state in self._joined.values() if state.mask_of(nick) is not None]
         for state in states:
             self.parted(mask, state.name)
-        if states and self.events is not None:
-            self.events.presence_changed(self._backend, Presence(self.person(mask), status=OFFLINE))
+        if states and self._backend.events is not None:
+            self._backend.events.presence_changed(self._backend, Presence(self.person(mask), status=OFFLINE))
 
     def nick_changed(self, mask: str, nick: str) -> None:
         """Handle a nick change of a person or the bot. Neither nick identifies a sender any more."""
@@ -566,8 +549,8 @@ class RoomMembership:
         state = self._state(room)
         if state is not None:
             state.topic = topic
-            if changed and self.events is not None:
-                self.events.room_topic_changed(self._backend, self.room(state.name))
+            if changed and self._backend.events is not None:
+                self._backend.events.room_topic_changed(self._backend, self.room(state.name))
 
     def invited(self, room: str, by: str) -> None:
         """Handle an INVITE of the bot by the mask `by`: join the room if it is one that the bot should be in."""

@@ -13,6 +13,7 @@ from enum import Enum
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
+from errklein.backends.irc._lines import strip_controls
 from errklein.chat import Identifier, Person, Room, RoomOccupant, read_only
 from errklein.chat.names import compiled, literal_brackets
 from errklein.text import folded
@@ -260,7 +261,7 @@ class IRCRoom(_FoldsNames, Room):
 
     @topic.setter
     def topic(self, topic: str) -> None:
-        self._act.set_topic(self.room, topic)
+        self._act.send(f"TOPIC {self.room} :{strip_controls(topic)}")
 
     @property
     def occupants(self) -> Sequence[RoomOccupant]:
