@@ -5,12 +5,102 @@
 
 from __future__ import annotations
 
-from errklein.testing._journal_case import ERROR, LOGGED, OK, REQUEST
-from errklein.testing._journal_queries import QueryContract
-from errklein.webhooks.deliveries import Attempt, DeliveryState, Outcome, StoredDelivery
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from errklein.ports.journal import Journal
+from errklein.webhooks.deliveries import Attempt, DeliveryQuery, DeliveryState, Outcome, StoredDelivery, StoredRequest
+
+if TYPE_CHECKING:
+    from twisted.trial.unittest import SynchronousTestCase as _TestCase
+else:
+    _TestCase = object
+
+REQUEST = StoredRequest(
+    "POST",
+    "/build?number=7&token=T0k3n",
+    [(b"content-type", b"application/json"), (b"x-hub-signature-256", b"sha256=5ecre7"), (b"x-event-key", b"push")],
+    b'{"status": "ok"}',
+    client="192.0.2.7",
+    secure=True,
+    server=("192.0.2.1", 443),
+    base_path="/hooks",
+)
+
+LOGGED = REQUEST._replace(target="/build?number=7&token=***", headers=[REQUEST.headers[0], REQUEST.headers[2]])
+"""REQUEST without its secrets."""
+
+OK = Outcome(200, seconds=0.25)
+ERROR = Outcome(500, "ValueError: no", 0.5)
 
 
-class JournalContract(QueryContract):
+class JournalCase(_TestCase):
+    """A test case with a journal, and shortcuts for its methods, which return results instead of Deferreds."""
+
+    def make_journal(self, now: Callable[[], float]) -> Journal:
+        """Return a new, empty journal with this clock, which the tests close."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Let what was called have its effect."""
+
+    def setUp(self) -> None:
+        """Create a journal."""
+        self.time = 1000.0
+        self.journal = self.make_journal(lambda: self.time)
+        self.addCleanup(lambda: self.result_of(self.journal.close()))
+
+    def result_of(self, deferred: Deferred[Any]) -> Any:
+        """Return the result of a Deferred."""
+        self.settle()
+        return self.successResultOf(deferred)
+
+    def delivery(self, webhook: str = "Builds:build", ack: str = "now", **fields: Any) -> StoredDelivery:
+        """Return a new delivery with REQUEST."""
+        fields = {"request": REQUEST, "received_at": self.time, "request_id": "r1", **fields}
+        return StoredDelivery(self.journal.next_id(), webhook, DeliveryState.RECEIVED, ack=ack, **fields)
+
+    def record(self, lease: float = 0.0, window: float = 0.0, **fields: Any) -> int:
+        """Record a new delivery, and return its id."""
+        delivery = self.delivery(**fields)
+        self.assertIsNone(self.result_of(self.journal.record(delivery, lease=lease, window=window)))
+        return delivery.id
+
+    def log(self, state: DeliveryState, outcome: Outcome = ERROR, ack: str = "after", **fields: Any) -> int:
+        """Log a finished delivery, and return its id."""
+        delivery = self.delivery(ack=ack, attempt=1, **fields)._replace(state=state, outcome=outcome)
+        self.journal.log(delivery)
+        self.settle()
+        return delivery.id
+
+    def lease(self, count: int = 10, seconds: float = 60.0, **options: Any) -> Sequence[StoredDelivery]:
+        """Lease deliveries of the usual webhook."""
+        leased: Sequence[StoredDelivery] = self.result_of(self.journal.lease("Builds:build", count, seconds, **options))
+        return leased
+
+    def leased_ids(self, **options: Any) -> list[int]:
+        """Lease deliveries, and return their ids."""
+        return [delivery.id for delivery in self.lease(**options)]
+
+    def get(self, number: int) -> StoredDelivery:
+        """Return a delivery that exists."""
+        delivery = self.result_of(self.journal.get(number))
+        self.assertIsInstance(delivery, StoredDelivery)
+        assert isinstance(delivery, StoredDelivery)
+        return delivery
+
+    def state(self, number: int) -> DeliveryState:
+        """Return the state of a delivery."""
+        return self.get(number).state
+
+    def find(self, **fields: Any) -> list[int]:
+        """Return the ids of a page."""
+        return [delivery.id for delivery in self.result_of(self.journal.find(DeliveryQuery(**fields)))]
+
+
+class JournalContract(JournalCase):
     """Tests of the guarantees of `errklein.ports.journal.Journal`.
 
     The test case implements `make_journal`, and `settle` if the Deferreds or the log need it::
@@ -411,3 +501,122 @@ class JournalContract(QueryContract):
         other = self.record(lease=5)
         self.result_of(self.journal.finish(other, Outcome(500, "ab" * 50_000)))
         self.assertEqual(self.get(other).outcome, Outcome(500, "ab" * 250))
+
+    def test_find_newest_first(self) -> None:
+        """A page has the newest deliveries without their requests; `before` continues it."""
+        ids = [self.record(), self.log(DeliveryState.DONE, OK), self.record(lease=5), self.log(DeliveryState.REFUSED)]
+        self.assertEqual(self.find(), ids[::-1])
+        self.assertEqual(self.find(limit=3), ids[:0:-1])
+        self.assertEqual(self.find(before=ids[2]), ids[1::-1])
+        self.assertEqual(self.find(before=ids[0]), [])
+        self.assertEqual(self.find(ids=[ids[3], 99, ids[1]]), [ids[3], ids[1]])
+        self.assertEqual(self.find(ids=[]), [])
+        for delivery in self.result_of(self.journal.find(DeliveryQuery())):
+            self.assertEqual(delivery, self.get(delivery.id)._replace(request=None, attempts=(), began_at=0.0))
+
+    def test_find_by_route(self) -> None:
+        """A page of a webhook, or of all webhooks of a plugin."""
+        first = self.record(webhook="Builds:build")
+        second = self.record(webhook="Builds:other")
+        third = self.record(webhook="BuildsMore:build")
+        self.log(DeliveryState.DONE, webhook="Bui")
+        done = self.log(DeliveryState.DONE, webhook="Builds:other")
+        self.assertEqual(self.find(webhook="Builds"), [done, second, first])
+        for name, found in (("build", [first]), ("other", [done, second])):
+            self.assertEqual(self.find(webhook=f"Builds:{name}"), found)
+        self.assertEqual(self.find(webhook="BuildsMore"), [third])
+        self.assertEqual(self.find(webhook="Builds", limit=2), [done, second])
+        self.assertEqual(self.find(webhook="Builds", before=done), [second, first])
+        self.assertEqual(self.find(webhook="None"), [])
+        self.assertEqual(self.find(webhook="Builds%"), [])
+
+    def test_find_by_state(self) -> None:
+        """A page of states, combined with webhooks."""
+        received, running = self.record(), self.record(lease=5)
+        retry, dead, done = self.record(lease=5), self.record(lease=5), self.record(lease=5, webhook="A:a")
+        self.result_of(self.journal.retry_at(retry, 2000.0, ERROR))
+        self.result_of(self.journal.bury(dead, ERROR))
+        self.result_of(self.journal.finish(done, OK))
+        states = {
+            DeliveryState.RECEIVED: received,
+            DeliveryState.RUNNING: running,
+            DeliveryState.RETRY: retry,
+            DeliveryState.DEAD: dead,
+            DeliveryState.DONE: done,
+            DeliveryState.FAILED: self.log(DeliveryState.FAILED),
+            DeliveryState.REFUSED: self.log(DeliveryState.REFUSED),
+        }
+        for state, number in states.items():
+            self.assertEqual(self.find(states=[state]), [number])
+        self.assertEqual(self.find(states=list(states)), sorted(states.values(), reverse=True))
+        self.assertEqual(self.find(states=[DeliveryState.DEAD, DeliveryState.RECEIVED]), [dead, received])
+        self.assertEqual(self.find(states=[DeliveryState.DONE, DeliveryState.DEAD], webhook="Builds"), [dead])
+        self.assertEqual(self.find(states=[DeliveryState.DUPLICATE]), [])
+        self.assertEqual(self.find(states=[]), [])
+
+    def test_find_by_key_status_and_reason(self) -> None:
+        """A page of a key, of the status of the last outcome, or of a part of its reason."""
+        first = self.record(key="k", lease=1)
+        second = self.log(DeliveryState.REFUSED, Outcome(401, "The signature doesn't match"), key="k")
+        third = self.log(DeliveryState.FAILED, Outcome(500, "ValueError: 100%"), key="K" * 150)
+        self.record()
+        self.assertEqual(self.find(key="k"), [second, first])
+        self.assertEqual(self.find(key="K" * 150, states=[DeliveryState.FAILED], webhook="Builds"), [third])
+        self.assertEqual(self.find(status=401, key="k"), [second])
+        self.assertEqual(self.find(status=500), [third])
+        for reason, found in (("SIGNATURE", [second]), ("valueerror: 100%", [third]), ("%", [third]), ("_", [])):
+            self.assertEqual(self.find(reason=reason), found)
+        self.journal.count("Builds:build")
+        self.settle()
+        for fields in ({"key": "k"}, {"status": 200}, {"reason": "x"}):
+            self.assertEqual(self.result_of(self.journal.counted(DeliveryQuery(**fields))), 0)
+
+    def test_find_by_request(self) -> None:
+        """A page of the delivery of a request."""
+        number = self.record(request_id="0123456789-00000a")
+        self.record()
+        self.assertEqual(self.find(request_id="0123456789-00000a"), [number])
+        self.assertEqual(self.find(request_id="0123456789-00000b"), [])
+        self.assertFalse(DeliveryQuery(request_id="r1").has_counted)
+
+    def test_routes(self) -> None:
+        """`webhooks` returns the webhooks with deliveries, also those that were only counted or paused."""
+        self.record(webhook="A:a")
+        self.journal.count("A:b")
+        self.result_of(self.journal.pause("A:c", True))
+        self.settle()
+        self.assertEqual(self.result_of(self.journal.webhooks()), ["A:a", "A:b", "A:c"])
+
+    def test_counted(self) -> None:
+        """Deliveries that were only counted are numbers by webhook and minute. They aren't found."""
+        for minute in range(3):
+            self.time = 1020.0 + 60 * minute
+            for webhook in ("A:a", "A:b", "Ab:a", "A:a"):
+                self.journal.count(webhook)
+            self.settle()
+        for fields, number in (
+            ({}, 12),
+            ({"webhook": "A"}, 9),
+            ({"webhook": "A:a"}, 6),
+            ({"webhook": "B"}, 0),
+            ({"since": 1085.0, "until": 1100.0}, 4),
+            ({"since": 1085.0}, 8),
+            ({"until": 1085.0}, 8),
+            ({"states": [DeliveryState.FAILED, DeliveryState.DONE]}, 12),
+            ({"states": [DeliveryState.FAILED]}, 0),
+        ):
+            self.assertEqual(self.result_of(self.journal.counted(DeliveryQuery(**fields))), number, fields)
+        self.assertEqual(self.find(), [])
+
+    def test_find_by_time(self) -> None:
+        """A page of a range of times, both ends included."""
+        ids = []
+        for _ in range(6):
+            ids.append(self.record())
+            self.time += 10
+        self.assertEqual(self.find(since=1020.0), ids[:1:-1])
+        self.assertEqual(self.find(since=1020.5), ids[:2:-1])
+        self.assertEqual(self.find(until=1020.0), ids[2::-1])
+        self.assertEqual(self.find(since=1010.0, until=1030.0, webhook="Builds"), ids[3:0:-1])
+        self.assertEqual(self.find(since=1060.0), [])
+        self.assertEqual(self.find(until=999.0), [])

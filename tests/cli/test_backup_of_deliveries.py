@@ -13,7 +13,7 @@ from errklein.database import Access, Database
 from errklein.journal import DATABASE, SQLiteJournal
 from errklein.journal._sqlite import MIGRATIONS
 from errklein.service import DataDirectory
-from errklein.testing._journal_case import OK, JournalCase
+from errklein.testing.journal_contract import OK, JournalCase
 from tests.cli.test_data import DataCase
 from tests.journal.inline import InlineReactor, InlineThreads
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.database import Access, DatabaseError
 from errklein.journal import JournalArchive, SQLiteJournal, open_archive
 from errklein.ports.journal import Journal
-from errklein.testing._journal_case import ERROR, OK, JournalCase
+from errklein.testing.journal_contract import ERROR, OK, JournalCase
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState
 from tests.clocks import ThreadClock
 from tests.journal.inline import InlineReactor, InlineThreads

@@ -22,7 +22,7 @@ from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage,
 from errklein.database import Database, DatabaseError
 from errklein.journal import SQLiteJournal, _outbox_store, _sqlite, open_archive
 from errklein.ports.journal import JournalError
-from errklein.testing._journal_case import ERROR, OK, REQUEST
+from errklein.testing.journal_contract import ERROR, OK, REQUEST
 from errklein.webhooks.deliveries import DeliveryState, StoredDelivery
 from tests.clocks import ThreadClock
 from tests.journal.inline import InlineReactor, InlineThreads, WaitingThreads

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.chat.outgoing import MessageRecord, MessageState
 from errklein.journal import Retention, SQLiteJournal, _retention
 from errklein.ports.journal import JournalError
-from errklein.testing._journal_case import ERROR, OK, REQUEST
+from errklein.testing.journal_contract import ERROR, OK, REQUEST
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome
 from tests.journal.inline import InlineThreads
 from tests.journal.test_sqlite import FileCase

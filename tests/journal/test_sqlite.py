@@ -18,7 +18,7 @@ from errklein.database import Access, Database, DatabaseError
 from errklein.journal import Redaction, Retention, SQLiteJournal, _sqlite, open_archive
 from errklein.journal._writing import head_of
 from errklein.ports.journal import Journal, JournalError
-from errklein.testing._journal_case import ERROR, LOGGED, OK, REQUEST, JournalCase
+from errklein.testing.journal_contract import ERROR, LOGGED, OK, REQUEST, JournalCase
 from errklein.webhooks.deliveries import Attempt, DeliveryQuery, DeliveryState, Outcome, StoredDelivery, StoredRequest
 from tests import takes_long
 from tests.clocks import ThreadClock
