@@ -6,6 +6,7 @@ fixture. `errbot.backends.test` exports them under errbot's names.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 import sys
@@ -14,40 +15,148 @@ import textwrap
 import threading
 import unittest
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from queue import Empty
+from types import SimpleNamespace
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
 
-from errklein.compat.flask_app import reset_app
+from errklein.backends.test import TestBackend
+from errklein.chat import Identifier, Presence
+from errklein.config import Config, load_config
+from errklein.plugins.imports import share_with_tests, unload, unshare
+from errklein.plugins.plug_file import PlugFile
+from errklein.running import loop_of
 from errklein.running.reactors import reactor_thread
-from errklein.testing._surroundings import forwarded_log
+from errklein.testing._http import StubHTTP
+from errklein.testing._surroundings import HelperModuleFinder, environment, forwarded_log, log_file, share_packages
+from errklein.text import to_plain
+from errklein.wiring import wire
 
-# Before anything that imports the reactor, so that plugins' libraries use this one.
+# Before Klein, which imports the reactor, so that it and plugins' libraries use this one.
 _reactor_thread = reactor_thread()
 
-from errklein.chat import Presence  # noqa: E402
-from errklein.config import load_config  # noqa: E402
-from errklein.plugins.imports import share_with_tests, unload, unshare  # noqa: E402
-from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
-from errklein.plugins.plug_file import PlugFile  # noqa: E402
-from errklein.testing._bot_under_test import REPLY_TIMEOUT, BotUnderTest  # noqa: E402
+from errklein.compat.bot import ErrbotBot  # noqa: E402
+from errklein.compat.flask_app import reset_app  # noqa: E402
 from errklein.testing._client import UNSET, Requests, WebhookClient  # noqa: E402
-from errklein.testing._http import StubHTTP  # noqa: E402
-from errklein.testing._surroundings import HelperModuleFinder, environment, log_file, share_packages  # noqa: E402
 from errklein.web import ClientResponse  # noqa: E402
-from errklein.wiring import wire  # noqa: E402
-
-if TYPE_CHECKING:
-    from errklein.config import Config
 
 _LONGEST_START = 60.0
 _LONGEST_STOP = 15.0
 _GRACE = 5.0
 """The time for commands to end when the bot is stopped, in seconds."""
+
+_POOLS = tuple(f"errklein {name} " for name in ("commands", "plugins", "webhooks", "decoding", "stored values"))
+"""The prefixes of the names of the bot's threads, whose work its runner counts."""
+
+
+def stays_idle(reactor: Any, seconds: float, other_threads: Collection[threading.Thread]) -> bool:
+    """Return whether an idle bot stays idle for `seconds`. Called on the reactor.
+
+    It doesn't if there is a delayed call, such as a poller's, an asyncio task, a socket, a process, or a thread that isn't one
+    of `other_threads`, which don't belong to the bot.
+    """
+    loop = loop_of(reactor)
+    assert loop is not None
+    before = loop.time() + seconds
+    due = [handle for handle in getattr(loop, "_scheduled", ()) if not handle.cancelled() and handle.when() <= before]
+    # One reader is always there: it wakes the reactor when a thread calls it.
+    is_connected = len(reactor.getReaders()) > 1 or reactor.getWriters()
+    others = {*other_threads, threading.current_thread()}
+    threads = [
+        thread for thread in threading.enumerate() if thread not in others and not thread.name.startswith(_POOLS)
+    ]
+    soon = [call for call in reactor.getDelayedCalls() if call.getTime() <= reactor.seconds() + seconds]
+    return not (due or soon or is_connected or threads or asyncio.all_tasks(loop))
+
+
+_LONGEST_CALLBACK = 1.0
+"""The longest time, in seconds, that a reply waits for plugins' callbacks for earlier messages."""
+_USUAL = 0.05
+"""The time in which most replies arrive, in seconds."""
+
+
+class _Default(int):
+    """A number that differs in identity from an equal one that a test passes."""
+
+
+REPLY_TIMEOUT: float = _Default(5)
+"""The timeout of calls that don't specify one, in seconds."""
+
+
+class BotUnderTest(ErrbotBot):
+    """A bot on one network in memory. As on errbot, it has the attributes of its network, such as `push_message`."""
+
+    md = SimpleNamespace(convert=to_plain)
+    """Converts Markdown to the text that tests read."""
+    other_threads: Collection[threading.Thread] = ()
+    """Threads that don't belong to the bot."""
+
+    @property
+    def test_backend(self) -> TestBackend:
+        """The backend."""
+        backend = next(iter(self.backends.values()))
+        assert isinstance(backend, TestBackend)
+        return backend
+
+    @property
+    def sender(self) -> Identifier:
+        """The sender of pushed messages, which tests may assign."""
+        return self.test_backend.sender
+
+    @sender.setter
+    def sender(self, sender: Identifier) -> None:
+        self.test_backend.sender = sender
+
+    def pop_message(self, timeout: float = REPLY_TIMEOUT, block: bool = True) -> str | bytes:
+        """Return the next message that the bot sends; see `BlockingTestBot.pop_message`.
+
+        Plugins' callbacks for earlier messages have run by then, unless they take longer than a second.
+        """
+        queue = self.test_backend.outgoing_message_queue
+        # A test with a timeout of its own may use it to measure time.
+        if timeout is not REPLY_TIMEOUT or not block:
+            return self._after_callbacks(queue.get(block and timeout > 0, timeout))
+        try:
+            return self._after_callbacks(queue.get(timeout=_USUAL))
+        except Empty:
+            pass
+        silent = threading.Event()
+
+        async def listen() -> None:
+            # The second round finds calls that a thread made just before it ended.
+            for _ in range(2):
+                await self.settled()
+                if not stays_idle(self.reactor, timeout, self.other_threads):
+                    return
+            silent.set()
+            queue.wake()
+
+        self.reactor.callFromThread(lambda: Deferred.fromCoroutine(listen()))
+        return self._after_callbacks(queue.get_unless(silent.is_set, timeout - _USUAL))
+
+    def _after_callbacks(self, said: str | bytes) -> str | bytes:
+        # errbot's Test backend waits for plugins' callbacks, and tests rely on their effects.
+        if threading.current_thread() is not _reactor_thread.thread:
+            heard = threading.Event()
+            self.reactor.callFromThread(lambda: self.queues.when_idle().addBoth(lambda _: heard.set()))
+            heard.wait(_LONGEST_CALLBACK)
+        return said
+
+    async def settled(self) -> None:
+        """Return when all messages are handled, and no handler runs or waits."""
+        parts = (self.runner, self.queues, self.dispatcher, self.web)
+        while True:
+            await DeferredList([part.when_idle() for part in parts])
+            # Calls from threads, and delayed calls that are due, run in the reactor's next turn.
+            await deferLater(self.reactor, 0)
+            if not self.runner.running() and all(part.when_idle().called for part in parts):
+                return
 
 
 class BlockingTestBot(Requests[ClientResponse]):
@@ -287,7 +396,7 @@ class BlockingTestBot(Requests[ClientResponse]):
     def _plugs(self) -> list[PlugFile]:
         """Return the `.plug` files of the test's own plugins."""
         found = self._bot.plugin_manager.found if hasattr(self, "_bot") else ()
-        return [plugin.plug for plugin in found if plugin.plug.path.parent != CORE_PLUGINS]
+        return [plugin.plug for plugin in found if not plugin.plug.core]
 
     def _on_reactor(self, work: Any, timeout: float, what: str) -> None:
         _reactor_thread.wait(lambda: Deferred.fromCoroutine(work()), timeout=timeout, what=what)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import subprocess
 import sys
 import threading
 import unittest
@@ -306,6 +307,17 @@ class ReactorThreadTests(SynchronousTestCase):
         self.assertRaises(ZeroDivisionError, thread.wait, lambda: 1 / 0, timeout=5, what="the division")
         overdue = self.assertRaises(WaitTimeout, thread.wait, Deferred, timeout=0.01, what="the end of the world")
         self.assertEqual("timed out after 0.01 s, waiting for the end of the world", str(overdue))
+
+    def test_global(self) -> None:
+        """Without trial, it is the reactor that plugins and their libraries import, once the test tools are imported."""
+        program = (
+            "from errklein.testing import full_stack\n"
+            "from errklein.running.reactors import reactor_thread\n"
+            "from twisted.internet import reactor\n"
+            "print(reactor is reactor_thread().reactor)"
+        )
+        printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        self.assertEqual(printed, "True\n")
 
     def test_asyncio(self) -> None:
         """The loop runs, and the reactor's threads don't keep the process alive."""
