@@ -5,8 +5,17 @@ from __future__ import annotations
 import json as json_module
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from twisted.internet import task
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from twisted.web.resource import Resource
+from zope.interface import implementer
 
 _UNSET: Any = object()
 _PORTS = {"http": 80, "https": 443}
@@ -57,35 +66,27 @@ class OutgoingRequest:
         return next((value for key, value in self.headers.items() if key.lower() == name.lower()), None)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Answer:
-    """What a request gets after `delay` seconds: a response, or `error`."""
+    """What requests with this method and URL get after `delay` seconds: a response, or `error`.
 
+    `left` is the number of requests that can still get it; None for any number.
+    """
+
+    method: str
+    url: str
+    left: int | None = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     delay: float = 0.0
     error: BaseException | None = None
 
-
-@dataclass
-class _Declared:
-    """The answer to one method and URL. `left` is the number of times that it can still be used; None for any number."""
-
-    method: str
-    url: str
-    answer: Answer
-    left: int | None
-
     def matches(self, method: str, url: str) -> bool:
+        """Return whether a request gets it."""
         ours, query = _parts(self.url)
         theirs, their_query = _parts(url)
         return self.left != 0 and (self.method, ours) == (method, theirs) and (not query or query == their_query)
-
-    def use(self) -> Answer:
-        if self.left is not None:
-            self.left -= 1
-        return self.answer
 
     def __str__(self) -> str:
         return f"{self.method} {self.url}" + (" (used up)" if self.left == 0 else "")
@@ -108,7 +109,7 @@ class StubHTTP:
     def __init__(self) -> None:
         self.requests: list[OutgoingRequest] = []
         """The requests that plugins have sent, in order."""
-        self._declared: list[_Declared] = []
+        self._declared: list[Answer] = []
         self._unexpected: list[str] = []
 
     def respond(
@@ -152,7 +153,7 @@ class StubHTTP:
         sent = dict(headers or {})
         if default and "content-type" not in map(str.lower, sent):
             sent["Content-Type"] = default
-        self._declare(method, url, Answer(status, sent, content, delay), times)
+        self._declare(Answer(method.upper(), url, times, status, sent, content, delay))
 
     def fail(
         self, method: str, url: str, error: BaseException, *, delay: float = 0.0, times: int | None = None
@@ -169,7 +170,7 @@ class StubHTTP:
         :param delay: The time until then, in seconds.
         :param times: The number of requests that fail; by default unlimited.
         """
-        self._declare(method, url, Answer(error=error, delay=delay), times)
+        self._declare(Answer(method.upper(), url, times, delay=delay, error=error))
 
     def check(self) -> None:
         """Raise UnexpectedRequest if a plugin has sent a request without a declared response. `TestBot.stop` calls it."""
@@ -178,25 +179,25 @@ class StubHTTP:
 
     def agent(self, reactor: Any) -> Any:
         """Return the agent for the clients of a bot on this reactor."""
-        # Imported late: treq's test tools need half as long as all of errklein.
-        from errklein.testing._stub_agent import StubAgent
-
-        return StubAgent(reactor, self)
+        return _StubAgent(reactor, self)
 
     def answer(self, method: str, url: str) -> Answer:
         """Return the answer to a request. One with a query is preferred to one for any query."""
         found = [declared for declared in reversed(self._declared) if declared.matches(method, url)]
-        if found:
-            return max(found, key=lambda declared: "?" in declared.url).use()
-        self._unexpected.append(_explained(method, url, self._declared))
-        return Answer(error=UnexpectedRequest(self._unexpected[-1]))
+        if not found:
+            self._unexpected.append(_explained(method, url, self._declared))
+            return Answer(method, url, error=UnexpectedRequest(self._unexpected[-1]))
+        chosen = max(found, key=lambda declared: "?" in declared.url)
+        if chosen.left is not None:
+            chosen.left -= 1
+        return chosen
 
-    def _declare(self, method: str, url: str, answer: Answer, times: int | None) -> None:
-        if not urlsplit(url).scheme:
+    def _declare(self, answer: Answer) -> None:
+        if not urlsplit(answer.url).scheme:
             raise ValueError(
-                f"{url} has no scheme and host; declare the complete URL, such as https://example.org/path"
+                f"{answer.url} has no scheme and host; declare the complete URL, such as https://example.org/path"
             )
-        self._declared.append(_Declared(method.upper(), url, answer, times))
+        self._declared.append(answer)
 
 
 def _parts(url: str) -> tuple[tuple[object, ...], list[tuple[str, str]]]:
@@ -206,9 +207,72 @@ def _parts(url: str) -> tuple[tuple[object, ...], list[tuple[str, str]]]:
     return address, sorted(parse_qsl(parts.query, keep_blank_values=True))
 
 
-def _explained(method: str, url: str, declared: Iterable[_Declared]) -> str:
+def _explained(method: str, url: str, declared: Iterable[Answer]) -> str:
     known = ", ".join(map(str, declared)) or "none"
     return (
         f"unexpected request {method} {url}; declare its response with "
         f'self.http.respond("{method}", "{url}", …); declared: {known}'
     )
+
+
+@implementer(IAgent)
+class _StubAgent:
+    """Sends each request to a server that has its declared response, and thus uses the real code for both directions."""
+
+    def __init__(self, reactor: Any, stub: StubHTTP) -> None:
+        # Imported late: treq's test tools need half as long as all of errklein.
+        from treq.testing import RequestTraversalAgent
+
+        self._reactor = reactor
+        self._stub = stub
+        self._agent_for: Any = RequestTraversalAgent
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
+    ) -> Deferred[IResponse]:
+        """Make a request, and record it."""
+        url = uri.decode("ascii")
+        answer = self._stub.answer(method.decode("ascii"), url)
+        agent = self._agent_for(_Server(self._stub.requests, url, answer))
+        # Bodies are produced in turns of the global reactor, which a synchronous test doesn't run.
+        clock = task.Clock()
+        with patch.object(task, "_theCooperator", task.Cooperator(scheduler=partial(clock.callLater, 0))):
+            sent: Deferred[IResponse] = agent.request(method, uri, headers, bodyProducer)
+            while clock.getDelayedCalls():
+                clock.advance(0)
+        agent.flush()
+        if answer.delay:
+            sent.addCallback(lambda response: task.deferLater(self._reactor, answer.delay, lambda: response))
+        if (error := answer.error) is not None:
+            sent.addCallback(lambda _: fail(error))
+        return sent
+
+    def close(self) -> Deferred[None]:
+        """Do nothing, since there are no connections."""
+        return succeed(None)
+
+
+class _Server(Resource):
+    """The only resource of a server in memory. It records a request, and sends the response of `answer`."""
+
+    isLeaf = True
+
+    def __init__(self, requests: list[OutgoingRequest], url: str, answer: Answer) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._requests = requests
+        self._url = url
+        self._answer = answer
+
+    def render(self, request: Any) -> bytes:
+        """Record the request, and return the body."""
+        method = request.method.decode("ascii")
+        headers = {
+            name.decode("iso-8859-1"): ", ".join(value.decode("iso-8859-1") for value in values)
+            for name, values in request.requestHeaders.getAllRawHeaders()
+        }
+        self._requests.append(OutgoingRequest(method, self._url, headers, request.content.read()))
+        request.setResponseCode(self._answer.status)
+        request.defaultContentType = None
+        for name, value in self._answer.headers.items():
+            request.setHeader(name, value)
+        return b"" if method == "HEAD" else self._answer.body
