@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import linecache
 import logging
+import re
+import sysconfig
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from html import unescape
+from itertools import zip_longest
+from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -28,17 +35,11 @@ from errklein.ports.chat import Backend
 from errklein.running import loop_of, register_reactor_thread
 from errklein.running.threads import unwrapped
 from errklein.testing._client import UNSET, Requests, WebhookClient
-from errklein.testing._explanations import (
-    describe_call,
-    explain_count,
-    explain_left_over,
-    explain_replies,
-    explain_response,
-    explain_waiting,
-)
 from errklein.testing._http import StubHTTP
 from errklein.testing._reactor import InlinePool, TestLoop, TestReactor
 from errklein.testing._surroundings import environment, share_packages
+from errklein.text.errors import one_line
+from errklein.text.suggestions import most_similar
 from errklein.web import ClientResponse
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.wiring import wire
@@ -187,7 +188,6 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         self._explanation = ""
         self._requests: dict[Deferred[ClientResponse], str] = {}
         """The requests without a response yet, as "GET /path"."""
-        self._level = logging.NOTSET
         self._threads: set[threading.Thread] = set()
         self._exits = ExitStack()
 
@@ -203,10 +203,12 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         register_reactor_thread(self.reactor)
         self._threads = set(threading.enumerate())
         globalLogPublisher.addObserver(self._log)
+        self._exits.callback(globalLogPublisher.removeObserver, self._log)
         plugins_log = logging.getLogger("errbot")
         for logger in (plugins_log, logging.getLogger("asyncio")):
             logger.addHandler(self._log)
-        self._level = plugins_log.level
+            self._exits.callback(logger.removeHandler, self._log)
+        self._exits.callback(plugins_log.setLevel, plugins_log.level)
         plugins_log.setLevel(logging.DEBUG)
         self._complete(self._call(Deferred.fromCoroutine, self.bot.start()), "the bot did not start")
         manager = self.bot.plugin_manager
@@ -230,19 +232,14 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         for request in requests:
             # LeftOver reports it. Trial would blame a later test, in which the Deferred is garbage-collected.
             request.addErrback(lambda _: None)
-        globalLogPublisher.removeObserver(self._log)
-        plugins_log = logging.getLogger("errbot")
-        for logger in (plugins_log, logging.getLogger("asyncio")):
-            logger.removeHandler(self._log)
-        plugins_log.setLevel(self._level)
         self._directory.cleanup()
         self._exits.close()
         left = [f"asyncio task {task.get_name()}" for task in self._end_tasks()]
-        left += [describe_call(call) for call in self.reactor.getDelayedCalls()]
+        left += [_describe_call(call) for call in self.reactor.getDelayedCalls()]
         left += [f"thread {thread.name}" for thread in set(threading.enumerate()) - self._threads]
         self.http.check()
         if left:
-            raise LeftOver(explain_left_over(left, waiting))
+            raise LeftOver(_explain_left_over(left, waiting))
 
     # Chat
 
@@ -276,19 +273,26 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         self._begin()
         self._call(backend.receive, text, frm=frm, to=room)
         sent = self.messages[before:]
-        prefix = self.config.networks[backend.network].BOT_PREFIX
-        self._explanation = explain_replies(text, sent, prefix, self._log.failure, self._similar(text, backend))
+        self._explanation = self._cause_of_replies(text, sent, backend)
         return sent
 
-    def _similar(self, text: str, backend: Backend) -> list[str] | None:
-        """Return the commands with similar names if the text is an unknown command; None otherwise."""
+    def _cause_of_replies(self, text: str, replies: Sequence[str], backend: Backend) -> str:
+        """Return the cause of a failed command, such as "!buidl: command not found; did you mean !build?"; "" without an error."""
+        if self._log.failure is not None:
+            return f"{text}: {_explain_failure(self._log.failure)}"
         registry, prefix = self.bot.registry, self.config.networks[backend.network].BOT_PREFIX
+        if not prefix:
+            return ""
+        if not text.startswith(prefix):
+            return "" if replies else f"{text}: not a command without the prefix; did you mean {prefix}{text}?"
         given = text.removeprefix(prefix)
         matching = (command for command in registry.by_pattern if command.declaration.match(given))
         is_known = find_command(given, registry, registry.most_words) or any(matching)
-        if is_known or recall_position(given, prefix) is not None or not text.startswith(prefix) or not prefix:
-            return None
-        return similar_commands(given, [one.name for one in self.bot.dispatcher.permissions.visible(backend, None)])
+        if is_known or recall_position(given, prefix) is not None:
+            return ""
+        names = [command.name for command in self.bot.dispatcher.permissions.visible(backend, None)]
+        meant = " or ".join(prefix + name for name in similar_commands(given, names))
+        return f"{text}: command not found" + (f"; did you mean {meant}?" if meant else "")
 
     def command(self, text: str, frm: str = ADMIN) -> str:
         """Send a command to the bot directly, and return the text of the reply.
@@ -307,7 +311,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         name = sender.person if isinstance(sender, Person) else frm
         replies = [message for message in sent if message.to == name and not message.is_notice]
         if len(replies) != 1:
-            cause = self._explanation or explain_count(text, replies, self.waiting())
+            cause = self._explanation or _explain_count(text, replies, self.waiting())
             raise AssertionError(f"{cause}\nmessages: {sent!r}\n{self.report()}")
         return replies[0].text
 
@@ -371,7 +375,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         waiting: list[StoredDelivery] = []
         unfinished = DeliveryQuery(states=(DeliveryState.RECEIVED, DeliveryState.RETRY))
         self.bot.journal.find(unfinished).addCallback(waiting.extend)
-        return "\n".join(filter(None, (self._explanation, explain_waiting(waiting, self.reactor.seconds()))))
+        return "\n".join(filter(None, (self._explanation, _explain_waiting(waiting, self.reactor.seconds()))))
 
     def report(self) -> str:
         """Return the webhooks and the log as one text, which is shown when a test fails."""
@@ -396,12 +400,25 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return result
 
     def _explain(self, response: ClientResponse, method: str, url: str) -> ClientResponse:
-        rules = [route.rule for route in self.bot.web.routes.hooks()]
-        self._explanation = explain_response(method, url, response, rules, self._log.failure)
-        hook = self.bot.web.webhook_at(method, urlsplit(url).path) if response.status == 401 else None
-        if hook is not None and (verify := hook.declaration.verify) and verify.signer:
-            self._explanation += f"; source={verify.scheme!r} signs a request"
+        self._explanation = ""
+        if response.status >= 400:
+            path = url.partition("?")[0]
+            self._explanation = f"{method} {path}: {response.status}, {self._cause_of_response(response, method, path)}"
         return response
+
+    def _cause_of_response(self, response: ClientResponse, method: str, path: str) -> str:
+        """Return the cause of an error response, such as "no webhook matches this path; did you mean /notes?"."""
+        status, failure = response.status, self._log.failure
+        if status == 404 and "no webhook" in response.text:
+            similar = _similar_rule(path, [route.rule for route in self.bot.web.routes.hooks()])
+            return "no webhook matches this path" + (f"; did you mean {similar}?" if similar else "")
+        if status == 405 and (allowed := response.header("allow")):
+            return f"the webhook at this path doesn't accept {method}; it accepts {allowed}"
+        if status == 500 and failure is not None:
+            return _explain_failure(failure)
+        hook = self.bot.web.webhook_at(method, urlsplit(path).path) if status == 401 else None
+        verify = None if hook is None else hook.declaration.verify
+        return _detail(response) + (f"; source={verify.scheme!r} signs a request" if verify and verify.signer else "")
 
     def _begin(self) -> None:
         """Forget the errors of earlier requests and messages."""
@@ -453,3 +470,91 @@ class _Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(f"{record.name}: {record.getMessage()}")
+
+
+_PACKAGE = Path(__file__).parent.parent
+_LIBRARIES = tuple(sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib"))
+
+_DETAIL = re.compile(r"<p>(.*?)</p>")
+
+
+def _similar_rule(path: str, rules: Iterable[str]) -> str:
+    """Return the rule that resembles the path most, whatever its variables are; "" if none does."""
+    segments = path.split("/")
+    filled = {"/".join(_filled(rule.split("/"), segments)): rule for rule in rules}
+    return filled.get(most_similar(path, filled), "")
+
+
+def _filled(rule: list[str], path: list[str]) -> Iterator[str]:
+    for part, value in zip_longest(rule, path[: len(rule)], fillvalue=""):
+        yield value if "<" in part else part
+
+
+def _explain_waiting(deliveries: Sequence[StoredDelivery], now: float) -> str:
+    """Return how many deliveries of `ack="now"` wait, and the call that runs the first; "" if none waits."""
+    if not deliveries:
+        return ""
+    seconds = max(0, ceil(min(delivery.due_at for delivery in deliveries) - now))
+    what = "1 delivery waits" if len(deliveries) == 1 else f"{len(deliveries)} deliveries wait"
+    return f"{what}; call advance({seconds})"
+
+
+def _explain_count(text: str, replies: Sequence[str], waiting: Sequence[str]) -> str:
+    """Return why a command doesn't have exactly one reply: its handler waits, or it sends several or none."""
+    if waiting and not replies:
+        return f"{text}: {waiting[-1]} waits; use `self.bot.say`, `self.bot.advance(…)` and `self.bot.messages`"
+    return f"{text}: {len(replies) or 'no'} replies instead of one; bot.say() returns any number of them"
+
+
+def _explain_failure(failure: Failure) -> str:
+    """Return the exception with file and line of the plugin's or test's code, and the source line below it."""
+    error = failure.value
+    assert error is not None
+    frames = traceback.extract_tb(error.__traceback__)
+    place = next((frame for frame in reversed(frames) if is_own(frame.filename)), frames[-1] if frames else None)
+    if place is None or place.lineno is None:
+        return f"{type(error).__name__}: {one_line(error)}"
+    where = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {one_line(error)}"
+    source = linecache.getline(place.filename, place.lineno).strip()
+    return f"{where}\n    {place.lineno} | {source}" if source else where
+
+
+def is_own(file: str) -> bool:
+    """Return whether the file is neither errklein's nor that of a library."""
+    path = Path(file)
+    return not path.is_relative_to(_PACKAGE) and not any(path.is_relative_to(library) for library in _LIBRARIES)
+
+
+def _detail(response: ClientResponse) -> str:
+    """Return the reason in the body of an error response."""
+    if "problem+json" in (response.header("content-type") or ""):
+        return str(response.json().get("detail", response.reason))
+    found = _DETAIL.search(response.text)
+    if found is not None:
+        return unescape(found[1])
+    return " ".join(f"{response.reason} {response.text}".split())[:200]
+
+
+def _explain_left_over(left: Sequence[str], waiting: Sequence[str]) -> str:
+    """Return the text of the error.
+
+    :param left: What is left, as `_describe_call` returns it.
+    :param waiting: The handlers that waited when the test ended.
+    """
+    found = f"left over after the bot has stopped: {', '.join(left)}"
+    if waiting:
+        handlers, respond = " and ".join(waiting), "it responds" if len(waiting) == 1 else "they respond"
+        return f"the test ended while {handlers} waited; call `self.bot.advance(…)` until {respond} ({found})"
+    return f"{found}; end them in the plugin's deactivate()"
+
+
+def _describe_call(call: Any) -> str:
+    """Return the function of a delayed call, or the callback of an asyncio timer."""
+    handle = next(iter(getattr(call, "args", ())), None)
+    if not isinstance(handle, asyncio.TimerHandle):
+        return f"delayed call of {getattr(call, 'func', call)!r}"
+    callback: Any = getattr(handle, "_callback", None)
+    if getattr(callback, "__module__", "").startswith(("asyncio", "_asyncio")):
+        # The callback of asyncio.sleep and of timeouts is a private function, which says nothing to the reader.
+        return "asyncio timer"
+    return f"asyncio timer of {callback!r}"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import FrameType
 from typing import Any, overload
 
 from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.plugins import BotPlugin
-from errklein.testing._bot import TestBot
+from errklein.testing._bot import TestBot, is_own
 from errklein.testing._client import UNSET, Requests
-from errklein.testing._explanations import calling_line, explain_no_response
 from errklein.testing._http import StubHTTP, UnexpectedRequest
 from errklein.web import ClientResponse
 
@@ -114,7 +115,7 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
     def _send_request(self, method: str, url: str, body: object = UNSET, **request: Any) -> ClientResponse:
         sent = self.bot._send_request(method, url, body, **request)
         if not sent.called:
-            self.fail(explain_no_response(method, url, self.bot.waiting()))
+            self.fail(_explain_no_response(method, url, self.bot.waiting()))
         response: ClientResponse = self.successResultOf(sent)
         return response
 
@@ -133,7 +134,7 @@ class FailedAssertion(AssertionError):
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
         # The text may be read after the bot has stopped, when it has no webhooks.
-        self._line, self._explanation, self._report = calling_line(), self._bot.explanation(), self._bot.report()
+        self._line, self._explanation, self._report = _calling_line(), self._bot.explanation(), self._bot.report()
 
     def __str__(self) -> str:
         difference = ": ".join(filter(None, (self._line, super().__str__().rstrip("\n"))))
@@ -142,3 +143,21 @@ class FailedAssertion(AssertionError):
 
 def _explained(bot: TestBot) -> type[AssertionError]:
     return type("FailedAssertion", (FailedAssertion,), {"_bot": bot, "__module__": FailedAssertion.__module__})
+
+
+def _explain_no_response(method: str, url: str, waiting: Sequence[str]) -> str:
+    """Return why a request has no response yet, and how a test lets time pass for its handler."""
+    name = method.lower()
+    call = f"self.bot.{name}(…)" if hasattr(Requests, name) else f'self.bot.request("{method}", …)'
+    return (
+        f"{method} {url}: {waiting[-1]} waits; use `waiting = {call}`, `self.bot.advance(…)` and "
+        "`self.successResultOf(waiting)`"
+    )
+
+
+def _calling_line() -> str:
+    """Return the file and the line of the test or plugin that has called into a library, as "test_builds.py:17"; "" if none has."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and not is_own(frame.f_code.co_filename):
+        frame = frame.f_back
+    return "" if frame is None else f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
