@@ -44,24 +44,19 @@ __all__ = [
     "WebhookClient",
 ]
 
-_MODULES = {
-    "ADMIN": "_bot",
-    # `trial -j` looks it up by its name in the report of a failure.
-    "FailedAssertion": "_case",
-    "LeftOver": "_bot",
-    "OutgoingRequest": "_http",
-    "PluginTestCase": "_case",
-    "Sent": "_bot",
-    "StubHTTP": "_http",
-    "TestBot": "_bot",
-    "TestReactor": "_reactor",
-    "UnexpectedRequest": "_http",
-    "WebhookClient": "_client",
+_NAMES = {
+    "_bot": ("ADMIN", "LeftOver", "Sent", "TestBot"),
+    # `trial -j` looks up FailedAssertion by its name in the report of a failure.
+    "_case": ("FailedAssertion", "PluginTestCase"),
+    "_client": ("WebhookClient",),
+    "_http": ("OutgoingRequest", "StubHTTP", "UnexpectedRequest"),
+    "_reactor": ("TestReactor",),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'errklein.testing' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"errklein.testing.{_MODULES[name]}"), name)
-    return value
+    for module, names in _NAMES.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(f"errklein.testing.{module}"), name)
+            return value
+    raise AttributeError(f"module 'errklein.testing' has no attribute {name!r}")
