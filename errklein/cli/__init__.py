@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if known.command == "config":
         return print_config(known)
     if known.command == "network":
-        from errklein.cli._networks import check_networks, list_networks
+        from errklein.cli._check import check_networks, list_networks
 
         if known.what == "list":
             return list_networks(known.config)

@@ -1,4 +1,4 @@
-"""`errklein check`: loads the configuration and the plugins, and prints plugins, problems and warnings."""
+"""The commands that check without a start: `errklein check` the configuration and the plugins, `errklein network` the networks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from twisted.internet.defer import Deferred
 
 from errklein import journal, storage
+from errklein.cli._output import print_lines
 from errklein.commands import CommandDeclaration, CommandRegistry, is_admin_by_default
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages import database_of, shelves_to_import
@@ -33,10 +34,11 @@ from errklein.running import Placement, explain_placement
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import DataDirectory, Listening, errors_end_program, load_with_options
 from errklein.service.log_setup import check_log_file
-from errklein.service.startup_checks import check_config, network_warnings
+from errklein.service.startup_checks import START_ERRORS, check_config, check_network, network_warnings
+from errklein.text.suggestions import did_you_mean
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.option_values import HookError
-from errklein.wiring import wire
+from errklein.wiring import other_networks, wire
 
 if TYPE_CHECKING:
     # Its imports fail in a damaged environment, which is reported first.
@@ -247,3 +249,71 @@ def webhook_warnings(plugins: Sequence[BotPlugin], configure: Callable[[Hook], H
             f"the preview of a posted link calls these webhooks, since they accept GET by default: {', '.join(by_links)}; "
             "set WEBHOOK_METHODS = ('POST',), or the methods of each webhook"
         )
+
+
+_INCLUDED = {
+    "IRC": "IRC, with TLS and SASL",
+    "Null": "the bot only serves webhooks",
+    "Test": "for tests of plugins",
+    "Text": "the terminal on which the bot runs",
+}
+"""The networks that errklein includes."""
+
+
+def list_networks(config_file: str | None) -> int:
+    """Print the configured networks, those that are available, and the packages of others. Return the exit status."""
+    with errors_end_program():
+        config = load_with_options(config_file)
+    found = {plug.name: str(plug.path) for plug in other_networks().network_plugs(config)}
+    for title, lines in (
+        ("configured", {network: view.BACKEND for network, view in config.networks.items()}),
+        ("available", _INCLUDED | dict(sorted(found.items()))),
+        (
+            "not installed; run in errklein's virtualenv",
+            {x: f"pip install {y}" for x, y in other_networks().PACKAGES.items() if x not in found},
+        ),
+    ):
+        width = max(map(len, lines), default=0) + 2
+        print_lines([f"{title}:", *(f"  {name.ljust(width)}{text}" for name, text in lines.items())])
+    return 0
+
+
+def check_networks(config_file: str | None, data_dir: str | None, name: str | None) -> NoReturn:
+    """Check the network of that name, or all, and print the results. Raise SystemExit, with status 1 if one can't be used."""
+    # The reactor must be chosen before anything imports it.
+    install_asyncio_reactor()
+    with errors_end_program():
+        config = load_with_options(config_file, data_dir=data_dir)
+    views = {network: view for network, view in config.networks.items() if name in (None, network, view.BACKEND)}
+    if not views:
+        meant = did_you_mean(name or "", config.networks) or "."
+        configured = ", ".join(config.networks)
+        raise SystemExit(f"errklein: unknown network {name!r}{meant} Configured networks: {configured}")
+    from twisted.internet.task import react
+
+    async def check(reactor: Any) -> None:
+        status = 0
+        for network, view in views.items():
+            try:
+                with located_errors(config, view):
+                    check_network(view)
+                print_lines([f"{network}: {await _check_connection(reactor, view)}"])
+            except (*START_ERRORS, ConnectionError) as error:
+                print_lines([f"problem: {network}: {error}"])
+                status = 1
+        raise SystemExit(status)
+
+    react(lambda reactor: Deferred.fromCoroutine(check(reactor)))
+
+
+async def _check_connection(reactor: Any, view: Config) -> str:
+    """Return a sentence about a network that the bot can use; raise ConfigError or ConnectionError with the reason if it can't."""
+    if view.BACKEND == "Text" and not sys.stdin.isatty():
+        raise ConnectionError("Text needs a terminal, and standard input isn't one")
+    if view.BACKEND not in _INCLUDED:
+        return f"{other_networks().find_network(view).path} is installed; only a start of the bot shows whether it connects"
+    if view.BACKEND != "IRC":
+        return f"nothing to connect to: {_INCLUDED[view.BACKEND]}"
+    from errklein.backends.irc.connection_check import ConnectionCheck
+
+    return await ConnectionCheck(reactor, view).result(DataDirectory(Path(view.BOT_DATA_DIR)).is_used())

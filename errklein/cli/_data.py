@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from errklein import journal
+from errklein.cli._output import complain, print_lines
 from errklein.compat.errbot_values import ErrbotPickles, without_endpoints
 from errklein.compat.storages import check_storage, command_for, database_of, make_storage, shelves_to_import
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.config import Config
 from errklein.database import Access
-from errklein.logs import escape
 from errklein.ports.values import Storage
 from errklein.service import DataDirectory
 from errklein.storage import (
@@ -93,8 +93,8 @@ def import_errbot(config: Config, force: bool = False, trusted: Sequence[str] = 
         if plan.replaced:
             _back_up_first(config, storage, "before-import.jsonl")
         storage.put([*plan.rows, (*MARK, dumps(sorted(imported.union(plan.done))))], trusted=trusted)
-    _print_lines(plan.notes)
-    return _print_errors(plan.problems)
+    print_lines(plan.notes)
+    return complain(plan.problems)
 
 
 def export_errbot(config: Config, directory: Path | None = None, force: bool = False) -> int:
@@ -115,9 +115,9 @@ def export_errbot(config: Config, directory: Path | None = None, force: bool = F
                 f"{target} has shelves already ({present}); name a --directory, or move them with --force"
             )
         kept = write_shelves(target, shelves, existing)
-    _print_lines(f"{namespace}: {_values(len(values))} exported" for namespace, values in shelves.items())
-    _print_lines([f"{target}: the shelves", *([f"{kept}: the shelves from before"] if kept else [])])
-    return _print_errors(problems)
+    print_lines(f"{namespace}: {_values(len(values))} exported" for namespace, values in shelves.items())
+    print_lines([f"{target}: the shelves", *([f"{kept}: the shelves from before"] if kept else [])])
+    return complain(problems)
 
 
 def _as_shelves(rows: Iterable[Row], for_errbot: ErrbotPickles) -> tuple[dict[str, dict[str, bytes]], list[str]]:
@@ -147,7 +147,7 @@ def backup(config: Config) -> int:
     with _storage_to_read(config) as storage:
         count = write_backup(path, rows_of(storage, _namespaces(config)))
     copied = journal.back_up(directory, path)
-    _print_lines([f"{path}: {_values(count)}", *([f"{copied}: deliveries and messages"] if copied else [])])
+    print_lines([f"{path}: {_values(count)}", *([f"{copied}: deliveries and messages"] if copied else [])])
     return 0
 
 
@@ -155,7 +155,7 @@ def release_messages(config: Config) -> int:
     """Let the next start of the bot send the messages that a restore has paused."""
     with _locked(config):
         count = journal.release_messages(Path(config.BOT_DATA_DIR))
-    _print_lines([f"messages to be sent at the next start, unless they are older than OUTBOX_MAX_AGE: {count}"])
+    print_lines([f"messages to be sent at the next start, unless they are older than OUTBOX_MAX_AGE: {count}"])
     return 0
 
 
@@ -175,7 +175,7 @@ def restore(config: Config, file: Path | None, force: bool, trusted: Sequence[st
         journal.check_backup(journal.backup_of(file))
     refusals, warnings = check_rows(read.rows, NameJudge(plugs_of(config)), trusted)
     if refusals:
-        return _print_errors([*refusals, f"{file}: nothing was restored"])
+        return complain([*refusals, f"{file}: nothing was restored"])
     with _locked_storage(config, create=True) as storage:
         present = sum(1 for row in rows_of(storage, _namespaces(config)) if row[:2] not in _SET_BY_THE_BOT)
         if present and not force:
@@ -187,12 +187,12 @@ def restore(config: Config, file: Path | None, force: bool, trusted: Sequence[st
         if present:
             _back_up_first(config, storage, "before-restore.jsonl")
         _put(storage, read.rows, trusted=trusted)
-        _print_lines([*warnings, f"{_values(len(read.rows))} restored from {file}"])
+        print_lines([*warnings, f"{_values(len(read.rows))} restored from {file}"])
         if with_deliveries:
             deliveries, messages = journal.restore_paused(Path(config.BOT_DATA_DIR), journal.backup_of(file))
             waiting = f"messages restored, which wait until `errklein release-messages`: {messages}"
-            _print_lines([f"deliveries restored, {deliveries} of which wait until !webhook resume", waiting])
-    return _print_errors(read.problems)
+            print_lines([f"deliveries restored, {deliveries} of which wait until !webhook resume", waiting])
+    return complain(read.problems)
 
 
 def storage_get(config: Config, namespace: str, missing_ok: bool = False) -> int:
@@ -219,7 +219,7 @@ def storage_get(config: Config, namespace: str, missing_ok: bool = False) -> int
             else:
                 problems.append(f"{namespace}: the value of {key!r} isn't a Python literal and was left out")
     sys.stdout.write(f"{literals!r}\n")
-    return _print_errors(problems)
+    return complain(problems)
 
 
 def storage_set(config: Config, namespace: str, text: str, merge: bool = False) -> int:
@@ -306,7 +306,7 @@ def _default_backup(config: Config) -> Path:
 def _back_up_first(config: Config, storage: Storage, name: str) -> None:
     path = Path(config.BOT_DATA_DIR) / name
     write_backup(path, rows_of(storage, _namespaces(config)))
-    _print_lines([f"{path}: the values before this command"])
+    print_lines([f"{path}: the values before this command"])
 
 
 def _put(
@@ -373,13 +373,3 @@ def _is_literal(value: Any) -> bool:
 
 def _values(count: int) -> str:
     return f"{count} value" + ("" if count == 1 else "s")
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    sys.stdout.write("".join(f"{escape(line)}\n" for line in lines))
-
-
-def _print_errors(problems: Iterable[str]) -> int:
-    lines = list(problems)
-    sys.stderr.write("".join(f"errklein: {escape(line)}\n" for line in lines))
-    return 1 if lines else 0

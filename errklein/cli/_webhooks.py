@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
 
+from errklein.cli._output import complain, print_lines
 from errklein.cli._parser import Parser
 from errklein.cli._sign import content_type_of, parse_header, read_body
 from errklein.commands.operations import Actor
@@ -25,7 +26,6 @@ from errklein.journal import DATABASE, JournalArchive, open_archive
 from errklein.journal.operations import WebhookOperations
 from errklein.logs import escape
 from errklein.service import DataDirectory, errors_end_program, load_with_options, user_name
-from errklein.text.masking import masker
 from errklein.verify import Received, Verification, verification
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.delivery_words import InvalidWords, UnknownWebhook, parse_ids
@@ -93,12 +93,6 @@ def finished(operation: Coroutine[object, None, T]) -> T:
     raise AssertionError("the operation waits")
 
 
-def print_lines(lines: Iterable[str]) -> int:
-    """Print the lines with masked secrets, and return the exit status 0."""
-    sys.stdout.write("".join(f"{escape(masker(line))}\n" for line in lines))
-    return 0
-
-
 _TIMEOUT = 90.0
 """The seconds to wait for a response. WEBHOOK_TIMEOUT is 60 by default."""
 
@@ -160,7 +154,7 @@ def _load_routes(config: Config) -> Sequence[RouteInfo]:
             bot = wire(reactor, config, values=Access.COPY)[1]()
             manager = bot.plugin_manager
             for problem in await manager.load(bot.plugin_roots):
-                sys.stderr.write(f"errklein: {escape(problem.text)}\n")
+                complain([problem.text])
             for plugin in manager.found:
                 if plugin.instance is not None and not manager.is_blacklisted(plugin.name):
                     hooks = configured_hooks(plugin.instance, bot.web.routes.configure)
@@ -282,7 +276,7 @@ def _list(operations: WebhookOperations, words: Sequence[str], as_json: bool) ->
         return 0
     print_lines(page.lines())
     if page.older:
-        _complain(f"older ones: errklein delivery list {page.older}")
+        complain([f"older ones: errklein delivery list {page.older}"])
     return 0
 
 
@@ -299,9 +293,9 @@ def _replay(
     """
     replay = finished(operations.replay(shell_user(), words))
     for number, later in replay.repeated.items():
-        _complain(f"{number} is skipped: the source has repeated it as {later}; --force replays it, too")
+        complain([f"{number} is skipped: the source has repeated it as {later}; --force replays it, too"])
     for number in replay.others:
-        _complain(f"{number} can't be replayed: it is unknown, due or running already, or its body isn't stored")
+        complain([f"{number} can't be replayed: it is unknown, due or running already, or its body isn't stored"])
     succeeded = not replay.others and not (replay.repeated and parse_ids(words))
     before = {one.id: one.attempt for one in replay.begun}
     left = list(before)
@@ -318,7 +312,7 @@ def _replay(
         succeeded = succeeded and all(delivery.state is DeliveryState.DONE for delivery in ended)
         left = [one.id for one in now if one not in ended]
         if left and time.monotonic() >= end:
-            _complain(f"not finished after {wait:g} s: {', '.join(map(str, left))}")
+            complain([f"not finished after {wait:g} s: {', '.join(map(str, left))}"])
             return 1
         time.sleep(POLL if left else 0)
     return 0 if succeeded else 1
@@ -330,7 +324,7 @@ def _each(operations: WebhookOperations, ids: Sequence[int], work: Callable[[Sto
     for number in ids:
         delivery = finished(operations.delivery(shell_user(), number))
         if delivery is None:
-            _complain(f"there is no delivery {number}")
+            complain([f"there is no delivery {number}"])
         if delivery is None or work(delivery) is False:
             status = 1
     return status
@@ -357,13 +351,9 @@ def _export(delivery: StoredDelivery, directory: Path) -> bool:
         ) as file:
             file.write(f"{text}\n")
     except OSError as error:
-        _complain(f"{path}: {error.strerror}")
+        complain([f"{path}: {error.strerror}"])
         return False
     print_lines([str(path)])
     if delivery.request is None or delivery.request.body is None:
-        _complain(f"{path}: the body isn't stored, so the delivery can't be replayed")
+        complain([f"{path}: the body isn't stored, so the delivery can't be replayed"])
     return True
-
-
-def _complain(line: str) -> None:
-    sys.stderr.write(f"errklein: {escape(line)}\n")
