@@ -11,7 +11,6 @@ from errklein.chat import Message
 from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.commands.operations import Actor
 from errklein.core_plugins import CorePlugin, shown_lines
-from errklein.journal.operations import WebhookOperations
 from errklein.ports.journal import JournalError
 from errklein.text import code, fenced, plain, truncated
 from errklein.text.masking import masker
@@ -46,7 +45,7 @@ class Deliveries(CorePlugin):
         duplicate or refused. A time is a duration such as 10min, 2h or 3d, or an ISO date. With grouped, deliveries with the
         same reason are shown together, with the ids to replay, or those that the source must send again.
         """
-        page = await _read(self._webhooks.deliveries(self.actor(msg), _split(args), _MOST_LINES))
+        page = await _read(self.host.webhooks.deliveries(self.actor(msg), _split(args), _MOST_LINES))
         lines = shown_lines(page.lines(), _SHOWN if page.is_grouped else _LINE)
         if page.older and not page.is_grouped:
             lines.append(f"Older ones: {code(f'{self.host.prefix}delivery list {page.older}')}")
@@ -73,7 +72,7 @@ class Deliveries(CorePlugin):
         if ids is None or len(ids) != 1:
             given = f"; {plain(truncated(args, _LINE))} is none" if args else ""
             raise CommandError(f"Name the id of a delivery{given}.")
-        found = await _read(self._webhooks.delivery(self.actor(msg), ids[0]))
+        found = await _read(self.host.webhooks.delivery(self.actor(msg), ids[0]))
         if found is None:
             raise CommandError(f"There is no delivery {ids[0]}.")
         lines = shown_lines(details(found)[:_MOST_LINES])
@@ -93,7 +92,7 @@ class Deliveries(CorePlugin):
         The words of the second form are those of !delivery list. Without a state, failed and dead deliveries run. At most 1000
         run at a time, the latest ones. Those that the source has repeated meanwhile run only with force.
         """
-        replay = await _read(self._webhooks.replay(self.actor(msg), _split(args)))
+        replay = await _read(self.host.webhooks.replay(self.actor(msg), _split(args)))
         number = len(replay.begun)
         text = f"Replaying {number} {'delivery' if number == 1 else 'deliveries'}."
         if replay.repeated:
@@ -116,7 +115,7 @@ class Deliveries(CorePlugin):
 
         WEBHOOK is Plugin:method, Plugin or the path of a webhook.
         """
-        reports = await _read(self._webhooks.webhook(self.actor(msg), _webhook(args)))
+        reports = await _read(self.host.webhooks.webhook(self.actor(msg), _webhook(args)))
         lines = [line for report in reports for line in report.lines()]
         return "\n".join(shown_lines(lines, _SHOWN)[:_MOST_LINES])
 
@@ -131,8 +130,8 @@ class Deliveries(CorePlugin):
         Without a webhook, the paused webhooks are listed.
         """
         if not args.strip():
-            return f"Paused: {plain(', '.join(self._webhooks.paused(self.actor(msg)))) or 'none'}."
-        return f"Paused {await self._each(msg, args, self._webhooks.pause)}."
+            return f"Paused: {plain(', '.join(self.host.webhooks.paused(self.actor(msg)))) or 'none'}."
+        return f"Paused {await self._each(msg, args, self.host.webhooks.pause)}."
 
     @admin_by_default
     @botcmd(syntax="WEBHOOK")
@@ -141,7 +140,7 @@ class Deliveries(CorePlugin):
 
         Usage: !webhook resume WEBHOOK
         """
-        return f"Resumed {await self._each(msg, args, self._webhooks.resume)}."
+        return f"Resumed {await self._each(msg, args, self.host.webhooks.resume)}."
 
     @admin_by_default
     @botcmd(syntax="ID | #ROOM | WEBHOOK | refused")
@@ -153,19 +152,15 @@ class Deliveries(CorePlugin):
         ID is that of a delivery or of its request. WEBHOOK is Plugin:method, Plugin or a path. With refused, the last request that was refused is
         explained. A room of one of several networks is named as in libera:#ops.
         """
-        explained = await _read(self._webhooks.why(self.actor(msg), args.strip()))
+        explained = await _read(self.host.webhooks.why(self.actor(msg), args.strip()))
         lines = [line for one in explained for line in one.lines()]
         return "\n".join(shown_lines(lines, _EXPLAINED)[:_MOST_LINES])
-
-    @property
-    def _webhooks(self) -> WebhookOperations:
-        return self.host.webhooks
 
     async def _each(self, msg: Message, args: str, change: Callable[[Actor, str], Awaitable[None]]) -> str:
         """Change the webhooks of a name or path. Return their names. It may be that of an inactive plugin."""
         by, name = self.actor(msg), _webhook(args)
         with _errors_in_replies():
-            names = self._webhooks.named(name, [*self._webhooks.paused(by), *([name] if ":" in name else ())])
+            names = self.host.webhooks.named(name, [*self.host.webhooks.paused(by), *([name] if ":" in name else ())])
         for webhook in names:
             await _read(change(by, webhook))
         return plain(", ".join(names))

@@ -7,7 +7,6 @@ import platform
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from itertools import groupby
-from pathlib import Path
 
 from errklein._version import __version__
 from errklein.chat import Message
@@ -93,7 +92,7 @@ class Help(CorePlugin):
 
     def _overview(self, commands: Sequence[RegisteredCommand]) -> str:
         """Return the operator's plugins with a line for each command, then a line for each core plugin."""
-        core_plugins = {plugin.name for plugin in self.host.plugin_manager.found if _is_core(plugin.plug.path)}
+        core_plugins = {plugin.name for plugin in self.host.plugin_manager.found if plugin.plug.core}
         own, core = [], []
         for owner in sorted({command.owner for command in commands}, key=str.lower):
             if owner in core_plugins:
@@ -201,11 +200,6 @@ def _listed(commands: Sequence[RegisteredCommand]) -> list[RegisteredCommand]:
 
 def _of(owner: str, commands: Sequence[RegisteredCommand]) -> list[RegisteredCommand]:
     return [command for command in commands if command.owner == owner]
-
-
-def _is_core(plug: Path) -> bool:
-    """Return whether the .plug file is that of a core plugin."""
-    return plug.parent == Path(__file__).parent
 
 
 def _as_pattern(command: RegisteredCommand) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from errklein.commands.operations import Actor
 from errklein.core_plugins import CorePlugin
 from errklein.dispatch import DetailedError
 from errklein.plugins.operations import not_shown
-from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
+from errklein.plugins.plugin import PluginConfigurationException, PluginError
 from errklein.plugins.repos import RepoEntry, RepoException
 from errklein.plugins.repos.operations import NotInstalled
 from errklein.text import code, fenced, plain, plain_lines, truncated
@@ -40,7 +40,7 @@ class Plugins(CorePlugin):
         CONFIGURATION is a Python literal, as in !plugin config Example {'TOKEN': 'abc'}
         """
         name, literal = [*args.split(maxsplit=1), "", ""][:2]
-        by, plugin = self.actor(msg), self._existing(self._named(name, "configure"))
+        by, name = self.actor(msg), self._named(name, "configure")
         if self.host.plugin_manager.is_blacklisted(name):
             unblacklist = code(f"{self.host.prefix}plugin unblacklist {name}")
             return f"{name} is blacklisted; use {unblacklist} first."
@@ -48,6 +48,7 @@ class Plugins(CorePlugin):
             template, stored = await self.host.plugins.configuration(by, name)
         except PluginError as error:
             raise _refused(error, f"{name}.get_configuration_template failed") from error
+        plugin = self.host.plugin_manager.plugin(name)
         if plugin.instance is None:
             summary = f"{name} could not be loaded"
             raise DetailedError(f"{summary}: {plain(plugin.problem)}", summary)
@@ -73,7 +74,8 @@ class Plugins(CorePlugin):
         try:
             await self.host.plugins.configure(by, name, configuration)
         except PluginConfigurationException as error:
-            raise _refused(error, "Incorrect plugin configuration", f": {plain(str(error))}") from error
+            summary = "Incorrect plugin configuration"
+            raise _refused(error, summary, f"{summary}: {plain(str(error))}") from error
         except PluginError as error:
             raise _refused(error, f"{name} could not be configured") from error
         return "Plugin configuration done."
@@ -137,11 +139,8 @@ class Plugins(CorePlugin):
             if any(plugin.name == name and not plugin.active for plugin in self.host.plugin_manager.found):
                 await self.host.plugins.activate(by, name)
         except PluginError as error:
-            refused = _refused(error, f"{name} could not be activated")
-            text = (
-                self._disclosed(msg, str(refused), refused.summary) if isinstance(refused, DetailedError) else refused
-            )
-            return f"{reply}\n\n{text}"
+            summary = f"{reply}\n\n{name} could not be activated"
+            raise _refused(error, summary, f"{reply}\n\n{plain_lines(str(error))}") from error
         return reply
 
     @botcmd(admin_only=True)
@@ -181,12 +180,6 @@ class Plugins(CorePlugin):
             names = "\n".join(f"- {plugin.name}" for plugin in self.host.plugin_manager.found)
             raise CommandError(f"Please name the plugin to {verb}:\n\n{names}")
         return name
-
-    def _existing(self, name: str) -> Plugin:
-        try:
-            return self.host.plugin_manager.plugin(name)
-        except PluginError as error:
-            raise CommandError(plain_lines(str(error))) from error
 
     @botcmd
     async def repos(self, msg: Message, args: str) -> str:
@@ -335,11 +328,11 @@ def _represented(value: Any, by: Actor, represent: Callable[[Any], str] = repr) 
 
 
 def _refused(error: PluginError, summary: str, text: str = "") -> CommandError:
-    """Return a CommandError with the error's text, or with the summary and `text` if that is given.
+    """Return a CommandError with the text, by default the error's.
 
-    It is a DetailedError if the text contains that of a plugin's exception.
+    It is a DetailedError if the error's text contains that of a plugin's exception.
     """
-    text = f"{summary}{text}" if text else plain_lines(str(error))
+    text = text or plain_lines(str(error))
     return DetailedError(text, summary) if error.repeats_exception else CommandError(text)
 
 
