@@ -17,7 +17,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
-from errklein.compat.storages._finding import settle_shelves, shelves_to_import
+from errklein.compat.storages import settle_shelves, shelves_to_import
 from errklein.config import load_config
 from errklein.service._data_directory import DataDirectory
 from errklein.storage import MemoryStorage, SQLiteStorage, StorageError, settle

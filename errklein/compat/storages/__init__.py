@@ -1,15 +1,40 @@
-"""Adapters for third-party storages that were written for errbot, and the creation of the configured storage."""
+"""The storage that STORAGE names: its lookup and creation, and the check that errbot's shelves are imported first.
 
-from errklein.compat.storages._finding import (
-    check_shelves,
-    check_storage,
-    command_for,
-    database_of,
-    load_storage_class,
-    make_storage,
-    settle_shelves,
-    shelves_to_import,
+`_third_party` is the adapter for storages that were written for errbot.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import maybeDeferred
+
+from errklein.compat.storages._third_party import ThirdPartyStorage
+from errklein.compat.storages.base import StoragePluginBase
+from errklein.compat.stored_classes import STORED_VALUES
+from errklein.config import STORAGES, Config, ConfigError
+from errklein.database import Access, Run
+from errklein.plugins.discovery import entry_point_roots, load_plug_files
+from errklein.plugins.imports import load_module, plugin_class
+from errklein.plugins.load_errors import PluginLoadError
+from errklein.plugins.plug_file import PlugFile
+from errklein.ports.values import Storage
+from errklein.storage import (
+    DATABASE,
+    MemoryStorage,
+    SQLiteStorage,
+    StorageError,
+    imported_shelves,
+    is_settled,
+    settle,
+    unimported,
 )
+from errklein.text.suggestions import did_you_mean
 
 __all__ = [
     "check_shelves",
@@ -21,3 +46,134 @@ __all__ = [
     "settle_shelves",
     "shelves_to_import",
 ]
+
+
+def database_of(config: Config) -> Path:
+    """Return the path of the database of the storage Shelf.
+
+    It is in the `basedir` of STORAGE_CONFIG, by default in BOT_DATA_DIR.
+    """
+    return Path(config.STORAGE_CONFIG.get("basedir", config.BOT_DATA_DIR)) / DATABASE
+
+
+def shelves_to_import(config: Config, storage: Storage, data_dir: str | None = None) -> str | None:
+    """Return an error message with the errbot shelves that must be imported first; None if there are none.
+
+    `data_dir` is the command line's option. After the first start this is always None; see `settle_shelves`. May block.
+    """
+    if config.STORAGE != "Shelf" or is_settled(storage):
+        return None
+    directory = database_of(config).parent
+    namespaces = unimported(directory, imported_shelves(storage))
+    if not namespaces:
+        return None
+    return (
+        f"{directory} has errbot values that were not imported ({', '.join(namespaces)}); import them with "
+        f"`{command_for(config, data_dir, 'import-errbot')}`, or start once without them: `errklein run --no-import` or "
+        "`twistd errklein --no-import`"
+    )
+
+
+def check_shelves(config: Config, data_dir: str | None) -> None:
+    """Raise StorageError if shelves must be imported first. The database isn't created if it doesn't exist."""
+    if config.STORAGE != "Shelf" or not unimported(database_of(config).parent, ()):
+        return
+    database = database_of(config)
+    with closing(SQLiteStorage(database, STORED_VALUES) if database.exists() else MemoryStorage()) as storage:
+        reason = shelves_to_import(config, storage, data_dir)
+    if reason is not None:
+        raise StorageError(reason)
+
+
+def settle_shelves(config: Config, storage: Storage, data_dir: str | None, no_import: bool) -> None:
+    """Record in the storage that the bot has started, so that later starts don't look for shelves.
+
+    Raises StorageError if shelves must be imported first, unless `no_import`. May block.
+    """
+    if config.STORAGE != "Shelf" or is_settled(storage):
+        return
+    reason = shelves_to_import(config, storage, data_dir)
+    if reason is not None and not no_import:
+        raise StorageError(reason)
+    settle(storage)
+
+
+def command_for(config: Config, data_dir: str | None, *words: str) -> str:
+    """Return a command line of errklein for the bot of this configuration, with absolute paths."""
+    options = [] if config.path is None else ["--config", str(config.path)]
+    if data_dir is not None or config.path is None:
+        options += ["--data-dir", config.BOT_DATA_DIR]
+    return shlex.join(["errklein", *words, *options])
+
+
+GROUPS = ("errbot.backend_plugins", "errklein.storages")
+"""The entry point groups in which distributions offer storages. errbot's group has backends, too."""
+
+
+def make_storage(config: Config, access: Access = Access.OWN, run: Run = maybeDeferred) -> Storage:
+    """Create and open the storage of the configuration; may block. Raises ConfigError or StorageError.
+
+    :param access: `COPY` to use a copy of the storage Shelf, which is empty if there is no file.
+    :param run: calls functions of `Storage.in_background`, one after the other; by default at once.
+    """
+    if config.STORAGE == "Shelf":
+        path = database_of(config)
+        if access is Access.OWN or path.exists():
+            return SQLiteStorage(path, STORED_VALUES, access, run)
+    if config.STORAGE in STORAGES:
+        return MemoryStorage()
+    cls = load_storage_class(config)
+    try:
+        opener: Any = cls(config)
+    except Exception as error:
+        # The error's message may contain secrets of STORAGE_CONFIG, so only its type is reported.
+        raise StorageError(
+            f"STORAGE: {config.STORAGE!r} failed to start ({cls.__name__} raised {type(error).__name__}); "
+            "check STORAGE_CONFIG"
+        ) from error
+    return ThirdPartyStorage(config.STORAGE, opener, config.STORAGE_CONFIG, run)
+
+
+def load_storage_class(config: Config) -> type[Any]:
+    """Return the class of the third-party storage that STORAGE names; raises ConfigError or StorageError."""
+    plug = storage_plug(config)
+    try:
+        # A plugin may have the same name, so the storage's modules get a separate package.
+        module = load_module(replace(plug, name=f"storage {plug.name}"))
+        cls, _ = plugin_class(module, StoragePluginBase)
+    except PluginLoadError as error:
+        raise StorageError(f"STORAGE: {error}") from error
+    return cls
+
+
+def check_storage(config: Config) -> None:
+    """Raise ConfigError if STORAGE names an unknown storage. No code of a storage is executed."""
+    if config.STORAGE not in STORAGES:
+        storage_plug(config)
+
+
+def storage_plug(config: Config) -> PlugFile:
+    """Return the `.plug` file of the storage that STORAGE names; raises ConfigError, which lists the known storages."""
+    found = list(_plugs(config))
+    for plug in found:
+        if plug.name == config.STORAGE:
+            refusal = plug.refusal()
+            if refusal is not None:
+                raise ConfigError(f"STORAGE: {plug.name!r} can't be used ({refusal})")
+            return plug
+    names = list(dict.fromkeys([*STORAGES, *(plug.name for plug in found)]))
+    meant = did_you_mean(config.STORAGE, names) or "."
+    where = config.BOT_EXTRA_STORAGE_PLUGINS_DIR or "BOT_EXTRA_STORAGE_PLUGINS_DIR"
+    raise ConfigError(
+        f"STORAGE: unknown storage {config.STORAGE!r}{meant} Available: {', '.join(names)}; others are found in "
+        f"installed packages and {where}"
+    )
+
+
+def _plugs(config: Config) -> Iterator[PlugFile]:
+    extra = config.BOT_EXTRA_STORAGE_PLUGINS_DIR
+    for plug in load_plug_files([*([extra] if extra else []), *entry_point_roots(GROUPS)]):
+        # A module that can't be read is skipped. If it is the one that STORAGE names, the error reports it as unknown.
+        with suppress(OSError):
+            if b"StoragePluginBase" in plug.module_path.read_bytes():
+                yield plug

@@ -7,8 +7,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat.storages import _finding as finding
-from errklein.compat.storages._finding import check_storage, database_of, make_storage
+from errklein.compat import storages as finding
+from errklein.compat.storages import check_storage, database_of, make_storage
 from errklein.compat.storages._third_party import ThirdPartyStorage
 from errklein.compat.storages.base import ShelfStoragePlugin
 from errklein.config import Config, ConfigError, load_config
