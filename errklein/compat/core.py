@@ -373,7 +373,7 @@ class ErrBot(BackendBase, StoreMixin):
 
     @cached_property
     def thread_pool(self) -> ThreadPool:
-        """A pool of BOT_ASYNC_POOLSIZE threads for the backend."""
+        """A pool of BOT_ASYNC_POOLSIZE threads for the backend and plugins."""
         return ThreadPool(self.bot_config.BOT_ASYNC_POOLSIZE)
 
     def send(
@@ -414,17 +414,13 @@ class ErrBot(BackendBase, StoreMixin):
 
     def inject_commands_from(self, instance_to_inject: Any) -> None:
         """Register the plugin's commands."""
-        self._here.inject_commands_from(instance_to_inject)
+        self._here.lookup("inject_commands_from")(instance_to_inject)
 
     def remove_commands_from(self, instance_to_inject: Any) -> None:
         """Unregister the plugin's commands."""
-        self._here.remove_commands_from(instance_to_inject)
+        self._here.lookup("remove_commands_from")(instance_to_inject)
 
     # Internals
-
-    def _attach_network(self, network: Any) -> None:
-        """Set the network, after `__init__`, which belongs to the backend's author."""
-        self._network = network
 
     @property
     def _here(self) -> Any:
@@ -487,8 +483,10 @@ class Alone:
             "cmd_history": History(),
             "command_filters": [],
             "commands": {},
+            "inject_commands_from": self._refuse_commands,
             "process_template": process_template,
             "re_commands": {},
+            "remove_commands_from": self._refuse_commands,
             "send_templated": self.send_templated,
             "startup_time": datetime.now(),
         }
@@ -580,13 +578,11 @@ class Alone:
         """Return the reply to an unknown command, without suggestions."""
         return unknown_command(text, (), self._backend.prefix)
 
-    def inject_commands_from(self, plugin: Any) -> None:
+    def _refuse_commands(self, plugin: Any) -> None:
         """Raise RuntimeError, since there is no bot to run commands."""
         raise RuntimeError(
             f"{type(self._backend).__name__} can't run commands without a bot; test plugins with the testbot fixture"
         )
-
-    remove_commands_from = inject_commands_from
 
     def lookup(self, name: str) -> Any:
         """Return an attribute of a bot without plugins; raises AttributeError."""

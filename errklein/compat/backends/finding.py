@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from errklein.compat.backends.network import ThreadedNetwork
-from errklein.compat.core import ErrBot
+from errklein.compat.core import ErrBot, for_a_bot
 from errklein.config import BACKENDS, ConfigError
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import load_module, plugin_class
@@ -82,7 +82,8 @@ def make_network(reactor: Any, config: Any) -> ThreadedNetwork:
 
     def make(config: Any) -> ErrBot:
         cls, _ = plugin_class(load_module(plug), ErrBot, plug.name)
-        made = cls(config)
+        with for_a_bot():
+            made = cls(config)
         if made.mode is None:
             raise TypeError(f'the mode of {cls.__name__} is None; expected a word such as "irc"')
         return made

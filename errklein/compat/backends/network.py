@@ -11,30 +11,59 @@ it from plain handlers, which run in threads.
 
 from __future__ import annotations
 
+import asyncio
+import ctypes
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
-from typing import Any, BinaryIO
+from functools import cache, partial
+from queue import SimpleQueue
+from typing import Any, BinaryIO, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from errklein.backends.outbox import Outbox, outbox_limits
+from errklein.backends.outbox import NotConfirmed, Outbox, outbox_limits
 from errklein.bot import Bot, Sending
 from errklein.chat import Card, Identifier, Message, Room, Stream
-from errklein.chat.outgoing import MessageRecord, Wait
-from errklein.compat.backends._messages import NetworkStamp, ask_beforehand, details_of, neutral_card, neutral_text
-from errklein.compat.backends._threads import ATTEMPTS, NetworkThread, Part, SendingThread
-from errklein.compat.core import EVENTS, ErrBot, for_a_bot
+from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
+from errklein.compat.backends._messages import (
+    NetworkStamp,
+    ask_beforehand,
+    details_of,
+    is_card,
+    neutral_card,
+    neutral_text,
+    restored,
+)
+from errklein.compat.core import EVENTS, ErrBot, part_of
 from errklein.dispatch import card_as_text
 from errklein.ports.chat import BackendEvents
-from errklein.running import TimedOut, cancel_timers, on_reactor_soon, result_within, start_daemon_thread
-from errklein.running.context import sent_by_bot
+from errklein.running import (
+    TimedOut,
+    WorkerPool,
+    cancel_timers,
+    on_reactor_soon,
+    result_within,
+    start_daemon_thread,
+)
+from errklein.running.context import assigned, sent_by_bot
+from errklein.text import estimated_parts, split_message
 
-_NO_REACTIONS = ("has no reactions", "doesn't know them")
+T = TypeVar("T")
+
+Part = Callable[[], object]
+
+RETRY_AFTER, LONGEST_RETRY = 5.0, 60.0
+"""The seconds until a message is sent again after an error of the connection: at first, doubled each time, and at most."""
+
+ATTEMPTS = 20
+"""Number of errors of the connection after which a message is dropped, since it may be the cause: a quarter of an hour."""
 
 
 class ThreadedNetwork:
@@ -67,23 +96,16 @@ class ThreadedNetwork:
         self._events: BackendEvents | None = None
         self._thread = NetworkThread(f"errklein {self.network}")
         try:
-            self.legacy = self._thread.do(partial(_make, make, config))
+            self.legacy = self._thread.do(partial(make, config))
         except BaseException:
             self._thread.end()
             raise
-        self.legacy._attach_network(self)
-        self._sender = SendingThread(
-            reactor,
-            self.network,
-            self.legacy,
-            self.build_identifier,
-            lambda: self.bot_identifier,
-            self._messages_dropped,
-            self._try_again,
-        )
+        # After its `__init__`, which belongs to the author of the backend.
+        self.legacy._network = self
+        self._sender = SendingThread(reactor, self)
         limits = replace(outbox_limits(config, self.message_size_limit), attempts=ATTEMPTS, isolates=False)
         self._longest = limits.length
-        self.outbox: Outbox[Part] = Outbox(reactor, self.network, self._sender, limits, dropped=self._messages_dropped)
+        self.outbox: Outbox[Part] = Outbox(reactor, self.network, self._sender, limits, dropped=self.messages_dropped)
         self._is_connected = False
         self._awake = threading.Event()
         self._next_attempt = 0.0
@@ -202,12 +224,11 @@ class ThreadedNetwork:
 
     def add_reaction(self, message: Message, reaction: str) -> None:
         """Add a reaction to the outbox; raises NotImplementedError if the backend has no reactions."""
-        self._react(self._own("add_reaction", *_NO_REACTIONS), message, reaction, f"reaction {reaction}")
+        self._react("add_reaction", message, reaction, f"reaction {reaction}")
 
     def remove_reaction(self, message: Message, reaction: str) -> None:
         """Add the removal of a reaction to the outbox; raises NotImplementedError if the backend has no reactions."""
-        remove = self._own("remove_reaction", *_NO_REACTIONS)
-        self._react(remove, message, reaction, f"removal of reaction {reaction}")
+        self._react("remove_reaction", message, reaction, f"removal of reaction {reaction}")
 
     def send_stream_request(self, user: Identifier, fsource: BinaryIO, *details: Any) -> Stream | None:
         """Offer a file; see ports.chat.SendsStreams. Raises NotImplementedError if the backend has no streams."""
@@ -252,14 +273,6 @@ class ThreadedNetwork:
     def unknown_command(self, message: Message | None, text: str) -> str:
         """Return the reply to an unknown command, with suggestions."""
         return self._there.dispatcher.permissions.suggestions(self, message, text)
-
-    def inject_commands_from(self, plugin: Any) -> None:
-        """Register the plugin's commands."""
-        self._there.waits.result_of(self._there.inject_commands_from, plugin)
-
-    def remove_commands_from(self, plugin: Any) -> None:
-        """Unregister the plugin's commands."""
-        self._there.waits.result_of(self._there.remove_commands_from, plugin)
 
     def lookup(self, name: str) -> Any:
         """Return the bot's own attribute with that name; raises AttributeError."""
@@ -327,6 +340,18 @@ class ThreadedNetwork:
         except Exception:
             self.log.failure("{network}: shutdown() failed", network=self.network)
 
+    # Methods for the SendingThread
+
+    def try_again(self) -> None:
+        """Resume sending if the backend is connected."""
+        if self._is_connected:
+            self.outbox.resume()
+
+    def messages_dropped(self, count: int, reason: str) -> None:
+        """Report messages that can't be sent."""
+        if self._events is not None:
+            self._events.messages_dropped(self, count, reason)
+
     # Internals
 
     @property
@@ -373,10 +398,6 @@ class ThreadedNetwork:
         if self._events is not None and not self.leaving:
             self._events.backend_disconnected(self, reason)
 
-    def _try_again(self) -> None:
-        if self._is_connected:
-            self.outbox.resume()
-
     async def _leave(self, seconds: float) -> None:
         """Stop the backend's code; `seconds` is the rest of the grace period."""
         if self._serving:
@@ -411,14 +432,182 @@ class ThreadedNetwork:
         recipient, priority = str(message.to), message.priority
         return self.outbox.send(recipient, body, details=details, priority=priority, original=message)
 
-    def _react(self, function: Callable[..., Any], message: Message, reaction: str, text: str) -> None:
+    def _react(self, method: str, message: Message, reaction: str, text: str) -> None:
+        function = self._own(method, "has no reactions", "doesn't know them")
         self.call_in_order(function, message, reaction, recipient=str(message.to), text=text)
 
-    def _messages_dropped(self, count: int, reason: str) -> None:
-        if self._events is not None:
-            self._events.messages_dropped(self, count, reason)
+
+class SendingThread:
+    """Implements `backends.outbox.Transport` by calls of the backend's methods, one after the other, in a thread.
+
+    A call that raises an error of the connection is repeated later: a backend that sends by HTTP doesn't report that it has
+    lost its network. Any other error rejects the message.
+    """
+
+    log = Logger()
+
+    window = 1
+
+    def __init__(self, reactor: Any, network: ThreadedNetwork) -> None:
+        self._reactor = reactor
+        self._network = network
+        self._errors = 0
+        self._retry: IDelayedCall | None = None
+        self._pool = WorkerPool(reactor, f"{network.network} sending", 1)
+
+    def when_idle(self) -> Deferred[object]:
+        """Return a Deferred that fires when the thread has done what was passed to it."""
+        return self._pool.run(lambda: lambda: None).addErrback(lambda _: None)
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        cancel_timers(self._retry)
+        self._pool.stop()
+
+    def estimate(self, body: str) -> int:
+        """Return about how many parts a text has."""
+        return estimated_parts(body, self._network.message_size_limit)
+
+    def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[Part]:
+        """Return calls that send the parts of a message. Of a stored one, the recipient is looked up in the thread."""
+        # In the process that has accepted a message, its identifiers and extras stay the same objects.
+        whole: Callable[[], Message] = cache(partial(self._restored, message)) if original is None else lambda: original
+        if is_card(message):
+            return [lambda: self._network.legacy.send_card(whole())]
+        texts = split_message(message.body, self._network.message_size_limit)
+        return [partial(self._send_part, whole, text) for text in texts]
+
+    def wait_for(self, recipient: str) -> float:
+        """Return 0.0: the backend limits its own rate."""
+        return 0.0
+
+    def transmit(self, parts: Sequence[Part]) -> Sequence[Deferred[Any]]:
+        """Call the parts in the thread."""
+        return [self._pool.run(partial(partial, _send, part)).addCallbacks(self._sent, self._failed) for part in parts]
+
+    def _sent(self, _: object) -> None:
+        self._errors = 0
+
+    def _failed(self, failure: Failure) -> Failure:
+        error = failure.value
+        # requests raises an OSError for the status of an HTTP response, too, and it has the response.
+        if not isinstance(error, OSError) or getattr(error, "response", None) is not None:
+            return failure
+        delay = min(RETRY_AFTER * 2**self._errors, LONGEST_RETRY)
+        self._errors += 1
+        self.log.warn(
+            "{network}: a message could not be sent ({reason}); next try in {delay:.0f} s",
+            network=self._network.network,
+            reason=f"{type(error).__name__}: {error}",
+            delay=delay,
+        )
+        self._retry = self._reactor.callLater(delay, self._network.try_again)
+        return Failure(NotConfirmed(str(error)))
+
+    def _restored(self, message: OutgoingMessage) -> Message:
+        """Return a message of an earlier process. Called in the thread."""
+        network = self._network
+        try:
+            return restored(message, network.build_identifier, network.bot_identifier)
+        except OSError:
+            raise
+        except Exception:
+            on_reactor_soon(self._reactor, network.messages_dropped, 1, "its recipient isn't known any more")
+            raise
+
+    def _send_part(self, whole: Callable[[], Message], text: str) -> None:
+        self._network.legacy.send_message(part_of(whole(), text))
 
 
-def _make(make: Callable[[Any], ErrBot], config: Any) -> ErrBot:
-    with for_a_bot():
-        return make(config)
+def _send(part: Part) -> None:
+    with assigned(sent_by_bot, True):
+        part()
+
+
+class NetworkThread:
+    """A daemon thread that executes functions one at a time: those of `do`, then that of `begin`.
+
+    The thread has its own asyncio event loop, like a main thread. The loop runs only if the backend runs it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._busy = threading.Lock()
+        self._interruptible = False
+        self._thread.start()
+
+    def do(self, function: Callable[[], T]) -> T:
+        """Call the function in the thread and wait; return its result or raise its exception."""
+        done: Future[T] = Future()
+
+        def job() -> None:
+            try:
+                done.set_result(function())
+            except BaseException as error:
+                done.set_exception(error)
+
+        self._jobs.put(job)
+        return done.result()
+
+    def begin(self, function: Callable[[], None], ended: Callable[[], None]) -> None:
+        """Call the function in the thread, and then `ended` in the same thread.
+
+        Returns at once; `interrupt` stops the function.
+        """
+
+        def job() -> None:
+            try:
+                with self._busy:
+                    self._interruptible = True
+                function()
+            except KeyboardInterrupt:
+                pass
+            finally:
+                with self._busy:
+                    self._interruptible = False
+                ended()
+
+        self._jobs.put(job)
+
+    def interrupt(self) -> None:
+        """Raise KeyboardInterrupt in the function of `begin`, as Ctrl-C does in a main thread.
+
+        It is raised when the thread next executes Python code or an iteration of its asyncio loop.
+        """
+        with self._busy:
+            if not self._interruptible:
+                return
+            loop = self._running_loop()
+            if loop is not None:
+                # An idle loop waits for its sockets and must be woken.
+                loop.call_soon_threadsafe(_ctrl_c)
+            elif self._thread.ident is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(self._thread.ident), ctypes.py_object(KeyboardInterrupt)
+                )
+
+    def end(self) -> None:
+        """Let the thread end after the queued functions."""
+        self._jobs.put(None)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop | None:
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        while frame is not None:
+            owner = frame.f_locals.get("self") if frame.f_code.co_name == "run_forever" else None
+            if isinstance(owner, asyncio.AbstractEventLoop):
+                return owner
+            frame = frame.f_back
+        return None
+
+    def _work(self) -> None:
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        while (job := self._jobs.get()) is not None:
+            job()
+        if not loop.is_running():
+            loop.close()
+
+
+def _ctrl_c() -> None:
+    raise KeyboardInterrupt
