@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import UserDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextvars import copy_context
-from functools import cached_property, partial
+from functools import partial
 from inspect import ismethod
-from multiprocessing.pool import ThreadPool
 from typing import Any, cast
 
 from twisted.logger import Logger
@@ -332,8 +331,8 @@ class ErrbotBot(Bot):
         """Stop the bot, as `Bot.stop` does, and its thread pool."""
         await super().stop(grace)
         running_bots.remove_bot(self)
-        if "thread_pool" in vars(self):
-            self.thread_pool.close()
+        if pool := vars(self).get("thread_pool"):
+            pool.close()
 
     @property
     def kept(self) -> StoreMixin:
@@ -350,6 +349,10 @@ class ErrbotBot(Bot):
             self._opened_values.setdefault(namespace, values)
         return self._opened_values[namespace]
 
+    # They use `_here`, as those of backends do.
+    process_message, _dispatch_to_plugins = ErrBot.process_message, ErrBot._dispatch_to_plugins
+    thread_pool = ErrBot.thread_pool
+
     def callback_message(self, msg: Message) -> None:
         """Run the command in the message, if there is one, and call `callback_message` of the plugins.
 
@@ -363,23 +366,10 @@ class ErrbotBot(Bot):
         elif not msg.delayed:
             self._report("message_received", msg)
 
-    def process_message(self, msg: Message) -> bool:
-        """Run the command in the message, if there is one, without callbacks.
-
-        :returns: False if the message is delayed or from the bot itself, else True.
-        """
-        if msg.delayed or self.backend.is_from_self(msg):
-            return False
-        self._here.run_command(msg)
-        return True
-
     @property
     def _here(self) -> Any:
         """What ErrBot's methods use, since plugins call them with the bot, as in `ErrBot.send_simple_reply(bot, …)`."""
         return self.backend if isinstance(self.backend, RunsErrBot) else UnreplacedMethods(self)
-
-    def _dispatch_to_plugins(self, method: str | Callable[..., Any], *args: Any) -> None:
-        self._here.call_plugins(method if isinstance(method, str) else method.__name__, *args)
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Send a message, and call `callback_botmessage`. The bot sends every part of its messages with this method."""
@@ -405,11 +395,6 @@ class ErrbotBot(Bot):
         For any thread.
         """
         on_reactor_soon(self.reactor, copy_context().run, getattr(self.events, event), self.backend, *details)
-
-    @cached_property
-    def thread_pool(self) -> ThreadPool:
-        """A pool of BOT_ASYNC_POOLSIZE threads for plugins."""
-        return ThreadPool(self.bot_config.BOT_ASYNC_POOLSIZE)
 
     @property
     def MSG_ERROR_OCCURRED(self) -> str:  # noqa: N802 - the name on errbot
