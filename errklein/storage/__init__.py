@@ -4,14 +4,29 @@ A storage opens namespaces, one for each plugin and a few of the bot's own. A na
 pickled values. `ports.values.Storage` and `ports.values.Store` define the interface.
 """
 
-from errklein.storage._backup import BACKUP_NAME, write_backup
-from errklein.storage._errbot_backup import ErrbotBackup, read_any_backup
+from errklein.storage._backup import BACKUP_NAME, read_any_backup, write_backup
 from errklein.storage._errors import StorageError, UnreadableValue, UnstorableValue
-from errklein.storage._exporting import NotExportable, rewritten, write_shelves
-from errklein.storage._importing import MARK, SETTLED, ImportPlan, imported_shelves, is_settled, settle, unimported
 from errklein.storage._memory import MemoryStorage
-from errklein.storage._restricted_pickling import DamagedPickle, PickledName, ValueReader, is_standard, names_in
-from errklein.storage._shelves import find_shelves
+from errklein.storage._restricted_pickling import (
+    DamagedPickle,
+    NotExportable,
+    PickledName,
+    ValueReader,
+    is_standard,
+    names_in,
+    rewritten,
+)
+from errklein.storage._shelves import (
+    MARK,
+    SETTLED,
+    ImportPlan,
+    find_shelves,
+    imported_shelves,
+    is_settled,
+    settle,
+    unimported,
+    write_shelves,
+)
 from errklein.storage._sqlite import DATABASE, MIGRATIONS, Row, SQLiteStorage
 from errklein.storage._transfer import NameStatus, check_rows, put_rows, rows_of
 from errklein.storage.pickling import dumps, plain_value
@@ -23,7 +38,6 @@ __all__ = [
     "MIGRATIONS",
     "SETTLED",
     "DamagedPickle",
-    "ErrbotBackup",
     "ImportPlan",
     "MemoryStorage",
     "NameStatus",

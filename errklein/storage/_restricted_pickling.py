@@ -28,6 +28,8 @@ attributes. These names are left out for a reason that isn't obvious:
 Two opcodes don't look up a name, so they are refused: EXT names a class by a registered number, and BUILD on a class or
 function changes it for the whole process.
 
+`rewritten` replaces the names in a pickle, for the export to errbot, and calls nothing either.
+
 The unpickler is the standard library's Python implementation, because BUILD can't be overridden in the C one. It is
 slower, and reads only values that use names.
 """
@@ -337,3 +339,50 @@ def names_in(data: bytes) -> set[tuple[str, str]]:
     if file.tell() != len(data):
         raise DamagedPickle(f"{len(data) - file.tell()} bytes after its end")
     return names
+
+
+class NotExportable(Exception):
+    """errbot couldn't read the value; `str()` is the reason."""
+
+
+def rewritten(data: bytes, find: FindClass, reduce: Callable[[object], tuple[Any, ...] | None]) -> bytes:
+    """Return the pickle with other names; raises NotExportable. No code of a plugin is imported or executed.
+
+    `find` returns the PickledName to write for a module and a name, or a class. `reduce` returns how to write instances of
+    such a class, as `object.__reduce__` does, and None for any other object.
+    """
+    buffer = BytesIO()
+    try:
+        # Protocol 4 writes names of nested classes as they are.
+        pickler = _RenamingPickler(buffer, 4)
+        pickler.reduce = reduce
+        pickler.dump(RecordingUnpickler(BytesIO(data), find).load())
+    except NotExportable:
+        raise
+    except Exception as error:
+        raise NotExportable(one_line(error)) from error
+    return buffer.getvalue()
+
+
+class _RenamingPickler(pickle._Pickler):
+    """Python's implementation, since `save_global` can't be overridden in C."""
+
+    reduce: Callable[[object], tuple[Any, ...] | None]
+    save: Callable[[object], None]
+    write: Callable[[bytes], None]
+    memoize: Callable[[object], None]
+
+    def reducer_override(self, value: object) -> Any:
+        if isinstance(value, PickledName):
+            return value.name
+        if isinstance(value, PickledObject):
+            return value.function, value.args, value.state, iter(value.items), iter(value.pairs)
+        return self.reduce(value) or NotImplemented
+
+    def save_global(self, obj: Any, name: str | None = None) -> None:
+        if not isinstance(obj, PickledName):
+            raise NotExportable(f"it contains {obj!r}")
+        self.save(obj.module)
+        self.save(obj.name)
+        self.write(pickle.STACK_GLOBAL)
+        self.memoize(obj)

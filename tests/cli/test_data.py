@@ -22,7 +22,7 @@ from errklein.config import load_config
 from errklein.service._data_directory import DataDirectory
 from errklein.storage import MemoryStorage, SQLiteStorage, StorageError, settle
 from errklein.storage._backup import write_backup
-from errklein.storage._importing import MARK
+from errklein.storage._shelves import MARK
 from tests.processes import ERRKLEIN, TWISTD, run, write_config, write_plugin
 from tests.storage.hostile_pickles import hostile_pickles
 

@@ -26,12 +26,9 @@ from errklein.storage import (
     StorageError,
     UnreadableValue,
     UnstorableValue,
+    _backup,
 )
-from errklein.storage import (
-    _errbot_backup as errbot_backup,
-)
-from errklein.storage._backup import BackupError, is_backup, read_backup, write_backup
-from errklein.storage._errbot_backup import read_errbot_backup
+from errklein.storage._backup import BackupError, is_backup, read_backup, read_errbot_backup, write_backup
 from errklein.storage._sqlite import Row
 from errklein.storage._transfer import put_rows, rows_of
 from errklein.storage.pickling import dumps
@@ -459,7 +456,7 @@ class ErrbotTests(BackupCase):
 
     def test_too_large(self) -> None:
         """A value with too many elements is reported and left out; others are read."""
-        with mock.patch.object(errbot_backup, "_MOST_PARTS", 10):
+        with mock.patch.object(_backup, "_MOST_PARTS", 10):
             read = self.read(f"bot.plugin_manager['a'] = {list(range(20))}\nbot.plugin_manager['b'] = {'x' * 20!r}\n")
         self.assertEqual([row[1] for row in read.rows], ["b"])
         self.assertIn("line 1: core: the value of 'a' has too many elements", read.problems[0])

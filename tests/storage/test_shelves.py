@@ -23,17 +23,20 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.storage import SQLiteStorage
-from errklein.storage._importing import (
+from errklein.storage._restricted_pickling import DamagedPickle, names_in
+from errklein.storage._shelves import (
     MARK,
     SETTLED,
     ImportPlan,
+    Shelf,
+    ShelfError,
+    find_shelves,
     imported_shelves,
     is_settled,
+    read_shelf,
     settle,
     unimported,
 )
-from errklein.storage._restricted_pickling import DamagedPickle, names_in
-from errklein.storage._shelves import Shelf, ShelfError, find_shelves, read_shelf
 from errklein.storage._transfer import NameStatus
 from errklein.storage.pickling import plain_value
 
