@@ -17,8 +17,7 @@ from errklein import journal
 from errklein.cli._output import complain, print_lines
 from errklein.compat.errbot_values import ErrbotPickles, without_endpoints
 from errklein.compat.storages import check_storage, command_for, database_of, make_storage, shelves_to_import
-from errklein.compat.stored_classes import STORED_VALUES
-from errklein.compat.stored_names import NameJudge, plugs_of
+from errklein.compat.stored_classes import STORED_VALUES, NameJudge, plugs_of
 from errklein.config import Config
 from errklein.database import Access
 from errklein.ports.values import Storage

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat.stored_names import NameJudge, plugs_of
+from errklein.compat.stored_classes import NameJudge, plugs_of
 from errklein.config import load_config
 from errklein.storage._restricted_pickling import names_in
 from errklein.storage._transfer import NameStatus

@@ -12,8 +12,7 @@ from uuid import UUID
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat import Person, Room, RoomOccupant
-from errklein.compat.stored_classes import STORED_VALUES
-from errklein.compat.stored_names import NameJudge, plugs_of
+from errklein.compat.stored_classes import STORED_VALUES, NameJudge, plugs_of
 from errklein.config import load_config
 from errklein.plugins.imports import load_module, unload
 from errklein.plugins.plug_file import PlugFile
