@@ -33,9 +33,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         "logging": "logging=",
     },
     "errbot.backend_plugin_manager": {
-        "errklein.compat._backend_plugin_manager": (
-            "BackendPluginManager PluginNotFoundException enumerate_backend_plugins"
-        ),
+        "errklein.compat._utils": "BackendPluginManager PluginNotFoundException enumerate_backend_plugins",
     },
     "errbot.backends": {},
     "errbot.backends.base": {

@@ -1,4 +1,4 @@
-"""Functions and classes of errbot's small modules: utils, logs, streaming, and those for requirements."""
+"""Functions and classes of errbot's small modules: utils, logs, streaming, backend_plugin_manager, and those for requirements."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from twisted.logger import Logger
 from errklein.bot.streams import StreamCopier
 from errklein.chat import Stream
 from errklein.compat._running_bots import running_bots
+from errklein.compat.plugin_info import PluginInfo
 from errklein.logs import warn_deprecated
 from errklein.plugins import BotPlugin
-from errklein.plugins.discovery import entry_point_roots
+from errklein.plugins.discovery import entry_point_roots, load_plug_files
+from errklein.plugins.imports import load_module, plugin_class
 from errklein.plugins.packages import InstallError
 from errklein.plugins.requirement_files import RequirementFile, UnreadableRequirements, examine
 from errklein.running.restart import cannot_restart
@@ -249,3 +251,61 @@ def collect_roots(base_paths: Any, file_sig: str = "*.plug") -> list[str]:
 def entry_point_plugins(group: str) -> list[str]:
     """Return the directories of the packages that installed distributions declare in the entry point group."""
     return [str(path) for path in entry_point_roots([group])]
+
+
+class PluginNotFoundException(Exception):
+    """No `.plug` file has that name."""
+
+
+def enumerate_backend_plugins(all_plugins_paths: Iterable[str | Path]) -> Iterator[PluginInfo]:
+    """Return an iterator over the information in all `.plug` files in and below the directories.
+
+    Unreadable files are skipped.
+    """
+    return map(PluginInfo.of, load_plug_files(all_plugins_paths))
+
+
+class BackendPluginManager:
+    """Finds the backend or storage `plugin_name` and creates it.
+
+    It searches `base_search_dir`, `extra_search_dirs`, and the directories of installed distributions that have an
+    entry point in the group `errbot.backend_plugins`.
+
+    :param bot_config: The configuration, which `load_plugin` passes to the class.
+    :param base_module: Ignored; errbot has this parameter.
+    :param plugin_name: The Name in the `.plug` file.
+    :param base_class: `load_plugin` creates the module's subclass of this class.
+    :param base_search_dir: The first directory to search.
+    :param extra_search_dirs: Further directories, as a path or a nested list of paths.
+    :raises PluginNotFoundException: if there is no such `.plug` file.
+
+    `plugin_info` has the information in the `.plug` file.
+    """
+
+    def __init__(
+        self,
+        bot_config: Any,
+        base_module: str,
+        plugin_name: str,
+        base_class: type[Any],
+        base_search_dir: str | Path,
+        extra_search_dirs: Any = (),
+    ) -> None:
+        self._config = bot_config
+        self._base_class = base_class
+        installed = entry_point_plugins("errbot.backend_plugins")
+        places = collect_roots([str(base_search_dir), extra_search_dirs or []]) + installed
+        for plug in load_plug_files(places):
+            if plug.name == plugin_name:
+                self._plug = plug
+                self.plugin_info = PluginInfo.of(plug)
+                return
+        raise PluginNotFoundException(f"no plugin {plugin_name!r} in {', '.join(places) or 'any directory'}")
+
+    def load_plugin(self) -> Any:
+        """Import the module and return a new instance of its class; raises PluginLoadError."""
+        directory = str(self._plug.directory)
+        if directory not in sys.path:
+            sys.path.append(directory)
+        cls, _ = plugin_class(load_module(self._plug), self._base_class)
+        return cls(self._config)

@@ -8,11 +8,7 @@ from typing import Any
 
 from errklein import bootstrap
 from errklein.bootstrap import CORE_STORAGE, get_storage_plugin
-from errklein.compat._backend_plugin_manager import (
-    BackendPluginManager,
-    PluginNotFoundException,
-    enumerate_backend_plugins,
-)
+from errklein.compat._utils import BackendPluginManager, PluginNotFoundException, enumerate_backend_plugins
 from errklein.compat.core import ErrBot
 from errklein.compat.storages.base import StoragePluginBase
 from errklein.config import BACKENDS, STORAGES
