@@ -23,7 +23,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         ),
         "errklein.commands.flows": "FLOW_END Flow FlowRoot botflow",
         "errklein.compat._utils": "log",
-        "errklein.compat._wsview": "webroute=route",
+        "errklein.compat.flask_app": "webroute=route",
         "errklein.plugins.botflow": "BotFlow",
         "errklein.plugins.botplugin": "BotPlugin",
         "errklein.plugins.configuration_check": "ValidationException",
@@ -94,14 +94,12 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
     "errbot.core_plugins.utils": {"errklein.core_plugins.utils": "Utils"},
     "errbot.core_plugins.vcheck": {"errklein.core_plugins.versionchecker": "VersionChecker"},
     "errbot.core_plugins.webserver": {
-        "errklein.compat.flask_app": "flask_app",
-        "errklein.compat._wsview": "make_ssl_certificate",
+        "errklein.compat.flask_app": "flask_app make_ssl_certificate",
         "errklein.core_plugins.webserver": "Webserver",
         "errklein.webhooks": "webhook",
     },
     "errbot.core_plugins.wsview": {
-        "errklein.compat.flask_app": "reset_app",
-        "errklein.compat._wsview": "WebView route strip_path try_decode_json",
+        "errklein.compat.flask_app": "WebView reset_app route strip_path try_decode_json",
     },
     "errbot.plugin_info": {"errklein.compat.plugin_info": "PluginInfo"},
     "errbot.plugin_manager": {

@@ -11,8 +11,7 @@ from typing import Any
 from errklein import BotPlugin, compat, webhook
 from errklein.compat import flask_app as module
 from errklein.compat._running_bots import running_bots
-from errklein.compat._wsview import WebView, route, try_decode_json
-from errklein.compat.flask_app import reset_app
+from errklein.compat.flask_app import WebView, reset_app, route, try_decode_json
 from errklein.testing import PluginTestCase
 from errklein.web import facade
 
