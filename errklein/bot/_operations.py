@@ -206,7 +206,7 @@ class ProcessOperations:
     def back_up(self, by: Actor) -> WrittenBackup:
         """Write all stored values, secrets included, and the journal to files. Call it in a thread.
 
-        Raises StorageError or DatabaseError.
+        Raises StorageError.
         """
         bot = self._bot
         path = Path(bot.bot_config.BOT_DATA_DIR) / BACKUP_NAME

@@ -5,7 +5,6 @@ from __future__ import annotations
 from errklein.chat import Message
 from errklein.commands import botcmd
 from errklein.core_plugins import CorePlugin
-from errklein.database import DatabaseError
 from errklein.dispatch import DetailedError
 from errklein.storage import StorageError
 from errklein.text import code
@@ -22,7 +21,7 @@ class Backup(CorePlugin):
         """
         try:
             written = self.host.process.back_up(self.actor(msg))
-        except (DatabaseError, StorageError) as error:
+        except StorageError as error:
             summary = "The backup failed"
             raise DetailedError(f"{summary}: {code(str(error))}", summary) from error
         return f"Backup of {written.count} values written to {code(str(written.path))}. It contains their secrets."

@@ -2,7 +2,7 @@
 
 from errklein.database._connection import Access, Database
 from errklein.database._copies import write_copy
-from errklein.database._errors import DatabaseError
+from errklein.database._errors import DatabaseError, StorageError
 from errklein.database._group_commit import (
     MAX_ROWS,
     GroupCommit,
@@ -24,6 +24,7 @@ __all__ = [
     "Migration",
     "Operation",
     "Run",
+    "StorageError",
     "ThreadReactor",
     "execute_rows",
     "read_migrations",

@@ -5,10 +5,19 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from errklein.logs import escape
 from errklein.text.errors import one_line
 
 
-class DatabaseError(Exception):
+class StorageError(Exception):
+    """A value could not be stored or read; `str()` is one line. The stored values are unchanged."""
+
+    def __str__(self) -> str:
+        # Names of files, namespaces and classes may contain control characters.
+        return escape(super().__str__())
+
+
+class DatabaseError(StorageError):
     """A database can't be opened, read or written. The text is one line. A failed transaction has changed nothing."""
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from errklein.config import BACKENDS, Config, ConfigError, load_config, located_errors
 from errklein.config.identity import NetworkSettings
-from errklein.database import DatabaseError
 from errklein.plugins.requirement_files import environment_problems
 from errklein.service._data_directory import DataDirectory, DataDirectoryError, acting_as, user_name
 from errklein.service.sentry import check_sentry
@@ -63,7 +62,7 @@ class TwistdOptions:
         return ""
 
 
-START_ERRORS = (ConfigError, DatabaseError, DataDirectoryError, StorageError)
+START_ERRORS = (ConfigError, DataDirectoryError, StorageError)
 """Errors of the operator's configuration or data, with a text of one line."""
 
 

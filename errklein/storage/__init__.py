@@ -4,8 +4,9 @@ A storage opens namespaces, one for each plugin and a few of the bot's own. A na
 pickled values. `ports.values.Storage` and `ports.values.Store` define the interface.
 """
 
+from errklein.database import StorageError
 from errklein.storage._backup import BACKUP_NAME, read_any_backup, write_backup
-from errklein.storage._errors import StorageError, UnreadableValue, UnstorableValue
+from errklein.storage._errors import UnreadableValue, UnstorableValue
 from errklein.storage._memory import MemoryStorage
 from errklein.storage._restricted_pickling import (
     DamagedPickle,

@@ -36,7 +36,8 @@ from pathlib import Path
 from typing import Any
 
 from errklein._version import __version__
-from errklein.storage._errors import StorageError, shortly
+from errklein.database import StorageError
+from errklein.storage._errors import shortly
 from errklein.storage._sqlite import Row
 from errklein.storage.pickling import dumps, plain_value
 

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from reprlib import Repr
 
-from errklein.database import DatabaseError
-from errklein.logs import escape
+from errklein.database import StorageError
 from errklein.text.errors import one_line
-
-
-class StorageError(Exception):
-    """A value could not be stored or read; `str()` is one line. The stored values are unchanged."""
-
-    def __str__(self) -> str:
-        # Names of files, namespaces and classes may contain control characters.
-        return escape(super().__str__())
 
 
 class UnstorableValue(StorageError, TypeError):
@@ -49,12 +38,3 @@ _SHORT.maxstring = 200
 def shortly(value: object) -> str:
     """Return the value's repr, shortened to fit a line."""
     return _SHORT.repr(value)
-
-
-@contextmanager
-def database_errors() -> Iterator[None]:
-    """Within the context, raise each DatabaseError as a StorageError."""
-    try:
-        yield
-    except DatabaseError as error:
-        raise StorageError(str(error)) from error

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
+from errklein.database import StorageError
 from errklein.ports.values import ANY_VERSION
-from errklein.storage._errors import StorageError, UnstorableValue
+from errklein.storage._errors import UnstorableValue
 
 T = TypeVar("T")
 

@@ -21,9 +21,10 @@ from importlib import import_module
 from itertools import count
 from pathlib import Path
 
+from errklein.database import StorageError
 from errklein.logs import escape
 from errklein.ports.values import Storage
-from errklein.storage._errors import StorageError, UnreadableValue
+from errklein.storage._errors import UnreadableValue
 from errklein.storage._restricted_pickling import DamagedPickle
 from errklein.storage._sqlite import Row
 from errklein.storage._transfer import Judge, check_value

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from errklein.database import Access, Database, Run, read_migrations
+from errklein.database import Access, Database, Run, StorageError, read_migrations
 from errklein.ports.values import ANY_VERSION
-from errklein.storage._errors import StorageError, UnreadableValue, UnstorableValue, database_errors
+from errklein.storage._errors import UnreadableValue, UnstorableValue
 from errklein.storage._restricted_pickling import DEFAULT_READER, ValueReader
 from errklein.storage.pickling import dumps
 
@@ -59,8 +59,7 @@ class SQLiteStorage:
         self.path = path
         self._run = run
         self._values = values
-        with database_errors():
-            self._database = Database(path, MIGRATIONS, access)
+        self._database = Database(path, MIGRATIONS, access)
 
     def open(self, namespace: str) -> SQLiteStore:
         """Return the values of `namespace`. It may be open several times; all its stores share their values."""
@@ -70,17 +69,15 @@ class SQLiteStorage:
 
     def namespaces(self) -> list[str]:
         """Return the namespaces that have values, sorted."""
-        with database_errors():
-            rows = self._database.read("SELECT DISTINCT namespace FROM stored ORDER BY namespace")
+        rows = self._database.read("SELECT DISTINCT namespace FROM stored ORDER BY namespace")
         return [_decoded(namespace) for (namespace,) in rows]
 
     def rows(self) -> Iterator[Row]:
         """Yield all values as they are in the database at one moment, sorted, without unpickling them."""
-        with database_errors():
-            for namespace, key, data in self._database.read_lazily(
-                "SELECT namespace, key, value FROM stored ORDER BY namespace, key"
-            ):
-                yield _decoded(namespace), _decoded(key), data
+        for namespace, key, data in self._database.read_lazily(
+            "SELECT namespace, key, value FROM stored ORDER BY namespace, key"
+        ):
+            yield _decoded(namespace), _decoded(key), data
 
     def put(self, rows: Iterable[Row], instead_of: Iterable[str] = (), trusted: Iterable[str] | None = ()) -> None:
         """Store all rows in one transaction. It first removes all values of the namespaces in `instead_of`.
@@ -89,7 +86,7 @@ class SQLiteStorage:
         None marks them as the bot's own values, which aren't restricted.
         """
         mark = None if trusted is None else json.dumps(sorted(set(trusted)))
-        with database_errors(), self._database.transaction() as connection:
+        with self._database.transaction() as connection:
             connection.executemany(
                 "DELETE FROM stored WHERE namespace = ?", ((_encoded(namespace),) for namespace in instead_of)
             )
@@ -104,7 +101,7 @@ class SQLiteStorage:
     def check_files(self) -> None:
         """See `errklein.ports.values.UsesFiles`."""
         # A transaction, since another program may have locked the file. An empty one writes nothing.
-        with database_errors(), self._database.transaction():
+        with self._database.transaction():
             pass
 
     def close(self) -> None:
@@ -133,7 +130,8 @@ class SQLiteStore:
 
     def read(self, key: str, default: Any = None) -> tuple[Any, Any]:
         """Return the version of the value and the value, or None and the default. Raises UnreadableValue as `get` does."""
-        rows = self._read("SELECT value, trusted FROM stored WHERE namespace = ? AND key = ?", *self._row(key))
+        query = "SELECT value, trusted FROM stored WHERE namespace = ? AND key = ?"
+        rows = self._open().read(query, self._row(key))
         if not rows:
             return None, default
         try:
@@ -147,30 +145,31 @@ class SQLiteStore:
 
         Raises UnstorableValue if it can't be pickled.
         """
-        self._write(_SET, *self._row(key), self._pickled(key, value), None)
+        self._open().write(_SET, (*self._row(key), self._pickled(key, value), None))
 
     def prepare(self, key: str, value: Any, version: Any = ANY_VERSION) -> Callable[[], bool]:
         """Return a function that stores the value as it is now, see `Store.prepare`. Raises UnstorableValue."""
         row, data = self._row(key), self._pickled(key, value)
         if version is ANY_VERSION:
-            return lambda: bool(self._write(_SET, *row, data, None))
+            return lambda: bool(self._open().write(_SET, (*row, data, None)))
         if version is None:
-            return lambda: bool(self._write(_SET_FIRST, *row, data))
-        return lambda: bool(self._write(_REPLACE, data, *row, *version))
+            return lambda: bool(self._open().write(_SET_FIRST, (*row, data)))
+        return lambda: bool(self._open().write(_REPLACE, (data, *row, *version)))
 
     def remove(self, key: str) -> None:
         """Remove the value of the key, even if it can't be read; raises KeyError."""
-        if not self._write("DELETE FROM stored WHERE namespace = ? AND key = ?", *self._row(key)):
+        if not self._open().write("DELETE FROM stored WHERE namespace = ? AND key = ?", self._row(key)):
             raise KeyError(key)
 
     def keys(self) -> list[str]:
         """Return the current keys."""
-        rows = self._read("SELECT key FROM stored WHERE namespace = ?", _encoded(self._namespace))
+        rows = self._open().read("SELECT key FROM stored WHERE namespace = ?", (_encoded(self._namespace),))
         return [_decoded(key) for (key,) in rows]
 
     def len(self) -> int:
         """Return the number of values."""
-        return int(self._read("SELECT count(*) FROM stored WHERE namespace = ?", _encoded(self._namespace))[0][0])
+        [[count]] = self._open().read("SELECT count(*) FROM stored WHERE namespace = ?", (_encoded(self._namespace),))
+        return int(count)
 
     def close(self) -> None:
         """Close the store; later calls raise StorageError. The namespace can be opened again."""
@@ -181,14 +180,6 @@ class SQLiteStore:
             return dumps(value)
         except Exception as error:
             raise UnstorableValue(self._namespace, key, value, error) from error
-
-    def _read(self, query: str, *parameters: object) -> list[Any]:
-        with database_errors():
-            return self._open().read(query, parameters)
-
-    def _write(self, statement: str, *parameters: object) -> int:
-        with database_errors():
-            return self._open().write(statement, parameters)
 
     def _open(self) -> Database:
         if self._closed:
