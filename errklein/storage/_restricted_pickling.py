@@ -1,18 +1,18 @@
 """Restricted unpickling, for values from outside: those from a backup or an errbot shelf.
 
 A pickle names classes and functions, and unpickling calls them with arguments that the pickle chooses. `pickle.loads`
-therefore runs whatever the author of the pickle wants. `restricted_loads` calls allowed names only::
+therefore runs whatever the author of the pickle wants. For a restored value, `ValueReader` calls allowed names only::
 
-    >>> restricted_loads(pickle.dumps({"since": date(2026, 11, 1)}))
+    >>> DEFAULT_READER.load("Greeter", pickle.dumps({"since": date(2026, 11, 1)}), trusted=())
     {'since': datetime.date(2026, 11, 1)}
-    >>> restricted_loads(pickle.dumps(os.system))
+    >>> DEFAULT_READER.load("Greeter", pickle.dumps(os.system), trusted=())
     Traceback (most recent call last):
     ForbiddenName: values from outside may not use posix.system; to allow it, …
 
 Allowed are:
 
 - the names in STANDARD_NAMES: dates, collections, paths, numbers and the like;
-- the names for which `find` returns an object: the plugin's classes and functions, and errklein's value classes;
+- the names for which `find_restored_class` returns an object: the plugin's classes and functions, and errklein's value classes;
 - the names that the operator trusts.
 
 A name is in STANDARD_NAMES only if no arguments make it execute code, open a file or give access to another object's
@@ -230,40 +230,6 @@ class RestrictedUnpickler(pickle._Unpickler):
     }
 
 
-def restricted_loads(
-    data: bytes,
-    find: FindClass = _unknown,
-    find_any: FindClass = _unknown,
-    trusted: Collection[str] = (),
-) -> Any:
-    """Return the value of an outside pickle.
-
-    :param find: Takes a module and a name; returns the object if the pickle may use it, else None.
-    :param find_any: Looks up the names in `trusted`.
-    :param trusted: Additional allowed names, each as "module.qualname".
-    :raises ForbiddenName: if the pickle uses another name.
-    :raises RefusedPickle: if it uses an opcode that is always refused.
-
-    Errors of pickle and of the classes are raised as they are.
-    """
-
-    def look_up(module: str, name: str) -> object:
-        if is_standard(module, name):
-            return standard_object(module, name)
-        if f"{module}.{name}" in trusted:
-            found = find_any(module, name)
-            return reduce(getattr, name.split("."), import_module(module)) if found is None else found
-        found = find(module, name)
-        if found is None:
-            raise ForbiddenName(module, name)
-        return found
-
-    try:
-        return plain_value(data)
-    except ValueError:
-        return RestrictedUnpickler(BytesIO(data), look_up).load()
-
-
 def _as_in_python_3(module: str, name: str) -> tuple[str, str]:
     """Return module and name as in Python 3; pickles of protocol 2 and lower have those of Python 2."""
     return NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
@@ -284,12 +250,29 @@ class ValueReader:
     def load(self, namespace: str, data: bytes, trusted: Collection[str] | None) -> Any:
         """Return the value of a pickle in the namespace; raises any error of unpickling.
 
-        `trusted` has the additional names that a restored value may use; None means that the value is the bot's own.
+        :param trusted: The additional names that a restored value may use, each as "module.qualname"; None means that the
+            value is the bot's own.
+        :raises ForbiddenName: if a restored value uses another name.
+        :raises RefusedPickle: if a restored value uses an opcode that is always refused.
         """
-        find_class = partial(self.find_class, namespace)
         if trusted is None:
-            return loads(data, find_class)
-        return restricted_loads(data, partial(self.find_restored_class, namespace), find_class, trusted)
+            return loads(data, partial(self.find_class, namespace))
+        try:
+            return plain_value(data)
+        except ValueError:
+            return RestrictedUnpickler(BytesIO(data), partial(self._allowed, namespace, trusted)).load()
+
+    def _allowed(self, namespace: str, trusted: Collection[str], module: str, name: str) -> object:
+        """Return the object of a name in a restored value; raises ForbiddenName."""
+        if is_standard(module, name):
+            return standard_object(module, name)
+        if f"{module}.{name}" in trusted:
+            found = self.find_class(namespace, module, name)
+            return reduce(getattr, name.split("."), import_module(module)) if found is None else found
+        found = self.find_restored_class(namespace, module, name)
+        if found is None:
+            raise ForbiddenName(module, name)
+        return found
 
 
 DEFAULT_READER = ValueReader()
