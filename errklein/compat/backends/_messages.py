@@ -76,19 +76,16 @@ WITHOUT_MENTIONS = frozenset({"irc", "null", "test", "text", "xmpp"})
 
 def neutral_text(mode: str, message: Message) -> str:
     """Return the body of the message for a network of that mode."""
-    return _neutraliser(mode, message)(message.body)
+    return _neutral(mode, message, message.body)
 
 
 def neutral_card(mode: str, card: Card) -> Card:
     """Return a copy of the card for a network of that mode. Unsafe addresses become text below the body."""
-    return card.changed(_neutraliser(mode, card), is_harmless)
+    return card.changed(partial(_neutral, mode, card), is_harmless)
 
 
-def _neutraliser(mode: str, message: Message) -> Callable[[str], str]:
-    return partial(_neutral, mentions=message.mentions or mode.lower() in WITHOUT_MENTIONS)
-
-
-def _neutral(markdown: str, mentions: bool) -> str:
+def _neutral(mode: str, message: Message, markdown: str) -> str:
+    mentions = message.mentions or mode.lower() in WITHOUT_MENTIONS
     return without_unsafe_links(markdown if mentions else without_mentions(markdown))
 
 
