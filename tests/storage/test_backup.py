@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat.storages._third_party import ThirdPartyStorage
+from errklein.compat.storages.base import ThirdPartyStorage
 from errklein.storage import (
     MemoryStorage,
     SQLiteStorage,

@@ -1,7 +1,4 @@
-"""The storage that STORAGE names: its lookup and creation, and the check that errbot's shelves are imported first.
-
-`_third_party` is the adapter for storages that were written for errbot.
-"""
+"""The storage that STORAGE names: its lookup and creation, and the check that errbot's shelves are imported first."""
 
 from __future__ import annotations
 
@@ -14,8 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import maybeDeferred
 
-from errklein.compat.storages._third_party import ThirdPartyStorage
-from errklein.compat.storages.base import StoragePluginBase
+from errklein.compat.storages.base import StoragePluginBase, ThirdPartyStorage
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.config import STORAGES, Config, ConfigError
 from errklein.database import Access, Run

@@ -9,8 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat import storages as finding
 from errklein.compat.storages import check_storage, database_of, make_storage
-from errklein.compat.storages._third_party import ThirdPartyStorage
-from errklein.compat.storages.base import ShelfStoragePlugin
+from errklein.compat.storages.base import ShelfStoragePlugin, ThirdPartyStorage
 from errklein.config import Config, ConfigError, load_config
 from errklein.ports.values import Storage
 from errklein.storage import MemoryStorage, SQLiteStorage, StorageError

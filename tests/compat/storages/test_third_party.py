@@ -10,8 +10,7 @@ from typing import Any
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat.storages._third_party import ThirdPartyStorage
-from errklein.compat.storages.base import StorageBase, StoragePluginBase
+from errklein.compat.storages.base import StorageBase, StoragePluginBase, ThirdPartyStorage
 from errklein.ports.values import Storage
 from errklein.storage import StorageError, UnstorableValue
 from errklein.testing.store_contract import StoreContract
