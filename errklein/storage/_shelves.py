@@ -238,15 +238,15 @@ class ImportPlan:
     def _add_value(self, shelf: Shelf, key: str, data: bytes) -> None:
         namespace = shelf.namespace
         try:
-            checked = check_value(namespace, key, data, self.judge, self.trusted)
+            refusal, warning = check_value(namespace, key, data, self.judge, self.trusted)
         except DamagedPickle as error:
             self.problems.append(f"{namespace}: {key!r} is damaged in {shelf.path} ({error}); it stays there")
             return
-        if checked.refused:
-            self.problems.append(f"{checked.refusal}; the value stays in {shelf.path}")
+        if refusal:
+            self.problems.append(f"{refusal}; the value stays in {shelf.path}")
             return
-        if checked.missing:
-            self.notes.append(checked.warning)
+        if warning:
+            self.notes.append(warning)
         if (namespace, key) in self.present:
             self.replaced.add((namespace, key))
         self.rows.append((namespace, key, data))

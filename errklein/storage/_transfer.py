@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 
 from errklein.ports.values import Storage
 from errklein.storage._errors import UnreadableValue, UnstorableValue
@@ -86,44 +85,28 @@ Judge = Callable[[str, str, str], NameStatus]
 """Returns the status of a name. Arguments: the namespace of the value, the module, and the name in the module."""
 
 
-@dataclass(frozen=True)
-class CheckedValue:
-    """The refused and the missing names in a value, each as "module.qualname", sorted."""
+def check_value(
+    namespace: str, key: str, data: bytes, judge: Judge, trusted: Collection[str]
+) -> tuple[str | None, str | None]:
+    """Check each name in the pickle `data` that isn't `trusted`; raises DamagedPickle.
 
-    namespace: str
-    key: str
-    refused: list[str]
-    missing: list[str]
-
-    @property
-    def refusal(self) -> str:
-        """A line with the refused names and the options that allow them."""
-        options = " ".join(f"--trust {name}" for name in self.refused)
-        return (
-            f"{self.namespace}: {self.key!r} uses {' and '.join(self.refused)}, which values from outside may not use; "
-            f"to allow that, add {options}"
-        )
-
-    @property
-    def warning(self) -> str:
-        """A line with the missing names."""
-        return (
-            f"{self.namespace}: {self.key!r} is kept as it is, and can be read when the plugin defines "
-            f"{' and '.join(self.missing)}"
-        )
-
-
-def check_value(namespace: str, key: str, data: bytes, judge: Judge, trusted: Collection[str]) -> CheckedValue:
-    """Check each name in the pickle `data` that isn't `trusted`; raises DamagedPickle."""
-    checked = CheckedValue(namespace, key, [], [])
+    Returns a line with the refused names and the options that allow them, and a line with the missing ones; None if there
+    are none.
+    """
+    refused, missing = [], []
     for module, name in sorted(names_in(data)):
         path = f"{module}.{name}"
         status = NameStatus.ALLOWED if path in trusted else judge(namespace, module, name)
         if status is NameStatus.REFUSED:
-            checked.refused.append(path)
+            refused.append(path)
         elif status is NameStatus.MISSING:
-            checked.missing.append(path)
-    return checked
+            missing.append(path)
+    refusal = (
+        f"{namespace}: {key!r} uses {' and '.join(refused)}, which values from outside may not use; "
+        f"to allow that, add {' '.join(f'--trust {path}' for path in refused)}"
+    )
+    warning = f"{namespace}: {key!r} is kept as it is, and can be read when the plugin defines {' and '.join(missing)}"
+    return refusal if refused else None, warning if missing else None
 
 
 def check_rows(rows: Iterable[Row], judge: Judge, trusted: Collection[str]) -> tuple[list[str], list[str]]:
@@ -136,13 +119,13 @@ def check_rows(rows: Iterable[Row], judge: Judge, trusted: Collection[str]) -> t
     warnings: list[str] = []
     for namespace, key, data in rows:
         try:
-            checked = check_value(namespace, key, data, judge, trusted)
+            refusal, warning = check_value(namespace, key, data, judge, trusted)
         except DamagedPickle as error:
             # Such a value is harmless, since reading it raises an error, and the operator may be able to repair it.
             warnings.append(f"{namespace}: {key!r} is kept as it is, and can't be read: {error}")
             continue
-        if checked.refused:
-            refusals.append(checked.refusal)
-        if checked.missing:
-            warnings.append(checked.warning)
+        if refusal:
+            refusals.append(refusal)
+        if warning:
+            warnings.append(warning)
     return refusals, warnings
