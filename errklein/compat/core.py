@@ -24,7 +24,6 @@ MESSAGE_SIZE_LIMIT = 10_000
 _FIRST_DELAY = 1.0
 _LONGER_BY = 1.75
 _LONGEST_DELAY = 600.0
-_COUNTED_ATTEMPTS = 20
 _JITTER = 3.0
 
 # The bot delegates these methods to the network, so the network must not delegate them to the bot.
@@ -188,7 +187,7 @@ class ErrBot(BackendBase, StoreMixin):
     _network: Any = None
     """Has the methods of `Alone`."""
     _gets_a_bot = False
-    _attempts = 0
+    _next_delay = _FIRST_DELAY
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Record whether the backend will get a bot, before `__init__` runs."""
@@ -313,7 +312,7 @@ class ErrBot(BackendBase, StoreMixin):
 
     def reset_reconnection_count(self) -> None:
         """Reset the delay before the next reconnection to its minimum, after a connection that worked."""
-        self._attempts = 0
+        self._next_delay = _FIRST_DELAY
 
     def callback_message(self, msg: Message) -> None:
         """Report a message: its command, if it has one, is run, and plugins get `callback_message`."""
@@ -447,11 +446,8 @@ class ErrBot(BackendBase, StoreMixin):
 
         The delay grows with each attempt, plus a random time so that bots don't reconnect all at once.
         """
-        # After a week of attempts the power would be too large for a float.
-        attempts = min(self._attempts, _COUNTED_ATTEMPTS)
-        delay = min(_LONGEST_DELAY, _FIRST_DELAY * _LONGER_BY**attempts) + random.uniform(0, _JITTER)  # noqa: S311
-        self._attempts += 1
-        self._here.pause(delay)
+        self._here.pause(self._next_delay + random.uniform(0, _JITTER))  # noqa: S311
+        self._next_delay = min(_LONGEST_DELAY, self._next_delay * _LONGER_BY)
 
 
 def own_object(backend: Any) -> Any:
