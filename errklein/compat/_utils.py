@@ -154,13 +154,8 @@ def format_timedelta(duration: timedelta) -> str:
     """
     minutes, seconds = divmod(int(duration.total_seconds()), 60)
     hours, minutes = divmod(minutes, 60)
-    if hours and minutes:
-        return f"{hours} hours and {minutes} minutes"
-    if hours:
-        return f"{hours} hours"
-    if minutes:
-        return f"{minutes} minutes"
-    return f"{seconds} seconds"
+    longer = [f"{number} {unit}" for number, unit in ((hours, "hours"), (minutes, "minutes")) if number]
+    return " and ".join(longer) or f"{seconds} seconds"
 
 
 def split_string_after(text: str, length: int) -> Iterator[str]:
