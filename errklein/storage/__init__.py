@@ -5,9 +5,9 @@ pickled values. `ports.values.Storage` and `ports.values.Store` define the inter
 """
 
 from errklein.database import StorageError
+from errklein.storage._adapter import MemoryStorage, AdaptedStorage
 from errklein.storage._backup import BACKUP_NAME, read_any_backup, write_backup
 from errklein.storage._errors import UnreadableValue, UnstorableValue
-from errklein.storage._memory import MemoryStorage
 from errklein.storage._restricted_pickling import (
     DamagedPickle,
     NotExportable,
@@ -47,6 +47,7 @@ __all__ = [
     "Row",
     "SQLiteStorage",
     "StorageError",
+    "AdaptedStorage",
     "UnreadableValue",
     "UnstorableValue",
     "ValueReader",

@@ -19,11 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat.storages.base import ThirdPartyStorage
 from errklein.storage import (
     MemoryStorage,
     SQLiteStorage,
     StorageError,
+    AdaptedStorage,
     UnreadableValue,
     UnstorableValue,
     _backup,
@@ -255,7 +255,7 @@ class ReadTests(BackupCase):
 class TransferTests(BackupCase):
     def storages(self) -> list[Any]:
         """Return one storage of each kind; they are closed after the test."""
-        made = [MemoryStorage(), SQLiteStorage(self.directory / "file"), ThirdPartyStorage("Shaky", ShakyPlugin())]
+        made = [MemoryStorage(), SQLiteStorage(self.directory / "file"), AdaptedStorage("Shaky", ShakyPlugin().open)]
         for storage in made:
             self.addCleanup(storage.close)
         return made

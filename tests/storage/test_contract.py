@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.ports.values import Storage, Store
 from errklein.storage import MemoryStorage, SQLiteStorage
+from errklein.storage._adapter import _ValuesInMemory
 from errklein.testing.store_contract import StoreContract
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
@@ -44,20 +45,21 @@ class MemoryStorageTests(StoreContract, SynchronousTestCase):
     def test_change_in_a_thread_during_a_replacement(self) -> None:
         """What another thread sets while a value with a version is replaced isn't lost."""
 
-        class SlowValues(dict[str, object]):
-            def get(self, key: str, default: object = None) -> Any:
-                """Return the value after another thread has had the time to set it."""
-                found = super().get(key, default)
-                threads.append(threading.Thread(target=store.set, args=("count", 10)))
-                threads[-1].start()
-                threads[-1].join(0.05)
-                return found
+        class SlowValues(_ValuesInMemory):
+            def set(self, key: str, value: Any) -> None:
+                """Store the value after another thread has had the time to set another one."""
+                if not threads:
+                    threads.append(threading.Thread(target=store.set, args=("count", 10)))
+                    threads[-1].start()
+                    threads[-1].join(0.05)
+                super().set(key, value)
 
         threads: list[threading.Thread] = []
-        store = MemoryStorage().open("Greeter")
-        store.set("count", 1)
+        storage = MemoryStorage()
+        storage._values["Greeter"] = slow = SlowValues()
+        slow._values["count"] = 1
+        store = storage.open("Greeter")
         replace = store.prepare("count", 2, store.read("count")[0])
-        store._values = SlowValues(store._values)
         replace()
         threads[0].join()
         self.assertEqual(store.get("count"), 10)

@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import maybeDeferred
 
-from errklein.compat.storages.base import StoragePluginBase, ThirdPartyStorage
+from errklein.compat.storages.base import StoragePluginBase
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.config import STORAGES, Config, ConfigError
 from errklein.database import Access, Run
@@ -25,6 +25,7 @@ from errklein.storage import (
     MemoryStorage,
     SQLiteStorage,
     StorageError,
+    AdaptedStorage,
     imported_shelves,
     is_settled,
     settle,
@@ -127,7 +128,7 @@ def make_storage(config: Config, access: Access = Access.OWN, run: Run = maybeDe
             f"STORAGE: {config.STORAGE!r} failed to start ({cls.__name__} raised {type(error).__name__}); "
             "check STORAGE_CONFIG"
         ) from error
-    return ThirdPartyStorage(config.STORAGE, opener, config.STORAGE_CONFIG, run)
+    return AdaptedStorage(config.STORAGE, opener.open, config.STORAGE_CONFIG, run)
 
 
 def load_storage_class(config: Config) -> type[Any]:

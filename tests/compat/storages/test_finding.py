@@ -9,10 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat import storages as finding
 from errklein.compat.storages import check_storage, database_of, make_storage
-from errklein.compat.storages.base import ShelfStoragePlugin, ThirdPartyStorage
+from errklein.compat.storages.base import ShelfStoragePlugin
 from errklein.config import Config, ConfigError, load_config
 from errklein.ports.values import Storage
-from errklein.storage import MemoryStorage, SQLiteStorage, StorageError
+from errklein.storage import MemoryStorage, SQLiteStorage, StorageError, AdaptedStorage
 from errklein.testing.store_contract import StoreContract
 
 STORAGE = """
@@ -93,7 +93,7 @@ class MakeStorageTests(StorageCase):
     def test_written_for_errbot(self) -> None:
         """A third-party storage is found by the Name in its `.plug` file and used."""
         storage = self.made(STORAGE="Dicts")
-        self.assertIsInstance(storage, ThirdPartyStorage)
+        self.assertIsInstance(storage, AdaptedStorage)
         storage.open("Greeter").set("a", [1])
         self.assertEqual(storage.open("Greeter").get("a"), [1])
 

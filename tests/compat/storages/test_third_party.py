@@ -10,9 +10,9 @@ from typing import Any
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat.storages.base import StorageBase, StoragePluginBase, ThirdPartyStorage
+from errklein.compat.storages.base import StorageBase, StoragePluginBase
 from errklein.ports.values import Storage
-from errklein.storage import StorageError, UnstorableValue
+from errklein.storage import StorageError, AdaptedStorage, UnstorableValue
 from errklein.testing.store_contract import StoreContract
 
 
@@ -78,12 +78,12 @@ class ShakyPlugin(StoragePluginBase):
 class ContractTests(StoreContract, SynchronousTestCase):
     def make_storage(self) -> Storage:
         """Return a third-party storage in the adapter."""
-        return ThirdPartyStorage("Shaky", ShakyPlugin())
+        return AdaptedStorage("Shaky", ShakyPlugin().open)
 
     def test_opened_once(self) -> None:
         """A namespace is opened once in the storage, and closed after its last user."""
         plugin = ShakyPlugin()
-        storage = ThirdPartyStorage("Shaky", plugin)
+        storage = AdaptedStorage("Shaky", plugin.open)
         one, two = storage.open("Greeter"), storage.open("Greeter")
         one.close()
         one.close()
@@ -93,7 +93,7 @@ class ContractTests(StoreContract, SynchronousTestCase):
 
     def test_keys_that_come_and_go(self) -> None:
         """Nothing is kept in memory of keys that were removed."""
-        store = ThirdPartyStorage("Shaky", ShakyPlugin()).open("Greeter")
+        store = AdaptedStorage("Shaky", ShakyPlugin().open).open("Greeter")
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
         for number in range(3000):
@@ -104,7 +104,7 @@ class ContractTests(StoreContract, SynchronousTestCase):
 
     def test_namespaces(self) -> None:
         """`namespaces` lists those that were opened."""
-        storage = ThirdPartyStorage("Shaky", ShakyPlugin())
+        storage = AdaptedStorage("Shaky", ShakyPlugin().open)
         storage.open("b").close()
         storage.open("a")
         self.assertEqual(storage.namespaces(), ["a", "b"])
@@ -128,7 +128,7 @@ class Broken:
 class FailureTests(SynchronousTestCase):
     def test_one_line(self) -> None:
         """An exception of the storage becomes a StorageError of one line with namespace and storage."""
-        store = ThirdPartyStorage("Redis", Broken(RuntimeError("connection\nrefused"))).open("Greeter")
+        store = AdaptedStorage("Redis", Broken(RuntimeError("connection\nrefused")).open).open("Greeter")
         for call in (
             lambda: store.get("a"),
             lambda: store.set("a", 1),
@@ -143,19 +143,19 @@ class FailureTests(SynchronousTestCase):
         """A password of STORAGE_CONFIG is masked in the error."""
         config = {"host": "db", "password": "s3cret!", "deep": {"url": "redis://me:pw@db"}}
         error = RuntimeError("no login at db with s3cret! through redis://me:pw@db")
-        store = ThirdPartyStorage("Redis", Broken(error), config).open("Greeter")
+        store = AdaptedStorage("Redis", Broken(error).open, config).open("Greeter")
         text = str(self.assertRaises(StorageError, store.get, "a"))
         self.assertIn("no login at db with ••• through redis://•••@db", text)
 
     def test_unstorable(self) -> None:
         """A value that the storage can't pickle raises UnstorableValue."""
-        store = ThirdPartyStorage("Redis", Broken(TypeError("cannot pickle"))).open("Greeter")
+        store = AdaptedStorage("Redis", Broken(TypeError("cannot pickle")).open).open("Greeter")
         error = self.assertRaises(UnstorableValue, store.set, "a", object())
         self.assertIn("object can't be stored under 'a'", str(error))
 
     def test_close_closes_the_others(self) -> None:
         """An error while a namespace is closed is logged, and the others are closed."""
-        storage = ThirdPartyStorage("Redis", Broken(RuntimeError("no")))
+        storage = AdaptedStorage("Redis", Broken(RuntimeError("no")).open)
         store = storage.open("Greeter")
         said = self.listen()
         storage.close()
@@ -174,7 +174,7 @@ class RememberedTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Open errklein's own namespace in a storage that counts reads."""
         self.plugin = ShakyPlugin()
-        self.storage = ThirdPartyStorage("Shaky", self.plugin)
+        self.storage = AdaptedStorage("Shaky", self.plugin.open)
         self.core = self.storage.open("core")
 
     def test_read_once(self) -> None:

@@ -1,0 +1,298 @@
+"""Adapter to `ports.values.Storage` for storages that only get, set and remove values: those written for errbot, and Memory.
+
+A third-party storage may block, and need not be thread-safe. So a lock serialises all calls. Plain handlers run in
+threads, where waiting for the lock blocks nothing else. A handler on the reactor also gets its value synchronously from
+`self["key"]`, so it blocks the bot while the storage works; `self.store` doesn't. The configurations of plugins, which
+errklein itself reads on the reactor, are read once and cached.
+"""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+
+from errklein.database import Run, StorageError
+from errklein.ports.values import ANY_VERSION, BlockingStore
+from errklein.storage._errors import UnstorableValue
+from errklein.text.errors import one_line
+from errklein.text.masking import masker, secrets_in
+
+T = TypeVar("T")
+
+_ABSENT = object()
+_UNKNOWN = object()
+
+
+class AdaptedStorage:
+    """A storage that only gets, sets and removes values, such as a third-party one, made usable in any thread.
+
+    `open_namespace` opens a namespace in the storage called `name`. One that is opened several times is opened once there.
+    Exceptions of the storage are raised as StorageError, in one line. `config` is its STORAGE_CONFIG, whose secrets are
+    masked in errors. `run` calls the functions that must not block the reactor, one after the other; by default they are
+    called at once.
+    """
+
+    log = Logger()
+
+    REMEMBERED: frozenset[str] = frozenset({"core"})
+    """The namespaces that only errklein writes, so that their values can be cached."""
+
+    def __init__(
+        self,
+        name: str,
+        open_namespace: Callable[[str], BlockingStore],
+        config: Mapping[str, Any] | None = None,
+        run: Run = maybeDeferred,
+    ) -> None:
+        self.name = name
+        self._open_namespace = open_namespace
+        if config:
+            masker.learn(self, "STORAGE_CONFIG", secrets_in(config))
+        self._run = run
+        self._lock = threading.RLock()
+        self._opened: dict[str, _Opened] = {}
+        self._known: set[str] = set()
+        self._closed = False
+
+    def namespaces(self) -> list[str]:
+        """Return the namespaces that were opened since the bot's start. errbot's storages can't list others."""
+        return sorted(self._known)
+
+    def open(self, namespace: str) -> AdaptedStore:
+        """Return the values of `namespace`. It may be open several times; all its stores share their values."""
+        with self._lock:
+            if self._closed:
+                raise StorageError(f"{self.name}: the storage is closed")
+            opened = self._opened.get(namespace)
+            if opened is None:
+                with self.asking(namespace):
+                    values = self._open_namespace(namespace)
+                opened = self._opened[namespace] = _Opened(values)
+            opened.users += 1
+            self._known.add(namespace)
+        return AdaptedStore(self, namespace, opened)
+
+    def release(self, namespace: str, opened: _Opened) -> None:
+        """Remove one user of the namespace; after the last one it is closed."""
+        with self._lock:
+            opened.users -= 1
+            if not opened.users and self._opened.get(namespace) is opened:
+                del self._opened[namespace]
+                with self.asking(namespace):
+                    opened.values.close()
+
+    def in_background(self, work: Callable[[], T]) -> Deferred[T]:
+        """Call the function with `run`."""
+        return self._run(work)
+
+    def close(self) -> None:
+        """Close every namespace. An error of one is logged, and the others are closed nevertheless."""
+        with self._lock:
+            self._closed = True
+            while self._opened:
+                namespace, opened = self._opened.popitem()
+                opened.closed = True
+                try:
+                    with self.asking(namespace):
+                        opened.values.close()
+                except StorageError as error:
+                    self.log.error("{error}", error=str(error))
+
+    @contextmanager
+    def asking(self, namespace: str) -> Iterator[None]:
+        """Within the context the storage may be called.
+
+        The lock is held, and exceptions of the storage are raised as StorageError.
+        """
+        try:
+            with self._lock:
+                yield
+        except StorageError:
+            raise
+        except Exception as error:
+            what = f"{type(error).__name__}: {masker(one_line(error))}"
+            raise StorageError(f"{namespace}: the storage {self.name} failed ({what})") from error
+
+
+class _Version:
+    """The version of a value until the value changes in this process."""
+
+
+@dataclass(eq=False)
+class _Opened:
+    """An open namespace: its values, the number of its users, the cached values, and the present versions that somebody has read."""
+
+    values: BlockingStore
+    users: int = 0
+    closed: bool = False
+    remembered: dict[str, Any] = field(default_factory=dict)
+    versions: WeakValueDictionary[str, _Version] = field(default_factory=WeakValueDictionary)
+
+
+class AdaptedStore:
+    """The values of one namespace of a AdaptedStorage."""
+
+    def __init__(self, storage: AdaptedStorage, namespace: str, opened: _Opened) -> None:
+        self._storage = storage
+        self._namespace = namespace
+        self._opened = opened
+        self._closed = False
+
+    def get(self, key: str) -> Any:
+        """Return the value of the key; raises KeyError."""
+        self._check_key(key)
+        value = self._opened.remembered.get(key, _UNKNOWN)
+        if value is _UNKNOWN or self._closed or self._opened.closed:
+            value = self._ask(lambda values: self._read(values, key))
+        if value is _ABSENT:
+            raise KeyError(key)
+        # A copy protects the cached value from changes in place.
+        return copy.deepcopy(value) if self._namespace in self._storage.REMEMBERED else value
+
+    def read(self, key: str, default: Any = None) -> tuple[object, Any]:
+        """Return the version of the value in this process, and a copy of the value."""
+        self._check_key(key)
+
+        def versioned(values: BlockingStore) -> tuple[object, Any]:
+            value = self._read(values, key)
+            version = self._opened.versions.setdefault(key, _Version())
+            return version, default if value is _ABSENT else copy.deepcopy(value)
+
+        return self._ask(versioned)
+
+    def set(self, key: str, value: Any) -> None:
+        """Store the value under the key; raises UnstorableValue if the storage can't store such a value."""
+        self._check_key(key)
+        self._put(key, value)
+
+    def prepare(self, key: str, value: Any, version: object = ANY_VERSION) -> Callable[[], bool]:
+        """Return a function that stores the value as it is now, see `Store.prepare`."""
+        self._check_key(key)
+        try:
+            value = copy.deepcopy(value)
+        except Exception as error:
+            raise UnstorableValue(self._namespace, key, value, error) from error
+        return lambda: self._put(key, value, version)
+
+    def remove(self, key: str) -> None:
+        """Remove the value of the key; raises KeyError."""
+        self._check_key(key)
+
+        def forget(values: BlockingStore) -> bool:
+            self._changes(key)
+            try:
+                values.remove(key)
+            except KeyError:
+                return False
+            return True
+
+        if not self._ask(forget):
+            raise KeyError(key)
+
+    def keys(self) -> list[str]:
+        """Return the current keys."""
+        return self._ask(lambda values: list(values.keys()))
+
+    def len(self) -> int:
+        """Return the number of values."""
+        return self._ask(lambda values: int(values.len()))
+
+    def close(self) -> None:
+        """Close the store; later calls raise StorageError. The namespace can be opened again."""
+        if not self._closed:
+            self._closed = True
+            if not self._opened.closed:
+                self._storage.release(self._namespace, self._opened)
+
+    def _put(self, key: str, value: Any, version: object = ANY_VERSION) -> bool:
+        def put(values: BlockingStore) -> bool:
+            if version is not ANY_VERSION and version is not self._opened.versions.get(key):
+                return False
+            self._changes(key)
+            values.set(key, value)
+            return True
+
+        try:
+            return self._ask(put)
+        except StorageError as error:
+            reason = error.__cause__
+            if isinstance(reason, (pickle.PicklingError, TypeError, AttributeError)):
+                raise UnstorableValue(self._namespace, key, value, reason) from reason
+            raise
+
+    def _changes(self, key: str) -> None:
+        """Note that the value changes."""
+        self._opened.remembered.pop(key, None)
+        self._opened.versions.pop(key, None)
+
+    def _ask(self, question: Callable[[BlockingStore], T]) -> T:
+        with self._storage.asking(self._namespace):
+            if self._closed or self._opened.closed:
+                raise StorageError(f"{self._namespace}: the store is closed")
+            return question(self._opened.values)
+
+    def _read(self, values: BlockingStore, key: str) -> Any:
+        try:
+            value = values.get(key)
+        except KeyError:
+            value = _ABSENT
+        if self._namespace in self._storage.REMEMBERED:
+            self._opened.remembered[key] = value
+        return value
+
+    def _check_key(self, key: str) -> None:
+        if not isinstance(key, str):
+            raise TypeError(f"{self._namespace}: storage keys must be strings, not {key!r}")
+
+
+class MemoryStorage(AdaptedStorage):
+    """The storage Memory, for tests and for bots that keep no values. It keeps references to values until the process ends.
+
+    A value isn't copied, so a change in place is visible to all readers. A namespace that is closed and opened again
+    keeps its values.
+    """
+
+    REMEMBERED: frozenset[str] = frozenset()
+
+    def __init__(self) -> None:
+        self._values: dict[str, _ValuesInMemory] = defaultdict(_ValuesInMemory)
+        super().__init__("Memory", self._values.__getitem__)
+
+    def namespaces(self) -> list[str]:
+        """Return the namespaces that have values, sorted."""
+        return sorted(namespace for namespace, values in self._values.items() if values.len())
+
+
+class _ValuesInMemory:
+    """The values of one namespace; a `ports.values.BlockingStore`."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+
+    def get(self, key: str) -> Any:
+        return self._values[key]
+
+    def set(self, key: str, value: Any) -> None:
+        self._values[key] = value
+
+    def remove(self, key: str) -> None:
+        del self._values[key]
+
+    def keys(self) -> list[str]:
+        return list(self._values)
+
+    def len(self) -> int:
+        return len(self._values)
+
+    def close(self) -> None:
+        """Keep the values."""
