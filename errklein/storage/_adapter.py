@@ -62,7 +62,7 @@ class AdaptedStorage:
         self._lock = threading.RLock()
         self._opened: dict[str, _Opened] = {}
         self._known: set[str] = set()
-        self._closed = False
+        self.closed = False
 
     def namespaces(self) -> list[str]:
         """Return the namespaces that were opened since the bot's start. errbot's storages can't list others."""
@@ -71,7 +71,7 @@ class AdaptedStorage:
     def open(self, namespace: str) -> AdaptedStore:
         """Return the values of `namespace`. It may be open several times; all its stores share their values."""
         with self._lock:
-            if self._closed:
+            if self.closed:
                 raise StorageError(f"{self.name}: the storage is closed")
             opened = self._opened.get(namespace)
             if opened is None:
@@ -98,10 +98,9 @@ class AdaptedStorage:
     def close(self) -> None:
         """Close every namespace. An error of one is logged, and the others are closed nevertheless."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             while self._opened:
                 namespace, opened = self._opened.popitem()
-                opened.closed = True
                 try:
                     with self.asking(namespace):
                         opened.values.close()
@@ -134,7 +133,6 @@ class _Opened:
 
     values: BlockingStore
     users: int = 0
-    closed: bool = False
     remembered: dict[str, Any] = field(default_factory=dict)
     versions: WeakValueDictionary[str, _Version] = field(default_factory=WeakValueDictionary)
 
@@ -152,7 +150,7 @@ class AdaptedStore:
         """Return the value of the key; raises KeyError."""
         self._check_key(key)
         value = self._opened.remembered.get(key, _UNKNOWN)
-        if value is _UNKNOWN or self._closed or self._opened.closed:
+        if value is _UNKNOWN or self._closed or self._storage.closed:
             value = self._ask(lambda values: self._read(values, key))
         if value is _ABSENT:
             raise KeyError(key)
@@ -211,7 +209,7 @@ class AdaptedStore:
         """Close the store; later calls raise StorageError. The namespace can be opened again."""
         if not self._closed:
             self._closed = True
-            if not self._opened.closed:
+            if not self._storage.closed:
                 self._storage.release(self._namespace, self._opened)
 
     def _put(self, key: str, value: Any, version: object = ANY_VERSION) -> bool:
@@ -237,7 +235,7 @@ class AdaptedStore:
 
     def _ask(self, question: Callable[[BlockingStore], T]) -> T:
         with self._storage.asking(self._namespace):
-            if self._closed or self._opened.closed:
+            if self._closed or self._storage.closed:
                 raise StorageError(f"{self._namespace}: the store is closed")
             return question(self._opened.values)
 
