@@ -7,7 +7,6 @@ pickled values. `ports.values.Storage` and `ports.values.Store` define the inter
 from errklein.database import StorageError
 from errklein.storage._adapter import MemoryStorage, AdaptedStorage
 from errklein.storage._backup import BACKUP_NAME, read_any_backup, write_backup
-from errklein.storage._errors import UnreadableValue, UnstorableValue
 from errklein.storage._restricted_pickling import (
     DamagedPickle,
     NotExportable,
@@ -30,7 +29,7 @@ from errklein.storage._shelves import (
 )
 from errklein.storage._sqlite import DATABASE, MIGRATIONS, Row, SQLiteStorage
 from errklein.storage._transfer import NameStatus, check_rows, put_rows, rows_of
-from errklein.storage.pickling import dumps, plain_value
+from errklein.storage.pickling import UnreadableValue, UnstorableValue, dumps, plain_value
 
 __all__ = [
     "BACKUP_NAME",

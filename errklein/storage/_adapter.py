@@ -23,7 +23,7 @@ from twisted.logger import Logger
 
 from errklein.database import Run, StorageError
 from errklein.ports.values import ANY_VERSION, BlockingStore
-from errklein.storage._errors import UnstorableValue
+from errklein.storage.pickling import UnstorableValue
 from errklein.text.errors import one_line
 from errklein.text.masking import masker, secrets_in
 

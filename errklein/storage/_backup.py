@@ -33,11 +33,11 @@ from hashlib import sha256
 from io import BytesIO
 from itertools import islice, pairwise
 from pathlib import Path
+from reprlib import Repr
 from typing import Any
 
 from errklein._version import __version__
 from errklein.database import StorageError
-from errklein.storage._errors import shortly
 from errklein.storage._sqlite import Row
 from errklein.storage.pickling import dumps, plain_value
 
@@ -46,6 +46,11 @@ VERSION = 1
 
 BACKUP_NAME = "backup.jsonl"
 """The file name of the backup in BOT_DATA_DIR."""
+
+_SHORT = Repr()
+_SHORT.maxstring = 200
+shortly = _SHORT.repr
+"""Returns the repr of a value, shortened to fit a line."""
 
 
 class BackupError(StorageError):

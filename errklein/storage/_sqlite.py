@@ -17,9 +17,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from errklein.database import Access, Database, Run, StorageError, read_migrations
 from errklein.ports.values import ANY_VERSION
-from errklein.storage._errors import UnreadableValue, UnstorableValue
 from errklein.storage._restricted_pickling import DEFAULT_READER, ValueReader
-from errklein.storage.pickling import dumps
+from errklein.storage.pickling import UnreadableValue, pickled
 
 T = TypeVar("T")
 
@@ -145,11 +144,11 @@ class SQLiteStore:
 
         Raises UnstorableValue if it can't be pickled.
         """
-        self._open().write(_SET, (*self._row(key), self._pickled(key, value), None))
+        self._open().write(_SET, (*self._row(key), pickled(self._namespace, key, value), None))
 
     def prepare(self, key: str, value: Any, version: Any = ANY_VERSION) -> Callable[[], bool]:
         """Return a function that stores the value as it is now, see `Store.prepare`. Raises UnstorableValue."""
-        row, data = self._row(key), self._pickled(key, value)
+        row, data = self._row(key), pickled(self._namespace, key, value)
         if version is ANY_VERSION:
             return lambda: bool(self._open().write(_SET, (*row, data, None)))
         if version is None:
@@ -174,12 +173,6 @@ class SQLiteStore:
     def close(self) -> None:
         """Close the store; later calls raise StorageError. The namespace can be opened again."""
         self._closed = True
-
-    def _pickled(self, key: str, value: Any) -> bytes:
-        try:
-            return dumps(value)
-        except Exception as error:
-            raise UnstorableValue(self._namespace, key, value, error) from error
 
     def _open(self) -> Database:
         if self._closed:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 
 from errklein.ports.values import Storage
-from errklein.storage._errors import UnreadableValue, UnstorableValue
 from errklein.storage._restricted_pickling import DEFAULT_READER, DamagedPickle, ValueReader, names_in
 from errklein.storage._sqlite import Row, SQLiteStorage
-from errklein.storage.pickling import dumps
+from errklein.storage.pickling import UnreadableValue, pickled
 
 
 def rows_of(storage: Storage, names: Iterable[str] = ()) -> Iterator[Row]:
@@ -29,11 +28,7 @@ def rows_of(storage: Storage, names: Iterable[str] = ()) -> Iterator[Row]:
                 except KeyError:
                     # It was removed after the keys were listed.
                     continue
-                try:
-                    data = dumps(value)
-                except Exception as error:
-                    raise UnstorableValue(namespace, key, value, error) from error
-                yield namespace, key, data
+                yield namespace, key, pickled(namespace, key, value)
 
 
 def put_rows(

@@ -16,6 +16,9 @@ from io import BytesIO
 from types import FunctionType
 from typing import Any, NoReturn
 
+from errklein.database import StorageError
+from errklein.text.errors import one_line
+
 PLUGIN_PACKAGE = "errklein_plugins"
 
 PROTOCOL = 5
@@ -31,11 +34,42 @@ class NameIsGone(Exception):
     """A stored value uses a class or function that doesn't exist, or whose module can't be imported."""
 
 
+class UnstorableValue(StorageError, TypeError):
+    """The value can't be pickled. The stored value of the key, if there is one, is unchanged."""
+
+    def __init__(self, namespace: str, key: str, value: object, reason: BaseException) -> None:
+        kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+        why = one_line(reason)
+        super().__init__(
+            f"{namespace}: a value of type {kind} can't be stored under {key!r} ({why}); nothing was changed"
+        )
+
+
+class UnreadableValue(StorageError):
+    """The stored value can't be unpickled. Its bytes stay in the storage.
+
+    This is deliberately not a KeyError: `get(key, default)` would return the default, and the plugin might then
+    overwrite the value.
+    """
+
+    def __init__(self, namespace: str, key: str, reason: BaseException) -> None:
+        why = one_line(reason)
+        super().__init__(f"{namespace}: the value of {key!r} can't be read ({why}); it is left as it is")
+
+
 def dumps(value: object) -> bytes:
     """Return the pickle of the value; raises whatever pickle or the `__reduce__` of a class raises."""
     buffer = BytesIO()
     _Pickler(buffer, PROTOCOL).dump(value)
     return buffer.getvalue()
+
+
+def pickled(namespace: str, key: str, value: object) -> bytes:
+    """Return the pickle of a value to store; raises UnstorableValue."""
+    try:
+        return dumps(value)
+    except Exception as error:
+        raise UnstorableValue(namespace, key, value, error) from error
 
 
 def loads(data: bytes, find_class: FindClass | None = None) -> Any:
