@@ -57,9 +57,6 @@ class RunsErrBot(Protocol):
     def attach(self, bot: Any) -> None:
         """Give the network its bot, before plugins are loaded."""
 
-    def call_plugins(self, callback: str, *details: Any) -> None:
-        """Call the callback of all active plugins."""
-
 
 class BackendBase(ABC):
     """The methods that a third-party backend implements. Backends subclass `ErrBot`, which inherits from this class.
@@ -522,13 +519,7 @@ class Alone:
 
     # Requests of the backend
 
-    def send(
-        self,
-        identifier: Identifier,
-        text: str,
-        in_reply_to: Message | None = None,
-        groupchat_nick_reply: bool = False,
-    ) -> None:
+    def send(self, identifier: Identifier, text: str, in_reply_to: Message | None, groupchat_nick_reply: bool) -> None:
         """Send a message, in several parts if it is too long.
 
         Raises ValueError if `identifier` is not an Identifier.

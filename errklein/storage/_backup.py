@@ -67,20 +67,18 @@ def write_backup(path: Path, rows: Iterable[Row], now: Callable[[], datetime] = 
     older backup at `path` stays as it is. `now` returns the time for the header. Raises BackupError.
     """
     header = {"format": FORMAT, "version": VERSION, "made": now().isoformat(), "errklein": __version__}
-    count = 0
     try:
         # mkstemp creates the file with mode 0600.
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 digest = sha256()
-                for line in (header, *map(_entry, rows)):
+                lines = (header, *map(_entry, rows))
+                for line in lines:
                     data = _line(line)
                     digest.update(data)
                     file.write(data)
-                    count += 1
-                count -= 1
-                file.write(_line({"end": True, "values": count, "sha256": digest.hexdigest()}))
+                file.write(_line({"end": True, "values": len(lines) - 1, "sha256": digest.hexdigest()}))
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).replace(path)
@@ -90,7 +88,7 @@ def write_backup(path: Path, rows: Iterable[Row], now: Callable[[], datetime] = 
             raise
     except OSError as error:
         raise BackupError(f"can't write the backup {path}: {error.strerror}") from error
-    return count
+    return len(lines) - 1
 
 
 def read_backup(path: Path) -> list[Row]:
