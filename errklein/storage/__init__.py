@@ -5,7 +5,7 @@ pickled values. `ports.values.Storage` and `ports.values.Store` define the inter
 """
 
 from errklein.database import StorageError
-from errklein.storage._adapter import MemoryStorage, AdaptedStorage
+from errklein.storage._adapter import AdaptedStorage, MemoryStorage
 from errklein.storage._backup import BACKUP_NAME, read_any_backup, write_backup
 from errklein.storage._restricted_pickling import (
     DamagedPickle,
@@ -37,6 +37,7 @@ __all__ = [
     "MARK",
     "MIGRATIONS",
     "SETTLED",
+    "AdaptedStorage",
     "DamagedPickle",
     "ImportPlan",
     "MemoryStorage",
@@ -46,7 +47,6 @@ __all__ = [
     "Row",
     "SQLiteStorage",
     "StorageError",
-    "AdaptedStorage",
     "UnreadableValue",
     "UnstorableValue",
     "ValueReader",

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.storage import MemoryStorage, StorageError
-from tests.compat.storages.test_third_party import ShakyPlugin
+from tests.storage.test_adapter import ShakyPlugin
 from tests.storage.test_pickling import PluginCase
 
 

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.storage import (
+    AdaptedStorage,
     MemoryStorage,
     SQLiteStorage,
     StorageError,
-    AdaptedStorage,
     UnreadableValue,
     UnstorableValue,
     _backup,
@@ -32,8 +32,8 @@ from errklein.storage._backup import BackupError, is_backup, read_backup, read_e
 from errklein.storage._sqlite import Row
 from errklein.storage._transfer import put_rows, rows_of
 from errklein.storage.pickling import dumps
-from tests.compat.storages.test_third_party import ShakyPlugin
 from tests.storage.hostile_pickles import hostile_pickles
+from tests.storage.test_adapter import ShakyPlugin
 from tests.storage.test_contract import ANY_TEXT
 
 ANY_VALUE = st.recursive(

@@ -22,10 +22,10 @@ from errklein.plugins.plug_file import PlugFile
 from errklein.ports.values import Storage
 from errklein.storage import (
     DATABASE,
+    AdaptedStorage,
     MemoryStorage,
     SQLiteStorage,
     StorageError,
-    AdaptedStorage,
     imported_shelves,
     is_settled,
     settle,

@@ -12,7 +12,7 @@ from errklein.compat.storages import check_storage, database_of, make_storage
 from errklein.compat.storages.base import ShelfStoragePlugin
 from errklein.config import Config, ConfigError, load_config
 from errklein.ports.values import Storage
-from errklein.storage import MemoryStorage, SQLiteStorage, StorageError, AdaptedStorage
+from errklein.storage import AdaptedStorage, MemoryStorage, SQLiteStorage, StorageError
 from errklein.testing.store_contract import StoreContract
 
 STORAGE = """

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat.storages.base import StorageBase, StoragePluginBase
 from errklein.ports.values import Storage
-from errklein.storage import StorageError, AdaptedStorage, UnstorableValue
+from errklein.storage import AdaptedStorage, StorageError, UnstorableValue
 from errklein.testing.store_contract import StoreContract
 
 
