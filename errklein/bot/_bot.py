@@ -13,17 +13,13 @@ from twisted.logger import Logger, globalLogPublisher
 
 from errklein.bot._events import Callbacks, Events
 from errklein.bot._health import HealthChecks
-from errklein.bot._notice_sender import MissedNotices, NoticeFallback, NoticeSender
-from errklein.bot._notices import NoticeBoard
-from errklein.bot._operations import CoreHost, ProcessOperations, RunningState
-from errklein.bot._overview import Overview
-from errklein.bot._pool_notices import pool_notice
-from errklein.bot._registration import Registration
+from errklein.bot._notices import MissedNotices, NoticeBoard, NoticeFallback, NoticeSender
+from errklein.bot._operations import CoreHost, Overview, ProcessOperations, RunningState
 from errklein.bot._sending import Sending, restore_outboxes
-from errklein.bot._webhook_notices import WebhookNotices
+from errklein.bot._webhook_notices import WebhookNotices, pool_notice
 from errklein.bot.streams import Streams
 from errklein.chat import Identifier
-from errklein.commands import documentation, with_prefix
+from errklein.commands import FlowRoot, documentation, with_prefix
 from errklein.config import Config, configuration_warnings, placeholders
 from errklein.dispatch import Dispatcher, Networks, RoomOperations, process_template
 from errklein.http_client import HTTPClients
@@ -31,8 +27,11 @@ from errklein.journal import DeliveryQueue, RetryPolicy
 from errklein.journal.operations import WebhookOperations
 from errklein.logs import RecentErrors
 from errklein.plugins import BotPlugin
+from errklein.plugins.botflow import build_flows
 from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
+from errklein.plugins.method_sources import handlers
+from errklein.plugins.names import Named, plugin_name
 from errklein.plugins.operations import PluginOperations
 from errklein.plugins.repos import BotRepoManager, Downloads
 from errklein.plugins.repos.operations import RepoOperations
@@ -151,13 +150,7 @@ class Bot:
         self.send_stream_request, self.reacting = sending.send_stream_request, sending.reacting
         self.build_identifier, self.change_presence = networks.build_identifier, networks.change_presence
         self.rooms, self.query_room = networks.rooms, networks.query_room
-        activations = self.plugin_manager.activations
-        handlers = Registration(self.registry, self.filters, self.flow_executor, activations, self.tell_admins)
-        self.inject_commands_from = handlers.inject_commands_from
-        self.remove_commands_from = handlers.remove_commands_from
-        self.inject_command_filters_from = handlers.inject_command_filters_from
-        self.remove_command_filters_from = handlers.remove_command_filters_from
-        self.inject_flows_from, self.remove_flows_from = handlers.inject_flows_from, handlers.remove_flows_from
+        self._flow_roots: dict[Named, list[FlowRoot]] = {}
 
     async def start(self) -> None:
         """Load and activate the plugins, then connect. Administrators are notified of plugins that don't work."""
@@ -279,6 +272,52 @@ class Bot:
     def make_sending(self) -> Sending:
         """Create the part that sends messages."""
         return Sending(self.networks, self.callbacks, self.journal.outbox, self.now)
+
+    # Calls of plugins that are activated or deactivated, in any thread.
+
+    def inject_commands_from(self, plugin: BotPlugin) -> None:
+        """Register the plugin's commands. Administrators are notified of commands that are renamed.
+
+        :raises PluginActivationException: The plugin was deactivated while its `activate` was still running.
+        """
+        activations = self.plugin_manager.activations
+        activations.check_wanted(plugin)
+        rank, methods = activations.rank(), [handler for _, handler in handlers(plugin)]
+        for clash in self.registry.add(plugin_name(plugin), methods, plugin, rank):
+            self.tell_admins(clash)
+
+    def remove_commands_from(self, plugin: BotPlugin) -> None:
+        """Unregister the plugin's commands."""
+        self.registry.remove(plugin_name(plugin), plugin)
+
+    def inject_command_filters_from(self, plugin: BotPlugin) -> None:
+        """Register the plugin's command filters."""
+        methods = [handler for _, handler in handlers(plugin)]
+        self.filters.add(plugin_name(plugin), methods, self.plugin_manager.activations.rank())
+
+    def remove_command_filters_from(self, plugin: BotPlugin) -> None:
+        """Unregister the plugin's command filters."""
+        self.filters.remove(plugin_name(plugin), plugin)
+
+    def inject_flows_from(self, flows: Named) -> None:
+        """Register the flows of a plugin or a BotFlow.
+
+        :raises ValueError: A flow can't be built, or its name is taken. The text names the flow.
+        """
+        self.remove_flows_from(flows)
+        self._flow_roots[flows] = []
+        for root in build_flows(flows):
+            try:
+                self.flow_executor.add_flow(root)
+            except ValueError as error:
+                self.remove_flows_from(flows)
+                raise ValueError(f"{plugin_name(flows)}: {error}") from error
+            self._flow_roots[flows].append(root)
+
+    def remove_flows_from(self, flows: Named) -> None:
+        """Unregister the flows, and end their running instances."""
+        for root in self._flow_roots.pop(flows, ()):
+            self.flow_executor.remove_flow(root)
 
     def get_doc(self, command: Callable[..., Any]) -> str:
         """Return the docstring of a command, with the bot's prefix in place of "!"."""

@@ -1,21 +1,37 @@
-"""The notice board: what administrators are notified of, and how often."""
+"""Notices to administrators: how often they are sent, in chat or in another way, and those that are kept for later."""
 
 from __future__ import annotations
 
+import smtplib
+import socket
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
+from email.message import EmailMessage
+from functools import partial
 from math import inf
 from sys import maxsize
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from errklein.bot._notice_sender import Notice, NoticeSender
+from errklein.chat import Identifier, Message, Person, matches_any, rules_of
+from errklein.config import Config
+from errklein.config.notice_fallback import MailFallback
+from errklein.dispatch import Disclosure, Networks
 from errklein.dispatch.disclosure import new_error_id, with_id
-from errklein.running import on_reactor_soon
-from errklein.text import plain
+from errklein.dispatch.replies import Deliver
+from errklein.plugins.store_mixin import StoredValues
+from errklein.plugins.subprocesses import run
+from errklein.ports.chat import Backend, KnowsHolders, QueuesMessages
+from errklein.ports.outbox import SentLater
+from errklein.running import PoolStopped, on_reactor_soon, start_daemon_thread
+from errklein.text import plain, sanitize, truncated
 from errklein.text.masking import SHOWN_TEXT, masker
 
 INTERVAL = 600.0
@@ -26,6 +42,47 @@ MOST, PERIOD = 100, 60.0
 
 _MOST_KEYS = 10_000
 """The maximal number of keys whose notices are counted."""
+
+MOST_KEPT = 20
+"""The maximal number of notices that are kept for each recipient; the latest ones are."""
+
+LIFETIME = 7 * 86400.0
+"""The seconds for which a missed notice is kept."""
+
+LONGEST = 1000
+"""The maximal number of characters of a notice that is kept."""
+
+PATIENCE = 60.0
+"""The seconds within which a notice must reach an administrator in chat."""
+
+FALLBACK_INTERVAL = 300.0
+"""The seconds between two mails, or calls of the command. After a failure, the same notices are tried again."""
+
+MOST_WAITING = 100
+"""The maximal number of notices that wait for PATIENCE, of which the latest are kept."""
+
+TIMEOUT = 30.0
+"""The seconds after which the command, or a response of the SMTP server, has failed."""
+
+_KEY = "missed_notices"
+
+KeptNotice = tuple[float, str]
+"""The Unix time of a notice, and its text in Markdown."""
+
+
+@dataclass(eq=False)
+class Notice:
+    """A notice to administrators.
+
+    `text` is the plain text, and `markdown` the same for chat; `summary` is the Markdown for rooms and for people who aren't known to
+    be administrators, if they must not read the notice.
+    """
+
+    text: str
+    markdown: str
+    summary: str = ""
+    reached: bool = False
+    """Whether an administrator has got it. May be set in any thread."""
 
 
 @dataclass
@@ -167,3 +224,251 @@ class NoticeBoard:
             number, self._left_out = self._left_out, 0
         if number:
             self._tell(f"{number} more notices were too many within a minute; the log has their texts.", most=inf)
+
+
+class MissedNotices:
+    """The missed notices of each recipient, stored across restarts. Used in the reactor's thread.
+
+    :param store: The bot's own values, and `values` the same without blocking.
+    :param now: Returns the Unix time.
+    """
+
+    log = Logger()
+
+    def __init__(self, store: MutableMapping[str, Any], values: StoredValues, now: Callable[[], float]) -> None:
+        self._store, self._values, self._now = store, values, now
+        self._kept: dict[tuple[str, str], list[KeptNotice]] = dict(store.get(_KEY, {}))
+        self._is_changed = self._is_stopped = False
+
+    def add(self, network: str, admin: str, text: str) -> None:
+        """Keep a notice in Markdown for the recipient of that name."""
+        self.keep(network, admin, [(self._now(), truncated(text, LONGEST))])
+
+    def keep(self, network: str, admin: str, notices: Sequence[KeptNotice]) -> None:
+        """Keep notices, those that `take` has returned included, and remove old ones."""
+        oldest = self._now() - LIFETIME
+        self._kept[network, admin] = sorted([*self._kept.get((network, admin), ()), *notices])[-MOST_KEPT:]
+        current = {who: [one for one in kept if one[0] > oldest] for who, kept in self._kept.items()}
+        self._kept = {who: kept for who, kept in current.items() if kept}
+        self.changed()
+
+    def recipients(self, network: str) -> list[str]:
+        """Return the recipients on the network who have missed notices."""
+        return [admin for where, admin in self._kept if where == network]
+
+    def take(self, network: str, admin: str) -> list[KeptNotice]:
+        """Return the notices of a recipient, who has none then. Call `changed` or `keep` when it is known whether they arrived."""
+        return [one for one in self._kept.pop((network, admin), ()) if one[0] > self._now() - LIFETIME]
+
+    def changed(self) -> None:
+        """Store the notices soon, unless the bot has stopped. Errors are logged."""
+        if self._is_stopped:
+            return
+        self._is_changed = True
+        self._values.set(_KEY, self._kept).addErrback(self._not_stored)
+
+    def stop(self) -> None:
+        """Store the notices now if they have changed since the start, and no later ones. Errors are logged."""
+        self._is_stopped = True
+        if self._is_changed:
+            try:
+                self._store[_KEY] = self._kept
+            except Exception:
+                self._not_stored(Failure())
+
+    def _not_stored(self, failure: Failure) -> None:
+        if not failure.check(PoolStopped):
+            self.log.failure("Missed notices could not be stored", failure)
+
+
+@runtime_checkable
+class CallsInOrder(Protocol):
+    """Implemented by backends whose methods may block. The bot calls them in the backend's sending thread."""
+
+    def call_in_order(
+        self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = "", priority: bool = False
+    ) -> Awaitable[None] | None:
+        """Call the function in a thread after what the same origin has queued for the recipient. Returns as `send_message` does.
+
+        `recipient` and `text` name the message in the log if the function is never called. With `priority`, it is called
+        before everything without priority.
+        """
+
+
+class NoticeSender:
+    """Sends notices to the recipients in BOT_ADMINS_NOTIFICATIONS of each network.
+
+    `send` may be called from any thread. A notice that can't be sent to one recipient is logged, and the others get it. The
+    person gets it as soon as `person_seen` is called.
+
+    :param missed: Keeps the notices that a person has missed: the network rejected the message, or it has no reliable names
+        and the recipient isn't known to be an administrator.
+    :param fallback: Gets all notices, and passes on those that reach nobody.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        networks: Networks,
+        deliver: Deliver,
+        disclosure: Disclosure,
+        missed: MissedNotices,
+        fallback: NoticeFallback,
+    ) -> None:
+        self._reactor, self._networks, self._deliver = reactor, networks, deliver
+        self._disclosure, self._missed, self._fallback = disclosure, missed, fallback
+        self.look = fallback.look
+
+    def person_seen(self, backend: Backend, person: Identifier | None) -> None:
+        """Send the notices that the person has missed, if a message to the person reaches an administrator now."""
+        recipients = self._missed.recipients(backend.network)
+        if not recipients or not isinstance(person, Person) or not self._disclosure.is_admin(backend, person):
+            return
+        names = {str(person), str(person.person), str(person.nick), str(person.aclattr)}
+        for admin in recipients:
+            if any(matches_any(rules_of(person), name, (admin,)) for name in names):
+                Deferred.fromCoroutine(self._send_missed(backend, admin, person))
+
+    async def _send_missed(self, backend: Backend, admin: str, person: Person) -> None:
+        notices = self._missed.take(backend.network, admin)
+        older = "; older ones are in the log" if len(notices) == MOST_KEPT else ""
+        lines = [f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}: {text}" for at, text in notices]
+        body = "\n\n".join([f"Notices that you may have missed{older}:", *lines])
+        try:
+            if notices:
+                await self._deliver_now(backend, person, body)
+        except Exception as error:
+            self._not_sent(backend, admin, error)
+            self._missed.keep(backend.network, admin, notices)
+        else:
+            self._missed.changed()
+
+    def send(self, notice: Notice) -> None:
+        """Send a notice."""
+        on_reactor_soon(self._reactor, self._fallback.expect, notice)
+        for backend in self._networks.backends.values():
+            for admin in tuple(self._networks.config(backend).BOT_ADMINS_NOTIFICATIONS):
+                start = partial(Deferred.fromCoroutine, self._send(backend, str(admin), notice))
+                if isinstance(backend, (CallsInOrder, QueuesMessages)):
+                    # On the reactor, the result shows whether the network has taken the message.
+                    on_reactor_soon(self._reactor, start)
+                else:
+                    # In this thread, so that it isn't overtaken by the thread's next messages.
+                    start()
+
+    async def _send(self, backend: Backend, admin: str, notice: Notice) -> None:
+        """Send the notice, or its summary, to the recipient of that name; keep it for a person who has missed it."""
+        recipient: Identifier | None = None
+        try:
+            recipient, is_admin = await self._looked_up(backend, admin, notice)
+            text = notice.summary if notice.summary and not is_admin else notice.markdown
+            sending = self._deliver_now(backend, recipient, text)
+            if is_admin or not isinstance(backend, KnowsHolders) or not isinstance(recipient, Person):
+                await sending
+                if backend.mode != "null":
+                    notice.reached = True
+                return
+            # Somebody else may have the name.
+            sent = Deferred.fromCoroutine(sending)
+            sent.addErrback(lambda failure: self._not_sent(backend, admin, failure.value))
+        except Exception as error:
+            self._not_sent(backend, admin, error)
+            if not (recipient is None or isinstance(recipient, Person)):
+                return
+        on_reactor_soon(self._reactor, self._missed.add, backend.network, admin, notice.markdown)
+
+    async def _looked_up(self, backend: Backend, admin: str, notice: Notice) -> tuple[Identifier, bool]:
+        """Return the recipient of that name, and whether it is known to be an administrator."""
+        found: list[tuple[Identifier, bool]] = []
+
+        def look_up() -> None:
+            recipient = backend.build_identifier(admin)
+            found.append((recipient, self._disclosure.is_admin(backend, recipient)))
+
+        if isinstance(backend, CallsInOrder):
+            # On such networks, build_identifier may wait for a server.
+            waiting = backend.call_in_order(look_up, recipient=admin, text=notice.text, priority=True)
+            if waiting is not None:
+                await waiting
+        else:
+            look_up()
+        return found[0]
+
+    async def _deliver_now(self, backend: Backend, recipient: Identifier, text: str) -> None:
+        """Send a message, and wait until the network has it, or the outbox sends it after the next start."""
+        message = Message(text, frm=backend.bot_identifier, to=recipient)
+        message.priority = True
+        sent = self._deliver(backend, message)
+        with suppress(SentLater):
+            if sent is not None:
+                await sent
+
+    def _not_sent(self, backend: Backend, admin: str, error: BaseException | None) -> None:
+        self.log.warn(
+            "Could not notify {admin} on {network}: {error}", admin=admin, network=backend.network, error=str(error)
+        )
+
+
+class NoticeFallback:
+    """Passes notices that have reached no administrator within PATIENCE to BOT_ADMINS_FALLBACK, many at a time.
+
+    :param config: Has the setting.
+    :param now: Returns the Unix time.
+    """
+
+    log = Logger()
+    start_thread = staticmethod(start_daemon_thread)
+
+    def __init__(self, reactor: Any, config: Config, now: Callable[[], float]) -> None:
+        self._reactor, self._config, self._now = reactor, config, now
+        self._waiting: deque[tuple[float, float, Notice]] = deque(maxlen=MOST_WAITING)
+        """With the time at which each notice is due, by the reactor, and the Unix time at which it was sent."""
+        self._not_before = 0.0
+
+    def expect(self, notice: Notice) -> None:
+        """Wait for the notice to reach an administrator, if there is another way. Call it on the reactor."""
+        if self._config.BOT_ADMINS_FALLBACK is not None:
+            self._waiting.append((self._reactor.seconds() + PATIENCE, self._now(), notice))
+
+    def look(self) -> None:
+        """Pass on the notices that wait, if the first one is due. Call it on the reactor every few seconds."""
+        while self._waiting and self._waiting[0][2].reached:
+            self._waiting.popleft()
+        way, now = self._config.BOT_ADMINS_FALLBACK, self._reactor.seconds()
+        if self._waiting and way is not None and now >= max(self._waiting[0][0], self._not_before):
+            self._not_before = now + FALLBACK_INTERVAL
+            notices = [(at, notice) for _, at, notice in self._waiting if not notice.reached]
+            self.start_thread(partial(self._pass_on, way, notices), "errklein notices")
+
+    def _pass_on(self, way: MailFallback | Sequence[str], waiting: Sequence[tuple[float, Notice]]) -> None:
+        """Pass the notices on; called in a thread."""
+        lines = [f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}: {_indented(one.text)}" for at, one in waiting]
+        text = "\n\n".join(["These notices have reached no administrator in chat:", *lines]) + "\n"
+        try:
+            if isinstance(way, MailFallback):
+                _send_mail(way, text, len(waiting))
+            else:
+                run(way, seconds=TIMEOUT, text=text)
+        except Exception as error:
+            self.log.error("Notices could not be passed to BOT_ADMINS_FALLBACK: {error}", error=str(error))
+        else:
+            for _, notice in waiting:
+                notice.reached = True
+
+
+def _indented(text: str) -> str:
+    """Return the beginning of a text without control characters, in which further lines can't be taken for other notices."""
+    return "\n  ".join(truncated(sanitize(text), LONGEST).splitlines())
+
+
+def _send_mail(mail: MailFallback, text: str, count: int) -> None:
+    message = EmailMessage()
+    message["From"] = message["To"] = mail.address
+    message["Subject"] = f"errklein on {socket.gethostname()}: {count} notice{'s' * (count != 1)}"
+    # Else an automatic reply could be answered with another one (RFC 3834).
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(text)
+    with smtplib.SMTP(mail.host, mail.port, timeout=TIMEOUT) as smtp:
+        smtp.send_message(message)

@@ -1,4 +1,4 @@
-"""The part of the bot that core plugins and consoles use: its state, and the operations of administrators."""
+"""The parts of the bot that core plugins and consoles use: its state, and the operations of administrators."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from errklein.config import Config
 from errklein.dispatch import Dispatcher, Networks, RoomOperations
 from errklein.journal import back_up
 from errklein.journal.operations import WebhookOperations
+from errklein.listening import identify
+from errklein.logs import destinations
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.operations import PluginOperations, PluginSummary
 from errklein.plugins.plugin import UnknownPlugin
 from errklein.plugins.repos.operations import RepoOperations
-from errklein.ports.chat import ExplainsWaits, QueuesMessages
+from errklein.ports.chat import Backend, ExplainsWaits, QueuesMessages
 from errklein.ports.journal import JournalError
 from errklein.ports.outbox import OutboxStatus
 from errklein.running import PoolStatus, TimedOut, result_within
@@ -38,8 +40,10 @@ from errklein.webhooks.precedence import RouteInfo
 if TYPE_CHECKING:
     from errklein.bot._bot import Bot
 
-_LONGEST_WRITE = 3.0
+_LONGEST_WAIT = 3.0
 """The seconds after which a disk that does not respond is a problem."""
+
+_SCHEMES = {"tcp": "http", "tcp6": "http", "ssl": "https", "tls": "https"}
 
 
 class RunningState(BotState):
@@ -69,7 +73,7 @@ class RunningState(BotState):
     async def problem(self) -> str:
         """Return why the journal can't be written; "" if it can."""
         try:
-            await result_within(self._bot.reactor, _LONGEST_WRITE, self._bot.journal.check())
+            await result_within(self._bot.reactor, _LONGEST_WAIT, self._bot.journal.check())
         except (JournalError, TimedOut) as error:
             return str(error) or "the disk does not respond"
         return ""
@@ -117,10 +121,6 @@ class RunningState(BotState):
         if backend is None:
             return Wait(f"the bot has no network {record.network} in NETWORKS")
         return backend.wait_of(record) if isinstance(backend, ExplainsWaits) else None
-
-
-_LONGEST_READ = 3.0
-"""The seconds to wait for the disk."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class ProcessOperations:
         """Return the state of the bot."""
         bot, errors = self._bot, self._bot.recent_errors.counts()
         try:
-            depth = await result_within(bot.reactor, _LONGEST_READ, bot.journal.depth())
+            depth = await result_within(bot.reactor, _LONGEST_WAIT, bot.journal.depth())
         except (JournalError, TimedOut):
             depth = None
         return BotStatus(
@@ -282,3 +282,64 @@ class CoreHost:
         """Whether a plugin that isn't a core plugin has a `callback_message`."""
         core = {plugin.name for plugin in self.plugin_manager.found if plugin.plug.core}
         return any(one.plugin not in core for one in self.plugin_manager.callbacks("callback_message"))
+
+
+class Overview:
+    """Implements `ports.chat.BotOverview` for one of the bot's backends."""
+
+    def __init__(self, bot: Bot, backend: Backend) -> None:
+        self._bot = bot
+        self._backend = backend
+
+    @property
+    def prefix(self) -> str:
+        """BOT_PREFIX of the network."""
+        prefix: str = self._bot.networks.config(self._backend).BOT_PREFIX
+        return prefix
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """The addresses of the open endpoints."""
+        return [address(description) for description in self._bot.web.listeners.open_now]
+
+    @property
+    def log_file(self) -> str:
+        """The path of the first log file, relative if it is below the working directory and that isn't `/`."""
+        path, here = next(iter(destinations.files), None), Path.cwd()
+        if path is None:
+            return ""
+        return str(path.relative_to(here) if here.parent != here and path.is_relative_to(here) else path)
+
+    @property
+    def plugins_read_messages(self) -> bool:
+        """Whether a plugin that isn't a core plugin has a `callback_message`."""
+        return self._bot.core_host.plugins_read_messages
+
+    def commands(self, message: Message) -> Sequence[str]:
+        """Return the commands that the sender of the message may see, also with names of plugins as arguments."""
+        visible = self._bot.dispatcher.permissions.visible(self._backend, message)
+        names = [command.name.replace("_", " ") for command in visible]
+        plugins = [plugin.name for plugin in self._bot.plugin_manager.found]
+        topics = [f"help {topic}" for topic in (*plugins, *names)] if "help" in names else []
+        targets = [f"{name} {plugin}" for name in names if name.startswith("plugin ") for plugin in plugins]
+        return [self.prefix + text for text in (*names, *topics, *targets)]
+
+    def remaining(self) -> Sequence[str]:
+        """Return "webhooks" if an endpoint is open, and the names of the other networks that have not ended."""
+        others = [network for network in self._bot.events.open_networks if network != self._backend.network]
+        return [*(["webhooks"] if self._bot.web.listeners.open_now else []), *others]
+
+
+def address(description: str) -> str:
+    """Return the URL of a Twisted endpoint string, such as `http://127.0.0.1:3141`.
+
+    Endpoints without a fixed port, and those of kinds other than TCP and TLS, are returned as they are.
+    """
+    kind, arguments = identify(description)
+    named = dict(arguments)
+    scheme, port, host = _SCHEMES.get(kind), named.get("port", "0"), named.get("interface", "")
+    if scheme is None or not port.isdecimal() or int(port) == 0:
+        return description
+    if host in ("", "0.0.0.0", "::"):
+        return f"{scheme}://localhost:{port} (all interfaces)"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -15,8 +15,8 @@ from twisted.logger import Logger
 from twisted.mail.smtp import SMTP, SMTPFactory, User
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from errklein.bot import _notice_sender
-from errklein.bot._notice_sender import INTERVAL, MOST_WAITING, PATIENCE, Notice, NoticeFallback
+from errklein.bot import _notices
+from errklein.bot._notices import FALLBACK_INTERVAL, MOST_WAITING, PATIENCE, Notice, NoticeFallback
 from errklein.config.notice_fallback import MailFallback
 from errklein.testing import ADMIN, PluginTestCase
 from errklein.testing._reactor import TestReactor
@@ -44,7 +44,7 @@ class BatchTests(SynchronousTestCase):
         self.error: Exception | None = None
         self.errors: list[str] = []
         self.fallback = NoticeFallback(self.reactor, self.settings, lambda: 1e9)  # type: ignore[arg-type]
-        self.patch(_notice_sender, "run", self.run_command)
+        self.patch(_notices, "run", self.run_command)
         self.patch(self.fallback, "start_thread", at_once)
         self.patch(self.fallback, "log", Logger(observer=lambda event: self.errors.append(event["error"])))
 
@@ -70,7 +70,7 @@ class BatchTests(SynchronousTestCase):
         notice = self.expect("disk full")
         self.advance(PATIENCE - 1)
         notice.reached = True
-        self.advance(2 * INTERVAL)
+        self.advance(2 * FALLBACK_INTERVAL)
         self.assertEqual(self.calls, [])
 
     def test_one_call_for_many(self) -> None:
@@ -83,12 +83,12 @@ class BatchTests(SynchronousTestCase):
             text, r"^These notices have .*\n\n2001-09-\d\d \d\d:46:40: disk 0\n\n.*: disk 1\n\n.*: disk 2\n$"
         )
         self.expect("disk 3")
-        self.advance(INTERVAL - 1)
+        self.advance(FALLBACK_INTERVAL - 1)
         self.assertEqual(len(self.calls), 1)
         self.advance(1)
         self.assertIn(": disk 3", self.calls[1])
         self.assertNotIn("disk 2", self.calls[1])
-        self.advance(2 * INTERVAL)
+        self.advance(2 * FALLBACK_INTERVAL)
         self.assertEqual(len(self.calls), 2)
 
     def test_text_from_outside(self) -> None:
@@ -113,10 +113,10 @@ class BatchTests(SynchronousTestCase):
         self.error = OSError("no such file")
         notice = self.expect("disk full")
         self.advance(PATIENCE)
-        self.advance(INTERVAL)
+        self.advance(FALLBACK_INTERVAL)
         self.assertEqual((len(self.calls), self.errors), (2, ["no such file"] * 2))
         notice.reached = True
-        self.advance(2 * INTERVAL)
+        self.advance(2 * FALLBACK_INTERVAL)
         self.assertEqual(len(self.calls), 2)
 
     def test_flood(self) -> None:
@@ -164,7 +164,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_hanging_command(self) -> None:
         """A command that hangs is killed."""
-        self.patch(_notice_sender, "TIMEOUT", 0.2)
+        self.patch(_notices, "TIMEOUT", 0.2)
         [error] = self.pass_on("x", "import time; time.sleep(600)")
         self.assertIn("exceeded the timeout of 0.2 s", error)
 
@@ -253,7 +253,7 @@ class ChatCase(PluginTestCase):
     def passed_on(self) -> list[str]:
         """Return what is passed on when the administrators are notified."""
         calls: list[str] = []
-        self.patch(_notice_sender, "run", lambda command, seconds, text: calls.append(text))
+        self.patch(_notices, "run", lambda command, seconds, text: calls.append(text))
         self.patch(self.bot.bot.notices._sender._fallback, "start_thread", at_once)
         self.bot.bot.tell_admins("A plugin failed: KeyError: 'x1' at https://me:pw@host", "A plugin failed")
         self.bot.advance(PATIENCE)
@@ -311,7 +311,7 @@ class IRCTests(WholeBotCase):
     def passed_on(self) -> list[str]:
         """Return the mails after a notice."""
         mails: list[str] = []
-        self.patch(_notice_sender, "_send_mail", lambda mail, text, count: mails.append(text))
+        self.patch(_notices, "_send_mail", lambda mail, text, count: mails.append(text))
         self.patch(self.bot.notices._sender._fallback, "start_thread", at_once)
         self.bot.warn_admins("careful")
         for _ in range(70):

@@ -10,7 +10,7 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.bot._notice_sender import LIFETIME, LONGEST, MOST, MissedNotices
+from errklein.bot._notices import LIFETIME, LONGEST, MOST_KEPT, MissedNotices
 from errklein.chat import AWAY, ONLINE, Presence
 from errklein.plugins.store_mixin import StoredValues
 from errklein.ports.outbox import SentLater
@@ -73,11 +73,11 @@ class KeptTests(SynchronousTestCase):
 
     def test_limits(self) -> None:
         """The latest notices are kept, each shortened."""
-        for number in range(MOST + 5):
+        for number in range(MOST_KEPT + 5):
             self.now += 1
             self.missed.add("libera", "alice", f"{number} {'x' * 2 * LONGEST}")
         kept = self.missed.take("libera", "alice")
-        self.assertEqual([text.partition(" ")[0] for _, text in kept], [str(5 + number) for number in range(MOST)])
+        self.assertEqual([text.partition(" ")[0] for _, text in kept], [str(5 + number) for number in range(MOST_KEPT)])
         self.assertEqual({len(text) for _, text in kept}, {LONGEST + 1})
 
     def test_lifetime(self) -> None:
@@ -201,7 +201,7 @@ class NetworkTests(PluginTestCase):
     def test_many(self) -> None:
         """If there are more notices than are kept, the message says where the others are."""
         refusing = self.fail_to_send()
-        for number in range(MOST):
+        for number in range(MOST_KEPT):
             self.bot.bot.warn_admins(f"problem {number}")
         refusing.restore()
         self.bot.say("good morning")

@@ -9,8 +9,7 @@ from typing import Any
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.bot._notice_sender import Notice
-from errklein.bot._notices import MOST, NoticeBoard
+from errklein.bot._notices import MOST, Notice, NoticeBoard
 from errklein.testing import ADMIN, PluginTestCase
 from errklein.testing._reactor import TestReactor
 from errklein.text import plain

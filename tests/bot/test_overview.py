@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, botcmd, re_botcmd
 from errklein.backends.test import TestBackend
-from errklein.bot._overview import Overview, address
+from errklein.bot._operations import Overview, address
 from errklein.chat import Message
 from errklein.logs import destinations
 from errklein.ports.chat import BackendEvents, BotOverview
