@@ -21,7 +21,7 @@ from itertools import combinations, islice, product
 from pathlib import Path
 from re import _constants as codes  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 SMALL, MIDDLE, LARGE = 4 * 1024, 16 * 1024, 256 * 1024
@@ -430,7 +430,8 @@ def functions() -> list[Tested]:
     from errklein.chat.names import compiled
     from errklein.commands._declaration import words_of
     from errklein.commands._history import contains_recall
-    from errklein.commands._registry import Prefixes, find_command, strip_prefix, unknown_command
+    from errklein.commands._registry import find_command, unknown_command
+    from errklein.dispatch._finding import strip_prefix
     from errklein.journal._redaction import Redaction, redacted_head
     from errklein.logs import escape, format_line
     from errklein.text import code, fenced, folded, plain, split_message
@@ -455,7 +456,12 @@ def functions() -> list[Tested]:
     proxies = TrustedProxies(
         {"192.0.2.0/24": ("Forwarded",), "198.51.100.0/24": ("X-Forwarded-For", "X-Forwarded-Host")}
     )
-    prefixes = Prefixes("!", False, ("errklein",), (":", ","), True)
+    settings = SimpleNamespace(
+        BOT_PREFIX="!",
+        BOT_ALT_PREFIXES=("errklein",),
+        BOT_ALT_PREFIX_SEPARATORS=(":", ","),
+        BOT_ALT_PREFIX_CASEINSENSITIVE=True,
+    )
 
     def request(target: str = "/", headers: Sequence[tuple[bytes, bytes]] = (), body: bytes = b"") -> None:
         redacted_head(StoredRequest("POST", target, headers, body))
@@ -526,7 +532,7 @@ def functions() -> list[Tested]:
         Tested("split_lines", lambda text: split_lines(text, 400), irc),
         Tested("strip_controls", strip_controls, irc),
         Tested("formatting", lambda text: _FORMATTING.sub("", text), irc),
-        Tested("strip_prefix", lambda text: strip_prefix(text, prefixes, False), commands, "!"),
+        Tested("strip_prefix", lambda text: strip_prefix(text, settings), commands, "!"),
         Tested("find_command", lambda text: find_command(text, {"help", "help me"}, 3), commands),
         Tested("unknown_command", lambda text: unknown_command(text, ["help"], "!"), commands),
         Tested("contains_recall", lambda text: contains_recall(text, "!"), commands),

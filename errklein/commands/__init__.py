@@ -23,13 +23,11 @@ from errklein.commands._history import History, Sender, contains_recall, recall_
 from errklein.commands._registry import (
     CommandRegistry,
     FilterRegistry,
-    Prefixes,
     RegisteredCommand,
     RegisteredFilter,
     command_hint,
     find_command,
     similar_commands,
-    strip_prefix,
     unknown_command,
 )
 from errklein.commands.access import (
@@ -68,7 +66,6 @@ __all__ = [
     "HelpRequested",
     "History",
     "InvalidValue",
-    "Prefixes",
     "RegisteredCommand",
     "RegisteredFilter",
     "Sender",
@@ -98,7 +95,6 @@ __all__ = [
     "re_botcmd",
     "recall_position",
     "similar_commands",
-    "strip_prefix",
     "unknown_command",
     "unmatched",
     "with_prefix",

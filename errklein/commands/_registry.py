@@ -1,4 +1,4 @@
-"""The active plugins' commands and filters, and the look-up of a command in a message: prefix, name and arguments."""
+"""The active plugins' commands and filters, and the look-up of a command by the beginning of a text."""
 
 from __future__ import annotations
 
@@ -13,47 +13,6 @@ from typing import Any
 from errklein.commands._declaration import CommandDeclaration, joined
 from errklein.text import code, plain
 from errklein.text.suggestions import most_similar
-
-
-@dataclass(frozen=True)
-class Prefixes:
-    """The prefixes with which a message must begin to be a command.
-
-    `alternatives` are further prefixes, each of which may be followed by one of `separators`; with `ignore_case` they are
-    case-insensitive. With `optional_in_direct`, direct messages need no prefix.
-    """
-
-    prefix: str = "!"
-    optional_in_direct: bool = False
-    alternatives: tuple[str, ...] = ()
-    separators: tuple[str, ...] = ()
-    ignore_case: bool = False
-
-
-def strip_prefix(body: str, prefixes: Prefixes, direct: bool) -> str | None:
-    """Return the text after the prefix, stripped, or None if the message must have a prefix and has none.
-
-    `direct` is whether it is a direct message.
-    """
-    rest = _strip_alternative(body, prefixes)
-    if rest is None:
-        if not (direct and prefixes.optional_in_direct) and not body.startswith(prefixes.prefix):
-            return None
-        rest = body
-    return rest.removeprefix(prefixes.prefix).strip()
-
-
-def _strip_alternative(body: str, prefixes: Prefixes) -> str | None:
-    compared, alternatives = body, prefixes.alternatives
-    if prefixes.ignore_case:
-        compared, alternatives = body.lower(), tuple(alternative.lower() for alternative in alternatives)
-    longest = max(filter(compared.startswith, alternatives), key=len, default="")
-    if not longest:
-        return None
-    rest = body[len(longest) :]
-    for separator in prefixes.separators:
-        rest = rest.removeprefix(separator)
-    return rest
 
 
 def find_command(text: str, names: Container[str], most_words: int) -> tuple[str, str] | None:

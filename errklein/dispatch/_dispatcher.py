@@ -14,16 +14,16 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.chat import EXACT, Identifier, Message
+from errklein.chat import Identifier, Message
 from errklein.commands import CommandError, CommandRegistry, FilterRegistry, History, Sender, is_concurrent
-from errklein.dispatch._finding import CommandFinder, Invocation, NothingToRepeat, UnknownCommand
+from errklein.dispatch._finding import CommandFinder, Invocation, NothingToRepeat, UnknownCommand, folded
 from errklein.dispatch._networks import Networks
 from errklein.dispatch._permissions import Filtering, Permissions
 from errklein.dispatch.conversations import Conversations
 from errklein.dispatch.disclosure import Disclosure
 from errklein.dispatch.flow_executor import FlowExecutor
 from errklein.dispatch.replies import Deliver, OperatorConsole, Replies, failure_text
-from errklein.ports.chat import Backend, HasNameRules
+from errklein.ports.chat import Backend
 from errklein.ports.outbox import OutboxFull
 from errklein.running import (
     InFlightCounter,
@@ -86,7 +86,7 @@ class Dispatcher:
         self._in_flight = InFlightCounter()
         self.registry = registry = CommandRegistry()
         self.filters = FilterRegistry()
-        self.histories = {network: History(partial(_folded, backend)) for network, backend in networks.backends.items()}
+        self.histories = {network: History(partial(folded, backend)) for network, backend in networks.backends.items()}
         self._consoles = {
             network: backend for network, backend in networks.backends.items() if isinstance(backend, OperatorConsole)
         }
@@ -324,8 +324,3 @@ def _in_this_context(function: Callable[..., Any], *args: Any) -> Callable[..., 
     """Return a callback that calls the function in the current context."""
     context = copy_context()
     return lambda _: context.run(function, *args)
-
-
-def _folded(backend: Backend, name: str) -> str:
-    """Return the name folded by the rules of the network."""
-    return (backend.name_rules if isinstance(backend, HasNameRules) else EXACT).fold(name)

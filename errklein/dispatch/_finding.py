@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from errklein.chat import EXACT, Message
 from errklein.commands import (
     CommandRegistry,
     History,
-    Prefixes,
     RegisteredCommand,
     Sender,
     contains_recall,
     find_command,
     recall_position,
-    strip_prefix,
 )
 from errklein.dispatch._networks import Networks
 from errklein.ports.chat import Backend, HasNameRules
@@ -57,7 +54,6 @@ class CommandFinder:
         self._networks = networks
         self._registry = registry
         self._histories = histories
-        self._prefixes = lru_cache(maxsize=16)(Prefixes)
 
     def find(self, backend: Backend, message: Message, settings: Any) -> list[Invocation]:
         """Return the commands that the message runs, with unsplit arguments.
@@ -68,8 +64,7 @@ class CommandFinder:
         The bot's nick followed by a colon or comma is a prefix only if a command follows, since people also talk about the bot.
         """
         registry = self._registry
-        prefixes = self._prefixes_of(settings)
-        text = self._command_text(message.body, prefixes, prefixes.optional_in_direct and message.is_direct)
+        text = self._command_text(message.body, settings, settings.BOT_PREFIX_OPTIONAL_ON_CHAT and message.is_direct)
 
         def matching(commands: Iterable[RegisteredCommand], text: str) -> list[Invocation]:
             found = (command for command in commands if command.declaration.match(text) is not None)
@@ -79,8 +74,8 @@ class CommandFinder:
         if text is not None:
             if named := self._named(backend, message, text, settings):
                 return [named]
-            back = recall_position(text, prefixes.prefix)
-            if back is not None and strip_prefix(message.body, prefixes, False) is not None:
+            back = recall_position(text, settings.BOT_PREFIX)
+            if back is not None and strip_prefix(message.body, settings) is not None:
                 return [self._repeated(backend, message, back, settings)]
             invocations = matching(registry.by_pattern, text)
         if not invocations and (after := _after_nick(backend, message.body, settings)) is not None:
@@ -102,26 +97,25 @@ class CommandFinder:
     def begins_with_prefix(self, backend: Backend, message: Message) -> bool:
         """Return whether the message begins with a prefix, or with a command's name after the bot's nick or an empty prefix."""
         settings = self._networks.config(backend)
-        prefixes, after = self._prefixes_of(settings), _after_nick(backend, message.body, settings)
+        after = _after_nick(backend, message.body, settings)
         if after is not None and self._named(backend, message, after, settings):
             return True
-        if prefixes.prefix:
-            return self._command_text(message.body, prefixes, False) is not None
+        if settings.BOT_PREFIX:
+            return self._command_text(message.body, settings, False) is not None
         return self._named(backend, message, message.body, settings) is not None
 
     def without_prefix(self, message: Message) -> str:
         """Return the text of a message on the current network, without its prefix if it has one."""
-        prefixes = self._prefixes_of(self._networks.config(self._networks.current))
-        text = strip_prefix(message.body, prefixes, message.is_direct)
+        settings = self._networks.config(self._networks.current)
+        text = strip_prefix(message.body, settings, settings.BOT_PREFIX_OPTIONAL_ON_CHAT and message.is_direct)
         return message.body if text is None else text
 
-    def _command_text(self, body: str, prefixes: Prefixes, direct: bool) -> str | None:
+    def _command_text(self, body: str, settings: Any, optional: bool) -> str | None:
         """Return the text after the prefix, or None without a prefix.
 
         A prefix that ends with a letter or digit may also be the beginning of another word: then a command must follow.
         """
-        text = strip_prefix(body, prefixes, direct)
-        prefix = prefixes.prefix
+        text, prefix = strip_prefix(body, settings, optional), settings.BOT_PREFIX
         if text and prefix[-1:].isalnum() and text[0].isalnum() and body.startswith(prefix + text[0]):
             known = find_command(text, self._registry, self._registry.most_words) is not None
             if not known and all(command.declaration.match(text) is None for command in self._registry.by_pattern):
@@ -140,15 +134,29 @@ class CommandFinder:
             raise UnknownCommand(repeated)
         return Invocation(backend, message, command, given[1], settings)
 
-    def _prefixes_of(self, settings: Any) -> Prefixes:
-        # Lists in the settings may be changed.
-        return self._prefixes(
-            settings.BOT_PREFIX,
-            settings.BOT_PREFIX_OPTIONAL_ON_CHAT,
-            tuple(settings.BOT_ALT_PREFIXES),
-            tuple(settings.BOT_ALT_PREFIX_SEPARATORS),
-            settings.BOT_ALT_PREFIX_CASEINSENSITIVE,
-        )
+
+def strip_prefix(body: str, settings: Any, optional: bool = False) -> str | None:
+    """Return the text after the prefix, stripped, or None if there is no prefix, unless it is `optional`."""
+    rest = _strip_alternative(body, settings)
+    if rest is None:
+        if not optional and not body.startswith(settings.BOT_PREFIX):
+            return None
+        rest = body
+    text: str = rest.removeprefix(settings.BOT_PREFIX).strip()
+    return text
+
+
+def _strip_alternative(body: str, settings: Any) -> str | None:
+    compared, alternatives = body, settings.BOT_ALT_PREFIXES
+    if settings.BOT_ALT_PREFIX_CASEINSENSITIVE:
+        compared, alternatives = body.lower(), [alternative.lower() for alternative in alternatives]
+    longest = max(filter(compared.startswith, alternatives), key=len, default="")
+    if not longest:
+        return None
+    rest = body[len(longest) :]
+    for separator in settings.BOT_ALT_PREFIX_SEPARATORS:
+        rest = rest.removeprefix(separator)
+    return rest
 
 
 def _after_nick(backend: Backend, body: str, settings: Any) -> str | None:
@@ -158,7 +166,12 @@ def _after_nick(backend: Backend, body: str, settings: Any) -> str | None:
     bot = backend.bot_identifier
     nick = str(getattr(bot, "nick", None) or getattr(bot, "person", "")).removeprefix("@")
     body = body.removeprefix("@")
-    fold = (backend.name_rules if isinstance(backend, HasNameRules) else EXACT).fold
-    if not nick or body[len(nick) : len(nick) + 1] not in (":", ",") or fold(body[: len(nick)]) != fold(nick):
+    begun, after = body[: len(nick)], body[len(nick) :]
+    if not nick or not after.startswith((":", ",")) or folded(backend, begun) != folded(backend, nick):
         return None
-    return body[len(nick) + 1 :].strip().removeprefix(settings.BOT_PREFIX).strip()
+    return after[1:].strip().removeprefix(settings.BOT_PREFIX).strip()
+
+
+def folded(backend: Backend, name: str) -> str:
+    """Return the name folded by the rules of the network."""
+    return (backend.name_rules if isinstance(backend, HasNameRules) else EXACT).fold(name)

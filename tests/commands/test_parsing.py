@@ -1,22 +1,12 @@
-"""Tests for parsing messages."""
+"""Tests for finding commands in messages."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.commands import Prefixes, find_command, strip_prefix
+from errklein.commands import find_command
 
 NAMES = {"echo": 1, "status": 1, "status_plugins": 1, "plugin_config": 1, "a_b_c": 1, "grün": 1}
-
-
-class StripPrefixTests(SynchronousTestCase):
-    """Prefixes of commands."""
-
-    @given(st.text())
-    def test_any_text_after_the_prefix_is_kept(self, text: str) -> None:
-        """Only one prefix and the surrounding whitespace are removed."""
-        if not text.startswith("!"):
-            self.assertEqual(strip_prefix("!" + text, Prefixes(), False), text.strip())
 
 
 class FindCommandTests(SynchronousTestCase):
