@@ -8,9 +8,8 @@ import re
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, NoReturn, TypeVar
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 ARG_BOTCMD_CHARACTER_REPLACEMENTS = {"—": "--", "“": '"', "”": '"', "‘": "'", "’": "'"}
 """Typographic characters that telephones insert, with the plain characters that replace them."""
@@ -160,7 +159,7 @@ class CommandDeclaration:
     `name` and `aliases` contain underscores in place of spaces. `split_args_with` is "" for arguments as one string,
     else a separator, None for whitespace, a callable, or an object with `parse_args`. A command with a `pattern` runs
     for messages in which the pattern is found: after a prefix if `prefixed`, else in any message. With `matchall` its
-    handler gets all matches. `shown` replaces the pattern in help. See `botcmd` for the other options.
+    handler gets all matches. `re_cmd_name_help` replaces the pattern in help. See `botcmd` for the other options.
     """
 
     name: str
@@ -175,7 +174,7 @@ class CommandDeclaration:
     pattern: re.Pattern[str] | None = None
     matchall: bool = False
     prefixed: bool = True
-    shown: str | None = None
+    re_cmd_name_help: str | None = None
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> CommandDeclaration | None:
@@ -185,22 +184,12 @@ class CommandDeclaration:
         """
         if not getattr(function, "_err_command", False):
             return None
-        regex = bool(getattr(function, "_err_re_command", False))
-        return cls(
-            name=joined(getattr(function, "_err_command_name", None) or function.__name__),
-            split_args_with=getattr(function, "_err_command_split_args_with", ""),
-            admin_only=bool(getattr(function, "_err_command_admin_only", False)),
-            historize=bool(getattr(function, "_err_command_historize", True)),
-            template=getattr(function, "_err_command_template", None),
-            syntax=getattr(function, "_err_command_syntax", None),
-            hidden=bool(getattr(function, "_err_command_hidden", False)),
-            flow_only=bool(getattr(function, "_err_command_flow_only", False)),
-            aliases=tuple(joined(alias) for alias in getattr(function, "_errklein_aliases", ())),
-            pattern=getattr(function, "_err_command_re_pattern", None) if regex else None,
-            matchall=bool(getattr(function, "_err_command_matchall", False)),
-            prefixed=bool(getattr(function, "_err_command_prefix_required", True)),
-            shown=getattr(function, "_err_command_re_name_help", None),
-        )
+        attributes = ((field.name, _OPTIONS[field.name].attribute) for field in fields(cls))
+        values = {name: getattr(function, attribute) for name, attribute in attributes if hasattr(function, attribute)}
+        if not getattr(function, "_err_re_command", False):
+            values["pattern"] = None
+        name = joined(values.pop("name", None) or function.__name__)
+        return cls(name, aliases=tuple(map(joined, values.pop("aliases", ()))), **values)
 
     @property
     def splits_synchronously(self) -> bool:
@@ -247,55 +236,72 @@ def joined(name: str) -> str:
     return "_".join(name.split())
 
 
-def mark(
-    function: F,
-    *,
-    others: Mapping[str, Any] = MappingProxyType({}),
-    name: str | None = None,
-    hidden: bool | None = None,
-    admin_only: bool = False,
-    historize: bool = True,
-    template: str | None = None,
-    flow_only: bool = False,
-    syntax: str | None = None,
-    split_args_with: Any = "",
-    aliases: Iterable[str] = (),
-    threaded: bool | None = None,
-) -> F:
+_TEXT = (str, type(None))
+# errbot takes any value as true or false; a text or a list is a mistake.
+_FLAG = (bool, int, type(None))
+
+
+class _Option(NamedTuple):
+    """The attribute of a function that has the option's value, the types of values, and an example."""
+
+    attribute: str
+    types: tuple[type, ...]
+    example: str
+
+
+_OPTIONS: Mapping[str, _Option] = {
+    "name": _Option("_err_command_name", _TEXT, "'add up'"),
+    "split_args_with": _Option("_err_command_split_args_with", _TEXT, "None"),
+    "admin_only": _Option("_err_command_admin_only", _FLAG, "True"),
+    "historize": _Option("_err_command_historize", _FLAG, "False"),
+    "template": _Option("_err_command_template", _TEXT, "'status'"),
+    "syntax": _Option("_err_command_syntax", _TEXT, "'[NAME]'"),
+    "hidden": _Option("_err_command_hidden", _FLAG, "True"),
+    "flow_only": _Option("_err_command_flow_only", _FLAG, "True"),
+    "aliases": _Option("_errklein_aliases", (tuple, list, set, frozenset), "('plus', 'sum')"),
+    "threaded": _Option("_errklein_threaded", _FLAG, "True"),
+    "pattern": _Option("_err_command_re_pattern", (str, re.Pattern), "r'^close #(\\d+)$'"),
+    "flags": _Option("", (int,), "re.IGNORECASE"),
+    "matchall": _Option("_err_command_matchall", _FLAG, "True"),
+    "prefixed": _Option("_err_command_prefix_required", _FLAG, "False"),
+    "re_cmd_name_help": _Option("_err_command_re_name_help", _TEXT, "'close #NUMBER'"),
+    "unpack_args": _Option("_errklein_unpack_args", _FLAG, "False"),
+    "catch_unprocessed": _Option("catch_unprocessed", _FLAG, "True"),
+}
+
+_DEFAULTS: Mapping[str, Any] = {
+    **dict.fromkeys(("name", "template", "syntax", "hidden", "threaded")),
+    "split_args_with": "",
+    "admin_only": False,
+    "historize": True,
+    "flow_only": False,
+    "aliases": (),
+}
+"""The options that all decorators of commands have."""
+
+
+def mark(function: F, kind: str = "", **options: Any) -> F:
     """Store a declaration in the function's attributes, and return the function.
 
-    `others` are attributes that only one kind of command has.
+    `kind` is "re" for a command with a pattern, "arg" for one with argparse's arguments.
     """
-    attributes = {
-        "_err_command": True,
-        "_err_re_command": False,
-        "_err_arg_command": False,
-        "_err_command_name": name or function.__name__,
-        "_err_command_split_args_with": split_args_with,
-        "_err_command_admin_only": admin_only,
-        "_err_command_historize": historize,
-        "_err_command_template": template,
-        "_err_command_syntax": syntax,
-        "_err_command_flow_only": flow_only,
-        "_err_command_hidden": flow_only if hidden is None else hidden,
-        **others,
-    }
-    if aliases:
-        attributes["_errklein_aliases"] = tuple(aliases)
-    if threaded is not None:
-        attributes["_errklein_threaded"] = threaded
+    given = {**_DEFAULTS, **options}
+    given["name"] = given["name"] or function.__name__
+    if given["hidden"] is None:
+        given["hidden"] = given["flow_only"]
+    if given["threaded"] is None:
+        del given["threaded"]
+    attributes = {"_err_command": True, "_err_re_command": kind == "re", "_err_arg_command": kind == "arg"}
+    attributes.update({_OPTIONS[name].attribute: value for name, value in given.items()})
     for attribute, value in attributes.items():
         setattr(function, attribute, value)
     return function
 
 
-_OPTIONS = frozenset(inspect.signature(mark).parameters) - {"function", "others"}
-
-
 def check_options(decorator: str, options: Iterable[str], *, other_than: Collection[str] = ()) -> None:
-    """Raise TypeError for an option that `mark` doesn't have, and for those in `other_than`."""
+    """Raise TypeError for an option that commands don't have, and for those in `other_than`."""
     for option in options:
-        if option not in _OPTIONS or option in other_than:
+        if option not in _DEFAULTS or option in other_than:
             raise TypeError(f"{decorator}() got an unexpected keyword argument {option!r}")
 
 
@@ -309,32 +315,10 @@ def with_prefix(text: str, prefix: str) -> str:
     return _COMMAND.sub(lambda _: prefix, text)
 
 
-_TEXT = (str, type(None))
-# errbot takes any value as true or false; a text or a list is a mistake.
-_FLAG = (bool, int, type(None))
-
-_TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
-    **dict.fromkeys(
-        ("admin_only", "catch_unprocessed", "flow_only", "hidden", "matchall", "threaded"), (_FLAG, "True")
-    ),
-    **dict.fromkeys(("historize", "prefixed", "unpack_args"), (_FLAG, "False")),
-    "aliases": ((tuple, list, set, frozenset), "('plus', 'sum')"),
-    "flags": ((int,), "re.IGNORECASE"),
-    "name": (_TEXT, "'add up'"),
-    "pattern": ((str, re.Pattern), "r'^close #(\\d+)$'"),
-    "re_cmd_name_help": (_TEXT, "'close #NUMBER'"),
-    "split_args_with": (_TEXT, "None"),
-    "syntax": (_TEXT, "'[NAME]'"),
-    "template": (_TEXT, "'status'"),
-}
-"""The types of options, and an example."""
-
-
 def check_values(decorator: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
     """Raise TypeError for an option with an invalid value."""
     for name, value in options.items():
-        types, example = _TYPES[name]
-        valid = isinstance(value, types)
+        valid = isinstance(value, _OPTIONS[name].types)
         if name == "split_args_with":
             valid = valid or callable(value) or hasattr(value, "parse_args")
         elif name == "aliases":
@@ -342,7 +326,7 @@ def check_values(decorator: str, function: Callable[..., Any], options: Mapping[
         elif name == "pattern":
             valid = valid and not isinstance(getattr(value, "pattern", ""), bytes)
         if not valid:
-            raise _invalid(decorator, function, f"invalid {name}: {value!r}", f"{name}={example}")
+            raise _invalid(decorator, function, f"invalid {name}: {value!r}", f"{name}={_OPTIONS[name].example}")
 
 
 def applied(decorator: str, given: Sequence[Any], declare: Callable[[Any], Any], example: str = "") -> Any:

@@ -149,27 +149,20 @@ def re_botcmd(
     :raises TypeError: if an option is unknown, or its value invalid.
     """
     check_options("re_botcmd", options, other_than=("syntax",))
-    own = {"flags": flags, "matchall": matchall, "prefixed": prefixed, "re_cmd_name_help": re_cmd_name_help}
-    declare = partial(_declare_pattern, "re_botcmd", pattern, own, options)
+    own = {"matchall": matchall, "prefixed": prefixed, "re_cmd_name_help": re_cmd_name_help}
+    declare = partial(_declare_pattern, "re_botcmd", pattern, flags, {**own, **options})
     return applied("re_botcmd", functions, declare, "pattern=r'…'")
 
 
-def _declare_pattern(decorator: str, pattern: Any, own: Mapping[str, Any], options: Any, function: Any) -> Any:
-    """Turn the function into a command with a pattern, by options of all commands, and its own ones."""
+def _declare_pattern(decorator: str, pattern: Any, flags: int, options: Mapping[str, Any], function: Any) -> Any:
+    """Turn the function into a command with a pattern."""
     if pattern is None:
         raise ValueError(
             f"@{decorator} on {function.__qualname__}: the pattern is missing; write @{decorator}(pattern=r'…')"
         )
-    check_values(decorator, function, {"pattern": pattern, **own, **options})
-    compiled = re.compile(pattern, own["flags"])
-    others = {
-        "_err_re_command": True,
-        "_err_command_re_pattern": compiled,
-        "_err_command_matchall": own["matchall"],
-        "_err_command_prefix_required": own["prefixed"],
-        "_err_command_re_name_help": own["re_cmd_name_help"],
-    }
-    return mark(function, others=others, syntax=compiled.pattern, **options)
+    check_values(decorator, function, {"pattern": pattern, "flags": flags, **options})
+    compiled = re.compile(pattern, flags)
+    return mark(function, "re", pattern=compiled, syntax=compiled.pattern, **options)
 
 
 def botmatch(*args: Any, **options: Any) -> Any:
@@ -202,13 +195,9 @@ def botmatch(*args: Any, **options: Any) -> Any:
     if len(patterns) != 1:
         raise ValueError("botmatch requires exactly one pattern: @botmatch(r'…')")
     check_options("botmatch", options.keys() - _PATTERN_OPTIONS, other_than=("syntax",))
-    own = {
-        "flags": options.pop("flags", 0),
-        "matchall": options.pop("matchall", False),
-        "prefixed": False,
-        "re_cmd_name_help": options.pop("re_cmd_name_help", None),
-    }
-    return applied("botmatch", functions, partial(_declare_pattern, "botmatch", patterns[0], own, options))
+    flags = options.pop("flags", 0)
+    options = {"matchall": False, "re_cmd_name_help": None, **options, "prefixed": False}
+    return applied("botmatch", functions, partial(_declare_pattern, "botmatch", patterns[0], flags, options))
 
 
 def cmdfilter(*functions: Any, catch_unprocessed: bool = False, threaded: bool | None = None) -> Any:
@@ -303,15 +292,8 @@ def arg_botcmd(*args: Any, unpack_args: bool = True, **kwargs: Any) -> Any:
         check_values("arg_botcmd", function, {"unpack_args": unpack_args, **options})
         if not hasattr(function, "_err_command_parser"):
             parser = ArgumentParser(prog=options.get("name") or function.__name__, description=function.__doc__)
-            function = mark(
-                _parsing(function, parser, unpack_args),
-                others={
-                    "_err_arg_command": True,
-                    "_err_command_parser": parser,
-                    "_errklein_unpack_args": unpack_args,
-                },
-                **options,
-            )
+            function = mark(_parsing(function, parser, unpack_args), "arg", unpack_args=unpack_args, **options)
+            function._err_command_parser = parser
         append_argument(function, names, kwargs)
         return function
 

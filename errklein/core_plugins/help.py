@@ -184,7 +184,7 @@ class Help(CorePlugin):
         if declared.pattern is None:
             return f"{self.host.prefix}{command.name.replace('_', ' ')}"
         prefix = self.host.prefix if declared.prefixed else ""
-        return prefix + (declared.shown or declared.pattern.pattern)
+        return prefix + (declared.re_cmd_name_help or declared.pattern.pattern)
 
     def _line(self, command: RegisteredCommand, between: str = " - ") -> str:
         # The docstring of a command with declared arguments begins with its usage.
@@ -207,7 +207,7 @@ def _as_pattern(command: RegisteredCommand) -> tuple[str, ...]:
     declared = command.declaration
     if declared.pattern is None:
         return ()
-    return tuple(text.lower() for text in (declared.pattern.pattern, declared.shown) if text)
+    return tuple(text.lower() for text in (declared.pattern.pattern, declared.re_cmd_name_help) if text)
 
 
 def _summary(text: str) -> str:
