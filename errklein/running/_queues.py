@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextvars import Context, copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 
+from errklein.running._limits import result_within
 from errklein.running._runner import InFlightCounter, PooledRunner
 from errklein.running.pool import WorkerPool
 from errklein.running.threads import ThreadWaits
@@ -108,14 +109,12 @@ class KeyedQueueFull(Exception):
     """The work was not run, since too much work is waiting in its queue."""
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class QueuedWork:
-    """Work in the queue of `key`. `result` fires with its result; the functions in `when_ended` are called at its end."""
+    """Work in the queue of `key`, and a Deferred of its result."""
 
     key: Hashable
-    result: Deferred[Any] = field(init=False)
-    has_ended: bool = False
-    when_ended: list[Callable[[], None]] = field(default_factory=list)
+    result: Deferred[Any]
 
 
 class KeyedQueues:
@@ -130,7 +129,8 @@ class KeyedQueues:
         self._limit = limit
         self._queues: dict[Hashable, SerialQueue] = {}
         self._since: dict[Hashable, float] = {}
-        self._timers: set[IDelayedCall] = set()
+        self._waits: dict[Hashable, Deferred[Any]] = {}
+        """What the first work of a queue waits for in another one."""
         self._in_flight = InFlightCounter()
 
     def run(self, key: Hashable, work: Callable[[], Deferred[Any]], after: QueuedWork | None = None) -> QueuedWork:
@@ -143,14 +143,10 @@ class KeyedQueues:
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = SerialQueue(self._reactor)
-        queued = QueuedWork(key)
         if queue.waiting >= self._limit:
-            queued.has_ended = True
-            queued.result = fail(KeyedQueueFull(f"{queue.waiting} calls are waiting"))
-            return queued
+            return QueuedWork(key, fail(KeyedQueueFull(f"{queue.waiting} calls are waiting")))
         self._in_flight.enter()
-        queued.result = queue.run(partial(self._begin, queued, work, after)).addBoth(self._ended, queued)
-        return queued
+        return QueuedWork(key, queue.run(partial(self._begin, key, work, after)).addBoth(self._ended, key))
 
     def when_idle(self) -> Deferred[None]:
         """Return a Deferred that fires when all queues are empty."""
@@ -160,46 +156,32 @@ class KeyedQueues:
         """Forget the work that hasn't begun."""
         for queue in self._queues.values():
             queue.stop()
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
+        while self._waits:
+            self._waits.popitem()[1].cancel()
 
-    def _begin(self, queued: QueuedWork, work: Callable[[], Deferred[Any]], after: QueuedWork | None) -> Deferred[Any]:
-        if after is None or after.has_ended or self._is_slow(after.key):
-            return self._start(None, queued, work)
-        return self._wait_for(after).addCallback(self._start, queued, work)
+    def _begin(self, key: Hashable, work: Callable[[], Deferred[Any]], after: QueuedWork | None) -> Deferred[Any]:
+        if after is None or after.result.called or self._is_slow(after.key):
+            return self._start(key, work)
+        waiting = self._waits[key] = result_within(self._reactor, self._timeout, after.result)
+        return waiting.addBoth(self._go_on, key, work)
 
-    def _start(self, _: None, queued: QueuedWork, work: Callable[[], Deferred[Any]]) -> Deferred[Any]:
-        self._since[queued.key] = self._reactor.seconds()
+    def _go_on(self, _: object, key: Hashable, work: Callable[[], Deferred[Any]]) -> Deferred[Any]:
+        # A stopped queue has forgotten the work, which must neither begin nor end then.
+        return Deferred() if self._waits.pop(key, None) is None else self._start(key, work)
+
+    def _start(self, key: Hashable, work: Callable[[], Deferred[Any]]) -> Deferred[Any]:
+        self._since[key] = self._reactor.seconds()
         return work()
 
     def _is_slow(self, key: Hashable) -> bool:
         since = self._since.get(key)
         return since is not None and self._reactor.seconds() - since >= self._timeout
 
-    def _wait_for(self, other: QueuedWork) -> Deferred[None]:
-        waited: Deferred[None] = Deferred()
-
-        def go_on() -> None:
-            if timer in self._timers:
-                self._timers.discard(timer)
-                if timer.active():
-                    timer.cancel()
-                waited.callback(None)
-
-        timer: IDelayedCall = self._reactor.callLater(self._timeout, go_on)
-        self._timers.add(timer)
-        other.when_ended.append(go_on)
-        return waited
-
-    def _ended(self, result: Any, queued: QueuedWork) -> Any:
-        self._since.pop(queued.key, None)
-        if self._queues[queued.key].idle:
-            del self._queues[queued.key]
+    def _ended(self, result: Any, key: Hashable) -> Any:
+        self._since.pop(key, None)
+        if self._queues[key].idle:
+            del self._queues[key]
         self._in_flight.leave()
-        queued.has_ended = True
-        for call in queued.when_ended:
-            call()
         return result
 
 
