@@ -36,7 +36,7 @@ from errklein.running import (
     placement_of,
     result_within,
 )
-from errklein.running.context import running_command
+from errklein.running.context import assigned, running_command
 from errklein.text import code
 from errklein.text.masking import masker
 
@@ -268,15 +268,11 @@ class Dispatcher:
     def _run(self, invocation: Invocation) -> Deferred[Any] | None:
         """Call the handler, and reply with its results. Most commands on the reactor need no Deferred."""
         command = invocation.command
-        give = partial(self.replies.give, invocation)
-        token = running_command.set(command)
-        try:
-            runner = self._runner(invocation)
+        give, runner = partial(self.replies.give, invocation), self._runner(invocation)
+        with assigned(running_command, command):
             if command.yields:
                 return runner.run_generator(give, command.handler, invocation.message, invocation.args)
             result = runner.start(command.handler, invocation.message, invocation.args)
-        finally:
-            running_command.reset(token)
         if not isinstance(result, Deferred):
             give(result)
             return None
