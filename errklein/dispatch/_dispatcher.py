@@ -18,7 +18,7 @@ from errklein.chat import Identifier, Message
 from errklein.commands import CommandError, CommandRegistry, FilterRegistry, History, Sender, is_concurrent
 from errklein.dispatch._finding import CommandFinder, Invocation, NothingToRepeat, UnknownCommand, folded
 from errklein.dispatch._networks import Networks
-from errklein.dispatch._permissions import Filtering, Permissions
+from errklein.dispatch._permissions import Permissions
 from errklein.dispatch.conversations import Conversations
 from errklein.dispatch.disclosure import Disclosure
 from errklein.dispatch.flow_executor import FlowExecutor
@@ -92,10 +92,9 @@ class Dispatcher:
         }
         self.disclosure = Disclosure(networks)
         self.replies = replies = Replies(networks, deliver, self.disclosure, wait_for)
-        self._filtering = Filtering(self.filters, workers.others, workers.queues)
         self.conversations = Conversations(reactor, networks, replies)
         self.flow_executor = FlowExecutor(reactor, networks, registry, workers.commands, send, self.disclosure)
-        self.permissions = Permissions(reactor.seconds, networks, registry, self._filtering, replies)
+        self.permissions = Permissions(reactor.seconds, networks, registry, self.filters, workers, replies)
         self.finder = CommandFinder(networks, registry, self.histories)
         self._admin_queues = tuple(SerialQueue(reactor, hung_after=HUNG_AFTER) for _ in range(2))
         """Those of plugins and of the core."""
@@ -170,7 +169,7 @@ class Dispatcher:
         return Deferred.fromCoroutine(self._reply_to_unknown(backend, message)) if self.filters.unprocessed else None
 
     async def _reply_to_unknown(self, backend: Backend, message: Message) -> None:
-        for text in await self._filtering.replies_to_unknown(message):
+        for text in await self.permissions.replies_to_unknown(message):
             self.replies.reply(backend, message, text)
 
     def _consider(self, invocation: Invocation) -> Deferred[Any] | None:

@@ -25,7 +25,7 @@ from errklein.dispatch._finding import Invocation
 from errklein.dispatch._networks import Networks
 from errklein.dispatch.replies import HasOwnReplies, Replies, build_reply
 from errklein.ports.chat import Backend, KnowsHolders
-from errklein.running import KeyedQueues, Placement, PooledRunner, QueuedWork, RateLimit, TokenBuckets, placement_of
+from errklein.running import Placement, QueuedWork, RateLimit, TokenBuckets, Workers, placement_of
 from errklein.running.context import origin
 from errklein.webhooks.option_values import Rate
 
@@ -33,62 +33,12 @@ Passed = tuple[Message, str, Any]
 """The message, the command's name and its arguments, as filters returned them."""
 
 
-class Filtering:
-    """Calls the filters one after the other, in the order in which their plugins were activated.
-
-    Filters use the thread pool of callbacks, so that long commands don't delay them. A filter that runs in a thread gets one
-    command at a time, in the order in which they were received, unless it takes long.
-    """
-
-    log = Logger()
-
-    def __init__(self, filters: FilterRegistry, runner: PooledRunner, queues: KeyedQueues) -> None:
-        self._filters = filters
-        self._runner = runner
-        self._queues = queues
-        self._latest: dict[RegisteredFilter, QueuedWork] = {}
-
-    async def let_through(self, message: Message, command: str, args: Any, *, dry_run: bool = False) -> Passed | None:
-        """Return the command as the filters changed it, or None if one of them blocks it or raises an exception."""
-        for one in self._filters.all:
-            try:
-                changed, name, args = await self._ask(one, message, command, args, dry_run)
-            except Exception:
-                self.log.failure("A filter of {plugin} failed; {command} is blocked", plugin=one.owner, command=command)
-                return None
-            if not isinstance(changed, Message) or not isinstance(name, str):
-                self.log.info("A filter of {plugin} blocked {command}", plugin=one.owner, command=command)
-                return None
-            message, command = changed, name
-        return message, command, args
-
-    async def replies_to_unknown(self, message: Message) -> list[str]:
-        """Return the filters' replies to a message with a prefix that matches no command."""
-        replies = []
-        for one in self._filters.unprocessed:
-            try:
-                reply = await self._ask(one, message, None, "", False, emptycmd=True)
-            except Exception:
-                self.log.failure("A filter of {plugin} failed for an unknown command", plugin=one.owner)
-                continue
-            if reply:
-                replies.append(str(reply))
-        return replies
-
-    async def _ask(self, one: RegisteredFilter, *args: Any, **kwargs: Any) -> Any:
-        ask = partial(self._runner.run, one.handler, *args, **kwargs)
-        if placement_of(one.handler) is Placement.REACTOR:
-            return await ask()
-        asked = self._latest[one] = self._queues.run(object(), ask, self._latest.get(one))
-        try:
-            return await asked.result
-        finally:
-            if self._latest.get(one) is asked:
-                del self._latest[one]
-
-
 class Permissions:
     """Decides whether a command may run, and which commands a person gets to see.
+
+    Filters are called one after the other, in the order in which their plugins were activated. They use the thread pool of
+    callbacks, so that long commands don't delay them. A filter that runs in a thread gets one command at a time, in the order in
+    which they were received, unless it takes long.
 
     :param seconds: Returns the current time in seconds.
     """
@@ -100,14 +50,14 @@ class Permissions:
         seconds: Callable[[], float],
         networks: Networks,
         registry: CommandRegistry,
-        filtering: Filtering,
+        filters: FilterRegistry,
+        workers: Workers,
         replies: Replies,
     ) -> None:
         self._seconds = seconds
-        self._networks = networks
-        self._registry = registry
-        self._filtering = filtering
-        self._replies = replies
+        self._networks, self._registry, self._filters = networks, registry, filters
+        self._workers, self._replies = workers, replies
+        self._latest: dict[RegisteredFilter, QueuedWork] = {}
         self._rates: dict[str, TokenBuckets] = {}
         self._rate_notices = RateLimit(seconds)
 
@@ -159,7 +109,7 @@ class Permissions:
     async def filtered(self, invocation: Invocation) -> Invocation | None:
         """Return the command as filters changed it, or None if a filter blocks it or an access rule denies the changed one."""
         given = (invocation.message, invocation.command.name, invocation.args)
-        passed = await self._filtering.let_through(*given)
+        passed = await self._let_through(*given)
         if passed is None or passed == given:
             return None if passed is None else invocation
         message, name, args = passed
@@ -171,11 +121,24 @@ class Permissions:
         # The sender must be permitted to run the changed command, too.
         return None if self.denied(changed) else changed
 
+    async def replies_to_unknown(self, message: Message) -> list[str]:
+        """Return the filters' replies to a message with a prefix that matches no command."""
+        replies = []
+        for one in self._filters.unprocessed:
+            try:
+                reply = await self._ask(one, message, None, "", False, emptycmd=True)
+            except Exception:
+                self.log.failure("A filter of {plugin} failed for an unknown command", plugin=one.owner)
+                continue
+            if reply:
+                replies.append(str(reply))
+        return replies
+
     async def permits(self, message: Message, command: RegisteredCommand, args: str | None = None) -> bool:
         """Return whether the sender of the message may use the command, with at least some arguments if `args` is None."""
         if self.denial(self._networks.current, message, command, args) is not None:
             return False
-        return await self._filtering.let_through(message, command.name, args, dry_run=True) is not None
+        return await self._let_through(message, command.name, args, dry_run=True) is not None
 
     async def permits_operation(self, message: Message, operation: Callable[..., Any], **values: object) -> bool:
         """Return whether the sender of the message may perform the operation with these values.
@@ -183,12 +146,9 @@ class Permissions:
         The access rules and filters of its command decide; without the command, nobody may.
         """
         guard = Guard.of(operation)
-        command = None if guard is None else self._registry.find(guard.command)
-        return (
-            guard is not None
-            and command is not None
-            and await self.permits(message, command, guard.arguments(**values))
-        )
+        if guard is None or (command := self._registry.find(guard.command)) is None:
+            return False
+        return await self.permits(message, command, guard.arguments(**values))
 
     def denial(self, backend: Backend, message: Message, command: RegisteredCommand, args: Any = None) -> str | None:
         """Return the reply if an access rule denies the command to the sender of the message, else None.
@@ -218,3 +178,28 @@ class Permissions:
         if isinstance(backend, HasOwnReplies):
             return backend.unknown_command_reply(message, name or "", args or "")
         return self.suggestions(backend, message, f"{name or ''} {args or ''}")
+
+    async def _let_through(self, message: Message, command: str, args: Any, *, dry_run: bool = False) -> Passed | None:
+        """Return the command as the filters changed it, or None if one of them blocks it or raises an exception."""
+        for one in self._filters.all:
+            try:
+                changed, name, args = await self._ask(one, message, command, args, dry_run)
+            except Exception:
+                self.log.failure("A filter of {plugin} failed; {command} is blocked", plugin=one.owner, command=command)
+                return None
+            if not isinstance(changed, Message) or not isinstance(name, str):
+                self.log.info("A filter of {plugin} blocked {command}", plugin=one.owner, command=command)
+                return None
+            message, command = changed, name
+        return message, command, args
+
+    async def _ask(self, one: RegisteredFilter, *args: Any, **kwargs: Any) -> Any:
+        ask = partial(self._workers.others.run, one.handler, *args, **kwargs)
+        if placement_of(one.handler) is Placement.REACTOR:
+            return await ask()
+        asked = self._latest[one] = self._workers.queues.run(object(), ask, self._latest.get(one))
+        try:
+            return await asked.result
+        finally:
+            if self._latest.get(one) is asked:
+                del self._latest[one]
