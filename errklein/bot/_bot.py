@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -253,8 +253,9 @@ class Bot:
         return DeferredList([part.when_idle() for part in parts])
 
     def _retry_policy(self, route: str) -> RetryPolicy:
-        declaration = self.web.routes.declaration(route)
-        return _policy() if declaration is None else _policy(declaration.attempts, declaration.ordered)
+        if (declaration := self.web.routes.declaration(route)) is None:
+            return RetryPolicy()
+        return RetryPolicy(declaration.attempts or RetryPolicy.attempts, ordered=declaration.ordered)
 
     def _max_message_age(self, network: str) -> float:
         config = self.bot_config.networks.get(network, self.bot_config)
@@ -347,9 +348,3 @@ class Bot:
     def plugin_roots(self) -> list[Path]:
         """The directories that are searched for plugins when the bot starts, installed repositories included."""
         return [*self._roots, *map(Path, self.repo_manager.get_all_repos_paths())]
-
-
-@lru_cache
-def _policy(attempts: int | None = None, ordered: bool = False) -> RetryPolicy:
-    """Return a policy. The queue asks several times for each delivery."""
-    return RetryPolicy(attempts or RetryPolicy.attempts, ordered=ordered)

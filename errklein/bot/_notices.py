@@ -24,8 +24,7 @@ from errklein.chat import Identifier, Message, Person, matches_any, rules_of
 from errklein.config import Config
 from errklein.config.notice_fallback import MailFallback
 from errklein.dispatch import Disclosure, Networks
-from errklein.dispatch.disclosure import new_error_id, with_id
-from errklein.dispatch.replies import Deliver
+from errklein.dispatch.replies import Deliver, new_error_id, with_id
 from errklein.plugins.store_mixin import StoredValues
 from errklein.plugins.subprocesses import run
 from errklein.ports.chat import Backend, KnowsHolders, QueuesMessages

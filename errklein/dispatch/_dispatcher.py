@@ -20,9 +20,8 @@ from errklein.dispatch._finding import CommandFinder, Invocation, NothingToRepea
 from errklein.dispatch._networks import Networks
 from errklein.dispatch._permissions import Permissions
 from errklein.dispatch.conversations import Conversations
-from errklein.dispatch.disclosure import Disclosure
 from errklein.dispatch.flow_executor import FlowExecutor
-from errklein.dispatch.replies import Deliver, OperatorConsole, Replies, failure_text
+from errklein.dispatch.replies import Deliver, Disclosure, OperatorConsole, Replies, failure_text
 from errklein.ports.chat import Backend
 from errklein.ports.outbox import OutboxFull
 from errklein.running import (

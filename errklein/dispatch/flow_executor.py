@@ -27,7 +27,7 @@ from errklein.commands import (
     never,
 )
 from errklein.dispatch._networks import Networks
-from errklein.dispatch.disclosure import DetailedError, Disclosure
+from errklein.dispatch.replies import DetailedError, Disclosure
 from errklein.ports.chat import Backend
 from errklein.running import InFlightCounter, PooledRunner, PoolStopped, on_reactor_soon
 from errklein.running.context import assigned, handled_network, origin, person_origin, running_command

@@ -1,4 +1,4 @@
-"""Replies to commands: results, denials and errors, sent to where the settings say."""
+"""Replies to commands: results, denials and errors, sent to where the settings say; and who may read the text of an exception."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Protocol, runtime_checkable
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from errklein.chat import Card, Message
-from errklein.commands import CommandError, RegisteredCommand
+from errklein.chat import Card, Identifier, Message, Person, RoomOccupant
+from errklein.commands import Caller, CommandError, RegisteredCommand
 from errklein.dispatch._finding import Invocation
 from errklein.dispatch._networks import Networks
-from errklein.dispatch.disclosure import DetailedError, Disclosure
-from errklein.ports.chat import Backend
+from errklein.ports.chat import Backend, KnowsHolders
 from errklein.ports.outbox import OutboxFull, RoomUnavailable
 from errklein.running import PoolStopped
-from errklein.text import truncated
+from errklein.text import plain, truncated
 from errklein.text.errors import line_in
 from errklein.text.masking import SHOWN_TEXT, masker
 from errklein.text.rendering import MARKDOWN_CAP
@@ -53,6 +53,90 @@ class OperatorConsole(Protocol):
         """
 
 
+class DetailedError(CommandError):
+    """A CommandError whose text contains that of another exception, which only administrators get, in a private chat.
+
+    Everyone else gets `summary`, a sentence without a full stop, and an error id. The text is logged with that id.
+    """
+
+    def __init__(self, reason: str, summary: str) -> None:
+        super().__init__(reason)
+        self.summary = summary
+
+
+class Disclosure:
+    """Decides whether a reply may contain the text of an exception. Secrets are masked in every reply."""
+
+    log = Logger()
+
+    def __init__(self, networks: Networks) -> None:
+        self._networks = networks
+
+    def allowed(self, backend: Backend, message: Message) -> bool:
+        """Return whether only an administrator reads the reply to the message: it is direct and from an administrator."""
+        return message.is_direct and message.frm is not None and self.is_admin(backend, message.frm)
+
+    def is_admin(self, backend: Backend, person: Identifier) -> bool:
+        """Return whether a message that is sent to the person now reaches only an administrator.
+
+        It is False for rooms and their occupants. On networks where a name may pass to another person, such as a nick on IRC,
+        the current holder must be an administrator; it is False if the holder is unknown.
+        """
+        if not isinstance(person, Person) or isinstance(person, RoomOccupant):
+            return False
+        holder = backend.current_holder(person) if isinstance(backend, KnowsHolders) else person
+        if holder is None:
+            return False
+        config = self._networks.config(backend)
+        return Caller.from_message(Message(frm=holder, to=backend.bot_identifier), config).is_admin
+
+    def text(self, text: str, summary: str, may_read: bool) -> str:
+        """Return the text if `may_read`; else log it with an error id, and return the summary with that id."""
+        if may_read:
+            return masker(text)
+        error_id = new_error_id()
+        self.log.warn("{text} (error {error_id})", text=text, error_id=error_id)
+        return with_id(summary, error_id)
+
+    def failed(
+        self, failure: Failure, event: str, text: str, summary: str, may_read: bool, *, source: str = "", **details: str
+    ) -> str:
+        """Log the failure as `event` with an error id; return the text if `may_read`, else the summary with that id.
+
+        A `source`, such as "KeyError in weather.py, line 12", is a second line of the text, and gets the id too.
+        """
+        error_id = new_error_id()
+        self.log.emit(
+            LogLevel.critical, event + " (error {error_id})", log_failure=failure, error_id=error_id, **details
+        )
+        if not may_read:
+            return with_id(summary, error_id)
+        return masker(f"{text}\n{plain(source)} (error {error_id})" if source else text)
+
+
+def new_error_id() -> str:
+    """Return a random error id of eight hexadecimal digits."""
+    return token_hex(4)
+
+
+def with_id(summary: str, error_id: str) -> str:
+    """Return the summary as a sentence that ends with the error id."""
+    return f"{summary.rstrip('.')} (error {error_id})."
+
+
+def process_template(template_name: str | None, template_parameters: Any, plugin_name: str | None = None) -> str:
+    """Return the Markdown of a template, preferably the plugin's own; see `errklein.text.templating.render`.
+
+    Without a template's name, or if the parameters are no mapping, return the parameters as text.
+    """
+    if not template_name or not isinstance(template_parameters, Mapping):
+        return str(template_parameters)
+    # Imported late: importing Jinja2 is slow, and some bots render no templates.
+    from errklein.text import templating
+
+    return templating.render(template_name, template_parameters, plugin_name)
+
+
 class Replies:
     """Sends the replies to commands, in any thread.
 
@@ -61,6 +145,7 @@ class Replies:
 
     log = Logger()
 
+    process_template = staticmethod(process_template)
     error_reply = ERROR_REPLY
     simple_reply: Callable[[Backend, Message, str, bool, bool], object] | None = None
     """Sends a reply to the message, in private and in a thread if so, instead of `deliver`."""
@@ -92,10 +177,6 @@ class Replies:
         settings = self._networks.config(backend)
         private, threaded = _diversion(command, settings)
         return build_reply(backend, message, text, private, threaded or (message.is_threaded and not private), settings)
-
-    def process_template(self, name: str | None, parameters: Any, plugin_name: str | None = None) -> str:
-        """Return the Markdown of a template; see the function of that name."""
-        return process_template(name, parameters, plugin_name)
 
     def _send(
         self, backend: Backend, message: Message, text: str, command: RegisteredCommand | None, settings: Any
@@ -192,19 +273,6 @@ def card_as_text(card: Card) -> Message:
     message = Message(text, card.frm, card.to, card.parent, extras=card.extras)
     message.priority, message.mentions = card.priority, card.mentions
     return message
-
-
-def process_template(template_name: str | None, template_parameters: Any, plugin_name: str | None = None) -> str:
-    """Return the Markdown of a template, preferably the plugin's own; see `errklein.text.templating.render`.
-
-    Without a template's name, or if the parameters are no mapping, return the parameters as text.
-    """
-    if not template_name or not isinstance(template_parameters, Mapping):
-        return str(template_parameters)
-    # Imported late: importing Jinja2 is slow, and some bots render no templates.
-    from errklein.text import templating
-
-    return templating.render(template_name, template_parameters, plugin_name)
 
 
 def failure_text(failure: Failure) -> str:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from errklein import BotPlugin, CommandError, arg_botcmd, botcmd
-from errklein.dispatch.disclosure import DetailedError
+from errklein.dispatch.replies import DetailedError
 from tests.networks import NetworksCase
 
 TOKEN = "xoxb-0123456789"

@@ -14,8 +14,8 @@ from errklein.backends.test import TestPerson
 from errklein.chat import Identifier
 from errklein.commands.flows import FLOW_END, FlowRoot, botflow
 from errklein.dispatch import flow_executor
-from errklein.dispatch.disclosure import DetailedError
 from errklein.dispatch.flow_executor import MOST_AUTOSTEPS
+from errklein.dispatch.replies import DetailedError
 from errklein.plugins.botflow import BotFlow
 from errklein.testing import TestBot
 from errklein.testing._bot import ADMIN
