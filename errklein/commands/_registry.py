@@ -40,25 +40,23 @@ def unknown_command(text: str, names: Collection[str], prefix: str) -> str:
         return f'"{plain(prefix + name)}"'
 
     words = text.split()
-    attempts = [" ".join(words[:1]), *([" ".join(words[:2])] if len(words) > 1 else [])]
     spaced = {name.replace("_", " ").lower(): name.replace("_", " ") for name in names}
-    begun = " ".join(words)
-    if begun and (longer := [name for lower, name in spaced.items() if lower.startswith(f"{begun.lower()} ")]):
-        return f"Commands that begin with {quoted(begun)}: {', '.join(map(quoted, longer))}."
     longest = max((name.count(" ") for name in spaced), default=0)
-    for count in range(min(len(words) - 1, longest), 0, -1):
+    for count in range(min(len(words), longest), 0, -1):
         begun = " ".join(words[:count])
-        after = {
-            lower[len(begun) + 1 :]: name for lower, name in spaced.items() if lower.startswith(f"{begun.lower()} ")
-        }
-        if after:
-            closest = after.pop(most_similar(words[count], after), "")
-            meant, kind = (f"Did you mean {quoted(closest)}? ", "Others") if closest else ("", "Commands")
-            others = (
-                f"{kind} that begin with {quoted(begun)}: {', '.join(map(quoted, after.values()))}." if after else ""
-            )
-            return f'Command "{plain(f"{begun} {words[count]}")}" not found.\n\n{meant}{others}'.rstrip()
+        begins = f"{begun.lower()} "
+        after = {lower.removeprefix(begins): name for lower, name in spaced.items() if lower.startswith(begins)}
+        if not after:
+            continue
+        closest = after.pop(most_similar(words[count], after), "") if count < len(words) else ""
+        kind, listed = "Others" if closest else "Commands", ", ".join(map(quoted, after.values()))
+        others = f"{kind} that begin with {quoted(begun)}: {listed}." if after else ""
+        if count == len(words):
+            return others
+        meant = f"Did you mean {quoted(closest)}? " if closest else ""
+        return f'Command "{plain(f"{begun} {words[count]}")}" not found.\n\n{meant}{others}'.rstrip()
     near = similar_commands(text, names)
+    attempts = dict.fromkeys((" ".join(words[:1]), " ".join(words[:2])))
     shown = " / ".join(f'"{plain(attempt)}"' for attempt in attempts)
     reply = f"Command {shown} not found."
     if near:
@@ -91,15 +89,18 @@ class RegisteredCommand:
     name: str
     declaration: CommandDeclaration
     handler: Callable[..., Any]
-    yields: bool = False
     instance: object = None
     """The plugin's instance, or None. Plugins created at run time may have the name of another plugin."""
     rank: int = 0
     """The plugin's rank: its number in the order of activation. Of two commands with the same name, the lower number keeps it."""
+    yields: bool = field(init=False)
     core: bool = field(init=False)
     """Whether the command is the core's, which waits neither for threads nor for admin-only commands of plugins."""
 
     def __post_init__(self) -> None:
+        function = _function(self.handler)
+        yields = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+        object.__setattr__(self, "yields", yields)
         object.__setattr__(self, "core", bool(getattr(self.handler, "_errklein_core", False)))
 
 
@@ -143,7 +144,7 @@ class CommandRegistry:
             self._next = max(self._next, rank + 1)
             named, patterns = dict(self._named), dict(self._patterns)
             waiting = deque(
-                RegisteredCommand(owner, declaration.name, declaration, handler, _yields(handler), instance, rank)
+                RegisteredCommand(owner, declaration.name, declaration, handler, instance, rank)
                 for handler in handlers
                 if (declaration := CommandDeclaration.of(handler)) is not None
             )
@@ -176,11 +177,9 @@ class CommandRegistry:
                 if declaration is None:
                     raise ValueError(f"the handler of {name} must be decorated as a command")
                 instance = getattr(handler, "__self__", None)
-                owner = known.owner if known else str(getattr(instance, "name", ""))
-                rank = known.rank if known else self._next
-                commands[name] = RegisteredCommand(
-                    owner, name, declaration, handler, _yields(handler), known.instance if known else instance, rank
-                )
+                owner = str(getattr(instance, "name", ""))
+                new = RegisteredCommand(owner, name, declaration, handler, instance, self._next)
+                commands[name] = replace(known, name=name) if known else new
             self._settle(named, patterns)
 
     def get(self, name: str) -> RegisteredCommand | None:
@@ -330,8 +329,3 @@ def _same_method(other: RegisteredCommand, owner: str, handler: Callable[..., An
 
 def _function(handler: Any) -> Any:
     return handler.__func__ if inspect.ismethod(handler) else handler
-
-
-def _yields(handler: Callable[..., Any]) -> bool:
-    function = _function(handler)
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
