@@ -4,9 +4,8 @@ Plugins reach it as `self._bot`.
 """
 
 from errklein.bot._bot import Bot
-from errklein.bot._events import Events
 from errklein.bot._notices import CallsInOrder
-from errklein.bot._operations import BotStatus, CoreHost, NetworkStatus, Overview
+from errklein.bot._operations import BotStatus, CoreHost, NetworkStatus
 from errklein.bot._sending import Sending
 
 __all__ = [
@@ -14,8 +13,6 @@ __all__ = [
     "BotStatus",
     "CallsInOrder",
     "CoreHost",
-    "Events",
     "NetworkStatus",
-    "Overview",
     "Sending",
 ]

@@ -95,10 +95,6 @@ class Sending:
         text = self.process_template(template_name, template_parameters, plugin_name=plugin_name)
         return self.send(identifier, text, in_reply_to, groupchat_nick_reply, **options)
 
-    def split_and_send_message(self, message: Message) -> Awaitable[None] | None:
-        """Send a message. Its backend splits it into parts that the network accepts."""
-        return self.deliver(self._networks.of(message), message)
-
     def send_card(self, card: Card) -> Awaitable[None] | None:
         """Send a card. On a network without cards, the template "card" renders it as text."""
         backend = self._networks.of(card)

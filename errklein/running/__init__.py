@@ -15,7 +15,7 @@ from errklein.running._limits import (
 )
 from errklein.running._placement import ExplainedPlacement, Placement, explain_placement, on_reactor, placement_of
 from errklein.running._queues import KeyedQueueFull, KeyedQueues, QueuedWork, SerialQueue, TimeSlices, Workers
-from errklein.running._runner import InFlightCounter, PooledRunner, Runner, RunningMethod
+from errklein.running._runner import InFlightCounter, PooledRunner, Runner
 from errklein.running.pool import Overloaded, PoolStatus, PoolStopped, ThreadUse, WorkerPool, start_daemon_thread
 from errklein.running.threads import (
     ThreadWaits,
@@ -44,7 +44,6 @@ __all__ = [
     "RateLimit",
     "ReactorLag",
     "Runner",
-    "RunningMethod",
     "SerialQueue",
     "ThreadUse",
     "ThreadWaits",

@@ -8,7 +8,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
 from types import CoroutineType
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
@@ -20,8 +20,6 @@ from errklein.running.pool import WorkerPool
 
 # The most frequent types of results, for which no check for an awaitable is needed.
 _VALUES = frozenset({type(None), str, bytes, dict, list, tuple, int, bool})
-
-_NOT_BEGUN = (None, None, 0.0)
 
 Prepare = Callable[[], Callable[[], Any]]
 
@@ -67,17 +65,24 @@ class InFlightCounter:
             one.callback(None)
 
 
-@dataclass(frozen=True)
-class RunningMethod:
-    """A running method: its object, its name, and its start time on the reactor's clock."""
+class RunningMethod(NamedTuple):
+    """A running method, its object, which is None for a function, and its start time on the reactor's clock."""
 
     subject: Any
-    name: str
+    method: Any
     since: float
+
+    @property
+    def name(self) -> str:
+        """The name of the method."""
+        return str(getattr(self.method, "__name__", None) or repr(self.method))
 
     def __str__(self) -> str:
         """Return the plugin's name, or the class of another object, a dot, and the method's name."""
         return f"{getattr(self.subject, 'name', None) or type(self.subject).__name__}.{self.name}"
+
+
+_NOT_BEGUN = RunningMethod(None, None, 0.0)
 
 
 class Runner:
@@ -89,8 +94,8 @@ class Runner:
         self._reactor = reactor
         self._loop = loop_of(reactor)
         self._in_flight = InFlightCounter()
-        # For each call that waits or runs in a thread: the subject, the method, and the start time.
-        self._calls: dict[object, tuple[Any, Any, float]] = {}
+        self._calls: dict[object, RunningMethod] = {}
+        """The calls that wait or run in a thread."""
 
     def run(self, handler: Callable[..., Any], *args: Any, pool: WorkerPool, **kwargs: Any) -> Deferred[Any]:
         """Call the handler with the arguments, on the reactor or in `pool`.
@@ -146,7 +151,7 @@ class Runner:
         if isinstance(result, Deferred):
             # Several calls may return the same Deferred.
             call = object()
-            self._calls[call] = (subject, method, self._reactor.seconds())
+            self._calls[call] = RunningMethod(subject, method, self._reactor.seconds())
             return result.addBoth(self._ended, call)
         self._in_flight.leave(key)
         return result
@@ -170,7 +175,7 @@ class Runner:
             if subject is not None:
                 self._in_flight.enter(id(subject))
                 self._in_flight.leave()
-            self._calls[call] = (subject, method, self._reactor.seconds())
+            self._calls[call] = RunningMethod(subject, method, self._reactor.seconds())
             return partial(context.run, job)
 
         def end(result: Any) -> Any:
@@ -178,7 +183,7 @@ class Runner:
                 self.log.warn(
                     "{plugin}: a handler in a thread returned {result}, which continues on the reactor; mark the "
                     "handler with @on_reactor, or make it async def",
-                    plugin=type(self._calls[call][0]).__name__,
+                    plugin=type(self._calls[call].subject).__name__,
                     result=type(result).__name__,
                 )
                 result = self._awaited(result, context)
@@ -187,8 +192,8 @@ class Runner:
             return self._ended(result, call)
 
         def name() -> str:
-            method = self._running_method(call)
-            return "a function that isn't a plugin's method" if method is None else str(method)
+            running = self._calls.get(call, _NOT_BEGUN)
+            return "a function that isn't a plugin's method" if running.subject is None else str(running)
 
         self._in_flight.enter()
         return pool.run(prepared, follow_up=follow_up, name=name, origin=context.get(origin, "")).addBoth(end)
@@ -202,7 +207,7 @@ class Runner:
 
     def running_methods(self) -> list[RunningMethod]:
         """Return the running methods in the order in which they began."""
-        return [method for call in self._calls if (method := self._running_method(call)) is not None]
+        return [running for running in self._calls.values() if running.subject is not None]
 
     def when_idle(self, subject: Any = None) -> Deferred[None]:
         """Return a Deferred that fires when no handler of `subject`, a plugin's instance, is running.
@@ -222,15 +227,9 @@ class Runner:
         return result
 
     def _ended(self, result: Any, call: object) -> Any:
-        subject = self._calls.pop(call, _NOT_BEGUN)[0]
+        subject = self._calls.pop(call, _NOT_BEGUN).subject
         self._in_flight.leave(None if subject is None else id(subject))
         return result
-
-    def _running_method(self, call: object) -> RunningMethod | None:
-        subject, method, since = self._calls.get(call, _NOT_BEGUN)
-        if subject is None:
-            return None
-        return RunningMethod(subject, getattr(method, "__name__", None) or repr(method), since)
 
 
 @dataclass(frozen=True)
