@@ -216,7 +216,7 @@ def _evaluated(expression: ast.expr, module: ModuleType) -> Any:
 AT_RUN_TIME = {
     ("errklein.backends.text._backend", r"f'\\n(?={prefix})'"): "it begins with one character, and repeats nothing",
     ("errklein.chat.names", "translate(pattern)"): "fnmatch makes linear patterns, with atomic groups",
-    ("errklein.commands._decorators", "pattern"): "the author of a plugin chooses it",
+    ("errklein.commands._declaration", "pattern"): "the author of a plugin chooses it",
     ("errklein.commands._history", _RECALL): "it begins with the prefix, and spaces are not part of it",
     (
         "errklein.text.masking",

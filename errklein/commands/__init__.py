@@ -8,17 +8,22 @@ from errklein.commands._declaration import (
     ArgParserBase,
     ArgumentParseError,
     ArgumentParser,
+    Command,
     CommandDeclaration,
     CommandError,
     HelpRequested,
     SeparatorArgParser,
     ShlexArgParser,
+    arg_botcmd,
+    botcmd,
+    botmatch,
+    cmdfilter,
     concurrent,
     documentation,
     is_concurrent,
+    re_botcmd,
     with_prefix,
 )
-from errklein.commands._decorators import Command, arg_botcmd, botcmd, botmatch, cmdfilter, re_botcmd
 from errklein.commands._history import History, Sender, contains_recall, recall_position
 from errklein.commands._registry import (
     CommandRegistry,
