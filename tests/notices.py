@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 from errklein.bot._notices import NoticeBoard
 from errklein.testing._reactor import TestReactor
@@ -12,7 +13,9 @@ class KeptNotices(NoticeBoard):
     """Keeps the notices in plain text, with their summaries."""
 
     def __init__(self, reactor: TestReactor) -> None:
-        super().__init__(reactor, SimpleNamespace(person_seen=None, look=lambda: None))  # type: ignore[arg-type]
+        without: Any = None
+        fallback: Any = SimpleNamespace(look=lambda: None)
+        super().__init__(reactor, without, without, without, without, fallback)
         self.sent: list[tuple[str, str]] = []
 
     @property

@@ -13,7 +13,7 @@ from twisted.logger import Logger, globalLogPublisher
 
 from errklein.bot._events import Callbacks, Events
 from errklein.bot._health import HealthChecks
-from errklein.bot._notices import MissedNotices, NoticeBoard, NoticeFallback, NoticeSender
+from errklein.bot._notices import MissedNotices, NoticeBoard, NoticeFallback
 from errklein.bot._operations import CoreHost, Overview, ProcessOperations, RunningState
 from errklein.bot._sending import Sending, restore_outboxes
 from errklein.bot._webhook_notices import WebhookNotices, pool_notice
@@ -112,8 +112,8 @@ class Bot:
         values = StoredValues(self.plugin_manager, self.storage, reactor)
         self._missed = missed = MissedNotices(self.plugin_manager, values, now)
         fallback = NoticeFallback(reactor, config, now)
-        notice_sender = NoticeSender(reactor, networks, sending.deliver_notice, self.disclosure, missed, fallback)
-        self.notices = notices = NoticeBoard(reactor, notice_sender)
+        notices = NoticeBoard(reactor, networks, sending.deliver_notice, self.disclosure, missed, fallback)
+        self.notices = notices
         self.tell_admins, self.warn_admins = notices.tell_admins, notices.warn_admins
         self.plugins_directory = Path(config.BOT_DATA_DIR) / "plugins"
         # Those of plugins may be replaced in tests, in which a repository is downloaded nevertheless.

@@ -84,6 +84,20 @@ class Notice:
     """Whether an administrator has got it. May be set in any thread."""
 
 
+@runtime_checkable
+class CallsInOrder(Protocol):
+    """Implemented by backends whose methods may block. The bot calls them in the backend's sending thread."""
+
+    def call_in_order(
+        self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = "", priority: bool = False
+    ) -> Awaitable[None] | None:
+        """Call the function in a thread after what the same origin has queued for the recipient. Returns as `send_message` does.
+
+        `recipient` and `text` name the message in the log if the function is never called. With `priority`, it is called
+        before everything without priority.
+        """
+
+
 @dataclass
 class _Counted:
     """The notices of a key since the last one that was sent: their number, and the arguments of `tell_admins` about them."""
@@ -98,14 +112,28 @@ class NoticeBoard:
     """Sends notices to administrators, those that repeat only as a number. The methods may be called from any thread.
 
     Of notices that are too many within PERIOD, the log has the texts, and administrators get the number.
+
+    The recipients are those in BOT_ADMINS_NOTIFICATIONS of each network. A notice that can't be sent to one of them is logged, and
+    the others get it. The person gets it as soon as `person_seen` is called.
+
+    :param missed: Keeps the notices that a person has missed: the network rejected the message, or it has no reliable names
+        and the recipient isn't known to be an administrator.
+    :param fallback: Gets all notices, and passes on those that reach nobody.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, sender: NoticeSender) -> None:
-        self._reactor = reactor
-        self._sender = sender
-        self.person_seen = sender.person_seen
+    def __init__(
+        self,
+        reactor: Any,
+        networks: Networks,
+        deliver: Deliver,
+        disclosure: Disclosure,
+        missed: MissedNotices,
+        fallback: NoticeFallback,
+    ) -> None:
+        self._reactor, self._networks, self._deliver = reactor, networks, deliver
+        self._disclosure, self._missed, self._fallback = disclosure, missed, fallback
         self._counted: dict[Hashable, _Counted] = {}
         self._lock = Lock()
         self._sent: deque[float] = deque(maxlen=2 * MOST)
@@ -137,7 +165,7 @@ class NoticeBoard:
     def warn_admins(self, warning: str) -> None:
         """Send a notice in Markdown."""
         warning = masker.cut(warning, SHOWN_TEXT)
-        self._send(Notice(masker(warning), masker.known(warning)), MOST, self._sender.send)
+        self._send(Notice(masker(warning), masker.known(warning)), MOST, self._distribute)
 
     def tell_admins(self, text: str, summary: str = "") -> None:
         """Send a notice in plain text, such as a path or an error message. Secrets are masked.
@@ -150,7 +178,17 @@ class NoticeBoard:
 
     def pass_on(self, notice: Notice) -> None:
         """Send a notice of the bot itself."""
-        self._sender.send(notice)
+        self._distribute(notice)
+
+    def person_seen(self, backend: Backend, person: Identifier | None) -> None:
+        """Send the notices that the person has missed, if a message to the person reaches an administrator now."""
+        recipients = self._missed.recipients(backend.network)
+        if not recipients or not isinstance(person, Person) or not self._disclosure.is_admin(backend, person):
+            return
+        names = {str(person), str(person.person), str(person.nick), str(person.aclattr)}
+        for admin in recipients:
+            if any(matches_any(rules_of(person), name, (admin,)) for name in names):
+                Deferred.fromCoroutine(self._send_missed(backend, admin, person))
 
     def look(self) -> None:
         """Send what was counted in the intervals that have ended. Called on the reactor every few seconds."""
@@ -158,7 +196,7 @@ class NoticeBoard:
         self._end_until(now)
         if now >= self._left_out_at + PERIOD:
             self._report_left_out()
-        self._sender.look()
+        self._fallback.look()
 
     def stop(self) -> None:
         """Send what was counted, and from now on all notices at once."""
@@ -224,6 +262,84 @@ class NoticeBoard:
         if number:
             self._tell(f"{number} more notices were too many within a minute; the log has their texts.", most=inf)
 
+    def _distribute(self, notice: Notice) -> None:
+        on_reactor_soon(self._reactor, self._fallback.expect, notice)
+        for backend in self._networks.backends.values():
+            for admin in tuple(self._networks.config(backend).BOT_ADMINS_NOTIFICATIONS):
+                start = partial(Deferred.fromCoroutine, self._send_to(backend, str(admin), notice))
+                if isinstance(backend, (CallsInOrder, QueuesMessages)):
+                    # On the reactor, the result shows whether the network has taken the message.
+                    on_reactor_soon(self._reactor, start)
+                else:
+                    # In this thread, so that it isn't overtaken by the thread's next messages.
+                    start()
+
+    async def _send_to(self, backend: Backend, admin: str, notice: Notice) -> None:
+        """Send the notice, or its summary, to the recipient of that name; keep it for a person who has missed it."""
+        recipient: Identifier | None = None
+        try:
+            recipient, is_admin = await self._looked_up(backend, admin, notice)
+            text = notice.summary if notice.summary and not is_admin else notice.markdown
+            sending = self._deliver_now(backend, recipient, text)
+            if is_admin or not isinstance(backend, KnowsHolders) or not isinstance(recipient, Person):
+                await sending
+                if backend.mode != "null":
+                    notice.reached = True
+                return
+            # Somebody else may have the name.
+            sent = Deferred.fromCoroutine(sending)
+            sent.addErrback(lambda failure: self._not_sent(backend, admin, failure.value))
+        except Exception as error:
+            self._not_sent(backend, admin, error)
+            if not (recipient is None or isinstance(recipient, Person)):
+                return
+        on_reactor_soon(self._reactor, self._missed.add, backend.network, admin, notice.markdown)
+
+    async def _looked_up(self, backend: Backend, admin: str, notice: Notice) -> tuple[Identifier, bool]:
+        """Return the recipient of that name, and whether it is known to be an administrator."""
+        found: list[tuple[Identifier, bool]] = []
+
+        def look_up() -> None:
+            recipient = backend.build_identifier(admin)
+            found.append((recipient, self._disclosure.is_admin(backend, recipient)))
+
+        if isinstance(backend, CallsInOrder):
+            # On such networks, build_identifier may wait for a server.
+            waiting = backend.call_in_order(look_up, recipient=admin, text=notice.text, priority=True)
+            if waiting is not None:
+                await waiting
+        else:
+            look_up()
+        return found[0]
+
+    async def _deliver_now(self, backend: Backend, recipient: Identifier, text: str) -> None:
+        """Send a message, and wait until the network has it, or the outbox sends it after the next start."""
+        message = Message(text, frm=backend.bot_identifier, to=recipient)
+        message.priority = True
+        sent = self._deliver(backend, message)
+        with suppress(SentLater):
+            if sent is not None:
+                await sent
+
+    def _not_sent(self, backend: Backend, admin: str, error: BaseException | None) -> None:
+        self.log.warn(
+            "Could not notify {admin} on {network}: {error}", admin=admin, network=backend.network, error=str(error)
+        )
+
+    async def _send_missed(self, backend: Backend, admin: str, person: Person) -> None:
+        notices = self._missed.take(backend.network, admin)
+        older = "; older ones are in the log" if len(notices) == MOST_KEPT else ""
+        lines = [f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}: {text}" for at, text in notices]
+        body = "\n\n".join([f"Notices that you may have missed{older}:", *lines])
+        try:
+            if notices:
+                await self._deliver_now(backend, person, body)
+        except Exception as error:
+            self._not_sent(backend, admin, error)
+            self._missed.keep(backend.network, admin, notices)
+        else:
+            self._missed.changed()
+
 
 class MissedNotices:
     """The missed notices of each recipient, stored across restarts. Used in the reactor's thread.
@@ -278,136 +394,6 @@ class MissedNotices:
     def _not_stored(self, failure: Failure) -> None:
         if not failure.check(PoolStopped):
             self.log.failure("Missed notices could not be stored", failure)
-
-
-@runtime_checkable
-class CallsInOrder(Protocol):
-    """Implemented by backends whose methods may block. The bot calls them in the backend's sending thread."""
-
-    def call_in_order(
-        self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = "", priority: bool = False
-    ) -> Awaitable[None] | None:
-        """Call the function in a thread after what the same origin has queued for the recipient. Returns as `send_message` does.
-
-        `recipient` and `text` name the message in the log if the function is never called. With `priority`, it is called
-        before everything without priority.
-        """
-
-
-class NoticeSender:
-    """Sends notices to the recipients in BOT_ADMINS_NOTIFICATIONS of each network.
-
-    `send` may be called from any thread. A notice that can't be sent to one recipient is logged, and the others get it. The
-    person gets it as soon as `person_seen` is called.
-
-    :param missed: Keeps the notices that a person has missed: the network rejected the message, or it has no reliable names
-        and the recipient isn't known to be an administrator.
-    :param fallback: Gets all notices, and passes on those that reach nobody.
-    """
-
-    log = Logger()
-
-    def __init__(
-        self,
-        reactor: Any,
-        networks: Networks,
-        deliver: Deliver,
-        disclosure: Disclosure,
-        missed: MissedNotices,
-        fallback: NoticeFallback,
-    ) -> None:
-        self._reactor, self._networks, self._deliver = reactor, networks, deliver
-        self._disclosure, self._missed, self._fallback = disclosure, missed, fallback
-        self.look = fallback.look
-
-    def person_seen(self, backend: Backend, person: Identifier | None) -> None:
-        """Send the notices that the person has missed, if a message to the person reaches an administrator now."""
-        recipients = self._missed.recipients(backend.network)
-        if not recipients or not isinstance(person, Person) or not self._disclosure.is_admin(backend, person):
-            return
-        names = {str(person), str(person.person), str(person.nick), str(person.aclattr)}
-        for admin in recipients:
-            if any(matches_any(rules_of(person), name, (admin,)) for name in names):
-                Deferred.fromCoroutine(self._send_missed(backend, admin, person))
-
-    async def _send_missed(self, backend: Backend, admin: str, person: Person) -> None:
-        notices = self._missed.take(backend.network, admin)
-        older = "; older ones are in the log" if len(notices) == MOST_KEPT else ""
-        lines = [f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}: {text}" for at, text in notices]
-        body = "\n\n".join([f"Notices that you may have missed{older}:", *lines])
-        try:
-            if notices:
-                await self._deliver_now(backend, person, body)
-        except Exception as error:
-            self._not_sent(backend, admin, error)
-            self._missed.keep(backend.network, admin, notices)
-        else:
-            self._missed.changed()
-
-    def send(self, notice: Notice) -> None:
-        """Send a notice."""
-        on_reactor_soon(self._reactor, self._fallback.expect, notice)
-        for backend in self._networks.backends.values():
-            for admin in tuple(self._networks.config(backend).BOT_ADMINS_NOTIFICATIONS):
-                start = partial(Deferred.fromCoroutine, self._send(backend, str(admin), notice))
-                if isinstance(backend, (CallsInOrder, QueuesMessages)):
-                    # On the reactor, the result shows whether the network has taken the message.
-                    on_reactor_soon(self._reactor, start)
-                else:
-                    # In this thread, so that it isn't overtaken by the thread's next messages.
-                    start()
-
-    async def _send(self, backend: Backend, admin: str, notice: Notice) -> None:
-        """Send the notice, or its summary, to the recipient of that name; keep it for a person who has missed it."""
-        recipient: Identifier | None = None
-        try:
-            recipient, is_admin = await self._looked_up(backend, admin, notice)
-            text = notice.summary if notice.summary and not is_admin else notice.markdown
-            sending = self._deliver_now(backend, recipient, text)
-            if is_admin or not isinstance(backend, KnowsHolders) or not isinstance(recipient, Person):
-                await sending
-                if backend.mode != "null":
-                    notice.reached = True
-                return
-            # Somebody else may have the name.
-            sent = Deferred.fromCoroutine(sending)
-            sent.addErrback(lambda failure: self._not_sent(backend, admin, failure.value))
-        except Exception as error:
-            self._not_sent(backend, admin, error)
-            if not (recipient is None or isinstance(recipient, Person)):
-                return
-        on_reactor_soon(self._reactor, self._missed.add, backend.network, admin, notice.markdown)
-
-    async def _looked_up(self, backend: Backend, admin: str, notice: Notice) -> tuple[Identifier, bool]:
-        """Return the recipient of that name, and whether it is known to be an administrator."""
-        found: list[tuple[Identifier, bool]] = []
-
-        def look_up() -> None:
-            recipient = backend.build_identifier(admin)
-            found.append((recipient, self._disclosure.is_admin(backend, recipient)))
-
-        if isinstance(backend, CallsInOrder):
-            # On such networks, build_identifier may wait for a server.
-            waiting = backend.call_in_order(look_up, recipient=admin, text=notice.text, priority=True)
-            if waiting is not None:
-                await waiting
-        else:
-            look_up()
-        return found[0]
-
-    async def _deliver_now(self, backend: Backend, recipient: Identifier, text: str) -> None:
-        """Send a message, and wait until the network has it, or the outbox sends it after the next start."""
-        message = Message(text, frm=backend.bot_identifier, to=recipient)
-        message.priority = True
-        sent = self._deliver(backend, message)
-        with suppress(SentLater):
-            if sent is not None:
-                await sent
-
-    def _not_sent(self, backend: Backend, admin: str, error: BaseException | None) -> None:
-        self.log.warn(
-            "Could not notify {admin} on {network}: {error}", admin=admin, network=backend.network, error=str(error)
-        )
 
 
 class NoticeFallback:

@@ -254,7 +254,7 @@ class ChatCase(PluginTestCase):
         """Return what is passed on when the administrators are notified."""
         calls: list[str] = []
         self.patch(_notices, "run", lambda command, seconds, text: calls.append(text))
-        self.patch(self.bot.bot.notices._sender._fallback, "start_thread", at_once)
+        self.patch(self.bot.bot.notices._fallback, "start_thread", at_once)
         self.bot.bot.tell_admins("A plugin failed: KeyError: 'x1' at https://me:pw@host", "A plugin failed")
         self.bot.advance(PATIENCE)
         return calls
@@ -312,7 +312,7 @@ class IRCTests(WholeBotCase):
         """Return the mails after a notice."""
         mails: list[str] = []
         self.patch(_notices, "_send_mail", lambda mail, text, count: mails.append(text))
-        self.patch(self.bot.notices._sender._fallback, "start_thread", at_once)
+        self.patch(self.bot.notices._fallback, "start_thread", at_once)
         self.bot.warn_admins("careful")
         for _ in range(70):
             self.test_bot.reactor.advance(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.logger import capturedLogs
@@ -16,21 +17,17 @@ from errklein.text import plain
 from errklein.text.masking import SHOWN_TEXT
 
 
-class Sender:
-    """Keeps the notices."""
+class Board(NoticeBoard):
+    """Keeps the notices instead of sending them."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: TestReactor) -> None:
+        without: Any = None
+        fallback: Any = SimpleNamespace(look=lambda: None)
+        super().__init__(clock, without, without, without, without, fallback)
         self.sent: list[str] = []
 
-    def send(self, notice: Notice) -> None:
-        """Keep the notice and its summary."""
+    def _distribute(self, notice: Notice) -> None:
         self.sent.append(notice.markdown + (f" | {notice.summary}" if notice.summary else ""))
-
-    def person_seen(self, backend: object, person: object) -> None:
-        """Do nothing."""
-
-    def look(self) -> None:
-        """Do nothing."""
 
 
 class BoardCase(SynchronousTestCase):
@@ -38,9 +35,9 @@ class BoardCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Create the board."""
-        self.clock, sender = TestReactor(), Sender()
-        self.sent = sender.sent
-        self.board = NoticeBoard(self.clock, sender)  # type: ignore[arg-type]
+        self.clock = TestReactor()
+        self.board = Board(self.clock)
+        self.sent = self.board.sent
 
     def advance(self, seconds: float) -> None:
         """Let time pass, and the board look."""
