@@ -1,4 +1,4 @@
-"""Consoles: their interface, output to a file descriptor that doesn't block, and the console for pipes and files.
+"""Consoles: their base class, whose output doesn't block, and the console for pipes and files.
 
 The output of the latter is the bot's messages, and each line of its input is a message.
 """
@@ -19,34 +19,51 @@ _ATOMIC = 4096
 """Number of bytes that a ready pipe accepts without blocking (PIPE_BUF on Linux)."""
 
 
-class Writer:
-    """Writes to a file descriptor without blocking the reactor.
+class Console:
+    """Base class of the output of a text conversation, and of what its input is reported to. Methods are called on the reactor.
 
-    Text that fits is written at once, and other text in a thread. If writing fails, for example because the reader has
-    closed a pipe, `broken` is called once and all further text is dropped. Without a descriptor all text is dropped.
+    Output doesn't block the reactor: text that fits is written at once, and other text in a thread. If writing fails, for example
+    because the reader has closed a pipe, the conversation ends and all further text is dropped.
 
     :param reactor: The reactor.
-    :param descriptor: The file descriptor, which is never closed; None to drop all text.
+    :param target: The file descriptor for output, which is never closed; None to drop all text.
     :param encoding: The encoding of the text.
-    :param broken: Called on the reactor when writing fails.
+    :param line_received: Called on the reactor with each line, including empty ones.
+    :param ended: Called on the reactor once, after the last line, or when the output can't be written any more.
     """
 
-    def __init__(self, reactor: Any, descriptor: int | None, encoding: str, broken: Callable[[], None]) -> None:
-        self._reactor = reactor
-        self._descriptor = -1 if descriptor is None else descriptor
-        self._encoding = encoding
-        self._broken: Callable[[], None] | None = None if descriptor is None else broken
-        self._jobs: SimpleQueue[tuple[bytes, Deferred[None]] | None] = SimpleQueue()
-        self._queued = 0
-        self._running = False
-        self._poll = select.poll()
-        if descriptor is not None:
-            self._poll.register(descriptor, select.POLLOUT)
+    log = Logger()
 
-    def write(self, text: str) -> Deferred[None]:
-        """Write the text without other output in between. Fires when it is written or dropped."""
-        data = text.encode(self._encoding, "replace")
-        if self._broken is None:
+    def __init__(
+        self,
+        reactor: Any,
+        target: int | None,
+        encoding: str,
+        line_received: Callable[[str], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self._reactor = reactor
+        self._descriptor = -1 if target is None else target
+        self._encoding = encoding
+        self._line_received = line_received
+        self._ended: Callable[[], None] | None = ended
+        self._stopped: Deferred[None] | None = None
+        self._is_writable = target is not None
+        self._writes: SimpleQueue[tuple[bytes, Deferred[None]] | None] = SimpleQueue()
+        self._queued = 0
+        self._has_writer = False
+        self._poll = select.poll()
+        if target is not None:
+            self._poll.register(target, select.POLLOUT)
+
+    def start(self) -> None:
+        """Start to read input."""
+        raise NotImplementedError
+
+    def show(self, text: str) -> Deferred[None]:
+        """Write the text and a newline without other output in between. Fires when they are written or dropped."""
+        data = f"{text}\n".encode(self._encoding, "replace")
+        if not self._is_writable:
             return succeed(None)
         if self._queued == 0 and len(data) <= _ATOMIC and self._poll.poll(0):
             try:
@@ -61,20 +78,26 @@ class Writer:
                 return succeed(None)
         done: Deferred[None] = Deferred()
         self._queued += 1
-        self._jobs.put((data, done))
-        if not self._running:
-            self._running = True
-            threading.Thread(target=self._work, name="errklein standard output", daemon=True).start()
+        self._writes.put((data, done))
+        if not self._has_writer:
+            self._has_writer = True
+            threading.Thread(target=self._write, name="errklein standard output", daemon=True).start()
         return done
 
-    def close(self) -> None:
-        """End the thread after it has written the queued text."""
-        self._jobs.put(None)
+    def show_name(self, name: str) -> None:
+        """Set the name in the prompt, if there is one."""
 
-    def _work(self) -> None:
+    def close(self) -> Deferred[None]:
+        """Stop reading input. Fires when no thread that reads is left. Queued text is still written."""
+        self._ended = None
+        self._writes.put(None)
+        return self._stopped or succeed(None)
+
+    def _write(self) -> None:
+        """Write the queued text. Runs in a thread until `close`."""
         ready = select.poll()
         ready.register(self._descriptor, select.POLLOUT)
-        while (job := self._jobs.get()) is not None:
+        while (job := self._writes.get()) is not None:
             data, done = job
             failed = False
             while data and not failed:
@@ -93,53 +116,8 @@ class Writer:
         done.callback(None)
 
     def _break(self) -> None:
-        broken, self._broken = self._broken, None
-        if broken is not None:
-            broken()
-
-
-class Console:
-    """Base class of the input and output of a text conversation. Methods are called on the reactor.
-
-    :param reactor: The reactor.
-    :param target: The descriptor for output; None for no output.
-    :param encoding: The encoding of the output.
-    :param line_received: Called on the reactor with each line, including empty ones.
-    :param ended: Called on the reactor once, after the last line, or when the output can't be written any more.
-    """
-
-    log = Logger()
-
-    def __init__(
-        self,
-        reactor: Any,
-        target: int | None,
-        encoding: str,
-        line_received: Callable[[str], None],
-        ended: Callable[[], None],
-    ) -> None:
-        self._reactor = reactor
-        self._line_received = line_received
-        self._ended: Callable[[], None] | None = ended
-        self._writer = Writer(reactor, target, encoding, self._end)
-        self._stopped: Deferred[None] | None = None
-
-    def start(self) -> None:
-        """Start to read input."""
-        raise NotImplementedError
-
-    def show(self, text: str) -> Deferred[None]:
-        """Show a message. Fires when it is written."""
-        return self._writer.write(f"{text}\n")
-
-    def show_name(self, name: str) -> None:
-        """Set the name in the prompt, if there is one."""
-
-    def close(self) -> Deferred[None]:
-        """Stop reading input. Fires when no thread of the console is left."""
-        self._ended = None
-        self._writer.close()
-        return self._stopped or succeed(None)
+        self._is_writable = False
+        self._end()
 
     def _end(self) -> None:
         ended, self._ended = self._ended, None
@@ -161,7 +139,7 @@ class LineConsole(Console):
     handled. The descriptors are never closed.
 
     :param source: The descriptor for input; None for no input.
-    :param encoding: The encoding of both.
+    :param encoding: The encoding of input and output.
     :param callbacks: `line_received` and `ended` of `Console`.
     """
 
@@ -170,7 +148,6 @@ class LineConsole(Console):
     ) -> None:
         super().__init__(reactor, target, encoding, *callbacks)
         self._source = source
-        self._encoding = encoding
         self._wake: int | None = None
 
     def start(self) -> None:

@@ -209,7 +209,7 @@ class TerminalConsole(Console):
         atexit.unregister(self._restore_terminal)
         while self._pending:
             text, done = self._pending.popleft()
-            written = self._writer.write(f"{text}\n")
+            written = self.show(text)
             if done is not None:
                 written.chainDeferred(done)
         self._end()
