@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from errklein.http_client._clients import HTTPClients
-from errklein.http_client._errors import BodyTooLarge, ProxyError
+from errklein.http_client._clients import BodyTooLarge, HTTPClients, ProxyError
 
 if TYPE_CHECKING:
     from errklein.http_client._client import PluginHTTPClient

@@ -1,18 +1,39 @@
-"""The HTTP client of one plugin."""
+"""The HTTP client of a plugin, the agent that all clients share, and the proxies that it uses.
+
+The environment variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY name proxies, as curl and Python's standard library read them.
+"""
 
 from __future__ import annotations
 
-from functools import partial
+from base64 import b64encode
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 from treq.client import HTTPClient
-from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
+from twisted.web.client import (
+    URI,
+    Agent,
+    BrowserLikePolicyForHTTPS,
+    HostnameCachingHTTPSPolicy,
+    HTTPConnectionPool,
+    ProxyAgent,
+    ResponseDone,
+)
 from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
+from zope.interface import implementer
 
-from errklein.http_client._errors import BodyTooLarge
+from errklein._version import __version__
+from errklein.http_client._clients import BodyTooLarge, ProxyError
 from errklein.running import may_use_reactor
 from errklein.text.masking import masker
 
@@ -24,6 +45,11 @@ TIMEOUT = 30.0
 
 LARGEST = 50_000_000
 """The default limit of a body, in bytes."""
+
+_CONNECT_TIMEOUT = 30.0
+_IDLE_PER_HOST = 10
+_USER_AGENT = f"errklein/{__version__}"
+_LONGEST_HEAD = 16_384
 
 
 class PluginHTTPClient(HTTPClient):
@@ -137,3 +163,177 @@ class _Body(Protocol):
             self.complete.callback(None)
         else:
             self.complete.errback(reason)
+
+
+class PooledAgent(Agent):
+    """Makes requests over persistent connections, which a pool keeps for four minutes.
+
+    Requests pass through the proxies that the environment names, see `proxy_for`.
+
+    A server's certificate must be valid for its name, and signed by an authority that the system trusts. OpenSSL takes
+    other authorities from the file SSL_CERT_FILE and the directory SSL_CERT_DIR, environment variables.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._connections: Any = HTTPConnectionPool(reactor)
+        self._connections.maxPersistentPerHost = _IDLE_PER_HOST
+        # Otherwise Twisted logs two lines for each connection.
+        self._connections._factory.noisy = False
+        # Without the cache, the authorities' certificates are read again for each connection.
+        policy = HostnameCachingHTTPSPolicy(BrowserLikePolicyForHTTPS())
+        super().__init__(reactor, policy, connectTimeout=_CONNECT_TIMEOUT, pool=self._connections)  # type: ignore[no-untyped-call]
+        tunnels = TunnelEndpoints(reactor, policy)
+        self._tunnelled: Any = Agent.usingEndpointFactory(reactor, tunnels, pool=self._connections)
+        # It sends the complete URL to the proxy.
+        self._through = cache(lambda proxy: ProxyAgent(proxy.endpoint(reactor), reactor, self._connections))
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
+    ) -> Deferred[IResponse]:
+        """Make a request, with a User-Agent, which some services require."""
+        headers = Headers() if headers is None else headers.copy()
+        if not headers.hasHeader("User-Agent"):
+            headers.setRawHeaders("User-Agent", [_USER_AGENT])
+        try:
+            proxy = proxy_for(uri)
+        except ProxyError:
+            return fail()
+        if proxy is None:
+            return super().request(method, uri, headers, bodyProducer)
+        if uri.startswith(b"https:"):
+            return self._tunnelled.request(method, uri, headers, bodyProducer)  # type: ignore[no-any-return]
+        if proxy.authorization:
+            headers.setRawHeaders("Proxy-Authorization", [proxy.authorization])
+        return self._through(proxy).request(method, uri, headers, bodyProducer)  # type: ignore[no-any-return]
+
+    def close(self) -> Deferred[None]:
+        """Close the idle connections. Connections that are opened later are closed after their first response."""
+        self._connections.persistent = False
+        closed: Deferred[None] = self._connections.closeCachedConnections()
+        return closed
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """An HTTP proxy. `authorization` is the value of Proxy-Authorization; b"" without a user name."""
+
+    host: str
+    port: int
+    authorization: bytes = b""
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    def endpoint(self, reactor: Any) -> HostnameEndpoint:
+        """Return the endpoint that connects to the proxy."""
+        return HostnameEndpoint(reactor, self.host, self.port, _CONNECT_TIMEOUT)
+
+
+def proxy_for(uri: bytes) -> Proxy | None:
+    """Return the proxy for the URI; None for a direct connection. Raises ProxyError."""
+    parts = urlsplit(uri.decode("ascii"))
+    address = getproxies_environment().get(parts.scheme)
+    if not address or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    proxy = urlsplit(address if "://" in address else f"http://{address}")
+    if proxy.scheme != "http" or not proxy.hostname:
+        variable = f"{parts.scheme.upper()}_PROXY"
+        raise ProxyError(f"{variable}: expected the address of an HTTP proxy, such as http://proxy.example.org:3128")
+    user = proxy.netloc.rpartition("@")[0]
+    authorization = b"Basic " + b64encode(unquote_to_bytes(user)) if user else b""
+    return Proxy(proxy.hostname, proxy.port or 80, authorization)
+
+
+@implementer(IAgentEndpointFactory)
+class TunnelEndpoints:
+    """Connects to HTTPS servers through their proxies."""
+
+    def __init__(self, reactor: Any, policy: IPolicyForHTTPS) -> None:
+        self._reactor = reactor
+        self._policy = policy
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """Return an endpoint with TLS in a tunnel of the proxy."""
+        proxy = proxy_for(uri.toBytes())
+        assert proxy is not None
+        host = b"[%s]" % uri.host if b":" in uri.host else uri.host
+        tunnel = TunnelEndpoint(self._reactor, proxy, b"%s:%d" % (host, uri.port))
+        return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), tunnel)
+
+
+@implementer(IStreamClientEndpoint)
+class TunnelEndpoint:
+    """Connects to `target`, a host and port, in a tunnel: the proxy passes on all bytes (RFC 9110, section 9.3.6)."""
+
+    def __init__(self, reactor: Any, proxy: Proxy, target: bytes) -> None:
+        self._reactor = reactor
+        self._proxy = proxy
+        self._target = target
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        """Return a Deferred that fires with the factory's protocol when the tunnel is open."""
+        lines = [b"CONNECT %s HTTP/1.1" % self._target, b"Host: %s" % self._target]
+        if self._proxy.authorization:
+            lines.append(b"Proxy-Authorization: %s" % self._proxy.authorization)
+        tunnel = _Tunnel(b"\r\n".join([*lines, b"", b""]), protocolFactory, str(self._proxy))
+        tunnel.opened.addTimeout(_CONNECT_TIMEOUT, self._reactor, self._timed_out)
+        connecting = self._proxy.endpoint(self._reactor).connect(_OneTunnel.forProtocol(lambda: tunnel))
+        return connecting.addCallback(lambda _: tunnel.opened)
+
+    def _timed_out(self, _: object, seconds: float) -> NoReturn:
+        raise ProxyError(f"the proxy {self._proxy} has opened no tunnel within {seconds:g} s") from None
+
+
+class _OneTunnel(Factory):
+    noisy = False
+
+
+class _Tunnel(Protocol):
+    """A connection to a proxy. `opened` fires with the protocol that uses the tunnel."""
+
+    transport: Any
+
+    def __init__(self, request: bytes, factory: IProtocolFactory, proxy: str) -> None:
+        self.opened: Deferred[Any] = Deferred(lambda _: self._close())
+        self._request = request
+        self._factory = factory
+        self._proxy = proxy
+        self._head = b""
+        self._inner: Any = None
+
+    def connectionMade(self) -> None:
+        """Ask for the tunnel."""
+        self.transport.write(self._request)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read the proxy's response; then pass on the bytes."""
+        if self._inner is not None:
+            self._inner.dataReceived(data)
+            return
+        self._head += data
+        head, end, rest = self._head.partition(b"\r\n\r\n")
+        if end or len(self._head) > _LONGEST_HEAD:
+            self._decide(head.partition(b"\r\n")[0], rest)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Pass on the end of the connection."""
+        if self._inner is not None:
+            self._inner.connectionLost(reason)
+        elif not self.opened.called:
+            self.opened.errback(reason)
+
+    def _decide(self, status: bytes, rest: bytes) -> None:
+        if not status.startswith((b"HTTP/1.0 2", b"HTTP/1.1 2")):
+            self._close()
+            shown = status[:100].decode("ascii", "replace")
+            self.opened.errback(ProxyError(f"the proxy {self._proxy} refuses the connection: {shown!r}"))
+            return
+        self._inner = self._factory.buildProtocol(self.transport.getPeer())
+        self._inner.makeConnection(self.transport)
+        self.opened.callback(self._inner)
+        if rest:
+            self._inner.dataReceived(rest)
+
+    def _close(self) -> None:
+        if self.transport is not None:
+            self.transport.abortConnection()

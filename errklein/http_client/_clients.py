@@ -1,4 +1,4 @@
-"""HTTPClients, which creates the clients of plugins and closes their connections."""
+"""HTTPClients, which creates the clients of plugins and closes their connections, and the errors of requests."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, succeed
 
 if TYPE_CHECKING:
-    from errklein.http_client._agent import PooledAgent
     from errklein.http_client._client import PluginHTTPClient
+
+
+class BodyTooLarge(Exception):
+    """A response is larger than the limit of its request."""
+
+
+class ProxyError(Exception):
+    """A proxy can't be used, or refuses a connection. The text names the proxy."""
 
 
 class HTTPClients:
@@ -18,23 +25,23 @@ class HTTPClients:
 
     treq and TLS are imported, and the pool is created, when the first client is.
 
-    :param make_agent: Returns the agent of all clients, which makes the requests.
+    :param make_agent: Returns the agent of all clients, which makes the requests; PooledAgent by default.
     """
 
     def __init__(self, reactor: Any, make_agent: Callable[[Any], Any] | None = None) -> None:
         self._reactor = reactor
-        self._make_agent = make_agent or _pooled_agent
+        self._make_agent = make_agent
         self._agent: Any = None
         self._creating = Lock()
         self._in_flight: set[Deferred[Any]] = set()
 
     def client(self) -> PluginHTTPClient:
         """Return a new client, which has cookies of its own. May be called in any thread."""
-        from errklein.http_client._client import PluginHTTPClient
+        from errklein.http_client._client import PluginHTTPClient, PooledAgent
 
         with self._creating:
             if self._agent is None:
-                self._agent = self._make_agent(self._reactor)
+                self._agent = (self._make_agent or PooledAgent)(self._reactor)
         return PluginHTTPClient(self._reactor, self._agent, self._in_flight)
 
     def close(self) -> Deferred[None]:
@@ -42,9 +49,3 @@ class HTTPClients:
         for request in list(self._in_flight):
             request.cancel()
         return succeed(None) if self._agent is None else self._agent.close()
-
-
-def _pooled_agent(reactor: Any) -> PooledAgent:
-    from errklein.http_client._agent import PooledAgent
-
-    return PooledAgent(reactor)
