@@ -150,23 +150,20 @@ class Snapshot:
         return max(0.0, self._now - time) if time else 0.0
 
 
-class MetricsEncoder:
-    """Writes metrics in the form that a client accepts, with those of the process."""
+_PROCESS = ProcessCollector(registry=None)
 
-    def __init__(self) -> None:
-        self._process = ProcessCollector(registry=None)
 
-    def encode(self, snapshot: Snapshot, accept: str) -> tuple[str, bytes]:
-        """Return the content type and the body for a value of the header Accept. Called in a thread."""
-        registry = CollectorRegistry()
-        registry.register(self._process)
-        registry.register(snapshot)
-        try:
-            encode, content_type = choose_encoder(accept)
-        except Exception:
-            # It fails for some invalid values.
-            encode, content_type = choose_encoder("")
-        return content_type, encode(registry)
+def encode(snapshot: Snapshot, accept: str) -> tuple[str, bytes]:
+    """Return the content type, and the metrics with those of the process, in a form that a header Accept names. Called in a thread."""
+    registry = CollectorRegistry()
+    registry.register(_PROCESS)
+    registry.register(snapshot)
+    try:
+        write, content_type = choose_encoder(accept)
+    except Exception:
+        # It fails for some invalid values.
+        write, content_type = choose_encoder("")
+    return content_type, write(registry)
 
 
 def _state(plugin: Plugin) -> str:

@@ -18,7 +18,7 @@ from errklein.bot import Bot
 from errklein.listening import Listeners
 from errklein.ports.chat import QueuesMessages
 from errklein.running import Overloaded, PoolStopped, WorkerPool
-from errklein.status._metrics import MetricsEncoder, Snapshot
+from errklein.status._metrics import Snapshot, encode
 
 _IDLE = 30
 """The seconds after which an idle connection is closed."""
@@ -64,7 +64,6 @@ class StatusServer:
         self.resource.putChild(b"health", _Page(lambda _: (200, b"ok\n")))
         self.resource.putChild(b"ready", _Page(self._ready))
         self.resource.putChild(b"metrics", _Page(self._metrics))
-        self._encoder = MetricsEncoder()
         # A thread of its own, since those of the bot may all be busy.
         self._pool = make_pool(reactor, "metrics", 1, queue=10)
         site = _QuietSite(self.resource, reactor=reactor, timeout=_IDLE)  # type: ignore[no-untyped-call]
@@ -114,7 +113,7 @@ class StatusServer:
             return 503, b"the bot is starting\n"
         snapshot = Snapshot(self._bot, self._bot.health.depth, self.problems())
         accept = request.getHeader("accept") or ""
-        kind, body = await self._pool.run(lambda: partial(self._encoder.encode, snapshot, accept))
+        kind, body = await self._pool.run(lambda: partial(encode, snapshot, accept))
         request.setHeader(b"Content-Type", kind.encode())
         return 200, body
 
