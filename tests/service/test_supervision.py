@@ -11,8 +11,7 @@ from textwrap import dedent
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.service import reactor_deadline
-from errklein.service._supervision import TracebackFile
-from errklein.service._watchdog import line_in_tracebacks
+from errklein.service._supervision import TracebackFile, line_in_tracebacks
 from tests.processes import LIMIT
 
 

@@ -15,7 +15,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.running import ReactorLag
-from errklein.service._watchdog import INTERVAL, Watchdog
+from errklein.service._supervision import INTERVAL, Watchdog
 from errklein.testing._reactor import TestReactor
 from tests.notices import KeptNotices
 
