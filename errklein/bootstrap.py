@@ -19,7 +19,7 @@ from errklein.compat.storages import load_storage_class, shelves_to_import
 from errklein.compat.storages.base import MemoryStoragePlugin, ShelfStoragePlugin, StoragePluginBase
 from errklein.compat.stored_classes import STORED_VALUES, NameJudge, plugs_of
 from errklein.config import SETTINGS, Config, ConfigError, load_config
-from errklein.logs import Destinations, FormattedByLogging, bridge_stdlib
+from errklein.logs import Destinations, bridge_stdlib
 from errklein.running.reactors import reactor_thread
 from errklein.service import DataDirectory
 from errklein.service.sentry import start_sentry
@@ -134,7 +134,7 @@ def _log_to_file(config: Config) -> Callable[[], None]:
         return lambda: None
     log = Destinations()
     log.level, log.outputs, log.rotated = config.BOT_LOG_LEVEL, [config.BOT_LOG_FILE], False
-    log.format = FormattedByLogging(config.BOT_LOG_FORMATTER) if config.BOT_LOG_FORMATTER is not None else None
+    log.formatter = config.BOT_LOG_FORMATTER
     try:
         observer = log.observer()
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import socket
@@ -312,12 +313,13 @@ class CommandLineTests(SynchronousTestCase):
         self.config("import logging\nBACKEND = 'Null'\nBOT_LOG_FORMATTER = logging.Formatter('MINE %(message)s')\n")
         self.make("errklein")
         log = logs.destinations
-        self.assertIsNotNone(log.format)
-        self.assertEqual(log.format({"log_format": "hello"}) if log.format else "", "MINE hello\n")
+        written = io.StringIO()
+        log.writer(written)({"log_format": "hello"})
+        self.assertEqual(written.getvalue(), "MINE hello\n")
         self.assertEqual(log.theme, "light")
         self.config("BACKEND = 'Null'\nTEXT_COLOR_THEME = 'nocolor'\n")
         self.make("errklein")
-        self.assertEqual((log.format, log.theme), (None, "nocolor"))
+        self.assertEqual((log.formatter, log.theme), (None, "nocolor"))
 
     def test_nobody_to_tell(self) -> None:
         """A bot that can't report to Sentry as configured doesn't start."""

@@ -6,6 +6,7 @@ from errklein.logs._output import (
     FROM_TWISTED,
     Bridge,
     Destinations,
+    FormattedByLogging,
     LevelFilter,
     bridge_stdlib,
     destinations,
@@ -13,10 +14,10 @@ from errklein.logs._output import (
     format_line,
     level_number,
     observer,
+    record_of,
     use_with_twist,
 )
 from errklein.logs._recent_errors import RecentErrors
-from errklein.logs._records import FormattedByLogging, record_of
 
 __all__ = [
     "FROM_STDLIB",

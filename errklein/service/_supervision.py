@@ -343,6 +343,7 @@ class TracebackFile:
         if self._file is not None:
             faulthandler.dump_traceback_later(seconds, exit=True, file=self._file)
 
+
 class SecondSignal:
     """Lets a signal end the process even if Python's handler for it can't run.
 

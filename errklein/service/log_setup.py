@@ -20,7 +20,7 @@ def set_up_log(config: Config, options: TwistdOptions, data: DataDirectory) -> N
     log = logs.destinations
     log.level = config.BOT_LOG_LEVEL
     log.theme = config.TEXT_COLOR_THEME
-    log.format = logs.FormattedByLogging(config.BOT_LOG_FORMATTER) if config.BOT_LOG_FORMATTER is not None else None
+    log.formatter = config.BOT_LOG_FORMATTER
     log.outputs = outputs(config, options, terminal=sys.stdin is not None and sys.stdin.isatty())
     log.owner = data.owner()
     for output in log.outputs:

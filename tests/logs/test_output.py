@@ -174,10 +174,10 @@ class Colors(SynchronousTestCase):
     def test_formatter(self) -> None:
         """A formatter of the operator replaces the colours."""
         destinations = Destinations()
-        destinations.theme, destinations.format = "light", lambda event: "mine\n"
+        destinations.theme, destinations.formatter = "light", logging.Formatter("mine: %(message)s")
         stream = Terminal()
         Logger(namespace="x", observer=destinations.writer(stream)).warn("careful")
-        self.assertEqual(stream.getvalue(), "mine\n")
+        self.assertEqual(stream.getvalue(), "mine: careful\n")
 
 
 class Levels(LogCase):

@@ -11,9 +11,8 @@ from typing import Any
 from twisted.logger import FileLogObserver, Logger, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.logs import Bridge
+from errklein.logs import Bridge, FormattedByLogging
 from errklein.logs._output import LONGEST
-from errklein.logs._records import FormattedByLogging
 from errklein.running.context import request_id
 from errklein.text.masking import masker
 
