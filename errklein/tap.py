@@ -37,6 +37,7 @@ from errklein.service.startup_checks import (
     check_current_directory,
     check_in_process,
     check_start,
+    set_up_log,
     warn_of_problems,
 )
 from errklein.text.suggestions import renamed
@@ -149,7 +150,6 @@ def _make_service(options: Options) -> IService:
     from twisted.internet import reactor
 
     from errklein.compat.storages import settle_shelves
-    from errklein.service.log_setup import set_up_log
     from errklein.service.process_exit import ProcessExit
     from errklein.service.reloading import ReloadingBot
 

@@ -33,8 +33,7 @@ from errklein.plugins.unknown_names import settings_read, unknown_names, unknown
 from errklein.running import Placement, explain_placement
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import DataDirectory, Listening, errors_end_program, load_with_options
-from errklein.service.log_setup import check_log_file
-from errklein.service.startup_checks import START_ERRORS, check_config, check_network, network_warnings
+from errklein.service.startup_checks import START_ERRORS, check_config, check_log_file, check_network, network_warnings
 from errklein.text.suggestions import did_you_mean
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.option_values import HookError

@@ -7,8 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import load_config
-from errklein.service.log_setup import outputs
-from errklein.service.startup_checks import TwistdOptions
+from errklein.service.startup_checks import TwistdOptions, outputs
 
 
 class PlacesTests(SynchronousTestCase):
