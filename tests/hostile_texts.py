@@ -481,7 +481,7 @@ def functions() -> list[Tested]:
         ["errklein.journal._redaction"],
         ["errklein.webhooks.forwarding"],
     )
-    markdown = ["errklein.text.rendering", "errklein.text.markdown_tree", "errklein.text.xhtml"]
+    markdown = ["errklein.text.rendering", "errklein.text.layout", "errklein.text.xhtml"]
     irc = ["errklein.backends.irc._lines", "errklein.backends.irc._ircv3", "errklein.text.styles"]
     commands = ["errklein.commands._registry", "errklein.commands._declaration", "errklein.commands._history"]
     return [

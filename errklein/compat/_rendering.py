@@ -14,8 +14,7 @@ from markdown.treeprocessors import Treeprocessor
 
 from errklein.text import to_ansi, to_imtext, to_md, to_plain, to_xhtml
 from errklein.text.characters import ANSI_CHRS, CharacterTable
-from errklein.text.layout import LayoutOptions, lay_out
-from errklein.text.markdown_tree import Fences, Tree, adapt
+from errklein.text.layout import Fences, adapt, lay_out
 from errklein.text.rendering import is_too_much
 from errklein.text.styles import replace_styles
 
@@ -57,12 +56,11 @@ def enable_format(name: str, chr_table: CharacterTable, borders: bool = True) ->
     :param borders: Whether tables have borders.
     """
     characters = CharacterTable(*chr_table).by_mark()
-    style = LayoutOptions(exact=True, compact=not borders)
     reset = str(chr_table.fx_reset)
 
     def serialize(root: Element) -> str:
         raw = root.raw if isinstance(root, _Root) else []
-        return replace_styles(lay_out(Tree(root, raw), style), characters) + reset
+        return replace_styles(lay_out(root, raw, exact=True, compact=not borders), characters) + reset
 
     # The stubs declare only Markdown's own two formats.
     formats: dict[str, Any] = Markdown.output_formats  # type: ignore[assignment]

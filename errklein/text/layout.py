@@ -1,20 +1,192 @@
-"""Layout of a Markdown tree as lines of text, with marks for bold, colours and other styles (see `styles`)."""
+"""Parsing of chat messages in Markdown, and their layout as lines of text, with marks for bold, colours and other styles (see `styles`).
+
+The dialect is Markdown Extra without HTML: tags are text, except `<br>`.
+"""
 
 from __future__ import annotations
 
 import html
 import re
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from typing import Any
 from xml.etree.ElementTree import Element
 
-from markdown.extensions.footnotes import NBSP_PLACEHOLDER
+from markdown import Markdown
+from markdown.blockprocessors import OListProcessor
+from markdown.extensions.attr_list import AttrListTreeprocessor
+from markdown.extensions.def_list import DefListExtension
+from markdown.extensions.footnotes import NBSP_PLACEHOLDER, FootnoteExtension
+from markdown.extensions.tables import TableExtension
+from markdown.inlinepatterns import LinkInlineProcessor
+from markdown.preprocessors import Preprocessor
 from markdown.util import AMP_SUBSTITUTE, HTML_PLACEHOLDER_RE, STX
 
 from errklein.text import styles
 from errklein.text._sanitizing import sanitize
-from errklein.text.markdown_tree import Code, Tree
 from errklein.text.styles import strip_styles
+
+LINK_CAP = 2000
+"""Maximum length of a link's label, and of its address, in characters."""
+
+BRACKETS_CAP = 500
+"""Maximum number of opening brackets in a paragraph with links. With more, links aren't searched for: it takes too long."""
+
+
+class Code(str):
+    """The text of a fenced code block, shown literally."""
+
+    __slots__ = ()
+
+
+def parse(text: str) -> tuple[Element, list[str]]:
+    """Return the root element of a text in Markdown, and the raw texts that placeholders in the elements refer to.
+
+    May be called from several threads at once.
+    """
+    with idle_parser(_build) as parser:
+        lines = text.split("\n")
+        for preprocessor in parser.preprocessors:
+            lines = preprocessor.run(lines)
+        root = parser.parser.parseDocument(lines).getroot()
+        assert root is not None
+        for treeprocessor in parser.treeprocessors:
+            changed = treeprocessor.run(root)
+            if changed is not None:
+                root = changed
+        return root, [raw for raw in parser.htmlStash.rawHtmlBlocks if isinstance(raw, str)]
+
+
+_idle: defaultdict[Callable[[], Markdown], deque[Markdown]] = defaultdict(deque)
+
+
+@contextmanager
+def idle_parser(build: Callable[[], Markdown]) -> Iterator[Markdown]:
+    """Return a context manager that provides a parser no other thread uses.
+
+    A parser takes milliseconds to build, and parses one text at a time.
+    """
+    try:
+        parser = _idle[build].pop()
+    except IndexError:
+        parser = build()
+    try:
+        yield parser
+    finally:
+        parser.reset()
+        _idle[build].append(parser)
+
+
+def _build() -> Markdown:
+    parser = Markdown(extensions=[TableExtension(), DefListExtension(), FootnoteExtension()])
+    adapt(parser)
+    return parser
+
+
+def adapt(parser: Markdown) -> None:
+    """Configure a parser to make trees for `layout`. Fenced code is stored in `parser.htmlStash.rawHtmlBlocks` as `Code`."""
+    numbered = parser.parser.blockprocessors["olist"]
+    assert isinstance(numbered, OListProcessor)
+    # Lists start with the number that was written.
+    numbered.LAZY_OL = False  # type: ignore[misc]
+    parser.preprocessors.deregister("html_block", strict=False)
+    parser.preprocessors.deregister("fenced_code_block", strict=False)
+    parser.preprocessors.register(Fences(parser), "fences", 25)
+    parser.preprocessors.register(_Abbreviations(parser), "abbreviations", 15)
+    parser.treeprocessors.register(Attributes(parser), "attr_list", 8)
+    # It would add white space to the tree to make HTML readable.
+    parser.treeprocessors.deregister("prettify", strict=False)
+    cap_links(parser)
+
+
+def cap_links(parser: Markdown) -> None:
+    """Apply LINK_CAP and BRACKETS_CAP to a parser."""
+    for name, priority in _LINKS.items():
+        processor: Any = parser.inlinePatterns[name]
+        capped: Any = type(type(processor).__name__, (_Capped, type(processor)), {})
+        parser.inlinePatterns.register(capped(processor.pattern, parser), name, priority)
+
+
+# Names and priorities of Markdown's own processors.
+_LINKS = {
+    "reference": 170,
+    "link": 160,
+    "image_link": 150,
+    "image_reference": 140,
+    "short_reference": 130,
+    "short_image_ref": 125,
+}
+
+
+class Fences(Preprocessor):
+    """Replaces fenced code by placeholders before the text is parsed as Markdown."""
+
+    FENCE = re.compile(r"(`{3,}+|~{3,}+)([^`]*)")
+
+    def run(self, lines: list[str]) -> list[str]:
+        """Return the lines with a placeholder for each code block."""
+        # The numbers of the lines that close a fence, the last ones first, so that a fence without one takes no search.
+        closing: dict[str, list[int]] = {}
+        for number in reversed(range(len(lines))):
+            if lines[number].startswith(("```", "~~~")):
+                closing.setdefault(lines[number].rstrip(" "), []).append(number)
+        if not closing:
+            return lines
+        result: list[str] = []
+        number = 0
+        while number < len(lines):
+            fence = self.FENCE.fullmatch(lines[number])
+            ends = closing.get(fence[1], []) if fence else []
+            while ends and ends[-1] <= number:
+                ends.pop()
+            if fence and ends:
+                code = "".join(f"{line}\n" for line in lines[number + 1 : ends[-1]])
+                result += ["", "", self.md.htmlStash.store(self.stored(fence[2], code)), "", ""]
+                number = ends[-1]
+            else:
+                result.append(lines[number])
+            number += 1
+        return result
+
+    def stored(self, info: str, code: str) -> Any:
+        """Return what is stored in place of a code block; `info` follows the opening fence."""
+        return Code(code)
+
+
+class _Abbreviations(Preprocessor):
+    """Removes definitions of abbreviations, such as `*[HTML]: Hyper Text`, which plain text can't show."""
+
+    EXPLAINED = re.compile(r"\*\[[^\]\\]+\] ?:")
+
+    def run(self, lines: list[str]) -> list[str]:
+        return [line for line in lines if not self.EXPLAINED.match(line)]
+
+
+class Attributes(AttrListTreeprocessor):
+    """Requires the colon in `{: color='red'}`. Without it, a line of JSON after a paragraph would be taken as attributes."""
+
+    # The stubs declare these as final, although Markdown's documentation permits overriding.
+    BASE_RE = r"\{:[ ]{0,20}([^\}\n ][^\n]{0,400})\}"  # type: ignore[misc]
+    HEADER_RE = re.compile(rf"(?<! )[ ]++{BASE_RE}[ ]*$")  # type: ignore[misc]
+    BLOCK_RE = re.compile(rf"\n[ ]*{BASE_RE}[ ]*$")  # type: ignore[misc]
+    INLINE_RE = re.compile(rf"^{BASE_RE}")  # type: ignore[misc]
+
+
+class _Capped(LinkInlineProcessor):
+    """A processor of links with limits. Markdown's own reads to the end of the text at each opening bracket."""
+
+    def handleMatch(self, m: re.Match[str], data: str) -> Any:  # type: ignore[override]
+        if data.count("[") > BRACKETS_CAP:
+            return None, None, None
+        return super().handleMatch(m, data)
+
+    def getText(self, data: str, index: int) -> Any:
+        return super().getText(data[: index + LINK_CAP], index)
+
+    def getLink(self, data: str, index: int) -> Any:
+        return super().getLink(data[: index + LINK_CAP], index)
+
 
 Row = Sequence[str]
 """The texts of the cells, which may have several lines and style marks."""
@@ -86,31 +258,24 @@ _ENTITY = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class LayoutOptions:
-    """Options for the layout of blocks.
+def lay_out(root: Element, raw: Sequence[str], *, exact: bool = False, compact: bool = False) -> str:
+    """Return the text of a tree with style marks, and without white space at its end.
 
+    :param root: The root element.
+    :param raw: The raw texts that placeholders in the elements refer to.
     :param exact: Reproduce errbot's plain text exactly, since plugins' tests compare with it: paragraphs after the first
         begin with a space, headings are indented, numbered lists have bullets, and the address of a link is repeated even
         if it is the label.
     :param compact: Draw tables without borders.
     """
-
-    exact: bool = False
-    compact: bool = False
-
-
-def lay_out(tree: Tree, options: LayoutOptions) -> str:
-    """Return the text of the tree with style marks, and without white space at its end."""
-    return _Layout(tree, options).flow(tree.root).strip("\n").rstrip(" \n")
+    return _Layout(raw, exact, compact).flow(root).strip("\n").rstrip(" \n")
 
 
 class _Layout:
     """Converts elements to text. The text of a block ends with a newline."""
 
-    def __init__(self, tree: Tree, options: LayoutOptions) -> None:
-        self._tree = tree
-        self._options = options
+    def __init__(self, raw: Sequence[str], exact: bool, compact: bool) -> None:
+        self._raw, self._exact, self._compact = raw, exact, compact
         self._blocks: dict[str, Callable[[Element], str]] = {
             "p": self._paragraph,
             "h1": self._title,
@@ -172,23 +337,23 @@ class _Layout:
             return ""
         label = self._line(element)
         address = self._text(element.get("href", ""))
-        if not self._options.exact and address in (label, f"mailto:{label}"):
+        if not self._exact and address in (label, f"mailto:{label}"):
             return label
         return f"{label} ({address})" if label else f"({address})"
 
     def _paragraph(self, element: Element) -> str:
         stashed = HTML_PLACEHOLDER_RE.fullmatch(element.text or "") if len(element) == 0 else None
         if stashed:
-            raw = self._tree.raw[int(stashed[1])]
+            raw = self._raw[int(stashed[1])]
             if isinstance(raw, Code):
                 code = _fixed(sanitize(raw))
-                return f" {code}\n" if self._options.exact else code
-        indent = " " if self._options.exact else ""
+                return f" {code}\n" if self._exact else code
+        indent = " " if self._exact else ""
         return f"{indent}{self._line(element)}\n"
 
     def _title(self, element: Element) -> str:
         text = f"{styles.BOLD}{self._line(element, str.upper)}{styles.BOLD_END}"
-        return f"{text}\n\n" if self._options.exact else f"\n{text}\n"
+        return f"{text}\n\n" if self._exact else f"\n{text}\n"
 
     def _heading(self, element: Element) -> str:
         level = int(element.tag[1:])
@@ -197,7 +362,7 @@ class _Layout:
             text = f"{styles.BOLD}{text}{styles.BOLD_END}"
         elif level == 3:
             text = f"{styles.EMPHASIS}{text}{styles.EMPHASIS_END}"
-        if not self._options.exact:
+        if not self._exact:
             return f"\n{text}\n"
         return f"\n{'  ' * min(level - 1, 3)}{text}\n{NEWLINE if level < 4 else ''}"
 
@@ -205,14 +370,14 @@ class _Layout:
         items = []
         number = int(element.get("start", "1"))
         for item in element:
-            bullet = f"{number}. " if element.tag == "ol" and not self._options.exact else "• "
+            bullet = f"{number}. " if element.tag == "ol" and not self._exact else "• "
             items.append(self._colored(item, self._item(bullet, item)))
             number += 1
         return "".join(items)
 
     def _item(self, bullet: str, item: Element) -> str:
         content = self.flow(item)
-        if not self._options.exact or any(child.tag in ("ul", "ol") for child in item):
+        if not self._exact or any(child.tag in ("ul", "ol") for child in item):
             return self._hanging(bullet, content)
         ends_with_block = len(item) > 0 and item[-1].tag in self._blocks
         return f"{bullet}{content or NEWLINE}{NEWLINE if ends_with_block else ''}"
@@ -232,14 +397,14 @@ class _Layout:
 
     def _quote(self, element: Element) -> str:
         content = self.flow(element)
-        if self._options.exact:
+        if self._exact:
             return content
         return "".join(f"> {line}\n" for line in content.strip("\n").split("\n"))
 
     def _table(self, element: Element) -> str:
         rows: list[Row] = [[self._cell(cell) for cell in row] for row in element.iter("tr")]
         head = rows[0] if rows else []
-        draw = compact_table if self._options.compact else boxed_table
+        draw = compact_table if self._compact else boxed_table
         return _fixed(draw(head, rows[1:]))
 
     def _cell(self, cell: Element) -> str:
@@ -272,7 +437,7 @@ class _Layout:
         return sanitize(_ENTITY.sub(lambda entity: html.unescape(entity[0]), text))
 
     def _stashed(self, placeholder: re.Match[str]) -> str:
-        raw = self._tree.raw[int(placeholder[1])]
+        raw = self._raw[int(placeholder[1])]
         return "\n" if _BREAK.fullmatch(raw) else raw
 
 

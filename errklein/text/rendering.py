@@ -203,11 +203,10 @@ def _laid_out(markdown: str, compact: bool, exact: bool = False) -> str:
     if is_too_much(markdown):
         return markdown
     # Imported late, since Markdown is slow to import and plain sentences don't need it.
-    from errklein.text.layout import LayoutOptions, lay_out
-    from errklein.text.markdown_tree import parse
+    from errklein.text.layout import lay_out, parse
 
     try:
-        text = lay_out(parse(markdown), LayoutOptions(exact=exact, compact=compact))
+        text = lay_out(*parse(markdown), exact=exact, compact=compact)
     except Exception:
         # The nesting may exceed Python's recursion limit. The text is shown as it was written.
         return markdown

@@ -28,7 +28,7 @@ _OF_XML = frozenset({"amp", "apos", "gt", "lt", "quot"})
 
 def from_markdown(text: str) -> str:
     """Return the text as XHTML; tags in it become text, except `<br>`. May be called from several threads at once."""
-    from errklein.text.markdown_tree import idle_parser
+    from errklein.text.layout import idle_parser
 
     with idle_parser(_build) as parser:
         page = _TAG.sub(lambda tag: _ATTRIBUTE.sub(_allowed, tag[0]), parser.convert(text))
@@ -62,7 +62,7 @@ def _character(entity: re.Match[str]) -> str:
 def _build() -> Markdown:
     from markdown import Markdown
 
-    from errklein.text.markdown_tree import Attributes, Fences, cap_links
+    from errklein.text.layout import Attributes, Fences, cap_links
 
     class XHTMLFences(Fences):
         """Stores code blocks as XHTML. Markdown's own search for them takes cubic time."""
