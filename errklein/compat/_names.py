@@ -118,7 +118,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
     },
     "errbot.rendering.ansiext": {
         "errklein.compat._rendering": "AnsiExtension AnsiPreprocessor enable_format",
-        "errklein.text.characters": "ANSI_CHRS CharacterTable IMTEXT_CHRS NSC TEXT_CHRS",
+        "errklein.text.styles": "ANSI_CHRS CharacterTable IMTEXT_CHRS NSC TEXT_CHRS",
     },
     "errbot.rendering.xhtmlim": {"errklein.text.xhtml": "unescape"},
     "errbot.repo_manager": {

@@ -13,10 +13,9 @@ from markdown.extensions import Extension
 from markdown.treeprocessors import Treeprocessor
 
 from errklein.text import to_ansi, to_imtext, to_md, to_plain, to_xhtml
-from errklein.text.characters import ANSI_CHRS, CharacterTable
 from errklein.text.layout import Fences, adapt, lay_out
 from errklein.text.rendering import is_too_much
-from errklein.text.styles import replace_styles
+from errklein.text.styles import ANSI_CHRS, CharacterTable, replace_styles
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from collections.abc import Callable
 
 from errklein.text import xhtml
 from errklein.text._sanitizing import sanitize
-from errklein.text.characters import IMTEXT_CHRS
 from errklein.text.neutralising import without_unsafe_links
-from errklein.text.styles import replace_styles, strip_styles, styles_to_ansi, styles_to_irc
+from errklein.text.styles import IMTEXT_CHRS, replace_styles, strip_styles, styles_to_ansi, styles_to_irc
 
 MARKDOWN_CAP = 20_000
 """Maximum number of characters of a text that is parsed as Markdown."""
