@@ -12,8 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from errklein.config._settings import ConfigError
-from errklein.text.errors import error_text
-from errklein.text.remedies import remedy_line, source_excerpt
+from errklein.text.errors import error_text, remedy_line, source_excerpt
 from errklein.text.suggestions import did_you_mean_path
 
 

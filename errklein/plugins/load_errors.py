@@ -8,9 +8,8 @@ from traceback import format_exception_only
 from errklein.plugins.names import PACKAGE
 from errklein.plugins.plug_file import PlugFile
 from errklein.text import truncated
-from errklein.text.errors import line_in
+from errklein.text.errors import line_in, remedy_line, source_excerpt
 from errklein.text.masking import masker
-from errklein.text.remedies import remedy_line, source_excerpt
 
 _LONGEST = 500
 

@@ -1,10 +1,19 @@
-"""Texts of exceptions for log lines and replies, and the lines of code that raised them."""
+"""Error messages: the texts of exceptions, the lines of code that raised them without the secrets in them, and remedies for common ones."""
 
 from __future__ import annotations
 
+import builtins
+import io
+import re
+import sys
+import tokenize
 from collections.abc import Iterable, Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from traceback import walk_tb
+
+from errklein.text.masking import MASK, is_secret, masker
+from errklein.text.suggestions import most_similar
 
 _MOST_CAUSES = 100
 
@@ -60,3 +69,143 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
 def _lines(error: BaseException) -> Iterator[tuple[Path, int]]:
     for frame, line in walk_tb(error.__traceback__):
         yield Path(frame.f_code.co_filename), line
+
+
+_MEMBERS = {
+    "Decimal": "decimal",
+    "OrderedDict": "collections",
+    "Path": "pathlib",
+    "defaultdict": "collections",
+    "environ": "os",
+    "getenv": "os",
+    "timedelta": "datetime",
+    **dict.fromkeys(("BotFlow", "BotPlugin", "FlowRoot", "Message", "arg_botcmd", "botcmd", "botflow"), "errbot"),
+    **dict.fromkeys(("botmatch", "cmdfilter", "re_botcmd", "webhook"), "errbot"),
+}
+"""Names that are often used without their import, with their modules."""
+
+_PROVIDED = ("errbot", "errklein", "flask")
+"""Packages that are always there; only a module in them can be missing."""
+
+_UNKNOWN_IMPORT = re.compile(r"cannot import name '(\w+)' from")
+
+_CONSTANTS = {"false": "False", "none": "None", "null": "None", "true": "True"}
+
+
+def remedy(error: BaseException, *, quote: bool = False) -> str:
+    """Return how to correct the code that raised the error, in one sentence without a full stop; "" if unknown.
+
+    :param error: the exception, with its traceback.
+    :param quote: whether an unknown name is probably a string without quotes, as in a config.py.
+    """
+    if isinstance(error, ModuleNotFoundError):
+        return _of_missing_module(error.name or "")
+    if isinstance(error, ImportError):
+        # From Python 3.12 on, the text of a traceback has a suggestion, but the exception's own text hasn't.
+        unknown = _UNKNOWN_IMPORT.match(str(error))
+        similar = most_similar(unknown[1], dir(sys.modules.get(error.name or ""))) if unknown else ""
+        return f"did you mean {similar}?" if similar else ""
+    if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
+        return _of_unknown_name(error.name or "", _defined(error), quote)
+    if isinstance(error, KeyError) and error.args and _is_of_environment(error):
+        return f"set the environment variable {error.args[0]} before errklein starts"
+    return ""
+
+
+def remedy_line(error: BaseException, *, quote: bool = False) -> str:
+    """Return the same as an indented sentence, to be shown below a source line; "" if unknown."""
+    advice = remedy(error, quote=quote)
+    return advice and f"    {advice[0].upper()}{advice[1:]}{'' if advice.endswith('?') else '.'}"
+
+
+def _of_unknown_name(name: str, defined: Iterable[str], quote: bool) -> str:
+    if not name:
+        return ""
+    if name in sys.stdlib_module_names:
+        return f"add `import {name}` at the top of the file"
+    if name in _MEMBERS:
+        return f"add `from {_MEMBERS[name]} import {name}` at the top of the file"
+    similar = _CONSTANTS.get(name) or most_similar(name, {*defined, *dir(builtins)} - {name})
+    if similar:
+        return f"did you mean {similar}?"
+    return f"write '{name}' in quotes if it is text" if quote else ""
+
+
+def _defined(error: BaseException) -> set[str]:
+    """Return the names that are defined where the error was raised."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    names = {*frames[-1].f_globals, *frames[-1].f_locals} if frames else set()
+    return {name for name in names if not name.startswith("__")}
+
+
+def _of_missing_module(name: str) -> str:
+    top = name.partition(".")[0]
+    if not top or top in sys.stdlib_module_names or top in _PROVIDED:
+        return ""
+    similar = most_similar(top, {*sys.stdlib_module_names, *packages_distributions()} - {top})
+    meant = f"did you mean {similar}? Otherwise " if similar else ""
+    return f"{meant}install the package that contains {top}, with `{sys.executable} -m pip install …`"
+
+
+def _is_of_environment(error: KeyError) -> bool:
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get("__name__") == "os"
+
+
+_LONGEST = 120
+
+_STRING = re.compile(r"""(?P<quote>"{3}|'{3}|["'])(?P<content>(?:\\.|(?!(?P=quote)).)*+)(?P<end>(?P=quote)|$)""")
+_ASSIGNMENT = re.compile(r"\s*(?P<name>\w+)\s*(?::[^=]*)?=(?!=)\s*(?P<value>[^\s#].*)")
+
+
+def source_excerpt(path: Path, line: int, column: int | None = None) -> str:
+    """Return a line of a file with its number, such as "    3 | BOT_LOG_LEVEL = logging.INFO"; "" if it can't be read.
+
+    With the column, counted from 1, a second line has a caret below it. MASK replaces the contents of strings, except for
+    keys, and the value of a variable with a secret name. A line within a string of several lines isn't returned.
+    """
+    try:
+        source = path.read_text("utf-8-sig")
+    except (OSError, ValueError):
+        return ""
+    lines = source.split("\n")
+    if not 0 < line <= len(lines) or _is_within_string(source, line):
+        return ""
+    text = lines[line - 1].rstrip().replace("\t", " ")
+    if not text.isprintable():
+        return ""
+    number = f"    {line} | "
+    shown = _masked(text)[:_LONGEST]
+    if not column or column < 1:
+        return f"{number}{shown}"
+    position = min(len(_masked(text[: column - 1])), len(shown))
+    return f"{number}{shown}\n{' ' * (len(number) - 2)}| {' ' * position}^"
+
+
+def _masked(text: str) -> str:
+    assignment = _ASSIGNMENT.match(text)
+    if assignment is not None and is_secret(assignment["name"]):
+        return text[: assignment.start("value")] + MASK
+
+    def masked(found: re.Match[str]) -> str:
+        before, after = text[max(found.start() - 2, 0) : found.start()], text[found.end() :]
+        is_key = re.match(r"\s*:", after) or (re.fullmatch(r"[\w)\]]\[", before) and after.startswith("]"))
+        content = found["content"] if is_key or not found["content"] else MASK
+        return f"{found['quote']}{content}{found['end']}"
+
+    return masker(_STRING.sub(masked, text))
+
+
+def _is_within_string(source: str, line: int) -> bool:
+    """Return whether the line continues or ends a string that begins on an earlier line."""
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.start[0] > line:
+                return False
+            if token.start[0] < line <= token.end[0] and token.type != tokenize.NEWLINE:
+                return True
+    except (SyntaxError, tokenize.TokenError) as error:
+        # Python reports where an unclosed string begins; the lines after it may belong to it.
+        begins = error.args[1][0] if isinstance(error, tokenize.TokenError) else error.lineno or 0
+        return "string" in str(error.args[0]) and begins < line
+    return False

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.text.remedies import remedy
+from errklein.text.errors import remedy
 from errklein.text.suggestions import did_you_mean
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.text.remedies import source_excerpt
+from errklein.text.errors import source_excerpt
 
 
 class SourceExcerptTests(SynchronousTestCase):
