@@ -21,8 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Identifier, Message, Person, matches_any, rules_of
-from errklein.config import Config
-from errklein.config.notice_fallback import MailFallback
+from errklein.config import Config, MailFallback
 from errklein.dispatch import Disclosure, Networks
 from errklein.dispatch.replies import Deliver, new_error_id, with_id
 from errklein.plugins.store_mixin import StoredValues

@@ -1,7 +1,7 @@
 """The configuration: loading of an errbot config.py, the settings with their defaults, and warnings."""
 
 from errklein.config._loading import Config, load_config, located_errors, network_prefix
-from errklein.config._settings import BACKENDS, SETTINGS, STORAGES, ConfigError
+from errklein.config._settings import BACKENDS, SETTINGS, STORAGES, ConfigError, MailFallback
 from errklein.config.secrets import SecretError, read_secret
 from errklein.config.warnings import configuration_warnings, placeholders
 
@@ -11,6 +11,7 @@ __all__ = [
     "STORAGES",
     "Config",
     "ConfigError",
+    "MailFallback",
     "SecretError",
     "configuration_warnings",
     "load_config",

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from errklein.bot import _notices
 from errklein.bot._notices import FALLBACK_INTERVAL, MOST_WAITING, PATIENCE, Notice, NoticeFallback
-from errklein.config.notice_fallback import MailFallback
+from errklein.config import MailFallback
 from errklein.testing import ADMIN, PluginTestCase
 from errklein.testing._reactor import TestReactor
 from tests import needs_network

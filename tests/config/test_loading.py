@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.config import SETTINGS, Config, ConfigError, configuration_warnings, load_config
+from errklein.config import SETTINGS, Config, ConfigError, MailFallback, configuration_warnings, load_config
 from errklein.config._loading import secrets_of
 from errklein.config._settings import checked
-from errklein.config.notice_fallback import MailFallback
 
 IRC = """
     BACKEND = "IRC"
