@@ -15,11 +15,12 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from struct import calcsize, pack
+from traceback import walk_stack
 from types import FrameType
 from typing import Any
 
@@ -60,7 +61,7 @@ def location_of(frame: FrameType) -> CodeLocation:
 
     The handler is the outermost function of that plugin.
     """
-    frames = list(_callers(frame))
+    frames = [one for one, _ in walk_stack(frame)]
     for one in frames:
         if package := _plugin_package(one):
             handler = [outer for outer in frames if _plugin_package(outer) == package][-1]
@@ -98,21 +99,13 @@ def is_debugged(frame: FrameType) -> bool:
     monitoring: Any = getattr(sys, "monitoring", None)
     if monitoring is not None and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None:
         return True
-    return any(_traces(one.f_trace) or _module(one) in _DEBUGGERS for one in _callers(frame))
+    return any(_traces(one.f_trace) or _module(one) in _DEBUGGERS for one, _ in walk_stack(frame))
 
 
 def _traces(trace: Any) -> bool:
     """Return whether a frame's trace function is one of a debugger; coverage.py has some, too, which stop nothing."""
     module = getattr(trace, "__module__", None) or type(trace).__module__
     return trace is not None and module.partition(".")[0] != "coverage"
-
-
-def _callers(frame: FrameType) -> Iterator[FrameType]:
-    """Yield the frame, the one that called it, and so on."""
-    one: FrameType | None = frame
-    while one is not None:
-        yield one
-        one = one.f_back
 
 
 def _module(frame: FrameType) -> str:
