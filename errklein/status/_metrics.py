@@ -36,10 +36,10 @@ class Snapshot:
         self._now = bot.now()
         self._data_directory = bot.bot_config.BOT_DATA_DIR
         self._reactor = type(bot.reactor).__name__
-        self._networks = {
-            name: (state.connected_at is not None, state.reconnects, state.received)
-            for name, state in bot.events.states.items()
-        }
+        states = bot.events.states
+        self._connected = {name: float(state.connected_at is not None) for name, state in states.items()}
+        self._reconnects = {name: state.reconnects for name, state in states.items()}
+        self._received = {name: state.received for name, state in states.items()}
         self._outboxes = {
             name: backend.outbox.status for name, backend in bot.backends.items() if isinstance(backend, QueuesMessages)
         }
@@ -80,36 +80,28 @@ class Snapshot:
         yield from self._of_webhooks()
 
     def _of_pools(self) -> Iterator[Metric]:
-        for name, text, values in (
-            ("pool_size", "Threads that all origins share", {one.name: one.size for one in self._pools}),
-            ("pool_running", "Jobs in threads", {one.name: sum(one.running.values()) for one in self._pools}),
-            (
-                "pool_waiting",
-                "Jobs that wait for a thread",
-                {one.name: sum(one.waiting.values()) for one in self._pools},
-            ),
-        ):
-            yield _gauge(name, text, ("pool",), values)
+        label, pools = ("pool",), self._pools
+        yield _gauge("pool_size", "Threads that all origins share", label, {one.name: one.size for one in pools})
+        running = {one.name: sum(one.running.values()) for one in pools}
+        yield _gauge("pool_running", "Jobs in threads", label, running)
+        waiting = {one.name: sum(one.waiting.values()) for one in pools}
+        yield _gauge("pool_waiting", "Jobs that wait for a thread", label, waiting)
 
     def _of_networks(self) -> Iterator[Metric]:
-        label, networks, outboxes = ("network",), self._networks, self._outboxes
-        for name, text, index in (
-            ("network_reconnects", "Connections after the first one", 1),
-            ("messages_received", "Messages that others have sent", 2),
-        ):
-            yield _counter(name, text, label, {network: values[index] for network, values in networks.items()})
-        connected = {network: float(values[0]) for network, values in networks.items()}
-        yield _gauge("network_connected", "1 while the network is connected", label, connected)
+        label, outboxes = ("network",), self._outboxes
+        yield _counter("network_reconnects", "Connections after the first one", label, self._reconnects)
+        yield _counter("messages_received", "Messages that others have sent", label, self._received)
+        yield _gauge("network_connected", "1 while the network is connected", label, self._connected)
         sent = {network: status.sent for network, status in outboxes.items()}
         yield _counter("messages_sent", "Messages that the network has confirmed", label, sent)
+        messages = {network: status.messages for network, status in outboxes.items()}
+        yield _gauge("outbox_messages", "Messages that wait to be sent", label, messages)
+        parts = {network: status.parts for network, status in outboxes.items()}
+        yield _gauge("outbox_parts", "Parts, such as lines, of these messages", label, parts)
+        sizes = {network: status.size for network, status in outboxes.items()}
+        yield _gauge("outbox_characters", "Characters of these messages", label, sizes)
         ages = {network: self._age(status.oldest_at) for network, status in outboxes.items()}
-        for name, text, values in (
-            ("messages", "Messages that wait to be sent", {key: one.messages for key, one in outboxes.items()}),
-            ("parts", "Parts, such as lines, of these messages", {key: one.parts for key, one in outboxes.items()}),
-            ("characters", "Characters of these messages", {key: one.size for key, one in outboxes.items()}),
-            ("oldest_age_seconds", "Age of the oldest of these messages", ages),
-        ):
-            yield _gauge(f"outbox_{name}", text, label, values)
+        yield _gauge("outbox_oldest_age_seconds", "Age of the oldest of these messages", label, ages)
 
     def _of_webhooks(self) -> Iterator[Metric]:
         # Prometheus' `increase` misses what a series has at its first scrape, so those of errors begin with 0.
