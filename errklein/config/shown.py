@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from errklein.config._loading import Config
+from errklein.config._loading import Config, ConfigSource
 from errklein.config._settings import CONFIDENTIAL, DEPENDENT, SETTINGS
-from errklein.config._source import ConfigSource
 from errklein.text.masking import MASK, mask_values, masker
 
 _KNOWN = (*SETTINGS, *DEPENDENT)

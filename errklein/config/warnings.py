@@ -10,9 +10,8 @@ from typing import Any
 
 from errklein.chat.names import CHARACTER_SET, patterns_of
 from errklein.commands import NAME_PATTERN_KEYS
-from errklein.config._loading import Config, network_prefix
+from errklein.config._loading import Config, ConfigSource, network_prefix
 from errklein.config._settings import BACKENDS, DEPENDENT, OF_XMPP, SETTINGS
-from errklein.config._source import ConfigSource
 
 _KNOWN = {*SETTINGS, *DEPENDENT}
 
