@@ -434,8 +434,7 @@ def functions() -> list[Tested]:
     from errklein.dispatch._finding import strip_prefix
     from errklein.journal._redaction import Redaction, redacted_head
     from errklein.logs import escape, format_line
-    from errklein.text import code, fenced, folded, plain, split_message
-    from errklein.text._sanitizing import sanitize
+    from errklein.text import code, fenced, folded, plain, sanitize, split_message
     from errklein.text.masking import Masker, masker, secrets_in
     from errklein.text.neutralising import without_mentions, without_unsafe_links
     from errklein.text.rendering import md_escape, to_md, to_plain, to_xhtml
@@ -520,7 +519,7 @@ def functions() -> list[Tested]:
         Tested("code", code, ["errklein.text._quoting"]),
         Tested("fenced", fenced, ["errklein.text._quoting"]),
         Tested("folded", folded, ["errklein.text.folding"]),
-        Tested("sanitize", sanitize, ["errklein.text._sanitizing"]),
+        Tested("sanitize", sanitize, ["errklein.text._quoting"]),
         Tested("split_message", lambda text: split_message(text, 400), ["errklein.text._splitting"]),
         Tested("without_mentions", without_mentions, ["errklein.text.neutralising"]),
         Tested("without_unsafe_links", without_unsafe_links, ["errklein.text.neutralising"]),

@@ -24,7 +24,7 @@ from markdown.preprocessors import Preprocessor
 from markdown.util import AMP_SUBSTITUTE, HTML_PLACEHOLDER_RE, STX
 
 from errklein.text import styles
-from errklein.text._sanitizing import sanitize
+from errklein.text._quoting import sanitize
 from errklein.text.styles import strip_styles
 
 LINK_CAP = 2000

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable
 from itertools import count
 
-from errklein.text._sanitizing import sanitize
+from errklein.text._quoting import sanitize
 from errklein.text.xhtml import is_harmless
 
 ZERO_WIDTH_SPACE = "\u200b"

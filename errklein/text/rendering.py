@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 
 from errklein.text import xhtml
-from errklein.text._sanitizing import sanitize
+from errklein.text._quoting import sanitize
 from errklein.text.neutralising import without_unsafe_links
 from errklein.text.styles import IMTEXT_CHRS, replace_styles, strip_styles, styles_to_ansi, styles_to_irc
 
