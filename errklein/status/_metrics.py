@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import accumulate, product
 from typing import Any
 
@@ -162,14 +163,6 @@ def _state(plugin: Plugin) -> str:
     return "active" if plugin.active else "broken" if plugin.problem else "inactive"
 
 
-def _gauge(name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:
-    return _filled(GaugeMetricFamily, name, text, labels, values)
-
-
-def _counter(name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:
-    return _filled(CounterMetricFamily, name, text, labels, values)
-
-
 def _filled(
     kind: type[GaugeMetricFamily | CounterMetricFamily],
     name: str,
@@ -182,3 +175,7 @@ def _filled(
     for key, value in values.items():
         family.add_metric((key,) if isinstance(key, str) else key, value)
     return family
+
+
+_gauge = partial(_filled, GaugeMetricFamily)
+_counter = partial(_filled, CounterMetricFamily)
