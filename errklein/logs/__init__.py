@@ -1,6 +1,5 @@
 """Logging: destinations, the format of lines, and the bridge to the standard library's logging."""
 
-from errklein.logs._deprecations import warn_deprecated
 from errklein.logs._output import (
     FROM_STDLIB,
     FROM_TWISTED,
@@ -16,6 +15,7 @@ from errklein.logs._output import (
     observer,
     record_of,
     use_with_twist,
+    warn_deprecated,
 )
 from errklein.logs._recent_errors import RecentErrors
 

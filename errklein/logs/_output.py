@@ -1,4 +1,4 @@
-"""Destinations of the log, the format of its lines, and the bridge from the standard library's logging.
+"""Destinations of the log, the format of its lines, the bridge from the standard library's logging, and warnings about deprecated names.
 
 An event is one line, followed by the indented lines of a traceback. Control characters are escaped, so that text from
 outside can neither forge a line nor control a terminal.
@@ -384,3 +384,20 @@ def bridge_stdlib(level: int) -> None:
     root.setLevel(level)
     if not any(isinstance(handler, Bridge) for handler in root.handlers):
         root.addHandler(Bridge())
+
+
+_warned: set[tuple[str, int, str]] = set()
+
+
+def warn_deprecated(old: str, new: str = "", until: str = "", *, depth: int = 1) -> None:
+    """Log once for each line that uses a deprecated name, `depth` calls above the caller of this function.
+
+    `new` is the name to use instead, and `until` the version that removes the old one.
+    """
+    frame = sys._getframe(depth + 1)
+    line = frame.f_code.co_filename, frame.f_lineno, old
+    if line not in _warned:
+        _warned.add(line)
+        end, hint = until and f", and works until errklein {until}", new and f"; use {new}"
+        text = "{path}, line {line}: {old} is deprecated{end}{hint}"
+        Logger("errklein.deprecations").warn(text, path=line[0], line=line[1], old=old, end=end, hint=hint)
