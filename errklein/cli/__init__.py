@@ -135,7 +135,7 @@ def print_config(known: argparse.Namespace) -> int:
     if known.what == "template":
         sys.stdout.write((files("errklein") / "compat" / "errbot_package" / "config-template.py").read_text("utf-8"))
         return 0
-    from errklein.config.shown import shown_settings
+    from errklein.config.warnings import shown_settings
     from errklein.logs import escape
     from errklein.service import errors_end_program, load_with_options
 
