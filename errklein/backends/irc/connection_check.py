@@ -22,7 +22,6 @@ class ConnectionCheck(IRCBackend):
 
     def __init__(self, reactor: Any, config: Any, *, endpoint: IStreamClientEndpoint | None = None) -> None:
         super().__init__(reactor, config, endpoint=endpoint)
-        self._reconnector.failed = self._failed
         self._has_nickserv_password = bool(self.settings.nickserv_password)
         self.settings = replace(self.settings, nickserv_password="")
         self._nick: defer.Deferred[str] = defer.Deferred()
@@ -50,6 +49,7 @@ class ConnectionCheck(IRCBackend):
 
     async def nick(self) -> str:
         """Return the nick that the server has registered; raise ConnectionError with the reason if there is none."""
+        self._reconnector.failed = self._failed
         self._reconnector.connect()
         try:
             return await self._nick.addTimeout(TIMEOUT, self._reactor)
