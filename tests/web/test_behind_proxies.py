@@ -71,6 +71,14 @@ class Where:
         return Answer()
 
 
+class Phone:
+    """A plugin with a webhook whose source signs the URL."""
+
+    @webhook(verify=twilio(secret="env:TEST_TWILIO_SECRET"))
+    async def call(self, payload: Any) -> str:
+        return "OK"
+
+
 class Board(Resource):
     """A mounted resource."""
 
@@ -90,6 +98,13 @@ class ProxyCase(WebCase):
         super().setUp()
         self.plugin = Where()
         self.serve(self.plugin)
+
+    def serve_phone(self, url: bytes) -> str:
+        """Serve the plugin Phone. Return the signature of a URL."""
+        os.environ["TEST_TWILIO_SECRET"] = "token"
+        self.addCleanup(os.environ.pop, "TEST_TWILIO_SECRET")
+        self.serve(Phone())
+        return b64encode(hmac.digest(b"token", url, "sha1")).decode()
 
     def where(self, *headers: tuple[str, str], path: str = "/where", sent: Iterable[tuple[str, str]] = SPOOFED) -> Any:
         """Return what the handler knows about a request with these headers, after those that a client has sent itself."""
@@ -173,6 +188,14 @@ class TrustedProxyTests(ProxyCase):
         response = self.successResultOf(stub.post("http://localhost/where", headers=headers))
         found = self.successResultOf(response.json())
         self.assertEqual((found["url"], found["client"]), ("https://bot.example.net/where", "2001:db8::9"))
+
+    def test_signed_url_at_another_site(self) -> None:
+        """A sender that signs the URL is verified there, too, with the host and scheme that the proxy reports."""
+        headers = {**dict(self.reported), "X-Twilio-Signature": self.serve_phone(b"https://bot.example.net/call")}
+        response = self.successResultOf(
+            StubTreq(self.web.app.resource()).post("http://localhost/call", headers=headers)
+        )
+        self.assertEqual(response.code, 200)
 
     def test_resources(self) -> None:
         """A Twisted resource gets the same."""
@@ -276,16 +299,7 @@ class PublicURLTests(ProxyCase):
 
     def test_signed_url(self) -> None:
         """A sender that signs the URL is verified, whether the proxy has removed the base path or not."""
-        os.environ["TEST_TWILIO_SECRET"] = "token"
-        self.addCleanup(os.environ.pop, "TEST_TWILIO_SECRET")
-
-        class Phone:
-            @webhook(verify=twilio(secret="env:TEST_TWILIO_SECRET"))
-            async def call(self, payload: Any) -> str:
-                return "OK"
-
-        self.serve(Phone())
-        digest = hmac.digest(b"token", b"https://bot.example.net/bot/call?a=1", "sha1")
+        signature = self.serve_phone(b"https://bot.example.net/bot/call?a=1")
         for target in ("/bot/call?a=1", "/call?a=1", "http://127.0.0.1/bot/call?a=1"):
-            sent = request("POST", target, b"", f"X-Twilio-Signature: {b64encode(digest).decode()}")
+            sent = request("POST", target, b"", f"X-Twilio-Signature: {signature}")
             self.assertEqual(status_of(self.connect().send(sent)), 200, target)
