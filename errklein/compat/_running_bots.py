@@ -47,14 +47,9 @@ class RunningBots:
             self._bots.remove(bot)
 
     def add(self, owner: str, name: str, rule: str, methods: Sequence[str] | str, handler: Callable[..., Any]) -> None:
-        """Add a route. Its handler gets the request and is called in a thread.
-
-        Raises ValueError or LookupError for an invalid rule.
-        """
-        Map([Rule(normalise_rule(rule), methods=normalise_methods(methods))])
-        declaration = HookDeclaration(
-            normalise_rule(rule), normalise_methods(methods), raw=True, threaded=True, methods_given=True
-        )
+        """Add a route, whose rule the caller has checked. Its handler gets the request and is called in a thread."""
+        rule, methods = normalise_rule(rule), normalise_methods(methods)
+        declaration = HookDeclaration(rule, methods, raw=True, threaded=True, methods_given=True)
         self.put(owner, [*self._hooks.get(owner, ()), Hook(owner, name, declaration, handler)])
 
     def put(self, owner: str, hooks: Iterable[Hook]) -> None:
