@@ -311,7 +311,11 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         name = sender.person if isinstance(sender, Person) else frm
         replies = [message for message in sent if message.to == name and not message.is_notice]
         if len(replies) != 1:
-            cause = self._explanation or _explain_count(text, replies, self.waiting())
+            waiting = self.waiting()
+            cause = f"{len(replies) or 'no'} replies instead of one; bot.say() returns any number of them"
+            if waiting and not replies:
+                cause = f"{waiting[-1]} waits; use `self.bot.say`, `self.bot.advance(…)` and `self.bot.messages`"
+            cause = self._explanation or f"{text}: {cause}"
             raise AssertionError(f"{cause}\nmessages: {sent!r}\n{self.report()}")
         return replies[0].text
 
@@ -375,7 +379,12 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         waiting: list[StoredDelivery] = []
         unfinished = DeliveryQuery(states=(DeliveryState.RECEIVED, DeliveryState.RETRY))
         self.bot.journal.find(unfinished).addCallback(waiting.extend)
-        return "\n".join(filter(None, (self._explanation, _explain_waiting(waiting, self.reactor.seconds()))))
+        lines = [self._explanation] if self._explanation else []
+        if waiting:
+            seconds = max(0, ceil(min(delivery.due_at for delivery in waiting) - self.reactor.seconds()))
+            what = "1 delivery waits" if len(waiting) == 1 else f"{len(waiting)} deliveries wait"
+            lines.append(f"{what}; call advance({seconds})")
+        return "\n".join(lines)
 
     def report(self) -> str:
         """Return the webhooks and the log as one text, which is shown when a test fails."""
@@ -488,22 +497,6 @@ def _similar_rule(path: str, rules: Iterable[str]) -> str:
 def _filled(rule: list[str], path: list[str]) -> Iterator[str]:
     for part, value in zip_longest(rule, path[: len(rule)], fillvalue=""):
         yield value if "<" in part else part
-
-
-def _explain_waiting(deliveries: Sequence[StoredDelivery], now: float) -> str:
-    """Return how many deliveries of `ack="now"` wait, and the call that runs the first; "" if none waits."""
-    if not deliveries:
-        return ""
-    seconds = max(0, ceil(min(delivery.due_at for delivery in deliveries) - now))
-    what = "1 delivery waits" if len(deliveries) == 1 else f"{len(deliveries)} deliveries wait"
-    return f"{what}; call advance({seconds})"
-
-
-def _explain_count(text: str, replies: Sequence[str], waiting: Sequence[str]) -> str:
-    """Return why a command doesn't have exactly one reply: its handler waits, or it sends several or none."""
-    if waiting and not replies:
-        return f"{text}: {waiting[-1]} waits; use `self.bot.say`, `self.bot.advance(…)` and `self.bot.messages`"
-    return f"{text}: {len(replies) or 'no'} replies instead of one; bot.say() returns any number of them"
 
 
 def _explain_failure(failure: Failure) -> str:

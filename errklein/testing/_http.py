@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -185,7 +185,9 @@ class StubHTTP:
         """Return the answer to a request. One with a query is preferred to one for any query."""
         found = [declared for declared in reversed(self._declared) if declared.matches(method, url)]
         if not found:
-            self._unexpected.append(_explained(method, url, self._declared))
+            known = ", ".join(map(str, self._declared)) or "none"
+            declare = f'declare its response with self.http.respond("{method}", "{url}", …)'
+            self._unexpected.append(f"unexpected request {method} {url}; {declare}; declared: {known}")
             return Answer(method, url, error=UnexpectedRequest(self._unexpected[-1]))
         chosen = max(found, key=lambda declared: "?" in declared.url)
         if chosen.left is not None:
@@ -205,14 +207,6 @@ def _parts(url: str) -> tuple[tuple[object, ...], list[tuple[str, str]]]:
     parts = urlsplit(url)
     address = (parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme), quote(unquote(parts.path)) or "/")
     return address, sorted(parse_qsl(parts.query, keep_blank_values=True))
-
-
-def _explained(method: str, url: str, declared: Iterable[Answer]) -> str:
-    known = ", ".join(map(str, declared)) or "none"
-    return (
-        f"unexpected request {method} {url}; declare its response with "
-        f'self.http.respond("{method}", "{url}", …); declared: {known}'
-    )
 
 
 @implementer(IAgent)

@@ -243,7 +243,7 @@ class BlockingTestBot(Requests[ClientResponse]):
         self._exits.enter_context(forwarded_log(self._loglevel))
         self._share_modules()
         try:
-            self._on_reactor(self._start, timeout=max(timeout, _LONGEST_START), what="the start of the bot")
+            _reactor_thread.wait(self._start, timeout=max(timeout, _LONGEST_START), what="the start of the bot")
         except BaseException:
             # A test doesn't call stop() if start() fails.
             with suppress(Exception):
@@ -262,7 +262,7 @@ class BlockingTestBot(Requests[ClientResponse]):
         if self.bot_thread is None:
             raise RuntimeError("the bot is not running; call start() first")
         try:
-            self._on_reactor(self._stop, timeout=_LONGEST_STOP + _GRACE, what="the end of the bot")
+            _reactor_thread.wait(self._stop, timeout=_LONGEST_STOP + _GRACE, what="the end of the bot")
         finally:
             self.bot_thread = None
             self._exits.close()
@@ -397,9 +397,6 @@ class BlockingTestBot(Requests[ClientResponse]):
         """Return the `.plug` files of the test's own plugins."""
         found = self._bot.plugin_manager.found if hasattr(self, "_bot") else ()
         return [plugin.plug for plugin in found if not plugin.plug.core]
-
-    def _on_reactor(self, work: Any, timeout: float, what: str) -> None:
-        _reactor_thread.wait(lambda: Deferred.fromCoroutine(work()), timeout=timeout, what=what)
 
 
 class FullStackTest(unittest.TestCase, BlockingTestBot):
