@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from twisted.internet.defer import Deferred
-
 from errklein import journal, storage
 from errklein.cli._output import print_lines
 from errklein.commands import CommandDeclaration, CommandRegistry, is_admin_by_default
@@ -82,7 +80,7 @@ def check(known: argparse.Namespace, found_before: int = 0) -> NoReturn:
         with errors_end_program():
             await _check(reactor, config, known, found_before)
 
-    react(lambda reactor: Deferred.fromCoroutine(checked(reactor)))
+    react(checked)
 
 
 async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_before: int) -> None:
@@ -302,7 +300,7 @@ def check_networks(config_file: str | None, data_dir: str | None, name: str | No
                 status = 1
         raise SystemExit(status)
 
-    react(lambda reactor: Deferred.fromCoroutine(check(reactor)))
+    react(check)
 
 
 async def _check_connection(reactor: Any, view: Config) -> str:

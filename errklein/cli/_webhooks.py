@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from twisted.internet.defer import Deferred
-
 from errklein.cli._output import complain, print_lines
 from errklein.cli._parser import Parser
 from errklein.cli._sign import content_type_of, parse_header, read_body
@@ -164,7 +162,7 @@ def _load_routes(config: Config) -> Sequence[RouteInfo]:
             bot.storage.close()
 
     try:
-        react(lambda reactor: Deferred.fromCoroutine(load(reactor)))
+        react(load)
     except SystemExit as ended:
         if ended.code:
             raise
