@@ -13,7 +13,7 @@ from bots import HERE, Bot, errklein
 
 sys.path.insert(0, str(HERE.parent))
 
-from errklein.journal import DATABASE, open_archive
+from errklein.journal import DATABASE, JournalArchive
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState
 
 PLUGINS = HERE / "plugins_for_intake"
@@ -60,7 +60,7 @@ class IntakeBot:
 
     def await_empty(self) -> None:
         """Wait until the journal has no delivery that is to be run."""
-        archive = open_archive(self.journal)
+        archive = JournalArchive(self.journal)
         limit = time.monotonic() + LIMIT
         while archive.find(DeliveryQuery(states=UNFINISHED, limit=1)):
             if time.monotonic() > limit:

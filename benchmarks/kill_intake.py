@@ -38,7 +38,7 @@ from bots import ENVIRONMENT, arguments, free_port, report, serving
 from intake_bot import LIMIT, UNFINISHED, IntakeBot, signature
 from web_report import text
 
-from errklein.journal import DATABASE, open_archive
+from errklein.journal import DATABASE, JournalArchive
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState
 
 CONNECTIONS = 32
@@ -199,7 +199,7 @@ class Experiment:
         copy.mkdir()
         for file in self._bot.journal.parent.glob(f"{DATABASE}*"):
             shutil.copy(file, copy)
-        archive = open_archive(copy / DATABASE)
+        archive = JournalArchive(copy / DATABASE)
         found: dict[DeliveryState, set[int]] = {state: set() for state in DeliveryState}
         for delivery in archive.find(DeliveryQuery(limit=10**9)):
             found[delivery.state].add(int(delivery.key))

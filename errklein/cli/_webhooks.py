@@ -20,7 +20,7 @@ from errklein.cli._sign import content_type_of, parse_header, read_body
 from errklein.commands.operations import Actor
 from errklein.config import Config, SecretError, read_secret
 from errklein.database import Access, DatabaseError
-from errklein.journal import DATABASE, JournalArchive, open_archive
+from errklein.journal import DATABASE, JournalArchive
 from errklein.journal.operations import WebhookOperations
 from errklein.logs import escape
 from errklein.service import DataDirectory, errors_end_program, load_with_options, user_name
@@ -40,7 +40,7 @@ def explain(known: argparse.Namespace) -> int:
     if config.STORAGE == "Memory":
         raise SystemExit("errklein: STORAGE is 'Memory', so only the running bot can answer; use !why")
     try:
-        with closing(open_archive(data.path / DATABASE)) as archive:
+        with closing(JournalArchive(data.path / DATABASE)) as archive:
             operations = operations_on(archive, config, data)
             explanations = finished(operations.why(shell_user(), known.subject))
             print_lines(" ".join(line.split()) for one in explanations for line in one.lines())
@@ -104,7 +104,7 @@ def work_on_webhooks(known: argparse.Namespace) -> int:
         if known.what in ("pause", "resume"):
             return _pause(config, known, data)
         path, routes = data.path / DATABASE, _load_routes(config)
-        with closing(open_archive(path if config.STORAGE != "Memory" and path.exists() else None)) as archive:
+        with closing(JournalArchive(path if config.STORAGE != "Memory" and path.exists() else None)) as archive:
             return _run_action(operations_on(archive, config, data, routes), config, known, routes)
     except (UnknownWebhook, DatabaseError, SecretError) as error:
         raise SystemExit(f"errklein: {error}") from None
@@ -173,7 +173,7 @@ def _pause(config: Config, known: argparse.Namespace, data: DataDirectory) -> in
     """Pause or resume webhooks. Plugins, which may be broken, are only loaded if the journal doesn't know the webhook."""
     if config.STORAGE == "Memory":
         raise SystemExit(f"errklein: STORAGE is 'Memory', so only the running bot can do it; use !webhook {known.what}")
-    with closing(open_archive(data.path / DATABASE, Access.SHARE)) as archive:
+    with closing(JournalArchive(data.path / DATABASE, Access.SHARE)) as archive:
         recorded, operations = archive.webhooks(), operations_on(archive, config, data)
         try:
             names = operations.named(known.name, recorded)
@@ -238,7 +238,7 @@ def work_on_deliveries(known: argparse.Namespace) -> int:
         )
     try:
         access = Access.SHARE if known.what == "replay" else Access.READ
-        with closing(open_archive(data.path / DATABASE, access)) as archive:
+        with closing(JournalArchive(data.path / DATABASE, access)) as archive:
             return run_action(archive, known, data.is_used)
     except (UnknownWebhook, DatabaseError) as error:
         raise SystemExit(f"errklein: {error}") from None

@@ -5,7 +5,6 @@ from errklein.journal._archive import (
     back_up,
     backup_of,
     check_backup,
-    open_archive,
     release_messages,
     restore_paused,
 )
@@ -30,7 +29,6 @@ __all__ = [
     "backup_of",
     "check_backup",
     "log_replay",
-    "open_archive",
     "release_messages",
     "restore_paused",
 ]

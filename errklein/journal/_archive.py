@@ -8,42 +8,26 @@ from pathlib import Path
 
 from errklein.chat.outgoing import PAUSED, MessageRecord
 from errklein.database import Access, Database, DatabaseError, upgrade_of, write_copy
-from errklein.journal import _reading
 from errklein.journal._outbox_store import find_messages
+from errklein.journal._reading import JournalReader, as_ids
 from errklein.journal._sqlite import DATABASE, MIGRATIONS
 from errklein.journal._writing import replayable
-from errklein.webhooks.deliveries import DeliveryQuery, StoredDelivery
 
 
-class JournalArchive:
-    """The deliveries in a file. All methods wait for the disk, and raise DatabaseError if the file can't be read or written."""
+class JournalArchive(JournalReader):
+    """The journal in a file. All methods wait for the disk, and raise DatabaseError if the file can't be read or written.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    :param path: The file, which must exist and have the schema of this errklein; None for an archive without deliveries.
+    :param access: `SHARE` for replays and pauses.
+    :raises DatabaseError: The file is missing, can't be read, or has another schema.
+    """
 
-    def find(self, query: DeliveryQuery) -> Sequence[StoredDelivery]:
-        """Return the deliveries of a query, newest first, without their requests."""
-        return _reading.find(self._database, query)
-
-    def counted(self, query: DeliveryQuery) -> int:
-        """Return the number of deliveries that were only counted; see `Journal.counted`."""
-        return _reading.counted(self._database, query)
-
-    def get(self, id: int) -> StoredDelivery | None:
-        """Return a delivery with its request, as `Journal.get` does; None if it is unknown."""
-        return _reading.get(self._database, id)
-
-    def paused(self) -> Sequence[str]:
-        """Return the webhooks that are paused."""
-        return _reading.paused(self._database)
+    def __init__(self, path: Path | None, access: Access = Access.READ) -> None:
+        super().__init__(Database(path, MIGRATIONS, access))
 
     def messages(self, delivery: int = 0, recipient: str = "") -> Sequence[MessageRecord]:
         """Return the records of messages that `OutboxStore.find` returns, without those of the last second."""
         return find_messages(self._database, delivery, recipient)
-
-    def webhooks(self) -> Sequence[str]:
-        """Return the webhooks that have or had deliveries, or were paused."""
-        return _reading.webhooks(self._database)
 
     def replay(self, ids: Sequence[int], force: bool = False, user: str = "") -> Sequence[int]:
         """Let the bot run deliveries once more: a running bot within about a second, otherwise when it is started.
@@ -56,19 +40,12 @@ class JournalArchive:
             found = replayable(connection, ids, force)
             connection.execute(
                 "INSERT OR REPLACE INTO replays SELECT value, ?, ? FROM json_each(?)",
-                (force, user, _reading.as_ids(found)),
+                (force, user, as_ids(found)),
             )
             return found
 
-    def pause(self, webhook: str) -> None:
-        """Let the deliveries of the webhook wait: for a running bot within about a second, and after its next start."""
-        self._set_paused(webhook, True)
-
-    def resume(self, webhook: str) -> None:
-        """Run the deliveries of a paused webhook again."""
-        self._set_paused(webhook, False)
-
-    def _set_paused(self, webhook: str, paused: bool) -> None:
+    def set_paused(self, webhook: str, paused: bool) -> None:
+        """Let the deliveries of the webhook wait or run: in a running bot within about a second, and after its next start."""
         with self._database.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO routes (name) VALUES (?)", (webhook,))
             connection.execute("UPDATE routes SET paused = ? WHERE name = ?", (paused, webhook))
@@ -76,15 +53,6 @@ class JournalArchive:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
-
-
-def open_archive(path: Path | None, access: Access = Access.READ) -> JournalArchive:
-    """Open the file of a journal, which must exist and have the schema of this errklein; None for an archive without deliveries.
-
-    :param access: `SHARE` for replays and pauses.
-    :raises DatabaseError: The file is missing, can't be read, or has another schema.
-    """
-    return JournalArchive(Database(path, MIGRATIONS, access))
 
 
 def backup_of(values: Path) -> Path:

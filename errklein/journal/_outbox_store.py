@@ -142,9 +142,10 @@ class SQLiteOutboxStore:
 
     Create it on the reactor.
 
+    :param database: The file.
     :param owner: What `begin_process` has returned.
     :param submit: Runs an operation in a group commit of the file.
-    :param read: Calls a function with the database and arguments, in the thread that reads.
+    :param read: Calls a function with arguments, in the thread that reads.
     :param now: Returns the Unix time.
     :param durable: See `OutboxStore.durable`.
     """
@@ -152,6 +153,7 @@ class SQLiteOutboxStore:
     def __init__(
         self,
         reactor: JournalReactor,
+        database: Database,
         owner: int,
         submit: Callable[[Operation, Any], Deferred[Any]],
         read: Callable[..., Deferred[Any]],
@@ -161,6 +163,7 @@ class SQLiteOutboxStore:
         self.durable = durable
         self._reactor = reactor
         self._reactor_thread = threading.get_ident()
+        self._database = database
         self._owner = owner
         self._submit = submit
         self._read = read
@@ -243,7 +246,7 @@ class SQLiteOutboxStore:
             wanted = [record for record in records.values() if _is_wanted(record, delivery, recipient)]
             return sorted(wanted, key=lambda record: record.id)[-MOST_FOUND:]
 
-        return self._read(find_messages, delivery, recipient).addCallback(with_unwritten)
+        return self._read(find_messages, self._database, delivery, recipient).addCallback(with_unwritten)
 
     def _unwritten(self) -> _Changes:
         with self._lock:
@@ -260,7 +263,7 @@ class SQLiteOutboxStore:
         return self._submit(self._lease, None).addErrback(self._free).addCallback(self._messages)
 
     def _free(self, _: Failure) -> Deferred[Sequence[Any]]:
-        return self._read(Database.read, _FREE, {"owner": self._owner, "now": self._now()})
+        return self._read(self._database.read, _FREE, {"owner": self._owner, "now": self._now()})
 
     def _lease(self, connection: sqlite3.Connection, arguments: Sequence[None]) -> Sequence[Sequence[Any]]:
         rows = connection.execute(_FREE, {"owner": self._owner, "now": self._now()}).fetchall()

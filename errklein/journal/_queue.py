@@ -198,26 +198,11 @@ class DeliveryQueue:
             return Wait("an earlier delivery comes first" if ordered else f"{self.running} deliveries run already")
         return None
 
-    def pause(self, webhook: str) -> Deferred[None]:
-        """Begin no more attempts of the webhook's deliveries from now on, also after a restart, until `resume`.
+    def set_paused(self, webhook: str, paused: bool) -> Deferred[None]:
+        """Begin no more attempts of the webhook's deliveries from now on, also after a restart, or begin them again.
 
-        The Deferred fires when this is stored. If it fails, the webhook isn't paused.
+        The Deferred fires when this is stored. If it fails, nothing has changed.
         """
-        return self._set_paused(webhook, True)
-
-    def resume(self, webhook: str) -> Deferred[None]:
-        """Run the deliveries of a paused webhook again."""
-        return self._set_paused(webhook, False)
-
-    async def replay(self, ids: Sequence[int], force: bool, user: str) -> Sequence[int]:
-        """Run deliveries once more, and log that the user requests it. Return the ids of those that can; see `Journal.replay`."""
-        replayed = await self._journal.replay(ids, force)
-        self.look()
-        if replayed:
-            log_replay(sorted(replayed), user)
-        return replayed
-
-    def _set_paused(self, webhook: str, paused: bool) -> Deferred[None]:
         before = webhook in self.paused
         self._note_paused(webhook, paused)
         self._pausing += 1
@@ -232,6 +217,14 @@ class DeliveryQueue:
 
     def _note_paused(self, webhook: str, paused: bool) -> None:
         (self.paused.add if paused else self.paused.discard)(webhook)
+
+    async def replay(self, ids: Sequence[int], force: bool, user: str) -> Sequence[int]:
+        """Run deliveries once more, and log that the user requests it. Return the ids of those that can; see `Journal.replay`."""
+        replayed = await self._journal.replay(ids, force)
+        self.look()
+        if replayed:
+            log_replay(sorted(replayed), user)
+        return replayed
 
     def look(self) -> None:
         """Look for deliveries that can run now: others have changed the journal, or a plugin was activated."""

@@ -73,147 +73,143 @@ _MOST_TERMS = 400
 """The number of SELECTs in a query of ids; SQLite's limit is 500."""
 
 
-def find(database: Database, query: DeliveryQuery) -> Sequence[StoredDelivery]:
-    """Return the deliveries of a page."""
-    numbers = None if query.states is None else {NUMBERS[state] for state in query.states}
-    parameters = {
-        "low": _first_id(database, query.since) if query.since is not None else 0,
-        "high": min(
-            query.before or _MAX_ID,
-            _first_id(database, nextafter(query.until, inf)) if query.until is not None else _MAX_ID,
-        ),
-        "limit": query.limit,
-        "key": query.key and stored_key(query.key),
-        "request_id": query.request_id,
-        "status": query.status,
-        "reason": query.reason,
-        "ids": None if query.ids is None else as_ids(query.ids),
-    }
-    filters = "".join(sql for name, sql in _FILTERS.items() if parameters[name] is not None)
-    if query.webhook is None and numbers is None:
-        return _page(
-            database, f"SELECT id FROM deliveries WHERE {_BOUNDS}{filters} ORDER BY id DESC LIMIT :limit", parameters
+class JournalReader:
+    """Reads the deliveries in a database. All methods wait for the disk, and raise DatabaseError if the file can't be read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, query: DeliveryQuery) -> Sequence[StoredDelivery]:
+        """Return the deliveries of a query, newest first, without their requests."""
+        numbers = None if query.states is None else {NUMBERS[state] for state in query.states}
+        parameters = {
+            "low": self._first_id(query.since) if query.since is not None else 0,
+            "high": min(
+                query.before or _MAX_ID,
+                self._first_id(nextafter(query.until, inf)) if query.until is not None else _MAX_ID,
+            ),
+            "limit": query.limit,
+            "key": query.key and stored_key(query.key),
+            "request_id": query.request_id,
+            "status": query.status,
+            "reason": query.reason,
+            "ids": None if query.ids is None else as_ids(query.ids),
+        }
+        filters = "".join(sql for name, sql in _FILTERS.items() if parameters[name] is not None)
+        if query.webhook is None and numbers is None:
+            return self._page(
+                f"SELECT id FROM deliveries WHERE {_BOUNDS}{filters} ORDER BY id DESC LIMIT :limit", parameters
+            )
+        routes = self._routes(query)
+        states = range(len(STATES)) if numbers is None else sorted(numbers)
+        terms = [_OF_ROUTE.format(_INDEXES[state >= 3], route, state) for route, state in product(routes, states)]
+        found: list[StoredDelivery] = []
+        for start in range(0, len(terms), _MOST_TERMS):
+            ids = " UNION ALL ".join(
+                f"SELECT id FROM ({term}{filters} ORDER BY id DESC LIMIT :limit)"
+                for term in terms[start : start + _MOST_TERMS]
+            )
+            found += self._page(ids, parameters)
+        return sorted(found, key=lambda delivery: delivery.id, reverse=True)[: query.limit]
+
+    def counted(self, query: DeliveryQuery) -> int:
+        """Return the number of deliveries that were only counted; see `Journal.counted`."""
+        if not query.has_counted:
+            return 0
+        ((number,),) = self._database.read(
+            "SELECT total(number) FROM counted WHERE minute BETWEEN ? AND ? AND route IN (SELECT value FROM json_each(?))",
+            (
+                (query.since or 0) // 60,
+                inf if query.until is None else query.until // 60,
+                as_ids(self._routes(query)),
+            ),
         )
-    routes = _routes(database, query)
-    states = range(len(STATES)) if numbers is None else sorted(numbers)
-    terms = [_OF_ROUTE.format(_INDEXES[state >= 3], route, state) for route, state in product(routes, states)]
-    found: list[StoredDelivery] = []
-    for start in range(0, len(terms), _MOST_TERMS):
-        ids = " UNION ALL ".join(
-            f"SELECT id FROM ({term}{filters} ORDER BY id DESC LIMIT :limit)"
-            for term in terms[start : start + _MOST_TERMS]
+        return int(number)
+
+    def _routes(self, query: DeliveryQuery) -> list[int]:
+        return [
+            route
+            for route, name in self._database.read("SELECT id, name FROM routes")
+            if query.webhook is None or name == query.webhook or name.startswith(query.webhook + ":")
+        ]
+
+    def _first_id(self, time: float) -> int:
+        ((first,),) = self._database.read(FIRST_ID, {"time": time})
+        return first  # type: ignore[no-any-return]
+
+    def _page(self, ids: str, parameters: dict[str, Any]) -> list[StoredDelivery]:
+        rows = self._database.read(
+            f"SELECT {DELIVERY} FROM deliveries d JOIN routes r ON r.id = d.route WHERE d.id IN ({ids}) "
+            "ORDER BY d.id DESC LIMIT :limit",
+            parameters,
         )
-        found += _page(database, ids, parameters)
-    return sorted(found, key=lambda delivery: delivery.id, reverse=True)[: query.limit]
+        return [delivery_of(row) for row in rows]
 
+    def get(self, id: int) -> StoredDelivery | None:
+        """Return a delivery with its logged request and its attempts; None if it is unknown."""
+        rows = self._database.read(
+            f"SELECT d.began_at, c.head, c.body, {DELIVERY} FROM deliveries d JOIN routes r ON r.id = d.route "
+            "LEFT JOIN contents c ON c.id = d.id WHERE d.id = ?",
+            (id,),
+        )
+        if not rows:
+            return None
+        ((began_at, head, body, *row),) = rows
+        delivery = delivery_of(row, request_of(head, body))
+        earlier = self._database.read(
+            "SELECT number, began_at, status, reason, seconds FROM attempts WHERE id = ? AND number < ? ORDER BY number",
+            (id, delivery.attempt),
+        )
+        return delivery._replace(
+            began_at=began_at,
+            attempts=[Attempt(number, began_at, Outcome(*outcome)) for number, began_at, *outcome in earlier],
+        )
 
-def counted(database: Database, query: DeliveryQuery) -> int:
-    """See `Journal.counted`."""
-    if not query.has_counted:
-        return 0
-    ((number,),) = database.read(
-        "SELECT total(number) FROM counted WHERE minute BETWEEN ? AND ? AND route IN (SELECT value FROM json_each(?))",
-        (
-            (query.since or 0) // 60,
-            inf if query.until is None else query.until // 60,
-            as_ids(_routes(database, query)),
-        ),
-    )
-    return int(number)
+    def depth(self) -> QueueDepth:
+        """See `Journal.depth`."""
+        ((waiting, running, oldest_at, oldest_kept_at),) = self._database.read(
+            "SELECT number - running, running, coalesce((SELECT received_at FROM deliveries WHERE id = oldest), 0.0), "
+            "coalesce((SELECT received_at FROM deliveries ORDER BY id LIMIT 1), 0.0) "
+            "FROM (SELECT count(*) AS number, total(state = 1) AS running, min(id) AS oldest "
+            "FROM deliveries INDEXED BY unfinished WHERE state < 3)"
+        )
+        of_routes = self._database.read(
+            "SELECT name, (SELECT count(*) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 4 AND route = routes.id) "
+            "FROM routes"
+        )
+        dead = {name: number for name, number in of_routes if number}
+        return QueueDepth(
+            int(waiting), int(running), sum(dead.values()), oldest_at, dead, self._database.size, oldest_kept_at
+        )
 
+    def waiting(self) -> Sequence[str]:
+        """Return the webhooks with unfinished deliveries."""
+        return self._names(
+            "EXISTS (SELECT 1 FROM deliveries INDEXED BY unfinished WHERE state < 3 AND deliveries.route = routes.id)"
+        )
 
-def _routes(database: Database, query: DeliveryQuery) -> list[int]:
-    return [
-        route
-        for route, name in database.read("SELECT id, name FROM routes")
-        if query.webhook is None or name == query.webhook or name.startswith(query.webhook + ":")
-    ]
+    def paused(self) -> Sequence[str]:
+        """Return the webhooks that are paused."""
+        return self._names("paused")
 
+    def _names(self, condition: str) -> list[str]:
+        return [name for (name,) in self._database.read(f"SELECT name FROM routes WHERE {condition} ORDER BY name")]
 
-def _first_id(database: Database, time: float) -> int:
-    ((first,),) = database.read(FIRST_ID, {"time": time})
-    return first  # type: ignore[no-any-return]
+    def webhooks(self) -> Sequence[str]:
+        """Return the webhooks that have or had deliveries, or were paused."""
+        return self._names("1")
 
-
-def _page(database: Database, ids: str, parameters: dict[str, Any]) -> list[StoredDelivery]:
-    rows = database.read(
-        f"SELECT {DELIVERY} FROM deliveries d JOIN routes r ON r.id = d.route WHERE d.id IN ({ids}) "
-        "ORDER BY d.id DESC LIMIT :limit",
-        parameters,
-    )
-    return [delivery_of(row) for row in rows]
-
-
-def get(database: Database, id: int) -> StoredDelivery | None:
-    """Return a delivery with its logged request and its attempts; None if it is unknown."""
-    rows = database.read(
-        f"SELECT d.began_at, c.head, c.body, {DELIVERY} FROM deliveries d JOIN routes r ON r.id = d.route "
-        "LEFT JOIN contents c ON c.id = d.id WHERE d.id = ?",
-        (id,),
-    )
-    if not rows:
-        return None
-    ((began_at, head, body, *row),) = rows
-    delivery = delivery_of(row, request_of(head, body))
-    earlier = database.read(
-        "SELECT number, began_at, status, reason, seconds FROM attempts WHERE id = ? AND number < ? ORDER BY number",
-        (id, delivery.attempt),
-    )
-    return delivery._replace(
-        began_at=began_at,
-        attempts=[Attempt(number, began_at, Outcome(*outcome)) for number, began_at, *outcome in earlier],
-    )
-
-
-def depth(database: Database) -> QueueDepth:
-    """See `Journal.depth`."""
-    ((waiting, running, oldest_at, oldest_kept_at),) = database.read(
-        "SELECT number - running, running, coalesce((SELECT received_at FROM deliveries WHERE id = oldest), 0.0), "
-        "coalesce((SELECT received_at FROM deliveries ORDER BY id LIMIT 1), 0.0) "
-        "FROM (SELECT count(*) AS number, total(state = 1) AS running, min(id) AS oldest "
-        "FROM deliveries INDEXED BY unfinished WHERE state < 3)"
-    )
-    of_routes = database.read(
-        "SELECT name, (SELECT count(*) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 4 AND route = routes.id) "
-        "FROM routes"
-    )
-    dead = {name: number for name, number in of_routes if number}
-    return QueueDepth(int(waiting), int(running), sum(dead.values()), oldest_at, dead, database.size, oldest_kept_at)
-
-
-def waiting(database: Database) -> Sequence[str]:
-    """Return the webhooks with unfinished deliveries."""
-    return _names(
-        database,
-        "EXISTS (SELECT 1 FROM deliveries INDEXED BY unfinished WHERE state < 3 AND deliveries.route = routes.id)",
-    )
-
-
-def paused(database: Database) -> Sequence[str]:
-    """Return the webhooks that are paused."""
-    return _names(database, "paused")
-
-
-def _names(database: Database, condition: str) -> list[str]:
-    return [name for (name,) in database.read(f"SELECT name FROM routes WHERE {condition} ORDER BY name")]
-
-
-def webhooks(database: Database) -> Sequence[str]:
-    """Return all webhooks."""
-    return _names(database, "1")
-
-
-def next_due(database: Database, webhook: str, ordered: bool) -> float | None:
-    """Return when a delivery of the webhook is due that doesn't run; None if there is none."""
-    waiting = (
-        "SELECT due_at, state FROM deliveries INDEXED BY unfinished "
-        "WHERE state < 3 AND route = (SELECT id FROM routes WHERE name = ?) ORDER BY id"
-    )
-    ((due_at,),) = database.read(
-        f"SELECT min(due_at) FROM ({waiting} {'LIMIT 1' if ordered else ''}) WHERE state <> 1",
-        (webhook,),
-    )
-    return due_at  # type: ignore[no-any-return]
+    def next_due(self, webhook: str, ordered: bool) -> float | None:
+        """Return when a delivery of the webhook is due that doesn't run; None if there is none."""
+        waiting = (
+            "SELECT due_at, state FROM deliveries INDEXED BY unfinished "
+            "WHERE state < 3 AND route = (SELECT id FROM routes WHERE name = ?) ORDER BY id"
+        )
+        ((due_at,),) = self._database.read(
+            f"SELECT min(due_at) FROM ({waiting} {'LIMIT 1' if ordered else ''}) WHERE state <> 1",
+            (webhook,),
+        )
+        return due_at  # type: ignore[no-any-return]
 
 
 def as_ids(ids: Sequence[int]) -> str:

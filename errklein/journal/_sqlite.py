@@ -15,8 +15,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.database import Database, DatabaseError, GroupCommit, JobThread, Operation, Run, read_migrations
-from errklein.journal import _reading
 from errklein.journal._outbox_store import JournalReactor, SQLiteOutboxStore, begin_process
+from errklein.journal._reading import JournalReader
 from errklein.journal._redaction import Redaction
 from errklein.journal._retention import SLICE, Pruner, Retention
 from errklein.journal._writing import End, JournalWriter, Lease
@@ -72,13 +72,11 @@ class InlineThreads(JournalThreads):
 
 
 class SQLiteJournal:
-    """Implements `errklein.ports.journal.Journal`. One process at a time may use a file so; others use `open_archive`.
+    """Implements `errklein.ports.journal.Journal`. One process at a time may use a file so; others use `JournalArchive`.
 
     A thread writes, and another one reads, so lists don't wait for writes.
 
-    :param path: The file; None for a journal in memory, which ends with the process.
-
-    :param path: The file. A missing one is created, with mode 0600.
+    :param path: The file, which is created with mode 0600 if it is missing; None for a journal in memory, which ends with the process.
     :param now: Returns the Unix time in seconds; called in threads.
     :param threads: Returns the functions that run writes and reads, and one that ends their threads; for tests.
     :raises DatabaseError: The file can't be read, or was made by a newer errklein.
@@ -110,10 +108,13 @@ class SQLiteJournal:
         )
         self.next_id: Callable[[], int] = count(last_id + 1).__next__
         """See `Journal.next_id`."""
-        self._paused = _reading.paused(self._database)
+        self._reader = JournalReader(self._database)
+        self._paused = self._reader.paused()
         self._woken: Callable[[], None] = lambda: None
         self._threads = threads(reactor, self.maintain)
-        self.outbox = SQLiteOutboxStore(reactor, process, self._submit, self._read, now, path is not None)
+        self.outbox = SQLiteOutboxStore(
+            reactor, self._database, process, self._submit, self._read, now, path is not None
+        )
         self._commits = GroupCommit(
             self._database, self._threads.write, _explained, self._undone, self.outbox.committed
         )
@@ -169,7 +170,7 @@ class SQLiteJournal:
     def webhooks(self) -> Deferred[Sequence[str]]:
         """See `Journal.webhooks`."""
         self.flush()
-        return self._read(_reading.webhooks)
+        return self._read(self._reader.webhooks)
 
     def replay(self, ids: Sequence[int], force: bool = False) -> Deferred[Sequence[int]]:
         """See `Journal.replay`."""
@@ -178,7 +179,7 @@ class SQLiteJournal:
 
     def depth(self) -> Deferred[QueueDepth]:
         """See `Journal.depth`."""
-        return self._read(_reading.depth)
+        return self._read(self._reader.depth)
 
     def check(self) -> Deferred[None]:
         """See `Journal.check`."""
@@ -186,25 +187,25 @@ class SQLiteJournal:
 
     def waiting(self) -> Deferred[Sequence[str]]:
         """See `Journal.waiting`."""
-        return self._read(_reading.waiting)
+        return self._read(self._reader.waiting)
 
     def next_due(self, webhook: str, ordered: bool = False) -> Deferred[float | None]:
         """See `Journal.next_due`."""
-        return self._read(_reading.next_due, webhook, ordered)
+        return self._read(self._reader.next_due, webhook, ordered)
 
     def paused(self) -> Deferred[Sequence[str]]:
         """See `Journal.paused`."""
-        return self._read(_reading.paused)
+        return self._read(self._reader.paused)
 
     def find(self, query: DeliveryQuery) -> Deferred[Sequence[StoredDelivery]]:
         """See `Journal.find`."""
         self.flush()
-        return self._read(_reading.find, query)
+        return self._read(self._reader.find, query)
 
     def get(self, id: int) -> Deferred[StoredDelivery | None]:
         """See `Journal.get`."""
         self.flush()
-        return self._read(_reading.get, id)
+        return self._read(self._reader.get, id)
 
     def wake_up(self, function: Callable[[], None]) -> None:
         """See `Journal.wake_up`."""
@@ -237,7 +238,7 @@ class SQLiteJournal:
     def counted(self, query: DeliveryQuery) -> Deferred[int]:
         """See `Journal.counted`."""
         self.flush()
-        return self._read(_reading.counted, query)
+        return self._read(self._reader.counted, query)
 
     def flush(self) -> None:
         """Begin to write the logged and counted deliveries."""
@@ -304,7 +305,7 @@ class SQLiteJournal:
             self._maintenance_failed = True
             return False
         self._maintenance_failed = False
-        before, self._paused = self._paused, _reading.paused(self._database)
+        before, self._paused = self._paused, self._reader.paused()
         if self._paused != before:
             self._reactor.callFromThread(self._pauses_changed, self._paused)
         if self._pruner.route not in (0, self._forgetting):
@@ -351,7 +352,7 @@ class SQLiteJournal:
         self.outbox.undone()
 
     def _read(self, function: Callable[..., T], *args: Any) -> Deferred[T]:
-        return self._threads.read(partial(function, self._database, *args)).addErrback(_as_journal_error)
+        return self._threads.read(partial(function, *args)).addErrback(_as_journal_error)
 
 
 def log_replay(ids: Sequence[int], user: str) -> None:

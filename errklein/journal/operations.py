@@ -179,12 +179,12 @@ class WebhookOperations:
     @operation("webhook_pause", "webhook")
     async def pause(self, by: Actor, webhook: str) -> None:
         """Let the deliveries of a webhook wait: requests are verified, recorded and get 202."""
-        await fetched(self._queue.pause(webhook))
+        await fetched(self._queue.set_paused(webhook, True))
 
     @operation("webhook_resume", "webhook")
     async def resume(self, by: Actor, webhook: str) -> None:
         """Run the deliveries of a paused webhook."""
-        await fetched(self._queue.resume(webhook))
+        await fetched(self._queue.set_paused(webhook, False))
 
     @operation("delivery_list", "words")
     async def deliveries(self, by: Actor, words: Sequence[str], most: int = MAX_COUNT) -> DeliveryPage:

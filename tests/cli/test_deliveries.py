@@ -19,7 +19,7 @@ from errklein import cli
 from errklein.cli import _webhooks
 from errklein.cli._parser import make_parser
 from errklein.database import Access
-from errklein.journal import DATABASE, SQLiteJournal, open_archive
+from errklein.journal import DATABASE, JournalArchive, SQLiteJournal
 from errklein.service import DataDirectory
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
 from errklein.webhooks.delivery_words import InvalidWords, UnknownWebhook
@@ -49,7 +49,7 @@ class DeliveriesCase(SynchronousTestCase):
         self.reactor = InlineReactor()
         path = self.directory / DATABASE
         self.journal = SQLiteJournal(path, self.reactor, lambda: RECEIVED_AT, threads=InlineThreads)
-        self.archive = open_archive(path, Access.SHARE)
+        self.archive = JournalArchive(path, Access.SHARE)
         self.addCleanup(self.journal.close)
         self.addCleanup(self.archive.close)
         self.out, self.err = io.StringIO(), io.StringIO()

@@ -254,14 +254,14 @@ class Process:
             if self.alive and webhook in self._pausing:
                 self._simulation.paused.add(webhook)
 
-        self.queue.pause(webhook).addCallbacks(note, lambda failure: failure.trap(JournalError))
+        self.queue.set_paused(webhook, True).addCallbacks(note, lambda failure: failure.trap(JournalError))
 
     def resume(self, webhook: str) -> None:
         """Resume a webhook."""
         self._pausing.discard(webhook)
         self.paused.discard(webhook)
         self._simulation.paused.discard(webhook)
-        self.queue.resume(webhook).addErrback(lambda failure: failure.trap(JournalError))
+        self.queue.set_paused(webhook, False).addErrback(lambda failure: failure.trap(JournalError))
 
     def stored(self) -> dict[int, StoredDelivery]:
         """Return all deliveries by id. No time passes."""

@@ -9,7 +9,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.database import Access, DatabaseError
-from errklein.journal import JournalArchive, SQLiteJournal, open_archive
+from errklein.journal import JournalArchive, SQLiteJournal
 from errklein.ports.journal import Journal
 from errklein.testing.journal_contract import ERROR, OK, JournalCase
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState
@@ -26,7 +26,7 @@ class ArchiveTests(JournalCase, SynchronousTestCase):
 
     def open(self) -> JournalArchive:
         """Open the file while the bot runs."""
-        archive = open_archive(self.path, Access.SHARE)
+        archive = JournalArchive(self.path, Access.SHARE)
         self.addCleanup(archive.close)
         return archive
 
@@ -65,7 +65,7 @@ class ArchiveTests(JournalCase, SynchronousTestCase):
         self.journal.wake_up(lambda: calls.append(None))
         archive = self.open()
         for paused, found, number in ((True, ["New:hook"], 1), (True, ["New:hook"], 1), (False, [], 2)):
-            (archive.pause if paused else archive.resume)("New:hook")
+            archive.set_paused("New:hook", paused)
             self.assertFalse(self.sqlite_journal.maintain())
             self.assertEqual((self.result_of(self.journal.paused()), archive.paused()), (found, found))
             self.assertEqual(len(calls), number)
@@ -121,11 +121,11 @@ class ArchiveTests(JournalCase, SynchronousTestCase):
     def test_unusable_files(self) -> None:
         """A missing file is an error and isn't created; neither are a damaged file and a closed archive readable."""
         missing = Path(self.mktemp())
-        self.assertIn("doesn't exist", str(self.assertRaises(DatabaseError, open_archive, missing)))
+        self.assertIn("doesn't exist", str(self.assertRaises(DatabaseError, JournalArchive, missing)))
         self.assertFalse(missing.exists())
         damaged = Path(self.mktemp())
         damaged.write_bytes(b"x" * 5000)
-        self.assertIn("damaged", str(self.assertRaises(DatabaseError, open_archive, damaged)))
+        self.assertIn("damaged", str(self.assertRaises(DatabaseError, JournalArchive, damaged)))
         archive = self.open()
         archive.close()
         for call in (lambda: archive.get(1), lambda: archive.find(DeliveryQuery()), lambda: archive.replay([1])):
@@ -145,7 +145,7 @@ class RunningBotTests(SynchronousTestCase):
         journal.log(case.delivery(ack="after")._replace(state=DeliveryState.FAILED))
         clock.advance(1)
         self.assertTrue(clock.turn())
-        archive = open_archive(path, Access.SHARE)
+        archive = JournalArchive(path, Access.SHARE)
         self.addCleanup(archive.close)
         self.assertEqual(archive.replay([1]), [1])
         self.assertTrue(clock.turn())

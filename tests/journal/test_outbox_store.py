@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.database import Database, DatabaseError
-from errklein.journal import SQLiteJournal, _outbox_store, _sqlite, open_archive
+from errklein.journal import JournalArchive, SQLiteJournal, _outbox_store, _sqlite
 from errklein.ports.journal import JournalError
 from errklein.testing.journal_contract import ERROR, OK, REQUEST
 from errklein.webhooks.deliveries import DeliveryState, StoredDelivery
@@ -112,7 +112,7 @@ class StoreCase(SynchronousTestCase):
 
     def recorded(self, delivery: int) -> Sequence[MessageRecord]:
         """Return the records of a delivery's messages that another program sees in the file."""
-        with closing(open_archive(self.path)) as archive:
+        with closing(JournalArchive(self.path)) as archive:
             return archive.messages(delivery)
 
     def written(self) -> list[int]:
@@ -268,7 +268,7 @@ class WritingTests(StoreCase):
         self.close()
         self.path.unlink()
         Database(self.path, _sqlite.MIGRATIONS[:1]).close()
-        self.assertIn("has schema 1", str(self.assertRaises(DatabaseError, open_archive, self.path)))
+        self.assertIn("has schema 1", str(self.assertRaises(DatabaseError, JournalArchive, self.path)))
         with closing(sqlite3.connect(self.path)) as connection:
             connection.execute("INSERT INTO routes (name) VALUES ('A:a')")
             connection.execute(
@@ -280,7 +280,7 @@ class WritingTests(StoreCase):
         message = self.add()
         self.wait(0.015)
         self.assertEqual(self.written(), [message.id])
-        open_archive(self.path).close()
+        JournalArchive(self.path).close()
 
     def test_records_share_a_transaction(self) -> None:
         """Records are written a second after the first one, or with what else is written, and cost no transaction of their own."""

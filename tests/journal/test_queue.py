@@ -825,20 +825,20 @@ class PauseTests(QueueCase):
 
     def test_paused_deliveries_are_recorded(self):
         """Deliveries of a paused webhook are recorded, and run after `resume`. Others run at once."""
-        self.successResultOf(self.queue.pause("Plugin:hook"))
+        self.successResultOf(self.queue.set_paused("Plugin:hook", True))
         self.turn()
         number, other = self.accept(), self.accept("Other:hook")
         self.turn()
         self.assertEqual(self.handler.ids, [other])
         self.assertEqual(self.queue.paused, {"Plugin:hook"})
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.successResultOf(self.queue.resume("Plugin:hook"))
+        self.successResultOf(self.queue.set_paused("Plugin:hook", False))
         self.turn()
         self.assertEqual(self.handler.ids, [other, number])
 
     def test_pause_holds_at_once(self):
         """A delivery that is accepted right after `pause` doesn't run."""
-        self.queue.pause("Plugin:hook")
+        self.queue.set_paused("Plugin:hook", True)
         self.accept()
         self.turn()
         self.assertEqual(self.handler.ids, [])
@@ -846,16 +846,16 @@ class PauseTests(QueueCase):
     def test_pause_is_known_at_once(self):
         """A webhook is paused as soon as `pause` is called, before the journal has stored it, and `resume` ends that at once."""
         self.journal.late.add("pause")
-        self.queue.pause("Plugin:hook")
+        self.queue.set_paused("Plugin:hook", True)
         self.assertEqual(self.queue.paused, {"Plugin:hook"})
         self.turn()
         self.assertEqual(self.queue.paused, {"Plugin:hook"})
-        self.queue.resume("Plugin:hook")
+        self.queue.set_paused("Plugin:hook", False)
         self.assertEqual(self.queue.paused, frozenset())
 
     def test_pause_of_another_process(self):
         """A pause or its end that another process has stored takes effect, whatever `pause` and `resume` did before."""
-        self.successResultOf(self.queue.pause("Plugin:hook"))
+        self.successResultOf(self.queue.set_paused("Plugin:hook", True))
         self.turn()
         self.accept()
         self.journal._journal.pause("Plugin:hook", False)
@@ -869,20 +869,20 @@ class PauseTests(QueueCase):
 
     def test_pause_survives_a_restart(self):
         """A paused webhook is still paused after a restart."""
-        self.queue.pause("Plugin:hook")
+        self.queue.set_paused("Plugin:hook", True)
         self.accept()
         self.restart()
         self.accept()
         self.turn()
         self.assertEqual(self.handler.ids, [])
-        self.queue.resume("Plugin:hook")
+        self.queue.set_paused("Plugin:hook", False)
         self.turn()
         self.assertEqual(len(self.handler.ids), 2)
 
     def test_pause_that_can_not_be_stored(self):
         """If the pause can't be stored, the caller gets the error, and the webhook isn't paused."""
         self.journal.failing.add("pause")
-        self.failureResultOf(self.queue.pause("Plugin:hook"), JournalError)
+        self.failureResultOf(self.queue.set_paused("Plugin:hook", True), JournalError)
         self.turn()
         self.assertEqual(self.queue.paused, frozenset())
 

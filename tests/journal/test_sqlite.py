@@ -15,7 +15,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.database import Access, Database, DatabaseError
-from errklein.journal import Redaction, Retention, SQLiteJournal, _sqlite, open_archive
+from errklein.journal import JournalArchive, Redaction, Retention, SQLiteJournal, _sqlite
 from errklein.journal._writing import head_of
 from errklein.ports.journal import Journal, JournalError
 from errklein.testing.journal_contract import ERROR, LOGGED, OK, REQUEST, JournalCase
@@ -122,7 +122,7 @@ class RestartTests(FileCase):
         """What was logged is in the file when the journal is closed, without a delayed call; a closed journal is an error."""
         delivery = self.delivery()._replace(state=DeliveryState.FAILED)
         self.journal.log(delivery)
-        with closing(open_archive(self.path)) as archive:
+        with closing(JournalArchive(self.path)) as archive:
             self.assertEqual(archive.find(DeliveryQuery()), [])
         self.restart()
         self.assertEqual(self.find(), [delivery.id])

@@ -395,13 +395,13 @@ class LogTests(IntakeCase):
         """When what waits of unverified webhooks has filled their share, sources get 503 with Retry-After. Others get 202."""
         self.patch(self.journal._writer, "_unverified_bytes", 15_000)
         for hook in ("by_header", "durable"):
-            self.queue.pause(f"Receiver:{hook}")
+            self.queue.set_paused(f"Receiver:{hook}", True)
         body = b'"' + b"x" * 9_000 + b'"'
         statuses = [self.post("/by_header", body, {"X-Event": str(number)}).status for number in range(2)]
         refused = self.post("/by_header", body, {"X-Event": "3"})
         self.assertEqual((statuses, refused.status, refused.header("Retry-After")), ([202, 202], 503, "10"))
         self.assertEqual(self.post("/durable", body, signed(body)).status, 202)
-        self.queue.resume("Receiver:by_header")
+        self.queue.set_paused("Receiver:by_header", False)
         self.pass_time(1)
         self.journal.maintain()
         self.assertEqual(self.post("/by_header", body, {"X-Event": "4"}).status, 202)
@@ -661,12 +661,12 @@ class AcknowledgedTests(IntakeCase):
 
     def test_paused(self) -> None:
         """While any webhook is paused, requests are recorded and get 202; they run when it is resumed."""
-        self.successResultOf(self.queue.pause("Receiver:plain"))
+        self.successResultOf(self.queue.set_paused("Receiver:plain", True))
         self.clock.advance(0)
         self.assertEqual(self.post("/plain").status, 202)
         self.pass_time(600)
         self.assertEqual((self.plugin.got, self.states()), ([], ["received"]))
-        self.successResultOf(self.queue.resume("Receiver:plain"))
+        self.successResultOf(self.queue.set_paused("Receiver:plain", False))
         self.clock.advance(0)
         self.assertEqual((self.plugin.got, self.states()), ([{}], ["done"]))
         self.assertEqual(self.post("/plain").status, 200)
