@@ -43,7 +43,6 @@ class GroupCommit:
     If an operation fails, the transaction is undone, and each of its operations is repeated in a transaction of its own.
 
     :param run: Calls a function in a thread. The functions of one database must run one after the other.
-    :param explain: Called in the thread with the error of an operation; returns the one that its caller gets.
     :param undone: Called in the thread after a transaction was undone, so that nothing refers to its rows.
     :param committed: Called in the thread after a transaction is on disk.
     """
@@ -52,13 +51,11 @@ class GroupCommit:
         self,
         database: Database,
         run: Run,
-        explain: Callable[[Exception], Exception] = lambda error: error,
         undone: Callable[[], None] = lambda: None,
         committed: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._run = run
-        self._explain = explain
         self._undone = undone
         self._committed = committed
         self._pending: list[_Write] = []
@@ -68,7 +65,7 @@ class GroupCommit:
     def submit(self, operation: Operation, argument: Any) -> Deferred[Any]:
         """Call the operation with this argument, and others. The Deferred fires with its result when the change is on disk."""
         if self._closed is not None:
-            return fail(self._explain(DatabaseError(f"{self._database.path}: the database is closed")))
+            return fail(DatabaseError(f"{self._database.path}: the database is closed"))
         write = _Write(operation, argument, Deferred())
         self._pending.append(write)
         if not self._committing:
@@ -105,7 +102,7 @@ class GroupCommit:
             self._undone()
             if len(batch) == 1 or not begun:
                 # A transaction that can't begin has waited for another program. Each of its operations would, too.
-                return [self._explain(error)] * len(batch)
+                return [error] * len(batch)
             return [self._write([write])[0] for write in batch]
         self._committed()
         return results

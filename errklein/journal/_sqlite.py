@@ -115,9 +115,7 @@ class SQLiteJournal:
         self.outbox = SQLiteOutboxStore(
             reactor, self._database, process, self._submit, self._read, now, path is not None
         )
-        self._commits = GroupCommit(
-            self._database, self._threads.write, _explained, self._undone, self.outbox.committed
-        )
+        self._commits = GroupCommit(self._database, self._threads.write, self._undone, self.outbox.committed)
         self._end_attempt = self.outbox.before(self._writer.end)
         self._log_deliveries = self.outbox.before(self._writer.log)
         self._buffer: list[StoredDelivery] = []
@@ -134,38 +132,38 @@ class SQLiteJournal:
         self, delivery: StoredDelivery, *, lease: float = 0.0, window: float = 0.0
     ) -> Deferred[StoredDelivery | None]:
         """See `Journal.record`."""
-        return self._commits.submit(self._writer.record, (delivery, lease, window))
+        return self._submit(self._writer.record, (delivery, lease, window))
 
     def lease(
         self, webhook: str, count: int, seconds: float, ordered: bool = False, busy: Sequence[int] = ()
     ) -> Deferred[Sequence[StoredDelivery]]:
         """See `Journal.lease`."""
-        return self._commits.submit(self._writer.lease, Lease(webhook, count, seconds, ordered, busy))
+        return self._submit(self._writer.lease, Lease(webhook, count, seconds, ordered, busy))
 
     def extend(self, ids: Sequence[int], seconds: float) -> Deferred[None]:
         """See `Journal.extend`."""
-        return self._commits.submit(self._writer.extend, (ids, seconds))
+        return self._submit(self._writer.extend, (ids, seconds))
 
     def retry_at(self, id: int, due_at: float, outcome: Outcome | None) -> Deferred[None]:
         """See `Journal.retry_at`."""
-        return self._commits.submit(self._end_attempt, End(id, DeliveryState.RETRY, outcome, due_at))
+        return self._submit(self._end_attempt, End(id, DeliveryState.RETRY, outcome, due_at))
 
     def finish(self, id: int, outcome: Outcome) -> Deferred[None]:
         """See `Journal.finish`."""
         state = DeliveryState.DONE if outcome.succeeded else DeliveryState.FAILED
-        return self._commits.submit(self._end_attempt, End(id, state, outcome))
+        return self._submit(self._end_attempt, End(id, state, outcome))
 
     def bury(self, id: int, outcome: Outcome) -> Deferred[None]:
         """See `Journal.bury`."""
-        return self._commits.submit(self._end_attempt, End(id, DeliveryState.DEAD, outcome))
+        return self._submit(self._end_attempt, End(id, DeliveryState.DEAD, outcome))
 
     def pause(self, webhook: str, paused: bool) -> Deferred[None]:
         """See `Journal.pause`."""
-        return self._commits.submit(self._writer.pause, (webhook, paused))
+        return self._submit(self._writer.pause, (webhook, paused))
 
     def once(self, id: int, key: str) -> Deferred[bool]:
         """See `Journal.once`."""
-        return self._commits.submit(self._writer.once, (id, key))
+        return self._submit(self._writer.once, (id, key))
 
     def webhooks(self) -> Deferred[Sequence[str]]:
         """See `Journal.webhooks`."""
@@ -175,7 +173,7 @@ class SQLiteJournal:
     def replay(self, ids: Sequence[int], force: bool = False) -> Deferred[Sequence[int]]:
         """See `Journal.replay`."""
         self.flush()
-        return self._commits.submit(self._writer.replay, (ids, force))
+        return self._submit(self._writer.replay, (ids, force))
 
     def depth(self) -> Deferred[QueueDepth]:
         """See `Journal.depth`."""
@@ -183,7 +181,7 @@ class SQLiteJournal:
 
     def check(self) -> Deferred[None]:
         """See `Journal.check`."""
-        return self._commits.submit(self._writer.check, None)
+        return self._submit(self._writer.check, None)
 
     def waiting(self) -> Deferred[Sequence[str]]:
         """See `Journal.waiting`."""
@@ -249,7 +247,7 @@ class SQLiteJournal:
         if self._counts:
             counts, self._counts = self._counts, Counter()
             number = counts.total()
-            self._commits.submit(self._writer.count, counts).addErrback(
+            self._submit(self._writer.count, counts).addErrback(
                 lambda failure: self._drop(number, failure.getErrorMessage())
             )
         if not buffer:
@@ -266,7 +264,7 @@ class SQLiteJournal:
             self._waiting_size -= size
             self._drop(len(buffer), failure.getErrorMessage())
 
-        self._commits.submit(self._log_deliveries, buffer).addCallbacks(written, failed)
+        self._submit(self._log_deliveries, buffer).addCallbacks(written, failed)
 
     def _drop(self, count: int, reason: str) -> None:
         if not self._dropped:
@@ -345,7 +343,7 @@ class SQLiteJournal:
         )
 
     def _submit(self, operation: Operation, argument: Any) -> Deferred[Any]:
-        return self._commits.submit(operation, argument)
+        return self._commits.submit(operation, argument).addErrback(_as_journal_error)
 
     def _undone(self) -> None:
         self._writer.forget()
@@ -358,10 +356,6 @@ class SQLiteJournal:
 def log_replay(ids: Sequence[int], user: str) -> None:
     """Log who has requested a replay of which deliveries."""
     _audit.info("{user} replays the deliveries {ids}", user=user, ids=", ".join(map(str, ids)))
-
-
-def _explained(error: Exception) -> Exception:
-    return JournalError(str(error)) if isinstance(error, DatabaseError) else error
 
 
 def _as_journal_error(failure: Failure) -> Any:
