@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from twisted.python.reflect import namedAny
 
 from errklein.config import BACKENDS, Config, ConfigError
-from errklein.database import Access
+from errklein.database import Access, Run
 from errklein.running.restart import cannot_restart
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from errklein.bot import Bot
     from errklein.compat.bot import ErrbotBot
     from errklein.compat.plugin_manager import BotPluginManager
-    from errklein.journal import JournalThreads
     from errklein.plugins import BotPlugin
     from errklein.plugins.packages import PackageDirectory
     from errklein.plugins.plug_file import PlugFile
@@ -63,7 +62,7 @@ def wire(
     restart: Callable[[], Deferred[None]] = cannot_restart,
     plugin_classes: Iterable[type[BotPlugin]] = (),
     make_pool: Callable[..., WorkerPool] | None = None,
-    journal_threads: Callable[..., JournalThreads] | None = None,
+    journal_runs: tuple[Run, Run] | None = None,
     now: Callable[[], float] = time.time,
     values: Access = Access.OWN,
     make_agent: Callable[[Any], Any] | None = None,
@@ -78,7 +77,7 @@ def wire(
     :param restart: restarts the process; by default it raises CannotRestart.
     :param plugin_classes: plugins in addition to those in directories.
     :param make_pool: called instead of WorkerPool.
-    :param journal_threads: called instead of JournalThreads.
+    :param journal_runs: run the writes and reads of the journal, instead of its threads.
     :param now: returns the Unix time in seconds.
     :param values: `COPY` for a bot that isn't started, and works on a copy of the stored values.
     :param make_agent: returns what sends the requests of plugins; see `HTTPClients`.
@@ -161,7 +160,7 @@ def wire(
             storage=storage,
             web=web,
             http_clients=HTTPClients(reactor, make_agent),
-            journal=make_journal(reactor, config, now, values, journal_threads),
+            journal=make_journal(reactor, config, now, values, journal_runs),
             workers=workers,
             make_manager=partial(_make_plugin_manager, packages),
             roots=roots,
@@ -180,10 +179,10 @@ def make_journal(
     config: Config,
     now: Callable[[], float],
     values: Access = Access.OWN,
-    threads: Callable[..., JournalThreads] | None = None,
+    runs: tuple[Run, Run] | None = None,
 ) -> Journal:
     """Return the journal of webhooks: in the data directory, or in memory if the values of plugins, or a copy of them, are."""
-    from errklein.journal import DATABASE, InlineThreads, JournalThreads, Redaction, Retention, SQLiteJournal
+    from errklein.journal import DATABASE, INLINE, Redaction, Retention, SQLiteJournal
 
     redaction = Redaction(config.WEBHOOK_LOG, frozenset(config.WEBHOOK_LOG_MASK))
     path: Path | None = Path(config.BOT_DATA_DIR) / DATABASE
@@ -191,8 +190,8 @@ def make_journal(
     if config.STORAGE == "Memory" or values is not Access.OWN:
         path, size = None, min(size, _LOG_IN_MEMORY)
     # A copy is of a bot that isn't started.
-    threads = threads or (JournalThreads if values is Access.OWN else InlineThreads)
-    return SQLiteJournal(path, reactor, now, redaction, Retention(config.WEBHOOK_LOG_DAYS * 86400, size), threads)
+    runs = runs if values is Access.OWN else INLINE
+    return SQLiteJournal(path, reactor, now, redaction, Retention(config.WEBHOOK_LOG_DAYS * 86400, size), runs)
 
 
 def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManager:

@@ -42,7 +42,7 @@ from errklein.verify import Received
 from errklein.web import BotParts, WebServer, WebSettings
 from errklein.webhooks import webhook
 from tests.clocks import ThreadClock
-from tests.journal.inline import InlineThreads
+from tests.journal.inline import INLINE
 from tests.verify.vectors import EVERY, VECTORS, Vector
 from tests.web.kit import Connection, Recorder, hooks_of
 
@@ -98,7 +98,7 @@ class Target:
         settings = WebSettings(public_url=site, max_body=MOST_BODY, delivery_log="bodies")
         clock = world.clock
         path = world.directory / f"{name}-{ack}-{raw}"
-        journal = SQLiteJournal(path, clock, clock.seconds, Redaction(), threads=InlineThreads)
+        journal = SQLiteJournal(path, clock, clock.seconds, Redaction(), runs=INLINE)
         self.web = WebServer(
             clock,
             world.runner,

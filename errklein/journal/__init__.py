@@ -12,15 +12,14 @@ from errklein.journal._queue import DeliveryQueue
 from errklein.journal._redaction import Redaction
 from errklein.journal._retention import Retention
 from errklein.journal._retry_policy import RetryPolicy
-from errklein.journal._sqlite import DATABASE, MIGRATIONS, InlineThreads, JournalThreads, SQLiteJournal, log_replay
+from errklein.journal._sqlite import DATABASE, INLINE, MIGRATIONS, SQLiteJournal
 
 __all__ = [
     "DATABASE",
+    "INLINE",
     "MIGRATIONS",
     "DeliveryQueue",
-    "InlineThreads",
     "JournalArchive",
-    "JournalThreads",
     "Redaction",
     "Retention",
     "RetryPolicy",
@@ -28,7 +27,6 @@ __all__ = [
     "back_up",
     "backup_of",
     "check_backup",
-    "log_replay",
     "release_messages",
     "restore_paused",
 ]

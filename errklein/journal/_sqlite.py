@@ -39,36 +39,13 @@ LOG_LIMIT = 32_000_000
 
 _ENTRY_SIZE = 2000
 
+INLINE: tuple[Run, Run] = (maybeDeferred, maybeDeferred)
+"""Call at once what a journal passes to its threads, for tests. Nothing is removed from such a journal."""
+
 _log = Logger()
 _audit = Logger(namespace="errklein.audit")
 
 T = TypeVar("T")
-
-
-class JournalThreads:
-    """The two threads of a journal."""
-
-    def __init__(self, reactor: JournalReactor, maintain: Callable[[], bool]) -> None:
-        self._writing = JobThread(reactor, "journal writes", maintain)
-        self._reading = JobThread(reactor, "journal reads")
-        self.write: Run = self._writing.run
-        self.read: Run = self._reading.run
-
-    def stop(self) -> None:
-        """End the threads after the functions that were passed to them."""
-        self._writing.stop()
-        self._reading.stop()
-
-
-class InlineThreads(JournalThreads):
-    """Calls at once what a journal passes to its threads, for tests. Nothing is removed from such a journal."""
-
-    def __init__(self, reactor: JournalReactor, maintain: Callable[[], bool]) -> None:
-        self.write: Run = maybeDeferred
-        self.read: Run = maybeDeferred
-
-    def stop(self) -> None:
-        """Do nothing."""
 
 
 class SQLiteJournal:
@@ -78,7 +55,7 @@ class SQLiteJournal:
 
     :param path: The file, which is created with mode 0600 if it is missing; None for a journal in memory, which ends with the process.
     :param now: Returns the Unix time in seconds; called in threads.
-    :param threads: Returns the functions that run writes and reads, and one that ends their threads; for tests.
+    :param runs: The functions that run writes and reads, instead of the two threads.
     :raises DatabaseError: The file can't be read, or was made by a newer errklein.
     """
 
@@ -89,7 +66,7 @@ class SQLiteJournal:
         now: Callable[[], float],
         redaction: Redaction | None = None,
         retention: Retention | None = None,
-        threads: Callable[[JournalReactor, Callable[[], bool]], JournalThreads] = JournalThreads,
+        runs: tuple[Run, Run] | None = None,
     ) -> None:
         self._reactor = reactor
         self._now = now
@@ -111,11 +88,15 @@ class SQLiteJournal:
         self._reader = JournalReader(self._database)
         self._paused = self._reader.paused()
         self._woken: Callable[[], None] = lambda: None
-        self._threads = threads(reactor, self.maintain)
+        self._threads: list[JobThread] = []
+        if runs is None:
+            self._threads = [JobThread(reactor, "journal writes", self.maintain), JobThread(reactor, "journal reads")]
+            runs = self._threads[0].run, self._threads[1].run
+        self._run_write, self._run_read = runs
         self.outbox = SQLiteOutboxStore(
             reactor, self._database, process, self._submit, self._read, now, path is not None
         )
-        self._commits = GroupCommit(self._database, self._threads.write, self._undone, self.outbox.committed)
+        self._commits = GroupCommit(self._database, self._run_write, self._undone, self.outbox.committed)
         self._end_attempt = self.outbox.before(self._writer.end)
         self._log_deliveries = self.outbox.before(self._writer.log)
         self._buffer: list[StoredDelivery] = []
@@ -338,9 +319,13 @@ class SQLiteJournal:
         self._logs = False
         return (
             self._commits.close()
-            .addCallback(lambda _: self._threads.write(self._database.close))
-            .addCallback(lambda _: self._threads.stop())
+            .addCallback(lambda _: self._run_write(self._database.close))
+            .addCallback(self._stop_threads)
         )
+
+    def _stop_threads(self, _: None) -> None:
+        for thread in self._threads:
+            thread.stop()
 
     def _submit(self, operation: Operation, argument: Any) -> Deferred[Any]:
         return self._commits.submit(operation, argument).addErrback(_as_journal_error)
@@ -350,7 +335,7 @@ class SQLiteJournal:
         self.outbox.undone()
 
     def _read(self, function: Callable[..., T], *args: Any) -> Deferred[T]:
-        return self._threads.read(partial(function, *args)).addErrback(_as_journal_error)
+        return self._run_read(partial(function, *args)).addErrback(_as_journal_error)
 
 
 def log_replay(ids: Sequence[int], user: str) -> None:

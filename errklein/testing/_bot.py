@@ -29,7 +29,7 @@ from errklein.backends.test import SentMessage, TestBackend
 from errklein.chat import Person
 from errklein.commands import find_command, recall_position, similar_commands
 from errklein.config import load_config
-from errklein.journal import InlineThreads
+from errklein.journal import INLINE
 from errklein.plugins import BotPlugin
 from errklein.ports.chat import Backend
 from errklein.running import loop_of, register_reactor_thread
@@ -170,7 +170,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
             ended=self._end,
             plugin_classes=plugins,
             make_pool=InlinePool,
-            journal_threads=InlineThreads,
+            journal_runs=INLINE,
             now=self.reactor.seconds,
             make_agent=self.http.agent,
         )

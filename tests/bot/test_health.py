@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.bot import _health
 from errklein.bot._health import HealthChecks
-from errklein.journal import InlineThreads, SQLiteJournal
+from errklein.journal import INLINE, SQLiteJournal
 from errklein.listening import Listeners
 from errklein.ports.journal import JournalError
 from errklein.storage import MemoryStorage, StorageError
@@ -84,7 +84,7 @@ class NoticeTests(SynchronousTestCase):
         """Watch a storage and a journal."""
         self.reactor, self.notices = InlineReactor(), list[str]()
         self.listeners: Any = Certificates()
-        self.values, self.journal = Files(), FullJournal(None, self.reactor, lambda: 0.0, threads=InlineThreads)
+        self.values, self.journal = Files(), FullJournal(None, self.reactor, lambda: 0.0, runs=INLINE)
         self.patch(_health, "JobThread", lambda reactor, name: InlineThread())
         self.health = self.watching(self.journal, self.values)
 

@@ -15,7 +15,7 @@ from errklein.journal._sqlite import MIGRATIONS
 from errklein.service import DataDirectory
 from errklein.testing.journal_contract import OK, JournalCase
 from tests.cli.test_data import DataCase
-from tests.journal.inline import InlineReactor, InlineThreads
+from tests.journal.inline import INLINE, InlineReactor
 
 
 class DeliveriesCase(JournalCase, DataCase):
@@ -35,7 +35,7 @@ class DeliveriesCase(JournalCase, DataCase):
 
     def open_journal(self) -> SQLiteJournal:
         """Open the journal as the bot does."""
-        return SQLiteJournal(self.data / DATABASE, InlineReactor(), lambda: self.time, threads=InlineThreads)
+        return SQLiteJournal(self.data / DATABASE, InlineReactor(), lambda: self.time, runs=INLINE)
 
     def back_up(self) -> None:
         """Write a backup, and stop the bot."""

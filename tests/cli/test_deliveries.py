@@ -24,7 +24,7 @@ from errklein.service import DataDirectory
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
 from errklein.webhooks.delivery_words import InvalidWords, UnknownWebhook
 from errklein.webhooks.exported import read_request
-from tests.journal.inline import InlineReactor, InlineThreads
+from tests.journal.inline import INLINE, InlineReactor
 from tests.processes import ERRKLEIN, Program, free_port, run, write_config, write_plugin
 from tests.service.test_daemon import CONNECTED, get
 
@@ -48,7 +48,7 @@ class DeliveriesCase(SynchronousTestCase):
         self.directory.mkdir()
         self.reactor = InlineReactor()
         path = self.directory / DATABASE
-        self.journal = SQLiteJournal(path, self.reactor, lambda: RECEIVED_AT, threads=InlineThreads)
+        self.journal = SQLiteJournal(path, self.reactor, lambda: RECEIVED_AT, runs=INLINE)
         self.archive = JournalArchive(path, Access.SHARE)
         self.addCleanup(self.journal.close)
         self.addCleanup(self.archive.close)

@@ -55,11 +55,11 @@ from pathlib import Path
 from errklein.journal import SQLiteJournal
 from errklein.storage import SQLiteStorage
 from errklein.testing.journal_contract import JournalCase
-from tests.journal.inline import InlineReactor, InlineThreads
+from tests.journal.inline import INLINE, InlineReactor
 directory = Path(sys.argv[1])
 values = SQLiteStorage(directory / "errklein.sqlite")
 values.open("Keeper").set("n", 1)
-journal = SQLiteJournal(directory / "journal.sqlite", InlineReactor(), lambda: 1000.0, threads=InlineThreads)
+journal = SQLiteJournal(directory / "journal.sqlite", InlineReactor(), lambda: 1000.0, runs=INLINE)
 journal.record(JournalCase.delivery(type("Case", (), {"time": 1000.0, "journal": journal})()))
 print("written", flush=True)
 if sys.stdin.read():

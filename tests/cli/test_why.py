@@ -16,7 +16,7 @@ from errklein.journal import DATABASE, SQLiteJournal
 from errklein.service import DataDirectory
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
 from errklein.webhooks.exported import shown_time
-from tests.journal.inline import InlineReactor, InlineThreads
+from tests.journal.inline import INLINE, InlineReactor
 from tests.processes import write_config
 
 REQUEST = StoredRequest("POST", "/github", [], b"{}", "198.51.100.7")
@@ -35,7 +35,7 @@ class WhyTests(SynchronousTestCase):
         write_config(self.directory, {"NETWORKS": networks, "BOT_DATA_DIR": str(data)})
         self.now = time.time() - 600
         self.reactor = InlineReactor()
-        self.journal = SQLiteJournal(data / DATABASE, self.reactor, lambda: self.now, threads=InlineThreads)
+        self.journal = SQLiteJournal(data / DATABASE, self.reactor, lambda: self.now, runs=INLINE)
         self.addCleanup(self.journal.close)
         self.running = True
         self.patch(DataDirectory, "is_used", lambda _: self.running)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
-from errklein.journal import InlineThreads, SQLiteJournal, _sqlite
+from errklein.journal import INLINE, SQLiteJournal, _sqlite
 
 
 class InlineReactor(Clock):
@@ -22,7 +22,7 @@ class InlineReactor(Clock):
 
 def memory_journal(now: Callable[[], float]) -> SQLiteJournal:
     """Return a journal in memory, in which everything happens at once."""
-    return SQLiteJournal(None, InlineReactor(), now, threads=InlineThreads)
+    return SQLiteJournal(None, InlineReactor(), now, runs=INLINE)
 
 
 def restarted(journal: SQLiteJournal) -> SQLiteJournal:
@@ -32,12 +32,11 @@ def restarted(journal: SQLiteJournal) -> SQLiteJournal:
         return memory_journal(journal._now)
 
 
-class WaitingThreads(InlineThreads):
+class WaitingThreads:
     """Keeps writes until `turn`, so those that are passed meanwhile share a transaction."""
 
-    def __init__(self, reactor: Any, maintain: Callable[[], bool]) -> None:
-        super().__init__(reactor, maintain)
-        self.write = self._write
+    def __init__(self) -> None:
+        self.runs = (self._write, maybeDeferred)
         self._waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
 
     def _write(self, function: Callable[[], Any]) -> Deferred[Any]:

@@ -138,7 +138,7 @@ class SimulatedThreads:
     def __init__(self, clock: ProcessClock, random: Random) -> None:
         self.inline = True
         self.write = partial(self._run, SerialTimes(clock, random))
-        self.read = partial(self._run, SerialTimes(clock, random))
+        self.runs = (self.write, partial(self._run, SerialTimes(clock, random)))
 
     def _run(self, times: SerialTimes, function: Callable[[], Any]) -> Deferred[Any]:
         done: Deferred[Any] = Deferred()
@@ -151,9 +151,6 @@ class SimulatedThreads:
 
         times.call_later(run)
         return done
-
-    def stop(self) -> None:
-        """Do nothing."""
 
 
 class SerialTimes:
@@ -186,7 +183,7 @@ class Process:
         """Open the journal and start the queue. The process may crash meanwhile."""
         simulation = self._simulation
         self.threads = SimulatedThreads(self.clock, simulation.random)
-        self.journal = simulation.journal_class(path, self.clock, simulation.now, threads=lambda *_: self.threads)
+        self.journal = simulation.journal_class(path, self.clock, simulation.now, runs=self.threads.runs)
         self._finish, self.journal.finish = self.journal.finish, self._finish_and_note  # type: ignore[method-assign]
         simulation.check_stored(self.stored())
         self.queue = simulation.queue_class(

@@ -14,14 +14,14 @@ from errklein.ports.journal import Journal
 from errklein.testing.journal_contract import ERROR, OK, JournalCase
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState
 from tests.clocks import ThreadClock
-from tests.journal.inline import InlineReactor, InlineThreads
+from tests.journal.inline import INLINE, InlineReactor
 
 
 class ArchiveTests(JournalCase, SynchronousTestCase):
     def make_journal(self, now: Callable[[], float]) -> Journal:
         """Return the journal of a running bot."""
         self.path = Path(self.mktemp())
-        self.sqlite_journal = SQLiteJournal(self.path, InlineReactor(), now, threads=InlineThreads)
+        self.sqlite_journal = SQLiteJournal(self.path, InlineReactor(), now, runs=INLINE)
         return self.sqlite_journal
 
     def open(self) -> JournalArchive:
@@ -104,9 +104,7 @@ class ArchiveTests(JournalCase, SynchronousTestCase):
 
     def make_again(self) -> None:
         """Open the journal's file again."""
-        self.journal = self.sqlite_journal = SQLiteJournal(
-            self.path, InlineReactor(), lambda: self.time, threads=InlineThreads
-        )
+        self.journal = self.sqlite_journal = SQLiteJournal(self.path, InlineReactor(), lambda: self.time, runs=INLINE)
 
     def test_replay_without_a_bot(self) -> None:
         """A replay is requested while no bot runs, and begins when the bot looks for it."""

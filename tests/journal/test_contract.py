@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.journal import SQLiteJournal
 from errklein.ports.journal import Journal
 from errklein.testing.journal_contract import JournalContract
-from tests.journal.inline import InlineReactor, InlineThreads, WaitingThreads
+from tests.journal.inline import INLINE, InlineReactor, WaitingThreads
 
 
 class InlineTests(JournalContract, SynchronousTestCase):
     def make_journal(self, now: Callable[[], float]) -> Journal:
         """Return a journal in memory."""
         self.clock = InlineReactor()
-        return SQLiteJournal(None, self.clock, now, threads=InlineThreads)
+        return SQLiteJournal(None, self.clock, now, runs=INLINE)
 
     def settle(self) -> None:
         """Let the log be written."""
@@ -30,13 +29,8 @@ class TogetherTests(JournalContract, SynchronousTestCase):
 
     def make_journal(self, now: Callable[[], float]) -> Journal:
         """Return a journal with a new file."""
-        self.reactor = InlineReactor()
-        return SQLiteJournal(Path(self.mktemp()), self.reactor, now, threads=self.start)
-
-    def start(self, *arguments: Any) -> WaitingThreads:
-        """Create the threads."""
-        self.threads = WaitingThreads(*arguments)
-        return self.threads
+        self.reactor, self.threads = InlineReactor(), WaitingThreads()
+        return SQLiteJournal(Path(self.mktemp()), self.reactor, now, runs=self.threads.runs)
 
     def settle(self) -> None:
         """Let everything be written."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.database import Run
 from errklein.journal import SQLiteJournal
 from errklein.ports.outbox import OutboxStore
 from errklein.testing.outbox_store_contract import OutboxStoreContract
-from tests.journal.inline import InlineReactor, InlineThreads, WaitingThreads, memory_journal, restarted
+from tests.journal.inline import INLINE, InlineReactor, WaitingThreads, memory_journal, restarted
 
 
 class SQLiteOutboxStoreTests(OutboxStoreContract, SynchronousTestCase):
@@ -23,12 +23,12 @@ class SQLiteOutboxStoreTests(OutboxStoreContract, SynchronousTestCase):
     def open(self) -> OutboxStore:
         """Open the journal."""
         self.reactor = InlineReactor()
-        self.journal = SQLiteJournal(self.path, self.reactor, lambda: 1000.0, threads=self.start)
+        self.journal = SQLiteJournal(self.path, self.reactor, lambda: 1000.0, runs=self.runs())
         return self.journal.outbox
 
-    def start(self, *arguments: Any) -> InlineThreads:
-        """Return the threads of the journal."""
-        return InlineThreads(*arguments)
+    def runs(self) -> tuple[Run, Run]:
+        """Return the functions that run writes and reads."""
+        return INLINE
 
     def restart(self) -> OutboxStore:
         """Close the journal, and open it again."""
@@ -40,10 +40,10 @@ class SQLiteOutboxStoreTests(OutboxStoreContract, SynchronousTestCase):
 class SharedCommitsTests(SQLiteOutboxStoreTests):
     """The file, with writes that share transactions."""
 
-    def start(self, *arguments: Any) -> WaitingThreads:
-        """Return the threads of the journal."""
-        self.threads = WaitingThreads(*arguments)
-        return self.threads
+    def runs(self) -> tuple[Run, Run]:
+        """Return functions of which writes wait."""
+        self.threads = WaitingThreads()
+        return self.threads.runs
 
     def settle(self) -> None:
         """Let everything be written."""

@@ -25,7 +25,7 @@ from errklein.ports.journal import JournalError
 from errklein.testing.journal_contract import ERROR, OK, REQUEST
 from errklein.webhooks.deliveries import DeliveryState, StoredDelivery
 from tests.clocks import ThreadClock
-from tests.journal.inline import InlineReactor, InlineThreads, WaitingThreads
+from tests.journal.inline import INLINE, InlineReactor, WaitingThreads
 
 SIDE_FILES = ("", "-wal", "-shm")
 
@@ -64,11 +64,7 @@ class StoreCase(SynchronousTestCase):
 
     def open(self) -> None:
         """Open the journal."""
-
-        def start(*arguments: Any) -> WaitingThreads:
-            self.threads = WaitingThreads(*arguments)
-            return self.threads
-
+        self.threads = WaitingThreads()
         connect = sqlite3.connect
 
         def observed(*args: Any, **options: Any) -> sqlite3.Connection:
@@ -79,7 +75,7 @@ class StoreCase(SynchronousTestCase):
 
         self.connections.clear()
         with mock.patch.object(sqlite3, "connect", observed):
-            self.journal = SQLiteJournal(self.path, self.reactor, lambda: self.now, threads=start)
+            self.journal = SQLiteJournal(self.path, self.reactor, lambda: self.now, runs=self.threads.runs)
         self.store = self.journal.outbox
         self.statements.clear()
 
@@ -684,7 +680,7 @@ class ModelTests(SynchronousTestCase):
     def open(self) -> None:
         """Open the file."""
         self.reactor = InlineReactor()
-        self.journal = SQLiteJournal(self.path, self.reactor, lambda: 1000.0, threads=InlineThreads)
+        self.journal = SQLiteJournal(self.path, self.reactor, lambda: 1000.0, runs=INLINE)
         self.store = self.journal.outbox
 
     def last(self, numbers: Sequence[int]) -> list[int]:

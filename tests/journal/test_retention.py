@@ -14,7 +14,7 @@ from errklein.journal import Retention, SQLiteJournal, _retention
 from errklein.ports.journal import JournalError
 from errklein.testing.journal_contract import ERROR, OK, REQUEST
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome
-from tests.journal.inline import InlineThreads
+from tests.journal.inline import INLINE
 from tests.journal.test_sqlite import FileCase
 
 DAY = 24 * 3600.0
@@ -474,7 +474,7 @@ class ErrorTests(RetentionCase):
                 raise ZeroDivisionError("no clock")
             return times[0]
 
-        journal = SQLiteJournal(Path(self.mktemp()), self.reactor, now, threads=InlineThreads)
+        journal = SQLiteJournal(Path(self.mktemp()), self.reactor, now, runs=INLINE)
         times.clear()
         self.assertFalse(journal.maintain())
         self.assertEqual(self.warnings, ["Old deliveries of webhooks can't be removed: no clock"])

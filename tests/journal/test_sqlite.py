@@ -23,7 +23,7 @@ from errklein.webhooks.deliveries import Attempt, DeliveryQuery, DeliveryState, 
 from tests import takes_long
 from tests.clocks import ThreadClock
 from tests.journal.crash import kill_during_deliveries
-from tests.journal.inline import InlineReactor, InlineThreads, WaitingThreads
+from tests.journal.inline import INLINE, InlineReactor, WaitingThreads
 
 
 class FileCase(JournalCase, SynchronousTestCase):
@@ -49,9 +49,7 @@ class FileCase(JournalCase, SynchronousTestCase):
 
     def open(self) -> SQLiteJournal:
         """Return a journal on the file."""
-        self.journal = SQLiteJournal(
-            self.path, self.reactor, lambda: self.time, self.redaction, self.retention, InlineThreads
-        )
+        self.journal = SQLiteJournal(self.path, self.reactor, lambda: self.time, self.redaction, self.retention, INLINE)
         return self.journal
 
     def settle(self) -> None:
@@ -149,7 +147,7 @@ class CrashTests(SynchronousTestCase):
             self.assertEqual(acknowledged.integrity, "ok")
             self.assertGreaterEqual(len(acknowledged.recorded) + len(acknowledged.ended), kill_after)
             reactor = InlineReactor()
-            journal = SQLiteJournal(path, reactor, lambda: 2e9, retention=Retention(seconds=1e9), threads=InlineThreads)
+            journal = SQLiteJournal(path, reactor, lambda: 2e9, retention=Retention(seconds=1e9), runs=INLINE)
             due = self.successResultOf(journal.lease("A:a", 100_000, 60.0))
             states = {
                 delivery.id: delivery.state
@@ -440,12 +438,8 @@ class LogTests(FileCase):
 class SlowDiskTests(FileCase):
     def open(self) -> SQLiteJournal:
         """Return a journal whose thread waits until the test runs it."""
-
-        def start(*arguments: Any) -> WaitingThreads:
-            self.threads = WaitingThreads(*arguments)
-            return self.threads
-
-        self.journal = SQLiteJournal(self.path, self.reactor, lambda: self.time, threads=start)
+        self.threads = WaitingThreads()
+        self.journal = SQLiteJournal(self.path, self.reactor, lambda: self.time, runs=self.threads.runs)
         return self.journal
 
     def settle(self) -> None:

@@ -12,7 +12,7 @@ from twisted.internet.task import LoopingCall
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import load_config
-from errklein.journal import InlineThreads
+from errklein.journal import INLINE
 from errklein.plugins.botplugin import BotPlugin
 from errklein.running.threads import register_reactor_thread
 from errklein.testing._reactor import InlinePool, TestReactor
@@ -74,7 +74,7 @@ class LegacyNetworkCase(SynchronousTestCase):
             ended=lambda: self.ended.append(True),
             plugin_classes=self.plugins,
             make_pool=InlinePool,
-            journal_threads=InlineThreads,
+            journal_runs=INLINE,
         )
         self.bot = make_bot()
         self.networks: dict[str, Any] = dict(self.bot.backends)
