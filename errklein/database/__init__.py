@@ -3,15 +3,7 @@
 from errklein.database._connection import Access, Database
 from errklein.database._copies import write_copy
 from errklein.database._errors import DatabaseError, StorageError
-from errklein.database._group_commit import (
-    MAX_ROWS,
-    GroupCommit,
-    JobThread,
-    Operation,
-    Run,
-    ThreadReactor,
-    execute_rows,
-)
+from errklein.database._group_commit import MAX_ROWS, GroupCommit, JobThread, Operation, Run, execute_rows
 from errklein.database._migrations import Migration, read_migrations, upgrade_of
 
 __all__ = [
@@ -25,7 +17,6 @@ __all__ = [
     "Operation",
     "Run",
     "StorageError",
-    "ThreadReactor",
     "execute_rows",
     "read_migrations",
     "upgrade_of",

@@ -8,13 +8,13 @@ from functools import lru_cache, partial
 from itertools import chain
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, fail
 
 from errklein.database._connection import Database
 from errklein.database._errors import DatabaseError
-from errklein.running import start_daemon_thread
+from errklein.running import ThreadReactor, start_daemon_thread
 
 Operation = Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]]
 """Makes the changes for several arguments at once, and returns the result of each."""
@@ -139,13 +139,6 @@ def execute_rows(
 def _with_rows(statement: str, rows: int, columns: int) -> str:
     row = f"({','.join('?' * columns)})"
     return statement.format(",".join([row] * rows))
-
-
-class ThreadReactor(Protocol):
-    """The part of a reactor that the thread uses."""
-
-    def callFromThread(self, callable: Callable[..., Any], *args: object) -> None:
-        """Call the function on the reactor soon. May be called in any thread."""
 
 
 class JobThread:

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -17,7 +17,7 @@ from errklein.chat.outgoing import MOST_FOUND, MessageRecord, MessageState, Outg
 from errklein.database import MAX_ROWS, Database, Operation, execute_rows
 from errklein.journal._reading import as_ids
 from errklein.journal._writing import bounded_reason
-from errklein.running import cancel_timers
+from errklein.running import ThreadReactor, cancel_timers
 
 WRITE_DELAY = 0.015
 """The seconds after which a new message is written, unless it was sent before."""
@@ -94,19 +94,6 @@ _NUMBERS = {state: number for number, state in enumerate(_STATES)}
 _log = Logger()
 
 
-class JournalReactor(Protocol):
-    """The part of a reactor that the journal uses."""
-
-    def seconds(self) -> float:
-        """Return the time."""
-
-    def callFromThread(self, callable: Callable[..., Any], *args: object) -> None:
-        """Call the function on the reactor soon. May be called in any thread."""
-
-    def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall:
-        """Call the function after `delay` seconds."""
-
-
 class _Changes:
     """Changes of messages that aren't on disk. True if messages change; records alone don't count."""
 
@@ -152,7 +139,7 @@ class SQLiteOutboxStore:
 
     def __init__(
         self,
-        reactor: JournalReactor,
+        reactor: ThreadReactor,
         database: Database,
         owner: int,
         submit: Callable[[Operation, Any], Deferred[Any]],

@@ -20,16 +20,7 @@ from errklein.webhooks.deliveries import (
     StoredRequest,
 )
 
-STATES = (
-    DeliveryState.RECEIVED,
-    DeliveryState.RUNNING,
-    DeliveryState.RETRY,
-    DeliveryState.DONE,
-    DeliveryState.DEAD,
-    DeliveryState.FAILED,
-    DeliveryState.DUPLICATE,
-    DeliveryState.REFUSED,
-)
+STATES = tuple(DeliveryState)
 """The states by their number in the database."""
 
 NUMBERS = {state: number for number, state in enumerate(STATES)}

@@ -15,12 +15,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.database import Database, DatabaseError, GroupCommit, JobThread, Operation, Run, read_migrations
-from errklein.journal._outbox_store import JournalReactor, SQLiteOutboxStore, begin_process
+from errklein.journal._outbox_store import SQLiteOutboxStore, begin_process
 from errklein.journal._reading import JournalReader
 from errklein.journal._redaction import Redaction
 from errklein.journal._retention import SLICE, Pruner, Retention
 from errklein.journal._writing import End, JournalWriter, Lease
 from errklein.ports.journal import JournalError
+from errklein.running import ThreadReactor
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, QueueDepth, StoredDelivery
 
 DATABASE = "journal.sqlite"
@@ -62,7 +63,7 @@ class SQLiteJournal:
     def __init__(
         self,
         path: Path | None,
-        reactor: JournalReactor,
+        reactor: ThreadReactor,
         now: Callable[[], float],
         redaction: Redaction | None = None,
         retention: Retention | None = None,

@@ -16,7 +16,15 @@ from errklein.running._limits import (
 from errklein.running._placement import ExplainedPlacement, Placement, explain_placement, on_reactor, placement_of
 from errklein.running._queues import KeyedQueueFull, KeyedQueues, QueuedWork, SerialQueue, TimeSlices, Workers
 from errklein.running._runner import InFlightCounter, PooledRunner, Runner
-from errklein.running.pool import Overloaded, PoolStatus, PoolStopped, ThreadUse, WorkerPool, start_daemon_thread
+from errklein.running.pool import (
+    Overloaded,
+    PoolStatus,
+    PoolStopped,
+    ThreadReactor,
+    ThreadUse,
+    WorkerPool,
+    start_daemon_thread,
+)
 from errklein.running.threads import (
     ThreadWaits,
     blocking_here,
@@ -45,6 +53,7 @@ __all__ = [
     "ReactorLag",
     "Runner",
     "SerialQueue",
+    "ThreadReactor",
     "ThreadUse",
     "ThreadWaits",
     "TimeSlices",

@@ -51,10 +51,10 @@ class PoolStopped(Exception):
     """The pool accepts no jobs any more, because the service is stopping."""
 
 
-class PoolReactor(Protocol):
-    """The part of a reactor that a pool uses."""
+class ThreadReactor(Protocol):
+    """The part of a reactor that code with threads uses."""
 
-    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
+    def callFromThread(self, callable: Callable[..., Any], *args: object) -> None:
         """Call the function on the reactor soon. May be called in any thread."""
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall:
@@ -169,7 +169,7 @@ class WorkerPool:
 
     log: ClassVar[Logger] = Logger()
 
-    reactor: PoolReactor
+    reactor: ThreadReactor
     name: str
     size: int
     _: KW_ONLY
@@ -520,7 +520,7 @@ class WorkerThreads:
     :param ended: Called on the reactor when jobs have ended, which are in `results`.
     """
 
-    def __init__(self, reactor: PoolReactor, start_thread: StartThread, ended: Callable[[], None]) -> None:
+    def __init__(self, reactor: ThreadReactor, start_thread: StartThread, ended: Callable[[], None]) -> None:
         self._start_thread = start_thread
         self._ended = ended
         # On asyncio's loop, a call at the end of the turn costs little, and Twisted's callFromThread needs more calls.

@@ -20,6 +20,8 @@ class DeliveryState(StrEnum):
 
     With `ack="now"`: RECEIVED, RUNNING, RETRY and RECEIVED again, then DONE or DEAD. With `ack="after"`: RUNNING, then DONE or
     FAILED. A DUPLICATE was not run, since its id is known. A REFUSED request was not run either; `reason` says why.
+
+    Journals store the states as numbers, in this order.
     """
 
     RECEIVED = "received"

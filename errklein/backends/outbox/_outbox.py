@@ -33,9 +33,8 @@ from errklein.backends.outbox._network import Connections, NotConfirmed, P, Tran
 from errklein.chat import Message
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait, waiting_record
 from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, RoomUnavailable, SentLater
-from errklein.running import cancel_timers
+from errklein.running import ThreadReactor, cancel_timers
 from errklein.running.context import causing_delivery, origin
-from errklein.running.pool import PoolReactor
 from errklein.text import truncated
 from errklein.text.masking import masker
 
@@ -238,7 +237,7 @@ class Outbox(Generic[P]):
 
     def __init__(
         self,
-        reactor: PoolReactor,
+        reactor: ThreadReactor,
         network: str,
         transport: Transport[P],
         limits: OutboxLimits | None = None,
