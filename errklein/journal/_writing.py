@@ -399,21 +399,15 @@ def head_of(request: StoredRequest, target: str, headers: Sequence[tuple[bytes, 
 
 def bounded(delivery: StoredDelivery) -> StoredDelivery:
     """Return the delivery with texts that can be stored."""
-    key = stored_key(delivery.key)
-    if key != delivery.key:
-        delivery = delivery._replace(key=key)
-    if len(delivery.request_id) > MAX_KEY or not delivery.request_id.isascii():
-        delivery = delivery._replace(request_id=_bounded_text(delivery.request_id, MAX_KEY))
-    if delivery.outcome is not None:
-        outcome = bounded_outcome(delivery.outcome)
-        delivery = delivery if outcome is delivery.outcome else delivery._replace(outcome=outcome)
-    return delivery
+    return delivery._replace(
+        key=stored_key(delivery.key),
+        request_id=_bounded_text(delivery.request_id, MAX_KEY),
+        outcome=None if delivery.outcome is None else bounded_outcome(delivery.outcome),
+    )
 
 
 def bounded_outcome(outcome: Outcome) -> Outcome:
     """Return the outcome with a reason that can be stored: with masked secrets, on one line."""
-    if not outcome.reason:
-        return outcome
     return outcome._replace(reason=bounded_reason(outcome.reason))
 
 
