@@ -8,10 +8,9 @@ from errklein.journal._archive import (
     release_messages,
     restore_paused,
 )
-from errklein.journal._queue import DeliveryQueue
+from errklein.journal._queue import DeliveryQueue, RetryPolicy
 from errklein.journal._redaction import Redaction
 from errklein.journal._retention import Retention
-from errklein.journal._retry_policy import RetryPolicy
 from errklein.journal._sqlite import DATABASE, INLINE, MIGRATIONS, SQLiteJournal
 
 __all__ = [

@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat.outgoing import Wait
-from errklein.journal._retry_policy import RetryPolicy
 from errklein.journal._sqlite import log_replay
 from errklein.journal._writing import FURTHEST, LEASE_BYTES, PROCESS_ENDED
 from errklein.ports.journal import Journal, JournalError
@@ -39,6 +39,30 @@ attempts to use a journal with errors."""
 _NEVER = float("inf")
 
 _log = Logger()
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How the deliveries of a webhook are run. Times are in seconds.
+
+    :param attempts: The number of attempts before a delivery is given up.
+    :param first: The longest wait after the first attempt; it doubles after each further one.
+    :param longest: The longest wait.
+    :param ordered: Deliveries run one after the other, in order of receipt. One that is retried delays the later ones.
+    """
+
+    attempts: int = 8
+    first: float = 10.0
+    longest: float = 3600.0
+    ordered: bool = False
+
+    def wait_after(self, attempt: int, random: Callable[[], float]) -> float:
+        """Return the wait after the attempt of that number: random between 0 and its maximum, so that retries spread.
+
+        :param random: Returns a number from 0 to 1.
+        """
+        # The exponent is limited, since a float can't be arbitrarily large.
+        return random() * min(self.longest, self.first * 2.0 ** min(attempt - 1, 64))
 
 
 class DeliveryQueue:
