@@ -442,7 +442,7 @@ def functions() -> list[Tested]:
     from errklein.web._http1 import _framing
     from errklein.web.request import clean_path, split_target
     from errklein.webhooks.deliveries import StoredRequest
-    from errklein.webhooks.delivery_words import parse_words
+    from errklein.webhooks.delivery_words import parse_list
     from errklein.webhooks.exported import read_request
     from errklein.webhooks.forms import check_multipart, parse_urlencoded
     from errklein.webhooks.forwarding import TrustedProxies, parse_node
@@ -512,7 +512,7 @@ def functions() -> list[Tested]:
         ),
         Tested("exported delivery", read_request, ["errklein.webhooks.payload"]),
         Tested(
-            "words of !delivery list", lambda text: parse_words(text.split(), 0.0), ["errklein.webhooks.delivery_words"]
+            "words of !delivery list", lambda text: parse_list(text.split(), 0.0), ["errklein.webhooks.delivery_words"]
         ),
         *(Tested(function.__name__, function, markdown) for function in (to_plain, to_md, to_xhtml, md_escape)),
         Tested("plain", plain, ["errklein.text._quoting"]),

@@ -58,12 +58,13 @@ def parse_time(text: str, now: float) -> float:
         ) from None
 
 
-def parse_words(
+def parse_list(
     words: Iterable[str], now: float, hooks: Mapping[str, str], webhooks: Iterable[str] = ()
-) -> DeliveryQuery:
+) -> tuple[DeliveryQuery, bool]:
     """Return the query of words such as `Github:notification failed since 2h limit 50`, in any order.
 
-    Several states select deliveries in any of them.
+    Several states select deliveries in any of them. The second value is whether the word `grouped` is among them; the limit is by
+    default MAX_COUNT then.
 
     :param now: The present Unix time.
     :param hooks: The webhooks as "Plugin:method", by URL path.
@@ -71,19 +72,12 @@ def parse_words(
     :raises InvalidWords: A word is unknown or repeated, or a value is missing or invalid.
     :raises UnknownWebhook: There is no webhook or plugin of this name.
     """
-    return _parsed(words, now, hooks, webhooks)[0]
-
-
-def parse_list(
-    words: Iterable[str], now: float, hooks: Mapping[str, str], webhooks: Iterable[str] = ()
-) -> tuple[DeliveryQuery, bool]:
-    """Return the query of the words of a list, and whether the word `grouped` is among them; the limit is MAX_COUNT then."""
     query, is_grouped, is_limited = _parsed(words, now, hooks, webhooks, "grouped")
     return (replace(query, limit=MAX_COUNT) if is_grouped and not is_limited else query), is_grouped
 
 
 def _parsed(
-    words: Iterable[str], now: float, hooks: Mapping[str, str], webhooks: Iterable[str], option: str = ""
+    words: Iterable[str], now: float, hooks: Mapping[str, str], webhooks: Iterable[str], option: str
 ) -> tuple[DeliveryQuery, bool, bool]:
     """Return the query, and whether the words have the option and a limit."""
     states: list[DeliveryState] = []
@@ -91,7 +85,7 @@ def _parsed(
     fields: dict[str, Any] = {}
     remaining = iter(words)
     for word in remaining:
-        if option and word == option:
+        if word == option:
             has_option = True
             continue
         if word in _STATES:
@@ -111,7 +105,7 @@ def _parsed(
 def parse_replay(
     words: Sequence[str], now: float, hooks: Mapping[str, str], webhooks: Iterable[str] = ()
 ) -> ReplayWords:
-    """Return what to replay: that of ids or of the words of `parse_words`, and of the word `force`.
+    """Return what to replay: that of ids or of the words of `parse_list`, and of the word `force`.
 
     Without a state, the query is of those that are failed or dead. Its limit is by default MAX_COUNT.
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from errklein.chat.outgoing import MOST_FOUND, PAUSED, MessageRecord, MessageState, Wait
 from errklein.webhooks.deliveries import UNFINISHED, DeliveryQuery, DeliveryState, StoredDelivery
-from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, UnknownWebhook, parse_ids, parse_words
+from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, UnknownWebhook, parse_ids, parse_list
 from errklein.webhooks.exported import described, shown_time
 from errklein.webhooks.precedence import RouteInfo
 
@@ -203,7 +203,7 @@ class Explainer:
         paths = names_by_path(self.state.routes())
         known = [*paths.values(), *await fetched(self.records.webhooks())]
         try:
-            named = parse_words([subject], self.state.now(), paths, known).webhook
+            named = parse_list([subject], self.state.now(), paths, known)[0].webhook
         except InvalidWords as error:
             if await fetched(self.messages(recipient=room)):
                 return await self._of_room(room, network if room == name else "")

@@ -19,7 +19,6 @@ from errklein.webhooks.delivery_words import (
     parse_list,
     parse_replay,
     parse_time,
-    parse_words,
 )
 
 NOW = 1_800_000_000.0
@@ -59,24 +58,24 @@ def groups(query: DeliveryQuery) -> list[list[str]]:
 
 
 class ParseWordsTests(SynchronousTestCase):
-    """`parse_words`, `parse_time` and `parse_ids`."""
+    """`parse_list`, `parse_time` and `parse_ids`."""
 
     def invalid(self, words: str, hooks: dict[str, str] = HOOKS) -> str:
         """Return the error of words."""
-        return str(self.assertRaises(InvalidWords, parse_words, words.split(), NOW, hooks, WEBHOOKS))
+        return str(self.assertRaises(InvalidWords, parse_list, words.split(), NOW, hooks, WEBHOOKS))
 
     @given(FIELDS, st.data())
     def test_any_order(self, query: DeliveryQuery, data: st.DataObject) -> None:
         """The words of a query give that query in any order."""
         words = [word for group in data.draw(st.permutations(groups(query))) for word in group]
-        self.assertEqual(parse_words(words, NOW, HOOKS, WEBHOOKS), query)
+        self.assertEqual(parse_list(words, NOW, HOOKS, WEBHOOKS), (query, False))
 
     @given(st.lists(st.one_of(st.text(), st.sampled_from(["since", "until", "limit", "2h", "Github", "failed"]))))
     def test_any_text(self, words: Sequence[str]) -> None:
         """Any words give a query or InvalidWords."""
         for hooks in (HOOKS, {}):
             try:
-                self.assertLessEqual(parse_words(words, NOW, hooks).limit, MAX_COUNT)
+                self.assertLessEqual(parse_list(words, NOW, hooks)[0].limit, MAX_COUNT)
             except InvalidWords as error:
                 self.assertNotIn("\n", str(error))
 
@@ -97,7 +96,7 @@ class ParseWordsTests(SynchronousTestCase):
 
     def test_urls(self) -> None:
         """The path of a webhook selects it."""
-        self.assertEqual(parse_words(["/github"], NOW, HOOKS).webhook, "Github:notification")
+        self.assertEqual(parse_list(["/github"], NOW, HOOKS)[0].webhook, "Github:notification")
         self.assertIn("unknown webhook '/gitub'; did you mean '/github'?", self.invalid("/gitub"))
         self.assertEqual(self.invalid("/github", {}), "unknown webhook '/github'; known are Gone:hook")
 
@@ -111,13 +110,13 @@ class ParseWordsTests(SynchronousTestCase):
     def test_unknown_webhooks(self) -> None:
         """The error for a name that no webhook has is one of its own, with a suggestion and the known ones."""
         for word in ("Gitub", "Gitub:notification", "/x", "Github:"):
-            error = self.assertRaises(UnknownWebhook, parse_words, [word], NOW, HOOKS, WEBHOOKS)
+            error = self.assertRaises(UnknownWebhook, parse_list, [word], NOW, HOOKS, WEBHOOKS)
             self.assertIn(f"unknown webhook '{word}'; ", str(error))
             self.assertTrue(str(error).endswith("known are Builds:build, Github:notification, Gone:hook"), str(error))
         self.assertIn("did you mean 'Github'?", self.invalid("Gitub"))
         self.assertIn("unknown word 'github'; did you mean 'Github'?", self.invalid("github"))
         many = [f"Plugin{number}:hook" for number in range(30)]
-        error = self.assertRaises(UnknownWebhook, parse_words, ["X:y"], NOW, {}, many)
+        error = self.assertRaises(UnknownWebhook, parse_list, ["X:y"], NOW, {}, many)
         self.assertTrue(str(error).endswith("Plugin27:hook …"), str(error))
 
     def test_invalid_values(self) -> None:
