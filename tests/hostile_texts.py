@@ -444,10 +444,9 @@ def functions() -> list[Tested]:
     from errklein.webhooks.deliveries import StoredRequest
     from errklein.webhooks.delivery_words import parse_list
     from errklein.webhooks.exported import read_request
-    from errklein.webhooks.forms import check_multipart, parse_urlencoded
     from errklein.webhooks.forwarding import TrustedProxies, parse_node
     from errklein.webhooks.hosts import is_base_path, is_host
-    from errklein.webhooks.payload import decode_payload
+    from errklein.webhooks.payload import check_multipart, decode_payload, parse_urlencoded
 
     learned = Masker()
     learned.learn(learned, "test", ["hunter2-of-the-bot", "aaaaaa", "ab;ab;ab=", "=?&=?&=?&"])
@@ -502,10 +501,10 @@ def functions() -> list[Tested]:
         Tested("is_base_path", is_base_path, ["errklein.webhooks.hosts"]),
         Tested("split_target", lambda text: clean_path(split_target(raw(text))[0]), ["errklein.web.request"], "/"),
         Tested("codings", lambda text: _framing((b"transfer-encoding",), (raw(text),), False), ["errklein.web._http1"]),
-        Tested("parse_urlencoded", lambda text: parse_urlencoded(raw(text)), ["errklein.webhooks.forms"]),
-        Tested("multipart", body_as("multipart/form-data; boundary=-"), ["errklein.webhooks.forms"], "---\r\n"),
-        Tested("check_multipart", lambda text: check_multipart(raw(text), b"a"), ["errklein.webhooks.forms"]),
-        Tested("urlencoded", body_as("application/x-www-form-urlencoded"), ["errklein.webhooks.forms"]),
+        Tested("parse_urlencoded", lambda text: parse_urlencoded(raw(text)), ["errklein.webhooks.payload"]),
+        Tested("multipart", body_as("multipart/form-data; boundary=-"), ["errklein.webhooks.payload"], "---\r\n"),
+        Tested("check_multipart", lambda text: check_multipart(raw(text), b"a"), ["errklein.webhooks.payload"]),
+        Tested("urlencoded", body_as("application/x-www-form-urlencoded"), ["errklein.webhooks.payload"]),
         Tested("JSON", body_as("application/json"), ["errklein.webhooks.payload"]),
         Tested(
             "media type", lambda text: decode_payload(b"1", f"text/plain{text}"), ["errklein.webhooks.payload"], ";"

@@ -13,8 +13,7 @@ from urllib.parse import quote_plus, unquote_plus
 from errklein.text import masking
 from errklein.text.masking import is_secret, masker
 from errklein.webhooks.deliveries import MAX_LOGGED_BODY, StoredRequest
-from errklein.webhooks.forms import MAX_FIELDS
-from errklein.webhooks.payload import BadPayload, read_json
+from errklein.webhooks.payload import MAX_FIELDS, BadPayload, read_json
 
 MASK = "***"
 """The replacement for a secret. Unlike that of log lines it is ASCII, since a URL must still be valid in a replay."""

@@ -20,19 +20,18 @@ import encodings
 import json
 import pkgutil
 import re
-from collections.abc import Mapping
+from binascii import a2b_qp
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from encodings.aliases import aliases
 from functools import cache, lru_cache
-from io import BytesIO
+from io import BytesIO, StringIO
 from json.scanner import py_make_scanner  # type: ignore[attr-defined]
 from typing import Any
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
-
-from errklein.webhooks.forms import MAX_FIELDS, BadForm, check_multipart, parse_urlencoded
 
 MAX_DEPTH = 500
 """The maximal nesting of JSON. Python's own limit depends on its version and on the depth of the stack."""
@@ -47,6 +46,25 @@ MAX_KEYS = 250_000
 UNNAMED_PART = "a part of the multipart body has no name"
 """The error for a Content-Disposition without the parameter `name` (RFC 7578, 4.2)."""
 
+MAX_FIELDS = 1000
+"""The maximal number of fields of a form."""
+
+MAX_STRAYS = 5000
+"""The maximal number of invalid escapes and invalid bytes in a form, and of unescaped parts in another charset than that of the escapes,
+since each takes time."""
+
+MAX_PART_HEADERS = 256 * 1024
+"""The maximal size of the headers of all parts of a form, in bytes."""
+
+FORM_SLICE = 64 * 1024
+"""The number of bytes of a form that are decoded in one piece."""
+
+_STRAY = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_SPACES = bytes.maketrans(b"+", b" ")
+_RUN = re.compile(rb"[\x00-\x7f]+|[\x80-\xff]+")
+# Werkzeug accepts each of these.
+_BLANK_LINE = re.compile(rb"\r\n\r\n|\r\r|\n\n")
+_LINE_END = re.compile(rb"[^\S\r\n]*(?:\r\n|\r|\n)")
 _SMALL = 64 * 1024
 _MANY = 200_000
 _SLICE = 1024 * 1024
@@ -276,8 +294,6 @@ def _read_urlencoded(body: bytes, charset: str) -> list[tuple[str, str]]:
     name = _charset_named(charset)
     try:
         return parse_urlencoded(_read_text(body, charset).encode("utf-8", "surrogatepass"), name)
-    except BadForm as error:
-        raise BadPayload(413, str(error)) from None
     except UnicodeError:
         raise BadPayload(400, f"a field of the form is not {name}") from None
 
@@ -296,10 +312,141 @@ def _read_multipart(body: bytes, options: Mapping[str, str]) -> list[tuple[str, 
     try:
         check_multipart(body, boundary.encode("ascii"))
         _, fields, files = parser.parse(BytesIO(body), _MULTIPART, len(body), dict(options))
-    except BadForm as error:
-        raise BadPayload(413, str(error)) from None
     except (HTTPException, ValueError, LookupError):
         raise BadPayload(400, "the multipart body is malformed") from None
     if None in fields or None in files:
         raise BadPayload(400, UNNAMED_PART)
     return list(fields.items(multi=True))
+
+
+def parse_urlencoded(form: bytes, encoding: str = "utf-8", errors: str = "strict") -> list[tuple[str, str]]:
+    """Return the names and values of an urlencoded form, as `urllib.parse.parse_qsl` does, for forms of any size.
+
+    The standard library creates an object for each escape, and joins millions of them while all other threads wait: a form of
+    24 MB takes gigabytes of memory. This parser decodes escapes in C, in slices between which other threads run.
+
+    :param form: The body, in UTF-8.
+    :param encoding: The charset of the escapes.
+    :param errors: The error handler for bytes that are invalid in the charset.
+    :raises BadPayload: The form exceeds a limit.
+    :raises UnicodeError: A byte is invalid in the charset, with `errors="strict"`.
+    """
+    if form.count(b"&") >= MAX_FIELDS:
+        raise BadPayload(413, f"the form has more than {MAX_FIELDS} fields")
+    reader = _FormReader(form, encoding, errors)
+    pairs = []
+    start = 0
+    while start < len(form):
+        end = _found(form, b"&", start, len(form))
+        if start < end:
+            name_end = _found(form, b"=", start, end)
+            pairs.append((reader.read(start, name_end), reader.read(name_end + 1, end)))
+        start = end + 1
+    return pairs
+
+
+def _found(form: bytes, sign: bytes, start: int, end: int) -> int:
+    index = form.find(sign, start, end)
+    return end if index < 0 else index
+
+
+class _FormReader:
+    """Decodes the names and values of one form, and counts invalid escapes and bytes."""
+
+    def __init__(self, form: bytes, encoding: str, errors: str) -> None:
+        self._form = form
+        self._encoding = encoding
+        self._errors = errors
+        self._strays = 0
+
+    def read(self, start: int, end: int) -> str:
+        """Return the name or value at this position as text."""
+        form = self._form
+        if form.find(b"%", start, end) < 0:
+            return form[start:end].translate(_SPACES).decode("utf-8", "surrogatepass")
+        if self._encoding == "utf-8" or form[start:end].isascii():
+            return self._decode(self._unquote(start, end))
+        # `encoding` applies to ASCII runs only, which contain the escapes.
+        text = StringIO()
+        for run in _RUN.finditer(form, start, end):
+            ascii_only = run[0].isascii()
+            self._count(not ascii_only)
+            text.write(
+                self._decode(self._unquote(*run.span())) if ascii_only else run[0].decode("utf-8", "surrogatepass")
+            )
+        return text.getvalue()
+
+    def _unquote(self, start: int, end: int) -> bytearray:
+        unquoted = bytearray()
+        while start < end:
+            cut = start + FORM_SLICE
+            if cut < end:
+                # An escape that begins in the last two bytes is left for the next slice.
+                cut = _found(self._form, b"%", cut - 2, cut)
+            unquoted += self._unquote_slice(self._form[start : min(cut, end)].translate(_SPACES))
+            start = cut
+        return unquoted
+
+    def _unquote_slice(self, data: bytes) -> bytes:
+        # "=" is escaped below, which takes time too.
+        self._count(data.count(b"=") // 1000)
+        # Quoted-printable is the same encoding with "=" for "%", but removes a line end after the sign.
+        if not (b"\n" in data and b"%\n" in data) and not (b"\r" in data and b"%\r" in data):
+            unquoted = _from_quoted_printable(data)
+            if len(data) - len(unquoted) == 2 * data.count(b"%"):
+                return unquoted
+        data, strays = _STRAY.subn(b"%25", data)
+        self._count(strays)
+        return _from_quoted_printable(data)
+
+    def _decode(self, data: bytearray) -> str:
+        try:
+            return data.decode(self._encoding)
+        except UnicodeDecodeError:
+            if self._errors == "strict":
+                raise
+        self._count(len(data) - len(data.decode(self._encoding, "ignore").encode(self._encoding)))
+        return data.decode(self._encoding, self._errors)
+
+    def _count(self, strays: int) -> None:
+        self._strays += strays
+        if self._strays > MAX_STRAYS:
+            raise BadPayload(413, f"the form has more than {MAX_STRAYS} invalid escapes or bytes")
+
+
+def _from_quoted_printable(data: bytes) -> bytes:
+    return a2b_qp(data.replace(b"=", b"=3D").replace(b"%", b"="))
+
+
+def check_multipart(form: bytes, boundary: bytes) -> None:
+    """Check the number of a multipart form's parts and the size of their headers, which Werkzeug's parser doesn't limit.
+
+    Each occurrence of the boundary counts as a part, since parts must not contain it (RFC 2046, 5.1.1).
+
+    :param form: The body.
+    :param boundary: The parameter of its Content-Type. A form without one isn't checked, since it can't be parsed.
+    :raises BadPayload: The form exceeds a limit.
+    """
+    left = MAX_PART_HEADERS
+    for number, end in enumerate(_delimiters(form, b"--" + boundary) if boundary else ()):
+        if number >= MAX_FIELDS:
+            raise BadPayload(413, f"the form has more than {MAX_FIELDS} parts")
+        line = _LINE_END.match(form, end, end + left)
+        begin = line.end() if line else end
+        blank = _BLANK_LINE.search(form, begin, begin + left)
+        left -= (blank.start() if blank else len(form)) - begin
+        if left < 0:
+            raise BadPayload(413, f"the headers of the form's parts are longer than {MAX_PART_HEADERS} bytes")
+
+
+def _delimiters(form: bytes, delimiter: bytes) -> Iterator[int]:
+    """Yield the ends of all delimiters but closing ones. The form is searched in slices, between which other threads run."""
+    start = 0
+    while start < len(form):
+        index = form.find(delimiter, start, start + FORM_SLICE + len(delimiter))
+        if index < 0:
+            start += FORM_SLICE
+            continue
+        start = index + len(delimiter)
+        if not form.startswith(b"--", start):
+            yield start

@@ -16,8 +16,7 @@ from errklein.compat import flask
 from errklein.running import on_reactor
 from errklein.running.context import request_id
 from errklein.webhooks import webhook
-from errklein.webhooks.forms import MAX_FIELDS, MAX_STRAYS
-from errklein.webhooks.payload import MAX_KEYS
+from errklein.webhooks.payload import MAX_FIELDS, MAX_KEYS, MAX_STRAYS
 from tests import takes_long
 from tests.web.kit import WebCase, request
 

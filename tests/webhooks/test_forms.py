@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.webhooks import forms as parsers
-from errklein.webhooks.forms import MAX_FIELDS, MAX_STRAYS, SLICE, BadForm, parse_urlencoded
+from errklein.webhooks import payload as parsers
+from errklein.webhooks.payload import FORM_SLICE, MAX_FIELDS, MAX_STRAYS, BadPayload, parse_urlencoded
 
 # Of what forms are made, and of what may be mistaken for it.
 _PARTS = "% = & + 4 1 f x \n \r %41 %3d %25 %0A %% %\n %= é 😀 \0 %C3 %A9 %E2%82%AC %F0%9F%98%80 %ff %82%A0"
@@ -30,7 +30,7 @@ class SmallSliceTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Use slices of a few bytes."""
-        self.patch(parsers, "SLICE", 3)
+        self.patch(parsers, "FORM_SLICE", 3)
 
     @given(
         forms,
@@ -59,13 +59,13 @@ class SliceTests(SynchronousTestCase):
             return decode(data)
 
         self.patch(parsers, "a2b_qp", counted)
-        text = "é=x\n" * SLICE
+        text = "é=x\n" * FORM_SLICE
         for shift in range(3):
             form = "a" * shift + "=" + quote_plus(text)
             pieces.clear()
             self.assertEqual(parse_urlencoded(form.encode()), [("a" * shift, text)])
-            self.assertGreaterEqual(len(pieces), len(form) // SLICE)
-            self.assertLessEqual(max(pieces), SLICE)
+            self.assertGreaterEqual(len(pieces), len(form) // FORM_SLICE)
+            self.assertLessEqual(max(pieces), FORM_SLICE)
 
 
 class TooMuchTests(SynchronousTestCase):
@@ -73,7 +73,7 @@ class TooMuchTests(SynchronousTestCase):
 
     def refused(self, form: bytes, errors: str = "strict") -> str:
         """Return the reason of the rejection."""
-        return str(self.assertRaises(BadForm, parse_urlencoded, form, "utf-8", errors))
+        return str(self.assertRaises(BadPayload, parse_urlencoded, form, "utf-8", errors))
 
     def test_fields(self) -> None:
         """The maximal number of fields is accepted, and one more is rejected."""
@@ -93,7 +93,7 @@ class TooMuchTests(SynchronousTestCase):
         """Thousands of unescaped parts, between escapes of another charset than UTF-8, are rejected."""
         form = "%E9é".encode() * MAX_STRAYS
         self.assertEqual(parse_urlencoded(form, "latin-1"), [("éé" * MAX_STRAYS, "")])
-        self.assertRaises(BadForm, parse_urlencoded, form + "a%41é".encode(), "latin-1")
+        self.assertRaises(BadPayload, parse_urlencoded, form + "a%41é".encode(), "latin-1")
 
     def test_bytes_that_are_no_text(self) -> None:
         """The maximal number of invalid bytes is kept as escapes, and one more is rejected."""
@@ -104,6 +104,6 @@ class TooMuchTests(SynchronousTestCase):
 
     def test_equals_signs(self) -> None:
         """Millions of equals signs among escapes are rejected; without escapes they are decoded."""
-        signs = b"=" * (MAX_STRAYS * 1001 + SLICE)
+        signs = b"=" * (MAX_STRAYS * 1001 + FORM_SLICE)
         self.assertIn("invalid escapes", self.refused(signs + b"%41"))
         self.assertEqual(parse_urlencoded(signs), [("", signs[1:].decode())])

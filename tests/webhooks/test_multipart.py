@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from werkzeug.sansio.multipart import Epilogue, MultipartDecoder, NeedData
 
-from errklein.webhooks import forms as parsers
-from errklein.webhooks.forms import MAX_FIELDS, SLICE, BadForm, check_multipart
+from errklein.webhooks import payload as parsers
+from errklein.webhooks.payload import FORM_SLICE, MAX_FIELDS, BadPayload, check_multipart
 
 # Of what multipart forms are made, and of what may be mistaken for it.
 _PARTS = (
@@ -43,15 +43,15 @@ class CheckTests(SynchronousTestCase):
 
     def refused(self, form: bytes, boundary: bytes = b"b") -> str:
         """Return the reason of the rejection."""
-        return str(self.assertRaises(BadForm, check_multipart, form, boundary))
+        return str(self.assertRaises(BadPayload, check_multipart, form, boundary))
 
     @given(forms, st.integers(0, 40))
     def test_no_headers_escape(self, form: bytes, limit: int) -> None:
         """Werkzeug never parses more headers than the limit in a form that passes, whatever its line ends are."""
-        with mock.patch.object(parsers, "MAX_PART_HEADERS", limit), mock.patch.object(parsers, "SLICE", 3):
+        with mock.patch.object(parsers, "MAX_PART_HEADERS", limit), mock.patch.object(parsers, "FORM_SLICE", 3):
             try:
                 check_multipart(form, b"b")
-            except BadForm:
+            except BadPayload:
                 return
         self.assertLessEqual(sum(headers_of(form)), limit)
 
@@ -79,7 +79,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_boundary_across_slices(self) -> None:
         """A delimiter is found at every position of a slice, also if it is longer than a slice."""
-        for boundary in (b"b" * 70, b"b" * SLICE * 2):
+        for boundary in (b"b" * 70, b"b" * FORM_SLICE * 2):
             for shift in (0, 1, len(boundary) // 2, len(boundary), len(boundary) + 1):
-                form = b"x" * (SLICE - shift) + b"--" + boundary + b"\r\n" + b"X" * (parsers.MAX_PART_HEADERS + 1)
+                form = b"x" * (FORM_SLICE - shift) + b"--" + boundary + b"\r\n" + b"X" * (parsers.MAX_PART_HEADERS + 1)
                 self.assertIn("headers", self.refused(form, boundary))

@@ -13,8 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.webhooks.forms import MAX_FIELDS, MAX_PART_HEADERS, MAX_STRAYS
-from errklein.webhooks.payload import MAX_DEPTH, MAX_KEYS, MAX_VALUES, BadPayload, decode_payload
+from errklein.webhooks.payload import (
+    MAX_DEPTH,
+    MAX_FIELDS,
+    MAX_KEYS,
+    MAX_PART_HEADERS,
+    MAX_STRAYS,
+    MAX_VALUES,
+    BadPayload,
+    decode_payload,
+)
 from tests import takes_long
 
 JSON = "application/json"

@@ -23,8 +23,7 @@ from werkzeug.routing import Rule
 
 from errklein.web.facade.json_text import dumps
 from errklein.webhooks import Hook
-from errklein.webhooks.forms import BadForm, check_multipart, parse_urlencoded
-from errklein.webhooks.payload import UNNAMED_PART, BadPayload, read_json
+from errklein.webhooks.payload import UNNAMED_PART, BadPayload, check_multipart, parse_urlencoded, read_json
 
 if TYPE_CHECKING:
     from errklein.web._delivery import WebServices
@@ -103,8 +102,8 @@ class FormParser(FormDataParser):
             form = stream.read()
             form.decode()
             fields = self.cls(parse_urlencoded(form, errors="werkzeug.url_quote"))
-        except BadForm as error:
-            raise RequestEntityTooLarge(str(error)) from None
+        except BadPayload as error:
+            raise RequestEntityTooLarge(error.detail) from None
         except UnicodeError:
             pass
         return stream, fields, self.cls()
