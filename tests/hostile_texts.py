@@ -444,8 +444,7 @@ def functions() -> list[Tested]:
     from errklein.webhooks.deliveries import StoredRequest
     from errklein.webhooks.delivery_words import parse_list
     from errklein.webhooks.exported import read_request
-    from errklein.webhooks.forwarding import TrustedProxies, parse_node
-    from errklein.webhooks.hosts import is_base_path, is_host
+    from errklein.webhooks.forwarding import TrustedProxies, is_base_path, is_host, parse_node
     from errklein.webhooks.payload import check_multipart, decode_payload, parse_urlencoded
 
     learned = Masker()
@@ -495,10 +494,10 @@ def functions() -> list[Tested]:
         Tested("escape", escape, ["errklein.logs._output"]),
         Tested("Forwarded", forwarded("192.0.2.1", b"forwarded"), forwarding),
         Tested("X-Forwarded-For", forwarded("198.51.100.1", b"x-forwarded-for"), forwarding),
-        Tested("X-Forwarded-Host", forwarded("198.51.100.1", b"x-forwarded-host"), ["errklein.webhooks.hosts"]),
+        Tested("X-Forwarded-Host", forwarded("198.51.100.1", b"x-forwarded-host"), ["errklein.webhooks.forwarding"]),
         Tested("parse_node", lambda text: parse_node(raw(text)), forwarding),
-        Tested("is_host", lambda text: is_host(raw(text)), ["errklein.webhooks.hosts"]),
-        Tested("is_base_path", is_base_path, ["errklein.webhooks.hosts"]),
+        Tested("is_host", lambda text: is_host(raw(text)), ["errklein.webhooks.forwarding"]),
+        Tested("is_base_path", is_base_path, ["errklein.webhooks.forwarding"]),
         Tested("split_target", lambda text: clean_path(split_target(raw(text))[0]), ["errklein.web.request"], "/"),
         Tested("codings", lambda text: _framing((b"transfer-encoding",), (raw(text),), False), ["errklein.web._http1"]),
         Tested("parse_urlencoded", lambda text: parse_urlencoded(raw(text)), ["errklein.webhooks.payload"]),

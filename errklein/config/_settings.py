@@ -16,8 +16,7 @@ from errklein.commands import InvalidValue, check_rule, check_rules
 from errklein.text.masking import masker
 from errklein.text.suggestions import NEW_NAMES, did_you_mean_path
 from errklein.webhooks.declaration import DEFAULT_METHODS
-from errklein.webhooks.forwarding import InvalidProxies, TrustedProxies
-from errklein.webhooks.hosts import is_base_path, is_host
+from errklein.webhooks.forwarding import InvalidProxies, TrustedProxies, is_base_path, is_host
 from errklein.webhooks.option_values import InvalidOption, Rate, check_methods, is_number
 from errklein.webhooks.options import HookOptionsError, hook_options
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from errklein.web._error_pages import Problem
-from errklein.webhooks.hosts import is_host
+from errklein.webhooks.forwarding import is_host
 
 _MAX_HEAD = 16 * 1024
 _MAX_HEADERS = 500

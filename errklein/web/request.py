@@ -25,8 +25,7 @@ from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import Head
 from errklein.webhooks import HookDeclaration
 from errklein.webhooks.deliveries import StoredDelivery
-from errklein.webhooks.forwarding import UNIX, TrustedProxies
-from errklein.webhooks.hosts import is_host, port_of
+from errklein.webhooks.forwarding import UNIX, TrustedProxies, is_host, port_of
 
 if TYPE_CHECKING:
     from errklein.web._channel import Channel

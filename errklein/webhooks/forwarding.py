@@ -22,8 +22,6 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
-from errklein.webhooks.hosts import is_base_path, is_host
-
 UNIX = "unix"
 """The key for the clients of Unix sockets, which have no address."""
 
@@ -50,7 +48,9 @@ _NODE = re.compile(
 )
 _SCHEMES = {b"http": False, b"ws": False, b"https": True, b"wss": True}
 _PORT = re.compile(rb"[1-9][0-9]{0,4}")
-_PORT_OF_HOST = re.compile(rb":[0-9]*$")
+_PORT_OF_HOST = re.compile(rb":([0-9]*)$")
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z_-]{1,63}\.)*[0-9A-Za-z_-]{1,63}\.?)(?::[0-9]{0,5})?")
+_BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -211,6 +211,34 @@ def _normal(host: str) -> str:
 def unmapped(address: Address) -> Address:
     """Return an IPv4 address for one that is mapped to IPv6, as sockets for both versions have it."""
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+@lru_cache(512)
+def is_host(value: bytes) -> bool:
+    """Return whether the value is a host with an optional port."""
+    return _HOST.fullmatch(value) is not None and (value[:1] != b"[" or _is_ipv6(value))
+
+
+def _is_ipv6(host: bytes) -> bool:
+    try:
+        IPv6Address(host[1 : host.index(b"]")].decode("ascii"))
+    except ValueError:
+        return False
+    return True
+
+
+def port_of(host: bytes, secure: bool) -> int:
+    """Return the port of a host; without one, the default port of HTTPS or HTTP."""
+    port = _PORT_OF_HOST.search(host)
+    return int(port[1]) if port and port[1] else 443 if secure else 80
+
+
+def is_base_path(value: str) -> bool:
+    """Return whether the value is a path such as "/bot" or "/bots/one".
+
+    It has no escapes, no dot segments and no "//", which at the beginning of a link would be another host.
+    """
+    return _BASE_PATH.fullmatch(value) is not None
 
 
 def _with_port(host: bytes, port: bytes, secure: bool) -> bytes:
