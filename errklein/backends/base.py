@@ -324,7 +324,7 @@ class LocalBackend:
         """Return None, since messages are shown at once."""
 
     def room_status(self, name: str) -> Wait | None:
-        """Return whether the bot is in a room; see `ports.chat.ExplainsWaits`."""
+        """Return whether the bot is in a room; see `ports.chat.Backend`."""
         return Wait(f"the bot is in {name}") if name in self._rooms and self._rooms[name].joined else None
 
     def query_room(self, name: str) -> LocalRoom:

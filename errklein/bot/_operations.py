@@ -27,7 +27,7 @@ from errklein.plugins.manager import PluginManager
 from errklein.plugins.operations import PluginOperations, PluginSummary
 from errklein.plugins.plugin import UnknownPlugin
 from errklein.plugins.repos.operations import RepoOperations
-from errklein.ports.chat import Backend, ExplainsWaits, QueuesMessages
+from errklein.ports.chat import Backend, QueuesMessages
 from errklein.ports.journal import JournalError
 from errklein.ports.outbox import OutboxStatus
 from errklein.running import PoolStatus, TimedOut, result_within
@@ -99,7 +99,7 @@ class RunningState(BotState):
     def room_status(self, network: str, name: str) -> Wait | None:
         """Return whether the bot is in a room, and why not; None if it should not be there."""
         backend = self._bot.backends.get(network)
-        return backend.room_status(name) if isinstance(backend, ExplainsWaits) else None
+        return None if backend is None else backend.room_status(name)
 
     def wait_of_delivery(self, delivery: StoredDelivery) -> Wait | None:
         """Return what a delivery that has not ended waits for; None if its handler runs."""
@@ -120,7 +120,7 @@ class RunningState(BotState):
         backend = self._bot.backends.get(record.network)
         if backend is None:
             return Wait(f"the bot has no network {record.network} in NETWORKS")
-        return backend.wait_of(record) if isinstance(backend, ExplainsWaits) else None
+        return backend.wait_of(record)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,9 @@ class Backend(Protocol):
         in the outbox, then raises OutboxFull; it returns None. Raises OutboxClosed after `disconnect`.
         """
 
+    def wait_of(self, record: MessageRecord) -> Wait | None:
+        """Return what a message waits for that the backend has accepted; None if it doesn't wait any more."""
+
     def build_identifier(self, text: str) -> Identifier:
         """Return the person, occupant or room that `text` names; raise ValueError if the text is invalid."""
 
@@ -72,6 +75,12 @@ class Backend(Protocol):
     def query_room(self, name: str) -> Room:
         """Return the room of that name; raise RoomDoesNotExistError if the network knows that it doesn't exist."""
 
+    def room_status(self, name: str) -> Wait | None:
+        """Return whether the bot is in a room, since when, why not, and when it tries again.
+
+        None if it should not be there, or if that isn't known.
+        """
+
     def change_presence(self, status: str, message: str) -> None:
         """Set the bot's status, such as `ONLINE`, and the text shown with it."""
 
@@ -83,20 +92,6 @@ class QueuesMessages(Protocol):
     @property
     def outbox(self) -> NetworkOutbox:
         """The messages that wait to be sent."""
-
-
-@runtime_checkable
-class ExplainsWaits(Protocol):
-    """Implemented by backends that know what a message waits for, and why the bot isn't in a room."""
-
-    def wait_of(self, record: MessageRecord) -> Wait | None:
-        """Return what a message waits for that the backend has accepted; None if it doesn't wait any more."""
-
-    def room_status(self, name: str) -> Wait | None:
-        """Return whether the bot is in a room, since when, why not, and when it tries again.
-
-        None if it should not be there, or if that isn't known.
-        """
 
 
 @runtime_checkable

@@ -179,14 +179,14 @@ class IRCBackend:
         return protocol.transmission.transmit(parts, self._more_follow)
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
-        """Return what a message waits for; see `ports.chat.ExplainsWaits`."""
+        """Return what a message waits for; see `ports.chat.Backend`."""
         wait = self.outbox.wait_of(record.id)
         if wait is not None and self._is_signed_on and self._rooms.joins.reason(record.recipient) is not None:
             return self.room_status(record.recipient) or wait
         return wait if wait is None or self._is_signed_on else self._absence
 
     def room_status(self, name: str) -> Wait | None:
-        """Return whether the bot is in a room, and why not; see `ports.chat.ExplainsWaits`."""
+        """Return whether the bot is in a room, and why not; see `ports.chat.Backend`."""
         if not self._rooms.is_known(name):
             return None
         if not self._is_signed_on:

@@ -168,7 +168,7 @@ class ThreadedNetwork:
         return self._accept(kept, neutral_text(self.mode, kept), details_of(kept))
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
-        """Return what a message waits for; see `ports.chat.ExplainsWaits`."""
+        """Return what a message waits for; see `ports.chat.Backend`."""
         return self.outbox.wait_of(record.id)
 
     def room_status(self, name: str) -> None:
