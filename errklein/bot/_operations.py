@@ -20,7 +20,7 @@ from errklein.commands.operations import Actor, operation
 from errklein.config import Config
 from errklein.dispatch import Dispatcher, Networks, RoomOperations
 from errklein.journal import back_up
-from errklein.journal.operations import WebhookOperations
+from errklein.journal.operations import PAUSED_WEBHOOK, BotState, WebhookOperations
 from errklein.listening import identify
 from errklein.logs import destinations
 from errklein.plugins.manager import PluginManager
@@ -34,7 +34,6 @@ from errklein.running import PoolStatus, TimedOut, result_within
 from errklein.storage import BACKUP_NAME, rows_of, write_backup
 from errklein.web import WebServer
 from errklein.webhooks.deliveries import DeliveryState, QueueDepth, StoredDelivery
-from errklein.webhooks.explained import PAUSED_WEBHOOK, BotState
 from errklein.webhooks.precedence import RouteInfo
 
 if TYPE_CHECKING:

@@ -21,13 +21,12 @@ from errklein.commands.operations import Actor
 from errklein.config import Config, SecretError, read_secret
 from errklein.database import Access, DatabaseError
 from errklein.journal import DATABASE, JournalArchive
-from errklein.journal.operations import WebhookOperations
+from errklein.journal.operations import BotState, WebhookOperations
 from errklein.logs import escape
 from errklein.service import DataDirectory, errors_end_program, load_with_options, user_name
 from errklein.verify import Received, Verification, verification
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.delivery_words import InvalidWords, UnknownWebhook, parse_ids
-from errklein.webhooks.explained import BotState
 from errklein.webhooks.exported import as_values, body_text, details, summary
 from errklein.webhooks.precedence import RouteInfo
 

@@ -1,42 +1,363 @@
-"""Operations of administrators on webhooks and their deliveries, in a chat, on the command line and on a web page."""
+"""Operations of administrators on webhooks and their deliveries, in a chat, on the command line and on a web page.
+
+One of them answers why a delivery, message, webhook or room is as it is: first as values, then as text.
+"""
 
 from __future__ import annotations
 
+import re
+import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
 
+from errklein.chat.outgoing import MOST_FOUND, PAUSED, MessageRecord, MessageState, Wait
 from errklein.commands.operations import Actor, operation
 from errklein.journal._archive import JournalArchive
 from errklein.journal._queue import DeliveryQueue
-from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
+from errklein.ports.journal import Journal
+from errklein.webhooks.deliveries import UNFINISHED, DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.delivery_words import (
     MAX_COUNT,
+    InvalidWords,
+    UnknownWebhook,
     counted_query,
     next_page,
+    parse_ids,
     parse_list,
     parse_replay,
     parse_webhook,
 )
-from errklein.webhooks.explained import (
-    BotState,
-    Explainer,
-    Explanation,
-    Messages,
-    Records,
-    Step,
-    fetched,
-    names_by_path,
-)
-from errklein.webhooks.exported import grouped, not_recorded, summary
+from errklein.webhooks.exported import described, grouped, not_recorded, shown_time, summary
 from errklein.webhooks.precedence import RouteInfo
+
+T = TypeVar("T")
+Queue = DeliveryQueue | JournalArchive
+Records = Journal | JournalArchive
+"""The journal of a running bot, whose methods return awaitables, or the file of a journal, whose methods return values."""
+Messages = Callable[..., Awaitable[Sequence[MessageRecord]] | Sequence[MessageRecord]]
+
+PAUSED_WEBHOOK = "paused: requests are accepted and wait for `webhook resume`"
+
+_ROOM_MARKS = ("#", "&", "+", "!")
+_REQUEST_ID = re.compile(r"[0-9a-f]{10}-[0-9a-f]{6,16}")
+_MOST_LOST = 5
+"""The number of messages to a room that were dropped or rejected: the latest ones."""
 
 _DAY = 86400.0
 _OPTIONS = ("form_param", "raw", "dedupe", "dedupe_window", "attempts", "ordered", "max_body", "timeout")
 """The options that the summary of a declaration doesn't have."""
 
 
-Queue = DeliveryQueue | JournalArchive
+async def fetched(result: Awaitable[T] | T) -> T:
+    """Return the result of a method of `Records`."""
+    return await result if isinstance(result, Awaitable) else result
+
+
+@dataclass
+class BotState:
+    """What is known of a bot beside its records: here, of one in another process, or of one that doesn't run.
+
+    :param networks: The names of the networks.
+    :param paused: The webhooks that are paused.
+    :param site: The URL of the bot, before the paths of webhooks.
+    :param unknown: The state of what only the running bot knows.
+    :param loaded: The webhooks of the plugins, if they were loaded.
+    """
+
+    networks: Collection[str] = ()
+    paused: Collection[str] = ()
+    site: str = ""
+    unknown: str = "no bot is running"
+    loaded: Sequence[RouteInfo] = ()
+
+    def now(self) -> float:
+        """Return the Unix time."""
+        return time.time()
+
+    def refused(self) -> Sequence[StoredDelivery]:
+        """Return the last refused request of each webhook since the start, whether it could be recorded or not."""
+        return ()
+
+    def routes(self) -> Sequence[RouteInfo]:
+        """Return the webhooks of the plugins, as far as they are known."""
+        return self.loaded
+
+    def responses(self, webhook: str) -> int | None:
+        """Return the number of the webhook's responses since the start; None if it isn't known."""
+        return None
+
+    async def problem(self) -> str:
+        """Return why nothing can be stored; "" if it can, or if that isn't known."""
+        return ""
+
+    def webhook_status(self, webhook: str) -> Wait:
+        """Return whether a webhook is active, or why its requests don't run."""
+        return Wait(PAUSED_WEBHOOK if webhook in self.paused else "not paused")
+
+    def room_status(self, network: str, name: str) -> Wait | None:
+        """Return whether the bot is in a room, and why not; None if it should not be there, or if that isn't known."""
+        return Wait(self.unknown)
+
+    def wait_of_delivery(self, delivery: StoredDelivery) -> Wait | None:
+        """Return what a delivery that has not ended waits for; None if its handler runs."""
+        if delivery.webhook in self.paused:
+            return Wait("the webhook is paused")
+        if delivery.state is DeliveryState.RETRY and delivery.due_at > self.now():
+            return Wait("the attempt has failed", again_at=delivery.due_at)
+        return Wait(self.unknown)
+
+    def wait_of_message(self, record: MessageRecord) -> Wait | None:
+        """Return what a message waits for; None if it doesn't wait any more."""
+        return Wait(self.unknown)
+
+
+def names_by_path(routes: Iterable[RouteInfo]) -> dict[str, str]:
+    """Return the webhooks as "Plugin:method", by that name and by the URL path whose requests they get."""
+    routes = list(routes)
+    paths = {route.rule: route.hook.full_name for route in routes if not route.shadowed_by}
+    return {route.hook.full_name: route.hook.full_name for route in routes} | paths
+
+
+class Step(NamedTuple):
+    """An event such as "accepted", its Unix time (0.0 if unknown), and details."""
+
+    event: str
+    at: float = 0.0
+    details: str = ""
+
+    def __str__(self) -> str:
+        time = f" {shown_time(self.at)}" if self.at else ""
+        return f"{self.event}{time}{f' ({self.details})' if self.details else ''}"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What has happened to something, and what it waits for.
+
+    :param subject: A delivery, message, webhook or room, such as "delivery 4711 of Github:notification".
+    :param steps: What has happened, in order.
+    :param wait: What it waits for.
+    :param parts: The messages of a delivery, or the latest requests of a webhook, or lost messages to a room.
+    :param state: The state of a webhook or room.
+    """
+
+    subject: str
+    steps: Sequence[Step] = ()
+    wait: Wait | None = None
+    parts: Sequence[Explanation] = ()
+    state: Wait | None = None
+
+    def lines(self) -> list[str]:
+        """Return the answer as lines of plain text. Mask them before they are shown."""
+        clauses = [*([shown_wait(self.state)] if self.state else ()), *map(str, self.steps)]
+        clauses += [f"waits: {shown_wait(self.wait)}"] if self.wait else []
+        head, parts = f"{self.subject}: {', '.join(clauses)}", [line for part in self.parts for line in part.lines()]
+        return (
+            [f"{head}; {parts[0]}"]
+            if len(parts) == 1
+            else [head, *(f"  {line}" if line.startswith("- ") else f"- {line}" for line in parts)]
+        )
+
+
+def shown_wait(wait: Wait) -> str:
+    """Return a state as text, such as `the bot isn't in #ops since TIME (invite only (+i)); next attempt TIME`."""
+    since = f" since {shown_time(wait.since)}" if wait.since else ""
+    cause = f" ({wait.cause})" if wait.cause else ""
+    again = f"; next attempt {shown_time(wait.again_at)}" if wait.again_at else ""
+    return f"{wait.state}{since}{cause}{again}"
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """Explains deliveries, webhooks and rooms.
+
+    :param records: The deliveries.
+    :param messages: Returns records of messages; see `OutboxStore.find`.
+    :param state: What is known beside them.
+    :param with_reasons: Whether the answers contain the reasons of failed attempts and rejected messages, which may be texts of
+        exceptions.
+    """
+
+    records: Records
+    messages: Messages
+    state: BotState
+    with_reasons: bool = True
+
+    async def answers(self, subject: str) -> Sequence[Explanation]:
+        """Return the answers about the id of a delivery or request, a webhook, plugin, path, room or person, or the last "refused" request.
+
+        A room may be that of one network, as in "libera:#ops".
+
+        :raises InvalidWords: There is no such thing.
+        """
+        ids = parse_ids([subject])
+        if ids is not None:
+            return [await self._of_id(ids[0])]
+        if subject == "refused":
+            return [await self._explained(one) for one in await self._last_refused(None)] or [
+                Explanation("refused", [Step("no refused request is recorded; those that get 404 or 405 aren't")])
+            ]
+        if _REQUEST_ID.fullmatch(subject):
+            recorded = await fetched(self.records.find(DeliveryQuery(request_id=subject)))
+            unrecorded = [one for one in self.state.refused() if one.request_id == subject]
+            return [await self._explained(one) for one in recorded or unrecorded] or [
+                Explanation(f"request {subject}", [Step("it isn't recorded; the log has its line")])
+            ]
+        network, _, name = subject.rpartition(":")
+        room = name if network in self.state.networks else subject
+        if room.startswith(_ROOM_MARKS):
+            return await self._of_room(room, network if room == name else "")
+        paths = names_by_path(self.state.routes())
+        known = [*paths.values(), *await fetched(self.records.webhooks())]
+        try:
+            named = parse_list([subject], self.state.now(), paths, known)[0].webhook
+        except InvalidWords as error:
+            if await fetched(self.messages(recipient=room)):
+                return await self._of_room(room, network if room == name else "")
+            if subject and isinstance(error, UnknownWebhook):
+                raise
+            named = None
+        found = sorted({webhook for webhook in known if f"{webhook}:".startswith(f"{named}:")})
+        if not found:
+            raise InvalidWords(
+                f"expected the id of a delivery or request, a room, Plugin:method, Plugin, the path of a webhook, or refused, not {subject!r}"
+            )
+        return [await self._of_webhook(webhook) for webhook in found]
+
+    async def _of_id(self, number: int) -> Explanation:
+        unrecorded = {one.id: one for one in self.state.refused()}
+        found = await fetched(self.records.get(number)) or unrecorded.get(number)
+        if found is None:
+            raise InvalidWords(f"there is no delivery {number}")
+        return await self._explained(found)
+
+    async def _last_refused(self, webhook: str | None) -> Sequence[StoredDelivery]:
+        query = DeliveryQuery(webhook=webhook, states=(DeliveryState.REFUSED,), limit=1)
+        recorded = await fetched(self.records.find(query))
+        of_webhook = [one for one in self.state.refused() if webhook in (None, one.webhook)]
+        return sorted([*recorded, *of_webhook], key=lambda one: one.id)[-1:]
+
+    async def _of_webhook(self, webhook: str) -> Explanation:
+        last = await fetched(self.records.find(DeliveryQuery(webhook=webhook, limit=1)))
+        latest = [*last, *await self._last_refused(webhook)]
+        query = DeliveryQuery(webhook=webhook, states=UNFINISHED, limit=MAX_COUNT)
+        unfinished = await fetched(self.records.find(query))
+        steps = []
+        if unfinished:
+            number, which = _number(len(unfinished), MAX_COUNT)
+            verb = "delivery has" if number == "1" else "deliveries have"
+            steps.append(Step(f"{number} {verb} not ended, {which} accepted", unfinished[-1].received_at))
+            latest.append(unfinished[-1])
+        if not latest:
+            steps.append(Step("no request is recorded"))
+        requests = {one.id: one for one in latest}.values()
+        parts = [await self._explained(one) for one in requests]
+        return Explanation(webhook, steps, None, parts, self.state.webhook_status(webhook))
+
+    async def _explained(self, delivery: StoredDelivery) -> Explanation:
+        stored = await fetched(self.records.get(delivery.id))
+        delivery = delivery if stored is None else stored
+        delivery = delivery if self.with_reasons else delivery.without_reasons()
+        wait = self.state.wait_of_delivery(delivery) if delivery.state in UNFINISHED else None
+        parts = self._messages(await fetched(self.messages(delivery=delivery.id)))
+        earlier = 0
+        if delivery.state is DeliveryState.DUPLICATE:
+            query = DeliveryQuery(webhook=delivery.webhook, key=delivery.key, before=delivery.id)
+            same = await fetched(self.records.find(query))
+            earlier = next((one.id for one in same if one.state is not DeliveryState.DUPLICATE), 0)
+        # It was leased, and its handler was not called yet.
+        is_begun = delivery.state is not DeliveryState.RUNNING or wait is None
+        steps = _steps(delivery if is_begun else delivery._replace(state=DeliveryState.RECEIVED), earlier)
+        if delivery.state is DeliveryState.DONE and not parts:
+            steps.append(Step("no message of it is recorded"))
+        return Explanation(f"delivery {delivery.id} of {delivery.webhook}", steps, wait, parts)
+
+    def _messages(self, records: Sequence[MessageRecord], of: str = "") -> list[Explanation]:
+        """Return explanations of messages, one for those with the same recipient and fate."""
+        groups: dict[MessageRecord, list[MessageRecord]] = {}
+        for record in records:
+            groups.setdefault(record._replace(id=0, at=0.0), []).append(record)
+        explanations = []
+        for group in groups.values():
+            record = group[-1]
+            subject = "message" if len(group) == 1 else f"{len(group)} messages"
+            subject += of.format(record.delivery) if record.delivery else ""
+            subject += f" to {record.recipient} on {record.network.removeprefix(PAUSED)}"
+            if record.state is MessageState.WAITING:
+                accepted = [Step("accepted", group[0].at)]
+                explanations.append(Explanation(subject, accepted, self._wait_of_message(group[0])))
+            else:
+                is_shown = self.with_reasons or record.state is not MessageState.REJECTED
+                explanations.append(Explanation(subject, [Step(record.state, record.at, record.reason * is_shown)]))
+        return explanations
+
+    def _wait_of_message(self, record: MessageRecord) -> Wait:
+        if record.network.startswith(PAUSED):
+            return Wait("it was restored and is paused; after `errklein release-messages`, the next start sends it")
+        return self.state.wait_of_message(record) or Wait("it is about to be sent")
+
+    async def _of_room(self, name: str, only: str) -> Sequence[Explanation]:
+        records = await fetched(self.messages(recipient=name))
+        networks = dict.fromkeys([*self.state.networks, *(one.network.removeprefix(PAUSED) for one in records)])
+        answers = []
+        for network in networks if not only else [only]:
+            own = [one for one in records if one.network.removeprefix(PAUSED) == network]
+            status = self.state.room_status(network, name)
+            if status or own:
+                answers.append(self._room(name, network, status, own))
+        unknown = (
+            "no message waits, and the bot isn't in it; it joins rooms of CHATROOM_PRESENCE and those of `room join`"
+        )
+        return answers or [Explanation(name, [Step(unknown)])]
+
+    def _room(self, name: str, network: str, status: Wait | None, records: Sequence[MessageRecord]) -> Explanation:
+        waiting = [record for record in records if record.state is MessageState.WAITING]
+        lost = self._messages([one for one in records if one.state is not MessageState.WAITING], " of {}")[-_MOST_LOST:]
+        step, wait = Step("no message waits"), None
+        if waiting:
+            of = ", ".join(dict.fromkeys(str(record.delivery) for record in waiting if record.delivery))
+            number, which = _number(len(waiting), MOST_FOUND)
+            waits = "1 message waits" if number == "1" else f"{number} messages wait, {which}"
+            step = Step(
+                f"{waits} since",
+                waiting[0].at,
+                f"of deliveries {of}" if "," in of else f"of delivery {of}" if of else "",
+            )
+            wait = self._wait_of_message(waiting[0])
+        return Explanation(f"{name} on {network}", [step], None if wait == status else wait, lost, status)
+
+
+def _number(count: int, most: int) -> tuple[str, str]:
+    """Return the number of what a query has found, and which one the first is: the query returns the latest ones."""
+    return (str(count), "the oldest") if count < most else (f"{count} or more", "one of them")
+
+
+def _steps(delivery: StoredDelivery, earlier: int) -> list[Step]:
+    """Return what has happened to a delivery. `earlier` is the id of the one that a duplicate repeats, or 0."""
+    state, outcome, number = delivery.state, delivery.outcome, delivery.attempt
+    accepted = Step("accepted", delivery.received_at, delivery.origin)
+    again = [Step(f"the source has repeated it as {delivery.superseded_by}")] if delivery.superseded_by else []
+    if state is DeliveryState.REFUSED:
+        client = f"from {delivery.request.client}" if delivery.request and delivery.request.client else ""
+        reason = f"{outcome.status}: {outcome.reason}".rstrip(": ") if outcome else ""
+        refused = Step("refused", delivery.received_at, "; ".join(filter(None, (reason, client))))
+        return [refused, *(again or [Step("it isn't stored, so the source must send it again")])]
+    if state is DeliveryState.DUPLICATE:
+        return [
+            accepted,
+            Step("not run", 0.0, f"the source has sent it before, as {earlier}" if earlier else "sent before"),
+        ]
+    if not number or state is DeliveryState.RECEIVED:
+        return [accepted, *again]
+    event = {DeliveryState.DONE: "ran", DeliveryState.RUNNING: "runs"}.get(state, "failed")
+    result = described(outcome) if outcome and state is not DeliveryState.RUNNING else ""
+    attempt = f"attempt {number}" if number > 1 else ""
+    steps = [accepted, Step(event, delivery.began_at, ", ".join(filter(None, (attempt, result)))), *again]
+    if state in (DeliveryState.DEAD, DeliveryState.FAILED) and not again:
+        steps.append(Step("it runs again only if it is replayed, or the source repeats it"))
+    return steps
 
 
 @dataclass(frozen=True)
