@@ -1,10 +1,16 @@
 """SQLite files: connections, transactions, group commit, migrations and errors, independent of the tables."""
 
-from errklein.database._connection import Access, Database
-from errklein.database._copies import write_copy
-from errklein.database._errors import DatabaseError, StorageError
+from errklein.database._connection import (
+    Access,
+    Database,
+    DatabaseError,
+    Migration,
+    StorageError,
+    read_migrations,
+    upgrade_of,
+    write_copy,
+)
 from errklein.database._group_commit import MAX_ROWS, GroupCommit, JobThread, Operation, Run, execute_rows
-from errklein.database._migrations import Migration, read_migrations, upgrade_of
 
 __all__ = [
     "MAX_ROWS",

@@ -1,21 +1,62 @@
-"""Access to a SQLite file from several threads."""
+"""SQLite files: errors, connections, copies, migrations, and access from several threads.
+
+Migrations are numbered steps from an older file to a newer one. The number of a file's last step is stored as its `user_version`.
+"""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from enum import Enum, auto
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from errklein.database._copies import BUSY_TIMEOUT, IN_MEMORY, SUFFIXES, connect, connect_to_read, copy_to_memory
-from errklein.database._errors import DatabaseError, explained
-from errklein.database._migrations import Migration, apply_migrations, check_version, new_in_memory
+from errklein.logs import escape
+from errklein.text.errors import one_line
 
 SYNCHRONOUS = "FULL"
 """SQLite flushes each transaction to the disk. Tests in which no machine crashes don't wait for that."""
+
+SUFFIXES = ("", "-wal", "-shm")
+"""The files of a database: its pages, the write-ahead log, which has the latest transactions, and the log's index."""
+
+IN_MEMORY = Path(":memory:")
+"""SQLite's name of a database in memory."""
+
+BUSY_TIMEOUT = 2.0
+"""The seconds that a write waits for another program, such as a backup, to release the file."""
+
+Migration = str
+"""The SQL statements that upgrade a file of version n to version n + 1."""
+
+_DAMAGED = (
+    "the file is damaged or was not made by errklein ({}); stop the bot, keep a copy of the file, "
+    "and replace it by a backup, or move it away to start without values"
+)
+_LOCKED = "another program has locked the file, and nothing was changed; find it with `fuser`, or try again"
+_FORBIDDEN = (
+    "the file can't be opened for writing ({}); check owner and mode of the file and of its directory, "
+    "and whether the file system is read-only"
+)
+
+_ADVICE = {
+    sqlite3.SQLITE_FULL: "the disk is full, and nothing was changed; free some space and try again",
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_CANTOPEN: _FORBIDDEN,
+    sqlite3.SQLITE_READONLY: _FORBIDDEN,
+    sqlite3.SQLITE_PERM: _FORBIDDEN,
+    sqlite3.SQLITE_IOERR: (
+        "the disk can't be read or written ({}), and nothing was changed; check its space, quota and health, "
+        "and whether it is read-only"
+    ),
+}
 
 
 class Access(Enum):
@@ -173,3 +214,206 @@ def _make_private(path: Path) -> None:
             path.chmod(0o600)
     except OSError as error:
         raise DatabaseError(f"{path} can't be created, or its mode set to 0600: {error.strerror}") from error
+
+
+class StorageError(Exception):
+    """A value could not be stored or read; `str()` is one line. The stored values are unchanged."""
+
+    def __str__(self) -> str:
+        # Names of files, namespaces and classes may contain control characters.
+        return escape(super().__str__())
+
+
+class DatabaseError(StorageError):
+    """A database can't be opened, read or written. The text is one line. A failed transaction has changed nothing."""
+
+
+def explained(path: Path, error: sqlite3.Error) -> DatabaseError:
+    """Return the error to raise instead of SQLite's, with the file and the remedy."""
+    # The low byte of the code is the kind of error. Errors of the sqlite3 module itself have no code.
+    kind = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    return DatabaseError(f"{path}: " + _ADVICE.get(kind, "{}").format(one_line(error)))
+
+
+def connect(path: Path, options: str = "") -> sqlite3.Connection:
+    """Return a connection to the file, with options of SQLite's URIs."""
+    # Without an isolation level, the sqlite3 module begins no transactions, and each statement is one.
+    # Statements that `execute_rows` runs with different numbers of rows stay prepared.
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?{options}" if options else path,
+        timeout=BUSY_TIMEOUT,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+        uri=bool(options),
+    )
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Return a connection that only reads the file, and neither changes nor creates its side files.
+
+    An ordinary connection, even one with mode=ro, creates side files, which the bot's user may be unable to write.
+    See https://www.sqlite.org/wal.html#read_only_databases.
+    """
+    log, index = (path.with_name(path.name + end) for end in SUFFIXES[1:])
+    if index.exists():
+        return connect(path, "mode=ro&readonly_shm=1")
+    if log.exists() and log.stat().st_size:
+        raise DatabaseError(
+            f"{path} has a write-ahead log without its index {index.name}; start the bot, which creates it"
+        )
+    # All transactions are in the file, and no process uses it.
+    return connect(path, "mode=ro&immutable=1")
+
+
+def copy_to_memory(path: Path) -> sqlite3.Connection:
+    """Return a connection to a copy of the file, as of its last transaction."""
+    copy = connect(IN_MEMORY)
+    _copy(path, copy)
+    return copy
+
+
+def write_copy(path: Path, copy: Path) -> None:
+    """Copy the file as of its last transaction. When this returns, the copy is complete and on disk, with mode 0600.
+
+    :raises DatabaseError: if the file can't be read, or the copy can't be written; there is no part of it then.
+    """
+    unfinished = copy.with_name(f"{copy.name}.unfinished")
+    try:
+        unfinished.unlink(missing_ok=True)
+        unfinished.touch(mode=0o600)
+        with closing(connect(unfinished)) as target:
+            _copy(path, target)
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        # The side files that a killed process has left belong to the earlier file.
+        for end in SUFFIXES[1:]:
+            copy.with_name(copy.name + end).unlink(missing_ok=True)
+        unfinished.replace(copy)
+        directory = os.open(copy.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except sqlite3.Error as error:
+        raise explained(path, error) from error
+    except OSError as error:
+        raise DatabaseError(f"{copy} can't be written: {error.strerror}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _copy(path: Path, target: sqlite3.Connection) -> None:
+    with closing(connect_to_read(path)) as source:
+        # `backup` would wait for ever for a program that has locked the file; a transaction waits for BUSY_TIMEOUT.
+        source.execute("BEGIN")
+        source.execute("SELECT 1 FROM sqlite_master").fetchone()
+        source.backup(target)
+
+
+def read_migrations(directory: Path) -> list[Migration]:
+    """Return the contents of the files `0001_….sql`, `0002_….sql` and so on in the directory."""
+    files = sorted(directory.glob("[0-9][0-9][0-9][0-9]_*.sql"))
+    if [int(file.name[:4]) for file in files] != list(range(1, len(files) + 1)):
+        raise ValueError(f"{directory}: the numbers of the migrations must be consecutive, from 0001")
+    return [file.read_text(encoding="utf-8") for file in files]
+
+
+def apply_migrations(
+    connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration], *, back_up: bool = True
+) -> None:
+    """Apply the missing migrations in one transaction, after a backup of an older file.
+
+    The backup of `errklein.sqlite` before migration 2 is `errklein.sqlite.before-2`.
+
+    :param connection: a connection in autocommit mode.
+    :param path: the file.
+    :param migrations: all migrations; the first one creates the schema.
+    :param back_up: False for a connection to a copy.
+    :raises DatabaseError: if the file is of a newer version or of another program; it is not changed.
+    :raises sqlite3.Error: if a statement fails; the file is not changed.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    # Commits, or rolls back if something is raised.
+    with connection:
+        version = _known_version(connection, path, migrations)
+        if back_up and 0 < version < len(migrations):
+            # The transaction has the write lock, so nobody changes the file between the backup and the upgrade.
+            write_copy(path, path.with_name(f"{path.name}.before-{version + 1}"))
+        for migration in migrations[version:]:
+            for statement in _statements(migration):
+                connection.execute(statement)
+        if version < len(migrations):
+            connection.execute(f"PRAGMA user_version = {len(migrations)}")
+
+
+def new_in_memory(migrations: tuple[Migration, ...]) -> sqlite3.Connection:
+    """Return a connection to a new database in memory with this schema. The migrations are applied once, and then copied."""
+    connection = connect(IN_MEMORY)
+    _schema(migrations).backup(connection)
+    return connection
+
+
+@lru_cache(8)
+def _schema(migrations: tuple[Migration, ...]) -> sqlite3.Connection:
+    connection = connect(IN_MEMORY)
+    apply_migrations(connection, IN_MEMORY, migrations)
+    return connection
+
+
+def check_version(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:
+    """Raise DatabaseError if the file needs a migration, or was made by a newer errklein."""
+    version = _version(connection)
+    if version != len(migrations):
+        raise DatabaseError(
+            f"{path} has schema {version}, and this errklein uses schema {len(migrations)}; "
+            "use the errklein of the running bot, or start the bot, which upgrades the file"
+        )
+
+
+def upgrade_of(path: Path, migrations: Sequence[Migration]) -> str:
+    """Return the sentence that the start of the bot will convert the file; "" if it won't, or if there is no file.
+
+    :raises DatabaseError: if the file can't be read, or used by this errklein.
+    """
+    if not path.exists():
+        return ""
+    try:
+        with closing(connect_to_read(path)) as connection:
+            version = _known_version(connection, path, migrations)
+    except sqlite3.Error as error:
+        raise explained(path, error) from error
+    change = (
+        f"from schema {version} to {len(migrations)}; {path.name}.before-{version + 1} will be a copy of the old file"
+    )
+    return f"{path} will be converted at the start, {change}" if 0 < version < len(migrations) else ""
+
+
+def _known_version(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> int:
+    version = _version(connection)
+    if version > len(migrations):
+        raise DatabaseError(
+            f"{path} was made by a newer errklein (schema {version}; this one supports up to {len(migrations)}); "
+            "install the newer errklein again, or move the file away to start without values"
+        )
+    if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        raise DatabaseError(
+            f"{path} is a database of another program; set BOT_DATA_DIR to a directory that only errklein uses"
+        )
+    return version
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _statements(script: str) -> Iterator[str]:
+    # `executescript` would commit the transaction.
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip():
+        raise ValueError(f"incomplete SQL statement: {statement.strip()}")

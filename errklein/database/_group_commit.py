@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, fail
 
-from errklein.database._connection import Database
-from errklein.database._errors import DatabaseError
+from errklein.database._connection import Database, DatabaseError
 from errklein.running import ThreadReactor, start_daemon_thread
 
 Operation = Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]]

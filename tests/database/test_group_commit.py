@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.database import Database, DatabaseError, GroupCommit, JobThread, execute_rows
-from errklein.database import _copies as connection
+from errklein.database import _connection as connection
 from tests.clocks import ThreadClock
 
 

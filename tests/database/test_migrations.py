@@ -10,8 +10,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.database import Access, Database, DatabaseError, Migration, read_migrations
-from errklein.database import _copies as module
-from errklein.database._migrations import apply_migrations
+from errklein.database import _connection as module
+from errklein.database._connection import apply_migrations
 
 FIRST = "CREATE TABLE t (a); -- a comment; with a semicolon\nINSERT INTO t VALUES (1);\n"
 SECOND = "ALTER TABLE t ADD b;\n"

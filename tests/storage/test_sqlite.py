@@ -17,8 +17,6 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import errklein
 from errklein.database import _connection
-from errklein.database import _copies as connection
-from errklein.database import _migrations as migrations
 from errklein.storage import SQLiteStorage, StorageError, UnreadableValue, UnstorableValue
 from errklein.storage._restricted_pickling import ValueReader
 from errklein.storage._sqlite import MIGRATIONS
@@ -111,7 +109,7 @@ class FileTests(SQLiteCase):
 
     def test_held_by_another_program(self) -> None:
         """A write that doesn't get the lock in time raises an error and changes nothing; the next one works."""
-        self.patch(connection, "BUSY_TIMEOUT", 0)
+        self.patch(_connection, "BUSY_TIMEOUT", 0)
         store = self.open().open("Greeter")
         store.set("key", "old")
         other = sqlite3.connect(self.path, isolation_level=None)
@@ -240,7 +238,7 @@ class TroubleTests(SQLiteCase):
 
     def test_locked_by_another_program(self) -> None:
         """`check_files` is an error while another program keeps the file from being written."""
-        self.patch(connection, "BUSY_TIMEOUT", 0)
+        self.patch(_connection, "BUSY_TIMEOUT", 0)
         storage = self.open()
         with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -378,7 +376,7 @@ class OriginTests(SQLiteCase):
         """Values in a file with the older schema count as the bot's own."""
         path = Path(self.mktemp())
         with closing(sqlite3.connect(path, isolation_level=None)) as older:
-            migrations.apply_migrations(older, path, MIGRATIONS[:1])
+            _connection.apply_migrations(older, path, MIGRATIONS[:1])
             older.execute("INSERT INTO stored VALUES (?, ?, ?)", (b"Greeter", b"a", self.DATA))
         with closing(SQLiteStorage(path)) as storage:
             self.assertIs(storage.open("Greeter").get("a"), os.getcwd)
