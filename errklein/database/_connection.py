@@ -1,6 +1,7 @@
 """SQLite files: errors, connections, copies, migrations, and access from several threads.
 
-Migrations are numbered steps from an older file to a newer one. The number of a file's last step is stored as its `user_version`.
+Migrations are numbered steps from an older file to a newer one: the SQL statements that upgrade version n to version n + 1. The
+number of a file's last step is stored as its `user_version`.
 """
 
 from __future__ import annotations
@@ -29,9 +30,6 @@ IN_MEMORY = Path(":memory:")
 
 BUSY_TIMEOUT = 2.0
 """The seconds that a write waits for another program, such as a backup, to release the file."""
-
-Migration = str
-"""The SQL statements that upgrade a file of version n to version n + 1."""
 
 _DAMAGED = (
     "the file is damaged or was not made by errklein ({}); stop the bot, keep a copy of the file, "
@@ -83,7 +81,7 @@ class Database:
     :param access: what the process may do with the file.
     """
 
-    def __init__(self, path: Path | None, migrations: Sequence[Migration], access: Access = Access.OWN) -> None:
+    def __init__(self, path: Path | None, migrations: Sequence[str], access: Access = Access.OWN) -> None:
         self.path = path or IN_MEMORY
         self.closed = False
         self._write_lock: AbstractContextManager[object] = threading.Lock()
@@ -98,7 +96,8 @@ class Database:
             raise DatabaseError(f"{path} doesn't exist")
         with self._errors_explained():
             if access is Access.COPY:
-                copy = copy_to_memory(path)
+                copy = connect(IN_MEMORY)
+                _copy(path, copy)
                 apply_migrations(copy, path, migrations, back_up=False)
                 self._use_memory(copy)
                 return
@@ -266,13 +265,6 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     return connect(path, "mode=ro&immutable=1")
 
 
-def copy_to_memory(path: Path) -> sqlite3.Connection:
-    """Return a connection to a copy of the file, as of its last transaction."""
-    copy = connect(IN_MEMORY)
-    _copy(path, copy)
-    return copy
-
-
 def write_copy(path: Path, copy: Path) -> None:
     """Copy the file as of its last transaction. When this returns, the copy is complete and on disk, with mode 0600.
 
@@ -304,6 +296,7 @@ def write_copy(path: Path, copy: Path) -> None:
 
 
 def _copy(path: Path, target: sqlite3.Connection) -> None:
+    """Copy the file as of its last transaction."""
     with closing(connect_to_read(path)) as source:
         # `backup` would wait for ever for a program that has locked the file; a transaction waits for BUSY_TIMEOUT.
         source.execute("BEGIN")
@@ -311,7 +304,7 @@ def _copy(path: Path, target: sqlite3.Connection) -> None:
         source.backup(target)
 
 
-def read_migrations(directory: Path) -> list[Migration]:
+def read_migrations(directory: Path) -> list[str]:
     """Return the contents of the files `0001_….sql`, `0002_….sql` and so on in the directory."""
     files = sorted(directory.glob("[0-9][0-9][0-9][0-9]_*.sql"))
     if [int(file.name[:4]) for file in files] != list(range(1, len(files) + 1)):
@@ -320,7 +313,7 @@ def read_migrations(directory: Path) -> list[Migration]:
 
 
 def apply_migrations(
-    connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration], *, back_up: bool = True
+    connection: sqlite3.Connection, path: Path, migrations: Sequence[str], *, back_up: bool = True
 ) -> None:
     """Apply the missing migrations in one transaction, after a backup of an older file.
 
@@ -347,7 +340,7 @@ def apply_migrations(
             connection.execute(f"PRAGMA user_version = {len(migrations)}")
 
 
-def new_in_memory(migrations: tuple[Migration, ...]) -> sqlite3.Connection:
+def new_in_memory(migrations: tuple[str, ...]) -> sqlite3.Connection:
     """Return a connection to a new database in memory with this schema. The migrations are applied once, and then copied."""
     connection = connect(IN_MEMORY)
     _schema(migrations).backup(connection)
@@ -355,13 +348,13 @@ def new_in_memory(migrations: tuple[Migration, ...]) -> sqlite3.Connection:
 
 
 @lru_cache(8)
-def _schema(migrations: tuple[Migration, ...]) -> sqlite3.Connection:
+def _schema(migrations: tuple[str, ...]) -> sqlite3.Connection:
     connection = connect(IN_MEMORY)
     apply_migrations(connection, IN_MEMORY, migrations)
     return connection
 
 
-def check_version(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:
+def check_version(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
     """Raise DatabaseError if the file needs a migration, or was made by a newer errklein."""
     version = _version(connection)
     if version != len(migrations):
@@ -371,7 +364,7 @@ def check_version(connection: sqlite3.Connection, path: Path, migrations: Sequen
         )
 
 
-def upgrade_of(path: Path, migrations: Sequence[Migration]) -> str:
+def upgrade_of(path: Path, migrations: Sequence[str]) -> str:
     """Return the sentence that the start of the bot will convert the file; "" if it won't, or if there is no file.
 
     :raises DatabaseError: if the file can't be read, or used by this errklein.
@@ -389,7 +382,7 @@ def upgrade_of(path: Path, migrations: Sequence[Migration]) -> str:
     return f"{path} will be converted at the start, {change}" if 0 < version < len(migrations) else ""
 
 
-def _known_version(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> int:
+def _known_version(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> int:
     version = _version(connection)
     if version > len(migrations):
         raise DatabaseError(

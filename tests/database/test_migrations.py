@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.database import Access, Database, DatabaseError, Migration, read_migrations
+from errklein.database import Access, Database, DatabaseError, read_migrations
 from errklein.database import _connection as module
 from errklein.database._connection import apply_migrations
 
@@ -34,7 +34,7 @@ class MigrationCase(SynchronousTestCase):
         """Return the names of the files."""
         return sorted(file.name for file in self.directory.iterdir())
 
-    def upgrade(self, *migrations: Migration) -> None:
+    def upgrade(self, *migrations: str) -> None:
         """Upgrade the file by the migrations."""
         with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
             apply_migrations(connection, self.path, migrations)
