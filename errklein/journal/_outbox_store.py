@@ -71,13 +71,6 @@ _RENEW = """
     SELECT :owner, :expires WHERE EXISTS (SELECT 1 FROM outbox WHERE owner = :owner)
 """
 
-_INSERT_RECORD = "INSERT OR REPLACE INTO ended_messages VALUES {}"
-
-_REMOVE_RECORDS = """
-    DELETE FROM ended_messages WHERE id IN
-    (SELECT id FROM (SELECT id, ended_at FROM ended_messages ORDER BY id LIMIT :count) WHERE ended_at < :time OR :excess > 0)
-"""
-
 _FIND = """
     SELECT id, network, recipient, delivery, 0, accepted_at, '' FROM outbox WHERE {}
     UNION ALL SELECT id, network, recipient, delivery, state, ended_at, reason FROM ended_messages WHERE {}
@@ -305,7 +298,11 @@ class SQLiteOutboxStore:
         with self._lock:
             changes, self._waiting = self._waiting, _Changes()
             self._writing = self._writing.followed_by(changes)
-        _insert_records(connection, list(changes.records.values()))
+        records = [
+            (number, _stored(network), _stored(to), of, _NUMBERS[state], at, reason)
+            for number, network, to, of, state, at, reason in changes.records.values()
+        ]
+        execute_rows(connection, "INSERT OR REPLACE INTO ended_messages VALUES {}", records)
         new = list(changes.added.values())
         for start in range(0, len(new), MAX_ROWS):
             # Few at a time, since their texts are copied.
@@ -421,20 +418,6 @@ def _is_wanted(record: MessageRecord, delivery: int, recipient: str) -> bool:
     if delivery:
         return record.delivery == delivery
     return record.state is not MessageState.SENT and record.recipient.lower() == recipient.lower()
-
-
-def _insert_records(connection: sqlite3.Connection, records: Sequence[MessageRecord]) -> None:
-    rows = [
-        (number, _stored(network), _stored(to), of, _NUMBERS[state], at, reason)
-        for number, network, to, of, state, at, reason in records
-    ]
-    execute_rows(connection, _INSERT_RECORD, rows)
-
-
-def remove_records(connection: sqlite3.Connection, before: float, count: int, excess: int) -> int:
-    """Remove a slice of the oldest records: those from before this Unix time, or `excess` ones. Return their number."""
-    count = min(count, excess) if excess > 0 else count
-    return connection.execute(_REMOVE_RECORDS, {"time": before, "count": count, "excess": excess}).rowcount
 
 
 def _message(row: Sequence[Any]) -> OutgoingMessage:

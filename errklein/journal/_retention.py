@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
 
-from errklein.journal._outbox_store import remove_records
 from errklein.journal._reading import FIRST_ID, as_ids
 
 SLICE = 256
@@ -108,7 +107,9 @@ class Pruner:
         if not self._turn % TURNS:
             ((number,),) = connection.execute("SELECT count(*) FROM ended_messages").fetchall()
             self._excess_messages = number - self._retention.max_messages
-        removed = remove_records(connection, before, SLICE, self._excess_messages)
+        excess = self._excess_messages
+        count = min(SLICE, excess) if excess > 0 else SLICE
+        removed = connection.execute(_REMOVE_RECORDS, {"time": before, "count": count, "excess": excess}).rowcount
         self._excess_messages -= removed
         return removed
 
@@ -160,6 +161,11 @@ class Pruner:
 
 
 _REMOVE_OLD = f"DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE state >= 3 AND id < ({FIRST_ID}) ORDER BY id LIMIT {SLICE})"
+
+_REMOVE_RECORDS = """
+    DELETE FROM ended_messages WHERE id IN
+    (SELECT id FROM (SELECT id, ended_at FROM ended_messages ORDER BY id LIMIT :count) WHERE ended_at < :time OR :excess > 0)
+"""
 
 _ENDED = (6, 3, 5, 4)
 """The states of deliveries that have ended, in the order in which they are removed."""
