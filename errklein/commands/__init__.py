@@ -38,7 +38,6 @@ from errklein.commands._registry import (
 from errklein.commands.access import (
     NAME_PATTERN_KEYS,
     Caller,
-    InvalidValue,
     admin_by_default,
     check_access,
     check_rule,
@@ -70,7 +69,6 @@ __all__ = [
     "FlowRoot",
     "HelpRequested",
     "History",
-    "InvalidValue",
     "RegisteredCommand",
     "RegisteredFilter",
     "Sender",

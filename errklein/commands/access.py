@@ -18,6 +18,7 @@ from errklein.chat.names import CHARACTER_SET, compiled, literal_brackets, patte
 from errklein.commands._declaration import ARG_BOTCMD_CHARACTER_REPLACEMENTS, words_of
 from errklein.commands._registry import RegisteredCommand
 from errklein.text import folded
+from errklein.text.errors import InvalidValue
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -319,15 +320,6 @@ PATTERN_KEYS = (*NAME_PATTERN_KEYS, "allowargs", "denyargs")
 
 FLAG_KEYS = ("allowmuc", "allowprivate")
 """Keys whose values must be True or False."""
-
-
-class InvalidValue(Exception):
-    """A setting is invalid. `expected` describes valid values; `given` is the invalid part, or None for the whole value."""
-
-    def __init__(self, expected: str, given: str | None = None) -> None:
-        super().__init__(expected, given)
-        self.expected = expected
-        self.given = given
 
 
 def check_rules(rules: Any) -> Any:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from errklein.commands import InvalidValue, check_rule, check_rules
+from errklein.commands import check_rule, check_rules
+from errklein.text.errors import InvalidValue
 from errklein.text.masking import masker
 from errklein.text.suggestions import NEW_NAMES, did_you_mean_path
 from errklein.webhooks.declaration import DEFAULT_METHODS
-from errklein.webhooks.forwarding import InvalidProxies, TrustedProxies, is_base_path, is_host
-from errklein.webhooks.option_values import InvalidOption, Rate, check_methods, is_number
+from errklein.webhooks.forwarding import TrustedProxies, is_base_path, is_host
+from errklein.webhooks.option_values import Rate, check_methods, is_number
 from errklein.webhooks.options import HookOptionsError, hook_options
 
 
@@ -25,10 +26,7 @@ def _accepted_by(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return a check that returns the values that `read` accepts, unchanged."""
 
     def check(value: Any) -> Any:
-        try:
-            read(value)
-        except (InvalidOption, InvalidProxies) as error:
-            raise InvalidValue(*error.args) from None
+        read(value)
         return value
 
     return check
@@ -36,11 +34,6 @@ def _accepted_by(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 trusted_proxies = _accepted_by(TrustedProxies)
 rate = _accepted_by(Rate.of)
-
-
-def methods(value: Any) -> Any:
-    """Return HTTP methods as a tuple, in upper case."""
-    return check_methods(_accepted_by(check_methods)(value))
 
 
 def base_path(value: Any) -> Any:
@@ -425,7 +418,7 @@ SETTINGS: Mapping[str, Setting] = {
     "WEBHOOK_MAX_CONNECTIONS": Setting(10_000, _whole(1)),
     "WEBHOOK_MAX_CONNECTIONS_PER_CLIENT": Setting(1_000, _whole(1)),
     "WEBHOOKS": Setting({}, _optional(_webhooks, {})),
-    "WEBHOOK_METHODS": Setting(DEFAULT_METHODS, methods),
+    "WEBHOOK_METHODS": Setting(DEFAULT_METHODS, check_methods),
     "WEBHOOK_CLIENT_RATE": Setting("100/s", _optional(rate)),
     "WEBHOOK_LOG": Setting("bodies", _log_parts),
     "WEBHOOK_LOG_MASK": Setting((), _strings),

@@ -1,4 +1,4 @@
-"""Error messages: the texts of exceptions, the lines of code that raised them without the secrets in them, and remedies for common ones."""
+"""Error messages: the error of invalid settings, the texts of exceptions, the lines of code that raised them without the secrets in them, and remedies for common ones."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ from errklein.text.masking import MASK, is_secret, masker
 from errklein.text.suggestions import most_similar
 
 _MOST_CAUSES = 100
+
+
+class InvalidValue(Exception):
+    """A setting is invalid. `expected` describes valid values; `given` is the invalid part, or None for the whole value."""
+
+    def __init__(self, expected: str, given: str | None = None) -> None:
+        super().__init__(expected, given)
+        self.expected = expected
+        self.given = given
 
 
 def error_text(error: BaseException) -> str:

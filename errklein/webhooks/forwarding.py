@@ -22,6 +22,8 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
+from errklein.text.errors import InvalidValue
+
 UNIX = "unix"
 """The key for the clients of Unix sockets, which have no address."""
 
@@ -58,10 +60,6 @@ Headers = Sequence[tuple[bytes, bytes]]
 """Pairs of name, in lower case, and value."""
 
 
-class InvalidProxies(ValueError):
-    """The table of trusted proxies is invalid. The arguments are what is expected, and the invalid part; None for all of it."""
-
-
 @dataclass(slots=True)
 class Forwarded:
     """What trusted proxies report about a request. What they don't report is None."""
@@ -86,15 +84,15 @@ class TrustedProxies:
 
     :param table: The headers that a proxy overwrites, by its address, its network, or UNIX. Of several networks with an
         address, the smallest one counts.
-    :raises InvalidProxies: The table is invalid.
+    :raises InvalidValue: The table is invalid.
     """
 
     def __init__(self, table: Any) -> None:
         networks: list[tuple[Network, tuple[bytes, ...]]] = []
         self._of_unix: tuple[bytes, ...] | None = None
         if not isinstance(table, Mapping):
-            raise InvalidProxies(
-                "a dict of proxies to the headers that they overwrite, such as {'127.0.0.1': ['X-Forwarded-For']}", None
+            raise InvalidValue(
+                "a dict of proxies to the headers that they overwrite, such as {'127.0.0.1': ['X-Forwarded-For']}"
             )
         for proxy, names in table.items():
             headers = _checked_headers(proxy, names)
@@ -154,7 +152,7 @@ class TrustedProxies:
 def _network(proxy: Any) -> Network:
     expected = f"addresses, networks such as '10.0.0.0/8', or {UNIX!r} as keys"
     if not isinstance(proxy, str):
-        raise InvalidProxies(expected, repr(proxy))
+        raise InvalidValue(expected, repr(proxy))
     try:
         network = ip_network(proxy)
     except ValueError:
@@ -162,7 +160,7 @@ def _network(proxy: Any) -> Network:
             expected += f"; the network is {str(ip_network(proxy, strict=False))!r}"
         except ValueError:
             pass
-        raise InvalidProxies(expected, repr(proxy)) from None
+        raise InvalidValue(expected, repr(proxy)) from None
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     return network if mapped is None else IPv4Network((mapped, network.prefixlen - 96))
 
@@ -170,16 +168,16 @@ def _network(proxy: Any) -> Network:
 def _checked_headers(proxy: object, names: Any) -> tuple[bytes, ...]:
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, (list, tuple, set, frozenset)):
-        raise InvalidProxies("lists of headers as values", f"a {type(names).__name__} for {proxy!r}")
+        raise InvalidValue("lists of headers as values", f"a {type(names).__name__} for {proxy!r}")
     known = {header.lower(): contents for header, contents in HEADERS.items()}
     origins: dict[str, str] = {}
     for name in names:
         if not isinstance(name, str) or name.lower() not in known:
-            raise InvalidProxies(f"headers among {', '.join(HEADERS)}", f"{name!r} for {proxy!r}")
+            raise InvalidValue(f"headers among {', '.join(HEADERS)}", f"{name!r} for {proxy!r}")
         for content in sorted(known[name.lower()]):
             other = origins.setdefault(content, name)
             if other.lower() != name.lower():
-                raise InvalidProxies(f"one header for the {content}", f"{other!r} and {name!r} for {proxy!r}")
+                raise InvalidValue(f"one header for the {content}", f"{other!r} and {name!r} for {proxy!r}")
     chosen = {name.lower() for name in names}
     return tuple(name.lower().encode() for name in HEADERS if name.lower() in chosen)
 

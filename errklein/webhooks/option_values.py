@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from errklein.text.errors import InvalidValue
 from errklein.text.suggestions import did_you_mean
 from errklein.verify import Verification
 
@@ -28,7 +29,7 @@ class HookError(ValueError):
     """A webhook can't be served. The text is one line that names it, and contains no secret."""
 
 
-class InvalidOption(ValueError):
+class InvalidOption(InvalidValue, ValueError):
     """An option of a webhook is invalid. The arguments are a description of valid values, and the invalid one as it is shown.
 
     :param given: The invalid value. Of a collection only the type is shown, since it may contain secrets.

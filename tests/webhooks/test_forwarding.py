@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.webhooks.forwarding import HEADERS, UNIX, UNKNOWN, Forwarded, InvalidProxies, TrustedProxies, parse_node
+from errklein.text.errors import InvalidValue
+from errklein.webhooks.forwarding import HEADERS, UNIX, UNKNOWN, Forwarded, TrustedProxies, parse_node
 
 CLIENT = "203.0.113.9"
 PROXY = "10.0.0.1"
@@ -341,7 +342,7 @@ class TableTests(SynchronousTestCase):
         self.assertFalse(TrustedProxies({}).trusts(UNIX))
 
     def test_invalid(self) -> None:
-        """An invalid table raises InvalidProxies with what is expected and what is invalid."""
+        """An invalid table raises InvalidValue with what is expected and what is invalid."""
         for table, expected, given_part in (
             ([PROXY], "a dict", None),
             ({"proxy.example.net": [XFF]}, "as keys", "'proxy.example.net'"),
@@ -353,6 +354,6 @@ class TableTests(SynchronousTestCase):
             ({PROXY: [XFF, REAL]}, "one header for the client", f"{XFF!r} and {REAL!r} for {PROXY!r}"),
             ({UNIX: [FORWARDED, PROTO]}, "one header for the scheme", f"{FORWARDED!r} and {PROTO!r} for 'unix'"),
         ):
-            error = self.assertRaises(InvalidProxies, TrustedProxies, table)
+            error = self.assertRaises(InvalidValue, TrustedProxies, table)
             self.assertIn(expected, error.args[0])
             self.assertEqual(error.args[1], given_part)
