@@ -18,8 +18,8 @@ from errklein.text.masking import masker
 from errklein.text.suggestions import NEW_NAMES, did_you_mean_path
 from errklein.webhooks.declaration import DEFAULT_METHODS
 from errklein.webhooks.forwarding import TrustedProxies, is_base_path, is_host
-from errklein.webhooks.option_values import Rate, check_methods, is_number
-from errklein.webhooks.options import HookOptionsError, hook_options
+from errklein.webhooks.option_values import HookError, Rate, check_methods, is_number
+from errklein.webhooks.options import hook_options
 
 
 def _accepted_by(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -327,7 +327,7 @@ def _networks(value: Any) -> Any:
 def _webhooks(value: Any) -> Any:
     try:
         hook_options(value)
-    except HookOptionsError as error:
+    except HookError as error:
         raise ConfigError(str(error), "WEBHOOKS") from None
     return value
 

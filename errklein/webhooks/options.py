@@ -16,24 +16,20 @@ HookOptions = Mapping[str, Any]
 """The options of one webhook, as fields of its declaration."""
 
 
-class HookOptionsError(HookError):
-    """The options of a webhook are invalid. The text begins with "WEBHOOKS"."""
-
-
 def hook_options(setting: Any) -> Mapping[str, HookOptions]:
     """Return the options in the value of WEBHOOKS, by the names of webhooks.
 
     The value is a dict such as `{"Github:notification": {"verify": "github", "secret": "env:GH_SECRET", "rate": "10/s"}}`. The
     keys of an inner dict are options of the decorator, and those of the verification.
 
-    :raises HookOptionsError: A name, a key or a value is invalid.
+    :raises HookError: A name, a key or a value is invalid.
     """
     if not isinstance(setting, Mapping):
-        raise HookOptionsError(f"WEBHOOKS: expected a dict of webhooks, not a {type(setting).__name__}")
+        raise HookError(f"WEBHOOKS: expected a dict of webhooks, not a {type(setting).__name__}")
     for route in setting:
         plugin, _, method = route.rpartition(":") if isinstance(route, str) else ("", "", "")
         if not plugin.strip() or not method.isidentifier():
-            raise HookOptionsError(
+            raise HookError(
                 f"WEBHOOKS: expected names such as 'Github:notification', of a plugin and its method, not {route!r}"
             )
     return {route: _options_of(route, options) for route, options in setting.items()}
@@ -44,7 +40,7 @@ def configured(hook: Hook, options: Mapping[str, HookOptions], default_methods: 
 
     :param options: The options by the names of webhooks.
     :param default_methods: The methods for webhooks without any.
-    :raises HookOptionsError: The options contradict those of the plugin.
+    :raises HookError: The options contradict those of the plugin.
     """
     own = options.get(hook.full_name, {})
     fields = dict(own)
@@ -57,7 +53,7 @@ def configured(hook: Hook, options: Mapping[str, HookOptions], default_methods: 
         if own:
             check_together(vars(declaration))
     except InvalidOption as error:
-        raise HookOptionsError(f"WEBHOOKS[{hook.full_name!r}]: {error}") from None
+        raise HookError(f"WEBHOOKS[{hook.full_name!r}]: {error}") from None
     return replace(hook, declaration=declaration)
 
 
@@ -89,7 +85,7 @@ def _options_of(route: str, given: Any) -> HookOptions:
         _check_names(options, CHECKS)
         return {name: check_option(name, value) for name, value in options.items()}
     except ValueError as error:
-        raise HookOptionsError(f"WEBHOOKS[{route!r}]: {error}") from None
+        raise HookError(f"WEBHOOKS[{route!r}]: {error}") from None
 
 
 def _check_names(options: Iterable[Any], known: Collection[str]) -> None:

@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.web._routes import NoRoute, Routes, RuleError
 from errklein.webhooks import Hook, HookDeclaration, webhook
-from errklein.webhooks.options import HookOptionsError, configured, hook_options
+from errklein.webhooks.option_values import HookError
+from errklein.webhooks.options import configured, hook_options
 from tests import takes_long
 from tests.web.kit import WebCase
 
@@ -93,7 +94,7 @@ class RoutesTests(RoutesCase):
         self.assertEqual(
             [(str(info.hook), info.methods) for info in routes.hooks()], [("A:a", ("PUT",)), ("A:b", ("POST",))]
         )
-        self.assertRaises(HookOptionsError, routes.replace, "A", [hook("A", "c", "/c")])
+        self.assertRaises(HookError, routes.replace, "A", [hook("A", "c", "/c")])
         self.assertEqual([str(info.hook) for info in routes.hooks()], ["A:a", "A:b"])
 
     def test_reasons_of_bad_rules(self) -> None:

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.verify import github
 from errklein.webhooks import Hook, HookDeclaration
-from errklein.webhooks.option_values import Rate
-from errklein.webhooks.options import HookOptionsError, configured, hook_options, unknown_hooks
+from errklein.webhooks.option_values import HookError, Rate
+from errklein.webhooks.options import configured, hook_options, unknown_hooks
 
 ROUTE = "Github:notification"
 KEYS = (ROUTE, "verify", "ack", "rate", "secret", "methods", "dedupe", "dedupe_window", "allowed", "header", "prefix")
@@ -23,7 +23,7 @@ def invalid(setting: Any) -> str:
     """Return the error of an invalid value of WEBHOOKS."""
     try:
         hook_options(setting)
-    except HookOptionsError as error:
+    except HookError as error:
         return str(error)
     raise AssertionError("the setting is valid")
 
@@ -135,7 +135,7 @@ class HookOptionsTests(SynchronousTestCase):
         """Any other value is an error with the name of the setting, in one line, and nothing else is raised."""
         try:
             hook_options(setting)
-        except HookOptionsError as error:
+        except HookError as error:
             self.assertTrue(str(error).startswith("WEBHOOKS"))
             self.assertEqual(len(str(error).splitlines()), 1)
 
@@ -185,7 +185,7 @@ class ConfiguredTests(SynchronousTestCase):
                 "expected a verification of a source that gives its deliveries ids, for dedupe='id', not None",
             ),
         ):
-            error = self.assertRaises(HookOptionsError, with_options, PLAIN, **options)
+            error = self.assertRaises(HookError, with_options, PLAIN, **options)
             self.assertEqual(str(error), f"WEBHOOKS[{ROUTE!r}]: {text}")
         self.assertEqual(with_options(HookDeclaration("/github", ack="now"), attempts=3).attempts, 3)
 
