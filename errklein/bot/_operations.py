@@ -59,7 +59,7 @@ class RunningState(BotState):
 
     def refused(self) -> Sequence[StoredDelivery]:
         """Return the last refused request of each webhook since the start."""
-        return list(self._bot.web.refused.values())
+        return list(self._bot.web.services.recording.refused.values())
 
     def routes(self) -> Sequence[RouteInfo]:
         """Return the webhooks of active plugins."""
@@ -88,7 +88,7 @@ class RunningState(BotState):
             if plugin.active:
                 return Wait("not active", cause=f"the plugin {name} is active, and doesn't have it any more")
             return Wait("not active", cause=f"the plugin {name} isn't active; `status plugins` says why")
-        if problem := web.checks.unusable.get(webhook):
+        if problem := web.services.checks.unusable.get(webhook):
             return Wait("all requests get 503", cause=problem)
         for route in self.routes():
             if route.hook.full_name == webhook and route.shadowed_by:

@@ -37,7 +37,7 @@ class RunningBots:
     def add_bot(self, bot: ErrbotBot) -> None:
         """Let the bot serve all present and future hooks until `remove_bot`. Must be called on the reactor thread."""
         self._bots.append(bot)
-        bot.web.flask.url_map = RouteMap()
+        bot.web.services.flask.url_map = RouteMap()
         for owner, hooks in self._hooks.items():
             bot.web.routes.replace(owner, hooks)
 

@@ -160,7 +160,7 @@ def headers_of_source(
     pairs = [(name.lower().encode(), value.encode()) for name, value in sent.items()]
     target = parts._replace(scheme="", netloc="", fragment="").geturl()
     try:
-        signature = web.checks.sign(hook, method, target, pairs, body, parts.netloc or "localhost")
+        signature = web.services.checks.sign(hook, method, target, pairs, body, parts.netloc or "localhost")
     except SecretError as error:
         raise ValueError(f'{what}: {error}; set it with secrets = {{"NAME": "…"}} on the test case') from None
     except ValueError as error:

@@ -21,7 +21,6 @@ from errklein.web._recording import Recording
 from errklein.web._routes import NoRoute, Route, Routes
 from errklein.web._settings import BotParts, WebSettings
 from errklein.web._site import Site
-from errklein.web.facade import Flask
 from errklein.web.request import StockRequest, clean_path, without_base
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Outcome, Postponed, StoredDelivery
@@ -84,19 +83,9 @@ class WebServer:
         self._closing: Deferred[None] = succeed(None)
 
     @property
-    def checks(self) -> Checks:
-        """The checks of the webhooks' requests."""
-        return self._intake.services.checks
-
-    @property
-    def refused(self) -> Mapping[str, StoredDelivery]:
-        """The last refused request of each webhook since the start, without what may be secret."""
-        return self._intake.services.recording.refused
-
-    @property
-    def flask(self) -> Flask:
-        """The object behind `flask.current_app`."""
-        return self._intake.services.flask
+    def services(self) -> WebServices:
+        """What deliveries use, such as the checks of requests and their records. The bot must exist."""
+        return self._intake.services
 
     def _make_services(self) -> WebServices:
         """Return what deliveries use, with the parts of the bot, which is created after the web server."""
@@ -168,8 +157,8 @@ class WebServer:
         self._intake.enter(route, StockRequest(request, self.site, limit), captures)
 
     def _prepare(self, hook: Hook) -> None:
-        self._intake.services.checks.prepare(hook)
-        self._intake.services.recording.look()
+        self.services.checks.prepare(hook)
+        self.services.recording.look()
 
     def _shadowed(self, hook: Hook, by: Hook) -> None:
-        self._intake.services.bot.report(lambda events: events.hook_shadowed(hook, by))
+        self.services.bot.report(lambda events: events.hook_shadowed(hook, by))

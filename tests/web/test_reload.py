@@ -195,7 +195,7 @@ class ReloadTests(WebCase):
         self.serve(new, "Gated")
         self.wake_up(sleeping)
         self.assertFalse(new.begun.acquire(blocking=False))
-        self.assertEqual(self.web._intake.services.recording.overdue, set())
+        self.assertEqual(self.web.services.recording.overdue, set())
 
     def test_thread_becomes_free_during_reload(self) -> None:
         """A request whose thread becomes free during the reload waits for the new code."""
