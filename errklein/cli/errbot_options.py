@@ -42,15 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return cli.main(["storage", "get", *config, "--missing-ok", namespace])
             _data_directory(options.config)
             return cli.main(["storage", action, *config, namespace])
-    pid_file = _pid_file(options.config, options.pidfile) if options.daemon else None
+    pid_file: str | None = options.pidfile if options.daemon else None
+    if options.daemon and pid_file is None:
+        pid_file = str(_data_directory(options.config) / "err.pid")
     return cli.run(None, [*config, *(["--network", "Text"] if options.text else [])], pid_file)
-
-
-def _pid_file(config: str | None, given: str | None) -> str:
-    """Return the daemon's pid file; by default err.pid in the data directory, as on errbot."""
-    if given is not None:
-        return given
-    return str(_data_directory(config) / "err.pid")
 
 
 def _data_directory(config: str | None) -> Path:

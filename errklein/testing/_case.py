@@ -115,7 +115,10 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
     def _send_request(self, method: str, url: str, body: object = UNSET, **request: Any) -> ClientResponse:
         sent = self.bot._send_request(method, url, body, **request)
         if not sent.called:
-            self.fail(_explain_no_response(method, url, self.bot.waiting()))
+            name = method.lower()
+            call = f"self.bot.{name}(…)" if hasattr(Requests, name) else f'self.bot.request("{method}", …)'
+            remedy = f"use `waiting = {call}`, `self.bot.advance(…)` and `self.successResultOf(waiting)`"
+            self.fail(f"{method} {url}: {self.bot.waiting()[-1]} waits; {remedy}")
         response: ClientResponse = self.successResultOf(sent)
         return response
 
@@ -143,16 +146,6 @@ class FailedAssertion(AssertionError):
 
 def _explained(bot: TestBot) -> type[AssertionError]:
     return type("FailedAssertion", (FailedAssertion,), {"_bot": bot, "__module__": FailedAssertion.__module__})
-
-
-def _explain_no_response(method: str, url: str, waiting: Sequence[str]) -> str:
-    """Return why a request has no response yet, and how a test lets time pass for its handler."""
-    name = method.lower()
-    call = f"self.bot.{name}(…)" if hasattr(Requests, name) else f'self.bot.request("{method}", …)'
-    return (
-        f"{method} {url}: {waiting[-1]} waits; use `waiting = {call}`, `self.bot.advance(…)` and "
-        "`self.successResultOf(waiting)`"
-    )
 
 
 def _calling_line() -> str:
