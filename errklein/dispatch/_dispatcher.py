@@ -35,7 +35,7 @@ from errklein.running import (
     placement_of,
     result_within,
 )
-from errklein.running.context import assigned, running_command
+from errklein.running.context import running_command
 from errklein.text import code
 from errklein.text.masking import masker
 
@@ -267,10 +267,13 @@ class Dispatcher:
         """Call the handler, and reply with its results. Most commands on the reactor need no Deferred."""
         command = invocation.command
         give, runner = partial(self.replies.give, invocation), self._runner(invocation)
-        with assigned(running_command, command):
+        token = running_command.set(command)
+        try:
             if command.yields:
                 return runner.run_generator(give, command.handler, invocation.message, invocation.args)
             result = runner.start(command.handler, invocation.message, invocation.args)
+        finally:
+            running_command.reset(token)
         if not isinstance(result, Deferred):
             give(result)
             return None
