@@ -232,6 +232,17 @@ def is_concurrent(handler: Callable[..., Any]) -> bool:
     return bool(getattr(handler, "_errklein_concurrent", False))
 
 
+def admin_by_default(function: F) -> F:
+    """Mark a command as one for administrators, unless `allowusers` in a rule of ACCESS_CONTROLS allows it to others."""
+    function._errklein_admin_by_default = True  # type: ignore[attr-defined]
+    return function
+
+
+def is_admin_by_default(handler: Callable[..., Any]) -> bool:
+    """Return whether the handler is marked with `admin_by_default`."""
+    return bool(getattr(handler, "_errklein_admin_by_default", False))
+
+
 def joined(name: str) -> str:
     """Return the name of a command with underscores in place of spaces."""
     return "_".join(name.split())

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
-from errklein.commands._declaration import CommandDeclaration, joined
+from errklein.commands._declaration import CommandDeclaration, is_admin_by_default, joined
 from errklein.text import code, plain
 from errklein.text.suggestions import most_similar
 
@@ -96,12 +96,16 @@ class RegisteredCommand:
     yields: bool = field(init=False)
     core: bool = field(init=False)
     """Whether the command is the core's, which waits neither for threads nor for admin-only commands of plugins."""
+    needs_admin: bool = field(init=False)
+    """Whether the command is for administrators, always or by default."""
 
     def __post_init__(self) -> None:
         function = _function(self.handler)
         yields = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
         object.__setattr__(self, "yields", yields)
         object.__setattr__(self, "core", bool(getattr(self.handler, "_errklein_core", False)))
+        needs_admin = self.declaration.admin_only or is_admin_by_default(self.handler)
+        object.__setattr__(self, "needs_admin", needs_admin)
 
 
 class CommandRegistry:

@@ -11,16 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from errklein.chat import EXACT, Identifier, Message, NameRules, RoomOccupant, matches_any, rules_of
 from errklein.chat.names import CHARACTER_SET, compiled, literal_brackets, patterns_of
-from errklein.commands._declaration import ARG_BOTCMD_CHARACTER_REPLACEMENTS, words_of
+from errklein.commands._declaration import ARG_BOTCMD_CHARACTER_REPLACEMENTS, is_admin_by_default, words_of
 from errklein.commands._registry import RegisteredCommand
 from errklein.text import folded
 from errklein.text.errors import InvalidValue
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class AccessSettings(Protocol):
@@ -114,22 +112,6 @@ def get_acl_usr(message: Message) -> str:
 def get_acl_room(room: Any) -> str:
     """Return the room's name in `allowrooms` and `denyrooms`."""
     return str(getattr(room, "aclattr", None) or room)
-
-
-def admin_by_default(function: F) -> F:
-    """Mark a command as one for administrators, unless `allowusers` in a rule of ACCESS_CONTROLS allows it to others."""
-    function._errklein_admin_by_default = True  # type: ignore[attr-defined]
-    return function
-
-
-def is_admin_by_default(handler: Callable[..., Any]) -> bool:
-    """Return whether the handler is marked with `admin_by_default`."""
-    return bool(getattr(handler, "_errklein_admin_by_default", False))
-
-
-def needs_admin(command: RegisteredCommand) -> bool:
-    """Return whether the command is for administrators, always or by default."""
-    return command.declaration.admin_only or is_admin_by_default(command.handler)
 
 
 def check_access(

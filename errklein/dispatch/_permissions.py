@@ -17,7 +17,6 @@ from errklein.commands import (
     RegisteredCommand,
     RegisteredFilter,
     check_access,
-    needs_admin,
     unknown_command,
 )
 from errklein.commands.operations import Guard
@@ -91,7 +90,7 @@ class Permissions:
         """Return whether an access rule denies the command; reply with the reason unless HIDE_RESTRICTED_ACCESS is set."""
         settings = invocation.settings
         command = invocation.command
-        if not (settings.ACCESS_CONTROLS or settings.ACCESS_CONTROLS_DEFAULT or needs_admin(command)):
+        if not (settings.ACCESS_CONTROLS or settings.ACCESS_CONTROLS_DEFAULT or command.needs_admin):
             return False
         denial = self.denial(invocation.backend, invocation.message, command, invocation.args)
         if denial is None:

@@ -23,7 +23,6 @@ from errklein.commands import (
     FlowRoot,
     RegisteredCommand,
     check_access,
-    needs_admin,
     never,
 )
 from errklein.dispatch._networks import Networks
@@ -292,7 +291,7 @@ class FlowExecutor:
         Other access rules don't apply to automatic steps. An admin-only command is checked, since the person who starts a flow
         chooses its context, and so the steps it takes.
         """
-        if not needs_admin(command):
+        if not command.needs_admin:
             return ""
         if isinstance(mover, Room):
             return "This command requires bot-admin privileges"

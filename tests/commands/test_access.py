@@ -8,8 +8,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.test import TestOccupant, TestPerson, TestRoom
 from errklein.chat import Message
-from errklein.commands import Caller, CommandDeclaration, CommandRegistry, RegisteredCommand, botcmd
-from errklein.commands.access import AccessDecision, AccessSettings, admin_by_default, check_access, explain_access
+from errklein.commands import (
+    Caller,
+    CommandDeclaration,
+    CommandRegistry,
+    RegisteredCommand,
+    admin_by_default,
+    botcmd,
+)
+from errklein.commands.access import AccessDecision, AccessSettings, check_access, explain_access
 from errklein.config import Config
 
 ALICE = Caller("alice!a@example.org", None, is_admin=False)
