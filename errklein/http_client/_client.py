@@ -29,7 +29,7 @@ from twisted.web.client import (
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from errklein._version import __version__
@@ -165,6 +165,7 @@ class _Body(Protocol):
             self.complete.errback(reason)
 
 
+@implementer(IAgentEndpointFactory)
 class PooledAgent(Agent):
     """Makes requests over persistent connections, which a pool keeps for four minutes.
 
@@ -180,10 +181,9 @@ class PooledAgent(Agent):
         # Otherwise Twisted logs two lines for each connection.
         self._connections._factory.noisy = False
         # Without the cache, the authorities' certificates are read again for each connection.
-        policy = HostnameCachingHTTPSPolicy(BrowserLikePolicyForHTTPS())
-        super().__init__(reactor, policy, connectTimeout=_CONNECT_TIMEOUT, pool=self._connections)  # type: ignore[no-untyped-call]
-        tunnels = TunnelEndpoints(reactor, policy)
-        self._tunnelled: Any = Agent.usingEndpointFactory(reactor, tunnels, pool=self._connections)
+        self._policy = HostnameCachingHTTPSPolicy(BrowserLikePolicyForHTTPS())
+        super().__init__(reactor, self._policy, connectTimeout=_CONNECT_TIMEOUT, pool=self._connections)  # type: ignore[no-untyped-call]
+        self._tunnelled: Any = Agent.usingEndpointFactory(reactor, self, pool=self._connections)
         # It sends the complete URL to the proxy.
         self._through = cache(lambda proxy: ProxyAgent(proxy.endpoint(reactor), reactor, self._connections))
 
@@ -205,6 +205,14 @@ class PooledAgent(Agent):
         if proxy.authorization:
             headers.setRawHeaders("Proxy-Authorization", [proxy.authorization])
         return self._through(proxy).request(method, uri, headers, bodyProducer)  # type: ignore[no-any-return]
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """Return an endpoint with TLS in a tunnel of the proxy. Called by Twisted for `_tunnelled`."""
+        proxy = proxy_for(uri.toBytes())
+        assert proxy is not None
+        host = b"[%s]" % uri.host if b":" in uri.host else uri.host
+        tunnel = TunnelEndpoint(self._reactor, proxy, b"%s:%d" % (host, uri.port))
+        return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), tunnel)
 
     def close(self) -> Deferred[None]:
         """Close the idle connections. Connections that are opened later are closed after their first response."""
@@ -242,23 +250,6 @@ def proxy_for(uri: bytes) -> Proxy | None:
     user = proxy.netloc.rpartition("@")[0]
     authorization = b"Basic " + b64encode(unquote_to_bytes(user)) if user else b""
     return Proxy(proxy.hostname, proxy.port or 80, authorization)
-
-
-@implementer(IAgentEndpointFactory)
-class TunnelEndpoints:
-    """Connects to HTTPS servers through their proxies."""
-
-    def __init__(self, reactor: Any, policy: IPolicyForHTTPS) -> None:
-        self._reactor = reactor
-        self._policy = policy
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """Return an endpoint with TLS in a tunnel of the proxy."""
-        proxy = proxy_for(uri.toBytes())
-        assert proxy is not None
-        host = b"[%s]" % uri.host if b":" in uri.host else uri.host
-        tunnel = TunnelEndpoint(self._reactor, proxy, b"%s:%d" % (host, uri.port))
-        return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), tunnel)
 
 
 @implementer(IStreamClientEndpoint)

@@ -11,10 +11,10 @@ from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.client import URI, BrowserLikePolicyForHTTPS, ResponseNeverReceived
+from twisted.web.client import URI, ResponseNeverReceived
 
 from errklein.http_client import ProxyError
-from errklein.http_client._client import Proxy, TunnelEndpoints, proxy_for
+from errklein.http_client._client import PooledAgent, Proxy, proxy_for
 from tests.authority import Authority, issue
 from tests.http_client.test_http_client import PROXIES, ClientCase, ok, set_environment, trust
 
@@ -68,8 +68,7 @@ class TunnelTests(SynchronousTestCase):
 
     def test_silent_proxy(self) -> None:
         """A proxy that doesn't respond is an error after the timeout."""
-        endpoints = TunnelEndpoints(self.reactor, BrowserLikePolicyForHTTPS())
-        endpoint: Any = endpoints.endpointForURI(URI.fromBytes(b"https://[2001:db8::1]/"))
+        endpoint: Any = PooledAgent(self.reactor).endpointForURI(URI.fromBytes(b"https://[2001:db8::1]/"))
         opened: Deferred[Any] = endpoint.connect(Factory.forProtocol(Protocol))
         self.reactor.advance(0)
         transport = StringTransport()
