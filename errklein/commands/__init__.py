@@ -38,11 +38,8 @@ from errklein.commands._registry import (
     unknown_command,
 )
 from errklein.commands.access import (
-    NAME_PATTERN_KEYS,
     Caller,
     check_access,
-    check_rule,
-    check_rules,
     explain_access,
     get_acl_room,
     get_acl_usr,
@@ -53,7 +50,6 @@ from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, botflow,
 __all__ = [
     "ARG_BOTCMD_CHARACTER_REPLACEMENTS",
     "FLOW_END",
-    "NAME_PATTERN_KEYS",
     "ArgParserBase",
     "ArgumentParseError",
     "ArgumentParser",
@@ -79,8 +75,6 @@ __all__ = [
     "botflow",
     "botmatch",
     "check_access",
-    "check_rule",
-    "check_rules",
     "cmdfilter",
     "command_hint",
     "concurrent",

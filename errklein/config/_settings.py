@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from errklein.commands import check_rule, check_rules
 from errklein.text.errors import InvalidValue
 from errklein.text.masking import masker
 from errklein.text.suggestions import NEW_NAMES, did_you_mean_path
@@ -201,6 +200,49 @@ _formatter = _where(
 )
 
 
+NAME_PATTERN_KEYS = ("allowusers", "denyusers", "allowrooms", "denyrooms")
+"""Keys of access rules whose values are patterns of people or rooms. Brackets are literal in them; `config.warnings` reports these."""
+
+_PATTERN_KEYS = (*NAME_PATTERN_KEYS, "allowargs", "denyargs")
+_FLAG_KEYS = ("allowmuc", "allowprivate")
+
+
+def _access_rule(rule: Any, where: str = "") -> Any:
+    """Check one rule of ACCESS_CONTROLS, or ACCESS_CONTROLS_DEFAULT. A misspelt key would make it ineffective without an error.
+
+    `where` is appended to the invalid part in the error.
+    """
+    if not isinstance(rule, Mapping):
+        raise InvalidValue(
+            "a dict such as {'allowusers': ('alice',)}", f"a {type(rule).__name__}" + where.replace(" of ", " as ", 1)
+        )
+    for key, value in rule.items():
+        if key not in (*_PATTERN_KEYS, *_FLAG_KEYS):
+            raise InvalidValue(f"one of the keys {', '.join(sorted((*_PATTERN_KEYS, *_FLAG_KEYS)))}", f"{key!r}{where}")
+        if value is None:
+            continue
+        texts = value if isinstance(value, (tuple, list, set, frozenset)) else (value,)
+        if key in _FLAG_KEYS and not isinstance(value, (bool, int)):
+            raise InvalidValue(f"True or False for {key}{where}", _shown("", value))
+        if key in _PATTERN_KEYS and not all(map(_is_text, texts)):
+            raise InvalidValue(f"a string or a tuple of strings for {key}{where}", _shown("", value))
+    return rule
+
+
+def _access_rules(rules: Any) -> Any:
+    if not isinstance(rules, Mapping):
+        raise InvalidValue("a dict of rules", f"a {type(rules).__name__}")
+    for pattern, rule in rules.items():
+        if not isinstance(pattern, str):
+            raise InvalidValue("a string such as 'status*' or 'Health:status' for each rule", _shown("", pattern))
+        plugin, colon, command = pattern.partition(":")
+        if ":" in command or not plugin.strip() or (colon and not command.strip()):
+            valid = "a pattern that can match, such as 'status*' or 'Health:status'"
+            raise InvalidValue(valid, f"{pattern!r}, which matches no command")
+        _access_rule(rule, f" of the rule {pattern!r}")
+    return rules
+
+
 def _flag(value: Any) -> Any:
     if not isinstance(value, int):
         raise InvalidValue("True or False")
@@ -377,8 +419,8 @@ SETTINGS: Mapping[str, Setting] = {
     "BOT_ALT_PREFIXES": Setting((), _strings),
     "BOT_ALT_PREFIX_SEPARATORS": Setting((), _strings),
     "BOT_ALT_PREFIX_CASEINSENSITIVE": Setting(False, _flag),
-    "ACCESS_CONTROLS_DEFAULT": Setting({}, check_rule),
-    "ACCESS_CONTROLS": Setting({}, check_rules),
+    "ACCESS_CONTROLS_DEFAULT": Setting({}, _access_rule),
+    "ACCESS_CONTROLS": Setting({}, _access_rules),
     "HIDE_RESTRICTED_COMMANDS": Setting(False, _flag),
     "HIDE_RESTRICTED_ACCESS": Setting(False, _flag),
     "DIVERT_TO_PRIVATE": Setting((), _strings),

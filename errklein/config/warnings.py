@@ -9,9 +9,8 @@ from shutil import which
 from typing import Any
 
 from errklein.chat.names import CHARACTER_SET, patterns_of
-from errklein.commands import NAME_PATTERN_KEYS
 from errklein.config._loading import Config, ConfigSource, network_prefix
-from errklein.config._settings import BACKENDS, CONFIDENTIAL, DEPENDENT, OF_XMPP, SETTINGS
+from errklein.config._settings import BACKENDS, CONFIDENTIAL, DEPENDENT, NAME_PATTERN_KEYS, OF_XMPP, SETTINGS
 from errklein.text.masking import MASK, mask_values, masker
 
 _KNOWN = (*SETTINGS, *DEPENDENT)

@@ -16,7 +16,14 @@ from errklein.commands import (
     admin_by_default,
     botcmd,
 )
-from errklein.commands.access import AccessDecision, AccessSettings, check_access, explain_access
+from errklein.commands.access import (
+    AccessDecision,
+    AccessSettings,
+    applicable_pattern,
+    check_access,
+    explain_access,
+    unmatched,
+)
 from errklein.config import Config
 
 ALICE = Caller("alice!a@example.org", None, is_admin=False)
@@ -237,3 +244,15 @@ class VerdictTests(SynchronousTestCase):
         self.assertIsNotNone(
             decide_access("Health", "status_gc", args, stranger, admin_only=True, rules=rules, default=default).denial
         )
+
+
+class UnmatchedTests(SynchronousTestCase):
+    """Patterns that match no command."""
+
+    @given(st.lists(st.sampled_from(["*", "help", "Help:*", "he?p", "about", "Health:*", "status gc", "x y"])))
+    def test_unmatched(self, patterns: list[str]) -> None:
+        """Unmatched patterns match none of the commands, and all others match at least one."""
+        commands = [("Help", "help"), ("Health", "status_gc")]
+        alone = unmatched(patterns, commands)
+        for pattern in patterns:
+            self.assertEqual(pattern in alone, not any(applicable_pattern(*command, [pattern]) for command in commands))

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.commands.access import applicable_pattern, unmatched
 from errklein.config import ConfigError, load_config
 from errklein.config._settings import checked
 
@@ -70,15 +69,3 @@ class CheckTests(SynchronousTestCase):
                 checked("ACCESS_CONTROLS", {"x": {key: value}})
             except ConfigError as error:
                 self.assertNotIn("\n", str(error))
-
-
-class UnmatchedTests(SynchronousTestCase):
-    """Patterns that match no command."""
-
-    @given(st.lists(st.sampled_from(["*", "help", "Help:*", "he?p", "about", "Health:*", "status gc", "x y"])))
-    def test_unmatched(self, patterns: list[str]) -> None:
-        """Unmatched patterns match none of the commands, and all others match at least one."""
-        commands = [("Help", "help"), ("Health", "status_gc")]
-        alone = unmatched(patterns, commands)
-        for pattern in patterns:
-            self.assertEqual(pattern in alone, not any(applicable_pattern(*command, [pattern]) for command in commands))
