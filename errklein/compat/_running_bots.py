@@ -47,8 +47,13 @@ class RunningBots:
             self._bots.remove(bot)
 
     def add(self, owner: str, name: str, rule: str, methods: Sequence[str] | str, handler: Callable[..., Any]) -> None:
-        """Add a route, whose rule the caller has checked. Its handler gets the request and is called in a thread."""
+        """Add a route. Its handler gets the request and is called in a thread.
+
+        Raises ValueError or LookupError for an invalid rule, and for one with a converter that only another map has: `put`
+        would refuse the owner's other routes with it.
+        """
         rule, methods = normalise_rule(rule), normalise_methods(methods)
+        Map([Rule(rule, methods=methods)])
         declaration = HookDeclaration(rule, methods, raw=True, threaded=True, methods_given=True)
         self.put(owner, [*self._hooks.get(owner, ()), Hook(owner, name, declaration, handler)])
 

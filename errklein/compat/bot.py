@@ -12,6 +12,7 @@ from typing import Any, cast
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.backends.outbox import Transport
 from errklein.bot import Bot, Sending
 from errklein.chat import Card, Identifier, Message
 from errklein.commands import History
@@ -33,6 +34,9 @@ CALLBACKS: Mapping[str, str] = {
     **{event: callback for callback, event in EVENTS.items()},
 }
 """The bot's method for each method of `ports.chat.BackendEvents`."""
+
+_OF_OUTBOX = frozenset({"outbox", *(name for name in vars(Transport) if not name.startswith("_"))})
+"""The attributes of backends that only their outbox uses. Plugins don't know them, and may have the same names."""
 
 
 class Replaced:
@@ -304,9 +308,9 @@ class ErrbotBot(Bot):
         """Return what has an attribute that the bot lacks: the current backend, a third-party one's own object, or None."""
         backend = self.backend
         if not isinstance(backend, RunsErrBot):
-            return backend if hasattr(backend, name) else None
+            return backend if name not in _OF_OUTBOX and hasattr(backend, name) else None
         # Its code calls `is_from_self`, the bot calls the other methods that both have.
-        owners = (backend.legacy,) if name == "is_from_self" else (backend, backend.legacy)
+        owners = (backend.legacy,) if name == "is_from_self" or name in _OF_OUTBOX else (backend, backend.legacy)
         return next((owner for owner in owners if hasattr(owner, name)), None)
 
     def _note(self, name: str) -> None:
@@ -350,8 +354,18 @@ class ErrbotBot(Bot):
         return self._opened_values[namespace]
 
     # They use `_here`, as those of backends do.
-    process_message, _dispatch_to_plugins = ErrBot.process_message, ErrBot._dispatch_to_plugins
-    thread_pool = ErrBot.thread_pool
+    _dispatch_to_plugins, thread_pool = ErrBot._dispatch_to_plugins, ErrBot.thread_pool
+
+    def process_message(self, msg: Message) -> bool:
+        """Run the command in the message, if there is one, without callbacks.
+
+        :returns: False if the message is delayed or from the bot itself, else True.
+        """
+        # The backend's own: that of a third-party network may raise an exception, which its wrapper logs.
+        if msg.delayed or self.backend.is_from_self(msg):
+            return False
+        self._here.run_command(msg)
+        return True
 
     def callback_message(self, msg: Message) -> None:
         """Run the command in the message, if there is one, and call `callback_message` of the plugins.

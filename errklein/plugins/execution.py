@@ -84,10 +84,10 @@ class PluginExecution:
         name = f"loading {plug.name}"
         try:
             return await self.in_time(self.in_thread(make, name), name, seconds)
-        except PluginTimeout:
+        except PluginTimeout as timeout:
             what = f"importing {plug.module_path} and creating the instance"
             problem = f"{plug.name} could not be loaded: {what} exceeded the timeout of {seconds:.3g} s"
-            raise PluginLoadError(problem) from None
+            raise PluginLoadError(problem) from timeout
         except PluginLoadError:
             raise
         except RAISED as error:

@@ -23,7 +23,13 @@ from errklein.plugins.method_sources import Finding, handlers_once_active
 from errklein.plugins.names import plugin_name
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plug_file import PlugError, PlugFile, defines_storage
-from errklein.plugins.plugin import IncompatiblePluginException, Plugin, PluginActivationException, PluginProblem
+from errklein.plugins.plugin import (
+    IncompatiblePluginException,
+    Plugin,
+    PluginActivationException,
+    PluginProblem,
+    PluginTimeout,
+)
 from errklein.plugins.requirement_files import FILE_NAME, above, requirement_files
 from errklein.running import Deadline, explain_placement
 from errklein.webhooks import HookDeclaration
@@ -178,7 +184,9 @@ class Loader:
         except PluginLoadError as error:
             if plugin.instance is None:
                 plugin.problem, plugin.source = str(error), error.source
-            raise PluginActivationException(str(error)) from error.__cause__
+            # Also what errklein has found, such as the parameters of a constructor, may contain a secret; a timeout doesn't.
+            cause = error.__cause__ if isinstance(error.__cause__, PluginTimeout) else error
+            raise PluginActivationException(str(error)) from cause
         instance, warning, blocking, mistakes = loaded
         for warning_line in (*blocking, *(str(mistake) for mistake in mistakes if not mistake.is_error)):
             self.log.warn("{text}", text=warning_line)

@@ -163,10 +163,10 @@ class AdaptedStore:
 
         def versioned(values: BlockingStore) -> tuple[object, Any]:
             value = self._read(values, key)
-            version = self._opened.versions.setdefault(key, _Version())
-            return version, default if value is _ABSENT else copy.deepcopy(value)
+            return self._opened.versions.setdefault(key, _Version()), value
 
-        return self._ask(versioned)
+        version, value = self._ask(versioned)
+        return version, default if value is _ABSENT else self._copy(key, value)
 
     def set(self, key: str, value: Any) -> None:
         """Store the value under the key; raises UnstorableValue if the storage can't store such a value."""
@@ -176,11 +176,14 @@ class AdaptedStore:
     def prepare(self, key: str, value: Any, version: object = ANY_VERSION) -> Callable[[], bool]:
         """Return a function that stores the value as it is now, see `Store.prepare`."""
         self._check_key(key)
+        value = self._copy(key, value)
+        return lambda: self._put(key, value, version)
+
+    def _copy(self, key: str, value: Any) -> Any:
         try:
-            value = copy.deepcopy(value)
+            return copy.deepcopy(value)
         except Exception as error:
             raise UnstorableValue(self._namespace, key, value, error) from error
-        return lambda: self._put(key, value, version)
 
     def remove(self, key: str) -> None:
         """Remove the value of the key; raises KeyError."""

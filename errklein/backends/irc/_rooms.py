@@ -313,7 +313,9 @@ class RoomMembership:
 
     def is_bot(self, nick: str) -> bool:
         """Return whether the nick is the bot's. False without a connection."""
-        return self._nickname is not None and self.key(nick) == self.key(self._nickname)
+        # Plugins' threads call this, too.
+        own = self._nickname
+        return own is not None and self.key(nick) == self.key(own)
 
     def person(self, mask: str) -> IRCPerson:
         """Return the person of a nick or mask; raises ValueError if it is invalid."""
