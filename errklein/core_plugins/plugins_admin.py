@@ -46,9 +46,9 @@ class Plugins(CorePlugin):
             return f"{name} is blacklisted; use {unblacklist} first."
         try:
             template, stored = await self.host.plugins.configuration(by, name)
+            plugin = self.host.plugin_manager.plugin(name)
         except PluginError as error:
             raise _refused(error, f"{name}.get_configuration_template failed") from error
-        plugin = self.host.plugin_manager.plugin(name)
         if plugin.instance is None:
             summary = f"{name} could not be loaded"
             raise DetailedError(f"{summary}: {plain(plugin.problem)}", summary)
@@ -139,8 +139,8 @@ class Plugins(CorePlugin):
             if any(plugin.name == name and not plugin.active for plugin in self.host.plugin_manager.found):
                 await self.host.plugins.activate(by, name)
         except PluginError as error:
-            summary = f"{reply}\n\n{name} could not be activated"
-            raise _refused(error, summary, f"{reply}\n\n{plain_lines(str(error))}") from error
+            text, summary = plain_lines(str(error)), f"{name} could not be activated"
+            return f"{reply}\n\n{self._disclosed(msg, text, summary) if error.repeats_exception else text}"
         return reply
 
     @botcmd(admin_only=True)

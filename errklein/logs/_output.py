@@ -157,21 +157,24 @@ def _masked(line: str) -> str:
     return shown(line)
 
 
+_here = threading.local()
+"""Whether a formatter of any destination runs in this thread."""
+
+
 class FormattedByLogging:
     """Formats events with a formatter of the standard library's logging, such as BOT_LOG_FORMATTER."""
 
     def __init__(self, formatter: logging.Formatter) -> None:
         self._formatter: Any = formatter
-        self._here = threading.local()
 
     def __call__(self, event: LogEvent) -> str | None:
         """Return the formatted event with a final newline; in errklein's own format if the formatter raises an exception."""
         if format_line(event) is None:
             return None
-        if getattr(self._here, "formatting", False):
+        if getattr(_here, "formatting", False):
             # The formatter logs something itself, which would never end.
             return format_line(event)
-        self._here.formatting = True
+        _here.formatting = True
         try:
             # The formatter may include unmasked text: of the exception, or of other fields of the record.
             return f"{_masked(self._formatter.format(record_of(event)))}\n"
@@ -179,7 +182,7 @@ class FormattedByLogging:
             line = format_line({**event, "log_failure": None}) or ""
             return f"{line.rstrip()} (BOT_LOG_FORMATTER raised {escape(masker(repr(error)))})\n"
         finally:
-            self._here.formatting = False
+            _here.formatting = False
 
 
 @implementer(ILogObserver)

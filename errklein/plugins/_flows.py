@@ -123,7 +123,7 @@ class FlowFiles:
         try:
             flows, warning = await self._execution.load(file, partial(self._load, file), deadline.left)
         except PluginLoadError as error:
-            return _failure(str(error), path)
+            return _failure(str(error), path, error.source)
         self.flows[file.name] = flows
         self._files[file.name] = file
         if activate:
@@ -135,6 +135,6 @@ class FlowFiles:
         return self._make(cls, file.name), warning
 
 
-def _failure(text: str, path: Path) -> PluginProblem:
+def _failure(text: str, path: Path, source: str = "") -> PluginProblem:
     """Return the problem for the text of an exception in a file's code."""
-    return PluginProblem(text, path=path, summary="The flows in a file don't work")
+    return PluginProblem(text, path=path, source=source, summary="The flows in a file don't work")

@@ -83,8 +83,10 @@ def _imports(alias: ast.alias, redirect: Redirect) -> Iterator[ast.alias]:
     new_top = redirect(top)
     if top == "importlib":
         # Submodules are importlib's own; the replacement has them as attributes.
-        is_submodule = alias.name != top and alias.asname is not None
-        yield alias if is_submodule else ast.alias(IMPORTLIB, alias.asname or top)
+        if alias.name != top:
+            yield alias
+        if alias.name == top or alias.asname is None:
+            yield ast.alias(IMPORTLIB, alias.asname or top)
     elif new_top is None:
         yield alias
     elif alias.asname is not None:

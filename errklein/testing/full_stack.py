@@ -43,6 +43,7 @@ _reactor_thread = reactor_thread()
 
 from errklein.compat.bot import ErrbotBot  # noqa: E402
 from errklein.compat.flask_app import reset_app  # noqa: E402
+from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
 from errklein.testing._client import UNSET, Requests, WebhookClient  # noqa: E402
 from errklein.web import ClientResponse  # noqa: E402
 
@@ -396,7 +397,8 @@ class BlockingTestBot(Requests[ClientResponse]):
     def _plugs(self) -> list[PlugFile]:
         """Return the `.plug` files of the test's own plugins."""
         found = self._bot.plugin_manager.found if hasattr(self, "_bot") else ()
-        return [plugin.plug for plugin in found if not plugin.plug.core]
+        # Operators' plugins may have Core = True, too.
+        return [plugin.plug for plugin in found if plugin.plug.path.parent != CORE_PLUGINS]
 
 
 class FullStackTest(unittest.TestCase, BlockingTestBot):

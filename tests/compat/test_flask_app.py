@@ -8,6 +8,8 @@ from importlib import metadata
 from types import ModuleType
 from typing import Any
 
+from werkzeug.routing import IntegerConverter
+
 from errklein import BotPlugin, compat, webhook
 from errklein.compat import flask_app as module
 from errklein.compat._running_bots import running_bots
@@ -144,6 +146,13 @@ class FlaskAppTests(PluginTestCase):
     def test_bad_rules(self) -> None:
         """An invalid rule raises an error when it is added."""
         self.assertRaises(LookupError, self.app.add_url_rule, "/<bad:x>", "x", lambda x: x)
+
+    def test_converters_of_its_own(self) -> None:
+        """A rule with a converter that only the application's map has is refused, and later rules are not."""
+        self.app.url_map.converters["even"] = IntegerConverter
+        self.assertRaises(LookupError, self.app.add_url_rule, "/<even:x>", "x", lambda x: x)
+        self.app.add_url_rule("/later", "later", lambda: "later")
+        self.assertEqual(self.get("/later").text, "later")
 
     def listed(self) -> list[tuple[str, str, list[str]]]:
         """Return rule, endpoint and methods of each rule, without unrelated ones."""

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein import BotPlugin
 from errklein.storage import UnreadableValue
 from errklein.testing import PluginTestCase, TestBot
+from tests.plugin_files import PluginFilesTestCase
 
 
 class Odd:
@@ -138,6 +139,33 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(told, "Leaking is already deactivated.")
         (told,) = self.bot.say("!plugin activate Nothing", room="#ops")
         self.assertIn("isn't a valid plugin name", told)
+
+
+class LoadErrorTests(PluginFilesTestCase):
+    """Plugins that can't be loaded, in replies to administrators in rooms."""
+
+    def setUp(self) -> None:
+        """Start a bot with a plugin that works at first."""
+        super().setUp()
+        self.plugin("Deploy", f"{self.START}    pass\n", "deploy")
+        self.bot = TestBot(plugin_dirs=[self.directory], config={"ACCESS_CONTROLS": {"plugin_*": {"allowmuc": True}}})
+        self.bot.start()
+        self.addCleanup(self.bot.stop)
+
+    START = "from errklein import BotPlugin, ValidationException\nclass Deploy(BotPlugin):\n"
+
+    def test_in_a_room(self) -> None:
+        """Neither the text of an exception nor what errklein has found in the code is shown in a room."""
+        for body in (
+            "def __init__(self, bot, greeting='pass-phrase'): pass",
+            "def __init__(self, bot, name): raise ValidationException('pass-phrase')",
+        ):
+            self.write("deploy/deploy.py", f"{self.START}    {body}\n")
+            (told,) = self.bot.say("!plugin reload Deploy", room="#ops")
+            self.assertRegex(told, r"\(error [0-9a-f]{8}\)\.$")
+            self.assertNotIn("pass-phrase", told)
+            self.assertIn("pass-phrase", self.bot.command("!plugin reload Deploy"))
+            self.flushLoggedErrors()
 
 
 class PluginsTests(PluginTestCase):

@@ -332,6 +332,12 @@ class ComputedNameTests(PluginFilesTestCase):
         self.assertIs(module.reload, sys.modules["importlib"].reload)
         self.assertNotIn("cn_helper", sys.modules)
 
+    def test_submodules_of_importlib(self) -> None:
+        """They are imported by the statement that names them, which fails if there is none."""
+        module = self.loaded("import importlib.resources.readers\nreaders = importlib.resources.readers\n")
+        self.assertIs(module.readers, sys.modules["importlib.resources.readers"])
+        self.assertRaises(PluginLoadError, self.loaded, "import importlib.nothing\n", "Beta")
+
 
 class FacadeTests(PluginFilesTestCase):
     """`errbot` and `flask` in plugins."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.ports.values import Storage, Store
-from errklein.storage import MemoryStorage, SQLiteStorage
+from errklein.storage import MemoryStorage, SQLiteStorage, UnstorableValue
 from errklein.storage._adapter import _ValuesInMemory
 from errklein.testing.store_contract import StoreContract
 
@@ -41,6 +41,13 @@ class MemoryStorageTests(StoreContract, SynchronousTestCase):
         value = [object()]
         store.set("key", value)
         self.assertIs(store.get("key"), value)
+
+    def test_value_that_cannot_be_copied(self) -> None:
+        """Reading it for an update raises UnstorableValue, with the key."""
+        store = self.open_store()
+        store.set("lock", threading.Lock())
+        error = self.assertRaises(UnstorableValue, store.read, "lock")
+        self.assertIn("can't be stored under 'lock'", str(error))
 
     def test_change_in_a_thread_during_a_replacement(self) -> None:
         """What another thread sets while a value with a version is replaced isn't lost."""

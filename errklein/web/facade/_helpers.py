@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -132,12 +132,36 @@ def stream_with_context(generator_or_function: Any) -> Any:
     errklein does so for every generator that a handler returns, so the function is needed only for code that calls it.
 
     :param generator_or_function: A generator, or a generator function (as a decorator).
-    :returns: The same generator or function.
-    :raises RuntimeError: No request is being handled, and a generator is given.
+    :returns: A generator, or a function that returns one.
+    :raises RuntimeError: No request is being handled.
     """
-    if not callable(generator_or_function):
-        current_context("flask.stream_with_context")
-    return generator_or_function
+    if callable(generator_or_function):
+
+        @wraps(generator_or_function)
+        def make(*args: Any, **kwargs: Any) -> Any:
+            return _with_context(generator_or_function(*args, **kwargs))
+
+        return make
+    return _with_context(generator_or_function)
+
+
+def _with_context(items: Any) -> Any:
+    context = current_context("flask.stream_with_context")
+    if isinstance(items, AsyncIterator):
+        # A coroutine keeps the context in which it runs.
+        return items
+    iterator = iter(items)
+
+    def generate() -> Iterator[Any]:
+        while True:
+            with context.active():
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
+            yield item
+
+    return generate()
 
 
 def copy_current_request_context(function: F) -> F:
