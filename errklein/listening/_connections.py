@@ -67,6 +67,20 @@ class _AsyncioConnection(tcp.Connection):
         """Send byte strings, after those that wait."""
         self.write(b"".join(data))
 
+    def loseConnection(self, *reason: Failure) -> None:
+        """Close the connection when the bytes that wait have been sent."""
+        waits = self.dataBuffer or self._tempDataBuffer or self.producer is not None or self.TLS
+        if waits or not self.connected or self.disconnecting or self._writeDisconnected:
+            super().loseConnection(*reason)  # type: ignore[no-untyped-call]
+            return
+        # Twisted would wait until the socket is writable, and send nothing.
+        self.disconnecting = True
+        self.stopReading()
+        self._loop.call_soon(self._call, self._closed)
+
+    def _closed(self) -> object:
+        return CONNECTION_DONE if self.connected else None
+
     def startReading(self) -> None:
         """Receive from now on."""
         if not self._reads:
