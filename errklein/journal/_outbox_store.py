@@ -17,13 +17,16 @@ from errklein.chat.outgoing import MOST_FOUND, MessageRecord, MessageState, Outg
 from errklein.database import MAX_ROWS, Database, Operation, execute_rows
 from errklein.journal._reading import as_ids
 from errklein.journal._writing import bounded_reason
-from errklein.running import ThreadReactor, cancel_timers
+from errklein.running import ThreadReactor, call_from_thread, cancel_timers
 
 WRITE_DELAY = 0.015
 """The seconds after which a new message is written, unless it was sent before."""
 
 LAZY_DELAY = 0.05
 """The seconds after which it is written that messages were sent: a crash repeats them, and loses none."""
+
+FLUSH_INTERVAL = 0.01
+"""The least seconds between two transactions that callers of `flush` wait for. Most messages are sent within that time."""
 
 RECORD_DELAY = 1.0
 """The seconds after which records are written, unless another transaction takes them before."""
@@ -159,6 +162,10 @@ class SQLiteOutboxStore:
         self._is_due = False
         # When records are to be written, on the reactor's clock.
         self._records_at = 0.0
+        # Those who wait for the next flush, and when the last one began.
+        self._flushes: list[Deferred[None]] = []
+        self._flushed_at = -FLUSH_INTERVAL
+        self._flush_timer: IDelayedCall | None = None
         # Whether the last write failed, and whether this was logged and not yet followed by a write that succeeded.
         self._failing = self._reported = False
         self._closed = False
@@ -234,9 +241,29 @@ class SQLiteOutboxStore:
 
     def flush(self) -> Deferred[None]:
         """See `OutboxStore.flush`. While the file can't be written, it fires at once."""
+        if self._failing or not self._has_changes():
+            return succeed(None)
+        flushed: Deferred[None] = Deferred()
+        self._flushes.append(flushed)
+        wait = self._flushed_at + FLUSH_INTERVAL - self._reactor.seconds()
+        if wait <= 0 or not self.durable or self._closed:
+            self._flush()
+        elif self._flush_timer is None:
+            self._flush_timer = self._reactor.callLater(wait, self._flush)
+        return flushed
+
+    def _flush(self) -> None:
+        cancel_timers(self._flush_timer)
+        self._flush_timer = None
+        flushes, self._flushes = self._flushes, []
+        self._flushed_at = self._reactor.seconds()
+        written = self._write_now() if self._has_changes() else succeed(None)
+        for flushed in flushes:
+            written.chainDeferred(flushed)
+
+    def _has_changes(self) -> bool:
         with self._lock:
-            has_changes = self._waiting or self._writing
-        return self._write_now() if has_changes and not self._failing else succeed(None)
+            return bool(self._waiting or self._writing)
 
     def lease(self) -> Deferred[Sequence[OutgoingMessage]]:
         """See `OutboxStore.lease`. While the file can't be written, messages are returned that have no owner."""
@@ -272,6 +299,8 @@ class SQLiteOutboxStore:
         self._closed = True
         cancel_timers(self._timer)
         self._timer = None
+        if self._flushes:
+            self._flush()
         if self._waiting or self._writing or self._waiting.records:
             self._write_now()
 
@@ -341,7 +370,7 @@ class SQLiteOutboxStore:
         if threading.get_ident() == self._reactor_thread:
             self._start_timer(delay)
         else:
-            self._reactor.callFromThread(self._start_timer, delay)
+            call_from_thread(self._reactor, self._start_timer, delay)
 
     def _start_timer(self, delay: float) -> None:
         if self._closed or not self.durable:

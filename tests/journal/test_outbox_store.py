@@ -21,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.database import Database, DatabaseError
 from errklein.journal import JournalArchive, SQLiteJournal, _outbox_store, _sqlite
+from errklein.journal._outbox_store import FLUSH_INTERVAL
 from errklein.ports.journal import JournalError
 from errklein.testing.journal_contract import ERROR, OK, REQUEST
 from errklein.webhooks.deliveries import DeliveryState, StoredDelivery
@@ -235,6 +236,51 @@ class WritingTests(StoreCase):
         self.threads.turn()
         self.successResultOf(flushed)
         self.assertEqual(len(self.written()), 2)
+
+    def test_flushes_share_a_transaction(self) -> None:
+        """Flushes that follow another one wait for each other, and write nothing that was sent meanwhile."""
+        self.add()
+        flushes = [self.store.flush()]
+        self.threads.turn()
+        sent = self.add()
+        flushes.append(self.store.flush())
+        added = self.add()
+        flushes.append(self.store.flush())
+        self.threads.turn()
+        self.successResultOf(flushes[0])
+        self.assertNoResult(flushes[1])
+        self.statements.clear()
+        self.store.end(waiting_record(sent)._replace(state=MessageState.SENT))
+        self.wait(FLUSH_INTERVAL)
+        for flushed in flushes[1:]:
+            self.successResultOf(flushed)
+        self.assertEqual(self.statements.count("COMMIT"), 1)
+        self.assertEqual(self.written()[1:], [added.id])
+
+    def test_flush_after_everything_was_sent(self) -> None:
+        """A flush that waits for others doesn't write if there is nothing left to write."""
+        self.add()
+        self.store.flush()
+        self.threads.turn()
+        sent = self.add()
+        flushed = self.store.flush()
+        self.statements.clear()
+        self.store.end(waiting_record(sent)._replace(state=MessageState.SENT))
+        self.wait(FLUSH_INTERVAL)
+        self.successResultOf(flushed)
+        self.assertEqual(self.statements, [])
+
+    def test_close_during_a_flush(self) -> None:
+        """Closing the journal doesn't wait for the next flush."""
+        self.add()
+        self.store.flush()
+        self.threads.turn()
+        added = self.add()
+        flushed = self.store.flush()
+        self.close()
+        self.successResultOf(flushed)
+        self.assertEqual(self.written()[1:], [added.id])
+        self.open()
 
     def test_flush_during_a_transaction(self) -> None:
         """`flush` doesn't fire before the end of the transaction that writes the messages."""
@@ -713,7 +759,9 @@ class ModelTests(SynchronousTestCase):
 
     def flush(self) -> None:
         """Flush the store."""
-        self.successResultOf(self.store.flush())
+        flushed = self.store.flush()
+        self.reactor.advance(FLUSH_INTERVAL)
+        self.successResultOf(flushed)
         self.flushed = set(self.model)
 
     def loaded(self) -> list[OutgoingMessage]:
