@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from twisted.internet.defer import Deferred, fail
 
 from errklein.database._connection import Database, DatabaseError
-from errklein.running import ThreadReactor, start_daemon_thread
+from errklein.running import ThreadReactor, call_from_thread, start_daemon_thread
 
 Operation = Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]]
 """Makes the changes for several arguments at once, and returns the result of each."""
@@ -180,9 +180,9 @@ class JobThread:
                     return
                 function, done = job
                 try:
-                    self._reactor.callFromThread(done.callback, function())
+                    call_from_thread(self._reactor, done.callback, function())
                 except Exception as error:
-                    self._reactor.callFromThread(done.errback, error)
+                    call_from_thread(self._reactor, done.errback, error)
                 # An idle thread must not keep what it has written in memory.
                 job = function = done = None  # type: ignore[assignment]
             if monotonic() >= due:

@@ -21,7 +21,7 @@ from errklein.journal._redaction import Redaction
 from errklein.journal._retention import SLICE, Pruner, Retention
 from errklein.journal._writing import End, JournalWriter, Lease
 from errklein.ports.journal import JournalError
-from errklein.running import ThreadReactor
+from errklein.running import ThreadReactor, call_from_thread
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, QueueDepth, StoredDelivery
 
 DATABASE = "journal.sqlite"
@@ -268,7 +268,7 @@ class SQLiteJournal:
                 # In a transaction of its own, also while old deliveries can't be removed.
                 self.outbox.renew(connection)
             if replays:
-                self._reactor.callFromThread(self._wake, replays)
+                call_from_thread(self._reactor, self._wake, replays)
             with self._database.transaction() as connection:
                 has_more = self._pruner.prune(connection, self._now(), self._writer.unverified)
                 if self._pruner.waiting_bytes is not None:
@@ -287,7 +287,7 @@ class SQLiteJournal:
         self._maintenance_failed = False
         before, self._paused = self._paused, self._reader.paused()
         if self._paused != before:
-            self._reactor.callFromThread(self._pauses_changed, self._paused)
+            call_from_thread(self._reactor, self._pauses_changed, self._paused)
         if self._pruner.route not in (0, self._forgetting):
             ((name,),) = self._database.read("SELECT name FROM routes WHERE id = ?", (self._pruner.route,))
             self._warn(
@@ -300,7 +300,7 @@ class SQLiteJournal:
 
     def _warn(self, text: str, **values: str) -> None:
         """Log a warning. Called in the thread."""
-        self._reactor.callFromThread(partial(_log.warn, text, **values))
+        call_from_thread(self._reactor, partial(_log.warn, text, **values))
 
     def _pauses_changed(self, paused: Sequence[str]) -> None:
         _log.info("Paused webhooks: {webhooks}", webhooks=", ".join(paused) or "none")

@@ -1,6 +1,6 @@
 """Runs handlers of every kind where each may run: on the reactor, or in a thread of a bounded pool."""
 
-from errklein.running._coroutines import install_task_factory, loop_of
+from errklein.running._coroutines import install_task_factory
 from errklein.running._limits import (
     NEVER,
     Deadline,
@@ -28,8 +28,10 @@ from errklein.running.pool import (
 from errklein.running.threads import (
     ThreadWaits,
     blocking_here,
+    call_from_thread,
     in_any_reactor_thread,
     in_reactor_thread,
+    loop_of,
     may_use_reactor,
     on_reactor_soon,
     register_reactor_thread,
@@ -63,6 +65,7 @@ __all__ = [
     "WorkerPool",
     "Workers",
     "blocking_here",
+    "call_from_thread",
     "cancel_timers",
     "explain_placement",
     "in_any_reactor_thread",

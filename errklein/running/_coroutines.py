@@ -28,12 +28,6 @@ T = TypeVar("T")
 _OPTIONS: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
-def loop_of(reactor: Any) -> asyncio.AbstractEventLoop | None:
-    """Return the event loop of the reactor; None if it isn't an asyncio reactor."""
-    loop = getattr(reactor, "_asyncioEventloop", None)
-    return loop if isinstance(loop, asyncio.AbstractEventLoop) else None
-
-
 def start_coroutine(
     work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None, context: Context
 ) -> T | Deferred[T]:

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 
-from errklein.running._coroutines import loop_of, start_coroutine
+from errklein.running._coroutines import start_coroutine
 from errklein.running._placement import Placement, placement_of
 from errklein.running.context import origin
 from errklein.running.pool import WorkerPool
+from errklein.running.threads import loop_of
 
 # The most frequent types of results, for which no check for an awaitable is needed.
 _VALUES = frozenset({type(None), str, bytes, dict, list, tuple, int, bool})

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.running import context
-from errklein.running._coroutines import loop_of
+from errklein.running.threads import call_from_thread, loop_of
 
 T = TypeVar("T")
 StartThread = Callable[[Callable[[], None], str], None]
@@ -523,10 +523,10 @@ class WorkerThreads:
     def __init__(self, reactor: ThreadReactor, start_thread: StartThread, ended: Callable[[], None]) -> None:
         self._start_thread = start_thread
         self._ended = ended
-        # On asyncio's loop, a call at the end of the turn costs little, and Twisted's callFromThread needs more calls.
+        self._reactor = reactor
+        # On asyncio's loop, a call at the end of the turn costs little.
         loop = loop_of(reactor) if isinstance(reactor, AsyncioSelectorReactor) else None
         self._soon: Callable[..., object] = _at_once if loop is None else loop.call_soon
-        self._wake: Callable[..., object] = reactor.callFromThread if loop is None else loop.call_soon_threadsafe
         self.count = 0
         """The number of threads that were started."""
         self.results: deque[Job] = deque()
@@ -609,7 +609,7 @@ class WorkerThreads:
         # the flag is collected by the call that this thread requests.
         if self.results and not self._delivering:
             self._delivering = True
-            self._wake(self._collect)
+            call_from_thread(self._reactor, self._collect)
 
     def _collect(self) -> None:
         self._delivering = False

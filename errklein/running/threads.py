@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+from asyncio import AbstractEventLoop
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadable import isInIOThread
 
@@ -19,8 +23,17 @@ _THREADS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 """The threads of reactors. Twisted itself knows only one reactor's thread per process."""
 
 
+_CALLS: WeakKeyDictionary[Any, _LoopCalls] = WeakKeyDictionary()
+
+
 class Stopping(Exception):
     """A wait in a thread was ended because the bot is stopping."""
+
+
+def loop_of(reactor: Any) -> AbstractEventLoop | None:
+    """Return the event loop of the reactor; None if it isn't an asyncio reactor."""
+    loop = getattr(reactor, "_asyncioEventloop", None)
+    return loop if isinstance(loop, AbstractEventLoop) else None
 
 
 def register_reactor_thread(reactor: Any) -> None:
@@ -44,7 +57,54 @@ def on_reactor_soon(reactor: Any, function: Callable[..., Any], *args: Any) -> N
     if in_reactor_thread(reactor):
         function(*args)
     else:
+        call_from_thread(reactor, function, *args)
+
+
+def call_from_thread(reactor: Any, function: Callable[..., Any], *args: Any) -> None:
+    """Call the function on the reactor soon, after those that were passed before. May be called from any thread.
+
+    An asyncio reactor is woken once for all that wait, and has no timer for each.
+    """
+    if not isinstance(reactor, AsyncioSelectorReactor):
         reactor.callFromThread(function, *args)
+        return
+    calls = _CALLS.get(reactor)
+    if calls is None:
+        calls = _CALLS.setdefault(reactor, _LoopCalls(reactor))
+    calls.add(function, args)
+
+
+class _LoopCalls:
+    """Calls that threads want on an event loop."""
+
+    log = Logger()
+
+    def __init__(self, reactor: AsyncioSelectorReactor) -> None:
+        loop = loop_of(reactor)
+        assert loop is not None
+        self._loop: AbstractEventLoop = loop
+        self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._is_due = False
+        # Callbacks must not run in the context of the thread that happens to be first.
+        self._context = Context()
+
+    def add(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Call the function soon."""
+        self._waiting.append((function, args))
+        # Only a thread that finds the flag cleared wakes the loop. What is appended after the loop has cleared it is called
+        # by the run that this thread requests.
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon_threadsafe(self._run, context=self._context)
+
+    def _run(self) -> None:
+        self._is_due = False
+        for _ in range(len(self._waiting)):
+            function, args = self._waiting.popleft()
+            try:
+                function(*args)
+            except Exception:
+                self.log.failure("A call from a thread failed")
 
 
 def unwrapped(result: Any) -> Any:
@@ -110,7 +170,7 @@ class ThreadWaits:
                 raise Stopping("the bot is stopping")
             self._waiting.add(wait)
         try:
-            self._reactor.callFromThread(copy_context().run, _begin, wait, work, args)
+            call_from_thread(self._reactor, copy_context().run, _begin, wait, work, args)
             return unwrapped(wait.result())
         finally:
             with self._lock:

@@ -14,8 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.python.threadable import isInIOThread
 from twisted.trial.unittest import SkipTest, TestCase
 
-from errklein.running import Runner, WorkerPool, on_reactor
-from errklein.running._coroutines import install_task_factory, loop_of
+from errklein.running import Runner, WorkerPool, install_task_factory, loop_of, on_reactor
 from errklein.running.context import origin
 
 colour: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from queue import Queue
 from typing import Any
 
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running.threads import Stopping, ThreadWaits, in_reactor_thread, register_reactor_thread
+from errklein.running.threads import (
+    Stopping,
+    ThreadWaits,
+    call_from_thread,
+    in_reactor_thread,
+    register_reactor_thread,
+)
 
 
 class QueueReactor:
@@ -101,3 +110,84 @@ class ThreadWaitsTests(SynchronousTestCase):
     def test_reactor_never_waits(self) -> None:
         """On the reactor, the result is a Deferred."""
         self.assertEqual(self.successResultOf(self.waits.result_of(lambda: "now")), "now")
+
+
+class CallsTests(SynchronousTestCase):
+    """Calls of threads on an asyncio reactor."""
+
+    colour: ContextVar[str] = ContextVar("colour", default="none")
+
+    def setUp(self) -> None:
+        """Create a reactor whose event loop only the test runs."""
+        self.loop = asyncio.new_event_loop()
+        self.addCleanup(self.loop.close)
+        self.reactor = AsyncioSelectorReactor(self.loop)
+        self.seen: list[Any] = []
+
+    def turn(self) -> None:
+        """Run what is due."""
+        self.loop.call_soon(self.loop.stop)
+        self.loop.run_forever()
+
+    def in_thread(self, work: Callable[[], Any]) -> None:
+        """Run the function in a thread, to its end."""
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join(60)
+
+    def call(self, *values: Any) -> None:
+        """Let each value be noted on the reactor."""
+        for value in values:
+            call_from_thread(self.reactor, self.seen.append, value)
+
+    def test_order(self) -> None:
+        """They run on the reactor in the order of the calls, whichever thread has made them."""
+        self.in_thread(lambda: self.call(1, 2))
+        self.in_thread(lambda: self.call(3))
+        self.assertEqual(self.seen, [])
+        self.turn()
+        self.assertEqual(self.seen, [1, 2, 3])
+
+    def test_wakes_once(self) -> None:
+        """The loop is woken once for all of them, and again for later ones."""
+        woken = []
+        wake = self.loop.call_soon_threadsafe
+
+        def counted(*args: Any, **options: Any) -> asyncio.Handle:
+            woken.append(args)
+            return wake(*args, **options)
+
+        self.patch(self.loop, "call_soon_threadsafe", counted)
+        self.in_thread(lambda: self.call(1, 2, 3))
+        self.assertEqual(len(woken), 1)
+        self.turn()
+        self.in_thread(lambda: self.call(4))
+        self.turn()
+        self.assertEqual((len(woken), self.seen), (2, [1, 2, 3, 4]))
+
+    def test_call_during_a_call(self) -> None:
+        """A call that another one makes follows in the next turn, so that the reactor handles other events between them."""
+        call_from_thread(self.reactor, self.call, "second")
+        self.turn()
+        self.assertEqual(self.seen, [])
+        self.turn()
+        self.assertEqual(self.seen, ["second"])
+
+    def test_context(self) -> None:
+        """They don't run in the context of the thread."""
+
+        def work() -> None:
+            self.colour.set("red")
+            call_from_thread(self.reactor, lambda: self.seen.append(self.colour.get()))
+
+        self.in_thread(work)
+        self.turn()
+        self.assertEqual(self.seen, ["none"])
+
+    def test_error(self) -> None:
+        """An exception of one is logged, and the others run."""
+        call_from_thread(self.reactor, lambda: 1 / 0)
+        self.call("after")
+        self.turn()
+        self.assertEqual(self.seen, ["after"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

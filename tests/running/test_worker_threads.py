@@ -35,8 +35,10 @@ class WorkerThreadsTests(SynchronousTestCase):
         self.wakeups: Queue[Callable[[], None]] = Queue()
         self.ended: list[Job] = []
         self.started: list[threading.Thread] = []
-        self.threads = WorkerThreads(ThreadClock(), self.start, self.collect)
-        self.threads._soon, self.threads._wake = self.turn.append, self.wakeups.put
+        reactor = ThreadClock()
+        self.patch(reactor, "callFromThread", self.wakeups.put)
+        self.threads = WorkerThreads(reactor, self.start, self.collect)
+        self.threads._soon = self.turn.append
         self.addCleanup(self.threads.stop)
 
     def start(self, target: Callable[[], None], name: str) -> None:

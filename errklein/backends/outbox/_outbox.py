@@ -33,7 +33,7 @@ from errklein.backends.outbox._network import Connections, NotConfirmed, P, Tran
 from errklein.chat import Message
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait, waiting_record
 from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, RoomUnavailable, SentLater
-from errklein.running import ThreadReactor, cancel_timers
+from errklein.running import ThreadReactor, call_from_thread, cancel_timers
 from errklein.running.context import causing_delivery, origin
 from errklein.text import truncated
 from errklein.text.masking import masker
@@ -361,7 +361,7 @@ class Outbox(Generic[P]):
         # Also in a thread, not later: the outcome of a webhook's handler must not be stored before its messages.
         entry.message = message._replace(id=next(self._unstored_ids)) if store is None else store.add(message)
         if not on_reactor:
-            self._reactor.callFromThread(self._begin, entry)
+            call_from_thread(self._reactor, self._begin, entry)
             return None
         sent: Deferred[None] = Deferred()
         entry.sent = sent
